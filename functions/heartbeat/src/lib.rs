@@ -1,0 +1,51 @@
+//! `POST /v1/runners/heartbeat`: a runner says that it lives. One conditional write authenticates and records; this
+//! function has no secret, and its policy lets it update runners and nothing else.
+
+use jiff::Timestamp;
+use postern::{
+    App, Error, Refusal,
+    credential::RunnerToken,
+    http::{Request, Response},
+    store::runner::{Beat, HEARTBEAT_S},
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Heartbeat {
+    status: String,
+    version: String,
+}
+
+#[derive(Serialize)]
+struct Received {
+    received_at: Timestamp,
+    next_heartbeat_s: i64,
+}
+
+/// Answers the route.
+///
+/// # Errors
+/// A 401 for an absent or bad token, a 400 for a status or version of the wrong form.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let presented = request.header("x-runner-token").ok_or(Refusal::CredentialAbsent)?;
+    let token = RunnerToken::parse(&app.config.brand, presented).ok_or(Refusal::CredentialMalformed)?;
+    let Heartbeat { status, version } = request.json()?;
+    if !is_status(&status) || !is_version(&version) {
+        return Err(Refusal::RunnerStatusMalformed.into());
+    }
+    let received_at = app.clock.now();
+    match app.store.beat(&token, &status, &version, received_at.as_millisecond()).await? {
+        Beat::Recorded => Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?),
+        Beat::Refused => Err(Refusal::RunnerTokenWrong.into()),
+    }
+}
+
+fn is_status(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    (1..=32).contains(&text.len()) && text.bytes().all(letter)
+}
+
+fn is_version(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}

@@ -1,0 +1,15 @@
+//! `GET /v1/auth/whoami`: the caller, as every guarded API sees it.
+
+use postern::{
+    App, Error, authn,
+    http::{Request, Response},
+};
+
+/// Answers the route.
+///
+/// # Errors
+/// A 401 for an absent or bad credential.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let principal = authn::authenticate(app, request).await?;
+    Ok(Response::ok(&principal)?)
+}

@@ -1,0 +1,163 @@
+//! API keys: `/v1/keys` and below. Made, listed, rotated and deleted by whoever may; a leaked one by anybody who holds it.
+
+mod answer;
+
+use answer::{Created, Rotated, Shown};
+use jiff::Timestamp;
+use postern::{
+    App, Error, Refusal, authn,
+    clock::after,
+    credential::{AgentSecret, ApiKey, Minted, RunnerToken},
+    http::{List, Request, Response},
+    id,
+    name::Name,
+    scope::{Resources, Scopes},
+    store::{Deletion, Renewal, api_key::ApiKeyRecord},
+    telemetry,
+};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest time for which two secrets of one key may work, in seconds.
+const LONGEST_OVERLAP_S: i64 = 7 * 24 * 3600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    name: String,
+    scopes: Vec<String>,
+    #[serde(default)]
+    resources: BTreeMap<String, BTreeSet<String>>,
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    #[serde(default)]
+    overlap_s: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Leaked {
+    token: String,
+}
+
+/// Answers the routes.
+///
+/// # Errors
+/// The refusals of each, and failures of ours.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    match request.route() {
+        "POST /v1/keys" => create(app, request).await,
+        "GET /v1/keys" => list(app, request).await,
+        "GET /v1/keys/{id}" => show(app, request).await,
+        "DELETE /v1/keys/{id}" => delete(app, request).await,
+        "POST /v1/keys/{id}/rotate" => rotate(app, request).await,
+        "POST /v1/keys/revoke-leaked" => revoke_leaked(app, request).await,
+        _ => Err(Refusal::RouteUnknown.into()),
+    }
+}
+
+async fn create(app: &App, request: &Request) -> Result<Response, Error> {
+    let maker = authn::authorize(app, request, "keys:manage").await?;
+    let wanted: NewKey = request.json()?;
+    let name = Name::try_from(wanted.name)?;
+    let scopes = Scopes::at_least_one(wanted.scopes)?;
+    let resources = Resources::try_from(wanted.resources)?;
+    maker.may_mint(&scopes, &resources)?;
+    let now = app.clock.now();
+    let expires_at = wanted.expires_at.map(Timestamp::as_second);
+    if expires_at.is_some_and(|end| end <= now.as_second()) {
+        return Err(Refusal::ExpiryInThePast.into());
+    }
+
+    let id = id::mint(now, &app.entropy)?;
+    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
+    let record = ApiKeyRecord {
+        id,
+        org_id: maker.org_id,
+        name: name.into(),
+        scopes,
+        resources,
+        digest: minted.digest,
+        last_four: minted.secret.last_four(),
+        created_at_ms: now.as_millisecond(),
+        on_behalf_of: maker.on_behalf_of,
+        expires_at,
+        previous_digest: None,
+        previous_expires_at_ms: None,
+    };
+    app.store.put(&record).await?;
+    Ok(Response::created(&Created { shown: Shown::new(app, record), key: minted.secret })?)
+}
+
+async fn list(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "keys:read").await?;
+    let (limit, cursor) = request.page()?;
+    let page = app.store.list(&caller.org_id, cursor.as_ref(), limit, app.clock.now().as_second()).await?;
+    Ok(List::of(page, |record| Shown::new(app, record))?)
+}
+
+async fn show(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "keys:read").await?;
+    let id = request.path_id()?;
+    let record =
+        app.store.own_record(&caller.org_id, &id, app.clock.now().as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    Ok(Response::ok(&Shown::new(app, record))?)
+}
+
+async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "keys:manage").await?;
+    match app.store.delete(&caller.org_id, &request.path_id::<id::ApiKey>()?).await? {
+        Deletion::Deleted => Ok(Response::no_content()),
+        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+    }
+}
+
+async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "keys:manage").await?;
+    let id = request.path_id()?;
+    let overlap_s = match request.has_body() {
+        true => request.json::<Rotation>()?.overlap_s,
+        false => 0,
+    };
+    if !(0..=LONGEST_OVERLAP_S).contains(&overlap_s) {
+        return Err(Refusal::OverlapTooLong.into());
+    }
+    let now = app.clock.now();
+    let record: ApiKeyRecord =
+        app.store.own_record(&caller.org_id, &id, now.as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    caller.may_mint(&record.scopes, &record.resources)?;
+
+    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
+    let previous_expires_at = after(now, overlap_s);
+    let overlap_until_ms = (overlap_s > 0).then(|| previous_expires_at.as_millisecond());
+    match app.store.renew(&record, &minted, overlap_until_ms).await? {
+        Renewal::Renewed => Ok(Response::ok(&Rotated { id, key: minted.secret, previous_expires_at })?),
+        Renewal::Changed => Err(Refusal::RecordChanged.into()),
+    }
+}
+
+/// Possession is enough, and the answer tells nothing: 202 for every token.
+async fn revoke_leaked(app: &App, request: &Request) -> Result<Response, Error> {
+    let Leaked { token } = request.json()?;
+    let brand = &app.config.brand;
+    let revoked = if let Some(key) = ApiKey::parse(brand, &token) {
+        let revoked = app.store.delete_held_key(&key, app.clock.now().as_millisecond()).await?;
+        (revoked == Deletion::Deleted).then(|| key.id.to_string())
+    } else if let Some(secret) = AgentSecret::parse(brand, &token) {
+        let revoked = app.store.delete_held(&secret.id, &secret.digest).await?;
+        (revoked == Deletion::Deleted).then(|| secret.id.to_string())
+    } else if let Some(runner) = RunnerToken::parse(brand, &token) {
+        let revoked = app.store.delete_held(&runner.id, &runner.digest).await?;
+        (revoked == Deletion::Deleted).then(|| runner.id.to_string())
+    } else {
+        None
+    };
+    if let Some(id) = revoked {
+        telemetry::leaked_key_revoked(&id);
+    }
+    Ok(Response::accepted())
+}

@@ -1,0 +1,26 @@
+//! `POST /v1/auth/refresh`: `{refresh_token}` for a new pair.
+
+use postern::{
+    App, Error,
+    credential::Secret,
+    grant::refresh::{Client, refresh},
+    http::{Request, Response},
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refresh {
+    refresh_token: String,
+}
+
+/// Answers the route.
+///
+/// # Errors
+/// Those of the grant.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let body: Refresh = request.json()?;
+    let token = Secret::new(body.refresh_token);
+    let tokens = refresh(app, &token, &Client::Unnamed, request.source_ip()).await?;
+    Ok(Response::ok(&tokens)?.with_tokens())
+}

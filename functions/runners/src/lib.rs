@@ -1,0 +1,158 @@
+//! Self-hosted runners: `/v1/runners` and below, all but the heartbeat.
+
+use jiff::Timestamp;
+use postern::{
+    App, Error, Refusal, authn,
+    credential::{self, Minted, Secret, opaque},
+    http::{List, Request, Response},
+    id::{self, RunnerId},
+    name::Name,
+    store::{
+        Deletion, Renewal,
+        runner::{ONLINE_S, RunnerRecord},
+        time,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+const MOST_LABELS: usize = 32;
+const LONGEST_LABEL: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewRunner {
+    name: String,
+    #[serde(default)]
+    labels: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    id: RunnerId,
+    name: String,
+    labels: Vec<String>,
+    status: Option<String>,
+    version: Option<String>,
+    last_seen_at: Option<Timestamp>,
+    online: bool,
+    prefix: String,
+    last_four: String,
+    created_at: Timestamp,
+    on_behalf_of: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    shown: Shown,
+    #[serde(serialize_with = "credential::shown_once")]
+    token: Secret,
+}
+
+#[derive(Serialize)]
+struct Renewed {
+    id: RunnerId,
+    #[serde(serialize_with = "credential::shown_once")]
+    token: Secret,
+}
+
+/// Answers the routes.
+///
+/// # Errors
+/// The refusals of each, and failures of ours.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    match request.route() {
+        "POST /v1/runners" => create(app, request).await,
+        "GET /v1/runners" => list(app, request).await,
+        "GET /v1/runners/{id}" => show(app, request).await,
+        "DELETE /v1/runners/{id}" => delete(app, request).await,
+        "POST /v1/runners/{id}/token" => renew(app, request).await,
+        _ => Err(Refusal::RouteUnknown.into()),
+    }
+}
+
+async fn create(app: &App, request: &Request) -> Result<Response, Error> {
+    let maker = authn::authorize(app, request, "runners:manage").await?;
+    let wanted: NewRunner = request.json()?;
+    let name = Name::try_from(wanted.name)?;
+    let is_label = |label: &String| (1..=LONGEST_LABEL).contains(&label.len()) && !label.chars().any(char::is_control);
+    if wanted.labels.len() > MOST_LABELS || !wanted.labels.iter().all(is_label) {
+        return Err(Refusal::LabelMalformed.into());
+    }
+
+    let now = app.clock.now();
+    let id = id::mint(now, &app.entropy)?;
+    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
+    let record = RunnerRecord {
+        id,
+        org_id: maker.org_id,
+        name: name.into(),
+        labels: wanted.labels,
+        digest: minted.digest,
+        last_four: minted.secret.last_four(),
+        created_at_ms: now.as_millisecond(),
+        on_behalf_of: maker.on_behalf_of,
+        status: None,
+        version: None,
+        last_seen_at_ms: None,
+    };
+    app.store.put(&record).await?;
+    Ok(Response::created(&Created { shown: Shown::new(app, record, now), token: minted.secret })?)
+}
+
+async fn list(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "runners:read").await?;
+    let (limit, cursor) = request.page()?;
+    let now = app.clock.now();
+    let page = app.store.list(&caller.org_id, cursor.as_ref(), limit, now.as_second()).await?;
+    Ok(List::of(page, |record| Shown::new(app, record, now))?)
+}
+
+async fn show(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "runners:read").await?;
+    let id = request.path_id()?;
+    let now = app.clock.now();
+    let record = app.store.own_record(&caller.org_id, &id, now.as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    Ok(Response::ok(&Shown::new(app, record, now))?)
+}
+
+async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "runners:manage").await?;
+    match app.store.delete(&caller.org_id, &request.path_id::<id::Runner>()?).await? {
+        Deletion::Deleted => Ok(Response::no_content()),
+        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+    }
+}
+
+/// The old token is dead at once.
+async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, "runners:manage").await?;
+    let id = request.path_id()?;
+    let record: RunnerRecord =
+        app.store.own_record(&caller.org_id, &id, app.clock.now().as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
+    match app.store.renew(&record, &minted, None).await? {
+        Renewal::Renewed => Ok(Response::ok(&Renewed { id, token: minted.secret })?),
+        Renewal::Changed => Err(Refusal::RecordChanged.into()),
+    }
+}
+
+impl Shown {
+    fn new(app: &App, record: RunnerRecord, now: Timestamp) -> Self {
+        let last_seen_at = record.last_seen_at_ms.map(time);
+        let is_recent = last_seen_at.is_some_and(|seen| now.as_second() - seen.as_second() <= ONLINE_S);
+        Self {
+            prefix: opaque::prefix(&app.config.brand, &record.id),
+            id: record.id,
+            name: record.name,
+            labels: record.labels,
+            online: is_recent && record.status.as_deref() != Some("offline"),
+            status: record.status,
+            version: record.version,
+            last_seen_at,
+            last_four: record.last_four,
+            created_at: time(record.created_at_ms),
+            on_behalf_of: record.on_behalf_of,
+        }
+    }
+}

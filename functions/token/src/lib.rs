@@ -1,0 +1,93 @@
+//! `POST /v1/auth/token`: an agent's credentials for tokens.
+//!
+//! As JSON `{agent_id, secret}`, answered with the pair; or as a form with a `grant_type` (RFC 6749): `client_credentials`
+//! and `refresh_token`, the client in HTTP Basic or in the form.
+
+use postern::{
+    App, Error, Refusal,
+    credential::Secret,
+    grant::{
+        ClientCredentials, Tokens,
+        agent_secret::{self, Wish},
+        refresh::{self, Client},
+    },
+    http::{Form, Request, Response},
+    id::AgentId,
+    scope::Scopes,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exchange {
+    agent_id: String,
+    secret: String,
+}
+
+/// Answers the route.
+///
+/// # Errors
+/// Those of the grants.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let tokens = match request.is_form() {
+        true => granted(app, request, &request.form()?).await?,
+        false => {
+            let body: Exchange = request.json()?;
+            let credentials = ClientCredentials { id: client_id(&body.agent_id)?, secret: Secret::new(body.secret) };
+            agent_secret::exchange(app, &credentials, Wish::Everything, request.source_ip()).await?
+        }
+    };
+    Ok(Response::ok(&tokens)?.with_tokens())
+}
+
+async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
+    let parameter = |name: &str| form.get(name).ok_or(Refusal::ParameterMissing);
+    let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
+    let client = client(request, form)?;
+    let address = request.source_ip();
+    match parameter("grant_type")?.expose() {
+        "client_credentials" => {
+            let ClientPart::Proven(credentials) = client else { return Err(Refusal::ClientCredentialsMissing.into()) };
+            let wish = Wish::Scopes(scopes.unwrap_or_default());
+            agent_secret::exchange(app, &credentials, wish, address).await
+        }
+        "refresh_token" => {
+            let client = match client {
+                ClientPart::Proven(credentials) => Client::Proven(credentials, scopes),
+                ClientPart::Named(id) => Client::Named(id, scopes),
+                // Fewer scopes are granted to a client that can be asked about before its token is spent.
+                ClientPart::Absent if scopes.is_some() => return Err(Refusal::ParameterMissing.into()),
+                ClientPart::Absent => Client::Unnamed,
+            };
+            refresh::refresh(app, parameter("refresh_token")?, &client, address).await
+        }
+        _ => Err(Refusal::GrantTypeUnknown.into()),
+    }
+}
+
+/// How the client showed itself (RFC 6749 §2.3.1): in one way only.
+enum ClientPart {
+    Absent,
+    Named(AgentId),
+    Proven(ClientCredentials),
+}
+
+fn client(request: &Request, form: &Form) -> Result<ClientPart, Refusal> {
+    let named = form.get("client_id").map(|id| client_id(id.expose())).transpose()?;
+    let basic =
+        request.basic()?.map(|(id, secret)| Ok(ClientCredentials { id: client_id(&id)?, secret })).transpose()?;
+    match (basic, named, form.get("client_secret").cloned()) {
+        (Some(_), _, Some(_)) => Err(Refusal::ClientCredentialsDoubled),
+        (Some(basic), Some(named), None) if basic.id != named => Err(Refusal::ClientCredentialsDoubled),
+        (Some(basic), _, None) => Ok(ClientPart::Proven(basic)),
+        (None, Some(id), Some(secret)) => Ok(ClientPart::Proven(ClientCredentials { id, secret })),
+        (None, None, Some(_)) => Err(Refusal::ClientCredentialsMissing),
+        (None, Some(id), None) => Ok(ClientPart::Named(id)),
+        (None, None, None) => Ok(ClientPart::Absent),
+    }
+}
+
+/// What is no agent's id names no client.
+fn client_id(text: &str) -> Result<AgentId, Refusal> {
+    text.parse().map_err(|_| Refusal::AgentUnknown)
+}

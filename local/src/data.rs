@@ -1,0 +1,153 @@
+//! The data folder: the database, the deployment's secret, and what this program shows at every start.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use postern::{
+    clock::Clock,
+    credential::{Brand, Minted},
+    crypto::{
+        jwt::Algorithm,
+        keyring::{self, Secrets},
+    },
+    entropy::Entropy,
+    id,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Where data is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    Memory,
+    Folder(PathBuf),
+}
+
+impl std::str::FromStr for Data {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text == ":memory:" { Self::Memory } else { Self::Folder(text.into()) })
+    }
+}
+
+/// What is shown at every start. Kept in the data folder, readable for its owner alone.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shown {
+    /// `iss` of all tokens: the URL of the first start, so that tokens outlive a change of port.
+    pub issuer: Option<String>,
+    pub operator_key: Option<String>,
+    pub organization_id: Option<String>,
+    pub api_key: Option<String>,
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown")
+    }
+}
+
+impl Data {
+    /// Makes the folder, for its owner alone.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn prepare(&self) -> Result<(), Error> {
+        let Self::Folder(folder) = self else { return Ok(()) };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(Error::io(format!("making {}", folder.display())))
+    }
+
+    /// The database's file.
+    pub fn database(&self) -> Option<PathBuf> {
+        self.file("postern.db")
+    }
+
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            Self::Memory => None,
+            Self::Folder(folder) => Some(folder.join(name)),
+        }
+    }
+
+    /// Reads what is shown at every start.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn shown(&self) -> Result<Shown, Error> {
+        match self.file("shown.json").filter(|file| file.exists()) {
+            None => Ok(Shown::default()),
+            Some(file) => serde_json::from_str(&read(&file)?)
+                .map_err(|error| Error::Data(format!("{} is not what this program wrote: {error}", file.display()))),
+        }
+    }
+
+    /// Keeps what is shown at every start.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn keep(&self, shown: &Shown) -> Result<(), Error> {
+        self.file("shown.json").map_or(Ok(()), |file| write_private(&file, &json(shown)))
+    }
+
+    /// Reads the deployment's secret from `file` (by default `secrets.json` in the folder), adds what is missing, and the
+    /// operator's key to `shown`. `refs` are kept as they are.
+    ///
+    /// # Errors
+    /// A file that cannot be read or written.
+    pub fn secrets(
+        &self,
+        file: Option<&Path>,
+        brand: &Brand,
+        algorithm: Algorithm,
+        shown: &mut Shown,
+    ) -> Result<Secrets, Error> {
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let file = file.map(Path::to_path_buf).or_else(|| self.file("secrets.json"));
+        let mut secrets = match file.as_deref().filter(|file| file.exists()) {
+            None => Secrets::default(),
+            Some(file) => keyring::parse(&read(file)?)?,
+        };
+        let mut is_new = secrets.complete(algorithm, &clock, &entropy)?;
+        if secrets.operator_key_sha256.is_none() || shown.operator_key.is_none() {
+            let minted = Minted::new::<id::Operator>(brand, &id::mint(clock.now(), &entropy)?, &entropy)?;
+            secrets.operator_key_sha256 = Some(minted.digest);
+            shown.operator_key = Some(minted.secret.expose().to_owned());
+            is_new = true;
+        }
+        if let Some(file) = file.filter(|_| is_new) {
+            write_private(&file, &json(&secrets))?;
+        }
+        Ok(secrets)
+    }
+}
+
+fn read(file: &Path) -> Result<String, Error> {
+    fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Writes a file whole or not at all, for its owner alone.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_private(file: &Path, text: &str) -> Result<(), Error> {
+    let what = || Error::io(format!("writing {}", file.display()));
+    let fresh = file.with_extension("new");
+    let mut writer =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(what())?;
+    writer.write_all(text.as_bytes()).and_then(|()| writer.sync_all()).map_err(what())?;
+    fs::rename(&fresh, file).map_err(what())
+}

@@ -1,0 +1,115 @@
+//! HTTP requests as API Gateway's events, payload 2.0.
+
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use http::request::Parts;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+/// What the gateway adds to a request: where it came from, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    pub source_ip: IpAddr,
+    pub time: Timestamp,
+}
+
+/// The event of a request for the route `route_key`, with its path parameters.
+pub fn http(parts: &Parts, body: &Bytes, route_key: &str, parameters: &[(String, String)], arrival: Arrival) -> Value {
+    let mut event = common(parts, route_key, arrival);
+    if !parameters.is_empty() {
+        let parameters: Map<_, _> =
+            parameters.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        event["pathParameters"] = parameters.into();
+    }
+    let text = std::str::from_utf8(body).ok().filter(|_| is_text(parts));
+    if !body.is_empty() {
+        event["body"] = text.map_or_else(|| BASE64.encode(body), str::to_owned).into();
+    }
+    event["isBase64Encoded"] = (!body.is_empty() && text.is_none()).into();
+    event
+}
+
+/// The event of an authorizer for the same request: no body.
+pub fn authorizer(parts: &Parts, arrival: Arrival) -> Value {
+    let mut event = common(parts, "$default", arrival);
+    let path = parts.uri.path().trim_start_matches('/');
+    event["type"] = "REQUEST".into();
+    event["routeArn"] =
+        format!("arn:aws:execute-api:eu-west-1:000000000000:local/$default/{}/{path}", parts.method).into();
+    event["identitySource"] = Value::Null;
+    event
+}
+
+fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value {
+    let path = parts.uri.path();
+    let user_agent =
+        parts.headers.get("user-agent").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": parts.uri.query().unwrap_or_default(),
+        "headers": headers(parts),
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "local",
+            "domainName": "localhost",
+            "domainPrefix": "localhost",
+            "http": {
+                "method": parts.method.as_str(),
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": arrival.source_ip.to_string(),
+                "userAgent": user_agent.unwrap_or_default(),
+            },
+            "requestId": request_id(arrival.time),
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": arrival.time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            "timeEpoch": arrival.time.as_millisecond(),
+        },
+    });
+    let cookies: Vec<_> =
+        parts.headers.get_all("cookie").iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    if !cookies.is_empty() {
+        event["cookies"] = cookies.iter().flat_map(|line| line.split("; ")).collect();
+    }
+    event
+}
+
+/// Names in lower case; the values of one name joined with commas; cookies apart.
+fn headers(parts: &Parts) -> Map<String, Value> {
+    let mut headers = Map::new();
+    for name in parts.headers.keys().filter(|name| *name != "cookie") {
+        let values: Vec<_> =
+            parts.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        headers.insert(name.to_string(), values.join(",").into());
+    }
+    headers
+}
+
+/// API Gateway hands text over as it is, and everything else in base64.
+fn is_text(parts: &Parts) -> bool {
+    let kind = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.is_empty()
+        || [
+            "text/",
+            "application/json",
+            "application/xml",
+            "application/javascript",
+            "application/x-www-form-urlencoded",
+        ]
+        .iter()
+        .any(|text| kind.to_ascii_lowercase().starts_with(text))
+}
+
+/// Unique in this process, and in order.
+fn request_id(time: Timestamp) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{:x}-{:06x}", time.as_millisecond(), COUNT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,132 @@
+//! An HTTP API, as API Gateway runs it: routes from the template, events of payload 2.0, answers from the functions.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use postern::App;
+use serde_json::Value;
+
+use crate::{
+    Error,
+    event::{self, Arrival},
+    functions::{self, Invoke},
+    template::Template,
+};
+
+/// The largest payload that API Gateway takes (its own limit; the functions have a smaller one).
+pub const LARGEST_PAYLOAD: usize = 10 * 1024 * 1024;
+/// Request line and headers together (AWS: quotas of HTTP APIs).
+const LARGEST_HEAD: usize = 10_240;
+
+/// The API.
+#[derive(Clone)]
+pub struct Gateway {
+    app: Arc<App>,
+    routes: Arc<Vec<Target>>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gateway({} routes)", self.routes.len())
+    }
+}
+
+struct Target {
+    key: String,
+    route: Option<(String, String)>,
+    invoke: Invoke,
+}
+
+impl Gateway {
+    /// An API with the template's routes.
+    ///
+    /// # Errors
+    /// A route whose function this program does not have.
+    pub fn new(app: Arc<App>, template: &Template) -> Result<Self, Error> {
+        let mut routes = Vec::new();
+        for function in &template.functions {
+            for route in &function.routes {
+                let invoke = functions::http(&function.binary)
+                    .ok_or_else(|| Error::Template(format!("{} has routes, and no handler here", function.binary)))?;
+                routes.push(Target { key: route.key(), route: route.target.clone(), invoke });
+            }
+        }
+        // What is literal goes before what is a parameter; `$default` is last.
+        routes.sort_by_key(|target| {
+            target.route.as_ref().map_or((true, 0), |(_, path)| (false, path.matches('{').count()))
+        });
+        Ok(Self { app, routes: Arc::new(routes) })
+    }
+
+    /// Answers one request.
+    pub async fn call(&self, request: Request<Bytes>, source_ip: IpAddr) -> Response<Bytes> {
+        let (parts, body) = request.into_parts();
+        let head: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if head + parts.uri.path_and_query().map_or(0, |target| target.as_str().len()) > LARGEST_HEAD {
+            return message(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+        }
+        if body.len() > LARGEST_PAYLOAD {
+            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+        }
+        let found = self
+            .routes
+            .iter()
+            .find_map(|target| target.parameters(parts.method.as_str(), parts.uri.path()).map(|p| (target, p)));
+        let Some((target, parameters)) = found else { return message(StatusCode::NOT_FOUND, "Not Found") };
+        let arrival = Arrival { source_ip, time: self.app.clock.now() };
+        let event = event::http(&parts, &body, &target.key, &parameters, arrival);
+        // A panic in a function is its own end, and a 500: as in Lambda.
+        match tokio::spawn((target.invoke)(Arc::clone(&self.app), event)).await {
+            Ok(answer) => response(&answer),
+            Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        }
+    }
+}
+
+impl Target {
+    /// The path parameters, if this route takes the request.
+    fn parameters(&self, method: &str, path: &str) -> Option<Vec<(String, String)>> {
+        let Some((wanted_method, wanted_path)) = &self.route else { return Some(Vec::new()) };
+        if wanted_method != method {
+            return None;
+        }
+        let (mut wanted, mut given) = (wanted_path.split('/'), path.split('/'));
+        let mut parameters = Vec::new();
+        loop {
+            match (wanted.next(), given.next()) {
+                (None, None) => return Some(parameters),
+                (Some(literal), Some(segment)) if literal == segment => {}
+                (Some(name), Some(segment)) if !segment.is_empty() => {
+                    let name = name.strip_prefix('{')?.strip_suffix('}')?;
+                    parameters.push((name.to_owned(), percent_decode_str(segment).decode_utf8_lossy().into_owned()));
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// An answer of the gateway's own.
+pub fn message(status: StatusCode, text: &str) -> Response<Bytes> {
+    let mut response = Response::new(serde_json::json!({"message": text}).to_string().into());
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A function's answer. One that is none is a 500, as at API Gateway.
+fn response(answer: &Value) -> Response<Bytes> {
+    let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    let status = answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());
+    let Some(Ok(status)) = status.map(StatusCode::from_u16) else { return broken() };
+    let mut response = Response::new(Bytes::from(answer["body"].as_str().unwrap_or_default().to_owned()));
+    *response.status_mut() = status;
+    for (name, value) in answer["headers"].as_object().into_iter().flatten() {
+        let value = HeaderValue::from_str(value.as_str().unwrap_or_default());
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else { return broken() };
+        response.headers_mut().insert(name, value);
+    }
+    response
+}

@@ -1,0 +1,14 @@
+//! Postern on one machine, without Docker and without AWS: an API gateway that reads the template, a
+//! DynamoDB-compatible store, and every function, in one program. The tests drive the same parts.
+
+pub mod data;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod functions;
+pub mod gateway;
+pub mod protect;
+pub mod serve;
+pub mod template;
+
+pub use error::Error;

@@ -1,0 +1,133 @@
+//! `cargo run -p local`: Postern on this machine.
+
+mod show;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use http::Uri;
+use local::{
+    Error,
+    data::Data,
+    engine::Engine,
+    protect,
+    serve::{self, Options, Stop},
+    template::Template,
+};
+use serde_json::json;
+
+/// Postern on this machine, without Docker and without AWS.
+#[derive(Parser)]
+#[command(name = "local", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve every route of the template (the default).
+    Serve(Common),
+    /// Put the authorizer before a local API.
+    Protect {
+        /// The API, like http://127.0.0.1:3000
+        #[arg(value_parser = protect::upstream)]
+        upstream: Uri,
+        /// Where Postern's own routes are served meanwhile.
+        #[arg(long, default_value = "127.0.0.1:0")]
+        postern_listen: SocketAddr,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Serve only the DynamoDB-compatible store.
+    Store(Common),
+    /// Make a new deployment's secrets, as two files for AWS Secrets Manager.
+    Secret {
+        /// The folder for signing.json and verification.json.
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+        /// Another postern.toml.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Clone)]
+struct Common {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    listen: SocketAddr,
+    /// The folder for data, or :memory: for none.
+    #[arg(long, default_value = ".postern")]
+    data: Data,
+    /// Another postern.toml.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// A file that is written once the program listens: one JSON object.
+    #[arg(long)]
+    ready_file: Option<PathBuf>,
+}
+
+impl From<Common> for Options {
+    fn from(common: Common) -> Self {
+        let Common { listen, data, config, ready_file } = common;
+        Self { listen, data, config, ready_file }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command.unwrap_or(Command::Serve(cli.common)) {
+        Command::Serve(common) => serve_all(&common.into()).await,
+        Command::Protect { upstream, postern_listen, common } => {
+            protect_api(&common.into(), upstream, postern_listen).await
+        }
+        Command::Store(common) => serve_store(&common.into()).await,
+        Command::Secret { out, config } => show::make_secret(&out, config),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            show::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve_all(options: &Options) -> Result<(), Error> {
+    let stop = Stop::at_signal()?;
+    let (listener, url) = serve::bind(options.listen).await?;
+    let deployment = serve::deploy(options, &url).await?;
+    let ready = deployment.ready(url);
+    serve::announce(options, &ready)?;
+    show::ready(&ready, options, &deployment.app.config.issuer);
+    serve::serve(listener, deployment.gateway.clone(), stop).await
+}
+
+async fn protect_api(options: &Options, upstream: Uri, postern_listen: SocketAddr) -> Result<(), Error> {
+    let stop = Stop::at_signal()?;
+    let (listener, url) = serve::bind(options.listen).await?;
+    let (own_listener, own_url) = serve::bind(postern_listen).await?;
+    let deployment = serve::deploy(options, &own_url).await?;
+    let mut ready = deployment.ready(url);
+    ready.postern_url = Some(own_url);
+    serve::announce(options, &ready)?;
+    show::protecting(&ready, &upstream);
+    let own = serve::serve(own_listener, deployment.gateway.clone(), stop.clone());
+    let guarded = protect::serve(listener, deployment.app.clone(), upstream, stop);
+    tokio::try_join!(own, guarded).map(drop)
+}
+
+async fn serve_store(options: &Options) -> Result<(), Error> {
+    let stop = Stop::at_signal()?;
+    options.data.prepare()?;
+    let (listener, url) = serve::bind(options.listen).await?;
+    let engine = Engine::start(options.data.database().as_deref(), listener, &Template::load()?)?;
+    serve::announce(options, &json!({"url": url, "store_url": engine.url}))?;
+    show::store(&engine.url);
+    stop.wait().await;
+    Ok(())
+}

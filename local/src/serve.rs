@@ -1,0 +1,238 @@
+//! Everything on one loopback port: store, functions, gateway; and the way to stop.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    response::Response,
+};
+use http::StatusCode;
+use postern::{
+    App,
+    clock::Clock,
+    config::{Config, environment},
+    credential::OperatorKey,
+    entropy::Entropy,
+    store::{Patience, Store},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    Error,
+    data::{Data, Shown, write_private},
+    engine::{self, Engine},
+    gateway::{Gateway, LARGEST_PAYLOAD, message},
+    template::Template,
+};
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub listen: SocketAddr,
+    pub data: Data,
+    pub config: Option<PathBuf>,
+    pub ready_file: Option<PathBuf>,
+}
+
+/// A deployment on this machine.
+#[derive(Debug)]
+pub struct Deployment {
+    pub engine: Engine,
+    pub app: Arc<App>,
+    pub gateway: Gateway,
+    pub shown: Shown,
+}
+
+/// What is written once the program listens.
+#[derive(Serialize)]
+pub struct Ready {
+    pub url: String,
+    pub store_url: String,
+    pub operator_key: String,
+    pub organization_id: String,
+    pub api_key: String,
+    /// Where Postern's own routes are, when `url` is a guarded API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postern_url: Option<String>,
+}
+
+impl std::fmt::Debug for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ready({})", self.url)
+    }
+}
+
+/// Binds a loopback port (or whatever the user chose).
+///
+/// # Errors
+/// A port that is taken.
+pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
+    let listener = TcpListener::bind(address).await.map_err(Error::io(format!("listening on {address}")))?;
+    let address = listener.local_addr().map_err(Error::io("the address of a listener"))?;
+    Ok((listener, format!("http://{address}")))
+}
+
+/// Puts a deployment together whose own routes will be served at `url`. On the first start it founds an organization.
+///
+/// # Errors
+/// Data that cannot be read or written, and wrong settings.
+pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
+    let template = Template::load()?;
+    options.data.prepare()?;
+    let mut shown = options.data.shown()?;
+    let config = config(options, &mut shown, url)?;
+    postern::telemetry::init_readable(config.log);
+
+    let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let engine = Engine::start(options.data.database().as_deref(), listener, &template)?;
+    forget_other_brand(&mut shown, &config);
+    let secret_file = match &config.secret {
+        Some(postern::config::SecretSource::File(path)) => Some(PathBuf::from(path)),
+        _ => None,
+    };
+    let secrets = options.data.secrets(secret_file.as_deref(), &config.brand, config.signing.algorithm, &mut shown)?;
+    options.data.keep(&shown)?;
+    let store = Store::new(&engine.sdk(None), config.tables.clone(), Patience::default());
+    let app = Arc::new(App::new(config, &secrets, store, Clock::system(), Entropy::system())?);
+    let gateway = Gateway::new(Arc::clone(&app), &template)?;
+    if shown.api_key.is_none() {
+        found(&gateway, &mut shown).await?;
+        options.data.keep(&shown)?;
+    }
+    Ok(Deployment { engine, app, gateway, shown })
+}
+
+/// The settings: those of the environment, and what a machine's own deployment needs besides.
+fn config(options: &Options, shown: &mut Shown, url: &str) -> Result<Config, Error> {
+    let mut variables = environment();
+    if let Some(file) = &options.config {
+        variables.insert("POSTERN_CONFIG".into(), file.display().to_string());
+    }
+    let issuer = shown.issuer.get_or_insert_with(|| url.to_owned()).clone();
+    variables.entry("POSTERN_ISSUER".into()).or_insert(issuer);
+    variables.entry("POSTERN_LOG".into()).or_insert("warn".into());
+    let tables = engine::tables();
+    variables.insert("POSTERN_KEYS_TABLE".into(), tables.keys);
+    variables.insert("POSTERN_FAMILIES_TABLE".into(), tables.families);
+    variables.insert("POSTERN_NONCES_TABLE".into(), tables.nonces);
+    Ok(Config::from_variables(&variables)?)
+}
+
+/// Keys that were shown under another brand are no keys any more.
+fn forget_other_brand(shown: &mut Shown, config: &Config) {
+    if shown.operator_key.as_deref().is_some_and(|key| !OperatorKey::is_meant(&config.brand, key)) {
+        *shown = Shown { issuer: shown.issuer.take(), ..Shown::default() };
+    }
+}
+
+/// Founds the first organization, through the gateway, as any operator would.
+async fn found(gateway: &Gateway, shown: &mut Shown) -> Result<(), Error> {
+    let operator_key = shown.operator_key.as_deref().unwrap_or_default();
+    let request = http::Request::post("/v1/organizations")
+        .header("authorization", format!("Bearer {operator_key}"))
+        .header("content-type", "application/json")
+        .body(Bytes::from(json!({"name": "Local"}).to_string()))
+        .map_err(|error| Error::Data(error.to_string()))?;
+    let response = gateway.call(request, IpAddr::from([127, 0, 0, 1])).await;
+    let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+    let text = |name: &str| answer[name].as_str().map(str::to_owned);
+    (shown.organization_id, shown.api_key) = (text("id"), text("api_key"));
+    let is_founded = shown.api_key.is_some();
+    is_founded.then_some(()).ok_or_else(|| Error::Data(format!("the first organization was not founded: {answer}")))
+}
+
+impl Deployment {
+    /// What is written once the program listens at `url`.
+    pub fn ready(&self, url: String) -> Ready {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        Ready {
+            url,
+            store_url: self.engine.url.clone(),
+            operator_key: text(&self.shown.operator_key),
+            organization_id: text(&self.shown.organization_id),
+            api_key: text(&self.shown.api_key),
+            postern_url: None,
+        }
+    }
+}
+
+/// Writes the ready file, where one was asked for.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn announce(options: &Options, ready: &impl Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string(ready).map_err(|error| Error::Data(error.to_string()))?;
+    options.ready_file.as_deref().map_or(Ok(()), |file| write_private(file, &json))
+}
+
+/// Serves the gateway on `listener` until `stop` says so; requests that are under way are finished.
+///
+/// # Errors
+/// A listener that fails.
+pub async fn serve(listener: TcpListener, gateway: Gateway, stop: Stop) -> Result<(), Error> {
+    let router = Router::new().fallback(answer).with_state(gateway);
+    run(listener, router, stop).await
+}
+
+pub(crate) async fn run(listener: TcpListener, router: Router, stop: Stop) -> Result<(), Error> {
+    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stop.wait())
+        .await
+        .map_err(Error::io("serving"))
+}
+
+async fn answer(
+    State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, LARGEST_PAYLOAD).await {
+        Ok(body) => gateway.call(Request::from_parts(parts, body), peer.ip()).await,
+        Err(_) => message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+    }
+    .map(Body::from)
+}
+
+/// When to stop.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// At Ctrl-C or SIGTERM.
+    ///
+    /// # Errors
+    /// A process that cannot listen to signals.
+    pub fn at_signal() -> Result<Self, Error> {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .map_err(Error::io("listening to SIGTERM"))?;
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.send_replace(true);
+        });
+        Ok(Self(stopped))
+    }
+
+    /// Once the returned sender says `true`, or is dropped.
+    pub fn by_hand() -> (watch::Sender<bool>, Self) {
+        let (stop, stopped) = watch::channel(false);
+        (stop, Self(stopped))
+    }
+
+    /// Ends when it is time.
+    pub async fn wait(mut self) {
+        drop(self.0.wait_for(|stop| *stop).await);
+    }
+}

@@ -1,0 +1,99 @@
+//! What this program says to whoever started it.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use http::Uri;
+use local::{
+    Error,
+    data::{Data, Shown, write_private},
+    serve::{Options, Ready},
+};
+use postern::config::Config;
+
+/// A failure, and its cause.
+pub(crate) fn error(error: &Error) {
+    eprintln!("local: {error}");
+}
+
+/// What serves where, the keys, and three commands to try.
+pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
+    let Ready { url, api_key, .. } = ready;
+    let data = match &options.data {
+        Data::Memory => "in memory: gone when this program stops".to_owned(),
+        Data::Folder(folder) => folder.display().to_string(),
+    };
+    println!("Postern is ready.\n");
+    println!("  url           {url}");
+    println!("  API key       {api_key}");
+    println!("  organization  {}", ready.organization_id);
+    println!("  operator key  {}", ready.operator_key);
+    println!("  store         {}  (DynamoDB's API)", ready.store_url);
+    println!("  data          {data}\n");
+    println!("Try:\n");
+    println!("  curl {url}/v1/auth/whoami -H 'X-API-Key: {api_key}'\n");
+    println!("  curl {url}/v1/agents -H 'X-API-Key: {api_key}' \\");
+    println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"my-agent\", \"scopes\": [\"data:read\"]}}'\n");
+    println!("  curl {url}/v1/runners -H 'X-API-Key: {api_key}' \\");
+    println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"build-1\"}}'\n");
+    if issuer != url {
+        println!("Tokens name {issuer} as their issuer, as at the first start.\n");
+    }
+    println!("Ctrl-C stops it.");
+}
+
+/// What is guarded, and how to get in.
+pub(crate) fn protecting(ready: &Ready, upstream: &Uri) {
+    let Ready { url, api_key, .. } = ready;
+    println!("Postern guards {upstream}\n");
+    println!("  guarded       {url}");
+    println!("  API key       {api_key}");
+    println!("  own routes    {}\n", ready.postern_url.as_deref().unwrap_or_default());
+    println!("Try:\n");
+    println!("  curl {url}/ -H 'X-API-Key: {api_key}'\n");
+    println!("Ctrl-C stops it.");
+}
+
+/// Where the store is, and what points the SDK at it.
+pub(crate) fn store(url: &str) {
+    println!("The store is ready.\n");
+    println!(
+        "  export AWS_ENDPOINT_URL_DYNAMODB={url} AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+    );
+    println!("  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n");
+    println!("Ctrl-C stops it.");
+}
+
+/// Makes the secrets of a new deployment.
+pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Error> {
+    let given = [("ISSUER", "http://localhost"), ("KEYS_TABLE", "-"), ("FAMILIES_TABLE", "-"), ("NONCES_TABLE", "-")];
+    let mut variables: BTreeMap<_, _> = given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
+    if let Some(file) = config {
+        variables.insert("POSTERN_CONFIG".into(), file.display().to_string());
+    }
+    let config = Config::from_variables(&variables)?;
+    let mut shown = Shown::default();
+    let secrets = Data::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
+    for (name, secrets) in [("signing.json", &secrets), ("verification.json", &secrets.verification())] {
+        let json = serde_json::to_string(secrets).map_err(|error| Error::Data(error.to_string()))?;
+        write_private(&out.join(name), &json)?;
+    }
+    println!(
+        "{} and {} are written: put them into the two secrets of the stack, then delete them.\n",
+        out.join("signing.json").display(),
+        out.join("verification.json").display()
+    );
+    println!(
+        "  aws secretsmanager put-secret-value --secret-id SIGNING_SECRET_ARN --secret-string file://{}",
+        out.join("signing.json").display()
+    );
+    println!(
+        "  aws secretsmanager put-secret-value --secret-id VERIFICATION_KEYS_ARN --secret-string file://{}\n",
+        out.join("verification.json").display()
+    );
+    println!("The operator key, shown this once:\n\n  {}", shown.operator_key.unwrap_or_default());
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `template.yaml`, as far as a gateway and a store need it.
+
+use serde_json::{Map, Value};
+
+use crate::Error;
+
+/// The template of this source tree.
+pub const TEMPLATE: &str = include_str!("../../template.yaml");
+
+/// What the template declares.
+#[derive(Clone, Debug)]
+pub struct Template {
+    pub functions: Vec<Function>,
+    pub tables: Vec<Table>,
+}
+
+/// A function of the template.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Its name in the template.
+    pub logical_id: String,
+    /// Its binary: the crate under `functions/`.
+    pub binary: String,
+    pub routes: Vec<Route>,
+    /// The whole of its properties.
+    pub properties: Value,
+}
+
+/// A route of the API.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// `None` for the route that takes what no other takes.
+    pub target: Option<(String, String)>,
+}
+
+impl Route {
+    /// `GET /v1/keys/{id}`, or `$default`.
+    pub fn key(&self) -> String {
+        self.target.as_ref().map_or("$default".into(), |(method, path)| format!("{method} {path}"))
+    }
+}
+
+/// A table of the template.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub logical_id: String,
+    /// The whole resource.
+    pub resource: Value,
+}
+
+impl Template {
+    /// Reads the template of this source tree.
+    ///
+    /// # Errors
+    /// A template that this program does not understand.
+    pub fn load() -> Result<Self, Error> {
+        Self::parse(TEMPLATE)
+    }
+
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// A template that this program does not understand.
+    pub fn parse(yaml: &str) -> Result<Self, Error> {
+        let yaml: serde_norway::Value =
+            serde_norway::from_str(yaml).map_err(|error| Error::Template(error.to_string()))?;
+        let document = plain(yaml)?;
+        let resources = document.get("Resources").and_then(Value::as_object).ok_or_else(|| wrong("no Resources"))?;
+        let of_type = |kind: &'static str| resources.iter().filter(move |(_, resource)| resource["Type"] == kind);
+        Ok(Self {
+            functions: of_type("AWS::Serverless::Function")
+                .map(|(id, resource)| function(id, resource))
+                .collect::<Result<_, _>>()?,
+            tables: of_type("AWS::DynamoDB::Table")
+                .map(|(id, resource)| Table { logical_id: id.clone(), resource: resource.clone() })
+                .collect(),
+        })
+    }
+}
+
+fn wrong(what: &str) -> Error {
+    Error::Template(what.into())
+}
+
+fn function(logical_id: &str, resource: &Value) -> Result<Function, Error> {
+    let binary = resource.pointer("/Metadata/BuildProperties/Binary").and_then(Value::as_str);
+    let properties = resource.get("Properties").cloned().unwrap_or_default();
+    let events = properties.get("Events").and_then(Value::as_object).cloned().unwrap_or_default();
+    Ok(Function {
+        logical_id: logical_id.to_owned(),
+        binary: binary.ok_or_else(|| wrong(&format!("{logical_id} has no Binary")))?.to_owned(),
+        routes: events.values().filter(|event| event["Type"] == "HttpApi").map(route).collect(),
+        properties,
+    })
+}
+
+fn route(event: &Value) -> Route {
+    let text = |name: &str| event["Properties"].get(name).and_then(Value::as_str).map(str::to_owned);
+    Route { target: text("Method").zip(text("Path")) }
+}
+
+/// YAML as JSON. CloudFormation's short forms (`!Ref Keys`) become one-member objects (`{"!Ref": "Keys"}`).
+fn plain(yaml: serde_norway::Value) -> Result<Value, Error> {
+    use serde_norway::Value as Yaml;
+    Ok(match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Bool(flag) => flag.into(),
+        Yaml::Number(number) => serde_json::to_value(number).map_err(|error| Error::Template(error.to_string()))?,
+        Yaml::String(text) => text.into(),
+        Yaml::Sequence(items) => items.into_iter().map(plain).collect::<Result<Vec<_>, _>>()?.into(),
+        Yaml::Mapping(members) => {
+            let mut object = Map::new();
+            for (name, value) in members {
+                let Yaml::String(name) = name else { return Err(wrong("a member whose name is no text")) };
+                object.insert(name, plain(value)?);
+            }
+            object.into()
+        }
+        Yaml::Tagged(tagged) => Map::from_iter([(tagged.tag.to_string(), plain(tagged.value)?)]).into(),
+    })
+}

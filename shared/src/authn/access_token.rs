@@ -1,0 +1,52 @@
+//! Our own access tokens, as bearer tokens.
+
+use async_trait::async_trait;
+use serde_json::Map;
+
+use super::{Outcome, Presented, Provider};
+use crate::{
+    app::App,
+    error::{Fault, Refusal},
+    principal::{Kind, Principal},
+    scope::Resources,
+    token,
+};
+
+/// Signature and times without I/O, then one round trip for what may have ended the token since.
+#[derive(Debug)]
+pub(super) struct AccessTokens;
+
+#[async_trait]
+impl Provider for AccessTokens {
+    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
+        let Some(text) = presented.bearer().filter(|text| token::is_meant(text)) else {
+            return Ok(Outcome::NotPresented);
+        };
+        let now = app.clock.now();
+        let claims = match token::verify(app, text, now) {
+            Ok(claims) => claims,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let (agent, is_over) = match &claims.sid {
+            Some(family) => {
+                let (agent, family) = app.store.agent_and_family(&claims.agent_id, family).await?;
+                (agent, !family.is_some_and(|family| family.is_alive(now.as_millisecond())))
+            }
+            None => app.store.agent_and_revocation(&claims.agent_id, &claims.jti).await?,
+        };
+        Ok(match agent {
+            _ if is_over => Refusal::TokenRevoked.into(),
+            Some(agent) if agent.org_id == claims.org_id => Outcome::Authenticated(Principal {
+                user_id: claims.sub,
+                kind: Kind::Agent,
+                org_id: claims.org_id,
+                credential_id: claims.sid.map_or(claims.jti.to_string(), |family| family.to_string()),
+                scopes: claims.scopes,
+                resources: Resources::default(),
+                on_behalf_of: agent.on_behalf_of,
+                metadata: Map::new(),
+            }),
+            _ => Refusal::TokenOrphaned.into(),
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! Every setting, parsed once at the start into types. The only reader of the environment.
+//!
+//! What differs between deployments comes as environment variables, `POSTERN_…`; the structured part is
+//! `postern.toml`, compiled in as the default. A wrong, unknown or missing setting stops the start with a sentence that
+//! names it, and never means "open".
+
+mod file;
+
+use std::{collections::BTreeMap, path::Path};
+
+pub use file::{Lifetimes, ProviderKind, RouteAuth, RouteRule, Signing, Signup};
+use tracing::Level;
+
+use crate::{credential::Brand, error::Fault};
+
+/// The repository's own `postern.toml`.
+pub const DEFAULT: &str = include_str!("../../postern.toml");
+
+/// The three tables, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tables {
+    pub keys: String,
+    pub families: String,
+    pub nonces: String,
+}
+
+/// Where the deployment's secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In Secrets Manager.
+    Arn(String),
+    /// In a file, as the same JSON.
+    File(String),
+}
+
+/// How the authorizer answers an HTTP API with payload 2.0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthorizerAnswer {
+    /// `{"isAuthorized": …}`
+    #[default]
+    Simple,
+    /// An IAM policy.
+    Policy,
+}
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `iss` of our tokens, and `aud` too: the public URL without a trailing slash.
+    pub issuer: String,
+    pub tables: Tables,
+    pub secret: Option<SecretSource>,
+    pub log: Level,
+    pub authorizer_answer: AuthorizerAnswer,
+    pub brand: Brand,
+    pub signup: Signup,
+    pub lifetimes: Lifetimes,
+    pub signing: Signing,
+    pub providers: Vec<ProviderKind>,
+    pub routes: Vec<RouteRule>,
+}
+
+/// Variables that a deployment sets.
+const KNOWN: [&str; 9] = [
+    "POSTERN_AUTHORIZER_ANSWER",
+    "POSTERN_CONFIG",
+    "POSTERN_FAMILIES_TABLE",
+    "POSTERN_ISSUER",
+    "POSTERN_KEYS_TABLE",
+    "POSTERN_LOG",
+    "POSTERN_NONCES_TABLE",
+    "POSTERN_SECRET_ARN",
+    "POSTERN_SECRET_FILE",
+];
+
+impl Config {
+    /// Reads this process's environment.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] with a sentence that names the setting.
+    pub fn from_environment() -> Result<Self, Fault> {
+        Self::from_variables(&environment())
+    }
+
+    /// Takes the settings of `variables` and of the file that `POSTERN_CONFIG` names.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] with a sentence that names the setting.
+    pub fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self, Fault> {
+        if let Some(unknown) = variables.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+            return setting(format!("{unknown} is not a setting; known are {}", KNOWN.join(", ")));
+        }
+        let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+        let required = |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
+        let toml = given("POSTERN_CONFIG").map_or_else(|| Ok(DEFAULT.to_owned()), |path| read(&path))?;
+        let file = file::parse(&toml)?;
+
+        Ok(Self {
+            issuer: issuer(required("POSTERN_ISSUER")?)?,
+            tables: Tables {
+                keys: required("POSTERN_KEYS_TABLE")?,
+                families: required("POSTERN_FAMILIES_TABLE")?,
+                nonces: required("POSTERN_NONCES_TABLE")?,
+            },
+            secret: match (given("POSTERN_SECRET_ARN"), given("POSTERN_SECRET_FILE")) {
+                (Some(_), Some(_)) => {
+                    return setting("POSTERN_SECRET_ARN and POSTERN_SECRET_FILE are both set: set one".into());
+                }
+                (Some(arn), None) => Some(SecretSource::Arn(arn)),
+                (None, Some(path)) => Some(SecretSource::File(path)),
+                (None, None) => None,
+            },
+            log: match given("POSTERN_LOG") {
+                None => Level::INFO,
+                Some(level) => level.parse().map_err(|_| {
+                    Fault::Setting(format!("POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"))
+                })?,
+            },
+            authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
+                None | Some("simple") => AuthorizerAnswer::Simple,
+                Some("policy") => AuthorizerAnswer::Policy,
+                Some(other) => {
+                    return setting(format!("POSTERN_AUTHORIZER_ANSWER is {other:?}; it is simple or policy"));
+                }
+            },
+            brand: file.brand,
+            signup: file.signup,
+            lifetimes: file.lifetimes,
+            signing: file.signing,
+            providers: file.providers,
+            routes: file.routes,
+        })
+    }
+}
+
+/// The variables of this process's environment that are ours.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn environment() -> BTreeMap<String, String> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with("POSTERN_"))?;
+        Some((name, value.to_string_lossy().into_owned()))
+    });
+    ours.collect()
+}
+
+/// Reads a file that a setting names.
+///
+/// # Errors
+/// [`Fault::Setting`] where it cannot be read.
+pub fn read(path: impl AsRef<Path>) -> Result<String, Fault> {
+    let path = path.as_ref();
+    std::fs::read_to_string(path).map_err(|error| Fault::Setting(format!("cannot read {}: {error}", path.display())))
+}
+
+fn setting<T>(sentence: String) -> Result<T, Fault> {
+    Err(Fault::Setting(sentence))
+}
+
+/// RFC 8414 §2: `https`, no query and no fragment; plain `http` for loopback addresses alone.
+fn issuer(text: String) -> Result<String, Fault> {
+    let uri: Option<::http::Uri> =
+        text.parse().ok().filter(|uri: &::http::Uri| uri.query().is_none() && !text.contains('#'));
+    let sound = uri.is_some_and(|uri| match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => matches!(host, "127.0.0.1" | "[::1]" | "localhost"),
+        _ => false,
+    });
+    if sound && !text.ends_with('/') {
+        Ok(text)
+    } else {
+        setting(format!(
+            "POSTERN_ISSUER is {text:?}; it is an https URL without query, fragment and trailing slash (http for loopback alone)"
+        ))
+    }
+}

@@ -1,0 +1,162 @@
+//! `postern.toml`: what it may say, and what it must not.
+
+use serde::Deserialize;
+
+use crate::{clock::LEEWAY_S, credential::Brand, crypto::jwt::Algorithm, error::Fault, policy::Pattern, scope::Scopes};
+
+/// Who may create organizations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signup {
+    /// The operator alone.
+    #[default]
+    Operator,
+    /// Anybody.
+    Open,
+}
+
+/// How long things live, in seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lifetimes {
+    pub access_token: i64,
+    pub refresh_idle: i64,
+    pub refresh_absolute: i64,
+    pub refresh_grace: i64,
+    pub revocation_staleness: i64,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            access_token: 3600,
+            refresh_idle: 7 * 24 * 3600,
+            refresh_absolute: 90 * 24 * 3600,
+            refresh_grace: 10,
+            revocation_staleness: 0,
+        }
+    }
+}
+
+/// What signs our tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signing {
+    pub algorithm: Algorithm,
+}
+
+/// A way to authenticate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ProviderKind {
+    AccessToken {},
+    ApiKey {},
+    Runner {},
+}
+
+/// Whether a route of a guarded API needs a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteAuth {
+    None,
+    #[default]
+    Required,
+}
+
+/// A rule of the authorizer; the first that matches decides.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteRule {
+    pub method: String,
+    pub path: Pattern,
+    #[serde(default)]
+    pub auth: RouteAuth,
+    #[serde(default)]
+    pub scopes: Scopes,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default = "default_brand")]
+    brand: String,
+    #[serde(default)]
+    signup: Signup,
+    #[serde(default)]
+    lifetimes: Lifetimes,
+    #[serde(default)]
+    signing: Signing,
+    #[serde(default)]
+    provider: Vec<ProviderKind>,
+    #[serde(default)]
+    route: Vec<RouteRule>,
+}
+
+fn default_brand() -> String {
+    "pst".into()
+}
+
+/// The file, checked.
+pub(super) struct File {
+    pub brand: Brand,
+    pub signup: Signup,
+    pub lifetimes: Lifetimes,
+    pub signing: Signing,
+    pub providers: Vec<ProviderKind>,
+    pub routes: Vec<RouteRule>,
+}
+
+/// Listing any provider replaces these.
+const DEFAULT_PROVIDERS: [ProviderKind; 3] =
+    [ProviderKind::AccessToken {}, ProviderKind::ApiKey {}, ProviderKind::Runner {}];
+
+/// Parses and checks `toml`.
+pub(super) fn parse(toml: &str) -> Result<File, Fault> {
+    let written: Written =
+        toml::from_str(toml).map_err(|error| Fault::Setting(format!("postern.toml: {}", error.to_string().trim())))?;
+    lifetimes(&written.lifetimes)?;
+    for rule in &written.route {
+        route(rule)?;
+    }
+    Ok(File {
+        brand: Brand::parse(&written.brand).ok_or_else(|| {
+            Fault::Setting(format!("postern.toml: brand is {:?}; it is 2 to 8 of a-z", written.brand))
+        })?,
+        signup: written.signup,
+        lifetimes: written.lifetimes,
+        signing: written.signing,
+        providers: if written.provider.is_empty() { DEFAULT_PROVIDERS.to_vec() } else { written.provider },
+        routes: written.route,
+    })
+}
+
+/// The longest life that may be set: ten years.
+const LONGEST_S: i64 = 10 * 366 * 24 * 3600;
+
+fn lifetimes(life: &Lifetimes) -> Result<(), Fault> {
+    let within = |name: &str, value: i64, least: i64, most: i64| {
+        let sentence =
+            || Fault::Setting(format!("postern.toml: lifetimes.{name} is {value}; it is {least} to {most} seconds"));
+        (least..=most).contains(&value).then_some(()).ok_or_else(sentence)
+    };
+    within("access_token", life.access_token, LEEWAY_S, 24 * 3600)?;
+    // A family that ends before its access token would take the token with it.
+    within("refresh_idle", life.refresh_idle, life.access_token, LONGEST_S)?;
+    within("refresh_absolute", life.refresh_absolute, life.refresh_idle, LONGEST_S)?;
+    // Longer than a minute, a stolen token could be repeated at leisure.
+    within("refresh_grace", life.refresh_grace, 0, 60)?;
+    within("revocation_staleness", life.revocation_staleness, 0, 0)
+}
+
+fn route(rule: &RouteRule) -> Result<(), Fault> {
+    let refuse =
+        |what: &str| Err(Fault::Setting(format!("postern.toml: the rule {} {}: {what}", rule.method, rule.path)));
+    let method = &rule.method;
+    if method != "*" && (method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase())) {
+        return refuse("method is a name in capitals, or *");
+    }
+    if rule.auth == RouteAuth::None && !rule.scopes.is_empty() {
+        return refuse("a route without authentication cannot need scopes");
+    }
+    Ok(())
+}

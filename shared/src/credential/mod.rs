@@ -1,0 +1,113 @@
+//! The forms of Postern's secrets: `{brand}_{kind}_…{check}`.
+//!
+//! The prefix tells people and secret scanners what a string is, the id finds its record, and the CRC-32 at the end
+//! lets a typing error or a made-up string be refused before any read of the store. The checksum is no proof: the
+//! digest of the whole token is what authenticates.
+
+pub mod opaque;
+pub mod refresh_token;
+
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serializer;
+
+pub use opaque::{AgentSecret, ApiKey, Form, Minted, OperatorKey, RunnerToken};
+pub use refresh_token::RefreshToken;
+
+/// `0-9A-Za-z`, most significant first.
+pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// One expression that finds every secret of every deployment, for secret scanners. A match still has to pass its checksum.
+pub const PATTERN: &str = concat!(
+    r"\b[a-z]{2,8}_(?:",
+    r"(?:op|ak|as|rn)_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{38}",
+    r"|rt_[0-9A-Za-z]{2}[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{56}",
+    r")\b"
+);
+
+/// Characters of a checksum.
+const CHECK_LEN: usize = 6;
+
+/// A secret in clear, on its way to the one person who may see it. No `Display`, no digest-free copy, one exit.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes a secret in.
+    pub fn new(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself: every use of this is worth a look in review.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// What lists show of it.
+    pub fn last_four(&self) -> String {
+        let text = self.expose();
+        text[text.len().saturating_sub(4)..].to_owned()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// For `#[serde(serialize_with)]` on the members of the answers that show a secret once.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn shown_once<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}
+
+/// The setting that names a deployment's secrets: 2 to 8 of `[a-z]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brand(String);
+
+impl Brand {
+    /// `None` where `text` is no brand.
+    pub fn parse(text: &str) -> Option<Self> {
+        let sound = (2..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase());
+        sound.then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What follows `{brand}_{code}_` in `text`, where the checksum of the whole is right, without the checksum.
+fn body<'a>(brand: &Brand, code: &str, text: &'a str) -> Option<&'a str> {
+    let (covered, check) =
+        text.is_ascii().then(|| text.split_at_checked(text.len().checked_sub(CHECK_LEN)?)).flatten()?;
+    let body = covered.strip_prefix(brand.as_str())?.strip_prefix('_')?.strip_prefix(code)?.strip_prefix('_')?;
+    (check == checksum(covered)).then_some(body)
+}
+
+/// `{brand}_{code}_{body}{check}`.
+fn compose(brand: &Brand, code: &str, body: &str) -> String {
+    let mut text = format!("{}_{code}_{body}", brand.as_str());
+    text.push_str(&checksum(&text));
+    text
+}
+
+fn checksum(covered: &str) -> String {
+    base62_fixed(u128::from(crc32fast::hash(covered.as_bytes())), CHECK_LEN)
+}
+
+/// `number` in base62, padded with zeros to `length`.
+fn base62_fixed(number: u128, length: usize) -> String {
+    format!("{:0>length$}", base62::encode(number))
+}
+
+/// The number in `text`, where that is the one way to write it in this length.
+fn base62_canonical(text: &str) -> Option<u128> {
+    let number = base62::decode(text).ok()?;
+    (base62_fixed(number, text.len()) == text).then_some(number)
+}

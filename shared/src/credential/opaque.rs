@@ -1,0 +1,97 @@
+//! Secrets that are looked up: `{brand}_{code}_{id}{secret}{check}`.
+//!
+//! `id` is the 26 characters of the record's id, `secret` 32 base62 characters (190 bits). Whoever parses one gets the
+//! id and the digest: the text itself goes no further.
+
+use type_safe_id::StaticType;
+
+use super::{BASE62, Brand, Secret, body, compose};
+use crate::{
+    crypto::Digest,
+    entropy::Entropy,
+    error::Fault,
+    id::{self, TypeSafeId},
+};
+
+/// Characters of the random part.
+const SECRET_LEN: usize = 32;
+
+/// A kind of record whose credential has this form.
+pub trait Form: StaticType {
+    /// The two letters behind the brand.
+    const CODE: &'static str;
+}
+
+impl Form for id::Agent {
+    const CODE: &'static str = "as";
+}
+impl Form for id::ApiKey {
+    const CODE: &'static str = "ak";
+}
+impl Form for id::Operator {
+    const CODE: &'static str = "op";
+}
+impl Form for id::Runner {
+    const CODE: &'static str = "rn";
+}
+
+/// An agent's secret, presented.
+pub type AgentSecret = Presented<id::Agent>;
+/// An organization's API key, presented.
+pub type ApiKey = Presented<id::ApiKey>;
+/// The operator's key, presented.
+pub type OperatorKey = Presented<id::Operator>;
+/// A runner's token, presented.
+pub type RunnerToken = Presented<id::Runner>;
+
+/// A credential whose form and checksum are right; nothing is known about its truth.
+#[derive(Debug)]
+pub struct Presented<K: Form> {
+    /// The record that it names.
+    pub id: TypeSafeId<K>,
+    /// The digest of the whole text.
+    pub digest: Digest,
+}
+
+impl<K: Form> Presented<K> {
+    /// Is `text` meant as a credential of this kind, whatever its checksum?
+    pub fn is_meant(brand: &Brand, text: &str) -> bool {
+        let rest = text.strip_prefix(brand.as_str()).and_then(|rest| rest.strip_prefix('_'));
+        rest.and_then(|rest| rest.strip_prefix(K::CODE)).is_some_and(|rest| rest.starts_with('_'))
+    }
+
+    /// Reads `text`; `None` where form or checksum is wrong. No I/O.
+    pub fn parse(brand: &Brand, text: &str) -> Option<Self> {
+        let body = body(brand, K::CODE, text)?;
+        let (suffix, secret) = body.split_at_checked(id::SUFFIX_LEN)?;
+        let sound = secret.len() == SECRET_LEN && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let id = sound.then(|| id::from_suffix(suffix)).flatten()?;
+        Some(Self { id, digest: Digest::of(text.as_bytes()) })
+    }
+}
+
+/// A credential that was just made.
+#[derive(Debug)]
+pub struct Minted {
+    /// The whole text, to be shown once.
+    pub secret: Secret,
+    /// What is stored of it.
+    pub digest: Digest,
+}
+
+impl Minted {
+    /// Makes a new secret for the record `id`.
+    ///
+    /// # Errors
+    /// [`Fault::Entropy`] when the generator fails.
+    pub fn new<K: Form>(brand: &Brand, id: &TypeSafeId<K>, entropy: &Entropy) -> Result<Self, Fault> {
+        let random = entropy.letters(BASE62, SECRET_LEN)?;
+        let text = compose(brand, K::CODE, &format!("{}{random}", id::suffix(id)));
+        Ok(Self { digest: Digest::of(text.as_bytes()), secret: Secret::new(text) })
+    }
+}
+
+/// What lists show of a credential: its prefix and id, which are public.
+pub fn prefix<K: Form>(brand: &Brand, id: &TypeSafeId<K>) -> String {
+    format!("{}_{}_{}", brand.as_str(), K::CODE, id::suffix(id))
+}

@@ -1,0 +1,37 @@
+//! The public halves of signing keys, as a JWK Set (RFC 7517).
+
+use serde::{Deserialize, Serialize};
+
+use super::jwt::Algorithm;
+
+/// A public key, in the members of RFC 7518 §6 and RFC 8037 §2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kty", deny_unknown_fields)]
+pub enum PublicKey {
+    /// A point on P-256; both coordinates base64url, 32 bytes.
+    #[serde(rename = "EC")]
+    Ec { crv: String, x: String, y: String },
+    /// An Ed25519 key; base64url, 32 bytes.
+    #[serde(rename = "OKP")]
+    Okp { crv: String, x: String },
+    /// An RSA modulus and exponent; base64url.
+    #[serde(rename = "RSA")]
+    Rsa { n: String, e: String },
+}
+
+/// One entry of the set: a public key, its id, and the one algorithm that it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Jwk {
+    #[serde(flatten)]
+    pub key: PublicKey,
+    pub kid: String,
+    pub alg: Algorithm,
+    #[serde(rename = "use")]
+    pub usage: &'static str,
+}
+
+/// What `/.well-known/jwks.json` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JwkSet {
+    pub keys: Vec<Jwk>,
+}

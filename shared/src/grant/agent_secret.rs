@@ -1,0 +1,92 @@
+//! An agent's id and secret for tokens: the `client_credentials` grant (RFC 6749 §4.4), and its JSON form.
+//!
+//! 1. The secret's form and checksum; it names the agent itself, which must be the one that was named beside it. No I/O.
+//! 2. One consistent read of the agent; the digests are compared in constant time.
+//! 3. The scopes asked for, within those of the agent.
+//! 4. Where a refresh token is due, one write begins its family.
+//! 5. The tokens.
+
+use super::{ClientCredentials, Tokens};
+use crate::{
+    app::App,
+    credential::{AgentSecret, RefreshToken},
+    error::{Error, Refusal},
+    id,
+    scope::Scopes,
+    store::{Record as _, agent::AgentRecord, family::FamilyRecord},
+    telemetry, token,
+};
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// All of the agent's scopes, and a refresh token.
+    Everything,
+    /// These scopes (all where there are none); a refresh token only if `offline_access` is among them.
+    Scopes(Scopes),
+}
+
+/// Grants tokens to the agent that `credentials` prove. `address` binds the refresh token.
+///
+/// # Errors
+/// `invalid_client`, `invalid_scope`, or a failure of ours.
+pub async fn exchange(app: &App, credentials: &ClientCredentials, wish: Wish, address: &str) -> Result<Tokens, Error> {
+    let now = app.clock.now();
+    let secret = parse(app, credentials)?;
+    let agent = app.store.record::<AgentRecord>(&secret.id, now.as_second()).await?.ok_or(Refusal::AgentUnknown)?;
+    compare(&agent, &secret)?;
+    let (scopes, wants_refresh_token) = settle(wish, &agent.scopes)?;
+
+    let refresh_token = match wants_refresh_token {
+        true => Some(RefreshToken::first(id::mint(now, &app.entropy)?, &app.keyring)?),
+        false => None,
+    };
+    if let Some(first) = &refresh_token {
+        let absolute_expires_at_ms = now.as_millisecond() + app.config.lifetimes.refresh_absolute * 1000;
+        let family = FamilyRecord {
+            id: first.family,
+            generation: first.generation,
+            rotated_at_ms: now.as_millisecond(),
+            rotated_from: address.to_owned(),
+            attempt: app.entropy.letters(crate::credential::BASE62, 16)?,
+            client_id: agent.id,
+            org_id: agent.org_id,
+            scopes: scopes.clone(),
+            idle_expires_at_ms: now.as_millisecond() + app.config.lifetimes.refresh_idle * 1000,
+            absolute_expires_at_ms,
+            revoked_at_ms: None,
+            expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
+        };
+        app.store.begin_family(&family).await?;
+        telemetry::name_family(&family.id);
+    }
+
+    let family = refresh_token.as_ref().map(|token| token.family);
+    let grant = token::Grant { agent: agent.id, organization: agent.org_id, scopes: &scopes, family };
+    let refresh_token = refresh_token.map(|token| token.encode(&app.config.brand, &app.keyring)).transpose()?;
+    Ok(Tokens::new(app, &grant, refresh_token, now)?)
+}
+
+/// The secret's form and checksum, and that it is the secret of the agent that was named. No I/O.
+pub(super) fn parse(app: &App, credentials: &ClientCredentials) -> Result<AgentSecret, Refusal> {
+    AgentSecret::parse(&app.config.brand, credentials.secret.expose())
+        .filter(|secret| secret.id == credentials.id)
+        .ok_or(Refusal::AgentSecretMalformed)
+}
+
+/// Is this the agent's secret?
+pub(super) fn compare(agent: &AgentRecord, secret: &AgentSecret) -> Result<(), Refusal> {
+    if agent.digest().matches(&secret.digest) { Ok(()) } else { Err(Refusal::AgentSecretWrong) }
+}
+
+/// RFC 6749 §4.4.3 wants no refresh token for client credentials; `offline_access` asks for one all the same.
+fn settle(wish: Wish, held: &Scopes) -> Result<(Scopes, bool), Refusal> {
+    match wish {
+        Wish::Everything => Ok((held.clone(), true)),
+        Wish::Scopes(asked) => match asked.without("offline_access") {
+            (rest, offline) if rest.is_empty() => Ok((held.clone(), offline)),
+            (rest, offline) if held.cover_all(&rest) => Ok((rest, offline)),
+            _ => Err(Refusal::ScopeNotGranted),
+        },
+    }
+}

@@ -1,0 +1,57 @@
+//! The protocols by which tokens are granted, renewed and revoked.
+
+pub mod agent_secret;
+pub mod refresh;
+pub mod revoke;
+
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    credential::{self, Secret},
+    error::Fault,
+    id::AgentId,
+};
+
+/// The answer of RFC 6749 §5.1.
+#[derive(Debug, Serialize)]
+pub struct Tokens {
+    #[serde(serialize_with = "credential::shown_once")]
+    access_token: Secret,
+    token_type: &'static str,
+    expires_in: i64,
+    #[serde(serialize_with = "shown_once_if_any", skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<Secret>,
+    scope: String,
+}
+
+impl Tokens {
+    fn new(
+        app: &App,
+        grant: &crate::token::Grant<'_>,
+        refresh_token: Option<Secret>,
+        now: jiff::Timestamp,
+    ) -> Result<Self, Fault> {
+        Ok(Self {
+            access_token: crate::token::access_token(app, grant, now)?,
+            token_type: "Bearer",
+            expires_in: app.config.lifetimes.access_token,
+            refresh_token,
+            scope: grant.scopes.to_string(),
+        })
+    }
+}
+
+fn shown_once_if_any<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    match secret {
+        Some(secret) => credential::shown_once(secret, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A client that proves itself, or says who it is.
+#[derive(Debug)]
+pub struct ClientCredentials {
+    pub id: AgentId,
+    pub secret: Secret,
+}

@@ -1,0 +1,117 @@
+//! A refresh token for new tokens (RFC 6749 §6), with rotation that detects reuse and never punishes an honest client.
+//!
+//! 1. The token's form, checksum and MAC. No I/O for what we did not make.
+//! 2. A client that says who it is, is looked at first, with one read: a wrong secret or a scope too many must not spend the token.
+//! 3. One conditional write advances the family; refused, it says in the same moment what the family was.
+//! 4. The caller was first, or repeats itself within the window: tokens of the successor, which is derived and so the same
+//!    for both. Another address within the window: refused, the family stays, an event. Anything older: theft; a second
+//!    write ends the family, and with it its access tokens, from the next request on.
+//! 5. One read, unless step 2 made it: the agent must still be there.
+
+use super::{ClientCredentials, Tokens, agent_secret};
+use crate::{
+    app::App,
+    credential::{BASE62, RefreshToken, Secret},
+    error::{Error, Refusal},
+    id::AgentId,
+    scope::Scopes,
+    store::{
+        agent::AgentRecord,
+        family::{FamilyRecord, Presentation, Rotation},
+    },
+    telemetry, token,
+};
+
+/// Who presents a refresh token.
+#[derive(Debug)]
+pub enum Client {
+    /// It did not say: the token alone speaks.
+    Unnamed,
+    /// It gave its id, and may ask for fewer scopes.
+    Named(AgentId, Option<Scopes>),
+    /// It gave its secret too.
+    Proven(ClientCredentials, Option<Scopes>),
+}
+
+/// Grants the successor of `text` and a new access token. `address` is the binding.
+///
+/// # Errors
+/// `invalid_grant`, `invalid_client`, `invalid_scope`, or a failure of ours.
+pub async fn refresh(app: &App, text: &Secret, client: &Client, address: &str) -> Result<Tokens, Error> {
+    let presented = RefreshToken::parse(&app.config.brand, &app.keyring, text.expose())?;
+    telemetry::name_family(&presented.family);
+    let narrowed = match client {
+        Client::Unnamed => None,
+        Client::Named(id, scopes) => look_at(app, &presented, id, None, scopes.as_ref()).await?,
+        Client::Proven(credentials, scopes) => {
+            look_at(app, &presented, &credentials.id, Some(credentials), scopes.as_ref()).await?
+        }
+    };
+
+    let family = advance(app, &presented, client, address).await?;
+    let is_looked_at = !matches!(client, Client::Unnamed);
+    let now = app.clock.now();
+    if !is_looked_at && app.store.record::<AgentRecord>(&family.client_id, now.as_second()).await?.is_none() {
+        return Err(Refusal::FamilyOrphaned.into());
+    }
+
+    let scopes = narrowed.as_ref().unwrap_or(&family.scopes);
+    let grant = token::Grant { agent: family.client_id, organization: family.org_id, scopes, family: Some(family.id) };
+    let successor = presented.successor().encode(&app.config.brand, &app.keyring)?;
+    Ok(Tokens::new(app, &grant, Some(successor), now)?)
+}
+
+/// Steps 3 and 4: every branch of the protocol is here.
+async fn advance(app: &App, presented: &RefreshToken, client: &Client, address: &str) -> Result<FamilyRecord, Error> {
+    let attempt = app.entropy.letters(BASE62, 16)?;
+    let presentation = Presentation {
+        token: presented,
+        address,
+        client: match client {
+            Client::Unnamed => None,
+            Client::Named(id, _) => Some(id),
+            Client::Proven(credentials, _) => Some(&credentials.id),
+        },
+        attempt: &attempt,
+        now_ms: app.clock.now().as_millisecond(),
+    };
+    match app.store.rotate(&presentation, &app.config.lifetimes).await? {
+        Rotation::Rotated(family) | Rotation::Repeated(family) => Ok(family),
+        Rotation::Elsewhere => {
+            telemetry::refresh_elsewhere(&presented.family, presented.generation);
+            Err(Refusal::FamilyElsewhere.into())
+        }
+        Rotation::Reused => {
+            app.store.end_family(&presented.family, presentation.now_ms).await?;
+            telemetry::refresh_reused(&presented.family, presented.generation);
+            Err(Refusal::RefreshTokenReused.into())
+        }
+        Rotation::Gone => Err(Refusal::FamilyGone.into()),
+        Rotation::Foreign => Err(Refusal::FamilyOfAnotherClient.into()),
+    }
+}
+
+/// Step 2: the agent, its secret where it gave one, and the scopes that it asks for.
+async fn look_at(
+    app: &App,
+    presented: &RefreshToken,
+    id: &AgentId,
+    credentials: Option<&ClientCredentials>,
+    asked: Option<&Scopes>,
+) -> Result<Option<Scopes>, Error> {
+    let secret = credentials.map(|credentials| agent_secret::parse(app, credentials)).transpose()?;
+    let (agent, family) = app.store.agent_and_family(id, &presented.family).await?;
+    match (agent, &secret) {
+        (Some(agent), Some(secret)) => agent_secret::compare(&agent, secret)?,
+        (None, Some(_)) => return Err(Refusal::AgentUnknown.into()),
+        (Some(_), None) => {}
+        (None, None) => return Err(Refusal::FamilyOrphaned.into()),
+    }
+    let family = family.ok_or(Refusal::FamilyGone)?;
+    match asked.cloned().map(|asked| asked.without("offline_access").0) {
+        None => Ok(None),
+        Some(asked) if asked.is_empty() => Ok(None),
+        Some(asked) if family.scopes.cover_all(&asked) => Ok(Some(asked)),
+        Some(_) => Err(Refusal::ScopeNotGranted.into()),
+    }
+}

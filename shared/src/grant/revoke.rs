@@ -1,0 +1,30 @@
+//! Revocation (RFC 7009): possession of a token is enough to end it.
+//!
+//! A refresh token ends its family; an access token ends the family that it was issued with, or, where there is none,
+//! itself. One write in each case. What is no token of ours needs no ending: the answer is the same.
+
+use crate::{
+    app::App,
+    credential::{RefreshToken, Secret},
+    error::Fault,
+    telemetry, token,
+};
+
+/// Ends what `text` belongs to.
+///
+/// # Errors
+/// A store that does not answer: then nothing was promised.
+pub async fn revoke(app: &App, text: &Secret) -> Result<(), Fault> {
+    let now = app.clock.now();
+    if let Ok(token) = RefreshToken::parse(&app.config.brand, &app.keyring, text.expose()) {
+        telemetry::name_family(&token.family);
+        return app.store.end_family(&token.family, now.as_millisecond()).await;
+    }
+    match token::verify(app, text.expose(), now) {
+        Err(_) => Ok(()),
+        Ok(claims) => match claims.sid {
+            Some(family) => app.store.end_family(&family, now.as_millisecond()).await,
+            None => app.store.end_token(&claims.jti, claims.exp).await,
+        },
+    }
+}

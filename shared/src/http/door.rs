@@ -1,0 +1,129 @@
+//! Between a gateway's event and a handler.
+//!
+//! The event arrives as plain JSON and is looked at before Lambda's own types see it: those fail on headers that they
+//! cannot hold, and panic on a malformed `Host`. What a caller can cause gets its 400 here, not a 500 there.
+
+use std::collections::HashSet;
+
+use ::http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest};
+use serde_json::{Map, Value, json};
+use tracing::Instrument as _;
+
+use super::{Request, Response, path};
+use crate::{
+    app::App,
+    error::{Error, Refusal},
+    telemetry,
+};
+
+/// The largest body that is read, decoded.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// Headers that carry credentials: two values for one of them are refused, since readers disagree about which one counts.
+/// Payload 2.0 joins two values with a comma, which no credential holds.
+pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-runner-token"];
+
+/// Answers one HTTP API event (payload 2.0) with `handler`: the whole way of a request, in Lambda and locally.
+pub async fn serve(app: &App, event: Value, handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>) -> Value {
+    let request_id = event.pointer("/requestContext/requestId").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let outcome = match admit(event) {
+        Ok(request) => {
+            let span = telemetry::request_span(&request_id, request.method(), request.route());
+            async {
+                let outcome = handler(app, &request).await;
+                log(&outcome);
+                outcome
+            }
+            .instrument(span)
+            .await
+        }
+        Err(refusal) => {
+            let outcome = Err(refusal.into());
+            telemetry::request_span(&request_id, "", "").in_scope(|| log(&outcome));
+            outcome
+        }
+    };
+    release(outcome.unwrap_or_else(|error| Response::error(&error, &request_id)))
+}
+
+fn log(outcome: &Result<Response, Error>) {
+    match outcome {
+        Ok(response) => telemetry::served(response.status),
+        Err(Error::Refused(refusal) | Error::Explained(refusal, _)) => {
+            telemetry::refused(refusal.public().status, refusal.public().code, *refusal);
+        }
+        Err(Error::Failed(fault)) => telemetry::failed(fault.public().status, fault),
+    }
+}
+
+/// Lets an event in.
+///
+/// # Errors
+/// A 4xx for everything about it that a caller can get wrong.
+fn admit(mut event: Value) -> Result<Request, Refusal> {
+    let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
+    members.retain(|_, value| !value.is_null());
+    plain_target(members)?;
+    let body = take_body(members)?;
+    settle_headers(members)?;
+    let typed: ApiGatewayV2httpRequest = serde_json::from_value(event).map_err(|_| Refusal::RequestMalformed)?;
+    Ok(Request { inner: LambdaRequest::ApiGatewayV2(typed).into(), body })
+}
+
+fn plain_target(members: &Map<String, Value>) -> Result<(), Refusal> {
+    let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
+    let (path, query) = text("rawPath").zip(text("rawQueryString")).ok_or(Refusal::RequestMalformed)?;
+    if !path::is_plain(path) {
+        return Err(Refusal::PathMalformed);
+    }
+    PathAndQuery::try_from(format!("/?{query}")).map(drop).map_err(|_| Refusal::RequestMalformed)
+}
+
+fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
+    let is_base64 = members.remove("isBase64Encoded").is_some_and(|flag| flag == true);
+    let body = match members.remove("body") {
+        None => Vec::new(),
+        // Four characters hold three bytes; what is longer is not worth decoding.
+        Some(Value::String(text)) if is_base64 && text.len() > LARGEST_BODY / 3 * 4 + 8 => {
+            return Err(Refusal::BodyTooLarge);
+        }
+        Some(Value::String(text)) if is_base64 => BASE64.decode(text).map_err(|_| Refusal::RequestMalformed)?,
+        Some(Value::String(text)) => text.into_bytes(),
+        Some(_) => return Err(Refusal::RequestMalformed),
+    };
+    if body.len() > LARGEST_BODY { Err(Refusal::BodyTooLarge) } else { Ok(body) }
+}
+
+/// Keeps the headers that can be held, folded to lower case. `Host` goes: nothing here may depend on what a caller wrote in it.
+fn settle_headers(members: &mut Map<String, Value>) -> Result<(), Refusal> {
+    let Some(headers) = members.get_mut("headers") else { return Ok(()) };
+    let given = std::mem::take(headers.as_object_mut().ok_or(Refusal::RequestMalformed)?);
+    let mut seen = HashSet::new();
+    let mut settled = Map::new();
+    for (name, value) in given {
+        let text = value.as_str().ok_or(Refusal::HeaderMalformed)?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
+        HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
+        let carries_credential = CREDENTIAL_HEADERS.contains(&name.as_str());
+        if carries_credential && !text.is_ascii() {
+            return Err(Refusal::HeaderMalformed);
+        }
+        if !seen.insert(name.clone()) || (carries_credential && text.contains(',')) {
+            return Err(Refusal::HeaderDoubled);
+        }
+        if name != "host" && name != "x-forwarded-proto" {
+            settled.insert(name.to_string(), value);
+        }
+    }
+    *headers = Value::Object(settled);
+    Ok(())
+}
+
+/// Lets an answer out, as payload 2.0 wants it.
+fn release(response: Response) -> Value {
+    let headers: Map<_, _> =
+        response.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    json!({"statusCode": response.status, "headers": headers, "body": response.body, "isBase64Encoded": false})
+}

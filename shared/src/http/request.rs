@@ -1,0 +1,183 @@
+//! A request, and the ways to take something out of it.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use lambda_http::{RequestExt as _, request::RequestContext};
+use serde::de::DeserializeOwned;
+use type_safe_id::StaticType;
+
+use crate::{
+    credential::Secret,
+    error::{Error, Refusal},
+    id::TypeSafeId,
+};
+
+/// A request that came through the [`door`](super::door): its path is plain, its body not too large, and no credential
+/// header stands in it twice.
+#[derive(Debug)]
+pub struct Request {
+    pub(super) inner: lambda_http::Request,
+    pub(super) body: Vec<u8>,
+}
+
+/// The parameters of a form, each at most once.
+pub type Form = BTreeMap<String, Secret>;
+
+impl Request {
+    /// The method.
+    pub fn method(&self) -> &str {
+        self.inner.method().as_str()
+    }
+
+    /// The path as the client sent it, plain.
+    pub fn path(&self) -> &str {
+        self.inner.raw_http_path()
+    }
+
+    /// The route that matched, like `GET /v1/keys/{id}`.
+    pub fn route(&self) -> &str {
+        match self.inner.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.route_key.as_deref().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// The gateway's name for this request.
+    pub fn id(&self) -> &str {
+        match self.inner.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// The caller's address as the gateway saw it; never `X-Forwarded-For`, which the caller writes.
+    pub fn source_ip(&self) -> &str {
+        match self.inner.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// A header's value; `None` where it is missing or empty.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.inner
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// What follows `scheme` in the `Authorization` header; the scheme in any case (RFC 9110 §11.1).
+    fn authorization(&self, scheme: &str) -> Option<&str> {
+        let (given, rest) = self.header("authorization")?.split_once(' ')?;
+        given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start())
+    }
+
+    /// Client id and secret of HTTP Basic: each was form-urlencoded before base64 (RFC 6749 §2.3.1).
+    ///
+    /// # Errors
+    /// [`Refusal::AgentSecretMalformed`] for anything else behind `Basic`.
+    pub fn basic(&self) -> Result<Option<(String, Secret)>, Refusal> {
+        let Some(encoded) = self.authorization("basic") else { return Ok(None) };
+        let decoded = BASE64.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let pair = decoded.as_deref().and_then(|pair| pair.split_once(':'));
+        let (id, secret) = pair.ok_or(Refusal::AgentSecretMalformed)?;
+        let part = |text: &str| {
+            let (name, _) = form_urlencoded::parse(text.as_bytes()).next().unwrap_or_default();
+            name.into_owned()
+        };
+        Ok(Some((part(id), Secret::new(part(secret)))))
+    }
+
+    /// A query parameter.
+    ///
+    /// # Errors
+    /// [`Refusal::ParameterDoubled`] where it stands twice.
+    pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
+        let query = self.inner.uri().query().unwrap_or_default();
+        let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Refusal::ParameterDoubled),
+            (value, None) => Ok(value.map(|(_, value)| value.into_owned())),
+        }
+    }
+
+    /// The id in the path. One that is not of the record's kind names no record.
+    ///
+    /// # Errors
+    /// [`Refusal::RecordUnknown`]
+    pub fn path_id<T: StaticType>(&self) -> Result<TypeSafeId<T>, Refusal> {
+        let parameters = self.inner.path_parameters_ref();
+        let id = parameters.and_then(|parameters| parameters.first("id"));
+        id.and_then(|id| id.parse().ok()).ok_or(Refusal::RecordUnknown)
+    }
+
+    /// Was a body sent?
+    pub fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    /// Is the body a form?
+    pub fn is_form(&self) -> bool {
+        self.media_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    }
+
+    fn media_type(&self) -> &str {
+        self.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default().trim()
+    }
+
+    /// The JSON object in the body.
+    ///
+    /// # Errors
+    /// A 415 for another media type, a 400 for anything that is not the object that `T` reads.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        if !self.media_type().eq_ignore_ascii_case("application/json") {
+            return Err(if self.has_body() { Refusal::MediaTypeUnsupported } else { Refusal::BodyMissing }.into());
+        }
+        // An array would do for a struct, member by member.
+        if self.body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(if self.has_body() { Refusal::BodyMalformed } else { Refusal::BodyMissing }.into());
+        }
+        serde_json::from_slice(&self.body).map_err(|error| explain(&error))
+    }
+
+    /// The parameters of the form in the body; one without a value counts as absent (RFC 6749 §3.2).
+    ///
+    /// # Errors
+    /// A 415 for another media type, [`Refusal::ParameterDoubled`] where one stands twice.
+    pub fn form(&self) -> Result<Form, Refusal> {
+        if !self.is_form() {
+            return Err(Refusal::MediaTypeUnsupported);
+        }
+        let text = std::str::from_utf8(&self.body).map_err(|_| Refusal::RequestMalformed)?;
+        let mut form = Form::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            if form.insert(name.into_owned(), Secret::new(value.into_owned())).is_some() {
+                return Err(Refusal::ParameterDoubled);
+            }
+        }
+        form.retain(|_, value| !value.expose().is_empty());
+        Ok(form)
+    }
+}
+
+/// Tells which member is wrong, where that is a name; a value is never repeated.
+fn explain(error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let member = text.split('`').nth(1).filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    let sentence = |what: &str| {
+        let member = member.filter(|name| (1..=40).contains(&name.len()))?;
+        Some(format!("The body {what} the member '{member}'."))
+    };
+    let sentence = match text.split('`').next() {
+        Some("unknown field ") => sentence("must not have"),
+        Some("missing field ") => sentence("needs"),
+        Some("duplicate field ") => sentence("has twice"),
+        _ if error.is_data() => Some("A member of the body has the wrong type or form.".into()),
+        _ => None,
+    };
+    sentence
+        .map_or(Error::Refused(Refusal::BodyMalformed), |sentence| Error::Explained(Refusal::BodyMalformed, sentence))
+}

@@ -1,0 +1,27 @@
+//! Credentials, rotation, policies: everything that Postern's functions share.
+//!
+//! Reading order: [`app`], [`config`], [`http`], [`policy`], [`error`], [`principal`], [`scope`], then the rooms
+//! [`authn`], [`credential`], [`token`], [`grant`], [`store`], [`crypto`]. `ARCHITECTURE.md` tells what each may know.
+
+pub mod app;
+pub mod authn;
+pub mod clock;
+pub mod config;
+pub mod credential;
+pub mod crypto;
+pub mod entropy;
+pub mod error;
+pub mod grant;
+pub mod http;
+pub mod id;
+pub mod lambda;
+pub mod name;
+pub mod policy;
+pub mod principal;
+pub mod scope;
+pub mod store;
+pub mod telemetry;
+pub mod token;
+
+pub use app::App;
+pub use error::{Error, Fault, Refusal};

@@ -1,0 +1,103 @@
+//! API keys.
+
+use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Deletion, Record, Store,
+    client::fault,
+    key,
+    record::{number, text},
+};
+use crate::{
+    credential::ApiKey as Presented,
+    crypto::Digest,
+    error::Fault,
+    id::{ApiKey, ApiKeyId, OrganizationId},
+    scope::{Resources, Scopes},
+};
+
+/// A stored API key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApiKeyRecord {
+    #[serde(rename = "pk")]
+    pub id: ApiKeyId,
+    pub org_id: OrganizationId,
+    pub name: String,
+    pub scopes: Scopes,
+    #[serde(default)]
+    pub resources: Resources,
+    pub digest: Digest,
+    pub last_four: String,
+    pub created_at_ms: i64,
+    /// The user on whose behalf it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
+    /// Epoch seconds; also DynamoDB's time to live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+    /// The secret before the last rotation, and how long it still works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_expires_at_ms: Option<i64>,
+}
+
+impl ApiKeyRecord {
+    /// Does a secret with `digest` open this key at `now_ms`?
+    pub fn admits(&self, digest: &Digest, now_ms: i64) -> bool {
+        let overlapping = self.previous_expires_at_ms.is_some_and(|until| now_ms < until);
+        let is_previous = self.previous_digest.as_ref().is_some_and(|previous| previous.matches(digest));
+        self.digest.matches(digest) || (is_previous && overlapping)
+    }
+}
+
+impl Store {
+    /// Ends the secret that was presented: the whole key, or, while two secrets overlap and it is the old one, only that.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn delete_held_key(&self, key: &Presented, now_ms: i64) -> Result<Deletion, Fault> {
+        if self.delete_held(&key.id, &key.digest).await? == Deletion::Deleted {
+            return Ok(Deletion::Deleted);
+        }
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(&key.id))
+            .update_expression("REMOVE previous_digest, previous_expires_at_ms")
+            .condition_expression("previous_digest = :held AND previous_expires_at_ms > :now")
+            .expression_attribute_values(":held", AttributeValue::S(key.digest.to_hex()))
+            .expression_attribute_values(":now", number(now_ms))
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(Deletion::Deleted),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
+                _ => Err(fault("end the old secret of a key")(error)),
+            },
+        }
+    }
+}
+
+impl Record for ApiKeyRecord {
+    type Kind = ApiKey;
+
+    fn id(&self) -> ApiKeyId {
+        self.id
+    }
+
+    fn org_id(&self) -> OrganizationId {
+        self.org_id
+    }
+
+    fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    fn is_expired(&self, now_s: i64) -> bool {
+        self.expires_at.is_some_and(|end| end <= now_s)
+    }
+}

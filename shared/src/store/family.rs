@@ -1,0 +1,225 @@
+//! Refresh-token families: one item each, advanced by one conditional write.
+
+use aws_sdk_dynamodb::{
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store,
+    client::{fault, unexpected},
+    key,
+    record::{item_of, number, read, text},
+};
+use crate::{
+    clock::LEEWAY_S,
+    config::Lifetimes,
+    credential::RefreshToken,
+    error::Fault,
+    id::{AccessTokenId, AgentId, FamilyId, OrganizationId},
+    scope::Scopes,
+};
+
+/// A stored family. Holds nothing secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FamilyRecord {
+    #[serde(rename = "pk")]
+    pub id: FamilyId,
+    /// The generation whose token may be used next.
+    pub generation: u64,
+    /// When, from where, and in which attempt it got there.
+    pub rotated_at_ms: i64,
+    pub rotated_from: String,
+    pub attempt: String,
+    /// To whom it was granted, and what.
+    pub client_id: AgentId,
+    pub org_id: OrganizationId,
+    pub scopes: Scopes,
+    pub idle_expires_at_ms: i64,
+    pub absolute_expires_at_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at_ms: Option<i64>,
+    /// DynamoDB's time to live: behind the absolute expiry, so that late reuse is still seen as reuse.
+    pub expires_at: i64,
+}
+
+impl FamilyRecord {
+    /// The end of a family's item, in epoch seconds.
+    pub fn tombstone_until(absolute_expires_at_ms: i64) -> i64 {
+        absolute_expires_at_ms / 1000 + 1 + LEEWAY_S
+    }
+
+    /// Neither revoked nor expired?
+    pub fn is_alive(&self, now_ms: i64) -> bool {
+        self.revoked_at_ms.is_none() && now_ms < self.idle_expires_at_ms && now_ms < self.absolute_expires_at_ms
+    }
+}
+
+/// One presentation of a refresh token.
+#[derive(Debug)]
+pub struct Presentation<'a> {
+    pub token: &'a RefreshToken,
+    /// The caller's network address: the binding of a token that no key is bound to.
+    pub address: &'a str,
+    /// The client, where it named itself.
+    pub client: Option<&'a AgentId>,
+    /// Random, new for each presentation: by it a write is recognised whose answer was lost.
+    pub attempt: &'a str,
+    pub now_ms: i64,
+}
+
+/// What a presentation did.
+#[derive(Clone, Debug)]
+pub enum Rotation {
+    /// The family is at the successor now.
+    Rotated(FamilyRecord),
+    /// It was there already, a moment ago and by the same caller: the same answer again.
+    Repeated(FamilyRecord),
+    /// The same, but from another address: refused, the family stays.
+    Elsewhere,
+    /// The token was spent before: theft, of this token or of its successor.
+    Reused,
+    /// There is no such family, or it has ended.
+    Gone,
+    /// The family is another client's.
+    Foreign,
+}
+
+impl Store {
+    /// Stores a new family.
+    ///
+    /// # Errors
+    /// A store that does not answer, or an id that was there before.
+    pub async fn begin_family(&self, family: &FamilyRecord) -> Result<(), Fault> {
+        const WHAT: &str = "begin a family";
+        let outcome = self
+            .client
+            .put_item()
+            .table_name(&self.tables.families)
+            .set_item(Some(item_of(family)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let Err(error) = outcome else { return Ok(()) };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                let stored = failed.item().cloned().map(read::<FamilyRecord>).transpose()?;
+                let is_ours = stored.is_some_and(|stored| stored.attempt == family.attempt);
+                is_ours.then_some(()).ok_or_else(|| unexpected(WHAT, "the id was there before"))
+            }
+            _ => Err(fault(WHAT)(error)),
+        }
+    }
+
+    /// Advances a family, or says why not: one write, which decides alone which of any number of callers was first.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn rotate(&self, presented: &Presentation<'_>, lifetimes: &Lifetimes) -> Result<Rotation, Fault> {
+        const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
+                             AND idle_expires_at_ms > :now AND absolute_expires_at_ms > :now";
+        let generation = |generation: u64| AttributeValue::N(generation.to_string());
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.families)
+            .key(key::PK, text(&presented.token.family))
+            .update_expression(
+                "SET generation = :next, rotated_at_ms = :now, rotated_from = :address, attempt = :attempt, idle_expires_at_ms = :idle",
+            )
+            .expression_attribute_values(":presented", generation(presented.token.generation))
+            .expression_attribute_values(":next", generation(presented.token.generation + 1))
+            .expression_attribute_values(":now", number(presented.now_ms))
+            .expression_attribute_values(":address", text(&presented.address))
+            .expression_attribute_values(":attempt", text(&presented.attempt))
+            .expression_attribute_values(":idle", number(presented.now_ms + lifetimes.refresh_idle * 1000))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match presented.client {
+            None => request.condition_expression(ALIVE),
+            Some(client) => request
+                .condition_expression(format!("{ALIVE} AND client_id = :client"))
+                .expression_attribute_values(":client", text(client)),
+        };
+        match request.send().await {
+            Ok(answer) => match answer.attributes {
+                Some(item) => Ok(Rotation::Rotated(read(item)?)),
+                None => Err(unexpected("rotate a family", "an update without attributes")),
+            },
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let stored = failed.item().cloned().map(read).transpose()?;
+                    Ok(judge(stored, presented, lifetimes))
+                }
+                _ => Err(fault("rotate a family")(error)),
+            },
+        }
+    }
+
+    /// Ends a family, and with it its access tokens: one write. An unknown one needs no ending.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn end_family(&self, family: &FamilyId, now_ms: i64) -> Result<(), Fault> {
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.tables.families)
+            .key(key::PK, text(family))
+            .update_expression("SET revoked_at_ms = if_not_exists(revoked_at_ms, :now)")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":now", number(now_ms))
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(fault("end a family")(error)),
+            },
+        }
+    }
+
+    /// Ends an access token that has no family: one write, kept until the token is over.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn end_token(&self, token: &AccessTokenId, expires_at_s: i64) -> Result<(), Fault> {
+        self.client
+            .put_item()
+            .table_name(&self.tables.families)
+            .item(key::PK, text(token))
+            .item(key::TTL, number(expires_at_s + LEEWAY_S + 1))
+            .send()
+            .await
+            .map_err(fault("end a token"))?;
+        Ok(())
+    }
+}
+
+/// Says what a refused advance means, from the item as it was in the moment of the refusal.
+fn judge(stored: Option<FamilyRecord>, presented: &Presentation<'_>, lifetimes: &Lifetimes) -> Rotation {
+    let Some(family) = stored else { return Rotation::Gone };
+    if presented.client.is_some_and(|client| *client != family.client_id) {
+        return Rotation::Foreign;
+    }
+    if family.revoked_at_ms.is_some() {
+        return Rotation::Gone;
+    }
+    let generation = presented.token.generation;
+    let is_next = family.generation == generation + 1;
+    let elapsed_ms = presented.now_ms - family.rotated_at_ms;
+    // Two sandboxes' clocks differ: the winner's time may lie a little ahead of ours.
+    let is_recent = elapsed_ms <= lifetimes.refresh_grace * 1000 && lifetimes.refresh_grace > 0;
+    let is_ours = family.attempt == presented.attempt;
+    match () {
+        () if is_next && is_ours => Rotation::Rotated(family),
+        () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Gone,
+        () if is_next && is_recent && family.rotated_from == presented.address => Rotation::Repeated(family),
+        () if is_next && is_recent => Rotation::Elsewhere,
+        () if family.generation > generation => Rotation::Reused,
+        () => Rotation::Gone,
+    }
+}

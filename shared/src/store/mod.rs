@@ -1,0 +1,44 @@
+//! The store: three DynamoDB tables, a file per kind of record.
+//!
+//! What the embedded engine cannot show, and DynamoDB does: reads that decide say `ConsistentRead`; a record is looked up
+//! by id, never through an index; every read checks expiry itself; every check-and-set is one conditional write; and a
+//! conditional write that the SDK repeated after a lost answer is recognised as our own.
+
+pub mod agent;
+pub mod api_key;
+mod client;
+pub mod family;
+pub mod key;
+pub mod organization;
+mod record;
+pub mod runner;
+pub mod standing;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use jiff::Timestamp;
+
+pub use client::Patience;
+pub use record::{Deletion, Page, Record, Renewal};
+
+use crate::config::Tables;
+
+/// The store of one deployment.
+#[derive(Clone, Debug)]
+pub struct Store {
+    client: Client,
+    tables: Tables,
+}
+
+impl Store {
+    /// A store over `tables`, reached as `sdk` says. No I/O.
+    pub fn new(sdk: &SdkConfig, tables: Tables, patience: Patience) -> Self {
+        Self { client: client::build(sdk, patience), tables }
+    }
+}
+
+/// Reads stored milliseconds; what cannot be a time is the end of time, which never makes anything live longer that is
+/// compared as an expiry, because expiries are compared as numbers.
+pub fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,267 @@
+//! What organizations' records have in common: they are put once, read by id, listed by organization, and deleted.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{
+    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError},
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use type_safe_id::StaticType;
+
+use super::{
+    Store,
+    client::{fault, unexpected},
+    key,
+};
+use crate::{
+    credential::Minted,
+    crypto::Digest,
+    error::Fault,
+    id::{OrganizationId, TypeSafeId},
+};
+
+/// An item, as the SDK knows it.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// A record of the `Keys` table that belongs to an organization and carries one credential.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The record's id is a `TypeSafeId` of this.
+    type Kind: StaticType;
+
+    /// The record's id.
+    fn id(&self) -> TypeSafeId<Self::Kind>;
+    /// The owner.
+    fn org_id(&self) -> OrganizationId;
+    /// What its credential is compared with.
+    fn digest(&self) -> &Digest;
+    /// Is it over, though the store may still hold it?
+    fn is_expired(&self, _now_s: i64) -> bool {
+        false
+    }
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Page<R> {
+    pub records: Vec<R>,
+    /// Where the next part begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// What became of a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    Deleted,
+    Unknown,
+}
+
+/// What became of a new secret for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    Renewed,
+    /// Somebody else renewed it since it was read, or it is gone.
+    Changed,
+}
+
+impl Store {
+    /// Stores a new record.
+    ///
+    /// # Errors
+    /// A store that does not answer, or an id that was there before.
+    pub async fn put<R: Record>(&self, record: &R) -> Result<(), Fault> {
+        const WHAT: &str = "put a record";
+        let outcome = self
+            .client
+            .put_item()
+            .table_name(&self.tables.keys)
+            .set_item(Some(item_of_record(record)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let Err(error) = outcome else { return Ok(()) };
+        // The SDK repeats a put whose answer was lost, and meets its own item.
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                let stored = failed.item().cloned().map(read::<R>).transpose()?;
+                let is_ours = stored.is_some_and(|stored| stored.digest().matches(record.digest()));
+                is_ours.then_some(()).ok_or_else(|| unexpected(WHAT, "the id was there before"))
+            }
+            _ => Err(fault(WHAT)(error)),
+        }
+    }
+
+    /// Reads the record `id`, consistently. Expired ones are not there.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a record that cannot be read.
+    pub async fn record<R: Record>(&self, id: &TypeSafeId<R::Kind>, now_s: i64) -> Result<Option<R>, Fault> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(id))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(fault("read a record"))?;
+        Ok(answer.item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now_s)))
+    }
+
+    /// Reads the record `id` of `organization`.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a record that cannot be read.
+    pub async fn own_record<R: Record>(
+        &self,
+        organization: &OrganizationId,
+        id: &TypeSafeId<R::Kind>,
+        now_s: i64,
+    ) -> Result<Option<R>, Fault> {
+        Ok(self.record::<R>(id, now_s).await?.filter(|record| record.org_id() == *organization))
+    }
+
+    /// Lists records of `organization`, oldest first, behind `cursor`. A page may be shorter than `limit` before the last.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a record that cannot be read.
+    pub async fn list<R: Record>(
+        &self,
+        organization: &OrganizationId,
+        cursor: Option<&TypeSafeId<R::Kind>>,
+        limit: i32,
+        now_s: i64,
+    ) -> Result<Page<R>, Fault> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.tables.keys)
+            .index_name(key::LISTING_INDEX)
+            .expression_attribute_values(":listing", AttributeValue::S(key::listing::<R::Kind>(organization)))
+            .limit(limit);
+        let query = match cursor {
+            None => query.key_condition_expression("listing = :listing"),
+            Some(cursor) => query
+                .key_condition_expression("listing = :listing AND pk > :cursor")
+                .expression_attribute_values(":cursor", text(cursor)),
+        };
+        let answer = query.send().await.map_err(fault("list records"))?;
+        let next = answer.last_evaluated_key.as_ref().and_then(|last| last.get(key::PK)?.as_s().ok()).cloned();
+        let records = answer.items.unwrap_or_default().into_iter().map(read::<R>).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page { records: records.into_iter().filter(|record| !record.is_expired(now_s)).collect(), next })
+    }
+
+    /// Deletes the record `id` of `organization`. Once this returns, no request with its credential succeeds.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn delete<T: StaticType>(
+        &self,
+        organization: &OrganizationId,
+        id: &TypeSafeId<T>,
+    ) -> Result<Deletion, Fault> {
+        self.delete_where(&text(id), "org_id = :owner", (":owner", text(organization))).await
+    }
+
+    /// Deletes the record `id` if `digest` is that of its credential: whoever has a leaked secret may end it.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn delete_held<T: StaticType>(&self, id: &TypeSafeId<T>, digest: &Digest) -> Result<Deletion, Fault> {
+        self.delete_where(&text(id), "digest = :held", (":held", AttributeValue::S(digest.to_hex()))).await
+    }
+
+    async fn delete_where(
+        &self,
+        pk: &AttributeValue,
+        condition: &str,
+        value: (&str, AttributeValue),
+    ) -> Result<Deletion, Fault> {
+        let outcome = self
+            .client
+            .delete_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, pk.clone())
+            .condition_expression(condition)
+            .expression_attribute_values(value.0, value.1)
+            .send()
+            .await;
+        match outcome {
+            Ok(_) => Ok(Deletion::Deleted),
+            Err(error) => match error.as_service_error() {
+                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
+                _ => Err(fault("delete a record")(error)),
+            },
+        }
+    }
+
+    /// Gives `record` a new secret in place of the one that was read. The old one works until `overlap_until_ms`, where given.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn renew<R: Record>(
+        &self,
+        record: &R,
+        minted: &Minted,
+        overlap_until_ms: Option<i64>,
+    ) -> Result<Renewal, Fault> {
+        let update = match overlap_until_ms {
+            Some(_) => {
+                "SET digest = :new, last_four = :last_four, previous_digest = digest, previous_expires_at_ms = :until"
+            }
+            None => "SET digest = :new, last_four = :last_four REMOVE previous_digest, previous_expires_at_ms",
+        };
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(&record.id()))
+            .update_expression(update)
+            .condition_expression("digest = :seen")
+            .expression_attribute_values(":new", AttributeValue::S(minted.digest.to_hex()))
+            .expression_attribute_values(":last_four", AttributeValue::S(minted.secret.last_four()))
+            .expression_attribute_values(":seen", AttributeValue::S(record.digest().to_hex()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match overlap_until_ms {
+            Some(until) => request.expression_attribute_values(":until", number(until)),
+            None => request,
+        };
+        let outcome = request.send().await;
+        let Err(error) = outcome else { return Ok(Renewal::Renewed) };
+        match error.as_service_error() {
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                let stored = failed.item().cloned().map(read::<R>).transpose()?;
+                let is_ours = stored.is_some_and(|stored| stored.digest().matches(&minted.digest));
+                Ok(if is_ours { Renewal::Renewed } else { Renewal::Changed })
+            }
+            _ => Err(fault("renew a secret")(error)),
+        }
+    }
+}
+
+/// The item of an organization's record: its members, its key, and the partition in which it is listed.
+pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
+    let mut item = item_of(record)?;
+    item.insert(key::PK.into(), text(&record.id()));
+    item.insert(key::LISTING.into(), AttributeValue::S(key::listing::<R::Kind>(&record.org_id())));
+    Ok(item)
+}
+
+/// The item of a value.
+pub(super) fn item_of(value: &impl Serialize) -> Result<Item, Fault> {
+    serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| Fault::Corrupt(error.to_string()))
+}
+
+/// The value in an item. One that cannot be read is our fault, never a bad credential.
+pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| Fault::Corrupt(error.to_string()))
+}
+
+pub(super) fn text(value: &impl ToString) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+pub(super) fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}

@@ -1,0 +1,99 @@
+//! The one place that logs: a line per request, and a line per event that somebody should look at.
+//!
+//! Lines carry ids, codes and causes; never a value that was presented.
+
+use tracing::{Level, Span, field::Empty};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    error::{Fault, Refusal},
+    id::FamilyId,
+    policy::Verdict,
+    principal::Principal,
+};
+
+/// Writes JSON lines to standard output from `level` on. Libraries stay at `warn`: at `trace` the Lambda runtime writes
+/// whole events, credentials included.
+pub fn init(level: Level) {
+    let ours = Targets::new().with_default(Level::WARN).with_target("postern", level);
+    let lines =
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+    // A second call, as tests make it, leaves the first one in force.
+    drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
+}
+
+/// Writes lines for people to standard error.
+pub fn init_readable(level: Level) {
+    let ours = Targets::new().with_default(Level::WARN).with_target("postern", level);
+    let lines = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
+    drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
+}
+
+/// The span of one request; [`identify`] and [`name_family`] add to it.
+pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
+    tracing::info_span!(
+        target: "postern",
+        "request",
+        request_id,
+        method,
+        route,
+        user_id = Empty,
+        org_id = Empty,
+        credential_id = Empty,
+        family = Empty
+    )
+}
+
+/// Says in the current request's span who is calling.
+pub fn identify(principal: &Principal) {
+    let span = Span::current();
+    span.record("user_id", &principal.user_id);
+    span.record("org_id", tracing::field::display(&principal.org_id));
+    span.record("credential_id", &principal.credential_id);
+}
+
+/// Says in the current request's span which family it is about.
+pub fn name_family(family: &FamilyId) {
+    Span::current().record("family", tracing::field::display(family));
+}
+
+/// The line of a request that was served.
+pub fn served(status: u16) {
+    tracing::info!(target: "postern", status, "served");
+}
+
+/// The line of a request that was refused, with the exact cause.
+pub fn refused(status: u16, code: &str, refusal: Refusal) {
+    tracing::info!(target: "postern", status, code, cause = ?refusal, "refused");
+}
+
+/// The line of a request that we failed, with everything we know.
+pub fn failed(status: u16, fault: &Fault) {
+    let causes = std::iter::successors(std::error::Error::source(fault), |error| error.source());
+    let chain: Vec<_> = causes.map(ToString::to_string).collect();
+    tracing::error!(target: "postern", status, fault = %fault, causes = ?chain, "failed");
+}
+
+/// The line of an authorizer's decision.
+pub fn decided(verdict: &Verdict) {
+    match verdict {
+        Verdict::Open => tracing::info!(target: "postern", decision = "open", "decided"),
+        Verdict::Allowed(_) => tracing::info!(target: "postern", decision = "allow", "decided"),
+        Verdict::Forbidden(_, cause) => tracing::info!(target: "postern", decision = "deny", ?cause, "decided"),
+    }
+}
+
+/// A spent refresh token came back: its family has ended.
+pub fn refresh_reused(family: &FamilyId, generation: u64) {
+    tracing::warn!(target: "postern", event = "refresh_reused", %family, generation, "a spent refresh token came back");
+}
+
+/// A refresh token was repeated at once from another address: refused, the family stays.
+pub fn refresh_elsewhere(family: &FamilyId, generation: u64) {
+    tracing::warn!(target: "postern", event = "refresh_elsewhere", %family, generation, "a refresh token was repeated from another address");
+}
+
+/// A key was reported as leaked, and is gone.
+pub fn leaked_key_revoked(id: &str) {
+    tracing::warn!(target: "postern", event = "leaked_key_revoked", id, "a leaked credential was revoked");
+}
