@@ -1,6 +1,6 @@
 //! The embedded store: DynamoDB's API over SQLite, reached by the real SDK over loopback.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
@@ -18,11 +18,17 @@ use crate::{
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A running store.
-#[derive(Debug)]
 pub struct Engine {
     /// Where it listens.
     pub url: String,
+    database: Database,
     tasks: Vec<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({})", self.url)
+    }
 }
 
 impl Drop for Engine {
@@ -48,20 +54,22 @@ impl Engine {
             create(&database, table)?;
         }
         let address = listener.local_addr().map_err(Error::io("the store's address"))?;
-        let sweeper = Arc::new(database.clone());
-        let tasks = vec![
-            tokio::spawn(dynoxide::server::serve_on(listener, database)),
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(SWEEP_EVERY).await;
-                    let database = Arc::clone(&sweeper);
-                    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
-                        tracing::warn!(target: "postern", %error, "expired items could not be deleted");
-                    }
+        let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        Ok(Self { url: format!("http://{address}"), database, tasks: vec![server] })
+    }
+
+    /// From now on deletes expired items, by the clock of this machine. Nothing relies on it: every read looks at the time itself.
+    pub fn sweep(&mut self) {
+        let database = self.database.clone();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                let database = database.clone();
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+                    tracing::warn!(target: "postern", %error, "expired items could not be deleted");
                 }
-            }),
-        ];
-        Ok(Self { url: format!("http://{address}"), tasks })
+            }
+        }));
     }
 
     /// How the SDK reaches it, through `http_client` or a plain one.

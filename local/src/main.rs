@@ -125,7 +125,8 @@ async fn serve_store(options: &Options) -> Result<(), Error> {
     let stop = Stop::at_signal()?;
     options.data.prepare()?;
     let (listener, url) = serve::bind(options.listen).await?;
-    let engine = Engine::start(options.data.database().as_deref(), listener, &Template::load()?)?;
+    let mut engine = Engine::start(options.data.database().as_deref(), listener, &Template::load()?)?;
+    engine.sweep();
     serve::announce(options, &json!({"url": url, "store_url": engine.url}))?;
     show::store(&engine.url);
     stop.wait().await;

@@ -92,7 +92,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     postern::telemetry::init_readable(config.log);
 
     let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    let engine = Engine::start(options.data.database().as_deref(), listener, &template)?;
+    let mut engine = Engine::start(options.data.database().as_deref(), listener, &template)?;
+    engine.sweep();
     forget_other_brand(&mut shown, &config);
     let secret_file = match &config.secret {
         Some(postern::config::SecretSource::File(path)) => Some(PathBuf::from(path)),

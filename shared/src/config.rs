@@ -87,13 +87,22 @@ impl Config {
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names the setting.
     pub fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self, Fault> {
+        let file = variables.get("POSTERN_CONFIG").filter(|path| !path.is_empty());
+        let toml = file.map_or_else(|| Ok(DEFAULT.to_owned()), read)?;
+        Self::from_settings(variables, &toml)
+    }
+
+    /// Takes the settings of `variables` and `toml`.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] with a sentence that names the setting.
+    pub fn from_settings(variables: &BTreeMap<String, String>, toml: &str) -> Result<Self, Fault> {
         if let Some(unknown) = variables.keys().find(|name| !KNOWN.contains(&name.as_str())) {
             return setting(format!("{unknown} is not a setting; known are {}", KNOWN.join(", ")));
         }
         let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let required = |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
-        let toml = given("POSTERN_CONFIG").map_or_else(|| Ok(DEFAULT.to_owned()), |path| read(&path))?;
-        let file = file::parse(&toml)?;
+        let file = file::parse(toml)?;
 
         Ok(Self {
             issuer: issuer(required("POSTERN_ISSUER")?)?,

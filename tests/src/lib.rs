@@ -1,1 +1,13 @@
+//! What the tests share: a fresh world each, on the real embedded engine under the real SDK.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_errors_doc, reason = "tests")]
 
+mod answer;
+mod call;
+pub mod capture;
+mod wire;
+mod world;
+
+pub use answer::Answer;
+pub use call::Call;
+pub use wire::{Op, Trouble, Wire};
+pub use world::{Agent, Setup, Tokens, World};

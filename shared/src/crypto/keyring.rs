@@ -94,7 +94,7 @@ impl Secrets {
     }
 }
 
-macro_rules! nameless_debug {
+macro_rules! redacted {
     ($($secret:ident)*) => {$(
         impl fmt::Debug for $secret {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +103,7 @@ macro_rules! nameless_debug {
         }
     )*};
 }
-nameless_debug!(Secrets StoredSigningKey StoredMacKey);
+redacted!(Secrets StoredSigningKey StoredMacKey);
 
 /// The keys, parsed.
 #[derive(Debug, Default)]

@@ -1,0 +1,172 @@
+//! The local program, as a newcomer starts it: a process of its own, talked to with `curl`.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod protect;
+mod readme;
+mod started;
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+use serde_json::json;
+use started::{Started, curl};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
+
+#[test]
+fn a_first_start_prints_a_working_key_and_three_commands_that_work() {
+    let data = tempfile::tempdir().unwrap();
+    let program = Started::serve(data.path());
+    let commands: Vec<_> =
+        program.printed.split("\n\n").filter(|part| part.trim_start().starts_with("curl ")).collect();
+    assert_eq!(commands.len(), 3, "{}", program.printed);
+    for command in commands {
+        let output = Command::new("bash").args(["-c", &format!("{command} -sf")]).output().unwrap();
+        assert!(output.status.success(), "{command}");
+        assert!(program.printed.contains(&program.text("api_key")));
+    }
+    for member in ["url", "store_url", "operator_key", "organization_id", "api_key"] {
+        assert!(!program.text(member).is_empty(), "{member}");
+    }
+    for file in fs::read_dir(data.path()).unwrap().map(|file| file.unwrap()) {
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        let is_secret = file.path().extension().is_some_and(|kind| kind == "json");
+        assert!(!is_secret || mode == 0o600, "{:?} {mode:o}", file.path());
+    }
+}
+
+#[test]
+fn data_survives_a_restart_on_another_port() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Started::serve(data.path());
+    let agent = first.post("/v1/agents", &json!({"name": "a", "scopes": ["read"]})).body;
+    let body = json!({"agent_id": agent["id"], "secret": agent["secret"]});
+    let tokens = first.post("/v1/auth/token", &body).body;
+    let (key, operator) = (first.text("api_key"), first.text("operator_key"));
+    assert!(first.terminate().success());
+
+    let second = Started::serve(data.path());
+    assert_eq!((second.text("api_key"), second.text("operator_key")), (key, operator));
+    let bearer = format!("Authorization: Bearer {}", tokens["access_token"].as_str().unwrap());
+    assert_eq!(curl(&[&second.url("/v1/auth/whoami"), "-H", &bearer]).body["user_id"], agent["id"]);
+    let refreshed = second.post("/v1/auth/refresh", &json!({"refresh_token": tokens["refresh_token"]}));
+    assert_eq!(refreshed.status, 200);
+    assert_eq!(second.post("/v1/auth/token", &body).status, 200);
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        let program = Started::serve(data.path());
+        for known in &acknowledged {
+            let beat = program.beat(known);
+            assert_eq!(beat.status, 200, "round {round}");
+        }
+        for _ in 0..5 {
+            let runner = program.post("/v1/runners", &json!({"name": "r"}));
+            assert_eq!(runner.status, 201);
+            acknowledged.push(runner.body["token"].as_str().unwrap().to_owned());
+        }
+        // The program is killed while it still answers another caller.
+        let under_way = program.begin_posts();
+        program.kill();
+        drop(under_way);
+    }
+}
+
+#[test]
+fn a_store_in_memory_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Started::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
+    assert_eq!(curl(&[&program.url("/health")]).status, 200);
+    program.terminate();
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["ready.json"]);
+}
+
+#[test]
+fn the_store_alone_speaks_dynamodb() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("data");
+    let program =
+        Started::start(&["store", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"], data.path());
+    let store = program.text("store_url");
+    let answer = curl(&[
+        &store,
+        "-H",
+        "X-Amz-Target: DynamoDB_20120810.ListTables",
+        "-H",
+        "Content-Type: application/x-amz-json-1.0",
+        "-d",
+        "{}",
+    ]);
+    assert_eq!(answer.body["TableNames"], json!(["Families", "Keys", "Nonces"]));
+}
+
+#[test]
+fn the_secrets_of_a_new_deployment_come_in_two_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
+    assert!(output.status.success());
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let (signing, verification) = (read("signing.json"), read("verification.json"));
+    assert!(signing.contains("private_key") && signing.contains("refresh_keys"));
+    assert!(!verification.contains("private_key") && !verification.contains("refresh_keys"));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("pst_op_") && !signing.contains("pst_op_"));
+}
+
+#[test]
+fn a_wrong_setting_ends_the_start_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("postern.toml");
+    fs::write(&config, "brand = \"Acme\"").unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["--data", ":memory:", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "local: postern.toml: brand is \"Acme\"; it is 2 to 8 of a-z\n");
+
+    let output = Command::new(PROGRAM).args(["--data", ":memory:"]).env("POSTERN_ISUER", "x").output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("POSTERN_ISUER is not a setting"));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(PROGRAM).args(["--data", ":memory:", "--listen", &address]).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with(&format!("local: listening on {address}: ")));
+}
+
+#[test]
+fn the_references_of_a_secret_file_are_kept() {
+    let data = tempfile::tempdir().unwrap();
+    fs::write(data.path().join("secrets.json"), r#"{"refs": {"partner": "s3cret"}}"#).unwrap();
+    Started::serve(data.path()).terminate();
+    let kept: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(data.path().join("secrets.json")).unwrap()).unwrap();
+    assert_eq!(kept["refs"], json!({"partner": "s3cret"}));
+    assert_eq!(kept["signing_keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn another_brand_is_another_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("postern.toml");
+    fs::write(&config, "brand = \"cat\"").unwrap();
+    let program = Started::start(
+        &["--data", ":memory:", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()],
+        folder.path(),
+    );
+    let key = program.text("api_key");
+    assert!(key.starts_with("cat_ak_"));
+    // The key flow of a team that calls its keys so.
+    let listed = curl(&[&program.url("/v1/agents"), "-H", &format!("Authorization: Bearer {key}")]);
+    assert_eq!(listed.body, json!({"items": [], "next_cursor": null}));
+}

@@ -1,0 +1,117 @@
+//! `protect`: the authorizer before somebody's API.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+};
+
+use serde_json::{Value, json};
+
+use super::started::{Started, curl};
+
+/// An API that answers with the request that it got.
+fn upstream() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut head = Vec::new();
+            loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
+                    break;
+                }
+                head.push(line.trim_end().to_ascii_lowercase());
+            }
+            let length =
+                head.iter().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let answer = json!({"head": head, "body": String::from_utf8(body).unwrap()}).to_string();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                answer.len()
+            );
+            drop(stream.get_mut().write_all(format!("{head}{answer}").as_bytes()));
+        }
+    });
+    format!("http://{address}")
+}
+
+fn head(answer: &Value) -> Vec<String> {
+    serde_json::from_value(answer["head"].clone()).unwrap()
+}
+
+#[test]
+fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("postern.toml");
+    let rules = "[[route]]\nmethod = \"GET\"\npath = \"/open\"\nauth = \"none\"\n\n[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
+    std::fs::write(&config, rules).unwrap();
+    let data = folder.path().join("data");
+    let arguments = [
+        "protect",
+        &upstream(),
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+        data.to_str().unwrap(),
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let program = Started::start(&arguments, folder.path());
+
+    assert_eq!(curl(&[&program.url("/x")]).status, 401);
+    assert_eq!(curl(&[&program.url("/x"), "-H", "X-API-Key: nonsense"]).body, json!({"message": "Unauthorized"}));
+    assert_eq!(curl(&[&program.url("/open")]).status, 200);
+
+    // A token from Postern's own routes, which are served beside the guarded API.
+    let own = program.text("postern_url");
+    let key = format!("X-API-Key: {}", program.text("api_key"));
+    let post = |path: &str, body: Value| {
+        curl(&[&format!("{own}{path}"), "-H", &key, "-H", "Content-Type: application/json", "-d", &body.to_string()])
+            .body
+    };
+    let agent = post("/v1/agents", json!({"name": "a", "scopes": ["data:read"]}));
+    let tokens = post("/v1/auth/token", json!({"agent_id": agent["id"], "secret": agent["secret"]}));
+    let bearer = format!("Authorization: Bearer {}", tokens["access_token"].as_str().unwrap());
+
+    let spoofed =
+        ["-H", "X-Postern-User-Id: root", "-H", "x-postern-extra: 1", "-H", "Connection: x-drop", "-H", "X-Drop: 1"];
+    let answer = curl(
+        &[&[&*program.url("/v1/things?q=1"), "-H", &bearer, "-X", "PUT", "-d", "{\"a\":1}"], &spoofed[..]].concat(),
+    );
+    assert_eq!((answer.status, answer.body["body"].as_str()), (200, Some("{\"a\":1}")));
+    let head = head(&answer.body);
+    assert_eq!(head[0], "put /v1/things?q=1 http/1.1");
+    let of = |name: &str| head.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("x-postern-user-id"), [format!("x-postern-user-id: {}", agent["id"].as_str().unwrap())]);
+    assert_eq!(of("x-postern-scopes"), ["x-postern-scopes: data:read"]);
+    assert_eq!(of("x-postern-kind"), ["x-postern-kind: agent"]);
+    assert!(of("x-postern-extra").is_empty() && of("x-drop").is_empty());
+
+    assert_eq!(curl(&[&program.url("/admin/x"), "-H", &bearer]).body, json!({"message": "Forbidden"}));
+    assert_eq!(curl(&[&program.url("/admin/x"), "-H", &key]).status, 200);
+    for odd in ["/open/../admin/x", "/%61dmin/x", "//admin/x"] {
+        let answer = curl(&["--path-as-is", &program.url(odd), "-H", &bearer]);
+        assert_eq!(answer.status, 403, "{odd}");
+    }
+
+    let revoke = post("/v1/auth/revoke", json!({"token": tokens["refresh_token"]}));
+    assert_eq!(revoke, json!({}));
+    assert_eq!(curl(&[&program.url("/x"), "-H", &bearer]).status, 401);
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_a_503() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let program = Started::start(
+        &["protect", &format!("http://{nobody}"), "--listen", "127.0.0.1:0", "--data", ":memory:"],
+        folder.path(),
+    );
+    let key = format!("X-API-Key: {}", program.text("api_key"));
+    let answer = curl(&[&program.url("/x"), "-H", &key]);
+    assert_eq!((answer.status, answer.body), (503, json!({"message": "Service Unavailable"})));
+}

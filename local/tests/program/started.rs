@@ -1,0 +1,144 @@
+//! A started program, and `curl` to talk to it.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use serde_json::Value;
+
+/// A program that listens.
+pub(crate) struct Started {
+    child: Option<Child>,
+    pub(crate) ready: Value,
+    pub(crate) printed: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Started {
+    /// Starts everything on a free port, with data in `folder`.
+    pub(crate) fn serve(folder: &Path) -> Self {
+        Self::start(&["serve", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"], folder)
+    }
+
+    /// Starts the program and waits until it says that it listens.
+    pub(crate) fn start(arguments: &[&str], folder: &Path) -> Self {
+        let ready_file = folder.join("ready.json");
+        let mut child = Command::new(super::PROGRAM)
+            .args(arguments)
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut printed = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !printed.contains("Ctrl-C stops it.") {
+            assert!(lines.read_line(&mut printed).unwrap() > 0, "the program ended: {printed}");
+        }
+        // Whatever else it prints must not block it.
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        let ready = serde_json::from_str(&std::fs::read_to_string(&ready_file).unwrap()).unwrap();
+        Self { child: Some(child), ready, printed }
+    }
+
+    /// A member of the ready file.
+    pub(crate) fn text(&self, member: &str) -> String {
+        self.ready[member].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// An address at the program.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.text("url"))
+    }
+
+    /// `POST`s JSON with the organization's key.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        let key = format!("X-API-Key: {}", self.text("api_key"));
+        curl(&[&self.url(path), "-H", &key, "-H", "Content-Type: application/json", "-d", &body.to_string()])
+    }
+
+    /// A heartbeat as S4 shows it.
+    pub(crate) fn beat(&self, token: &str) -> Answer {
+        let token = format!("X-Runner-Token: {token}");
+        let body = r#"{"status": "online", "version": "1.0.0"}"#;
+        curl(&[
+            "-X",
+            "POST",
+            &self.url("/v1/runners/heartbeat"),
+            "-H",
+            &token,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            body,
+        ])
+    }
+
+    /// Goes on making runners from another process, until it is dropped.
+    pub(crate) fn begin_posts(&self) -> Ended {
+        let key = format!("X-API-Key: {}", self.text("api_key"));
+        let url = format!("{}?[1-500]", self.url("/v1/runners"));
+        let arguments = [
+            "-s",
+            "-o",
+            "/dev/null",
+            &url,
+            "-H",
+            &key,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            r#"{"name": "r"}"#,
+        ];
+        Ended(Command::new("curl").args(arguments).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        child.wait().unwrap()
+    }
+
+    /// `kill -9`
+    pub(crate) fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// A process that ends with its owner.
+pub(crate) struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Runs `curl`.
+pub(crate) fn curl(arguments: &[&str]) -> Answer {
+    let output = Command::new("curl").args(["-s", "-w", "\n%{http_code}"]).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    Answer { status: status.parse().unwrap(), body: serde_json::from_str(body).unwrap_or_default() }
+}

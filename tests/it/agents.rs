@@ -1,0 +1,141 @@
+//! `/v1/agents` (CER-3, CER-6).
+
+use serde_json::json;
+use tests::World;
+
+#[tokio::test]
+async fn an_agent_is_made_with_a_secret_that_is_shown_once() {
+    let world = World::new().await;
+    let body = json!({"name": "my-agent", "scopes": ["read", "write"]});
+    let made = world.post("/v1/agents", body).send().await.expect(201);
+    let (id, secret) = (made.member("id"), made.member("secret"));
+    let shown = json!({
+        "id": id, "name": "my-agent", "scopes": ["read", "write"], "prefix": format!("pst_as_{}", &id[4..]),
+        "last_four": secret[secret.len() - 4..], "created_at": "2026-01-01T00:00:00Z", "on_behalf_of": null,
+    });
+    let list = world.get("/v1/agents").send().await.expect(200);
+    assert_eq!(list.body, json!({"items": [shown], "next_cursor": null}));
+    assert_eq!(world.get(&format!("/v1/agents/{id}")).send().await.expect(200).body, shown);
+    assert!(!list.text.contains(&secret));
+}
+
+#[tokio::test]
+async fn deleting_an_agent_ends_all_that_it_holds_at_once() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let tokens = world.exchange(&agent).await;
+    let form = [("grant_type", "client_credentials"), ("client_id", &agent.id), ("client_secret", &agent.secret)];
+    let lone = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    assert_eq!((world.whoami(&tokens.access).await, world.whoami(&lone).await), (200, 200));
+
+    world.call("DELETE", &format!("/v1/agents/{}", agent.id)).key(&world.api_key).send().await.expect(204);
+    for access in [&tokens.access, &lone] {
+        world.call("GET", "/v1/auth/whoami").bearer(access).send().await.expect_error(401, "invalid_token");
+    }
+    world.refresh(&tokens.refresh).send().await.expect_error(400, "invalid_grant");
+    world.call("POST", "/v1/auth/token").form(&form).send().await.expect_error(401, "invalid_client");
+    world.get(&format!("/v1/agents/{}", agent.id)).send().await.expect_error(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_new_secret_ends_the_old_one_and_leaves_the_tokens() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let tokens = world.exchange(&agent).await;
+    let renewed =
+        world.call("POST", &format!("/v1/agents/{}/secret", agent.id)).key(&world.api_key).send().await.expect(200);
+    let secret = renewed.member("secret");
+    assert_eq!(renewed.body, json!({"id": agent.id, "secret": secret}));
+    let exchange =
+        |secret: &str| world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": secret}));
+    exchange(&agent.secret).send().await.expect_error(401, "invalid_client");
+    exchange(&secret).send().await.expect(200);
+    assert_eq!(world.whoami(&tokens.access).await, 200);
+    world.refresh(&tokens.refresh).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn no_agent_is_given_more_than_its_maker_has_not_by_renewal_either() {
+    let world = World::new().await;
+    let strong = world.agent(&["admin"]).await;
+    let (_, maker) = world.key(&["agents:manage", "data:read"]).await;
+    let make = |scope: &str| world.call("POST", "/v1/agents").key(&maker).json(json!({"name": "a", "scopes": [scope]}));
+    make("admin").send().await.expect_error(403, "insufficient_scope");
+    make("*").send().await.expect_error(403, "insufficient_scope");
+    make("data:read").send().await.expect(201);
+    let renew = world.call("POST", &format!("/v1/agents/{}/secret", strong.id)).key(&maker);
+    renew.send().await.expect_error(403, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn an_agent_needs_a_scope() {
+    let world = World::new().await;
+    let make = |scopes| world.post("/v1/agents", json!({"name": "a", "scopes": scopes}));
+    for scopes in [
+        json!([]),
+        json!([""]),
+        json!(["A"]),
+        json!(["a b"]),
+        json!(["a::b"]),
+        json!([":a"]),
+        json!(["a*"]),
+        json!(["é"]),
+    ] {
+        make(scopes).send().await.expect_error(400, "invalid_scope");
+    }
+    for scopes in [json!("read"), json!(null), json!([1]), json!({})] {
+        make(scopes).send().await.expect_error(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn every_route_asks_for_its_scope() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let one = format!("/v1/agents/{}", agent.id);
+    let secret = format!("{one}/secret");
+    let (_, reader) = world.key(&["agents:read"]).await;
+    let (_, manager) = world.key(&["agents:manage", "read"]).await;
+    let table = [
+        ("POST", "/v1/agents", &manager, &reader),
+        ("GET", "/v1/agents", &reader, &manager),
+        ("GET", &one, &reader, &manager),
+        ("POST", &secret, &manager, &reader),
+        ("DELETE", &one, &manager, &reader),
+    ];
+    for (method, path, may, may_not) in table {
+        world.call(method, path).send().await.expect_error(401, "auth_required");
+        world.call(method, path).key(may_not).send().await.expect_error(403, "insufficient_scope");
+        assert!(![401, 403].contains(&world.call(method, path).key(may).send().await.status), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn agents_of_another_organization_are_not_there() {
+    let world = World::new().await;
+    let (_, other) = world.organization("Other").await;
+    let agent = world.agent(&["read"]).await;
+    let one = format!("/v1/agents/{}", agent.id);
+    for (method, path) in [("GET", one.clone()), ("DELETE", one.clone()), ("POST", format!("{one}/secret"))] {
+        world.call(method, &path).key(&other).send().await.expect_error(404, "not_found");
+    }
+    assert_eq!(world.call("GET", "/v1/agents").key(&other).send().await.body["items"], json!([]));
+    world.exchange(&agent).await;
+}
+
+#[tokio::test]
+async fn an_id_of_another_kind_or_form_names_nothing() {
+    let world = World::new().await;
+    let (key_id, _) = world.key(&["read"]).await;
+    for id in [
+        key_id.as_str(),
+        "agt_",
+        "agt_x",
+        "x",
+        "agt_01H455VB4PEX5VSKNK084SN02Q",
+        "agt_81h455vb4pex5vsknk084sn02q",
+        "%20",
+    ] {
+        world.get(&format!("/v1/agents/{id}")).send().await.expect_error(404, "not_found");
+    }
+}

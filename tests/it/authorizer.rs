@@ -1,0 +1,345 @@
+//! The Lambda authorizer (NEW-2): HTTP APIs with payload 2.0, and REST APIs (REQUEST).
+
+use lambda_runtime::Error as LambdaError;
+use serde_json::{Value, json};
+use tests::{Setup, World};
+
+const RULES: &str = r#"
+    [[route]]
+    method = "GET"
+    path = "/open/**"
+    auth = "none"
+
+    [[route]]
+    method = "GET"
+    path = "/v1/scans/*"
+    scopes = ["scans:read"]
+
+    [[route]]
+    method = "*"
+    path = "/v1/scans/**"
+    scopes = ["scans:trigger"]
+"#;
+const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234";
+
+/// The event of an HTTP API.
+fn http(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
+    let headers: serde_json::Map<_, _> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    json!({
+        "version": "2.0", "type": "REQUEST", "routeArn": format!("{ARN}/$default/{method}{path}"), "identitySource": null,
+        "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
+        "requestContext": {"http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}, "requestId": "r-1", "stage": "$default"},
+    })
+}
+
+/// The event of a REST API.
+fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
+    let single: serde_json::Map<_, _> =
+        headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let mut multiple = serde_json::Map::new();
+    for (name, value) in headers {
+        multiple.entry(*name).or_insert(json!([])).as_array_mut().unwrap().push(json!(value));
+    }
+    json!({
+        "type": "REQUEST", "methodArn": format!("{ARN}/prod/{method}{path}"), "resource": "/{proxy+}", "path": path,
+        "httpMethod": method, "headers": single, "multiValueHeaders": multiple, "queryStringParameters": null,
+        "pathParameters": null, "stageVariables": null,
+        "requestContext": {"path": format!("/prod{path}"), "stage": "prod", "requestId": "r-1", "identity": {"sourceIp": "192.0.2.1"}},
+    })
+}
+
+async fn ask(world: &World, event: Value) -> Result<Value, LambdaError> {
+    authorizer::handle(&world.app, event).await
+}
+
+/// Does IAM's evaluation of `policy` let `resource` pass? An explicit Deny beats every Allow; silence is no Allow.
+fn permits(policy: &Value, resource: &str) -> bool {
+    let glob = |pattern: &str| {
+        let pattern = regex::escape(pattern).replace(r"\*", ".*");
+        regex::Regex::new(&format!("^{pattern}$")).unwrap().is_match(resource)
+    };
+    let matched = |effect: &str| {
+        policy["Statement"].as_array().unwrap().iter().filter(|statement| statement["Effect"] == effect).any(
+            |statement| {
+                assert_eq!(statement["Action"], "execute-api:Invoke");
+                statement["Resource"].as_array().unwrap().iter().any(|resource| glob(resource.as_str().unwrap()))
+            },
+        )
+    };
+    matched("Allow") && !matched("Deny")
+}
+
+#[tokio::test]
+async fn a_good_credential_is_allowed_with_its_principal_as_context() {
+    let world = World::new().await;
+    let agent = world.agent(&["data:read", "data:write"]).await;
+    let access = world.exchange(&agent).await.access;
+    let family = world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.member("credential_id");
+    let context = json!({
+        "user_id": agent.id, "kind": "agent", "org_id": world.org_id, "credential_id": family,
+        "scopes": "data:read data:write", "resources": "{}", "metadata": "{}",
+    });
+    let authorization = format!("Bearer {access}");
+    let answer = ask(&world, http("GET", "/anything", &[("authorization", &authorization)])).await.unwrap();
+    assert_eq!(answer, json!({"isAuthorized": true, "context": context}));
+
+    let answer = ask(&world, rest("GET", "/anything", &[("Authorization", &authorization)])).await.unwrap();
+    let expected = json!({
+        "principalId": agent.id, "context": context,
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": [format!("{ARN}/prod/*")]}],
+        },
+    });
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test]
+async fn every_credential_of_the_machine_core_opens_every_event() {
+    let world = World::new().await;
+    let access = format!("Bearer {}", world.exchange(&world.agent(&["read"]).await).await.access);
+    let (_, key) = world.key(&["read"]).await;
+    let (_, runner) = world.runner().await;
+    let bearer_key = format!("bearer {key}");
+    for (name, value, kind) in [
+        ("Authorization", &access, "agent"),
+        ("X-API-Key", &key, "api_key"),
+        ("Authorization", &bearer_key, "api_key"),
+        ("X-Runner-Token", &runner, "runner"),
+    ] {
+        let lower = name.to_ascii_lowercase();
+        let simple = ask(&world, http("GET", "/x", &[(&lower, value)])).await.unwrap();
+        assert_eq!((&simple["isAuthorized"], &simple["context"]["kind"]), (&json!(true), &json!(kind)));
+        let policy = ask(&world, rest("GET", "/x", &[(name, value)])).await.unwrap();
+        assert_eq!(policy["context"], simple["context"]);
+        assert!(permits(&policy["policyDocument"], &format!("{ARN}/prod/GET/x")));
+    }
+}
+
+#[tokio::test]
+async fn an_absent_or_bad_credential_is_unauthorized_exactly() {
+    let (world, other) = (World::new().await, World::new().await);
+    let revoked = world.exchange(&world.agent(&["read"]).await).await;
+    world.call("POST", "/v1/auth/revoke").json(json!({"token": revoked.refresh})).send().await.expect(200);
+    let good = format!("Bearer {}", world.api_key);
+    let cases: Vec<Vec<(&str, String)>> = vec![
+        vec![],
+        vec![("authorization", String::new())],
+        vec![("authorization", "Bearer".into())],
+        vec![("authorization", "Bearer ".into())],
+        vec![("authorization", "Basic Zm9vOmJhcg==".into())],
+        vec![("authorization", "Bearer nonsense".into())],
+        vec![("authorization", world.api_key.clone())],
+        vec![("authorization", format!("Bearer {}", revoked.access))],
+        vec![("authorization", format!("Bearer {}", revoked.refresh))],
+        vec![("authorization", format!("Bearer {}", other.api_key))],
+        vec![("authorization", format!("Bearer {}", world.operator_key))],
+        vec![("authorization", format!("{good},{good}"))],
+        vec![("x-api-key", format!("{},{}", world.api_key, world.api_key))],
+        vec![("x-api-key", "pst_ak_".into())],
+        vec![("authorization", good.clone()), ("Authorization", good.clone())],
+        vec![("authorization", "Bearer pst_ak_x".into()), ("x-runner-token", "x".into())],
+    ];
+    for headers in cases {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        for event in [http("GET", "/x", &headers), rest("GET", "/x", &headers)] {
+            let error = ask(&world, event).await.unwrap_err();
+            assert_eq!(error.to_string(), "Unauthorized", "{headers:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_provider_whose_credential_is_there_decides() {
+    let world = World::new().await;
+    let revoked = world.exchange(&world.agent(&["read"]).await).await;
+    world.call("POST", "/v1/auth/revoke").json(json!({"token": revoked.refresh})).send().await.expect(200);
+    let bearer = format!("Bearer {}", revoked.access);
+    let event = http("GET", "/x", &[("authorization", &bearer), ("x-api-key", &world.api_key)]);
+    assert_eq!(ask(&world, event).await.unwrap_err().to_string(), "Unauthorized");
+}
+
+#[tokio::test]
+async fn a_missing_scope_is_a_deny_with_its_reason() {
+    let world = World::configured(RULES).await;
+    let (id, key) = world.key(&["scans:read"]).await;
+    let headers = [("x-api-key", key.as_str())];
+    let allowed = ask(&world, http("GET", "/v1/scans/7", &headers)).await.unwrap();
+    assert_eq!(allowed["isAuthorized"], true);
+    let denied = ask(&world, http("POST", "/v1/scans/7", &headers)).await.unwrap();
+    assert_eq!(denied["isAuthorized"], false);
+    assert_eq!(
+        (&denied["context"]["error"], &denied["context"]["user_id"]),
+        (&json!("insufficient_scope"), &json!(id))
+    );
+
+    let policy = ask(&world, rest("POST", "/v1/scans/7", &headers)).await.unwrap();
+    assert_eq!(policy["context"]["error"], "insufficient_scope");
+    assert!(!permits(&policy["policyDocument"], &format!("{ARN}/prod/POST/v1/scans/7")));
+    assert!(
+        policy["policyDocument"]["Statement"].as_array().unwrap().iter().any(|statement| statement["Effect"] == "Deny")
+    );
+}
+
+#[tokio::test]
+async fn an_open_route_needs_nobody_and_no_read() {
+    let world = World::configured(RULES).await;
+    for headers in [vec![], vec![("authorization", "Bearer nonsense")], vec![("x-api-key", world.api_key.as_str())]] {
+        let answer = ask(&world, http("GET", "/open/door", &headers)).await.unwrap();
+        assert_eq!(answer, json!({"isAuthorized": true, "context": {}}));
+        let answer = ask(&world, rest("GET", "/open/door", &headers)).await.unwrap();
+        assert_eq!(answer["principalId"], "anonymous");
+        assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/open/door")));
+        for closed in ["GET/x", "POST/open/door", "GET/v1/scans/7"] {
+            assert!(!permits(&answer["policyDocument"], &format!("{ARN}/prod/{closed}")), "{closed}");
+        }
+    }
+    assert!(world.wire.take().is_empty());
+    assert_eq!(ask(&world, http("POST", "/open/door", &[])).await.unwrap_err().to_string(), "Unauthorized");
+}
+
+#[tokio::test]
+async fn a_policy_never_allows_what_the_rules_deny_whatever_was_asked_first() {
+    let world = World::configured(RULES).await;
+    let requests = [
+        ("GET", "/v1/scans/7"),
+        ("POST", "/v1/scans/7"),
+        ("GET", "/v1/scans/7/log"),
+        ("DELETE", "/v1/scans/7"),
+        ("GET", "/x"),
+    ];
+    for scopes in [&["scans:read"][..], &["scans:trigger"], &["scans:*"], &["other"], &["*"]] {
+        let (_, key) = world.key(scopes).await;
+        let headers = [("X-API-Key", key.as_str())];
+        for (method, path) in requests {
+            let policy = ask(&world, rest(method, path, &headers)).await.unwrap()["policyDocument"].clone();
+            for (other_method, other_path) in requests {
+                let truth = ask(&world, http(other_method, other_path, &[("x-api-key", &key)])).await.unwrap()["isAuthorized"]
+                    == true;
+                let cached = permits(&policy, &format!("{ARN}/prod/{other_method}{other_path}"));
+                assert!(truth || !cached, "{scopes:?} asked {method} {path}: {other_method} {other_path} passes");
+                if (method, path) == (other_method, other_path) {
+                    assert_eq!(cached, truth, "{scopes:?} {method} {path}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_with_two_readings_is_denied_without_a_read() {
+    let world = World::configured(RULES).await;
+    let (_, key) = world.key(&["scans:read"]).await;
+    world.wire.take();
+    for path in [
+        "/open/../v1/scans/7",
+        "//open/x",
+        "/open/%2e%2e/x",
+        "/open\\x",
+        "/v1/%73cans/7",
+        "/open/a%2fb",
+        "open",
+        "",
+        "/v1/scans/\u{7f}",
+    ] {
+        for event in [http("GET", path, &[("x-api-key", &key)]), rest("GET", path, &[("x-api-key", &key)])] {
+            let answer = ask(&world, event).await.unwrap();
+            assert_eq!(answer["context"], json!({"error": "invalid_request"}), "{path}");
+            assert!(
+                answer["isAuthorized"] == false
+                    || !permits(&answer["policyDocument"], &format!("{ARN}/prod/GET{path}"))
+            );
+        }
+    }
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_callers_star_is_never_a_wildcard() {
+    let world = World::configured(RULES).await;
+    let (_, key) = world.key(&["scans:read"]).await;
+    let answer = ask(&world, rest("GET", "/v1/scans/*", &[("X-API-Key", &key)])).await.unwrap();
+    let document = &answer["policyDocument"];
+    for other in ["POST/v1/scans/7", "GET/v1/scans/7/log"] {
+        assert!(!permits(document, &format!("{ARN}/prod/{other}")), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_named_stage_is_not_part_of_the_path() {
+    let world = World::configured(RULES).await;
+    let (_, key) = world.key(&["other"]).await;
+    let mut event = http("GET", "/prod/v1/scans/7", &[("x-api-key", &key)]);
+    event["requestContext"]["stage"] = json!("prod");
+    assert_eq!(ask(&world, event).await.unwrap()["isAuthorized"], false);
+}
+
+#[tokio::test]
+async fn an_http_api_may_ask_for_policies() {
+    let variables = vec![("POSTERN_AUTHORIZER_ANSWER", "policy".to_owned())];
+    let world = World::with(Setup { variables, toml: Some(RULES.into()), ..Setup::default() }).await;
+    let (_, key) = world.key(&["scans:read"]).await;
+    let answer = ask(&world, http("GET", "/v1/scans/7", &[("x-api-key", &key)])).await.unwrap();
+    assert!(permits(&answer["policyDocument"], &format!("{ARN}/$default/GET/v1/scans/7")));
+    assert!(!permits(&answer["policyDocument"], &format!("{ARN}/$default/POST/v1/scans/7")));
+}
+
+#[tokio::test]
+async fn an_event_of_no_known_shape_is_our_fault_and_never_an_allow() {
+    let world = World::new().await;
+    let good = [("x-api-key", world.api_key.as_str())];
+    let mut events = vec![
+        json!({}),
+        json!(null),
+        json!([]),
+        json!("x"),
+        json!({"type": "TOKEN"}),
+        json!({"type": "REQUEST"}),
+        json!({"version": "2.0"}),
+    ];
+    for (event, members) in [
+        (http("GET", "/x", &good), &["routeArn", "rawPath", "requestContext", "type", "version"][..]),
+        (rest("GET", "/x", &good), &["methodArn", "path", "httpMethod", "type"]),
+    ] {
+        for member in members {
+            for value in [None, Some(json!(null)), Some(json!(7)), Some(json!([]))] {
+                let mut event = event.clone();
+                match value {
+                    None => drop(event.as_object_mut().unwrap().remove(*member)),
+                    Some(value) => event[*member] = value,
+                }
+                // A payload 2.0 event without its version is read as a REST event, and lacks an ARN.
+                events.push(event);
+            }
+        }
+    }
+    for event in events {
+        let error = ask(&world, event.clone()).await.unwrap_err().to_string();
+        assert_eq!(error, "internal_error", "{event}");
+    }
+}
+
+#[tokio::test]
+async fn absent_headers_are_absent_credentials() {
+    let world = World::new().await;
+    for headers in [
+        json!(null),
+        json!({}),
+        json!([]),
+        json!("x"),
+        json!({"x-api-key": null}),
+        json!({"x-api-key": 7}),
+        json!({"": "x", "a b": "\u{7f}"}),
+    ] {
+        for mut event in [http("GET", "/x", &[]), rest("GET", "/x", &[])] {
+            event["headers"] = headers.clone();
+            event["multiValueHeaders"] = json!(null);
+            event["cookies"] = json!(null);
+            assert_eq!(ask(&world, event).await.unwrap_err().to_string(), "Unauthorized", "{headers}");
+        }
+    }
+    // A header that Lambda's own types cannot hold does not take the good one beside it along.
+    let event = http("GET", "/x", &[("x-api-key", &world.api_key), ("bad name", "\u{7f}"), ("x-utf8", "é")]);
+    assert_eq!(ask(&world, event).await.unwrap()["isAuthorized"], true);
+}

@@ -1,0 +1,237 @@
+//! What each operation costs (NEW-8): the calls that reach the wire, by name, and how they read.
+
+use serde_json::{Value, json};
+use tests::{Call, Op, Trouble, World};
+
+/// Sends, and returns the calls that it took.
+async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
+    world.wire.take();
+    call.send().await.expect(status);
+    world.wire.take()
+}
+
+#[track_caller]
+fn assert_names(ops: &[Op], expected: &[&str]) {
+    let names: Vec<_> = ops.iter().map(|op| op.name.as_str()).collect();
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn junk_of_any_form_costs_nothing() {
+    let (world, other) = (World::new().await, World::new().await);
+    let tokens = other.exchange(&other.agent(&["read"]).await).await;
+    let (_, runner) = other.runner().await;
+    let mangle = |text: &str| format!("{}0", &text[..text.len() - 1]);
+    let junk = [
+        String::new(),
+        "x".into(),
+        "pst_ak_".into(),
+        "a.b.c".into(),
+        "eyJ.eyJ.x".into(),
+        mangle(&world.api_key),
+        mangle(&runner),
+        tokens.access,
+        tokens.refresh,
+        "é".into(),
+        "x".repeat(5000),
+    ];
+    world.wire.take();
+    for junk in &junk {
+        let calls = [
+            world.call("GET", "/v1/auth/whoami").header("Authorization", format!("Bearer {junk}")),
+            world.call("GET", "/v1/auth/whoami").key(junk),
+            world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", junk),
+            world.call("GET", "/v1/keys").header("Authorization", junk),
+            world
+                .call("POST", "/v1/runners/heartbeat")
+                .header("X-Runner-Token", junk)
+                .json(json!({"status": "online", "version": "1"})),
+            world.refresh(junk),
+            world.call("POST", "/v1/auth/token").json(json!({"agent_id": junk, "secret": junk})),
+            world.call("POST", "/v1/auth/revoke").json(json!({"token": junk})),
+            world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": junk})),
+            world
+                .call("POST", "/v1/organizations")
+                .header("Authorization", format!("Bearer {junk}"))
+                .json(json!({"name": "x"})),
+        ];
+        for call in calls {
+            let answer = call.send().await;
+            assert!(answer.status < 500, "{junk}: {}", answer.text);
+        }
+    }
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn an_api_key_is_one_consistent_read() {
+    let world = World::new().await;
+    let ops = cost(&world, world.get("/v1/auth/whoami"), 200).await;
+    assert_names(&ops, &["GetItem"]);
+    assert_eq!(ops[0].body["ConsistentRead"], true);
+}
+
+#[tokio::test]
+async fn an_access_token_is_one_round_trip_of_consistent_reads() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let form =
+        [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+    let lone = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    for access in [world.exchange(&agent).await.access, lone] {
+        let ops = cost(&world, world.call("GET", "/v1/auth/whoami").bearer(&access), 200).await;
+        assert_names(&ops, &["BatchGetItem"]);
+        for table in ["Keys", "Families"] {
+            let asked = &ops[0].body["RequestItems"][table];
+            assert_eq!((asked["Keys"].as_array().unwrap().len(), &asked["ConsistentRead"]), (1, &json!(true)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_runner_token_is_one_consistent_read() {
+    let world = World::new().await;
+    let (_, token) = world.runner().await;
+    let ops = cost(&world, world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", &token), 200).await;
+    assert_names(&ops, &["GetItem"]);
+    assert_eq!(ops[0].body["ConsistentRead"], true);
+}
+
+#[tokio::test]
+async fn an_exchange_is_one_read_and_a_write_only_for_a_refresh_token() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let form =
+        [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+    let ops = cost(&world, world.call("POST", "/v1/auth/token").form(&form), 200).await;
+    assert_names(&ops, &["GetItem"]);
+    assert_eq!(ops[0].body["ConsistentRead"], true);
+    let offline = [&form[..], &[("scope", "offline_access")]].concat();
+    assert_names(
+        &cost(&world, world.call("POST", "/v1/auth/token").form(&offline), 200).await,
+        &["GetItem", "PutItem"],
+    );
+    let json = world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": agent.secret}));
+    assert_names(&cost(&world, json, 200).await, &["GetItem", "PutItem"]);
+    let second = world.agent(&["read"]).await;
+    let mixed = world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": second.secret}));
+    assert_names(&cost(&world, mixed, 401).await, &[]);
+}
+
+#[tokio::test]
+async fn a_refresh_is_one_write_and_one_read() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let first = world.exchange(&agent).await;
+    let ops = cost(&world, world.refresh(&first.refresh), 200).await;
+    assert_names(&ops, &["UpdateItem", "GetItem"]);
+    assert_eq!(ops[0].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+    assert_eq!(ops[1].body["ConsistentRead"], true);
+    // A repetition costs the same, theft one write more, the end of a family nothing but the write that finds it.
+    assert_names(&cost(&world, world.refresh(&first.refresh), 200).await, &["UpdateItem", "GetItem"]);
+    assert_names(&cost(&world, world.refresh(&first.refresh).from([198, 51, 100, 7]), 400).await, &["UpdateItem"]);
+    world.pass_ms(10_001);
+    assert_names(&cost(&world, world.refresh(&first.refresh), 400).await, &["UpdateItem", "UpdateItem"]);
+    assert_names(&cost(&world, world.refresh(&first.refresh), 400).await, &["UpdateItem"]);
+
+    // A client that shows itself is read together with the family, before the token is spent.
+    let fresh = world.exchange(&agent).await;
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", fresh.refresh.as_str()),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+        ("scope", "read"),
+    ];
+    assert_names(
+        &cost(&world, world.call("POST", "/v1/auth/token").form(&form), 200).await,
+        &["BatchGetItem", "UpdateItem"],
+    );
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_exactly_one_write() {
+    let world = World::new().await;
+    let (id, token) = world.runner().await;
+    let beat = || {
+        world
+            .call("POST", "/v1/runners/heartbeat")
+            .header("X-Runner-Token", &token)
+            .json(json!({"status": "online", "version": "1"}))
+    };
+    assert_names(&cost(&world, beat(), 200).await, &["UpdateItem"]);
+    world.call("DELETE", &format!("/v1/runners/{id}")).key(&world.api_key).send().await.expect(204);
+    assert_names(&cost(&world, beat(), 401).await, &["UpdateItem"]);
+}
+
+#[tokio::test]
+async fn a_revocation_is_one_write() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let form =
+        [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+    let lone = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    let tokens = world.exchange(&agent).await;
+    let revoke = |token: &str| world.call("POST", "/v1/auth/revoke").json(json!({"token": token}));
+    assert_names(&cost(&world, revoke(&tokens.refresh), 200).await, &["UpdateItem"]);
+    assert_names(&cost(&world, revoke(&tokens.access), 200).await, &["UpdateItem"]);
+    assert_names(&cost(&world, revoke(&lone), 200).await, &["PutItem"]);
+    let (_, key) = world.key(&["read"]).await;
+    assert_names(
+        &cost(&world, world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key})), 202).await,
+        &["DeleteItem"],
+    );
+}
+
+#[tokio::test]
+async fn records_cost_one_call_beside_the_callers_own_read() {
+    let world = World::new().await;
+    let body = json!({"name": "x", "scopes": ["read"]});
+    assert_names(&cost(&world, world.post("/v1/keys", body.clone()), 201).await, &["GetItem", "PutItem"]);
+    assert_names(&cost(&world, world.post("/v1/agents", body), 201).await, &["GetItem", "PutItem"]);
+    assert_names(&cost(&world, world.post("/v1/runners", json!({"name": "x"})), 201).await, &["GetItem", "PutItem"]);
+    for noun in ["keys", "agents", "runners"] {
+        let ops = cost(&world, world.get(&format!("/v1/{noun}")), 200).await;
+        assert_names(&ops, &["GetItem", "Query"]);
+        assert_eq!(ops[1].body["IndexName"], "by_organization");
+    }
+    let (id, _) = world.key(&["read"]).await;
+    assert_names(&cost(&world, world.get(&format!("/v1/keys/{id}")), 200).await, &["GetItem", "GetItem"]);
+    assert_names(
+        &cost(&world, world.call("POST", &format!("/v1/keys/{id}/rotate")).key(&world.api_key), 200).await,
+        &["GetItem", "GetItem", "UpdateItem"],
+    );
+    assert_names(
+        &cost(&world, world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key), 204).await,
+        &["GetItem", "DeleteItem"],
+    );
+    let found = world.call("POST", "/v1/organizations").bearer(&world.operator_key).json(json!({"name": "x"}));
+    assert_names(&cost(&world, found, 201).await, &["TransactWriteItems"]);
+}
+
+#[tokio::test]
+async fn an_authorizer_decision_costs_what_the_credential_costs() {
+    let world = World::new().await;
+    let access = world.exchange(&world.agent(&["read"]).await).await.access;
+    let event = |authorization: String| -> Value {
+        json!({
+            "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
+            "headers": {"authorization": authorization},
+            "requestContext": {"http": {"method": "GET"}, "requestId": "r", "stage": "$default"},
+        })
+    };
+    world.wire.take();
+    authorizer::handle(&world.app, event(format!("Bearer {access}"))).await.unwrap();
+    assert_eq!(world.wire.names(), ["BatchGetItem"]);
+    authorizer::handle(&world.app, event(format!("Bearer {}", world.api_key))).await.unwrap();
+    assert_eq!(world.wire.names(), ["GetItem"]);
+    authorizer::handle(&world.app, event("Bearer junk".into())).await.unwrap_err();
+    assert_eq!(world.wire.names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_costs_one_repetition() {
+    let world = World::new().await;
+    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    assert_names(&cost(&world, world.get("/v1/auth/whoami"), 200).await, &["GetItem", "GetItem"]);
+}

@@ -1,0 +1,152 @@
+//! The forms of secrets (NEW-6): prefix, id, checksum, and one expression for secret scanners.
+
+use std::collections::HashSet;
+
+use postern::{
+    credential::{BASE62, Brand, Minted, PATTERN, RefreshToken, opaque::Presented},
+    entropy::Entropy,
+    id,
+};
+use proptest::prelude::*;
+use regex::Regex;
+use tests::World;
+
+fn brand() -> Brand {
+    Brand::parse("pst").unwrap()
+}
+
+fn minted() -> String {
+    let entropy = Entropy::system();
+    let id = id::mint::<id::ApiKey>(jiff::Timestamp::UNIX_EPOCH, &entropy).unwrap();
+    Minted::new(&brand(), &id, &entropy).unwrap().secret.expose().to_owned()
+}
+
+fn parse(text: &str) -> Option<Presented<id::ApiKey>> {
+    Presented::parse(&brand(), text)
+}
+
+#[test]
+fn a_secret_has_the_form_that_the_contract_gives() {
+    let key = minted();
+    let form = Regex::new("^pst_ak_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{32}[0-9A-Za-z]{6}$").unwrap();
+    assert!(form.is_match(&key), "{key}");
+    assert_eq!(parse(&key).unwrap().id.to_string(), format!("key_{}", &key[7..33]));
+}
+
+#[test]
+fn the_checksum_is_the_crc_32_of_all_before_it_in_base62() {
+    // Made by hand, with another CRC-32 and another base62: the form cannot change unseen.
+    let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample014AOya0";
+    assert_eq!(parse(key).unwrap().id.to_string(), "key_01h455vb4pex5vsknk084sn02q");
+    assert!(parse(&key.replace("Sample01", "Sample02")).is_none());
+}
+
+#[test]
+fn every_kind_of_secret_is_told_from_every_other() {
+    let entropy = Entropy::system();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let brand = brand();
+    let key = Minted::new::<id::ApiKey>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let agent = Minted::new::<id::Agent>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let runner = Minted::new::<id::Runner>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let operator = Minted::new::<id::Operator>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let reads = |text: &str| {
+        [
+            Presented::<id::ApiKey>::parse(&brand, text).is_some(),
+            Presented::<id::Agent>::parse(&brand, text).is_some(),
+            Presented::<id::Runner>::parse(&brand, text).is_some(),
+            Presented::<id::Operator>::parse(&brand, text).is_some(),
+        ]
+    };
+    assert_eq!(reads(key.secret.expose()), [true, false, false, false]);
+    assert_eq!(reads(agent.secret.expose()), [false, true, false, false]);
+    assert_eq!(reads(runner.secret.expose()), [false, false, true, false]);
+    assert_eq!(reads(operator.secret.expose()), [false, false, false, true]);
+    // Another kind of the same length is not reached by changing the letters: the checksum covers them.
+    assert!(parse(&agent.secret.expose().replace("_as_", "_ak_")).is_none());
+    assert!(Presented::<id::ApiKey>::parse(&Brand::parse("cat").unwrap(), key.secret.expose()).is_none());
+}
+
+#[test]
+fn no_changed_lost_or_added_letter_passes() {
+    let key = minted();
+    for at in 0..key.len() {
+        for letter in ['0', 'A', 'z', '_', ' '] {
+            let mut changed: Vec<char> = key.chars().collect();
+            changed[at] = letter;
+            let changed: String = changed.into_iter().collect();
+            assert!(changed == key || parse(&changed).is_none(), "{changed}");
+        }
+        assert!(parse(&format!("{}{}", &key[..at], &key[at + 1..])).is_none());
+        assert!(parse(&format!("{}x{}", &key[..at], &key[at..])).is_none());
+    }
+    assert!(parse(&key.to_uppercase()).is_none() && parse(&format!("{key}\n")).is_none());
+}
+
+#[test]
+fn secrets_are_made_of_all_letters_alike() {
+    let entropy = Entropy::system();
+    let mut counts = [0_u32; 62];
+    for letter in entropy.letters(BASE62, 62_000).unwrap().bytes() {
+        counts[BASE62.iter().position(|known| *known == letter).unwrap()] += 1;
+    }
+    // 1000 expected, standard deviation 31: eight of them away is no accident.
+    assert!(counts.iter().all(|count| (750..=1250).contains(count)), "{counts:?}");
+    let many: HashSet<_> = (0..1000).map(|_| minted()).collect();
+    assert_eq!(many.len(), 1000);
+}
+
+#[tokio::test]
+async fn one_expression_finds_every_secret_and_nothing_else() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let tokens = world.exchange(&agent).await;
+    let (_, runner) = world.runner().await;
+    let pattern = Regex::new(PATTERN).unwrap();
+    for secret in [&world.api_key, &world.operator_key, &agent.secret, &runner, &tokens.refresh] {
+        let found: Vec<_> = pattern
+            .find_iter(&format!("KEY=\"{secret}\" # {secret}."))
+            .map(|found| found.as_str().to_owned())
+            .collect();
+        assert_eq!(found, [secret.clone(), secret.clone()]);
+    }
+    for harmless in [&agent.id, &world.org_id, &format!("pst_ak_{}", &agent.id[4..]), "pst_ak_", &tokens.access] {
+        assert!(!pattern.is_match(harmless), "{harmless}");
+    }
+    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md")).unwrap();
+    assert!(manual.contains(PATTERN));
+}
+
+#[test]
+fn a_million_random_strings_are_no_secrets() {
+    let entropy = Entropy::system();
+    let text = entropy.letters(BASE62, 64_000).unwrap();
+    let hits = (0..1_000_000).filter(|at| {
+        let at = at % (text.len() - 64);
+        parse(&text[at..at + 64]).is_some()
+    });
+    assert_eq!(hits.count(), 0);
+}
+
+#[tokio::test]
+async fn a_refresh_token_follows_from_family_and_generation() {
+    let world = World::new().await;
+    let (brand, keyring) = (&world.app.config.brand, &world.app.keyring);
+    let first = RefreshToken::first(id::mint(world.now(), &world.app.entropy).unwrap(), keyring).unwrap();
+    let text = first.encode(brand, keyring).unwrap().expose().to_owned();
+    assert_eq!(text.len(), "pst_rt_".len() + 2 + 26 + 6 + 44 + 6);
+    assert_eq!(RefreshToken::parse(brand, keyring, &text).unwrap(), first);
+    assert_eq!(first.encode(brand, keyring).unwrap().expose(), text);
+    assert_ne!(first.successor().encode(brand, keyring).unwrap().expose(), text);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_a_parser_panic(text in "\\PC*", prefix in "(pst_(ak|rt|as)_)?") {
+        let text = format!("{prefix}{text}");
+        prop_assert!(parse(&text).is_none());
+        prop_assert!(Presented::<id::Agent>::parse(&brand(), &text).is_none());
+    }
+}

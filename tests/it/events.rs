@@ -1,0 +1,58 @@
+//! The sample events: each is parsed and answered as its file is named, `{function}.{what it is}.{answer}.json`.
+//!
+//! They work with `cargo lambda invoke` and `sam local invoke` too, where a fresh store knows none of their credentials
+//! (all of them were made up, and are right in form alone).
+
+use std::{collections::BTreeSet, fs};
+
+use local::{functions, template::Template};
+use serde_json::Value;
+use tests::World;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
+
+fn samples() -> Vec<(String, Value)> {
+    let mut samples: Vec<_> = fs::read_dir(FOLDER)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap())
+        })
+        .collect();
+    samples.sort_by(|a, b| a.0.cmp(&b.0));
+    samples
+}
+
+#[test]
+fn every_function_has_a_sample() {
+    let functions: BTreeSet<_> =
+        Template::load().unwrap().functions.into_iter().map(|function| function.binary).collect();
+    let with_sample: BTreeSet<_> =
+        samples().into_iter().map(|(name, _)| name.split('.').next().unwrap().to_owned()).collect();
+    assert_eq!(functions, with_sample);
+}
+
+#[tokio::test]
+async fn every_sample_is_answered_as_it_is_named() {
+    let world = World::new().await;
+    for (name, event) in samples() {
+        let parts: Vec<_> = name.split('.').collect();
+        let [function, _, expected] = parts[..] else { panic!("{name} is not {{function}}.{{what}}.{{answer}}") };
+        let answer = match functions::http(function) {
+            Some(invoke) => {
+                let answer = invoke(world.app.clone(), event).await;
+                let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap_or_default();
+                match body["error"].as_str() {
+                    Some(code) => format!("{}-{code}", answer["statusCode"]),
+                    None => answer["statusCode"].to_string(),
+                }
+            }
+            None => match authorizer::handle(&world.app, event).await {
+                Ok(answer) => answer["context"]["error"].as_str().unwrap_or("allowed").to_owned(),
+                Err(error) => error.to_string(),
+            },
+        };
+        assert_eq!(answer, expected, "{name}");
+    }
+}

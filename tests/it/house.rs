@@ -1,0 +1,140 @@
+//! The plan of the house, as absences: who may name what. See ARCHITECTURE.md.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/src");
+const FUNCTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions");
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false if path.extension().is_some_and(|kind| kind == "rs") => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
+
+/// The production part of a file, without comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// Asserts that of all files of `shared` only those in `rooms` name `word`.
+#[track_caller]
+fn only(rooms: &[&str], word: &str) {
+    let mut found = false;
+    for path in files(Path::new(SHARED)) {
+        let room = path.strip_prefix(SHARED).unwrap().to_str().unwrap();
+        if code(&path).contains(word) {
+            found = true;
+            assert!(
+                rooms.iter().any(|allowed| room.starts_with(allowed)),
+                "{room} names {word}, which only {rooms:?} may"
+            );
+        }
+    }
+    assert!(found, "nobody names {word}: this test watches nothing");
+}
+
+#[test]
+fn only_crypto_knows_cryptography() {
+    for word in ["jsonwebtoken", "hmac::", "sha2::", "subtle::", "aws_lc_rs"] {
+        only(&["crypto/"], word);
+    }
+}
+
+#[test]
+fn only_the_store_knows_dynamodb_and_only_the_keyring_secrets_manager() {
+    only(&["store/"], "aws_sdk_dynamodb");
+    only(&["crypto/keyring.rs"], "aws_sdk_secretsmanager");
+}
+
+#[test]
+fn only_the_door_the_policy_and_the_runtime_know_lambda() {
+    only(&["http/"], "lambda_http");
+    only(&["lambda.rs"], "lambda_runtime");
+}
+
+#[test]
+fn only_config_reads_the_environment_and_only_clock_and_entropy_ask_the_system() {
+    only(&["config.rs"], "std::env");
+    only(&["clock.rs"], "Timestamp::now");
+    only(&["entropy.rs"], "getrandom");
+    for word in ["SystemTime", "Instant::now"] {
+        assert!(files(Path::new(SHARED)).iter().all(|path| !code(path).contains(word)), "{word}");
+    }
+}
+
+#[test]
+fn the_store_knows_no_http() {
+    for path in files(&Path::new(SHARED).join("store")) {
+        assert!(!code(&path).contains("crate::http") && !code(&path).contains("Refusal"), "{}", path.display());
+    }
+}
+
+#[test]
+fn nothing_but_telemetry_logs() {
+    for word in ["info!", "warn!", "error!", "debug!", "trace!"] {
+        for path in files(Path::new(SHARED)).into_iter().chain(files(Path::new(FUNCTIONS))) {
+            assert!(path.ends_with("telemetry.rs") || !code(&path).contains(word), "{} logs by {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_secret_leaves_its_type_in_few_places() {
+    let mut places: Vec<_> = files(Path::new(SHARED))
+        .into_iter()
+        .chain(files(Path::new(FUNCTIONS)))
+        .filter(|path| code(path).contains(".expose()"))
+        .map(|path| {
+            path.components()
+                .rev()
+                .take(2)
+                .map(|part| part.as_os_str().to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .map(|mut parts| {
+            parts.reverse();
+            parts.join("/")
+        })
+        .collect();
+    places.sort();
+    assert_eq!(
+        places,
+        [
+            "credential/mod.rs",
+            "grant/agent_secret.rs",
+            "grant/refresh.rs",
+            "grant/revoke.rs",
+            "http/request.rs",
+            "src/lib.rs"
+        ]
+    );
+}
+
+#[test]
+fn no_policy_statement_gets_an_effect_that_nobody_wrote() {
+    only(&["policy/document.rs"], "Effect");
+    for path in files(Path::new(SHARED)) {
+        assert!(!code(&path).contains("IamPolicy"), "{}: its default effect is Allow", path.display());
+    }
+}
+
+#[test]
+fn every_main_is_wiring() {
+    for entry in fs::read_dir(FUNCTIONS).unwrap() {
+        let main = entry.unwrap().path().join("src/main.rs");
+        let lines = fs::read_to_string(&main).unwrap().lines().filter(|line| !line.trim().is_empty()).count();
+        assert!(lines <= 10, "{} has {lines} lines", main.display());
+    }
+}

@@ -1,0 +1,256 @@
+//! A store that is dead, throttled, broken, silent, or loses its answers: 503, never 401, nothing granted, and good
+//! credentials work again at once after.
+
+use std::time::Duration;
+
+use postern::store::Patience;
+use serde_json::{Value, json};
+use tests::{Agent, Call, Setup, Tokens, Trouble, World};
+
+const TROUBLES: [Trouble; 6] =
+    [Trouble::Dead, Trouble::Throttled, Trouble::Broken, Trouble::LosesAnswers, Trouble::Conflicted, Trouble::Babbling];
+
+struct Held {
+    world: World,
+    agent: Agent,
+    tokens: Tokens,
+    key: String,
+    key_id: String,
+    runner: String,
+    runner_id: String,
+}
+
+async fn held(setup: Setup) -> Held {
+    let world = World::with(setup).await;
+    let agent = world.agent(&["read"]).await;
+    let tokens = world.exchange(&agent).await;
+    let (key_id, key) = world.key(&["*"]).await;
+    let (runner_id, runner) = world.runner().await;
+    Held { world, agent, tokens, key, key_id, runner, runner_id }
+}
+
+impl Held {
+    /// Every route that asks the store, with a good credential.
+    fn calls(&self) -> Vec<(&'static str, Call<'_>)> {
+        let Self { world, agent, tokens, key, key_id, runner, runner_id } = self;
+        let form =
+            [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+        let proven = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", tokens.refresh.as_str()),
+            ("client_id", &agent.id),
+            ("client_secret", &agent.secret),
+        ];
+        let with_key = |method: &str, path: &str| world.call(method, path).key(key);
+        let new = json!({"name": "n", "scopes": ["read"]});
+        vec![
+            ("whoami by key", with_key("GET", "/v1/auth/whoami")),
+            ("whoami by access token", world.call("GET", "/v1/auth/whoami").bearer(&tokens.access)),
+            ("whoami by runner token", world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", runner)),
+            (
+                "exchange",
+                world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": agent.secret})),
+            ),
+            ("client credentials", world.call("POST", "/v1/auth/token").form(&form)),
+            ("refresh", world.refresh(&tokens.refresh)),
+            ("refresh by a proven client", world.call("POST", "/v1/auth/token").form(&proven)),
+            (
+                "heartbeat",
+                world
+                    .call("POST", "/v1/runners/heartbeat")
+                    .header("X-Runner-Token", runner)
+                    .json(json!({"status": "online", "version": "1"})),
+            ),
+            (
+                "new organization",
+                world.call("POST", "/v1/organizations").bearer(&world.operator_key).json(json!({"name": "n"})),
+            ),
+            ("own organization", with_key("GET", "/v1/organizations/current")),
+            ("new key", with_key("POST", "/v1/keys").json(new.clone())),
+            ("keys", with_key("GET", "/v1/keys")),
+            ("one key", with_key("GET", &format!("/v1/keys/{key_id}"))),
+            ("agents", with_key("GET", "/v1/agents")),
+            ("new agent", with_key("POST", "/v1/agents").json(new)),
+            ("one agent", with_key("GET", &format!("/v1/agents/{}", agent.id))),
+            ("runners", with_key("GET", "/v1/runners")),
+            ("one runner", with_key("GET", &format!("/v1/runners/{runner_id}"))),
+        ]
+    }
+
+    /// Routes that end something, which a lost answer does all the same.
+    fn endings(&self) -> Vec<(&'static str, Call<'_>)> {
+        let Self { world, agent, tokens, key, key_id, runner_id, .. } = self;
+        let with_key = |method: &str, path: &str| world.call(method, path).key(key);
+        vec![
+            ("rotate", with_key("POST", &format!("/v1/keys/{key_id}/rotate"))),
+            ("new secret", with_key("POST", &format!("/v1/agents/{}/secret", agent.id))),
+            ("new token", with_key("POST", &format!("/v1/runners/{runner_id}/token"))),
+            ("revoke", world.call("POST", "/v1/auth/revoke").json(json!({"token": tokens.refresh}))),
+            ("report a leak", world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key}))),
+            ("delete an agent", with_key("DELETE", &format!("/v1/agents/{}", agent.id))),
+            ("delete a runner", with_key("DELETE", &format!("/v1/runners/{runner_id}"))),
+            ("delete a key", with_key("DELETE", &format!("/v1/keys/{key_id}"))),
+        ]
+    }
+}
+
+#[tokio::test]
+async fn a_store_in_trouble_is_503_everywhere_and_good_credentials_work_again_at_once() {
+    for trouble in TROUBLES {
+        let held = held(Setup::default()).await;
+        for (what, call) in held.calls() {
+            held.world.wire.suffer(trouble);
+            let answer = call.send().await.expect_error(503, "temporarily_unavailable");
+            assert_eq!(answer.header("retry-after"), Some("1"), "{what}");
+            assert!(answer.header("www-authenticate").is_none(), "{what}");
+            held.world.wire.heal();
+        }
+        // Everything is asked again, the refresh token first: whether it was spent in the outage or not, it is still good.
+        let refreshed = held.world.refresh(&held.tokens.refresh).send().await;
+        assert_eq!(refreshed.status, 200, "{trouble:?}: {}", refreshed.text);
+        for (what, call) in held.calls() {
+            let answer = call.send().await;
+            assert!(answer.status < 300, "{trouble:?}, {what}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_in_trouble_ends_nothing_that_it_did_not_end() {
+    for trouble in TROUBLES.into_iter().filter(|trouble| *trouble != Trouble::LosesAnswers) {
+        let held = held(Setup::default()).await;
+        held.world.wire.suffer(trouble);
+        for (what, call) in held.endings() {
+            let answer = call.send().await;
+            assert_eq!(answer.status, 503, "{what}: {}", answer.text);
+        }
+        held.world.wire.heal();
+        for (what, call) in held.calls() {
+            let answer = call.send().await;
+            assert!(answer.status < 300, "{trouble:?}, {what}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_lost_answer_is_repeated_and_recognised() {
+    let held = held(Setup::default()).await;
+    for (what, call) in held.calls() {
+        held.world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+        let answer = call.send().await;
+        assert!(answer.status < 300, "{what}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_happens_once() {
+    let held = held(Setup::default()).await;
+    let world = &held.world;
+    let second_call_lost = || world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+
+    second_call_lost();
+    let made = world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
+    assert_eq!(world.whoami(&made.member("key")).await, 200);
+
+    world.wire.suffer_next([None, None, Some(Trouble::LosesAnswers)]);
+    let path = format!("/v1/keys/{}/rotate", made.member("id"));
+    let rotated = world.post(&path, json!({"overlap_s": 60})).send().await.expect(200);
+    assert_eq!((world.whoami(&made.member("key")).await, world.whoami(&rotated.member("key")).await), (200, 200));
+
+    second_call_lost();
+    let tokens = world.exchange(&held.agent).await;
+    assert_eq!(world.whoami(&tokens.access).await, 200);
+
+    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    let (_, key) = world.organization("Once").await;
+    let list = world.call("GET", "/v1/keys").key(&key).send().await.expect(200);
+    assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
+
+    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
+    beat.json(json!({"status": "busy", "version": "2"})).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_conflict_or_throttle_that_passes_is_not_noticed() {
+    let world = World::new().await;
+    for trouble in [Trouble::Conflicted, Trouble::Throttled, Trouble::Broken, Trouble::Dead] {
+        world.wire.suffer_next([None, Some(trouble)]);
+        world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
+    }
+    assert!(world.wire.take().iter().filter(|op| op.name == "PutItem").count() >= 8);
+}
+
+#[tokio::test]
+async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
+    let world = World::new().await;
+    let access = world.exchange(&world.agent(&["read"]).await).await.access;
+    world.wire.suffer(Trouble::Unprocessed);
+    world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.expect_error(503, "temporarily_unavailable");
+    world.wire.heal();
+    assert_eq!(world.whoami(&access).await, 200);
+}
+
+#[tokio::test]
+async fn a_silent_store_costs_no_more_than_our_patience() {
+    let patience = Patience {
+        connect: Duration::from_secs(2),
+        attempt: Duration::from_secs(2),
+        operation: Duration::from_millis(2500),
+        attempts: 2,
+    };
+    let held = held(Setup { patience, ..Setup::default() }).await;
+    held.world.wire.suffer(Trouble::Silent);
+    let access = held.tokens.access.as_str();
+    let bearer = held.world.call("GET", "/v1/auth/whoami").bearer(access).send();
+    let beat = held.world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
+    let beat = beat.json(json!({"status": "online", "version": "1"})).send();
+    let authorized = authorizer::handle(&held.world.app, authorizer_event(access));
+    let (bearer, refresh, beat, authorized) =
+        tokio::join!(bearer, held.world.refresh(&held.tokens.refresh).send(), beat, authorized);
+    for answer in [bearer, refresh, beat] {
+        answer.expect_error(503, "temporarily_unavailable");
+    }
+    assert_eq!(authorized.unwrap_err().to_string(), "temporarily_unavailable");
+    held.world.wire.heal();
+    assert_eq!(held.world.whoami(access).await, 200);
+    held.world.refresh(&held.tokens.refresh).send().await.expect(200);
+}
+
+fn authorizer_event(access: &str) -> Value {
+    json!({
+        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
+        "headers": {"authorization": format!("Bearer {access}")},
+        "requestContext": {"http": {"method": "GET"}, "requestId": "r", "stage": "$default"},
+    })
+}
+
+#[tokio::test]
+async fn the_authorizer_answers_an_error_that_is_neither_unauthorized_nor_a_deny() {
+    let held = held(Setup::default()).await;
+    for trouble in TROUBLES.into_iter().chain([Trouble::Unprocessed]) {
+        held.world.wire.suffer(trouble);
+        let error = authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap_err();
+        assert_eq!(error.to_string(), "temporarily_unavailable", "{trouble:?}");
+        held.world.wire.heal();
+        let answer = authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap();
+        assert_eq!(answer["isAuthorized"], true, "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_our_fault() {
+    let world = World::new().await;
+    let (id, key) = world.key(&["read"]).await;
+    let client = aws_sdk_dynamodb::Client::new(&world.engine.sdk(None));
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.into());
+    client
+        .put_item()
+        .table_name("Keys")
+        .item("pk", text(&id))
+        .item("name", text("half a record"))
+        .send()
+        .await
+        .unwrap();
+    world.call("GET", "/v1/auth/whoami").key(&key).send().await.expect_error(500, "internal_error");
+}

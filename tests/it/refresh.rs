@@ -1,0 +1,408 @@
+//! `POST /v1/auth/refresh` and the `refresh_token` grant (CAT-10, CAT-11, CER-6, CON-2, NEW-1). The tests of the rules
+//! RT-1 to RT-14 carry their numbers.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::json;
+use tests::{Agent, Answer, Setup, Tokens, Trouble, World, capture};
+
+/// A world, an agent, and its first pair.
+async fn paired() -> (World, Agent, Tokens) {
+    let world = World::new().await;
+    let agent = world.agent(&["data:read", "data:write"]).await;
+    let tokens = world.exchange(&agent).await;
+    (world, agent, tokens)
+}
+
+async fn refreshed(world: &World, token: &str) -> Tokens {
+    let answer = world.refresh(token).send().await.expect(200);
+    Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") }
+}
+
+async fn family_of(world: &World, access: &str) -> String {
+    world.call("GET", "/v1/auth/whoami").bearer(access).send().await.expect(200).member("credential_id")
+}
+
+#[tokio::test]
+async fn a_refresh_token_gives_a_new_pair_of_the_same_family() {
+    let (world, agent, first) = paired().await;
+    let answer = world.refresh(&first.refresh).send().await.expect(200);
+    let expected = json!({
+        "access_token": answer.member("access_token"), "token_type": "Bearer", "expires_in": 3600,
+        "refresh_token": answer.member("refresh_token"), "scope": "data:read data:write",
+    });
+    assert_eq!(answer.body, expected);
+    assert_eq!((answer.header("cache-control"), answer.header("pragma")), (Some("no-store"), Some("no-cache")));
+    assert_ne!(answer.member("refresh_token"), first.refresh);
+    assert_eq!(family_of(&world, &first.access).await, family_of(&world, &answer.member("access_token")).await);
+    let who = world.call("GET", "/v1/auth/whoami").bearer(&answer.member("access_token")).send().await;
+    assert_eq!(who.body["user_id"], agent.id.as_str());
+}
+
+/// RT-2. Concurrent honest callers all receive the same successor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_parallel_refreshes_give_one_successor() {
+    let (world, _, first) = paired().await;
+    let calls = (0..20).map(|_| world.refresh(&first.refresh).send());
+    let answers: Vec<Answer> = futures(calls).await;
+    let successors: std::collections::BTreeSet<_> =
+        answers.into_iter().map(|answer| answer.expect(200).member("refresh_token")).collect();
+    assert_eq!(successors.len(), 1);
+    refreshed(&world, successors.first().unwrap()).await;
+}
+
+/// RT-1, RT-2. However often honest callers collide, their family lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_rounds_of_parallel_refreshes_never_end_a_family() {
+    let (world, _, first) = paired().await;
+    let mut current = first.refresh;
+    for round in 0..200 {
+        let answers: Vec<Answer> = futures((0..4).map(|_| world.refresh(&current).send())).await;
+        let successors: std::collections::BTreeSet<_> =
+            answers.into_iter().map(|answer| answer.expect(200).member("refresh_token")).collect();
+        assert_eq!(successors.len(), 1, "round {round}");
+        current = successors.into_iter().next().unwrap();
+        world.pass_s(3600);
+    }
+}
+
+async fn futures<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut under_way: Vec<_> = futures.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(move |context| {
+        under_way.retain_mut(|future| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => {
+                done.push(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if under_way.is_empty() { std::task::Poll::Ready(std::mem::take(&mut done)) } else { std::task::Poll::Pending }
+    })
+    .await
+}
+
+/// RT-2, RT-5. The repetition is byte for byte the same, up to the end of the window and not beyond.
+#[tokio::test]
+async fn a_repetition_within_the_window_gets_the_same_successor() {
+    let (world, _, first) = paired().await;
+    let successor = refreshed(&world, &first.refresh).await.refresh;
+    for _ in 0..10 {
+        world.pass_ms(1_000);
+        assert_eq!(refreshed(&world, &first.refresh).await.refresh, successor);
+    }
+    world.pass_ms(1);
+    world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    world.refresh(&successor).send().await.expect_error(400, "invalid_grant");
+}
+
+/// RT-5. The window does not slide, and ends once the successor was used.
+#[tokio::test]
+async fn a_repetition_after_the_successor_was_used_is_theft() {
+    let (world, _, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    let third = refreshed(&world, &second.refresh).await;
+    world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    world.refresh(&third.refresh).send().await.expect_error(400, "invalid_grant");
+}
+
+/// RT-4, RT-7. From the very next request on, refresh and access tokens alike.
+#[tokio::test]
+async fn a_grandparent_ends_its_family_and_all_access_tokens_of_it() {
+    let (world, agent, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    let third = refreshed(&world, &second.refresh).await;
+    let family = family_of(&world, &third.access).await;
+    for access in [&first.access, &second.access, &third.access] {
+        assert_eq!(world.whoami(access).await, 200);
+    }
+    world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    for access in [&first.access, &second.access, &third.access] {
+        world.call("GET", "/v1/auth/whoami").bearer(access).send().await.expect_error(401, "invalid_token");
+    }
+    for refresh in [&first.refresh, &second.refresh, &third.refresh] {
+        world.refresh(refresh).send().await.expect_error(400, "invalid_grant");
+    }
+    assert!(capture::logged(&["refresh_reused", &family]));
+    // Only this family: the agent exchanges its secret again.
+    assert_eq!(world.whoami(&world.exchange(&agent).await.access).await, 200);
+}
+
+/// RT-6. Zero makes every repetition theft, and a lost answer still is none.
+#[tokio::test]
+async fn without_a_window_every_repetition_is_theft() {
+    let world = World::configured("[lifetimes]\nrefresh_grace = 0").await;
+    let agent = world.agent(&["read"]).await;
+    let first = world.exchange(&agent).await;
+    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    let second = refreshed(&world, &first.refresh).await;
+    world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
+}
+
+/// NEW-1. A repetition from elsewhere is refused, an event is raised, and the family stays.
+#[tokio::test]
+async fn a_repetition_from_another_address_is_refused_and_the_family_stays() {
+    let (world, _, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    let family = family_of(&world, &second.access).await;
+    world.refresh(&first.refresh).from([198, 51, 100, 7]).send().await.expect_error(400, "invalid_grant");
+    assert!(capture::logged(&["refresh_elsewhere", &family]));
+    assert!(!capture::logged(&["refresh_reused", &family]));
+    assert_eq!(refreshed(&world, &first.refresh).await.refresh, second.refresh);
+    refreshed(&world, &second.refresh).await;
+}
+
+/// NEW-1. The address is the gateway's, never the caller's word.
+#[tokio::test]
+async fn a_forwarded_address_is_not_believed() {
+    let (world, _, first) = paired().await;
+    refreshed(&world, &first.refresh).await;
+    let call = world.refresh(&first.refresh).from([198, 51, 100, 7]);
+    let call = call.header("X-Forwarded-For", "192.0.2.1").header("Forwarded", "for=192.0.2.1");
+    call.send().await.expect_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn an_honest_client_may_move_between_refreshes() {
+    let (world, _, first) = paired().await;
+    let second = world.refresh(&first.refresh).from([198, 51, 100, 7]).send().await.expect(200).member("refresh_token");
+    world.refresh(&second).from([203, 0, 113, 9]).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn reuse_from_another_address_after_the_window_ends_the_family() {
+    let (world, _, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    world.pass_ms(10_001);
+    world.refresh(&first.refresh).from([198, 51, 100, 7]).send().await.expect_error(400, "invalid_grant");
+    world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
+}
+
+/// RT-3. The SDK's own repetition after a lost answer is recognised, and so is the client's.
+#[tokio::test]
+async fn a_lost_answer_costs_nothing() {
+    let (world, _, first) = paired().await;
+    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    let second = refreshed(&world, &first.refresh).await;
+
+    world.wire.suffer(Trouble::LosesAnswers);
+    world.refresh(&second.refresh).send().await.expect_error(503, "temporarily_unavailable");
+    world.wire.heal();
+    let third = refreshed(&world, &second.refresh).await;
+    refreshed(&world, &third.refresh).await;
+}
+
+/// RT-10. Both ends of life are enforced by the condition, not by the deletion of the item.
+#[tokio::test]
+async fn a_family_ends_when_it_is_idle_for_a_week() {
+    let (world, _, first) = paired().await;
+    world.pass_ms(7 * 86_400_000 - 1);
+    let second = refreshed(&world, &first.refresh).await;
+    let family = family_of(&world, &second.access).await;
+    world.pass_ms(7 * 86_400_000);
+    world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
+    assert!(world.item("Families", &family).await.is_some());
+}
+
+/// RT-10. However busy, a family ends after 90 days, and its access tokens with it.
+#[tokio::test]
+async fn a_family_ends_at_ninety_days_in_any_case() {
+    let (world, _, first) = paired().await;
+    let mut current = first;
+    for _ in 0..89 {
+        world.pass_s(86_400);
+        current = refreshed(&world, &current.refresh).await;
+    }
+    world.pass_ms(86_400_000 - 1);
+    let last = refreshed(&world, &current.refresh).await;
+    assert_eq!(world.whoami(&last.access).await, 200);
+    world.pass_ms(1);
+    world.refresh(&last.refresh).send().await.expect_error(400, "invalid_grant");
+    world.refresh(&current.refresh).send().await.expect_error(400, "invalid_grant");
+    assert_eq!(world.whoami(&last.access).await, 401);
+}
+
+/// RT-9. The item outlives the family, in seconds, so that late reuse is seen as reuse.
+#[tokio::test]
+async fn the_tombstone_outlives_the_absolute_expiry() {
+    let (world, _, first) = paired().await;
+    let family = family_of(&world, &first.access).await;
+    let item = world.item("Families", &family).await.unwrap();
+    let end = world.now().as_second() + 90 * 86_400;
+    let expected = format!("N(\"{}\")", end + 30 + 1);
+    assert_eq!(item.iter().find(|(name, _)| name == "expires_at").unwrap().1, expected);
+
+    let second = refreshed(&world, &first.refresh).await;
+    refreshed(&world, &second.refresh).await;
+    world.pass_s(90 * 86_400);
+    world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    assert!(capture::logged(&["refresh_reused", &family]));
+}
+
+/// RT-8. After a revocation was acknowledged no refresh succeeds, whoever raced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_refresh_succeeds_after_an_acknowledged_revocation() {
+    let (world, agent, _) = paired().await;
+    for _ in 0..20 {
+        let first = world.exchange(&agent).await;
+        let revoke = world.call("POST", "/v1/auth/revoke").json(json!({"token": first.refresh}));
+        let (raced, revoked) = tokio::join!(world.refresh(&first.refresh).send(), revoke.send());
+        revoked.expect(200);
+        assert!([200, 400].contains(&raced.status));
+        world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+        if raced.status == 200 {
+            world.refresh(&raced.member("refresh_token")).send().await.expect_error(400, "invalid_grant");
+            assert_eq!(world.whoami(&raced.member("access_token")).await, 401);
+        }
+    }
+}
+
+/// RT-11. A junk client cannot end somebody's family with a leaked token; it is refused, and that is all.
+#[tokio::test]
+async fn another_client_is_refused_and_the_family_stays() {
+    let (world, agent, first) = paired().await;
+    let second = world.agent(&["data:read"]).await;
+    let form = |client: &Agent| {
+        [
+            ("grant_type", "refresh_token".to_owned()),
+            ("refresh_token", first.refresh.clone()),
+            ("client_id", client.id.clone()),
+        ]
+    };
+    let send = |form: [(&'static str, String); 3], secret: Option<&Agent>| {
+        let mut form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if let Some(agent) = secret {
+            form.push(("client_secret", &agent.secret));
+        }
+        world.call("POST", "/v1/auth/token").form(&form)
+    };
+    send(form(&second), None).send().await.expect_error(400, "invalid_grant");
+    send(form(&second), Some(&second)).send().await.expect_error(400, "invalid_grant");
+    send(form(&agent), Some(&second)).send().await.expect_error(401, "invalid_client");
+    assert_eq!(world.whoami(&first.access).await, 200);
+    send(form(&agent), Some(&agent)).send().await.expect(200);
+}
+
+/// RT-12. Nothing is kept in memory between requests: another sandbox goes on where this one was killed.
+#[tokio::test]
+async fn another_sandbox_continues_where_one_was_killed() {
+    let (world, agent, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    let sdk = world.engine.sdk(None);
+    let store = postern::store::Store::new(&sdk, world.app.config.tables.clone(), postern::store::Patience::default());
+    let (clock, entropy) = (world.app.clock.clone(), world.app.entropy.clone());
+    let app = std::sync::Arc::new(
+        postern::App::new(world.app.config.clone(), &world.secrets, store, clock, entropy).unwrap(),
+    );
+    let client = postern::grant::refresh::Client::Unnamed;
+    let refresh = async |token: &str| {
+        let token = postern::credential::Secret::new(token.to_owned());
+        let tokens = postern::grant::refresh::refresh(&app, &token, &client, "192.0.2.1").await;
+        tokens.map(|tokens| serde_json::to_value(tokens).unwrap()["refresh_token"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(refresh(&first.refresh).await.unwrap(), second.refresh);
+    let third = refresh(&second.refresh).await.unwrap();
+    refreshed(&world, &third).await;
+    assert!(refresh(&first.refresh).await.is_err());
+    assert_eq!(world.whoami(&world.exchange(&agent).await.access).await, 200);
+}
+
+/// RT-13. A new key makes new families; an old family keeps its own, and its successors stay the same bytes.
+#[tokio::test]
+async fn a_family_keeps_its_key_when_another_is_added() {
+    let (world, agent, first) = paired().await;
+    let successor = refreshed(&world, &first.refresh).await.refresh;
+    let mut secrets = postern::crypto::keyring::Secrets::default();
+    secrets.complete(postern::crypto::jwt::Algorithm::ES256, &world.app.clock, &world.app.entropy).unwrap();
+    let mut rotated = world.secrets.clone();
+    rotated.refresh_keys.insert(0, secrets.refresh_keys.remove(0));
+
+    let other = World::with(Setup { secrets: Some(rotated), ..Setup::default() }).await;
+    let parse = |world: &World, token: &str| {
+        postern::credential::RefreshToken::parse(&world.app.config.brand, &world.app.keyring, token)
+    };
+    let old = parse(&other, &first.refresh).unwrap();
+    assert_eq!(old.successor().encode(&other.app.config.brand, &other.app.keyring).unwrap().expose(), successor);
+    let fresh = other.exchange(&other.agent(&["read"]).await).await;
+    assert!(parse(&other, &fresh.refresh).is_ok());
+    assert!(parse(&world, &fresh.refresh).is_err());
+    drop(agent);
+}
+
+/// RT-14. The order is the generation's, not the clock's: two rotations in one millisecond are two.
+#[tokio::test]
+async fn rotations_in_one_millisecond_are_told_apart() {
+    let (world, _, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    let third = refreshed(&world, &second.refresh).await;
+    assert_eq!(refreshed(&world, &second.refresh).await.refresh, third.refresh);
+    world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_clock_that_runs_behind_does_not_make_an_honest_caller_a_thief() {
+    let (world, _, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    world.pass_ms(-1_500);
+    assert_eq!(refreshed(&world, &first.refresh).await.refresh, second.refresh);
+}
+
+#[tokio::test]
+async fn a_forged_refresh_token_costs_no_read_and_ends_nothing() {
+    let (world, _, first) = paired().await;
+    let other = World::new().await;
+    let foreign = other.exchange(&other.agent(&["read"]).await).await.refresh;
+    world.wire.take();
+    for at in 0..first.refresh.len() {
+        let mut forged = first.refresh.clone().into_bytes();
+        forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
+        world.refresh(std::str::from_utf8(&forged).unwrap()).send().await.expect_error(400, "invalid_grant");
+    }
+    for junk in
+        ["", "pst_rt_", &foreign, &first.access, &world.api_key, &format!("{}0", first.refresh), &first.refresh[1..]]
+    {
+        world.refresh(junk).send().await.expect_error(400, "invalid_grant");
+    }
+    assert!(world.wire.take().is_empty());
+    refreshed(&world, &first.refresh).await;
+}
+
+/// The grant of RFC 6749 §6, for the client that names or proves itself.
+#[tokio::test]
+async fn a_client_may_ask_for_fewer_scopes_and_the_refresh_token_keeps_all() {
+    let (world, agent, first) = paired().await;
+    let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", agent.id, agent.secret)));
+    let ask = |token: &str, scope: &str| {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)];
+        world.call("POST", "/v1/auth/token").header("Authorization", &basic).form(&form)
+    };
+    let narrowed = ask(&first.refresh, "data:read").send().await.expect(200);
+    assert_eq!(narrowed.body["scope"], "data:read");
+    let all = world.refresh(&narrowed.member("refresh_token")).send().await.expect(200);
+    assert_eq!(all.body["scope"], "data:read data:write");
+    let last = all.member("refresh_token");
+    ask(&last, "data:read admin").send().await.expect_error(400, "invalid_scope");
+    // The mistake did not spend the token.
+    world.pass_s(60);
+    ask(&last, "").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn fewer_scopes_need_a_client_that_says_who_it_is() {
+    let (world, agent, first) = paired().await;
+    let form = |extra: &[(&str, &str)]| {
+        let form = [&[("grant_type", "refresh_token"), ("refresh_token", &first.refresh)], extra].concat();
+        world.call("POST", "/v1/auth/token").form(&form)
+    };
+    form(&[("scope", "data:read")]).send().await.expect_error(400, "invalid_request");
+    form(&[("scope", "data:read"), ("client_id", &agent.id)]).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn the_form_without_a_client_is_the_json_form() {
+    let (world, _, first) = paired().await;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", first.refresh.as_str())];
+    let answer = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
+    assert_eq!(refreshed(&world, &first.refresh).await.refresh, answer.member("refresh_token"));
+    world.call("POST", "/v1/auth/token").form(&form[..1]).send().await.expect_error(400, "invalid_request");
+}

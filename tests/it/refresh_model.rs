@@ -1,0 +1,219 @@
+//! Refresh as a model: every order of concurrent callers, and random histories against a page of plain rules.
+
+use postern::{
+    config::Lifetimes,
+    credential::RefreshToken,
+    id,
+    scope::Scopes,
+    store::family::{FamilyRecord, Presentation, Rotation},
+};
+use proptest::prelude::*;
+use tests::World;
+
+const GRACE_MS: i64 = 10_000;
+const IDLE_MS: i64 = 7 * 86_400_000;
+const ABSOLUTE_MS: i64 = 90 * 86_400_000;
+
+/// Begins a family in the store; its first token.
+async fn begin(world: &World, now_ms: i64) -> RefreshToken {
+    let family = id::mint(world.now(), &world.app.entropy).unwrap();
+    let record = FamilyRecord {
+        id: family,
+        generation: 1,
+        rotated_at_ms: now_ms,
+        rotated_from: "a".into(),
+        attempt: "begin".into(),
+        client_id: id::mint(world.now(), &world.app.entropy).unwrap(),
+        org_id: id::mint(world.now(), &world.app.entropy).unwrap(),
+        scopes: Scopes::all(),
+        idle_expires_at_ms: now_ms + IDLE_MS,
+        absolute_expires_at_ms: now_ms + ABSOLUTE_MS,
+        revoked_at_ms: None,
+        expires_at: FamilyRecord::tombstone_until(now_ms + ABSOLUTE_MS),
+    };
+    world.app.store.begin_family(&record).await.unwrap();
+    RefreshToken::first(family, &world.app.keyring).unwrap()
+}
+
+async fn present(world: &World, token: &RefreshToken, address: &str, attempt: &str, now_ms: i64) -> Rotation {
+    let presentation = Presentation { token, address, client: None, attempt, now_ms };
+    world.app.store.rotate(&presentation, &Lifetimes::default()).await.unwrap()
+}
+
+/// Every order in which the writes of `callers` can reach the store, each caller's own in its order.
+fn orders(left: &mut Vec<usize>, order: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
+    if left.iter().all(|count| *count == 0) {
+        all.push(order.clone());
+    }
+    for caller in 0..left.len() {
+        if left[caller] > 0 {
+            left[caller] -= 1;
+            order.push(caller);
+            orders(left, order, all);
+            order.pop();
+            left[caller] += 1;
+        }
+    }
+}
+
+/// RT-1, RT-3. Two, three and four callers at once; each of them in turn loses its first answer and repeats the write.
+#[tokio::test]
+async fn in_every_order_of_concurrent_callers_there_is_one_advance_and_no_theft() {
+    let world = World::new().await;
+    let now_ms = world.now().as_millisecond();
+    let mut schedules = 0;
+    for callers in 2..=4 {
+        for repeats in std::iter::once(None).chain((0..callers).map(Some)) {
+            let mut writes: Vec<_> = (0..callers).map(|caller| 1 + usize::from(repeats == Some(caller))).collect();
+            let mut all = Vec::new();
+            orders(&mut writes, &mut Vec::new(), &mut all);
+            for order in all {
+                schedules += 1;
+                let token = begin(&world, now_ms).await;
+                for caller in order {
+                    let outcome = present(&world, &token, "a", &format!("attempt of {caller}"), now_ms).await;
+                    let family = match outcome {
+                        Rotation::Rotated(family) | Rotation::Repeated(family) => family,
+                        other => panic!("{other:?}"),
+                    };
+                    assert_eq!(family.generation, 2);
+                }
+            }
+        }
+    }
+    assert_eq!(schedules, 2 + 2 * 3 + 6 + 3 * 12 + 24 + 4 * 60);
+}
+
+/// What somebody does to a family.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Presents the token that is `age` generations old, from one of two addresses.
+    Present {
+        age: u64,
+        elsewhere: bool,
+    },
+    Pass {
+        ms: i64,
+    },
+    Revoke,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u64..4, any::<bool>()).prop_map(|(age, elsewhere)| Step::Present { age, elsewhere }),
+        3 => prop_oneof![Just(1), Just(GRACE_MS - 1), Just(GRACE_MS), Just(GRACE_MS + 1), Just(IDLE_MS - 1), Just(IDLE_MS), 0..20_000i64]
+            .prop_map(|ms| Step::Pass { ms }),
+        1 => Just(Step::Revoke),
+    ]
+}
+
+/// The rules of refresh, as plainly as they can be written.
+#[derive(Debug)]
+struct Model {
+    generation: u64,
+    rotated_at_ms: i64,
+    elsewhere: bool,
+    idle_end_ms: i64,
+    absolute_end_ms: i64,
+    has_ended: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Expected {
+    Rotated,
+    Repeated,
+    Elsewhere,
+    Reused,
+    Gone,
+}
+
+impl Model {
+    fn present(&mut self, presented: u64, elsewhere: bool, now_ms: i64) -> Expected {
+        let is_over = now_ms >= self.idle_end_ms || now_ms >= self.absolute_end_ms;
+        if self.has_ended {
+            return Expected::Gone;
+        }
+        if presented == self.generation {
+            if is_over {
+                return Expected::Gone;
+            }
+            self.generation += 1;
+            self.rotated_at_ms = now_ms;
+            self.elsewhere = elsewhere;
+            self.idle_end_ms = now_ms + IDLE_MS;
+            return Expected::Rotated;
+        }
+        let is_parent = presented + 1 == self.generation;
+        if is_parent && now_ms - self.rotated_at_ms <= GRACE_MS {
+            return match () {
+                () if is_over => Expected::Gone,
+                () if elsewhere == self.elsewhere => Expected::Repeated,
+                () => Expected::Elsewhere,
+            };
+        }
+        self.has_ended = true;
+        Expected::Reused
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_histories_go_as_the_plain_rules_say(histories in prop::collection::vec(prop::collection::vec(step(), 1..24), 1..6)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            for history in histories {
+                follow(&world, &history).await;
+            }
+        });
+    }
+}
+
+async fn follow(world: &World, history: &[Step]) {
+    let mut now_ms = world.now().as_millisecond();
+    let mut tokens = vec![begin(world, now_ms).await];
+    let mut model = Model {
+        generation: 1,
+        rotated_at_ms: now_ms,
+        elsewhere: false,
+        idle_end_ms: now_ms + IDLE_MS,
+        absolute_end_ms: now_ms + ABSOLUTE_MS,
+        has_ended: false,
+    };
+    for (at, step) in history.iter().enumerate() {
+        match step {
+            Step::Pass { ms } => now_ms += ms,
+            Step::Revoke => {
+                world.app.store.end_family(&tokens[0].family, now_ms).await.unwrap();
+                model.has_ended = true;
+            }
+            Step::Present { age, elsewhere } => {
+                let Some(index) = tokens.len().checked_sub(1 + usize::try_from(*age).unwrap()) else { continue };
+                let token = tokens[index].clone();
+                let expected = model.present(token.generation, *elsewhere, now_ms);
+                let address = if *elsewhere { "b" } else { "a" };
+                let outcome = present(world, &token, address, &format!("attempt {at}"), now_ms).await;
+                let outcome = match outcome {
+                    Rotation::Rotated(_) => {
+                        tokens.push(token.successor());
+                        Expected::Rotated
+                    }
+                    Rotation::Repeated(family) => {
+                        assert_eq!(family.generation, token.generation + 1);
+                        Expected::Repeated
+                    }
+                    Rotation::Elsewhere => Expected::Elsewhere,
+                    Rotation::Reused => {
+                        world.app.store.end_family(&token.family, now_ms).await.unwrap();
+                        Expected::Reused
+                    }
+                    Rotation::Gone => Expected::Gone,
+                    Rotation::Foreign => panic!("no client was named"),
+                };
+                assert_eq!(outcome, expected, "step {at} of {history:?}");
+            }
+        }
+    }
+}

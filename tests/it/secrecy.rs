@@ -1,0 +1,158 @@
+//! Nothing that is presented or minted reaches a log, whatever its level and whoever writes it.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use serde_json::json;
+use tests::{Trouble, World, capture};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+#[test]
+fn the_listener_knows_a_secret_when_it_sees_one() {
+    let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample01234567";
+    let jwt = "eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJhZ3RfMDEifQ.c2lnbmF0dXJlLW9mLTY0LWJ5dGVz";
+    assert!(capture::holds_secret(format!("DEBUG body={key}").as_bytes()));
+    assert!(capture::holds_secret(format!("DEBUG header=\"Bearer {jwt}\"").as_bytes()));
+    assert!(!capture::holds_secret(b"INFO postern: served credential_id=key_01h455vb4pex5vsknk084sn02q"));
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// All of it, and in parts: the random half of each secret, the signature of each token, the digest's preimage in any form.
+#[tokio::test]
+async fn not_even_a_part_of_a_secret_is_logged_at_trace() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let guard = subscriber.finish().set_default();
+    let secrets = everything().await;
+    drop(guard);
+
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains(" TRACE ") && log.contains("postern: refused"), "not captured: {} bytes", log.len());
+    for secret in secrets {
+        assert!(secret.len() >= 16, "{secret}");
+        let parts = [secret.as_str(), &secret[secret.len() - 16..], &secret[secret.len() - 30..secret.len() - 6]];
+        for part in parts {
+            assert!(!log.contains(part), "a part of {}… was logged", &secret[..7.min(secret.len())]);
+        }
+    }
+}
+
+/// A bit of everything, good and bad, in and out of trouble; the secrets that came up.
+async fn everything() -> Vec<String> {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let tokens = world.exchange(&agent).await;
+    let (key_id, key) = world.key(&["*"]).await;
+    let (_, runner) = world.runner().await;
+    let mistyped = format!("{}x", &key[..key.len() - 1]);
+    let mut secrets = vec![
+        world.api_key.clone(),
+        world.operator_key.clone(),
+        agent.secret.clone(),
+        key.clone(),
+        runner.clone(),
+        mistyped.clone(),
+    ];
+    secrets.extend([tokens.access.clone(), tokens.refresh.clone()]);
+
+    for trouble in [None, Some(Trouble::Dead), Some(Trouble::LosesAnswers)] {
+        if let Some(trouble) = trouble {
+            world.wire.suffer(trouble);
+        }
+        for bearer in [&key, &mistyped, &tokens.access, &tokens.refresh] {
+            world.whoami(bearer).await;
+        }
+        world.call("GET", "/v1/auth/whoami").header("X-API-Key", format!("{key},{key}")).send().await;
+        world.call("GET", &format!("/v1/auth/whoami?access_token={}", tokens.access)).send().await;
+        world
+            .call("POST", "/v1/runners/heartbeat")
+            .header("X-Runner-Token", &runner)
+            .json(json!({"status": &runner, "version": "1"}))
+            .send()
+            .await;
+        world.call("POST", "/v1/auth/token").json(json!({"agent_id": &agent.secret, "secret": &agent.id})).send().await;
+        world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": agent.secret})).send().await;
+        world.call("POST", "/v1/auth/token").json(json!({ agent.secret.as_str(): agent.secret })).send().await;
+        world.post(&format!("/v1/keys/{key_id}"), json!({"name": &key})).send().await;
+        let refreshed = world.refresh(&tokens.refresh).send().await;
+        secrets.extend(refreshed.body["refresh_token"].as_str().map(str::to_owned));
+        world.wire.heal();
+    }
+    world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key})).send().await;
+    world.call("POST", "/v1/auth/revoke").json(json!({"token": tokens.refresh})).send().await;
+    secrets
+}
+
+#[tokio::test]
+async fn debug_output_names_and_does_not_show() {
+    let world = World::new().await;
+    let debug = format!("{:?} {:?}", world.app, world.secrets);
+    assert!(debug.contains("SigningKey") && debug.contains("MacKey"));
+    for stored in &world.secrets.signing_keys {
+        assert!(!debug.contains(stored.private_key.as_ref().unwrap()));
+    }
+    for stored in &world.secrets.refresh_keys {
+        assert!(!debug.contains(&stored.key));
+    }
+}
+
+#[tokio::test]
+async fn the_store_holds_digests_and_nothing_to_reverse() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let tokens = world.exchange(&agent).await;
+    let family = world.call("GET", "/v1/auth/whoami").bearer(&tokens.access).send().await.member("credential_id");
+    let (runner_id, runner) = world.runner().await;
+    let (key_id, key) = world.key(&["read"]).await;
+    for (table, pk, secret) in [
+        ("Keys", &agent.id, &agent.secret),
+        ("Keys", &runner_id, &runner),
+        ("Keys", &key_id, &key),
+        ("Families", &family, &tokens.refresh),
+    ] {
+        let item = format!("{:?}", world.item(table, pk).await.unwrap());
+        assert!(!item.contains(&secret[33..]), "{pk}");
+    }
+}
+
+#[tokio::test]
+async fn one_line_tells_a_request_its_outcome_and_its_cause() {
+    let world = World::new().await;
+    let (id, key) = world.key(&["read"]).await;
+    let answer = world.call("GET", "/v1/keys").key(&key).send().await.expect_error(403, "insufficient_scope");
+    assert!(capture::logged(&[
+        &answer.member("request_id"),
+        "refused",
+        "cause=ScopeInsufficient",
+        &id,
+        "GET /v1/keys"
+    ]));
+    world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key).send().await.expect(204);
+    let answer = world.call("GET", "/v1/keys").key(&key).send().await.expect_error(401, "invalid_token");
+    assert!(capture::logged(&[&answer.member("request_id"), "refused", "cause=ApiKeyUnknown"]));
+    world.wire.suffer(Trouble::Dead);
+    let answer = world.get("/v1/keys").send().await.expect_error(503, "temporarily_unavailable");
+    assert!(capture::logged(&[
+        &answer.member("request_id"),
+        "failed",
+        "the store failed to read a record",
+        "nobody listens"
+    ]));
+}

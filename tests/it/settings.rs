@@ -1,0 +1,171 @@
+//! Settings: a wrong, unknown or missing one stops the start with a sentence that names it, and never means "open".
+
+use std::collections::BTreeMap;
+
+use postern::config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, Signup};
+
+fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
+    let good = [
+        ("POSTERN_ISSUER", "https://auth.example.com"),
+        ("POSTERN_KEYS_TABLE", "k"),
+        ("POSTERN_FAMILIES_TABLE", "f"),
+        ("POSTERN_NONCES_TABLE", "n"),
+    ];
+    let mut variables: BTreeMap<_, _> = good.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    for (name, value) in changes {
+        match value {
+            Some(value) => drop(variables.insert((*name).to_owned(), (*value).to_owned())),
+            None => drop(variables.remove(*name)),
+        }
+    }
+    variables
+}
+
+#[track_caller]
+fn assert_stops(changes: &[(&str, Option<&str>)], toml: &str, sentence: &str) {
+    let fault = Config::from_settings(&variables(changes), toml).unwrap_err().to_string();
+    assert!(fault.contains(sentence), "{fault:?} does not say {sentence:?}");
+}
+
+#[test]
+fn the_repositorys_own_file_is_the_default_to_the_letter() {
+    let written = Config::from_settings(&variables(&[]), DEFAULT).unwrap();
+    let empty = Config::from_settings(&variables(&[]), "").unwrap();
+    assert_eq!(format!("{written:?}"), format!("{empty:?}"));
+    assert_eq!(
+        (written.brand.as_str(), written.signup, written.authorizer_answer),
+        ("pst", Signup::Operator, AuthorizerAnswer::Simple)
+    );
+    assert_eq!(written.secret, None);
+}
+
+#[test]
+fn a_missing_setting_is_named() {
+    for name in ["POSTERN_ISSUER", "POSTERN_KEYS_TABLE", "POSTERN_FAMILIES_TABLE", "POSTERN_NONCES_TABLE"] {
+        assert_stops(&[(name, None)], "", &format!("{name} must be set"));
+        assert_stops(&[(name, Some(""))], "", &format!("{name} must be set"));
+    }
+}
+
+#[test]
+fn an_unknown_setting_is_named() {
+    assert_stops(&[("POSTERN_ISUER", Some("x"))], "", "POSTERN_ISUER is not a setting");
+    assert_stops(&[], "brnad = \"pst\"", "unknown field `brnad`");
+    assert_stops(&[], "[lifetimes]\naccess_tokens = 1", "unknown field `access_tokens`");
+    assert_stops(&[], "[[provider]]\ntype = \"saml\"", "unknown variant `saml`");
+    assert_stops(&[], "[[provider]]\ntype = \"api_key\"\nheader = \"x\"", "unknown field `header`");
+    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscope = [\"a\"]", "unknown field `scope`");
+}
+
+#[test]
+fn a_wrong_setting_is_named() {
+    for issuer in [
+        "auth.example.com",
+        "http://auth.example.com",
+        "https://auth.example.com/",
+        "https://auth.example.com?x",
+        "https://auth.example.com#x",
+        "ftp://x",
+        "https://",
+        "http://127.0.0.1.evil.example",
+    ] {
+        assert_stops(&[("POSTERN_ISSUER", Some(issuer))], "", "POSTERN_ISSUER is");
+    }
+    assert_stops(&[("POSTERN_LOG", Some("loud"))], "", "POSTERN_LOG is \"loud\"");
+    assert_stops(&[("POSTERN_AUTHORIZER_ANSWER", Some("yes"))], "", "POSTERN_AUTHORIZER_ANSWER is \"yes\"");
+    assert_stops(&[("POSTERN_SECRET_ARN", Some("a")), ("POSTERN_SECRET_FILE", Some("b"))], "", "are both set");
+    for brand in ["p", "pst1", "PST", "toolongbrand", "p_t", ""] {
+        assert_stops(&[], &format!("brand = \"{brand}\""), "brand is");
+    }
+    assert_stops(&[], "signup = \"closed\"", "unknown variant `closed`");
+    assert_stops(&[], "[signing]\nalgorithm = \"HS256\"", "unknown variant `HS256`");
+    assert_stops(&[], "[signing]\nalgorithm = \"none\"", "unknown variant `none`");
+    assert_stops(&[], "brand = 7", "invalid type");
+    assert_stops(&[], "brand", "TOML parse error");
+}
+
+#[test]
+fn lifetimes_keep_their_relations() {
+    for (setting, name) in [
+        ("access_token = 0", "access_token"),
+        ("access_token = 90000", "access_token"),
+        ("access_token = -1", "access_token"),
+        ("refresh_idle = 3599", "refresh_idle"),
+        ("refresh_absolute = 604799", "refresh_absolute"),
+        ("refresh_absolute = 9223372036854775807", "refresh_absolute"),
+        ("refresh_grace = -1", "refresh_grace"),
+        ("refresh_grace = 61", "refresh_grace"),
+        ("revocation_staleness = 1", "revocation_staleness"),
+    ] {
+        assert_stops(&[], &format!("[lifetimes]\n{setting}"), &format!("lifetimes.{name} is"));
+    }
+}
+
+#[test]
+fn a_route_rule_that_could_mean_open_is_refused() {
+    assert_stops(&[], "[[route]]\nmethod = \"get\"\npath = \"/x\"", "method is a name in capitals");
+    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"x\"", "must begin with /");
+    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/a/**/b\"", "** at its end alone");
+    assert_stops(
+        &[],
+        "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nauth = \"none\"\nscopes = [\"a\"]",
+        "cannot need scopes",
+    );
+    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nauth = \"optional\"", "unknown variant `optional`");
+    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"A\"]", "A scope is");
+    assert_stops(&[], "[[route]]\npath = \"/x\"", "missing field `method`");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let fault = Config::from_variables(&variables(&[("POSTERN_CONFIG", Some("/nowhere/postern.toml"))])).unwrap_err();
+    assert!(fault.to_string().contains("cannot read /nowhere/postern.toml"));
+}
+
+#[test]
+fn loopback_issuers_may_be_plain() {
+    for issuer in ["http://127.0.0.1:9000", "http://localhost:9000", "http://[::1]:9000"] {
+        let config = Config::from_settings(
+            &variables(&[("POSTERN_ISSUER", Some(issuer)), ("POSTERN_SECRET_FILE", Some("s"))]),
+            "",
+        )
+        .unwrap();
+        assert_eq!((config.issuer.as_str(), config.secret), (issuer, Some(SecretSource::File("s".into()))));
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
+    use postern::crypto::{Keyring, jwt::Algorithm, keyring};
+    let (clock, entropy) = (postern::clock::Clock::system(), postern::entropy::Entropy::system());
+    let mut good = keyring::Secrets::default();
+    good.complete(Algorithm::ES256, &clock, &entropy).unwrap();
+    Keyring::new(&good, Algorithm::ES256).unwrap();
+
+    let mut doubled = good.clone();
+    doubled.signing_keys.push(doubled.signing_keys[0].clone());
+    let mut swapped = good.clone();
+    let mut other = keyring::Secrets::default();
+    other.complete(Algorithm::ES256, &clock, &entropy).unwrap();
+    swapped.signing_keys[0].public_key = other.signing_keys[0].public_key.clone();
+    let mut mislabelled = good.clone();
+    mislabelled.signing_keys[0].algorithm = Algorithm::RS256;
+    let mut short = good.clone();
+    short.refresh_keys[0].key = "c2hvcnQ=".into();
+    for (why, secrets) in [
+        ("a kid twice", doubled),
+        ("another's public key", swapped),
+        ("another algorithm", mislabelled),
+        ("a short key", short),
+    ] {
+        assert!(Keyring::new(&secrets, Algorithm::ES256).is_err(), "{why}");
+    }
+    let verifier = Keyring::new(&good.verification(), Algorithm::ES256).unwrap();
+    assert!(verifier.signing().is_err() && verifier.newest_refresh_kid().is_err() && verifier.verifying().len() == 1);
+    let json = serde_json::to_string(&good.verification()).unwrap();
+    assert!(!json.contains("private_key") && !json.contains("refresh_keys"));
+
+    let hidden = r#"{"signing_keys": "hunter2"}"#;
+    let fault = keyring::parse(hidden).unwrap_err().to_string();
+    assert!(!fault.contains("hunter2") && fault.contains("line 1"), "{fault}");
+}

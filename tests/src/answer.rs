@@ -1,0 +1,71 @@
+//! What a caller gets back.
+
+use http::HeaderMap;
+use serde_json::{Value, json};
+
+/// Status, headers and body.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+    /// The body as JSON; null where there is none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Takes the gateway's answer.
+    pub fn new(response: http::Response<bytes::Bytes>) -> Self {
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        Self { status: parts.status.as_u16(), headers: parts.headers, text, body }
+    }
+
+    /// A member of the body that is text.
+    #[track_caller]
+    pub fn member(&self, name: &str) -> String {
+        self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {} {}", self.status, self.text)).to_owned()
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Asserts success.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// Asserts a refusal or failure in the one shape that all of them have.
+    #[track_caller]
+    pub fn expect_error(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status, self.body["error"].as_str()), (status, Some(code)), "{}", self.text);
+        let members: Vec<_> = self.body.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(members, ["error", "error_description", "request_id"]);
+        assert!(
+            self.body["error_description"].as_str().is_some_and(|sentence| sentence.ends_with('.')),
+            "{}",
+            self.text
+        );
+        assert!(self.body["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{}", self.text);
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.header("www-authenticate").is_some(), status == 401 || code == "insufficient_scope");
+        self
+    }
+
+    /// Everything that the caller sees, but for the request's id.
+    pub fn fingerprint(&self) -> Value {
+        let mut body = self.body.clone();
+        if let Some(body) = body.as_object_mut() {
+            body.remove("request_id");
+        }
+        let headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        json!({"status": self.status, "headers": headers, "body": body})
+    }
+}

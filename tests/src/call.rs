@@ -1,0 +1,79 @@
+//! A request, piece by piece.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::{Answer, World};
+
+/// A request to a world's gateway.
+#[derive(Debug)]
+#[must_use]
+pub struct Call<'w> {
+    world: &'w World,
+    method: String,
+    target: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+    source_ip: IpAddr,
+}
+
+impl<'w> Call<'w> {
+    pub(crate) fn new(world: &'w World, method: &str, target: &str) -> Self {
+        let source_ip = IpAddr::from([192, 0, 2, 1]);
+        let (method, target) = (method.to_owned(), target.to_owned());
+        Self { world, method, target, headers: Vec::new(), body: Bytes::new(), source_ip }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        self.headers.push((name, HeaderValue::from_bytes(value.as_ref()).unwrap()));
+        self
+    }
+
+    /// Presents an API key as S2 shows it.
+    pub fn key(self, key: &str) -> Self {
+        self.header("X-API-Key", key)
+    }
+
+    /// Presents a bearer token.
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", format!("Bearer {token}"))
+    }
+
+    /// Comes from another address.
+    pub fn from(mut self, source_ip: [u8; 4]) -> Self {
+        self.source_ip = source_ip.into();
+        self
+    }
+
+    /// Sends a JSON body.
+    pub fn json(self, body: Value) -> Self {
+        self.header("Content-Type", "application/json").raw(body.to_string())
+    }
+
+    /// Sends a form.
+    pub fn form(self, parameters: &[(&str, &str)]) -> Self {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        self.header("Content-Type", "application/x-www-form-urlencoded").raw(form)
+    }
+
+    /// Sends these bytes.
+    pub fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into().into();
+        self
+    }
+
+    /// Sends it.
+    pub async fn send(self) -> Answer {
+        let mut request =
+            http::Request::builder().method(self.method.as_bytes()).uri(&self.target).body(self.body).unwrap();
+        for (name, value) in self.headers {
+            request.headers_mut().append(name, value);
+        }
+        Answer::new(self.world.gateway.call(request, self.source_ip).await)
+    }
+}

@@ -1,0 +1,168 @@
+//! The wire between the SDK and the store: it counts, and it breaks on demand.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+        runtime_components::RuntimeComponents,
+    },
+    http::StatusCode,
+};
+use aws_smithy_types::body::SdkBody;
+use serde_json::Value;
+
+/// A call that reached the wire.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// `GetItem`, `UpdateItem` …
+    pub name: String,
+    /// The request, as DynamoDB's JSON.
+    pub body: Value,
+}
+
+/// What can be wrong with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody listens.
+    Dead,
+    /// It answers that it is asked too much.
+    Throttled,
+    /// It answers that it failed.
+    Broken,
+    /// It never answers.
+    Silent,
+    /// It does what it is told, and the answer is lost.
+    LosesAnswers,
+    /// Somebody else's transaction holds the item.
+    Conflicted,
+    /// It answers something that is no DynamoDB.
+    Babbling,
+    /// A batch comes back with its keys unread.
+    Unprocessed,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ops: Vec<Op>,
+    always: Option<Trouble>,
+    next: VecDeque<Option<Trouble>>,
+}
+
+/// The wire of one world.
+#[derive(Clone, Default)]
+pub struct Wire(Arc<Mutex<State>>);
+
+// The SDK logs its parts at TRACE, in every line of a call: this one must not grow with the calls that it counts.
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+impl Wire {
+    /// An HTTP client for the SDK that goes over this wire.
+    pub fn http_client(&self) -> SharedHttpClient {
+        let inner = aws_smithy_http_client::Builder::new().build_http();
+        SharedHttpClient::new(Tapped { wire: self.clone(), inner })
+    }
+
+    /// The calls since the last time.
+    pub fn take(&self) -> Vec<Op> {
+        std::mem::take(&mut self.0.lock().unwrap().ops)
+    }
+
+    /// The names of the calls since the last time.
+    pub fn names(&self) -> Vec<String> {
+        self.take().into_iter().map(|op| op.name).collect()
+    }
+
+    /// From now on every call meets this trouble, until [`Wire::heal`].
+    pub fn suffer(&self, trouble: Trouble) {
+        self.0.lock().unwrap().always = Some(trouble);
+    }
+
+    /// The next calls meet these troubles, one each.
+    pub fn suffer_next(&self, troubles: impl IntoIterator<Item = Option<Trouble>>) {
+        self.0.lock().unwrap().next.extend(troubles);
+    }
+
+    /// Everything is well again.
+    pub fn heal(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.always = None;
+        state.next.clear();
+    }
+
+    fn meet(&self, request: &HttpRequest) -> Option<Trouble> {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let name = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let body = request.body().bytes().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let mut state = self.0.lock().unwrap();
+        state.ops.push(Op { name, body });
+        state.next.pop_front().unwrap_or(state.always)
+    }
+}
+
+#[derive(Debug)]
+struct Tapped {
+    wire: Wire,
+    inner: SharedHttpClient,
+}
+
+impl HttpClient for Tapped {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Tap { wire: self.wire.clone(), inner })
+    }
+}
+
+#[derive(Debug)]
+struct Tap {
+    wire: Wire,
+    inner: SharedHttpConnector,
+}
+
+impl HttpConnector for Tap {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        const PREFIX: &str = "com.amazonaws.dynamodb.v20120810#";
+        let error = |status: u16, kind: &str| {
+            let body = format!(r#"{{"__type":"{PREFIX}{kind}","message":"injected"}}"#);
+            HttpConnectorFuture::ready(Ok(answer(status, body)))
+        };
+        match self.wire.meet(&request) {
+            None => self.inner.call(request),
+            Some(Trouble::Dead) => HttpConnectorFuture::ready(Err(ConnectorError::io("nobody listens".into()))),
+            Some(Trouble::Throttled) => error(400, "ProvisionedThroughputExceededException"),
+            Some(Trouble::Broken) => error(500, "InternalServerError"),
+            Some(Trouble::Conflicted) => error(400, "TransactionConflictException"),
+            Some(Trouble::Babbling) => HttpConnectorFuture::ready(Ok(answer(200, "<html>".into()))),
+            Some(Trouble::Silent) => HttpConnectorFuture::new(std::future::pending()),
+            Some(Trouble::Unprocessed) => {
+                let asked: Value =
+                    request.body().bytes().and_then(|b| serde_json::from_slice(b).ok()).unwrap_or_default();
+                let body = serde_json::json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
+                HttpConnectorFuture::ready(Ok(answer(200, body.to_string())))
+            }
+            Some(Trouble::LosesAnswers) => {
+                let under_way = self.inner.call(request);
+                HttpConnectorFuture::new(async move {
+                    under_way.await?.into_body();
+                    Err(ConnectorError::io("the answer is lost".into()))
+                })
+            }
+        }
+    }
+}
+
+fn answer(status: u16, body: String) -> HttpResponse {
+    let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    response
+}

@@ -1,0 +1,226 @@
+//! A fresh deployment for one test.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use local::{
+    engine::{self, Engine},
+    gateway::Gateway,
+    template::Template,
+};
+use postern::{
+    App,
+    clock::Clock,
+    config::Config,
+    credential::Minted,
+    crypto::keyring::Secrets,
+    entropy::Entropy,
+    id,
+    store::{Patience, Store},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{Call, Wire, capture};
+
+/// When every world begins: 2026-01-01T00:00:00Z.
+const BEGINNING_MS: i64 = 1_767_225_600_000;
+
+/// How a world differs from the ordinary.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// A `postern.toml` in place of the repository's own.
+    pub toml: Option<String>,
+    /// More variables.
+    pub variables: Vec<(&'static str, String)>,
+    pub patience: Patience,
+    /// Another deployment's secrets.
+    pub secrets: Option<Secrets>,
+}
+
+/// A deployment: store, functions, gateway, a clock that is turned by hand, and one organization.
+#[derive(Debug)]
+pub struct World {
+    pub app: Arc<App>,
+    pub gateway: Gateway,
+    pub wire: Wire,
+    pub engine: Engine,
+    pub secrets: Secrets,
+    pub operator_key: String,
+    /// The organization, and the key that may do everything in it.
+    pub org_id: String,
+    pub api_key: String,
+    now_ms: Arc<AtomicI64>,
+}
+
+/// An agent, and its secret.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub id: String,
+    pub secret: String,
+}
+
+/// A pair of tokens.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    pub access: String,
+    pub refresh: String,
+}
+
+impl World {
+    /// An ordinary world.
+    pub async fn new() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// A world with another `postern.toml`.
+    pub async fn configured(toml: &str) -> Self {
+        Self::with(Setup { toml: Some(toml.to_owned()), ..Setup::default() }).await
+    }
+
+    /// A world with `setup`.
+    pub async fn with(setup: Setup) -> Self {
+        capture::install();
+        let now_ms = Arc::new(AtomicI64::new(BEGINNING_MS));
+        let hand = Arc::clone(&now_ms);
+        let clock = Clock::from_fn(move || Timestamp::from_millisecond(hand.load(Ordering::SeqCst)).unwrap());
+        let entropy = Entropy::system();
+        let config = config(&setup);
+
+        let template = Template::load().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let engine = Engine::start(None, listener, &template).unwrap();
+        let wire = Wire::default();
+        let store = Store::new(&engine.sdk(Some(wire.http_client())), config.tables.clone(), setup.patience);
+
+        let mut secrets = setup.secrets.unwrap_or_default();
+        secrets.complete(config.signing.algorithm, &clock, &entropy).unwrap();
+        let operator: Minted =
+            Minted::new::<id::Operator>(&config.brand, &id::mint(clock.now(), &entropy).unwrap(), &entropy).unwrap();
+        secrets.operator_key_sha256 = Some(operator.digest);
+
+        let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
+        let gateway = Gateway::new(Arc::clone(&app), &template).unwrap();
+        let mut world = Self {
+            app,
+            gateway,
+            wire,
+            engine,
+            secrets,
+            operator_key: operator.secret.expose().to_owned(),
+            org_id: String::new(),
+            api_key: String::new(),
+            now_ms,
+        };
+        (world.org_id, world.api_key) = world.organization("Acme").await;
+        world.wire.take();
+        world
+    }
+
+    /// Lets time pass.
+    pub fn pass_ms(&self, ms: i64) {
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// Lets time pass.
+    pub fn pass_s(&self, seconds: i64) {
+        self.pass_ms(seconds * 1000);
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.app.clock.now()
+    }
+
+    /// Begins a request.
+    pub fn call(&self, method: &str, target: &str) -> Call<'_> {
+        Call::new(self, method, target)
+    }
+
+    /// `POST`s JSON with the organization's key.
+    pub fn post(&self, target: &str, body: Value) -> Call<'_> {
+        self.call("POST", target).key(&self.api_key).json(body)
+    }
+
+    /// `GET`s with the organization's key.
+    pub fn get(&self, target: &str) -> Call<'_> {
+        self.call("GET", target).key(&self.api_key)
+    }
+
+    /// Founds an organization; its id and key.
+    pub async fn organization(&self, name: &str) -> (String, String) {
+        let call = self.call("POST", "/v1/organizations").bearer(&self.operator_key);
+        let answer = call.json(json!({"name": name})).send().await.expect(201);
+        (answer.member("id"), answer.member("api_key"))
+    }
+
+    /// Makes an API key with `scopes`; its id and secret.
+    pub async fn key(&self, scopes: &[&str]) -> (String, String) {
+        let answer = self.post("/v1/keys", json!({"name": "key", "scopes": scopes})).send().await.expect(201);
+        (answer.member("id"), answer.member("key"))
+    }
+
+    /// Makes an agent with `scopes`.
+    pub async fn agent(&self, scopes: &[&str]) -> Agent {
+        let answer = self.post("/v1/agents", json!({"name": "agent", "scopes": scopes})).send().await.expect(201);
+        Agent { id: answer.member("id"), secret: answer.member("secret") }
+    }
+
+    /// Makes a runner; its id and token.
+    pub async fn runner(&self) -> (String, String) {
+        let answer = self.post("/v1/runners", json!({"name": "runner"})).send().await.expect(201);
+        (answer.member("id"), answer.member("token"))
+    }
+
+    /// Exchanges an agent's secret for the pair.
+    pub async fn exchange(&self, agent: &Agent) -> Tokens {
+        let body = json!({"agent_id": agent.id, "secret": agent.secret});
+        let answer = self.call("POST", "/v1/auth/token").json(body).send().await.expect(200);
+        Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") }
+    }
+
+    /// Begins a refresh.
+    pub fn refresh(&self, refresh_token: &str) -> Call<'_> {
+        self.call("POST", "/v1/auth/refresh").json(json!({"refresh_token": refresh_token}))
+    }
+
+    /// The status of `whoami` with a bearer token.
+    pub async fn whoami(&self, bearer: &str) -> u16 {
+        self.call("GET", "/v1/auth/whoami").bearer(bearer).send().await.status
+    }
+
+    /// An item of the store, as DynamoDB's JSON, read beside the wire.
+    pub async fn item(&self, table: &str, pk: &str) -> Option<Vec<(String, String)>> {
+        use aws_sdk_dynamodb::types::AttributeValue;
+        let client = aws_sdk_dynamodb::Client::new(&self.engine.sdk(None));
+        let answer = client.get_item().table_name(table).key("pk", AttributeValue::S(pk.into())).send().await.unwrap();
+        answer.item.map(|item| {
+            let mut members: Vec<_> = item.into_iter().map(|(name, value)| (name, format!("{value:?}"))).collect();
+            members.sort();
+            members
+        })
+    }
+}
+
+fn config(setup: &Setup) -> Config {
+    let tables = engine::tables();
+    let mut variables: BTreeMap<String, String> = [
+        ("POSTERN_ISSUER", "https://auth.example.com".to_owned()),
+        ("POSTERN_KEYS_TABLE", tables.keys),
+        ("POSTERN_FAMILIES_TABLE", tables.families),
+        ("POSTERN_NONCES_TABLE", tables.nonces),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    variables.extend(setup.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    match &setup.toml {
+        None => Config::from_variables(&variables).unwrap(),
+        Some(toml) => Config::from_settings(&variables, toml).unwrap(),
+    }
+}
