@@ -24,7 +24,9 @@ pub fn init(level: Level) {
 
 /// Writes lines for people to standard error.
 pub fn init_readable(level: Level) {
-    let ours = Targets::new().with_default(Level::WARN).with_target("postern", level);
+    // The embedded store warns of every condition that was not met, which is how things are decided here.
+    let ours =
+        Targets::new().with_default(Level::WARN).with_target("postern", level).with_target("dynoxide", Level::ERROR);
     let lines = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
 }

@@ -56,7 +56,7 @@ fn data_survives_a_restart_on_another_port() {
 #[test]
 fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
     let data = tempfile::tempdir().unwrap();
-    let mut acknowledged = Vec::new();
+    let mut acknowledged: Vec<String> = Vec::new();
     for round in 0..3 {
         let program = Started::serve(data.path());
         for known in &acknowledged {
@@ -92,15 +92,18 @@ fn the_store_alone_speaks_dynamodb() {
     let program =
         Started::start(&["store", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"], data.path());
     let store = program.text("store_url");
-    let answer = curl(&[
-        &store,
-        "-H",
-        "X-Amz-Target: DynamoDB_20120810.ListTables",
-        "-H",
-        "Content-Type: application/x-amz-json-1.0",
-        "-d",
-        "{}",
-    ]);
+    let credentials =
+        "AWS4-HMAC-SHA256 Credential=local/20260101/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+    let mut arguments = vec![store, "-d".to_owned(), "{}".to_owned()];
+    for header in [
+        "X-Amz-Target: DynamoDB_20120810.ListTables".to_owned(),
+        "Content-Type: application/x-amz-json-1.0".to_owned(),
+        "X-Amz-Date: 20260101T000000Z".to_owned(),
+        format!("Authorization: {credentials}"),
+    ] {
+        arguments.extend(["-H".to_owned(), header]);
+    }
+    let answer = curl(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(answer.body["TableNames"], json!(["Families", "Keys", "Nonces"]));
 }
 
