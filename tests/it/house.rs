@@ -131,6 +131,17 @@ fn no_policy_statement_gets_an_effect_that_nobody_wrote() {
 }
 
 #[test]
+fn every_code_is_explained_to_those_who_meet_it() {
+    let table = code(&Path::new(SHARED).join("error.rs"));
+    let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
+    let codes: Vec<_> = table.split("code: \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(codes.len() >= 13);
+    for code in codes {
+        assert!(manual.contains(&format!("| `{code}` |")), "{code} is not in docs/errors.md");
+    }
+}
+
+#[test]
 fn every_main_is_wiring() {
     for entry in fs::read_dir(FUNCTIONS).unwrap() {
         let main = entry.unwrap().path().join("src/main.rs");
