@@ -1,5 +1,5 @@
 //! What the tests share: a fresh world each, on the real embedded engine under the real SDK.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_errors_doc, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod answer;
 mod call;
