@@ -72,9 +72,8 @@ async fn in_every_order_of_concurrent_callers_there_is_one_advance_and_no_theft(
                 let token = begin(&world, now_ms).await;
                 for caller in order {
                     let outcome = present(&world, &token, "a", &format!("attempt of {caller}"), now_ms).await;
-                    let family = match outcome {
-                        Rotation::Rotated(family) | Rotation::Repeated(family) => family,
-                        other => panic!("{other:?}"),
+                    let (Rotation::Rotated(family) | Rotation::Repeated(family)) = outcome else {
+                        panic!("{outcome:?}")
                     };
                     assert_eq!(family.generation, 2);
                 }
