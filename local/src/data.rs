@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +11,7 @@ use postern::{
     clock::Clock,
     credential::{Brand, Minted},
     crypto::{
+        Digest,
         jwt::Algorithm,
         keyring::{self, Secrets},
     },
@@ -118,15 +119,22 @@ impl Data {
             Some(file) => keyring::parse(&read(file)?)?,
         };
         let mut is_new = secrets.complete(algorithm, &clock, &entropy)?;
-        if secrets.operator_key_sha256.is_none() || shown.operator_key.is_none() {
+        let mut operator_key = shown.operator_key.take();
+        if operator_key.is_none() {
             let minted = Minted::new::<id::Operator>(brand, &id::mint(clock.now(), &entropy)?, &entropy)?;
-            secrets.operator_key_sha256 = Some(minted.digest);
-            shown.operator_key = Some(minted.secret.expose().to_owned());
+            operator_key = Some(minted.secret.expose().to_owned());
+        }
+        let digest = operator_key.as_ref().map(|key| Digest::of(key.as_bytes()));
+        if secrets.operator_key_sha256.is_none() {
+            secrets.operator_key_sha256 = digest;
             is_new = true;
         }
         if let Some(file) = file.filter(|_| is_new) {
             write_private(&file, &json(&secrets))?;
         }
+        // A file may know another operator's key by its digest alone: it is kept there, and here ours holds.
+        secrets.operator_key_sha256 = digest;
+        shown.operator_key = operator_key;
         Ok(secrets)
     }
 }
@@ -145,9 +153,8 @@ fn json(value: &impl Serialize) -> String {
 /// A file that cannot be written.
 pub fn write_private(file: &Path, text: &str) -> Result<(), Error> {
     let what = || Error::io(format!("writing {}", file.display()));
-    let fresh = file.with_extension("new");
-    let mut writer =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).map_err(what())?;
-    writer.write_all(text.as_bytes()).and_then(|()| writer.sync_all()).map_err(what())?;
-    fs::rename(&fresh, file).map_err(what())
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(what())?; // a name that nobody can prepare, mode 0600
+    fresh.write_all(text.as_bytes()).and_then(|()| fresh.as_file().sync_all()).map_err(what())?;
+    fresh.persist(file).map(drop).map_err(|error| what()(error.error))
 }

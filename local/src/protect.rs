@@ -31,7 +31,8 @@ use crate::{
     serve::{self, Stop},
 };
 
-/// What begins a header of the authorizer's context. Those that a caller sends are dropped.
+/// What begins a header of the authorizer's context. Those that a caller sends are dropped, with underscores too: many servers
+/// cannot tell them from dashes.
 const PREFIX: &str = "x-postern-";
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1).
@@ -101,7 +102,8 @@ impl Guard {
         parts.uri = Uri::from_parts(target).ok()?;
         parts.version = http::Version::HTTP_11;
         drop_hop_by_hop(&mut parts.headers);
-        let foreign: Vec<_> = parts.headers.keys().filter(|name| name.as_str().starts_with(PREFIX)).cloned().collect();
+        let foreign: Vec<_> =
+            parts.headers.keys().filter(|name| name.as_str().replace('_', "-").starts_with(PREFIX)).cloned().collect();
         for name in foreign {
             parts.headers.remove(name);
         }

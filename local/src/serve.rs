@@ -16,7 +16,7 @@ use http::StatusCode;
 use postern::{
     App,
     clock::Clock,
-    config::{Config, environment},
+    config::{Config, SecretSource, environment},
     credential::OperatorKey,
     entropy::Entropy,
     store::{Patience, Store},
@@ -96,8 +96,11 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     engine.sweep();
     forget_other_brand(&mut shown, &config);
     let secret_file = match &config.secret {
-        Some(postern::config::SecretSource::File(path)) => Some(PathBuf::from(path)),
-        _ => None,
+        None => None,
+        Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
+        Some(SecretSource::Arn(_)) => {
+            return Err(Error::Data("POSTERN_SECRET_ARN is for AWS: unset it, or set POSTERN_SECRET_FILE".into()));
+        }
     };
     let secrets = options.data.secrets(secret_file.as_deref(), &config.brand, config.signing.algorithm, &mut shown)?;
     options.data.keep(&shown)?;

@@ -62,9 +62,7 @@ impl App {
         };
         let store = Store::new(&sdk, config.tables.clone(), Patience::default());
         let app = Self::new(config, &secrets, store, Clock::system(), Entropy::system())?;
-        if needs == Needs::Signing {
-            app.keyring.signing()?;
-        }
+        app.keyring.suffice(needs)?;
         Ok(app)
     }
 }

@@ -72,7 +72,6 @@ pub enum Refusal {
     AgentSecretMalformed,
     AgentSecretWrong,
     AgentUnknown,
-    ApiKeyExpired,
     ApiKeyUnknown,
     ApiKeyWrong,
     BodyMalformed,
@@ -196,8 +195,7 @@ impl Refusal {
     /// The one table from a cause to what the caller is told. No `_` arm: a new cause must be placed by hand.
     pub const fn public(self) -> Public {
         match self {
-            Self::ApiKeyExpired
-            | Self::ApiKeyUnknown
+            Self::ApiKeyUnknown
             | Self::ApiKeyWrong
             | Self::CredentialMalformed
             | Self::CredentialShapeUnknown
@@ -294,12 +292,12 @@ impl Refusal {
             Self::OwnerNotYours => bad_request("Only the operator names the owner of an organization."),
             Self::ParameterDoubled => bad_request("A parameter was sent twice."),
             Self::ParameterMissing => bad_request("A parameter is missing."),
-            Self::PathMalformed => {
-                bad_request("The path holds dot segments, empty segments, backslashes or control characters.")
-            }
+            Self::PathMalformed => bad_request(
+                "The path can be read in two ways: dot or empty segments, needless escapes, semicolons, stars, backslashes or control characters.",
+            ),
             Self::RequestMalformed => bad_request("The request is malformed."),
             Self::ResourcesMalformed => {
-                bad_request("resources lists names by kind, at most 100 in all: {\"repositories\": [\"acme/site\"]}.")
+                bad_request("resources lists names by kind, at most 100 in all: {'repositories': ['acme/site']}.")
             }
             Self::RunnerStatusMalformed => {
                 bad_request("status has 1 to 32 of a-z, 0-9, _ and -; version has 1 to 64 visible characters.")

@@ -18,6 +18,7 @@ pub mod lambda;
 pub mod name;
 pub mod policy;
 pub mod principal;
+pub mod records;
 pub mod scope;
 pub mod store;
 pub mod telemetry;

@@ -169,11 +169,6 @@ impl Resources {
     pub fn cover(&self, wanted: &Resources) -> bool {
         self.0.iter().all(|(kind, held)| wanted.0.get(kind).is_some_and(|wanted| wanted.is_subset(held)))
     }
-
-    /// Not limited at all?
-    pub fn is_unlimited(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl TryFrom<BTreeMap<String, BTreeSet<String>>> for Resources {

@@ -140,6 +140,7 @@ async fn an_absent_or_bad_credential_is_unauthorized_exactly() {
         vec![("x-api-key", "pst_ak_".into())],
         vec![("authorization", good.clone()), ("Authorization", good.clone())],
         vec![("authorization", "Bearer pst_ak_x".into()), ("x-runner-token", "x".into())],
+        vec![("authorization", "Bearer nonsense".into()), ("x-api-key", world.api_key.clone())],
     ];
     for headers in cases {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -191,7 +192,7 @@ async fn an_open_route_needs_nobody_and_no_read() {
         let answer = ask(&world, rest("GET", "/open/door", &headers)).await.unwrap();
         assert_eq!(answer["principalId"], "anonymous");
         assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/open/door")));
-        for closed in ["GET/x", "POST/open/door", "GET/v1/scans/7"] {
+        for closed in ["GET/x", "POST/open/door", "GET/v1/scans/7", "GET/open/door/secret", "GET/admin/open/door"] {
             assert!(!permits(&answer["policyDocument"], &format!("{ARN}/prod/{closed}")), "{closed}");
         }
     }
@@ -242,6 +243,8 @@ async fn a_path_with_two_readings_is_denied_without_a_read() {
         "open",
         "",
         "/v1/scans/\u{7f}",
+        "/v1/scans;a=1/7",
+        "/v1/scans/7;a",
     ] {
         for event in [http("GET", path, &[("x-api-key", &key)]), rest("GET", path, &[("x-api-key", &key)])] {
             let answer = ask(&world, event).await.unwrap();
@@ -261,9 +264,56 @@ async fn a_callers_star_is_never_a_wildcard() {
     let (_, key) = world.key(&["scans:read"]).await;
     let answer = ask(&world, rest("GET", "/v1/scans/*", &[("X-API-Key", &key)])).await.unwrap();
     let document = &answer["policyDocument"];
-    for other in ["POST/v1/scans/7", "GET/v1/scans/7/log"] {
+    for other in ["POST/v1/scans/7", "GET/v1/scans/7/log", "GET/v1/scans/7", "GET/v1/scans/*"] {
         assert!(!permits(document, &format!("{ARN}/prod/{other}")), "{other}");
     }
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_or_a_head_request_is_no_way_around_a_rule() {
+    let world = World::configured(RULES).await;
+    let (_, other) = world.key(&["other"]).await;
+    let (_, reader) = world.key(&["scans:read"]).await;
+    for (method, path) in
+        [("GET", "/v1/scans/7/"), ("HEAD", "/v1/scans/7"), ("HEAD", "/v1/scans/7/"), ("POST", "/v1/scans/7/")]
+    {
+        let denied = ask(&world, http(method, path, &[("x-api-key", &other)])).await.unwrap();
+        assert_eq!(denied["isAuthorized"], false, "{method} {path}");
+        let policy = ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
+        assert!(permits(&policy, &format!("{ARN}/prod/GET/x")));
+        assert!(!permits(&policy, &format!("{ARN}/prod/{method}{path}")), "{method} {path}");
+    }
+    let allowed = ask(&world, http("HEAD", "/v1/scans/7/", &[("x-api-key", &reader)])).await.unwrap();
+    assert_eq!(allowed["isAuthorized"], true);
+}
+
+#[tokio::test]
+async fn a_domains_mapping_before_the_path_is_no_way_around_a_rule() {
+    let world = World::configured(RULES).await;
+    let (_, other) = world.key(&["other"]).await;
+    let (_, reader) = world.key(&["scans:read"]).await;
+    for (key, allowed) in [(&other, false), (&reader, true)] {
+        let mut event = rest("GET", "/v1/scans/7", &[("X-API-Key", key)]);
+        event["path"] = json!("/mapping/v1/scans/7");
+        let answer = ask(&world, event).await.unwrap();
+        assert_eq!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/v1/scans/7")), allowed);
+    }
+    let mut event = rest("GET", "/v1/scans/7", &[]);
+    event["path"] = json!("/open/x");
+    assert_eq!(ask(&world, event).await.unwrap_err().to_string(), "Unauthorized");
+}
+
+#[tokio::test]
+async fn a_long_path_of_many_parts_is_decided_at_once() {
+    let stars = "[[route]]\nmethod = \"GET\"\npath = \"/v1/*/a/*/b/*/c/*/d/*/e\"\nscopes = [\"x\"]";
+    let world = World::configured(stars).await;
+    let (_, key) = world.key(&["other"]).await;
+    let path = format!("/v1{}", "/a/b/c/d".repeat(1000));
+    let answer = ask(&world, rest("GET", &path, &[("X-API-Key", &key)])).await.unwrap();
+    assert!(!permits(&answer["policyDocument"], &format!("{ARN}/prod/GET{path}")));
+    let path = format!("/v1{}", "/a/b/c/d".repeat(40));
+    let answer = ask(&world, rest("GET", &path, &[("X-API-Key", &key)])).await.unwrap();
+    assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET{path}")));
 }
 
 #[tokio::test]

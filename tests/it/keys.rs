@@ -119,6 +119,15 @@ async fn a_second_rotation_ends_the_secret_before_the_last_one() {
 }
 
 #[tokio::test]
+async fn an_overlap_ends_with_its_key() {
+    let world = World::new().await;
+    let body = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T00:30:00Z"});
+    let id = world.post("/v1/keys", body).send().await.expect(201).member("id");
+    let rotated = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 3600})).send().await.expect(200);
+    assert_eq!(rotated.body["previous_expires_at"], "2026-01-01T00:30:00Z");
+}
+
+#[tokio::test]
 async fn an_overlap_is_at_most_a_week() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;

@@ -167,6 +167,8 @@ async fn paths_with_two_readings_are_refused_everywhere() {
         "/v1/keys%5cx",
         "/v1/keys/%00",
         "/v1/keys/%zz",
+        "/v1/keys;a=b",
+        "/v1/keys/*",
         "/v1/keys/%",
     ] {
         for method in ["GET", "POST", "DELETE"] {

@@ -169,3 +169,15 @@ async fn every_route_asks_for_its_scope() {
         assert!(![401, 403].contains(&world.call(method, path).key(may).send().await.status), "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn a_maker_with_limits_makes_no_runner_without_them() {
+    let world = World::new().await;
+    let (id, _) = world.runner().await;
+    let body = json!({"name": "limited", "scopes": ["runners:manage"], "resources": {"repositories": ["acme/site"]}});
+    let limited = world.post("/v1/keys", body).send().await.expect(201).member("key");
+    for path in ["/v1/runners".to_owned(), format!("/v1/runners/{id}/token")] {
+        let call = world.call("POST", &path).key(&limited).json(json!({"name": "r"}));
+        call.send().await.expect_error(403, "insufficient_scope");
+    }
+}

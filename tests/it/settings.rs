@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postern::app::Needs;
 use postern::config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, Signup};
 
 fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
@@ -103,7 +104,8 @@ fn lifetimes_keep_their_relations() {
 
 #[test]
 fn a_route_rule_that_could_mean_open_is_refused() {
-    assert_stops(&[], "[[route]]\nmethod = \"get\"\npath = \"/x\"", "method is a name in capitals");
+    assert_stops(&[], "[[route]]\nmethod = \"ANY\"\npath = \"/x\"", "method is one of");
+    assert_stops(&[], "[[route]]\nmethod = \"get\"\npath = \"/x\"", "method is one of");
     assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"x\"", "must begin with /");
     assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/a/**/b\"", "** at its end alone");
     assert_stops(
@@ -160,8 +162,20 @@ fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
     ] {
         assert!(Keyring::new(&secrets, Algorithm::ES256).is_err(), "{why}");
     }
+    let mut misnamed = good.clone();
+    misnamed.refresh_keys[0].kid = "key1".into();
+    assert!(Keyring::new(&misnamed, Algorithm::ES256).is_err());
+
+    let ring = |secrets: &keyring::Secrets| Keyring::new(secrets, Algorithm::ES256).unwrap();
+    let mut half = good.clone();
+    half.refresh_keys.clear();
+    let empty = ring(&keyring::Secrets::default());
+    assert!(empty.suffice(Needs::Nothing).is_ok() && empty.suffice(Needs::Verification).is_err());
+    assert!(ring(&half).suffice(Needs::Verification).is_ok() && ring(&half).suffice(Needs::Signing).is_err());
+    assert!(ring(&good.verification()).suffice(Needs::Signing).is_err() && ring(&good).suffice(Needs::Signing).is_ok());
+
     let verifier = Keyring::new(&good.verification(), Algorithm::ES256).unwrap();
-    assert!(verifier.signing().is_err() && verifier.newest_refresh_kid().is_err() && verifier.verifying().len() == 1);
+    assert!(verifier.signing().is_err() && verifier.current_refresh_kid().is_err() && verifier.verifying().len() == 1);
     let json = serde_json::to_string(&good.verification()).unwrap();
     assert!(!json.contains("private_key") && !json.contains("refresh_keys"));
 

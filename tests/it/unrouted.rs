@@ -14,7 +14,7 @@ async fn health_is_always_public() {
 #[tokio::test]
 async fn an_unknown_path_is_not_found() {
     let world = World::new().await;
-    for path in ["/", "/nothing", "/v1", "/v1/", "/v1/keys/", "/v1/keys/a/b/c", "/V1/keys", "/v1/keys;a", "/health/x"] {
+    for path in ["/", "/nothing", "/v1", "/v1/", "/v1/keys/", "/v1/keys/a/b/c", "/V1/keys", "/health/x"] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
             world.call(method, path).send().await.expect_error(404, "not_found");
         }

@@ -46,11 +46,10 @@ impl Answer {
         assert_eq!((self.status, self.body["error"].as_str()), (status, Some(code)), "{}", self.text);
         let members: Vec<_> = self.body.as_object().unwrap().keys().cloned().collect();
         assert_eq!(members, ["error", "error_description", "request_id"]);
-        assert!(
-            self.body["error_description"].as_str().is_some_and(|sentence| sentence.ends_with('.')),
-            "{}",
-            self.text
-        );
+        let sentence = self.member("error_description");
+        // RFC 6749 §5.2: printable ASCII without quotes and backslashes.
+        let is_plain = sentence.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        assert!(sentence.ends_with('.') && is_plain, "{}", self.text);
         assert!(self.body["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{}", self.text);
         assert_eq!(self.header("cache-control"), Some("no-store"));
         assert_eq!(self.header("content-type"), Some("application/json"));

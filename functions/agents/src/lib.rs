@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use postern::{
     App, Error, Refusal, authn,
     credential::{self, Minted, Secret, opaque},
-    http::{List, Request, Response},
+    http::{Request, Response},
     id::{self, AgentId},
     name::Name,
+    records,
     scope::{Resources, Scopes},
-    store::{Deletion, Renewal, agent::AgentRecord, time},
+    store::{Renewal, agent::AgentRecord, time},
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,9 +53,9 @@ struct Renewed {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/agents" => create(app, request).await,
-        "GET /v1/agents" => list(app, request).await,
-        "GET /v1/agents/{id}" => show(app, request).await,
-        "DELETE /v1/agents/{id}" => delete(app, request).await,
+        "GET /v1/agents" => records::list(app, request, "agents:read", |record| Shown::new(app, record)).await,
+        "GET /v1/agents/{id}" => records::show(app, request, "agents:read", |record| Shown::new(app, record)).await,
+        "DELETE /v1/agents/{id}" => records::delete::<AgentRecord>(app, request, "agents:manage").await,
         "POST /v1/agents/{id}/secret" => renew(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
@@ -83,29 +84,6 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     };
     app.store.put(&record).await?;
     Ok(Response::created(&Created { shown: Shown::new(app, record), secret: minted.secret })?)
-}
-
-async fn list(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "agents:read").await?;
-    let (limit, cursor) = request.page()?;
-    let page = app.store.list(&caller.org_id, cursor.as_ref(), limit, app.clock.now().as_second()).await?;
-    Ok(List::of(page, |record| Shown::new(app, record))?)
-}
-
-async fn show(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "agents:read").await?;
-    let id = request.path_id()?;
-    let record =
-        app.store.own_record(&caller.org_id, &id, app.clock.now().as_second()).await?.ok_or(Refusal::RecordUnknown)?;
-    Ok(Response::ok(&Shown::new(app, record))?)
-}
-
-async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "agents:manage").await?;
-    match app.store.delete(&caller.org_id, &request.path_id::<id::Agent>()?).await? {
-        Deletion::Deleted => Ok(Response::no_content()),
-        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
-    }
 }
 
 /// The old secret is dead at once; tokens that it got go on, until they are revoked or the agent is deleted.

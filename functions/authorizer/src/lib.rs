@@ -18,13 +18,15 @@ use tracing::Instrument as _;
 /// # Errors
 /// `Unauthorized` for an absent or bad credential; `internal_error` for a failure of ours.
 pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
-    let question = match Question::parse(&event, app.config.authorizer_answer) {
-        Ok(Ok(question)) => question,
-        Ok(Err(refusal)) => return Err(unauthorized(refusal)),
-        Err(fault) => return Err(failed(&fault)),
-    };
-    let span = telemetry::request_span(&question.request_id, &question.method, "authorizer");
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let span =
+        telemetry::request_span(text("/requestContext/requestId"), text("/requestContext/http/method"), "authorizer");
     async {
+        let question = match Question::parse(&event, app.config.authorizer_answer) {
+            Ok(Ok(question)) => question,
+            Ok(Err(refusal)) => return Err(unauthorized(refusal)),
+            Err(fault) => return Err(failed(&fault)),
+        };
         match decide(app, &question).await {
             Ok(verdict) => {
                 telemetry::decided(&verdict);
@@ -39,17 +41,19 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
 }
 
 async fn decide(app: &App, question: &Question) -> Result<Verdict, Error> {
-    let rule = match question.rule(&app.config.routes) {
-        Ok(Some(rule)) if rule.auth == RouteAuth::None => return Ok(Verdict::Open),
-        Ok(rule) => rule,
+    let rules = match question.rules(&app.config.routes) {
+        Ok(rules) => rules,
         Err(refusal) => return Ok(Verdict::Forbidden(None, refusal)),
     };
+    if rules.iter().all(|rule| rule.is_some_and(|rule| rule.auth == RouteAuth::None)) {
+        return Ok(Verdict::Open);
+    }
     let principal = authn::authenticate(app, question).await?;
-    Ok(match rule {
-        Some(rule) if !principal.scopes.cover_all(&rule.scopes) => {
-            Verdict::Forbidden(Some(principal), Refusal::ScopeInsufficient)
-        }
-        _ => Verdict::Allowed(principal),
+    let is_admitted = rules.into_iter().flatten().all(|rule| principal.scopes.cover_all(&rule.scopes));
+    Ok(if is_admitted {
+        Verdict::Allowed(principal)
+    } else {
+        Verdict::Forbidden(Some(principal), Refusal::ScopeInsufficient)
     })
 }
 

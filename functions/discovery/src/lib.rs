@@ -6,7 +6,7 @@ use postern::{
 };
 use serde_json::json;
 
-/// How long others may keep the key set, in seconds: a key is published at least this long before it signs.
+/// How long others may keep the key set, in seconds: whoever adds a key waits this long before it signs.
 const JWKS_MAX_AGE_S: u32 = 300;
 
 /// Every path of the template and its methods: by these a wrong method is told from a wrong path.

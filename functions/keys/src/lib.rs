@@ -8,11 +8,12 @@ use postern::{
     App, Error, Refusal, authn,
     clock::after,
     credential::{AgentSecret, ApiKey, Minted, RunnerToken},
-    http::{List, Request, Response},
+    http::{Request, Response},
     id,
     name::Name,
+    records,
     scope::{Resources, Scopes},
-    store::{Deletion, Renewal, api_key::ApiKeyRecord},
+    store::{Deletion, Renewal, api_key::ApiKeyRecord, time},
     telemetry,
 };
 use serde::Deserialize;
@@ -51,9 +52,9 @@ struct Leaked {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/keys" => create(app, request).await,
-        "GET /v1/keys" => list(app, request).await,
-        "GET /v1/keys/{id}" => show(app, request).await,
-        "DELETE /v1/keys/{id}" => delete(app, request).await,
+        "GET /v1/keys" => records::list(app, request, "keys:read", |record| Shown::new(app, record)).await,
+        "GET /v1/keys/{id}" => records::show(app, request, "keys:read", |record| Shown::new(app, record)).await,
+        "DELETE /v1/keys/{id}" => records::delete::<ApiKeyRecord>(app, request, "keys:manage").await,
         "POST /v1/keys/{id}/rotate" => rotate(app, request).await,
         "POST /v1/keys/revoke-leaked" => revoke_leaked(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
@@ -93,29 +94,6 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     Ok(Response::created(&Created { shown: Shown::new(app, record), key: minted.secret })?)
 }
 
-async fn list(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "keys:read").await?;
-    let (limit, cursor) = request.page()?;
-    let page = app.store.list(&caller.org_id, cursor.as_ref(), limit, app.clock.now().as_second()).await?;
-    Ok(List::of(page, |record| Shown::new(app, record))?)
-}
-
-async fn show(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "keys:read").await?;
-    let id = request.path_id()?;
-    let record =
-        app.store.own_record(&caller.org_id, &id, app.clock.now().as_second()).await?.ok_or(Refusal::RecordUnknown)?;
-    Ok(Response::ok(&Shown::new(app, record))?)
-}
-
-async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "keys:manage").await?;
-    match app.store.delete(&caller.org_id, &request.path_id::<id::ApiKey>()?).await? {
-        Deletion::Deleted => Ok(Response::no_content()),
-        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
-    }
-}
-
 async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, "keys:manage").await?;
     let id = request.path_id()?;
@@ -132,7 +110,8 @@ async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
     caller.may_mint(&record.scopes, &record.resources)?;
 
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
-    let previous_expires_at = after(now, overlap_s);
+    let key_end = record.expires_at.map_or(Timestamp::MAX, |end_s| time(end_s.saturating_mul(1000)));
+    let previous_expires_at = after(now, overlap_s).min(key_end);
     let overlap_until_ms = (overlap_s > 0).then(|| previous_expires_at.as_millisecond());
     match app.store.renew(&record, &minted, overlap_until_ms).await? {
         Renewal::Renewed => Ok(Response::ok(&Rotated { id, key: minted.secret, previous_expires_at })?),

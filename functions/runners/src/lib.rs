@@ -4,11 +4,13 @@ use jiff::Timestamp;
 use postern::{
     App, Error, Refusal, authn,
     credential::{self, Minted, Secret, opaque},
-    http::{List, Request, Response},
+    http::{Request, Response},
     id::{self, RunnerId},
     name::Name,
+    records,
+    scope::{Resources, Scopes},
     store::{
-        Deletion, Renewal,
+        Renewal,
         runner::{ONLINE_S, RunnerRecord},
         time,
     },
@@ -61,11 +63,14 @@ struct Renewed {
 /// # Errors
 /// The refusals of each, and failures of ours.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let now = app.clock.now();
     match request.route() {
         "POST /v1/runners" => create(app, request).await,
-        "GET /v1/runners" => list(app, request).await,
-        "GET /v1/runners/{id}" => show(app, request).await,
-        "DELETE /v1/runners/{id}" => delete(app, request).await,
+        "GET /v1/runners" => records::list(app, request, "runners:read", |record| Shown::new(app, record, now)).await,
+        "GET /v1/runners/{id}" => {
+            records::show(app, request, "runners:read", |record| Shown::new(app, record, now)).await
+        }
+        "DELETE /v1/runners/{id}" => records::delete::<RunnerRecord>(app, request, "runners:manage").await,
         "POST /v1/runners/{id}/token" => renew(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
@@ -74,6 +79,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     let maker = authn::authorize(app, request, "runners:manage").await?;
     let wanted: NewRunner = request.json()?;
+    // A runner has no limits of its own, so a maker with limits could not pass them on.
+    maker.may_mint(&Scopes::default(), &Resources::default())?;
     let name = Name::try_from(wanted.name)?;
     let is_label = |label: &String| (1..=LONGEST_LABEL).contains(&label.len()) && !label.chars().any(char::is_control);
     if wanted.labels.len() > MOST_LABELS || !wanted.labels.iter().all(is_label) {
@@ -100,36 +107,13 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     Ok(Response::created(&Created { shown: Shown::new(app, record, now), token: minted.secret })?)
 }
 
-async fn list(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "runners:read").await?;
-    let (limit, cursor) = request.page()?;
-    let now = app.clock.now();
-    let page = app.store.list(&caller.org_id, cursor.as_ref(), limit, now.as_second()).await?;
-    Ok(List::of(page, |record| Shown::new(app, record, now))?)
-}
-
-async fn show(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "runners:read").await?;
-    let id = request.path_id()?;
-    let now = app.clock.now();
-    let record = app.store.own_record(&caller.org_id, &id, now.as_second()).await?.ok_or(Refusal::RecordUnknown)?;
-    Ok(Response::ok(&Shown::new(app, record, now))?)
-}
-
-async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "runners:manage").await?;
-    match app.store.delete(&caller.org_id, &request.path_id::<id::Runner>()?).await? {
-        Deletion::Deleted => Ok(Response::no_content()),
-        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
-    }
-}
-
 /// The old token is dead at once.
 async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, "runners:manage").await?;
     let id = request.path_id()?;
     let record: RunnerRecord =
         app.store.own_record(&caller.org_id, &id, app.clock.now().as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    caller.may_mint(&Scopes::default(), &Resources::default())?;
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
     match app.store.renew(&record, &minted, None).await? {
         Renewal::Renewed => Ok(Response::ok(&Renewed { id, token: minted.secret })?),

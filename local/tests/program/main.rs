@@ -150,11 +150,13 @@ fn a_taken_port_is_named() {
 #[test]
 fn the_references_of_a_secret_file_are_kept() {
     let data = tempfile::tempdir().unwrap();
-    fs::write(data.path().join("secrets.json"), r#"{"refs": {"partner": "s3cret"}}"#).unwrap();
+    let others = "0".repeat(64);
+    let written = json!({"operator_key_sha256": others, "refs": {"partner": "s3cret"}});
+    fs::write(data.path().join("secrets.json"), written.to_string()).unwrap();
     Started::serve(data.path()).terminate();
     let kept: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(data.path().join("secrets.json")).unwrap()).unwrap();
-    assert_eq!(kept["refs"], json!({"partner": "s3cret"}));
+    assert_eq!((&kept["refs"], &kept["operator_key_sha256"]), (&json!({"partner": "s3cret"}), &json!(others)));
     assert_eq!(kept["signing_keys"].as_array().unwrap().len(), 1);
 }
 

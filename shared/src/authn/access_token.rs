@@ -18,6 +18,10 @@ pub(super) struct AccessTokens;
 
 #[async_trait]
 impl Provider for AccessTokens {
+    fn knows_bearer(&self, _app: &App, token: &str) -> bool {
+        token::is_meant(token)
+    }
+
     async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
         let Some(text) = presented.bearer().filter(|text| token::is_meant(text)) else {
             return Ok(Outcome::NotPresented);

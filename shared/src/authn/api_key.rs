@@ -18,6 +18,10 @@ pub(super) struct ApiKeys;
 
 #[async_trait]
 impl Provider for ApiKeys {
+    fn knows_bearer(&self, app: &App, token: &str) -> bool {
+        ApiKey::is_meant(&app.config.brand, token)
+    }
+
     async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
         let brand = &app.config.brand;
         let given = presented.header("x-api-key").or_else(|| presented.bearer());

@@ -25,10 +25,15 @@ pub trait Presented: Sync {
     /// A header's value; `None` where it is missing or empty.
     fn header(&self, name: &str) -> Option<&str>;
 
-    /// The bearer token (RFC 6750 §2.1); the scheme in any case.
+    /// What follows `scheme` in the `Authorization` header; the scheme in any case (RFC 9110 §11.1).
+    fn authorization(&self, scheme: &str) -> Option<&str> {
+        let (given, rest) = self.header("authorization")?.split_once(' ')?;
+        given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start())
+    }
+
+    /// The bearer token (RFC 6750 §2.1).
     fn bearer(&self) -> Option<&str> {
-        let (scheme, token) = self.header("authorization")?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
+        self.authorization("bearer")
     }
 }
 
@@ -57,6 +62,11 @@ impl From<Refusal> for Outcome {
 /// A way to authenticate. Implement this to add one.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
+    /// Is `token`, presented as a bearer token, of this provider's shape?
+    fn knows_bearer(&self, _app: &App, _token: &str) -> bool {
+        false
+    }
+
     /// Looks for a credential of this provider's shape, and judges it.
     ///
     /// # Errors
@@ -81,6 +91,10 @@ const HEADERS: [&str; 2] = ["x-api-key", "x-runner-token"];
 /// # Errors
 /// A 401 for an absent or bad credential, a 5xx where we cannot tell.
 pub async fn authenticate(app: &App, presented: &dyn Presented) -> Result<Principal, Error> {
+    let known = |token: &str| app.providers.iter().any(|provider| provider.knows_bearer(app, token));
+    if presented.bearer().is_some_and(|token| !known(token)) {
+        return Err(Refusal::CredentialShapeUnknown.into());
+    }
     for provider in &app.providers {
         match provider.authenticate(app, presented).await? {
             Outcome::NotPresented => {}
@@ -91,7 +105,7 @@ pub async fn authenticate(app: &App, presented: &dyn Presented) -> Result<Princi
             Outcome::Refused(refusal) => return Err(refusal.into()),
         }
     }
-    let anything = presented.bearer().is_some() || HEADERS.iter().any(|name| presented.header(name).is_some());
+    let anything = HEADERS.iter().any(|name| presented.header(name).is_some());
     Err(if anything { Refusal::CredentialShapeUnknown } else { Refusal::CredentialAbsent }.into())
 }
 

@@ -17,6 +17,11 @@ const GENERATION_LEN: usize = 6;
 const HALF_MAC_LEN: usize = 22; // 128 bits
 const CODE: &str = "rt";
 
+/// Can `kid` stand in a token?
+pub fn is_kid(kid: &str) -> bool {
+    kid.len() == KID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// A refresh token that we made: form, checksum and MAC are right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
@@ -33,7 +38,7 @@ impl RefreshToken {
     /// # Errors
     /// [`Fault::Setting`] where the secret holds no refresh key.
     pub fn first(family: FamilyId, keyring: &Keyring) -> Result<Self, Fault> {
-        Ok(Self { kid: keyring.newest_refresh_kid()?.to_owned(), family, generation: 1 })
+        Ok(Self { kid: keyring.current_refresh_kid()?.to_owned(), family, generation: 1 })
     }
 
     /// The token that follows.

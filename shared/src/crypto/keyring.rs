@@ -15,7 +15,7 @@ use super::{
     jwt::{Algorithm, SigningKey, VerifyingKey},
     mac::MacKey,
 };
-use crate::{clock::Clock, entropy::Entropy, error::Fault};
+use crate::{app::Needs, clock::Clock, credential::refresh_token, entropy::Entropy, error::Fault};
 
 /// The secret, as JSON.
 #[derive(Clone, Serialize, Deserialize, Default)]
@@ -137,6 +137,9 @@ impl Keyring {
         for stored in &secrets.refresh_keys {
             let bytes = BASE64.decode(&stored.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
             let key = MacKey::new(&bytes.ok_or(Fault::Crypto("a refresh key is not 32 bytes in base64"))?);
+            if !refresh_token::is_kid(&stored.kid) {
+                return Err(Fault::Crypto("the kid of a refresh key is not two letters or digits"));
+            }
             ring.refresh.push((stored.kid.clone(), key));
         }
         ring.has_distinct_kids().then_some(ring).ok_or(Fault::Crypto("a kid is given twice"))
@@ -147,6 +150,21 @@ impl Keyring {
         self.verifying.iter().all(|key| seen.insert(&key.kid)) && {
             let mut seen = HashSet::new();
             self.refresh.iter().all(|(kid, _)| seen.insert(kid))
+        }
+    }
+
+    /// Are the keys there that a function needs? With half of them it would refuse good credentials.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] with a sentence that names what is missing.
+    pub fn suffice(&self, needs: Needs) -> Result<(), Fault> {
+        match needs {
+            Needs::Nothing => Ok(()),
+            Needs::Verification if self.verifying.is_empty() => {
+                Err(Fault::Setting("the secret holds no signing_keys".into()))
+            }
+            Needs::Verification => Ok(()),
+            Needs::Signing => self.signing().and_then(|_| self.current_refresh_kid()).map(drop),
         }
     }
 
@@ -174,7 +192,7 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Fault::Setting`] where this function's secret holds none.
-    pub fn newest_refresh_kid(&self) -> Result<&str, Fault> {
+    pub fn current_refresh_kid(&self) -> Result<&str, Fault> {
         self.refresh
             .first()
             .map(|(kid, _)| kid.as_str())

@@ -62,7 +62,8 @@ pub async fn exchange(app: &App, credentials: &ClientCredentials, wish: Wish, ad
     }
 
     let family = refresh_token.as_ref().map(|token| token.family);
-    let grant = token::Grant { agent: agent.id, organization: agent.org_id, scopes: &scopes, family };
+    let grant =
+        token::Grant { agent: agent.id, organization: agent.org_id, scopes: &scopes, family, not_after_ms: None };
     let refresh_token = refresh_token.map(|token| token.encode(&app.config.brand, &app.keyring)).transpose()?;
     Ok(Tokens::new(app, &grant, refresh_token, now)?)
 }

@@ -35,7 +35,7 @@ impl Tokens {
         Ok(Self {
             access_token: crate::token::access_token(app, grant, now)?,
             token_type: "Bearer",
-            expires_in: app.config.lifetimes.access_token,
+            expires_in: grant.life_s(app, now),
             refresh_token,
             scope: grant.scopes.to_string(),
         })

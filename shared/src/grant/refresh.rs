@@ -56,7 +56,13 @@ pub async fn refresh(app: &App, text: &Secret, client: &Client, address: &str) -
     }
 
     let scopes = narrowed.as_ref().unwrap_or(&family.scopes);
-    let grant = token::Grant { agent: family.client_id, organization: family.org_id, scopes, family: Some(family.id) };
+    let grant = token::Grant {
+        agent: family.client_id,
+        organization: family.org_id,
+        scopes,
+        family: Some(family.id),
+        not_after_ms: Some(family.absolute_expires_at_ms),
+    };
     let successor = presented.successor().encode(&app.config.brand, &app.keyring)?;
     Ok(Tokens::new(app, &grant, Some(successor), now)?)
 }
@@ -82,8 +88,8 @@ async fn advance(app: &App, presented: &RefreshToken, client: &Client, address: 
             Err(Refusal::FamilyElsewhere.into())
         }
         Rotation::Reused => {
-            app.store.end_family(&presented.family, presentation.now_ms).await?;
             telemetry::refresh_reused(&presented.family, presented.generation);
+            app.store.end_family(&presented.family, presentation.now_ms).await?;
             Err(Refusal::RefreshTokenReused.into())
         }
         Rotation::Gone => Err(Refusal::FamilyGone.into()),

@@ -68,6 +68,9 @@ fn admit(mut event: Value) -> Result<Request, Refusal> {
     plain_target(members)?;
     let body = take_body(members)?;
     settle_headers(members)?;
+    if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
+        context.remove("domainName"); // a `Host` by another name
+    }
     let typed: ApiGatewayV2httpRequest = serde_json::from_value(event).map_err(|_| Refusal::RequestMalformed)?;
     Ok(Request { inner: LambdaRequest::ApiGatewayV2(typed).into(), body })
 }

@@ -6,7 +6,8 @@
 /// Is `path` free of everything that two readers could read differently?
 ///
 /// It starts with `/`, holds characters of RFC 3986 `pchar` and `/` alone, no empty or dot segments (one `/` at the end is
-/// fine), and no escape of a character that needs none, of a slash, a backslash or a control character.
+/// fine), and no escape of a character that needs none, of a slash, a backslash or a control character. Nor a `;`, behind which
+/// some servers see parameters, nor a `*`, which is a wildcard to IAM.
 pub fn is_plain(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let mut segments = rest.split('/').peekable();
@@ -30,7 +31,7 @@ fn is_plain_segment(mut bytes: &[u8]) -> bool {
                 Some(_) => rest,
                 None => return false,
             },
-            [byte, rest @ ..] if is_unreserved(*byte) || b"!$&'()*+,;=:@".contains(byte) => rest,
+            [byte, rest @ ..] if is_unreserved(*byte) || b"!$&'()+,=:@".contains(byte) => rest,
             _ => return false,
         }
     }
@@ -87,6 +88,8 @@ mod tests {
             "/a?b",
             "/a#b",
             "/{id}",
+            "/a;b=c",
+            "/a/*",
         ];
         for path in odd {
             assert!(!is_plain(path), "{path}");

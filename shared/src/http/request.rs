@@ -1,13 +1,15 @@
 //! A request, and the ways to take something out of it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use lambda_http::{RequestExt as _, request::RequestContext};
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use type_safe_id::StaticType;
 
 use crate::{
+    authn::Presented as _,
     credential::Secret,
     error::{Error, Refusal},
     id::TypeSafeId,
@@ -69,12 +71,6 @@ impl Request {
             .filter(|value| !value.is_empty())
     }
 
-    /// What follows `scheme` in the `Authorization` header; the scheme in any case (RFC 9110 §11.1).
-    fn authorization(&self, scheme: &str) -> Option<&str> {
-        let (given, rest) = self.header("authorization")?.split_once(' ')?;
-        given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start())
-    }
-
     /// Client id and secret of HTTP Basic: each was form-urlencoded before base64 (RFC 6749 §2.3.1).
     ///
     /// # Errors
@@ -85,10 +81,10 @@ impl Request {
         let pair = decoded.as_deref().and_then(|pair| pair.split_once(':'));
         let (id, secret) = pair.ok_or(Refusal::AgentSecretMalformed)?;
         let part = |text: &str| {
-            let (name, _) = form_urlencoded::parse(text.as_bytes()).next().unwrap_or_default();
-            name.into_owned()
+            let spaced = text.replace('+', " ");
+            percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| Refusal::AgentSecretMalformed)
         };
-        Ok(Some((part(id), Secret::new(part(secret)))))
+        Ok(Some((part(id)?, Secret::new(part(secret)?))))
     }
 
     /// A query parameter.

@@ -1,53 +1,54 @@
 //! IAM policies, compiled from route rules and scopes.
 //!
-//! API Gateway may cache a policy and hold it against the caller's next requests, so it must be true of every route, not
-//! only of the one that was asked about. Rules are ordered, IAM statements are not: every rule that does not admit the
-//! caller becomes an explicit Deny, which beats all Allows. IAM's `*` is wider than ours, so a Deny may reach further
-//! than its rule; where it would reach the very route that was asked about and that is allowed, the policy allows that
-//! route alone.
+//! API Gateway may hold a policy against the caller's next requests, so it must allow no route that the rules deny, whichever
+//! was asked about. Rules are ordered, IAM statements are not: every rule that does not admit the caller becomes an explicit
+//! Deny, which beats all Allows. IAM's `*` is wider than ours, so a Deny may reach further than its rule; where it would reach
+//! the very route that was asked about and that is allowed, the policy allows that route alone. Such a policy, and one for
+//! nobody, is true of the route that was asked about and denies too much of the rest: attach the authorizer without caching.
 
 use serde_json::{Value, json};
 
-use super::Question;
 use crate::{config::RouteRule, scope::Scopes};
 
 /// The longest resource that API Gateway takes, and a policy that any of its kinds takes.
 const LONGEST_RESOURCE: usize = 512;
 const LONGEST_POLICY: usize = 7 * 1024;
 
-/// The policy for a caller with `scopes` (nobody: `None`) who asked `question`, of which the answer is `allowed`.
-pub(super) fn compile(
-    rules: &[RouteRule],
-    scopes: Option<&Scopes>,
-    question: &Question,
-    arn: &str,
-    allowed: bool,
-) -> Value {
-    let Some(stage) = stage_of(arn) else { return deny_all("*") };
-    if !allowed && scopes.is_none() {
+/// The policy for a caller with `scopes` (nobody: `None`) who asked about the method `asked`, an ARN, of which the answer is `allowed`.
+pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str, allowed: bool) -> Value {
+    let Some(stage) = stage_of(asked) else { return deny_all("*") };
+    if asked.len() > LONGEST_RESOURCE || asked.contains(['*', '?']) || (!allowed && scopes.is_none()) {
         return deny_all(stage);
     }
-    let asked = format!("{stage}/{}/{}", question.method, &question.path[1..]);
-    let resource = |rule: &RouteRule| format!("{stage}/{}/{}", rule.method, rule.path.widened());
-    let of_rules = |admitted: bool| rules.iter().filter(move |rule| rule.admits(scopes) == admitted).map(resource);
-
-    let denied: Vec<_> = of_rules(false).collect();
+    let denied: Vec<_> =
+        rules.iter().filter(|rule| !rule.admits(scopes)).flat_map(|rule| resources(stage, rule)).collect();
     // A request that no rule matches needs a caller, and no scope.
-    let admitted: Vec<_> = if scopes.is_some() { vec![format!("{stage}/*")] } else { of_rules(true).collect() };
+    let everything = [format!("{stage}/*")];
 
-    let reaches = |resources: &[String]| resources.iter().any(|resource| glob(resource, &asked));
-    let is_true_of_asked = (reaches(&admitted) && !reaches(&denied)) == allowed;
-    let policy = statements(&admitted, &denied);
-    let fits = policy.to_string().len() <= LONGEST_POLICY
-        && admitted.iter().chain(&denied).all(|r| r.len() <= LONGEST_RESOURCE);
+    let policy = statements(&everything, &denied);
+    let is_true_of_asked = !denied.iter().any(|resource| glob(resource, asked)) == allowed;
+    let fits = |policy: &Value| {
+        policy.to_string().len() <= LONGEST_POLICY && denied.iter().all(|r| r.len() <= LONGEST_RESOURCE)
+    };
     match () {
-        () if fits && is_true_of_asked => policy,
-        () if allowed && asked.len() <= LONGEST_RESOURCE && !question.path.contains('*') => {
-            let denied: Vec<_> = denied.into_iter().filter(|resource| !glob(resource, &asked)).collect();
-            let narrow = statements(std::slice::from_ref(&asked), &denied);
-            if narrow.to_string().len() <= LONGEST_POLICY { narrow } else { statements(&[asked], &[]) }
+        () if !allowed && !is_true_of_asked => deny_all(stage),
+        () if scopes.is_some() && is_true_of_asked && fits(&policy) => policy,
+        () if allowed => {
+            let elsewhere: Vec<_> = denied.iter().filter(|resource| !glob(resource, asked)).cloned().collect();
+            let narrow = statements(&[asked.to_owned()], &elsewhere);
+            if fits(&narrow) { narrow } else { statements(&[asked.to_owned()], &[]) }
         }
         () => deny_all(stage),
+    }
+}
+
+/// What a rule reaches, as IAM writes it; with a slash at the end too, where there is no star that stands for it.
+fn resources(stage: &str, rule: &RouteRule) -> Vec<String> {
+    let path = rule.path.widened();
+    let bare = rule.methods().into_iter().map(|method| format!("{stage}/{method}/{path}"));
+    match path.is_empty() || path.ends_with('*') {
+        true => bare.collect(),
+        false => bare.flat_map(|resource| [format!("{resource}/"), resource]).collect(),
     }
 }
 
@@ -71,14 +72,17 @@ fn statements(admitted: &[String], denied: &[String]) -> Value {
     json!({"Version": "2012-10-17", "Statement": both})
 }
 
-/// IAM's matching: `*` is any characters, slashes too.
+/// IAM's matching: `*` is any characters, slashes too. Each part between stars is looked for once, from left to right, which is
+/// enough: what an earlier place could match, the rest can too.
 fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => text
-            .strip_prefix(head)
-            .is_some_and(|rest| (0..=rest.len()).any(|at| rest.is_char_boundary(at) && glob(tail, &rest[at..]))),
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let (middle, tail) = rest.rsplit_once('*').map_or((None, rest), |(middle, tail)| (Some(middle), tail));
+    for part in middle.into_iter().flat_map(|middle| middle.split('*')) {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
     }
+    text.ends_with(tail)
 }
 
 #[cfg(test)]
@@ -92,6 +96,11 @@ mod tests {
             ("a/*", "a/", true),
             ("a/*", "a", false),
             ("a/*/c", "a/b/x/c", true),
+            ("a/*/c", "a/c", false),
+            ("a/*/c/*", "a/b/c/", true),
+            ("*b*b", "ab", false),
+            ("*b*b", "abb", true),
+            ("**", "", true),
             ("*", "", true),
             ("a", "ab", false),
         ];

@@ -26,11 +26,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Question {
     answer: Answer,
-    /// The gateway's name for the request.
-    pub request_id: String,
-    pub method: String,
-    /// The path without the stage, as the client sent it.
-    pub path: String,
+    method: String,
+    /// The path without the stage, as the client sent it; and as the gateway routed it, where that is another one.
+    paths: Vec<String>,
     headers: BTreeMap<String, String>,
 }
 
@@ -82,28 +80,28 @@ impl Question {
             }
             _ => return Err(missing("a known type and version")),
         };
+        let mut paths = vec![path.to_owned()];
+        // Behind a custom domain the path of a REST API begins with the domain's mapping, and its ARN does not.
+        if let (None, Answer::Policy { arn }) = (text("/version"), &answer) {
+            let routed = arn.splitn(4, '/').nth(3).map(|path| format!("/{path}"));
+            paths.extend(routed.filter(|routed| *routed != path));
+        }
         let headers = match headers(event) {
             Ok(headers) => headers,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        Ok(Ok(Self {
-            answer,
-            request_id: text("/requestContext/requestId").unwrap_or_default().to_owned(),
-            method: method.ok_or_else(|| missing("a method"))?.to_owned(),
-            path: path.to_owned(),
-            headers,
-        }))
+        Ok(Ok(Self { answer, method: method.ok_or_else(|| missing("a method"))?.to_owned(), paths, headers }))
     }
 
-    /// The rule that decides about this request: the first that matches. `None` means: a caller, and no scope.
+    /// The rules that decide about this request: the first that matches each of its paths. `None` means: a caller, and no scope.
     ///
     /// # Errors
     /// [`Refusal::PathMalformed`] for a path that two readers could read differently.
-    pub fn rule<'a>(&self, rules: &'a [RouteRule]) -> Result<Option<&'a RouteRule>, Refusal> {
-        if !path::is_plain(&self.path) {
+    pub fn rules<'a>(&self, rules: &'a [RouteRule]) -> Result<Vec<Option<&'a RouteRule>>, Refusal> {
+        if !self.paths.iter().all(|path| path::is_plain(path)) {
             return Err(Refusal::PathMalformed);
         }
-        Ok(rules.iter().find(|rule| rule.matches(&self.method, &self.path)))
+        Ok(self.paths.iter().map(|path| rules.iter().find(|rule| rule.matches(&self.method, path))).collect())
     }
 
     /// The answer, in the form that the gateway wants.
@@ -118,7 +116,7 @@ impl Question {
             Answer::Simple => json!({"isAuthorized": refusal.is_none(), "context": context}),
             Answer::Policy { arn } => json!({
                 "principalId": principal.map_or("anonymous", |principal| principal.user_id.as_str()),
-                "policyDocument": document::compile(&app.config.routes, principal.map(|p| &p.scopes), self, arn, refusal.is_none()),
+                "policyDocument": document::compile(&app.config.routes, principal.map(|p| &p.scopes), arn, refusal.is_none()),
                 "context": context,
             }),
         }
@@ -133,7 +131,13 @@ impl Presented for Question {
 
 impl RouteRule {
     fn matches(&self, method: &str, path: &str) -> bool {
-        (self.method == "*" || self.method == method) && self.path.matches(path)
+        let methods = self.methods();
+        (methods == ["*"] || methods.contains(&method)) && self.path.matches(path)
+    }
+
+    /// Most servers answer HEAD from what they have for GET.
+    fn methods(&self) -> Vec<&str> {
+        if self.method == "GET" { vec!["GET", "HEAD"] } else { vec![&self.method] }
     }
 
     /// Does the rule let a caller with `scopes` pass; or anybody, where there is no caller?

@@ -12,8 +12,9 @@ use crate::http::path::is_unreserved;
 pub struct Pattern(String);
 
 impl Pattern {
-    /// Does a plain `path` match?
+    /// Does a plain `path` match? A slash at its end makes no difference: many servers drop it.
     pub fn matches(&self, path: &str) -> bool {
+        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
         let mut given = path[1..].split('/');
         let mut wanted = self.0[1..].split('/');
         loop {
@@ -46,7 +47,7 @@ impl TryFrom<String> for Pattern {
                 "**" if is_last => {}
                 "**" => return wrong("may have ** at its end alone"),
                 "." | ".." => return wrong("has a dot segment"),
-                "" if !is_last => return wrong("has an empty segment"),
+                "" if segments.len() > 1 => return wrong("has an empty segment"),
                 literal if literal.bytes().all(is_unreserved) => {}
                 _ => return wrong("may hold letters, digits, - . _ ~ and the segments * and **"),
             }
@@ -75,14 +76,16 @@ mod tests {
             ("/", "/", true),
             ("/", "/a", false),
             ("/v1/scans", "/v1/scans", true),
-            ("/v1/scans", "/v1/scans/", false),
+            ("/v1/scans", "/v1/scans/", true),
             ("/v1/scans/*", "/v1/scans/7", true),
             ("/v1/scans/*", "/v1/scans", false),
             ("/v1/scans/*", "/v1/scans/", false),
+            ("/v1/scans/*", "/v1/scans/7/", true),
             ("/v1/scans/*", "/v1/scans/7/report", false),
             ("/v1/*/report", "/v1/7/report", true),
             ("/v1/**", "/v1/scans/7/report", true),
-            ("/v1/**", "/v1/", true),
+            ("/v1/**", "/v1/", false),
+            ("/v1/**", "/v1/a/", true),
             ("/v1/**", "/v1", false),
             ("/**", "/", true),
             ("/v1/scans", "/V1/scans", false),
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_could_be_read_in_two_ways_is_refused() {
-        for text in ["", "v1", "/a//b", "/a/../b", "/a/**/b", "/a*b", "/%61", "/a b", "/é", "/{id}"] {
+        for text in ["", "v1", "/a/", "/a//b", "/a/../b", "/a/**/b", "/a*b", "/%61", "/a b", "/é", "/{id}"] {
             assert!(Pattern::try_from(text.to_owned()).is_err(), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! Refresh-token families: one item each, advanced by one conditional write.
 
 use aws_sdk_dynamodb::{
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::update_item::UpdateItemError,
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use serde::{Deserialize, Serialize};
@@ -92,25 +92,8 @@ impl Store {
     /// # Errors
     /// A store that does not answer, or an id that was there before.
     pub async fn begin_family(&self, family: &FamilyRecord) -> Result<(), Fault> {
-        const WHAT: &str = "begin a family";
-        let outcome = self
-            .client
-            .put_item()
-            .table_name(&self.tables.families)
-            .set_item(Some(item_of(family)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let Err(error) = outcome else { return Ok(()) };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                let stored = failed.item().cloned().map(read::<FamilyRecord>).transpose()?;
-                let is_ours = stored.is_some_and(|stored| stored.attempt == family.attempt);
-                is_ours.then_some(()).ok_or_else(|| unexpected(WHAT, "the id was there before"))
-            }
-            _ => Err(fault(WHAT)(error)),
-        }
+        let is_ours = |stored| Ok(read::<FamilyRecord>(stored)?.attempt == family.attempt);
+        self.insert(&self.tables.families, item_of(family)?, "begin a family", is_ours).await
     }
 
     /// Advances a family, or says why not: one write, which decides alone which of any number of callers was first.

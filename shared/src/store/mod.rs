@@ -1,8 +1,8 @@
 //! The store: three DynamoDB tables, a file per kind of record.
 //!
 //! What the embedded engine cannot show, and DynamoDB does: reads that decide say `ConsistentRead`; a record is looked up
-//! by id, never through an index; every read checks expiry itself; every check-and-set is one conditional write; and a
-//! conditional write that the SDK repeated after a lost answer is recognised as our own.
+//! by id, never through an index; every read checks expiry itself; every check-and-set is one conditional write; and a put or
+//! update that the SDK repeated after a lost answer is recognised as our own. (A repeated deletion finds nothing, and says so.)
 
 pub mod agent;
 pub mod api_key;
@@ -37,8 +37,7 @@ impl Store {
     }
 }
 
-/// Reads stored milliseconds; what cannot be a time is the end of time, which never makes anything live longer that is
-/// compared as an expiry, because expiries are compared as numbers.
+/// A stored time, in milliseconds.
 pub fn time(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
 }

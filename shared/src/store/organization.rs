@@ -7,7 +7,6 @@ use super::{
     Store,
     api_key::ApiKeyRecord,
     client::fault,
-    key,
     record::{Item, item_of, item_of_record, read, text},
 };
 use crate::{error::Fault, id::OrganizationId};
@@ -56,15 +55,6 @@ impl Store {
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
     pub async fn organization(&self, id: &OrganizationId) -> Result<Option<OrganizationRecord>, Fault> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.keys)
-            .key(key::PK, text(id))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(fault("read an organization"))?;
-        answer.item.map(read).transpose()
+        self.item(text(id), "read an organization").await?.map(read).transpose()
     }
 }

@@ -70,26 +70,41 @@ impl Store {
     /// # Errors
     /// A store that does not answer, or an id that was there before.
     pub async fn put<R: Record>(&self, record: &R) -> Result<(), Fault> {
-        const WHAT: &str = "put a record";
+        let is_ours = |stored: Item| Ok(read::<R>(stored)?.digest().matches(record.digest()));
+        self.insert(&self.tables.keys, item_of_record(record)?, "put a record", is_ours).await
+    }
+
+    /// Puts an item whose key must be new. The SDK repeats a put whose answer was lost, and meets its own item: `is_ours` knows it.
+    pub(super) async fn insert(
+        &self,
+        table: &str,
+        item: Item,
+        what: &'static str,
+        is_ours: impl FnOnce(Item) -> Result<bool, Fault>,
+    ) -> Result<(), Fault> {
         let outcome = self
             .client
             .put_item()
-            .table_name(&self.tables.keys)
-            .set_item(Some(item_of_record(record)?))
+            .table_name(table)
+            .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         let Err(error) = outcome else { return Ok(()) };
-        // The SDK repeats a put whose answer was lost, and meets its own item.
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                let stored = failed.item().cloned().map(read::<R>).transpose()?;
-                let is_ours = stored.is_some_and(|stored| stored.digest().matches(record.digest()));
-                is_ours.then_some(()).ok_or_else(|| unexpected(WHAT, "the id was there before"))
+                let is_ours = failed.item().cloned().map(is_ours).transpose()?.unwrap_or(false);
+                is_ours.then_some(()).ok_or_else(|| unexpected(what, "the id was there before"))
             }
-            _ => Err(fault(WHAT)(error)),
+            _ => Err(fault(what)(error)),
         }
+    }
+
+    /// Reads an item of `Keys`, consistently.
+    pub(super) async fn item(&self, pk: AttributeValue, what: &'static str) -> Result<Option<Item>, Fault> {
+        let request = self.client.get_item().table_name(&self.tables.keys).key(key::PK, pk).consistent_read(true);
+        Ok(request.send().await.map_err(fault(what))?.item)
     }
 
     /// Reads the record `id`, consistently. Expired ones are not there.
@@ -97,16 +112,8 @@ impl Store {
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
     pub async fn record<R: Record>(&self, id: &TypeSafeId<R::Kind>, now_s: i64) -> Result<Option<R>, Fault> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.keys)
-            .key(key::PK, text(id))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(fault("read a record"))?;
-        Ok(answer.item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now_s)))
+        let item = self.item(text(id), "read a record").await?;
+        Ok(item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now_s)))
     }
 
     /// Reads the record `id` of `organization`.

@@ -1,0 +1,54 @@
+//! Routes over an organization's records that keys, agents and runners have alike: list, show, delete.
+
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    authn,
+    error::{Error, Refusal},
+    http::{List, Request, Response},
+    store::{Deletion, Record},
+};
+
+/// `GET` of all: a page of the caller's own records, as `show` shows them, for holders of `scope`.
+///
+/// # Errors
+/// A caller who may not, a page that is none, or a failure of ours.
+pub async fn list<R: Record, S: Serialize>(
+    app: &App,
+    request: &Request,
+    scope: &str,
+    show: impl Fn(R) -> S,
+) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, scope).await?;
+    let (limit, cursor) = request.page()?;
+    let page = app.store.list(&caller.org_id, cursor.as_ref(), limit, app.clock.now().as_second()).await?;
+    Ok(List::of(page, show)?)
+}
+
+/// `GET` of one.
+///
+/// # Errors
+/// A caller who may not, a record that is not the caller's, or a failure of ours.
+pub async fn show<R: Record, S: Serialize>(
+    app: &App,
+    request: &Request,
+    scope: &str,
+    show: impl FnOnce(R) -> S,
+) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, scope).await?;
+    let record = app.store.own_record(&caller.org_id, &request.path_id()?, app.clock.now().as_second()).await?;
+    Ok(Response::ok(&show(record.ok_or(Refusal::RecordUnknown)?))?)
+}
+
+/// `DELETE` of one.
+///
+/// # Errors
+/// A caller who may not, a record that is not the caller's, or a failure of ours.
+pub async fn delete<R: Record>(app: &App, request: &Request, scope: &str) -> Result<Response, Error> {
+    let caller = authn::authorize(app, request, scope).await?;
+    match app.store.delete(&caller.org_id, &request.path_id::<R::Kind>()?).await? {
+        Deletion::Deleted => Ok(Response::no_content()),
+        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+    }
+}
