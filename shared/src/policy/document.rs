@@ -26,7 +26,7 @@ pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str,
     let everything = [format!("{stage}/*")];
 
     let policy = statements(&everything, &denied);
-    let is_true_of_asked = !denied.iter().any(|resource| glob(resource, asked)) == allowed;
+    let is_true_of_asked = denied.iter().any(|resource| glob(resource, asked)) != allowed;
     let fits = |policy: &Value| {
         policy.to_string().len() <= LONGEST_POLICY && denied.iter().all(|r| r.len() <= LONGEST_RESOURCE)
     };
