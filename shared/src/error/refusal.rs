@@ -1,0 +1,180 @@
+//! Every way in which a caller can be refused, and the one table to what it is told.
+
+use super::{Challenge, Public};
+
+/// Why we refused: one variant per cause, alphabetical, for our own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.public().description)]
+pub enum Refusal {
+    AgentSecretMalformed,
+    AgentSecretWrong,
+    AgentUnknown,
+    ApiKeyUnknown,
+    ApiKeyWrong,
+    BodyMalformed,
+    BodyMissing,
+    BodyTooLarge,
+    ClientCredentialsDoubled,
+    ClientCredentialsMissing,
+    CredentialAbsent,
+    CredentialMalformed,
+    CredentialShapeUnknown,
+    CursorMalformed,
+    ExpiryInThePast,
+    FamilyElsewhere,
+    FamilyGone,
+    FamilyOfAnotherClient,
+    FamilyOrphaned,
+    GrantTypeUnknown,
+    HeaderDoubled,
+    HeaderMalformed,
+    LabelMalformed,
+    LimitMalformed,
+    MediaTypeUnsupported,
+    MethodUnknown,
+    NameMalformed,
+    OperatorKeyWrong,
+    OverlapTooLong,
+    OwnerMalformed,
+    OwnerNotYours,
+    ParameterDoubled,
+    ParameterMissing,
+    PathMalformed,
+    RecordChanged,
+    RecordUnknown,
+    RefreshTokenForged,
+    RefreshTokenReused,
+    RequestMalformed,
+    ResourcesMalformed,
+    RouteUnknown,
+    RunnerStatusMalformed,
+    RunnerTokenWrong,
+    ScopeEscalation,
+    ScopeInsufficient,
+    ScopeMalformed,
+    ScopeNotGranted,
+    ScopesEmpty,
+    ScopesTooMany,
+    TokenEarly,
+    TokenExpired,
+    TokenForged,
+    TokenMisfit,
+    TokenOrphaned,
+    TokenRevoked,
+}
+
+const INVALID_TOKEN: Public =
+    Public::new(401, "invalid_token", "The credential is not valid.").challenging(Challenge::BearerError);
+const INVALID_CLIENT: Public =
+    Public::new(401, "invalid_client", "The client's id or secret is not valid.").challenging(Challenge::Basic);
+const INVALID_GRANT: Public =
+    Public::new(400, "invalid_grant", "The refresh token is not valid: sign in or exchange your credentials again.");
+
+const fn invalid_request(description: &'static str) -> Public {
+    Public::new(400, "invalid_request", description)
+}
+
+const fn invalid_scope(description: &'static str) -> Public {
+    Public::new(400, "invalid_scope", description)
+}
+
+const fn insufficient_scope(description: &'static str) -> Public {
+    Public::new(403, "insufficient_scope", description).challenging(Challenge::BearerError)
+}
+
+const fn not_found(description: &'static str) -> Public {
+    Public::new(404, "not_found", description)
+}
+
+impl Refusal {
+    /// What the caller is told. No `_` arm: a new cause must be placed by hand.
+    pub const fn public(self) -> Public {
+        match self {
+            Self::ApiKeyUnknown
+            | Self::ApiKeyWrong
+            | Self::CredentialMalformed
+            | Self::CredentialShapeUnknown
+            | Self::OperatorKeyWrong
+            | Self::RunnerTokenWrong
+            | Self::TokenEarly
+            | Self::TokenExpired
+            | Self::TokenForged
+            | Self::TokenMisfit
+            | Self::TokenOrphaned
+            | Self::TokenRevoked => INVALID_TOKEN,
+            Self::AgentSecretMalformed
+            | Self::AgentSecretWrong
+            | Self::AgentUnknown
+            | Self::ClientCredentialsMissing => INVALID_CLIENT,
+            Self::FamilyElsewhere
+            | Self::FamilyGone
+            | Self::FamilyOfAnotherClient
+            | Self::FamilyOrphaned
+            | Self::RefreshTokenForged
+            | Self::RefreshTokenReused => INVALID_GRANT,
+
+            Self::BodyMalformed => invalid_request("The body is not the JSON object that this route reads."),
+            Self::BodyMissing => invalid_request("The request needs a body."),
+            Self::BodyTooLarge => Public::new(413, "payload_too_large", "The body is larger than 64 KiB."),
+            Self::ClientCredentialsDoubled => {
+                invalid_request("The client's credentials were sent twice: send them in the header or in the body.")
+            }
+            Self::CredentialAbsent => {
+                Public::new(401, "auth_required", "No credential was presented: send one in the Authorization header.")
+                    .challenging(Challenge::Bearer)
+            }
+            Self::CursorMalformed => invalid_request("The cursor is not one that a list answered."),
+            Self::ExpiryInThePast => invalid_request("expires_at lies in the past."),
+            Self::GrantTypeUnknown => Public::new(
+                400,
+                "unsupported_grant_type",
+                "The grant_type is not one of client_credentials and refresh_token.",
+            ),
+            Self::HeaderDoubled => invalid_request("A header that carries a credential was sent twice."),
+            Self::HeaderMalformed => invalid_request("A header is malformed."),
+            Self::LabelMalformed => invalid_request("At most 32 labels, each of 1 to 64 characters."),
+            Self::LimitMalformed => invalid_request("limit is a number from 1 to 100."),
+            Self::MediaTypeUnsupported => Public::new(
+                415,
+                "unsupported_media_type",
+                "The Content-Type is not one that this route reads: send application/json.",
+            ),
+            Self::MethodUnknown => Public::new(
+                405,
+                "method_not_allowed",
+                "The route has no such method; the Allow header lists those that it has.",
+            ),
+            Self::NameMalformed => invalid_request("A name has 1 to 100 characters, none of them a control character."),
+            Self::OverlapTooLong => invalid_request("overlap_s is a number of seconds from 0 to 604800."),
+            Self::OwnerMalformed => invalid_request("owner is a user id of 1 to 200 characters."),
+            Self::OwnerNotYours => invalid_request("Only the operator names the owner of an organization."),
+            Self::ParameterDoubled => invalid_request("A parameter was sent twice."),
+            Self::ParameterMissing => invalid_request("A parameter is missing."),
+            Self::PathMalformed => invalid_request(
+                "The path can be read in two ways: dot or empty segments, needless escapes, semicolons, stars, backslashes or control characters.",
+            ),
+            Self::RecordChanged => {
+                Public::new(409, "conflict", "Somebody else changed the record at the same time: read it again.")
+            }
+            Self::RecordUnknown => not_found("There is no such record in your organization."),
+            Self::RequestMalformed => invalid_request("The request is malformed."),
+            Self::ResourcesMalformed => {
+                invalid_request("resources lists names by kind, at most 100 in all: {'repositories': ['acme/site']}.")
+            }
+            Self::RouteUnknown => not_found("There is no such route."),
+            Self::RunnerStatusMalformed => {
+                invalid_request("status has 1 to 32 of a-z, 0-9, _ and -; version has 1 to 64 visible characters.")
+            }
+            Self::ScopeEscalation => {
+                insufficient_scope("A credential cannot be given scopes or resources that its maker lacks.")
+            }
+            Self::ScopeInsufficient => insufficient_scope("The credential lacks the scope that this needs."),
+            Self::ScopeMalformed => invalid_scope(
+                "A scope is resource:action of lowercase letters, digits, _ and -, or *; at most 64 characters.",
+            ),
+            Self::ScopeNotGranted => invalid_scope("A scope was asked for that was not granted."),
+            Self::ScopesEmpty => invalid_scope("At least one scope is needed."),
+            Self::ScopesTooMany => invalid_scope("At most 64 scopes, and 2048 characters in all."),
+        }
+    }
+}
