@@ -12,8 +12,8 @@ use postern::{
     credential::{Brand, Minted},
     crypto::{
         Digest,
-        jwt::Algorithm,
         keyring::{self, Secrets},
+        sign::Algorithm,
     },
     entropy::Entropy,
     id,

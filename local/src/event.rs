@@ -34,18 +34,7 @@ pub fn http(parts: &Parts, body: &Bytes, route_key: &str, parameters: &[(String,
     event
 }
 
-/// The event of an authorizer for the same request: no body.
-pub fn authorizer(parts: &Parts, arrival: Arrival) -> Value {
-    let mut event = common(parts, "$default", arrival);
-    let path = parts.uri.path().trim_start_matches('/');
-    event["type"] = "REQUEST".into();
-    event["routeArn"] =
-        format!("arn:aws:execute-api:eu-west-1:000000000000:local/$default/{}/{path}", parts.method).into();
-    event["identitySource"] = Value::Null;
-    event
-}
-
-fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value {
+pub(crate) fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value {
     let path = parts.uri.path();
     let user_agent =
         parts.headers.get("user-agent").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -109,7 +98,7 @@ fn is_text(parts: &Parts) -> bool {
 }
 
 /// Unique in this process, and in order.
-fn request_id(time: Timestamp) -> String {
+pub(crate) fn request_id(time: Timestamp) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{:x}-{:06x}", time.as_millisecond(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

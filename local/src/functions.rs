@@ -20,7 +20,23 @@ macro_rules! http_functions {
     };
 }
 
-http_functions!(agents, discovery, heartbeat, inspect, keys, organizations, refresh, revoke, runners, token);
+http_functions!(
+    agents,
+    cli_tokens,
+    discovery,
+    download_token,
+    downloads,
+    heartbeat,
+    inspect,
+    keys,
+    organizations,
+    refresh,
+    revoke,
+    runners,
+    service_token,
+    services,
+    token
+);
 
 /// The function named `binary`.
 pub fn http(binary: &str) -> Option<Invoke> {

@@ -7,6 +7,7 @@ pub mod error;
 pub mod event;
 pub mod functions;
 pub mod gateway;
+pub mod guard;
 pub mod protect;
 pub mod serve;
 pub mod template;

@@ -10,10 +10,12 @@ use local::{
     Error,
     data::Data,
     engine::Engine,
+    guard::{Attachment, EventKind},
     protect,
     serve::{self, Options, Stop},
     template::Template,
 };
+use postern::{grant::session::Person, principal::Role};
 use serde_json::json;
 
 /// Postern on this machine, without Docker and without AWS.
@@ -38,6 +40,8 @@ enum Command {
         /// Where Postern's own routes are served meanwhile.
         #[arg(long, default_value = "127.0.0.1:0")]
         postern_listen: SocketAddr,
+        #[command(flatten)]
+        attached: Attached,
         #[command(flatten)]
         common: Common,
     },
@@ -68,12 +72,55 @@ struct Common {
     /// A file that is written once the program listens: one JSON object.
     #[arg(long)]
     ready_file: Option<PathBuf>,
+    /// Sign this user in and show their session.
+    #[arg(long, value_name = "USER_ID")]
+    sign_in: Option<String>,
+    /// What the user who is signed in is here: user or admin.
+    #[arg(long, default_value = "user", value_parser = role)]
+    role: Role,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    match text {
+        "user" => Ok(Role::User),
+        "admin" => Ok(Role::Admin),
+        _ => Err("it is user or admin".into()),
+    }
+}
+
+/// How the API attaches the authorizer.
+#[derive(Args, Clone)]
+struct Attached {
+    /// The kind of API and event.
+    #[arg(long, value_enum, default_value_t = EventKind::Http2)]
+    event: EventKind,
+    /// A header that must be there, and is part of the cache's key; may be given several times.
+    #[arg(long = "identity-source", value_name = "HEADER")]
+    identity_sources: Vec<String>,
+    /// How long an answer is held against the caller's next requests, in seconds.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=3600))]
+    cache_ttl: i64,
+    /// A stage, which then goes before every path.
+    #[arg(long, default_value = "$default")]
+    stage: String,
+}
+
+impl From<Attached> for Attachment {
+    fn from(attached: Attached) -> Self {
+        let Attached { event, mut identity_sources, cache_ttl, stage } = attached;
+        // A TOKEN authorizer has exactly one.
+        if event == EventKind::RestToken && identity_sources.is_empty() {
+            identity_sources.push("Authorization".into());
+        }
+        Self { event, identity_sources, cache_ttl_s: cache_ttl, stage }
+    }
 }
 
 impl From<Common> for Options {
     fn from(common: Common) -> Self {
-        let Common { listen, data, config, ready_file } = common;
-        Self { listen, data, config, ready_file }
+        let Common { listen, data, config, ready_file, sign_in, role } = common;
+        let metadata = serde_json::Map::new();
+        Self { listen, data, config, ready_file, sign_in: sign_in.map(|user_id| Person { user_id, role, metadata }) }
     }
 }
 
@@ -82,8 +129,8 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.common)) {
         Command::Serve(common) => serve_all(&common.into()).await,
-        Command::Protect { upstream, postern_listen, common } => {
-            protect_api(&common.into(), upstream, postern_listen).await
+        Command::Protect { upstream, postern_listen, attached, common } => {
+            protect_api(&common.into(), upstream, attached.into(), postern_listen).await
         }
         Command::Store(common) => serve_store(&common.into()).await,
         Command::Secret { out, config } => show::make_secret(&out, config),
@@ -107,7 +154,12 @@ async fn serve_all(options: &Options) -> Result<(), Error> {
     serve::serve(listener, deployment.gateway.clone(), stop).await
 }
 
-async fn protect_api(options: &Options, upstream: Uri, postern_listen: SocketAddr) -> Result<(), Error> {
+async fn protect_api(
+    options: &Options,
+    upstream: Uri,
+    attachment: Attachment,
+    postern_listen: SocketAddr,
+) -> Result<(), Error> {
     let stop = Stop::at_signal()?;
     let (listener, url) = serve::bind(options.listen).await?;
     let (own_listener, own_url) = serve::bind(postern_listen).await?;
@@ -117,7 +169,7 @@ async fn protect_api(options: &Options, upstream: Uri, postern_listen: SocketAdd
     serve::announce(options, &ready)?;
     show::protecting(&ready, &upstream);
     let own = serve::serve(own_listener, deployment.gateway.clone(), stop.clone());
-    let guarded = protect::serve(listener, deployment.app.clone(), upstream, stop);
+    let guarded = protect::serve(listener, deployment.app.clone(), attachment, upstream, stop);
     tokio::try_join!(own, guarded).map(drop)
 }
 

@@ -1,11 +1,5 @@
-//! The authorizer before any local API: requests that it allows go on to the upstream, with its context in headers.
-//!
-//! | the authorizer | the caller |
-//! |---|---|
-//! | the error `Unauthorized` | 401 |
-//! | any other error | 500 |
-//! | `isAuthorized: false` | 403 |
-//! | `isAuthorized: true` | the upstream's answer; 503 where it does not answer |
+//! The authorizer before any local API: requests that the [guard](crate::guard) admits go on to the upstream, with the authorizer's
+//! context in headers. An upstream that does not answer is a 503.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -20,14 +14,14 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use postern::{App, config::AuthorizerAnswer};
-use serde_json::Value;
+use postern::App;
 use tokio::net::TcpListener;
 
 use crate::{
     Error,
-    event::{self, Arrival},
+    event::Arrival,
     gateway::message,
+    guard::{Attachment, Context, Guard},
     serve::{self, Stop},
 };
 
@@ -49,8 +43,9 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// A guarded API.
 #[derive(Clone, Debug)]
-struct Guard {
+struct Guarded {
     app: Arc<App>,
+    guard: Arc<Guard>,
     upstream: Uri,
     client: Client<HttpConnector, Body>,
 }
@@ -69,33 +64,58 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
 /// Serves the guarded API on `listener` until `stop` says so.
 ///
 /// # Errors
-/// A listener that fails, and an authorizer that is set to answer policies, which this gateway does not read.
-pub async fn serve(listener: TcpListener, app: Arc<App>, upstream: Uri, stop: Stop) -> Result<(), Error> {
-    if app.config.authorizer_answer != AuthorizerAnswer::Simple {
-        return Err(Error::Data("protect reads simple answers: unset POSTERN_AUTHORIZER_ANSWER".into()));
-    }
-    let guard = Guard { app, upstream, client: Client::builder(TokioExecutor::new()).build_http() };
-    serve::run(listener, Router::new().fallback(answer).with_state(guard), stop).await
+/// A listener that fails.
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    attachment: Attachment,
+    upstream: Uri,
+    stop: Stop,
+) -> Result<(), Error> {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let guard = Arc::new(Guard::new(Arc::clone(&app), attachment));
+    let guarded = Guarded { app, guard, upstream, client };
+    serve::run(listener, Router::new().fallback(answer).with_state(guarded), stop).await
 }
 
-async fn answer(State(guard): State<Guard>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let event = event::authorizer(&parts, Arrival { source_ip: peer.ip(), time: guard.app.clock.now() });
-    let refuse = |status, text| message(status, text).map(Body::from);
-    match authorizer::handle(&guard.app, event).await {
-        Err(error) if error.to_string() == "Unauthorized" => refuse(StatusCode::UNAUTHORIZED, "Unauthorized"),
-        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-        Ok(answer) if answer["isAuthorized"] != true => refuse(StatusCode::FORBIDDEN, "Forbidden"),
-        Ok(answer) => match guard.forward(Request::from_parts(parts, body), &answer["context"]).await {
+async fn answer(
+    State(guarded): State<Guarded>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let arrival = Arrival { source_ip: peer.ip(), time: guarded.app.clock.now() };
+    let Some(uri) = guarded.leave_stage(&parts.uri) else {
+        return message(StatusCode::NOT_FOUND, "Not Found").map(Body::from);
+    };
+    parts.uri = uri;
+    match guarded.guard.admit(&parts, arrival).await {
+        Err(response) => response.map(Body::from),
+        Ok(context) => match guarded.forward(Request::from_parts(parts, body), &context).await {
             Some(response) => response,
-            None => refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+            None => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").map(Body::from),
         },
     }
 }
 
-impl Guard {
+impl Guarded {
+    /// Takes a named stage from the path; `None` where it is not there.
+    fn leave_stage(&self, uri: &Uri) -> Option<Uri> {
+        let stage = self.guard.attachment().stage.as_str();
+        if stage == "$default" {
+            return Some(uri.clone());
+        }
+        let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let rest = target.strip_prefix('/')?.strip_prefix(stage)?;
+        match rest.chars().next() {
+            Some('/') => rest.parse().ok(),
+            None | Some('?') => format!("/{rest}").parse().ok(),
+            Some(_) => None,
+        }
+    }
+
     /// Sends the request on; `None` where the upstream does not answer.
-    async fn forward(&self, request: Request, context: &Value) -> Option<Response> {
+    async fn forward(&self, request: Request, context: &Context) -> Option<Response> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();
         target.path_and_query = parts.uri.path_and_query().cloned().or_else(|| Some(PathAndQuery::from_static("/")));
@@ -107,9 +127,10 @@ impl Guard {
         for name in foreign {
             parts.headers.remove(name);
         }
-        for (name, value) in context.as_object().into_iter().flatten() {
+        for (name, value) in context {
             let name = HeaderName::from_bytes(format!("{PREFIX}{}", name.replace('_', "-")).as_bytes()).ok()?;
-            parts.headers.insert(name, HeaderValue::from_bytes(value.as_str()?.as_bytes()).ok()?);
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            parts.headers.insert(name, HeaderValue::from_bytes(text.as_bytes()).ok()?);
         }
         let response = self.client.request(Request::from_parts(parts, body)).await.ok()?;
         let (mut parts, body) = response.into_parts();

@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -17,8 +18,9 @@ use postern::{
     App,
     clock::Clock,
     config::{Config, SecretSource, environment},
-    credential::OperatorKey,
+    credential::{OperatorKey, Secret},
     entropy::Entropy,
+    grant::session::{self, Person},
     store::{Patience, Store},
 };
 use serde::Serialize;
@@ -33,6 +35,9 @@ use crate::{
     template::Template,
 };
 
+/// How long requests that are under way may take when the program is told to stop.
+const DRAIN: Duration = Duration::from_secs(3);
+
 /// What the command line says.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -40,6 +45,8 @@ pub struct Options {
     pub data: Data,
     pub config: Option<PathBuf>,
     pub ready_file: Option<PathBuf>,
+    /// Whom to sign in at the start.
+    pub sign_in: Option<Person>,
 }
 
 /// A deployment on this machine.
@@ -49,6 +56,8 @@ pub struct Deployment {
     pub app: Arc<App>,
     pub gateway: Gateway,
     pub shown: Shown,
+    /// Of the person who was signed in.
+    pub session: Option<Secret>,
 }
 
 /// What is written once the program listens.
@@ -62,6 +71,9 @@ pub struct Ready {
     /// Where Postern's own routes are, when `url` is a guarded API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postern_url: Option<String>,
+    /// The session of the person who was signed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }
 
 impl std::fmt::Debug for Ready {
@@ -111,7 +123,13 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         found(&gateway, &mut shown).await?;
         options.data.keep(&shown)?;
     }
-    Ok(Deployment { engine, app, gateway, shown })
+    let session = match &options.sign_in {
+        Some(person) => {
+            Some(session::begin(&app, person.clone()).await.map_err(|error| Error::Data(format!("{error:?}")))?)
+        }
+        None => None,
+    };
+    Ok(Deployment { engine, app, gateway, shown, session })
 }
 
 /// The settings: those of the environment, and what a machine's own deployment needs besides.
@@ -164,6 +182,7 @@ impl Deployment {
             organization_id: text(&self.shown.organization_id),
             api_key: text(&self.shown.api_key),
             postern_url: None,
+            session: self.session.as_ref().map(|session| session.expose().to_owned()),
         }
     }
 }
@@ -187,10 +206,17 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, stop: Stop) -> Resul
 }
 
 pub(crate) async fn run(listener: TcpListener, router: Router, stop: Stop) -> Result<(), Error> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.wait())
-        .await
-        .map_err(Error::io("serving"))
+    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stop.clone().wait());
+    // A request that was sent in half would be waited for without end.
+    let patience = async {
+        stop.wait().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = serving => served.map_err(Error::io("serving")),
+        () = patience => Ok(()),
+    }
 }
 
 async fn answer(

@@ -39,6 +39,10 @@ pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
     println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"my-agent\", \"scopes\": [\"data:read\"]}}'\n");
     println!("  curl {url}/v1/runners -H 'X-API-Key: {api_key}' \\");
     println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"build-1\"}}'\n");
+    if let Some(session) = &ready.session {
+        println!("Signed in:\n");
+        println!("  curl {url}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
+    }
     if issuer != url {
         println!("Tokens name {issuer} as their issuer, as at the first start.\n");
     }
@@ -77,7 +81,16 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
     let config = Config::from_variables(&variables)?;
     let mut shown = Shown::default();
     let secrets = Data::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
-    for (name, secrets) in [("signing.json", &secrets), ("verification.json", &secrets.verification())] {
+    if let Some(name) = ["signing.json", "verification.json"].into_iter().find(|name| out.join(name).exists()) {
+        let there = out.join(name);
+        return Err(Error::Data(format!(
+            "{} is there already, perhaps not yet in use: move it away first",
+            there.display()
+        )));
+    }
+    for (name, secrets) in
+        [("signing.json", &secrets), ("verification.json", &secrets.verification(&config.provider_refs()))]
+    {
         let json = serde_json::to_string(secrets).map_err(|error| Error::Data(error.to_string()))?;
         write_private(&out.join(name), &json)?;
     }

@@ -10,6 +10,7 @@ use crate::{
     },
     entropy::Entropy,
     error::Fault,
+    fetch::Fetcher,
     store::{Patience, Store},
 };
 
@@ -21,6 +22,7 @@ pub struct App {
     pub store: Store,
     pub clock: Clock,
     pub entropy: Entropy,
+    pub fetcher: Fetcher,
     /// In the order of the configuration.
     pub providers: Vec<Box<dyn Provider>>,
 }
@@ -40,11 +42,11 @@ impl App {
     /// Puts the parts together; no I/O.
     ///
     /// # Errors
-    /// A key that cannot be used.
+    /// A key that cannot be used, or a provider whose secret is missing.
     pub fn new(config: Config, secrets: &Secrets, store: Store, clock: Clock, entropy: Entropy) -> Result<Self, Fault> {
         let keyring = Keyring::new(secrets, config.signing.algorithm)?;
-        let providers = config.providers.iter().map(authn::provider).collect();
-        Ok(Self { config, keyring, store, clock, entropy, providers })
+        let providers = config.providers.iter().map(|kind| authn::provider(kind, secrets)).collect::<Result<_, _>>()?;
+        Ok(Self { config, keyring, store, clock, entropy, fetcher: Fetcher::default(), providers })
     }
 
     /// Builds the app of a Lambda function from its environment and secret.
@@ -52,7 +54,10 @@ impl App {
     /// # Errors
     /// A setting that is wrong, unknown or missing, and a secret that cannot be read: the start ends here.
     pub async fn from_environment(needs: Needs) -> Result<Self, Fault> {
-        let config = Config::from_environment()?;
+        let mut config = Config::from_environment()?;
+        if needs == Needs::Nothing {
+            config.providers.clear(); // without keys it authenticates nobody by them
+        }
         let sdk = aws_config::load_from_env().await;
         let secrets = match (needs, &config.secret) {
             (Needs::Nothing, _) => Secrets::default(),

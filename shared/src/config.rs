@@ -5,13 +5,15 @@
 //! names it, and never means "open".
 
 mod file;
+mod provider;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub use file::{Lifetimes, ProviderKind, RouteAuth, RouteRule, Signing, Signup};
+pub use file::{Lifetimes, RouteAuth, RouteRule, Signing, Signup};
+pub use provider::{Allowlist, ConfiguredKeys, JwtIssuer, OidcIssuer, ProviderKind};
 use tracing::Level;
 
-use crate::{credential::Brand, error::Fault};
+use crate::{credential::Brand, error::Fault, principal::Gate};
 
 /// The repository's own `postern.toml`.
 pub const DEFAULT: &str = include_str!("../../postern.toml");
@@ -54,11 +56,27 @@ pub struct Config {
     pub authorizer_answer: AuthorizerAnswer,
     pub brand: Brand,
     pub signup: Signup,
+    /// Where a session is forwarded, and where a service token stands; in lower case.
+    pub session_header: String,
+    pub service_token_header: String,
+    pub gate: Gate,
     pub lifetimes: Lifetimes,
     pub signing: Signing,
     pub providers: Vec<ProviderKind>,
     pub routes: Vec<RouteRule>,
 }
+
+/// Headers that always carry credentials, or what proves them.
+const CREDENTIAL_HEADERS: [&str; 8] = [
+    "authorization",
+    "x-api-key",
+    "x-cli-content-sha256",
+    "x-cli-nonce",
+    "x-cli-signature",
+    "x-cli-timestamp",
+    "x-runner-token",
+    "x-service-key",
+];
 
 /// Variables that a deployment sets.
 const KNOWN: [&str; 9] = [
@@ -134,11 +152,39 @@ impl Config {
             },
             brand: file.brand,
             signup: file.signup,
+            session_header: file.session_header,
+            service_token_header: file.service_token_header,
+            gate: file.gate,
             lifetimes: file.lifetimes,
             signing: file.signing,
             providers: file.providers,
             routes: file.routes,
         })
+    }
+}
+
+impl Config {
+    /// Does the header `name`, in lower case, carry a credential? Two values for one of them are refused, since readers disagree
+    /// about which one counts.
+    pub fn carries_credential(&self, name: &str) -> bool {
+        let is_configured = |provider: &ProviderKind| matches!(provider, ProviderKind::ConfiguredKeys(keys) if keys.header.eq_ignore_ascii_case(name));
+        CREDENTIAL_HEADERS.contains(&name)
+            || name == self.session_header
+            || name == self.service_token_header
+            || self.providers.iter().any(is_configured)
+    }
+
+    /// Is `origin` (RFC 6454 §7) that of the deployment's own pages?
+    pub fn has_origin(&self, origin: &str) -> bool {
+        self.issuer.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The `refs` of the deployment's secret that providers verify with.
+    pub fn provider_refs(&self) -> Vec<&str> {
+        let named = self.providers.iter().filter_map(|provider| {
+            if let ProviderKind::Jwt(jwt) = provider { jwt.secret_ref.as_deref() } else { None }
+        });
+        named.collect()
     }
 }
 
@@ -165,20 +211,25 @@ fn setting<T>(sentence: String) -> Result<T, Fault> {
     Err(Fault::Setting(sentence))
 }
 
-/// RFC 8414 §2: `https`, no query and no fragment; plain `http` for loopback addresses alone.
+/// RFC 8414 §2: `https`, no query and no fragment.
 fn issuer(text: String) -> Result<String, Fault> {
-    let uri: Option<::http::Uri> =
-        text.parse().ok().filter(|uri: &::http::Uri| uri.query().is_none() && !text.contains('#'));
-    let sound = uri.is_some_and(|uri| match (uri.scheme_str(), uri.host()) {
-        (Some("https"), Some(_)) => true,
-        (Some("http"), Some(host)) => matches!(host, "127.0.0.1" | "[::1]" | "localhost"),
-        _ => false,
-    });
-    if sound && !text.ends_with('/') {
+    if is_sound_url(&text) && !text.contains('?') && !text.ends_with('/') {
         Ok(text)
     } else {
         setting(format!(
             "POSTERN_ISSUER is {text:?}; it is an https URL without query, fragment and trailing slash (http for loopback alone)"
         ))
     }
+}
+
+/// `https`; plain `http` for loopback addresses alone; no fragment, and nobody's name before the host.
+pub fn is_sound_url(text: &str) -> bool {
+    let uri: Option<::http::Uri> = text.parse().ok();
+    let is_plain = !text.contains(['#', '@']);
+    is_plain
+        && uri.is_some_and(|uri| match (uri.scheme_str(), uri.host()) {
+            (Some("https"), Some(_)) => true,
+            (Some("http"), Some(host)) => matches!(host, "127.0.0.1" | "[::1]" | "localhost"),
+            _ => false,
+        })
 }

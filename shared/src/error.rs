@@ -45,6 +45,13 @@ pub enum Fault {
     /// The operating system gave no random bytes.
     #[error("the random generator failed")]
     Entropy,
+    /// Another issuer did not give us its keys.
+    #[error("the keys of {issuer} cannot be had")]
+    Issuer {
+        issuer: String,
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
     /// The secret cannot be read.
     #[error("reading the secret failed: {0}")]
     Secret(String),
@@ -64,7 +71,7 @@ impl Fault {
     /// What the caller is told.
     pub fn public(&self) -> Public {
         match self {
-            Fault::Store { .. } => UNAVAILABLE,
+            Fault::Issuer { .. } | Fault::Store { .. } => UNAVAILABLE,
             Fault::Corrupt(_) | Fault::Crypto(_) | Fault::Entropy | Fault::Secret(_) | Fault::Setting(_) => INTERNAL,
         }
     }

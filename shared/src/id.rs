@@ -29,6 +29,8 @@ ids! {
     Agent = "agt" => AgentId;
     /// A static key of an organization.
     ApiKey = "key" => ApiKeyId;
+    /// A person's key.
+    CliToken = "cli" => CliTokenId;
     /// All refresh tokens that descend from one grant.
     Family = "fam" => FamilyId;
     /// Whoever runs the deployment.
@@ -37,6 +39,10 @@ ids! {
     Organization = "org" => OrganizationId;
     /// A self-hosted runner.
     Runner = "run" => RunnerId;
+    /// One of our own services.
+    Service = "svc" => ServiceId;
+    /// A person's time at a browser.
+    Session = "ses" => SessionId;
 }
 
 /// A new id of the moment `now`.

@@ -34,7 +34,17 @@ pub async fn serve_events(
     needs: Needs,
     handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
 ) -> Outcome {
-    let app = start(needs).await?;
+    serve_app(start(needs).await?, handler).await
+}
+
+/// The same with an app that the caller has put together.
+///
+/// # Errors
+/// A runtime that ends.
+pub async fn serve_app(
+    app: App,
+    handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
+) -> Outcome {
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| handler(&app, event.payload).await)).await
 }
 

@@ -11,6 +11,7 @@ pub mod credential;
 pub mod crypto;
 pub mod entropy;
 pub mod error;
+pub mod fetch;
 pub mod grant;
 pub mod http;
 pub mod id;
@@ -23,6 +24,10 @@ pub mod scope;
 pub mod store;
 pub mod telemetry;
 pub mod token;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/custom-provider.md")]
+pub struct CustomProvider;
 
 pub use app::App;
 pub use error::{Error, Fault, Refusal};

@@ -22,7 +22,7 @@ pub async fn list<R: Record, S: Serialize>(
 ) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, scope).await?;
     let (limit, cursor) = request.page()?;
-    let page = app.store.list(&caller.org_id, cursor.as_ref(), limit, app.clock.now().as_second()).await?;
+    let page = app.store.list(&caller.organization()?, cursor.as_ref(), limit, app.clock.now().as_second()).await?;
     Ok(List::of(page, show)?)
 }
 
@@ -37,7 +37,8 @@ pub async fn show<R: Record, S: Serialize>(
     show: impl FnOnce(R) -> S,
 ) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, scope).await?;
-    let record = app.store.own_record(&caller.org_id, &request.path_id()?, app.clock.now().as_second()).await?;
+    let record =
+        app.store.own_record(&caller.organization()?, &request.path_id()?, app.clock.now().as_second()).await?;
     Ok(Response::ok(&show(record.ok_or(Refusal::RecordUnknown)?))?)
 }
 
@@ -47,7 +48,7 @@ pub async fn show<R: Record, S: Serialize>(
 /// A caller who may not, a record that is not the caller's, or a failure of ours.
 pub async fn delete<R: Record>(app: &App, request: &Request, scope: &str) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, scope).await?;
-    match app.store.delete(&caller.org_id, &request.path_id::<R::Kind>()?).await? {
+    match app.store.delete(&caller.organization()?, &request.path_id::<R::Kind>()?).await? {
         Deletion::Deleted => Ok(Response::no_content()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }

@@ -82,6 +82,21 @@ impl Scopes {
         Self(vec![Scope("*".into())])
     }
 
+    /// What people may do who manage nothing but runners: the scopes that a tool of theirs can be given.
+    pub fn of_users() -> Self {
+        const NAMES: [&str; 8] = [
+            "repos:read",
+            "repos:write",
+            "scans:read",
+            "scans:trigger",
+            "drifts:read",
+            "drifts:write",
+            "runners:read",
+            "runners:manage",
+        ];
+        Self(NAMES.map(|name| Scope(name.into())).into())
+    }
+
     /// Parses the space-joined form of RFC 6749 §3.3.
     ///
     /// # Errors
@@ -96,6 +111,17 @@ impl Scopes {
     /// No scope, one of the wrong form, or too many.
     pub fn at_least_one(given: Vec<String>) -> Result<Self, Refusal> {
         if given.is_empty() { Err(Refusal::ScopesEmpty) } else { given.try_into() }
+    }
+
+    /// Those of `given` that are scopes, as many as one credential may hold.
+    pub fn of_those_sound(given: Vec<String>) -> Self {
+        let mut sound = Vec::new();
+        for scope in given.into_iter().filter_map(|text| Scope::try_from(text).ok()) {
+            if !sound.contains(&scope) && sound.len() < MOST_SCOPES {
+                sound.push(scope);
+            }
+        }
+        Self(sound)
     }
 
     /// Does this credential allow what needs `wanted`?
@@ -165,6 +191,19 @@ impl fmt::Display for Scopes {
 pub struct Resources(BTreeMap<String, BTreeSet<String>>);
 
 impl Resources {
+    /// These repositories and no others.
+    ///
+    /// # Errors
+    /// [`Refusal::ResourcesMalformed`]
+    pub fn repositories(names: BTreeSet<String>) -> Result<Self, Refusal> {
+        BTreeMap::from([("repositories".to_owned(), names)]).try_into()
+    }
+
+    /// What a credential is limited to of this kind; `None` where it is not limited.
+    pub fn of_kind(&self, kind: &str) -> Option<&BTreeSet<String>> {
+        self.0.get(kind)
+    }
+
     /// Does `self` reach everything that `wanted` reaches?
     pub fn cover(&self, wanted: &Resources) -> bool {
         self.0.iter().all(|(kind, held)| wanted.0.get(kind).is_some_and(|wanted| wanted.is_subset(held)))

@@ -33,6 +33,9 @@ pub fn init_readable(level: Level) {
 
 /// The span of one request; [`identify`] and [`name_family`] add to it.
 pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
+    // A caller may send anything as its method.
+    const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+    let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
     tracing::info_span!(
         target: "postern",
         "request",
@@ -50,7 +53,9 @@ pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
 pub fn identify(principal: &Principal) {
     let span = Span::current();
     span.record("user_id", &principal.user_id);
-    span.record("org_id", tracing::field::display(&principal.org_id));
+    if let Some(organization) = &principal.org_id {
+        span.record("org_id", tracing::field::display(organization));
+    }
     span.record("credential_id", &principal.credential_id);
 }
 

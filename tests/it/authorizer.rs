@@ -2,7 +2,7 @@
 
 use lambda_runtime::Error as LambdaError;
 use serde_json::{Value, json};
-use tests::{Setup, World};
+use tests::{Setup, Trouble, World};
 
 const RULES: &str = r#"
     [[route]]
@@ -186,7 +186,7 @@ async fn a_missing_scope_is_a_deny_with_its_reason() {
 #[tokio::test]
 async fn an_open_route_needs_nobody_and_no_read() {
     let world = World::configured(RULES).await;
-    for headers in [vec![], vec![("authorization", "Bearer nonsense")], vec![("x-api-key", world.api_key.as_str())]] {
+    for headers in [vec![], vec![("authorization", "Bearer nonsense")]] {
         let answer = ask(&world, http("GET", "/open/door", &headers)).await.unwrap();
         assert_eq!(answer, json!({"isAuthorized": true, "context": {}}));
         let answer = ask(&world, rest("GET", "/open/door", &headers)).await.unwrap();
@@ -196,8 +196,25 @@ async fn an_open_route_needs_nobody_and_no_read() {
             assert!(!permits(&answer["policyDocument"], &format!("{ARN}/prod/{closed}")), "{closed}");
         }
     }
+    let simple = ask(&world, http("GET", "/open/door", &[("x-api-key", &world.api_key)])).await.unwrap();
+    assert_eq!(simple, json!({"isAuthorized": true, "context": {}}));
     assert!(world.wire.take().is_empty());
     assert_eq!(ask(&world, http("POST", "/open/door", &[])).await.unwrap_err().to_string(), "Unauthorized");
+}
+
+#[tokio::test]
+async fn a_policy_from_an_open_route_is_the_callers_own() {
+    let world = World::configured(RULES).await;
+    let (id, key) = world.key(&["scans:read"]).await;
+    let answer = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap();
+    assert_eq!(answer["principalId"], json!(id));
+    for (route, expected) in [("GET/open/door", true), ("GET/v1/scans/7", true), ("POST/v1/scans/7", false)] {
+        assert_eq!(permits(&answer["policyDocument"], &format!("{ARN}/prod/{route}")), expected, "{route}");
+    }
+    world.wire.suffer(Trouble::Dead);
+    let error = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap_err();
+    assert_eq!(error.to_string(), "temporarily_unavailable");
+    ask(&world, rest("GET", "/open/door", &[])).await.unwrap();
 }
 
 #[tokio::test]
@@ -285,6 +302,39 @@ async fn a_slash_at_the_end_or_a_head_request_is_no_way_around_a_rule() {
     }
     let allowed = ask(&world, http("HEAD", "/v1/scans/7/", &[("x-api-key", &reader)])).await.unwrap();
     assert_eq!(allowed["isAuthorized"], true);
+}
+
+#[tokio::test]
+async fn a_rule_for_all_below_a_path_is_about_the_path_too() {
+    let world = World::configured("[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]").await;
+    let (_, other) = world.key(&["other"]).await;
+    let from_elsewhere = ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap();
+    for path in ["/admin", "/admin/", "/admin/x", "/admin/x/y"] {
+        assert_eq!(
+            ask(&world, http("GET", path, &[("x-api-key", &other)])).await.unwrap()["isAuthorized"],
+            false,
+            "{path}"
+        );
+        assert!(!permits(&from_elsewhere["policyDocument"], &format!("{ARN}/prod/GET{path}")), "{path}");
+    }
+    assert_eq!(
+        ask(&world, http("GET", "/administrator", &[("x-api-key", &other)])).await.unwrap()["isAuthorized"],
+        true
+    );
+}
+
+#[tokio::test]
+async fn a_method_in_small_letters_is_no_way_around_a_rule() {
+    let world = World::configured(RULES).await;
+    for method in ["get", "Get", "gET", "", "G T"] {
+        for event in [
+            http(method, "/v1/scans/7", &[("x-api-key", &world.api_key)]),
+            rest(method, "/v1/scans/7", &[("X-API-Key", &world.api_key)]),
+        ] {
+            let answer = ask(&world, event).await.unwrap();
+            assert_eq!(answer["context"], json!({"error": "method_not_allowed"}), "{method}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -98,6 +98,28 @@ async fn a_runner_token_is_one_consistent_read() {
 }
 
 #[tokio::test]
+async fn a_session_is_one_round_trip_a_service_token_one_read_and_a_signature_one_write_more() {
+    use postern::principal::Role;
+    let world = World::new().await;
+    let session = world.sign_in("ada", Role::User).await;
+    let whoami = || world.call("GET", "/v1/auth/whoami");
+    let ops = cost(&world, whoami().header("X-Postern-Session", &session), 200).await;
+    assert_names(&ops, &["BatchGetItem"]);
+    let (_, key) = world.service(&["read"]).await;
+    let ops = cost(&world, world.call("POST", "/v1/auth/service-token").header("X-Service-Key", &key), 200).await;
+    assert_names(&ops, &["GetItem"]);
+    let service = world.service_token(&key).await;
+    let ops = cost(&world, whoami().header("X-Service-Token", &service), 200).await;
+    assert_names(&ops, &["GetItem"]);
+    assert_eq!(ops[0].body["ConsistentRead"], true);
+    let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
+    assert_names(&cost(&world, whoami().bearer(&cli), 200).await, &["GetItem"]);
+    let path = json!({"path": "/v1/runners/run_01h455vb4pex5vsknk084sn02q/install.sh"});
+    let ops = cost(&world, world.post("/v1/auth/download-token", path), 201).await;
+    assert_names(&ops, &["GetItem"]);
+}
+
+#[tokio::test]
 async fn an_exchange_is_one_read_and_a_write_only_for_a_refresh_token() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;

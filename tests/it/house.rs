@@ -59,6 +59,11 @@ fn only_the_store_knows_dynamodb_and_only_the_keyring_secrets_manager() {
 }
 
 #[test]
+fn only_fetch_speaks_to_other_servers() {
+    only(&["fetch.rs"], "reqwest");
+}
+
+#[test]
 fn only_the_door_the_policy_and_the_runtime_know_lambda() {
     only(&["http/"], "lambda_http");
     only(&["lambda.rs"], "lambda_runtime");
@@ -116,7 +121,9 @@ fn a_secret_leaves_its_type_in_few_places() {
             "grant/agent_secret.rs",
             "grant/refresh.rs",
             "grant/revoke.rs",
+            "grant/session.rs",
             "http/request.rs",
+            "src/lib.rs",
             "src/lib.rs"
         ]
     );
@@ -140,9 +147,11 @@ fn every_code_is_explained_to_those_who_meet_it() {
         .filter_map(|arguments| {
             arguments.trim_start().split_once(',').filter(|(status, _)| status.parse::<u16>().is_ok())
         })
-        .map(|(_, rest)| rest.split('"').nth(1).unwrap())
+        .map(|(_, rest)| rest)
+        .chain(table.split("unauthorized(").skip(1))
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
         .collect();
-    assert!(codes.len() >= 14, "{codes:?}");
+    assert!(codes.len() >= 22, "{codes:?}");
     for code in codes {
         assert!(manual.contains(&format!("| `{code}` |")), "{code} is not in docs/errors.md");
     }

@@ -15,7 +15,7 @@ async fn a_key_is_shown_once_listed_without_its_secret_and_opens_the_door() {
     shown.as_object_mut().unwrap().remove("key");
     let expected = json!({
         "id": id, "name": "production-cron", "scopes": ["scans:read"], "resources": {}, "prefix": format!("pst_ak_{}", &id[4..]),
-        "last_four": key[key.len() - 4..], "created_at": "2026-01-01T00:00:00Z", "expires_at": null, "on_behalf_of": null,
+        "last_four": key[key.len() - 4..], "created_at": "2026-01-01T00:00:00Z", "expires_at": null, "require_signature": false, "on_behalf_of": null,
     });
     assert_eq!(shown, expected);
     assert_eq!(world.get(&format!("/v1/keys/{id}")).send().await.expect(200).body, expected);
@@ -26,6 +26,14 @@ async fn a_key_is_shown_once_listed_without_its_secret_and_opens_the_door() {
     for call in [world.call("GET", "/v1/auth/whoami").bearer(&key), world.call("GET", "/v1/auth/whoami").key(&key)] {
         assert_eq!(call.send().await.expect(200).body["user_id"], Value::from(id.clone()));
     }
+}
+
+#[tokio::test]
+async fn a_member_that_stands_twice_at_any_depth_is_refused() {
+    let world = World::new().await;
+    let call = world.call("POST", "/v1/keys").key(&world.api_key).header("Content-Type", "application/json");
+    let body = r#"{"name": "a", "scopes": ["a"], "resources": {"a": ["x"], "a": ["y"]}}"#;
+    call.raw(body).send().await.expect_error(400, "invalid_request");
 }
 
 #[tokio::test]

@@ -176,8 +176,9 @@ async fn a_maker_with_limits_makes_no_runner_without_them() {
     let (id, _) = world.runner().await;
     let body = json!({"name": "limited", "scopes": ["runners:manage"], "resources": {"repositories": ["acme/site"]}});
     let limited = world.post("/v1/keys", body).send().await.expect(201).member("key");
-    for path in ["/v1/runners".to_owned(), format!("/v1/runners/{id}/token")] {
-        let call = world.call("POST", &path).key(&limited).json(json!({"name": "r"}));
+    let make = world.call("POST", "/v1/runners").key(&limited).json(json!({"name": "r"}));
+    let renew = world.call("POST", &format!("/v1/runners/{id}/token")).key(&limited);
+    for call in [make, renew] {
         call.send().await.expect_error(403, "insufficient_scope");
     }
 }

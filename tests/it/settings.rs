@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postern::app::Needs;
 use postern::config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, Signup};
+use serde_json::{Value, json};
 
 fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
     let good = [
@@ -96,9 +97,85 @@ fn lifetimes_keep_their_relations() {
         ("refresh_absolute = 9223372036854775807", "refresh_absolute"),
         ("refresh_grace = -1", "refresh_grace"),
         ("refresh_grace = 61", "refresh_grace"),
+        ("session_idle = 59", "session_idle"),
+        ("service_token = 3601", "service_token"),
+        ("download_token = 29", "download_token"),
+        ("signature_window = 0", "signature_window"),
         ("revocation_staleness = 1", "revocation_staleness"),
     ] {
         assert_stops(&[], &format!("[lifetimes]\n{setting}"), &format!("lifetimes.{name} is"));
+    }
+}
+
+#[test]
+fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
+    let oidc = |issuer: &str, more: &str| {
+        format!("[[provider]]\ntype = \"oidc\"\nissuer = \"{issuer}\"\naudience = \"a\"\n{more}\n")
+    };
+    let (first, second) = (oidc("https://a.example", ""), oidc("https://b.example", ""));
+    assert_stops(&[], &format!("{first}{second}"), "two issuers have the subject_prefix \"\"");
+    assert_stops(
+        &[],
+        &format!("{first}{}", oidc("https://a.example", "subject_prefix = \"x\"")),
+        "is configured twice",
+    );
+    for issuer in ["http://idp.example", "idp.example", "https://user@idp.example", "https://idp.example#x"] {
+        assert_stops(&[], &oidc(issuer, ""), "oidc: issuer and jwks_url are https URLs");
+    }
+    assert_stops(&[], &oidc("https://a.example", "jwks_url = \"http://a.example/keys\""), "https URLs");
+    assert_stops(&[], &oidc("https://a.example", "role = \"root\""), "unknown variant `root`");
+    assert_stops(&[], "[[provider]]\ntype = \"oidc\"\nissuer = \"https://a.example\"", "missing field `audience`");
+    let jwt = |more: &str| format!("[[provider]]\ntype = \"jwt\"\nissuer = \"i\"\naudience = \"a\"\n{more}\n");
+    for more in [
+        "algorithm = \"HS256\"",
+        "algorithm = \"HS256\"\npublic_key = \"x\"",
+        "algorithm = \"HS256\"\nsecret_ref = \"x\"\npublic_key = \"x\"",
+        "algorithm = \"RS256\"\nsecret_ref = \"x\"",
+    ] {
+        assert_stops(&[], &jwt(more), "jwt: HS256, HS384 and HS512 take a secret_ref, all others a public_key");
+    }
+    assert_stops(&[], &jwt("algorithm = \"none\""), "unknown variant `none`");
+    assert_stops(&[], "[[provider]]\ntype = \"configured_keys\"\nsha256 = []", "nobody could ever come in");
+    assert_stops(
+        &[],
+        "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"sk-my-secret\"]",
+        "64 lowercase hexadecimal digits",
+    );
+    let with_header =
+        format!("[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]\nheader = \"Cookie\"", "0".repeat(64));
+    assert_stops(&[], &with_header, "the name of a header that has no other meaning");
+    assert_stops(&[], "[[provider]]\ntype = \"allowlist\"\nuser_ids = []", "nobody could ever come in");
+    for header in ["Authorization", "X-Cli-Signature", "a b", ""] {
+        assert_stops(&[], &format!("session_header = \"{header}\""), "session_header is");
+    }
+    assert_stops(&[], "[gate]\nallowed_user = [\"ada\"]", "unknown field `allowed_user`");
+    assert_stops(&[], "[gate]\nallowed_users = \"ada\"", "invalid type");
+}
+
+#[test]
+fn a_providers_secret_or_key_that_is_missing_or_weak_stops_the_start() {
+    use postern::crypto::keyring::Secrets;
+    let start = |algorithm: &str, more: &str, secret: Option<Value>| {
+        let toml = format!(
+            "[[provider]]\ntype = \"jwt\"\nalgorithm = \"{algorithm}\"\nissuer = \"i\"\naudience = \"a\"\n{more}"
+        );
+        let config = Config::from_settings(&variables(&[]), &toml).unwrap();
+        let mut secrets = Secrets::default();
+        secrets.refs.extend(secret.map(|secret| ("partner".to_owned(), secret)));
+        let started = config.providers.iter().map(|kind| postern::authn::provider(kind, &secrets)).next().unwrap();
+        started.map(drop).map_err(|fault| fault.to_string())
+    };
+    let reference = "secret_ref = \"partner\"";
+    let long = Value::from("x".repeat(32));
+    assert_eq!(start("HS256", reference, Some(long.clone())), Ok(()));
+    assert_eq!(start("HS256", reference, None), Err("\"partner\" in refs of the secret: it is not there".into()));
+    let weak = Err("\"partner\" in refs of the secret: it is too weak".to_owned());
+    assert_eq!(start("HS256", reference, Some("x".repeat(31).into())), weak);
+    assert_eq!(start("HS512", reference, Some(long)), weak);
+    assert!(start("HS256", reference, Some(json!({"keys": [{"kty": "RSA"}]}))).is_err());
+    for pem in ["nonsense", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"] {
+        let refused = start("ES256", &format!("public_key = \"\"\"{pem}\"\"\""), None).unwrap_err();
+        assert!(refused.contains("the public_key of \"i\""), "{refused}");
     }
 }
 
@@ -138,7 +215,7 @@ fn loopback_issuers_may_be_plain() {
 
 #[test]
 fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
-    use postern::crypto::{Keyring, jwt::Algorithm, keyring};
+    use postern::crypto::{Keyring, keyring, sign::Algorithm};
     let (clock, entropy) = (postern::clock::Clock::system(), postern::entropy::Entropy::system());
     let mut good = keyring::Secrets::default();
     good.complete(Algorithm::ES256, &clock, &entropy).unwrap();
@@ -172,11 +249,13 @@ fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
     let empty = ring(&keyring::Secrets::default());
     assert!(empty.suffice(Needs::Nothing).is_ok() && empty.suffice(Needs::Verification).is_err());
     assert!(ring(&half).suffice(Needs::Verification).is_ok() && ring(&half).suffice(Needs::Signing).is_err());
-    assert!(ring(&good.verification()).suffice(Needs::Signing).is_err() && ring(&good).suffice(Needs::Signing).is_ok());
+    assert!(
+        ring(&good.verification(&[])).suffice(Needs::Signing).is_err() && ring(&good).suffice(Needs::Signing).is_ok()
+    );
 
-    let verifier = Keyring::new(&good.verification(), Algorithm::ES256).unwrap();
+    let verifier = Keyring::new(&good.verification(&[]), Algorithm::ES256).unwrap();
     assert!(verifier.signing().is_err() && verifier.current_refresh_kid().is_err() && verifier.verifying().len() == 1);
-    let json = serde_json::to_string(&good.verification()).unwrap();
+    let json = serde_json::to_string(&good.verification(&[])).unwrap();
     assert!(!json.contains("private_key") && !json.contains("refresh_keys"));
 
     let hidden = r#"{"signing_keys": "hunter2"}"#;

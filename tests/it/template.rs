@@ -158,10 +158,16 @@ fn every_function_may_do_exactly_this() {
         }
         table.insert(function.binary, may.into_iter().collect::<Vec<_>>());
     }
-    let authenticate =
-        ["BatchGetItem Families", "BatchGetItem Keys", "GetItem Keys", "GetSecretValue VerificationKeys"];
+    let of_callers = [
+        "BatchGetItem Families",
+        "BatchGetItem Keys",
+        "GetItem Keys",
+        "PutItem Nonces [non_*]",
+        "UpdateItem Families [ses_*]",
+    ];
+    let authenticate = of_callers.iter().chain(&["GetSecretValue VerificationKeys"]);
     let with = |more: &[&str]| {
-        let mut all: Vec<_> = authenticate.iter().chain(more).map(|text| (*text).to_owned()).collect();
+        let mut all: Vec<_> = authenticate.clone().chain(more).map(|text| (*text).to_owned()).collect();
         all.sort();
         all
     };
@@ -175,11 +181,32 @@ fn every_function_may_do_exactly_this() {
     let expected = BTreeMap::from([
         ("agents", crud_and_list("agt", &[])),
         ("authorizer", with(&[])),
+        (
+            "cli_tokens",
+            with(&[
+                "DeleteItem Keys [cli_*]",
+                "PutItem Keys [cli_*]",
+                "PutItem Keys [org_* own_*]",
+                "Query Keys.by_organization",
+            ]),
+        ),
         ("discovery", only(&["GetSecretValue VerificationKeys"])),
+        (
+            "download_token",
+            only(&[
+                "BatchGetItem Families",
+                "BatchGetItem Keys",
+                "GetItem Keys",
+                "GetSecretValue SigningSecret",
+                "PutItem Nonces [non_*]",
+                "UpdateItem Families [ses_*]",
+            ]),
+        ),
+        ("downloads", only(&["GetItem Keys [run_*]", "GetSecretValue VerificationKeys"])),
         ("heartbeat", only(&["UpdateItem Keys [run_*]"])),
         ("inspect", with(&[])),
-        ("keys", crud_and_list("key", &["DeleteItem Keys [agt_* run_*]"])),
-        ("organizations", with(&["PutItem Keys [org_* key_*]"])),
+        ("keys", crud_and_list("key", &["DeleteItem Keys [agt_* cli_* run_* svc_*]"])),
+        ("organizations", with(&["PutItem Keys [org_* key_*]", "UpdateItem Keys [own_*]"])),
         ("refresh", only(&["GetItem Keys [agt_*]", "GetSecretValue SigningSecret", "UpdateItem Families [fam_*]"])),
         (
             "revoke",
@@ -190,6 +217,8 @@ fn every_function_may_do_exactly_this() {
             ]),
         ),
         ("runners", crud_and_list("run", &[])),
+        ("service_token", only(&["GetItem Keys [svc_*]", "GetSecretValue SigningSecret"])),
+        ("services", with(&["DeleteItem Keys [svc_*]", "PutItem Keys [svc_*]", "Query Keys.by_organization"])),
         (
             "token",
             only(&[

@@ -67,13 +67,23 @@ impl<'w> Call<'w> {
         self
     }
 
+    /// Sends it, for an answer that is no JSON; its status and text.
+    pub async fn send_for_text(self) -> (u16, String) {
+        let response = self.world.gateway.call(self.request(), self.source_ip).await;
+        (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
+    }
+
     /// Sends it.
     pub async fn send(self) -> Answer {
-        let mut request =
-            http::Request::builder().method(self.method.as_bytes()).uri(&self.target).body(self.body).unwrap();
-        for (name, value) in self.headers {
-            request.headers_mut().append(name, value);
+        Answer::new(self.world.gateway.call(self.request(), self.source_ip).await)
+    }
+
+    fn request(&self) -> http::Request<Bytes> {
+        let body = self.body.clone();
+        let mut request = http::Request::builder().method(self.method.as_bytes()).uri(&self.target).body(body).unwrap();
+        for (name, value) in &self.headers {
+            request.headers_mut().append(name, value.clone());
         }
-        Answer::new(self.world.gateway.call(request, self.source_ip).await)
+        request
     }
 }

@@ -29,9 +29,11 @@ pub fn holds_secret(line: &[u8]) -> bool {
     static FORMS: OnceLock<[Regex; 2]> = OnceLock::new();
     let [candidates, forms] = FORMS.get_or_init(|| {
         let jwt = r"ey[0-9A-Za-z_-]{10,}\.ey[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,}";
-        let forms = format!("{}|{jwt}", postern::credential::PATTERN);
+        let session = r"eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43}";
+        let forms = format!("{}|{jwt}|{session}", postern::credential::PATTERN);
         // Plain words first: most lines hold none of them.
-        [r"_ak_|_as_|_op_|_rn_|_rt_|\.ey", &forms].map(|forms| Regex::new(forms).expect("an expression"))
+        [r"_ak_|_as_|_ct_|_op_|_rn_|_rt_|_sk_|\.ey|eyJzaWQi", &forms]
+            .map(|forms| Regex::new(forms).expect("an expression"))
     });
     candidates.is_match(line) && forms.is_match(line)
 }

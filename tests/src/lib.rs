@@ -4,10 +4,12 @@
 mod answer;
 mod call;
 pub mod capture;
+mod issuer;
 mod wire;
 mod world;
 
 pub use answer::Answer;
 pub use call::Call;
+pub use issuer::{Behaviour, Issuer, encode};
 pub use wire::{Op, Trouble, Wire};
 pub use world::{Agent, Setup, Tokens, World};

@@ -21,7 +21,9 @@ use postern::{
     credential::Minted,
     crypto::keyring::Secrets,
     entropy::Entropy,
+    grant::session::{self, Person},
     id,
+    principal::Role,
     store::{Patience, Store},
 };
 use serde_json::{Value, json};
@@ -50,7 +52,7 @@ pub struct World {
     pub app: Arc<App>,
     pub gateway: Gateway,
     pub wire: Wire,
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     pub secrets: Secrets,
     pub operator_key: String,
     /// The organization, and the key that may do everything in it.
@@ -95,7 +97,7 @@ impl World {
 
         let template = Template::load().unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let engine = Engine::start(None, listener, &template).unwrap();
+        let engine = Arc::new(Engine::start(None, listener, &template).unwrap());
         let wire = Wire::default();
         let store = Store::new(&engine.sdk(Some(wire.http_client())), config.tables.clone(), setup.patience);
 
@@ -121,6 +123,34 @@ impl World {
         (world.org_id, world.api_key) = world.organization("Acme").await;
         world.wire.take();
         world
+    }
+
+    /// The same deployment, data and keys and clock, with another `postern.toml`.
+    pub fn reconfigured(&self, toml: &str) -> Self {
+        let config = config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() });
+        let wire = Wire::default();
+        let sdk = self.engine.sdk(Some(wire.http_client()));
+        let store = Store::new(&sdk, config.tables.clone(), Patience::default());
+        let (clock, entropy) = (self.app.clock.clone(), self.app.entropy.clone());
+        let app = Arc::new(App::new(config, &self.secrets, store, clock, entropy).unwrap());
+        let gateway = Gateway::new(Arc::clone(&app), &Template::load().unwrap()).unwrap();
+        Self {
+            app,
+            gateway,
+            wire,
+            engine: Arc::clone(&self.engine),
+            secrets: self.secrets.clone(),
+            operator_key: self.operator_key.clone(),
+            org_id: self.org_id.clone(),
+            api_key: self.api_key.clone(),
+            now_ms: Arc::clone(&self.now_ms),
+        }
+    }
+
+    /// A key whose form is right, and which no record has.
+    pub fn key_of_nobody(&self) -> String {
+        let id = id::mint::<id::ApiKey>(self.now(), &self.app.entropy).unwrap();
+        Minted::new(&self.app.config.brand, &id, &self.app.entropy).unwrap().secret.expose().to_owned()
     }
 
     /// Lets time pass.
@@ -176,6 +206,32 @@ impl World {
     pub async fn runner(&self) -> (String, String) {
         let answer = self.post("/v1/runners", json!({"name": "runner"})).send().await.expect(201);
         (answer.member("id"), answer.member("token"))
+    }
+
+    /// Signs a person in; their session's value.
+    pub async fn sign_in(&self, user_id: &str, role: Role) -> String {
+        let person = Person { user_id: user_id.to_owned(), role, metadata: serde_json::Map::new() };
+        session::begin(&self.app, person).await.unwrap().expose().to_owned()
+    }
+
+    /// Makes a CLI token for the person of a session; its id and secret.
+    pub async fn cli_token(&self, session: &str, scopes: &[&str]) -> (String, String) {
+        let body = json!({"name": "cli", "scopes": scopes, "all_repositories": true});
+        let call = self.call("POST", "/v1/auth/cli-tokens").header("X-Postern-Session", session);
+        let answer = call.json(body).send().await.expect(201);
+        (answer.member("id"), answer.member("token"))
+    }
+
+    /// Makes a service; its id and key.
+    pub async fn service(&self, scopes: &[&str]) -> (String, String) {
+        let answer = self.post("/v1/services", json!({"name": "service", "scopes": scopes})).send().await.expect(201);
+        (answer.member("id"), answer.member("key"))
+    }
+
+    /// Exchanges a service's key for a token.
+    pub async fn service_token(&self, key: &str) -> String {
+        let answer = self.call("POST", "/v1/auth/service-token").header("X-Service-Key", key).send().await.expect(200);
+        answer.member("access_token")
     }
 
     /// Exchanges an agent's secret for the pair.

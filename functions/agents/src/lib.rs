@@ -74,13 +74,13 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
     let record = AgentRecord {
         id,
-        org_id: maker.org_id,
+        org_id: maker.organization()?,
         name: name.into(),
         scopes,
         digest: minted.digest,
         last_four: minted.secret.last_four(),
         created_at_ms: now.as_millisecond(),
-        on_behalf_of: maker.on_behalf_of,
+        on_behalf_of: maker.behalf(),
     };
     app.store.put(&record).await?;
     Ok(Response::created(&Created { shown: Shown::new(app, record), secret: minted.secret })?)
@@ -89,9 +89,13 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 /// The old secret is dead at once; tokens that it got go on, until they are revoked or the agent is deleted.
 async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, "agents:manage").await?;
+    request.no_members()?;
     let id = request.path_id()?;
-    let record: AgentRecord =
-        app.store.own_record(&caller.org_id, &id, app.clock.now().as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    let record: AgentRecord = app
+        .store
+        .own_record(&caller.organization()?, &id, app.clock.now().as_second())
+        .await?
+        .ok_or(Refusal::RecordUnknown)?;
     caller.may_mint(&record.scopes, &Resources::default())?;
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
     match app.store.renew(&record, &minted, None).await? {

@@ -10,7 +10,7 @@ use serde_json::json;
 const JWKS_MAX_AGE_S: u32 = 300;
 
 /// Every path of the template and its methods: by these a wrong method is told from a wrong path.
-pub const ROUTES: [(&str, &str); 19] = [
+pub const ROUTES: [(&str, &str); 26] = [
     ("/health", "GET"),
     ("/.well-known/jwks.json", "GET"),
     ("/v1/organizations", "POST"),
@@ -22,14 +22,21 @@ pub const ROUTES: [(&str, &str); 19] = [
     ("/v1/agents", "GET, POST"),
     ("/v1/agents/{id}", "DELETE, GET"),
     ("/v1/agents/{id}/secret", "POST"),
+    ("/v1/auth/cli-tokens", "GET, POST"),
+    ("/v1/auth/cli-tokens/{id}", "DELETE"),
+    ("/v1/auth/download-token", "POST"),
+    ("/v1/auth/service-token", "POST"),
     ("/v1/auth/token", "POST"),
     ("/v1/auth/refresh", "POST"),
     ("/v1/auth/revoke", "POST"),
     ("/v1/auth/whoami", "GET"),
     ("/v1/runners", "GET, POST"),
     ("/v1/runners/{id}", "DELETE, GET"),
+    ("/v1/runners/{id}/install.sh", "GET"),
     ("/v1/runners/{id}/token", "POST"),
     ("/v1/runners/heartbeat", "POST"),
+    ("/v1/services", "GET, POST"),
+    ("/v1/services/{id}", "DELETE"),
 ];
 
 /// Answers the routes.

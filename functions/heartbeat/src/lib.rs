@@ -36,7 +36,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     }
     let received_at = app.clock.now();
     match app.store.beat(&token, &status, &version, received_at.as_millisecond()).await? {
-        Beat::Recorded => Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?),
+        Beat::Recorded { on_behalf_of } => {
+            app.config.gate.admit(&token.id.to_string(), on_behalf_of.as_deref())?;
+            Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?)
+        }
         Beat::Refused => Err(Refusal::RunnerTokenWrong.into()),
     }
 }

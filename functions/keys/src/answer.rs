@@ -21,6 +21,7 @@ pub(crate) struct Shown {
     last_four: String,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
+    require_signature: bool,
     on_behalf_of: Option<String>,
 }
 
@@ -35,6 +36,7 @@ impl Shown {
             last_four: record.last_four,
             created_at: time(record.created_at_ms),
             expires_at: record.expires_at.map(|end_s| time(end_s.saturating_mul(1000))),
+            require_signature: record.require_signature,
             on_behalf_of: record.on_behalf_of,
         }
     }

@@ -5,9 +5,9 @@ mod answer;
 use answer::{Created, Rotated, Shown};
 use jiff::Timestamp;
 use postern::{
-    App, Error, Refusal, authn,
+    App, Error, Fault, Refusal, authn,
     clock::after,
-    credential::{AgentSecret, ApiKey, Minted, RunnerToken},
+    credential::{AgentSecret, ApiKey, CliToken, Form, Minted, RunnerToken, ServiceKey, opaque::Presented},
     http::{Request, Response},
     id,
     name::Name,
@@ -30,6 +30,8 @@ struct NewKey {
     #[serde(default)]
     resources: BTreeMap<String, BTreeSet<String>>,
     expires_at: Option<Timestamp>,
+    #[serde(default)]
+    require_signature: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -78,14 +80,15 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
     let record = ApiKeyRecord {
         id,
-        org_id: maker.org_id,
+        org_id: maker.organization()?,
         name: name.into(),
         scopes,
         resources,
         digest: minted.digest,
         last_four: minted.secret.last_four(),
         created_at_ms: now.as_millisecond(),
-        on_behalf_of: maker.on_behalf_of,
+        require_signature: wanted.require_signature,
+        on_behalf_of: maker.behalf(),
         expires_at,
         previous_digest: None,
         previous_expires_at_ms: None,
@@ -106,7 +109,7 @@ async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
     }
     let now = app.clock.now();
     let record: ApiKeyRecord =
-        app.store.own_record(&caller.org_id, &id, now.as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+        app.store.own_record(&caller.organization()?, &id, now.as_second()).await?.ok_or(Refusal::RecordUnknown)?;
     caller.may_mint(&record.scopes, &record.resources)?;
 
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
@@ -124,14 +127,16 @@ async fn revoke_leaked(app: &App, request: &Request) -> Result<Response, Error> 
     let Leaked { token } = request.json()?;
     let brand = &app.config.brand;
     let revoked = if let Some(key) = ApiKey::parse(brand, &token) {
-        let revoked = app.store.delete_held_key(&key, app.clock.now().as_millisecond()).await?;
-        (revoked == Deletion::Deleted).then(|| key.id.to_string())
+        let deletion = app.store.delete_held_key(&key, app.clock.now().as_millisecond()).await?;
+        (deletion == Deletion::Deleted).then(|| key.id.to_string())
+    } else if let Some(key) = CliToken::parse(brand, &token) {
+        delete(app, key).await?
     } else if let Some(secret) = AgentSecret::parse(brand, &token) {
-        let revoked = app.store.delete_held(&secret.id, &secret.digest).await?;
-        (revoked == Deletion::Deleted).then(|| secret.id.to_string())
+        delete(app, secret).await?
     } else if let Some(runner) = RunnerToken::parse(brand, &token) {
-        let revoked = app.store.delete_held(&runner.id, &runner.digest).await?;
-        (revoked == Deletion::Deleted).then(|| runner.id.to_string())
+        delete(app, runner).await?
+    } else if let Some(service) = ServiceKey::parse(brand, &token) {
+        delete(app, service).await?
     } else {
         None
     };
@@ -139,4 +144,10 @@ async fn revoke_leaked(app: &App, request: &Request) -> Result<Response, Error> 
         telemetry::leaked_key_revoked(&id);
     }
     Ok(Response::accepted())
+}
+
+/// Deletes the record whose credential was presented; its id, if there was one.
+async fn delete<K: Form>(app: &App, presented: Presented<K>) -> Result<Option<String>, Fault> {
+    let deletion = app.store.delete_held(&presented.id, &presented.digest).await?;
+    Ok((deletion == Deletion::Deleted).then(|| presented.id.to_string()))
 }

@@ -98,6 +98,7 @@ fn draft(app: &App, name: Name, owner: Option<String>) -> Result<(OrganizationRe
         digest: minted.digest,
         last_four: minted.secret.last_four(),
         created_at_ms: now.as_millisecond(),
+        require_signature: false,
         on_behalf_of: owner,
         expires_at: None,
         previous_digest: None,
@@ -108,7 +109,7 @@ fn draft(app: &App, name: Name, owner: Option<String>) -> Result<(OrganizationRe
 
 async fn current(app: &App, request: &Request) -> Result<Response, Error> {
     let principal = authn::authenticate(app, request).await?;
-    let organization = app.store.organization(&principal.org_id).await?.ok_or(Refusal::RecordUnknown)?;
+    let organization = app.store.organization(&principal.organization()?).await?.ok_or(Refusal::RecordUnknown)?;
     Ok(Response::ok(&Shown {
         id: organization.id,
         name: organization.name,

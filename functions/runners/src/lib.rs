@@ -92,13 +92,13 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
     let record = RunnerRecord {
         id,
-        org_id: maker.org_id,
+        org_id: maker.organization()?,
         name: name.into(),
         labels: wanted.labels,
         digest: minted.digest,
         last_four: minted.secret.last_four(),
         created_at_ms: now.as_millisecond(),
-        on_behalf_of: maker.on_behalf_of,
+        on_behalf_of: maker.behalf(),
         status: None,
         version: None,
         last_seen_at_ms: None,
@@ -110,9 +110,13 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 /// The old token is dead at once.
 async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, "runners:manage").await?;
+    request.no_members()?;
     let id = request.path_id()?;
-    let record: RunnerRecord =
-        app.store.own_record(&caller.org_id, &id, app.clock.now().as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    let record: RunnerRecord = app
+        .store
+        .own_record(&caller.organization()?, &id, app.clock.now().as_second())
+        .await?
+        .ok_or(Refusal::RecordUnknown)?;
     caller.may_mint(&Scopes::default(), &Resources::default())?;
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
     match app.store.renew(&record, &minted, None).await? {

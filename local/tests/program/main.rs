@@ -1,6 +1,7 @@
 //! The local program, as a newcomer starts it: a process of its own, talked to with `curl`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod install;
 mod protect;
 mod readme;
 mod started;
@@ -158,6 +159,41 @@ fn the_references_of_a_secret_file_are_kept() {
         serde_json::from_str(&fs::read_to_string(data.path().join("secrets.json")).unwrap()).unwrap();
     assert_eq!((&kept["refs"], &kept["operator_key_sha256"]), (&json!({"partner": "s3cret"}), &json!(others)));
     assert_eq!(kept["signing_keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_secret_that_is_not_yet_in_use_is_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = || Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
+    assert!(make().status.success());
+    let first = fs::read_to_string(folder.path().join("signing.json")).unwrap();
+    let second = make();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8(second.stderr).unwrap().contains("is there already"));
+    assert_eq!(fs::read_to_string(folder.path().join("signing.json")).unwrap(), first);
+}
+
+#[test]
+fn a_request_that_was_sent_in_half_does_not_keep_it_from_stopping() {
+    use std::io::Write as _;
+    let data = tempfile::tempdir().unwrap();
+    let program = Started::serve(data.path());
+    let mut half = std::net::TcpStream::connect(program.text("url").trim_start_matches("http://")).unwrap();
+    half.write_all(b"POST /v1/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n").unwrap();
+    assert!(program.terminate().success());
+    drop(half);
+}
+
+#[test]
+fn a_user_is_signed_in_on_demand() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("data");
+    let arguments =
+        ["--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0", "--sign-in", "ada", "--role", "admin"];
+    let program = Started::start(&arguments, data.path());
+    let header = format!("X-Postern-Session: {}", program.text("session"));
+    let answer = curl(&[&program.url("/v1/auth/whoami"), "-H", &header]);
+    assert_eq!((answer.status, &answer.body["user_id"], &answer.body["scopes"]), (200, &json!("ada"), &json!(["*"])));
 }
 
 #[test]

@@ -114,6 +114,44 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
 }
 
 #[test]
+fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for event in ["http-2.0", "http-1.0", "rest-request", "rest-token"] {
+        let upstream = upstream();
+        let arguments = [
+            "protect",
+            &upstream,
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            ":memory:",
+            "--event",
+            event,
+            "--stage",
+            "prod",
+            "--identity-source",
+            "Authorization",
+            "--cache-ttl",
+            "60",
+        ];
+        let program = Started::start(&arguments, folder.path());
+        let bearer = format!("Authorization: Bearer {}", program.text("api_key"));
+        for _ in 0..2 {
+            let answer = curl(&[&program.url("/prod/things?q=1"), "-H", &bearer, "-H", "X-Postern-User-Id: root"]);
+            assert_eq!(answer.status, 200, "{event}: {}", answer.body);
+            let head = head(&answer.body);
+            assert_eq!(head[0], "get /things?q=1 http/1.1", "{event}");
+            let users: Vec<_> = head.iter().filter(|line| line.starts_with("x-postern-user-id")).collect();
+            assert!(users.len() == 1 && users[0].starts_with("x-postern-user-id: key_"), "{event}: {users:?}");
+        }
+        assert_eq!(curl(&[&program.url("/prod/things")]).status, 401, "{event}");
+        for elsewhere in ["/things", "/production/things", "/"] {
+            assert_eq!(curl(&[&program.url(elsewhere), "-H", &bearer]).status, 404, "{event} {elsewhere}");
+        }
+    }
+}
+
+#[test]
 fn an_upstream_that_does_not_answer_is_a_503() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

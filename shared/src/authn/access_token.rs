@@ -6,6 +6,7 @@ use serde_json::Map;
 use super::{Outcome, Presented, Provider};
 use crate::{
     app::App,
+    crypto::jwt,
     error::{Fault, Refusal},
     principal::{Kind, Principal},
     scope::Resources,
@@ -18,16 +19,16 @@ pub(super) struct AccessTokens;
 
 #[async_trait]
 impl Provider for AccessTokens {
-    fn knows_bearer(&self, _app: &App, token: &str) -> bool {
-        token::is_meant(token)
+    fn knows_bearer(&self, app: &App, token: &str) -> bool {
+        jwt::is_meant(token) && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == app.config.issuer)
     }
 
     async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let Some(text) = presented.bearer().filter(|text| token::is_meant(text)) else {
+        let Some(text) = presented.bearer().filter(|text| self.knows_bearer(app, text)) else {
             return Ok(Outcome::NotPresented);
         };
         let now = app.clock.now();
-        let claims = match token::verify(app, text, now) {
+        let claims = match token::verify::access_token(app, text, now) {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
@@ -43,7 +44,7 @@ impl Provider for AccessTokens {
             Some(agent) if agent.org_id == claims.org_id => Outcome::Authenticated(Principal {
                 user_id: claims.sub,
                 kind: Kind::Agent,
-                org_id: claims.org_id,
+                org_id: Some(claims.org_id),
                 credential_id: claims.sid.map_or(claims.jti.to_string(), |family| family.to_string()),
                 scopes: claims.scopes,
                 resources: Resources::default(),

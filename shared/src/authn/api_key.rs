@@ -1,47 +1,108 @@
-//! API keys, in `X-API-Key` or as bearer tokens.
+//! API keys and CLI tokens, in `X-API-Key` or as bearer tokens.
 
 use async_trait::async_trait;
 use serde_json::Map;
 
-use super::{Outcome, Presented, Provider};
+use super::{
+    Outcome, Presented, Provider, outcome,
+    signature::{self, Signature},
+};
 use crate::{
     app::App,
-    credential::ApiKey,
-    error::{Fault, Refusal},
+    credential::{ApiKey, CliToken, Form, opaque},
+    crypto::Digest,
+    error::{Error, Fault, Refusal},
     principal::{Kind, Principal},
-    store::api_key::ApiKeyRecord,
+    store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
 };
 
-/// The checksum without I/O, then one consistent read.
+/// The checksum without I/O, then one consistent read; where the request is signed, one write for its nonce.
 #[derive(Debug)]
 pub(super) struct ApiKeys;
 
 #[async_trait]
 impl Provider for ApiKeys {
     fn knows_bearer(&self, app: &App, token: &str) -> bool {
-        ApiKey::is_meant(&app.config.brand, token)
+        let brand = &app.config.brand;
+        ApiKey::is_meant(brand, token) || CliToken::is_meant(brand, token)
     }
 
     async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let brand = &app.config.brand;
-        let given = presented.header("x-api-key").or_else(|| presented.bearer());
-        let Some(text) = given.filter(|text| ApiKey::is_meant(brand, text)) else { return Ok(Outcome::NotPresented) };
-        let Some(key) = ApiKey::parse(brand, text) else { return Ok(Refusal::CredentialMalformed.into()) };
-
-        let now = app.clock.now();
-        Ok(match app.store.record::<ApiKeyRecord>(&key.id, now.as_second()).await? {
-            None => Refusal::ApiKeyUnknown.into(),
-            Some(record) if !record.admits(&key.digest, now.as_millisecond()) => Refusal::ApiKeyWrong.into(),
-            Some(record) => Outcome::Authenticated(Principal {
-                user_id: record.id.to_string(),
-                kind: Kind::ApiKey,
-                org_id: record.org_id,
-                credential_id: record.id.to_string(),
-                scopes: record.scopes,
-                resources: record.resources,
-                on_behalf_of: record.on_behalf_of,
-                metadata: Map::from_iter([("name".into(), record.name.into())]),
-            }),
+        let given = [presented.header("x-api-key"), presented.bearer()];
+        let Some(text) = given.into_iter().flatten().find(|text| self.knows_bearer(app, text)) else {
+            return Ok(Outcome::NotPresented);
+        };
+        outcome(match ApiKey::is_meant(&app.config.brand, text) {
+            true => open::<ApiKeyRecord>(app, presented, text).await,
+            false => open::<CliTokenRecord>(app, presented, text).await,
         })
+    }
+}
+
+/// A record that its key opens.
+trait Openable: Record<Kind: Form> {
+    /// Does a secret with `digest` open it?
+    fn admits(&self, digest: &Digest, now_ms: i64) -> bool;
+    /// Must the request be signed?
+    fn requires_signature(&self) -> bool;
+    fn into_principal(self) -> Principal;
+}
+
+/// The protocol of a key: form, lookup, comparison, signature.
+async fn open<R: Openable>(app: &App, presented: &dyn Presented, text: &str) -> Result<Principal, Error> {
+    let key = opaque::Presented::<R::Kind>::parse(&app.config.brand, text).ok_or(Refusal::CredentialMalformed)?;
+    let now = app.clock.now();
+    let signature = Signature::read(app, presented, now)?;
+    let record = app.store.record::<R>(&key.id, now.as_second()).await?.ok_or(Refusal::ApiKeyUnknown)?;
+    if !record.admits(&key.digest, now.as_millisecond()) {
+        return Err(Refusal::ApiKeyWrong.into());
+    }
+    signature::settle(app, signature.as_ref(), record.requires_signature(), text, &key.id.to_string(), now).await?;
+    Ok(record.into_principal())
+}
+
+impl Openable for ApiKeyRecord {
+    fn admits(&self, digest: &Digest, now_ms: i64) -> bool {
+        ApiKeyRecord::admits(self, digest, now_ms)
+    }
+
+    fn requires_signature(&self) -> bool {
+        self.require_signature
+    }
+
+    fn into_principal(self) -> Principal {
+        Principal {
+            user_id: self.id.to_string(),
+            kind: Kind::ApiKey,
+            org_id: Some(self.org_id),
+            credential_id: self.id.to_string(),
+            scopes: self.scopes,
+            resources: self.resources,
+            on_behalf_of: self.on_behalf_of,
+            metadata: Map::from_iter([("name".into(), self.name.into())]),
+        }
+    }
+}
+
+impl Openable for CliTokenRecord {
+    fn admits(&self, digest: &Digest, _now_ms: i64) -> bool {
+        self.digest.matches(digest)
+    }
+
+    fn requires_signature(&self) -> bool {
+        self.require_signature
+    }
+
+    fn into_principal(self) -> Principal {
+        Principal {
+            user_id: self.id.to_string(),
+            kind: Kind::CliToken,
+            org_id: Some(self.org_id),
+            credential_id: self.id.to_string(),
+            scopes: self.scopes,
+            resources: self.resources,
+            on_behalf_of: Some(self.on_behalf_of),
+            metadata: Map::from_iter([("name".into(), self.name.into())]),
+        }
     }
 }

@@ -1,47 +1,36 @@
 //! Authentication: three outcomes, and a chain in which the first provider decides whose credential is there.
 //!
-//! Refused means refused: there is no falling through to a weaker credential of the same request.
+//! Refused means refused: there is no falling through to a weaker credential of the same request. Whoever is authenticated must
+//! then pass the gate, whatever they presented.
 
 mod access_token;
+mod allowlist;
 mod api_key;
+mod configured_key;
+mod jwt;
+mod oidc;
 pub mod operator;
+mod presented;
 mod runner;
+mod service_token;
+mod session;
+pub(crate) mod signature;
 
 use std::fmt;
 
 use async_trait::async_trait;
+pub use presented::{Message, Presented};
+pub use session::COOKIE as SESSION_COOKIE;
 
 use crate::{
     app::App,
     config::ProviderKind,
+    crypto::keyring::Secrets,
     error::{Error, Fault, Refusal},
     http::Request,
-    principal::Principal,
+    principal::{Kind, Principal},
     telemetry,
 };
-
-/// What a caller presented, wherever it came from: one of our own routes, or an authorizer's event.
-pub trait Presented: Sync {
-    /// A header's value; `None` where it is missing or empty.
-    fn header(&self, name: &str) -> Option<&str>;
-
-    /// What follows `scheme` in the `Authorization` header; the scheme in any case (RFC 9110 §11.1).
-    fn authorization(&self, scheme: &str) -> Option<&str> {
-        let (given, rest) = self.header("authorization")?.split_once(' ')?;
-        given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start())
-    }
-
-    /// The bearer token (RFC 6750 §2.1).
-    fn bearer(&self) -> Option<&str> {
-        self.authorization("bearer")
-    }
-}
-
-impl Presented for Request {
-    fn header(&self, name: &str) -> Option<&str> {
-        Request::header(self, name)
-    }
-}
 
 /// What a provider found.
 #[derive(Debug)]
@@ -56,6 +45,15 @@ pub enum Outcome {
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+/// What a provider's story came to.
+fn outcome(told: Result<Principal, Error>) -> Result<Outcome, Fault> {
+    match told {
+        Ok(principal) => Ok(Outcome::Authenticated(principal)),
+        Err(Error::Refused(refusal) | Error::Explained(refusal, _)) => Ok(Outcome::Refused(refusal)),
+        Err(Error::Failed(fault)) => Err(fault),
     }
 }
 
@@ -75,21 +73,27 @@ pub trait Provider: fmt::Debug + Send + Sync {
 }
 
 /// The provider that a configuration names.
-pub fn provider(kind: &ProviderKind) -> Box<dyn Provider> {
-    match kind {
+///
+/// # Errors
+/// A key or secret that is missing or not sound.
+pub fn provider(kind: &ProviderKind, secrets: &Secrets) -> Result<Box<dyn Provider>, Fault> {
+    Ok(match kind {
         ProviderKind::AccessToken {} => Box::new(access_token::AccessTokens),
         ProviderKind::ApiKey {} => Box::new(api_key::ApiKeys),
+        ProviderKind::Session {} => Box::new(session::Sessions),
+        ProviderKind::ServiceToken {} => Box::new(service_token::ServiceTokens),
         ProviderKind::Runner {} => Box::new(runner::Runners),
-    }
+        ProviderKind::Oidc(settings) => Box::new(oidc::Oidc::new(settings.clone())),
+        ProviderKind::Jwt(settings) => Box::new(jwt::Jwt::new(settings.clone(), secrets)?),
+        ProviderKind::ConfiguredKeys(settings) => Box::new(configured_key::ConfiguredKeys::new(settings.clone())),
+        ProviderKind::Allowlist(settings) => Box::new(allowlist::Senders::new(settings.clone())),
+    })
 }
-
-/// Headers in which a credential is looked for. Something in one of them that no provider knows is a bad credential, not an absent one.
-const HEADERS: [&str; 2] = ["x-api-key", "x-runner-token"];
 
 /// Finds out who is calling.
 ///
 /// # Errors
-/// A 401 for an absent or bad credential, a 5xx where we cannot tell.
+/// A 401 for an absent or bad credential, a 403 for one whom the gate does not admit, a 5xx where we cannot tell.
 pub async fn authenticate(app: &App, presented: &dyn Presented) -> Result<Principal, Error> {
     let known = |token: &str| app.providers.iter().any(|provider| provider.knows_bearer(app, token));
     if presented.bearer().is_some_and(|token| !known(token)) {
@@ -100,13 +104,21 @@ pub async fn authenticate(app: &App, presented: &dyn Presented) -> Result<Princi
             Outcome::NotPresented => {}
             Outcome::Authenticated(principal) => {
                 telemetry::identify(&principal);
+                signature::only_of_keys(presented, principal.kind)?;
+                app.config.gate.admit(&principal.user_id, principal.on_behalf_of.as_deref())?;
                 return Ok(principal);
             }
             Outcome::Refused(refusal) => return Err(refusal.into()),
         }
     }
-    let anything = HEADERS.iter().any(|name| presented.header(name).is_some());
-    Err(if anything { Refusal::CredentialShapeUnknown } else { Refusal::CredentialAbsent }.into())
+    Err(unknown(app, presented).into())
+}
+
+/// Something in a header of credentials that no provider knows is a bad credential, not an absent one.
+fn unknown(app: &App, presented: &dyn Presented) -> Refusal {
+    let headers = ["x-api-key", "x-runner-token", &app.config.session_header, &app.config.service_token_header];
+    let anything = headers.iter().any(|name| presented.header(name).is_some());
+    if anything { Refusal::CredentialShapeUnknown } else { Refusal::CredentialAbsent }
 }
 
 /// Finds out who is calling one of our own routes, and that they may.
@@ -117,4 +129,13 @@ pub async fn authorize(app: &App, request: &Request, scope: &str) -> Result<Prin
     let principal = authenticate(app, request).await?;
     principal.require(scope)?;
     Ok(principal)
+}
+
+/// Finds out which person is calling one of our own routes.
+///
+/// # Errors
+/// As [`authenticate`], and [`Refusal::PersonNeeded`] for all other kinds of callers.
+pub async fn person(app: &App, request: &Request) -> Result<Principal, Error> {
+    let principal = authenticate(app, request).await?;
+    if principal.kind == Kind::User { Ok(principal) } else { Err(Refusal::PersonNeeded.into()) }
 }

@@ -30,7 +30,7 @@ impl Provider for Runners {
             Some(record) if record.digest().matches(&token.digest) => Outcome::Authenticated(Principal {
                 user_id: record.id.to_string(),
                 kind: Kind::Runner,
-                org_id: record.org_id,
+                org_id: Some(record.org_id),
                 credential_id: record.id.to_string(),
                 scopes: Scopes::default(),
                 resources: Resources::default(),

@@ -2,7 +2,14 @@
 
 use serde::Deserialize;
 
-use crate::{clock::LEEWAY_S, credential::Brand, crypto::jwt::Algorithm, error::Fault, policy::Pattern, scope::Scopes};
+use super::{
+    provider::{self, ProviderKind},
+    setting,
+};
+use crate::{
+    clock::LEEWAY_S, credential::Brand, crypto::sign::Algorithm, error::Fault, policy::Pattern, principal::Gate,
+    scope::Scopes,
+};
 
 /// Who may create organizations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +30,10 @@ pub struct Lifetimes {
     pub refresh_idle: i64,
     pub refresh_absolute: i64,
     pub refresh_grace: i64,
+    pub session_idle: i64,
+    pub service_token: i64,
+    pub download_token: i64,
+    pub signature_window: i64,
     pub revocation_staleness: i64,
 }
 
@@ -33,6 +44,10 @@ impl Default for Lifetimes {
             refresh_idle: 7 * 24 * 3600,
             refresh_absolute: 90 * 24 * 3600,
             refresh_grace: 10,
+            session_idle: 7 * 24 * 3600,
+            service_token: 300,
+            download_token: 300,
+            signature_window: 300,
             revocation_staleness: 0,
         }
     }
@@ -43,15 +58,6 @@ impl Default for Lifetimes {
 #[serde(deny_unknown_fields, default)]
 pub struct Signing {
     pub algorithm: Algorithm,
-}
-
-/// A way to authenticate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ProviderKind {
-    AccessToken {},
-    ApiKey {},
-    Runner {},
 }
 
 /// Whether a route of a guarded API needs a caller.
@@ -82,6 +88,12 @@ struct Written {
     brand: String,
     #[serde(default)]
     signup: Signup,
+    #[serde(default = "default_session_header")]
+    session_header: String,
+    #[serde(default = "default_service_token_header")]
+    service_token_header: String,
+    #[serde(default)]
+    gate: Gate,
     #[serde(default)]
     lifetimes: Lifetimes,
     #[serde(default)]
@@ -96,19 +108,26 @@ fn default_brand() -> String {
     "pst".into()
 }
 
+fn default_session_header() -> String {
+    "X-Postern-Session".into()
+}
+
+fn default_service_token_header() -> String {
+    "X-Service-Token".into()
+}
+
 /// The file, checked.
 pub(super) struct File {
     pub brand: Brand,
     pub signup: Signup,
+    pub session_header: String,
+    pub service_token_header: String,
+    pub gate: Gate,
     pub lifetimes: Lifetimes,
     pub signing: Signing,
     pub providers: Vec<ProviderKind>,
     pub routes: Vec<RouteRule>,
 }
-
-/// Listing any provider replaces these.
-const DEFAULT_PROVIDERS: [ProviderKind; 3] =
-    [ProviderKind::AccessToken {}, ProviderKind::ApiKey {}, ProviderKind::Runner {}];
 
 /// Parses and checks `toml`.
 pub(super) fn parse(toml: &str) -> Result<File, Fault> {
@@ -118,14 +137,18 @@ pub(super) fn parse(toml: &str) -> Result<File, Fault> {
     for rule in &written.route {
         route(rule)?;
     }
+    provider::check(&written.provider)?;
     Ok(File {
         brand: Brand::parse(&written.brand).ok_or_else(|| {
             Fault::Setting(format!("postern.toml: brand is {:?}; it is 2 to 8 of a-z", written.brand))
         })?,
         signup: written.signup,
+        session_header: header("session_header", &written.session_header)?,
+        service_token_header: header("service_token_header", &written.service_token_header)?,
+        gate: written.gate,
         lifetimes: written.lifetimes,
         signing: written.signing,
-        providers: if written.provider.is_empty() { DEFAULT_PROVIDERS.to_vec() } else { written.provider },
+        providers: if written.provider.is_empty() { provider::defaults() } else { written.provider },
         routes: written.route,
     })
 }
@@ -145,7 +168,24 @@ fn lifetimes(life: &Lifetimes) -> Result<(), Fault> {
     within("refresh_absolute", life.refresh_absolute, life.refresh_idle, LONGEST_S)?;
     // Longer than a minute, a stolen token could be repeated at leisure.
     within("refresh_grace", life.refresh_grace, 0, 60)?;
+    within("session_idle", life.session_idle, 60, LONGEST_S)?;
+    // Neither is revoked: their life is the bound.
+    within("service_token", life.service_token, LEEWAY_S, 3600)?;
+    within("download_token", life.download_token, LEEWAY_S, 3600)?;
+    within("signature_window", life.signature_window, 1, 3600)?;
     within("revocation_staleness", life.revocation_staleness, 0, 0)
+}
+
+/// A header that carries a credential, in lower case.
+pub(super) fn header(name: &str, value: &str) -> Result<String, Fault> {
+    const TAKEN: [&str; 6] = ["authorization", "cookie", "host", "content-type", "origin", "x-runner-token"];
+    let lower = value.to_ascii_lowercase();
+    let is_sound = ::http::HeaderName::from_bytes(lower.as_bytes()).is_ok();
+    if is_sound && !TAKEN.contains(&lower.as_str()) && !lower.starts_with("x-cli-") {
+        Ok(lower)
+    } else {
+        setting(format!("postern.toml: {name} is {value:?}; it is the name of a header that has no other meaning"))
+    }
 }
 
 /// A method that no request has would make a rule that never holds.

@@ -28,21 +28,37 @@ impl Form for id::Agent {
 impl Form for id::ApiKey {
     const CODE: &'static str = "ak";
 }
+impl Form for id::CliToken {
+    const CODE: &'static str = "ct";
+}
 impl Form for id::Operator {
     const CODE: &'static str = "op";
 }
 impl Form for id::Runner {
     const CODE: &'static str = "rn";
 }
+impl Form for id::Service {
+    const CODE: &'static str = "sk";
+}
 
 /// An agent's secret, presented.
 pub type AgentSecret = Presented<id::Agent>;
 /// An organization's API key, presented.
 pub type ApiKey = Presented<id::ApiKey>;
+/// A person's key, presented.
+pub type CliToken = Presented<id::CliToken>;
 /// The operator's key, presented.
 pub type OperatorKey = Presented<id::Operator>;
 /// A runner's token, presented.
 pub type RunnerToken = Presented<id::Runner>;
+/// A service's key, presented.
+pub type ServiceKey = Presented<id::Service>;
+
+/// Is `text` meant as one of Postern's own opaque credentials, of whatever kind?
+pub fn is_ours(brand: &Brand, text: &str) -> bool {
+    let rest = text.strip_prefix(brand.as_str()).and_then(|rest| rest.strip_prefix('_'));
+    rest.is_some_and(|rest| rest.as_bytes().get(2) == Some(&b'_'))
+}
 
 /// A credential whose form and checksum are right; nothing is known about its truth.
 #[derive(Debug)]

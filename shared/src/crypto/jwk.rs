@@ -1,8 +1,10 @@
 //! The public halves of signing keys, as a JWK Set (RFC 7517).
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::jwt::Algorithm;
+use super::sign::Algorithm;
+use crate::error::Fault;
 
 /// A public key, in the members of RFC 7518 §6 and RFC 8037 §2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,17 @@ pub struct Jwk {
     pub alg: Algorithm,
     #[serde(rename = "use")]
     pub usage: &'static str,
+}
+
+impl Jwk {
+    /// The members of its JSON.
+    ///
+    /// # Errors
+    /// [`Fault::Crypto`] where it cannot be written.
+    pub fn members(&self) -> Result<Map<String, Value>, Fault> {
+        let written = serde_json::to_value(self);
+        if let Ok(Value::Object(members)) = written { Ok(members) } else { Err(Fault::Crypto("writing a public key")) }
+    }
 }
 
 /// What `/.well-known/jwks.json` answers.

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use super::{
     digest::Digest,
     jwk::{Jwk, JwkSet, PublicKey},
-    jwt::{Algorithm, SigningKey, VerifyingKey},
-    mac::MacKey,
+    key_set::{JwsAlgorithm, KeySet, VerifyingKey},
+    mac::{MacKey, Tag},
+    sign::{Algorithm, SigningKey},
 };
 use crate::{app::Needs, clock::Clock, credential::refresh_token, entropy::Entropy, error::Fault};
 
@@ -30,6 +31,10 @@ pub struct Secrets {
     /// Keys of refresh tokens. The first one makes new families; a family keeps its key for life.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refresh_keys: Vec<StoredMacKey>,
+    /// Keys of session values. The first one makes new values, all of them verify. A value holds a secret besides, of which the
+    /// store has the digest: whoever has this key alone cannot make a session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub session_keys: Vec<StoredMacKey>,
     /// Secrets that `postern.toml` names by `secret_ref`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub refs: Map<String, Value>,
@@ -47,12 +52,26 @@ pub struct StoredSigningKey {
     pub private_key: Option<String>,
 }
 
-/// One key of refresh tokens: 32 bytes in base64, and the two characters that name it inside a token.
+/// One key of refresh tokens or sessions: 32 bytes in base64, and the two characters that name it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredMacKey {
     pub kid: String,
     pub key: String,
+}
+
+impl StoredSigningKey {
+    fn jwk(&self) -> Jwk {
+        Jwk { key: self.public_key.clone(), kid: self.kid.clone(), alg: self.algorithm, usage: "sig" }
+    }
+
+    fn signing_key(&self) -> Result<Option<SigningKey>, Fault> {
+        let Some(private) = &self.private_key else { return Ok(None) };
+        let pkcs8 = BASE64.decode(private).map_err(|_| Fault::Crypto("a private key is not base64"))?;
+        let key = SigningKey::parse(self.kid.clone(), self.algorithm, &pkcs8)?;
+        let is_its_own = key.public() == self.public_key;
+        is_its_own.then_some(Some(key)).ok_or(Fault::Crypto("a public key is not the one of its private key"))
+    }
 }
 
 impl Secrets {
@@ -74,23 +93,60 @@ impl Secrets {
             });
             added = true;
         }
-        if self.refresh_keys.is_empty() {
-            let kid = entropy.letters(crate::credential::BASE62, crate::credential::refresh_token::KID_LEN)?;
-            self.refresh_keys.push(StoredMacKey { kid, key: BASE64.encode(entropy.bytes::<32>()?) });
-            added = true;
+        for keys in [&mut self.refresh_keys, &mut self.session_keys] {
+            if keys.is_empty() {
+                keys.push(StoredMacKey::generate(entropy)?);
+                added = true;
+            }
         }
         Ok(added)
     }
 
-    /// The same without anything that could make a credential.
-    pub fn verification(&self) -> Self {
+    /// The same without anything that could make a credential; of the `refs` those that the providers verify with.
+    pub fn verification(&self, refs: &[&str]) -> Self {
         let strip = |key: &StoredSigningKey| StoredSigningKey { private_key: None, ..key.clone() };
         Self {
             operator_key_sha256: self.operator_key_sha256,
             signing_keys: self.signing_keys.iter().map(strip).collect(),
             refresh_keys: Vec::new(),
-            refs: Map::new(),
+            session_keys: self.session_keys.clone(),
+            refs: self.refs.iter().filter(|(name, _)| refs.contains(&name.as_str())).map(owned).collect(),
         }
+    }
+
+    /// The shared keys that a setting names by `secret_ref`: a text, which is the secret itself, or a JWK Set of secrets.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] where there is none, or it is not sound.
+    pub fn shared_keys(&self, reference: &str, algorithm: JwsAlgorithm) -> Result<KeySet, Fault> {
+        let wrong = |what: &dyn fmt::Display| Fault::Setting(format!("{reference:?} in refs of the secret: {what}"));
+        match self.refs.get(reference) {
+            None => Err(wrong(&"it is not there")),
+            Some(Value::String(secret)) => {
+                VerifyingKey::secret(algorithm, secret.as_bytes()).map(KeySet::from).map_err(|unsound| wrong(&unsound))
+            }
+            Some(set) => KeySet::parse_secrets(set.to_string().as_bytes()).map_err(|unsound| wrong(&unsound)),
+        }
+    }
+}
+
+fn owned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
+}
+
+impl StoredMacKey {
+    fn generate(entropy: &Entropy) -> Result<Self, Fault> {
+        let kid = entropy.letters(crate::credential::BASE62, refresh_token::KID_LEN)?;
+        Ok(Self { kid, key: BASE64.encode(entropy.bytes::<32>()?) })
+    }
+
+    fn parse(&self) -> Result<(String, MacKey), Fault> {
+        let bytes = BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = MacKey::new(&bytes.ok_or(Fault::Crypto("a refresh or session key is not 32 bytes in base64"))?);
+        if !refresh_token::is_kid(&self.kid) {
+            return Err(Fault::Crypto("the kid of a refresh or session key is not two letters or digits"));
+        }
+        Ok((self.kid.clone(), key))
     }
 }
 
@@ -110,8 +166,10 @@ redacted!(Secrets StoredSigningKey StoredMacKey);
 pub struct Keyring {
     operator: Option<Digest>,
     signing: Option<SigningKey>,
-    verifying: Vec<VerifyingKey>,
+    verifying: KeySet,
+    published: Vec<Jwk>,
     refresh: Vec<(String, MacKey)>,
+    session: Vec<MacKey>,
 }
 
 impl Keyring {
@@ -121,36 +179,25 @@ impl Keyring {
     /// [`Fault::Crypto`] for a key that cannot be used, a `kid` given twice, or a public key that is not the private one's.
     pub fn new(secrets: &Secrets, algorithm: Algorithm) -> Result<Self, Fault> {
         let mut ring = Self { operator: secrets.operator_key_sha256, ..Self::default() };
+        let mut verifying = Vec::new();
         for stored in &secrets.signing_keys {
-            ring.verifying.push(VerifyingKey::new(stored.kid.clone(), stored.algorithm, stored.public_key.clone())?);
-            if let Some(private) = &stored.private_key {
-                let pkcs8 = BASE64.decode(private).map_err(|_| Fault::Crypto("a private key is not base64"))?;
-                let key = SigningKey::parse(stored.kid.clone(), stored.algorithm, &pkcs8)?;
-                if key.public() != stored.public_key {
-                    return Err(Fault::Crypto("a public key is not the one of its private key"));
-                }
-                if stored.algorithm == algorithm && ring.signing.is_none() {
-                    ring.signing = Some(key);
-                }
+            let jwk = stored.jwk();
+            verifying.push(VerifyingKey::jwk(&jwk.members()?).map_err(|_| Fault::Crypto("parsing a public key"))?);
+            ring.published.push(jwk);
+            if let Some(key) = stored.signing_key()?
+                && stored.algorithm == algorithm
+                && ring.signing.is_none()
+            {
+                ring.signing = Some(key);
             }
         }
-        for stored in &secrets.refresh_keys {
-            let bytes = BASE64.decode(&stored.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-            let key = MacKey::new(&bytes.ok_or(Fault::Crypto("a refresh key is not 32 bytes in base64"))?);
-            if !refresh_token::is_kid(&stored.kid) {
-                return Err(Fault::Crypto("the kid of a refresh key is not two letters or digits"));
-            }
-            ring.refresh.push((stored.kid.clone(), key));
-        }
-        ring.has_distinct_kids().then_some(ring).ok_or(Fault::Crypto("a kid is given twice"))
-    }
-
-    fn has_distinct_kids(&self) -> bool {
+        ring.verifying = KeySet::new(verifying).map_err(|_| Fault::Crypto("a kid is given twice"))?;
+        ring.refresh = secrets.refresh_keys.iter().map(StoredMacKey::parse).collect::<Result<_, _>>()?;
+        let session = secrets.session_keys.iter().map(StoredMacKey::parse);
+        ring.session = session.map(|key| Ok(key?.1)).collect::<Result<_, Fault>>()?;
         let mut seen = HashSet::new();
-        self.verifying.iter().all(|key| seen.insert(&key.kid)) && {
-            let mut seen = HashSet::new();
-            self.refresh.iter().all(|(kid, _)| seen.insert(kid))
-        }
+        let is_distinct = ring.refresh.iter().all(|(kid, _)| seen.insert(kid));
+        is_distinct.then_some(ring).ok_or(Fault::Crypto("a kid is given twice"))
     }
 
     /// Are the keys there that a function needs? With half of them it would refuse good credentials.
@@ -184,7 +231,7 @@ impl Keyring {
     }
 
     /// The keys that verify our tokens.
-    pub fn verifying(&self) -> &[VerifyingKey] {
+    pub fn verifying(&self) -> &KeySet {
         &self.verifying
     }
 
@@ -204,15 +251,23 @@ impl Keyring {
         self.refresh.iter().find(|(known, _)| known == kid).map(|(_, key)| key)
     }
 
+    /// The code of a new session value.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] where this function's secret holds no session key.
+    pub fn sign_session(&self, payload: &[u8]) -> Result<Tag, Fault> {
+        let key = self.session.first();
+        key.map(|key| key.sign(payload)).ok_or_else(|| Fault::Setting("the secret holds no session key".into()))
+    }
+
+    /// Is `tag` the code of a session value's payload, by any of the keys?
+    pub fn verifies_session(&self, payload: &[u8], tag: &Tag) -> bool {
+        self.session.iter().any(|key| key.verifies(payload, tag))
+    }
+
     /// The public keys, for those who verify our tokens themselves.
     pub fn jwks(&self) -> JwkSet {
-        let jwk = |key: &VerifyingKey| Jwk {
-            key: key.public.clone(),
-            kid: key.kid.clone(),
-            alg: key.algorithm,
-            usage: "sig",
-        };
-        JwkSet { keys: self.verifying.iter().map(jwk).collect() }
+        JwkSet { keys: self.published.clone() }
     }
 }
 

@@ -31,6 +31,11 @@ impl MacKey {
     }
 }
 
+/// Is `tag` the code of `message` under `key`, which may have any length? Compares in constant time.
+pub fn verifies_under(key: &[u8], message: &[u8], tag: &Tag) -> bool {
+    Hmac::<Sha256>::new_from_slice(key).is_ok_and(|mac| mac.chain_update(message).verify_slice(tag).is_ok())
+}
+
 impl fmt::Debug for MacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MacKey")

@@ -20,6 +20,7 @@ pub enum Refusal {
     CredentialMalformed,
     CredentialShapeUnknown,
     CursorMalformed,
+    DownloadPathForeign,
     ExpiryInThePast,
     FamilyElsewhere,
     FamilyGone,
@@ -33,17 +34,22 @@ pub enum Refusal {
     MediaTypeUnsupported,
     MethodUnknown,
     NameMalformed,
+    NonceReplayed,
     OperatorKeyWrong,
+    OrganizationMissing,
+    OriginForeign,
     OverlapTooLong,
     OwnerMalformed,
     OwnerNotYours,
     ParameterDoubled,
     ParameterMissing,
     PathMalformed,
+    PersonNeeded,
     RecordChanged,
     RecordUnknown,
     RefreshTokenForged,
     RefreshTokenReused,
+    RepositoriesMalformed,
     RequestMalformed,
     ResourcesMalformed,
     RouteUnknown,
@@ -55,12 +61,24 @@ pub enum Refusal {
     ScopeNotGranted,
     ScopesEmpty,
     ScopesTooMany,
+    SenderUnknown,
+    ServiceKeyWrong,
+    SessionExpired,
+    SessionForged,
+    SessionMalformed,
+    SignatureMalformed,
+    SignatureMissing,
+    SignatureOutOfPlace,
+    SignatureStale,
+    SignatureWrong,
     TokenEarly,
     TokenExpired,
     TokenForged,
+    TokenKeyUnknown,
     TokenMisfit,
     TokenOrphaned,
     TokenRevoked,
+    UserForbidden,
 }
 
 const INVALID_TOKEN: Public =
@@ -69,6 +87,10 @@ const INVALID_CLIENT: Public =
     Public::new(401, "invalid_client", "The client's id or secret is not valid.").challenging(Challenge::Basic);
 const INVALID_GRANT: Public =
     Public::new(400, "invalid_grant", "The refresh token is not valid: sign in or exchange your credentials again.");
+
+const fn unauthorized(code: &'static str, description: &'static str) -> Public {
+    Public::new(401, code, description).challenging(Challenge::BearerError)
+}
 
 const fn invalid_request(description: &'static str) -> Public {
     Public::new(400, "invalid_request", description)
@@ -94,11 +116,15 @@ impl Refusal {
             | Self::ApiKeyWrong
             | Self::CredentialMalformed
             | Self::CredentialShapeUnknown
+            | Self::DownloadPathForeign
             | Self::OperatorKeyWrong
             | Self::RunnerTokenWrong
+            | Self::SenderUnknown
+            | Self::ServiceKeyWrong
             | Self::TokenEarly
             | Self::TokenExpired
             | Self::TokenForged
+            | Self::TokenKeyUnknown
             | Self::TokenMisfit
             | Self::TokenOrphaned
             | Self::TokenRevoked => INVALID_TOKEN,
@@ -112,6 +138,11 @@ impl Refusal {
             | Self::FamilyOrphaned
             | Self::RefreshTokenForged
             | Self::RefreshTokenReused => INVALID_GRANT,
+            Self::SignatureMalformed
+            | Self::SignatureMissing
+            | Self::SignatureOutOfPlace
+            | Self::SignatureWrong
+            | Self::SessionForged => unauthorized("invalid_signature", "The signature is missing or does not hold."),
 
             Self::BodyMalformed => invalid_request("The body is not the JSON object that this route reads."),
             Self::BodyMissing => invalid_request("The request needs a body."),
@@ -119,10 +150,12 @@ impl Refusal {
             Self::ClientCredentialsDoubled => {
                 invalid_request("The client's credentials were sent twice: send them in the header or in the body.")
             }
-            Self::CredentialAbsent => {
-                Public::new(401, "auth_required", "No credential was presented: send one in the Authorization header.")
-                    .challenging(Challenge::Bearer)
-            }
+            Self::CredentialAbsent => Public::new(
+                401,
+                "auth_required",
+                "No credential was presented, or not in the header in which it is looked for.",
+            )
+            .challenging(Challenge::Bearer),
             Self::CursorMalformed => invalid_request("The cursor is not one that a list answered."),
             Self::ExpiryInThePast => invalid_request("expires_at lies in the past."),
             Self::GrantTypeUnknown => Public::new(
@@ -145,6 +178,15 @@ impl Refusal {
                 "The route has no such method; the Allow header lists those that it has.",
             ),
             Self::NameMalformed => invalid_request("A name has 1 to 100 characters, none of them a control character."),
+            Self::NonceReplayed => {
+                unauthorized("replayed_nonce", "A request with this nonce was made before: sign anew.")
+            }
+            Self::OrganizationMissing => {
+                insufficient_scope("The caller belongs to no organization, and this is about the records of one.")
+            }
+            Self::OriginForeign => {
+                Public::new(403, "forbidden_origin", "A page of another origin cannot act with this cookie.")
+            }
             Self::OverlapTooLong => invalid_request("overlap_s is a number of seconds from 0 to 604800."),
             Self::OwnerMalformed => invalid_request("owner is a user id of 1 to 200 characters."),
             Self::OwnerNotYours => invalid_request("Only the operator names the owner of an organization."),
@@ -153,10 +195,14 @@ impl Refusal {
             Self::PathMalformed => invalid_request(
                 "The path can be read in two ways: dot or empty segments, needless escapes, semicolons, stars, backslashes or control characters.",
             ),
+            Self::PersonNeeded => insufficient_scope("Only a signed-in person may do this."),
             Self::RecordChanged => {
                 Public::new(409, "conflict", "Somebody else changed the record at the same time: read it again.")
             }
             Self::RecordUnknown => not_found("There is no such record in your organization."),
+            Self::RepositoriesMalformed => {
+                invalid_request("Either all_repositories is true, or repositories lists 1 to 100 names.")
+            }
             Self::RequestMalformed => invalid_request("The request is malformed."),
             Self::ResourcesMalformed => {
                 invalid_request("resources lists names by kind, at most 100 in all: {'repositories': ['acme/site']}.")
@@ -175,6 +221,13 @@ impl Refusal {
             Self::ScopeNotGranted => invalid_scope("A scope was asked for that was not granted."),
             Self::ScopesEmpty => invalid_scope("At least one scope is needed."),
             Self::ScopesTooMany => invalid_scope("At most 64 scopes, and 2048 characters in all."),
+            Self::SessionExpired => unauthorized("session_expired", "The session is over: sign in again."),
+            Self::SessionMalformed => unauthorized("malformed_session", "The session does not have the form of one."),
+            Self::SignatureStale => unauthorized(
+                "stale_timestamp",
+                "The timestamp is more than the allowed time away from ours: set the clock, and sign anew.",
+            ),
+            Self::UserForbidden => Public::new(403, "forbidden_user", "This deployment does not admit this user."),
         }
     }
 }

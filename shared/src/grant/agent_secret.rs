@@ -35,6 +35,7 @@ pub async fn exchange(app: &App, credentials: &ClientCredentials, wish: Wish, ad
     let secret = parse(app, credentials)?;
     let agent = app.store.record::<AgentRecord>(&secret.id, now.as_second()).await?.ok_or(Refusal::AgentUnknown)?;
     compare(&agent, &secret)?;
+    app.config.gate.admit(&agent.id.to_string(), agent.on_behalf_of.as_deref())?;
     let (scopes, wants_refresh_token) = settle(wish, &agent.scopes)?;
 
     let refresh_token = match wants_refresh_token {

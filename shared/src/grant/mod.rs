@@ -3,6 +3,7 @@
 pub mod agent_secret;
 pub mod refresh;
 pub mod revoke;
+pub mod session;
 
 use serde::Serialize;
 
@@ -33,7 +34,7 @@ impl Tokens {
         now: jiff::Timestamp,
     ) -> Result<Self, Fault> {
         Ok(Self {
-            access_token: crate::token::access_token(app, grant, now)?,
+            access_token: crate::token::issue::access_token(app, grant, now)?,
             token_type: "Bearer",
             expires_in: grant.life_s(app, now),
             refresh_token,

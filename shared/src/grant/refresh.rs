@@ -51,8 +51,9 @@ pub async fn refresh(app: &App, text: &Secret, client: &Client, address: &str) -
     let family = advance(app, &presented, client, address).await?;
     let is_looked_at = !matches!(client, Client::Unnamed);
     let now = app.clock.now();
-    if !is_looked_at && app.store.record::<AgentRecord>(&family.client_id, now.as_second()).await?.is_none() {
-        return Err(Refusal::FamilyOrphaned.into());
+    if !is_looked_at {
+        let agent: Option<AgentRecord> = app.store.record(&family.client_id, now.as_second()).await?;
+        pass_gate(app, &agent.ok_or(Refusal::FamilyOrphaned)?)?;
     }
 
     let scopes = narrowed.as_ref().unwrap_or(&family.scopes);
@@ -108,9 +109,12 @@ async fn look_at(
     let secret = credentials.map(|credentials| agent_secret::parse(app, credentials)).transpose()?;
     let (agent, family) = app.store.agent_and_family(id, &presented.family).await?;
     match (agent, &secret) {
-        (Some(agent), Some(secret)) => agent_secret::compare(&agent, secret)?,
+        (Some(agent), Some(secret)) => {
+            agent_secret::compare(&agent, secret)?;
+            pass_gate(app, &agent)?;
+        }
         (None, Some(_)) => return Err(Refusal::AgentUnknown.into()),
-        (Some(_), None) => {}
+        (Some(agent), None) => pass_gate(app, &agent)?,
         (None, None) => return Err(Refusal::FamilyOrphaned.into()),
     }
     let family = family.ok_or(Refusal::FamilyGone)?;
@@ -120,4 +124,8 @@ async fn look_at(
         Some(asked) if family.scopes.cover_all(&asked) => Ok(Some(asked)),
         Some(_) => Err(Refusal::ScopeNotGranted.into()),
     }
+}
+
+fn pass_gate(app: &App, agent: &AgentRecord) -> Result<(), Refusal> {
+    app.config.gate.admit(&agent.id.to_string(), agent.on_behalf_of.as_deref())
 }

@@ -20,7 +20,7 @@ pub async fn revoke(app: &App, text: &Secret) -> Result<(), Fault> {
         telemetry::name_family(&token.family);
         return app.store.end_family(&token.family, now.as_millisecond()).await;
     }
-    match token::verify(app, text.expose(), now) {
+    match token::verify::access_token(app, text.expose(), now) {
         Err(_) => Ok(()),
         Ok(claims) => match claims.sid {
             Some(family) => app.store.end_family(&family, now.as_millisecond()).await,

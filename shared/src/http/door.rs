@@ -21,14 +21,10 @@ use crate::{
 /// The largest body that is read, decoded.
 const LARGEST_BODY: usize = 64 * 1024;
 
-/// Headers that carry credentials: two values for one of them are refused, since readers disagree about which one counts.
-/// Payload 2.0 joins two values with a comma, which no credential holds.
-pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "x-api-key", "x-runner-token"];
-
 /// Answers one HTTP API event (payload 2.0) with `handler`: the whole way of a request, in Lambda and locally.
 pub async fn serve(app: &App, event: Value, handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>) -> Value {
     let request_id = event.pointer("/requestContext/requestId").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let outcome = match admit(event) {
+    let outcome = match admit(app, event) {
         Ok(request) => {
             let span = telemetry::request_span(&request_id, request.method(), request.route());
             async {
@@ -62,26 +58,29 @@ fn log(outcome: &Result<Response, Error>) {
 ///
 /// # Errors
 /// A 4xx for everything about it that a caller can get wrong.
-fn admit(mut event: Value) -> Result<Request, Refusal> {
+fn admit(app: &App, mut event: Value) -> Result<Request, Refusal> {
     let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
     members.retain(|_, value| !value.is_null());
-    plain_target(members)?;
+    let target = plain_target(members)?;
     let body = take_body(members)?;
-    settle_headers(members)?;
+    settle_headers(app, members)?;
     if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
         context.remove("domainName"); // a `Host` by another name
     }
     let typed: ApiGatewayV2httpRequest = serde_json::from_value(event).map_err(|_| Refusal::RequestMalformed)?;
-    Ok(Request { inner: LambdaRequest::ApiGatewayV2(typed).into(), body })
+    Ok(Request { inner: LambdaRequest::ApiGatewayV2(typed).into(), body, target })
 }
 
-fn plain_target(members: &Map<String, Value>) -> Result<(), Refusal> {
+/// The request's target as it was sent, if its path is plain.
+fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
     let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
     let (path, query) = text("rawPath").zip(text("rawQueryString")).ok_or(Refusal::RequestMalformed)?;
     if !path::is_plain(path) {
         return Err(Refusal::PathMalformed);
     }
-    PathAndQuery::try_from(format!("/?{query}")).map(drop).map_err(|_| Refusal::RequestMalformed)
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    PathAndQuery::try_from(target.as_str()).map_err(|_| Refusal::RequestMalformed)?;
+    Ok(target)
 }
 
 fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
@@ -99,8 +98,9 @@ fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
     if body.len() > LARGEST_BODY { Err(Refusal::BodyTooLarge) } else { Ok(body) }
 }
 
-/// Keeps the headers that can be held, folded to lower case. `Host` goes: nothing here may depend on what a caller wrote in it.
-fn settle_headers(members: &mut Map<String, Value>) -> Result<(), Refusal> {
+/// Keeps the headers that can be held, folded to lower case. Two values for one that carries a credential are refused: payload 2.0
+/// joins them with a comma, which no credential holds. `Host` goes: nothing here may depend on what a caller wrote in it.
+fn settle_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Refusal> {
     let Some(headers) = members.get_mut("headers") else { return Ok(()) };
     let given = std::mem::take(headers.as_object_mut().ok_or(Refusal::RequestMalformed)?);
     let mut seen = HashSet::new();
@@ -109,7 +109,7 @@ fn settle_headers(members: &mut Map<String, Value>) -> Result<(), Refusal> {
         let text = value.as_str().ok_or(Refusal::HeaderMalformed)?;
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
         HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
-        let carries_credential = CREDENTIAL_HEADERS.contains(&name.as_str());
+        let carries_credential = app.config.carries_credential(name.as_str());
         if carries_credential && !text.is_ascii() {
             return Err(Refusal::HeaderMalformed);
         }

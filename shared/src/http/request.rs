@@ -11,6 +11,7 @@ use type_safe_id::StaticType;
 use crate::{
     authn::Presented as _,
     credential::Secret,
+    crypto::json::Members,
     error::{Error, Refusal},
     id::TypeSafeId,
 };
@@ -21,6 +22,7 @@ use crate::{
 pub struct Request {
     pub(super) inner: lambda_http::Request,
     pub(super) body: Vec<u8>,
+    pub(super) target: String,
 }
 
 /// The parameters of a form, each at most once.
@@ -30,6 +32,16 @@ impl Request {
     /// The method.
     pub fn method(&self) -> &str {
         self.inner.method().as_str()
+    }
+
+    /// The target as the client sent it: path and query.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The body, decoded.
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// The path as the client sent it, plain.
@@ -136,7 +148,20 @@ impl Request {
         if self.body.trim_ascii_start().first() != Some(&b'{') {
             return Err(if self.has_body() { Refusal::BodyMalformed } else { Refusal::BodyMissing }.into());
         }
-        serde_json::from_slice(&self.body).map_err(|error| explain(&error))
+        let read = serde_json::from_slice(&self.body).map_err(|error| explain(&error))?;
+        // A map would take the second of two members at any depth.
+        serde_json::from_slice::<Members>(&self.body).map(|_| read).map_err(|_| Refusal::BodyMalformed.into())
+    }
+
+    /// Nothing in the body, or an object without members.
+    ///
+    /// # Errors
+    /// As [`Request::json`].
+    pub fn no_members(&self) -> Result<(), Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        if self.has_body() { self.json().map(|Nothing {}| ()) } else { Ok(()) }
     }
 
     /// The parameters of the form in the body; one without a value counts as absent (RFC 6749 §3.2).

@@ -54,6 +54,16 @@ impl Response {
         Ok(Self { status, headers, body })
     }
 
+    /// 200 with text of another media type.
+    pub fn text(media_type: &'static str, body: String) -> Self {
+        let headers = vec![
+            ("content-type", media_type.into()),
+            ("cache-control", "no-store".into()),
+            ("x-content-type-options", "nosniff".into()),
+        ];
+        Self { status: 200, headers, body }
+    }
+
     /// Lets anybody keep the answer for `seconds`.
     #[must_use]
     pub fn cacheable(self, seconds: u32) -> Self {

@@ -2,17 +2,22 @@
 //!
 //! API Gateway may hold a policy against the caller's next requests, so it must allow no route that the rules deny, whichever
 //! was asked about. Rules are ordered, IAM statements are not: every rule that does not admit the caller becomes an explicit
-//! Deny, which beats all Allows. IAM's `*` is wider than ours, so a Deny may reach further than its rule; where it would reach
-//! the very route that was asked about and that is allowed, the policy allows that route alone. Such a policy, and one for
-//! nobody, is true of the route that was asked about and denies too much of the rest: attach the authorizer without caching.
+//! Deny, which beats all Allows, less what an earlier rule that does admit the caller takes from it. IAM's `*` is wider than ours, so a
+//! Deny may still reach further than its rule; where it would reach the very route that was asked about and that is allowed, the
+//! policy allows that route alone. Such a policy, and one for nobody, is true of the route that was asked about and denies too much of
+//! the rest: attach the authorizer without caching, or write rules that do not overlap so.
 
 use serde_json::{Value, json};
 
+use super::Pattern;
 use crate::{config::RouteRule, scope::Scopes};
 
 /// The longest resource that API Gateway takes, and a policy that any of its kinds takes.
 const LONGEST_RESOURCE: usize = 512;
 const LONGEST_POLICY: usize = 7 * 1024;
+
+/// The methods of HTTP that API Gateway routes.
+const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// The policy for a caller with `scopes` (nobody: `None`) who asked about the method `asked`, an ARN, of which the answer is `allowed`.
 pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str, allowed: bool) -> Value {
@@ -20,8 +25,11 @@ pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str,
     if asked.len() > LONGEST_RESOURCE || asked.contains(['*', '?']) || (!allowed && scopes.is_none()) {
         return deny_all(stage);
     }
-    let denied: Vec<_> =
-        rules.iter().filter(|rule| !rule.admits(scopes)).flat_map(|rule| resources(stage, rule)).collect();
+    let is_connection = asked.ends_with("/$connect");
+    let denied: Vec<_> = (0..rules.len())
+        .filter(|at| !rules[*at].admits(scopes) && rules[*at].path.is_connect() == is_connection)
+        .flat_map(|at| resources(stage, &rules[at], &rules[..at], scopes))
+        .collect();
     // A request that no rule matches needs a caller, and no scope.
     let everything = [format!("{stage}/*")];
 
@@ -42,13 +50,35 @@ pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str,
     }
 }
 
-/// What a rule reaches, as IAM writes it; with a slash at the end too, where there is no star that stands for it.
-fn resources(stage: &str, rule: &RouteRule) -> Vec<String> {
-    let path = rule.path.widened();
-    let bare = rule.methods().into_iter().map(|method| format!("{stage}/{method}/{path}"));
-    match path.is_empty() || path.ends_with('*') {
-        true => bare.collect(),
-        false => bare.flat_map(|resource| [format!("{resource}/"), resource]).collect(),
+/// What a rule that does not admit the caller reaches, as IAM writes it, less what `earlier` rules take from it that do.
+fn resources(stage: &str, rule: &RouteRule, earlier: &[RouteRule], scopes: Option<&Scopes>) -> Vec<String> {
+    if rule.path.is_connect() {
+        return vec![format!("{stage}/$connect")];
+    }
+    let admitting: Vec<_> = earlier.iter().filter(|earlier| earlier.admits(scopes)).collect();
+    let takes_some = admitting.iter().any(|earlier| {
+        earlier.method != "*" && (earlier.path.covers(&rule.path) || earlier.path.is_one_level_above(&rule.path))
+    });
+    let methods = if rule.method == "*" && takes_some { METHODS.to_vec() } else { rule.methods() };
+    methods.into_iter().flat_map(|method| of_method(stage, method, rule, &admitting)).collect()
+}
+
+/// The same for one method; with a slash at the end too, where there is no star that stands for it.
+fn of_method(stage: &str, method: &str, rule: &RouteRule, admitting: &[&RouteRule]) -> Vec<String> {
+    let mut same = admitting.iter().filter(|earlier| earlier.method == "*" || earlier.methods().contains(&method));
+    if same.clone().any(|earlier| earlier.path.covers(&rule.path)) {
+        return Vec::new();
+    }
+    let reach = |path: &Pattern| format!("{stage}/{method}/{}", path.widened());
+    let all = reach(&rule.path);
+    match rule.path.root().map(|root| reach(&root)) {
+        // Of `/a/**` a rule for `/a/*` leaves `/a` itself, and what is two levels below it.
+        Some(root) if same.any(|earlier| earlier.path.is_one_level_above(&rule.path)) => {
+            vec![format!("{root}/"), format!("{all}/*"), root]
+        }
+        Some(root) => vec![all, root],
+        None if all.ends_with(['/', '*']) => vec![all],
+        None => vec![format!("{all}/"), all],
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Verdict`] with every effect written out.
 
 mod document;
+mod event;
 mod pattern;
 
 use std::collections::BTreeMap;
@@ -14,27 +15,33 @@ pub use pattern::Pattern;
 
 use crate::{
     app::App,
-    authn::Presented,
-    config::{AuthorizerAnswer, RouteAuth, RouteRule},
+    authn::{Message, Presented, signature},
+    config::{Config, RouteAuth, RouteRule},
+    crypto::Digest,
     error::{Fault, Refusal},
     http::path,
     principal::Principal,
     scope::Scopes,
 };
 
+/// The largest answer that a WebSocket API takes.
+const LARGEST_ANSWER: usize = 8 * 1024;
+
 /// What an authorizer is asked: may this request pass?
 #[derive(Debug)]
 pub struct Question {
-    answer: Answer,
+    form: Form,
     method: String,
     /// The path without the stage, as the client sent it; and as the gateway routed it, where that is another one.
     paths: Vec<String>,
+    /// The target as the client sent it, where the event tells.
+    target: Option<String>,
     headers: BTreeMap<String, String>,
 }
 
 /// The form in which the gateway wants its answer.
 #[derive(Debug)]
-enum Answer {
+enum Form {
     /// `{"isAuthorized": …}`: HTTP APIs, payload 2.0.
     Simple,
     /// An IAM policy for the API and stage of this ARN.
@@ -51,81 +58,103 @@ pub enum Verdict {
     Forbidden(Option<Principal>, Refusal),
 }
 
-impl Question {
+/// What came in.
+#[derive(Debug)]
+pub enum Asked {
+    Request(Question),
+    Message(Message),
+}
+
+impl Asked {
     /// Reads an event.
     ///
     /// # Errors
     /// [`Refusal::HeaderDoubled`] inside where a credential stands in the request twice; a fault for an event of no known shape.
-    pub fn parse(event: &Value, answer: AuthorizerAnswer) -> Result<Result<Self, Refusal>, Fault> {
-        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-        let missing = |what: &str| Fault::Corrupt(format!("an authorizer event without {what}"));
-        let is_request = text("/type") == Some("REQUEST");
-        let (answer, method, path) = match text("/version") {
-            Some("2.0") if is_request => {
-                let arn = text("/routeArn").ok_or_else(|| missing("routeArn"))?;
-                let path = text("/rawPath").ok_or_else(|| missing("rawPath"))?;
-                let form = match answer {
-                    AuthorizerAnswer::Simple => Answer::Simple,
-                    AuthorizerAnswer::Policy => Answer::Policy { arn: arn.to_owned() },
-                };
-                (form, text("/requestContext/http/method"), without_stage(path, text("/requestContext/stage")))
-            }
-            None if is_request => {
-                let arn = text("/methodArn").ok_or_else(|| missing("methodArn"))?;
-                (
-                    Answer::Policy { arn: arn.to_owned() },
-                    text("/httpMethod"),
-                    text("/path").ok_or_else(|| missing("path"))?,
-                )
-            }
-            _ => return Err(missing("a known type and version")),
-        };
-        let mut paths = vec![path.to_owned()];
-        // Behind a custom domain the path of a REST API begins with the domain's mapping, and its ARN does not.
-        if let (None, Answer::Policy { arn }) = (text("/version"), &answer) {
-            let routed = arn.splitn(4, '/').nth(3).map(|path| format!("/{path}"));
-            paths.extend(routed.filter(|routed| *routed != path));
+    pub fn parse(event: &Value, config: &Config) -> Result<Result<Self, Refusal>, Fault> {
+        if event::is_message(event) {
+            return event::message(event).map(|message| Ok(Self::Message(message)));
         }
-        let headers = match headers(event) {
-            Ok(headers) => headers,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        Ok(Ok(Self { answer, method: method.ok_or_else(|| missing("a method"))?.to_owned(), paths, headers }))
+        Ok(event::parse(event, config)?.map(Self::Request))
     }
+}
 
+impl Question {
     /// The rules that decide about this request: the first that matches each of its paths. `None` means: a caller, and no scope.
     ///
     /// # Errors
-    /// [`Refusal::PathMalformed`] for a path that two readers could read differently.
+    /// [`Refusal::PathMalformed`] and [`Refusal::MethodUnknown`] for what two readers could read differently.
     pub fn rules<'a>(&self, rules: &'a [RouteRule]) -> Result<Vec<Option<&'a RouteRule>>, Refusal> {
-        if !self.paths.iter().all(|path| path::is_plain(path)) {
+        if !self.paths.iter().all(|path| path == pattern::CONNECT || path::is_plain(path)) {
             return Err(Refusal::PathMalformed);
+        }
+        // Methods are compared as they are (RFC 9110 §9.1); a server behind that folds their case would run `get` as GET.
+        if self.method.is_empty() || !self.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(Refusal::MethodUnknown);
         }
         Ok(self.paths.iter().map(|path| rules.iter().find(|rule| rule.matches(&self.method, path))).collect())
     }
 
+    /// May the gateway hold the answer against the caller's requests for other routes? Policies are made for that.
+    pub fn answers_policy(&self) -> bool {
+        matches!(self.form, Form::Policy { .. })
+    }
+
     /// The answer, in the form that the gateway wants.
-    pub fn answer(&self, app: &App, verdict: &Verdict) -> Value {
+    ///
+    /// # Errors
+    /// [`Fault::Corrupt`] where the answer is larger than a gateway takes.
+    pub fn answer(&self, app: &App, verdict: &Verdict) -> Result<Value, Fault> {
         let (principal, refusal) = match verdict {
             Verdict::Open => (None, None),
             Verdict::Allowed(principal) => (Some(principal), None),
             Verdict::Forbidden(principal, refusal) => (principal.as_ref(), Some(*refusal)),
         };
-        let context = context(principal, refusal);
-        match &self.answer {
-            Answer::Simple => json!({"isAuthorized": refusal.is_none(), "context": context}),
-            Answer::Policy { arn } => json!({
+        let mut context = context(principal, refusal);
+        if let (Verdict::Allowed(_), Some(digest)) = (verdict, self.signed_content()) {
+            context.insert("content_sha256".into(), digest.into());
+        }
+        let answer = match &self.form {
+            Form::Simple => json!({"isAuthorized": refusal.is_none(), "context": context}),
+            Form::Policy { arn } => json!({
                 "principalId": principal.map_or("anonymous", |principal| principal.user_id.as_str()),
                 "policyDocument": document::compile(&app.config.routes, principal.map(|p| &p.scopes), arn, refusal.is_none()),
                 "context": context,
             }),
+        };
+        let is_connection = self.paths == [pattern::CONNECT];
+        if is_connection && answer.to_string().len() > LARGEST_ANSWER {
+            return Err(Fault::Corrupt("the answer is larger than a WebSocket API takes".into()));
         }
+        Ok(answer)
     }
+
+    /// The digest that the caller signed for its body. Only a signature that held gets this far.
+    fn signed_content(&self) -> Option<String> {
+        self.header(signature::SIGNATURE)?;
+        Some(self.header(signature::CONTENT).map_or_else(|| Digest::of(b"").to_hex(), str::to_owned))
+    }
+}
+
+/// The answer to a message.
+pub fn answer_message(principal: Result<&Principal, Refusal>) -> Value {
+    json!({"isAuthorized": principal.is_ok(), "context": context(principal.ok(), principal.err())})
 }
 
 impl Presented for Question {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    fn body_digest(&self) -> Option<Digest> {
+        None
     }
 }
 
@@ -146,62 +175,24 @@ impl RouteRule {
     }
 }
 
-/// HTTP APIs put a named stage before the path.
-fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
-    let rest = stage.filter(|stage| *stage != "$default").and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
-    match rest {
-        Some("") => "/",
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => path,
-    }
-}
-
-/// The headers that carry credentials. `multiValueHeaders`, where there are any, tell how often each was sent.
-fn headers(event: &Value) -> Result<BTreeMap<String, String>, Refusal> {
-    let single = event.get("headers").and_then(Value::as_object).into_iter().flatten();
-    let multiple = event.get("multiValueHeaders").and_then(Value::as_object);
-    let mut headers = BTreeMap::new();
-    let mut add = |name: &str, value: &str| {
-        let name = name.to_ascii_lowercase();
-        let is_credential = crate::http::door::CREDENTIAL_HEADERS.contains(&name.as_str());
-        let is_doubled = is_credential && (value.contains(',') || headers.contains_key(&name));
-        headers.insert(name, value.to_owned());
-        if is_doubled { Err(Refusal::HeaderDoubled) } else { Ok(()) }
-    };
-    match multiple {
-        Some(multiple) => {
-            for (name, values) in multiple {
-                for value in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
-                    add(name, value)?;
-                }
-            }
-        }
-        None => {
-            for (name, value) in single {
-                add(name, value.as_str().unwrap_or_default())?;
-            }
-        }
-    }
-    Ok(headers)
-}
-
 /// Strings alone: REST APIs fail on anything nested.
 fn context(principal: Option<&Principal>, refusal: Option<Refusal>) -> Map<String, Value> {
     let mut context = Map::new();
-    if let Some(refusal) = refusal {
-        context.insert("error".into(), refusal.public().code.into());
-    }
-    if let Some(principal) = principal {
-        context.insert("user_id".into(), principal.user_id.clone().into());
-        context.insert("kind".into(), principal.kind.as_str().into());
-        context.insert("org_id".into(), principal.org_id.to_string().into());
-        context.insert("credential_id".into(), principal.credential_id.clone().into());
-        context.insert("scopes".into(), principal.scopes.to_string().into());
-        context.insert("resources".into(), json!(principal.resources).to_string().into());
-        context.insert("metadata".into(), Value::Object(principal.metadata.clone()).to_string().into());
-        if let Some(user) = &principal.on_behalf_of {
-            context.insert("on_behalf_of".into(), user.clone().into());
+    let mut tell = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            context.insert(name.to_owned(), value.into());
         }
+    };
+    tell("error", refusal.map(|refusal| refusal.public().code.to_owned()));
+    if let Some(principal) = principal {
+        tell("user_id", Some(principal.user_id.clone()));
+        tell("kind", Some(principal.kind.as_str().to_owned()));
+        tell("org_id", principal.org_id.as_ref().map(ToString::to_string));
+        tell("credential_id", Some(principal.credential_id.clone()));
+        tell("scopes", Some(principal.scopes.to_string()));
+        tell("resources", Some(json!(principal.resources).to_string()));
+        tell("metadata", Some(Value::Object(principal.metadata.clone()).to_string()));
+        tell("on_behalf_of", principal.on_behalf_of.clone());
     }
     context
 }

@@ -30,6 +30,9 @@ pub struct ApiKeyRecord {
     pub digest: Digest,
     pub last_four: String,
     pub created_at_ms: i64,
+    /// Does it open nothing unless the request is signed with it?
+    #[serde(default)]
+    pub require_signature: bool,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,

@@ -2,15 +2,17 @@
 //!
 //! | table | item | `pk` |
 //! |---|---|---|
-//! | `Keys` | organization, API key, agent, runner | the record's id |
-//! | `Families` | refresh-token family | the family's id |
+//! | `Keys` | organization, API key, CLI token, agent, runner, service | the record's id |
+//! | `Keys` | the organization that a person owns | `own_` and the SHA-256 of the person's id |
+//! | `Families` | refresh-token family, session | its id |
 //! | `Families` | revoked access token without a family | the token's id |
+//! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
 //!
 //! Ids are public; no secret and no digest is part of a key, because keys show up in metadata and audit trails.
 
 use type_safe_id::StaticType;
 
-use crate::id::OrganizationId;
+use crate::{crypto::Digest, id::OrganizationId};
 
 /// The partition key of every table; there are no sort keys.
 pub const PK: &str = "pk";
@@ -24,4 +26,19 @@ pub const LISTING: &str = "listing";
 /// The partition in which an organization's records of one kind are listed.
 pub fn listing<T: StaticType>(organization: &OrganizationId) -> String {
     format!("{organization}#{}", T::TYPE)
+}
+
+/// The partition in which a person's CLI tokens are listed.
+pub fn listing_of_person<T: StaticType>(organization: &OrganizationId, user_id: &str) -> String {
+    format!("{}#{user_id}", listing::<T>(organization))
+}
+
+/// The key under which a person's organization is found.
+pub fn owner(user_id: &str) -> String {
+    format!("own_{}", Digest::of(user_id.as_bytes()).to_hex())
+}
+
+/// The key of a nonce. Each credential has its own: nobody can spend another's. Hashed, because a caller chose it.
+pub fn nonce(credential_id: &str, nonce: &str) -> String {
+    format!("non_{credential_id}#{}", Digest::of(nonce.as_bytes()).to_hex())
 }

@@ -6,12 +6,16 @@
 
 pub mod agent;
 pub mod api_key;
+pub mod cli_token;
 mod client;
 pub mod family;
 pub mod key;
+pub mod nonce;
 pub mod organization;
 mod record;
 pub mod runner;
+pub mod service;
+pub mod session;
 pub mod standing;
 
 use aws_config::SdkConfig;

@@ -35,6 +35,10 @@ pub trait Record: Serialize + DeserializeOwned {
     fn org_id(&self) -> OrganizationId;
     /// What its credential is compared with.
     fn digest(&self) -> &Digest;
+    /// The partition in which it is listed.
+    fn listing(&self) -> String {
+        key::listing::<Self::Kind>(&self.org_id())
+    }
     /// Is it over, though the store may still hold it?
     fn is_expired(&self, _now_s: i64) -> bool {
         false
@@ -47,6 +51,12 @@ pub struct Page<R> {
     pub records: Vec<R>,
     /// Where the next part begins; `None` at the end.
     pub next: Option<String>,
+}
+
+impl<R> Default for Page<R> {
+    fn default() -> Self {
+        Self { records: Vec::new(), next: None }
+    }
 }
 
 /// What became of a deletion.
@@ -140,12 +150,23 @@ impl Store {
         limit: i32,
         now_s: i64,
     ) -> Result<Page<R>, Fault> {
+        self.list_in(key::listing::<R::Kind>(organization), cursor, limit, now_s).await
+    }
+
+    /// Lists the records of one partition of the index.
+    pub(super) async fn list_in<R: Record>(
+        &self,
+        listing: String,
+        cursor: Option<&TypeSafeId<R::Kind>>,
+        limit: i32,
+        now_s: i64,
+    ) -> Result<Page<R>, Fault> {
         let query = self
             .client
             .query()
             .table_name(&self.tables.keys)
             .index_name(key::LISTING_INDEX)
-            .expression_attribute_values(":listing", AttributeValue::S(key::listing::<R::Kind>(organization)))
+            .expression_attribute_values(":listing", AttributeValue::S(listing))
             .limit(limit);
         let query = match cursor {
             None => query.key_condition_expression("listing = :listing"),
@@ -168,7 +189,7 @@ impl Store {
         organization: &OrganizationId,
         id: &TypeSafeId<T>,
     ) -> Result<Deletion, Fault> {
-        self.delete_where(&text(id), "org_id = :owner", (":owner", text(organization))).await
+        self.delete_where(&text(id), "org_id = :owner", [(":owner", text(organization))]).await
     }
 
     /// Deletes the record `id` if `digest` is that of its credential: whoever has a leaked secret may end it.
@@ -176,22 +197,32 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub async fn delete_held<T: StaticType>(&self, id: &TypeSafeId<T>, digest: &Digest) -> Result<Deletion, Fault> {
-        self.delete_where(&text(id), "digest = :held", (":held", AttributeValue::S(digest.to_hex()))).await
+        self.delete_where(&text(id), "digest = :held", [(":held", AttributeValue::S(digest.to_hex()))]).await
     }
 
-    async fn delete_where(
+    pub(super) async fn delete_where<const N: usize>(
         &self,
         pk: &AttributeValue,
         condition: &str,
-        value: (&str, AttributeValue),
+        values: [(&str, AttributeValue); N],
+    ) -> Result<Deletion, Fault> {
+        self.delete_in(&self.tables.keys, pk, condition, values).await
+    }
+
+    pub(super) async fn delete_in<const N: usize>(
+        &self,
+        table: &str,
+        pk: &AttributeValue,
+        condition: &str,
+        values: [(&str, AttributeValue); N],
     ) -> Result<Deletion, Fault> {
         let outcome = self
             .client
             .delete_item()
-            .table_name(&self.tables.keys)
+            .table_name(table)
             .key(key::PK, pk.clone())
             .condition_expression(condition)
-            .expression_attribute_values(value.0, value.1)
+            .set_expression_attribute_values(Some(values.map(|(name, value)| (name.to_owned(), value)).into()))
             .send()
             .await;
         match outcome {
@@ -251,7 +282,7 @@ impl Store {
 pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
     let mut item = item_of(record)?;
     item.insert(key::PK.into(), text(&record.id()));
-    item.insert(key::LISTING.into(), AttributeValue::S(key::listing::<R::Kind>(&record.org_id())));
+    item.insert(key::LISTING.into(), AttributeValue::S(record.listing()));
     Ok(item)
 }
 

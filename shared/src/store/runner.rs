@@ -1,13 +1,16 @@
 //! Runners, and the one write that authenticates a runner and records its heartbeat.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValue},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Record, Store,
     client::fault,
     key,
-    record::{number, text},
+    record::{number, read, text},
 };
 use crate::{
     credential::RunnerToken,
@@ -61,9 +64,10 @@ impl Record for RunnerRecord {
 }
 
 /// What became of a heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beat {
-    Recorded,
+    /// Recorded, for a runner that was made on behalf of this user.
+    Recorded { on_behalf_of: Option<String> },
     /// No runner has this token.
     Refused,
 }
@@ -87,10 +91,14 @@ impl Store {
             .expression_attribute_values(":version", AttributeValue::S(version.to_owned()))
             .expression_attribute_values(":now", number(now_ms))
             .expression_attribute_values(":digest", AttributeValue::S(token.digest.to_hex()))
+            .return_values(ReturnValue::AllNew)
             .send()
             .await;
         match outcome {
-            Ok(_) => Ok(Beat::Recorded),
+            Ok(answer) => {
+                let runner: RunnerRecord = read(answer.attributes.unwrap_or_default())?;
+                Ok(Beat::Recorded { on_behalf_of: runner.on_behalf_of })
+            }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Beat::Refused),
                 _ => Err(fault("record a heartbeat")(error)),

@@ -1,4 +1,5 @@
-//! Whether an access token still stands: its agent, and its family or its own revocation, in one round trip.
+//! Whether a credential of two records still stands, in one round trip: an access token's agent and its family or own revocation;
+//! a session and the organization of its person.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
@@ -8,11 +9,13 @@ use super::{
     client::{fault, unexpected},
     family::FamilyRecord,
     key,
+    organization::OwnerRecord,
     record::{Item, read, text},
+    session::SessionRecord,
 };
 use crate::{
     error::Fault,
-    id::{AccessTokenId, AgentId, FamilyId},
+    id::{AccessTokenId, AgentId, FamilyId, OrganizationId, SessionId},
 };
 
 impl Store {
@@ -40,6 +43,20 @@ impl Store {
     ) -> Result<(Option<AgentRecord>, bool), Fault> {
         let (agent, revocation) = self.pair(text(agent), text(token)).await?;
         Ok((agent.map(read).transpose()?, revocation.is_some()))
+    }
+
+    /// A session, and the organization that its person owns.
+    ///
+    /// # Errors
+    /// A store that does not answer in full, or a record that cannot be read.
+    pub async fn session_and_organization(
+        &self,
+        session: &SessionId,
+        user_id: &str,
+    ) -> Result<(Option<SessionRecord>, Option<OrganizationId>), Fault> {
+        let (owned, session) = self.pair(AttributeValue::S(key::owner(user_id)), text(session)).await?;
+        let owned = owned.map(read::<OwnerRecord>).transpose()?;
+        Ok((session.map(read).transpose()?, owned.map(|owned| owned.org_id)))
     }
 
     /// One item of `Keys` and one of `Families`, both read consistently.

@@ -1,14 +1,16 @@
-//! Issuing access tokens.
+//! Issuing our tokens.
 
 use jiff::Timestamp;
 
-use super::{Claims, TYP};
+use super::{Claims, DownloadClaims, ServiceClaims, claims::Token};
 use crate::{
     app::App,
     credential::Secret,
     error::Fault,
     id::{self, AgentId, FamilyId, OrganizationId},
+    principal::Principal,
     scope::Scopes,
+    store::service::ServiceRecord,
 };
 
 /// What a token is issued for.
@@ -35,20 +37,73 @@ impl Grant<'_> {
 /// # Errors
 /// A secret without a signing key, or a library that fails.
 pub fn access_token(app: &App, grant: &Grant<'_>, now: Timestamp) -> Result<Secret, Fault> {
-    let claims = Claims {
-        iss: app.config.issuer.clone(),
-        sub: grant.agent.to_string(),
-        aud: app.config.issuer.clone(),
-        iat: now.as_second(),
-        nbf: now.as_second(),
-        exp: now.as_second() + grant.life_s(app, now),
-        jti: id::mint(now, &app.entropy)?,
-        client_id: grant.agent,
-        agent_id: grant.agent,
-        org_id: grant.organization,
-        scope: grant.scopes.to_string(),
-        scopes: grant.scopes.clone(),
-        sid: grant.family,
-    };
-    Ok(Secret::new(app.keyring.signing()?.sign(TYP, &claims)?))
+    sign(
+        app,
+        &Claims {
+            iss: app.config.issuer.clone(),
+            sub: grant.agent.to_string(),
+            aud: Claims::audience(&app.config.issuer),
+            iat: now.as_second(),
+            nbf: now.as_second(),
+            exp: now.as_second() + grant.life_s(app, now),
+            jti: id::mint(now, &app.entropy)?,
+            client_id: grant.agent,
+            agent_id: grant.agent,
+            org_id: grant.organization,
+            scope: grant.scopes.to_string(),
+            scopes: grant.scopes.clone(),
+            sid: grant.family,
+        },
+    )
+}
+
+/// Issues a service token for `service`.
+///
+/// # Errors
+/// A secret without a signing key, or a library that fails.
+pub fn service_token(app: &App, service: &ServiceRecord, now: Timestamp) -> Result<Secret, Fault> {
+    sign(
+        app,
+        &ServiceClaims {
+            iss: app.config.issuer.clone(),
+            sub: service.id,
+            aud: ServiceClaims::audience(&app.config.issuer),
+            iat: now.as_second(),
+            nbf: now.as_second(),
+            exp: now.as_second() + app.config.lifetimes.service_token,
+            jti: id::mint(now, &app.entropy)?,
+            org_id: service.org_id,
+            scopes: service.scopes.clone(),
+        },
+    )
+}
+
+/// Issues a download token for `path`, on behalf of `principal`.
+///
+/// # Errors
+/// A secret without a signing key, or a library that fails.
+pub fn download_token(app: &App, principal: Principal, path: &str, now: Timestamp) -> Result<Secret, Fault> {
+    sign(
+        app,
+        &DownloadClaims {
+            iss: app.config.issuer.clone(),
+            sub: principal.user_id,
+            aud: DownloadClaims::audience(&app.config.issuer),
+            iat: now.as_second(),
+            nbf: now.as_second(),
+            exp: now.as_second() + app.config.lifetimes.download_token,
+            jti: id::mint(now, &app.entropy)?,
+            path: path.to_owned(),
+            kind: principal.kind,
+            org_id: principal.org_id,
+            credential_id: principal.credential_id,
+            scopes: principal.scopes,
+            resources: principal.resources,
+            on_behalf_of: principal.on_behalf_of,
+        },
+    )
+}
+
+fn sign<T: Token>(app: &App, claims: &T) -> Result<Secret, Fault> {
+    Ok(Secret::new(app.keyring.signing()?.sign(T::TYPE, claims)?))
 }

@@ -1,12 +1,10 @@
-//! Access tokens: JWTs of RFC 9068.
+//! Our tokens, which are JWTs: access tokens of RFC 9068, service tokens, download tokens. And the JWTs of others.
 
 mod claims;
-mod issue;
-mod verify;
+pub mod external;
+pub mod issue;
+pub mod issuer_keys;
+pub mod verify;
 
-pub use claims::Claims;
-pub use issue::{Grant, access_token};
-pub use verify::{is_meant, verify};
-
-/// The media type in a token's header (RFC 9068 §2.1). Other kinds of token have another one, so that none passes for this.
-const TYP: &str = "at+jwt";
+pub use claims::{Claims, DownloadClaims, ServiceClaims, Token};
+pub use issue::Grant;

@@ -1,40 +1,49 @@
-//! Verifying access tokens, up to the point where the store must be asked.
+//! Verifying our tokens, up to the point where the store must be asked.
 
 use jiff::Timestamp;
 
-use super::{Claims, TYP};
+use super::{
+    Claims,
+    claims::{Times, Token},
+};
 use crate::{
     app::App,
     clock::LEEWAY_S,
-    crypto::jwt::{self, Expected},
+    crypto::jwt::{self, Expected, Maker},
     error::Refusal,
 };
 
-/// The longest token that is looked at: headers of a request may hold 10 KB in all.
-const LONGEST: usize = 8 * 1024;
-
-/// Does a bearer value look like a JWT, whatever is in it?
-pub fn is_meant(text: &str) -> bool {
-    text.starts_with("ey") && text.bytes().filter(|byte| *byte == b'.').count() == 2
-}
-
-/// Verifies signature, type, issuer, audience and times. Whether it was revoked, only the store knows.
+/// Verifies signature, type, issuer, audience and times of a token. Whether it was revoked, only the store knows.
 ///
 /// # Errors
 /// The exact cause; all of them look alike to the caller.
-pub fn verify(app: &App, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
-    if token.len() > LONGEST {
-        return Err(Refusal::TokenForged);
+pub fn verify<T: Token>(app: &App, token: &str, now: Timestamp) -> Result<T, Refusal> {
+    let expected = Expected { types: &[T::TYPE], maker: Maker::Us };
+    let claims: T = jwt::verify(token, app.keyring.verifying(), expected)?;
+    let issuer = &app.config.issuer;
+    if claims.parties() != (issuer, &T::audience(issuer)) {
+        return Err(Refusal::TokenMisfit);
     }
-    let expected = Expected { typ: TYP, issuer: &app.config.issuer, audience: &app.config.issuer };
-    let claims: Claims = jwt::verify(token, app.keyring.verifying(), &expected)?;
+    in_time(claims.times(), now)?;
+    Ok(claims)
+}
+
+/// Verifies an access token.
+///
+/// # Errors
+/// As [`verify`].
+pub fn access_token(app: &App, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
+    let claims: Claims = verify(app, token, now)?;
+    let is_one_agents = claims.sub == claims.agent_id.to_string() && claims.client_id == claims.agent_id;
+    if is_one_agents { Ok(claims) } else { Err(Refusal::TokenMisfit) }
+}
+
+/// Is it time for a token, give or take the leeway?
+pub(super) fn in_time(times: Times, now: Timestamp) -> Result<(), Refusal> {
     let now = now.as_second();
     match () {
-        () if claims.exp.saturating_add(LEEWAY_S) <= now => Err(Refusal::TokenExpired),
-        () if claims.nbf > now + LEEWAY_S || claims.iat > now + LEEWAY_S => Err(Refusal::TokenEarly),
-        () if claims.sub != claims.agent_id.to_string() || claims.client_id != claims.agent_id => {
-            Err(Refusal::TokenMisfit)
-        }
-        () => Ok(claims),
+        () if times.exp.saturating_add(LEEWAY_S) <= now => Err(Refusal::TokenExpired),
+        () if times.nbf > now + LEEWAY_S || times.iat > now + LEEWAY_S => Err(Refusal::TokenEarly),
+        () => Ok(()),
     }
 }

@@ -1,0 +1,39 @@
+//! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no header (CON-9).
+
+use postern::{
+    App, Error, Refusal, authn,
+    credential::{self, Secret},
+    http::{Request, Response, path},
+    token::issue,
+};
+use serde::{Deserialize, Serialize};
+
+/// The longest path.
+const LONGEST_PATH: usize = 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    path: String,
+}
+
+#[derive(Serialize)]
+struct Issued {
+    #[serde(serialize_with = "credential::shown_once")]
+    token: Secret,
+    expires_in: i64,
+}
+
+/// Answers the route. Whether the caller may download is decided when it does, with the scopes that it has now.
+///
+/// # Errors
+/// Those of authentication, and a 400 for a path that is none.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = authn::authenticate(app, request).await?;
+    let Wanted { path } = request.json()?;
+    if path.len() > LONGEST_PATH || !path::is_plain(&path) {
+        return Err(Refusal::PathMalformed.into());
+    }
+    let token = issue::download_token(app, caller, &path, app.clock.now())?;
+    Ok(Response::created(&Issued { token, expires_in: app.config.lifetimes.download_token })?.with_tokens())
+}

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Installs the heartbeat of the runner @RUNNER@.
+#
+#   RUNNER_TOKEN=... sh install.sh
+#
+# The token was shown when the runner was created. It is kept in a file that only this user can read, and never stands on a
+# command line. Nothing outside of the folder is touched.
+set -eu
+
+if [ -z "${RUNNER_TOKEN:-}" ]; then
+    echo "install.sh: set RUNNER_TOKEN to the token of the runner @RUNNER@" >&2
+    exit 1
+fi
+if ! command -v curl >/dev/null; then
+    echo "install.sh: curl is needed" >&2
+    exit 1
+fi
+
+folder="${RUNNER_HOME:-$HOME/.postern/@RUNNER@}"
+umask 077
+mkdir -p "$folder"
+printf 'X-Runner-Token: %s\n' "$RUNNER_TOKEN" >"$folder/token"
+
+cat >"$folder/heartbeat" <<'HEARTBEAT'
+#!/bin/sh
+# Says once that the runner lives: heartbeat [online|busy|offline]
+set -eu
+exec curl --fail --silent --show-error --max-time 10 --retry 2 \
+    --header @"$(dirname "$0")/token" --header 'Content-Type: application/json' \
+    --data "{\"status\":\"${1:-online}\",\"version\":\"@VERSION@\"}" '@URL@/v1/runners/heartbeat'
+HEARTBEAT
+
+cat >"$folder/run" <<'RUN'
+#!/bin/sh
+# Says so every half minute, until it is stopped.
+trap '"$(dirname "$0")/heartbeat" offline >/dev/null; exit 0' INT TERM
+while :; do
+    "$(dirname "$0")/heartbeat" >/dev/null || true
+    sleep 30 &
+    wait $!
+done
+RUN
+
+chmod 700 "$folder/heartbeat" "$folder/run"
+if ! "$folder/heartbeat" >/dev/null; then
+    echo "install.sh: the first heartbeat was refused; is RUNNER_TOKEN the token of @RUNNER@?" >&2
+    exit 1
+fi
+echo "The runner @RUNNER@ is online. Keep it so with: $folder/run"

@@ -1,0 +1,48 @@
+//! `GET /v1/runners/{id}/install.sh`: what a download token opens. The token stands in the query or is a bearer token, and holds
+//! for this path alone.
+
+mod install;
+
+use postern::{
+    App, Error, Refusal,
+    authn::Presented as _,
+    credential::Secret,
+    http::{Request, Response},
+    scope::Scope,
+    store::runner::RunnerRecord,
+    token::{DownloadClaims, verify},
+};
+
+/// Answers the route: the token without I/O, then one consistent read.
+///
+/// # Errors
+/// A 401 for an absent or bad token, a 403 without the scope, a 404 for a runner of somebody else.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let claims = authenticate(app, request)?;
+    let wanted = Scope::try_from("runners:read".to_owned())?;
+    if !claims.scopes.cover(&wanted) {
+        return Err(Refusal::ScopeInsufficient.into());
+    }
+    let organization = claims.org_id.ok_or(Refusal::OrganizationMissing)?;
+    let id = request.path_id()?;
+    let runner: Option<RunnerRecord> = app.store.own_record(&organization, &id, app.clock.now().as_second()).await?;
+    let runner = runner.ok_or(Refusal::RecordUnknown)?;
+    let script = install::script(&app.config.issuer, &runner.id);
+    Ok(Response::text("text/x-shellscript; charset=utf-8", script).with("referrer-policy", "no-referrer".into()))
+}
+
+fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
+    let in_query = request.query("token")?.map(Secret::new);
+    let token = match (&in_query, request.bearer()) {
+        (Some(_), Some(_)) => return Err(Refusal::ParameterDoubled.into()),
+        (Some(token), None) => token.expose(),
+        (None, Some(token)) => token,
+        (None, None) => return Err(Refusal::CredentialAbsent.into()),
+    };
+    let claims: DownloadClaims = verify::verify(app, token, app.clock.now())?;
+    if claims.path != request.path() {
+        return Err(Refusal::DownloadPathForeign.into());
+    }
+    app.config.gate.admit(&claims.sub, claims.on_behalf_of.as_deref())?;
+    Ok(claims)
+}

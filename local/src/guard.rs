@@ -1,0 +1,191 @@
+//! A Lambda authorizer before an API, as API Gateway runs it: identity sources, cache, policies, outcomes. `docs/local-gateway.md` lists
+//! what it does, line by line; each line has a test.
+
+mod ask;
+mod iam;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+pub use ask::EventKind;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, request::Parts};
+use postern::App;
+use serde_json::{Map, Value};
+
+use crate::{event::Arrival, gateway::message};
+
+/// How an API attaches the authorizer.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    pub event: EventKind,
+    /// Headers of which each must be there; together they are the key of the cache.
+    pub identity_sources: Vec<String>,
+    /// How long an answer is held against the caller's next requests, in seconds; 0 for not at all.
+    pub cache_ttl_s: i64,
+    /// `$default`, or what goes before every path.
+    pub stage: String,
+}
+
+impl Default for Attachment {
+    fn default() -> Self {
+        Self { event: EventKind::Http2, identity_sources: Vec::new(), cache_ttl_s: 0, stage: "$default".into() }
+    }
+}
+
+/// The authorizer's context, for the API behind.
+pub type Context = Map<String, Value>;
+
+/// The authorizer before an API.
+#[derive(Debug)]
+pub struct Guard {
+    app: Arc<App>,
+    attachment: Attachment,
+    cache: Mutex<HashMap<Vec<String>, Held>>,
+}
+
+/// An answer in the cache.
+#[derive(Clone, Debug)]
+struct Held {
+    answer: Value,
+    until_s: i64,
+}
+
+/// What an API tells the caller whom it does not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    Unauthenticated,
+    Forbidden { explicitly: bool },
+    Broken,
+}
+
+impl Guard {
+    /// Attaches the authorizer.
+    pub fn new(app: Arc<App>, attachment: Attachment) -> Self {
+        Self { app, attachment, cache: Mutex::default() }
+    }
+
+    /// How it is attached.
+    pub fn attachment(&self) -> &Attachment {
+        &self.attachment
+    }
+
+    /// Lets a request in, with the authorizer's context, or answers it.
+    ///
+    /// # Errors
+    /// The answer to a request that is not let in.
+    pub async fn admit(&self, parts: &Parts, arrival: Arrival) -> Result<Context, Response<Bytes>> {
+        self.judge(parts, arrival).await.map_err(|stop| self.refuse(stop))
+    }
+
+    async fn judge(&self, parts: &Parts, arrival: Arrival) -> Result<Context, Stop> {
+        let identity = self.identity(parts)?;
+        let now_s = arrival.time.as_second();
+        let caches = self.attachment.cache_ttl_s > 0 && !identity.is_empty();
+        let held = caches.then(|| self.held(&identity, now_s)).flatten();
+        let answer = match held {
+            Some(answer) => answer,
+            None => {
+                let answer = self.invoke(parts, arrival).await?;
+                if caches {
+                    let until_s = now_s + self.attachment.cache_ttl_s;
+                    self.cache().insert(identity, Held { answer: answer.clone(), until_s });
+                }
+                answer
+            }
+        };
+        self.evaluate(parts, &answer)
+    }
+
+    /// The values of the identity sources. One that is missing or empty is a 401, and the authorizer is not asked.
+    fn identity(&self, parts: &Parts) -> Result<Vec<String>, Stop> {
+        let value = |name: &String| {
+            let joined = ask::joined(&parts.headers, name)?;
+            (!joined.trim().is_empty()).then_some(joined)
+        };
+        self.attachment.identity_sources.iter().map(|name| value(name).ok_or(Stop::Unauthenticated)).collect()
+    }
+
+    fn held(&self, identity: &[String], now_s: i64) -> Option<Value> {
+        self.cache().get(identity).filter(|held| now_s < held.until_s).map(|held| held.answer.clone())
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<String>, Held>> {
+        self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Asks the authorizer. The error `Unauthorized`, exactly, is a 401; every other one, and an answer of the wrong form, is a 500. Neither is
+    /// held.
+    async fn invoke(&self, parts: &Parts, arrival: Arrival) -> Result<Value, Stop> {
+        let event = ask::event(parts, arrival, &self.attachment);
+        match authorizer::handle(&self.app, event).await {
+            Ok(answer) if self.is_well_formed(&answer) => Ok(answer),
+            Err(error) if error.to_string() == "Unauthorized" => Err(Stop::Unauthenticated),
+            Ok(_) | Err(_) => Err(Stop::Broken),
+        }
+    }
+
+    /// REST APIs want a principal, a policy, and a context of scalars; HTTP APIs with simple answers a boolean.
+    fn is_well_formed(&self, answer: &Value) -> bool {
+        let is_scalar = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+        let context = answer.get("context").and_then(Value::as_object);
+        let has_scalars = context.is_none_or(|context| context.values().all(is_scalar));
+        match self.answers_simply(answer) {
+            true => answer["isAuthorized"].is_boolean(),
+            false => answer["principalId"].is_string() && iam::is_policy(&answer["policyDocument"]) && has_scalars,
+        }
+    }
+
+    fn answers_simply(&self, answer: &Value) -> bool {
+        self.attachment.event == EventKind::Http2 && answer.get("policyDocument").is_none()
+    }
+
+    /// Holds an answer, new or from the cache, against this request. A simple one says the same of every route.
+    fn evaluate(&self, parts: &Parts, answer: &Value) -> Result<Context, Stop> {
+        let decision = match self.answers_simply(answer) {
+            true if answer["isAuthorized"] == true => iam::Decision::Allow,
+            true => iam::Decision::ExplicitDeny,
+            false => iam::evaluate(&answer["policyDocument"], &ask::arn(parts, &self.attachment)),
+        };
+        match decision {
+            iam::Decision::Allow => Ok(answer["context"].as_object().cloned().unwrap_or_default()),
+            iam::Decision::ExplicitDeny => Err(Stop::Forbidden { explicitly: true }),
+            iam::Decision::Silence => Err(Stop::Forbidden { explicitly: false }),
+        }
+    }
+
+    /// REST APIs and HTTP APIs word it differently.
+    fn refuse(&self, stop: Stop) -> Response<Bytes> {
+        let is_rest = self.attachment.event.is_rest();
+        let (status, kind, body) = match stop {
+            Stop::Unauthenticated => (StatusCode::UNAUTHORIZED, "UnauthorizedException", None),
+            Stop::Forbidden { explicitly: true } => (
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                is_rest
+                    .then_some(r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#),
+            ),
+            Stop::Forbidden { explicitly: false } => (
+                StatusCode::FORBIDDEN,
+                "AccessDeniedException",
+                is_rest.then_some(r#"{"Message":"User is not authorized to access this resource"}"#),
+            ),
+            Stop::Broken => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "AuthorizerConfigurationException",
+                is_rest.then_some(r#"{"message":null}"#),
+            ),
+        };
+        let text = status.canonical_reason().unwrap_or_default();
+        let mut response = message(status, text);
+        if let Some(body) = body {
+            *response.body_mut() = Bytes::from_static(body.as_bytes());
+        }
+        if is_rest {
+            response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(kind));
+        }
+        response
+    }
+}

@@ -1,0 +1,104 @@
+//! IAM's evaluation of a policy: an explicit Deny beats every Allow, and silence is no Allow.
+
+use serde_json::Value;
+
+/// What a policy says of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Allow,
+    ExplicitDeny,
+    /// Neither.
+    Silence,
+}
+
+/// Is it a policy that API Gateway takes?
+pub(super) fn is_policy(policy: &Value) -> bool {
+    let is_list =
+        |value: &Value| value.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(Value::is_string));
+    let is_statement = |statement: &Value| {
+        (statement["Effect"] == "Allow" || statement["Effect"] == "Deny")
+            && statement["Action"] == "execute-api:Invoke"
+            && is_list(&statement["Resource"])
+            && statement.get("Condition").is_none()
+    };
+    let statements = policy["Statement"].as_array();
+    policy["Version"] == "2012-10-17" && statements.is_some_and(|all| !all.is_empty() && all.iter().all(is_statement))
+}
+
+/// Evaluates `policy` for the method `arn`.
+pub(super) fn evaluate(policy: &Value, arn: &str) -> Decision {
+    let says = |effect: &str| {
+        policy["Statement"].as_array().into_iter().flatten().filter(|statement| statement["Effect"] == effect).any(
+            |statement| {
+                let mut resources = statement["Resource"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                resources.any(|resource| matches(resource.as_bytes(), arn.as_bytes()))
+            },
+        )
+    };
+    match (says("Deny"), says("Allow")) {
+        (true, _) => Decision::ExplicitDeny,
+        (false, true) => Decision::Allow,
+        (false, false) => Decision::Silence,
+    }
+}
+
+/// `*` is any characters, slashes too; `?` is one. A star that did not do is widened by one, and everything behind it tried again.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut from) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while from < text.len() {
+        match (pattern.get(at), star) {
+            (Some(b'*'), _) => {
+                star = Some((at, from));
+                at += 1;
+            }
+            (Some(wanted), _) if *wanted == b'?' || *wanted == text[from] => {
+                at += 1;
+                from += 1;
+            }
+            (_, Some((star_at, taken))) => {
+                at = star_at + 1;
+                from = taken + 1;
+                star = Some((star_at, taken + 1));
+            }
+            (_, None) => return false,
+        }
+    }
+    pattern[at..].iter().all(|rest| *rest == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Decision, evaluate, matches};
+
+    #[test]
+    fn a_star_is_any_characters_and_a_question_mark_one() {
+        let table = [
+            ("a/*", "a/b/c", true),
+            ("a/*", "a", false),
+            ("a/?", "a/b", true),
+            ("a/?", "a/bc", false),
+            ("*b*b", "abb", true),
+            ("*b*b", "ab", false),
+            ("**", "", true),
+            ("a*c", "abcbc", true),
+        ];
+        for (pattern, text, expected) in table {
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn an_explicit_deny_beats_every_allow_and_silence_is_none() {
+        let policy = json!({"Statement": [
+            {"Effect": "Allow", "Resource": ["api/*"]},
+            {"Effect": "Deny", "Resource": ["api/GET/secret", "api/POST/*"]},
+        ]});
+        assert_eq!(evaluate(&policy, "api/GET/x"), Decision::Allow);
+        assert_eq!(evaluate(&policy, "api/GET/secret"), Decision::ExplicitDeny);
+        assert_eq!(evaluate(&policy, "api/POST/x"), Decision::ExplicitDeny);
+        assert_eq!(evaluate(&policy, "other/GET/x"), Decision::Silence);
+    }
+}

@@ -1,0 +1,54 @@
+//! Senders of messages. Not for requests, and not for other platforms (DEF-3).
+
+use async_trait::async_trait;
+use serde_json::Map;
+
+use super::{Outcome, Presented, Provider};
+use crate::{
+    app::App,
+    config::Allowlist,
+    error::{Fault, Refusal},
+    principal::{Kind, Principal},
+    scope::Resources,
+};
+
+/// No I/O: whoever may send stands in the configuration.
+#[derive(Debug)]
+pub(super) struct Senders(Allowlist);
+
+impl Senders {
+    pub(super) fn new(settings: Allowlist) -> Self {
+        Self(settings)
+    }
+}
+
+#[async_trait]
+impl Provider for Senders {
+    async fn authenticate(&self, _app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
+        let Self(list) = self;
+        let is_ours = |platform: &String| list.platforms.is_empty() || list.platforms.contains(platform);
+        let Some(message) = presented.message().filter(|message| is_ours(&message.platform)) else {
+            return Ok(Outcome::NotPresented);
+        };
+        let is_chat =
+            list.chat_ids.is_empty() || message.chat_id.as_ref().is_some_and(|chat| list.chat_ids.contains(chat));
+        if !list.user_ids.contains(&message.user_id) || !is_chat {
+            return Ok(Refusal::SenderUnknown.into());
+        }
+        // Apart from the ids of other platforms, and of everybody else.
+        let user_id = format!("{}|{}", message.platform, message.user_id);
+        let chat = message.chat_id.iter().map(|chat| ("chat_id".to_owned(), chat.clone().into()));
+        Ok(Outcome::Authenticated(Principal {
+            credential_id: user_id.clone(),
+            user_id,
+            kind: Kind::Message,
+            org_id: None,
+            scopes: list.scopes.clone(),
+            resources: Resources::default(),
+            on_behalf_of: None,
+            metadata: Map::from_iter(
+                [("platform".to_owned(), message.platform.clone().into())].into_iter().chain(chat),
+            ),
+        }))
+    }
+}

@@ -1,0 +1,71 @@
+//! JWTs of an issuer whose one key is in the configuration (DEF-2), as bearer tokens.
+
+use async_trait::async_trait;
+
+use super::{Outcome, Presented, Provider, oidc};
+use crate::{
+    app::App,
+    config::JwtIssuer,
+    crypto::{
+        jwt,
+        key_set::{KeySet, VerifyingKey},
+        keyring::Secrets,
+    },
+    error::Fault,
+    principal::{Kind, Principal},
+    scope::Resources,
+    token::external::{self, Issuer},
+};
+
+/// No I/O: the key is at hand.
+#[derive(Debug)]
+pub(super) struct Jwt {
+    settings: JwtIssuer,
+    keys: KeySet,
+}
+
+impl Jwt {
+    pub(super) fn new(settings: JwtIssuer, secrets: &Secrets) -> Result<Self, Fault> {
+        let keys = match (&settings.secret_ref, &settings.public_key) {
+            (Some(reference), _) => secrets.shared_keys(reference, settings.algorithm)?,
+            (None, pem) => {
+                let pem = pem.as_deref().unwrap_or_default();
+                let key = VerifyingKey::pem(settings.algorithm, pem).map_err(|unsound| {
+                    Fault::Setting(format!("postern.toml: the public_key of {:?}: {unsound}", settings.issuer))
+                })?;
+                KeySet::from(key)
+            }
+        };
+        Ok(Self { settings, keys })
+    }
+}
+
+#[async_trait]
+impl Provider for Jwt {
+    fn knows_bearer(&self, _app: &App, token: &str) -> bool {
+        jwt::is_meant(token) && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == self.settings.issuer)
+    }
+
+    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
+        let Some(token) = presented.bearer().filter(|token| self.knows_bearer(app, token)) else {
+            return Ok(Outcome::NotPresented);
+        };
+        let issuer = Issuer { name: &self.settings.issuer, audience: &self.settings.audience };
+        let found = external::verify(token, &self.keys, issuer, app.clock.now()).and_then(|mut claims| {
+            let credential_id = oidc::credential_id(&claims, token);
+            let scopes = oidc::scopes(&claims, self.settings.scopes_claim.as_deref(), &self.settings.scopes);
+            let user = external::take_user(&mut claims, &["sub", "user_id", "id"])?;
+            Ok(Principal {
+                user_id: format!("{}{user}", self.settings.subject_prefix),
+                kind: Kind::External,
+                org_id: None,
+                credential_id,
+                scopes,
+                resources: Resources::default(),
+                on_behalf_of: None,
+                metadata: claims,
+            })
+        });
+        Ok(found.map_or_else(Outcome::Refused, Outcome::Authenticated))
+    }
+}

@@ -1,0 +1,146 @@
+//! Signed requests: the caller of a key proves that it holds it, and that nobody changed or repeated the request.
+//!
+//! `X-Cli-Signature` is the lowercase hexadecimal HMAC-SHA256, with the presented token as the key, of
+//! `timestamp:nonce:METHOD:target:hash`. The target is what the client sent, path and query; the hash is the SHA-256 of the body. No
+//! part but the target can hold a colon, and those before and behind it have fixed forms: the parts cannot shift.
+//!
+//! 1. The form of all headers, and the window: no I/O.
+//! 2. The provider looks up the key.
+//! 3. The code.
+//! 4. Only then the nonce is spent, by one conditional write: a forged request spends nothing.
+
+use jiff::Timestamp;
+
+use super::Presented;
+use crate::{
+    app::App,
+    clock::LEEWAY_S,
+    credential::BASE62,
+    crypto::{
+        Digest,
+        mac::{self, Tag},
+    },
+    error::{Error, Refusal},
+    principal::Kind,
+    store::nonce::Nonce,
+};
+
+pub(crate) const SIGNATURE: &str = "x-cli-signature";
+const TIMESTAMP: &str = "x-cli-timestamp";
+const NONCE: &str = "x-cli-nonce";
+/// The digest of the body, for where the body is not at hand.
+pub(crate) const CONTENT: &str = "x-cli-content-sha256";
+
+/// How long a nonce is kept behind the later of its request's two times, in seconds. An attacker who could outlive it would repeat a
+/// request whose timestamp still passes.
+const fn nonce_life_s(window_s: i64) -> i64 {
+    2 * window_s + LEEWAY_S
+}
+const _: () = assert!(nonce_life_s(300) >= 2 * 300 + LEEWAY_S);
+
+/// A signature whose form and time are right; nothing is known about its truth.
+#[derive(Debug)]
+pub(super) struct Signature {
+    tag: Tag,
+    timestamp_ms: i64,
+    nonce: String,
+    /// What was signed.
+    text: String,
+}
+
+impl Signature {
+    /// Reads the headers; `None` where there are none of them.
+    ///
+    /// # Errors
+    /// [`Refusal::SignatureMalformed`], [`Refusal::SignatureStale`]
+    pub(super) fn read(app: &App, presented: &dyn Presented, now: Timestamp) -> Result<Option<Self>, Refusal> {
+        let headers = [SIGNATURE, TIMESTAMP, NONCE].map(|name| presented.header(name));
+        let [Some(signature), Some(timestamp), Some(nonce)] = headers else {
+            let is_unsigned = headers.iter().all(Option::is_none);
+            return if is_unsigned { Ok(None) } else { Err(Refusal::SignatureMalformed) };
+        };
+        let tag = *Digest::from_hex(signature).ok_or(Refusal::SignatureMalformed)?.bytes();
+        let timestamp_ms = milliseconds(timestamp).ok_or(Refusal::SignatureMalformed)?;
+        let target = presented.target().filter(|_| is_nonce(nonce)).ok_or(Refusal::SignatureMalformed)?;
+        let hash = content(presented)?;
+        if (now.as_millisecond() - timestamp_ms).abs() > app.config.lifetimes.signature_window * 1000 {
+            return Err(Refusal::SignatureStale);
+        }
+        let text = format!("{timestamp_ms}:{nonce}:{}:{target}:{hash}", presented.method());
+        Ok(Some(Self { tag, timestamp_ms, nonce: nonce.to_owned(), text }))
+    }
+
+    /// Settles whether the holder of `token`, which is the credential `credential_id`, signed this request now.
+    ///
+    /// # Errors
+    /// [`Refusal::SignatureWrong`], [`Refusal::NonceReplayed`], or a store that does not answer.
+    pub(super) async fn settle(
+        &self,
+        app: &App,
+        token: &str,
+        credential_id: &str,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !mac::verifies_under(token.as_bytes(), self.text.as_bytes(), &self.tag) {
+            return Err(Refusal::SignatureWrong.into());
+        }
+        let attempt = app.entropy.letters(BASE62, 16)?;
+        let latest_s = self.timestamp_ms.max(now.as_millisecond()) / 1000 + 1;
+        let expires_at_s = latest_s + nonce_life_s(app.config.lifetimes.signature_window);
+        match app.store.spend(credential_id, &self.nonce, &attempt, now.as_second(), expires_at_s).await? {
+            Nonce::Fresh => Ok(()),
+            Nonce::Replayed => Err(Refusal::NonceReplayed.into()),
+        }
+    }
+}
+
+/// Settles the signature of a request that presents a key: one that is there must hold, and some keys demand one.
+///
+/// # Errors
+/// As [`Signature::settle`], and [`Refusal::SignatureMissing`].
+pub(super) async fn settle(
+    app: &App,
+    signature: Option<&Signature>,
+    is_required: bool,
+    token: &str,
+    credential_id: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match signature {
+        Some(signature) => signature.settle(app, token, credential_id, now).await,
+        None if is_required => Err(Refusal::SignatureMissing.into()),
+        None => Ok(()),
+    }
+}
+
+/// Nothing but keys signs. Whoever signs with something else believes the request protected: it must not pass as if it were.
+///
+/// # Errors
+/// [`Refusal::SignatureOutOfPlace`]
+pub(super) fn only_of_keys(presented: &dyn Presented, kind: Kind) -> Result<(), Refusal> {
+    let is_signed = [SIGNATURE, TIMESTAMP, NONCE].iter().any(|name| presented.header(name).is_some());
+    if is_signed && !matches!(kind, Kind::ApiKey | Kind::CliToken) { Err(Refusal::SignatureOutOfPlace) } else { Ok(()) }
+}
+
+/// The hash of the body. Where the body is not at hand the client's word is signed and handed on, for whoever has the body to
+/// compare; no word means an empty body.
+fn content(presented: &dyn Presented) -> Result<String, Refusal> {
+    let claimed =
+        presented.header(CONTENT).map(|hex| Digest::from_hex(hex).ok_or(Refusal::SignatureMalformed)).transpose()?;
+    match (presented.body_digest(), claimed) {
+        (Some(actual), Some(claimed)) if !actual.matches(&claimed) => Err(Refusal::SignatureWrong),
+        (Some(actual), _) => Ok(actual.to_hex()),
+        (None, Some(claimed)) => Ok(claimed.to_hex()),
+        (None, None) => Ok(Digest::of(b"").to_hex()),
+    }
+}
+
+/// Unix milliseconds, in the one way to write them.
+fn milliseconds(text: &str) -> Option<i64> {
+    text.parse::<i64>().ok().filter(|ms| *ms >= 0 && *ms < 1 << 53 && ms.to_string() == text)
+}
+
+fn is_nonce(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (16..=128).contains(&text.len()) && text.bytes().all(letter)
+}

@@ -1,0 +1,211 @@
+//! The events of authorizers: six shapes, told apart by what is in them.
+//!
+//! | shape | `type` | `version` | where the route is told | answer |
+//! |---|---|---|---|---|
+//! | REST API, TOKEN | `TOKEN` | – | `methodArn` | policy |
+//! | REST API, REQUEST | `REQUEST` | – | `methodArn`, `httpMethod`, `path` | policy |
+//! | HTTP API, payload 1.0 | `REQUEST` | `1.0` | the same | policy |
+//! | HTTP API, payload 2.0 | `REQUEST` | `2.0` | `routeArn`, `requestContext.http`, `rawPath` | as the setting says |
+//! | WebSocket API | `REQUEST` | anything | `requestContext.eventType` is `CONNECT` | policy |
+//! | message | `MESSAGE` | – | – | simple |
+//!
+//! Everything else is refused as our own fault: somebody attached this function to what it does not know.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Form, Question, pattern::CONNECT};
+use crate::{
+    authn::Message,
+    config::{AuthorizerAnswer, Config},
+    credential::opaque,
+    crypto::jwt,
+    error::{Fault, Refusal},
+};
+
+/// Reads an event.
+///
+/// # Errors
+/// A refusal inside where the caller made it unreadable; a fault for an event of no known shape.
+pub(super) fn parse(event: &Value, config: &Config) -> Result<Result<Question, Refusal>, Fault> {
+    let read = Event(event);
+    let is_connection = read.text("/requestContext/eventType") == Some("CONNECT");
+    match (read.text("/type"), read.text("/version")) {
+        (Some("TOKEN"), None) => token(read, config).map(Ok),
+        (Some("REQUEST"), _) if is_connection => connection(read, config),
+        (Some("REQUEST"), None | Some("1.0")) => request_1_0(read, config),
+        (Some("REQUEST"), Some("2.0")) => request_2_0(read, config),
+        _ => Err(missing("a known type and version")),
+    }
+}
+
+/// Is this a message?
+pub(super) fn is_message(event: &Value) -> bool {
+    Event(event).text("/type") == Some("MESSAGE")
+}
+
+/// Reads a message. The function that sends it is trusted, and its mistakes are ours.
+///
+/// # Errors
+/// [`Fault::Corrupt`] where a member is missing or no text.
+pub(super) fn message(event: &Value) -> Result<Message, Fault> {
+    let read = Event(event);
+    let chat_id = match event.get("chat_id") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(read.required("/chat_id")?.to_owned()),
+    };
+    Ok(Message {
+        platform: read.required("/platform")?.to_owned(),
+        user_id: read.required("/user_id")?.to_owned(),
+        chat_id,
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Event<'e>(&'e Value);
+
+impl<'e> Event<'e> {
+    fn text(self, pointer: &str) -> Option<&'e str> {
+        self.0.pointer(pointer).and_then(Value::as_str)
+    }
+
+    fn required(self, pointer: &str) -> Result<&'e str, Fault> {
+        self.text(pointer).ok_or_else(|| missing(pointer))
+    }
+}
+
+fn missing(what: &str) -> Fault {
+    Fault::Corrupt(format!("an authorizer event without {what}"))
+}
+
+fn token(event: Event<'_>, config: &Config) -> Result<Question, Fault> {
+    let arn = event.required("/methodArn")?;
+    let (method, path) = routed(arn).ok_or_else(|| missing("a method in its methodArn"))?;
+    let value = event.text("/authorizationToken").unwrap_or_default();
+    Ok(Question {
+        form: Form::Policy { arn: arn.to_owned() },
+        method: method.to_owned(),
+        paths: vec![path],
+        target: None,
+        headers: BTreeMap::from([(header_of(value, config), value.to_owned())]),
+    })
+}
+
+/// A TOKEN event does not tell which header its value comes from. With a scheme it is `Authorization`; else its shape tells.
+fn header_of(value: &str, config: &Config) -> String {
+    let brand = &config.brand;
+    let is_session = value.bytes().filter(|byte| *byte == b'.').count() == 1;
+    match () {
+        () if value.contains(' ') => "authorization".into(),
+        () if crate::credential::RunnerToken::is_meant(brand, value) => "x-runner-token".into(),
+        () if jwt::is_meant(value) => config.service_token_header.clone(),
+        () if is_session && !opaque::is_ours(brand, value) => config.session_header.clone(),
+        () => "x-api-key".into(),
+    }
+}
+
+fn connection(event: Event<'_>, config: &Config) -> Result<Result<Question, Refusal>, Fault> {
+    let arn = event.required("/methodArn")?;
+    let question = |headers| Question {
+        form: Form::Policy { arn: arn.to_owned() },
+        method: "CONNECT".into(),
+        paths: vec![CONNECT.into()],
+        target: None,
+        headers,
+    };
+    Ok(headers(event.0, config).map(question))
+}
+
+fn request_1_0(event: Event<'_>, config: &Config) -> Result<Result<Question, Refusal>, Fault> {
+    let arn = event.required("/methodArn")?;
+    let (path, method) = (event.required("/path")?, event.required("/httpMethod")?);
+    let (_, tail) = routed(arn).ok_or_else(|| missing("a path in its methodArn"))?;
+    let with_stage = event.text("/requestContext/stage").map(|stage| format!("/{stage}{tail}"));
+    // Behind a custom domain the path begins with the domain's mapping, and the ARN's does not: the rules must admit both.
+    let is_told_by_arn = path == tail || with_stage.is_some_and(|with_stage| path == with_stage);
+    let paths = if is_told_by_arn { vec![tail] } else { vec![path.to_owned(), tail] };
+    // A query is only told decoded: what the client signed cannot be made from it.
+    let has_query = ["queryStringParameters", "multiValueQueryStringParameters"]
+        .iter()
+        .any(|name| event.0.get(name).and_then(Value::as_object).is_some_and(|query| !query.is_empty()));
+    let sent = event.text("/requestContext/path").unwrap_or(path);
+    let target = (!has_query).then(|| sent.to_owned());
+    let form = Form::Policy { arn: arn.to_owned() };
+    let question = |headers| Question { form, method: method.to_owned(), paths, target, headers };
+    Ok(headers(event.0, config).map(question))
+}
+
+fn request_2_0(event: Event<'_>, config: &Config) -> Result<Result<Question, Refusal>, Fault> {
+    let (arn, path) = (event.required("/routeArn")?, event.required("/rawPath")?);
+    let method = event.required("/requestContext/http/method")?;
+    let query = event.text("/rawQueryString").unwrap_or_default();
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let form = match config.authorizer_answer {
+        AuthorizerAnswer::Simple => Form::Simple,
+        AuthorizerAnswer::Policy => Form::Policy { arn: arn.to_owned() },
+    };
+    let paths = vec![without_stage(path, event.text("/requestContext/stage")).to_owned()];
+    let question = |headers| Question { form, method: method.to_owned(), paths, target: Some(target), headers };
+    Ok(headers(event.0, config).map(question))
+}
+
+/// Method and path of `arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}/{path}`.
+fn routed(arn: &str) -> Option<(&str, String)> {
+    let mut parts = arn.splitn(4, '/').skip(2);
+    let method = parts.next()?;
+    Some((method, format!("/{}", parts.next().unwrap_or_default())))
+}
+
+/// HTTP APIs put a named stage before the path.
+fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
+    let rest = stage.filter(|stage| *stage != "$default").and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+    match rest {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+/// The headers, by their names in lower case. `multiValueHeaders`, where there are any, tell how often each was sent; one that
+/// carries a credential must have been sent once.
+fn headers(event: &Value, config: &Config) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut headers = BTreeMap::new();
+    for (name, value) in sent(event) {
+        let name = name.to_ascii_lowercase();
+        let is_doubled = config.carries_credential(&name) && (value.contains(',') || headers.contains_key(&name));
+        if is_doubled {
+            return Err(Refusal::HeaderDoubled);
+        }
+        let all: &mut String = headers.entry(name).or_default();
+        if !all.is_empty() {
+            all.push_str("; "); // as cookies are joined; nothing else is looked at that may stand twice
+        }
+        all.push_str(value);
+    }
+    Ok(headers)
+}
+
+/// Every header as often as it was sent, as far as the event tells; the cookies of payload 2.0 among them.
+fn sent(event: &Value) -> Vec<(&str, &str)> {
+    let object = |name: &str| event.get(name).and_then(Value::as_object);
+    let mut sent = Vec::new();
+    match object("multiValueHeaders") {
+        Some(multiple) => {
+            for (name, values) in multiple {
+                sent.extend(texts(values).map(|value| (name.as_str(), value)));
+            }
+        }
+        None => {
+            for (name, value) in object("headers").into_iter().flatten() {
+                sent.push((name.as_str(), value.as_str().unwrap_or_default()));
+            }
+        }
+    }
+    sent.extend(event.get("cookies").into_iter().flat_map(texts).map(|cookie| ("cookie", cookie)));
+    sent
+}
+
+fn texts(values: &Value) -> impl Iterator<Item = &str> {
+    values.as_array().into_iter().flatten().filter_map(Value::as_str)
+}

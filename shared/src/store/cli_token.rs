@@ -1,0 +1,83 @@
+//! CLI tokens: keys that belong to one person.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Deletion, Page, Record, Store, key, record::text};
+use crate::{
+    crypto::Digest,
+    error::Fault,
+    id::{CliToken, CliTokenId, OrganizationId},
+    scope::{Resources, Scopes},
+};
+
+/// A stored CLI token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CliTokenRecord {
+    #[serde(rename = "pk")]
+    pub id: CliTokenId,
+    pub org_id: OrganizationId,
+    pub name: String,
+    pub scopes: Scopes,
+    #[serde(default)]
+    pub resources: Resources,
+    pub digest: Digest,
+    pub last_four: String,
+    pub created_at_ms: i64,
+    /// Does it open nothing unless the request is signed with it?
+    #[serde(default)]
+    pub require_signature: bool,
+    /// The person.
+    pub on_behalf_of: String,
+    /// Epoch seconds; also DynamoDB's time to live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+}
+
+impl Record for CliTokenRecord {
+    type Kind = CliToken;
+
+    fn id(&self) -> CliTokenId {
+        self.id
+    }
+
+    fn org_id(&self) -> OrganizationId {
+        self.org_id
+    }
+
+    fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    fn listing(&self) -> String {
+        key::listing_of_person::<CliToken>(&self.org_id, &self.on_behalf_of)
+    }
+
+    fn is_expired(&self, now_s: i64) -> bool {
+        self.expires_at.is_some_and(|end| end <= now_s)
+    }
+}
+
+impl Store {
+    /// Lists a person's tokens, oldest first, behind `cursor`.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a record that cannot be read.
+    pub async fn cli_tokens(
+        &self,
+        organization: &OrganizationId,
+        user_id: &str,
+        cursor: Option<&CliTokenId>,
+        limit: i32,
+        now_s: i64,
+    ) -> Result<Page<CliTokenRecord>, Fault> {
+        self.list_in(key::listing_of_person::<CliToken>(organization, user_id), cursor, limit, now_s).await
+    }
+
+    /// Deletes a person's token.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn delete_cli_token(&self, user_id: &str, id: &CliTokenId) -> Result<Deletion, Fault> {
+        self.delete_where(&text(id), "on_behalf_of = :person", [(":person", text(&user_id))]).await
+    }
+}

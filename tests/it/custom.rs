@@ -1,0 +1,60 @@
+//! A provider of somebody's own (DEF-5) is one implementation of a trait, and joins the chain like all others.
+
+use std::sync::Arc;
+
+use postern::{
+    App, Fault, Refusal,
+    authn::{Outcome, Presented, Provider},
+    principal::{Kind, Principal},
+    scope::{Resources, Scopes},
+};
+use serde_json::{Value, json};
+use tests::World;
+
+#[derive(Debug)]
+struct Badges;
+
+#[async_trait::async_trait]
+impl Provider for Badges {
+    async fn authenticate(&self, _app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
+        Ok(match presented.header("x-badge") {
+            None => Outcome::NotPresented,
+            Some("b-1") => Outcome::Authenticated(Principal {
+                user_id: "badge|b-1".into(),
+                kind: Kind::External,
+                org_id: None,
+                credential_id: "b-1".into(),
+                scopes: Scopes::parse("doors:open").unwrap(),
+                resources: Resources::default(),
+                on_behalf_of: None,
+                metadata: serde_json::Map::new(),
+            }),
+            Some("b-away") => return Err(Fault::Corrupt("the badge office is closed".into())),
+            Some(_) => Outcome::Refused(Refusal::CredentialMalformed),
+        })
+    }
+}
+
+async fn ask(app: &App, headers: Value) -> Result<Value, String> {
+    let event = json!({
+        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
+        "headers": headers, "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
+    });
+    authorizer::handle(app, event).await.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn its_three_outcomes_and_its_failure_are_those_of_every_other() {
+    let world = World::new().await;
+    let (clock, entropy) = (world.app.clock.clone(), world.app.entropy.clone());
+    let mut app = App::new(world.app.config.clone(), &world.secrets, world.app.store.clone(), clock, entropy).unwrap();
+    app.providers.insert(0, Box::new(Badges));
+    let app = Arc::new(app);
+    let allowed = ask(&app, json!({"x-badge": "b-1"})).await.unwrap();
+    assert_eq!((&allowed["isAuthorized"], &allowed["context"]["user_id"]), (&json!(true), &json!("badge|b-1")));
+    let refused = ask(&app, json!({"x-badge": "b-2", "x-api-key": world.api_key})).await;
+    assert_eq!(refused, Err("Unauthorized".into()), "refused means refused");
+    assert_eq!(ask(&app, json!({"x-badge": "b-away"})).await, Err("internal_error".into()));
+    let other = ask(&app, json!({"x-api-key": world.api_key})).await.unwrap();
+    assert_eq!(other["context"]["kind"], "api_key");
+}

@@ -1,0 +1,428 @@
+//! Tokens of other issuers (CAT-2, DEF-2): their keys, their claims, and everything that providers do wrong.
+
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use postern::crypto::keyring::Secrets;
+use serde_json::{Value, json};
+use tests::{Behaviour, Issuer, Setup, World};
+use tokio::time::timeout;
+
+fn provider(issuer: &Issuer) -> String {
+    format!(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"cli\"\n[[provider]]\ntype = \"api_key\"\n",
+        issuer.url
+    )
+}
+
+async fn setting() -> (Issuer, World) {
+    let issuer = Issuer::open().await;
+    let world = World::configured(&provider(&issuer)).await;
+    (issuer, world)
+}
+
+fn claims(world: &World) -> Value {
+    json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 600})
+}
+
+async fn whoami(world: &World, token: &str) -> (u16, String) {
+    let answer = world.call("GET", "/v1/auth/whoami").bearer(token).send().await;
+    (answer.status, answer.body["error"].as_str().unwrap_or_default().to_owned())
+}
+
+const REFUSED: (u16, &str) = (401, "invalid_token");
+const AWAY: (u16, &str) = (503, "temporarily_unavailable");
+
+fn is(found: &(u16, String), expected: (u16, &str)) -> bool {
+    (found.0, found.1.as_str()) == expected
+}
+
+#[tokio::test]
+async fn a_flood_of_unknown_kids_makes_at_most_two_fetches() {
+    let (issuer, world) = setting().await;
+    let good = issuer.token(claims(&world));
+    assert_eq!(whoami(&world, &good).await.0, 200);
+    world.wire.take();
+    for at in 0..10_000 {
+        let header = Header { kid: Some(format!("kid-{at}")), ..Header::new(Algorithm::ES256) };
+        let found = whoami(&world, &issuer.token_with(header, claims(&world))).await;
+        assert!(is(&found, REFUSED), "{found:?}");
+        world.pass_ms(5); // fifty seconds in all
+    }
+    assert!(world.wire.take().is_empty());
+    assert!(issuer.fetches() <= 2, "{} fetches", issuer.fetches());
+    assert_eq!(whoami(&world, &good).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_at_once_and_then_at_most_every_minute() {
+    let (mut issuer, world) = setting().await;
+    let old = issuer.token(claims(&world));
+    assert_eq!(whoami(&world, &old).await.0, 200);
+    world.pass_s(60);
+    issuer.rotate("second");
+    assert_eq!(whoami(&world, &issuer.token(claims(&world))).await.0, 200);
+    assert_eq!(whoami(&world, &old).await.0, 200);
+    assert_eq!(issuer.fetches(), 2);
+    issuer.rotate("third");
+    let newest = issuer.token(claims(&world));
+    world.pass_ms(59_999);
+    assert!(is(&whoami(&world, &newest).await, REFUSED));
+    world.pass_ms(1);
+    assert_eq!(whoami(&world, &newest).await.0, 200);
+    assert_eq!(issuer.fetches(), 3);
+}
+
+#[tokio::test]
+async fn a_key_that_is_withdrawn_is_refused_within_ten_minutes() {
+    let (issuer, world) = setting().await;
+    let token = issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
+    assert_eq!(whoami(&world, &token).await.0, 200);
+    let other = Issuer::open().await;
+    issuer.publish(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "other", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}));
+    drop(other);
+    world.pass_s(599);
+    assert_eq!(whoami(&world, &token).await.0, 200);
+    world.pass_s(1);
+    assert!(is(&whoami(&world, &token).await, REFUSED));
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_in_any_way_is_a_503_and_hurts_nobody_else() {
+    for behaviour in [Behaviour::Silent, Behaviour::Broken, Behaviour::Lying, Behaviour::Endless, Behaviour::Garbled] {
+        let (issuer, world) = setting().await;
+        issuer.behave(behaviour);
+        let token = issuer.token(claims(&world));
+        let found = timeout(Duration::from_secs(2), whoami(&world, &token)).await.unwrap();
+        assert!(is(&found, AWAY), "{behaviour:?}: {found:?}");
+        world.get("/v1/auth/whoami").send().await.expect(200);
+        // For a moment nobody asks it again; then it is asked, and answers.
+        issuer.behave(Behaviour::Honest);
+        assert!(is(&whoami(&world, &token).await, AWAY), "{behaviour:?}");
+        world.pass_s(5);
+        assert_eq!(whoami(&world, &token).await.0, 200, "{behaviour:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_at_hand_outlast_a_provider_that_is_away_for_an_hour() {
+    let (issuer, world) = setting().await;
+    let token = issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
+    assert_eq!(whoami(&world, &token).await.0, 200);
+    issuer.behave(Behaviour::Broken);
+    world.pass_s(3_599);
+    assert_eq!(whoami(&world, &token).await.0, 200);
+    let unknown = Header { kid: Some("unknown".into()), ..Header::new(Algorithm::ES256) };
+    assert!(is(&whoami(&world, &issuer.token_with(unknown, claims(&world))).await, AWAY));
+    world.pass_s(1);
+    assert!(is(&whoami(&world, &token).await, AWAY));
+}
+
+#[tokio::test]
+async fn a_slow_provider_does_not_hold_up_the_others() {
+    let (issuer, world) = setting().await;
+    issuer.behave(Behaviour::Silent);
+    let token = issuer.token(claims(&world));
+    let waiting = (0..20).map(|_| world.call("GET", "/v1/auth/whoami").bearer(&token).send()).collect();
+    let (slow, key) = tokio::join!(
+        timeout(Duration::from_secs(2), all(waiting)),
+        timeout(Duration::from_secs(1), world.get("/v1/auth/whoami").send())
+    );
+    assert_eq!(key.unwrap().status, 200);
+    assert_eq!(slow.unwrap(), [503; 20]);
+}
+
+/// All of them at once.
+async fn all(calls: Vec<impl Future<Output = tests::Answer>>) -> Vec<u16> {
+    let mut pinned: Vec<_> = calls.into_iter().map(Box::pin).collect();
+    let mut done = vec![None; pinned.len()];
+    std::future::poll_fn(|context| {
+        for (call, done) in pinned.iter_mut().zip(&mut done) {
+            if done.is_none()
+                && let std::task::Poll::Ready(answer) = call.as_mut().poll(context)
+            {
+                *done = Some(answer.status);
+            }
+        }
+        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn what_a_token_must_not_say_is_refused_without_a_read() {
+    let (issuer, world) = setting().await;
+    let now = world.now().as_second();
+    assert_eq!(whoami(&world, &issuer.token(claims(&world))).await.0, 200);
+    world.wire.take();
+    let with = |name: &str, value: Value| {
+        let mut claims = claims(&world);
+        claims[name] = value;
+        claims
+    };
+    let without = |name: &str| {
+        let mut claims = claims(&world);
+        claims.as_object_mut().unwrap().remove(name);
+        claims
+    };
+    let cases = [
+        ("no exp", without("exp")),
+        ("no aud", without("aud")),
+        ("no sub", without("sub")),
+        ("a user_id in place of sub", {
+            let mut c = without("sub");
+            c["user_id"] = "ada".into();
+            c
+        }),
+        ("another audience", with("aud", json!("other"))),
+        ("a part of the audience", with("aud", json!("cl"))),
+        ("an audience that is no text", with("aud", json!(["cli", 5]))),
+        ("an audience that is an object", with("aud", json!({"cli": true}))),
+        ("an issuer that is an array", with("iss", json!([issuer.url]))),
+        ("another issuer", with("iss", json!("https://other.example"))),
+        ("the issuer and a slash", with("iss", json!(format!("{}/", issuer.url)))),
+        ("exp in the past", with("exp", json!(now - 30))),
+        ("exp as text", with("exp", json!((now + 600).to_string()))),
+        ("exp as null", with("exp", Value::Null)),
+        ("exp below zero", with("exp", json!(-1))),
+        ("exp beyond all time", with("exp", json!(1e300))),
+        ("nbf in the future", with("nbf", json!(now + 31))),
+        ("nbf as text", with("nbf", json!("0"))),
+        ("iat in the future", with("iat", json!(now + 31))),
+        ("iat as an object", with("iat", json!({}))),
+        ("sub as an object", with("sub", json!({"a": 1}))),
+        ("an empty sub", with("sub", json!(""))),
+        ("a sub with a line break", with("sub", json!("a\nb"))),
+        ("a sub that is too long", with("sub", json!("x".repeat(256)))),
+    ];
+    for (why, claims) in cases {
+        let found = whoami(&world, &issuer.token(claims)).await;
+        assert!(is(&found, REFUSED), "{why}: {found:?}");
+    }
+    for (why, name, value) in [
+        ("an audience among others", "aud", json!(["other", "cli"])),
+        ("exp with a fraction", "exp", json!(now as f64 + 0.5)),
+        ("exp within the leeway", "exp", json!(now - 29)),
+        ("nbf within the leeway", "nbf", json!(now + 30)),
+    ] {
+        assert_eq!(whoami(&world, &issuer.token(with(name, value))).await.0, 200, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_header_must_not_say_is_refused() {
+    let (issuer, world) = setting().await;
+    let header = || Header { kid: Some(issuer.kid.clone()), ..Header::new(Algorithm::ES256) };
+    let typ = |typ: &str| Header { typ: Some(typ.into()), ..header() };
+    for good in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"] {
+        assert_eq!(whoami(&world, &issuer.token_with(typ(good), claims(&world))).await.0, 200, "{good}");
+    }
+    let untyped = Header { typ: None, ..header() };
+    assert_eq!(whoami(&world, &issuer.token_with(untyped, claims(&world))).await.0, 200);
+    let unnamed = Header { kid: None, ..header() };
+    assert_eq!(
+        whoami(&world, &issuer.token_with(unnamed, claims(&world))).await.0,
+        200,
+        "the only key of its algorithm"
+    );
+    for bad in ["dpop+jwt", "logout+jwt", "dl+jwt", "application/", ""] {
+        assert!(is(&whoami(&world, &issuer.token_with(typ(bad), claims(&world))).await, REFUSED), "{bad}");
+    }
+    for kid in ["", "../../etc/passwd\u{0}", "kid with spaces", &"x".repeat(257)] {
+        let header = Header { kid: Some(kid.into()), ..header() };
+        assert!(is(&whoami(&world, &issuer.token_with(header, claims(&world))).await, REFUSED), "{kid}");
+    }
+    let critical: Header =
+        serde_json::from_value(json!({"typ": "JWT", "alg": "ES256", "kid": issuer.kid, "crit": ["exp"], "exp": 1}))
+            .unwrap();
+    let token = issuer.token_with(critical, claims(&world));
+    assert!(is(&whoami(&world, &token).await, REFUSED), "crit");
+}
+
+#[tokio::test]
+async fn a_public_key_is_no_shared_secret() {
+    let (issuer, world) = setting().await;
+    let keys = fetch(&format!("{}/jwks", issuer.url)).await;
+    for secret in [keys.clone(), serde_json::from_str::<Value>(&keys).unwrap()["keys"][0].to_string()] {
+        let header = Header { kid: Some(issuer.kid.clone()), ..Header::new(Algorithm::HS256) };
+        let mut claims = claims(&world);
+        claims["iss"] = issuer.url.clone().into();
+        let token = tests::encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes()));
+        assert!(is(&whoami(&world, &token).await, REFUSED));
+    }
+}
+
+async fn fetch(url: &str) -> String {
+    let bytes = postern::fetch::Fetcher::default().get(url, 10_000).await.unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_provider_says_of_scopes_counts_only_where_the_configuration_says_so() {
+    let issuer = Issuer::open().await;
+    let with =
+        |more: &str| format!("[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"cli\"\n{more}", issuer.url);
+    for (more, claim, expected) in [
+        ("", json!("admin:all *"), json!(postern::scope::Scopes::of_users())),
+        ("role = \"admin\"", json!("openid"), json!(["*"])),
+        ("scopes_claim = \"scope\"", json!("data:read Data:WRITE data:read openid"), json!(["data:read", "openid"])),
+        ("scopes_claim = \"scope\"", json!(["data:read", 5]), json!(["data:read"])),
+        ("scopes_claim = \"scope\"", Value::Null, json!([])),
+    ] {
+        let world = World::configured(&with(more)).await;
+        let mut claims = claims(&world);
+        claims["scope"] = claim;
+        let answer = world.call("GET", "/v1/auth/whoami").bearer(&issuer.token(claims)).send().await.expect(200);
+        assert_eq!(answer.body["scopes"], expected, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_keeps_the_people_of_two_issuers_apart() {
+    let (first, second) = (Issuer::open().await, Issuer::open().await);
+    let both = |prefix: &str| {
+        format!(
+            "{}[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"cli\"\nsubject_prefix = \"{prefix}\"\n",
+            provider(&first),
+            second.url
+        )
+    };
+    let world = World::configured(&both("second|")).await;
+    for (issuer, user) in [(&first, "ada"), (&second, "second|ada")] {
+        let answer =
+            world.call("GET", "/v1/auth/whoami").bearer(&issuer.token(claims(&world))).send().await.expect(200);
+        assert_eq!(answer.member("user_id"), user);
+    }
+}
+
+const SECRET: &str = "a secret that is shared with the partner, and long enough for all of them";
+
+async fn partner(algorithm: &str, secret: Value) -> World {
+    let toml = format!(
+        "[[provider]]\ntype = \"jwt\"\nalgorithm = \"{algorithm}\"\nsecret_ref = \"partner\"\nissuer = \"partner\"\naudience = \"api\"\nscopes = [\"data:read\"]"
+    );
+    let mut secrets = Secrets::default();
+    secrets.refs.insert("partner".into(), secret);
+    World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await
+}
+
+#[tokio::test]
+async fn a_shared_secret_has_one_algorithm() {
+    let all = [("HS256", Algorithm::HS256), ("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)];
+    for (name, algorithm) in all {
+        let world = partner(name, SECRET.into()).await;
+        for (other, used) in all {
+            let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
+            let token = tests::encode(&Header::new(used), &claims, &EncodingKey::from_secret(SECRET.as_bytes()));
+            let expected = if used == algorithm { 200 } else { 401 };
+            assert_eq!(whoami(&world, &token).await.0, expected, "{name} given {other}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn shared_secrets_may_be_a_set_so_that_they_can_be_rotated() {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+    let jwk =
+        |kid: &str, secret: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": BASE64URL.encode(secret)});
+    let (old, new) = ("the old secret, of at least 32 bytes", "the new secret, of at least 32 bytes");
+    let world = partner("HS256", json!({"keys": [jwk("old", old), jwk("new", new)]})).await;
+    let token = |kid: &str, secret: &str| {
+        let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
+        let header = Header { kid: Some(kid.into()), ..Header::new(Algorithm::HS256) };
+        tests::encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes()))
+    };
+    for (kid, secret, expected) in [("old", old, 200), ("new", new, 200), ("old", new, 401), ("none", old, 401)] {
+        assert_eq!(whoami(&world, &token(kid, secret)).await.0, expected, "{kid}");
+    }
+}
+
+#[tokio::test]
+async fn the_user_is_the_first_of_sub_user_id_and_id_and_the_rest_is_metadata() {
+    let world = partner("HS256", SECRET.into()).await;
+    let exp = world.now().as_second() + 60;
+    for (claims, user) in [
+        (json!({"sub": "a", "user_id": "b", "id": "c"}), Some("a")),
+        (json!({"user_id": "b", "id": "c"}), Some("b")),
+        (json!({"id": 42}), Some("42")),
+        (json!({"sub": null, "id": "c"}), None),
+        (json!({"id": 4.2}), None),
+        (json!({}), None),
+    ] {
+        let mut claims = claims;
+        for (name, value) in
+            [("iss", json!("partner")), ("aud", json!("api")), ("exp", json!(exp)), ("plan", json!("pro"))]
+        {
+            claims[name] = value;
+        }
+        let token =
+            tests::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes()));
+        let answer = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await;
+        match user {
+            None => drop(answer.expect_error(401, "invalid_token")),
+            Some(user) => {
+                assert_eq!((answer.member("user_id"), answer.member("kind")), (user.to_owned(), "external".into()));
+                assert_eq!((&answer.body["metadata"]["plan"], &answer.body["org_id"]), (&json!("pro"), &Value::Null));
+                assert_eq!(answer.body["scopes"], json!(["data:read"]));
+            }
+        }
+    }
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_public_key_in_the_configuration_verifies_its_one_algorithm() {
+    use postern::crypto::sign::{self, SigningKey};
+    for (name, own, algorithm) in [
+        ("ES256", sign::Algorithm::ES256, Algorithm::ES256),
+        ("RS256", sign::Algorithm::RS256, Algorithm::RS256),
+        ("EdDSA", sign::Algorithm::EdDSA, Algorithm::EdDSA),
+    ] {
+        let pkcs8 = SigningKey::generate(own).unwrap();
+        let pem = public_pem(own, &pkcs8);
+        let toml = format!(
+            "[[provider]]\ntype = \"jwt\"\nalgorithm = \"{name}\"\npublic_key = \"\"\"\n{pem}\"\"\"\nissuer = \"partner\"\naudience = \"api\""
+        );
+        let world = World::configured(&toml).await;
+        let key = match own {
+            sign::Algorithm::ES256 => EncodingKey::from_ec_der(&pkcs8),
+            sign::Algorithm::RS256 => EncodingKey::from_rsa_pem(armoured("PRIVATE KEY", &pkcs8).as_bytes()).unwrap(),
+            sign::Algorithm::EdDSA => EncodingKey::from_ed_der(&pkcs8),
+        };
+        let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
+        let token = tests::encode(&Header::new(algorithm), &claims, &key);
+        assert_eq!(whoami(&world, &token).await.0, 200, "{name}");
+        // Its own PEM as a shared secret, in every form that somebody could think of.
+        for secret in [pem.clone(), pem.trim_end().to_owned(), pem.replace('\n', "\r\n")] {
+            let forged =
+                tests::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()));
+            assert!(is(&whoami(&world, &forged).await, REFUSED), "{name}");
+        }
+    }
+}
+
+/// The public half, as a SubjectPublicKeyInfo.
+fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u8]) -> String {
+    use aws_lc_rs::{
+        encoding::AsDer as _,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair},
+    };
+    use postern::crypto::sign::Algorithm;
+    let der = match algorithm {
+        Algorithm::ES256 => {
+            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap();
+            pair.public_key().as_der().unwrap().as_ref().to_vec()
+        }
+        Algorithm::RS256 => RsaKeyPair::from_pkcs8(pkcs8).unwrap().public_key().as_der().unwrap().as_ref().to_vec(),
+        Algorithm::EdDSA => Ed25519KeyPair::from_pkcs8(pkcs8).unwrap().public_key().as_der().unwrap().as_ref().to_vec(),
+    };
+    armoured("PUBLIC KEY", &der)
+}
+
+fn armoured(label: &str, der: &[u8]) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+    let body: Vec<_> =
+        BASE64.encode(der).as_bytes().chunks(64).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", body.join("\n"))
+}

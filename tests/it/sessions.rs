@@ -1,0 +1,224 @@
+//! Sessions (CAT-5, CAT-12): form, code, idle clock, cookie.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use postern::{credential::Secret, grant::session, principal::Role};
+use serde_json::{Value, json};
+use tests::{Answer, Setup, Trouble, World};
+
+async fn forwarded(world: &World, value: &str) -> Answer {
+    world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", value).send().await
+}
+
+#[tokio::test]
+async fn a_session_names_its_person_and_their_organization() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    let (payload, code) = value.split_once('.').unwrap();
+    let payload: Value = serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap();
+    assert_eq!((payload["sub"].as_str(), BASE64URL.decode(code).unwrap().len()), (Some("ada"), 32));
+    let answer = forwarded(&world, &value).await.expect(200);
+    assert_eq!((answer.member("user_id"), answer.member("kind")), ("ada".into(), "user".into()));
+    // A newcomer has an organization of their own, and keeps it.
+    let organization = answer.member("org_id");
+    let again = world.sign_in("ada", Role::User).await;
+    assert_eq!(forwarded(&world, &again).await.member("org_id"), organization);
+    let shown = world.call("GET", "/v1/organizations/current").header("X-Postern-Session", &value).send().await;
+    assert_eq!(shown.expect(200).member("owner"), "ada");
+}
+
+#[tokio::test]
+async fn an_organization_that_was_founded_for_a_person_is_theirs() {
+    let world = World::new().await;
+    let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
+    let founded = call.json(json!({"name": "Ada's", "owner": "ada"})).send().await.expect(201).member("id");
+    let second = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
+    second.json(json!({"name": "another", "owner": "ada"})).send().await.expect(201);
+    let value = world.sign_in("ada", Role::User).await;
+    assert_eq!(forwarded(&world, &value).await.member("org_id"), founded);
+}
+
+#[tokio::test]
+async fn two_first_sign_ins_at_once_found_one_organization() {
+    let world = World::new().await;
+    let (first, second) = tokio::join!(world.sign_in("ada", Role::User), world.sign_in("ada", Role::User));
+    let (first, second) = (forwarded(&world, &first).await, forwarded(&world, &second).await);
+    assert_eq!(first.member("org_id"), second.member("org_id"));
+}
+
+#[tokio::test]
+async fn every_changed_letter_is_a_bad_signature_or_no_session() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    world.wire.take();
+    for at in 0..value.len() {
+        for letter in ["A", "_", ".", "="] {
+            if &value[at..=at] == letter {
+                continue;
+            }
+            let changed = format!("{}{letter}{}", &value[..at], &value[at + 1..]);
+            let answer = forwarded(&world, &changed).await;
+            let code = answer.body["error"].as_str().unwrap().to_owned();
+            assert!(
+                answer.status == 401 && ["invalid_signature", "malformed_session"].contains(&code.as_str()),
+                "{at} {letter}: {}",
+                answer.text
+            );
+        }
+    }
+    for malformed in [
+        "x",
+        ".",
+        "a.b",
+        "a.b.c",
+        &format!("{value}."),
+        &value[..value.len() - 1],
+        &format!("{value}A"),
+        &"x".repeat(5000),
+    ] {
+        forwarded(&world, malformed).await.expect_error(401, "malformed_session");
+    }
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_has_the_key_of_the_code_alone_cannot_make_a_session() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    let (payload, _) = value.split_once('.').unwrap();
+    let mut payload: Value = serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap();
+    payload["key"] = "0".repeat(32).into();
+    let forged = BASE64URL.encode(payload.to_string());
+    let code = BASE64URL.encode(world.app.keyring.sign_session(forged.as_bytes()).unwrap());
+    forwarded(&world, &format!("{forged}.{code}")).await.expect_error(401, "session_expired");
+    payload["extra"] = true.into();
+    let odd = BASE64URL.encode(payload.to_string());
+    let code = BASE64URL.encode(world.app.keyring.sign_session(odd.as_bytes()).unwrap());
+    forwarded(&world, &format!("{odd}.{code}")).await.expect_error(401, "malformed_session");
+}
+
+#[tokio::test]
+async fn it_ends_after_seven_days_of_inactivity_and_lives_on_with_use() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    const WEEK_MS: i64 = 7 * 24 * 3600 * 1000;
+    for _ in 0..4 {
+        world.pass_ms(WEEK_MS - 1);
+        forwarded(&world, &value).await.expect(200);
+    }
+    world.pass_ms(WEEK_MS);
+    for later_ms in [0, 1, 86_400_000, 6 * 366 * 86_400_000] {
+        world.pass_ms(later_ms);
+        forwarded(&world, &value).await.expect_error(401, "session_expired");
+    }
+}
+
+#[tokio::test]
+async fn the_idle_clock_is_written_once_in_a_tenth_of_its_length() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    world.wire.take();
+    let tenth_ms = 7 * 24 * 3600 * 1000 / 10;
+    for (pass_ms, expected) in [
+        (0, vec!["BatchGetItem"]),
+        (tenth_ms - 1, vec!["BatchGetItem"]),
+        (1, vec!["BatchGetItem", "UpdateItem"]),
+        (1, vec!["BatchGetItem"]),
+    ] {
+        world.pass_ms(pass_ms);
+        forwarded(&world, &value).await.expect(200);
+        let ops = world.wire.take();
+        assert_eq!(ops.iter().map(|op| op.name.as_str()).collect::<Vec<_>>(), expected);
+        for table in ["Keys", "Families"] {
+            assert_eq!(ops[0].body["RequestItems"][table]["ConsistentRead"], true);
+        }
+    }
+}
+
+#[tokio::test]
+async fn signing_out_ends_it_at_once_and_leaves_the_persons_keys() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    let (_, cli) = world.cli_token(&value, &["scans:read"]).await;
+    session::end(&world.app, &Secret::new(value.clone())).await.unwrap();
+    forwarded(&world, &value).await.expect_error(401, "session_expired");
+    assert_eq!(world.whoami(&cli).await, 200);
+    session::end(&world.app, &Secret::new(value)).await.unwrap();
+    session::end(&world.app, &Secret::new("no session".into())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dead_store_is_a_503_and_the_session_lives_on() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    for trouble in [Trouble::Dead, Trouble::Throttled] {
+        world.wire.suffer(trouble);
+        forwarded(&world, &value).await.expect_error(503, "temporarily_unavailable");
+        world.wire.heal();
+        forwarded(&world, &value).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_counts_once_and_only_by_its_whole_name() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    let whoami = async |cookie: String| world.call("GET", "/v1/auth/whoami").header("Cookie", cookie).send().await;
+    whoami(format!("__Host-postern_session={value}")).await.expect(200);
+    whoami(format!("a=1; __Host-postern_session={value}; b=2")).await.expect(200);
+    whoami(format!("__Host-postern_session={value}; __Host-postern_session={value}"))
+        .await
+        .expect_error(400, "invalid_request");
+    for other in ["postern_session", "__host-postern_session", "__Host-postern_session2", "x__Host-postern_session"] {
+        whoami(format!("{other}={value}")).await.expect_error(401, "auth_required");
+    }
+    whoami("__Host-postern_session=".into()).await.expect_error(401, "malformed_session");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::Admin).await;
+    let cookie = format!("__Host-postern_session={value}");
+    let make = async |origin: Option<&str>| {
+        let call =
+            world.call("POST", "/v1/keys").header("Cookie", &cookie).json(json!({"name": "k", "scopes": ["read"]}));
+        let call = origin.into_iter().fold(call, |call, origin| call.header("Origin", origin));
+        call.send().await
+    };
+    make(None).await.expect(201);
+    make(Some("https://auth.example.com")).await.expect(201);
+    for foreign in [
+        "https://evil.example",
+        "null",
+        "http://auth.example.com",
+        "https://auth.example.com.evil.example",
+        "https://auth.example.co",
+        "https://auth.example.com:8443",
+    ] {
+        make(Some(foreign)).await.expect_error(403, "forbidden_origin");
+    }
+    let read = world.call("GET", "/v1/auth/whoami").header("Cookie", &cookie).header("Origin", "https://evil.example");
+    read.send().await.expect(200);
+    // Forwarded by a server of ours, no browser sent it by itself.
+    let forwarded =
+        world.call("POST", "/v1/keys").header("X-Postern-Session", &value).header("Origin", "https://evil.example");
+    forwarded.json(json!({"name": "k", "scopes": ["read"]})).send().await.expect(201);
+}
+
+#[tokio::test]
+async fn the_header_is_a_setting() {
+    let world = World::with(Setup {
+        toml: Some("session_header = \"X-Catentio-Session\"\nservice_token_header = \"X-Catentio-CP-Token\"".into()),
+        ..Setup::default()
+    })
+    .await;
+    let value = world.sign_in("ada", Role::User).await;
+    world.call("GET", "/v1/auth/whoami").header("X-Catentio-Session", &value).send().await.expect(200);
+    forwarded(&world, &value).await.expect_error(401, "auth_required");
+    let (_, key) = world.service(&["read"]).await;
+    let token = world.service_token(&key).await;
+    world.call("GET", "/v1/auth/whoami").header("X-Catentio-CP-Token", &token).send().await.expect(200);
+    let doubled =
+        world.call("GET", "/v1/auth/whoami").header("X-Catentio-Session", &value).header("X-Catentio-Session", &value);
+    doubled.send().await.expect_error(400, "invalid_request");
+}

@@ -1,0 +1,356 @@
+//! One door for all callers (CAT-1, DEF-4, NEW-2): every credential shape, at our own routes and at all five events of authorizers.
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use local::{
+    event::Arrival,
+    guard::{Attachment, EventKind, Guard},
+};
+use postern::{crypto::keyring::Secrets, principal::Role};
+use serde_json::{Map, Value, json};
+use tests::{Issuer, Setup, World};
+
+const PARTNER: &str = "a secret that is shared with the partner";
+const LEGACY: &str = "sk-my-secret-key";
+const EVENTS: [EventKind; 5] =
+    [EventKind::RestToken, EventKind::RestRequest, EventKind::Http1, EventKind::Http2, EventKind::WebSocket];
+
+/// A deployment that knows every shape.
+async fn world(issuer: &Issuer) -> World {
+    use postern::crypto::Digest;
+    let toml = format!(
+        r#"
+        [[provider]]
+        type = "oidc"
+        issuer = "{}"
+        audience = "catentio-cli"
+        [[provider]]
+        type = "jwt"
+        algorithm = "HS256"
+        secret_ref = "partner"
+        issuer = "partner"
+        audience = "api"
+        scopes = ["data:read"]
+        [[provider]]
+        type = "access_token"
+        [[provider]]
+        type = "api_key"
+        [[provider]]
+        type = "session"
+        [[provider]]
+        type = "service_token"
+        [[provider]]
+        type = "runner"
+        [[provider]]
+        type = "configured_keys"
+        sha256 = ["{}"]
+        scopes = ["data:read"]
+        "#,
+        issuer.url,
+        Digest::of(LEGACY.as_bytes()).to_hex(),
+    );
+    let mut secrets = Secrets::default();
+    secrets.refs.insert("partner".into(), PARTNER.into());
+    World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await
+}
+
+fn partner_token(claims: &Value, secret: &str) -> String {
+    tests::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes()))
+}
+
+/// One credential, as a header.
+#[derive(Clone, Debug)]
+struct Shown {
+    what: &'static str,
+    header: &'static str,
+    value: String,
+}
+
+fn shown(what: &'static str, header: &'static str, value: impl Into<String>) -> Shown {
+    Shown { what, header, value: value.into() }
+}
+
+fn bearer(what: &'static str, token: &str) -> Shown {
+    shown(what, "authorization", format!("Bearer {token}"))
+}
+
+/// What a REST API or HTTP API makes of the authorizer's answer: the context, or a status.
+async fn through(world: &World, event: EventKind, shown: &Shown) -> Result<Value, u16> {
+    let source = vec![shown.header.to_owned()];
+    let attachment = Attachment { event, identity_sources: source, cache_ttl_s: 0, stage: "prod".into() };
+    let guard = Guard::new(world.app.clone(), attachment);
+    let request = http::Request::get("/anything").header(shown.header, &shown.value).body(()).unwrap();
+    let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
+    let admitted = guard.admit(&request.into_parts().0, arrival).await;
+    admitted.map(Value::Object).map_err(|response| response.status().as_u16())
+}
+
+/// The context that an authorizer hands on for this principal.
+fn context_of(principal: &Value) -> Value {
+    let mut context = Map::new();
+    for (name, value) in principal.as_object().unwrap() {
+        let told = match (name.as_str(), value) {
+            (_, Value::Null) => continue,
+            ("scopes", Value::Array(all)) => {
+                all.iter().map(|scope| scope.as_str().unwrap()).collect::<Vec<_>>().join(" ").into()
+            }
+            (_, Value::Object(_)) => value.to_string().into(),
+            (_, value) => value.clone(),
+        };
+        context.insert(name.clone(), told);
+    }
+    context.into()
+}
+
+/// The same caller everywhere; or the same refusal.
+async fn expect_everywhere(world: &World, shown: &Shown, expected: Result<&Value, (u16, &str)>) {
+    let own = world.call("GET", "/v1/auth/whoami").header(shown.header, &shown.value).send().await;
+    match expected {
+        Ok(principal) => assert_eq!((own.status, &own.body), (200, principal), "{}: {}", shown.what, own.text),
+        Err((status, code)) => {
+            assert_eq!((own.status, own.body["error"].as_str()), (status, Some(code)), "{}: {}", shown.what, own.text);
+        }
+    }
+    for event in EVENTS {
+        // A TOKEN event has one value, and no cookie among others.
+        let is_told = !(event == EventKind::RestToken && shown.header == "cookie");
+        let found = through(world, event, shown).await;
+        let wanted = match expected {
+            Ok(principal) if is_told => Ok(context_of(principal)),
+            Err((status @ 403, _)) if is_told => Err(status),
+            _ => Err(401),
+        };
+        assert_eq!(found, wanted, "{} at {event:?}", shown.what);
+    }
+}
+
+/// Every shape, good, with the principal that it stands for.
+struct Cast {
+    all: Vec<(Shown, Value)>,
+    session: String,
+    key_id: String,
+    agent_id: String,
+    cli_id: String,
+    service_id: String,
+    runner_id: String,
+}
+
+async fn cast(world: &World, issuer: &Issuer) -> Cast {
+    let now = world.now().as_second();
+    let principal = |user: &str, kind: &str, org: Option<&str>, credential: &str, scopes: Value, metadata: Value| {
+        json!({
+            "user_id": user, "kind": kind, "org_id": org, "credential_id": credential, "scopes": scopes, "resources": {},
+            "on_behalf_of": null, "metadata": metadata,
+        })
+    };
+    let org = world.org_id.as_str();
+    let (key_id, key) = world.key(&["data:read"]).await;
+    let agent = world.agent(&["data:read"]).await;
+    let access = world.exchange(&agent).await.access;
+    let (runner_id, runner) = world.runner().await;
+    let (service_id, service_key) = world.service(&["data:read"]).await;
+    let service = world.service_token(&service_key).await;
+    let founded = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
+    let owned = founded.json(json!({"name": "Ada's", "owner": "ada"})).send().await.expect(201).member("id");
+    let session = world.sign_in("ada", Role::User).await;
+    let (cli_id, cli) = world.cli_token(&session, &["scans:read"]).await;
+
+    let user_scopes = json!(Role::User.scopes());
+    let oidc_claims = json!({"iss": issuer.url, "aud": "catentio-cli", "exp": now + 600, "iat": now, "jti": "j-1"});
+    let mut with_subject = oidc_claims.clone();
+    with_subject["sub"] = "ada".into();
+    let oidc = issuer.token(with_subject);
+    let partner_claims = json!({"iss": "partner", "aud": ["api", "other"], "exp": now + 600, "role": "admin"});
+    let mut with_user = partner_claims.clone();
+    with_user["user_id"] = 7.into();
+    let partner = partner_token(&with_user, PARTNER);
+    let partner_id = format!("token_{}", &postern::crypto::Digest::of(partner.as_bytes()).to_hex()[..12]);
+    let legacy_id = format!("apikey_{}", &postern::crypto::Digest::of(LEGACY.as_bytes()).to_hex()[..12]);
+    let family = world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.member("credential_id");
+    let session_id =
+        world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session).send().await.member("credential_id");
+    let token_id =
+        world.call("GET", "/v1/auth/whoami").header("X-Service-Token", &service).send().await.member("credential_id");
+    assert!(session_id.starts_with("ses_") && token_id.starts_with("tok_"));
+
+    let of_key = principal(&key_id, "api_key", Some(org), &key_id, json!(["data:read"]), json!({"name": "key"}));
+    let of_person =
+        |credential: &str, metadata| principal("ada", "user", Some(&owned), credential, user_scopes.clone(), metadata);
+    let mut of_cli =
+        principal(&cli_id, "cli_token", Some(&owned), &cli_id, json!(["scans:read"]), json!({"name": "cli"}));
+    of_cli["on_behalf_of"] = "ada".into();
+    let of_legacy = principal(&legacy_id, "api_key", None, &legacy_id, json!(["data:read"]), json!({}));
+    let all = vec![
+        (shown("an API key in its header", "x-api-key", &key), of_key.clone()),
+        (bearer("an API key as a bearer token", &key), of_key),
+        (bearer("a CLI token", &cli), of_cli),
+        (
+            bearer("an access token", &access),
+            principal(&agent.id, "agent", Some(org), &family, json!(["data:read"]), json!({})),
+        ),
+        (bearer("a token of an OpenID provider", &oidc), of_person("j-1", oidc_claims)),
+        (shown("a session, forwarded", "x-postern-session", &session), of_person(&session_id, json!({}))),
+        (
+            shown("a session's cookie", "cookie", format!("a=b; __Host-postern_session={session}")),
+            of_person(&session_id, json!({})),
+        ),
+        (
+            shown("a service token", "x-service-token", &service),
+            principal(&service_id, "service", Some(org), &token_id, json!(["data:read"]), json!({"name": "service"})),
+        ),
+        (
+            shown("a runner token", "x-runner-token", &runner),
+            principal(&runner_id, "runner", Some(org), &runner_id, json!([]), json!({"name": "runner"})),
+        ),
+        (
+            bearer("a partner's token", &partner),
+            principal("7", "external", None, &partner_id, json!(["data:read"]), partner_claims),
+        ),
+        (shown("a configured key in its header", "x-api-key", LEGACY), of_legacy.clone()),
+        (bearer("a configured key as a bearer token", LEGACY), of_legacy),
+    ];
+    Cast { all, session, key_id, agent_id: agent.id, cli_id, service_id, runner_id }
+}
+
+#[tokio::test]
+async fn every_shape_is_the_same_caller_at_every_door() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for (shown, principal) in cast(&world, &issuer).await.all {
+        expect_everywhere(&world, &shown, Ok(&principal)).await;
+    }
+}
+
+/// The last letter but nine becomes another one: nothing about the form changes but what proves it.
+fn wrong(value: &str) -> String {
+    let at = value.len() - 9;
+    let letter = if value.as_bytes()[at] == b'x' { "y" } else { "x" };
+    format!("{}{letter}{}", &value[..at], &value[at + 1..])
+}
+
+#[tokio::test]
+async fn every_shape_that_is_wrong_or_malformed_is_refused_at_every_door_without_a_read() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let cast = cast(&world, &issuer).await.all;
+    world.wire.take();
+    for (shown, _) in cast {
+        let code = if shown.value.contains("_ak_") || !shown.what.contains("session") {
+            "invalid_token"
+        } else {
+            "invalid_signature"
+        };
+        let mangled = Shown { value: wrong(&shown.value), ..shown.clone() };
+        expect_everywhere(&world, &mangled, Err((401, code))).await;
+        let code = if shown.what.contains("session") { "malformed_session" } else { "invalid_token" };
+        let cut = Shown { value: shown.value[..shown.value.len() - 5].to_owned(), ..shown };
+        expect_everywhere(&world, &cut, Err((401, code))).await;
+    }
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn every_shape_that_expires_is_refused_at_every_door_when_it_has() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let cast = cast(&world, &issuer).await.all;
+    world.pass_s(7 * 24 * 3600);
+    let lasting = ["an API key", "a CLI token", "a runner token", "a configured key"];
+    for (shown, principal) in cast {
+        match lasting.iter().any(|what| shown.what.starts_with(what)) {
+            true => expect_everywhere(&world, &shown, Ok(&principal)).await,
+            false if shown.what.contains("session") => {
+                expect_everywhere(&world, &shown, Err((401, "session_expired"))).await;
+            }
+            false => expect_everywhere(&world, &shown, Err((401, "invalid_token"))).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_shape_that_can_be_revoked_is_refused_at_every_door_once_it_is() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let cast = cast(&world, &issuer).await;
+    for (route, id) in [
+        ("/v1/keys", &cast.key_id),
+        ("/v1/agents", &cast.agent_id),
+        ("/v1/services", &cast.service_id),
+        ("/v1/runners", &cast.runner_id),
+    ] {
+        world.call("DELETE", &format!("{route}/{id}")).key(&world.api_key).send().await.expect(204);
+    }
+    let delete = world.call("DELETE", &format!("/v1/auth/cli-tokens/{}", cast.cli_id));
+    delete.header("X-Postern-Session", &cast.session).send().await.expect(204);
+    postern::grant::session::end(&world.app, &postern::credential::Secret::new(cast.session)).await.unwrap();
+    for (shown, _) in cast.all {
+        let is_beyond_us = ["OpenID", "partner", "configured"].iter().any(|what| shown.what.contains(what));
+        match (is_beyond_us, shown.what.contains("session")) {
+            (true, _) => assert_eq!(through(&world, EventKind::Http2, &shown).await.map(|_| ()), Ok(())),
+            (false, true) => expect_everywhere(&world, &shown, Err((401, "session_expired"))).await,
+            (false, false) => expect_everywhere(&world, &shown, Err((401, "invalid_token"))).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_shape_of_another_deployment_is_refused_at_every_door() {
+    let (issuer, other_issuer) = (Issuer::open().await, Issuer::open().await);
+    let world = world(&issuer).await;
+    let other = self::world(&other_issuer).await;
+    for (shown, _) in cast(&other, &other_issuer).await.all {
+        match shown.what {
+            // Deployments that share these secrets share their holders.
+            what if what.contains("partner") || what.contains("configured") => {}
+            what if what.contains("session") => {
+                expect_everywhere(&world, &shown, Err((401, "invalid_signature"))).await
+            }
+            _ => expect_everywhere(&world, &shown, Err((401, "invalid_token"))).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_expired_revoked_and_wrong_keys_get_identical_answers() {
+    let (world, other) = (World::new().await, World::new().await);
+    let (revoked_id, revoked) = world.key(&["read"]).await;
+    world.call("DELETE", &format!("/v1/keys/{revoked_id}")).key(&world.api_key).send().await.expect(204);
+    let short = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T00:00:10Z"});
+    let expired = world.post("/v1/keys", short).send().await.expect(201).member("key");
+    let (_, unknown) = other.key(&["read"]).await;
+    let (rotated_id, rotated) = world.key(&["read"]).await;
+    world.call("POST", &format!("/v1/keys/{rotated_id}/rotate")).key(&world.api_key).send().await.expect(200);
+    world.pass_s(10);
+    let mistyped = wrong(&rotated);
+    let answers: Vec<_> = {
+        let mut answers = Vec::new();
+        for key in [&revoked, &expired, &unknown, &rotated, &mistyped] {
+            answers.push(world.call("GET", "/v1/auth/whoami").key(key).send().await.expect(401).fingerprint());
+        }
+        answers
+    };
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+}
+
+#[tokio::test]
+async fn the_first_shape_in_the_order_of_the_configuration_decides() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let cast = cast(&world, &issuer).await;
+    let session = cast.session;
+    let who = async |headers: &[(&str, &str)]| {
+        let call =
+            headers.iter().fold(world.call("GET", "/v1/auth/whoami"), |call, (name, value)| call.header(name, value));
+        let answer = call.send().await;
+        (answer.status, answer.body["kind"].as_str().or(answer.body["error"].as_str()).unwrap().to_owned())
+    };
+    let (_, key) = world.key(&["read"]).await;
+    let bad = wrong(&key);
+    assert_eq!(who(&[("x-api-key", &key), ("x-postern-session", &session)]).await, (200, "api_key".into()));
+    assert_eq!(who(&[("x-api-key", &bad), ("x-postern-session", &session)]).await, (401, "invalid_token".into()));
+    assert_eq!(who(&[("authorization", "Bearer é"), ("x-postern-session", &session)]).await.0, 400);
+    assert_eq!(who(&[("x-postern-session", "x.y"), ("x-api-key", LEGACY)]).await, (401, "malformed_session".into()));
+    assert_eq!(
+        who(&[("x-api-key", "another-legacy-key"), ("authorization", &format!("Bearer {key}"))]).await,
+        (200, "api_key".into())
+    );
+}
