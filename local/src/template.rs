@@ -62,8 +62,6 @@ impl Template {
     /// # Errors
     /// A template that this program does not understand.
     pub fn parse(yaml: &str) -> Result<Self, Error> {
-        let yaml: serde_norway::Value =
-            serde_norway::from_str(yaml).map_err(|error| Error::Template(error.to_string()))?;
         let document = plain(yaml)?;
         let resources = document.get("Resources").and_then(Value::as_object).ok_or_else(|| wrong("no Resources"))?;
         let of_type = |kind: &'static str| resources.iter().filter(move |(_, resource)| resource["Type"] == kind);
@@ -99,23 +97,30 @@ fn route(event: &Value) -> Route {
     Route { target: text("Method").zip(text("Path")) }
 }
 
-/// YAML as JSON. CloudFormation's short forms (`!Ref Keys`) become one-member objects (`{"!Ref": "Keys"}`).
-fn plain(yaml: serde_norway::Value) -> Result<Value, Error> {
+/// A template as JSON. CloudFormation's short forms (`!Ref Keys`) become one-member objects (`{"!Ref": "Keys"}`).
+///
+/// # Errors
+/// Text that is no YAML.
+pub fn plain(yaml: &str) -> Result<Value, Error> {
+    as_json(serde_norway::from_str(yaml).map_err(|error| Error::Template(error.to_string()))?)
+}
+
+fn as_json(yaml: serde_norway::Value) -> Result<Value, Error> {
     use serde_norway::Value as Yaml;
     Ok(match yaml {
         Yaml::Null => Value::Null,
         Yaml::Bool(flag) => flag.into(),
         Yaml::Number(number) => serde_json::to_value(number).map_err(|error| Error::Template(error.to_string()))?,
         Yaml::String(text) => text.into(),
-        Yaml::Sequence(items) => items.into_iter().map(plain).collect::<Result<Vec<_>, _>>()?.into(),
+        Yaml::Sequence(items) => items.into_iter().map(as_json).collect::<Result<Vec<_>, _>>()?.into(),
         Yaml::Mapping(members) => {
             let mut object = Map::new();
             for (name, value) in members {
                 let Yaml::String(name) = name else { return Err(wrong("a member whose name is no text")) };
-                object.insert(name, plain(value)?);
+                object.insert(name, as_json(value)?);
             }
             object.into()
         }
-        Yaml::Tagged(tagged) => Map::from_iter([(tagged.tag.to_string(), plain(tagged.value)?)]).into(),
+        Yaml::Tagged(tagged) => Map::from_iter([(tagged.tag.to_string(), as_json(tagged.value)?)]).into(),
     })
 }

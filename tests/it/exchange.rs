@@ -201,3 +201,26 @@ async fn the_json_form_has_two_members_and_no_others() {
         .await
         .expect_error(415, "unsupported_media_type");
 }
+
+#[tokio::test]
+async fn the_json_form_takes_no_second_credential_beside_its_own() {
+    let world = World::new().await;
+    let (first, second) = (world.agent(&["read"]).await, world.agent(&["read"]).await);
+    let basic = BASE64.encode(format!("{}:{}", second.id, second.secret));
+    let call = world.call("POST", "/v1/auth/token").header("Authorization", format!("Basic {basic}"));
+    let call = call.json(json!({"agent_id": first.id, "secret": first.secret}));
+    call.send().await.expect_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_missing_parameter_is_named() {
+    let world = World::new().await;
+    let refresh = world.exchange(&world.agent(&["read"]).await).await.refresh;
+    let narrowed = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("scope", "read")];
+    for (form, name) in
+        [(&[][..], "grant_type"), (&[("grant_type", "refresh_token")], "refresh_token"), (&narrowed, "client_id")]
+    {
+        let answer = world.call("POST", "/v1/auth/token").form(form).send().await.expect_error(400, "invalid_request");
+        assert_eq!(answer.member("error_description"), format!("The parameter '{name}' is missing."));
+    }
+}

@@ -253,3 +253,32 @@ fn a_function_is_given_the_secret_that_its_policy_lets_it_read() {
         assert!(main.contains(needs), "{}", function.binary);
     }
 }
+
+fn example(name: &str) -> Value {
+    let yaml = std::fs::read_to_string(root(&format!("examples/{name}/template.yaml"))).unwrap();
+    local::template::plain(&yaml).unwrap()
+}
+
+#[test]
+fn the_examples_hold_no_answer_that_must_not_be_held_and_let_the_gateway_in() {
+    let http = example("http-api")["Resources"]["Orders"]["Properties"]["Auth"]["Authorizers"]["Postern"].clone();
+    assert_eq!(http["Identity"]["ReauthorizeEvery"], 0);
+    assert_eq!(http["EnableFunctionDefaultPermissions"], true);
+    assert_eq!(
+        (&http["AuthorizerPayloadFormatVersion"], &http["EnableSimpleResponses"]),
+        (&json!("2.0"), &json!(true))
+    );
+
+    let rest = example("rest-api")["Resources"].clone();
+    let api = &rest["Orders"]["Properties"];
+    let authorizer = &api["Auth"]["Authorizers"]["Postern"];
+    assert_eq!(
+        (&authorizer["FunctionPayloadType"], &authorizer["Identity"]["ReauthorizeEvery"]),
+        (&json!("REQUEST"), &json!(0))
+    );
+    assert_eq!(rest["MayInvokeAuthorizer"]["Properties"]["Principal"], "apigateway.amazonaws.com");
+    // RFC 6750 wants it on every 401, and only the gateway's own response can say it.
+    let unauthorized = &api["GatewayResponses"]["UNAUTHORIZED"]["ResponseParameters"]["Headers"];
+    assert_eq!(unauthorized["WWW-Authenticate"], "'Bearer'");
+    assert!(api["GatewayResponses"].get("DEFAULT_4XX").is_none());
+}

@@ -32,6 +32,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let tokens = match request.is_form() {
         true => granted(app, request, &request.form()?).await?,
         false => {
+            if request.basic()?.is_some() {
+                return Err(Refusal::ClientCredentialsDoubled.into());
+            }
             let body: Exchange = request.json()?;
             let credentials = ClientCredentials { id: client_id(&body.agent_id)?, secret: Secret::new(body.secret) };
             agent_secret::exchange(app, &credentials, Wish::Everything, request.source_ip()).await?
@@ -41,7 +44,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
-    let parameter = |name: &str| form.get(name).ok_or(Refusal::ParameterMissing);
+    let parameter = |name: &'static str| form.get(name).ok_or_else(|| missing(name));
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(request, form)?;
     let address = request.source_ip();
@@ -56,13 +59,17 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 ClientPart::Proven(credentials) => Client::Proven(credentials, scopes),
                 ClientPart::Named(id) => Client::Named(id, scopes),
                 // Fewer scopes are granted to a client that can be asked about before its token is spent.
-                ClientPart::Absent if scopes.is_some() => return Err(Refusal::ParameterMissing.into()),
+                ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
                 ClientPart::Absent => Client::Unnamed,
             };
             refresh::refresh(app, parameter("refresh_token")?, &client, address).await
         }
         _ => Err(Refusal::GrantTypeUnknown.into()),
     }
+}
+
+fn missing(name: &'static str) -> Error {
+    Error::Explained(Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
 }
 
 /// How the client showed itself (RFC 6749 §2.3.1): in one way only.
