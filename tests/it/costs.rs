@@ -1,7 +1,7 @@
 //! What each operation costs (NEW-8): the calls that reach the wire, by name, and how they read.
 
 use serde_json::{Value, json};
-use tests::{Call, Op, Trouble, World};
+use tests::{Call, Op, Trouble, World, mistyped};
 
 /// Sends, and returns the calls that it took.
 async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
@@ -21,15 +21,14 @@ async fn junk_of_any_form_costs_nothing() {
     let (world, other) = (World::new().await, World::new().await);
     let tokens = other.exchange(&other.agent(&["read"]).await).await;
     let (_, runner) = other.runner().await;
-    let mangle = |text: &str| format!("{}0", &text[..text.len() - 1]);
     let junk = [
         String::new(),
         "x".into(),
         "pst_ak_".into(),
         "a.b.c".into(),
         "eyJ.eyJ.x".into(),
-        mangle(&world.api_key),
-        mangle(&runner),
+        mistyped(&world.api_key),
+        mistyped(&runner),
         tokens.access,
         tokens.refresh,
         "é".into(),

@@ -61,7 +61,7 @@ async fn everything() -> Vec<String> {
     let tokens = world.exchange(&agent).await;
     let (key_id, key) = world.key(&["*"]).await;
     let (_, runner) = world.runner().await;
-    let mistyped = format!("{}x", &key[..key.len() - 1]);
+    let mistyped = tests::mistyped(&key);
     let mut secrets = vec![
         world.api_key.clone(),
         world.operator_key.clone(),

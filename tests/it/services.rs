@@ -56,7 +56,7 @@ async fn a_bad_key_gets_one_answer_and_junk_costs_no_read() {
     let expected = exchange(&deleted).await.expect_error(401, "invalid_token").fingerprint();
     assert_eq!(exchange(&foreign).await.fingerprint(), expected);
     world.wire.take();
-    let mangled = format!("{}0", &live[..live.len() - 1]);
+    let mangled = tests::mistyped(&live);
     for junk in [mangled.as_str(), "x", &world.api_key, "pst_sk_"] {
         assert_eq!(exchange(junk).await.fingerprint(), expected);
     }

@@ -13,3 +13,9 @@ pub use call::Call;
 pub use issuer::{Behaviour, Issuer, encode};
 pub use wire::{Op, Trouble, Wire};
 pub use world::{Agent, Setup, Tokens, World};
+
+/// `text` with another last letter, whatever it was.
+pub fn mistyped(text: &str) -> String {
+    let (rest, last) = text.split_at(text.len() - 1);
+    format!("{rest}{}", if last == "0" { "1" } else { "0" })
+}

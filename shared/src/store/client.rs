@@ -5,7 +5,7 @@ use std::{error::Error as StdError, time::Duration};
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
-    config::{Builder, StalledStreamProtectionConfig},
+    config::{Builder, StalledStreamProtectionConfig, retry::RetryPartition},
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
@@ -49,7 +49,10 @@ pub(super) fn build(sdk: &SdkConfig, patience: Patience) -> Client {
         .with_max_attempts(patience.attempts)
         .with_initial_backoff(Duration::from_millis(25))
         .with_max_backoff(Duration::from_millis(200));
+    // The SDK has one budget of repetitions for all clients of a process: what one store failed, another one must not pay.
+    let partition = RetryPartition::new(sdk.endpoint_url().unwrap_or("dynamodb").to_owned());
     let config = Builder::from(sdk)
+        .retry_partition(partition)
         .timeout_config(timeouts)
         .retry_config(retries)
         .retry_classifier(RetryConflicts)
