@@ -176,7 +176,8 @@ impl Config {
 
     /// Is `origin` (RFC 6454 §7) that of the deployment's own pages?
     pub fn has_origin(&self, origin: &str) -> bool {
-        self.issuer.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let path = self.issuer.match_indices('/').nth(2).map_or(self.issuer.len(), |(at, _)| at);
+        origin == &self.issuer[..path]
     }
 
     /// The `refs` of the deployment's secret that providers verify with.

@@ -192,6 +192,7 @@ async fn what_a_token_must_not_say_is_refused_without_a_read() {
         ("iat in the future", with("iat", json!(now + 31))),
         ("iat as an object", with("iat", json!({}))),
         ("sub as an object", with("sub", json!({"a": 1}))),
+        ("sub as a number", with("sub", json!(7))),
         ("an empty sub", with("sub", json!(""))),
         ("a sub with a line break", with("sub", json!("a\nb"))),
         ("a sub that is too long", with("sub", json!("x".repeat(256)))),

@@ -194,11 +194,23 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
         "https://auth.example.com.evil.example",
         "https://auth.example.co",
         "https://auth.example.com:8443",
+        "https:",
+        "https://",
+        "https://auth.example.com/",
     ] {
         make(Some(foreign)).await.expect_error(403, "forbidden_origin");
     }
     let read = world.call("GET", "/v1/auth/whoami").header("Cookie", &cookie).header("Origin", "https://evil.example");
     read.send().await.expect(200);
+    // A WebSocket is opened by a GET, and is no reading.
+    for (origin, expected) in [("https://evil.example", Some("forbidden_origin")), ("https://auth.example.com", None)] {
+        let connection = json!({
+            "type": "REQUEST", "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/$connect", "headers": {"Cookie": cookie, "Origin": origin},
+            "requestContext": {"eventType": "CONNECT", "stage": "prod"},
+        });
+        let answer = authorizer::handle(&world.app, connection).await.unwrap();
+        assert_eq!(answer["context"]["error"].as_str(), expected);
+    }
     // Forwarded by a server of ours, no browser sent it by itself.
     let forwarded =
         world.call("POST", "/v1/keys").header("X-Postern-Session", &value).header("Origin", "https://evil.example");

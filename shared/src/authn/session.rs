@@ -38,7 +38,8 @@ fn find<'a>(app: &App, presented: &'a dyn Presented) -> Result<Option<&'a str>, 
         return Ok(Some(forwarded));
     }
     let Some(cookie) = presented.cookie(COOKIE)? else { return Ok(None) };
-    let is_safe = matches!(presented.method(), "GET" | "HEAD" | "OPTIONS" | "CONNECT");
+    // No CONNECT: any page may open a WebSocket, and talk over it with the cookie's rights.
+    let is_safe = matches!(presented.method(), "GET" | "HEAD" | "OPTIONS");
     let is_foreign = presented.header("origin").is_some_and(|origin| !app.config.has_origin(origin));
     if is_foreign && !is_safe { Err(Refusal::OriginForeign) } else { Ok(Some(cookie)) }
 }

@@ -48,12 +48,13 @@ pub fn verify(token: &str, keys: &KeySet, issuer: Issuer<'_>, now: Timestamp) ->
 /// Takes the id of the user out of `claims`: the first of `names` that is there.
 ///
 /// # Errors
-/// [`Refusal::TokenMisfit`] where none is there, or it is no short text or whole number.
+/// [`Refusal::TokenMisfit`] where none is there, or it is no short text. Ids that others than `sub` hold
+/// may be whole numbers.
 pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<String, Refusal> {
     let name = names.iter().find(|name| claims.contains_key(**name)).ok_or(Refusal::TokenMisfit)?;
     let user = match claims.remove(*name) {
         Some(Value::String(text)) => text,
-        Some(Value::Number(number)) if number.is_u64() => number.to_string(),
+        Some(Value::Number(number)) if number.is_u64() && *name != "sub" => number.to_string(),
         _ => return Err(Refusal::TokenMisfit),
     };
     let is_sound = (1..=LONGEST_USER).contains(&user.len()) && !user.chars().any(char::is_control);
