@@ -1,6 +1,7 @@
 //! The data folder: the database, the deployment's secret, and what this program shows at every start.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write as _,
     os::unix::fs::DirBuilderExt as _,
@@ -46,6 +47,23 @@ pub struct Shown {
     pub operator_key: Option<String>,
     pub organization_id: Option<String>,
     pub api_key: Option<String>,
+    /// The keys of starts with other brands, by brand: a key says its brand, and works under no other.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_brands: BTreeMap<String, Shown>,
+}
+
+impl Shown {
+    /// Puts the keys of another brand away, and takes those of `brand` out, if there are any.
+    pub fn turn_to(&mut self, brand: &Brand) {
+        let known = self.operator_key.as_deref().and_then(|key| key.split_once('_')).map(|(brand, _)| brand.to_owned());
+        let Some(known) = known.filter(|known| known != brand.as_str()) else { return };
+        let mut others = std::mem::take(&mut self.other_brands);
+        let issuer = self.issuer.take();
+        others.insert(known, std::mem::take(self));
+        *self = others.remove(brand.as_str()).unwrap_or_default();
+        self.issuer = issuer;
+        self.other_brands = others;
+    }
 }
 
 impl std::fmt::Debug for Shown {

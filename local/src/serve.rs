@@ -18,7 +18,7 @@ use postern::{
     App,
     clock::Clock,
     config::{Config, SecretSource, environment},
-    credential::{OperatorKey, Secret},
+    credential::Secret,
     entropy::Entropy,
     grant::session::{self, Person},
     store::{Patience, Store},
@@ -106,7 +106,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let mut engine = Engine::start(options.data.database().as_deref(), listener, &template)?;
     engine.sweep();
-    forget_other_brand(&mut shown, &config);
+    shown.turn_to(&config.brand);
     let secret_file = match &config.secret {
         None => None,
         Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
@@ -146,13 +146,6 @@ fn config(options: &Options, shown: &mut Shown, url: &str) -> Result<Config, Err
     variables.insert("POSTERN_FAMILIES_TABLE".into(), tables.families);
     variables.insert("POSTERN_NONCES_TABLE".into(), tables.nonces);
     Ok(Config::from_variables(&variables)?)
-}
-
-/// Keys that were shown under another brand are no keys any more.
-fn forget_other_brand(shown: &mut Shown, config: &Config) {
-    if shown.operator_key.as_deref().is_some_and(|key| !OperatorKey::is_meant(&config.brand, key)) {
-        *shown = Shown { issuer: shown.issuer.take(), ..Shown::default() };
-    }
 }
 
 /// Founds the first organization, through the gateway, as any operator would.

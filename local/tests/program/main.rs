@@ -197,6 +197,25 @@ fn a_user_is_signed_in_on_demand() {
 }
 
 #[test]
+fn a_start_with_another_brand_leaves_the_keys_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("postern.toml");
+    fs::write(&config, "brand = \"cat\"").unwrap();
+    let data = folder.path().join("data");
+    let ordinary = ["--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let branded = [&ordinary[..], &["--config", config.to_str().unwrap()]].concat();
+    let mut keys = Vec::new();
+    for arguments in [&ordinary[..], &branded, &ordinary, &branded] {
+        let program = Started::start(arguments, folder.path());
+        keys.push((program.text("api_key"), program.text("operator_key")));
+        let header = format!("X-API-Key: {}", program.text("api_key"));
+        assert_eq!(curl(&[&program.url("/v1/auth/whoami"), "-H", &header]).status, 200);
+        program.terminate();
+    }
+    assert!(keys[0] == keys[2] && keys[1] == keys[3] && keys[0] != keys[1], "{keys:?}");
+}
+
+#[test]
 fn another_brand_is_another_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
