@@ -16,6 +16,7 @@ pub mod grant;
 pub mod http;
 pub mod id;
 pub mod lambda;
+pub mod machines;
 pub mod name;
 pub mod policy;
 pub mod principal;

@@ -1,4 +1,4 @@
-//! Routes over an organization's records that keys, agents and runners have alike: list, show, delete.
+//! Routes over an organization's records that keys, agents, services and runners have alike: list, show, delete.
 
 use serde::Serialize;
 

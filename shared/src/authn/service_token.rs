@@ -9,7 +9,7 @@ use crate::{
     error::{Fault, Refusal},
     principal::{Kind, Principal},
     scope::Resources,
-    store::service::ServiceRecord,
+    store::machine::ServiceRecord,
     token::{self, ServiceClaims},
 };
 

@@ -17,7 +17,7 @@ use crate::{
 const SECRET_LEN: usize = 32;
 
 /// A kind of record whose credential has this form.
-pub trait Form: StaticType {
+pub trait Form: StaticType + Copy {
     /// The two letters behind the brand.
     const CODE: &'static str;
 }

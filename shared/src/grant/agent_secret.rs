@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Refusal},
     id,
     scope::Scopes,
-    store::{Record as _, agent::AgentRecord, family::FamilyRecord},
+    store::{Record as _, family::FamilyRecord, machine::AgentRecord},
     telemetry, token,
 };
 

@@ -16,8 +16,8 @@ use crate::{
     id::AgentId,
     scope::Scopes,
     store::{
-        agent::AgentRecord,
         family::{FamilyRecord, Presentation, Rotation},
+        machine::AgentRecord,
     },
     telemetry, token,
 };

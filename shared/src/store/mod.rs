@@ -4,17 +4,16 @@
 //! by id, never through an index; every read checks expiry itself; every check-and-set is one conditional write; and a put or
 //! update that the SDK repeated after a lost answer is recognised as our own. (A repeated deletion finds nothing, and says so.)
 
-pub mod agent;
 pub mod api_key;
 pub mod cli_token;
 mod client;
 pub mod family;
 pub mod key;
+pub mod machine;
 pub mod nonce;
 pub mod organization;
 mod record;
 pub mod runner;
-pub mod service;
 pub mod session;
 pub mod standing;
 

@@ -5,10 +5,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::{
     Store,
-    agent::AgentRecord,
     client::{fault, unexpected},
     family::FamilyRecord,
     key,
+    machine::AgentRecord,
     organization::OwnerRecord,
     record::{Item, read, text},
     session::SessionRecord,

@@ -10,7 +10,7 @@ use crate::{
     id::{self, AgentId, FamilyId, OrganizationId},
     principal::Principal,
     scope::Scopes,
-    store::service::ServiceRecord,
+    store::machine::ServiceRecord,
 };
 
 /// What a token is issued for.

@@ -1,19 +1,26 @@
-//! Agents.
+//! Agents and services: machines of an organization that hold scopes and one secret.
 
 use serde::{Deserialize, Serialize};
+use type_safe_id::StaticType;
 
 use super::Record;
 use crate::{
     crypto::Digest,
-    id::{Agent, AgentId, OrganizationId},
+    id::{Agent, OrganizationId, Service, TypeSafeId},
     scope::Scopes,
 };
 
 /// A stored agent. Deleting it ends all that it holds, because every use of its tokens reads it.
+pub type AgentRecord = MachineRecord<Agent>;
+/// A stored service. Deleting it ends its tokens, in the same way.
+pub type ServiceRecord = MachineRecord<Service>;
+
+/// A stored machine of either kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AgentRecord {
+#[serde(bound = "")]
+pub struct MachineRecord<K: StaticType + Copy> {
     #[serde(rename = "pk")]
-    pub id: AgentId,
+    pub id: TypeSafeId<K>,
     pub org_id: OrganizationId,
     pub name: String,
     pub scopes: Scopes,
@@ -25,10 +32,10 @@ pub struct AgentRecord {
     pub on_behalf_of: Option<String>,
 }
 
-impl Record for AgentRecord {
-    type Kind = Agent;
+impl<K: StaticType + Copy> Record for MachineRecord<K> {
+    type Kind = K;
 
-    fn id(&self) -> AgentId {
+    fn id(&self) -> TypeSafeId<K> {
         self.id
     }
 
