@@ -73,11 +73,16 @@ struct Common {
     #[arg(long)]
     ready_file: Option<PathBuf>,
     /// Sign this user in and show their session.
-    #[arg(long, value_name = "USER_ID")]
+    #[arg(long, value_name = "USER_ID", value_parser = user_id)]
     sign_in: Option<String>,
     /// What the user who is signed in is here: user or admin.
     #[arg(long, default_value = "user", value_parser = role)]
     role: Role,
+}
+
+fn user_id(text: &str) -> Result<String, String> {
+    let is_sound = (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_sound { Ok(text.to_owned()) } else { Err("it is 1 to 200 visible characters".into()) }
 }
 
 fn role(text: &str) -> Result<Role, String> {

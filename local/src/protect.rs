@@ -14,14 +14,14 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use postern::App;
+use postern::{App, config::AuthorizerAnswer};
 use tokio::net::TcpListener;
 
 use crate::{
     Error,
     event::Arrival,
     gateway::message,
-    guard::{Attachment, Context, Guard},
+    guard::{Attachment, Context, EventKind, Guard},
     serve::{self, Stop},
 };
 
@@ -64,7 +64,7 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
 /// Serves the guarded API on `listener` until `stop` says so.
 ///
 /// # Errors
-/// A listener that fails.
+/// A listener that fails, and simple answers that are to be held: they say the same of every route.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
@@ -72,6 +72,11 @@ pub async fn serve(
     upstream: Uri,
     stop: Stop,
 ) -> Result<(), Error> {
+    let is_simple = attachment.event == EventKind::Http2 && app.config.authorizer_answer == AuthorizerAnswer::Simple;
+    if is_simple && attachment.cache_ttl_s > 0 {
+        let sentence = "a simple answer says the same of every route, so it must not be held: leave --cache-ttl away, or set POSTERN_AUTHORIZER_ANSWER=policy";
+        return Err(Error::Data(sentence.into()));
+    }
     let client = Client::builder(TokioExecutor::new()).build_http();
     let guard = Arc::new(Guard::new(Arc::clone(&app), attachment));
     let guarded = Guarded { app, guard, upstream, client };

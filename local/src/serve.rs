@@ -124,9 +124,11 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         options.data.keep(&shown)?;
     }
     let session = match &options.sign_in {
-        Some(person) => {
-            Some(session::begin(&app, person.clone()).await.map_err(|error| Error::Data(format!("{error:?}")))?)
-        }
+        Some(person) => Some(
+            session::begin(&app, person.clone())
+                .await
+                .map_err(|error| Error::Data(format!("{} was not signed in: {error:?}", person.user_id)))?,
+        ),
         None => None,
     };
     Ok(Deployment { engine, app, gateway, shown, session })

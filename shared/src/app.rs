@@ -3,7 +3,7 @@
 use crate::{
     authn::{self, Provider},
     clock::Clock,
-    config::{Config, SecretSource},
+    config::{Config, ProviderKind, SecretSource},
     crypto::{
         Keyring,
         keyring::{self, Secrets},
@@ -68,6 +68,10 @@ impl App {
         let store = Store::new(&sdk, config.tables.clone(), Patience::default());
         let app = Self::new(config, &secrets, store, Clock::system(), Entropy::system())?;
         app.keyring.suffice(needs)?;
+        let knows_sessions = app.config.providers.iter().any(|kind| matches!(kind, ProviderKind::Session {}));
+        if knows_sessions && !app.keyring.has_session_keys() {
+            return Err(Fault::Setting("the secret holds no session_keys, and a provider needs them".into()));
+        }
         Ok(app)
     }
 }

@@ -174,6 +174,22 @@ impl Config {
             || self.providers.iter().any(is_configured)
     }
 
+    /// Does `user_id`, of an issuer whose prefix is `prefix`, look like a user of another issuer?
+    pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
+        let others = self.providers.iter().filter_map(|provider| match provider {
+            ProviderKind::Oidc(oidc) => Some(&oidc.subject_prefix),
+            ProviderKind::Jwt(jwt) => Some(&jwt.subject_prefix),
+            ProviderKind::AccessToken {}
+            | ProviderKind::ApiKey {}
+            | ProviderKind::Session {}
+            | ProviderKind::ServiceToken {}
+            | ProviderKind::Runner {}
+            | ProviderKind::ConfiguredKeys(_)
+            | ProviderKind::Allowlist(_) => None,
+        });
+        others.filter(|other| other.len() > prefix.len()).any(|other| user_id.starts_with(other.as_str()))
+    }
+
     /// Is `origin` (RFC 6454 §7) that of the deployment's own pages?
     pub fn has_origin(&self, origin: &str) -> bool {
         let path = self.issuer.match_indices('/').nth(2).map_or(self.issuer.len(), |(at, _)| at);

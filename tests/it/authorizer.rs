@@ -49,6 +49,11 @@ fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
+/// These resources of the stage.
+fn all(resources: &[&str]) -> Vec<String> {
+    resources.iter().map(|resource| format!("{ARN}/prod/{resource}")).collect()
+}
+
 async fn ask(world: &World, event: Value) -> Result<Value, LambdaError> {
     authorizer::handle(&world.app, event).await
 }
@@ -89,7 +94,10 @@ async fn a_good_credential_is_allowed_with_its_principal_as_context() {
         "principalId": agent.id, "context": context,
         "policyDocument": {
             "Version": "2012-10-17",
-            "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": [format!("{ARN}/prod/*")]}],
+            "Statement": [
+                {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": all(&["DELETE/*", "GET/*", "HEAD/*", "OPTIONS/*", "PATCH/*", "POST/*", "PUT/*"])},
+                {"Action": "execute-api:Invoke", "Effect": "Deny", "Resource": all(&["*%*", "*//*", "*/./*", "*/../*", "*/.", "*/..", "*\\*", "*;*"])},
+            ],
         },
     });
     assert_eq!(answer, expected);
@@ -442,4 +450,61 @@ async fn absent_headers_are_absent_credentials() {
     // A header that Lambda's own types cannot hold does not take the good one beside it along.
     let event = http("GET", "/x", &[("x-api-key", &world.api_key), ("bad name", "\u{7f}"), ("x-utf8", "é")]);
     assert_eq!(ask(&world, event).await.unwrap()["isAuthorized"], true);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_held_does_not_let_odd_paths_or_another_mapping_pass() {
+    let world = World::configured("[[route]]\nmethod = \"GET\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]").await;
+    let (_, other) = world.key(&["other"]).await;
+    let (_, all) = world.key(&["*"]).await;
+    let plain = ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
+    assert!(permits(&plain, &format!("{ARN}/prod/GET/y")));
+    for odd in [
+        "/v1/%61dmin/x",
+        "/x/../v1/admin/x",
+        "//v1/admin/x",
+        "/./v1/admin/x",
+        "/v1/admin;a=1/x",
+        "/v1\\admin\\x",
+        "/v1%2fadmin/x",
+        "/x/..",
+    ] {
+        assert!(!permits(&plain, &format!("{ARN}/prod/GET{odd}")), "{odd}");
+    }
+    assert!(!permits(&plain, &format!("{ARN}/prod/get/v1/admin/x")));
+    // A harmless escape passes where it was asked about.
+    let escaped =
+        ask(&world, rest("GET", "/caf%C3%A9", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
+    assert!(
+        permits(&escaped, &format!("{ARN}/prod/GET/caf%C3%A9")) && !permits(&escaped, &format!("{ARN}/prod/GET/y"))
+    );
+    // Behind a mapping the ARN does not tell what the rules were held against.
+    for (key, passes) in [(&other, true), (&all, true)] {
+        let mut mapped = rest("GET", "/x", &[("X-API-Key", key)]);
+        mapped["path"] = json!("/v1/x");
+        let policy = ask(&world, mapped).await.unwrap()["policyDocument"].clone();
+        assert_eq!(permits(&policy, &format!("{ARN}/prod/GET/x")), passes);
+        assert!(!permits(&policy, &format!("{ARN}/prod/GET/admin/x")));
+    }
+}
+
+#[tokio::test]
+async fn a_mapping_or_a_stage_before_the_path_of_an_http_api_is_no_way_around_a_rule() {
+    let rules = "[[route]]\nmethod = \"GET\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n[[route]]\nmethod = \"GET\"\npath = \"/v1/hidden\"\nscopes = [\"admin\"]";
+    let world = World::configured(rules).await;
+    let (_, other) = world.key(&["other"]).await;
+    for (raw_path, stage, routed, allowed) in [
+        ("/v1/admin/x", "$default", "/admin/x", false),
+        ("/v1/admin/x", "v1", "/admin/x", false),
+        ("/v1/hidden", "v1", "/v1/hidden", false),
+        ("/v1/v1/hidden", "v1", "/v1/hidden", false),
+        ("/admin/x", "$default", "/admin/{id}", false),
+        ("/v1/x", "v1", "/x", true),
+        ("/x/7", "$default", "/x/{id}", true),
+    ] {
+        let mut event = http("GET", raw_path, &[("x-api-key", &other)]);
+        event["routeArn"] = json!(format!("{ARN}/{stage}/GET{routed}"));
+        event["requestContext"]["stage"] = json!(stage);
+        assert_eq!(ask(&world, event).await.unwrap()["isAuthorized"], allowed, "{raw_path} at {stage}");
+    }
 }

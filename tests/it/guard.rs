@@ -321,10 +321,12 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
     let token = tests::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY.as_bytes()));
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str())];
-    let paths =
-        ["/a", "/b", "/a/", "/a/a", "/a/b", "/b/a", "/a/b/", "/a/a/a", "/a/b/a", "/b/b/b", "/a/a/a/a", "/c", "/"];
+    let paths = [
+        "/a", "/b", "/a/", "/a/a", "/a/b", "/b/a", "/a/b/", "/a/a/a", "/a/b/a", "/b/b/b", "/a/a/a/a", "/c", "/",
+        "/%61", "//a", "/a/../b", "/c;x/a",
+    ];
     let routes: Vec<_> =
-        ["GET", "HEAD", "POST", "DELETE"].iter().flat_map(|method| paths.map(|path| (*method, path))).collect();
+        ["GET", "HEAD", "POST", "DELETE", "get"].iter().flat_map(|method| paths.map(|path| (*method, path))).collect();
 
     let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&any_rules(), |rules| {

@@ -295,6 +295,9 @@ async fn a_prefix_keeps_the_people_of_two_issuers_apart() {
             world.call("GET", "/v1/auth/whoami").bearer(&issuer.token(claims(&world))).send().await.expect(200);
         assert_eq!(answer.member("user_id"), user);
     }
+    let mut posing = claims(&world);
+    posing["sub"] = "second|ada".into();
+    assert!(is(&whoami(&world, &first.token(posing)).await, REFUSED));
 }
 
 const SECRET: &str = "a secret that is shared with the partner, and long enough for all of them";

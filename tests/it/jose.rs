@@ -26,7 +26,12 @@ fn key_set(keys: &Value) -> Option<KeySet> {
     let set = if keys.get("keys").is_some() { keys.clone() } else { serde_json::json!({"keys": [keys]}) };
     let has_secrets = set["keys"].as_array().unwrap().iter().any(|key| key["kty"] == "oct");
     let json = set.to_string();
-    if has_secrets { KeySet::parse_secrets(json.as_bytes()).ok() } else { KeySet::parse(json.as_bytes()).ok() }
+    let algorithm = set["keys"][0]["alg"].as_str().and_then(JwsAlgorithm::named).unwrap_or(JwsAlgorithm::HS256);
+    if has_secrets {
+        KeySet::parse_secrets(json.as_bytes(), algorithm).ok()
+    } else {
+        KeySet::parse(json.as_bytes()).ok()
+    }
 }
 
 fn accepts(keys: &Value, jws: &str) -> bool {
@@ -113,7 +118,10 @@ fn of_keys_that_share_a_name_none_is_taken_and_the_others_work_on() {
     let secret =
         r#"{"kty":"oct","alg":"HS256","kid":"s","k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#.to_owned();
     assert_eq!(set(&[secret.clone(), key("b", second)]).unwrap().len(), 1);
-    assert!(KeySet::parse_secrets(format!(r#"{{"keys":[{secret},{}]}}"#, key("b", second)).as_bytes()).is_err());
+    assert!(
+        KeySet::parse_secrets(format!(r#"{{"keys":[{secret},{}]}}"#, key("b", second)).as_bytes(), JwsAlgorithm::HS256)
+            .is_err()
+    );
     for malformed in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "null"] {
         assert!(KeySet::parse(malformed.as_bytes()).is_err(), "{malformed}");
     }

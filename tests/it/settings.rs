@@ -145,7 +145,15 @@ fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
         format!("[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]\nheader = \"Cookie\"", "0".repeat(64));
     assert_stops(&[], &with_header, "the name of a header that has no other meaning");
     assert_stops(&[], "[[provider]]\ntype = \"allowlist\"\nuser_ids = []", "nobody could ever come in");
-    for header in ["Authorization", "X-Cli-Signature", "a b", ""] {
+    assert_stops(&[], "session_header = \"X-A\"\nservice_token_header = \"x-a\"", "are the same header");
+    for rule in [
+        "method = \"GET\"\npath = \"$connect\"",
+        "method = \"CONNECT\"\npath = \"/x\"",
+        "method = \"*\"\npath = \"$connect\"",
+    ] {
+        assert_stops(&[], &format!("[[route]]\n{rule}"), "a connection has the method CONNECT");
+    }
+    for header in ["Authorization", "X-Api-Key", "X-Cli-Signature", "a b", ""] {
         assert_stops(&[], &format!("session_header = \"{header}\""), "session_header is");
     }
     assert_stops(&[], "[gate]\nallowed_user = [\"ada\"]", "unknown field `allowed_user`");

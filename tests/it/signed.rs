@@ -283,6 +283,13 @@ async fn a_key_that_demands_a_signature_opens_nothing_without() {
 #[tokio::test]
 async fn nothing_but_a_key_signs() {
     let world = World::new().await;
+    let legacy = World::configured(&format!(
+        "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]",
+        hex(Sha256::digest(b"sk-my-secret-key"))
+    ))
+    .await;
+    let forged = legacy.call("GET", "/v1/auth/whoami").key("sk-my-secret-key").header("X-Cli-Signature", "x");
+    forged.send().await.expect_error(401, "invalid_signature");
     let access = world.exchange(&world.agent(&["agents:manage"]).await).await.access;
     let request = Signed::new(&world, NONCE);
     let call =

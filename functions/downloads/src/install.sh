@@ -11,6 +11,13 @@ if [ -z "${RUNNER_TOKEN:-}" ]; then
     echo "install.sh: set RUNNER_TOKEN to the token of the runner @RUNNER@" >&2
     exit 1
 fi
+case "$RUNNER_TOKEN" in
+*_rn_@SUFFIX@*) ;;
+*)
+    echo "install.sh: RUNNER_TOKEN is not the token of the runner @RUNNER@" >&2
+    exit 1
+    ;;
+esac
 if ! command -v curl >/dev/null; then
     echo "install.sh: curl is needed" >&2
     exit 1
@@ -19,14 +26,14 @@ fi
 folder="${RUNNER_HOME:-$HOME/.postern/@RUNNER@}"
 umask 077
 mkdir -p "$folder"
-printf 'X-Runner-Token: %s\n' "$RUNNER_TOKEN" >"$folder/token"
+printf 'X-Runner-Token: %s\n' "$RUNNER_TOKEN" >"$folder/token.new"
 
 cat >"$folder/heartbeat" <<'HEARTBEAT'
 #!/bin/sh
-# Says once that the runner lives: heartbeat [online|busy|offline]
+# Says once that the runner lives, and how: heartbeat [online|busy|offline|...]
 set -eu
 exec curl --fail --silent --show-error --max-time 10 --retry 2 \
-    --header @"$(dirname "$0")/token" --header 'Content-Type: application/json' \
+    --header @"${RUNNER_TOKEN_FILE:-$(dirname "$0")/token}" --header 'Content-Type: application/json' \
     --data "{\"status\":\"${1:-online}\",\"version\":\"@VERSION@\"}" '@URL@/v1/runners/heartbeat'
 HEARTBEAT
 
@@ -42,8 +49,11 @@ done
 RUN
 
 chmod 700 "$folder/heartbeat" "$folder/run"
-if ! "$folder/heartbeat" >/dev/null; then
+# A token that worked before is replaced by one that works.
+if ! RUNNER_TOKEN_FILE="$folder/token.new" "$folder/heartbeat" >/dev/null; then
+    rm "$folder/token.new"
     echo "install.sh: the first heartbeat was refused; is RUNNER_TOKEN the token of @RUNNER@?" >&2
     exit 1
 fi
+mv "$folder/token.new" "$folder/token"
 echo "The runner @RUNNER@ is online. Keep it so with: $folder/run"

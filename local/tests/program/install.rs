@@ -23,9 +23,17 @@ fn the_script_sends_a_real_heartbeat_and_keeps_the_token_to_itself() {
         shell.args(["-c", &format!("curl -fsS '{url}' | sh")]).env("HOME", &home).env("RUNNER_TOKEN", token);
         shell.output().unwrap()
     };
-    let refused = install("pst_rn_nonsense");
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("the first heartbeat was refused"));
+    let other = program.post("/v1/runners", &json!({"name": "build-2"})).body;
+    for (wrong, said) in [
+        ("pst_rn_nonsense", "is not the token of the runner"),
+        (other["token"].as_str().unwrap(), "is not the token of the runner"),
+        (&format!("{}00", &token[..token.len() - 2]), "the first heartbeat was refused"),
+    ] {
+        let refused = install(wrong);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(String::from_utf8(refused.stderr).unwrap().contains(said), "{wrong}");
+        assert!(!home.join(".postern").join(id).join("token").exists());
+    }
     let missing = install("");
     assert!(String::from_utf8(missing.stderr).unwrap().contains("set RUNNER_TOKEN"));
     let key = format!("X-API-Key: {}", program.text("api_key"));

@@ -116,7 +116,7 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
 #[test]
 fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
     let folder = tempfile::tempdir().unwrap();
-    for event in ["http-2.0", "http-1.0", "rest-request", "rest-token"] {
+    for (event, held_s) in [("http-2.0", "0"), ("http-1.0", "60"), ("rest-request", "60"), ("rest-token", "60")] {
         let upstream = upstream();
         let arguments = [
             "protect",
@@ -132,7 +132,7 @@ fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
             "--identity-source",
             "Authorization",
             "--cache-ttl",
-            "60",
+            held_s,
         ];
         let program = Started::start(&arguments, folder.path());
         let bearer = format!("Authorization: Bearer {}", program.text("api_key"));
@@ -162,4 +162,16 @@ fn an_upstream_that_does_not_answer_is_a_503() {
     let key = format!("X-API-Key: {}", program.text("api_key"));
     let answer = curl(&[&program.url("/x"), "-H", &key]);
     assert_eq!((answer.status, answer.body), (503, json!({"message": "Service Unavailable"})));
+}
+
+#[test]
+fn a_simple_answer_is_not_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(super::PROGRAM)
+        .args(["protect", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--data", ":memory:", "--cache-ttl", "60"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("must not be held"));
 }

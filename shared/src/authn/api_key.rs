@@ -49,7 +49,7 @@ trait Openable: Record<Kind: Form> {
 }
 
 /// The protocol of a key: form, lookup, comparison, signature.
-async fn open<R: Openable>(app: &App, presented: &dyn Presented, text: &str) -> Result<Principal, Error> {
+async fn open<R: Openable>(app: &App, presented: &dyn Presented, text: &str) -> Result<Outcome, Error> {
     let key = opaque::Presented::<R::Kind>::parse(&app.config.brand, text).ok_or(Refusal::CredentialMalformed)?;
     let now = app.clock.now();
     let signature = Signature::read(app, presented, now)?;
@@ -58,7 +58,8 @@ async fn open<R: Openable>(app: &App, presented: &dyn Presented, text: &str) -> 
         return Err(Refusal::ApiKeyWrong.into());
     }
     signature::settle(app, signature.as_ref(), record.requires_signature(), text, &key.id.to_string(), now).await?;
-    Ok(record.into_principal())
+    let principal = record.into_principal();
+    Ok(if signature.is_some() { Outcome::Signed(principal) } else { Outcome::Authenticated(principal) })
 }
 
 impl Openable for ApiKeyRecord {

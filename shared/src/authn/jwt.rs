@@ -11,7 +11,7 @@ use crate::{
         key_set::{KeySet, VerifyingKey},
         keyring::Secrets,
     },
-    error::Fault,
+    error::{Fault, Refusal},
     principal::{Kind, Principal},
     scope::Resources,
     token::external::{self, Issuer},
@@ -55,8 +55,12 @@ impl Provider for Jwt {
             let credential_id = oidc::credential_id(&claims, token);
             let scopes = oidc::scopes(&claims, self.settings.scopes_claim.as_deref(), &self.settings.scopes);
             let user = external::take_user(&mut claims, &["sub", "user_id", "id"])?;
+            let user_id = format!("{}{user}", self.settings.subject_prefix);
+            if app.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
+                return Err(Refusal::TokenMisfit);
+            }
             Ok(Principal {
-                user_id: format!("{}{user}", self.settings.subject_prefix),
+                user_id,
                 kind: Kind::External,
                 org_id: None,
                 credential_id,

@@ -38,6 +38,8 @@ pub enum Outcome {
     /// No credential of this provider's shape: the next one is asked.
     NotPresented,
     Authenticated(Principal),
+    /// The same, and the request was signed with the credential.
+    Signed(Principal),
     /// One was presented, and is not good: the chain ends.
     Refused(Refusal),
 }
@@ -49,9 +51,9 @@ impl From<Refusal> for Outcome {
 }
 
 /// What a provider's story came to.
-fn outcome(told: Result<Principal, Error>) -> Result<Outcome, Fault> {
+fn outcome(told: Result<Outcome, Error>) -> Result<Outcome, Fault> {
     match told {
-        Ok(principal) => Ok(Outcome::Authenticated(principal)),
+        Ok(outcome) => Ok(outcome),
         Err(Error::Refused(refusal) | Error::Explained(refusal, _)) => Ok(Outcome::Refused(refusal)),
         Err(Error::Failed(fault)) => Err(fault),
     }
@@ -103,15 +105,21 @@ pub async fn authenticate(app: &App, presented: &dyn Presented) -> Result<Princi
         match provider.authenticate(app, presented).await? {
             Outcome::NotPresented => {}
             Outcome::Authenticated(principal) => {
-                telemetry::identify(&principal);
-                signature::only_of_keys(presented, principal.kind)?;
-                app.config.gate.admit(&principal.user_id, principal.on_behalf_of.as_deref())?;
-                return Ok(principal);
+                signature::refuse_unread(presented)?;
+                return admit(app, principal);
             }
+            Outcome::Signed(principal) => return admit(app, principal),
             Outcome::Refused(refusal) => return Err(refusal.into()),
         }
     }
     Err(unknown(app, presented).into())
+}
+
+/// Lets a caller pass the gate.
+fn admit(app: &App, principal: Principal) -> Result<Principal, Error> {
+    telemetry::identify(&principal);
+    app.config.gate.admit(&principal.user_id, principal.on_behalf_of.as_deref())?;
+    Ok(principal)
 }
 
 /// Something in a header of credentials that no provider knows is a bad credential, not an absent one.

@@ -64,6 +64,9 @@ impl Provider for Oidc {
             Ok(subject) => format!("{}{subject}", self.settings.subject_prefix),
             Err(refusal) => return Ok(refusal.into()),
         };
+        if app.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
+            return Ok(Refusal::TokenMisfit.into());
+        }
         Ok(Outcome::Authenticated(Principal {
             org_id: app.store.organization_of(&user_id).await?,
             user_id,

@@ -25,7 +25,7 @@ pub(super) struct Sessions;
 impl Provider for Sessions {
     async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
         match find(app, presented) {
-            Ok(Some(text)) => outcome(open(app, text).await),
+            Ok(Some(text)) => outcome(open(app, text).await.map(Outcome::Authenticated)),
             Ok(None) => Ok(Outcome::NotPresented),
             Err(refusal) => Ok(refusal.into()),
         }

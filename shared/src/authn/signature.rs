@@ -21,7 +21,6 @@ use crate::{
         mac::{self, Tag},
     },
     error::{Error, Refusal},
-    principal::Kind,
     store::nonce::Nonce,
 };
 
@@ -31,12 +30,13 @@ const NONCE: &str = "x-cli-nonce";
 /// The digest of the body, for where the body is not at hand.
 pub(crate) const CONTENT: &str = "x-cli-content-sha256";
 
-/// How long a nonce is kept behind the later of its request's two times, in seconds. An attacker who could outlive it would repeat a
-/// request whose timestamp still passes.
+/// How long a nonce is kept behind the later of its request's two times, in seconds.
 const fn nonce_life_s(window_s: i64) -> i64 {
     2 * window_s + LEEWAY_S
 }
-const _: () = assert!(nonce_life_s(300) >= 2 * 300 + LEEWAY_S);
+// A timestamp passes until the window behind it is over, by a clock that may go wrong by the leeway. An attacker who could outlive
+// the nonce would repeat the request in between.
+const _: () = assert!(nonce_life_s(1) > 1 + LEEWAY_S && nonce_life_s(3600) > 3600 + LEEWAY_S);
 
 /// A signature whose form and time are right; nothing is known about its truth.
 #[derive(Debug)]
@@ -113,13 +113,14 @@ pub(super) async fn settle(
     }
 }
 
-/// Nothing but keys signs. Whoever signs with something else believes the request protected: it must not pass as if it were.
+/// Refuses a signature that the provider did not read: nothing but our own keys signs. Whoever signs with something else believes
+/// the request protected, and it must not pass as if it were.
 ///
 /// # Errors
 /// [`Refusal::SignatureOutOfPlace`]
-pub(super) fn only_of_keys(presented: &dyn Presented, kind: Kind) -> Result<(), Refusal> {
+pub(super) fn refuse_unread(presented: &dyn Presented) -> Result<(), Refusal> {
     let is_signed = [SIGNATURE, TIMESTAMP, NONCE].iter().any(|name| presented.header(name).is_some());
-    if is_signed && !matches!(kind, Kind::ApiKey | Kind::CliToken) { Err(Refusal::SignatureOutOfPlace) } else { Ok(()) }
+    if is_signed { Err(Refusal::SignatureOutOfPlace) } else { Ok(()) }
 }
 
 /// The hash of the body. Where the body is not at hand the client's word is signed and handed on, for whoever has the body to

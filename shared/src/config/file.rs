@@ -138,6 +138,10 @@ pub(super) fn parse(toml: &str) -> Result<File, Fault> {
         route(rule)?;
     }
     provider::check(&written.provider)?;
+    let headers = [&written.session_header, &written.service_token_header].map(|name| name.to_ascii_lowercase());
+    if headers[0] == headers[1] {
+        return setting("postern.toml: session_header and service_token_header are the same header".into());
+    }
     Ok(File {
         brand: Brand::parse(&written.brand).ok_or_else(|| {
             Fault::Setting(format!("postern.toml: brand is {:?}; it is 2 to 8 of a-z", written.brand))
@@ -178,10 +182,13 @@ fn lifetimes(life: &Lifetimes) -> Result<(), Fault> {
 
 /// A header that carries a credential, in lower case.
 pub(super) fn header(name: &str, value: &str) -> Result<String, Fault> {
-    const TAKEN: [&str; 6] = ["authorization", "cookie", "host", "content-type", "origin", "x-runner-token"];
+    const TAKEN: [&str; 8] =
+        ["authorization", "cookie", "host", "content-type", "origin", "x-api-key", "x-runner-token", "x-service-key"];
     let lower = value.to_ascii_lowercase();
     let is_sound = ::http::HeaderName::from_bytes(lower.as_bytes()).is_ok();
-    if is_sound && !TAKEN.contains(&lower.as_str()) && !lower.starts_with("x-cli-") {
+    // Keys of the configuration share the header of all keys.
+    let is_taken = TAKEN.contains(&lower.as_str()) && !(lower == "x-api-key" && name.ends_with(" header"));
+    if is_sound && !is_taken && !lower.starts_with("x-cli-") {
         Ok(lower)
     } else {
         setting(format!("postern.toml: {name} is {value:?}; it is the name of a header that has no other meaning"))
@@ -196,6 +203,9 @@ fn route(rule: &RouteRule) -> Result<(), Fault> {
         |what: &str| Err(Fault::Setting(format!("postern.toml: the rule {} {}: {what}", rule.method, rule.path)));
     if !METHODS.contains(&rule.method.as_str()) {
         return refuse(&format!("method is one of {}", METHODS.join(" ")));
+    }
+    if rule.path.is_connect() != (rule.method == "CONNECT") {
+        return refuse("a connection has the method CONNECT and the path $connect, and nothing else has");
     }
     if rule.auth == RouteAuth::None && !rule.scopes.is_empty() {
         return refuse("a route without authentication cannot need scopes");

@@ -120,8 +120,10 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
     for provider in providers {
         match provider {
             ProviderKind::Oidc(oidc) => {
-                if !is_sound_url(&oidc.issuer) || !oidc.jwks_url.as_deref().is_none_or(is_sound_url) {
-                    return refuse(&format!("oidc: issuer and jwks_url are https URLs, not {:?}", oidc.issuer));
+                for url in [Some(&oidc.issuer), oidc.jwks_url.as_ref()].into_iter().flatten() {
+                    if !is_sound_url(url) {
+                        return refuse(&format!("oidc: issuer and jwks_url are https URLs, not {url:?}"));
+                    }
                 }
                 if !prefixes.insert(&oidc.subject_prefix) {
                     let prefix = &oidc.subject_prefix;

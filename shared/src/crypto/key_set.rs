@@ -125,6 +125,8 @@ impl fmt::Debug for VerifyingKey {
 const LONGEST_KID: usize = 256;
 /// RSA moduli, in bits: below, they can be factored before long; above, a verification takes too long.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// The bytes of such a modulus and the exponent 65537 as a sequence in DER.
+const RSA_DER: std::ops::RangeInclusive<usize> = 270..=1038;
 /// The most keys of one set.
 const MOST_KEYS: usize = 100;
 
@@ -163,11 +165,9 @@ impl VerifyingKey {
             }
             Family::Ed => DecodingKey::from_ed_pem(pem.as_bytes()).map_err(malformed)?,
         };
-        if let (Family::Rsa, Ok(der)) = (algorithm.family(), decoding.try_get_as_bytes()) {
-            // The sequence of modulus and exponent is a little longer than the modulus.
-            if der.len() * 8 < *RSA_BITS.start() {
-                return Err(Unsound::Weak);
-            }
+        let der = decoding.try_get_as_bytes().map_err(malformed)?;
+        if algorithm.family() == Family::Rsa && !RSA_DER.contains(&der.len()) {
+            return Err(Unsound::Weak);
         }
         Ok(Self { kid: None, algorithm, decoding })
     }
@@ -183,7 +183,10 @@ impl VerifyingKey {
             return Err(Unsound::Mixed);
         }
         let algorithm = JwsAlgorithm::named(text("alg")?).ok_or(Unsound::Unsupported)?;
-        let kid = text("kid").ok().filter(|kid| is_kid(kid)).map(str::to_owned);
+        let kid = jwk.get("kid").map(|_| text("kid")).transpose()?.map(str::to_owned);
+        if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
+            return Err(Unsound::Malformed);
+        }
         Ok(Self { kid, ..Self::secret(algorithm, &bytes(text("k")?)?)? })
     }
 
@@ -303,12 +306,18 @@ impl KeySet {
         Ok(Self(alone.filter_map(|jwk| VerifyingKey::jwk(jwk).ok()).collect()))
     }
 
-    /// Reads a set of shared secrets. It is our own configuration: one bad key refuses the whole.
+    /// Reads a set of shared secrets, all of them for `algorithm`. It is our own configuration: one bad key refuses the whole, and so
+    /// does none.
     ///
     /// # Errors
     /// Why it was not taken.
-    pub fn parse_secrets(json: &[u8]) -> Result<Self, Unsound> {
-        Self::new(members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?)
+    pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, Unsound> {
+        let keys: Vec<_> = members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?;
+        match () {
+            () if keys.is_empty() => Err(Unsound::Malformed),
+            () if keys.iter().any(|key| key.algorithm != algorithm) => Err(Unsound::Unsupported),
+            () => Self::new(keys),
+        }
     }
 
     /// The key that a token means: the one of its `kid`; without a `kid` the only one of its algorithm.
@@ -339,7 +348,7 @@ fn members(json: &[u8]) -> Result<Vec<Map<String, Value>>, Unsound> {
     if given.len() > MOST_KEYS {
         return Err(Unsound::Malformed);
     }
-    Ok(given.into_iter().filter_map(|jwk| if let Value::Object(jwk) = jwk { Some(jwk) } else { None }).collect())
+    given.into_iter().map(|jwk| if let Value::Object(jwk) = jwk { Ok(jwk) } else { Err(Unsound::Malformed) }).collect()
 }
 
 impl From<VerifyingKey> for KeySet {

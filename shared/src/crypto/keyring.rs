@@ -102,7 +102,8 @@ impl Secrets {
         Ok(added)
     }
 
-    /// The same without anything that could make a credential; of the `refs` those that the providers verify with.
+    /// The same without private keys and refresh keys; of the `refs` those that providers verify with. A secret that is shared with a
+    /// partner signs as well as it verifies: whoever reads it can make that partner's tokens, and no others.
     pub fn verification(&self, refs: &[&str]) -> Self {
         let strip = |key: &StoredSigningKey| StoredSigningKey { private_key: None, ..key.clone() };
         Self {
@@ -125,7 +126,9 @@ impl Secrets {
             Some(Value::String(secret)) => {
                 VerifyingKey::secret(algorithm, secret.as_bytes()).map(KeySet::from).map_err(|unsound| wrong(&unsound))
             }
-            Some(set) => KeySet::parse_secrets(set.to_string().as_bytes()).map_err(|unsound| wrong(&unsound)),
+            Some(set) => {
+                KeySet::parse_secrets(set.to_string().as_bytes(), algorithm).map_err(|unsound| wrong(&unsound))
+            }
         }
     }
 }
@@ -258,6 +261,11 @@ impl Keyring {
     pub fn sign_session(&self, payload: &[u8]) -> Result<Tag, Fault> {
         let key = self.session.first();
         key.map(|key| key.sign(payload)).ok_or_else(|| Fault::Setting("the secret holds no session key".into()))
+    }
+
+    /// Are there keys of session values? Without any, every good session would look forged.
+    pub fn has_session_keys(&self) -> bool {
+        !self.session.is_empty()
     }
 
     /// Is `tag` the code of a session value's payload, by any of the keys?

@@ -16,11 +16,23 @@ use crate::{config::RouteRule, scope::Scopes};
 const LONGEST_RESOURCE: usize = 512;
 const LONGEST_POLICY: usize = 7 * 1024;
 
+/// What a path holds that two readers could read differently, as IAM writes it. The rules refuse such paths, so a policy must not let
+/// them pass when it is held: behind it a server might read `/%61dmin` or `/x/../admin` as `/admin`. A harmless escape is denied with
+/// them, where it was not asked about.
+const ODD: [&str; 8] = ["*%*", "*//*", "*/./*", "*/../*", "*/.", "*/..", "*\\*", "*;*"];
+
 /// The methods of HTTP that API Gateway routes.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// The policy for a caller with `scopes` (nobody: `None`) who asked about the method `asked`, an ARN, of which the answer is `allowed`.
-pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str, allowed: bool) -> Value {
+/// Where the route was told in two ways, rules were held against both, and an ARN tells one alone: such a policy is for `asked` only.
+pub(super) fn compile(
+    rules: &[RouteRule],
+    scopes: Option<&Scopes>,
+    asked: &str,
+    allowed: bool,
+    is_told_twice: bool,
+) -> Value {
     let Some(stage) = stage_of(asked) else { return deny_all("*") };
     if asked.len() > LONGEST_RESOURCE || asked.contains(['*', '?']) || (!allowed && scopes.is_none()) {
         return deny_all(stage);
@@ -29,9 +41,13 @@ pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str,
     let denied: Vec<_> = (0..rules.len())
         .filter(|at| !rules[*at].admits(scopes) && rules[*at].path.is_connect() == is_connection)
         .flat_map(|at| resources(stage, &rules[at], &rules[..at], scopes))
+        .chain(ODD.iter().filter(|_| !is_connection).map(|odd| format!("{stage}/{odd}")))
         .collect();
-    // A request that no rule matches needs a caller, and no scope.
-    let everything = [format!("{stage}/*")];
+    // A request that no rule matches needs a caller, and no scope. No other methods: `get` would pass by what is denied to `GET`.
+    let everything = match is_connection {
+        true => vec![format!("{stage}/$connect")],
+        false => METHODS.map(|method| format!("{stage}/{method}/*")).into(),
+    };
 
     let policy = statements(&everything, &denied);
     let is_true_of_asked = denied.iter().any(|resource| glob(resource, asked)) != allowed;
@@ -40,7 +56,7 @@ pub(super) fn compile(rules: &[RouteRule], scopes: Option<&Scopes>, asked: &str,
     };
     match () {
         () if !allowed && !is_true_of_asked => deny_all(stage),
-        () if scopes.is_some() && is_true_of_asked && fits(&policy) => policy,
+        () if scopes.is_some() && is_true_of_asked && !is_told_twice && fits(&policy) => policy,
         () if allowed => {
             let elsewhere: Vec<_> = denied.iter().filter(|resource| !glob(resource, asked)).cloned().collect();
             let narrow = statements(&[asked.to_owned()], &elsewhere);

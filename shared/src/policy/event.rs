@@ -120,11 +120,8 @@ fn connection(event: Event<'_>, config: &Config) -> Result<Result<Question, Refu
 fn request_1_0(event: Event<'_>, config: &Config) -> Result<Result<Question, Refusal>, Fault> {
     let arn = event.required("/methodArn")?;
     let (path, method) = (event.required("/path")?, event.required("/httpMethod")?);
-    let (_, tail) = routed(arn).ok_or_else(|| missing("a path in its methodArn"))?;
-    let with_stage = event.text("/requestContext/stage").map(|stage| format!("/{stage}{tail}"));
-    // Behind a custom domain the path begins with the domain's mapping, and the ARN's does not: the rules must admit both.
-    let is_told_by_arn = path == tail || with_stage.is_some_and(|with_stage| path == with_stage);
-    let paths = if is_told_by_arn { vec![tail] } else { vec![path.to_owned(), tail] };
+    let paths =
+        paths(arn, path, event.text("/requestContext/stage")).ok_or_else(|| missing("a path in its methodArn"))?;
     // A query is only told decoded: what the client signed cannot be made from it.
     let has_query = ["queryStringParameters", "multiValueQueryStringParameters"]
         .iter()
@@ -145,7 +142,8 @@ fn request_2_0(event: Event<'_>, config: &Config) -> Result<Result<Question, Ref
         AuthorizerAnswer::Simple => Form::Simple,
         AuthorizerAnswer::Policy => Form::Policy { arn: arn.to_owned() },
     };
-    let paths = vec![without_stage(path, event.text("/requestContext/stage")).to_owned()];
+    let paths =
+        paths(arn, path, event.text("/requestContext/stage")).ok_or_else(|| missing("a path in its routeArn"))?;
     let question = |headers| Question { form, method: method.to_owned(), paths, target: Some(target), headers };
     Ok(headers(event.0, config).map(question))
 }
@@ -157,14 +155,22 @@ fn routed(arn: &str) -> Option<(&str, String)> {
     Some((method, format!("/{}", parts.next().unwrap_or_default())))
 }
 
-/// HTTP APIs put a named stage before the path.
-fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
-    let rest = stage.filter(|stage| *stage != "$default").and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
-    match rest {
-        Some("") => "/",
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => path,
-    }
+/// The path that the rules are about: what stands in the ARN. The path that the client sent may begin with the stage; behind a custom
+/// domain it may begin with the domain's mapping, and then the rules must admit both. An ARN that names its route by a pattern
+/// (`/orders/{id}`) tells no path.
+fn paths(arn: &str, sent: &str, stage: Option<&str>) -> Option<Vec<String>> {
+    let (_, routed) = routed(arn)?;
+    let without_stage = stage.and_then(|stage| sent.strip_prefix('/')?.strip_prefix(stage));
+    let without_stage =
+        without_stage.map(|rest| if rest.is_empty() { "/" } else { rest }).filter(|rest| rest.starts_with('/'));
+    Some(match without_stage {
+        // Whether that is a stage or a part of the path, nobody tells.
+        Some(rest) if sent == routed => vec![rest.to_owned(), routed],
+        None if sent == routed => vec![routed],
+        Some(rest) if rest == routed || routed.contains('{') => vec![rest.to_owned()],
+        None if routed.contains('{') => vec![sent.to_owned()],
+        Some(_) | None => vec![sent.to_owned(), routed],
+    })
 }
 
 /// The headers, by their names in lower case. `multiValueHeaders`, where there are any, tell how often each was sent; one that

@@ -7,7 +7,7 @@ mod document;
 mod event;
 mod pattern;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,6 @@ use crate::{
 const LARGEST_ANSWER: usize = 8 * 1024;
 
 /// What an authorizer is asked: may this request pass?
-#[derive(Debug)]
 pub struct Question {
     form: Form,
     method: String,
@@ -37,6 +36,12 @@ pub struct Question {
     /// The target as the client sent it, where the event tells.
     target: Option<String>,
     headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Question") // its headers hold credentials
+    }
 }
 
 /// The form in which the gateway wants its answer.
@@ -117,7 +122,7 @@ impl Question {
             Form::Simple => json!({"isAuthorized": refusal.is_none(), "context": context}),
             Form::Policy { arn } => json!({
                 "principalId": principal.map_or("anonymous", |principal| principal.user_id.as_str()),
-                "policyDocument": document::compile(&app.config.routes, principal.map(|p| &p.scopes), arn, refusal.is_none()),
+                "policyDocument": self.document(app, principal, arn, refusal.is_none()),
                 "context": context,
             }),
         };
@@ -126,6 +131,11 @@ impl Question {
             return Err(Fault::Corrupt("the answer is larger than a WebSocket API takes".into()));
         }
         Ok(answer)
+    }
+
+    fn document(&self, app: &App, principal: Option<&Principal>, arn: &str, is_allowed: bool) -> Value {
+        let scopes = principal.map(|principal| &principal.scopes);
+        document::compile(&app.config.routes, scopes, arn, is_allowed, self.paths.len() > 1)
     }
 
     /// The digest that the caller signed for its body. Only a signature that held gets this far.

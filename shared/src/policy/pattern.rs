@@ -54,7 +54,7 @@ impl Pattern {
     }
 
     /// Is it about WebSocket connections, which have no path?
-    pub(super) fn is_connect(&self) -> bool {
+    pub(crate) fn is_connect(&self) -> bool {
         self.0 == CONNECT
     }
 

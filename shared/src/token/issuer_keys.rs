@@ -117,6 +117,10 @@ impl IssuerKeys {
         match () {
             () if found.issuer != self.issuer => Err(self.fault("its discovery document names another issuer")),
             () if !config::is_sound_url(&found.jwks_uri) => Err(self.fault("its jwks_uri is not https")),
+            // Nothing far away may send us to an address of this machine.
+            () if self.issuer.starts_with("https:") && !found.jwks_uri.starts_with("https:") => {
+                Err(self.fault("its jwks_uri is not https"))
+            }
             () => Ok(found.jwks_uri),
         }
     }
