@@ -222,8 +222,8 @@ fn every_function_may_do_exactly_this() {
         (
             "token",
             only(&[
-                "BatchGetItem Families",
-                "BatchGetItem Keys",
+                "BatchGetItem Families [fam_*]",
+                "BatchGetItem Keys [agt_*]",
                 "GetItem Keys [agt_*]",
                 "GetSecretValue SigningSecret",
                 "PutItem Families [fam_*]",
