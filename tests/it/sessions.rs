@@ -147,6 +147,25 @@ async fn signing_out_ends_it_at_once_and_leaves_the_persons_keys() {
 }
 
 #[tokio::test]
+async fn a_session_and_an_api_key_of_one_person_end_apart() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::Admin).await;
+    let make = async || {
+        let call = world.call("POST", "/v1/keys").header("X-Postern-Session", &value);
+        let made = call.json(json!({"name": "k", "scopes": ["keys:manage"]})).send().await.expect(201);
+        assert_eq!(made.member("on_behalf_of"), "ada");
+        (made.member("id"), made.member("key"))
+    };
+    let ((gone_id, gone), (_, kept)) = (make().await, make().await);
+    world.call("DELETE", &format!("/v1/keys/{gone_id}")).key(&kept).send().await.expect(204);
+    assert_eq!(world.whoami(&gone).await, 401);
+    forwarded(&world, &value).await.expect(200);
+    session::end(&world.app, &Secret::new(value.clone())).await.unwrap();
+    forwarded(&world, &value).await.expect_error(401, "session_expired");
+    assert_eq!(world.whoami(&kept).await, 200);
+}
+
+#[tokio::test]
 async fn a_dead_store_is_a_503_and_the_session_lives_on() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
