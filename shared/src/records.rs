@@ -1,5 +1,6 @@
 //! Routes over an organization's records that keys, agents, services and runners have alike: list, show, delete.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -9,6 +10,15 @@ use crate::{
     http::{List, Request, Response},
     store::{Deletion, Record},
 };
+
+/// The end that a caller wants for a new record, in epoch seconds.
+///
+/// # Errors
+/// [`Refusal::ExpiryInThePast`]
+pub fn expiry(wanted: Option<Timestamp>, now: Timestamp) -> Result<Option<i64>, Refusal> {
+    let end_s = wanted.map(Timestamp::as_second);
+    if end_s.is_some_and(|end_s| end_s <= now.as_second()) { Err(Refusal::ExpiryInThePast) } else { Ok(end_s) }
+}
 
 /// `GET` of all: a page of the caller's own records, as `show` shows them, for holders of `scope`.
 ///

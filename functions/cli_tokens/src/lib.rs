@@ -11,6 +11,7 @@ use postern::{
     http::{List, Request, Response},
     id::{self, CliTokenId},
     name::Name,
+    records,
     scope::{Resources, Scopes},
     store::{Deletion, cli_token::CliTokenRecord, time},
 };
@@ -77,10 +78,7 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     };
     person.may_mint(&scopes, &resources)?;
     let now = app.clock.now();
-    let expires_at = wanted.expires_at.map(Timestamp::as_second);
-    if expires_at.is_some_and(|end| end <= now.as_second()) {
-        return Err(Refusal::ExpiryInThePast.into());
-    }
+    let expires_at = records::expiry(wanted.expires_at, now)?;
 
     let org_id = match person.org_id {
         Some(organization) => organization,

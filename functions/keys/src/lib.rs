@@ -71,10 +71,7 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     let resources = Resources::try_from(wanted.resources)?;
     maker.may_mint(&scopes, &resources)?;
     let now = app.clock.now();
-    let expires_at = wanted.expires_at.map(Timestamp::as_second);
-    if expires_at.is_some_and(|end| end <= now.as_second()) {
-        return Err(Refusal::ExpiryInThePast.into());
-    }
+    let expires_at = records::expiry(wanted.expires_at, now)?;
 
     let id = id::mint(now, &app.entropy)?;
     let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
