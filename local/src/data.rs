@@ -13,7 +13,7 @@ use postern::{
     credential::{Brand, Minted},
     crypto::{
         Digest,
-        keyring::{self, Secrets},
+        secrets::{self, Secrets},
         sign::Algorithm,
     },
     entropy::Entropy,
@@ -134,7 +134,7 @@ impl Data {
         let file = file.map(Path::to_path_buf).or_else(|| self.file("secrets.json"));
         let mut secrets = match file.as_deref().filter(|file| file.exists()) {
             None => Secrets::default(),
-            Some(file) => keyring::parse(&read(file)?)?,
+            Some(file) => secrets::parse(&read(file)?)?,
         };
         let mut is_new = secrets.complete(algorithm, &clock, &entropy)?;
         let mut operator_key = shown.operator_key.take();

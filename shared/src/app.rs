@@ -6,7 +6,7 @@ use crate::{
     config::{Config, ProviderKind, SecretSource},
     crypto::{
         Keyring,
-        keyring::{self, Secrets},
+        secrets::{self, Secrets},
     },
     entropy::Entropy,
     error::Fault,
@@ -61,8 +61,8 @@ impl App {
         let sdk = aws_config::load_from_env().await;
         let secrets = match (needs, &config.secret) {
             (Needs::Nothing, _) => Secrets::default(),
-            (_, Some(SecretSource::Arn(arn))) => keyring::fetch(&sdk, arn).await?,
-            (_, Some(SecretSource::File(path))) => keyring::parse(&crate::config::read(path)?)?,
+            (_, Some(SecretSource::Arn(arn))) => secrets::fetch(&sdk, arn).await?,
+            (_, Some(SecretSource::File(path))) => secrets::parse(&crate::config::read(path)?)?,
             (_, None) => return Err(Fault::Setting("POSTERN_SECRET_ARN or POSTERN_SECRET_FILE must be set".into())),
         };
         let store = Store::new(&sdk, config.tables.clone(), Patience::default());

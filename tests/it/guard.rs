@@ -314,7 +314,7 @@ fn any_rules() -> impl Strategy<Value = String> {
 async fn no_policy_for_any_rules_allows_what_they_deny() {
     const KEY: &str = "a secret that is shared with the partner";
     let provider = "[[provider]]\ntype = \"jwt\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\nissuer = \"i\"\naudience = \"a\"\nscopes = [\"held\"]\n";
-    let mut secrets = postern::crypto::keyring::Secrets::default();
+    let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("partner".into(), KEY.into());
     let world = World::with(Setup { secrets: Some(secrets), ..Setup::default() }).await;
     let claims = json!({"sub": "u", "iss": "i", "aud": "a", "exp": world.now().as_second() + 600});

@@ -53,9 +53,9 @@ fn only_crypto_knows_cryptography() {
 }
 
 #[test]
-fn only_the_store_knows_dynamodb_and_only_the_keyring_secrets_manager() {
+fn only_the_store_knows_dynamodb_and_only_secrets_secrets_manager() {
     only(&["store/"], "aws_sdk_dynamodb");
-    only(&["crypto/keyring.rs"], "aws_sdk_secretsmanager");
+    only(&["crypto/secrets.rs"], "aws_sdk_secretsmanager");
 }
 
 #[test]

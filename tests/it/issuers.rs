@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use postern::crypto::keyring::Secrets;
+use postern::crypto::secrets::Secrets;
 use serde_json::{Value, json};
 use tests::{Behaviour, Issuer, Setup, World};
 use tokio::time::timeout;

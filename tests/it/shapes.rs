@@ -5,7 +5,7 @@ use local::{
     event::Arrival,
     guard::{Attachment, EventKind, Guard},
 };
-use postern::{crypto::keyring::Secrets, principal::Role};
+use postern::{crypto::secrets::Secrets, principal::Role};
 use serde_json::{Map, Value, json};
 use tests::{Issuer, Setup, World};
 

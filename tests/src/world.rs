@@ -19,7 +19,7 @@ use postern::{
     clock::Clock,
     config::Config,
     credential::Minted,
-    crypto::keyring::Secrets,
+    crypto::secrets::Secrets,
     entropy::Entropy,
     grant::session::{self, Person},
     id,

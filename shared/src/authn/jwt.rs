@@ -6,11 +6,7 @@ use super::{Outcome, Presented, Provider, oidc};
 use crate::{
     app::App,
     config::JwtIssuer,
-    crypto::{
-        jwt,
-        key_set::{KeySet, VerifyingKey},
-        keyring::Secrets,
-    },
+    crypto::{jwt, key_set::KeySet, secrets::Secrets, verifying_key::VerifyingKey},
     error::{Fault, Refusal},
     principal::{Kind, Principal},
     scope::Resources,

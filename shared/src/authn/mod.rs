@@ -25,7 +25,7 @@ pub use session::COOKIE as SESSION_COOKIE;
 use crate::{
     app::App,
     config::ProviderKind,
-    crypto::keyring::Secrets,
+    crypto::secrets::Secrets,
     error::{Error, Fault, Refusal},
     http::Request,
     principal::{Kind, Principal},

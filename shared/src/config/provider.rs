@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{file::header, is_sound_url, setting};
 use crate::{
-    crypto::{Digest, key_set::JwsAlgorithm},
+    crypto::{Digest, jws::JwsAlgorithm},
     error::Fault,
     principal::Role,
     scope::Scopes,

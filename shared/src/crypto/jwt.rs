@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 use super::{
     json::Members,
-    key_set::{JwsAlgorithm, KeySet, VerifyingKey, is_kid},
+    jws::JwsAlgorithm,
+    key_set::KeySet,
+    verifying_key::{VerifyingKey, is_kid},
 };
 use crate::error::Refusal;
 

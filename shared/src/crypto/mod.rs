@@ -3,11 +3,14 @@
 pub mod digest;
 pub mod json;
 pub mod jwk;
+pub mod jws;
 pub mod jwt;
 pub mod key_set;
 pub mod keyring;
 pub mod mac;
+pub mod secrets;
 pub mod sign;
+pub mod verifying_key;
 
 pub use digest::Digest;
 pub use keyring::Keyring;

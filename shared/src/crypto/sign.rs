@@ -14,7 +14,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
 
-use super::{jwk::PublicKey, key_set::JwsAlgorithm};
+use super::{jwk::PublicKey, jws::JwsAlgorithm};
 use crate::error::Fault;
 
 /// The signature algorithms that Postern signs with (RFC 7518 §3.1, RFC 8037 §3.1).

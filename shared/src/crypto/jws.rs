@@ -1,0 +1,81 @@
+//! Signature algorithms, and the sort of key that each of them takes.
+
+use serde::{Deserialize, Serialize};
+
+/// The signature algorithms that Postern verifies (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JwsAlgorithm {
+    HS256,
+    HS384,
+    HS512,
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    /// Ed25519, also by the name that RFC 9864 gives it in a key.
+    #[serde(alias = "Ed25519")]
+    EdDSA,
+}
+
+/// The sort of key that an algorithm takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// A secret of at least so many bytes: the length of the hash (RFC 7518 §3.2).
+    Secret {
+        least: usize,
+    },
+    Rsa,
+    /// A point whose coordinates have so many bytes, and the curve's name.
+    Ec {
+        curve: &'static str,
+        coordinate: usize,
+    },
+    Ed,
+}
+
+impl JwsAlgorithm {
+    /// The algorithm by the name that a token or key gives it, in its exact case.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+
+    /// Is the key a secret that signs as well as it verifies?
+    pub fn is_symmetric(self) -> bool {
+        matches!(self.family(), Family::Secret { .. })
+    }
+
+    pub(super) fn family(self) -> Family {
+        match self {
+            Self::HS256 => Family::Secret { least: 32 },
+            Self::HS384 => Family::Secret { least: 48 },
+            Self::HS512 => Family::Secret { least: 64 },
+            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => Family::Rsa,
+            Self::ES256 => Family::Ec { curve: "P-256", coordinate: 32 },
+            Self::ES384 => Family::Ec { curve: "P-384", coordinate: 48 },
+            Self::EdDSA => Family::Ed,
+        }
+    }
+}
+
+impl From<JwsAlgorithm> for jsonwebtoken::Algorithm {
+    fn from(algorithm: JwsAlgorithm) -> Self {
+        match algorithm {
+            JwsAlgorithm::HS256 => Self::HS256,
+            JwsAlgorithm::HS384 => Self::HS384,
+            JwsAlgorithm::HS512 => Self::HS512,
+            JwsAlgorithm::RS256 => Self::RS256,
+            JwsAlgorithm::RS384 => Self::RS384,
+            JwsAlgorithm::RS512 => Self::RS512,
+            JwsAlgorithm::PS256 => Self::PS256,
+            JwsAlgorithm::PS384 => Self::PS384,
+            JwsAlgorithm::PS512 => Self::PS512,
+            JwsAlgorithm::ES256 => Self::ES256,
+            JwsAlgorithm::ES384 => Self::ES384,
+            JwsAlgorithm::EdDSA => Self::EdDSA,
+        }
+    }
+}

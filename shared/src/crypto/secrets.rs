@@ -1,0 +1,189 @@
+//! The deployment's secret: one JSON document, whole for the functions that sign, and without private keys and refresh keys for those
+//! that only verify.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    digest::Digest,
+    jwk::{Jwk, PublicKey},
+    jws::JwsAlgorithm,
+    key_set::KeySet,
+    mac::MacKey,
+    sign::{Algorithm, SigningKey},
+    verifying_key::VerifyingKey,
+};
+use crate::{clock::Clock, credential::refresh_token, entropy::Entropy, error::Fault};
+
+/// The secret, as JSON.
+#[derive(Clone, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// SHA-256 of the operator key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator_key_sha256: Option<Digest>,
+    /// Keys of our own tokens. The first of the configured algorithm signs; all of them verify.
+    #[serde(default)]
+    pub signing_keys: Vec<StoredSigningKey>,
+    /// Keys of refresh tokens. The first one makes new families; a family keeps its key for life.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refresh_keys: Vec<StoredMacKey>,
+    /// Keys of session values. The first one makes new values, all of them verify. A value holds a secret besides, of which the
+    /// store has the digest: whoever has this key alone cannot make a session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub session_keys: Vec<StoredMacKey>,
+    /// Secrets that `postern.toml` names by `secret_ref`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub refs: Map<String, Value>,
+}
+
+/// One key of our own tokens.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredSigningKey {
+    pub kid: String,
+    pub algorithm: Algorithm,
+    pub public_key: PublicKey,
+    /// PKCS#8 DER in base64; absent in the verification form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key: Option<String>,
+}
+
+/// One key of refresh tokens or sessions: 32 bytes in base64, and the two characters that name it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredMacKey {
+    pub kid: String,
+    pub key: String,
+}
+
+impl StoredSigningKey {
+    pub(super) fn jwk(&self) -> Jwk {
+        Jwk { key: self.public_key.clone(), kid: self.kid.clone(), alg: self.algorithm, usage: "sig" }
+    }
+
+    pub(super) fn signing_key(&self) -> Result<Option<SigningKey>, Fault> {
+        let Some(private) = &self.private_key else { return Ok(None) };
+        let pkcs8 = BASE64.decode(private).map_err(|_| Fault::Crypto("a private key is not base64"))?;
+        let key = SigningKey::parse(self.kid.clone(), self.algorithm, &pkcs8)?;
+        let is_its_own = key.public() == self.public_key;
+        is_its_own.then_some(Some(key)).ok_or(Fault::Crypto("a public key is not the one of its private key"))
+    }
+}
+
+impl Secrets {
+    /// Adds what is missing for `algorithm`, and keeps what is there. Returns whether anything was added.
+    ///
+    /// # Errors
+    /// A generator that fails.
+    pub fn complete(&mut self, algorithm: Algorithm, clock: &Clock, entropy: &Entropy) -> Result<bool, Fault> {
+        let mut added = false;
+        if !self.signing_keys.iter().any(|key| key.algorithm == algorithm && key.private_key.is_some()) {
+            let pkcs8 = SigningKey::generate(algorithm)?;
+            let kid = format!("{}-{}", clock.now().strftime("%Y%m%d"), entropy.letters(crate::credential::BASE62, 8)?);
+            let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public();
+            self.signing_keys.push(StoredSigningKey {
+                kid,
+                algorithm,
+                public_key,
+                private_key: Some(BASE64.encode(pkcs8)),
+            });
+            added = true;
+        }
+        for keys in [&mut self.refresh_keys, &mut self.session_keys] {
+            if keys.is_empty() {
+                keys.push(StoredMacKey::generate(entropy)?);
+                added = true;
+            }
+        }
+        Ok(added)
+    }
+
+    /// The same without private keys and refresh keys; of the `refs` those that providers verify with. A secret that is shared with a
+    /// partner signs as well as it verifies: whoever reads it can make that partner's tokens, and no others.
+    pub fn verification(&self, refs: &[&str]) -> Self {
+        let strip = |key: &StoredSigningKey| StoredSigningKey { private_key: None, ..key.clone() };
+        Self {
+            operator_key_sha256: self.operator_key_sha256,
+            signing_keys: self.signing_keys.iter().map(strip).collect(),
+            refresh_keys: Vec::new(),
+            session_keys: self.session_keys.clone(),
+            refs: self.refs.iter().filter(|(name, _)| refs.contains(&name.as_str())).map(owned).collect(),
+        }
+    }
+
+    /// The shared keys that a setting names by `secret_ref`: a text, which is the secret itself, or a JWK Set of secrets.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] where there is none, or it is not sound.
+    pub fn shared_keys(&self, reference: &str, algorithm: JwsAlgorithm) -> Result<KeySet, Fault> {
+        let wrong = |what: &dyn fmt::Display| Fault::Setting(format!("{reference:?} in refs of the secret: {what}"));
+        match self.refs.get(reference) {
+            None => Err(wrong(&"it is not there")),
+            Some(Value::String(secret)) => {
+                VerifyingKey::secret(algorithm, secret.as_bytes()).map(KeySet::from).map_err(|unsound| wrong(&unsound))
+            }
+            Some(set) => {
+                KeySet::parse_secrets(set.to_string().as_bytes(), algorithm).map_err(|unsound| wrong(&unsound))
+            }
+        }
+    }
+}
+
+fn owned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
+}
+
+impl StoredMacKey {
+    fn generate(entropy: &Entropy) -> Result<Self, Fault> {
+        let kid = entropy.letters(crate::credential::BASE62, refresh_token::KID_LEN)?;
+        Ok(Self { kid, key: BASE64.encode(entropy.bytes::<32>()?) })
+    }
+
+    pub(super) fn parse(&self) -> Result<(String, MacKey), Fault> {
+        let bytes = BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let key = MacKey::new(&bytes.ok_or(Fault::Crypto("a refresh or session key is not 32 bytes in base64"))?);
+        if !refresh_token::is_kid(&self.kid) {
+            return Err(Fault::Crypto("the kid of a refresh or session key is not two letters or digits"));
+        }
+        Ok((self.kid.clone(), key))
+    }
+}
+
+macro_rules! redacted {
+    ($($secret:ident)*) => {$(
+        impl fmt::Debug for $secret {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($secret))
+            }
+        }
+    )*};
+}
+redacted!(Secrets StoredSigningKey StoredMacKey);
+
+/// Reads the secret from Secrets Manager.
+///
+/// # Errors
+/// [`Fault::Secret`] when it cannot be read or is not the JSON that it should be.
+pub async fn fetch(sdk: &aws_config::SdkConfig, arn: &str) -> Result<Secrets, Fault> {
+    let answer = aws_sdk_secretsmanager::Client::new(sdk)
+        .get_secret_value()
+        .secret_id(arn)
+        .send()
+        .await
+        .map_err(|error| Fault::Secret(aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string()))?;
+    parse(answer.secret_string().unwrap_or_default())
+}
+
+/// Reads the secret's JSON. Nothing of it appears in the error but the place.
+///
+/// # Errors
+/// [`Fault::Secret`] when it is not the JSON that it should be.
+pub fn parse(json: &str) -> Result<Secrets, Fault> {
+    serde_json::from_str(json).map_err(|error| {
+        Fault::Secret(format!("not the expected JSON at line {}, column {}", error.line(), error.column()))
+    })
+}

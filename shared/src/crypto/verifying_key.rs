@@ -1,0 +1,200 @@
+//! A key to verify with. It has one algorithm, whatever a token says; and none gets in that is weak, private or for another use (RFC
+//! 7517, RFC 7518, RFC 8037, RFC 8725 §3.5).
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use jsonwebtoken::DecodingKey;
+use serde_json::{Map, Value};
+
+use super::jws::{Family, JwsAlgorithm};
+
+/// Why a key was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsound {
+    #[error("it shares its kid with another key")]
+    Doubled,
+    #[error("it is malformed")]
+    Malformed,
+    #[error("it holds private members")]
+    Private,
+    #[error("it is a secret in a set of public keys, or the other way round")]
+    Mixed,
+    #[error("its type, curve or algorithm is not supported")]
+    Unsupported,
+    #[error("it is not for verifying signatures")]
+    Use,
+    #[error("it is too weak")]
+    Weak,
+}
+
+/// A key to verify with, and the one algorithm that it is for.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    pub(super) kid: Option<String>,
+    pub(super) algorithm: JwsAlgorithm,
+    pub(super) decoding: DecodingKey,
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({:?} {})", self.algorithm, self.kid.as_deref().unwrap_or("-"))
+    }
+}
+
+/// The longest `kid`.
+const LONGEST_KID: usize = 256;
+/// RSA moduli, in bits: below, they can be factored before long; above, a verification takes too long.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// The bytes of such a modulus and the exponent 65537 as a sequence in DER.
+const RSA_DER: std::ops::RangeInclusive<usize> = 270..=1038;
+
+impl VerifyingKey {
+    /// A shared secret.
+    ///
+    /// # Errors
+    /// [`Unsound::Weak`] where it is shorter than the hash, [`Unsound::Unsupported`] where the algorithm takes no secret.
+    pub fn secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, Unsound> {
+        match algorithm.family() {
+            Family::Secret { least } if secret.len() < least => Err(Unsound::Weak),
+            Family::Secret { .. } => Ok(Self { kid: None, algorithm, decoding: DecodingKey::from_secret(secret) }),
+            Family::Rsa | Family::Ec { .. } | Family::Ed => Err(Unsound::Unsupported),
+        }
+    }
+
+    /// A public key in PEM.
+    ///
+    /// # Errors
+    /// [`Unsound::Malformed`] where it is no public key, [`Unsound::Unsupported`] where it is not one for `algorithm`.
+    pub fn pem(algorithm: JwsAlgorithm, pem: &str) -> Result<Self, Unsound> {
+        let malformed = |_| Unsound::Malformed;
+        if !pem.contains("PUBLIC KEY-----") {
+            return Err(Unsound::Malformed);
+        }
+        let decoding = match algorithm.family() {
+            Family::Secret { .. } => return Err(Unsound::Unsupported),
+            Family::Rsa => DecodingKey::from_rsa_pem(pem.as_bytes()).map_err(malformed)?,
+            Family::Ec { coordinate, .. } => {
+                let key = DecodingKey::from_ec_pem(pem.as_bytes()).map_err(malformed)?;
+                let point = key.try_get_as_bytes().map_err(malformed)?;
+                if point.len() != 1 + 2 * coordinate {
+                    return Err(Unsound::Unsupported);
+                }
+                key
+            }
+            Family::Ed => DecodingKey::from_ed_pem(pem.as_bytes()).map_err(malformed)?,
+        };
+        let der = decoding.try_get_as_bytes().map_err(malformed)?;
+        if algorithm.family() == Family::Rsa && !RSA_DER.contains(&der.len()) {
+            return Err(Unsound::Weak);
+        }
+        Ok(Self { kid: None, algorithm, decoding })
+    }
+
+    /// A shared secret, as a JSON Web Key, which must name its algorithm.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn secret_jwk(jwk: &Map<String, Value>) -> Result<Self, Unsound> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str).ok_or(Unsound::Malformed);
+        is_for_verifying(jwk)?;
+        if text("kty")? != "oct" {
+            return Err(Unsound::Mixed);
+        }
+        let algorithm = JwsAlgorithm::named(text("alg")?).ok_or(Unsound::Unsupported)?;
+        let kid = jwk.get("kid").map(|_| text("kid")).transpose()?.map(str::to_owned);
+        if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
+            return Err(Unsound::Malformed);
+        }
+        Ok(Self { kid, ..Self::secret(algorithm, &bytes(text("k")?)?)? })
+    }
+
+    /// A JSON Web Key. One that names no algorithm is for the usual one of its type: RS256, or that of its curve.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn jwk(jwk: &Map<String, Value>) -> Result<Self, Unsound> {
+        let text = |name: &str| jwk.get(name).map(|value| value.as_str().ok_or(Unsound::Malformed)).transpose();
+        let required = |name: &str| text(name)?.ok_or(Unsound::Malformed);
+        is_for_verifying(jwk)?;
+        let kid = text("kid")?.map(str::to_owned);
+        if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
+            return Err(Unsound::Malformed);
+        }
+        let usual = match (required("kty")?, text("crv")?) {
+            ("RSA", None) => "RS256",
+            ("EC", Some("P-256")) => "ES256",
+            ("EC", Some("P-384")) => "ES384",
+            ("OKP", Some("Ed25519")) => "EdDSA",
+            ("oct", None) => return Err(Unsound::Mixed),
+            _ => return Err(Unsound::Unsupported),
+        };
+        if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name)) {
+            return Err(Unsound::Private);
+        }
+        let algorithm = JwsAlgorithm::named(text("alg")?.unwrap_or(usual)).ok_or(Unsound::Unsupported)?;
+        let decoding = match (algorithm.family(), required("kty")?) {
+            (Family::Rsa, "RSA") => rsa(required("n")?, required("e")?)?,
+            (Family::Ec { curve, coordinate }, "EC") if text("crv")? == Some(curve) => {
+                let (x, y) = (required("x")?, required("y")?);
+                if bytes(x)?.len() != coordinate || bytes(y)?.len() != coordinate {
+                    return Err(Unsound::Malformed);
+                }
+                DecodingKey::from_ec_components(x, y).map_err(|_| Unsound::Malformed)?
+            }
+            (Family::Ed, "OKP") => {
+                let x = required("x")?;
+                if bytes(x)?.len() != 32 {
+                    return Err(Unsound::Malformed);
+                }
+                DecodingKey::from_ed_components(x).map_err(|_| Unsound::Malformed)?
+            }
+            _ => return Err(Unsound::Unsupported),
+        };
+        Ok(Self { kid, algorithm, decoding })
+    }
+}
+
+/// `use` and `key_ops`, where they are given, must both allow verifying (RFC 7517 §4.2, §4.3).
+fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), Unsound> {
+    if jwk.get("use").is_some_and(|usage| usage != "sig") {
+        return Err(Unsound::Use);
+    }
+    let Some(operations) = jwk.get("key_ops") else { return Ok(()) };
+    let operations: Vec<_> = operations.as_array().ok_or(Unsound::Malformed)?.iter().map(Value::as_str).collect();
+    let has_each_once = operations.iter().enumerate().all(|(at, one)| !operations[..at].contains(one));
+    if operations.contains(&Some("verify")) && has_each_once { Ok(()) } else { Err(Unsound::Use) }
+}
+
+/// Is `kid` short, and of visible characters? It is the caller's to choose, and shows up in logs.
+pub(super) fn is_kid(kid: &str) -> bool {
+    (1..=LONGEST_KID).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, Unsound> {
+    BASE64URL.decode(text).map_err(|_| Unsound::Malformed)
+}
+
+fn rsa(n: &str, e: &str) -> Result<DecodingKey, Unsound> {
+    let (modulus, exponent) = (bytes(n)?, bytes(e)?);
+    let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+    let is_odd = exponent.last().is_some_and(|last| last % 2 == 1);
+    let is_sound_exponent = is_odd && (3..=5).contains(&exponent.len()) && exponent.first() != Some(&0);
+    if !RSA_BITS.contains(&bits) || !is_sound_exponent || has_roca(&modulus) {
+        return Err(Unsound::Weak);
+    }
+    Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+}
+
+/// Was the modulus made by the chips of CVE-2017-15361? Theirs is a power of 65537 modulo each of the first primes, which another
+/// one is for all of these with a chance of 1 in 2^27.
+fn has_roca(modulus: &[u8]) -> bool {
+    const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+    let is_power_modulo = |prime: u32| {
+        let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
+        std::iter::successors(Some(1), |power| Some(power * 65537 % prime))
+            .take(prime as usize)
+            .any(|power| power == rest)
+    };
+    PRIMES.iter().all(|prime| is_power_modulo(*prime))
+}
