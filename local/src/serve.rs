@@ -116,8 +116,9 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     };
     let secrets = options.data.secrets(secret_file.as_deref(), &config.brand, config.signing.algorithm, &mut shown)?;
     options.data.keep(&shown)?;
-    let store = Store::new(&engine.sdk(None), config.tables.clone(), Patience::default());
-    let app = Arc::new(App::new(config, &secrets, store, Clock::system(), Entropy::system())?);
+    let clock = Clock::system();
+    let store = Store::new(&engine.sdk(None), config.tables.clone(), Patience::default(), &clock);
+    let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
     let gateway = Gateway::new(Arc::clone(&app), &template)?;
     if shown.api_key.is_none() {
         found(&gateway, &mut shown).await?;

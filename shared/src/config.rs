@@ -53,6 +53,10 @@ pub struct Config {
     pub tables: Tables,
     pub secret: Option<SecretSource>,
     pub log: Level,
+    /// The deployment's name, under which its metrics appear. Without it there are none.
+    pub stack: Option<String>,
+    /// The function's name.
+    pub function: Option<String>,
     pub authorizer_answer: AuthorizerAnswer,
     pub brand: Brand,
     pub signup: Signup,
@@ -78,8 +82,12 @@ const CREDENTIAL_HEADERS: [&str; 8] = [
     "x-service-key",
 ];
 
-/// Variables that a deployment sets.
-const KNOWN: [&str; 9] = [
+/// How Lambda calls this function.
+const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
+
+/// Variables that a deployment sets, and the one of Lambda's that counts.
+const KNOWN: [&str; 11] = [
+    FUNCTION_NAME,
     "POSTERN_AUTHORIZER_ANSWER",
     "POSTERN_CONFIG",
     "POSTERN_FAMILIES_TABLE",
@@ -89,6 +97,7 @@ const KNOWN: [&str; 9] = [
     "POSTERN_NONCES_TABLE",
     "POSTERN_SECRET_ARN",
     "POSTERN_SECRET_FILE",
+    "POSTERN_STACK",
 ];
 
 impl Config {
@@ -143,6 +152,8 @@ impl Config {
                     Fault::Setting(format!("POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"))
                 })?,
             },
+            stack: given("POSTERN_STACK"),
+            function: given(FUNCTION_NAME),
             authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
                 None | Some("simple") => AuthorizerAnswer::Simple,
                 Some("policy") => AuthorizerAnswer::Policy,
@@ -209,7 +220,7 @@ impl Config {
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn environment() -> BTreeMap<String, String> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with("POSTERN_"))?;
+        let name = name.into_string().ok().filter(|name| name.starts_with("POSTERN_") || name == FUNCTION_NAME)?;
         Some((name, value.to_string_lossy().into_owned()))
     });
     ours.collect()

@@ -1,14 +1,20 @@
 //! What every function's `main` calls.
 
+use std::sync::Arc;
+
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
+use tracing::{Instrument as _, Level};
 
 use crate::{
     app::{App, Needs},
+    clock::Clock,
     config::Config,
+    entropy::Entropy,
     error::{Error, Fault},
     http::{Request, Response, door},
-    telemetry,
+    sandbox::{Finish, Sandbox},
+    telemetry::{self, Labels},
 };
 
 /// How a function ends: Lambda's runtime prints it.
@@ -19,11 +25,7 @@ pub type Outcome = Result<(), lambda_runtime::Error>;
 /// # Errors
 /// A start that failed, in a sentence.
 pub async fn serve_http(needs: Needs, handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>) -> Outcome {
-    let app = start(needs).await?;
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        Ok::<_, lambda_runtime::Error>(door::serve(&app, event.payload, &handler).await)
-    }))
-    .await
+    run(needs, Box::new(|_| {}), async |app, event| Ok(door::serve(&app, event, &handler).await)).await
 }
 
 /// Serves invocations whose event is no HTTP request.
@@ -34,21 +36,45 @@ pub async fn serve_events(
     needs: Needs,
     handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
 ) -> Outcome {
-    serve_app(start(needs).await?, handler).await
+    serve_events_with(needs, Box::new(|_| {}), handler).await
 }
 
-/// The same with an app that the caller has put together.
+/// The same with an app to which `finish` has added something.
 ///
 /// # Errors
-/// A runtime that ends.
-pub async fn serve_app(
-    app: App,
+/// A start that failed, in a sentence.
+pub async fn serve_events_with(
+    needs: Needs,
+    finish: Finish,
     handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
 ) -> Outcome {
-    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| handler(&app, event.payload).await)).await
+    run(needs, finish, async |app, event| handler(&app, event).await).await
 }
 
-async fn start(needs: Needs) -> Result<App, Fault> {
-    telemetry::init(Config::from_environment()?.log);
-    App::from_environment(needs).await
+async fn run(
+    needs: Needs,
+    finish: Finish,
+    handler: impl AsyncFn(Arc<App>, Value) -> Result<Value, lambda_runtime::Error>,
+) -> Outcome {
+    let sandbox = start(needs, finish).await.inspect_err(telemetry::not_started)?;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let span = telemetry::invocation_span(event.context.xray_trace_id.as_deref());
+        async { handler(sandbox.app().await, event.payload).await }.instrument(span).await
+    }))
+    .await
+}
+
+async fn start(needs: Needs, finish: Finish) -> Result<Sandbox, Fault> {
+    let clock = Clock::system();
+    let began = clock.now();
+    let config = Config::from_environment();
+    let (level, labels) = match &config {
+        Ok(Config { log, stack, function, .. }) => (*log, Labels { stack: stack.clone(), function: function.clone() }),
+        Err(_) => (Level::INFO, Labels::default()),
+    };
+    telemetry::init(level, labels);
+    let sdk = aws_config::load_from_env().await;
+    let sandbox = Sandbox::start(config?, sdk, (clock.clone(), Entropy::system()), needs, finish).await?;
+    telemetry::started(clock.now().as_millisecond() - began.as_millisecond());
+    Ok(sandbox)
 }

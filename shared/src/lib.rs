@@ -1,6 +1,6 @@
 //! Credentials, rotation, policies: everything that Postern's functions share.
 //!
-//! Reading order: [`app`], [`config`], [`http`], [`policy`], [`error`], [`principal`], [`scope`], then the rooms
+//! Reading order: [`app`], [`sandbox`], [`config`], [`http`], [`policy`], [`error`], [`principal`], [`scope`], then the rooms
 //! [`authn`], [`credential`], [`token`], [`grant`], [`store`], [`crypto`]. `ARCHITECTURE.md` tells what each may know.
 
 pub mod app;
@@ -21,6 +21,7 @@ pub mod name;
 pub mod policy;
 pub mod principal;
 pub mod records;
+pub mod sandbox;
 pub mod scope;
 pub mod store;
 pub mod telemetry;

@@ -1,11 +1,18 @@
 //! The one place that logs: a line per request, and a line per event that somebody should look at.
 //!
-//! Lines carry ids, codes and causes; never a value that was presented.
+//! Lines carry ids, codes and causes; never a value that was presented. What is counted stands in the same lines, under the names
+//! of [`METRICS`].
 
+mod line;
+mod meter;
+
+pub use line::{Labels, Lines, METRICS};
+pub use meter::{metered, store_called, store_throttled};
 use tracing::{Level, Span, field::Empty};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
+    clock::Clock,
     error::{Fault, Refusal},
     id::FamilyId,
     policy::Verdict,
@@ -14,10 +21,9 @@ use crate::{
 
 /// Writes JSON lines to standard output from `level` on. Libraries stay at `warn`: at `trace` the Lambda runtime writes
 /// whole events, credentials included.
-pub fn init(level: Level) {
+pub fn init(level: Level, labels: Labels) {
     let ours = Targets::new().with_default(Level::WARN).with_target("postern", level);
-    let lines =
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+    let lines = Lines::new(labels, Clock::system(), std::io::stdout);
     // A second call, as tests make it, leaves the first one in force.
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
 }
@@ -29,6 +35,11 @@ pub fn init_readable(level: Level) {
         Targets::new().with_default(Level::WARN).with_target("postern", level).with_target("dynoxide", Level::ERROR);
     let lines = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
+}
+
+/// The span of one invocation: `trace_id` is what X-Ray calls it.
+pub fn invocation_span(trace_id: Option<&str>) -> Span {
+    tracing::info_span!(target: "postern", "invocation", trace_id)
 }
 
 /// The span of one request; [`identify`] and [`name_family`] add to it.
@@ -64,35 +75,83 @@ pub fn name_family(family: &FamilyId) {
     Span::current().record("family", tracing::field::display(family));
 }
 
+/// The line of a request, with what it took.
+macro_rules! answered {
+    ($level:ident, $message:literal, $($field:tt)*) => {{
+        let took = meter::read();
+        tracing::$level!(
+            target: "postern",
+            $($field)*,
+            duration_ms = took.duration_ms,
+            store_calls = took.store_calls,
+            StoreLatency = took.store_ms,
+            Throttles = took.throttles,
+            Requests = 1_u64,
+            $message
+        );
+    }};
+}
+
 /// The line of a request that was served.
 pub fn served(status: u16) {
-    tracing::info!(target: "postern", status, "served");
+    answered!(info, "served", status);
 }
 
 /// The line of a request that was refused, with the exact cause.
 pub fn refused(status: u16, code: &str, refusal: Refusal) {
-    tracing::info!(target: "postern", status, code, cause = ?refusal, "refused");
+    answered!(info, "refused", status, code, cause = ?refusal, Refusals = 1_u64);
 }
 
 /// The line of a request that we failed, with everything we know.
 pub fn failed(status: u16, fault: &Fault) {
-    let causes = std::iter::successors(std::error::Error::source(fault), |error| error.source());
-    let chain: Vec<_> = causes.map(ToString::to_string).collect();
-    tracing::error!(target: "postern", status, fault = %fault, causes = ?chain, "failed");
+    answered!(error, "failed", status, fault = %fault, causes = ?causes(fault), Faults = 1_u64);
 }
 
 /// The line of an authorizer's decision.
 pub fn decided(verdict: &Verdict) {
     match verdict {
-        Verdict::Open => tracing::info!(target: "postern", decision = "open", "decided"),
-        Verdict::Allowed(_) => tracing::info!(target: "postern", decision = "allow", "decided"),
-        Verdict::Forbidden(_, cause) => tracing::info!(target: "postern", decision = "deny", ?cause, "decided"),
+        Verdict::Open => answered!(info, "decided", decision = "open"),
+        Verdict::Allowed(_) => answered!(info, "decided", decision = "allow"),
+        Verdict::Forbidden(_, cause) => {
+            answered!(info, "decided", decision = "deny", code = cause.public().code, ?cause, Refusals = 1_u64);
+        }
     }
+}
+
+fn causes(fault: &Fault) -> Vec<String> {
+    let causes = std::iter::successors(std::error::Error::source(fault), |error| error.source());
+    causes.map(ToString::to_string).collect()
+}
+
+/// A sandbox is ready.
+pub fn started(init_ms: i64) {
+    tracing::info!(target: "postern", init_ms, ColdStarts = 1_u64, "started");
+}
+
+/// A sandbox did not start.
+pub fn not_started(fault: &Fault) {
+    tracing::error!(target: "postern", fault = %fault, causes = ?causes(fault), Faults = 1_u64, "not started");
+}
+
+/// The deployment's secret was read; its value was written `age_days` ago, where that is known.
+pub fn secret_read(age_days: Option<i64>) {
+    tracing::info!(target: "postern", SecretAge = age_days, "secret read");
+}
+
+/// The deployment's secret could not be read again: the keys at hand are used on.
+pub fn secret_stale(fault: &Fault) {
+    tracing::error!(
+        target: "postern", event = "secret_stale", fault = %fault, causes = ?causes(fault), Faults = 1_u64,
+        "the secret could not be read again"
+    );
 }
 
 /// A spent refresh token came back: its family has ended.
 pub fn refresh_reused(family: &FamilyId, generation: u64) {
-    tracing::warn!(target: "postern", event = "refresh_reused", %family, generation, "a spent refresh token came back");
+    tracing::warn!(
+        target: "postern", event = "refresh_reused", %family, generation, Reuse = 1_u64,
+        "a spent refresh token came back"
+    );
 }
 
 /// A refresh token was repeated at once from another address: refused, the family stays.

@@ -291,8 +291,9 @@ async fn another_sandbox_continues_where_one_was_killed() {
     let (world, agent, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let sdk = world.engine.sdk(None);
-    let store = postern::store::Store::new(&sdk, world.app.config.tables.clone(), postern::store::Patience::default());
     let (clock, entropy) = (world.app.clock.clone(), world.app.entropy.clone());
+    let tables = world.app.config.tables.clone();
+    let store = postern::store::Store::new(&sdk, tables, postern::store::Patience::default(), &clock);
     let app = std::sync::Arc::new(
         postern::App::new(world.app.config.clone(), &world.secrets, store, clock, entropy).unwrap(),
     );

@@ -1,12 +1,10 @@
 //! Nothing that is presented or minted reaches a log, whatever its level and whoever writes it.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use serde_json::json;
-use tests::{Trouble, World, capture};
+use tests::{
+    Trouble, World,
+    capture::{self, Sink},
+};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[test]
@@ -18,32 +16,16 @@ fn the_listener_knows_a_secret_when_it_sees_one() {
     assert!(!capture::holds_secret(b"INFO postern: served credential_id=key_01h455vb4pex5vsknk084sn02q"));
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// All of it, and in parts: the random half of each secret, the signature of each token, the digest's preimage in any form.
 #[tokio::test]
 async fn not_even_a_part_of_a_secret_is_logged_at_trace() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let sink = Sink::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(sink.clone());
     let guard = subscriber.finish().set_default();
     let secrets = everything().await;
     drop(guard);
 
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = sink.text();
     assert!(log.contains(" TRACE ") && log.contains("postern: refused"), "not captured: {} bytes", log.len());
     for secret in secrets {
         assert!(secret.len() >= 16, "{secret}");

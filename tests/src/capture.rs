@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Mutex, Once, OnceLock},
+    sync::{Arc, Mutex, Once, OnceLock},
 };
 
 use regex::bytes::Regex;
@@ -66,5 +66,35 @@ impl<'a> MakeWriter<'a> for Listener {
 
     fn make_writer(&'a self) -> Self {
         *self
+    }
+}
+
+/// Where one test's lines go.
+#[derive(Clone, Debug, Default)]
+pub struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Sink {
+    /// What was written.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
     }
 }

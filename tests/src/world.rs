@@ -99,7 +99,7 @@ impl World {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let engine = Arc::new(Engine::start(None, listener, &template).unwrap());
         let wire = Wire::default();
-        let store = Store::new(&engine.sdk(Some(wire.http_client())), config.tables.clone(), setup.patience);
+        let store = Store::new(&engine.sdk(Some(wire.http_client())), config.tables.clone(), setup.patience, &clock);
 
         let mut secrets = setup.secrets.unwrap_or_default();
         secrets.complete(config.signing.algorithm, &clock, &entropy).unwrap();
@@ -130,8 +130,8 @@ impl World {
         let config = config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() });
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
-        let store = Store::new(&sdk, config.tables.clone(), Patience::default());
         let (clock, entropy) = (self.app.clock.clone(), self.app.entropy.clone());
+        let store = Store::new(&sdk, config.tables.clone(), Patience::default(), &clock);
         let app = Arc::new(App::new(config, &self.secrets, store, clock, entropy).unwrap());
         let gateway = Gateway::new(Arc::clone(&app), &Template::load().unwrap()).unwrap();
         Self {

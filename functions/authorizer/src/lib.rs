@@ -23,7 +23,7 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let span =
         telemetry::request_span(text("/requestContext/requestId"), text("/requestContext/http/method"), "authorizer");
-    async {
+    let outcome = async {
         match Asked::parse(&event, &app.config) {
             Ok(Ok(Asked::Request(question))) => answer(app, &question).await,
             Ok(Ok(Asked::Message(message))) => answer_message(app, &message).await,
@@ -31,9 +31,8 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
             Err(fault) => Err(fault.into()),
         }
         .map_err(|error| report(&error))
-    }
-    .instrument(span)
-    .await
+    };
+    telemetry::metered(&app.clock, outcome).instrument(span).await
 }
 
 async fn answer(app: &App, question: &Question) -> Result<Value, Error> {

@@ -2,5 +2,5 @@ use postern::{app::Needs, lambda};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> lambda::Outcome {
-    lambda::serve_http(Needs::Verification, discovery::handle).await
+    lambda::serve_http(Needs::Publication, discovery::handle).await
 }

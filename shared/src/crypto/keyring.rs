@@ -59,10 +59,10 @@ impl Keyring {
     pub fn suffice(&self, needs: Needs) -> Result<(), Fault> {
         match needs {
             Needs::Nothing => Ok(()),
-            Needs::Verification if self.verifying.is_empty() => {
+            Needs::Publication | Needs::Verification if self.verifying.is_empty() => {
                 Err(Fault::Setting("the secret holds no signing_keys".into()))
             }
-            Needs::Verification => Ok(()),
+            Needs::Publication | Needs::Verification => Ok(()),
             Needs::Signing => self.signing().and_then(|_| self.current_refresh_kid()).map(drop),
         }
     }

@@ -1,9 +1,11 @@
 //! The deployment's secret: one JSON document, whole for the functions that sign, and without private keys and refresh keys for those
 //! that only verify.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use aws_config::{SdkConfig, timeout::TimeoutConfig};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -164,18 +166,25 @@ macro_rules! redacted {
 }
 redacted!(Secrets StoredSigningKey StoredMacKey);
 
-/// Reads the secret from Secrets Manager.
+/// How long Secrets Manager may take: an authorizer has no more, and the keys at hand are good for a while.
+const ATTEMPT: Duration = Duration::from_millis(1500);
+const OPERATION: Duration = Duration::from_secs(3);
+
+/// Reads the secret's JSON from Secrets Manager, and when this value of it was written.
 ///
 /// # Errors
-/// [`Fault::Secret`] when it cannot be read or is not the JSON that it should be.
-pub async fn fetch(sdk: &aws_config::SdkConfig, arn: &str) -> Result<Secrets, Fault> {
-    let answer = aws_sdk_secretsmanager::Client::new(sdk)
+/// [`Fault::Secret`] when it cannot be read.
+pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timestamp>), Fault> {
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
+    let config = aws_sdk_secretsmanager::config::Builder::from(sdk).timeout_config(timeouts).build();
+    let answer = aws_sdk_secretsmanager::Client::from_conf(config)
         .get_secret_value()
         .secret_id(arn)
         .send()
         .await
         .map_err(|error| Fault::Secret(aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string()))?;
-    parse(answer.secret_string().unwrap_or_default())
+    let written = answer.created_date().and_then(|date| Timestamp::from_second(date.secs()).ok());
+    Ok((answer.secret_string.unwrap_or_default(), written))
 }
 
 /// Reads the secret's JSON. Nothing of it appears in the error but the place.

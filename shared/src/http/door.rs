@@ -24,23 +24,19 @@ const LARGEST_BODY: usize = 64 * 1024;
 /// Answers one HTTP API event (payload 2.0) with `handler`: the whole way of a request, in Lambda and locally.
 pub async fn serve(app: &App, event: Value, handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>) -> Value {
     let request_id = event.pointer("/requestContext/requestId").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let outcome = match admit(app, event) {
-        Ok(request) => {
-            let span = telemetry::request_span(&request_id, request.method(), request.route());
-            async {
-                let outcome = handler(app, &request).await;
-                log(&outcome);
-                outcome
-            }
-            .instrument(span)
-            .await
-        }
-        Err(refusal) => {
-            let outcome = Err(refusal.into());
-            telemetry::request_span(&request_id, "", "").in_scope(|| log(&outcome));
-            outcome
-        }
+    let (span, admitted) = match admit(app, event) {
+        Ok(request) => (telemetry::request_span(&request_id, request.method(), request.route()), Ok(request)),
+        Err(refusal) => (telemetry::request_span(&request_id, "", ""), Err(refusal)),
     };
+    let outcome = async {
+        let outcome = match &admitted {
+            Ok(request) => handler(app, request).await,
+            Err(refusal) => Err((*refusal).into()),
+        };
+        log(&outcome);
+        outcome
+    };
+    let outcome = telemetry::metered(&app.clock, outcome).instrument(span).await;
     release(outcome.unwrap_or_else(|error| Response::error(&error, &request_id)))
 }
 

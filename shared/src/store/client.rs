@@ -5,19 +5,32 @@ use std::{error::Error as StdError, time::Duration};
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
     Client,
-    config::{Builder, StalledStreamProtectionConfig, retry::RetryPartition},
-    error::{ProvideErrorMetadata, SdkError},
+    config::{
+        Builder, ConfigBag, Intercept, RuntimeComponents, StalledStreamProtectionConfig,
+        interceptors::{BeforeSerializationInterceptorContextRef, FinalizerInterceptorContextRef},
+        retry::RetryPartition,
+    },
+    error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::{
-        delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
+        batch_get_item::BatchGetItemError, delete_item::DeleteItemError, get_item::GetItemError,
+        put_item::PutItemError, query::QueryError, transact_write_items::TransactWriteItemsError,
         update_item::UpdateItemError,
     },
 };
-use aws_smithy_runtime_api::client::{
-    interceptors::context::{Error as OperationError, InterceptorContext},
-    retries::classifiers::{ClassifyRetry, RetryAction},
+use aws_smithy_runtime_api::{
+    client::{
+        interceptors::context::{Error as OperationError, InterceptorContext},
+        retries::classifiers::{ClassifyRetry, RetryAction},
+    },
+    http::HttpError,
 };
+use aws_smithy_types::{
+    body::SdkBody,
+    config_bag::{Storable, StoreReplace},
+};
+use jiff::Timestamp;
 
-use crate::error::Fault;
+use crate::{clock::Clock, error::Fault, telemetry};
 
 /// How long a call may take. An authorizer has no second to lose; the first TLS handshake of a small Lambda needs most of one.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +52,7 @@ impl Default for Patience {
     }
 }
 
-pub(super) fn build(sdk: &SdkConfig, patience: Patience) -> Client {
+pub(super) fn build(sdk: &SdkConfig, patience: Patience, clock: &Clock) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(patience.connect)
         .operation_attempt_timeout(patience.attempt)
@@ -56,9 +69,27 @@ pub(super) fn build(sdk: &SdkConfig, patience: Patience) -> Client {
         .timeout_config(timeouts)
         .retry_config(retries)
         .retry_classifier(RetryConflicts)
+        .interceptor(Measured { clock: clock.clone() })
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled()) // bodies of a few KB
         .build();
     Client::from_conf(config)
+}
+
+/// Asks the endpoint whether it is well, as load balancers do: answered to anybody, free, and in no policy. The answer does not matter.
+/// The SDK's own way to the endpoint is taken, so that its connection is the one that later calls find.
+pub(super) async fn connect(client: &Client) {
+    let once = aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled());
+    let ping = client.list_tables().customize().config_override(once).map_request(|mut request| {
+        let uri = format!("{}/ping", request.uri().trim_end_matches('/'));
+        request.set_method("GET")?;
+        request.set_uri(uri)?;
+        for of_the_operation in ["content-length", "content-type", "x-amz-target"] {
+            request.headers_mut().remove(of_the_operation);
+        }
+        *request.body_mut() = SdkBody::empty();
+        Ok::<_, HttpError>(request)
+    });
+    drop(ping.send().await);
 }
 
 /// A write that meets somebody else's transaction on the same item is worth another try; the SDK does not make one.
@@ -81,19 +112,79 @@ impl ClassifyRetry for RetryConflicts {
 }
 
 fn is_conflict(error: &OperationError) -> bool {
-    let is_single = [
-        error.downcast_ref::<PutItemError>().map(ProvideErrorMetadata::code),
-        error.downcast_ref::<UpdateItemError>().map(ProvideErrorMetadata::code),
-        error.downcast_ref::<DeleteItemError>().map(ProvideErrorMetadata::code),
-    ]
-    .into_iter()
-    .flatten()
-    .any(|code| code == Some("TransactionConflictException"));
     let cancelled = match error.downcast_ref() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
         _ => &[],
     };
-    is_single || cancelled.iter().any(|reason| reason.code() == Some("TransactionConflict"))
+    code(error) == Some("TransactionConflictException")
+        || cancelled.iter().any(|reason| reason.code() == Some("TransactionConflict"))
+}
+
+/// What DynamoDB calls the failure of any operation that the store uses.
+fn code(error: &OperationError) -> Option<&str> {
+    macro_rules! of {
+        ($($operation:ty)*) => {
+            None$(.or_else(|| error.downcast_ref::<$operation>().and_then(ProvideErrorMetadata::code)))*
+        };
+    }
+    of!(GetItemError BatchGetItemError QueryError PutItemError UpdateItemError DeleteItemError TransactWriteItemsError)
+}
+
+/// Tells [`telemetry`] how long each call took, and which attempts asked the store too much.
+#[derive(Debug)]
+struct Measured {
+    clock: Clock,
+}
+
+/// When a call began.
+#[derive(Debug)]
+struct Began(Timestamp);
+
+impl Storable for Began {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for Measured {
+    fn name(&self) -> &'static str {
+        "measured"
+    }
+
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        call: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        call.interceptor_state().store_put(Began(self.clock.now()));
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // DynamoDB developer guide, "Error messages and codes": those that say "slow down".
+        const THROTTLED: [&str; 3] =
+            ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
+        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+        if error.and_then(code).is_some_and(|code| THROTTLED.contains(&code)) {
+            telemetry::store_throttled();
+        }
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        _: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        call: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(Began(began)) = call.load::<Began>() {
+            telemetry::store_called(self.clock.now().as_millisecond() - began.as_millisecond());
+        }
+        Ok(())
+    }
 }
 
 /// Turns any failure of a call into a fault that says what we were doing.

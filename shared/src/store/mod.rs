@@ -24,7 +24,7 @@ use jiff::Timestamp;
 pub use client::Patience;
 pub use record::{Deletion, Page, Record, Renewal};
 
-use crate::config::Tables;
+use crate::{clock::Clock, config::Tables};
 
 /// The store of one deployment.
 #[derive(Clone, Debug)]
@@ -34,9 +34,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store over `tables`, reached as `sdk` says. No I/O.
-    pub fn new(sdk: &SdkConfig, tables: Tables, patience: Patience) -> Self {
-        Self { client: client::build(sdk, patience), tables }
+    /// A store over `tables`, reached as `sdk` says; its calls are measured by `clock`. No I/O.
+    pub fn new(sdk: &SdkConfig, tables: Tables, patience: Patience, clock: &Clock) -> Self {
+        Self { client: client::build(sdk, patience, clock), tables }
+    }
+
+    /// Opens a connection, so that the first request finds one: asks for nothing, and changes nothing.
+    ///
+    /// A start runs at full CPU, a request of a small function does not, and the handshake of TLS is most of what a first call takes.
+    pub async fn connect(&self) {
+        client::connect(&self.client).await;
     }
 }
 

@@ -1,0 +1,150 @@
+//! What lives as long as a sandbox: an app, whose keys do not grow old.
+//!
+//! Between invocations a sandbox is frozen, for hours perhaps: nothing refreshes by itself. So each invocation looks at the time of
+//! day, and reads the deployment's secret again when what is at hand is older than [`SECRET_AGE_S`].
+
+use std::{fmt, sync::Arc};
+
+use aws_config::SdkConfig;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use crate::{
+    app::{App, Needs},
+    clock::{self, Clock},
+    config::{Config, ProviderKind, SecretSource},
+    crypto::{
+        Digest,
+        secrets::{self, Secrets},
+    },
+    entropy::Entropy,
+    error::Fault,
+    store::{Patience, Store},
+    telemetry,
+};
+
+/// How old keys may be, in seconds. A key that is taken out of the secret works for so long at most; a new one must have been
+/// published for longer before it signs.
+pub const SECRET_AGE_S: i64 = 300;
+/// How long after a failure the secret is asked for again, in seconds: until then the keys at hand are used on.
+const RETRY_S: i64 = 30;
+
+/// Adds to an app what no setting can say, like a provider of one's own.
+pub type Finish = Box<dyn Fn(&mut App) + Send + Sync>;
+
+/// A function's app, for as long as its sandbox lives.
+pub struct Sandbox {
+    needs: Needs,
+    sdk: SdkConfig,
+    source: Option<SecretSource>,
+    finish: Finish,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    app: Arc<App>,
+    /// Of the secret that the app was made of.
+    digest: Option<Digest>,
+    read_at: Timestamp,
+    /// How long after `read_at` the secret is read again, in seconds.
+    good_for_s: i64,
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sandbox")
+    }
+}
+
+impl Sandbox {
+    /// Reads the secret, and opens the connection to the store meanwhile.
+    ///
+    /// # Errors
+    /// A setting that is wrong or missing, and a secret that cannot be read or used: the start ends here.
+    pub async fn start(
+        mut config: Config,
+        sdk: SdkConfig,
+        (clock, entropy): (Clock, Entropy),
+        needs: Needs,
+        finish: Finish,
+    ) -> Result<Self, Fault> {
+        if needs == Needs::Nothing {
+            config.providers.clear(); // without keys it authenticates nobody by them
+        }
+        let source = config.secret.clone();
+        let store = Store::new(&sdk, config.tables.clone(), Patience::default(), &clock);
+        let connected = async {
+            if needs != Needs::Publication {
+                store.connect().await;
+            }
+        };
+        let (read, ()) = tokio::join!(read(&sdk, source.as_ref(), needs, &clock), connected);
+        let (secrets, digest) = read?;
+        let app = build(App::new(config, &secrets, store, clock, entropy)?, needs, &finish)?;
+        let held = Held { read_at: app.clock.now(), app: Arc::new(app), digest, good_for_s: SECRET_AGE_S };
+        Ok(Self { needs, sdk, source, finish, held: Mutex::new(held) })
+    }
+
+    /// The app, with keys that are at most [`SECRET_AGE_S`] old where they can be had. Where not, callers must not suffer: the keys at
+    /// hand are used on, and a line tells.
+    pub async fn app(&self) -> Arc<App> {
+        let mut held = self.held.lock().await;
+        let now = held.app.clock.now();
+        // A clock that was set back would make keys young for ever.
+        let is_fresh = held.read_at <= now && now < clock::after(held.read_at, held.good_for_s);
+        if self.needs == Needs::Nothing || is_fresh {
+            return Arc::clone(&held.app);
+        }
+        held.read_at = now;
+        held.good_for_s = match self.renew(&mut held).await {
+            Ok(()) => SECRET_AGE_S,
+            Err(fault) => {
+                telemetry::secret_stale(&fault);
+                RETRY_S
+            }
+        };
+        Arc::clone(&held.app)
+    }
+
+    async fn renew(&self, held: &mut Held) -> Result<(), Fault> {
+        let old = &held.app;
+        let (secrets, digest) = read(&self.sdk, self.source.as_ref(), self.needs, &old.clock).await?;
+        let is_same = digest.as_ref().zip(held.digest.as_ref()).is_some_and(|(new, old)| new.matches(old));
+        if !is_same {
+            let (clock, entropy) = (old.clock.clone(), old.entropy.clone());
+            let app = App::new(old.config.clone(), &secrets, old.store.clone(), clock, entropy)?;
+            held.app = Arc::new(build(app, self.needs, &self.finish)?);
+            held.digest = digest;
+        }
+        Ok(())
+    }
+}
+
+async fn read(
+    sdk: &SdkConfig,
+    source: Option<&SecretSource>,
+    needs: Needs,
+    clock: &Clock,
+) -> Result<(Secrets, Option<Digest>), Fault> {
+    let (json, written) = match (needs, source) {
+        (Needs::Nothing, _) => return Ok((Secrets::default(), None)),
+        (_, Some(SecretSource::Arn(arn))) => secrets::fetch(sdk, arn).await?,
+        (_, Some(SecretSource::File(path))) => (crate::config::read(path)?, None),
+        (_, None) => return Err(Fault::Setting("POSTERN_SECRET_ARN or POSTERN_SECRET_FILE must be set".into())),
+    };
+    let secrets = secrets::parse(&json)?;
+    let age_days = written.map(|written| (clock.now().as_second() - written.as_second()) / (24 * 3600));
+    telemetry::secret_read(age_days);
+    Ok((secrets, Some(Digest::of(json.as_bytes()))))
+}
+
+/// The app, once it holds what its function needs.
+fn build(mut app: App, needs: Needs, finish: &Finish) -> Result<App, Fault> {
+    app.keyring.suffice(needs)?;
+    let knows_sessions = app.config.providers.iter().any(|kind| matches!(kind, ProviderKind::Session {}));
+    if knows_sessions && !app.keyring.has_session_keys() {
+        return Err(Fault::Setting("the secret holds no session_keys, and a provider needs them".into()));
+    }
+    finish(&mut app);
+    Ok(app)
+}

@@ -1,0 +1,156 @@
+//! An event as one line of JSON, which CloudWatch reads as metrics too (embedded metric format).
+
+use std::io::Write as _;
+
+use serde_json::{Map, Value, json};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{
+    Layer,
+    fmt::MakeWriter,
+    layer::Context,
+    registry::{LookupSpan, SpanRef},
+};
+
+use crate::clock::Clock;
+
+/// Members of a line that are metrics, and their units. None has a dimension that a caller could make up: a metric costs by the
+/// number of its dimensions' values.
+pub const METRICS: [(&str, &str); 8] = [
+    ("ColdStarts", "Count"),
+    ("Faults", "Count"),
+    ("Refusals", "Count"),
+    ("Requests", "Count"),
+    ("Reuse", "Count"),
+    ("SecretAge", "None"), // in days: CloudWatch has no such unit
+    ("StoreLatency", "Milliseconds"),
+    ("Throttles", "Count"),
+];
+
+/// The metric that is told apart by `code`, which is one of the error table's.
+const BY_CODE: &str = "Refusals";
+
+/// What stands in every line of a function.
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    /// The deployment, as the dimension of its metrics. Without it there are no metrics.
+    pub stack: Option<String>,
+    /// The function's name.
+    pub function: Option<String>,
+}
+
+/// Writes every event as a line.
+#[derive(Debug)]
+pub struct Lines<W> {
+    labels: Labels,
+    clock: Clock,
+    writer: W,
+}
+
+impl<W> Lines<W> {
+    /// Lines to `writer`, by `clock`.
+    pub fn new(labels: Labels, clock: Clock, writer: W) -> Self {
+        Self { labels, clock, writer }
+    }
+}
+
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut members = Members::default();
+        attributes.record(&mut members);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(members);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(members) = span.extensions_mut().get_mut::<Members>()
+        {
+            values.record(members);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let now = self.clock.now();
+        let mut line = Members::default();
+        line.0.insert("timestamp".into(), now.to_string().into());
+        line.0.insert("level".into(), event.metadata().level().as_str().into());
+        for (name, label) in [("stack", &self.labels.stack), ("function", &self.labels.function)] {
+            line.0.extend(label.iter().map(|label| (name.to_owned(), label.as_str().into())));
+        }
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            line.0.extend(members(&span));
+        }
+        event.record(&mut line);
+        if self.labels.stack.is_some()
+            && let Some(metrics) = metrics(&line.0, now.as_millisecond())
+        {
+            line.0.insert("_aws".into(), metrics);
+        }
+        let mut text = Value::Object(line.0).to_string();
+        text.push('\n');
+        // Where nobody reads standard output there is nobody to tell.
+        drop(self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes()));
+    }
+}
+
+fn members<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Map<String, Value> {
+    span.extensions().get::<Members>().map(|members| members.0.clone()).unwrap_or_default()
+}
+
+/// The declaration that makes metrics of a line's members
+/// (CloudWatch user guide, "Specification: Embedded metric format").
+fn metrics(line: &Map<String, Value>, timestamp_ms: i64) -> Option<Value> {
+    let declare = |dimensions: &[&str], is_wanted: &dyn Fn(&str) -> bool| {
+        let metrics: Vec<_> = METRICS
+            .iter()
+            .filter(|(name, _)| line.contains_key(*name) && is_wanted(name))
+            .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
+            .collect();
+        (!metrics.is_empty()).then(|| json!({"Namespace": "Postern", "Dimensions": [dimensions], "Metrics": metrics}))
+    };
+    let all = declare(&["stack"], &|_| true);
+    let by_code = declare(&["stack", "code"], &|name| name == BY_CODE).filter(|_| line.contains_key("code"));
+    let declared: Vec<_> = all.into_iter().chain(by_code).collect();
+    (!declared.is_empty()).then(|| json!({"Timestamp": timestamp_ms, "CloudWatchMetrics": declared}))
+}
+
+/// The members of a line, or of a span.
+#[derive(Default)]
+struct Members(Map<String, Value>);
+
+impl Members {
+    fn set(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Members {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.set(field, format!("{value:?}"));
+    }
+}

@@ -1,0 +1,69 @@
+//! What a request took: its time, and its calls of the store.
+
+use std::cell::Cell;
+
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+
+tokio::task_local! {
+    static METER: Meter;
+}
+
+struct Meter {
+    clock: Clock,
+    began: Timestamp,
+    store_calls: Cell<u64>,
+    store_ms: Cell<i64>,
+    throttles: Cell<u64>,
+}
+
+/// What the meter shows. Nothing where no request is measured.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub duration_ms: Option<i64>,
+    pub store_calls: Option<u64>,
+    /// `None` where the store was not called.
+    pub store_ms: Option<i64>,
+    pub throttles: Option<u64>,
+}
+
+/// Measures `request` by `clock`.
+pub async fn metered<T>(clock: &Clock, request: impl Future<Output = T>) -> T {
+    let meter = Meter {
+        clock: clock.clone(),
+        began: clock.now(),
+        store_calls: Cell::default(),
+        store_ms: Cell::default(),
+        throttles: Cell::default(),
+    };
+    METER.scope(meter, request).await
+}
+
+/// Counts a call of the store, repetitions included.
+pub fn store_called(took_ms: i64) {
+    add(|meter| {
+        meter.store_calls.set(meter.store_calls.get() + 1);
+        meter.store_ms.set(meter.store_ms.get().saturating_add(took_ms.max(0)));
+    });
+}
+
+/// Counts an attempt that the store was asked too much for.
+pub fn store_throttled() {
+    add(|meter| meter.throttles.set(meter.throttles.get() + 1));
+}
+
+fn add(to: impl FnOnce(&Meter)) {
+    // Outside of a request, as in a start, nobody measures.
+    METER.try_with(to).unwrap_or_default();
+}
+
+pub(super) fn read() -> Reading {
+    let read = |meter: &Meter| Reading {
+        duration_ms: Some(meter.clock.now().as_millisecond() - meter.began.as_millisecond()),
+        store_calls: Some(meter.store_calls.get()),
+        store_ms: (meter.store_calls.get() > 0).then(|| meter.store_ms.get()),
+        throttles: Some(meter.throttles.get()),
+    };
+    METER.try_with(read).unwrap_or_default()
+}

@@ -1,0 +1,180 @@
+//! What a function writes in Lambda: one line of JSON per request, which is the request's metrics too.
+
+use std::collections::BTreeSet;
+
+use postern::telemetry::{Labels, Lines, METRICS};
+use serde_json::{Value, json};
+use tests::{Trouble, World, capture::Sink};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// Writes this test's lines as the functions of the stack `my-stack` do, by the clock of `world`.
+fn listen(world: &World, stack: Option<&str>) -> (Sink, DefaultGuard) {
+    let sink = Sink::default();
+    let labels = Labels { stack: stack.map(str::to_owned), function: Some("my-function".into()) };
+    let ours = Targets::new().with_target("postern", tracing::Level::INFO);
+    let lines = Lines::new(labels, world.app.clock.clone(), sink.clone());
+    (sink, tracing_subscriber::registry().with(lines).with(ours).set_default())
+}
+
+fn lines(sink: &Sink) -> Vec<Value> {
+    sink.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn count(metric: &str) -> Value {
+    json!({"Name": metric, "Unit": "Count"})
+}
+
+#[tokio::test]
+async fn a_request_that_was_served_is_one_line() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    world.get("/v1/auth/whoami").send().await.expect(200);
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    let key_id = &line["credential_id"];
+    assert!(key_id.as_str().unwrap().starts_with("key_"));
+    let latency = json!({"Name": "StoreLatency", "Unit": "Milliseconds"});
+    let metrics = json!([count("Requests"), latency, count("Throttles")]);
+    assert_eq!(
+        *line,
+        json!({
+            "timestamp": world.now().to_string(), "level": "INFO", "message": "served",
+            "stack": "my-stack", "function": "my-function",
+            "request_id": line["request_id"], "method": "GET", "route": "GET /v1/auth/whoami",
+            "user_id": key_id, "org_id": world.org_id, "credential_id": key_id,
+            "status": 200, "duration_ms": 0, "store_calls": 1, "StoreLatency": 0, "Throttles": 0, "Requests": 1,
+            "_aws": {"Timestamp": world.now().as_millisecond(), "CloudWatchMetrics": [
+                {"Namespace": "Postern", "Dimensions": [["stack"]], "Metrics": metrics},
+            ]},
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_counted_by_its_code_and_is_no_fault() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    world.whoami(&world.key_of_nobody()).await;
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert_eq!((&line["code"], &line["cause"]), (&json!("invalid_token"), &json!("ApiKeyUnknown")));
+    assert_eq!((&line["Refusals"], &line["Requests"], line.get("Faults")), (&json!(1), &json!(1), None));
+    let by_code = json!({"Namespace": "Postern", "Dimensions": [["stack", "code"]], "Metrics": [count("Refusals")]});
+    assert_eq!(line["_aws"]["CloudWatchMetrics"][1], by_code);
+}
+
+#[tokio::test]
+async fn junk_costs_no_call_and_shows_no_latency() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    assert_eq!(world.whoami("pst_ak_junk").await, 401);
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert_eq!((&line["store_calls"], line.get("StoreLatency")), (&json!(0), None));
+}
+
+#[tokio::test]
+async fn a_store_in_trouble_is_a_fault_and_every_throttled_attempt_is_counted() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    for (trouble, throttles) in [(Trouble::Throttled, 3), (Trouble::Broken, 0)] {
+        world.wire.suffer(trouble);
+        world.get("/v1/auth/whoami").send().await.expect(503);
+        let line = lines(&sink).pop().unwrap();
+        assert_eq!((&line["message"], &line["level"]), (&json!("failed"), &json!("ERROR")));
+        assert_eq!((&line["Faults"], &line["store_calls"]), (&json!(1), &json!(1)), "{trouble:?}");
+        assert_eq!(line["Throttles"], throttles, "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn reuse_is_an_event_of_its_own() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let first = world.exchange(&agent).await;
+    let second = world.refresh(&first.refresh).send().await.member("refresh_token");
+    world.refresh(&second).send().await.expect(200);
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    let [event, line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert_eq!(
+        (&event["event"], &event["Reuse"], &event["level"]),
+        (&json!("refresh_reused"), &json!(1), &json!("WARN"))
+    );
+    assert_eq!(event["_aws"]["CloudWatchMetrics"][0]["Metrics"], json!([count("Reuse")]));
+    assert_eq!((&line["message"], &line["family"]), (&json!("refused"), &event["family"]));
+}
+
+#[tokio::test]
+async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
+    let world = World::new().await;
+    let (_, narrow) = world.key(&["read"]).await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    let guarded = world.reconfigured("[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"write\"]\n");
+    let ask = async |world: &World, key: &str| {
+        let event = json!({
+            "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x",
+            "rawPath": "/x", "headers": {"x-api-key": key},
+            "requestContext": {"requestId": "r-1", "http": {"method": "GET"}, "stage": "$default"},
+        });
+        drop(authorizer::handle(&world.app, event).await);
+        lines(&sink).pop().unwrap()
+    };
+    let allowed = ask(&guarded, &world.api_key).await;
+    assert_eq!(
+        (&allowed["decision"], &allowed["Requests"], allowed.get("Refusals")),
+        (&json!("allow"), &json!(1), None)
+    );
+    let denied = ask(&guarded, &narrow).await;
+    assert_eq!((&denied["decision"], &denied["code"]), (&json!("deny"), &json!("insufficient_scope")));
+    assert_eq!((&denied["Refusals"], denied.get("Faults")), (&json!(1), None));
+    let unknown = ask(&guarded, &world.key_of_nobody()).await;
+    assert_eq!((&unknown["status"], &unknown["Refusals"], unknown.get("Faults")), (&json!(401), &json!(1), None));
+    guarded.wire.suffer(Trouble::Dead);
+    let failed = ask(&guarded, &world.api_key).await;
+    assert_eq!((&failed["Faults"], failed.get("Refusals")), (&json!(1), None));
+    assert_eq!(lines(&sink).len(), 4);
+}
+
+/// What a metric costs is the number of its dimensions' values: none may be a caller's.
+#[tokio::test]
+async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    world.get("/v1/auth/whoami").send().await.expect(200);
+    world.whoami("junk").await;
+    world.call("BREW", "/no/such/route").send().await;
+    world.wire.suffer(Trouble::Dead);
+    world.get("/v1/keys").send().await.expect(503);
+    let known: BTreeSet<_> = METRICS.iter().map(|(name, _)| *name).collect();
+    for line in lines(&sink) {
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+            assert_eq!(directive["Namespace"], "Postern");
+            let sets = &directive["Dimensions"];
+            assert!(*sets == json!([["stack"]]) || *sets == json!([["stack", "code"]]), "{sets}");
+            // CloudWatch drops the whole line when what it names is missing, no text, or no number.
+            assert!(sets[0].as_array().unwrap().iter().all(|name| line[name.as_str().unwrap()].is_string()), "{line}");
+            for metric in directive["Metrics"].as_array().unwrap() {
+                let name = metric["Name"].as_str().unwrap();
+                assert!(known.contains(name) && line[name].is_number(), "{line}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_stack_there_are_lines_and_no_metrics() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, None);
+    world.get("/v1/auth/whoami").send().await.expect(200);
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert_eq!((&line["message"], line.get("_aws"), line.get("stack")), (&json!("served"), None, None));
+}
+
+#[tokio::test]
+async fn a_line_is_a_line_whatever_stands_in_it() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    let person = world.sign_in("ada\n{\"_aws\": 1}\u{2028}", postern::principal::Role::User).await;
+    world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &person).send().await.expect(200);
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert_eq!(line["user_id"], "ada\n{\"_aws\": 1}\u{2028}");
+}

@@ -1,0 +1,179 @@
+//! A sandbox lives long and is frozen in between: its keys must not grow old with it.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use postern::{
+    App, Fault,
+    app::Needs,
+    config::Config,
+    crypto::secrets::Secrets,
+    sandbox::{SECRET_AGE_S, Sandbox},
+};
+use serde_json::json;
+use tests::{Trouble, World};
+
+/// A world, and where a sandbox of it reads the secret.
+struct Bed {
+    world: World,
+    folder: tempfile::TempDir,
+}
+
+impl Bed {
+    async fn new() -> Self {
+        let bed = Self { world: World::new().await, folder: tempfile::tempdir().unwrap() };
+        bed.write(&bed.world.secrets);
+        bed
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("secrets.json")
+    }
+
+    fn write(&self, secrets: &Secrets) {
+        std::fs::write(self.file(), serde_json::to_string(secrets).unwrap()).unwrap();
+    }
+
+    fn config(&self) -> Config {
+        let file = self.file();
+        let variables = [
+            ("ISSUER", "https://auth.example.com"),
+            ("KEYS_TABLE", "Keys"),
+            ("FAMILIES_TABLE", "Families"),
+            ("NONCES_TABLE", "Nonces"),
+            ("SECRET_FILE", file.to_str().unwrap()),
+        ];
+        let variables: BTreeMap<_, _> =
+            variables.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
+        Config::from_variables(&variables).unwrap()
+    }
+
+    async fn start(&self, needs: Needs) -> Result<Sandbox, Fault> {
+        let sdk = self.world.engine.sdk(Some(self.world.wire.http_client()));
+        let doors = (self.world.app.clock.clone(), self.world.app.entropy.clone());
+        Sandbox::start(self.config(), sdk, doors, needs, Box::new(|_| {})).await
+    }
+
+    /// The secret with another signing key, as a rotation leaves it.
+    fn rotated(&self) -> Secrets {
+        let (clock, entropy) = (&self.world.app.clock, &self.world.app.entropy);
+        let mut fresh = Secrets::default();
+        fresh.complete(self.world.app.config.signing.algorithm, clock, entropy).unwrap();
+        Secrets { signing_keys: fresh.signing_keys, ..self.world.secrets.clone() }
+    }
+}
+
+async fn kid(sandbox: &Sandbox) -> String {
+    kid_of(sandbox.app().await.as_ref())
+}
+
+fn kid_of(app: &App) -> String {
+    json!(app.keyring.jwks())["keys"][0]["kid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_new_secret_is_in_force_once_the_old_one_is_of_age_and_not_before() {
+    let bed = Bed::new().await;
+    let sandbox = bed.start(Needs::Signing).await.unwrap();
+    let old = kid(&sandbox).await;
+    let rotated = bed.rotated();
+    bed.write(&rotated);
+    bed.world.pass_ms(SECRET_AGE_S * 1000 - 1);
+    assert_eq!(kid(&sandbox).await, old);
+    bed.world.pass_ms(1);
+    let app = sandbox.app().await;
+    assert_eq!(kid_of(&app), rotated.signing_keys[0].kid);
+    assert_ne!(kid_of(&app), old);
+}
+
+/// LM-2: frozen for hours, and thawed: the first request already has the new keys.
+#[tokio::test]
+async fn a_sandbox_that_was_frozen_asks_before_its_first_request() {
+    let bed = Bed::new().await;
+    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let rotated = bed.rotated();
+    bed.write(&rotated);
+    bed.world.pass_s(2 * 3600);
+    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_does_not_make_keys_young() {
+    let bed = Bed::new().await;
+    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let rotated = bed.rotated();
+    bed.write(&rotated);
+    bed.world.pass_s(-1);
+    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+}
+
+#[tokio::test]
+async fn an_unchanged_secret_keeps_the_app_and_what_it_has_learnt() {
+    let bed = Bed::new().await;
+    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let first = sandbox.app().await;
+    bed.world.pass_s(SECRET_AGE_S);
+    assert!(Arc::ptr_eq(&first, &sandbox.app().await));
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_again_leaves_the_keys_at_hand_in_force_and_is_tried_again_soon() {
+    let bed = Bed::new().await;
+    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let old = kid(&sandbox).await;
+    for broken in ["", "no JSON", "{}", r#"{"signing_keys": []}"#] {
+        std::fs::write(bed.file(), broken).unwrap();
+        bed.world.pass_s(SECRET_AGE_S);
+        assert_eq!(kid(&sandbox).await, old, "{broken}");
+    }
+    assert!(tests::capture::logged(&["secret_stale", "not the expected JSON"]));
+    let rotated = bed.rotated();
+    bed.write(&rotated);
+    assert_eq!(kid(&sandbox).await, old, "not at every request");
+    bed.world.pass_s(30);
+    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+}
+
+#[tokio::test]
+async fn a_function_whose_secret_is_missing_or_not_enough_does_not_start() {
+    let bed = Bed::new().await;
+    std::fs::remove_file(bed.file()).unwrap();
+    let error = bed.start(Needs::Verification).await.unwrap_err().to_string();
+    assert!(error.contains("secrets.json"), "{error}");
+    bed.write(&bed.world.secrets.verification(&[]));
+    let error = bed.start(Needs::Signing).await.unwrap_err().to_string();
+    assert_eq!(error, "the secret holds no private key of the configured algorithm");
+    bed.start(Needs::Verification).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
+    let bed = Bed::new().await;
+    let sdk = bed.world.engine.sdk(None);
+    let doors = (bed.world.app.clock.clone(), bed.world.app.entropy.clone());
+    let finish = Box::new(|app: &mut App| app.config.session_header = "x-of-its-own".into());
+    let sandbox = Sandbox::start(bed.config(), sdk, doors, Needs::Verification, finish).await.unwrap();
+    bed.write(&bed.rotated());
+    bed.world.pass_s(SECRET_AGE_S);
+    assert_eq!(sandbox.app().await.config.session_header, "x-of-its-own");
+}
+
+/// The handshake belongs into the start, which runs at full CPU; and it must not depend on what a policy allows.
+#[tokio::test]
+async fn a_start_opens_the_connection_to_the_store_and_asks_for_nothing() {
+    let bed = Bed::new().await;
+    bed.world.wire.take();
+    bed.start(Needs::Verification).await.unwrap();
+    let asked: Vec<_> = bed.world.wire.take().into_iter().map(|op| (op.name, op.body)).collect();
+    assert_eq!(asked, [(String::new(), json!(null))], "one request, which names no operation and has no body");
+    bed.start(Needs::Publication).await.unwrap();
+    assert!(bed.world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_does_not_keep_a_function_from_starting() {
+    let bed = Bed::new().await;
+    for trouble in [Trouble::Dead, Trouble::Broken, Trouble::Babbling, Trouble::Throttled] {
+        bed.world.wire.suffer(trouble);
+        bed.start(Needs::Verification).await.unwrap();
+    }
+}
