@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Fault},
     http::{Request, Response, door},
     sandbox::{Finish, Sandbox},
+    sdk,
     telemetry::{self, Labels},
 };
 
@@ -73,8 +74,7 @@ async fn start(needs: Needs, finish: Finish) -> Result<Sandbox, Fault> {
         Err(_) => (Level::INFO, Labels::default()),
     };
     telemetry::init(level, labels);
-    let sdk = aws_config::load_from_env().await;
-    let sandbox = Sandbox::start(config?, sdk, (clock.clone(), Entropy::system()), needs, finish).await?;
+    let sandbox = Sandbox::start(config?, sdk::load().await, (clock.clone(), Entropy::system()), needs, finish).await?;
     telemetry::started(clock.now().as_millisecond() - began.as_millisecond());
     Ok(sandbox)
 }

@@ -23,6 +23,7 @@ pub mod principal;
 pub mod records;
 pub mod sandbox;
 pub mod scope;
+pub mod sdk;
 pub mod store;
 pub mod telemetry;
 pub mod token;

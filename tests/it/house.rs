@@ -59,6 +59,12 @@ fn only_the_store_knows_dynamodb_and_only_secrets_secrets_manager() {
 }
 
 #[test]
+fn only_sdk_says_how_aws_is_reached() {
+    only(&["sdk.rs"], "aws_config::from_env");
+    only(&["sdk.rs"], "aws_smithy_http_client");
+}
+
+#[test]
 fn only_fetch_speaks_to_other_servers() {
     only(&["fetch.rs"], "reqwest");
 }

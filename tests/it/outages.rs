@@ -194,7 +194,6 @@ async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
 #[tokio::test]
 async fn a_silent_store_costs_no_more_than_our_patience() {
     let patience = Patience {
-        connect: Duration::from_secs(2),
         attempt: Duration::from_secs(2),
         operation: Duration::from_millis(2500),
         attempts: 2,

@@ -32,10 +32,9 @@ use jiff::Timestamp;
 
 use crate::{clock::Clock, error::Fault, telemetry};
 
-/// How long a call may take. An authorizer has no second to lose; the first TLS handshake of a small Lambda needs most of one.
+/// How long a call may take, its connection included. An authorizer has no second to lose.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    pub connect: Duration,
     pub attempt: Duration,
     pub operation: Duration,
     pub attempts: u32,
@@ -44,7 +43,6 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(1),
             attempt: Duration::from_millis(1500),
             operation: Duration::from_secs(3),
             attempts: 3,
@@ -54,7 +52,6 @@ impl Default for Patience {
 
 pub(super) fn build(sdk: &SdkConfig, patience: Patience, clock: &Clock) -> Client {
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(patience.connect)
         .operation_attempt_timeout(patience.attempt)
         .operation_timeout(patience.operation)
         .build();
