@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use postern::App;
+use postern::{App, clock::Clock};
 use serde_json::Value;
 
 use crate::{
@@ -23,7 +23,7 @@ const LARGEST_HEAD: usize = 10_240;
 /// The API.
 #[derive(Clone)]
 pub struct Gateway {
-    app: Arc<App>,
+    clock: Clock,
     routes: Arc<Vec<Target>>,
 }
 
@@ -40,15 +40,23 @@ struct Target {
 }
 
 impl Gateway {
-    /// An API with the template's routes.
+    /// An API with the template's routes, over the functions in this process.
     ///
     /// # Errors
     /// A route whose function this program does not have.
-    pub fn new(app: Arc<App>, template: &Template) -> Result<Self, Error> {
+    pub fn new(app: &Arc<App>, template: &Template) -> Result<Self, Error> {
+        Self::over(template, &app.clock, |binary| functions::named(app, binary))
+    }
+
+    /// An API with the template's routes, over functions wherever they are.
+    ///
+    /// # Errors
+    /// A route whose function is not among `functions`.
+    pub fn over(template: &Template, clock: &Clock, functions: impl Fn(&str) -> Option<Invoke>) -> Result<Self, Error> {
         let mut routes = Vec::new();
         for function in &template.functions {
             for route in &function.routes {
-                let invoke = functions::http(&function.binary)
+                let invoke = functions(&function.binary)
                     .ok_or_else(|| Error::Template(format!("{} has routes, and no handler here", function.binary)))?;
                 routes.push(Target { key: route.key(), route: route.target.clone(), invoke });
             }
@@ -57,7 +65,7 @@ impl Gateway {
         routes.sort_by_key(|target| {
             target.route.as_ref().map_or((true, 0), |(_, path)| (false, path.matches('{').count()))
         });
-        Ok(Self { app, routes: Arc::new(routes) })
+        Ok(Self { clock: clock.clone(), routes: Arc::new(routes) })
     }
 
     /// Answers one request.
@@ -75,12 +83,12 @@ impl Gateway {
             .iter()
             .find_map(|target| target.parameters(parts.method.as_str(), parts.uri.path()).map(|p| (target, p)));
         let Some((target, parameters)) = found else { return message(StatusCode::NOT_FOUND, "Not Found") };
-        let arrival = Arrival { source_ip, time: self.app.clock.now() };
+        let arrival = Arrival { source_ip, time: self.clock.now() };
         let event = event::http(&parts, &body, &target.key, &parameters, arrival);
         // A panic in a function is its own end, and a 500: as in Lambda.
-        match tokio::spawn((target.invoke)(Arc::clone(&self.app), event)).await {
-            Ok(answer) => response(&answer),
-            Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        match tokio::spawn((target.invoke)(event)).await {
+            Ok(Ok(answer)) => response(&answer),
+            Ok(Err(_)) | Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
         }
     }
 }

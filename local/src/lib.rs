@@ -8,6 +8,7 @@ pub mod event;
 pub mod functions;
 pub mod gateway;
 pub mod guard;
+pub mod permissions;
 pub mod protect;
 pub mod serve;
 pub mod template;

@@ -2,7 +2,7 @@
 
 mod show;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use http::Uri;
@@ -10,8 +10,9 @@ use local::{
     Error,
     data::Data,
     engine::Engine,
+    functions,
     guard::{Attachment, EventKind},
-    protect,
+    permissions, protect,
     serve::{self, Options, Stop},
     template::Template,
 };
@@ -47,6 +48,22 @@ enum Command {
     },
     /// Serve only the DynamoDB-compatible store.
     Store(Common),
+    /// Invoke a function with events, as `cargo lambda invoke` and `sam local invoke` do; prints its answers.
+    Invoke {
+        /// The function, by the name of its folder.
+        function: String,
+        /// Files with an event each, like those of events/.
+        #[arg(required = true)]
+        events: Vec<PathBuf>,
+        /// The folder for data, or :memory: for none.
+        #[arg(long, default_value = ".postern")]
+        data: Data,
+        /// Another postern.toml.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Print what the template lets each function do, as docs/permissions.md has it.
+    Permissions,
     /// Make a new deployment's secrets, as two files for AWS Secrets Manager.
     Secret {
         /// The folder for signing.json and verification.json.
@@ -138,6 +155,10 @@ async fn main() -> ExitCode {
             protect_api(&common.into(), upstream, attached.into(), postern_listen).await
         }
         Command::Store(common) => serve_store(&common.into()).await,
+        Command::Invoke { function, events, data, config } => invoke(&function, &events, data, config).await,
+        Command::Permissions => {
+            Template::load().and_then(|template| permissions::page(&template)).map(|page| show::page(&page))
+        }
         Command::Secret { out, config } => show::make_secret(&out, config),
     };
     match outcome {
@@ -187,5 +208,21 @@ async fn serve_store(options: &Options) -> Result<(), Error> {
     serve::announce(options, &json!({"url": url, "store_url": engine.url}))?;
     show::store(&engine.url);
     stop.wait().await;
+    Ok(())
+}
+
+async fn invoke(function: &str, events: &[PathBuf], data: Data, config: Option<PathBuf>) -> Result<(), Error> {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = Options { listen, data, config, ready_file: None, sign_in: None };
+    let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
+    let invoke = functions::named(&deployment.app, function)
+        .ok_or_else(|| Error::Data(format!("{function} is no function; there are {}", functions::ALL.join(", "))))?;
+    for file in events {
+        let text = fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
+        let event = serde_json::from_str(&text)
+            .map_err(|error| Error::Data(format!("{} is no JSON: {error}", file.display())))?;
+        // An error looks as Lambda shows it.
+        show::answer(&invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})));
+    }
     Ok(())
 }

@@ -119,7 +119,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let clock = Clock::system();
     let store = Store::new(&engine.sdk(None), config.tables.clone(), Patience::default(), &clock);
     let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
-    let gateway = Gateway::new(Arc::clone(&app), &template)?;
+    let gateway = Gateway::new(&app, &template)?;
     if shown.api_key.is_none() {
         found(&gateway, &mut shown).await?;
         options.data.keep(&shown)?;

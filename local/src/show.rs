@@ -13,10 +13,21 @@ use local::{
     serve::{Options, Ready},
 };
 use postern::config::Config;
+use serde_json::Value;
 
 /// A failure, and its cause.
 pub(crate) fn error(error: &Error) {
     eprintln!("local: {error}");
+}
+
+/// A function's answer, on a line.
+pub(crate) fn answer(answer: &Value) {
+    println!("{answer}");
+}
+
+/// A page, as it is.
+pub(crate) fn page(page: &str) {
+    print!("{page}");
 }
 
 /// What serves where, the keys, and three commands to try.

@@ -108,7 +108,7 @@ impl World {
         secrets.operator_key_sha256 = Some(operator.digest);
 
         let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
-        let gateway = Gateway::new(Arc::clone(&app), &template).unwrap();
+        let gateway = Gateway::new(&app, &template).unwrap();
         let mut world = Self {
             app,
             gateway,
@@ -133,7 +133,7 @@ impl World {
         let (clock, entropy) = (self.app.clock.clone(), self.app.entropy.clone());
         let store = Store::new(&sdk, config.tables.clone(), Patience::default(), &clock);
         let app = Arc::new(App::new(config, &self.secrets, store, clock, entropy).unwrap());
-        let gateway = Gateway::new(Arc::clone(&app), &Template::load().unwrap()).unwrap();
+        let gateway = Gateway::new(&app, &Template::load().unwrap()).unwrap();
         Self {
             app,
             gateway,

@@ -1,0 +1,91 @@
+//! What each function may do, as a page: function by action by resource, read from the template's policies.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{
+    Error,
+    template::{Function, Template},
+};
+
+const HEAD: &str = "# What each function may do
+
+Made from `template.yaml` by `cargo run -p local -- permissions`; a test holds the two together. A change of this page is a change of the security
+design. A function that somebody breaks into can do what stands in its rows, and nothing else.
+
+SAM adds to every role that it may write log lines and, for X-Ray, traces (`AWSLambdaBasicExecutionRole`, `AWSXrayWriteOnlyAccess`): neither reads
+anything. The transformed template is checked for that, and for these very statements, by `e2e/run template`. *Records* are the ids that the policy's
+condition on `dynamodb:LeadingKeys` admits.
+
+| function | action | resource | records |
+|---|---|---|---|
+";
+
+/// One thing that a function may do.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Permission {
+    action: String,
+    resource: String,
+    records: String,
+}
+
+/// The page.
+///
+/// # Errors
+/// A policy that is no list of plain statements.
+pub fn page(template: &Template) -> Result<String, Error> {
+    let mut page = HEAD.to_owned();
+    let mut functions: Vec<_> = template.functions.iter().collect();
+    functions.sort_by(|a, b| a.binary.cmp(&b.binary));
+    for function in functions {
+        for Permission { action, resource, records } in of(function)? {
+            page += &format!("| `{}` | `{action}` | {resource} | {records} |\n", function.binary);
+        }
+    }
+    Ok(page)
+}
+
+fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
+    let wrong = |what: &str| Error::Template(format!("the policy of {}: {what}", function.logical_id));
+    let mut permissions = BTreeSet::new();
+    for policy in function.properties["Policies"].as_array().into_iter().flatten() {
+        let statements = policy["Statement"].as_array().ok_or_else(|| wrong("it has no statements of its own"))?;
+        for statement in statements {
+            if statement["Effect"] != "Allow" {
+                return Err(wrong("a statement that allows nothing"));
+            }
+            let resource =
+                resource(&statement["Resource"]).ok_or_else(|| wrong("a resource that is none of the stack's"))?;
+            let records = statement.pointer("/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys");
+            let records = match (statement.get("Condition"), records.and_then(Value::as_array)) {
+                (None, _) => "all".to_owned(),
+                (Some(_), Some(ids)) => {
+                    ids.iter().filter_map(Value::as_str).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" ")
+                }
+                (Some(_), None) => return Err(wrong("a condition that this page cannot tell")),
+            };
+            let actions = statement["Action"].as_array().ok_or_else(|| wrong("actions that are no list"))?;
+            for action in actions.iter().filter_map(Value::as_str) {
+                let records = if action.starts_with("dynamodb:") { records.clone() } else { String::new() };
+                permissions.insert(Permission { action: action.to_owned(), resource: resource.clone(), records });
+            }
+        }
+    }
+    Ok(permissions)
+}
+
+/// `Keys`, `Keys by_organization` or `SigningSecret`.
+fn resource(value: &Value) -> Option<String> {
+    let (kind, name) = value.as_object()?.iter().next()?;
+    let name = name.as_str()?.to_owned();
+    match kind.as_str() {
+        "!Ref" => Some(name),
+        "!GetAtt" => name.strip_suffix(".Arn").map(str::to_owned),
+        "!Sub" => {
+            let (table, index) = name.strip_prefix("${")?.split_once(".Arn}/index/")?;
+            Some(format!("{table}, index `{index}`"))
+        }
+        _ => None,
+    }
+}
