@@ -32,11 +32,9 @@ fn every_function_of_the_template_is_a_folder_and_the_other_way_round() {
 }
 
 #[test]
-fn the_local_gateway_has_every_function_with_routes() {
-    let with_routes: BTreeSet<_> =
-        template().functions.into_iter().filter(|f| !f.routes.is_empty()).map(|f| f.binary).collect();
-    let known: BTreeSet<_> = functions::HTTP.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(with_routes, known);
+fn the_local_program_has_every_function() {
+    let binaries: BTreeSet<_> = template().functions.into_iter().map(|function| function.binary).collect();
+    assert_eq!(functions::ALL.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), binaries);
 }
 
 #[test]
@@ -135,104 +133,89 @@ fn no_policy_names_a_star_a_scan_or_a_resource_that_it_does_not_need() {
     }
 }
 
-/// What each function may do to each thing. A change of this table is a change of the security design.
+/// A change of that page is a change of the security design.
 #[test]
-fn every_function_may_do_exactly_this() {
-    let mut table = BTreeMap::new();
-    for function in template().functions {
-        let mut may = BTreeSet::new();
-        for statement in statements(&function) {
-            let resource = statement["Resource"].as_object().unwrap().values().next().unwrap();
-            let resource = resource.as_str().map_or_else(|| resource[0].as_str().unwrap().to_owned(), str::to_owned);
-            let resource =
-                resource.replace(".Arn", "").replace("${Keys}/index/by_organization", "Keys.by_organization");
-            let ids = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
-            let ids = ids.as_array().map(|ids| ids.iter().map(|id| id.as_str().unwrap()).collect::<Vec<_>>().join(" "));
-            for action in statement["Action"].as_array().unwrap() {
-                let action = action.as_str().unwrap().split(':').nth(1).unwrap();
-                may.insert(format!(
-                    "{action} {resource}{}",
-                    ids.as_ref().map_or(String::new(), |ids| format!(" [{ids}]"))
-                ));
-            }
-        }
-        table.insert(function.binary, may.into_iter().collect::<Vec<_>>());
+fn every_function_may_do_exactly_what_the_page_says() {
+    let page = std::fs::read_to_string(root("docs/permissions.md")).unwrap();
+    let made = local::permissions::page(&template()).unwrap();
+    assert_eq!(page, made, "if this is meant: cargo run -p local -- permissions > docs/permissions.md");
+}
+
+/// What one would look for first in that page.
+#[test]
+fn who_verifies_cannot_sign_and_the_heartbeat_touches_runners_alone() {
+    let made = local::permissions::page(&template()).unwrap();
+    let rows = |function: &str| {
+        made.lines().filter(move |row| row.starts_with(&format!("| `{function}` |"))).collect::<Vec<_>>()
+    };
+    for signs in ["download_token", "refresh", "revoke", "service_token", "token"] {
+        assert!(rows(signs).iter().any(|row| row.contains("| SigningSecret |")), "{signs}");
     }
-    let of_callers = [
-        "BatchGetItem Families",
-        "BatchGetItem Keys",
-        "GetItem Keys",
-        "PutItem Nonces [non_*]",
-        "UpdateItem Families [ses_*]",
-    ];
-    let authenticate = of_callers.iter().chain(&["GetSecretValue VerificationKeys"]);
-    let with = |more: &[&str]| {
-        let mut all: Vec<_> = authenticate.clone().chain(more).map(|text| (*text).to_owned()).collect();
-        all.sort();
-        all
-    };
-    let only = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let crud = |id: &str| ["PutItem", "UpdateItem", "DeleteItem"].map(|action| format!("{action} Keys [{id}_*]"));
-    let crud_and_list = |id: &str, more: &[&str]| {
-        let crud = crud(id);
-        let crud = crud.iter().map(String::as_str);
-        with(&crud.chain(["Query Keys.by_organization"]).chain(more.iter().copied()).collect::<Vec<_>>())
-    };
-    let expected = BTreeMap::from([
-        ("agents", crud_and_list("agt", &[])),
-        ("authorizer", with(&[])),
-        (
-            "cli_tokens",
-            with(&[
-                "DeleteItem Keys [cli_*]",
-                "PutItem Keys [cli_*]",
-                "PutItem Keys [org_* own_*]",
-                "Query Keys.by_organization",
-            ]),
-        ),
-        ("discovery", only(&["GetSecretValue VerificationKeys"])),
-        (
-            "download_token",
-            only(&[
-                "BatchGetItem Families",
-                "BatchGetItem Keys",
-                "GetItem Keys",
-                "GetSecretValue SigningSecret",
-                "PutItem Nonces [non_*]",
-                "UpdateItem Families [ses_*]",
-            ]),
-        ),
-        ("downloads", only(&["GetItem Keys [run_*]", "GetSecretValue VerificationKeys"])),
-        ("heartbeat", only(&["UpdateItem Keys [run_*]"])),
-        ("inspect", with(&[])),
-        ("keys", crud_and_list("key", &["DeleteItem Keys [agt_* cli_* run_* svc_*]"])),
-        ("organizations", with(&["PutItem Keys [org_* key_*]", "UpdateItem Keys [own_*]"])),
-        ("refresh", only(&["GetItem Keys [agt_*]", "GetSecretValue SigningSecret", "UpdateItem Families [fam_*]"])),
-        (
-            "revoke",
-            only(&[
-                "GetSecretValue SigningSecret",
-                "PutItem Families [fam_* tok_*]",
-                "UpdateItem Families [fam_* tok_*]",
-            ]),
-        ),
-        ("runners", crud_and_list("run", &[])),
-        ("service_token", only(&["GetItem Keys [svc_*]", "GetSecretValue SigningSecret"])),
-        ("services", with(&["DeleteItem Keys [svc_*]", "PutItem Keys [svc_*]", "Query Keys.by_organization"])),
-        (
-            "token",
-            only(&[
-                "BatchGetItem Families [fam_*]",
-                "BatchGetItem Keys [agt_*]",
-                "GetItem Keys [agt_*]",
-                "GetSecretValue SigningSecret",
-                "PutItem Families [fam_*]",
-                "UpdateItem Families [fam_*]",
-            ]),
-        ),
-    ]);
-    let expected: BTreeMap<_, _> = expected.into_iter().map(|(name, may)| (name.to_owned(), may)).collect();
-    assert_eq!(table, expected);
+    assert_eq!(made.matches("| SigningSecret |").count(), 5);
+    assert_eq!(rows("heartbeat"), ["| `heartbeat` | `dynamodb:UpdateItem` | Keys | `run_*` |"]);
+    assert_eq!(rows("discovery"), ["| `discovery` | `secretsmanager:GetSecretValue` | VerificationKeys |  |"]);
+}
+
+/// What a policy says by its condition, it says of every record that it could otherwise write.
+#[test]
+fn nobody_writes_precious_records_of_every_kind() {
+    let made = local::permissions::page(&template()).unwrap();
+    for row in
+        made.lines().filter(|row| ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|action| row.contains(action)))
+    {
+        assert!(!row.ends_with("| all |"), "{row}");
+    }
+}
+
+#[test]
+fn the_version_of_a_release_is_the_same_everywhere() {
+    let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
+    let metadata = local::template::plain(&yaml).unwrap()["Metadata"]["AWS::ServerlessRepo::Application"].clone();
+    assert_eq!(metadata["SemanticVersion"], env!("CARGO_PKG_VERSION"));
+    for file in [&metadata["LicenseUrl"], &metadata["ReadmeUrl"]] {
+        assert!(std::path::Path::new(&root(file.as_str().unwrap())).exists(), "{file}");
+    }
+    let description = metadata["Description"].as_str().unwrap();
+    assert!(description.len() <= 256, "AWS takes 256 characters");
+}
+
+/// cargo-lambda's router, for `just watch`, is the template's.
+#[test]
+fn cargo_lambda_watch_knows_every_route() {
+    let manifest: toml::Value = toml::from_str(&std::fs::read_to_string(root("Cargo.toml")).unwrap()).unwrap();
+    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
+    let text = |value: &toml::Value, name: &str| value[name].as_str().unwrap().to_owned();
+    let known: BTreeSet<_> = router
+        .iter()
+        .flat_map(|(path, routes)| routes.as_array().unwrap().iter().map(move |route| (path, route)))
+        .map(|(path, route)| (text(route, "method"), path.clone(), text(route, "function")))
+        .collect();
+    let mut expected = BTreeSet::new();
+    for function in template().functions {
+        for (method, path) in function.routes.iter().filter_map(|route| route.target.clone()) {
+            expected.insert((method, path, function.binary.clone()));
+        }
+    }
+    assert_eq!(known, expected);
+}
+
+/// What anybody can see of a deployment, and what others attach to.
+#[test]
+fn every_parameter_is_described_and_safe_without_a_word_and_every_output_is_there() {
+    let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
+    let document = local::template::plain(&yaml).unwrap();
+    let parameters = document["Parameters"].as_object().unwrap();
+    let grouped = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"].as_array().unwrap();
+    let grouped: BTreeSet<_> =
+        grouped.iter().flat_map(|group| group["Parameters"].as_array().unwrap()).map(|p| p.as_str().unwrap()).collect();
+    assert_eq!(grouped, parameters.keys().map(String::as_str).collect());
+    for (name, parameter) in parameters {
+        assert!(parameter["Description"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
+        assert_eq!(parameter.get("Default").is_some(), name != "Issuer", "{name}");
+    }
+    let outputs: BTreeSet<_> = document["Outputs"].as_object().unwrap().keys().map(String::as_str).collect();
+    let attached_to = ["ApiUrl", "AuthorizerArn", "AuthorizerUri", "Issuer", "JwksUrl"];
+    assert!(attached_to.iter().all(|output| outputs.contains(output)), "{outputs:?}");
 }
 
 #[test]
