@@ -1,0 +1,68 @@
+//! Answers, with what differs between any two deployments taken out.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
+
+use bytes::Bytes;
+use http::Response;
+use regex::{Captures, Regex};
+use serde_json::{Map, Value, json};
+
+/// Headers that a server adds for its connection.
+const OF_THE_CONNECTION: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
+
+/// An HTTP answer without ids, secrets and times.
+pub(crate) fn plain(response: &Response<Bytes>) -> Value {
+    let headers: BTreeMap<_, _> = response
+        .headers()
+        .iter()
+        .filter(|(name, _)| !OF_THE_CONNECTION.contains(&name.as_str()))
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let text = String::from_utf8_lossy(response.body()).into_owned();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    masked(json!({"status": response.status().as_u16(), "headers": headers, "body": body}))
+}
+
+/// A value in which every id, secret, token and time stands as its kind.
+pub(crate) fn masked(value: Value) -> Value {
+    match value {
+        Value::String(text) => mask(&text).into(),
+        Value::Array(items) => items.into_iter().map(masked).collect(),
+        Value::Object(members) => {
+            let masked = members.into_iter().map(|(name, value)| match (name.as_str(), value) {
+                ("request_id", Value::String(_)) => (name, "<request>".into()),
+                ("last_four", Value::String(_)) => (name, "<last four>".into()),
+                ("body", Value::String(text)) => (name, inner(text)),
+                (_, value) => (name, masked(value)),
+            });
+            masked.collect::<Map<_, _>>().into()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    }
+}
+
+/// A body that is JSON in a text, as functions answer.
+fn inner(text: String) -> Value {
+    match serde_json::from_str::<Value>(&text) {
+        Ok(body) if body.is_object() => masked(body),
+        _ => mask(&text).into(),
+    }
+}
+
+fn mask(text: &str) -> String {
+    static FORMS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let jwt = r"(?<jwt>ey[0-9A-Za-z_-]{10,}\.ey[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,})";
+        let id = r"(?<kind>agt|cli|fam|key|org|run|ses|svc|tok)_[0-9a-hjkmnp-tv-z]{26}";
+        let time = r"(?<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z)";
+        let prefix = r"(?<prefix>[a-z]*_[a-z]{2}_[0-9a-hjkmnp-tv-z]{26})";
+        Regex::new(&format!("(?<secret>{})|{jwt}|{prefix}|{id}|{time}", postern::credential::PATTERN)).ok()
+    });
+    let Some(forms) = &*FORMS else { return text.to_owned() };
+    let masked: Cow<'_, str> = forms.replace_all(text, |found: &Captures<'_>| {
+        match ["secret", "jwt", "prefix", "time"].into_iter().find(|kind| found.name(kind).is_some()) {
+            Some(kind) => format!("<{kind}>"),
+            None => format!("<{}>", &found["kind"]),
+        }
+    });
+    masked.into_owned()
+}

@@ -1,0 +1,129 @@
+//! Functions under AWS's runtime interface emulator, a process each.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result, ensure};
+use local::functions::Invoke;
+use serde_json::{Value, json};
+use tests::capture;
+
+use crate::{
+    Tools,
+    process::{Process, free_address},
+};
+
+/// One function under the emulator.
+#[derive(Debug)]
+pub(crate) struct Emulator {
+    process: Process,
+    url: String,
+    log: PathBuf,
+    client: reqwest::Client,
+    invocations: Arc<AtomicUsize>,
+}
+
+impl Emulator {
+    /// Puts `bootstrap` under the emulator. It is started at its first invocation.
+    pub(crate) async fn start(
+        tools: &Tools,
+        bootstrap: &Path,
+        variables: &BTreeMap<String, String>,
+        name: &str,
+    ) -> Result<Self> {
+        let (address, runtime): (SocketAddr, SocketAddr) = (free_address()?, free_address()?);
+        let log = tools.logs.join(format!("{name}.log"));
+        let mut command = Command::new(&tools.emulator);
+        command.args(["--log-level", "info", "--runtime-interface-emulator-address", &address.to_string()]);
+        command.args(["--runtime-api-address", &runtime.to_string()]).arg(bootstrap);
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "30")
+            .envs(variables);
+        let mut process = Process::start(name, &mut command, &log)?;
+        process.listening(address).await?;
+        let url = format!("http://{address}/2015-03-31/functions/function/invocations");
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { process, url, log, client, invocations: Arc::default() })
+    }
+
+    /// Invokes the function: its answer, or the message of the error that it ended with.
+    pub(crate) async fn invoke(&self, event: Value) -> Result<Result<Value, String>> {
+        invoke(&self.client, &self.url, event, &self.invocations).await
+    }
+
+    /// The same as something that a gateway can invoke.
+    pub(crate) fn as_function(&self) -> Invoke {
+        let (client, url, invocations) = (self.client.clone(), self.url.clone(), Arc::clone(&self.invocations));
+        Arc::new(move |event| {
+            let (client, url, invocations) = (client.clone(), url.clone(), Arc::clone(&invocations));
+            Box::pin(async move {
+                invoke(&client, &url, event, &invocations).await.unwrap_or_else(|error| Err(format!("{error:#}")))
+            })
+        })
+    }
+
+    /// How long the start took, as the emulator says.
+    pub(crate) fn init_ms(&self) -> Result<f64> {
+        let log = fs::read_to_string(&self.log)?;
+        let (_, report) = log.split_once("INIT REPORT(durationMs: ").context("the emulator reports no start")?;
+        Ok(report.split(')').next().unwrap_or_default().parse()?)
+    }
+
+    /// The process of the function itself.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        self.process.descendants().pop().context("the function is not running")
+    }
+}
+
+async fn invoke(
+    client: &reqwest::Client,
+    url: &str,
+    event: Value,
+    invocations: &AtomicUsize,
+) -> Result<Result<Value, String>> {
+    invocations.fetch_add(1, Ordering::SeqCst);
+    let answer = client.post(url).body(event.to_string()).send().await?.text().await?;
+    // A function that cannot start answers nothing at all.
+    let answer: Value = serde_json::from_str(&answer).with_context(|| format!("the function answered {answer:?}"))?;
+    Ok(match answer.get("errorMessage") {
+        None => Ok(answer),
+        Some(message) => Err(message.as_str().unwrap_or_default().to_owned()),
+    })
+}
+
+/// Every function of the template under the emulator, by its binary.
+#[derive(Debug)]
+pub(crate) struct Fleet(pub(crate) BTreeMap<String, Emulator>);
+
+impl Fleet {
+    /// What each function has logged: one line per request, each of them JSON with its metrics, and no credential.
+    pub(crate) fn check_lines(&self) -> Result<usize> {
+        for (name, function) in &self.0 {
+            let text = fs::read_to_string(&function.log)?;
+            ensure!(!capture::holds_secret(text.as_bytes()), "{name} logs a secret: {}", function.log.display());
+            let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let of_requests = lines.iter().filter(|line| line["Requests"] == 1);
+            let (logged, invoked) = (of_requests.clone().count(), function.invocations.load(Ordering::SeqCst));
+            ensure!(logged == invoked, "{name} was invoked {invoked} times, and logs {logged} lines of requests");
+            for line in of_requests {
+                ensure!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Postern", "{name}: no metrics in {line}");
+                ensure!(line["stack"] == "e2e" && line["function"] == json!(name), "{name}: {line}");
+                ensure!(line.get("Faults").is_none(), "{name} failed: {line}");
+            }
+            ensure!(lines.iter().any(|line| line["message"] == "started"), "{name} does not say that it started");
+        }
+        println!("   {} functions: one line per invocation, with metrics, without credentials", self.0.len());
+        Ok(self.0.len())
+    }
+}

@@ -1,0 +1,213 @@
+//! What the functions take under the emulator, beside what others would write in place of the authorizer: cold starts in turns, so that the
+//! machine's moods are everybody's.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::{
+    Tools,
+    emulator::Emulator,
+    samples,
+    stage::{Engine, Stage},
+};
+
+/// Invocations of a started function.
+const WARM: usize = 50;
+
+/// One thing to measure.
+struct Subject {
+    name: String,
+    bootstrap: PathBuf,
+    variables: BTreeMap<String, String>,
+    event: Value,
+    expected: Expected,
+    /// What is deployed, packed.
+    zip_bytes: u64,
+}
+
+/// What an answer must be, for a time to count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Allowed,
+    Answered,
+}
+
+/// What was read off the runs of one subject.
+#[derive(Default)]
+struct Readings {
+    init_ms: Vec<f64>,
+    first_ms: Vec<f64>,
+    warm_ms: Vec<f64>,
+    warm_cpu_ms: Vec<f64>,
+    peak_mib: Vec<f64>,
+}
+
+/// Measures everything `runs` times, and writes the tables of `page` anew.
+pub(crate) async fn run(tools: &Tools, runs: usize, rivals: &Path, page: &Path) -> Result<()> {
+    let stage = Stage::open(tools, Engine::Embedded).await?;
+    let subjects = subjects(tools, &stage, rivals).await?;
+    let mut readings: BTreeMap<&str, Readings> = BTreeMap::new();
+    for run in 1..=runs {
+        println!("-- run {run} of {runs}");
+        for subject in &subjects {
+            let readings = readings.entry(&subject.name).or_default();
+            measure(tools, subject, readings).await.with_context(|| subject.name.clone())?;
+        }
+    }
+    let report = report(&subjects, &readings, runs);
+    println!("\n{report}");
+    rewrite(page, &report)
+}
+
+async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Subject>> {
+    let decision = decision(stage).await?;
+    let mut subjects = Vec::new();
+    for (function, files) in samples::files()? {
+        let bootstrap = tools.artifacts.join(&function).join("bootstrap");
+        let variables = stage.variables_of(&function)?;
+        let (event, expected) = match function.as_str() {
+            "authorizer" => (decision.clone(), Expected::Allowed),
+            _ => (samples::read(files.last().context("no sample")?)?, Expected::Answered),
+        };
+        let zip_bytes = zipped(&[&bootstrap])?;
+        subjects.push(Subject { name: function, bootstrap, variables, event, expected, zip_bytes });
+    }
+    for (name, folder, deployed) in
+        [("Node.js: aws-jwt-verify, AWS SDK v3", "node", "dist"), ("Python: PyJWT, boto3", "python", ".venv/lib")]
+    {
+        let folder = rivals.join(folder);
+        let mut variables = stage.variables_of("authorizer")?;
+        let python = folder.join(".venv/bin/python3");
+        variables.insert("RIVAL_PYTHON".into(), python.display().to_string());
+        subjects.push(Subject {
+            name: name.to_owned(),
+            bootstrap: folder.join("bootstrap"),
+            variables,
+            event: decision.clone(),
+            expected: Expected::Allowed,
+            zip_bytes: zipped(&[&folder.join(deployed)])?,
+        });
+    }
+    Ok(subjects)
+}
+
+/// An HTTP API's question about an access token: one verification, one read of two records.
+async fn decision(stage: &Stage) -> Result<Value> {
+    let send = async |path: &str, name: &str, value: &str, body: Value| -> Result<Value> {
+        let request = Request::post(path).header(name, value).header("content-type", "application/json");
+        let response = stage.gateway.call(request.body(Bytes::from(body.to_string()))?, [127, 0, 0, 1].into()).await;
+        Ok(serde_json::from_slice(response.body())?)
+    };
+    let operator = format!("Bearer {}", stage.operator_key);
+    let organization = send("/v1/organizations", "authorization", &operator, json!({"name": "Acme"})).await?;
+    let key = organization["api_key"].as_str().context("an API key")?;
+    let agent = send("/v1/agents", "x-api-key", key, json!({"name": "agent", "scopes": ["data:read"]})).await?;
+    let credentials = json!({"agent_id": agent["id"], "secret": agent["secret"]});
+    let tokens = send("/v1/auth/token", "accept", "*/*", credentials).await?;
+    let access = tokens["access_token"].as_str().context("an access token")?;
+    Ok(json!({
+        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:api/$default/GET/orders",
+        "rawPath": "/orders", "headers": {"authorization": format!("Bearer {access}")},
+        "requestContext": {"requestId": "r", "http": {"method": "GET", "path": "/orders"}, "stage": "$default"},
+    }))
+}
+
+async fn measure(tools: &Tools, subject: &Subject, readings: &mut Readings) -> Result<()> {
+    let emulator = Emulator::start(tools, &subject.bootstrap, &subject.variables, "measured").await?;
+    let first_ms = timed(&emulator, subject).await?;
+    let pid = emulator.pid()?;
+    let before_ms = cpu_ms(pid)?;
+    let mut warm_ms = Vec::new();
+    for _ in 0..WARM {
+        warm_ms.push(timed(&emulator, subject).await?);
+    }
+    readings.warm_cpu_ms.push((cpu_ms(pid)? - before_ms) / WARM as f64);
+    readings.init_ms.push(emulator.init_ms()?);
+    readings.first_ms.push(first_ms);
+    readings.warm_ms.push(median(&warm_ms));
+    readings.peak_mib.push(peak_mib(pid)?);
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a stopwatch: nothing is frozen here")]
+async fn timed(emulator: &Emulator, subject: &Subject) -> Result<f64> {
+    let began = Instant::now();
+    let answer = emulator.invoke(subject.event.clone()).await?;
+    let took_ms = began.elapsed().as_secs_f64() * 1000.0;
+    let is_allowed = answer.as_ref().is_ok_and(|answer| answer["isAuthorized"] == true);
+    ensure!(subject.expected == Expected::Answered || is_allowed, "it answers {answer:?}");
+    Ok(took_ms)
+}
+
+/// What a process has had of the processors, in all of its threads.
+fn cpu_ms(pid: u32) -> Result<f64> {
+    let mut ns = 0.0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        ns += text.split(' ').next().unwrap_or_default().parse::<f64>()?;
+    }
+    Ok(ns / 1e6)
+}
+
+fn peak_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+fn zipped(files: &[&Path]) -> Result<u64> {
+    let folder = tempfile::tempdir()?;
+    let zip = folder.path().join("it.zip");
+    let status = Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).args(files).status()?;
+    ensure!(status.success(), "python3 -m zipfile: {status}");
+    Ok(fs::metadata(&zip)?.len())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+fn report(subjects: &[Subject], readings: &BTreeMap<&str, Readings>, runs: usize) -> String {
+    let mut text = format!(
+        "Medians of {runs} starts each, in turns; {WARM} warm invocations per start.\n\n\
+         | | init ms | first invoke ms | warm invoke ms | CPU ms per warm invoke | peak MiB | zip MiB |\n|---|--:|--:|--:|--:|--:|--:|\n"
+    );
+    for subject in subjects {
+        let Some(of) = readings.get(subject.name.as_str()) else { continue };
+        let row = [&of.init_ms, &of.first_ms, &of.warm_ms, &of.warm_cpu_ms, &of.peak_mib].map(|values| median(values));
+        let zip = subject.zip_bytes as f64 / 1024.0 / 1024.0;
+        text += &format!(
+            "| {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.1} | {:.2} |\n",
+            subject.name, row[0], row[1], row[2], row[3], row[4], zip
+        );
+    }
+    let init = |name: &str| readings.get(name).map_or(f64::NAN, |of| median(&of.init_ms));
+    let ours = init("authorizer");
+    for subject in subjects.iter().filter(|subject| subject.name.contains(':')) {
+        text += &format!("\nThe authorizer starts {:.1} × faster than {}.", init(&subject.name) / ours, subject.name);
+    }
+    text
+}
+
+/// Puts `report` between the two marks of `page`.
+fn rewrite(page: &Path, report: &str) -> Result<()> {
+    const BEGIN: &str = "<!-- measured: begin -->";
+    const END: &str = "<!-- measured: end -->";
+    let old = fs::read_to_string(page)?;
+    let (before, rest) = old.split_once(BEGIN).context("no mark where the table begins")?;
+    let (_, after) = rest.split_once(END).context("no mark where the table ends")?;
+    fs::write(page, format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", report.trim_end()))?;
+    Ok(())
+}

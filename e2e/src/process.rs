@@ -1,0 +1,91 @@
+//! Programs that are started, waited for, and ended with everything that they started.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// How long a program may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_millis(5);
+
+/// A running program, in a process group of its own.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command`, which is called `name`; its output goes into `log`.
+    pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        use std::os::unix::process::CommandExt as _;
+        let log = File::create(log).with_context(|| format!("writing {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let child = command.spawn().with_context(|| format!("starting {name}"))?;
+        Ok(Self { name: name.to_owned(), child })
+    }
+
+    /// Waits until something listens at `address`.
+    pub(crate) async fn listening(&mut self, address: SocketAddr) -> Result<()> {
+        let connected = async {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                self.alive()?;
+                tokio::time::sleep(EVERY).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, connected).await.with_context(|| format!("{address}: nobody listens"))?
+    }
+
+    /// Waits until `file` is there.
+    pub(crate) async fn written(&mut self, file: &Path) -> Result<String> {
+        let written = async {
+            while !file.exists() {
+                self.alive()?;
+                tokio::time::sleep(EVERY).await;
+            }
+            Ok(fs::read_to_string(file)?)
+        };
+        tokio::time::timeout(PATIENCE, written).await.with_context(|| format!("{} is missing", file.display()))?
+    }
+
+    fn alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended: {status}", self.name),
+        }
+    }
+
+    /// The processes that this one has started, and theirs.
+    pub(crate) fn descendants(&self) -> Vec<u32> {
+        fn children(pid: u32) -> Vec<u32> {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+            let pids: Vec<u32> =
+                lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+            pids.iter().flat_map(|pid| std::iter::once(*pid).chain(children(*pid))).collect()
+        }
+        children(self.child.id())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let strays = self.descendants();
+        let group = format!("-{}", self.child.id());
+        let pids = std::iter::once(group).chain(strays.iter().map(ToString::to_string));
+        drop(Command::new("kill").arg("-KILL").arg("--").args(pids).stderr(Stdio::null()).status());
+        drop(self.child.wait());
+    }
+}
+
+/// An address on loopback at which nobody listens.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

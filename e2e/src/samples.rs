@@ -1,0 +1,84 @@
+//! The sample events: every one is answered alike by the handler, by the local program and by the function under the emulator.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use local::functions;
+use serde_json::{Value, json};
+use tests::{Setup, World};
+
+use crate::{
+    Tools,
+    answer::masked,
+    stage::{ISSUER, Stage},
+};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
+
+/// The sample events' files, by their function.
+pub(crate) fn files() -> Result<BTreeMap<String, Vec<PathBuf>>> {
+    let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for entry in fs::read_dir(FOLDER)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let function = name.split('.').next().unwrap_or_default().to_owned();
+        files.entry(function).or_default().push(path);
+    }
+    files.values_mut().for_each(|files| files.sort());
+    Ok(files)
+}
+
+/// Reads an event.
+pub(crate) fn read(file: &Path) -> Result<Value> {
+    Ok(serde_json::from_str(&fs::read_to_string(file)?)?)
+}
+
+/// Sends every sample event through all three; how many there were.
+pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
+    let world = World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
+    let mut compared = 0;
+    for (function, files) in files()? {
+        let invoke = functions::named(&world.app, &function).with_context(|| format!("no handler {function}"))?;
+        let emulator = stage.fleet.0.get(&function).with_context(|| format!("no function {function}"))?;
+        let of_program = of_program(tools, stage, &function, &files)?;
+        for (file, of_program) in files.iter().zip(of_program) {
+            let event = read(file)?;
+            let of_handler = shown(invoke(event.clone()).await);
+            let of_emulator = shown(emulator.invoke(event).await?);
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            ensure!(
+                masked(of_program.clone()) == of_handler,
+                "{name}: the handler answers {of_handler}, the local program {of_program}"
+            );
+            ensure!(of_emulator == of_handler, "{name}: the handler answers {of_handler}, the function {of_emulator}");
+            compared += 1;
+        }
+    }
+    println!("   {compared} sample events: the same answers from handler, local program and emulator");
+    Ok(compared)
+}
+
+/// An answer as Lambda shows it.
+fn shown(answer: Result<Value, String>) -> Value {
+    masked(answer.unwrap_or_else(|message| json!({"errorMessage": message})))
+}
+
+/// What `cargo run -p local -- invoke` prints.
+fn of_program(tools: &Tools, stage: &Stage, function: &str, files: &[PathBuf]) -> Result<Vec<Value>> {
+    let folder = tempfile::tempdir()?;
+    let secret = folder.path().join("secrets.json");
+    fs::write(&secret, serde_json::to_string(&stage.secrets)?)?;
+    let mut command = Command::new(&tools.local);
+    command.args(["invoke", function, "--data", ":memory:"]).args(files);
+    let output = command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret).output()?;
+    ensure!(output.status.success(), "local invoke {function}: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout)?;
+    let answers: Vec<_> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    ensure!(answers.len() == files.len(), "local invoke {function} printed {} answers", answers.len());
+    Ok(answers)
+}

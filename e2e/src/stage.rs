@@ -1,0 +1,220 @@
+//! What the functions run on here: secrets in Secrets Manager, a store, and the fleet itself.
+
+use std::{collections::BTreeMap, fmt, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use local::{
+    data::{Data, Shown},
+    gateway::Gateway,
+    template::{Function, Template},
+};
+use postern::{
+    clock::Clock,
+    credential::Brand,
+    crypto::{secrets::Secrets, sign::Algorithm},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    Tools,
+    emulator::{Emulator, Fleet},
+    process::{Process, free_address},
+};
+
+/// `iss` of all tokens, wherever they are made.
+pub(crate) const ISSUER: &str = "https://auth.example.com";
+
+/// Where systems keep their root certificates: Amazon Linux, which the template names, and Debian.
+const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
+
+/// What serves DynamoDB's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// `cargo run -p local -- store`
+    Embedded,
+    /// A second one, by other people.
+    MiniStack,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "the embedded one",
+            Self::MiniStack => "MiniStack's",
+        })
+    }
+}
+
+/// A deployment under the emulator.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) fleet: Fleet,
+    pub(crate) gateway: Gateway,
+    pub(crate) secrets: Secrets,
+    pub(crate) operator_key: String,
+    /// What each function is given, by its binary.
+    variables: BTreeMap<String, BTreeMap<String, String>>,
+    /// Ended last: the programs that the functions need, and the store's folder.
+    _servers: (Vec<Process>, TempDir),
+}
+
+impl Stage {
+    /// Starts everything.
+    pub(crate) async fn open(tools: &Tools, engine: Engine) -> Result<Self> {
+        let template = Template::load()?;
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir_all(&tools.logs)?;
+
+        let (ministack, aws_url) = ministack(tools).await?;
+        let mut servers = vec![ministack];
+        let store_url = match engine {
+            Engine::Embedded => {
+                let (store, url) = store(tools, &folder).await?;
+                servers.push(store);
+                url
+            }
+            Engine::MiniStack => {
+                create_tables(&sdk(&aws_url), &template).await?;
+                aws_url.clone()
+            }
+        };
+
+        let mut shown = Shown::default();
+        let brand = Brand::parse("pst").context("the brand")?;
+        let secrets = Data::Memory.secrets(None, &brand, Algorithm::ES256, &mut shown)?;
+        let sdk = sdk(&aws_url);
+        let signing_arn = put(&sdk, "signing", &secrets).await?;
+        let verification_arn = put(&sdk, "verification", &secrets.verification(&[])).await?;
+
+        let common = variables(&store_url, &aws_url);
+        let (mut fleet, mut given) = (BTreeMap::new(), BTreeMap::new());
+        for function in &template.functions {
+            let mut variables = common.clone();
+            variables.insert("AWS_LAMBDA_FUNCTION_NAME".into(), function.binary.clone());
+            let arn = match secret_of(function) {
+                None => None,
+                Some("SigningSecret") => Some(&signing_arn),
+                Some(_) => Some(&verification_arn),
+            };
+            variables.extend(arn.map(|arn| ("POSTERN_SECRET_ARN".to_owned(), arn.clone())));
+            let bootstrap = tools.artifacts.join(&function.binary).join("bootstrap");
+            let emulator = Emulator::start(tools, &bootstrap, &variables, &function.binary).await?;
+            fleet.insert(function.binary.clone(), emulator);
+            given.insert(function.binary.clone(), variables);
+        }
+        let fleet = Fleet(fleet);
+        let of_fleet = |binary: &str| fleet.0.get(binary).map(Emulator::as_function);
+        let gateway = Gateway::over(&template, &Clock::system(), of_fleet)?;
+        Ok(Self {
+            fleet,
+            gateway,
+            secrets,
+            operator_key: shown.operator_key.unwrap_or_default(),
+            variables: given,
+            _servers: (servers, folder),
+        })
+    }
+
+    /// What a function is given, by its binary.
+    pub(crate) fn variables_of(&self, binary: &str) -> Result<BTreeMap<String, String>> {
+        self.variables.get(binary).cloned().with_context(|| format!("no function {binary}"))
+    }
+}
+
+/// The secret that the template gives to a function.
+fn secret_of(function: &Function) -> Option<&str> {
+    function.properties.pointer("/Environment/Variables/POSTERN_SECRET_ARN/!Ref").and_then(Value::as_str)
+}
+
+fn variables(store_url: &str, aws_url: &str) -> BTreeMap<String, String> {
+    [
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "e2e"),
+        ("AWS_SECRET_ACCESS_KEY", "e2e"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", store_url),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws_url),
+        ("POSTERN_ISSUER", ISSUER),
+        ("POSTERN_KEYS_TABLE", "Keys"),
+        ("POSTERN_FAMILIES_TABLE", "Families"),
+        ("POSTERN_NONCES_TABLE", "Nonces"),
+        ("POSTERN_STACK", "e2e"),
+        ("SSL_CERT_FILE", CERTIFICATES.into_iter().find(|file| Path::new(file).exists()).unwrap_or(CERTIFICATES[0])),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+async fn ministack(tools: &Tools) -> Result<(Process, String)> {
+    let address = free_address()?;
+    let mut command = Command::new(&tools.ministack);
+    command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", address.port().to_string());
+    let mut ministack = Process::start("MiniStack", &mut command, &tools.logs.join("ministack.log"))?;
+    ministack.listening(address).await?;
+    Ok((ministack, format!("http://{address}")))
+}
+
+async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
+    let ready = folder.path().join("ready.json");
+    let mut command = Command::new(&tools.local);
+    command.args(["store", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"]).arg(&ready);
+    let mut store = Process::start("the store", &mut command, &tools.logs.join("store.log"))?;
+    let ready: Value = serde_json::from_str(&store.written(&ready).await?)?;
+    Ok((store, ready["store_url"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// How the SDK reaches one of these servers.
+pub(crate) fn sdk(url: &str) -> SdkConfig {
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("e2e", "e2e", None, None, "e2e")))
+        .endpoint_url(url)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build()
+}
+
+async fn put(sdk: &SdkConfig, name: &str, secrets: &Secrets) -> Result<String> {
+    let client = aws_sdk_secretsmanager::Client::new(sdk);
+    let secret = client.create_secret().name(name).secret_string(serde_json::to_string(secrets)?).send().await?;
+    secret.arn.context("a secret without an ARN")
+}
+
+/// Makes the template's tables, as CloudFormation does.
+async fn create_tables(sdk: &SdkConfig, template: &Template) -> Result<()> {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+        ScalarAttributeType,
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let schema = |keys: &Value| -> Result<Vec<_>> {
+        let element = |key: &Value| {
+            let (name, kind) = (text(&key["AttributeName"]), KeyType::from(text(&key["KeyType"]).as_str()));
+            Ok(KeySchemaElement::builder().attribute_name(name).key_type(kind).build()?)
+        };
+        list(keys).iter().map(element).collect()
+    };
+    let client = aws_sdk_dynamodb::Client::new(sdk);
+    for table in &template.tables {
+        let properties = &table.resource["Properties"];
+        let mut call = client.create_table().table_name(&table.logical_id).billing_mode(BillingMode::PayPerRequest);
+        for attribute in list(&properties["AttributeDefinitions"]) {
+            let name = text(&attribute["AttributeName"]);
+            let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+            call = call.attribute_definitions(definition.build()?);
+        }
+        for index in list(&properties["GlobalSecondaryIndexes"]) {
+            let all = Projection::builder().projection_type(ProjectionType::All).build();
+            let index = GlobalSecondaryIndex::builder()
+                .index_name(text(&index["IndexName"]))
+                .set_key_schema(Some(schema(&index["KeySchema"])?))
+                .projection(all);
+            call = call.global_secondary_indexes(index.build()?);
+        }
+        call.set_key_schema(Some(schema(&properties["KeySchema"])?)).send().await?;
+    }
+    Ok(())
+}

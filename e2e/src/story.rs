@@ -1,0 +1,176 @@
+//! A story that every function has a part in, told three times: to the handlers, to the local program, and to the functions under the
+//! emulator. Each must hear the same, ids and secrets aside.
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::{
+    Tools,
+    answer::{masked, plain},
+    door::Door,
+    stage::Stage,
+};
+
+/// What was heard: a line per act.
+type Heard = Vec<(String, Value)>;
+
+/// Tells it at all three doors; how many acts it has.
+pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
+    let [handlers, program, emulator] = Door::all(tools, stage).await?;
+    let expected = Teller::new(&handlers, stage).tell().await.context("at the handlers")?;
+    for (name, door) in [("the local program", program), ("the emulator", emulator)] {
+        let heard = Teller::new(&door, stage).tell().await.with_context(|| format!("at {name}"))?;
+        let to_compare = expected.iter().filter(|(act, _)| heard.iter().any(|(known, _)| known == act));
+        for ((act, expected), (_, heard)) in to_compare.zip(&heard) {
+            ensure!(expected == heard, "{act}: the handlers answer {expected}, {name} {heard}");
+        }
+    }
+    println!("   {} acts of the story: the same answers from handlers, local program and emulator", expected.len());
+    Ok(expected.len())
+}
+
+struct Teller<'a> {
+    door: &'a Door,
+    stage: &'a Stage,
+    heard: Heard,
+    acts: usize,
+}
+
+/// A credential, as a header.
+type Credential<'a> = (&'static str, &'a str);
+
+impl<'a> Teller<'a> {
+    fn new(door: &'a Door, stage: &'a Stage) -> Self {
+        Self { door, stage, heard: Heard::new(), acts: 0 }
+    }
+
+    /// Sends a request, and keeps what was answered. The body of the answer, as it is.
+    async fn act(
+        &mut self,
+        status: u16,
+        target: &str,
+        credential: Credential<'_>,
+        body: Option<Value>,
+    ) -> Result<Value> {
+        let (method, path) = target.split_once(' ').context("METHOD /path")?;
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
+        if !credential.0.is_empty() {
+            request = request.header(credential.0, credential.1);
+        }
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let response = self.door.send(request.body(body)?).await?;
+        let text = String::from_utf8_lossy(response.body()).into_owned();
+        let heard = plain(&response);
+        self.acts += 1;
+        let name = format!("{} {method} {}", self.acts, masked(path.into()).as_str().unwrap_or_default());
+        ensure!(response.status().as_u16() == status, "{name}: {} {text}, not {status}", response.status());
+        self.heard.push((name, heard));
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Asks the authorizer about a request with `key`, where the door has one.
+    async fn ask(&mut self, key: &str) -> Result<()> {
+        let Some(invoke) = self.door.authorizer(self.stage) else { return Ok(()) };
+        let event = json!({
+            "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:api/$default/GET/orders",
+            "rawPath": "/orders", "headers": {"x-api-key": key},
+            "requestContext": {"requestId": "r", "http": {"method": "GET", "path": "/orders"}, "stage": "$default"},
+        });
+        let heard = masked(invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})));
+        self.heard.push((format!("the authorizer, after {} acts", self.acts), heard));
+        Ok(())
+    }
+
+    async fn tell(mut self) -> Result<Heard> {
+        const NOTHING: Credential<'static> = ("", "");
+        let operator = format!("Bearer {}", self.door.operator_key());
+        let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
+
+        self.act(200, "GET /health", NOTHING, None).await?;
+        self.act(200, "GET /.well-known/jwks.json", NOTHING, None).await?;
+        self.act(404, "GET /no/such/route", NOTHING, None).await?;
+        self.act(405, "PUT /v1/keys", NOTHING, None).await?;
+
+        let founded = Some(json!({"name": "Acme"}));
+        self.act(401, "POST /v1/organizations", NOTHING, founded.clone()).await?;
+        let organization = self.act(201, "POST /v1/organizations", ("authorization", &operator), founded).await?;
+        let key = text(&organization, "api_key");
+        let key: Credential<'_> = ("x-api-key", &key);
+        self.act(200, "GET /v1/organizations/current", key, None).await?;
+        self.act(200, "GET /v1/auth/whoami", key, None).await?;
+
+        // Keys: made, rotated with an overlap, deleted, and dead at once.
+        let made = self.act(201, "POST /v1/keys", key, Some(json!({"name": "cron", "scopes": ["scans:read"]}))).await?;
+        let (id, narrow) = (text(&made, "id"), text(&made, "key"));
+        self.ask(&narrow).await?;
+        self.act(403, "GET /v1/keys", ("x-api-key", &narrow), None).await?;
+        self.act(200, &format!("POST /v1/keys/{id}/rotate"), key, Some(json!({"overlap_s": 60}))).await?;
+        self.act(200, "GET /v1/auth/whoami", ("x-api-key", &narrow), None).await?;
+        self.act(204, &format!("DELETE /v1/keys/{id}"), key, None).await?;
+        self.act(401, "GET /v1/auth/whoami", ("x-api-key", &narrow), None).await?;
+        self.ask(&narrow).await?;
+
+        // An agent: tokens, a repeated refresh, theft, and the end of the family.
+        let scopes = json!({"name": "agent", "scopes": ["data:read"]});
+        let agent = self.act(201, "POST /v1/agents", key, Some(scopes)).await?;
+        let (id, secret) = (text(&agent, "id"), text(&agent, "secret"));
+        self.act(200, "GET /v1/agents?limit=1", key, None).await?;
+        let wrong = json!({"agent_id": id, "secret": format!("{secret}x")});
+        self.act(401, "POST /v1/auth/token", NOTHING, Some(wrong)).await?;
+        let first =
+            self.act(200, "POST /v1/auth/token", NOTHING, Some(json!({"agent_id": id, "secret": secret}))).await?;
+        let access = format!("Bearer {}", text(&first, "access_token"));
+        self.act(200, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
+        let refresh = |tokens: &Value| Some(json!({"refresh_token": tokens["refresh_token"]}));
+        let second = self.act(200, "POST /v1/auth/refresh", NOTHING, refresh(&first)).await?;
+        let again = self.act(200, "POST /v1/auth/refresh", NOTHING, refresh(&first)).await?;
+        ensure!(again["refresh_token"] == second["refresh_token"], "a repetition got another successor");
+        let third = self.act(200, "POST /v1/auth/refresh", NOTHING, refresh(&second)).await?;
+        self.act(400, "POST /v1/auth/refresh", NOTHING, refresh(&first)).await?;
+        self.act(400, "POST /v1/auth/refresh", NOTHING, refresh(&third)).await?;
+        self.act(401, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
+
+        // The same agent again, until its tokens are revoked.
+        let tokens =
+            self.act(200, "POST /v1/auth/token", NOTHING, Some(json!({"agent_id": id, "secret": secret}))).await?;
+        let access = format!("Bearer {}", text(&tokens, "access_token"));
+        self.act(200, "POST /v1/auth/revoke", NOTHING, Some(json!({"token": tokens["refresh_token"]}))).await?;
+        self.act(401, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
+        self.act(204, &format!("DELETE /v1/agents/{id}"), key, None).await?;
+
+        // A runner: its heartbeat, its install script, and another token.
+        let runner =
+            self.act(201, "POST /v1/runners", key, Some(json!({"name": "build", "labels": ["linux"]}))).await?;
+        let (id, token) = (text(&runner, "id"), text(&runner, "token"));
+        let beat = json!({"status": "online", "version": "1.0.0"});
+        let beat = |token: &str| (token.to_owned(), Some(beat.clone()));
+        let (presented, body) = beat(&token);
+        self.act(200, "POST /v1/runners/heartbeat", ("x-runner-token", &presented), body).await?;
+        self.act(200, &format!("GET /v1/runners/{id}"), key, None).await?;
+        let path = format!("/v1/runners/{id}/install.sh");
+        let download = self.act(201, "POST /v1/auth/download-token", key, Some(json!({"path": path}))).await?;
+        self.act(200, &format!("GET {path}?token={}", text(&download, "token")), NOTHING, None).await?;
+        self.act(401, &format!("GET {path}"), NOTHING, None).await?;
+        self.act(200, &format!("POST /v1/runners/{id}/token"), key, None).await?;
+        let (presented, body) = beat(&token);
+        self.act(401, "POST /v1/runners/heartbeat", ("x-runner-token", &presented), body).await?;
+
+        // A service, and its token of minutes.
+        let scopes = json!({"name": "billing", "scopes": ["data:read"]});
+        let service = self.act(201, "POST /v1/services", key, Some(scopes)).await?;
+        let presented = text(&service, "key");
+        let token = self.act(200, "POST /v1/auth/service-token", ("x-service-key", &presented), None).await?;
+        let token = text(&token, "access_token");
+        self.act(200, "GET /v1/auth/whoami", ("x-service-token", &token), None).await?;
+
+        // A key is no person.
+        let wanted = json!({"name": "cli", "scopes": ["data:read"], "all_repositories": true});
+        self.act(403, "POST /v1/auth/cli-tokens", key, Some(wanted)).await?;
+        Ok(self.heard)
+    }
+}
