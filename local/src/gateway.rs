@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use postern::{App, clock::Clock};
+use postern::{App, clock::Clock, http::route};
 use serde_json::Value;
 
 use crate::{
@@ -100,19 +100,9 @@ impl Target {
         if wanted_method != method {
             return None;
         }
-        let (mut wanted, mut given) = (wanted_path.split('/'), path.split('/'));
-        let mut parameters = Vec::new();
-        loop {
-            match (wanted.next(), given.next()) {
-                (None, None) => return Some(parameters),
-                (Some(literal), Some(segment)) if literal == segment => {}
-                (Some(name), Some(segment)) if !segment.is_empty() => {
-                    let name = name.strip_prefix('{')?.strip_suffix('}')?;
-                    parameters.push((name.to_owned(), percent_decode_str(segment).decode_utf8_lossy().into_owned()));
-                }
-                _ => return None,
-            }
-        }
+        let parameters = route::parameters(wanted_path, path)?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        Some(parameters.into_iter().map(|(name, value)| (name.to_owned(), decoded(value))).collect())
     }
 }
 

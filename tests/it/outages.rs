@@ -193,11 +193,7 @@ async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
 
 #[tokio::test]
 async fn a_silent_store_costs_no_more_than_our_patience() {
-    let patience = Patience {
-        attempt: Duration::from_secs(2),
-        operation: Duration::from_millis(2500),
-        attempts: 2,
-    };
+    let patience = Patience { attempt: Duration::from_secs(2), operation: Duration::from_millis(2500), attempts: 2 };
     let held = held(Setup { patience, ..Setup::default() }).await;
     held.world.wire.suffer(Trouble::Silent);
     let access = held.tokens.access.as_str();

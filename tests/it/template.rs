@@ -43,7 +43,7 @@ fn no_route_is_given_twice_and_the_list_that_tells_405_from_404_is_the_templates
     for (method, path) in template().functions.into_iter().flat_map(|f| f.routes).filter_map(|route| route.target) {
         assert!(methods.entry(path.clone()).or_default().insert(method.clone()), "{method} {path} twice");
     }
-    let known: BTreeMap<String, BTreeSet<String>> = discovery::ROUTES
+    let known: BTreeMap<String, BTreeSet<String>> = postern::http::route::ROUTES
         .iter()
         .map(|(path, methods)| ((*path).to_owned(), methods.split(", ").map(str::to_owned).collect()))
         .collect();

@@ -1,5 +1,7 @@
 //! What no route takes: contract §8 all the same.
 
+use local::{functions, template::Template};
+use postern::http::route;
 use serde_json::json;
 use tests::World;
 
@@ -37,4 +39,43 @@ async fn a_known_path_names_its_methods() {
             assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
         }
     }
+}
+
+#[test]
+fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
+    for (method, path) in
+        Template::load().unwrap().functions.into_iter().flat_map(|f| f.routes).filter_map(|r| r.target)
+    {
+        let sent = path.replace("{id}", "some_id");
+        let (key, parameters) = route::find(&method, &sent).unwrap();
+        assert_eq!(key, format!("{method} {path}"));
+        assert_eq!(parameters, if path.contains("{id}") { vec![("id", "some_id")] } else { vec![] });
+    }
+    for (method, path) in
+        [("GET", "/v1/keys/"), ("GET", "/v1/keys//"), ("get", "/health"), ("BREW", "/health"), ("GET", "/")]
+    {
+        assert_eq!(route::find(method, path), None, "{method} {path}");
+    }
+}
+
+/// Function URLs and `cargo lambda watch` call every route `$default`.
+#[tokio::test]
+async fn a_function_answers_its_routes_by_whatever_name_they_come() {
+    let world = World::new().await;
+    let (id, _) = world.key(&["read"]).await;
+    let ask = async |function: &str, method: &str, path: &str| {
+        let event = json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": {"x-api-key": world.api_key},
+            "requestContext": {"requestId": "r-1", "routeKey": "$default", "stage": "$default",
+                "http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}},
+        });
+        functions::named(&world.app, function).unwrap()(event).await.unwrap()["statusCode"].clone()
+    };
+    assert_eq!(ask("keys", "GET", &format!("/v1/keys/{id}")).await, 200);
+    assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 204);
+    assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 404);
+    assert_eq!(ask("discovery", "GET", "/health").await, 200);
+    // Another function's route is not its own, even so.
+    assert_eq!(ask("keys", "GET", "/v1/agents").await, 404);
+    assert_eq!(ask("discovery", "GET", "/v1/agents").await, 405);
 }

@@ -8,10 +8,11 @@ use std::collections::HashSet;
 use ::http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tracing::Instrument as _;
 
-use super::{Request, Response, path};
+use super::{Request, Response, path, route};
 use crate::{
     app::App,
     error::{Error, Refusal},
@@ -58,6 +59,7 @@ fn admit(app: &App, mut event: Value) -> Result<Request, Refusal> {
     let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
     members.retain(|_, value| !value.is_null());
     let target = plain_target(members)?;
+    settle_route(members);
     let body = take_body(members)?;
     settle_headers(app, members)?;
     if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
@@ -77,6 +79,24 @@ fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     PathAndQuery::try_from(target.as_str()).map_err(|_| Refusal::RequestMalformed)?;
     Ok(target)
+}
+
+/// Finds the route where the gateway has not: what it calls `$default` may be one of ours.
+fn settle_route(members: &mut Map<String, Value>) {
+    let context = members.get("requestContext");
+    let method = context.and_then(|context| context["http"]["method"].as_str()).unwrap_or_default();
+    let path = members.get("rawPath").and_then(Value::as_str).unwrap_or_default();
+    if members.get("routeKey").is_none_or(|key| key != "$default") {
+        return;
+    }
+    let Some((key, parameters)) = route::find(method, path) else { return };
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let parameters: Map<_, _> =
+        parameters.into_iter().map(|(name, value)| (name.to_owned(), decoded(value).into())).collect();
+    members.insert("pathParameters".into(), parameters.into());
+    if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
+        context.insert("routeKey".into(), key.into());
+    }
 }
 
 fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
@@ -124,5 +144,5 @@ fn settle_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Ref
 fn release(response: Response) -> Value {
     let headers: Map<_, _> =
         response.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    json!({"statusCode": response.status, "headers": headers, "body": response.body, "isBase64Encoded": false})
+    json!({"statusCode": response.status, "headers": headers, "body": response.body, "isBase64Encoded": false, "cookies": []})
 }

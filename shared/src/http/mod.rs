@@ -7,6 +7,7 @@ mod list;
 pub mod path;
 mod request;
 mod response;
+pub mod route;
 
 pub use list::List;
 pub use request::{Form, Request};

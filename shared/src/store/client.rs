@@ -42,11 +42,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            attempt: Duration::from_millis(1500),
-            operation: Duration::from_secs(3),
-            attempts: 3,
-        }
+        Self { attempt: Duration::from_millis(1500), operation: Duration::from_secs(3), attempts: 3 }
     }
 }
 
