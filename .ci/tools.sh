@@ -7,20 +7,37 @@ export AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0
 
 step() { printf '\n== %s\n' "$*"; }
 
-# A program that Debian packages under its own name, where it is missing
-debian() {
-    command -v "$1" >/dev/null || { apt-get update -qq && apt-get install -y -qq "$1"; }
+# What comes with the system: installed where that is Debian's, asked for elsewhere. `system COMMAND [PACKAGE]`
+system() {
+    command -v "$1" >/dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq "${2:-$1}"
+    else
+        echo "$1 is needed: install it (Debian's package is ${2:-$1})" >&2
+        return 1
+    fi
 }
 
 # A Python environment of its own with these packages, in exactly these versions: `venv NAME PACKAGE==VERSION …`
 venv() {
     local folder="$cache/$1" wanted="${*:2}"
-    if [ "$(cat "$folder/wanted" 2>/dev/null)" != "$wanted" ]; then
-        rm -rf "$folder"
-        python3 -m venv "$folder"
-        "$folder/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
-        printf '%s' "$wanted" >"$folder/wanted"
+    [ "$(cat "$folder/wanted" 2>/dev/null)" = "$wanted" ] && return
+    system python3
+    if ! python3 -c "import ensurepip" 2>/dev/null; then
+        system a-python-with-ensurepip python3-venv
     fi
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    [ $# = 1 ] || "$folder/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+    printf '%s' "$wanted" >"$folder/wanted"
+}
+
+# Waits for a program in the background: `until_ready PID TEST…`. Ends where the program does.
+until_ready() {
+    until "${@:2}" >/dev/null 2>&1; do
+        kill -0 "$1" 2>/dev/null || { echo "a server did not start" >&2; return 1; }
+        sleep 0.1
+    done
 }
 
 # SAM, with AWS's runtime interface emulator in it

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use local::functions::Invoke;
 use serde_json::{Value, json};
 use tests::capture;
@@ -113,6 +113,13 @@ impl Fleet {
             let text = fs::read_to_string(&function.log)?;
             ensure!(!capture::holds_secret(text.as_bytes()), "{name} logs a secret: {}", function.log.display());
             let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            // Nothing of the runtime's, and nothing that went wrong.
+            const KNOWN: [&str; 5] = ["started", "secret read", "served", "refused", "decided"];
+            const EVENTS: [&str; 1] = ["a spent refresh token came back"];
+            let is_known = |line: &&Value| KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known);
+            if let Some(stray) = lines.iter().find(|line| !is_known(line)) {
+                bail!("{name} writes a line that is none of ours: {stray}");
+            }
             let of_requests = lines.iter().filter(|line| line["Requests"] == 1);
             let (logged, invoked) = (of_requests.clone().count(), function.invocations.load(Ordering::SeqCst));
             ensure!(logged == invoked, "{name} was invoked {invoked} times, and logs {logged} lines of requests");

@@ -70,10 +70,10 @@ pub(crate) struct Tools {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Test(tools) => test(&tools).await,
-        Command::Measure { tools, runs, rivals, page } => measure::run(&tools, runs, &rivals, &page).await,
-        Command::Template { transformed } => transformed::check(&transformed),
+    // Whatever was started ends with this program, however it ends.
+    let outcome = tokio::select! {
+        outcome = run(Cli::parse().command) => outcome,
+        () = interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,6 +81,21 @@ async fn main() -> ExitCode {
             println!("e2e: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Test(tools) => test(&tools).await,
+        Command::Measure { tools, runs, rivals, page } => measure::run(&tools, runs, &rivals, &page).await,
+        Command::Template { transformed } => transformed::check(&transformed),
+    }
+}
+
+/// At Ctrl-C or SIGTERM.
+async fn interrupted() {
+    if let Ok(stop) = local::serve::Stop::at_signal() {
+        stop.wait().await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -19,6 +20,7 @@ use crate::{
     emulator::Emulator,
     samples,
     stage::{Engine, Stage},
+    story,
 };
 
 /// Invocations of a started function.
@@ -36,10 +38,12 @@ struct Subject {
 }
 
 /// What an answer must be, for a time to count.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
+    /// By an authorizer.
     Allowed,
-    Answered,
+    /// With this status.
+    Status(u16),
 }
 
 /// What was read off the runs of one subject.
@@ -77,25 +81,30 @@ async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Sub
         let variables = stage.variables_of(&function)?;
         let (event, expected) = match function.as_str() {
             "authorizer" => (decision.clone(), Expected::Allowed),
-            _ => (samples::read(files.last().context("no sample")?)?, Expected::Answered),
+            _ => {
+                let sample = files.last().context("no sample")?;
+                (samples::read(sample)?, Expected::Status(samples::status(sample)?))
+            }
         };
         let zip_bytes = zipped(&[&bootstrap])?;
         subjects.push(Subject { name: function, bootstrap, variables, event, expected, zip_bytes });
     }
-    for (name, folder, deployed) in
-        [("Node.js: aws-jwt-verify, AWS SDK v3", "node", "dist"), ("Python: PyJWT, boto3", "python", ".venv/lib")]
-    {
+    let others: [(&str, &str, &[&str]); 2] = [
+        ("Node.js: aws-jwt-verify, AWS SDK v3", "node", &["dist"]),
+        ("Python: PyJWT, boto3", "python", &["package", "authorizer.py", "runtime.py"]),
+    ];
+    for (name, folder, deployed) in others {
         let folder = rivals.join(folder);
         let mut variables = stage.variables_of("authorizer")?;
-        let python = folder.join(".venv/bin/python3");
-        variables.insert("RIVAL_PYTHON".into(), python.display().to_string());
+        variables.insert("RIVAL_PYTHON".into(), rivals.join("interpreter/bin/python3").display().to_string());
+        variables.insert("PYTHONPATH".into(), folder.join("package").display().to_string());
         subjects.push(Subject {
             name: name.to_owned(),
             bootstrap: folder.join("bootstrap"),
             variables,
             event: decision.clone(),
             expected: Expected::Allowed,
-            zip_bytes: zipped(&[&folder.join(deployed)])?,
+            zip_bytes: zipped(&deployed.iter().map(|file| folder.join(file)).collect::<Vec<_>>())?,
         });
     }
     Ok(subjects)
@@ -115,11 +124,7 @@ async fn decision(stage: &Stage) -> Result<Value> {
     let credentials = json!({"agent_id": agent["id"], "secret": agent["secret"]});
     let tokens = send("/v1/auth/token", "accept", "*/*", credentials).await?;
     let access = tokens["access_token"].as_str().context("an access token")?;
-    Ok(json!({
-        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:api/$default/GET/orders",
-        "rawPath": "/orders", "headers": {"authorization": format!("Bearer {access}")},
-        "requestContext": {"requestId": "r", "http": {"method": "GET", "path": "/orders"}, "stage": "$default"},
-    }))
+    Ok(story::question("authorization", &format!("Bearer {access}")))
 }
 
 async fn measure(tools: &Tools, subject: &Subject, readings: &mut Readings) -> Result<()> {
@@ -144,8 +149,11 @@ async fn timed(emulator: &Emulator, subject: &Subject) -> Result<f64> {
     let began = Instant::now();
     let answer = emulator.invoke(subject.event.clone()).await?;
     let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-    let is_allowed = answer.as_ref().is_ok_and(|answer| answer["isAuthorized"] == true);
-    ensure!(subject.expected == Expected::Answered || is_allowed, "it answers {answer:?}");
+    let is_right = answer.as_ref().is_ok_and(|answer| match subject.expected {
+        Expected::Allowed => answer["isAuthorized"] == true,
+        Expected::Status(status) => answer["statusCode"] == status,
+    });
+    ensure!(is_right, "it answers {answer:?}, not {:?}", subject.expected);
     Ok(took_ms)
 }
 
@@ -165,7 +173,7 @@ fn peak_mib(pid: u32) -> Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
-fn zipped(files: &[&Path]) -> Result<u64> {
+fn zipped(files: &[impl AsRef<OsStr>]) -> Result<u64> {
     let folder = tempfile::tempdir()?;
     let zip = folder.path().join("it.zip");
     let status = Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).args(files).status()?;

@@ -78,10 +78,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let strays = self.descendants();
-        let group = format!("-{}", self.child.id());
-        let pids = std::iter::once(group).chain(strays.iter().map(ToString::to_string));
-        drop(Command::new("kill").arg("-KILL").arg("--").args(pids).stderr(Stdio::null()).status());
+        drop(self.child.kill());
         drop(self.child.wait());
+        let pids = strays.iter().map(ToString::to_string);
+        drop(Command::new("kill").arg("-KILL").args(pids).stderr(Stdio::null()).status());
     }
 }
 

@@ -38,6 +38,13 @@ pub(crate) fn read(file: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&fs::read_to_string(file)?)?)
 }
 
+/// The status that a sample's name states.
+pub(crate) fn status(file: &Path) -> Result<u16> {
+    let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let stated = name.rsplit('.').next().and_then(|answer| answer.split('-').next()).unwrap_or_default();
+    stated.parse().with_context(|| format!("{name} states no status"))
+}
+
 /// Sends every sample event through all three; how many there were.
 pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
     let world = World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;

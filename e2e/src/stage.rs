@@ -1,6 +1,11 @@
 //! What the functions run on here: secrets in Secrets Manager, a store, and the fleet itself.
 
-use std::{collections::BTreeMap, fmt, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -8,7 +13,7 @@ use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use local::{
     data::{Data, Shown},
     gateway::Gateway,
-    template::{Function, Template},
+    template::{Function, TEMPLATE, Template, plain},
 };
 use postern::{
     clock::Clock,
@@ -89,17 +94,20 @@ impl Stage {
         let signing_arn = put(&sdk, "signing", &secrets).await?;
         let verification_arn = put(&sdk, "verification", &secrets.verification(&[])).await?;
 
-        let common = variables(&store_url, &aws_url);
         let (mut fleet, mut given) = (BTreeMap::new(), BTreeMap::new());
         for function in &template.functions {
-            let mut variables = common.clone();
-            variables.insert("AWS_LAMBDA_FUNCTION_NAME".into(), function.binary.clone());
-            let arn = match secret_of(function) {
-                None => None,
-                Some("SigningSecret") => Some(&signing_arn),
-                Some(_) => Some(&verification_arn),
+            let named = |name: &str| match name {
+                "POSTERN_SECRET_ARN" if secret_of(function) == Some("SigningSecret") => Some(signing_arn.clone()),
+                "POSTERN_SECRET_ARN" => Some(verification_arn.clone()),
+                _ => value_of(name),
             };
-            variables.extend(arn.map(|arn| ("POSTERN_SECRET_ARN".to_owned(), arn.clone())));
+            let mut variables = of_aws(&store_url, &aws_url, &function.binary);
+            for name in names(function)? {
+                let value = named(&name).with_context(|| {
+                    format!("{} is given {name}, and nobody knows what it is here", function.binary)
+                })?;
+                variables.insert(name, value);
+            }
             let bootstrap = tools.artifacts.join(&function.binary).join("bootstrap");
             let emulator = Emulator::start(tools, &bootstrap, &variables, &function.binary).await?;
             fleet.insert(function.binary.clone(), emulator);
@@ -129,19 +137,38 @@ fn secret_of(function: &Function) -> Option<&str> {
     function.properties.pointer("/Environment/Variables/POSTERN_SECRET_ARN/!Ref").and_then(Value::as_str)
 }
 
-fn variables(store_url: &str, aws_url: &str) -> BTreeMap<String, String> {
+/// The variables that the template gives to a function.
+fn names(function: &Function) -> Result<BTreeSet<String>> {
+    let globals = plain(TEMPLATE)?["Globals"]["Function"].clone();
+    let of = |properties: &Value| properties["Environment"]["Variables"].as_object().cloned().unwrap_or_default();
+    Ok(of(&globals).into_iter().chain(of(&function.properties)).map(|(name, _)| name).collect())
+}
+
+/// What a variable of the template is here.
+fn value_of(name: &str) -> Option<String> {
+    let certificates = || CERTIFICATES.into_iter().find(|file| Path::new(file).exists());
+    let value = match name {
+        "POSTERN_ISSUER" => ISSUER,
+        "POSTERN_KEYS_TABLE" => "Keys",
+        "POSTERN_FAMILIES_TABLE" => "Families",
+        "POSTERN_NONCES_TABLE" => "Nonces",
+        "POSTERN_STACK" => "e2e",
+        "POSTERN_AUTHORIZER_ANSWER" => "simple",
+        "SSL_CERT_FILE" => certificates()?,
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+/// What Lambda itself gives to a function, and where AWS is here.
+fn of_aws(store_url: &str, aws_url: &str, binary: &str) -> BTreeMap<String, String> {
     [
         ("AWS_REGION", "eu-west-1"),
         ("AWS_ACCESS_KEY_ID", "e2e"),
         ("AWS_SECRET_ACCESS_KEY", "e2e"),
         ("AWS_ENDPOINT_URL_DYNAMODB", store_url),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws_url),
-        ("POSTERN_ISSUER", ISSUER),
-        ("POSTERN_KEYS_TABLE", "Keys"),
-        ("POSTERN_FAMILIES_TABLE", "Families"),
-        ("POSTERN_NONCES_TABLE", "Nonces"),
-        ("POSTERN_STACK", "e2e"),
-        ("SSL_CERT_FILE", CERTIFICATES.into_iter().find(|file| Path::new(file).exists()).unwrap_or(CERTIFICATES[0])),
+        ("AWS_LAMBDA_FUNCTION_NAME", binary),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()

@@ -4,8 +4,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use percent_encoding::percent_decode_str;
-use postern::{App, clock::Clock, http::route};
+use postern::{
+    App,
+    clock::Clock,
+    http::route::{self, Parameter},
+};
 use serde_json::Value;
 
 use crate::{
@@ -95,14 +98,12 @@ impl Gateway {
 
 impl Target {
     /// The path parameters, if this route takes the request.
-    fn parameters(&self, method: &str, path: &str) -> Option<Vec<(String, String)>> {
+    fn parameters(&self, method: &str, path: &str) -> Option<Vec<Parameter>> {
         let Some((wanted_method, wanted_path)) = &self.route else { return Some(Vec::new()) };
         if wanted_method != method {
             return None;
         }
-        let parameters = route::parameters(wanted_path, path)?;
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        Some(parameters.into_iter().map(|(name, value)| (name.to_owned(), decoded(value))).collect())
+        route::parameters(wanted_path, path)
     }
 }
 

@@ -212,11 +212,15 @@ async fn serve_store(options: &Options) -> Result<(), Error> {
 }
 
 async fn invoke(function: &str, events: &[PathBuf], data: Data, config: Option<PathBuf>) -> Result<(), Error> {
+    // Before anything is made in the data folder.
+    if !functions::ALL.contains(&function) {
+        return Err(Error::Data(format!("{function} is no function; there are {}", functions::ALL.join(", "))));
+    }
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = Options { listen, data, config, ready_file: None, sign_in: None };
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = functions::named(&deployment.app, function)
-        .ok_or_else(|| Error::Data(format!("{function} is no function; there are {}", functions::ALL.join(", "))))?;
+        .ok_or_else(|| Error::Data(format!("{function} is not in this program")))?;
     for file in events {
         let text = fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
         let event = serde_json::from_str(&text)

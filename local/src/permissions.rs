@@ -14,8 +14,8 @@ const HEAD: &str = "# What each function may do
 Made from `template.yaml` by `cargo run -p local -- permissions`; a test holds the two together. A change of this page is a change of the security
 design. A function that somebody breaks into can do what stands in its rows, and nothing else.
 
-SAM adds to every role that it may write log lines and, for X-Ray, traces (`AWSLambdaBasicExecutionRole`, `AWSXrayWriteOnlyAccess`): neither reads
-anything. The transformed template is checked for that, and for these very statements, by `e2e/run template`. *Records* are the ids that the policy's
+SAM adds to every role that it may write log lines, to any group of the account, and traces (`AWSLambdaBasicExecutionRole`, `AWSXrayWriteOnlyAccess`): a
+function that somebody has broken into can write lies there, and read nothing that Postern keeps. The transformed template is checked for that, and for these very statements, by `e2e/run template`. *Records* are the ids that the policy's
 condition on `dynamodb:LeadingKeys` admits.
 
 | function | action | resource | records |
@@ -58,15 +58,12 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
             let resource =
                 resource(&statement["Resource"]).ok_or_else(|| wrong("a resource that is none of the stack's"))?;
             let records = statement.pointer("/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys");
-            let records = match (statement.get("Condition"), records.and_then(Value::as_array)) {
+            let records = match (statement.get("Condition"), records.map(texts)) {
                 (None, _) => "all".to_owned(),
-                (Some(_), Some(ids)) => {
-                    ids.iter().filter_map(Value::as_str).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" ")
-                }
-                (Some(_), None) => return Err(wrong("a condition that this page cannot tell")),
+                (Some(_), Some(Some(ids))) => ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" "),
+                (Some(_), _) => return Err(wrong("a condition that this page cannot tell")),
             };
-            let actions = statement["Action"].as_array().ok_or_else(|| wrong("actions that are no list"))?;
-            for action in actions.iter().filter_map(Value::as_str) {
+            for action in texts(&statement["Action"]).ok_or_else(|| wrong("actions that are no list of texts"))? {
                 let records = if action.starts_with("dynamodb:") { records.clone() } else { String::new() };
                 permissions.insert(Permission { action: action.to_owned(), resource: resource.clone(), records });
             }
@@ -75,7 +72,12 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
     Ok(permissions)
 }
 
-/// `Keys`, `Keys by_organization` or `SigningSecret`.
+/// A list of texts, if all of it is.
+fn texts(list: &Value) -> Option<Vec<&str>> {
+    list.as_array()?.iter().map(Value::as_str).collect()
+}
+
+/// ``Keys``, ``Keys, index `by_organization` `` or ``SigningSecret``.
 fn resource(value: &Value) -> Option<String> {
     let (kind, name) = value.as_object()?.iter().next()?;
     let name = name.as_str()?.to_owned();

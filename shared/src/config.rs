@@ -53,10 +53,6 @@ pub struct Config {
     pub tables: Tables,
     pub secret: Option<SecretSource>,
     pub log: Level,
-    /// The deployment's name, under which its metrics appear. Without it there are none.
-    pub stack: Option<String>,
-    /// The function's name.
-    pub function: Option<String>,
     pub authorizer_answer: AuthorizerAnswer,
     pub brand: Brand,
     pub signup: Signup,
@@ -83,7 +79,7 @@ const CREDENTIAL_HEADERS: [&str; 8] = [
 ];
 
 /// How Lambda calls this function.
-const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
+pub const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
 /// Variables that a deployment sets, and the one of Lambda's that counts.
 const KNOWN: [&str; 11] = [
@@ -101,14 +97,6 @@ const KNOWN: [&str; 11] = [
 ];
 
 impl Config {
-    /// Reads this process's environment.
-    ///
-    /// # Errors
-    /// [`Fault::Setting`] with a sentence that names the setting.
-    pub fn from_environment() -> Result<Self, Fault> {
-        Self::from_variables(&environment())
-    }
-
     /// Takes the settings of `variables` and of the file that `POSTERN_CONFIG` names.
     ///
     /// # Errors
@@ -152,8 +140,6 @@ impl Config {
                     Fault::Setting(format!("POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"))
                 })?,
             },
-            stack: given("POSTERN_STACK"),
-            function: given(FUNCTION_NAME),
             authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
                 None | Some("simple") => AuthorizerAnswer::Simple,
                 Some("policy") => AuthorizerAnswer::Policy,

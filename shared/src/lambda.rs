@@ -9,7 +9,7 @@ use tracing::{Instrument as _, Level};
 use crate::{
     app::{App, Needs},
     clock::Clock,
-    config::Config,
+    config::{self, Config},
     entropy::Entropy,
     error::{Error, Fault},
     http::{Request, Response, door},
@@ -68,12 +68,11 @@ async fn run(
 async fn start(needs: Needs, finish: Finish) -> Result<Sandbox, Fault> {
     let clock = Clock::system();
     let began = clock.now();
-    let config = Config::from_environment();
-    let (level, labels) = match &config {
-        Ok(Config { log, stack, function, .. }) => (*log, Labels { stack: stack.clone(), function: function.clone() }),
-        Err(_) => (Level::INFO, Labels::default()),
-    };
-    telemetry::init(level, labels);
+    let variables = config::environment();
+    let config = Config::from_variables(&variables);
+    // A start that fails for its settings is counted too.
+    let level = config.as_ref().map_or(Level::INFO, |config| config.log);
+    telemetry::init(level, Labels::of(&variables));
     let sandbox = Sandbox::start(config?, sdk::load().await, (clock.clone(), Entropy::system()), needs, finish).await?;
     telemetry::started(clock.now().as_millisecond() - began.as_millisecond());
     Ok(sandbox)

@@ -23,8 +23,8 @@ use crate::{
     telemetry,
 };
 
-/// How old keys may be, in seconds. A key that is taken out of the secret works for so long at most; a new one must have been
-/// published for longer before it signs.
+/// How old keys may be, in seconds. A key that is taken out of the secret works for so long at most, as long as the secret can be read and used;
+/// a new one must have been published for longer before it signs.
 pub const SECRET_AGE_S: i64 = 300;
 /// How long after a failure the secret is asked for again, in seconds: until then the keys at hand are used on.
 const RETRY_S: i64 = 30;
@@ -95,14 +95,14 @@ impl Sandbox {
         if self.needs == Needs::Nothing || is_fresh {
             return Arc::clone(&held.app);
         }
-        held.read_at = now;
-        held.good_for_s = match self.renew(&mut held).await {
+        let good_for_s = match self.renew(&mut held).await {
             Ok(()) => SECRET_AGE_S,
             Err(fault) => {
                 telemetry::secret_stale(&fault);
                 RETRY_S
             }
         };
+        (held.read_at, held.good_for_s) = (now, good_for_s);
         Arc::clone(&held.app)
     }
 

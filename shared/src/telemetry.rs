@@ -8,8 +8,14 @@ mod meter;
 
 pub use line::{Labels, Lines, METRICS};
 pub use meter::{metered, store_called, store_throttled};
+use std::panic::Location;
+
 use tracing::{Level, Span, field::Empty};
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     clock::Clock,
@@ -19,13 +25,22 @@ use crate::{
     principal::Principal,
 };
 
-/// Writes JSON lines to standard output from `level` on. Libraries stay at `warn`: at `trace` the Lambda runtime writes
-/// whole events, credentials included.
+/// Writes JSON lines to standard output from `level` on, and never less than `info`: those lines are the metrics. Libraries stay at
+/// `warn`: at `trace` the Lambda runtime writes whole events, credentials included.
 pub fn init(level: Level, labels: Labels) {
-    let ours = Targets::new().with_default(Level::WARN).with_target("postern", level);
     let lines = Lines::new(labels, Clock::system(), std::io::stdout);
     // A second call, as tests make it, leaves the first one in force.
-    drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
+    drop(tracing_subscriber::registry().with(lines).with(in_lambda(level)).try_init());
+    std::panic::set_hook(Box::new(|panic| panicked(panic.location())));
+}
+
+/// What is written in Lambda.
+pub fn in_lambda(level: Level) -> Targets {
+    Targets::new()
+        .with_default(Level::WARN)
+        .with_target("postern", level.max(Level::INFO))
+        // It tells of every handler that returns an error, which an authorizer does for every bad credential; and of panics, as we do.
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
 }
 
 /// Writes lines for people to standard error.
@@ -37,9 +52,11 @@ pub fn init_readable(level: Level) {
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
 }
 
-/// The span of one invocation: `trace_id` is what X-Ray calls it.
-pub fn invocation_span(trace_id: Option<&str>) -> Span {
-    tracing::info_span!(target: "postern", "invocation", trace_id)
+/// The span of one invocation. `trace_header` is what X-Ray says of it; its trace's id is kept, if it is one: a caller may send the header.
+pub fn invocation_span(trace_header: Option<&str>) -> Span {
+    let root = trace_header.and_then(|header| header.split(';').find_map(|part| part.strip_prefix("Root=")));
+    let is_id = |root: &&str| root.len() == 35 && root.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    tracing::info_span!(target: "postern", "invocation", trace_id = root.filter(is_id))
 }
 
 /// The span of one request; [`identify`] and [`name_family`] add to it.
@@ -131,6 +148,12 @@ pub fn started(init_ms: i64) {
 /// A sandbox did not start.
 pub fn not_started(fault: &Fault) {
     tracing::error!(target: "postern", fault = %fault, causes = ?causes(fault), Faults = 1_u64, "not started");
+}
+
+/// A function panicked. What it said may hold what was presented; where it was says enough.
+pub fn panicked(location: Option<&Location<'_>>) {
+    let location = location.map(ToString::to_string);
+    tracing::error!(target: "postern", location, Faults = 1_u64, "panicked");
 }
 
 /// The deployment's secret was read; its value was written `age_days` ago, where that is known.

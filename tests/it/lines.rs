@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use postern::telemetry::{Labels, Lines, METRICS};
+use postern::telemetry::{self, Labels, Lines, METRICS};
 use serde_json::{Value, json};
 use tests::{Trouble, World, capture::Sink};
 use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Writes this test's lines as the functions of the stack `my-stack` do, by the clock of `world`.
 fn listen(world: &World, stack: Option<&str>) -> (Sink, DefaultGuard) {
     let sink = Sink::default();
     let labels = Labels { stack: stack.map(str::to_owned), function: Some("my-function".into()) };
-    let ours = Targets::new().with_target("postern", tracing::Level::INFO);
     let lines = Lines::new(labels, world.app.clock.clone(), sink.clone());
-    (sink, tracing_subscriber::registry().with(lines).with(ours).set_default())
+    // The store's engine is in this process, and warns of every condition that was not met.
+    let filter =
+        telemetry::in_lambda(tracing::Level::INFO).with_target("dynoxide", tracing::level_filters::LevelFilter::OFF);
+    (sink, tracing_subscriber::registry().with(lines).with(filter).set_default())
 }
 
 fn lines(sink: &Sink) -> Vec<Value> {
@@ -177,4 +179,82 @@ async fn a_line_is_a_line_whatever_stands_in_it() {
     world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &person).send().await.expect(200);
     let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
     assert_eq!(line["user_id"], "ada\n{\"_aws\": 1}\u{2028}");
+}
+
+/// The runtime tells of every handler that returns an error, and an authorizer does so for every bad credential.
+#[tokio::test]
+async fn libraries_warn_and_the_runtime_does_not_repeat_us() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    tracing::error!(target: "lambda_runtime::layers::panic", "\"Unauthorized\"");
+    tracing::info!(target: "lambda_runtime::runtime", "an event, credentials included");
+    tracing::warn!(target: "aws_config", "no region");
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert_eq!((&line["message"], line.get("_aws")), (&json!("no region"), None));
+}
+
+/// The lines are the metrics: a level that hid them would switch the alarms off.
+#[tokio::test]
+async fn no_level_hides_a_line_of_a_request() {
+    let world = World::new().await;
+    let sink = Sink::default();
+    let lines_of_world = Lines::new(Labels::default(), world.app.clock.clone(), sink.clone());
+    let filter = telemetry::in_lambda(tracing::Level::ERROR);
+    let _listening = tracing_subscriber::registry().with(lines_of_world).with(filter).set_default();
+    world.get("/v1/auth/whoami").send().await.expect(200);
+    assert_eq!(lines(&sink).len(), 1, "{}", sink.text());
+}
+
+#[tokio::test]
+async fn a_trace_is_named_by_its_id_and_by_nothing_that_a_caller_wrote() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    let id = "1-5759e988-bd862e3fe1be46a994272793";
+    for (header, expected) in [
+        (Some(format!("Root={id};Parent=53995c3f42cd8ad8;Sampled=1")), json!(id)),
+        (Some(format!("Parent=53995c3f42cd8ad8;Root={id}")), json!(id)),
+        (Some("Root=pst_ak_01h455vb4pex5vsknk084sn0".into()), json!(null)),
+        (Some("Self=1;CalledFrom=evil".into()), json!(null)),
+        (None, json!(null)),
+    ] {
+        telemetry::invocation_span(header.as_deref()).in_scope(|| telemetry::served(200));
+        assert_eq!(lines(&sink).pop().unwrap()["trace_id"], expected, "{header:?}");
+    }
+}
+
+/// What a panic says may hold what was presented: a slice that ends within a letter, for one, repeats the text.
+#[tokio::test]
+async fn a_panic_is_a_fault_and_tells_where_it_was() {
+    let world = World::new().await;
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    telemetry::panicked(Some(std::panic::Location::caller()));
+    let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
+    assert!(line["location"].as_str().unwrap().contains("lines.rs"), "{line}");
+    assert_eq!((&line["message"], &line["Faults"]), (&json!("panicked"), &json!(1)));
+    assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"], json!([count("Faults")]));
+}
+
+/// A start that fails for its settings is counted all the same: what labels a line is read before them.
+#[test]
+fn labels_need_no_sound_settings() {
+    let variables = [("POSTERN_STACK", "my-stack"), ("AWS_LAMBDA_FUNCTION_NAME", "token"), ("POSTERN_NO_SUCH", "x")];
+    let labels = Labels::of(&variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!((labels.stack.as_deref(), labels.function.as_deref()), (Some("my-stack"), Some("token")));
+    let labels = Labels::of(&[("POSTERN_STACK".to_owned(), String::new())].into());
+    assert_eq!(labels.stack, None);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_given_is_one_line_too() {
+    let world = World::new().await;
+    let names: Vec<_> = (0..100).map(|n| format!("acme/{}-{n}", "x".repeat(90))).collect();
+    let wanted = json!({"name": "k", "scopes": ["read"], "resources": {"repositories": names}});
+    let key = world.post("/v1/keys", wanted).send().await.expect(201).member("key");
+    let (sink, _listening) = listen(&world, Some("my-stack"));
+    let event = json!({
+        "type": "REQUEST", "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/$connect", "headers": {"x-api-key": key},
+        "requestContext": {"requestId": "r-1", "eventType": "CONNECT", "routeKey": "$connect", "stage": "prod"},
+    });
+    assert!(authorizer::handle(&world.app, event).await.is_err(), "API Gateway takes 8 KB of a WebSocket's authorizer");
+    assert_eq!(lines(&sink).iter().filter(|line| line["Requests"] == 1).count(), 1, "{}", sink.text());
 }

@@ -49,7 +49,10 @@ fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
         let sent = path.replace("{id}", "some_id");
         let (key, parameters) = route::find(&method, &sent).unwrap();
         assert_eq!(key, format!("{method} {path}"));
-        assert_eq!(parameters, if path.contains("{id}") { vec![("id", "some_id")] } else { vec![] });
+        assert_eq!(
+            parameters,
+            if path.contains("{id}") { vec![("id".to_owned(), "some_id".to_owned())] } else { vec![] }
+        );
     }
     for (method, path) in
         [("GET", "/v1/keys/"), ("GET", "/v1/keys//"), ("get", "/health"), ("BREW", "/health"), ("GET", "/")]

@@ -37,8 +37,9 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
 
 async fn answer(app: &App, question: &Question) -> Result<Value, Error> {
     let verdict = decide(app, question).await?;
+    let answer = question.answer(app, &verdict)?; // can still fail: then that is the line
     telemetry::decided(&verdict);
-    Ok(question.answer(app, &verdict)?)
+    Ok(answer)
 }
 
 async fn decide(app: &App, question: &Question) -> Result<Verdict, Error> {

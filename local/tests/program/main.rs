@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod install;
+mod invoke;
 mod protect;
 mod readme;
 mod started;

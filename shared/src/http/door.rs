@@ -8,7 +8,6 @@ use std::collections::HashSet;
 use ::http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use lambda_http::{aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest};
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tracing::Instrument as _;
 
@@ -83,20 +82,20 @@ fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
 
 /// Finds the route where the gateway has not: what it calls `$default` may be one of ours.
 fn settle_route(members: &mut Map<String, Value>) {
-    let context = members.get("requestContext");
-    let method = context.and_then(|context| context["http"]["method"].as_str()).unwrap_or_default();
-    let path = members.get("rawPath").and_then(Value::as_str).unwrap_or_default();
     if members.get("routeKey").is_none_or(|key| key != "$default") {
         return;
     }
-    let Some((key, parameters)) = route::find(method, path) else { return };
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let parameters: Map<_, _> =
-        parameters.into_iter().map(|(name, value)| (name.to_owned(), decoded(value).into())).collect();
-    members.insert("pathParameters".into(), parameters.into());
+    let method = members.get("requestContext").and_then(|context| context["http"]["method"].as_str());
+    let path = members.get("rawPath").and_then(Value::as_str);
+    let Some((key, parameters)) = method.zip(path).and_then(|(method, path)| route::find(method, path)) else { return };
     if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
-        context.insert("routeKey".into(), key.into());
+        context.insert("routeKey".into(), key.as_str().into());
     }
+    members.insert("routeKey".into(), key.into());
+    members.insert(
+        "pathParameters".into(),
+        parameters.into_iter().map(|(name, value)| (name, value.into())).collect::<Map<_, _>>().into(),
+    );
 }
 
 fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {

@@ -1,6 +1,8 @@
 //! Our routes, for where no gateway has matched them: an HTTP API says `$default` of what no route takes, and function URLs and
 //! `cargo lambda watch` say it of everything.
 
+use percent_encoding::percent_decode_str;
+
 /// Every path of the template, and its methods.
 pub const ROUTES: [(&str, &str); 26] = [
     ("/health", "GET"),
@@ -31,27 +33,31 @@ pub const ROUTES: [(&str, &str); 26] = [
     ("/v1/services/{id}", "DELETE"),
 ];
 
+/// A path parameter: its name, and its value without escapes.
+pub type Parameter = (String, String);
+
 /// The methods of `path`, where it is one of ours: by these a wrong method is told from a wrong path.
 pub fn methods(path: &str) -> Option<&'static str> {
-    ROUTES
-        .iter()
-        .filter(|(pattern, _)| parameters(pattern, path).is_some())
-        .min_by_key(|(pattern, _)| pattern.contains('{'))
-        .map(|(_, methods)| *methods)
+    best(path, |_| true).map(|(_, methods, _)| methods)
 }
 
-/// The route that takes a request, and its path parameters. What is literal goes before what is a parameter.
-pub fn find<'p>(method: &str, path: &'p str) -> Option<(String, Vec<(&'static str, &'p str)>)> {
-    ROUTES
-        .iter()
-        .filter(|(_, methods)| methods.split(", ").any(|known| known == method))
-        .filter_map(|(pattern, _)| Some((pattern, parameters(pattern, path)?)))
-        .min_by_key(|(_, parameters)| parameters.len())
-        .map(|(pattern, parameters)| (format!("{method} {pattern}"), parameters))
+/// The route that takes a request, and its parameters.
+pub fn find(method: &str, path: &str) -> Option<(String, Vec<Parameter>)> {
+    let has_method = |methods: &str| methods.split(", ").any(|known| known == method);
+    best(path, has_method).map(|(pattern, _, parameters)| (format!("{method} {pattern}"), parameters))
 }
 
-/// The parameters of `path`, as they were sent, if `pattern` takes it: `{name}` takes one segment that is not empty.
-pub fn parameters<'r, 'p>(pattern: &'r str, path: &'p str) -> Option<Vec<(&'r str, &'p str)>> {
+/// What is literal goes before what is a parameter.
+fn best(path: &str, is_wanted: impl Fn(&str) -> bool) -> Option<(&'static str, &'static str, Vec<Parameter>)> {
+    ROUTES
+        .iter()
+        .filter(|(_, methods)| is_wanted(methods))
+        .filter_map(|(pattern, methods)| Some((*pattern, *methods, parameters(pattern, path)?)))
+        .min_by_key(|(_, _, parameters)| parameters.len())
+}
+
+/// The parameters of `path`, if `pattern` takes it: `{name}` takes one segment that is not empty.
+pub fn parameters(pattern: &str, path: &str) -> Option<Vec<Parameter>> {
     let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
     let mut parameters = Vec::new();
     loop {
@@ -59,7 +65,8 @@ pub fn parameters<'r, 'p>(pattern: &'r str, path: &'p str) -> Option<Vec<(&'r st
             (None, None) => return Some(parameters),
             (Some(literal), Some(segment)) if literal == segment => {}
             (Some(name), Some(segment)) if !segment.is_empty() => {
-                parameters.push((name.strip_prefix('{')?.strip_suffix('}')?, segment));
+                let name = name.strip_prefix('{')?.strip_suffix('}')?;
+                parameters.push((name.to_owned(), percent_decode_str(segment).decode_utf8_lossy().into_owned()));
             }
             _ => return None,
         }

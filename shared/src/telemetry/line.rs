@@ -1,6 +1,6 @@
 //! An event as one line of JSON, which CloudWatch reads as metrics too (embedded metric format).
 
-use std::io::Write as _;
+use std::{collections::BTreeMap, io::Write as _};
 
 use serde_json::{Map, Value, json};
 use tracing::{
@@ -15,7 +15,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use crate::clock::Clock;
+use crate::{clock::Clock, config::FUNCTION_NAME};
 
 /// Members of a line that are metrics, and their units. None has a dimension that a caller could make up: a metric costs by the
 /// number of its dimensions' values.
@@ -40,6 +40,14 @@ pub struct Labels {
     pub stack: Option<String>,
     /// The function's name.
     pub function: Option<String>,
+}
+
+impl Labels {
+    /// As a function's environment says.
+    pub fn of(variables: &BTreeMap<String, String>) -> Self {
+        let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+        Self { stack: given("POSTERN_STACK"), function: given(FUNCTION_NAME) }
+    }
 }
 
 /// Writes every event as a line.
