@@ -171,3 +171,15 @@ fn every_main_is_wiring() {
         assert!(lines <= 10, "{} has {lines} lines", main.display());
     }
 }
+
+/// Without it every start of a function waits for 60 ms: docs/decisions/0012.
+#[test]
+fn every_build_does_without_entropy_from_jitter() {
+    let config = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
+    let config: toml::Value = toml::from_str(&config).unwrap();
+    assert_eq!(config["env"]["AWS_LC_SYS_NO_JITTER_ENTROPY"].as_str(), Some("1"));
+    // What this very test is built with.
+    #[expect(clippy::disallowed_methods, reason = "Cargo's own setting, as it reaches a program")]
+    let here = std::env::var("AWS_LC_SYS_NO_JITTER_ENTROPY");
+    assert_eq!(here.as_deref(), Ok("1"));
+}
