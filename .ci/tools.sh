@@ -21,7 +21,7 @@ system() {
 # A Python environment of its own with these packages, in exactly these versions: `venv NAME PACKAGE==VERSION …`
 venv() {
     local folder="$cache/$1" wanted="${*:2}"
-    [ "$(cat "$folder/wanted" 2>/dev/null)" = "$wanted" ] && return
+    [ -e "$folder/wanted" ] && [ "$(cat "$folder/wanted")" = "$wanted" ] && return
     system python3
     if ! python3 -c "import ensurepip" 2>/dev/null; then
         system a-python-with-ensurepip python3-venv

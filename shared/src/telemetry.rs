@@ -6,10 +6,10 @@
 mod line;
 mod meter;
 
-pub use line::{Labels, Lines, METRICS};
-pub use meter::{metered, store_called, store_throttled};
 use std::panic::Location;
 
+pub use line::{Labels, Lines, METRICS};
+pub use meter::{metered, store_called, store_throttled};
 use tracing::{Level, Span, field::Empty};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
