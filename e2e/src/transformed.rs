@@ -170,8 +170,17 @@ fn stage<'a>(stack: &Stack<'a>) -> Result<&'a Value> {
 }
 
 /// Routes where anybody may try a credential.
-const GUESSABLE: [&str; 4] =
-    ["POST /v1/auth/refresh", "POST /v1/auth/service-token", "POST /v1/auth/token", "POST /v1/organizations"];
+const GUESSABLE: [&str; 9] = [
+    "GET /device",
+    "POST /device",
+    "POST /login",
+    "POST /v1/auth/device",
+    "POST /v1/auth/login",
+    "POST /v1/auth/refresh",
+    "POST /v1/auth/service-token",
+    "POST /v1/auth/token",
+    "POST /v1/organizations",
+];
 
 fn throttling(stack: &Stack<'_>) -> Result<()> {
     let stage = stage(stack)?;

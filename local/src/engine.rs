@@ -17,11 +17,11 @@ use crate::{
 /// How often expired items are deleted. DynamoDB takes days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// A running store.
+/// A running store: in this process, or served elsewhere.
 pub struct Engine {
     /// Where it listens.
     pub url: String,
-    database: Database,
+    database: Option<Database>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -55,12 +55,17 @@ impl Engine {
         }
         let address = listener.local_addr().map_err(Error::io("the store's address"))?;
         let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        Ok(Self { url: format!("http://{address}"), database, tasks: vec![server] })
+        Ok(Self { url: format!("http://{address}"), database: Some(database), tasks: vec![server] })
+    }
+
+    /// A store that is served elsewhere, as `local store` serves it: several programs may share one.
+    pub fn elsewhere(url: &str) -> Self {
+        Self { url: url.to_owned(), database: None, tasks: Vec::new() }
     }
 
     /// From now on deletes expired items, by the clock of this machine. Nothing relies on it: every read looks at the time itself.
     pub fn sweep(&mut self) {
-        let database = self.database.clone();
+        let Some(database) = self.database.clone() else { return };
         self.tasks.push(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP_EVERY).await;

@@ -35,7 +35,7 @@ macro_rules! functions {
 }
 
 functions! {
-    http: agents cli_tokens discovery download_token downloads heartbeat inspect keys organizations refresh revoke runners
-        service_token services token;
+    http: agents cli_tokens device discovery download_token downloads heartbeat inspect keys login organizations portal refresh
+        revoke runners service_token services signin token users;
     events: authorizer
 }

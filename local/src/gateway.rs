@@ -120,12 +120,17 @@ fn response(answer: &Value) -> Response<Bytes> {
     let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     let status = answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());
     let Some(Ok(status)) = status.map(StatusCode::from_u16) else { return broken() };
+    let cookies = answer["cookies"].as_array().into_iter().flatten();
     let mut response = Response::new(Bytes::from(answer["body"].as_str().unwrap_or_default().to_owned()));
     *response.status_mut() = status;
     for (name, value) in answer["headers"].as_object().into_iter().flatten() {
         let value = HeaderValue::from_str(value.as_str().unwrap_or_default());
         let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else { return broken() };
         response.headers_mut().insert(name, value);
+    }
+    for cookie in cookies {
+        let Ok(cookie) = HeaderValue::from_str(cookie.as_str().unwrap_or_default()) else { return broken() };
+        response.headers_mut().append("set-cookie", cookie);
     }
     response
 }

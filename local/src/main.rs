@@ -89,6 +89,9 @@ struct Common {
     /// A file that is written once the program listens: one JSON object.
     #[arg(long)]
     ready_file: Option<PathBuf>,
+    /// Use a store that is served elsewhere, as `local store` serves it.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
     /// Sign this user in and show their session.
     #[arg(long, value_name = "USER_ID", value_parser = user_id)]
     sign_in: Option<String>,
@@ -140,9 +143,16 @@ impl From<Attached> for Attachment {
 
 impl From<Common> for Options {
     fn from(common: Common) -> Self {
-        let Common { listen, data, config, ready_file, sign_in, role } = common;
+        let Common { listen, data, config, ready_file, store, sign_in, role } = common;
         let metadata = serde_json::Map::new();
-        Self { listen, data, config, ready_file, sign_in: sign_in.map(|user_id| Person { user_id, role, metadata }) }
+        Self {
+            listen,
+            data,
+            config,
+            ready_file,
+            store,
+            sign_in: sign_in.map(|user_id| Person { user_id, role, metadata }),
+        }
     }
 }
 
@@ -217,7 +227,7 @@ async fn invoke(function: &str, events: &[PathBuf], data: Data, config: Option<P
         return Err(Error::Data(format!("{function} is no function; there are {}", functions::ALL.join(", "))));
     }
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = Options { listen, data, config, ready_file: None, sign_in: None };
+    let options = Options { listen, data, config, ready_file: None, store: None, sign_in: None };
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = functions::named(&deployment.app, function)
         .ok_or_else(|| Error::Data(format!("{function} is not in this program")))?;

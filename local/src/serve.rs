@@ -20,7 +20,7 @@ use postern::{
     config::{Config, SecretSource, environment},
     credential::Secret,
     entropy::Entropy,
-    grant::session::{self, Person},
+    grant::session::{self, Person, Visit},
     store::{Patience, Store},
 };
 use serde::Serialize;
@@ -45,6 +45,8 @@ pub struct Options {
     pub data: Data,
     pub config: Option<PathBuf>,
     pub ready_file: Option<PathBuf>,
+    /// A store that is served elsewhere, in place of the embedded one.
+    pub store: Option<String>,
     /// Whom to sign in at the start.
     pub sign_in: Option<Person>,
 }
@@ -103,9 +105,15 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let config = config(options, &mut shown, url)?;
     postern::telemetry::init_readable(config.log);
 
-    let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    let mut engine = Engine::start(options.data.database().as_deref(), listener, &template)?;
-    engine.sweep();
+    let engine = match &options.store {
+        Some(url) => Engine::elsewhere(url),
+        None => {
+            let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+            let mut engine = Engine::start(options.data.database().as_deref(), listener, &template)?;
+            engine.sweep();
+            engine
+        }
+    };
     shown.turn_to(&config.brand);
     let secret_file = match &config.secret {
         None => None,
@@ -126,7 +134,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     }
     let session = match &options.sign_in {
         Some(person) => Some(
-            session::begin(&app, person.clone())
+            session::begin(&app, person.clone(), Visit::default(), None)
                 .await
                 .map_err(|error| Error::Data(format!("{} was not signed in: {error:?}", person.user_id)))?,
         ),

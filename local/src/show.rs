@@ -30,7 +30,7 @@ pub(crate) fn page(page: &str) {
     print!("{page}");
 }
 
-/// What serves where, the keys, and three commands to try.
+/// What serves where, the keys, and four commands to try.
 pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
     let Ready { url, api_key, .. } = ready;
     let data = match &options.data {
@@ -39,6 +39,7 @@ pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
     };
     println!("Postern is ready.\n");
     println!("  url           {url}");
+    println!("  portal        {url}/login");
     println!("  API key       {api_key}");
     println!("  organization  {}", ready.organization_id);
     println!("  operator key  {}", ready.operator_key);
@@ -50,6 +51,12 @@ pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
     println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"my-agent\", \"scopes\": [\"data:read\"]}}'\n");
     println!("  curl {url}/v1/runners -H 'X-API-Key: {api_key}' \\");
     println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"build-1\"}}'\n");
+    println!("  curl {url}/v1/users -H 'X-API-Key: {api_key}' \\");
+    println!("    -H 'Content-Type: application/json' \\");
+    println!(
+        "    -d '{{\"email\": \"you@example.com\", \"password\": \"correct horse battery\", \"role\": \"admin\"}}'\n"
+    );
+    println!("The last one makes a person, who signs in at {url}/login\n");
     if let Some(session) = &ready.session {
         println!("Signed in:\n");
         println!("  curl {url}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
@@ -99,9 +106,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
             there.display()
         )));
     }
-    for (name, secrets) in
-        [("signing.json", &secrets), ("verification.json", &secrets.verification(&config.provider_refs()))]
-    {
+    for (name, secrets) in [("signing.json", &secrets), ("verification.json", &secrets.verification(&config.refs()))] {
         let json = serde_json::to_string(secrets).map_err(|error| Error::Data(error.to_string()))?;
         write_private(&out.join(name), &json)?;
     }

@@ -9,6 +9,7 @@ use crate::{
     error::Fault,
     fetch::Fetcher,
     store::Store,
+    upstream::Upstream,
 };
 
 /// Everything that a handler needs: built once per cold start ([`Sandbox`](crate::sandbox::Sandbox)), passed by reference. Holds no
@@ -23,6 +24,8 @@ pub struct App {
     pub fetcher: Fetcher,
     /// In the order of the configuration.
     pub providers: Vec<Box<dyn Provider>>,
+    /// Where people sign in, in the order of the configuration.
+    pub upstreams: Vec<Upstream>,
 }
 
 /// The parts of the deployment's secret that a function's policy lets it read.
@@ -46,6 +49,12 @@ impl App {
     pub fn new(config: Config, secrets: &Secrets, store: Store, clock: Clock, entropy: Entropy) -> Result<Self, Fault> {
         let keyring = Keyring::new(secrets, config.signing.algorithm)?;
         let providers = config.providers.iter().map(|kind| authn::provider(kind, secrets)).collect::<Result<_, _>>()?;
-        Ok(Self { config, keyring, store, clock, entropy, fetcher: Fetcher::default(), providers })
+        let upstreams = config.signins.iter().map(|signin| Upstream::new(signin, secrets)).collect::<Result<_, _>>()?;
+        Ok(Self { config, keyring, store, clock, entropy, fetcher: Fetcher::default(), providers, upstreams })
+    }
+
+    /// The sign-in that the configuration calls `name`.
+    pub fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.name() == name)
     }
 }

@@ -6,11 +6,13 @@
 
 mod file;
 mod provider;
+mod signin;
 
 use std::{collections::BTreeMap, path::Path};
 
 pub use file::{Lifetimes, RouteAuth, RouteRule, Signing, Signup};
 pub use provider::{Allowlist, ConfiguredKeys, JwtIssuer, OidcIssuer, ProviderKind};
+pub use signin::{Admission, Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, SignIn, Throttle};
 use tracing::Level;
 
 use crate::{credential::Brand, error::Fault, principal::Gate};
@@ -64,6 +66,11 @@ pub struct Config {
     pub signing: Signing,
     pub providers: Vec<ProviderKind>,
     pub routes: Vec<RouteRule>,
+    /// Where people sign in, besides by a password.
+    pub signins: Vec<SignIn>,
+    /// Tools of people.
+    pub clients: Vec<Client>,
+    pub throttle: Throttle,
 }
 
 /// Headers that always carry credentials, or what proves them.
@@ -156,6 +163,9 @@ impl Config {
             signing: file.signing,
             providers: file.providers,
             routes: file.routes,
+            signins: file.signins,
+            clients: file.clients,
+            throttle: file.throttle,
         })
     }
 }
@@ -171,9 +181,10 @@ impl Config {
             || self.providers.iter().any(is_configured)
     }
 
-    /// Does `user_id`, of an issuer whose prefix is `prefix`, look like a user of another issuer?
+    /// Does `user_id`, of an issuer whose prefix is `prefix`, look like a user of another issuer, or one of our own?
     pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
-        let others = self.providers.iter().filter_map(|provider| match provider {
+        let ours = ["usr_", GITHUB_PREFIX];
+        let of_providers = self.providers.iter().filter_map(|provider| match provider {
             ProviderKind::Oidc(oidc) => Some(&oidc.subject_prefix),
             ProviderKind::Jwt(jwt) => Some(&jwt.subject_prefix),
             ProviderKind::AccessToken {}
@@ -184,7 +195,13 @@ impl Config {
             | ProviderKind::ConfiguredKeys(_)
             | ProviderKind::Allowlist(_) => None,
         });
-        others.filter(|other| other.len() > prefix.len()).any(|other| user_id.starts_with(other.as_str()))
+        let of_signins = self.signins.iter().filter_map(|signin| match signin {
+            SignIn::Oidc(oidc) => oidc.subject_prefix.as_ref(),
+            SignIn::Github(_) => None,
+        });
+        let others = of_providers.chain(of_signins).map(String::as_str).chain(ours);
+        let mut others = others.filter(|other| *other != prefix && other.len() > prefix.len());
+        others.any(|other| user_id.starts_with(other))
     }
 
     /// Is `origin` (RFC 6454 §7) that of the deployment's own pages?
@@ -193,12 +210,22 @@ impl Config {
         origin == &self.issuer[..path]
     }
 
-    /// The `refs` of the deployment's secret that providers verify with.
-    pub fn provider_refs(&self) -> Vec<&str> {
+    /// The client that calls itself `id`.
+    pub fn client(&self, id: &str) -> Option<&Client> {
+        self.clients.iter().find(|client| client.id == id)
+    }
+
+    /// The sign-in that is called `name`.
+    pub fn signin(&self, name: &str) -> Option<&SignIn> {
+        self.signins.iter().find(|signin| signin.name() == name)
+    }
+
+    /// The `refs` of the deployment's secret that providers verify with, and sign-ins prove our own client with.
+    pub fn refs(&self) -> Vec<&str> {
         let named = self.providers.iter().filter_map(|provider| {
             if let ProviderKind::Jwt(jwt) = provider { jwt.secret_ref.as_deref() } else { None }
         });
-        named.collect()
+        named.chain(self.signins.iter().filter_map(SignIn::secret_ref)).collect()
     }
 }
 

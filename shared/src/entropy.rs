@@ -37,12 +37,13 @@ impl Entropy {
     ///
     /// # Errors
     /// [`Fault::Entropy`] when the generator fails.
-    pub fn letters(&self, alphabet: &[u8; 62], length: usize) -> Result<String, Fault> {
-        const FAIR: u8 = 248; // the largest multiple of 62 that a byte can hold
+    pub fn letters<const N: usize>(&self, alphabet: &[u8; N], length: usize) -> Result<String, Fault> {
+        const { assert!(N > 0 && N <= 256) }
+        let fair = 256 / N * N; // the largest multiple that a byte can hold
         let mut letters = String::with_capacity(length);
         while letters.len() < length {
-            let fair = self.bytes::<48>()?.into_iter().filter(|byte| *byte < FAIR);
-            letters.extend(fair.map(|byte| char::from(alphabet[usize::from(byte) % 62])).take(length - letters.len()));
+            let bytes = self.bytes::<48>()?.into_iter().map(usize::from).filter(|byte| *byte < fair);
+            letters.extend(bytes.map(|byte| char::from(alphabet[byte % N])).take(length - letters.len()));
         }
         Ok(letters)
     }

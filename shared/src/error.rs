@@ -17,6 +17,8 @@ pub enum Error {
     Refused(Refusal),
     /// The caller's doing, with a sentence of our own that helps to set it right. Never holds a value that was presented.
     Explained(Refusal, String),
+    /// The caller's doing, and worth another try after so many seconds.
+    Later(Refusal, i64),
     /// Ours: a 5xx, and never a reason for the caller to drop a good credential.
     Failed(Fault),
 }

@@ -1,16 +1,50 @@
-//! The one door to other servers: a `GET` that is bounded in size and time, and follows nothing.
+//! The one door to other servers: bounded in size and time, and it follows nothing.
 
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
 use crate::error::Fault;
 
-/// How long a connection, and a whole answer, may take.
+/// How long a connection, and the whole answer with a document, may take.
 const CONNECT: Duration = Duration::from_secs(1);
-const ANSWER: Duration = Duration::from_millis(1500);
+const DOCUMENT: Duration = Duration::from_millis(1500);
+/// How long a token endpoint may take: it may have a person's session to look up, and a store of its own.
+const EXCHANGE: Duration = Duration::from_secs(4);
+/// The largest answer of a token endpoint or of an API about one person.
+const LARGEST_ANSWER: usize = 256 * 1024;
 
-/// A client for documents of other servers. It is built at its first use: most functions never need one.
+/// A client for other servers. It is built at its first use: most functions never need one.
 #[derive(Default)]
 pub struct Fetcher(OnceLock<reqwest::Client>);
+
+/// Why there is no answer to a request.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// It never reached the server.
+    Unsent(Box<dyn StdError + Send + Sync>),
+    /// The server says that it cannot answer now: a 5xx or 429.
+    Unable(http::StatusCode),
+    /// It was sent, and what came of it nobody knows.
+    Lost(Box<dyn StdError + Send + Sync>),
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent(_) => f.write_str("it cannot be reached"),
+            Self::Unable(status) => write!(f, "it answered {status}"),
+            Self::Lost(_) => f.write_str("its answer did not arrive"),
+        }
+    }
+}
+
+impl StdError for Unanswered {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Unsent(source) | Self::Lost(source) => Some(&**source),
+            Self::Unable(_) => None,
+        }
+    }
+}
 
 impl Fetcher {
     /// The body of a 200 answer, of at most `largest` bytes.
@@ -18,21 +52,54 @@ impl Fetcher {
     /// # Errors
     /// [`Fault::Issuer`] for everything else.
     pub async fn get(&self, url: &str, largest: usize) -> Result<Vec<u8>, Fault> {
-        let failed =
-            |source: Box<dyn std::error::Error + Send + Sync>| Fault::Issuer { issuer: url.to_owned(), source };
-        let client = self.client().map_err(|error| failed(error.into()))?;
-        let mut answer = client.get(url).send().await.map_err(|error| failed(error.into()))?;
-        if answer.status() != reqwest::StatusCode::OK {
-            return Err(failed(format!("it answered {}", answer.status()).into()));
+        let failed = |source: Box<dyn StdError + Send + Sync>| Fault::Issuer { issuer: url.to_owned(), source };
+        let request = http::Request::get(url).body(Vec::new()).map_err(|error| failed(error.into()))?;
+        let answer = self.send(request, DOCUMENT, largest).await.map_err(|error| failed(error.into()))?;
+        match answer.status() {
+            http::StatusCode::OK => Ok(answer.into_body()),
+            status => Err(failed(format!("it answered {status}").into())),
+        }
+    }
+
+    /// The answer of a token endpoint, or of an API about a person.
+    ///
+    /// # Errors
+    /// [`Unanswered`], for 5xx and 429 too.
+    pub async fn exchange(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, Unanswered> {
+        self.send(request, EXCHANGE, LARGEST_ANSWER).await
+    }
+
+    async fn send(
+        &self,
+        request: http::Request<Vec<u8>>,
+        within: Duration,
+        largest: usize,
+    ) -> Result<http::Response<Vec<u8>>, Unanswered> {
+        let client = self.client().map_err(|error| Unanswered::Unsent(error.without_url().into()))?;
+        // An address may hold a code: it stays out of all errors.
+        let mut request =
+            reqwest::Request::try_from(request).map_err(|error| Unanswered::Unsent(error.without_url().into()))?;
+        *request.timeout_mut() = Some(within);
+        let mut answer = client.execute(request).await.map_err(|error| {
+            let is_unsent = error.is_connect() || error.is_builder();
+            let source = error.without_url().into();
+            if is_unsent { Unanswered::Unsent(source) } else { Unanswered::Lost(source) }
+        })?;
+        let status = answer.status();
+        if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
+            return Err(Unanswered::Unable(status));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| failed(error.into()))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| Unanswered::Lost(error.without_url().into()))? {
             body.extend_from_slice(&chunk);
             if body.len() > largest {
-                return Err(failed(format!("its answer is larger than {largest} bytes").into()));
+                return Err(Unanswered::Lost(format!("its answer is larger than {largest} bytes").into()));
             }
         }
-        Ok(body)
+        let mut response = http::Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(response)
     }
 
     fn client(&self) -> Result<&reqwest::Client, reqwest::Error> {
@@ -43,7 +110,6 @@ impl Fetcher {
             .redirect(reqwest::redirect::Policy::none()) // the address is the configuration's to say
             .no_proxy()
             .connect_timeout(CONNECT)
-            .timeout(ANSWER)
             .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(self.0.get_or_init(|| client))

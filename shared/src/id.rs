@@ -31,6 +31,10 @@ ids! {
     ApiKey = "key" => ApiKeyId;
     /// A person's key.
     CliToken = "cli" => CliTokenId;
+    /// What a signed-in browser hands a tool on the same machine, once.
+    AuthorizationCode = "cod" => AuthorizationCodeId;
+    /// What a device waits with until a person has approved it.
+    DeviceCode = "dev" => DeviceCodeId;
     /// All refresh tokens that descend from one grant.
     Family = "fam" => FamilyId;
     /// Whoever runs the deployment.
@@ -43,6 +47,10 @@ ids! {
     Service = "svc" => ServiceId;
     /// A person's time at a browser.
     Session = "ses" => SessionId;
+    /// A person's way to another issuer and back.
+    SignIn = "sin" => SignInId;
+    /// A person with a password.
+    User = "usr" => UserId;
 }
 
 /// A new id of the moment `now`.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod crypto;
+pub mod email;
 pub mod entropy;
 pub mod error;
 pub mod fetch;
@@ -18,6 +19,7 @@ pub mod id;
 pub mod lambda;
 pub mod machines;
 pub mod name;
+pub mod page;
 pub mod policy;
 pub mod principal;
 pub mod records;
@@ -27,6 +29,7 @@ pub mod sdk;
 pub mod store;
 pub mod telemetry;
 pub mod token;
+pub mod upstream;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/custom-provider.md")]

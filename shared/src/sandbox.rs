@@ -70,6 +70,7 @@ impl Sandbox {
     ) -> Result<Self, Fault> {
         if needs == Needs::Nothing {
             config.providers.clear(); // without keys it authenticates nobody by them
+            config.signins.clear();
         }
         let source = config.secret.clone();
         let store = Store::new(&sdk, config.tables.clone(), Patience::default(), &clock);
@@ -144,6 +145,9 @@ fn build(mut app: App, needs: Needs, finish: &Finish) -> Result<App, Fault> {
     let knows_sessions = app.config.providers.iter().any(|kind| matches!(kind, ProviderKind::Session {}));
     if knows_sessions && !app.keyring.has_session_keys() {
         return Err(Fault::Setting("the secret holds no session_keys, and a provider needs them".into()));
+    }
+    if !app.upstreams.is_empty() && !app.keyring.has_sealing_keys() {
+        return Err(Fault::Setting("the secret holds no sealing_keys, and a signin needs them".into()));
     }
     finish(&mut app);
     Ok(app)

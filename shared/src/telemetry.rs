@@ -20,7 +20,7 @@ use tracing_subscriber::{
 use crate::{
     clock::Clock,
     error::{Fault, Refusal},
-    id::FamilyId,
+    id::{FamilyId, SessionId},
     policy::Verdict,
     principal::Principal,
 };
@@ -180,6 +180,26 @@ pub fn refresh_reused(family: &FamilyId, generation: u64) {
 /// A refresh token was repeated at once from another address: refused, the family stays.
 pub fn refresh_elsewhere(family: &FamilyId, generation: u64) {
     tracing::warn!(target: "postern", event = "refresh_elsewhere", %family, generation, "a refresh token was repeated from another address");
+}
+
+/// The tokens of a session's issuer could not be renewed: the session lives on, and they are tried again.
+pub fn upstream_failed(fault: &Fault) {
+    tracing::warn!(target: "postern", event = "upstream_failed", fault = %fault, causes = ?causes(fault), "an issuer did not renew tokens");
+}
+
+/// A session goes on without the tokens of its issuer: a crash has lost them.
+pub fn upstream_detached(session: &SessionId) {
+    tracing::warn!(target: "postern", event = "upstream_detached", %session, "the tokens of a session are lost");
+}
+
+/// Somebody tries too often.
+pub fn slowed(what: &str) {
+    tracing::warn!(target: "postern", event = "slowed", what, "too many failures");
+}
+
+/// A spent authorization code came back: what it was redeemed for has ended.
+pub fn code_replayed(family: &FamilyId) {
+    tracing::warn!(target: "postern", event = "code_replayed", %family, Reuse = 1_u64, "a spent authorization code came back");
 }
 
 /// A key was reported as leaked, and is gone.

@@ -2,7 +2,7 @@
 
 use postern::{
     Error, Refusal,
-    grant::session::{self, Person},
+    grant::session::{self, Person, Visit},
     principal::Role,
 };
 use serde_json::json;
@@ -124,7 +124,7 @@ async fn everybody_else_is_forbidden_on_every_path() {
         call.send().await.expect_error(403, "forbidden_user");
     }
     let bob = Person { user_id: "bob".into(), role: Role::User, metadata: serde_json::Map::new() };
-    let refused = session::begin(&closed.app, bob).await;
+    let refused = session::begin(&closed.app, bob, Visit::default(), None).await;
     assert!(matches!(refused, Err(Error::Refused(Refusal::UserForbidden))));
 }
 

@@ -16,7 +16,9 @@ async fn health_is_always_public() {
 #[tokio::test]
 async fn an_unknown_path_is_not_found() {
     let world = World::new().await;
-    for path in ["/", "/nothing", "/v1", "/v1/", "/v1/keys/", "/v1/keys/a/b/c", "/V1/keys", "/health/x"] {
+    for path in
+        ["/nothing", "/login/", "/assets/a/b", "/v1", "/v1/", "/v1/keys/", "/v1/keys/a/b/c", "/V1/keys", "/health/x"]
+    {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
             world.call(method, path).send().await.expect_error(404, "not_found");
         }
@@ -46,16 +48,14 @@ fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
     for (method, path) in
         Template::load().unwrap().functions.into_iter().flat_map(|f| f.routes).filter_map(|r| r.target)
     {
-        let sent = path.replace("{id}", "some_id");
+        let sent = path.replace("{id}", "some").replace("{name}", "some");
         let (key, parameters) = route::find(&method, &sent).unwrap();
         assert_eq!(key, format!("{method} {path}"));
-        assert_eq!(
-            parameters,
-            if path.contains("{id}") { vec![("id".to_owned(), "some_id".to_owned())] } else { vec![] }
-        );
+        let named = ["id", "name"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
+        assert_eq!(parameters, named.map(|name| (name.to_owned(), "some".to_owned())).collect::<Vec<_>>());
     }
     for (method, path) in
-        [("GET", "/v1/keys/"), ("GET", "/v1/keys//"), ("get", "/health"), ("BREW", "/health"), ("GET", "/")]
+        [("GET", "/v1/keys/"), ("GET", "/v1/keys//"), ("get", "/health"), ("BREW", "/health"), ("GET", "/nothing")]
     {
         assert_eq!(route::find(method, path), None, "{method} {path}");
     }

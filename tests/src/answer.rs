@@ -9,7 +9,7 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
-    /// The body as JSON; null where there is none.
+    /// The body as JSON; null where it is none.
     pub body: Value,
 }
 
@@ -18,7 +18,8 @@ impl Answer {
     pub fn new(response: http::Response<bytes::Bytes>) -> Self {
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(body.to_vec()).unwrap();
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+        let is_json = parts.headers.get("content-type").is_some_and(|kind| kind == "application/json");
+        let body = if is_json { serde_json::from_str(&text).unwrap() } else { Value::Null };
         Self { status: parts.status.as_u16(), headers: parts.headers, text, body }
     }
 
@@ -31,6 +32,14 @@ impl Answer {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The value of a cookie that was set.
+    #[track_caller]
+    pub fn cookie(&self, name: &str) -> String {
+        let set = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+        let mut values = set.filter_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('=')?.split(';').next());
+        values.next_back().unwrap_or_else(|| panic!("no cookie {name} in {:?}", self.headers)).to_owned()
     }
 
     /// Asserts success.

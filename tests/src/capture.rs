@@ -32,7 +32,7 @@ pub fn holds_secret(line: &[u8]) -> bool {
         let session = r"eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43}";
         let forms = format!("{}|{jwt}|{session}", postern::credential::PATTERN);
         // Plain words first: most lines hold none of them.
-        [r"_ak_|_as_|_ct_|_op_|_rn_|_rt_|_sk_|\.ey|eyJzaWQi", &forms]
+        [r"_ac_|_ak_|_as_|_ct_|_dc_|_op_|_rn_|_rt_|_sk_|_st_|\.ey|eyJzaWQi", &forms]
             .map(|forms| Regex::new(forms).expect("an expression"))
     });
     candidates.is_match(line) && forms.is_match(line)

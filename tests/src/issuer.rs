@@ -1,11 +1,21 @@
-//! Another issuer: an OpenID provider on loopback, which may fail in every way that providers fail.
+//! Another issuer: an OpenID provider on loopback, which may fail in every way that providers fail. It is a GitHub too.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Form, Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::sign::{self, SigningKey};
 use serde_json::{Value, json};
@@ -41,6 +51,22 @@ struct Desk {
     keys: Mutex<Value>,
     behaviour: Mutex<Behaviour>,
     fetches: AtomicUsize,
+    signer: Mutex<(EncodingKey, String)>,
+    visits: Mutex<HashMap<String, Visit>>,
+    /// The one good refresh token of each grant.
+    grants: Mutex<HashMap<String, usize>>,
+    renewals: AtomicUsize,
+    /// What the next ID token says besides, or otherwise.
+    twist: Mutex<Value>,
+    people: Mutex<HashMap<String, Value>>,
+    access_token_life_s: AtomicUsize,
+}
+
+/// A browser that came by, and what it said.
+#[derive(Clone)]
+struct Visit {
+    parameters: HashMap<String, String>,
+    subject: String,
 }
 
 impl std::fmt::Debug for Issuer {
@@ -69,10 +95,22 @@ impl Issuer {
             keys: Mutex::new(json!({"keys": [jwk]})),
             behaviour: Mutex::new(Behaviour::Honest),
             fetches: AtomicUsize::new(0),
+            signer: Mutex::new((key.clone(), "first".into())),
+            visits: Mutex::default(),
+            grants: Mutex::default(),
+            renewals: AtomicUsize::new(0),
+            twist: Mutex::new(json!({})),
+            people: Mutex::default(),
+            access_token_life_s: AtomicUsize::new(3600),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(keys))
+            .route("/token", post(token))
+            .route("/userinfo", get(about))
+            .route("/login/oauth/access_token", post(token))
+            .route("/api/v3/user", get(about))
+            .route("/api/v3/user/emails", get(addresses))
             .with_state(Arc::clone(&desk));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, kid: "first".into(), key, desk }
@@ -91,6 +129,7 @@ impl Issuer {
     /// Signs with a new key from now on, and publishes it beside the old one.
     pub fn rotate(&mut self, kid: &str) {
         let (key, jwk) = pair(kid);
+        *self.desk.signer.lock().unwrap() = (key.clone(), kid.into());
         (self.key, self.kid) = (key, kid.into());
         self.desk.keys.lock().unwrap()["keys"].as_array_mut().unwrap().push(jwk);
     }
@@ -98,6 +137,44 @@ impl Issuer {
     /// Publishes these keys in place of its own.
     pub fn publish(&self, keys: Value) {
         *self.desk.keys.lock().unwrap() = keys;
+    }
+
+    /// A person signs in here, whom `location` has brought: the query with which their browser goes back.
+    #[track_caller]
+    pub fn sign_in(&self, location: &str, subject: &str) -> String {
+        let (address, query) = location.split_once('?').unwrap();
+        assert!(address.starts_with(&self.url), "{location}");
+        let parameters: HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let state = parameters["state"].clone();
+        let mut visits = self.desk.visits.lock().unwrap();
+        let code = format!("code-{}", visits.len());
+        visits.insert(code.clone(), Visit { parameters, subject: subject.into() });
+        form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).append_pair("state", &state).finish()
+    }
+
+    /// The next ID tokens say this too, or say it in place of the truth.
+    pub fn twist(&self, claims: Value) {
+        *self.desk.twist.lock().unwrap() = claims;
+    }
+
+    /// What is told about a person.
+    pub fn tell(&self, subject: &str, about: Value) {
+        self.desk.people.lock().unwrap().insert(subject.into(), about);
+    }
+
+    /// How long access tokens live from now on.
+    pub fn access_tokens_live(&self, seconds: usize) {
+        self.desk.access_token_life_s.store(seconds, Ordering::SeqCst);
+    }
+
+    /// How often tokens were renewed, or tried to be.
+    pub fn renewals(&self) -> usize {
+        self.desk.renewals.load(Ordering::SeqCst)
+    }
+
+    /// Ends every grant, as a person may at their provider's page.
+    pub fn end_all_grants(&self) {
+        self.desk.grants.lock().unwrap().clear();
     }
 
     /// A token with these claims, and `iss`.
@@ -122,7 +199,14 @@ pub fn encode(header: &Header, claims: &Value, key: &EncodingKey) -> String {
 
 async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     let url = desk.url.clone();
-    let document = |issuer: &str| Json(json!({"issuer": issuer, "jwks_uri": format!("{url}/jwks")})).into_response();
+    let document = |issuer: &str| {
+        Json(json!({
+            "issuer": issuer, "jwks_uri": format!("{url}/jwks"),
+            "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
+            "userinfo_endpoint": format!("{url}/userinfo"), "scopes_supported": ["openid", "email", "offline_access"],
+        }))
+        .into_response()
+    };
     let behaviour = *desk.behaviour.lock().unwrap();
     match behaviour {
         Behaviour::Honest | Behaviour::Garbled => document(&url),
@@ -142,5 +226,108 @@ async fn keys(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
         Behaviour::Honest | Behaviour::Lying | Behaviour::Silent | Behaviour::Broken | Behaviour::Endless => {
             Json(keys).into_response()
         }
+    }
+}
+
+type Parameters = HashMap<String, String>;
+
+/// The token endpoint: codes with PKCE, once; refresh tokens that rotate, and end their grant when one is used twice.
+async fn token(State(desk): State<Arc<Desk>>, headers: HeaderMap, Form(form): Form<Parameters>) -> Response {
+    let behaviour = *desk.behaviour.lock().unwrap();
+    let is_refresh = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
+    if is_refresh {
+        desk.renewals.fetch_add(1, Ordering::SeqCst);
+    }
+    match behaviour {
+        Behaviour::Silent => std::future::pending().await,
+        Behaviour::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Behaviour::Garbled => return "no JSON".into_response(),
+        Behaviour::Endless => return "x".repeat(1 << 20).into_response(),
+        Behaviour::Honest | Behaviour::Lying => {}
+    }
+    // RFC 6749 §2.3.1: a client with a secret shows it; ours are called "postern", and the secret of one that has one is "hush".
+    let proves =
+        headers.contains_key("authorization") || form.get("client_secret").is_some_and(|given| given == "hush");
+    if form.get("client_id").is_none_or(|id| id != "postern") && !proves {
+        return refuse("invalid_client");
+    }
+    if is_refresh { desk.renew(&form["refresh_token"]) } else { desk.exchange(&form) }
+}
+
+fn refuse(error: &str) -> Response {
+    (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response()
+}
+
+impl Desk {
+    fn exchange(&self, form: &Parameters) -> Response {
+        let Some(visit) = self.visits.lock().unwrap().remove(&form["code"]) else { return refuse("invalid_grant") };
+        let challenge = postern::crypto::Digest::of(form["code_verifier"].as_bytes());
+        let is_verified = visit.parameters.get("code_challenge") == Some(&BASE64URL.encode(challenge.bytes()));
+        if !is_verified || visit.parameters["redirect_uri"] != form["redirect_uri"] {
+            return refuse("invalid_grant");
+        }
+        let grant = format!("grant-{}-{}", visit.subject, self.grants.lock().unwrap().len());
+        self.grants.lock().unwrap().insert(grant.clone(), 0);
+        let mut answer = self.tokens(&grant, 0, &visit.subject);
+        if let Some(nonce) = visit.parameters.get("nonce") {
+            let now = jiff::Timestamp::from_second(1_767_225_600).unwrap().as_second();
+            let mut claims = json!({
+                "iss": self.url, "aud": visit.parameters["client_id"], "sub": visit.subject, "nonce": nonce,
+                "iat": now, "exp": now + 10 * 366 * 24 * 3600,
+            });
+            for (name, value) in self.twist.lock().unwrap().as_object().unwrap() {
+                claims[name] = value.clone();
+            }
+            let (key, kid) = self.signer.lock().unwrap().clone();
+            let header = Header { kid: Some(kid), ..Header::new(Algorithm::ES256) };
+            answer["id_token"] = encode(&header, &claims, &key).into();
+        }
+        Json(answer).into_response()
+    }
+
+    fn renew(&self, refresh_token: &str) -> Response {
+        let (grant, generation) = refresh_token.rsplit_once('.').unwrap();
+        let generation: usize = generation.parse().unwrap();
+        let mut grants = self.grants.lock().unwrap();
+        match grants.get(grant).copied() {
+            Some(current) if current == generation => {
+                grants.insert(grant.into(), generation + 1);
+                let subject = grant.split('-').nth(1).unwrap();
+                Json(self.tokens(grant, generation + 1, subject)).into_response()
+            }
+            _ => {
+                grants.remove(grant);
+                refuse("invalid_grant")
+            }
+        }
+    }
+
+    fn tokens(&self, grant: &str, generation: usize, subject: &str) -> Value {
+        json!({
+            "access_token": format!("access:{subject}"), "token_type": "Bearer",
+            "expires_in": self.access_token_life_s.load(Ordering::SeqCst), "refresh_token": format!("{grant}.{generation}"),
+        })
+    }
+
+    /// The person whose access token this is.
+    fn whose(&self, headers: &HeaderMap) -> Option<Value> {
+        let subject = headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer access:")?.to_owned();
+        let mut about = self.people.lock().unwrap().get(&subject).cloned().unwrap_or(json!({}));
+        if about.get("sub").is_none() {
+            about["sub"] = subject.clone().into();
+        }
+        about["id"] = subject.parse::<u64>().map_or(Value::Null, Value::from);
+        Some(about)
+    }
+}
+
+async fn about(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    desk.whose(&headers).map_or_else(|| StatusCode::UNAUTHORIZED.into_response(), |about| Json(about).into_response())
+}
+
+async fn addresses(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    match desk.whose(&headers) {
+        Some(about) => Json(about["emails"].clone()).into_response(),
+        None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }

@@ -21,7 +21,7 @@ use postern::{
     credential::Minted,
     crypto::secrets::Secrets,
     entropy::Entropy,
-    grant::session::{self, Person},
+    grant::session::{self, Person, Visit},
     id,
     principal::Role,
     store::{Patience, Store},
@@ -29,7 +29,7 @@ use postern::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{Call, Wire, capture};
+use crate::{Answer, Call, Wire, capture};
 
 /// When every world begins: 2026-01-01T00:00:00Z.
 const BEGINNING_MS: i64 = 1_767_225_600_000;
@@ -211,7 +211,24 @@ impl World {
     /// Signs a person in; their session's value.
     pub async fn sign_in(&self, user_id: &str, role: Role) -> String {
         let person = Person { user_id: user_id.to_owned(), role, metadata: serde_json::Map::new() };
-        session::begin(&self.app, person).await.unwrap().expose().to_owned()
+        session::begin(&self.app, person, Visit::default(), None).await.unwrap().expose().to_owned()
+    }
+
+    /// Enrols a user; their id.
+    pub async fn enrol(&self, email: &str, password: &str, role: Role) -> String {
+        let body = json!({"email": email, "password": password, "role": role});
+        self.post("/v1/users", body).send().await.expect(201).member("id")
+    }
+
+    /// Tries to log in.
+    pub async fn log_in(&self, email: &str, password: &str) -> Answer {
+        self.call("POST", "/v1/auth/login").json(json!({"email": email, "password": password})).send().await
+    }
+
+    /// Signs a user in on the portal's page; their session's value.
+    pub async fn sign_in_with_password(&self, email: &str, password: &str) -> String {
+        let answer = self.call("POST", "/login").form(&[("email", email), ("password", password)]).send().await;
+        answer.expect(303).cookie("__Host-postern_session")
     }
 
     /// Makes a CLI token for the person of a session; its id and secret.

@@ -61,7 +61,7 @@ async fn decide(app: &App, question: &Question) -> Result<Verdict, Error> {
             })
         }
         // A policy is held against the caller's other requests too: on an open route a good credential still gets its own.
-        Err(Error::Refused(_) | Error::Explained(..)) if is_open => Ok(Verdict::Open),
+        Err(Error::Refused(_) | Error::Explained(..) | Error::Later(..)) if is_open => Ok(Verdict::Open),
         Err(Error::Refused(refusal)) if refusal.public().status == 403 => Ok(Verdict::Forbidden(None, refusal)),
         Err(error) => Err(error),
     }
@@ -75,7 +75,7 @@ async fn answer_message(app: &App, message: &Message) -> Result<Value, Error> {
             telemetry::decided(&Verdict::Allowed(principal));
             Ok(answer)
         }
-        Err(Error::Refused(refusal) | Error::Explained(refusal, _)) => {
+        Err(Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _)) => {
             telemetry::decided(&Verdict::Forbidden(None, refusal));
             Ok(policy::answer_message(Err(refusal)))
         }
@@ -86,7 +86,7 @@ async fn answer_message(app: &App, message: &Message) -> Result<Value, Error> {
 /// API Gateway makes a 401 of `Unauthorized`, exactly, and a 500 of everything else.
 fn report(error: &Error) -> LambdaError {
     match error {
-        Error::Refused(refusal) | Error::Explained(refusal, _) => {
+        Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _) => {
             telemetry::refused(401, refusal.public().code, *refusal);
             "Unauthorized".into()
         }

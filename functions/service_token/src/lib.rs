@@ -4,7 +4,7 @@ use postern::{
     App, Error, Refusal,
     credential::{self, Secret, ServiceKey},
     http::{Request, Response},
-    store::{Record as _, machine::ServiceRecord},
+    store::{Secured as _, machine::ServiceRecord},
     token::issue,
 };
 use serde::Serialize;

@@ -1,7 +1,8 @@
 //! `POST /v1/auth/token`: an agent's credentials for tokens.
 //!
 //! As JSON `{agent_id, secret}`, answered with the pair; or as a form with a `grant_type` (RFC 6749): `client_credentials`
-//! and `refresh_token`, the client in HTTP Basic or in the form.
+//! and `refresh_token`, the client in HTTP Basic or in the form; `authorization_code` and `device_code` for the tools of people, which have
+//! an id and no secret.
 
 use postern::{
     App, Error, Refusal,
@@ -9,6 +10,7 @@ use postern::{
     grant::{
         ClientCredentials, Tokens,
         agent_secret::{self, Wish},
+        authorization_code, device_code,
         refresh::{self, Client},
     },
     http::{Form, Request, Response},
@@ -46,7 +48,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
     let parameter = |name: &'static str| form.get(name).ok_or_else(|| missing(name));
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
-    let client = client(request, form)?;
+    let client = client(app, request, form)?;
     let address = request.source_ip();
     match parameter("grant_type")?.expose() {
         "client_credentials" => {
@@ -58,13 +60,37 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
             let client = match client {
                 ClientPart::Proven(credentials) => Client::Proven(credentials, scopes),
                 ClientPart::Named(id) => Client::Named(id, scopes),
+                ClientPart::Public(id) => Client::Public(id, scopes),
                 // Fewer scopes are granted to a client that can be asked about before its token is spent.
                 ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
                 ClientPart::Absent => Client::Unnamed,
             };
             refresh::refresh(app, parameter("refresh_token")?, &client, address).await
         }
+        "authorization_code" => {
+            let presented = authorization_code::Presented {
+                code: parameter("code")?,
+                client_id: &public(client)?,
+                redirect_uri: parameter("redirect_uri")?.expose(),
+                verifier: parameter("code_verifier")?,
+                address,
+            };
+            authorization_code::redeem(app, &presented).await
+        }
+        "urn:ietf:params:oauth:grant-type:device_code" => {
+            let code = parameter("device_code")?;
+            device_code::poll(app, code, &public(client)?, address).await
+        }
         _ => Err(Refusal::GrantTypeUnknown.into()),
+    }
+}
+
+/// The tool that a person uses.
+fn public(client: ClientPart) -> Result<String, Error> {
+    match client {
+        ClientPart::Public(id) => Ok(id),
+        ClientPart::Absent => Err(missing("client_id")),
+        ClientPart::Named(_) | ClientPart::Proven(_) => Err(Refusal::ClientUnknown.into()),
     }
 }
 
@@ -76,11 +102,18 @@ fn missing(name: &'static str) -> Error {
 enum ClientPart {
     Absent,
     Named(AgentId),
+    /// A tool of people's, of the configuration.
+    Public(String),
     Proven(ClientCredentials),
 }
 
-fn client(request: &Request, form: &Form) -> Result<ClientPart, Refusal> {
-    let named = form.get("client_id").map(|id| client_id(id.expose())).transpose()?;
+fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refusal> {
+    let named = form.get("client_id").map(Secret::expose);
+    if let Some(public) = named.and_then(|id| app.config.client(id)) {
+        let shows_more = form.contains_key("client_secret") || request.basic()?.is_some();
+        return if shows_more { Err(Refusal::ClientUnknown) } else { Ok(ClientPart::Public(public.id.clone())) };
+    }
+    let named = named.map(client_id).transpose()?;
     let basic =
         request.basic()?.map(|(id, secret)| Ok(ClientCredentials { id: client_id(&id)?, secret })).transpose()?;
     match (basic, named, form.get("client_secret").cloned()) {

@@ -15,12 +15,12 @@ use started::{Started, curl};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
 
 #[test]
-fn a_first_start_prints_a_working_key_and_three_commands_that_work() {
+fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
     let data = tempfile::tempdir().unwrap();
     let program = Started::serve(data.path());
     let commands: Vec<_> =
         program.printed.split("\n\n").filter(|part| part.trim_start().starts_with("curl ")).collect();
-    assert_eq!(commands.len(), 3, "{}", program.printed);
+    assert_eq!(commands.len(), 4, "{}", program.printed);
     for command in commands {
         let output = Command::new("bash").args(["-c", &format!("{command} -sf")]).output().unwrap();
         assert!(output.status.success(), "{command}");

@@ -1,6 +1,7 @@
 //! Our own access tokens, as bearer tokens.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::Map;
 
 use super::{Outcome, Presented, Provider};
@@ -8,9 +9,11 @@ use crate::{
     app::App,
     crypto::jwt,
     error::{Fault, Refusal},
+    id::AgentId,
     principal::{Kind, Principal},
     scope::Resources,
-    token,
+    store::family::FamilyRecord,
+    token::{self, Claims},
 };
 
 /// Signature and times without I/O, then one round trip for what may have ended the token since.
@@ -32,26 +35,53 @@ impl Provider for AccessTokens {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let (agent, is_over) = match &claims.sid {
-            Some(family) => {
-                let (agent, family) = app.store.agent_and_family(&claims.agent_id, family).await?;
-                (agent, !family.is_some_and(|family| family.is_alive(now.as_millisecond())))
-            }
-            None => app.store.agent_and_revocation(&claims.agent_id, &claims.jti).await?,
-        };
-        Ok(match agent {
-            _ if is_over => Refusal::TokenRevoked.into(),
-            Some(agent) if agent.org_id == claims.org_id => Outcome::Authenticated(Principal {
-                user_id: claims.sub,
-                kind: Kind::Agent,
-                org_id: Some(claims.org_id),
-                credential_id: claims.sid.map_or(claims.jti.to_string(), |family| family.to_string()),
-                scopes: claims.scopes,
-                resources: Resources::default(),
-                on_behalf_of: agent.on_behalf_of,
-                metadata: Map::new(),
-            }),
-            _ => Refusal::TokenOrphaned.into(),
-        })
+        match claims.agent_id {
+            Some(agent) => of_agent(app, agent, claims, now).await,
+            None => of_person(app, claims, now).await,
+        }
+    }
+}
+
+async fn of_agent(app: &App, id: AgentId, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
+    let (agent, is_over) = match &claims.sid {
+        Some(family) => {
+            let (agent, family) = app.store.agent_and_family(&id, family).await?;
+            (agent, !family.is_some_and(|family| family.is_alive(now.as_millisecond())))
+        }
+        None => app.store.agent_and_revocation(&id, &claims.jti).await?,
+    };
+    Ok(match agent {
+        _ if is_over => Refusal::TokenRevoked.into(),
+        Some(agent) if agent.org_id == claims.org_id => {
+            Outcome::Authenticated(principal(claims, Kind::Agent, agent.on_behalf_of))
+        }
+        _ => Refusal::TokenOrphaned.into(),
+    })
+}
+
+async fn of_person(app: &App, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
+    let Some(family) = &claims.sid else { return Ok(Refusal::TokenMisfit.into()) };
+    let (organization, family) = app.store.person_and_family(&claims.sub, family).await?;
+    let is_theirs = |family: &FamilyRecord| family.user_id.as_ref() == Some(&claims.sub);
+    let is_over = !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now.as_millisecond()));
+    Ok(match organization {
+        _ if is_over => Refusal::TokenRevoked.into(),
+        Some(organization) if organization == claims.org_id => {
+            Outcome::Authenticated(principal(claims, Kind::User, None))
+        }
+        _ => Refusal::TokenOrphaned.into(),
+    })
+}
+
+fn principal(claims: Claims, kind: Kind, on_behalf_of: Option<String>) -> Principal {
+    Principal {
+        user_id: claims.sub,
+        kind,
+        org_id: Some(claims.org_id),
+        credential_id: claims.sid.map_or(claims.jti.to_string(), |family| family.to_string()),
+        scopes: claims.scopes,
+        resources: Resources::default(),
+        on_behalf_of,
+        metadata: Map::new(),
     }
 }

@@ -20,7 +20,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 pub use presented::{Message, Presented};
-pub use session::COOKIE as SESSION_COOKIE;
+pub use session::{COOKIE as SESSION_COOKIE, find as presented_session};
 
 use crate::{
     app::App,
@@ -54,7 +54,9 @@ impl From<Refusal> for Outcome {
 fn outcome(told: Result<Outcome, Error>) -> Result<Outcome, Fault> {
     match told {
         Ok(outcome) => Ok(outcome),
-        Err(Error::Refused(refusal) | Error::Explained(refusal, _)) => Ok(Outcome::Refused(refusal)),
+        Err(Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _)) => {
+            Ok(Outcome::Refused(refusal))
+        }
         Err(Error::Failed(fault)) => Err(fault),
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     error::{Fault, Refusal},
     principal::{Kind, Principal},
     scope::{Resources, Scopes},
-    store::{Record as _, runner::RunnerRecord},
+    store::{Secured as _, runner::RunnerRecord},
 };
 
 /// The checksum without I/O, then one consistent read. A runner has no scopes: it is known, and may beat.

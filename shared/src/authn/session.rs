@@ -7,6 +7,7 @@ use crate::{
     app::App,
     credential::Session,
     error::{Error, Fault, Refusal},
+    grant::{session::is_enrolled, upstream::keep_fresh},
     principal::{Kind, Principal},
     scope::Resources,
     store::session::{SessionRecord, Touch},
@@ -17,7 +18,8 @@ pub const COOKIE: &str = "__Host-postern_session";
 /// The idle clock is written once in so many parts of its length: not at every request.
 const CLOCK_PARTS: i64 = 10;
 
-/// Form and code without I/O, then one round trip for the session and its person's organization.
+/// Form and code without I/O, then one round trip for the session and its person's organization. Where the tokens of the issuer that
+/// vouched for the person are due, one caller of all has them renewed.
 #[derive(Debug)]
 pub(super) struct Sessions;
 
@@ -32,8 +34,12 @@ impl Provider for Sessions {
     }
 }
 
-/// The value: forwarded, or in the cookie. A browser sends the cookie whatever page asks, so there the page must be ours.
-fn find<'a>(app: &App, presented: &'a dyn Presented) -> Result<Option<&'a str>, Refusal> {
+/// The session value that was presented: forwarded, or in the cookie. A browser sends the cookie whatever page asks, so there the page must be
+/// ours.
+///
+/// # Errors
+/// [`Refusal::OriginForeign`], [`Refusal::HeaderDoubled`]
+pub fn find<'a>(app: &App, presented: &'a (dyn Presented + 'a)) -> Result<Option<&'a str>, Refusal> {
     if let Some(forwarded) = presented.header(&app.config.session_header) {
         return Ok(Some(forwarded));
     }
@@ -52,6 +58,11 @@ async fn open(app: &App, text: &str) -> Result<Principal, Error> {
         session.digest.matches(&value.digest) && session.user_id == value.user_id && now_ms < session.idle_expires_at_ms
     };
     let session = session.filter(is_this).ok_or(Refusal::SessionExpired)?;
+    // Who was enrolled and has no organization any more was dismissed.
+    if org_id.is_none() && is_enrolled(&session.user_id) {
+        return Err(Refusal::SessionExpired.into());
+    }
+    keep_fresh(app, &session).await?;
     keep_alive(app, &session, now_ms).await?;
     Ok(Principal {
         user_id: session.user_id,

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{
     provider::{self, ProviderKind},
     setting,
+    signin::{self, Client, SignIn, Throttle},
 };
 use crate::{
     clock::LEEWAY_S, credential::Brand, crypto::sign::Algorithm, error::Fault, policy::Pattern, principal::Gate,
@@ -31,6 +32,8 @@ pub struct Lifetimes {
     pub refresh_absolute: i64,
     pub refresh_grace: i64,
     pub session_idle: i64,
+    pub device_code: i64,
+    pub authorization_code: i64,
     pub service_token: i64,
     pub download_token: i64,
     pub signature_window: i64,
@@ -45,6 +48,8 @@ impl Default for Lifetimes {
             refresh_absolute: 90 * 24 * 3600,
             refresh_grace: 10,
             session_idle: 7 * 24 * 3600,
+            device_code: 600,
+            authorization_code: 60,
             service_token: 300,
             download_token: 300,
             signature_window: 300,
@@ -102,6 +107,12 @@ struct Written {
     provider: Vec<ProviderKind>,
     #[serde(default)]
     route: Vec<RouteRule>,
+    #[serde(default)]
+    signin: Vec<SignIn>,
+    #[serde(default)]
+    client: Vec<Client>,
+    #[serde(default)]
+    throttle: Throttle,
 }
 
 fn default_brand() -> String {
@@ -127,17 +138,22 @@ pub(super) struct File {
     pub signing: Signing,
     pub providers: Vec<ProviderKind>,
     pub routes: Vec<RouteRule>,
+    pub signins: Vec<SignIn>,
+    pub clients: Vec<Client>,
+    pub throttle: Throttle,
 }
 
 /// Parses and checks `toml`.
 pub(super) fn parse(toml: &str) -> Result<File, Fault> {
-    let written: Written =
+    let mut written: Written =
         toml::from_str(toml).map_err(|error| Fault::Setting(format!("postern.toml: {}", error.to_string().trim())))?;
     lifetimes(&written.lifetimes)?;
     for rule in &written.route {
         route(rule)?;
     }
     provider::check(&written.provider)?;
+    signin::check(&mut written.signin, &written.provider)?;
+    signin::throttle(&written.throttle)?;
     let headers = [&written.session_header, &written.service_token_header].map(|name| name.to_ascii_lowercase());
     if headers[0] == headers[1] {
         return setting("postern.toml: session_header and service_token_header are the same header".into());
@@ -154,6 +170,9 @@ pub(super) fn parse(toml: &str) -> Result<File, Fault> {
         signing: written.signing,
         providers: if written.provider.is_empty() { provider::defaults() } else { written.provider },
         routes: written.route,
+        signins: written.signin,
+        clients: signin::clients(written.client)?,
+        throttle: written.throttle,
     })
 }
 
@@ -173,6 +192,10 @@ fn lifetimes(life: &Lifetimes) -> Result<(), Fault> {
     // Longer than a minute, a stolen token could be repeated at leisure.
     within("refresh_grace", life.refresh_grace, 0, 60)?;
     within("session_idle", life.session_idle, 60, LONGEST_S)?;
+    // Long enough to find the page and sign in, short enough that a code that was seen is of no use.
+    within("device_code", life.device_code, 60, 3600)?;
+    // RFC 6749 §4.1.2: ten minutes at the most.
+    within("authorization_code", life.authorization_code, 10, 600)?;
     // Neither is revoked: their life is the bound.
     within("service_token", life.service_token, LEEWAY_S, 3600)?;
     within("download_token", life.download_token, LEEWAY_S, 3600)?;

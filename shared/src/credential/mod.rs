@@ -13,7 +13,10 @@ use std::fmt;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serializer;
 
-pub use opaque::{AgentSecret, ApiKey, CliToken, Form, Minted, OperatorKey, RunnerToken, ServiceKey};
+pub use opaque::{
+    AgentSecret, ApiKey, AuthorizationCode, CliToken, DeviceCode, Form, Minted, OperatorKey, RunnerToken, ServiceKey,
+    SignInState,
+};
 pub use refresh_token::RefreshToken;
 pub use session::Session;
 
@@ -23,7 +26,7 @@ pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 /// One expression that finds every secret of every deployment, for secret scanners. A match still has to pass its checksum.
 pub const PATTERN: &str = concat!(
     r"\b[a-z]{2,8}_(?:",
-    r"(?:op|ak|as|ct|rn|sk)_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{38}",
+    r"(?:op|ak|as|ct|rn|sk|ac|dc|st)_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{38}",
     r"|rt_[0-9A-Za-z]{2}[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{56}",
     r")\b"
 );

@@ -28,8 +28,14 @@ impl Form for id::Agent {
 impl Form for id::ApiKey {
     const CODE: &'static str = "ak";
 }
+impl Form for id::AuthorizationCode {
+    const CODE: &'static str = "ac";
+}
 impl Form for id::CliToken {
     const CODE: &'static str = "ct";
+}
+impl Form for id::DeviceCode {
+    const CODE: &'static str = "dc";
 }
 impl Form for id::Operator {
     const CODE: &'static str = "op";
@@ -40,11 +46,20 @@ impl Form for id::Runner {
 impl Form for id::Service {
     const CODE: &'static str = "sk";
 }
+impl Form for id::SignIn {
+    const CODE: &'static str = "st";
+}
 
 /// An agent's secret, presented.
 pub type AgentSecret = Presented<id::Agent>;
 /// An organization's API key, presented.
 pub type ApiKey = Presented<id::ApiKey>;
+/// A loopback code (RFC 8252), presented.
+pub type AuthorizationCode = Presented<id::AuthorizationCode>;
+/// A device code (RFC 8628), presented.
+pub type DeviceCode = Presented<id::DeviceCode>;
+/// The `state` of a sign-in, presented.
+pub type SignInState = Presented<id::SignIn>;
 /// A person's key, presented.
 pub type CliToken = Presented<id::CliToken>;
 /// The operator's key, presented.

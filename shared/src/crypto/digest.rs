@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -30,6 +31,11 @@ impl Digest {
             *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
         }
         Some(Self(bytes))
+    }
+
+    /// Reads 43 characters of base64url, as RFC 7636 §4.2 writes a challenge; `None` for anything else.
+    pub fn from_base64url(text: &str) -> Option<Self> {
+        BASE64URL.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(Self)
     }
 
     /// The 32 bytes.

@@ -7,11 +7,12 @@ use super::{
     jwk::{Jwk, JwkSet},
     key_set::KeySet,
     mac::{MacKey, Tag},
+    seal::SealingKey,
     secrets::{Secrets, StoredMacKey},
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
 };
-use crate::{app::Needs, error::Fault};
+use crate::{app::Needs, entropy::Entropy, error::Fault};
 
 /// The keys, parsed.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub struct Keyring {
     published: Vec<Jwk>,
     refresh: Vec<(String, MacKey)>,
     session: Vec<MacKey>,
+    sealing: Vec<(String, SealingKey)>,
 }
 
 impl Keyring {
@@ -47,8 +49,11 @@ impl Keyring {
         ring.refresh = secrets.refresh_keys.iter().map(StoredMacKey::parse).collect::<Result<_, _>>()?;
         let session = secrets.session_keys.iter().map(StoredMacKey::parse);
         ring.session = session.map(|key| Ok(key?.1)).collect::<Result<_, Fault>>()?;
-        let mut seen = HashSet::new();
-        let is_distinct = ring.refresh.iter().all(|(kid, _)| seen.insert(kid));
+        ring.sealing = secrets.sealing_keys.iter().map(StoredMacKey::parse_sealing).collect::<Result<_, _>>()?;
+        let is_distinct = [kids(&ring.refresh), kids(&ring.sealing)].into_iter().all(|kids| {
+            let mut seen = HashSet::new();
+            kids.into_iter().all(|kid| seen.insert(kid))
+        });
         is_distinct.then_some(ring).ok_or(Fault::Crypto("a kid is given twice"))
     }
 
@@ -122,8 +127,46 @@ impl Keyring {
         self.session.iter().any(|key| key.verifies(payload, tag))
     }
 
+    /// Encrypts `text` for the record `owner`.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] where this function's secret holds no sealing key.
+    pub fn seal(&self, owner: &str, text: &str, entropy: &Entropy) -> Result<String, Fault> {
+        let (kid, key) =
+            self.sealing.first().ok_or_else(|| Fault::Setting("the secret holds no sealing_keys".into()))?;
+        Ok(format!("{kid}.{}", key.seal(owner, text, entropy)?))
+    }
+
+    /// Decrypts what [`Keyring::seal`] made for the record `owner`; `None` where no key at hand has made it.
+    pub fn open(&self, owner: &str, sealed: &str) -> Option<String> {
+        let (kid, sealed) = sealed.split_once('.')?;
+        self.sealing.iter().find(|(known, _)| known == kid)?.1.open(owner, sealed)
+    }
+
+    /// Are there keys to seal with?
+    pub fn has_sealing_keys(&self) -> bool {
+        !self.sealing.is_empty()
+    }
+
+    /// A code of `message` by a session key, apart from all others by its `purpose`.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] where this function's secret holds no session key.
+    pub fn sign_for(&self, purpose: &str, message: &str) -> Result<Tag, Fault> {
+        self.sign_session(format!("{purpose}\0{message}").as_bytes())
+    }
+
+    /// Is `tag` a code that [`Keyring::sign_for`] made, by any of the keys?
+    pub fn verifies_for(&self, purpose: &str, message: &str, tag: &Tag) -> bool {
+        self.verifies_session(format!("{purpose}\0{message}").as_bytes(), tag)
+    }
+
     /// The public keys, for those who verify our tokens themselves.
     pub fn jwks(&self) -> JwkSet {
         JwkSet { keys: self.published.clone() }
     }
+}
+
+fn kids<K>(keys: &[(String, K)]) -> Vec<&str> {
+    keys.iter().map(|(kid, _)| kid.as_str()).collect()
 }

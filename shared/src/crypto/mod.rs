@@ -8,6 +8,8 @@ pub mod jwt;
 pub mod key_set;
 pub mod keyring;
 pub mod mac;
+pub mod password;
+pub mod seal;
 pub mod secrets;
 pub mod sign;
 pub mod verifying_key;

@@ -15,10 +15,16 @@ use super::{
     jws::JwsAlgorithm,
     key_set::KeySet,
     mac::MacKey,
+    seal::SealingKey,
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
 };
-use crate::{clock::Clock, credential::refresh_token, entropy::Entropy, error::Fault};
+use crate::{
+    clock::Clock,
+    credential::{Secret, refresh_token},
+    entropy::Entropy,
+    error::Fault,
+};
 
 /// The secret, as JSON.
 #[derive(Clone, Serialize, Deserialize, Default)]
@@ -37,6 +43,9 @@ pub struct Secrets {
     /// store has the digest: whoever has this key alone cannot make a session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub session_keys: Vec<StoredMacKey>,
+    /// Keys by which the tokens of other issuers are encrypted at rest. The first one seals, all of them open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealing_keys: Vec<StoredMacKey>,
     /// Secrets that `postern.toml` names by `secret_ref`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub refs: Map<String, Value>,
@@ -54,7 +63,7 @@ pub struct StoredSigningKey {
     pub private_key: Option<String>,
 }
 
-/// One key of refresh tokens or sessions: 32 bytes in base64, and the two characters that name it.
+/// One key of refresh tokens, sessions or seals: 32 bytes in base64, and the two characters that name it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredMacKey {
@@ -95,7 +104,7 @@ impl Secrets {
             });
             added = true;
         }
-        for keys in [&mut self.refresh_keys, &mut self.session_keys] {
+        for keys in [&mut self.refresh_keys, &mut self.session_keys, &mut self.sealing_keys] {
             if keys.is_empty() {
                 keys.push(StoredMacKey::generate(entropy)?);
                 added = true;
@@ -104,7 +113,7 @@ impl Secrets {
         Ok(added)
     }
 
-    /// The same without private keys and refresh keys; of the `refs` those that providers verify with. A secret that is shared with a
+    /// The same without private keys and refresh keys; of the `refs` those that providers and sign-ins need. A secret that is shared with a
     /// partner signs as well as it verifies: whoever reads it can make that partner's tokens, and no others.
     pub fn verification(&self, refs: &[&str]) -> Self {
         let strip = |key: &StoredSigningKey| StoredSigningKey { private_key: None, ..key.clone() };
@@ -113,8 +122,19 @@ impl Secrets {
             signing_keys: self.signing_keys.iter().map(strip).collect(),
             refresh_keys: Vec::new(),
             session_keys: self.session_keys.clone(),
+            sealing_keys: self.sealing_keys.clone(),
             refs: self.refs.iter().filter(|(name, _)| refs.contains(&name.as_str())).map(owned).collect(),
         }
+    }
+
+    /// The text that a setting names by `secret_ref`: a client's secret at another server.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] where there is none, or it is no text.
+    pub fn text(&self, reference: &str) -> Result<Secret, Fault> {
+        let text = self.refs.get(reference).and_then(Value::as_str).filter(|text| !text.is_empty());
+        text.map(|text| Secret::new(text.to_owned()))
+            .ok_or_else(|| Fault::Setting(format!("{reference:?} in refs of the secret: it is not there, or no text")))
     }
 
     /// The shared keys that a setting names by `secret_ref`: a text, which is the secret itself, or a JWK Set of secrets.
@@ -146,12 +166,22 @@ impl StoredMacKey {
     }
 
     pub(super) fn parse(&self) -> Result<(String, MacKey), Fault> {
+        Ok((self.kid.clone(), MacKey::new(&self.bytes()?)))
+    }
+
+    pub(super) fn parse_sealing(&self) -> Result<(String, SealingKey), Fault> {
+        Ok((self.kid.clone(), SealingKey::new(&self.bytes()?)?))
+    }
+
+    fn bytes(&self) -> Result<[u8; 32], Fault> {
         let bytes = BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let key = MacKey::new(&bytes.ok_or(Fault::Crypto("a refresh or session key is not 32 bytes in base64"))?);
-        if !refresh_token::is_kid(&self.kid) {
-            return Err(Fault::Crypto("the kid of a refresh or session key is not two letters or digits"));
+        match bytes {
+            None => Err(Fault::Crypto("a refresh, session or sealing key is not 32 bytes in base64")),
+            Some(_) if !refresh_token::is_kid(&self.kid) => {
+                Err(Fault::Crypto("the kid of a refresh, session or sealing key is not two letters or digits"))
+            }
+            Some(bytes) => Ok(bytes),
         }
-        Ok((self.kid.clone(), key))
     }
 }
 

@@ -6,15 +6,17 @@
 //! 4. Where a refresh token is due, one write begins its family.
 //! 5. The tokens.
 
-use super::{ClientCredentials, Tokens};
+use super::{
+    ClientCredentials, Tokens,
+    family::{self, Beginning},
+};
 use crate::{
     app::App,
-    credential::{AgentSecret, RefreshToken},
+    credential::AgentSecret,
     error::{Error, Refusal},
-    id,
     scope::Scopes,
-    store::{Record as _, family::FamilyRecord, machine::AgentRecord},
-    telemetry, token,
+    store::{Secured as _, family::Holder, machine::AgentRecord},
+    token,
 };
 
 /// What is asked for.
@@ -38,35 +40,15 @@ pub async fn exchange(app: &App, credentials: &ClientCredentials, wish: Wish, ad
     app.config.gate.admit(&agent.id.to_string(), agent.on_behalf_of.as_deref())?;
     let (scopes, wants_refresh_token) = settle(wish, &agent.scopes)?;
 
-    let refresh_token = match wants_refresh_token {
-        true => Some(RefreshToken::first(id::mint(now, &app.entropy)?, &app.keyring)?),
-        false => None,
-    };
-    if let Some(first) = &refresh_token {
-        let absolute_expires_at_ms = now.as_millisecond() + app.config.lifetimes.refresh_absolute * 1000;
-        let family = FamilyRecord {
-            id: first.family,
-            generation: first.generation,
-            rotated_at_ms: now.as_millisecond(),
-            rotated_from: address.to_owned(),
-            attempt: app.entropy.letters(crate::credential::BASE62, 16)?,
-            client_id: agent.id,
-            org_id: agent.org_id,
-            scopes: scopes.clone(),
-            idle_expires_at_ms: now.as_millisecond() + app.config.lifetimes.refresh_idle * 1000,
-            absolute_expires_at_ms,
-            revoked_at_ms: None,
-            expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
-        };
-        app.store.begin_family(&family).await?;
-        telemetry::name_family(&family.id);
+    let holder = Holder::Agent(agent.id);
+    if wants_refresh_token {
+        let id = family::new_id(app, now)?;
+        let beginning = Beginning { id, holder: &holder, organization: agent.org_id, scopes: &scopes, address };
+        return family::begin(app, &beginning, now).await;
     }
-
-    let family = refresh_token.as_ref().map(|token| token.family);
     let grant =
-        token::Grant { agent: agent.id, organization: agent.org_id, scopes: &scopes, family, not_after_ms: None };
-    let refresh_token = refresh_token.map(|token| token.encode(&app.config.brand, &app.keyring)).transpose()?;
-    Ok(Tokens::new(app, &grant, refresh_token, now)?)
+        token::Grant { holder: &holder, organization: agent.org_id, scopes: &scopes, family: None, not_after_ms: None };
+    Ok(Tokens::new(app, &grant, None, now)?)
 }
 
 /// The secret's form and checksum, and that it is the secret of the agent that was named. No I/O.

@@ -1,9 +1,15 @@
 //! The protocols by which tokens are granted, renewed and revoked.
 
 pub mod agent_secret;
+pub mod authorization_code;
+pub mod device_code;
+pub mod family;
+pub mod password;
 pub mod refresh;
 pub mod revoke;
 pub mod session;
+pub mod sign_in;
+pub mod upstream;
 
 use serde::Serialize;
 

@@ -6,7 +6,7 @@
 //! 4. The caller was first, or repeats itself within the window: tokens of the successor, which is derived and so the same
 //!    for both. Another address within the window: refused, the family stays, an event. Anything older: theft; a second
 //!    write ends the family, and with it its access tokens, from the next request on.
-//! 5. One read, unless step 2 made it: the agent must still be there.
+//! 5. One read, unless step 2 made it: the agent, or the person's organization, must still be there.
 
 use super::{ClientCredentials, Tokens, agent_secret};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     id::AgentId,
     scope::Scopes,
     store::{
-        family::{FamilyRecord, Presentation, Rotation},
+        family::{FamilyRecord, Holder, Presentation, Rotation},
         machine::AgentRecord,
     },
     telemetry, token,
@@ -29,6 +29,8 @@ pub enum Client {
     Unnamed,
     /// It gave its id, and may ask for fewer scopes.
     Named(AgentId, Option<Scopes>),
+    /// It is a tool of a person's, which has an id and no secret.
+    Public(String, Option<Scopes>),
     /// It gave its secret too.
     Proven(ClientCredentials, Option<Scopes>),
 }
@@ -43,22 +45,31 @@ pub async fn refresh(app: &App, text: &Secret, client: &Client, address: &str) -
     let narrowed = match client {
         Client::Unnamed => None,
         Client::Named(id, scopes) => look_at(app, &presented, id, None, scopes.as_ref()).await?,
+        Client::Public(_, scopes) => look_at_family(app, &presented, scopes.as_ref()).await?,
         Client::Proven(credentials, scopes) => {
             look_at(app, &presented, &credentials.id, Some(credentials), scopes.as_ref()).await?
         }
     };
 
     let family = advance(app, &presented, client, address).await?;
-    let is_looked_at = !matches!(client, Client::Unnamed);
     let now = app.clock.now();
-    if !is_looked_at {
-        let agent: Option<AgentRecord> = app.store.record(&family.client_id, now.as_second()).await?;
-        pass_gate(app, &agent.ok_or(Refusal::FamilyOrphaned)?)?;
+    let holder = family.holder()?;
+    match &holder {
+        Holder::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // looked at in step 2
+        Holder::Agent(id) => {
+            let agent: Option<AgentRecord> = app.store.record(id, now.as_second()).await?;
+            pass_gate(app, &agent.ok_or(Refusal::FamilyOrphaned)?)?;
+        }
+        Holder::Person { user_id, .. } => {
+            let organization = app.store.organization_of(user_id).await?;
+            organization.filter(|organization| *organization == family.org_id).ok_or(Refusal::FamilyOrphaned)?;
+            app.config.gate.admit(user_id, None)?;
+        }
     }
 
     let scopes = narrowed.as_ref().unwrap_or(&family.scopes);
     let grant = token::Grant {
-        agent: family.client_id,
+        holder: &holder,
         organization: family.org_id,
         scopes,
         family: Some(family.id),
@@ -71,14 +82,16 @@ pub async fn refresh(app: &App, text: &Secret, client: &Client, address: &str) -
 /// Steps 3 and 4: every branch of the protocol is here.
 async fn advance(app: &App, presented: &RefreshToken, client: &Client, address: &str) -> Result<FamilyRecord, Error> {
     let attempt = app.entropy.letters(BASE62, 16)?;
+    let client_id = match client {
+        Client::Unnamed => None,
+        Client::Named(id, _) => Some(id.to_string()),
+        Client::Public(id, _) => Some(id.clone()),
+        Client::Proven(credentials, _) => Some(credentials.id.to_string()),
+    };
     let presentation = Presentation {
         token: presented,
         address,
-        client: match client {
-            Client::Unnamed => None,
-            Client::Named(id, _) => Some(id),
-            Client::Proven(credentials, _) => Some(&credentials.id),
-        },
+        client: client_id.as_deref(),
         attempt: &attempt,
         now_ms: app.clock.now().as_millisecond(),
     };
@@ -117,7 +130,17 @@ async fn look_at(
         (Some(agent), None) => pass_gate(app, &agent)?,
         (None, None) => return Err(Refusal::FamilyOrphaned.into()),
     }
-    let family = family.ok_or(Refusal::FamilyGone)?;
+    narrow(&family.ok_or(Refusal::FamilyGone)?, asked)
+}
+
+/// The same for a public client: there is nothing to prove, and nothing to read unless it asks for fewer scopes.
+async fn look_at_family(app: &App, presented: &RefreshToken, asked: Option<&Scopes>) -> Result<Option<Scopes>, Error> {
+    let Some(asked) = asked else { return Ok(None) };
+    let family = app.store.family(&presented.family).await?.ok_or(Refusal::FamilyGone)?;
+    narrow(&family, Some(asked))
+}
+
+fn narrow(family: &FamilyRecord, asked: Option<&Scopes>) -> Result<Option<Scopes>, Error> {
     match asked.cloned().map(|asked| asked.without("offline_access").0) {
         None => Ok(None),
         Some(asked) if asked.is_empty() => Ok(None),

@@ -4,16 +4,27 @@
 //! 2. A newcomer's own organization, so that there is a place for what they make.
 //! 3. One write begins the session. The value goes to the browser, the store keeps the digest of its secret.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::{
     app::App,
     credential::{Secret, Session},
-    error::{Error, Fault},
-    id,
+    error::{Error, Fault, Refusal},
+    http::Request,
+    id::{self, SessionId, UserId},
     principal::Role,
-    store::{organization::OrganizationRecord, session::SessionRecord},
+    store::{
+        organization::OrganizationRecord,
+        session::{SessionRecord, Upstream},
+    },
+    upstream::Tokens,
 };
+
+/// How long before their end an issuer's tokens are renewed, in milliseconds.
+const AHEAD_MS: i64 = 60_000;
+/// What is kept of a browser's name.
+const LONGEST_BROWSER: usize = 200;
 
 /// Somebody who has proven to be who they are.
 #[derive(Clone, Debug)]
@@ -24,19 +35,44 @@ pub struct Person {
     pub metadata: Map<String, Value>,
 }
 
-/// Begins a session for `person`; its value.
+/// The browser that signs in: shown to its person, so that they know their sessions apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Visit<'a> {
+    pub browser: Option<&'a str>,
+    pub address: Option<&'a str>,
+}
+
+impl<'a> Visit<'a> {
+    /// The browser that sent `request`.
+    pub fn of(request: &'a Request) -> Self {
+        Self { browser: request.header("user-agent"), address: Some(request.source_ip()) }
+    }
+}
+
+/// Begins a session for `person`, whom the sign-in `from` may have given tokens; its value.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`](crate::Refusal::UserForbidden), or a failure of ours.
-pub async fn begin(app: &App, person: Person) -> Result<Secret, Error> {
+/// [`Refusal::UserForbidden`](crate::Refusal::UserForbidden), [`Refusal::LoginWrong`] for a user who was dismissed meanwhile, or a
+/// failure of ours.
+pub async fn begin(app: &App, person: Person, visit: Visit<'_>, from: Option<(&str, Tokens)>) -> Result<Secret, Error> {
     app.config.gate.admit(&person.user_id, None)?;
     let now = app.clock.now();
-    if app.store.organization_of(&person.user_id).await?.is_none() {
-        own_organization(app, &person.user_id).await?;
+    match app.store.organization_of(&person.user_id).await? {
+        Some(_) => {}
+        None if is_enrolled(&person.user_id) => return Err(Refusal::LoginWrong.into()),
+        None => own_organization(app, &person.user_id).await.map(drop)?,
     }
     let (session, value) = Session::mint(&app.keyring, id::mint(now, &app.entropy)?, &person.user_id, &app.entropy)?;
     let idle_expires_at_ms = now.as_millisecond() + app.config.lifetimes.session_idle * 1000;
+    let upstream = from.map(|(signin, tokens)| {
+        Ok::<_, Fault>(Upstream {
+            upstream_signin: signin.to_owned(),
+            upstream_sealed: seal(app, &session.id, &tokens)?,
+            upstream_due_at_ms: due_at_ms(&tokens, now),
+        })
+    });
     let record = SessionRecord {
+        listing: SessionRecord::listing(&person.user_id),
         id: session.id,
         user_id: person.user_id,
         role: person.role,
@@ -44,10 +80,30 @@ pub async fn begin(app: &App, person: Person) -> Result<Secret, Error> {
         metadata: person.metadata,
         created_at_ms: now.as_millisecond(),
         idle_expires_at_ms,
+        browser: visit.browser.map(|browser| browser.chars().take(LONGEST_BROWSER).collect()),
+        address: visit.address.map(str::to_owned),
+        upstream: upstream.transpose()?,
         expires_at: SessionRecord::item_until(idle_expires_at_ms),
     };
     app.store.begin_session(&record).await?;
     Ok(value)
+}
+
+/// Is the person one whom an organization has enrolled? Such a one has no organization of their own, and none is made for them.
+pub fn is_enrolled(user_id: &str) -> bool {
+    user_id.parse::<UserId>().is_ok()
+}
+
+/// Encrypts an issuer's tokens for one session.
+pub(super) fn seal(app: &App, session: &SessionId, tokens: &Tokens) -> Result<String, Fault> {
+    let json = serde_json::to_string(tokens).map_err(|error| Fault::Corrupt(error.to_string()))?;
+    app.keyring.seal(&session.to_string(), &json, &app.entropy)
+}
+
+/// When tokens that were issued now are to be renewed: a minute before their end, and never in the first half of their life.
+pub(super) fn due_at_ms(tokens: &Tokens, now: Timestamp) -> i64 {
+    let life_ms = tokens.expires_in_s.saturating_mul(1000);
+    now.as_millisecond().saturating_add((life_ms - AHEAD_MS).max(life_ms / 2))
 }
 
 /// Ends the session of `value`. What is no session of ours needs no ending.

@@ -15,7 +15,7 @@ use super::{Request, Response, path, route};
 use crate::{
     app::App,
     error::{Error, Refusal},
-    telemetry,
+    page, telemetry,
 };
 
 /// The largest body that is read, decoded.
@@ -30,7 +30,7 @@ pub async fn serve(app: &App, event: Value, handler: impl AsyncFn(&App, &Request
     };
     let outcome = async {
         let outcome = match &admitted {
-            Ok(request) => handler(app, request).await,
+            Ok(request) => handler(app, request).await.or_else(|error| told(error, request)),
             Err(refusal) => Err((*refusal).into()),
         };
         log(&outcome);
@@ -40,13 +40,56 @@ pub async fn serve(app: &App, event: Value, handler: impl AsyncFn(&App, &Request
     release(outcome.unwrap_or_else(|error| Response::error(&error, &request_id)))
 }
 
+/// A browser that wants a page is told in one.
+fn told(error: Error, request: &Request) -> Result<Response, Error> {
+    if request.wants_page() { Ok(page::notice(error, request.id())?) } else { Err(error) }
+}
+
+/// What a page of ours asks one of our own routes for, in the name of its visitor.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner<'a> {
+    pub method: &'static str,
+    /// As the template writes it.
+    pub path: &'static str,
+    /// What stands for `{id}`.
+    pub id: Option<&'a str>,
+    pub query: &'a str,
+    pub body: Option<&'a Value>,
+    /// The visitor's session.
+    pub session: &'a str,
+}
+
+/// The request for `inner`, as if it had come from where `outer` came from. It goes through the same door: whoever is asked cannot tell.
+///
+/// # Errors
+/// What a caller could get wrong about it.
+pub fn within(app: &App, outer: &Request, inner: Inner<'_>) -> Result<Request, Refusal> {
+    let id = inner.id.unwrap_or_default();
+    let key = format!("{} {}", inner.method, inner.path);
+    let event = json!({
+        "version": "2.0", "routeKey": key, "rawPath": inner.path.replace("{id}", id), "rawQueryString": inner.query,
+        "pathParameters": {"id": id},
+        "headers": {"content-type": "application/json", app.config.session_header.as_str(): inner.session},
+        "body": inner.body.map(Value::to_string),
+        "requestContext": {
+            "requestId": outer.id(), "routeKey": key, "stage": "$default", "timeEpoch": 0,
+            "http": {"method": inner.method, "path": inner.path, "protocol": "HTTP/1.1", "sourceIp": outer.source_ip()},
+        },
+    });
+    admit(app, event)
+}
+
 fn log(outcome: &Result<Response, Error>) {
-    match outcome {
-        Ok(response) => telemetry::served(response.status),
-        Err(Error::Refused(refusal) | Error::Explained(refusal, _)) => {
+    let cause = match outcome {
+        Ok(response) => response.cause.as_deref().ok_or(response.status),
+        Err(error) => Ok(error),
+    };
+    match cause {
+        Err(status) => telemetry::served(status),
+        Ok(Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _)) => {
             telemetry::refused(refusal.public().status, refusal.public().code, *refusal);
         }
-        Err(Error::Failed(fault)) => telemetry::failed(fault.public().status, fault),
+        Ok(Error::Failed(fault)) => telemetry::failed(fault.public().status, fault),
     }
 }
 
@@ -143,5 +186,5 @@ fn settle_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Ref
 fn release(response: Response) -> Value {
     let headers: Map<_, _> =
         response.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    json!({"statusCode": response.status, "headers": headers, "body": response.body, "isBase64Encoded": false, "cookies": []})
+    json!({"statusCode": response.status, "headers": headers, "body": response.body, "isBase64Encoded": false, "cookies": response.cookies})
 }

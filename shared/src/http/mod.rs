@@ -9,6 +9,7 @@ mod request;
 mod response;
 pub mod route;
 
+pub use door::Inner;
 pub use list::List;
 pub use request::{Form, Request};
 pub use response::Response;

@@ -20,6 +20,16 @@ pub fn is_plain(path: &str) -> bool {
     true
 }
 
+/// The page of ours that `next` names, with its query; the first page for everything else. A link that signs in must not lead elsewhere
+/// then (RFC 9700 §4.11.1).
+pub fn page(next: Option<&str>) -> String {
+    let is_ours = |next: &&str| {
+        let (path, query) = next.split_once('?').unwrap_or((next, ""));
+        is_plain(path) && query.bytes().all(|byte| is_unreserved(byte) || b"&=%+:".contains(&byte))
+    };
+    next.filter(is_ours).unwrap_or("/").to_owned()
+}
+
 fn is_plain_segment(mut bytes: &[u8]) -> bool {
     loop {
         bytes = match bytes {
@@ -49,7 +59,30 @@ pub fn is_unreserved(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_plain;
+    use super::{is_plain, page};
+
+    #[test]
+    fn a_page_is_on_this_host() {
+        for ours in ["/", "/keys", "/device?user_code=BCDF-GHJK", "/keys?cursor=key_1&limit=2"] {
+            assert_eq!(page(Some(ours)), ours);
+        }
+        let elsewhere = [
+            "",
+            "keys",
+            "//evil.example",
+            "https://evil.example",
+            "/\\evil.example",
+            "/%5cevil",
+            "/a?b=//c",
+            "/a#b",
+            "/\n/a",
+            "/\t//a",
+        ];
+        for elsewhere in elsewhere {
+            assert_eq!(page(Some(elsewhere)), "/", "{elsewhere}");
+        }
+        assert_eq!(page(None), "/");
+    }
 
     #[test]
     fn ordinary_paths_are_plain() {

@@ -117,9 +117,17 @@ impl Request {
     /// # Errors
     /// [`Refusal::RecordUnknown`]
     pub fn path_id<T: StaticType>(&self) -> Result<TypeSafeId<T>, Refusal> {
-        let parameters = self.inner.path_parameters_ref();
-        let id = parameters.and_then(|parameters| parameters.first("id"));
-        id.and_then(|id| id.parse().ok()).ok_or(Refusal::RecordUnknown)
+        self.path_parameter("id").and_then(|id| id.parse().ok()).ok_or(Refusal::RecordUnknown)
+    }
+
+    /// The path parameter `name`.
+    pub fn path_parameter(&self, name: &str) -> Option<&str> {
+        self.inner.path_parameters_ref().and_then(|parameters| parameters.first(name))
+    }
+
+    /// Is it a browser that asks, for a page to show?
+    pub fn wants_page(&self) -> bool {
+        self.header("accept").is_some_and(|types| types.contains("text/html"))
     }
 
     /// Was a body sent?

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::error::{Challenge, Error, Fault, Public, Refusal};
+use crate::{
+    credential::Secret,
+    error::{Challenge, Error, Fault, Public, Refusal},
+};
 
 /// Status, headers and body. Nothing may store it unless [`Response::cacheable`] says so.
 #[derive(Debug)]
@@ -11,6 +14,9 @@ pub struct Response {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: String,
+    pub(super) cookies: Vec<String>,
+    /// Why this is no success, where the answer tells a person so.
+    pub(super) cause: Option<Box<Error>>,
 }
 
 impl Response {
@@ -41,7 +47,13 @@ impl Response {
     }
 
     fn empty(status: u16) -> Self {
-        Self { status, headers: vec![("cache-control", "no-store".into())], body: String::new() }
+        Self {
+            status,
+            headers: vec![("cache-control", "no-store".into())],
+            body: String::new(),
+            cookies: Vec::new(),
+            cause: None,
+        }
     }
 
     fn json(status: u16, body: &impl Serialize) -> Result<Self, Fault> {
@@ -51,7 +63,7 @@ impl Response {
             ("cache-control", "no-store".into()),
             ("x-content-type-options", "nosniff".into()),
         ];
-        Ok(Self { status, headers, body })
+        Ok(Self { status, headers, body, cookies: Vec::new(), cause: None })
     }
 
     /// 200 with text of another media type.
@@ -61,13 +73,52 @@ impl Response {
             ("cache-control", "no-store".into()),
             ("x-content-type-options", "nosniff".into()),
         ];
-        Self { status: 200, headers, body }
+        Self { status: 200, headers, body, cookies: Vec::new(), cause: None }
+    }
+
+    /// 303: the browser goes to `location` with a `GET` (RFC 9110 §15.4.4).
+    pub fn see_other(location: String) -> Self {
+        Self::empty(303).with("location", location)
+    }
+
+    /// The same answer with another status.
+    #[must_use]
+    pub fn status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same answer, which tells a person of `error`: its status, and the line of log.
+    #[must_use]
+    pub fn because(mut self, error: Error) -> Self {
+        match &error {
+            Error::Refused(refusal) | Error::Explained(refusal, _) => self.status = refusal.public().status,
+            Error::Later(refusal, seconds) => {
+                self.status = refusal.public().status;
+                self = self.with("retry-after", seconds.to_string());
+            }
+            Error::Failed(fault) => self.status = fault.public().status,
+        }
+        Self { cause: Some(Box::new(error)), ..self }
+    }
+
+    /// Sets a cookie that only this host gets, over TLS, that no script reads, and that no other site sends along but for links
+    /// (RFC 6265bis). It ends with `max_age_s`; zero ends it now.
+    #[must_use]
+    pub fn cookie(mut self, name: &str, value: &Secret, max_age_s: i64) -> Self {
+        self.cookies
+            .push(format!("{name}={}; Path=/; Max-Age={max_age_s}; HttpOnly; Secure; SameSite=Lax", value.expose()));
+        self
     }
 
     /// Lets anybody keep the answer for `seconds`.
     #[must_use]
     pub fn cacheable(self, seconds: u32) -> Self {
         self.with("cache-control", format!("public, max-age={seconds}"))
+    }
+
+    /// The JSON in the body, for a page that asks in its visitor's name; null where there is none.
+    pub fn value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
     }
 
     /// Marks an answer with tokens for HTTP/1.0 caches too (RFC 6749 §5.1).
@@ -87,7 +138,7 @@ impl Response {
     /// The answer to a request that was not served.
     pub fn error(error: &Error, request_id: &str) -> Self {
         let (public, description) = match error {
-            Error::Refused(refusal) => (refusal.public(), refusal.public().description),
+            Error::Refused(refusal) | Error::Later(refusal, _) => (refusal.public(), refusal.public().description),
             Error::Explained(refusal, sentence) => (refusal.public(), sentence.as_str()),
             Error::Failed(fault) => (fault.public(), fault.public().description),
         };
@@ -99,10 +150,11 @@ impl Response {
         if let Some(challenge) = challenge(&public) {
             response = response.with("www-authenticate", challenge);
         }
-        if public.status == 503 {
-            response = response.with("retry-after", "1".into());
+        match error {
+            Error::Later(_, seconds) => response.with("retry-after", seconds.to_string()),
+            Error::Failed(_) if public.status == 503 => response.with("retry-after", "1".into()),
+            Error::Refused(_) | Error::Explained(..) | Error::Failed(_) => response,
         }
-        response
     }
 
     /// 405 with the methods that the path has (RFC 9110 §15.5.6).

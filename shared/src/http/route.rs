@@ -4,7 +4,7 @@
 use percent_encoding::percent_decode_str;
 
 /// Every path of the template, and its methods.
-pub const ROUTES: [(&str, &str); 26] = [
+pub const ROUTES: [(&str, &str); 57] = [
     ("/health", "GET"),
     ("/.well-known/jwks.json", "GET"),
     ("/v1/organizations", "POST"),
@@ -31,6 +31,37 @@ pub const ROUTES: [(&str, &str); 26] = [
     ("/v1/runners/heartbeat", "POST"),
     ("/v1/services", "GET, POST"),
     ("/v1/services/{id}", "DELETE"),
+    ("/v1/auth/device", "POST"),
+    ("/v1/auth/github", "GET"),
+    ("/v1/auth/github/callback", "GET"),
+    ("/v1/auth/login", "POST"),
+    ("/v1/auth/logout", "POST"),
+    ("/v1/auth/oidc/callback", "GET"),
+    ("/v1/auth/oidc/start", "GET"),
+    ("/v1/users", "GET, POST"),
+    ("/v1/users/{id}", "DELETE, GET"),
+    ("/", "GET"),
+    ("/agents", "GET, POST"),
+    ("/agents/{id}/delete", "POST"),
+    ("/agents/{id}/renew", "POST"),
+    ("/assets/{name}", "GET"),
+    ("/device", "GET, POST"),
+    ("/devices", "GET"),
+    ("/devices/{id}/end", "POST"),
+    ("/keys", "GET, POST"),
+    ("/keys/{id}/delete", "POST"),
+    ("/keys/{id}/renew", "POST"),
+    ("/login", "GET, POST"),
+    ("/logout", "POST"),
+    ("/runners", "GET, POST"),
+    ("/runners/{id}/delete", "POST"),
+    ("/runners/{id}/renew", "POST"),
+    ("/services", "GET, POST"),
+    ("/services/{id}/delete", "POST"),
+    ("/sessions", "GET"),
+    ("/sessions/{id}/end", "POST"),
+    ("/tokens", "GET, POST"),
+    ("/tokens/{id}/delete", "POST"),
 ];
 
 /// A path parameter: its name, and its value without escapes.

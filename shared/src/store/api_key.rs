@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::Attribute
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, Record, Store,
+    Deletion, Record, Secured, Store,
     client::fault,
     key,
     record::{number, text},
@@ -96,11 +96,13 @@ impl Record for ApiKeyRecord {
         self.org_id
     }
 
-    fn digest(&self) -> &Digest {
-        &self.digest
-    }
-
     fn is_expired(&self, now_s: i64) -> bool {
         self.expires_at.is_some_and(|end| end <= now_s)
+    }
+}
+
+impl Secured for ApiKeyRecord {
+    fn digest(&self) -> &Digest {
+        &self.digest
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deletion, Page, Record, Store, key, record::text};
+use super::{Deletion, Page, Record, Secured, Store, key, record::text};
 use crate::{
     crypto::Digest,
     error::Fault,
@@ -44,16 +44,18 @@ impl Record for CliTokenRecord {
         self.org_id
     }
 
-    fn digest(&self) -> &Digest {
-        &self.digest
-    }
-
     fn listing(&self) -> String {
         key::listing_of_person::<CliToken>(&self.org_id, &self.on_behalf_of)
     }
 
     fn is_expired(&self, now_s: i64) -> bool {
         self.expires_at.is_some_and(|end| end <= now_s)
+    }
+}
+
+impl Secured for CliTokenRecord {
+    fn digest(&self) -> &Digest {
+        &self.digest
     }
 }
 

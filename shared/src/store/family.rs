@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store,
+    Deletion, Store,
     client::{fault, unexpected},
     key,
     record::{item_of, number, read, text},
@@ -17,7 +17,7 @@ use crate::{
     config::Lifetimes,
     credential::RefreshToken,
     error::Fault,
-    id::{AccessTokenId, AgentId, FamilyId, OrganizationId},
+    id::{AccessTokenId, AgentId, Family, FamilyId, OrganizationId},
     scope::Scopes,
 };
 
@@ -32,8 +32,13 @@ pub struct FamilyRecord {
     pub rotated_at_ms: i64,
     pub rotated_from: String,
     pub attempt: String,
-    /// To whom it was granted, and what.
-    pub client_id: AgentId,
+    /// To whom it was granted, and what: an agent, or a tool for a person.
+    pub client_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+    /// The partition in which a person's families are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listing: Option<String>,
     pub org_id: OrganizationId,
     pub scopes: Scopes,
     pub idle_expires_at_ms: i64,
@@ -44,7 +49,53 @@ pub struct FamilyRecord {
     pub expires_at: i64,
 }
 
+/// To whom tokens are granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A machine, which is its own client.
+    Agent(AgentId),
+    /// A person, by a client.
+    Person { user_id: String, client_id: String },
+}
+
+impl Holder {
+    /// The client's id.
+    pub fn client_id(&self) -> String {
+        match self {
+            Self::Agent(agent) => agent.to_string(),
+            Self::Person { client_id, .. } => client_id.clone(),
+        }
+    }
+
+    /// The person, if it is one.
+    pub fn user_id(&self) -> Option<&str> {
+        match self {
+            Self::Agent(_) => None,
+            Self::Person { user_id, .. } => Some(user_id),
+        }
+    }
+
+    /// The partition in which a person's families are listed.
+    pub fn listing(&self) -> Option<String> {
+        self.user_id().map(key::listing_of_holder::<Family>)
+    }
+}
+
 impl FamilyRecord {
+    /// To whom it was granted.
+    ///
+    /// # Errors
+    /// A record that is not what we wrote.
+    pub fn holder(&self) -> Result<Holder, Fault> {
+        match &self.user_id {
+            Some(user_id) => Ok(Holder::Person { user_id: user_id.clone(), client_id: self.client_id.clone() }),
+            None => {
+                let agent = self.client_id.parse().map(Holder::Agent);
+                agent.map_err(|_| Fault::Corrupt("a family of no agent and no person".into()))
+            }
+        }
+    }
+
     /// The end of a family's item, in epoch seconds.
     pub fn tombstone_until(absolute_expires_at_ms: i64) -> i64 {
         absolute_expires_at_ms / 1000 + 1 + LEEWAY_S
@@ -63,7 +114,7 @@ pub struct Presentation<'a> {
     /// The caller's network address: the binding of a token that no key is bound to.
     pub address: &'a str,
     /// The client, where it named itself.
-    pub client: Option<&'a AgentId>,
+    pub client: Option<&'a str>,
     /// Random, new for each presentation: by it a write is recognised whose answer was lost.
     pub attempt: &'a str,
     pub now_ms: i64,
@@ -96,6 +147,17 @@ impl Store {
         self.insert(&self.tables.families, item_of(family)?, "begin a family", is_ours).await
     }
 
+    /// A family; read consistently.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a record that cannot be read.
+    pub async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>, Fault> {
+        const WHAT: &str = "read a family";
+        let request = self.client.get_item().table_name(&self.tables.families).key(key::PK, text(id));
+        let answer = request.consistent_read(true).send().await.map_err(fault(WHAT))?;
+        answer.item.map(read).transpose()
+    }
+
     /// Advances a family, or says why not: one write, which decides alone which of any number of callers was first.
     ///
     /// # Errors
@@ -124,7 +186,7 @@ impl Store {
             None => request.condition_expression(ALIVE),
             Some(client) => request
                 .condition_expression(format!("{ALIVE} AND client_id = :client"))
-                .expression_attribute_values(":client", text(client)),
+                .expression_attribute_values(":client", text(&client)),
         };
         match request.send().await {
             Ok(answer) => match answer.attributes {
@@ -146,23 +208,51 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub async fn end_family(&self, family: &FamilyId, now_ms: i64) -> Result<(), Fault> {
-        let outcome = self
+        self.end_family_where(family, now_ms, ("attribute_exists(pk)", Vec::new())).await.map(drop)
+    }
+
+    async fn end_family_where(
+        &self,
+        family: &FamilyId,
+        now_ms: i64,
+        (condition, values): (&str, Vec<(&str, AttributeValue)>),
+    ) -> Result<Deletion, Fault> {
+        let request = self
             .client
             .update_item()
             .table_name(&self.tables.families)
             .key(key::PK, text(family))
             .update_expression("SET revoked_at_ms = if_not_exists(revoked_at_ms, :now)")
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_values(":now", number(now_ms))
-            .send()
-            .await;
-        match outcome {
-            Ok(_) => Ok(()),
+            .condition_expression(condition)
+            .expression_attribute_values(":now", number(now_ms));
+        let request =
+            values.into_iter().fold(request, |request, (name, value)| request.expression_attribute_values(name, value));
+        match request.send().await {
+            Ok(_) => Ok(Deletion::Deleted),
             Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
                 _ => Err(fault("end a family")(error)),
             },
         }
+    }
+
+    /// What tools hold for a person, oldest first.
+    ///
+    /// # Errors
+    /// A store that does not answer, or a record that cannot be read.
+    pub async fn families_of(&self, user_id: &str, now_ms: i64) -> Result<Vec<FamilyRecord>, Fault> {
+        let mut families: Vec<FamilyRecord> = self.held_by(key::listing_of_holder::<Family>(user_id)).await?;
+        families.retain(|family| family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms));
+        Ok(families)
+    }
+
+    /// Ends a family of a person: one write.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn end_family_of(&self, user_id: &str, family: &FamilyId, now_ms: i64) -> Result<Deletion, Fault> {
+        let condition = ("user_id = :person", vec![(":person", text(&user_id))]);
+        self.end_family_where(family, now_ms, condition).await
     }
 
     /// Ends an access token that has no family: one write, kept until the token is over.
@@ -185,7 +275,7 @@ impl Store {
 /// Says what a refused advance means, from the item as it was in the moment of the refusal.
 fn judge(stored: Option<FamilyRecord>, presented: &Presentation<'_>, lifetimes: &Lifetimes) -> Rotation {
     let Some(family) = stored else { return Rotation::Gone };
-    if presented.client.is_some_and(|client| *client != family.client_id) {
+    if presented.client.is_some_and(|client| client != family.client_id) {
         return Rotation::Foreign;
     }
     if family.revoked_at_ms.is_some() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use type_safe_id::StaticType;
 
-use super::Record;
+use super::{Record, Secured};
 use crate::{
     crypto::Digest,
     id::{Agent, OrganizationId, Service, TypeSafeId},
@@ -42,7 +42,9 @@ impl<K: StaticType + Copy> Record for MachineRecord<K> {
     fn org_id(&self) -> OrganizationId {
         self.org_id
     }
+}
 
+impl<K: StaticType + Copy> Secured for MachineRecord<K> {
     fn digest(&self) -> &Digest {
         &self.digest
     }

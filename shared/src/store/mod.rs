@@ -5,8 +5,11 @@
 //! update that the SDK repeated after a lost answer is recognised as our own. (A repeated deletion finds nothing, and says so.)
 
 pub mod api_key;
+pub mod authorization_code;
 pub mod cli_token;
 mod client;
+pub mod counter;
+pub mod device_code;
 pub mod family;
 pub mod key;
 pub mod machine;
@@ -15,14 +18,16 @@ pub mod organization;
 mod record;
 pub mod runner;
 pub mod session;
+pub mod sign_in;
 pub mod standing;
+pub mod user;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use jiff::Timestamp;
 
 pub use client::Patience;
-pub use record::{Deletion, Page, Record, Renewal};
+pub use record::{Deletion, Page, Record, Renewal, Secured};
 
 use crate::{clock::Clock, config::Tables};
 

@@ -99,7 +99,7 @@ impl Store {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    fn put_new(&self, item: Item) -> Result<TransactWriteItem, Fault> {
+    pub(super) fn put_new(&self, item: Item) -> Result<TransactWriteItem, Fault> {
         let put = Put::builder()
             .table_name(&self.tables.keys)
             .set_item(Some(item))

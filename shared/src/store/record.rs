@@ -24,7 +24,7 @@ use crate::{
 /// An item, as the SDK knows it.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// A record of the `Keys` table that belongs to an organization and carries one credential.
+/// A record of the `Keys` table that belongs to an organization.
 pub trait Record: Serialize + DeserializeOwned {
     /// The record's id is a `TypeSafeId` of this.
     type Kind: StaticType;
@@ -33,8 +33,6 @@ pub trait Record: Serialize + DeserializeOwned {
     fn id(&self) -> TypeSafeId<Self::Kind>;
     /// The owner.
     fn org_id(&self) -> OrganizationId;
-    /// What its credential is compared with.
-    fn digest(&self) -> &Digest;
     /// The partition in which it is listed.
     fn listing(&self) -> String {
         key::listing::<Self::Kind>(&self.org_id())
@@ -43,6 +41,12 @@ pub trait Record: Serialize + DeserializeOwned {
     fn is_expired(&self, _now_s: i64) -> bool {
         false
     }
+}
+
+/// A record that carries one credential.
+pub trait Secured: Record {
+    /// What its credential is compared with.
+    fn digest(&self) -> &Digest;
 }
 
 /// A part of a list.
@@ -79,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn put<R: Record>(&self, record: &R) -> Result<(), Fault> {
+    pub async fn put<R: Secured>(&self, record: &R) -> Result<(), Fault> {
         let is_ours = |stored: Item| Ok(read::<R>(stored)?.digest().matches(record.digest()));
         self.insert(&self.tables.keys, item_of_record(record)?, "put a record", is_ours).await
     }
@@ -238,7 +242,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn renew<R: Record>(
+    pub async fn renew<R: Secured>(
         &self,
         record: &R,
         minted: &Minted,

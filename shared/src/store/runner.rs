@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Record, Store,
+    Record, Secured, Store,
     client::fault,
     key,
     record::{number, read, text},
@@ -57,7 +57,9 @@ impl Record for RunnerRecord {
     fn org_id(&self) -> OrganizationId {
         self.org_id
     }
+}
 
+impl Secured for RunnerRecord {
     fn digest(&self) -> &Digest {
         &self.digest
     }

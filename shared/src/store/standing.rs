@@ -59,6 +59,20 @@ impl Store {
         Ok((session.map(read).transpose()?, owned.map(|owned| owned.org_id)))
     }
 
+    /// A family, and the organization of the person who holds it.
+    ///
+    /// # Errors
+    /// A store that does not answer in full, or a record that cannot be read.
+    pub async fn person_and_family(
+        &self,
+        user_id: &str,
+        family: &FamilyId,
+    ) -> Result<(Option<OrganizationId>, Option<FamilyRecord>), Fault> {
+        let (owned, family) = self.pair(AttributeValue::S(key::owner(user_id)), text(family)).await?;
+        let owned = owned.map(read::<OwnerRecord>).transpose()?;
+        Ok((owned.map(|owned| owned.org_id), family.map(read).transpose()?))
+    }
+
     /// One item of `Keys` and one of `Families`, both read consistently.
     async fn pair(
         &self,

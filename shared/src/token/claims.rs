@@ -68,8 +68,11 @@ pub struct Claims {
     pub nbf: i64,
     pub exp: i64,
     pub jti: AccessTokenId,
-    pub client_id: AgentId,
-    pub agent_id: AgentId,
+    /// The agent, or the tool to which a person lends their rights.
+    pub client_id: String,
+    /// For agents alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
     pub org_id: OrganizationId,
     /// Space-joined, as OAuth's clients read it.
     pub scope: String,

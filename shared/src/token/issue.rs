@@ -7,16 +7,16 @@ use crate::{
     app::App,
     credential::Secret,
     error::Fault,
-    id::{self, AgentId, FamilyId, OrganizationId},
+    id::{self, FamilyId, OrganizationId},
     principal::Principal,
     scope::Scopes,
-    store::machine::ServiceRecord,
+    store::{family::Holder, machine::ServiceRecord},
 };
 
 /// What a token is issued for.
 #[derive(Debug)]
 pub struct Grant<'a> {
-    pub agent: AgentId,
+    pub holder: &'a Holder,
     pub organization: OrganizationId,
     pub scopes: &'a Scopes,
     pub family: Option<FamilyId>,
@@ -41,14 +41,17 @@ pub fn access_token(app: &App, grant: &Grant<'_>, now: Timestamp) -> Result<Secr
         app,
         &Claims {
             iss: app.config.issuer.clone(),
-            sub: grant.agent.to_string(),
+            sub: grant.holder.user_id().map_or_else(|| grant.holder.client_id(), str::to_owned),
             aud: Claims::audience(&app.config.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
             exp: now.as_second() + grant.life_s(app, now),
             jti: id::mint(now, &app.entropy)?,
-            client_id: grant.agent,
-            agent_id: grant.agent,
+            client_id: grant.holder.client_id(),
+            agent_id: match grant.holder {
+                Holder::Agent(agent) => Some(*agent),
+                Holder::Person { .. } => None,
+            },
             org_id: grant.organization,
             scope: grant.scopes.to_string(),
             scopes: grant.scopes.clone(),

@@ -34,8 +34,12 @@ pub fn verify<T: Token>(app: &App, token: &str, now: Timestamp) -> Result<T, Ref
 /// As [`verify`].
 pub fn access_token(app: &App, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
     let claims: Claims = verify(app, token, now)?;
-    let is_one_agents = claims.sub == claims.agent_id.to_string() && claims.client_id == claims.agent_id;
-    if is_one_agents { Ok(claims) } else { Err(Refusal::TokenMisfit) }
+    let is_one_holders = match &claims.agent_id {
+        Some(agent) => claims.sub == agent.to_string() && claims.client_id == claims.sub,
+        // A person's token ends with its family: it always has one.
+        None => claims.sid.is_some() && claims.sub != claims.client_id,
+    };
+    if is_one_holders { Ok(claims) } else { Err(Refusal::TokenMisfit) }
 }
 
 /// Is it time for a token, give or take the leeway?

@@ -1,0 +1,66 @@
+// What a page does better with a script. Without one it does all the same.
+"use strict";
+
+// Copying a secret
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const field = document.getElementById(button.dataset.copy);
+    field.select();
+    try {
+      await navigator.clipboard.writeText(field.value);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Press Ctrl+C";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2500);
+  });
+}
+
+// Times, as seen from here
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+function tellTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const seconds = (new Date(time.dateTime) - Date.now()) / 1000;
+    const steps = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+    const [unit, length] = steps.find(([, length]) => Math.abs(seconds) >= length) ?? steps[3];
+    time.title = time.dateTime;
+    time.textContent = relative.format(Math.round(seconds / length), unit);
+  }
+}
+tellTimes(document);
+
+// One question at a time
+document.addEventListener("toggle", (event) => {
+  const opened = event.target;
+  if (!opened.matches?.("details.ask[open]")) return;
+  for (const other of document.querySelectorAll("details.ask[open]")) if (other !== opened) other.open = false;
+  opened.querySelector("select, button")?.focus();
+}, true);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const open of document.querySelectorAll("details.ask[open]")) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+});
+
+// What lives is looked at again, unless somebody is about to do something with it
+const live = document.querySelector("[data-live]");
+if (live) {
+  document.querySelector("p.live")?.remove();
+  setInterval(async () => {
+    if (document.hidden || live.querySelector("details[open]") || live.contains(document.activeElement)) return;
+    try {
+      const answer = await fetch(live.dataset.live + location.search, { headers: { accept: "text/html" }, redirect: "error" });
+      if (!answer.ok) return;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.querySelector("[data-live]");
+      if (!fresh) return;
+      fresh.querySelector("p.live")?.remove();
+      tellTimes(fresh);
+      live.replaceChildren(...fresh.childNodes);
+    } catch { /* the next time, then */ }
+  }, 5000);
+}

@@ -1,0 +1,324 @@
+//! Keys, tokens, agents, services and runners: each a list, a form for a new one, and what can be done with one.
+
+use jiff::ToSpan as _;
+use postern::{
+    App, Error,
+    http::{Form, Inner, Request, Response},
+    page,
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    inner,
+    view::{Collected, Frame, Given, Moment, Row, ShownOnce},
+    visitor::{self, Visitor, text},
+};
+
+/// A kind of credential with a page of its own.
+pub(crate) struct Collection {
+    pub(crate) path: &'static str,
+    pub(crate) title: &'static str,
+    /// What one of them is called, in a sentence.
+    pub(crate) one: &'static str,
+    /// What they are for, on the first page.
+    pub(crate) summary: &'static str,
+    pub(crate) lead: &'static str,
+    pub(crate) empty: &'static str,
+    /// Our own route.
+    api: &'static str,
+    api_one: &'static str,
+    /// The member of its answers that holds the secret.
+    secret: &'static str,
+    /// Scopes that reading and managing need; none where being a person is enough.
+    reads: Option<&'static str>,
+    manages: Option<&'static str>,
+    /// What a new secret is asked for by, and what that is called.
+    pub(crate) renewal: Option<Renewal>,
+    pub(crate) asks_for: Fields,
+}
+
+pub(crate) struct Renewal {
+    api: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) can_overlap: bool,
+}
+
+/// What the form asks for, besides a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fields {
+    Scopes,
+    ScopesAndEnd,
+    ScopesRepositoriesAndEnd,
+    Labels,
+}
+
+pub(crate) const COLLECTIONS: [Collection; 5] = [
+    Collection {
+        path: "/keys",
+        title: "API keys",
+        one: "API key",
+        summary: "Static keys for servers, cron jobs and integrations.",
+        lead: "For programs that are not a person: servers, cron jobs, integrations. A key is shown once, and works until you delete it.",
+        empty: "No API key yet. Make the first one for a server or a job that calls your APIs.",
+        api: "/v1/keys",
+        api_one: "/v1/keys/{id}",
+        secret: "key",
+        reads: Some("keys:read"),
+        manages: Some("keys:manage"),
+        renewal: Some(Renewal {
+            api: "/v1/keys/{id}/rotate",
+            title: "Rotate",
+            text: "The key gets a new secret. Let the old one work for a while, until the new one is deployed.",
+            can_overlap: true,
+        }),
+        asks_for: Fields::ScopesAndEnd,
+    },
+    Collection {
+        path: "/tokens",
+        title: "CLI tokens",
+        one: "CLI token",
+        summary: "Your own keys for command-line tools and CI.",
+        lead: "Your own keys for command-line tools and CI jobs: they act in your name, for all repositories or for some.",
+        empty: "No CLI token yet. Make one for a tool that should act in your name.",
+        api: "/v1/auth/cli-tokens",
+        api_one: "/v1/auth/cli-tokens/{id}",
+        secret: "token",
+        reads: None,
+        manages: None,
+        renewal: None,
+        asks_for: Fields::ScopesRepositoriesAndEnd,
+    },
+    Collection {
+        path: "/agents",
+        title: "Agents",
+        one: "agent",
+        summary: "Machines that exchange a secret for short tokens.",
+        lead: "Machines that exchange their secret for access tokens of an hour. Deleting one ends all that it holds.",
+        empty: "No agent yet. Make one for a program that should work with short tokens.",
+        api: "/v1/agents",
+        api_one: "/v1/agents/{id}",
+        secret: "secret",
+        reads: Some("agents:read"),
+        manages: Some("agents:manage"),
+        renewal: Some(Renewal {
+            api: "/v1/agents/{id}/secret",
+            title: "New secret",
+            text: "The old secret stops working at once. Tokens that it got go on until they end.",
+            can_overlap: false,
+        }),
+        asks_for: Fields::Scopes,
+    },
+    Collection {
+        path: "/services",
+        title: "Services",
+        one: "service",
+        summary: "Your own services, which speak to one another.",
+        lead: "Your own services: each exchanges its key for tokens of five minutes, which it shows to the others.",
+        empty: "No service yet. Make one for a service of yours that calls another.",
+        api: "/v1/services",
+        api_one: "/v1/services/{id}",
+        secret: "key",
+        reads: Some("services:manage"),
+        manages: Some("services:manage"),
+        renewal: None,
+        asks_for: Fields::Scopes,
+    },
+    Collection {
+        path: "/runners",
+        title: "Runners",
+        one: "runner",
+        summary: "Self-hosted runners, and whether they are alive.",
+        lead: "Self-hosted runners report every half minute. One that was not heard for a minute and a half counts as offline.",
+        empty: "No runner yet. Make one, and start it with its token.",
+        api: "/v1/runners",
+        api_one: "/v1/runners/{id}",
+        secret: "token",
+        reads: Some("runners:read"),
+        manages: Some("runners:manage"),
+        renewal: Some(Renewal {
+            api: "/v1/runners/{id}/token",
+            title: "New token",
+            text: "The old token stops working at once: the runner needs the new one to be heard again.",
+            can_overlap: false,
+        }),
+        asks_for: Fields::Labels,
+    },
+];
+
+impl Collection {
+    /// May the visitor see it?
+    pub(crate) fn is_open_to(&self, visitor: &Visitor) -> bool {
+        self.reads.is_none_or(|scope| visitor.may(scope))
+    }
+
+    pub(crate) fn asks_for_scopes(&self) -> bool {
+        self.asks_for != Fields::Labels
+    }
+
+    pub(crate) fn asks_for_labels(&self) -> bool {
+        self.asks_for == Fields::Labels
+    }
+
+    pub(crate) fn asks_for_repositories(&self) -> bool {
+        self.asks_for == Fields::ScopesRepositoriesAndEnd
+    }
+
+    pub(crate) fn asks_for_end(&self) -> bool {
+        matches!(self.asks_for, Fields::ScopesAndEnd | Fields::ScopesRepositoriesAndEnd)
+    }
+
+    /// Are what it lists told as living or not?
+    pub(crate) fn is_live(&self) -> bool {
+        self.asks_for == Fields::Labels
+    }
+
+    fn inner<'a>(&self, visitor: &'a Visitor, method: &'static str, path: &'static str) -> Inner<'a> {
+        Inner { method, path, id: None, query: "", body: None, session: &visitor.session }
+    }
+}
+
+/// What a page tells besides its list.
+#[derive(Default)]
+struct Told {
+    given: Given,
+    error: Option<Error>,
+    shown: Option<ShownOnce>,
+    done: Option<&'static str>,
+}
+
+/// `GET`: the list.
+pub(crate) async fn list(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    show(app, request, &visitor, of, Told::default()).await
+}
+
+async fn show(app: &App, request: &Request, visitor: &Visitor, of: &Collection, told: Told) -> Result<Response, Error> {
+    let cursor = request.query("cursor")?;
+    let query = form_urlencoded::Serializer::new(String::from("limit=50&"))
+        .extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor)))
+        .finish();
+    let listed =
+        inner::ask(app, request, Inner { query: query.trim_end_matches('&'), ..of.inner(visitor, "GET", of.api) });
+    let listed = listed.await?;
+    let view = Collected {
+        frame: Frame::new(visitor, of.path),
+        of,
+        may_manage: of.manages.is_none_or(|scope| visitor.may(scope)),
+        rows: listed["items"].as_array().into_iter().flatten().map(Row::of).collect(),
+        next_cursor: listed["next_cursor"].as_str().map(str::to_owned),
+        is_first_page: cursor.is_none(),
+        scopes: choices(visitor),
+        error: told.error.as_ref().map(|error| page::sentence(error).to_owned()),
+        given: told.given,
+        shown: told.shown,
+        done: told.done,
+    };
+    let response = page::show(200, &view)?;
+    Ok(match told.error {
+        Some(error) => response.because(error),
+        None => response,
+    })
+}
+
+/// Scopes to choose from, where the visitor's own can be listed; else they are typed.
+fn choices(visitor: &Visitor) -> Vec<String> {
+    let held = visitor.principal.scopes.to_string();
+    if held.contains('*') { Vec::new() } else { held.split_whitespace().map(str::to_owned).collect() }
+}
+
+/// `POST`: a new one.
+pub(crate) async fn create(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let form = visitor::form(app, request, &visitor)?;
+    let body = body(app, of, &form);
+    let made = inner::ask(app, request, Inner { body: Some(&body), ..of.inner(&visitor, "POST", of.api) }).await;
+    let told = match made {
+        Ok(made) => Told { shown: Some(shown(of, &made, text(&form, "name"))), ..Told::default() },
+        Err(Error::Failed(fault)) => return Err(fault.into()),
+        Err(error) => Told { given: given(&form), error: Some(error), ..Told::default() },
+    };
+    show(app, request, &visitor, of, told).await
+}
+
+fn shown(of: &Collection, made: &Value, name: &str) -> ShownOnce {
+    let member = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+    let overlap = made["previous_expires_at"].as_str().and_then(|time| time.parse().ok());
+    ShownOnce {
+        what: if name.is_empty() { of.one.to_owned() } else { format!("{} “{name}”", of.one) },
+        secret: member(of.secret),
+        id: member("id"),
+        overlap: overlap.map(|time| Moment::new(time).text),
+    }
+}
+
+/// The form, as our own route wants it.
+fn body(app: &App, of: &Collection, form: &Form) -> Value {
+    let words = |name: &str| -> Vec<String> {
+        text(form, name).split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let mut body = Map::from_iter([("name".to_owned(), json!(text(form, "name")))]);
+    if of.asks_for_scopes() {
+        body.insert("scopes".into(), scopes(form).into());
+    }
+    if of.asks_for_labels() {
+        body.insert("labels".into(), words("labels").into());
+    }
+    if of.asks_for_repositories() {
+        match words("repositories") {
+            names if names.is_empty() => body.insert("all_repositories".into(), true.into()),
+            names => body.insert("repositories".into(), names.into()),
+        };
+    }
+    if let Some(days) = text(form, "expires_in_days").parse::<i64>().ok().filter(|days| (1..=3660).contains(days)) {
+        let end = app.clock.now().checked_add((days * 24).hours());
+        body.insert("expires_at".into(), end.map(|end| end.to_string()).unwrap_or_default().into());
+    }
+    body.into()
+}
+
+/// Ticked boxes, and what was typed.
+fn scopes(form: &Form) -> Vec<String> {
+    let ticked = form.keys().filter_map(|name| name.strip_prefix("scope.")).map(str::to_owned);
+    ticked.chain(text(form, "scopes").split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned)).collect()
+}
+
+fn given(form: &Form) -> Given {
+    Given {
+        name: text(form, "name").to_owned(),
+        scopes: scopes(form).join(" "),
+        labels: text(form, "labels").to_owned(),
+        repositories: text(form, "repositories").to_owned(),
+        is_open: true,
+    }
+}
+
+/// `POST …/renew`: a new secret for one.
+pub(crate) async fn renew(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let form = visitor::form(app, request, &visitor)?;
+    let renewal = of.renewal.as_ref().ok_or(postern::Refusal::RouteUnknown)?;
+    let overlap_s = text(&form, "overlap_s").parse::<i64>().unwrap_or(0);
+    let body = if renewal.can_overlap { json!({"overlap_s": overlap_s}) } else { json!({}) };
+    let id = request.path_parameter("id");
+    let asked = Inner { id, body: Some(&body), ..of.inner(&visitor, "POST", renewal.api) };
+    let told = match inner::ask(app, request, asked).await {
+        Ok(made) => Told { shown: Some(shown(of, &made, text(&form, "name"))), ..Told::default() },
+        Err(Error::Failed(fault)) => return Err(fault.into()),
+        Err(error) => Told { error: Some(error), ..Told::default() },
+    };
+    show(app, request, &visitor, of, told).await
+}
+
+/// `POST …/delete`: the end of one.
+pub(crate) async fn delete(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    visitor::form(app, request, &visitor)?;
+    let asked = Inner { id: request.path_parameter("id"), ..of.inner(&visitor, "DELETE", of.api_one) };
+    let told = match inner::ask(app, request, asked).await {
+        Ok(_) => Told { done: Some("Deleted. It opens nothing any more."), ..Told::default() },
+        Err(Error::Failed(fault)) => return Err(fault.into()),
+        Err(error) => Told { error: Some(error), ..Told::default() },
+    };
+    show(app, request, &visitor, of, told).await
+}

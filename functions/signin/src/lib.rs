@@ -1,0 +1,105 @@
+//! Signing in at an OpenID provider (`/v1/auth/oidc/start` and `/callback`, CAT-9) or GitHub (`/v1/auth/github` and `/callback`, CON-3): for a
+//! session in this browser, or for a tool on the person's machine.
+
+use postern::{
+    App, Error, Refusal,
+    authn::{Presented as _, SESSION_COOKIE},
+    credential::Secret,
+    crypto::Digest,
+    grant::{
+        authorization_code::is_loopback,
+        session::Visit,
+        sign_in::{self, Begun, LIFE_S, Returned, SignedIn},
+    },
+    http::{Request, Response, path},
+    scope::Scopes,
+    store::sign_in::Loopback,
+    upstream::Upstream,
+};
+
+/// Ties a sign-in to the browser that began it.
+const BROWSER_COOKIE: &str = "__Host-postern_signin";
+/// The longest `state` of a tool.
+const LONGEST_STATE: usize = 500;
+
+/// Answers the routes.
+///
+/// # Errors
+/// The refusals of each, and failures of ours.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    match request.route() {
+        "GET /v1/auth/oidc/start" => start(app, request, |upstream| !upstream.is_github()).await,
+        "GET /v1/auth/oidc/callback" => callback(app, request, |upstream| !upstream.is_github()).await,
+        "GET /v1/auth/github" => start(app, request, Upstream::is_github).await,
+        "GET /v1/auth/github/callback" => callback(app, request, Upstream::is_github).await,
+        _ => Err(Refusal::RouteUnknown.into()),
+    }
+}
+
+async fn start(app: &App, request: &Request, is_wanted: impl Fn(&Upstream) -> bool) -> Result<Response, Error> {
+    let upstream = upstream(app, request, is_wanted)?;
+    let loopback = match request.query("cli")?.as_deref() {
+        Some("true") => Some(loopback(app, request)?),
+        _ => None,
+    };
+    let next = path::page(request.query("next")?.as_deref());
+    let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
+    let Begun { location, browser } = sign_in::begin(app, upstream, &next, loopback, browser).await?;
+    Ok(Response::see_other(location).cookie(BROWSER_COOKIE, &browser, LIFE_S))
+}
+
+/// The sign-in that `?provider=` names, or the only one.
+fn upstream<'a>(
+    app: &'a App,
+    request: &Request,
+    is_wanted: impl Fn(&Upstream) -> bool,
+) -> Result<&'a Upstream, Refusal> {
+    let named = request.query("provider")?;
+    let mut fitting = app
+        .upstreams
+        .iter()
+        .filter(|upstream| is_wanted(upstream))
+        .filter(|upstream| named.as_ref().is_none_or(|name| name == upstream.name()));
+    match (fitting.next(), fitting.next()) {
+        (Some(upstream), None) => Ok(upstream),
+        _ => Err(Refusal::SignInUnknown),
+    }
+}
+
+/// The tool that asks. It must prove later that it is the one: without a challenge, or with one that is the verifier itself, whoever sees
+/// the code could redeem it (RFC 9700 §2.1.1).
+fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
+    let redirect_uri =
+        request.query("redirect_uri")?.filter(|uri| is_loopback(uri)).ok_or(Refusal::RedirectUriForeign)?;
+    let client_id = request.query("client_id")?.unwrap_or_else(|| "postern-cli".into());
+    app.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
+    if request.query("code_challenge_method")?.as_deref() != Some("S256") {
+        return Err(Refusal::ChallengeMethodUnknown.into());
+    }
+    let challenge = request.query("code_challenge")?.as_deref().and_then(Digest::from_base64url);
+    let state = request.query("state")?;
+    if state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
+        return Err(Refusal::RequestMalformed.into());
+    }
+    let scope = request.query("scope")?.filter(|scope| !scope.is_empty());
+    scope.as_deref().map(Scopes::parse).transpose()?;
+    let challenge = challenge.ok_or(Refusal::CodeChallengeMalformed)?;
+    Ok(Loopback { client_id, redirect_uri, challenge, state, scope })
+}
+
+async fn callback(app: &App, request: &Request, is_expected: impl Fn(&Upstream) -> bool) -> Result<Response, Error> {
+    let returned = Returned {
+        state: request.query("state")?.unwrap_or_default(),
+        code: request.query("code")?,
+        error: request.query("error")?,
+        issuer: request.query("iss")?,
+        browser: request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned())),
+    };
+    let signed_in = sign_in::finish(app, returned, Visit::of(request), is_expected).await?;
+    Ok(match signed_in {
+        SignedIn::Session { value, next } => {
+            Response::see_other(next).cookie(SESSION_COOKIE, &value, app.config.lifetimes.session_idle)
+        }
+        SignedIn::Loopback(location) => Response::see_other(location),
+    })
+}

@@ -1,0 +1,107 @@
+//! Passwords: Argon2id with OWASP's parameters (19 MiB, 2 passes, 1 lane), the only secrets here that are weak enough to need it.
+
+use std::fmt;
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash};
+use serde::{Deserialize, Serialize};
+
+use crate::{credential::Secret, entropy::Entropy, error::Fault};
+
+/// KiB of memory, passes, lanes: OWASP Password Storage Cheat Sheet, Argon2id.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// The hash of no password: who is unknown is compared with it, so that an answer takes as long as for those who are known.
+const OF_NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
+
+/// A password's hash with its salt and parameters, as a PHC string.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Hashes `password`, off the thread that serves: it takes some 20 ms of a whole core.
+    ///
+    /// # Errors
+    /// A generator or library that fails.
+    pub async fn of(password: Secret, entropy: &Entropy) -> Result<Self, Fault> {
+        let salt = entropy.bytes::<16>()?;
+        apart(move || {
+            let hash = hasher()?.hash_password_with_salt(password.expose().as_bytes(), &salt);
+            hash.map(|hash| Self(hash.to_string())).map_err(|_| Fault::Crypto("hashing a password"))
+        })
+        .await
+    }
+
+    /// Is `password` the one of `hash`? Where there is no hash it is not, after as long a time.
+    ///
+    /// # Errors
+    /// A hash that is not one that we made.
+    pub async fn admits(hash: Option<Self>, password: Secret) -> Result<bool, Fault> {
+        apart(move || {
+            let is_somebody = hash.is_some();
+            let hash = hash.map_or_else(|| OF_NOBODY.to_owned(), |hash| hash.0);
+            match hasher()?.verify_password(password.expose().as_bytes(), hash.as_str()) {
+                Ok(()) => Ok(is_somebody),
+                Err(password_hash::Error::PasswordInvalid) => Ok(false),
+                Err(_) => Err(Fault::Crypto("comparing a password")),
+            }
+        })
+        .await
+    }
+}
+
+fn hasher() -> Result<Argon2<'static>, Fault> {
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| Fault::Crypto("Argon2's parameters"))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Crypto("hashing a password"))?
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_hash_admits_its_password_alone_and_names_owasps_parameters() {
+        let hash = PasswordHash::of(secret("correct horse"), &Entropy::system()).await.unwrap();
+        assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.0);
+        assert!(PasswordHash::admits(Some(hash.clone()), secret("correct horse")).await.unwrap());
+        for wrong in ["", "correct hors", "Correct horse", "correct horse "] {
+            assert!(!PasswordHash::admits(Some(hash.clone()), secret(wrong)).await.unwrap(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn two_hashes_of_one_password_differ() {
+        let (one, other) = (
+            PasswordHash::of(secret("same"), &Entropy::system()).await.unwrap(),
+            PasswordHash::of(secret("same"), &Entropy::system()).await.unwrap(),
+        );
+        assert_ne!(one.0, other.0);
+    }
+
+    #[tokio::test]
+    async fn the_hash_of_nobody_can_be_compared_and_admits_nobody() {
+        assert!(!PasswordHash::admits(None, secret("")).await.unwrap());
+        assert!(!PasswordHash::admits(None, secret("nobody")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_hash_is_our_failure() {
+        assert!(PasswordHash::admits(Some(PasswordHash("plain".into())), secret("plain")).await.is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! One-time codes for tools on a person's machine (RFC 8252 §7.3, RFC 7636): the browser carries a code to a loopback address, never a
+//! token, and only the tool that asked has the verifier which makes the code worth anything.
+//!
+//! Redemption:
+//! 1. The code's form and checksum. No I/O for junk.
+//! 2. One consistent read: client, address and verifier must be those of the code. A wrong one spends nothing.
+//! 3. One conditional write redeems it, once. Whoever comes later with the same code has it from somewhere: what the first one got ends
+//!    (RFC 6749 §4.1.2).
+//! 4. The gate, the person's organization, and a family for the tool.
+
+use super::{Tokens, family};
+use crate::{
+    app::App,
+    clock::{LEEWAY_S, after},
+    config::is_sound_url,
+    credential::{AuthorizationCode, Minted, Secret},
+    crypto::Digest,
+    error::{Error, Refusal},
+    id,
+    scope::Scopes,
+    store::{
+        authorization_code::{AuthorizationCodeRecord, Redemption},
+        sign_in::Loopback,
+    },
+    telemetry,
+};
+
+/// How long a redeemed code is known again, in seconds.
+const REMEMBERED_S: i64 = 24 * 3600;
+/// The longest address that is redirected to.
+const LONGEST_URI: usize = 1000;
+
+/// Who is sent where, with what.
+#[derive(Debug)]
+pub struct Redirect<'a> {
+    pub loopback: &'a Loopback,
+    pub user_id: &'a str,
+    pub scopes: Scopes,
+}
+
+/// What a tool presents.
+#[derive(Debug)]
+pub struct Presented<'a> {
+    pub code: &'a Secret,
+    pub client_id: &'a str,
+    pub redirect_uri: &'a str,
+    pub verifier: &'a Secret,
+    /// The caller's network address.
+    pub address: &'a str,
+}
+
+/// A new code.
+///
+/// # Errors
+/// A failure of ours.
+pub async fn issue(app: &App, redirect: Redirect<'_>) -> Result<Secret, Error> {
+    let now = app.clock.now();
+    let id = id::mint(now, &app.entropy)?;
+    let minted = Minted::new::<id::AuthorizationCode>(&app.config.brand, &id, &app.entropy)?;
+    let valid_until = after(now, app.config.lifetimes.authorization_code);
+    let record = AuthorizationCodeRecord {
+        id,
+        digest: minted.digest,
+        client_id: redirect.loopback.client_id.clone(),
+        redirect_uri: redirect.loopback.redirect_uri.clone(),
+        challenge: redirect.loopback.challenge,
+        user_id: redirect.user_id.to_owned(),
+        scopes: redirect.scopes,
+        valid_until_ms: valid_until.as_millisecond(),
+        family: None,
+        expires_at: valid_until.as_second() + REMEMBERED_S + LEEWAY_S,
+    };
+    app.store.put_code(&record).await?;
+    Ok(minted.secret)
+}
+
+/// Tokens for a code.
+///
+/// # Errors
+/// `invalid_grant`, whatever is wrong with it; [`Refusal::UserForbidden`]; a failure of ours.
+pub async fn redeem(app: &App, presented: &Presented<'_>) -> Result<Tokens, Error> {
+    let code = AuthorizationCode::parse(&app.config.brand, presented.code.expose()).ok_or(Refusal::CodeWrong)?;
+    let now = app.clock.now();
+    let record = app.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
+    if record.client_id != presented.client_id || record.redirect_uri != presented.redirect_uri {
+        return Err(Refusal::CodeWrong.into());
+    }
+    let is_verified = is_verifier(presented.verifier)
+        && record.challenge.matches(&Digest::of(presented.verifier.expose().as_bytes()));
+    if !is_verified {
+        return Err(Refusal::CodeVerifierWrong.into());
+    }
+    let id = family::new_id(app, now)?;
+    match app.store.redeem(&record.id, &id, now.as_millisecond()).await? {
+        Redemption::Redeemed => {
+            let whose = (id, record.user_id.as_str(), presented.client_id);
+            family::begin_for_person(app, whose, &record.scopes, presented.address, now).await
+        }
+        Redemption::Replayed(family) => {
+            telemetry::code_replayed(&family);
+            app.store.end_family(&family, now.as_millisecond()).await?;
+            Err(Refusal::CodeReplayed.into())
+        }
+        Redemption::Gone => Err(Refusal::CodeWrong.into()),
+    }
+}
+
+/// RFC 7636 §4.1: 43 to 128 unreserved characters.
+fn is_verifier(verifier: &Secret) -> bool {
+    let text = verifier.expose().as_bytes();
+    (43..=128).contains(&text.len()) && text.iter().all(|byte| crate::http::path::is_unreserved(*byte))
+}
+
+/// Is `text` an address at which a tool on the same machine may wait (RFC 8252 §7.3): `http`, a loopback address as a literal, a port and a
+/// path? Not `localhost`, which a resolver may send elsewhere.
+pub fn is_loopback(text: &str) -> bool {
+    let uri: Option<::http::Uri> = text.parse().ok();
+    let is_at_loopback = |uri: ::http::Uri| {
+        let host = uri.host().is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]"));
+        host && uri.scheme_str() == Some("http") && uri.port_u16().is_some_and(|port| port > 0)
+    };
+    let is_printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
+    text.len() <= LONGEST_URI && is_printable && is_sound_url(text) && uri.is_some_and(is_at_loopback)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn a_literal_loopback_address_with_a_port_is_one() {
+        for good in ["http://127.0.0.1:9876/callback", "http://[::1]:1/", "http://127.0.0.1:65535/a?b=c"] {
+            assert!(is_loopback(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        let long = format!("http://127.0.0.1:1/{}", "a".repeat(1000));
+        for bad in [
+            "",
+            "/callback",
+            "http://127.0.0.1/callback",
+            "http://127.0.0.1:0/",
+            "http://127.0.0.1:/",
+            "http://127.0.0.1:65536/",
+            "http://localhost:9876/callback",
+            "http://127.0.0.1.evil:9876/",
+            "http://127.0.0.1.evil.example:9876/",
+            "http://127.0.0.1@evil.example:9876/",
+            "http://evil.example@127.0.0.1:9876/",
+            "http://user:pass@127.0.0.1:9876/",
+            "http://127.1:9876/",
+            "http://127.0.0.2:9876/",
+            "http://2130706433:9876/",
+            "http://0x7f.0.0.1:9876/",
+            "http://0.0.0.0:9876/",
+            "http://[::]:9876/",
+            "http://[::ffff:127.0.0.1]:9876/",
+            "https://127.0.0.1:9876/",
+            "HTTPS://127.0.0.1:9876/",
+            "ftp://127.0.0.1:9876/",
+            "javascript:alert(1)//127.0.0.1:1/",
+            "myapp://127.0.0.1:9876/",
+            "http://127.0.0.1:9876/#fragment",
+            "http://127.0.0.1:9876\\@evil.example/",
+            "http://127.0.0.1:9876/a b",
+            "http://127.0.0.1:9876/\n",
+            "//127.0.0.1:9876/",
+            &long,
+        ] {
+            assert!(!is_loopback(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The device flow (RFC 8628): a tool without a browser shows a short code, a person enters it where they are signed in, and the tool, which
+//! has polled meanwhile, gets tokens in the person's name.
+//!
+//! A user code has 8 letters of 20, some 34 bits, and is worth nothing without the device code. Who tries user codes is counted, as a person
+//! and as an address, before the code is looked up (§5.1); one that is no user code by its form is not looked up at all.
+
+use serde::Serialize;
+
+use super::{Tokens, family, password};
+use crate::{
+    app::App,
+    clock::after,
+    config::Client,
+    credential::{self, DeviceCode, Minted, Secret},
+    error::{Error, Fault, Refusal},
+    id,
+    principal::Principal,
+    scope::Scopes,
+    store::{
+        counter::Counter,
+        device_code::{Decision, DeviceCodeRecord, DeviceStatus, Poll},
+    },
+};
+
+/// Letters that are not mistaken for one another, and of which no words are made (RFC 8628 §6.1).
+const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+const USER_CODE_LEN: usize = 8;
+/// How long a tool waits between polls, in seconds (§3.2).
+const INTERVAL_S: i64 = 5;
+/// How often a user code may be somebody else's already: twice would be an accident of 1 in 10^18.
+const TRIES: usize = 3;
+/// Keeps the codes of user codes apart from all other codes of the same key.
+const PURPOSE: &str = "user_code";
+
+/// The answer of §3.2.
+#[derive(Debug, Serialize)]
+pub struct Begun {
+    #[serde(serialize_with = "credential::shown_once")]
+    device_code: Secret,
+    user_code: String,
+    verification_uri: String,
+    verification_uri_complete: String,
+    expires_in: i64,
+    interval: i64,
+}
+
+/// Begins the flow for a client, which may ask for `scopes`. `address` is where it asks from.
+///
+/// # Errors
+/// A failure of ours.
+pub async fn begin(app: &App, client: &Client, scopes: Option<Scopes>, address: &str) -> Result<Begun, Error> {
+    let now = app.clock.now();
+    let id = id::mint(now, &app.entropy)?;
+    let minted = Minted::new::<id::DeviceCode>(&app.config.brand, &id, &app.entropy)?;
+    let life_s = app.config.lifetimes.device_code;
+    let valid_until_ms = after(now, life_s).as_millisecond();
+    let record = DeviceCodeRecord {
+        id,
+        digest: minted.digest,
+        client_id: client.id.clone(),
+        scopes: scopes.map(|scopes| scopes.without("offline_access").0).filter(|scopes| !scopes.is_empty()),
+        address: address.to_owned(),
+        status: DeviceStatus::Pending,
+        interval_s: INTERVAL_S,
+        next_poll_at_ms: now.as_millisecond(),
+        valid_until_ms,
+        user_id: None,
+        granted: None,
+        family: None,
+        expires_at: DeviceCodeRecord::item_until(valid_until_ms),
+    };
+    let user_code = put(app, &record).await?;
+    let verification_uri = format!("{}/device", app.config.issuer);
+    Ok(Begun {
+        device_code: minted.secret,
+        verification_uri_complete: format!("{verification_uri}?user_code={user_code}"),
+        user_code,
+        verification_uri,
+        expires_in: life_s,
+        interval: INTERVAL_S,
+    })
+}
+
+async fn put(app: &App, record: &DeviceCodeRecord) -> Result<String, Error> {
+    for _ in 0..TRIES {
+        let letters = app.entropy.letters(ALPHABET, USER_CODE_LEN)?;
+        let tag = app.keyring.sign_for(PURPOSE, &letters)?;
+        if app.store.begin_device(record, &tag, app.clock.now().as_second()).await? {
+            let (first, second) = letters.split_at(USER_CODE_LEN / 2);
+            return Ok(format!("{first}-{second}"));
+        }
+    }
+    Err(Fault::Entropy.into())
+}
+
+/// The letters of a user code that a person has typed, in whatever case and with whatever between them (§6.1).
+fn read(text: &str) -> Option<String> {
+    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
+    let is_one = letters.len() == USER_CODE_LEN && letters.bytes().all(|letter| ALPHABET.contains(&letter));
+    is_one.then_some(letters)
+}
+
+/// The device that waits with the user code `text`, for `person` to decide about.
+///
+/// # Errors
+/// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a failure of ours.
+pub async fn find(app: &App, person: &Principal, text: &str, address: &str) -> Result<DeviceCodeRecord, Error> {
+    let letters = read(text).ok_or(Refusal::UserCodeWrong)?;
+    let now = app.clock.now();
+    let network = password::network(address);
+    let limit = app.config.throttle.device_code_guesses;
+    let counters = [
+        Counter { what: "device_address", whom: &network, limit },
+        Counter { what: "device_person", whom: &person.user_id, limit },
+    ];
+    for counter in counters {
+        password::count(app, counter, now).await?;
+    }
+    let tag = app.keyring.sign_for(PURPOSE, &letters)?;
+    let device = app.store.device(&tag, now.as_millisecond()).await?.ok_or(Refusal::UserCodeWrong)?;
+    password::forgive(app, &counters, now).await;
+    Ok(device)
+}
+
+/// What a device would get from `person`: what it asked for, or all that the person may.
+///
+/// # Errors
+/// [`Refusal::ScopeEscalation`] where it asks for more than the person has.
+pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, Refusal> {
+    let scopes = device.scopes.clone().unwrap_or_else(|| person.scopes.clone());
+    person.may_mint(&scopes, &Default::default())?;
+    Ok(scopes)
+}
+
+/// A person's decision about a device.
+///
+/// # Errors
+/// [`Refusal::UserCodeWrong`] where somebody has decided already, or it is too late; a failure of ours.
+pub async fn decide(
+    app: &App,
+    device: &DeviceCodeRecord,
+    person: &Principal,
+    granted: Option<&Scopes>,
+) -> Result<(), Error> {
+    let now_ms = app.clock.now().as_millisecond();
+    match app.store.decide_device(&device.id, &person.user_id, granted, now_ms).await? {
+        Decision::Taken => Ok(()),
+        Decision::TooLate => Err(Refusal::UserCodeWrong.into()),
+    }
+}
+
+/// One poll of a device (§3.4, §3.5).
+///
+/// # Errors
+/// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a failure of ours.
+pub async fn poll(app: &App, code: &Secret, client_id: &str, address: &str) -> Result<Tokens, Error> {
+    let code = DeviceCode::parse(&app.config.brand, code.expose()).ok_or(Refusal::DeviceCodeUnknown)?;
+    let now = app.clock.now();
+    let id = family::new_id(app, now)?;
+    match app.store.poll_device(&code, client_id, &id, now.as_millisecond()).await? {
+        Poll::Pending => Err(Refusal::DeviceCodePending.into()),
+        Poll::TooEarly => Err(Refusal::DeviceCodeTooEarly.into()),
+        Poll::Denied => Err(Refusal::DeviceDenied.into()),
+        Poll::Expired => Err(Refusal::DeviceCodeExpired.into()),
+        Poll::Gone => Err(Refusal::DeviceCodeUnknown.into()),
+        Poll::Redeemed(device) => {
+            let approved = device.user_id.zip(device.granted);
+            let (user_id, scopes) =
+                approved.ok_or_else(|| Fault::Corrupt("an approved device without a person".into()))?;
+            family::begin_for_person(app, (id, &user_id, client_id), &scopes, address, now).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn a_user_code_is_read_as_people_type_it() {
+        for text in ["BCDF-GHJK", "bcdfghjk", " bcdf ghjk ", "b-c-d-f.g/h j k"] {
+            assert_eq!(read(text).as_deref(), Some("BCDFGHJK"), "{text}");
+        }
+        for text in ["", "BCDF", "BCDF-GHJ", "BCDF-GHJKL", "ABCD-EFGH", "1234-5678", "BCDF-GHJÉ"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How tokens begin that can be renewed: with a family, in one write.
+
+use jiff::Timestamp;
+
+use super::Tokens;
+use crate::{
+    app::App,
+    credential::{BASE62, RefreshToken},
+    error::{Error, Refusal},
+    id::{self, FamilyId, OrganizationId},
+    scope::Scopes,
+    store::family::{FamilyRecord, Holder},
+    telemetry, token,
+};
+
+/// What a family begins with.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    pub id: FamilyId,
+    pub holder: &'a Holder,
+    pub organization: OrganizationId,
+    pub scopes: &'a Scopes,
+    /// The caller's network address: the binding of the first refresh token.
+    pub address: &'a str,
+}
+
+/// A new family's id.
+///
+/// # Errors
+/// A generator that fails.
+pub fn new_id(app: &App, now: Timestamp) -> Result<FamilyId, Error> {
+    Ok(id::mint(now, &app.entropy)?)
+}
+
+/// Begins a family; its first tokens.
+///
+/// # Errors
+/// A failure of ours.
+pub async fn begin(app: &App, beginning: &Beginning<'_>, now: Timestamp) -> Result<Tokens, Error> {
+    let first = RefreshToken::first(beginning.id, &app.keyring)?;
+    let absolute_expires_at_ms = now.as_millisecond() + app.config.lifetimes.refresh_absolute * 1000;
+    let family = FamilyRecord {
+        id: first.family,
+        generation: first.generation,
+        rotated_at_ms: now.as_millisecond(),
+        rotated_from: beginning.address.to_owned(),
+        attempt: app.entropy.letters(BASE62, 16)?,
+        client_id: beginning.holder.client_id(),
+        user_id: beginning.holder.user_id().map(str::to_owned),
+        listing: beginning.holder.listing(),
+        org_id: beginning.organization,
+        scopes: beginning.scopes.clone(),
+        idle_expires_at_ms: now.as_millisecond() + app.config.lifetimes.refresh_idle * 1000,
+        absolute_expires_at_ms,
+        revoked_at_ms: None,
+        expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
+    };
+    app.store.begin_family(&family).await?;
+    telemetry::name_family(&family.id);
+    let grant = token::Grant {
+        holder: beginning.holder,
+        organization: beginning.organization,
+        scopes: beginning.scopes,
+        family: Some(family.id),
+        not_after_ms: None,
+    };
+    let refresh_token = first.encode(&app.config.brand, &app.keyring)?;
+    Ok(Tokens::new(app, &grant, Some(refresh_token), now)?)
+}
+
+/// Begins a family for a person, whom the gate admits and whose organization is there.
+///
+/// # Errors
+/// [`Refusal::UserForbidden`], [`Refusal::FamilyOrphaned`] for a person without an organization, or a failure of ours.
+pub async fn begin_for_person(
+    app: &App,
+    (id, user_id, client_id): (FamilyId, &str, &str),
+    scopes: &Scopes,
+    address: &str,
+    now: Timestamp,
+) -> Result<Tokens, Error> {
+    app.config.gate.admit(user_id, None)?;
+    let organization = app.store.organization_of(user_id).await?.ok_or(Refusal::FamilyOrphaned)?;
+    let holder = Holder::Person { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
+    begin(app, &Beginning { id, holder: &holder, organization, scopes, address }, now).await
+}

@@ -1,0 +1,119 @@
+//! Signing in with a password.
+//!
+//! 1. The attempt is counted before it is judged, for the address and then for the account, each in one conditional write: a thousand
+//!    attempts at once are no more than the limit. An address that is out of attempts no longer counts against accounts.
+//! 2. One consistent read. Whether there is such an account makes no difference: neither to the counters nor to what follows.
+//! 3. The password is hashed and compared, with the hash of nobody where there is no account.
+//! 4. Where it was right, the attempt is taken back: only failures count.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use jiff::Timestamp;
+use serde_json::Map;
+
+use super::session::Person;
+use crate::{
+    app::App,
+    credential::Secret,
+    crypto::password::PasswordHash,
+    email::Email,
+    error::{Error, Fault, Refusal},
+    store::counter::{Attempt, Counter},
+    telemetry,
+};
+
+/// The length of a password in characters (NIST SP 800-63B §5.1.1.2 asks for 8 at the least, and to allow 64 and more).
+const SHORTEST: usize = 8;
+const LONGEST: usize = 256;
+
+/// Who signs in, from where.
+#[derive(Debug)]
+pub struct Login<'a> {
+    pub email: &'a Email,
+    pub password: Secret,
+    /// As the gateway saw it.
+    pub address: &'a str,
+}
+
+/// Is `password` one that an account may have?
+///
+/// # Errors
+/// [`Refusal::PasswordMalformed`]
+pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
+    let text = password.expose();
+    let is_long_enough = (SHORTEST..=LONGEST).contains(&text.chars().count());
+    if is_long_enough && !text.eq_ignore_ascii_case(email.as_str()) { Ok(()) } else { Err(Refusal::PasswordMalformed) }
+}
+
+/// The person whose password this is.
+///
+/// # Errors
+/// [`Refusal::LoginWrong`], whatever is wrong; [`Refusal::FailuresTooMany`] with the time to wait; a failure of ours.
+pub async fn prove(app: &App, login: Login<'_>) -> Result<Person, Error> {
+    let now = app.clock.now();
+    let throttle = &app.config.throttle;
+    let network = network(login.address);
+    let counters = [
+        Counter { what: "login_address", whom: &network, limit: throttle.login_per_address },
+        Counter { what: "login_account", whom: login.email.as_str(), limit: throttle.login_per_account },
+    ];
+    for counter in counters {
+        count(app, counter, now).await?;
+    }
+    let is_possible = login.password.expose().chars().count() <= LONGEST;
+    let record = app.store.login(login.email).await?.filter(|_| is_possible);
+    let (whose, hash) = record.map(|record| ((record.user_id, record.role), record.password)).unzip();
+    let is_theirs = PasswordHash::admits(hash, login.password).await?;
+    let (user_id, role) = whose.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
+    forgive(app, &counters, now).await;
+    let metadata = Map::from_iter([("email".into(), login.email.as_str().into())]);
+    Ok(Person { user_id: user_id.to_string(), role, metadata })
+}
+
+/// Counts an attempt, or says when the next one may be made.
+///
+/// # Errors
+/// [`Refusal::FailuresTooMany`], or a store that does not answer: nobody guesses while nobody counts.
+pub(super) async fn count(app: &App, counter: Counter<'_>, now: Timestamp) -> Result<(), Error> {
+    match app.store.count(counter, now).await? {
+        Attempt::Counted => Ok(()),
+        Attempt::Exhausted { retry_after_s } => {
+            telemetry::slowed(counter.what);
+            Err(Error::Later(Refusal::FailuresTooMany, retry_after_s))
+        }
+    }
+}
+
+/// Takes attempts back. What cannot be taken back stays counted for a quarter of an hour, which is no reason to refuse a good password.
+pub(super) async fn forgive(app: &App, counters: &[Counter<'_>], then: Timestamp) {
+    for counter in counters {
+        let forgiven: Result<(), Fault> = app.store.forgive(*counter, then).await;
+        drop(forgiven);
+    }
+}
+
+/// What one caller has of addresses: one of version 4, or a network of version 6, of which a caller has 2^64 (RFC 6177).
+pub(super) fn network(address: &str) -> String {
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Err(_) => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network;
+
+    #[test]
+    fn a_caller_of_version_6_is_a_network() {
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::"));
+        assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
+        assert_eq!(network("nowhere"), "nowhere");
+    }
+}

@@ -1,0 +1,318 @@
+//! Where people come from: an OpenID provider or GitHub, to whom we are a client (RFC 6749 §4.1, RFC 7636).
+//!
+//! The requests and answers of OAuth are the `oauth2` crate's; what an ID token must say is decided here, and its signature is verified as
+//! that of any other issuer's token.
+
+mod github;
+mod oidc;
+
+use std::pin::Pin;
+
+use oauth2::{
+    AsyncHttpClient, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
+    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    RefreshToken, RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
+    TokenUrl,
+    basic::{
+        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+        BasicTokenType,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    app::App,
+    config::SignIn,
+    credential::Secret,
+    crypto::secrets::Secrets,
+    email::Email,
+    error::{Error, Fault, Refusal},
+    fetch::{Fetcher, Unanswered},
+};
+
+/// One place where people sign in.
+#[derive(Debug)]
+pub struct Upstream {
+    name: String,
+    client_id: String,
+    secret: Option<Secret>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Oidc(Box<oidc::Provider>),
+    Github(github::Server),
+}
+
+/// What the browser carries to the issuer as `state` and is not told besides: what the issuer's answer is verified with.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Proof {
+    /// OpenID Connect Core §3.1.2.1.
+    pub nonce: String,
+    /// RFC 7636 §4.1.
+    pub verifier: String,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Proof")
+    }
+}
+
+/// Somebody whom an issuer vouches for.
+#[derive(Debug)]
+pub struct Arrival {
+    pub user_id: String,
+    /// Addresses that the issuer has verified.
+    pub verified: Vec<Email>,
+    /// A name, an address: for people to read.
+    pub metadata: Map<String, Value>,
+    /// Tokens that can be renewed.
+    pub tokens: Option<Tokens>,
+}
+
+/// An issuer's tokens, of which the refresh token is good for new ones.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Tokens {
+    access_token: String,
+    refresh_token: String,
+    /// How long the access token lives from when it was issued, in seconds.
+    #[serde(skip)]
+    pub expires_in_s: i64,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+/// What became of a renewal.
+#[derive(Debug)]
+pub enum Renewal {
+    Renewed(Tokens),
+    /// The issuer says that the grant is over.
+    Ended,
+    /// The issuer cannot be reached, or cannot answer: it was not asked.
+    Unreachable(Fault),
+    /// It may have been asked, and may have answered.
+    Lost(Fault),
+}
+
+/// What an answer of a token endpoint may hold besides RFC 6749.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Extra {
+    id_token: Option<String>,
+}
+
+impl ExtraTokenFields for Extra {}
+
+/// The one door to other servers, as the `oauth2` crate wants it.
+struct Http<'a>(&'a Fetcher);
+
+impl<'c> AsyncHttpClient<'c> for Http<'_> {
+    type Error = Unanswered;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Unanswered>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.0.exchange(request))
+    }
+}
+
+type Answer = StandardTokenResponse<Extra, BasicTokenType>;
+type OauthClient = Client<
+    BasicErrorResponse,
+    Answer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+type Failure = RequestTokenError<Unanswered, BasicErrorResponse>;
+
+/// Where an issuer is asked.
+#[derive(Clone, Debug)]
+struct Endpoints {
+    authorization: String,
+    token: String,
+    /// What we ask for.
+    scopes: Vec<String>,
+    /// The client's secret goes into the body, and not into a header.
+    secret_in_body: bool,
+}
+
+impl Upstream {
+    /// No I/O.
+    ///
+    /// # Errors
+    /// A client's secret that is missing.
+    pub fn new(settings: &SignIn, secrets: &Secrets) -> Result<Self, Fault> {
+        let secret = settings.secret_ref().map(|reference| secrets.text(reference)).transpose()?;
+        let (client_id, kind) = match settings {
+            SignIn::Oidc(oidc) => (&oidc.client_id, Kind::Oidc(Box::new(oidc::Provider::new(oidc)))),
+            SignIn::Github(github) => (&github.client_id, Kind::Github(github::Server::new(github))),
+        };
+        Ok(Self { name: settings.name().to_owned(), client_id: client_id.clone(), secret, kind })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Is it GitHub?
+    pub fn is_github(&self) -> bool {
+        matches!(self.kind, Kind::Github(_))
+    }
+
+    /// Where a browser goes to sign in, and from where it comes back with `state`.
+    ///
+    /// # Errors
+    /// [`Fault::Issuer`] where the issuer cannot be asked for its endpoints.
+    pub async fn authorization(&self, app: &App, state: &Secret, proof: &Proof) -> Result<String, Fault> {
+        let endpoints = self.endpoints(app).await?;
+        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(proof.verifier.clone()));
+        let client = self.client(app, &endpoints)?;
+        let state = state.expose().to_owned();
+        let mut request = client
+            .authorize_url(|| CsrfToken::new(state))
+            .add_scopes(endpoints.scopes.iter().cloned().map(Scope::new))
+            .set_pkce_challenge(challenge);
+        if let Kind::Oidc(_) = self.kind {
+            request = request.add_extra_param("nonce", proof.nonce.clone());
+            if endpoints.scopes.iter().any(|scope| scope == "offline_access") {
+                request = request.add_extra_param("prompt", "consent"); // OpenID Connect Core §11: else it is ignored
+            }
+        }
+        Ok(request.url().0.into())
+    }
+
+    /// Who has come back with `code`. `answered_by` is the issuer that the answer names (RFC 9207), where it does.
+    ///
+    /// # Errors
+    /// [`Refusal::SignInRefused`] for a code or token that does not hold, or [`Fault::Issuer`].
+    pub async fn arrival(
+        &self,
+        app: &App,
+        code: String,
+        answered_by: Option<&str>,
+        proof: Proof,
+    ) -> Result<Arrival, Error> {
+        let endpoints = self.endpoints(app).await?;
+        if let Kind::Oidc(provider) = &self.kind {
+            provider.expect_from(answered_by).await?;
+        }
+        let client = self.client(app, &endpoints)?;
+        let http = Http(&app.fetcher);
+        let answer = client
+            .exchange_code(AuthorizationCode::new(code))
+            .set_pkce_verifier(PkceCodeVerifier::new(proof.verifier.clone()))
+            .request_async(&http)
+            .await;
+        let answer = answer.map_err(|failure| match failure {
+            RequestTokenError::ServerResponse(_) | RequestTokenError::Parse(..) => {
+                Error::Refused(Refusal::SignInRefused)
+            }
+            RequestTokenError::Request(unanswered) => Error::Failed(self.fault(unanswered)),
+            RequestTokenError::Other(what) => Error::Failed(self.fault(what)),
+        })?;
+        let mut arrival = match &self.kind {
+            Kind::Oidc(provider) => provider.arrival(app, &self.client_id, &answer, &proof).await?,
+            Kind::Github(server) => server.arrival(app, answer.access_token().secret()).await?,
+        };
+        arrival.tokens = Tokens::of(&answer, None);
+        Ok(arrival)
+    }
+
+    /// New tokens for old ones.
+    pub async fn renew(&self, app: &App, tokens: &Tokens) -> Renewal {
+        let endpoints = match self.endpoints(app).await {
+            Ok(endpoints) => endpoints,
+            Err(fault) => return Renewal::Unreachable(fault),
+        };
+        let client = match self.client(app, &endpoints) {
+            Ok(client) => client,
+            Err(fault) => return Renewal::Unreachable(fault),
+        };
+        let http = Http(&app.fetcher);
+        let refresh_token = RefreshToken::new(tokens.refresh_token.clone());
+        let answer = client.exchange_refresh_token(&refresh_token).request_async(&http).await;
+        self.judge(answer, tokens)
+    }
+
+    fn judge(&self, answer: Result<Answer, Failure>, old: &Tokens) -> Renewal {
+        match answer {
+            // RFC 6749 §6: where no new refresh token is sent, the old one holds.
+            Ok(answer) => match Tokens::of(&answer, Some(&old.refresh_token)) {
+                Some(tokens) => Renewal::Renewed(tokens),
+                None => Renewal::Lost(self.fault("new tokens without an end")),
+            },
+            Err(RequestTokenError::ServerResponse(error)) if *error.error() == BasicErrorResponseType::InvalidGrant => {
+                Renewal::Ended
+            }
+            Err(RequestTokenError::ServerResponse(error)) => {
+                Renewal::Unreachable(self.fault(format!("it refuses us: {}", error.error().as_ref())))
+            }
+            Err(RequestTokenError::Request(unanswered @ (Unanswered::Unsent(_) | Unanswered::Unable(_)))) => {
+                Renewal::Unreachable(self.fault(unanswered))
+            }
+            Err(RequestTokenError::Request(lost @ Unanswered::Lost(_))) => Renewal::Lost(self.fault(lost)),
+            Err(RequestTokenError::Parse(..)) => Renewal::Lost(self.fault("its answer is none")),
+            Err(RequestTokenError::Other(what)) => Renewal::Lost(self.fault(what)),
+        }
+    }
+
+    async fn endpoints(&self, app: &App) -> Result<Endpoints, Fault> {
+        match &self.kind {
+            Kind::Oidc(provider) => provider.endpoints(app).await,
+            Kind::Github(server) => Ok(server.endpoints()),
+        }
+    }
+
+    fn client(&self, app: &App, endpoints: &Endpoints) -> Result<OauthClient, Fault> {
+        let callback = match self.kind {
+            Kind::Oidc(_) => format!("{}/v1/auth/oidc/callback", app.config.issuer),
+            Kind::Github(_) => format!("{}/v1/auth/github/callback", app.config.issuer),
+        };
+        let client = Client::new(ClientId::new(self.client_id.clone()))
+            .set_auth_uri(AuthUrl::new(endpoints.authorization.clone()).map_err(|error| self.fault(error))?)
+            .set_token_uri(TokenUrl::new(endpoints.token.clone()).map_err(|error| self.fault(error))?)
+            .set_redirect_uri(RedirectUrl::new(callback).map_err(|error| self.fault(error))?)
+            .set_auth_type(match endpoints.secret_in_body {
+                true => oauth2::AuthType::RequestBody,
+                false => oauth2::AuthType::BasicAuth,
+            });
+        Ok(match &self.secret {
+            Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),
+            None => client,
+        })
+    }
+
+    fn fault(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+        Fault::Issuer { issuer: self.name.clone(), source: source.into() }
+    }
+}
+
+impl Tokens {
+    /// The tokens of an answer, if they can be renewed and end at a stated time.
+    fn of(answer: &Answer, old_refresh_token: Option<&str>) -> Option<Self> {
+        let refresh_token = answer.refresh_token().map(|token| token.secret().as_str()).or(old_refresh_token)?;
+        Some(Self {
+            access_token: answer.access_token().secret().clone(),
+            refresh_token: refresh_token.to_owned(),
+            expires_in_s: i64::try_from(answer.expires_in()?.as_secs()).ok()?,
+        })
+    }
+}
+
+/// A text that people may read: short, and without control characters.
+fn readable(value: Option<&Value>) -> Option<Value> {
+    let text = value?.as_str().filter(|text| (1..=200).contains(&text.len()))?;
+    (!text.chars().any(char::is_control)).then(|| text.into())
+}

@@ -1,0 +1,353 @@
+//! The device flow (CAT-7, RFC 8628): request, approval, polls.
+
+use std::collections::BTreeSet;
+
+use postern::principal::Role;
+use serde_json::json;
+use tests::{Answer, Trouble, World};
+
+struct Device {
+    device_code: String,
+    user_code: String,
+}
+
+async fn begin(world: &World, form: &[(&str, &str)]) -> Answer {
+    world.call("POST", "/v1/auth/device").form(form).send().await
+}
+
+async fn device(world: &World) -> Device {
+    let begun = begin(world, &[("client_id", "postern-cli"), ("scope", "scans:read")]).await.expect(200);
+    Device { device_code: begun.member("device_code"), user_code: begun.member("user_code") }
+}
+
+async fn poll_as(world: &World, device_code: &str, client_id: &str) -> Answer {
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("device_code", device_code),
+        ("client_id", client_id),
+    ];
+    world.call("POST", "/v1/auth/token").form(&form).send().await
+}
+
+async fn poll(world: &World, device: &Device) -> Answer {
+    poll_as(world, &device.device_code, "postern-cli").await
+}
+
+/// A person at the page `/device`.
+struct Person<'w> {
+    world: &'w World,
+    session: String,
+    address: [u8; 4],
+}
+
+impl<'w> Person<'w> {
+    async fn of(world: &'w World, name: &str, role: Role) -> Self {
+        Self { world, session: world.sign_in(name, role).await, address: [192, 0, 2, 1] }
+    }
+
+    fn call(&self, method: &str, target: &str) -> tests::Call<'w> {
+        let cookie = format!("__Host-postern_session={}", self.session);
+        self.world.call(method, target).header("Cookie", cookie).header("Accept", "text/html").from(self.address)
+    }
+
+    async fn look(&self, user_code: &str) -> Answer {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("user_code", user_code).finish();
+        self.call("GET", &format!("/device?{query}")).send().await
+    }
+
+    async fn csrf(&self) -> String {
+        let page = self.call("GET", "/device").send().await.expect(200);
+        page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+
+    async fn decide(&self, user_code: &str, decision: &str) -> Answer {
+        let csrf = self.csrf().await;
+        let form = [("csrf", csrf.as_str()), ("user_code", user_code), ("decision", decision)];
+        self.call("POST", "/device").form(&form).send().await
+    }
+}
+
+#[tokio::test]
+async fn a_device_begins_and_is_told_all_that_it_needs() {
+    let world = World::new().await;
+    let begun = begin(&world, &[("client_id", "postern-cli")]).await.expect(200);
+    let user_code = begun.member("user_code");
+    let expected = json!({
+        "device_code": begun.member("device_code"), "user_code": user_code, "verification_uri": "https://auth.example.com/device",
+        "verification_uri_complete": format!("https://auth.example.com/device?user_code={user_code}"), "expires_in": 600, "interval": 5,
+    });
+    assert_eq!(begun.body, expected);
+    assert_eq!(begun.header("cache-control"), Some("no-store"));
+    let letters: BTreeSet<_> = "BCDFGHJKLMNPQRSTVWXZ-".chars().collect();
+    assert!(user_code.len() == 9 && user_code.chars().all(|letter| letters.contains(&letter)), "{user_code}");
+    for (form, status, code) in [
+        (vec![], 400, "invalid_request"),
+        (vec![("client_id", "nobody")], 401, "invalid_client"),
+        (vec![("client_id", "postern-cli"), ("scope", "A B")], 400, "invalid_scope"),
+    ] {
+        begin(&world, &form).await.expect_error(status, code);
+    }
+}
+
+#[tokio::test]
+async fn codes_are_not_kept_in_clear() {
+    let world = World::new().await;
+    world.wire.take();
+    let device = device(&world).await;
+    let puts: Vec<_> = world.wire.take().into_iter().map(|op| op.body["Item"].to_string()).collect();
+    assert_eq!(puts.len(), 2);
+    let letters = device.user_code.replace('-', "");
+    for put in puts {
+        assert!(
+            !put.contains(&letters) && !put.contains(&device.user_code) && !put.contains(&device.device_code[33..]),
+            "{put}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_person_approves_and_the_device_gets_their_tokens_once() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    poll(&world, &device).await.expect_error(400, "authorization_pending");
+
+    // The code is shown and confirmed, even where the link has brought it along.
+    let page = person.look(&device.user_code).await.expect(200);
+    for shown in [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Refuse"] {
+        assert!(page.text.contains(shown), "{shown}");
+    }
+    poll_after(&world, &device, 5).await.expect_error(400, "authorization_pending");
+    let done = person.decide(&device.user_code, "approve").await.expect(200);
+    assert!(done.text.contains("The device is approved"));
+
+    world.pass_s(5);
+    let tokens = poll(&world, &device).await.expect(200);
+    assert_eq!(tokens.member("scope"), "scans:read");
+    let me = world.call("GET", "/v1/auth/whoami").bearer(&tokens.member("access_token")).send().await.expect(200);
+    assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
+    world.refresh(&tokens.member("refresh_token")).send().await.expect(200);
+    world.pass_s(5);
+    poll(&world, &device).await.expect_error(400, "invalid_grant");
+}
+
+async fn poll_after(world: &World, device: &Device, seconds: i64) -> Answer {
+    world.pass_s(seconds);
+    poll(world, device).await
+}
+
+#[tokio::test]
+async fn a_person_refuses_and_the_device_is_told() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    person.decide(&device.user_code, "deny").await.expect(200);
+    poll(&world, &device).await.expect_error(400, "access_denied");
+    // Decided is decided.
+    person.decide(&device.user_code, "approve").await.expect(400);
+    poll_after(&world, &device, 5).await.expect_error(400, "access_denied");
+}
+
+#[tokio::test]
+async fn a_device_that_polls_too_fast_is_slowed_for_good_and_by_every_sandbox() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    poll(&world, &device).await.expect_error(400, "authorization_pending");
+    poll_after(&world, &device, 4).await.expect_error(400, "slow_down"); // 10 from now on
+    poll_after(&world, &device, 9).await.expect_error(400, "slow_down"); // 15
+    let other_sandbox = world.reconfigured("");
+    poll_after(&other_sandbox, &device, 14).await.expect_error(400, "slow_down"); // 20
+    poll_after(&world, &device, 20).await.expect_error(400, "authorization_pending");
+    poll_after(&other_sandbox, &device, 19).await.expect_error(400, "slow_down"); // 25
+    poll_after(&world, &device, 25).await.expect_error(400, "authorization_pending");
+}
+
+#[tokio::test]
+async fn of_polls_at_once_one_is_in_time() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let (one, other, third) = tokio::join!(poll(&world, &device), poll(&world, &device), poll(&world, &device));
+    let mut codes = [one, other, third].map(|answer| answer.member("error"));
+    codes.sort();
+    assert_eq!(codes, ["authorization_pending", "slow_down", "slow_down"]);
+}
+
+#[tokio::test]
+async fn of_polls_at_once_one_gets_the_tokens() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    person.decide(&device.user_code, "approve").await.expect(200);
+    let (one, other) = tokio::join!(poll(&world, &device), poll(&world, &device));
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400]);
+}
+
+#[tokio::test]
+async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    person.decide(&device.user_code, "approve").await.expect(200);
+    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    poll(&world, &device).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_code_is_over_after_ten_minutes_whether_it_was_approved_or_not() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let (one, other) = (device(&world).await, device(&world).await);
+    person.decide(&one.user_code, "approve").await.expect(200);
+    world.pass_s(600);
+    poll(&world, &one).await.expect_error(400, "expired_token");
+    poll(&world, &other).await.expect_error(400, "expired_token");
+    assert_eq!(person.look(&other.user_code).await.status, 400);
+    person.decide(&other.user_code, "approve").await.expect(400);
+}
+
+#[tokio::test]
+async fn a_device_code_is_its_clients_and_junk_costs_nothing() {
+    let world = World::configured("[[client]]\nid = \"other-cli\"\nname = \"Other\"").await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    person.decide(&device.user_code, "approve").await.expect(200);
+    poll_as(&world, &device.device_code, "other-cli").await.expect_error(400, "invalid_grant");
+    poll_as(&world, &device.device_code, "nobody").await.expect_error(401, "invalid_client");
+    poll_as(&world, &device.device_code, "").await.expect_error(400, "invalid_request");
+    world.wire.take();
+    for junk in ["x", "pst_dc_", &tests::mistyped(&device.device_code), &device.user_code] {
+        poll_as(&world, junk, "postern-cli").await.expect_error(400, "invalid_grant");
+    }
+    assert!(world.wire.take().is_empty());
+    poll(&world, &device).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_user_code_is_read_as_people_type_it_and_what_is_none_is_not_looked_up() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    let letters = device.user_code.replace('-', "");
+    for typed in [letters.to_lowercase(), format!(" {} {} ", &letters[..4], &letters[4..]), device.user_code.clone()] {
+        assert!(person.look(&typed).await.expect(200).text.contains("Approve"), "{typed}");
+    }
+    person.look("").await.expect(200);
+    for junk in ["x", "AEIO-UAEI", "1234-5678", "BCDF-GHJ", &"B".repeat(500)] {
+        world.wire.take();
+        let page = person.look(junk).await;
+        assert!(page.status == 400 && page.text.contains("There is no such code"), "{junk}: {}", page.status);
+        // Only the session was read.
+        assert_eq!(world.wire.names(), ["BatchGetItem"]);
+    }
+}
+
+#[tokio::test]
+async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let guess = |n: usize| format!("BCDF-GHJ{}", ["K", "L", "M", "N", "P", "Q", "R"][n]);
+    // One person from many addresses.
+    let mut eve = Person::of(&world, "eve", Role::User).await;
+    for n in 0..5 {
+        eve.address = [203, 0, 113, u8::try_from(n).unwrap()];
+        assert_eq!(eve.look(&guess(n)).await.status, 400);
+    }
+    eve.address = [203, 0, 113, 99];
+    for code in [guess(5), device.user_code.clone()] {
+        let page = eve.look(&code).await;
+        assert_eq!((page.status, page.header("retry-after")), (429, Some("900")));
+    }
+    assert_eq!(eve.decide(&device.user_code, "approve").await.status, 429);
+    // Many persons from one address.
+    for n in 0..5 {
+        let mut person = Person::of(&world, &format!("person-{n}"), Role::User).await;
+        person.address = [198, 51, 100, 1];
+        assert_eq!(person.look(&guess(n)).await.status, 400);
+    }
+    let mut another = Person::of(&world, "another", Role::User).await;
+    another.address = [198, 51, 100, 1];
+    assert_eq!(another.look(&device.user_code).await.status, 429);
+    // From elsewhere, and after the window, an honest person is not in the way of it.
+    another.address = [198, 51, 100, 2];
+    another.look(&device.user_code).await.expect(200);
+    world.pass_s(900);
+    let later = self::device(&world).await;
+    eve.look(&later.user_code).await.expect(200);
+}
+
+#[tokio::test]
+async fn right_codes_are_not_counted() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    for _ in 0..8 {
+        let device = device(&world).await;
+        person.look(&device.user_code).await.expect(200);
+        person.decide(&device.user_code, "approve").await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_device_gets_no_more_than_its_person_has() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "keys:manage")]).await.expect(200);
+    let page = person.look(&begun.member("user_code")).await.expect(200);
+    assert!(page.text.contains("more than you may do yourself") && !page.text.contains("value=\"approve\""));
+    person.decide(&begun.member("user_code"), "approve").await.expect(403);
+    poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect_error(400, "authorization_pending");
+    // Without a word it gets what the person has.
+    let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "offline_access")]).await.expect(200);
+    person.decide(&begun.member("user_code"), "approve").await.expect(200);
+    let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
+    assert!(tokens.member("scope").starts_with("repos:read repos:write"));
+}
+
+#[tokio::test]
+async fn the_gate_applies_to_devices() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    person.decide(&device.user_code, "approve").await.expect(200);
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
+    poll(&closed, &device).await.expect_error(403, "forbidden_user");
+}
+
+#[tokio::test]
+async fn the_page_wants_a_person_and_a_form_of_its_own() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let path = format!("/device?user_code={}", device.user_code);
+    let sent = world.call("GET", &path).send().await.expect(303);
+    let next = form_urlencoded::Serializer::new(String::new()).append_pair("next", &path).finish();
+    assert_eq!(sent.header("location"), Some(format!("/login?{next}").as_str()));
+    let person = Person::of(&world, "ada", Role::User).await;
+    let other = Person::of(&world, "eve", Role::User).await;
+    let form = [("user_code", device.user_code.as_str()), ("decision", "approve")];
+    person.call("POST", "/device").form(&form).send().await.expect(403);
+    for csrf in ["", "x", &other.csrf().await] {
+        let forged = [("csrf", csrf), form[0], form[1]];
+        person.call("POST", "/device").form(&forged).send().await.expect(403);
+    }
+    let csrf = person.csrf().await;
+    let form = [("csrf", csrf.as_str()), form[0], form[1]];
+    person.call("POST", "/device").header("Origin", "https://evil.example").form(&form).send().await.expect(403);
+    let odd = [form[0], form[1], ("decision", "perhaps")];
+    person.call("POST", "/device").form(&odd).send().await.expect(400);
+    poll(&world, &device).await.expect_error(400, "authorization_pending");
+}
+
+#[tokio::test]
+async fn a_dead_store_is_a_503_for_device_and_person() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    world.wire.suffer(Trouble::Dead);
+    begin(&world, &[("client_id", "postern-cli")]).await.expect_error(503, "temporarily_unavailable");
+    poll(&world, &device).await.expect_error(503, "temporarily_unavailable");
+    assert_eq!(person.look(&device.user_code).await.status, 503);
+    world.wire.heal();
+    person.decide(&device.user_code, "approve").await.expect(200);
+    poll(&world, &device).await.expect(200);
+}

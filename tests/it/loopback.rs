@@ -1,0 +1,283 @@
+//! Signing in for a tool on one's own machine (CON-3, RFC 8252, RFC 7636): a code travels to a loopback address, a token never does.
+
+use std::collections::HashMap;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use postern::crypto::Digest;
+use serde_json::json;
+use tests::{Answer, Issuer, Trouble, World};
+
+const BROWSER: &str = "__Host-postern_signin";
+const REDIRECT: &str = "http://127.0.0.1:9876/callback";
+/// RFC 7636, Appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+async fn world(issuer: &Issuer) -> World {
+    let github = format!(
+        "[[signin]]\ntype = \"github\"\nbase_url = \"{}\"\nclient_id = \"postern\"\nallow = [\"github|7\"]\n\
+         [[client]]\nid = \"other-cli\"\nname = \"Other\"",
+        issuer.url
+    );
+    World::configured(&github).await
+}
+
+fn query(parameters: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}
+
+fn good() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("cli", "true"),
+        ("redirect_uri", REDIRECT),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+        ("state", "of the tool"),
+    ]
+}
+
+async fn start(world: &World, parameters: &[(&str, &str)]) -> Answer {
+    world.call("GET", &format!("/v1/auth/github?{}", query(parameters))).send().await
+}
+
+/// Signs in, and comes back to where the tool waits.
+async fn arrive(world: &World, issuer: &Issuer, parameters: &[(&str, &str)], subject: &str) -> Answer {
+    let begun = start(world, parameters).await.expect(303);
+    let query = issuer.sign_in(begun.header("location").unwrap(), subject);
+    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
+    call.header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER))).send().await
+}
+
+fn told(answer: &Answer) -> HashMap<String, String> {
+    let location = answer.header("location").unwrap();
+    let (address, query) = location.split_once('?').unwrap();
+    assert_eq!(address, REDIRECT);
+    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+async fn code(world: &World, issuer: &Issuer) -> String {
+    told(&arrive(world, issuer, &good(), "7").await.expect(303))["code"].clone()
+}
+
+async fn redeem(world: &World, code: &str, changes: &[(&str, &str)]) -> Answer {
+    let mut form: HashMap<&str, &str> = HashMap::from([
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("client_id", "postern-cli"),
+        ("redirect_uri", REDIRECT),
+        ("code_verifier", VERIFIER),
+    ]);
+    form.extend(changes.iter().copied());
+    let form: Vec<_> = form.into_iter().collect();
+    world.call("POST", "/v1/auth/token").form(&form).send().await
+}
+
+#[test]
+fn the_vector_of_the_standard_holds() {
+    assert_eq!(BASE64URL.encode(Digest::of(VERIFIER.as_bytes()).bytes()), CHALLENGE);
+}
+
+#[tokio::test]
+async fn a_tool_gets_a_code_and_redeems_it_for_the_persons_tokens() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let answer = arrive(&world, &issuer, &good(), "7").await.expect(303);
+    let told = told(&answer);
+    assert_eq!((told.len(), told["state"].as_str()), (2, "of the tool"));
+    assert!(told["code"].starts_with("pst_ac_"));
+    // The browser that was used gets no session.
+    assert!(answer.header("set-cookie").is_none());
+
+    let tokens = redeem(&world, &told["code"], &[]).await.expect(200);
+    let me = world.call("GET", "/v1/auth/whoami").bearer(&tokens.member("access_token")).send().await.expect(200);
+    assert_eq!((me.member("user_id"), me.member("kind")), ("github|7".into(), "user".into()));
+    assert_eq!(me.member("credential_id")[..4], *"fam_");
+    // The refresh token is bound to the tool: another one may not use it.
+    let refresh = tokens.member("refresh_token");
+    let form = |client: &'static str| {
+        [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("client_id", client)]
+    };
+    world.call("POST", "/v1/auth/token").form(&form("other-cli")).send().await.expect_error(400, "invalid_grant");
+    world.call("POST", "/v1/auth/token").form(&form("nobody")).send().await.expect_error(401, "invalid_client");
+    world.call("POST", "/v1/auth/token").form(&form("postern-cli")).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_a_literal_loopback_one_is_refused() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for address in [
+        "",
+        "http://localhost:9876/callback",
+        "http://127.0.0.1.evil:9876/callback",
+        "http://127.0.0.1.evil.example:9876/callback",
+        "http://user@127.0.0.1:9876/callback",
+        "http://127.0.0.1@evil.example/callback",
+        "http://127.0.0.1:9876@evil.example/callback",
+        "https://127.0.0.1:9876/callback",
+        "https://evil.example/callback",
+        "http://127.0.0.1/callback",
+        "http://127.1:9876/callback",
+        "http://0.0.0.0:9876/callback",
+        "http://[::]:9876/callback",
+        "ftp://127.0.0.1:9876/callback",
+        "javascript:alert(1)",
+        "com.example.app:/callback",
+        "http://127.0.0.1:9876/callback#fragment",
+        "http://127.0.0.1:9876/\r\nSet-Cookie: a=b",
+    ] {
+        let mut parameters = good();
+        parameters[1].1 = address;
+        start(&world, &parameters).await.expect_error(400, "invalid_request");
+    }
+    let twice = format!("{}&redirect_uri=http%3A%2F%2F127.0.0.1%3A1%2F", query(&good()));
+    world.call("GET", &format!("/v1/auth/github?{twice}")).send().await.expect_error(400, "invalid_request");
+    let mut six = good();
+    six[1].1 = "http://[::1]:9876/callback?a=b";
+    let answer = arrive(&world, &issuer, &six, "7").await.expect(303);
+    assert!(answer.header("location").unwrap().starts_with("http://[::1]:9876/callback?a=b&code=pst_ac_"));
+}
+
+#[tokio::test]
+async fn without_a_challenge_or_with_a_plain_one_nothing_begins() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for (at, name, value) in [
+        (3, "code_challenge_method", "plain"),
+        (3, "code_challenge_method", "s256"),
+        (3, "code_challenge_method", ""),
+        (3, "unrelated", "x"),
+        (2, "unrelated", "x"),
+        (2, "code_challenge", ""),
+        (2, "code_challenge", VERIFIER.split_at(42).0),
+        (2, "code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM="),
+        (2, "code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM"),
+    ] {
+        let mut parameters = good();
+        parameters[at] = (name, value);
+        start(&world, &parameters).await.expect_error(400, "invalid_request");
+    }
+    let mut unknown = good();
+    unknown.push(("client_id", "nobody"));
+    start(&world, &unknown).await.expect_error(401, "invalid_client");
+}
+
+#[tokio::test]
+async fn a_code_is_good_for_the_tool_that_asked_and_for_no_other() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let code = code(&world, &issuer).await;
+    for (changes, status, error) in [
+        (vec![("code_verifier", "")], 400, "invalid_request"),
+        (vec![("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXj")], 400, "invalid_grant"),
+        (vec![("code_verifier", CHALLENGE)], 400, "invalid_grant"),
+        (vec![("code_verifier", "short")], 400, "invalid_grant"),
+        (vec![("redirect_uri", "http://127.0.0.1:9877/callback")], 400, "invalid_grant"),
+        (vec![("redirect_uri", "http://127.0.0.1:9876/callback/")], 400, "invalid_grant"),
+        (vec![("redirect_uri", "")], 400, "invalid_request"),
+        (vec![("client_id", "other-cli")], 400, "invalid_grant"),
+        (vec![("client_id", "nobody")], 401, "invalid_client"),
+        (vec![("client_id", "")], 400, "invalid_request"),
+        (vec![("client_secret", "a public client has none")], 401, "invalid_client"),
+        (vec![("code", "made-up")], 400, "invalid_grant"),
+        (vec![("code", &tests::mistyped(&code))], 400, "invalid_grant"),
+    ] {
+        redeem(&world, &code, &changes).await.expect_error(status, error);
+    }
+    // None of them has spent it.
+    redeem(&world, &code, &[]).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_code_that_is_shown_twice_ends_what_it_was_redeemed_for() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let code = code(&world, &issuer).await;
+    let access = redeem(&world, &code, &[]).await.expect(200).member("access_token");
+    assert_eq!(world.whoami(&access).await, 200);
+    redeem(&world, &code, &[]).await.expect_error(400, "invalid_grant");
+    assert_eq!(world.whoami(&access).await, 401);
+    redeem(&world, &code, &[]).await.expect_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn of_two_redemptions_at_once_at_most_one_is_good() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let code = code(&world, &issuer).await;
+    let (one, other) = tokio::join!(redeem(&world, &code, &[]), redeem(&world, &code, &[]));
+    let statuses = [one.status, other.status];
+    assert!(statuses.contains(&400), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let code = code(&world, &issuer).await;
+    // The read, then the write that redeems.
+    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    let access = redeem(&world, &code, &[]).await.expect(200).member("access_token");
+    assert_eq!(world.whoami(&access).await, 200);
+}
+
+#[tokio::test]
+async fn a_code_lives_a_minute() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for (pass_ms, status) in [(59_999, 200), (60_000, 400), (6 * 366 * 86_400_000, 400)] {
+        let code = code(&world, &issuer).await;
+        world.pass_ms(pass_ms);
+        assert_eq!(redeem(&world, &code, &[]).await.status, status, "{pass_ms}");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_gets_what_it_asked_for_and_never_more_than_its_person_has() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let with = |scope: &'static str| [good(), vec![("scope", scope)]].concat();
+    let code =
+        told(&arrive(&world, &issuer, &with("scans:read offline_access"), "7").await.expect(303))["code"].clone();
+    assert_eq!(redeem(&world, &code, &[]).await.expect(200).member("scope"), "scans:read");
+    let refused = told(&arrive(&world, &issuer, &with("keys:manage"), "7").await.expect(303));
+    assert_eq!(
+        refused,
+        HashMap::from([("error".into(), "invalid_scope".into()), ("state".into(), "of the tool".into())])
+    );
+    start(&world, &with("Not A Scope")).await.expect_error(400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn who_may_not_come_in_gets_a_page_and_no_code() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    arrive(&world, &issuer, &good(), "8").await.expect_error(403, "forbidden_user");
+    // Who is admitted no more between code and redemption gets nothing either.
+    let code = code(&world, &issuer).await;
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
+    redeem(&closed, &code, &[]).await.expect_error(403, "forbidden_user");
+}
+
+#[tokio::test]
+async fn a_person_who_refuses_is_told_to_the_tool() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let begun = start(&world, &good()).await.expect(303);
+    let location = begun.header("location").unwrap().to_owned();
+    let state = form_urlencoded::parse(location.as_bytes()).find(|(name, _)| name == "state").unwrap().1.into_owned();
+    let call = world.call("GET", &format!("/v1/auth/github/callback?error=access_denied&state={state}"));
+    let answer = call.header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER))).send().await.expect(303);
+    assert_eq!(told(&answer)["error"], "access_denied");
+}
+
+#[tokio::test]
+async fn nothing_of_a_code_is_kept_in_clear() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    world.wire.take();
+    let code = code(&world, &issuer).await;
+    let puts: Vec<_> = world.wire.take().into_iter().map(|op| op.body.to_string()).collect();
+    assert!(puts.iter().all(|put| !put.contains(&code[33..])), "{puts:?}");
+    assert_eq!(json!(puts).to_string().matches("redirect_uri").count(), 2);
+}

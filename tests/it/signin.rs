@@ -1,0 +1,498 @@
+//! Signing in at an OpenID provider (CAT-9) and at GitHub (CON-3): what a browser does, and what an attacker tries.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use tests::{Answer, Behaviour, Issuer, Setup, Trouble, World};
+
+const SESSION: &str = "__Host-postern_session";
+const BROWSER: &str = "__Host-postern_signin";
+
+fn config(issuer: &Issuer, more: &str) -> String {
+    format!(
+        r#"
+        {more}
+        [[signin]]
+        type = "oidc"
+        name = "huudis"
+        issuer = "{}"
+        client_id = "postern"
+        allow = ["*"]
+        "#,
+        issuer.url
+    )
+}
+
+async fn world(issuer: &Issuer) -> World {
+    World::configured(&config(issuer, "")).await
+}
+
+/// A browser that has been sent to the issuer.
+struct Visit {
+    location: String,
+    browser: String,
+}
+
+impl Visit {
+    fn of(answer: Answer) -> Self {
+        let answer = answer.expect(303);
+        Self { location: answer.header("location").unwrap().to_owned(), browser: answer.cookie(BROWSER) }
+    }
+
+    fn parameters(&self) -> HashMap<String, String> {
+        let (_, query) = self.location.split_once('?').unwrap();
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    }
+}
+
+async fn start(world: &World) -> Visit {
+    Visit::of(world.call("GET", "/v1/auth/oidc/start").send().await)
+}
+
+async fn back(world: &World, query: &str, browser: &str) -> Answer {
+    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+    call.header("Cookie", format!("{BROWSER}={browser}")).send().await
+}
+
+async fn sign_in(world: &World, issuer: &Issuer, subject: &str) -> Answer {
+    let visit = start(world).await;
+    let query = issuer.sign_in(&visit.location, subject);
+    back(world, &query, &visit.browser).await
+}
+
+async fn whoami(world: &World, session: &str) -> Answer {
+    world.call("GET", "/v1/auth/whoami").header("Cookie", format!("{SESSION}={session}")).send().await
+}
+
+#[tokio::test]
+async fn a_person_signs_in_with_code_state_nonce_and_pkce() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let visit = start(&world).await;
+    let asked = visit.parameters();
+    assert_eq!(asked["response_type"], "code");
+    assert_eq!(asked["client_id"], "postern");
+    assert_eq!(asked["redirect_uri"], "https://auth.example.com/v1/auth/oidc/callback");
+    assert_eq!(asked["code_challenge_method"], "S256");
+    assert_eq!((asked["code_challenge"].len(), asked["nonce"].len()), (43, 32));
+    assert_eq!(asked["scope"], "openid email offline_access");
+    assert!(asked["state"].starts_with("pst_st_"));
+
+    let query = issuer.sign_in(&visit.location, "ada");
+    let answer = back(&world, &query, &visit.browser).await.expect(303);
+    assert_eq!(answer.header("location"), Some("/"));
+    let set = answer.header("set-cookie").unwrap();
+    assert!(set.starts_with(&format!("{SESSION}=")), "{set}");
+    assert!(set.ends_with("; Path=/; Max-Age=604800; HttpOnly; Secure; SameSite=Lax"), "{set}");
+    let me = whoami(&world, &answer.cookie(SESSION)).await.expect(200);
+    assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
+}
+
+#[tokio::test]
+async fn nothing_of_the_way_is_kept_in_clear() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    world.wire.take();
+    let visit = start(&world).await;
+    let put = world.wire.take().remove(0).body["Item"].to_string();
+    let asked = visit.parameters();
+    for secret in [&asked["state"], &asked["nonce"], &asked["code_challenge"], &visit.browser] {
+        assert!(!put.contains(secret.as_str()), "{put}");
+    }
+    let query = issuer.sign_in(&visit.location, "ada");
+    back(&world, &query, &visit.browser).await.expect(303);
+    let session = world.wire.take().into_iter().rfind(|op| op.name == "PutItem").unwrap().body["Item"].to_string();
+    assert!(
+        session.contains("upstream_sealed") && !session.contains("access:ada") && !session.contains("grant-"),
+        "{session}"
+    );
+}
+
+#[tokio::test]
+async fn a_mixed_up_made_up_or_repeated_state_is_refused() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let (mine, other) = (start(&world).await, start(&world).await);
+    let query = issuer.sign_in(&mine.location, "ada");
+    let code = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let state = &mine.parameters()["state"];
+
+    for (what, query, browser) in [
+        ("without a state", format!("code={code}"), mine.browser.as_str()),
+        ("with half a state", format!("code={code}&state={}", &state[..40]), &mine.browser),
+        ("with a changed state", format!("code={code}&state={}", tests::mistyped(state)), &mine.browser),
+        ("in another browser", query.clone(), &other.browser),
+        ("in another browser", query.clone(), "x"),
+        ("in another browser", query.clone(), ""),
+    ] {
+        let answer = back(&world, &query, browser).await;
+        assert_eq!((answer.status, answer.body["error"].as_str()), (400, Some("invalid_request")), "{what}");
+        assert!(answer.header("set-cookie").is_none());
+    }
+    world.call("GET", &format!("/v1/auth/oidc/callback?{query}")).send().await.expect_error(400, "invalid_request");
+    // The state of another sign-in, of the same browser even, does not fit this code: its verifier and nonce are others.
+    let crossed = format!("code={code}&state={}", other.parameters()["state"]);
+    back(&world, &crossed, &other.browser).await.expect_error(400, "invalid_request");
+    // The right one holds still, and once.
+    let renewed = issuer.sign_in(&mine.location, "ada");
+    back(&world, &renewed, &mine.browser).await.expect(303);
+    back(&world, &renewed, &mine.browser).await.expect_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_state_is_over_after_ten_minutes_whether_it_was_deleted_or_not() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for (pass_s, status) in [(599, 303), (600, 400), (6 * 366 * 86_400, 400)] {
+        let visit = start(&world).await;
+        let query = issuer.sign_in(&visit.location, "ada");
+        world.pass_s(pass_s);
+        assert_eq!(back(&world, &query, &visit.browser).await.status, status, "{pass_s}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_that_was_injected_or_replayed_is_refused() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    // An attacker's code, with the victim's state: it was asked for with another challenge.
+    let (victim, attacker) = (start(&world).await, start(&world).await);
+    let stolen = issuer.sign_in(&attacker.location, "eve");
+    let code = form_urlencoded::parse(stolen.as_bytes()).find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let query = format!("code={code}&state={}", victim.parameters()["state"]);
+    back(&world, &query, &victim.browser).await.expect_error(400, "invalid_request");
+    // A code that was used.
+    let first = start(&world).await;
+    let used = issuer.sign_in(&first.location, "ada");
+    back(&world, &used, &first.browser).await.expect(303);
+    let code = form_urlencoded::parse(used.as_bytes()).find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let second = start(&world).await;
+    let query = format!("code={code}&state={}", second.parameters()["state"]);
+    back(&world, &query, &second.browser).await.expect_error(400, "invalid_request");
+    let third = start(&world).await;
+    for nothing in ["", "&code=", "&code=made-up"] {
+        let query = format!("state={}{nothing}", third.parameters()["state"]);
+        back(&world, &query, &third.browser).await.expect_error(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for twist in [
+        json!({"nonce": "another"}),
+        json!({"nonce": null}),
+        json!({"aud": "another-client"}),
+        json!({"aud": ["another-client"]}),
+        json!({"azp": "another-client"}),
+        json!({"iss": "https://evil.example"}),
+        json!({"iss": [issuer.url]}),
+        json!({"exp": 1}),
+        json!({"exp": null}),
+        json!({"iat": 4_000_000_000_i64}),
+        json!({"sub": null}),
+        json!({"sub": ""}),
+        json!({"sub": 7}),
+        // Who looks like somebody of another house.
+        json!({"sub": "usr_01h455vb4pex5vsknk084sn02q"}),
+        json!({"sub": "github|1"}),
+    ] {
+        issuer.twist(twist.clone());
+        let answer = sign_in(&world, &issuer, "ada").await;
+        assert_eq!((answer.status, answer.body["error"].as_str()), (400, Some("invalid_request")), "{twist}");
+    }
+    issuer.twist(json!({"aud": ["postern", "another-client"], "azp": "postern"}));
+    sign_in(&world, &issuer, "ada").await.expect(303);
+}
+
+#[tokio::test]
+async fn an_answer_that_names_another_issuer_is_refused() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for (named, status) in [("https://evil.example", 400), ("", 400), (issuer.url.as_str(), 303)] {
+        let visit = start(&world).await;
+        let query =
+            form_urlencoded::Serializer::new(issuer.sign_in(&visit.location, "ada")).append_pair("iss", named).finish();
+        assert_eq!(back(&world, &query, &visit.browser).await.status, status, "{named}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_who_refuses_at_the_issuer_is_told() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let visit = start(&world).await;
+    let query = format!("error=access_denied&state={}", visit.parameters()["state"]);
+    back(&world, &query, &visit.browser).await.expect_error(400, "access_denied");
+    let visit = start(&world).await;
+    let call =
+        world.call("GET", &format!("/v1/auth/oidc/callback?error=access_denied&state={}", visit.parameters()["state"]));
+    let page =
+        call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html,*/*").send().await;
+    assert_eq!((page.status, page.header("content-type")), (400, Some("text/html; charset=utf-8")));
+    assert!(page.text.contains("href=\"/login\""));
+}
+
+#[tokio::test]
+async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
+    let issuer = Issuer::open().await;
+    let gate = World::configured(&config(&issuer, "[gate]\nallowed_users = [\"ada\"]")).await;
+    sign_in(&gate, &issuer, "ada").await.expect(303);
+    sign_in(&gate, &issuer, "eve").await.expect_error(403, "forbidden_user");
+    let visit = start(&gate).await;
+    let query = issuer.sign_in(&visit.location, "eve");
+    let call = gate.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+    let call = call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html");
+    let page = call.send().await.expect(403);
+    assert!(page.text.contains("does not admit this user") && page.header("set-cookie").is_none());
+    assert!(page.header("content-security-policy").unwrap().contains("script-src 'self'"));
+
+    let toml = config(&issuer, "").replace("allow = [\"*\"]", "allow = [\"@Example.com\", \"bob\"]");
+    let allowlist = World::configured(&toml).await;
+    for (about, status) in [
+        (json!({"email": "ada@example.com", "email_verified": true}), 303),
+        (json!({"email": "ada@EXAMPLE.com", "email_verified": true}), 303),
+        (json!({"email": "ada@example.com", "email_verified": false}), 403),
+        (json!({"email": "ada@example.com", "email_verified": "true"}), 403),
+        (json!({"email": "ada@example.com"}), 403),
+        (json!({"email": "ada@evil.example.com", "email_verified": true}), 403),
+        (json!({"email": "ada@example.com.evil", "email_verified": true}), 403),
+        (json!({"email": "x@evil.example@example.com", "email_verified": true}), 403),
+        (json!({}), 403),
+        // About somebody else it is not believed.
+        (json!({"sub": "eve", "email": "ada@example.com", "email_verified": true}), 400),
+    ] {
+        issuer.tell("ada", about.clone());
+        assert_eq!(sign_in(&allowlist, &issuer, "ada").await.status, status, "{about}");
+    }
+    sign_in(&allowlist, &issuer, "bob").await.expect(303);
+    let toml = config(&issuer, "").replace("allow = [\"*\"]", "allow = []");
+    sign_in(&World::configured(&toml).await, &issuer, "ada").await.expect_error(403, "forbidden_user");
+}
+
+#[tokio::test]
+async fn a_person_is_the_same_with_a_bearer_token_and_a_session() {
+    let issuer = Issuer::open().await;
+    let provider = format!(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"api\"\nsubject_prefix = \"h|\"\n[[provider]]\ntype = \"session\"\n[[provider]]\ntype = \"api_key\"",
+        issuer.url
+    );
+    let world = World::configured(&config(&issuer, &provider)).await;
+    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION);
+    let by_session = whoami(&world, &session).await.expect(200);
+    let now = world.now().as_second();
+    let token = issuer.token(json!({"sub": "ada", "aud": "api", "iat": now, "exp": now + 60}));
+    let by_token = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await.expect(200);
+    assert_eq!(by_session.member("user_id"), "h|ada");
+    for same in ["user_id", "org_id", "kind"] {
+        assert_eq!(by_session.body[same], by_token.body[same]);
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_becomes_what_the_configuration_says_and_stays_who_they_are() {
+    let issuer = Issuer::open().await;
+    let world = World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
+    issuer.tell("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
+    let me = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION)).await.expect(200);
+    assert_eq!(me.body["scopes"], json!(["*"]));
+    assert_eq!(me.body["metadata"], json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
+    let again = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION)).await.expect(200);
+    assert_eq!(me.member("org_id"), again.member("org_id"));
+}
+
+#[tokio::test]
+async fn two_sign_ins_in_two_windows_of_one_browser_are_both_good() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    let first = start(&world).await;
+    let call = world.call("GET", "/v1/auth/oidc/start").header("Cookie", format!("{BROWSER}={}", first.browser));
+    let second = Visit::of(call.send().await);
+    assert_eq!(first.browser, second.browser);
+    for visit in [first, second] {
+        let query = issuer.sign_in(&visit.location, "ada");
+        back(&world, &query, &visit.browser).await.expect(303);
+    }
+}
+
+#[tokio::test]
+async fn a_browser_goes_on_where_it_wanted_to_and_nowhere_else() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    for (next, then) in [
+        ("/keys", "/keys"),
+        ("/device?user_code=BCDF-GHJK", "/device?user_code=BCDF-GHJK"),
+        ("https://evil.example/", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/%2f/evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/a\r\nSet-Cookie: a=b", "/"),
+    ] {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+        let visit = Visit::of(world.call("GET", &format!("/v1/auth/oidc/start?{query}")).send().await);
+        let query = issuer.sign_in(&visit.location, "ada");
+        let answer = back(&world, &query, &visit.browser).await.expect(303);
+        assert_eq!(answer.header("location"), Some(then), "{next}");
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_providers_is_named() {
+    let (one, other) = (Issuer::open().await, Issuer::open().await);
+    let second = format!(
+        "[[signin]]\ntype = \"oidc\"\nname = \"second\"\nissuer = \"{}\"\nclient_id = \"postern\"\nsubject_prefix = \"s|\"\nallow = [\"*\"]",
+        other.url
+    );
+    let world = World::configured(&format!("{}\n{second}", config(&one, ""))).await;
+    for wrong in ["", "?provider=", "?provider=nobody", "?provider=huudis&provider=second"] {
+        world.call("GET", &format!("/v1/auth/oidc/start{wrong}")).send().await.expect_error(400, "invalid_request");
+    }
+    world.call("GET", "/v1/auth/github").send().await.expect_error(400, "invalid_request");
+    let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
+    let query = other.sign_in(&visit.location, "ada");
+    let me = whoami(&world, &back(&world, &query, &visit.browser).await.expect(303).cookie(SESSION)).await;
+    assert_eq!(me.expect(200).member("user_id"), "s|ada");
+    // The way back of the one is not the way back of GitHub.
+    let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
+    let query = other.sign_in(&visit.location, "ada");
+    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
+    call.header("Cookie", format!("{BROWSER}={}", visit.browser)).send().await.expect_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn an_issuer_or_a_store_that_does_not_answer_is_a_503() {
+    let issuer = Issuer::open().await;
+    let world = world(&issuer).await;
+    issuer.behave(Behaviour::Broken);
+    world.call("GET", "/v1/auth/oidc/start").send().await.expect_error(503, "temporarily_unavailable");
+    issuer.behave(Behaviour::Lying);
+    world.call("GET", "/v1/auth/oidc/start").send().await.expect_error(503, "temporarily_unavailable");
+    issuer.behave(Behaviour::Honest);
+    let visit = start(&world).await;
+    let query = issuer.sign_in(&visit.location, "ada");
+    world.wire.suffer(Trouble::Dead);
+    back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
+    world.wire.heal();
+    issuer.behave(Behaviour::Broken);
+    back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
+    // The state is spent: the person begins again.
+    issuer.behave(Behaviour::Honest);
+    back(&world, &query, &visit.browser).await.expect_error(400, "invalid_request");
+    sign_in(&world, &issuer, "ada").await.expect(303);
+}
+
+#[tokio::test]
+async fn a_client_with_a_secret_proves_itself() {
+    let issuer = Issuer::open().await;
+    let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
+    let mut secrets = postern::crypto::secrets::Secrets::default();
+    secrets.refs.insert("huudis".into(), "hush".into());
+    let world = World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    sign_in(&world, &issuer, "ada").await.expect(303);
+}
+
+fn github(issuer: &Issuer, more: &str) -> String {
+    format!(
+        "{more}\n[[signin]]\ntype = \"github\"\nbase_url = \"{}\"\nclient_id = \"postern\"\nallow = [\"*\"]",
+        issuer.url
+    )
+}
+
+async fn at_github(world: &World, issuer: &Issuer, subject: &str) -> Answer {
+    let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
+    let query = issuer.sign_in(&visit.location, subject);
+    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
+    call.header("Cookie", format!("{BROWSER}={}", visit.browser)).send().await
+}
+
+#[tokio::test]
+async fn a_person_of_github_is_their_number() {
+    let issuer = Issuer::open().await;
+    let world = World::configured(&github(&issuer, "")).await;
+    let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
+    assert!(visit.location.starts_with(&format!("{}/login/oauth/authorize?", issuer.url)));
+    let asked = visit.parameters();
+    assert_eq!(asked["redirect_uri"], "https://auth.example.com/v1/auth/github/callback");
+    assert_eq!((asked["code_challenge_method"].as_str(), asked["scope"].as_str()), ("S256", "read:user"));
+    issuer.tell("583231", json!({"login": "octocat", "name": "The Octocat", "email": null}));
+    let session = at_github(&world, &issuer, "583231").await.expect(303).cookie(SESSION);
+    let me = whoami(&world, &session).await.expect(200);
+    assert_eq!(me.member("user_id"), "github|583231");
+    assert_eq!(me.body["metadata"], json!({"login": "octocat", "name": "The Octocat"}));
+    // Who has no number is nobody.
+    at_github(&world, &issuer, "octocat").await.expect_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn at_github_verified_addresses_alone_count() {
+    let issuer = Issuer::open().await;
+    let world = World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\"")).await;
+    let address = |email: &str, verified: bool| json!({"email": email, "verified": verified, "primary": true});
+    for (emails, status) in [
+        (json!([address("a@other.example", true), address("a@example.com", true)]), 303),
+        (json!([address("a@example.com", false)]), 403),
+        (json!([]), 403),
+    ] {
+        issuer.tell("583231", json!({"emails": emails}));
+        assert_eq!(at_github(&world, &issuer, "583231").await.status, status, "{emails}");
+    }
+    issuer.tell("7", json!({"emails": []}));
+    at_github(&world, &issuer, "7").await.expect(303);
+    let gate = World::configured(&github(&issuer, "[gate]\nallowed_users = [\"github|8\"]")).await;
+    at_github(&gate, &issuer, "7").await.expect_error(403, "forbidden_user");
+    at_github(&gate, &issuer, "8").await.expect(303);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_makes_no_sense_stops_the_start() {
+    let oidc = |more: &str| {
+        format!(
+            "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://idp.example\"\nclient_id = \"c\"\n{more}"
+        )
+    };
+    let allow = "allow = [\"*\"]";
+    for (toml, named) in [
+        (oidc(""), "allow"),
+        (oidc(&format!("{allow}\nsecret = \"x\"")), "secret"),
+        (oidc(allow).replace("https://idp", "http://idp"), "https"),
+        (oidc(allow).replace("name = \"a\"", "name = \"A B\""), "name"),
+        (oidc(allow).replace("client_id = \"c\"", "client_id = \"\""), "client_id"),
+        (format!("{0}\n{0}", oidc(allow)), "twice"),
+        (
+            format!("{}\n{}", oidc(allow), oidc(allow).replace("idp.", "idq.").replace("\"a\"", "\"b\"")),
+            "subject_prefix",
+        ),
+        (oidc(&format!("{allow}\nsubject_prefix = \"usr_\"")), "subject_prefix"),
+        (oidc(&format!("{allow}\nsubject_prefix = \"github|\"")), "subject_prefix"),
+        (
+            format!(
+                "[[provider]]\ntype = \"oidc\"\nissuer = \"https://idp.example\"\naudience = \"a\"\nsubject_prefix = \"x\"\n{}",
+                oidc(&format!("{allow}\nsubject_prefix = \"y\""))
+            ),
+            "subject_prefix",
+        ),
+        (
+            format!("[[signin]]\ntype = \"github\"\nclient_id = \"c\"\nbase_url = \"http://github.example\"\n{allow}"),
+            "base_url",
+        ),
+        (format!("[[signin]]\ntype = \"saml\"\n{allow}"), "saml"),
+        ("[[client]]\nid = \"agt_x\"\nname = \"X\"".into(), "agt_x"),
+        ("[[client]]\nid = \"x\"\nname = \"X\"\n[[client]]\nid = \"x\"\nname = \"Y\"".into(), "twice"),
+        ("[throttle]\nlogin_per_account = 0".into(), "throttle"),
+    ] {
+        let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"].map(|name| {
+            (format!("POSTERN_{name}"), if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned())
+        });
+        let error = postern::config::Config::from_settings(&variables.into(), &toml).unwrap_err().to_string();
+        assert!(error.contains(named), "{toml}\n{error}");
+    }
+    // A secret that is named and not there.
+    let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"]
+        .map(|name| (format!("POSTERN_{name}"), if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned()));
+    let toml = oidc(&format!("{allow}\nsecret_ref = \"nowhere\""));
+    let config = postern::config::Config::from_settings(&variables.into(), &toml).unwrap();
+    let error = postern::upstream::Upstream::new(&config.signins[0], &Default::default()).unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+}
