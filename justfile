@@ -23,6 +23,10 @@ e2e:
     e2e/run template
     e2e/run test
 
+# Sessions over a real identity provider, and the portal in a real browser, with screenshots
+people:
+    e2e/run people
+
 # What the release artifacts take there, beside what others would write: docs/performance.md
 measure *arguments:
     e2e/run measure {{arguments}}

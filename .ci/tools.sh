@@ -47,3 +47,11 @@ emulator() { echo "$cache"/sam/lib/python3*/site-packages/samcli/local/rapid/aws
 cargo_lambda() { venv lambda cargo-lambda==1.9.2 ziglang==0.17.1; }
 # Secrets Manager and a second DynamoDB on this machine
 ministack() { venv ministack ministack==1.5.33; }
+# Node.js and npm. Where the system's is older than the packages here want, npm brings a newer one.
+node_js() {
+    system node nodejs
+    system npm
+    [ "$(node -p 'Number(process.versions.node.split(".")[0]) >= 20')" = true ] && return
+    [ -x "$cache/node/node_modules/node/bin/node" ] || npm install --prefix "$cache/node" --no-audit --no-fund --silent node@22
+    export PATH="$cache/node/node_modules/node/bin:$PATH"
+}

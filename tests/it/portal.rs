@@ -1,4 +1,4 @@
-//! The portal (CAT-15), as a browser without a script sees it. With eyes and fingers: `e2e/run browser`.
+//! The portal (CAT-15), as a browser without a script sees it. With eyes and fingers: `e2e/run people`.
 
 use postern::principal::Role;
 use tests::{Answer, Call, World};
@@ -40,11 +40,11 @@ impl<'w> Browser<'w> {
     }
 }
 
-/// The value of the field that shows a secret.
+/// The secret that a page shows.
 #[track_caller]
 fn secret(page: &Answer) -> String {
-    let field = page.text.split("id=\"secret\"").nth(1).unwrap_or_else(|| panic!("no secret in {}", page.text));
-    field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    let shown = page.text.split("<code id=\"secret\"").nth(1).unwrap_or_else(|| panic!("no secret in {}", page.text));
+    shown.split(['>', '<']).nth(1).unwrap().to_owned()
 }
 
 #[tokio::test]

@@ -6,10 +6,10 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const field = document.getElementById(button.dataset.copy);
-    field.select();
+    const secret = document.getElementById(button.dataset.copy);
+    getSelection().selectAllChildren(secret);
     try {
-      await navigator.clipboard.writeText(field.value);
+      await navigator.clipboard.writeText(secret.textContent);
       button.textContent = "Copied";
     } catch {
       button.textContent = "Press Ctrl+C";
@@ -17,6 +17,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     setTimeout(() => { button.textContent = "Copy"; }, 2500);
   });
 }
+
+// On a narrow screen: the page that is shown, among the others
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 // Times, as seen from here
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });

@@ -1,0 +1,368 @@
+// The portal in a real browser: every flow, with a script and without one. Screenshots are left for people to look at.
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import test, { after, before, describe } from "node:test";
+import { chromium } from "playwright-core";
+import { openProvider, signIn } from "./provider.mjs";
+import { configFile, folder, freePort, secretFile, start } from "./postern.mjs";
+
+const EMAIL = "grace@example.com";
+const PASSWORD = "correct horse battery";
+const screenshots = process.env.POSTERN_SCREENSHOTS;
+const executablePath = process.env.POSTERN_CHROMIUM ?? "/usr/bin/chromium";
+const args = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+if (screenshots) mkdirSync(screenshots, { recursive: true });
+
+const WAYS = [
+  { name: "with a script, by day", javaScriptEnabled: true, colorScheme: "light", viewport: { width: 1100, height: 760 } },
+  { name: "without a script, by night, on a phone", javaScriptEnabled: false, colorScheme: "dark", viewport: { width: 390, height: 780 } },
+];
+
+let url, ready, browser, provider;
+const ends = [];
+
+before(async () => {
+  const t = { after: (end) => ends.push(end) };
+  url = `http://127.0.0.1:${await freePort()}`;
+  provider = await openProvider({ postern: url });
+  const data = folder(t);
+  const config = configFile(data, signIn(provider));
+  const program = await start(t, ["serve", "--listen", new URL(url).host, "--data", ":memory:", "--config", config], { POSTERN_SECRET_FILE: secretFile(data) });
+  ready = program.ready;
+  for (const [email, role] of [[EMAIL, "admin"], ["ada@example.org", "user"]]) {
+    assert.equal((await api("POST", "/v1/users", { email, password: PASSWORD, role })).status, 201);
+  }
+  browser = await chromium.launch({ executablePath, args });
+});
+
+after(async () => {
+  await browser?.close();
+  provider?.close();
+  for (const end of ends.reverse()) await end();
+});
+
+async function api(method, path, body, headers = { "x-api-key": ready.api_key }) {
+  const answer = await fetch(url + path, { method, headers: { "content-type": "application/json", ...headers }, body: body && JSON.stringify(body) });
+  return { status: answer.status, body: answer.status === 204 ? null : await answer.json() };
+}
+
+const opens = async (key) => (await api("GET", "/v1/auth/whoami", undefined, { authorization: `Bearer ${key}` })).status;
+
+/** A page of a new browser, and a place for its pictures. What the browser complains about fails the test. */
+async function open(t, way) {
+  const context = await browser.newContext({ ...way, ...(way.javaScriptEnabled && { permissions: ["clipboard-read", "clipboard-write"] }) });
+  // No network but loopback: the provider's own pages would like to have a font from elsewhere.
+  await context.route((address) => address.hostname !== "127.0.0.1", (route) => route.abort());
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    // A 4xx of a page is what was asked for; what the provider's pages complain about is not ours.
+    const isOurs = message.location().url.startsWith(url) && !/status of 4\d\d/.test(message.text());
+    if (message.type() === "error" && isOurs) complaints.push(message.text());
+  });
+  t.after(async () => { await context.close(); assert.deepEqual(complaints, []); });
+  const look = async (name) => {
+    const { width, overflow } = await page.evaluate(() => ({ width: innerWidth, overflow: document.documentElement.scrollWidth }));
+    assert.ok(overflow <= width, `${name} is wider than its window`);
+    if (screenshots) await page.screenshot({ path: join(screenshots, `${name}.${way.colorScheme}.png`), fullPage: true });
+  };
+  return { page, look, context };
+}
+
+async function signInWithPassword(page, email = EMAIL) {
+  await page.goto(`${url}/login`);
+  await page.getByLabel("Email").fill(email);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+}
+
+const secretOf = (page) => page.locator("#secret").textContent();
+const rowOf = (page, name) => page.locator("li.row", { has: page.getByRole("heading", { name }) });
+
+for (const way of WAYS) {
+  describe(`the portal ${way.name}`, () => {
+    const script = way.javaScriptEnabled;
+    const tag = script ? "s" : "n";
+
+    test("a page asks for a person, and goes on where they wanted to", async (t) => {
+      const { page, look } = await open(t, way);
+      await page.goto(`${url}/agents`);
+      assert.equal(new URL(page.url()).pathname, "/login");
+      await look("sign-in");
+      await page.getByLabel("Email").fill(EMAIL);
+      await page.getByLabel("Password").fill("not the password");
+      await page.getByRole("button", { name: "Sign in", exact: true }).click();
+      await page.getByRole("alert").getByText("The email address or the password is wrong.").waitFor();
+      assert.equal(await page.getByLabel("Email").inputValue(), EMAIL);
+      await look("sign-in-refused");
+      await page.getByLabel("Password").fill(PASSWORD);
+      await page.keyboard.press("Enter");
+      await page.waitForURL(`${url}/agents`);
+      await look("agents-empty");
+      const cookie = (await page.context().cookies()).find((known) => known.name === "__Host-postern_session");
+      assert.deepEqual(
+        [cookie.httpOnly, cookie.secure, cookie.sameSite, cookie.path, cookie.domain],
+        [true, true, "Lax", "/", "127.0.0.1"],
+      );
+    });
+
+    test("a person comes from an identity provider, and signs out", async (t) => {
+      const { page, look } = await open(t, way);
+      await page.goto(`${url}/login`);
+      await page.getByRole("link", { name: "Continue with Example" }).click();
+      await page.locator("input[name=login]").fill("ada");
+      await page.locator("input[name=password]").fill("any");
+      await page.getByRole("button", { name: "Sign-in" }).click();
+      await page.getByRole("button", { name: "Continue" }).click();
+      await page.waitForURL(`${url}/`);
+      await page.getByRole("heading", { name: "Hello, Ada of Example" }).waitFor();
+      await look("overview");
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.getByText("You are signed out.").waitFor();
+      await page.goto(`${url}/keys`);
+      assert.equal(new URL(page.url()).pathname, "/login");
+    });
+
+    test("somebody whom the deployment does not admit sees why", async (t) => {
+      const { page, look } = await open(t, way);
+      await page.goto(`${url}/v1/auth/oidc/start?provider=example`);
+      await page.locator("input[name=login]").fill("eve");
+      await page.locator("input[name=password]").fill("any");
+      await page.getByRole("button", { name: "Sign-in" }).click();
+      await page.getByRole("button", { name: "Continue" }).click();
+      await page.getByText("This deployment does not admit this user.").waitFor();
+      await look("not-admitted");
+      await page.goto(`${url}/keys`);
+      assert.equal(new URL(page.url()).pathname, "/login");
+    });
+
+    test("a sign-in that nobody began is told in a page", async (t) => {
+      const { page, look } = await open(t, way);
+      await page.goto(`${url}/v1/auth/oidc/callback?code=x&state=y`);
+      await page.getByRole("heading", { name: "That did not work" }).waitFor();
+      await look("refused");
+      await page.getByRole("link", { name: "Begin again" }).click();
+      await page.waitForURL(`${url}/login`);
+    });
+
+    test("an API key is made, copied, rotated and deleted", async (t) => {
+      const { page, look } = await open(t, way);
+      await signInWithPassword(page);
+      await page.goto(`${url}/keys`);
+      await page.getByText("New API key").click();
+      await page.getByLabel("Name").fill(`cron-${tag}`);
+      await page.getByLabel("Scopes").fill("Not A Scope");
+      await page.getByRole("button", { name: "Create API key" }).click();
+      await page.getByRole("alert").waitFor();
+      assert.equal(await page.getByLabel("Name").inputValue(), `cron-${tag}`);
+      await look("keys-refused");
+      await page.getByLabel("Scopes").fill("data:read data:write");
+      await page.getByLabel("Expires").selectOption("in 30 days");
+      await page.getByRole("button", { name: "Create API key" }).click();
+      const key = await secretOf(page);
+      assert.match(key, /^pst_ak_/);
+      await look("keys-made");
+      assert.equal(await opens(key), 200);
+      assert.equal(await page.getByRole("button", { name: "Copy" }).isVisible(), script);
+      if (script) {
+        await page.getByRole("button", { name: "Copy" }).click();
+        await page.getByRole("button", { name: "Copied" }).waitFor();
+        assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
+      }
+      await page.goto(`${url}/keys`);
+      assert.equal(await page.getByText(key).count(), 0, "shown a second time");
+
+      await rowOf(page, `cron-${tag}`).getByText("Rotate", { exact: false }).first().click();
+      await look("keys-rotate");
+      await page.getByLabel("The old secret works for").locator("visible=true").selectOption("not a moment longer");
+      await page.getByRole("button", { name: "Rotate", exact: true }).locator("visible=true").click();
+      const next = await secretOf(page);
+      assert.deepEqual([await opens(key), await opens(next)], [401, 200]);
+      await rowOf(page, `cron-${tag}`).getByText("Delete", { exact: false }).first().click();
+      await page.getByRole("button", { name: `Delete “cron-${tag}”` }).click();
+      await page.getByRole("status").getByText("Deleted.").waitFor();
+      assert.equal(await rowOf(page, `cron-${tag}`).count(), 0);
+      assert.equal(await opens(next), 401);
+    });
+
+    for (const { path, one, member, fields, renew } of [
+      { path: "agents", one: "agent", member: "agt_", fields: { Scopes: "data:read" }, renew: "New secret" },
+      { path: "services", one: "service", member: "svc_", fields: { Scopes: "data:read" } },
+      { path: "runners", one: "runner", member: "run_", fields: { Labels: "linux arm64" }, renew: "New token" },
+      { path: "tokens", one: "CLI token", member: "cli_", fields: { Scopes: "scans:read", Repositories: "acme/site" } },
+    ]) {
+      test(`${/^[aA]/.test(one) ? "an" : "a"} ${one} is made and ended`, async (t) => {
+        const { page, look } = await open(t, way);
+        await signInWithPassword(page);
+        await page.goto(`${url}/${path}`);
+        await page.getByText(`New ${one}`).click();
+        await page.getByLabel("Name").fill(`mine-${tag}`);
+        for (const [label, value] of Object.entries(fields)) await page.getByLabel(label).fill(value);
+        await page.getByRole("button", { name: `Create ${one}` }).click();
+        const first = await secretOf(page);
+        assert.match(await page.locator(".shown").textContent(), new RegExp(member));
+        await look(`${path}-made`);
+        if (renew) {
+          await rowOf(page, `mine-${tag}`).getByText(renew, { exact: false }).first().click();
+          await page.getByRole("button", { name: renew, exact: true }).locator("visible=true").click();
+          assert.notEqual(await secretOf(page), first);
+        }
+        await rowOf(page, `mine-${tag}`).getByText("Delete", { exact: false }).first().click();
+        await page.getByRole("button", { name: `Delete “mine-${tag}”` }).click();
+        await page.getByRole("status").getByText("Deleted.").waitFor();
+        assert.equal(await rowOf(page, `mine-${tag}`).count(), 0);
+      });
+    }
+
+    test("a runner is seen to come alive", async (t) => {
+      const { page, look } = await open(t, way);
+      const made = await api("POST", "/v1/runners", { name: `build-${tag}`, labels: ["linux"] });
+      await signInWithPassword(page);
+      await page.goto(`${url}/runners`);
+      const row = rowOf(page, `build-${tag}`);
+      await row.getByText("offline").waitFor();
+      const beat = await api("POST", "/v1/runners/heartbeat", { status: "idle", version: "1.2.3" }, { "x-runner-token": made.body.token });
+      assert.equal(beat.status, 200);
+      if (!script) await page.getByRole("link", { name: "Look again" }).click();
+      await row.getByText("online").waitFor({ timeout: 15_000 });
+      await row.getByText("version 1.2.3").waitFor();
+      await look("runners");
+      await api("DELETE", `/v1/runners/${made.body.id}`);
+    });
+
+    test("a device is approved, used and disconnected; another one refused", async (t) => {
+      const { page, look } = await open(t, way);
+      await signInWithPassword(page, "ada@example.org");
+      const begin = async () => {
+        const answer = await fetch(`${url}/v1/auth/device`, { method: "POST", body: new URLSearchParams({ client_id: "postern-cli", scope: "scans:read" }) });
+        return answer.json();
+      };
+      const poll = async (device) => {
+        const form = { grant_type: "urn:ietf:params:oauth:grant-type:device_code", client_id: "postern-cli", device_code: device.device_code };
+        return (await fetch(`${url}/v1/auth/token`, { method: "POST", body: new URLSearchParams(form) })).json();
+      };
+      const device = await begin();
+      await page.goto(`${url}/device`);
+      await look("device-empty");
+      await page.getByLabel("The code that it shows").fill("BCDF-GHJK");
+      await page.getByRole("button", { name: "Go on" }).click();
+      await page.getByRole("alert").getByText("There is no such code").waitFor();
+      await page.getByLabel("The code that it shows").fill(device.user_code.toLowerCase().replace("-", " "));
+      await page.getByRole("button", { name: "Go on" }).click();
+      await page.getByRole("heading", { name: "Postern CLI waits for you" }).waitFor();
+      await page.getByText("scans:read").waitFor();
+      await look("device-asked");
+      await page.getByRole("button", { name: "Approve" }).click();
+      await page.getByRole("status").getByText("The device is approved.").waitFor();
+      await look("device-approved");
+      const tokens = await poll(device);
+      assert.equal(await opens(tokens.access_token), 200);
+
+      await page.goto(`${url}/devices`);
+      await look("devices");
+      await rowOf(page, "Postern CLI").getByRole("button").click();
+      await page.getByRole("status").getByText("The device is disconnected.").waitFor();
+      assert.equal(await opens(tokens.access_token), 401);
+
+      const other = await begin();
+      await page.goto(other.verification_uri_complete);
+      await page.getByText(other.user_code).waitFor();
+      await page.getByRole("button", { name: "Refuse" }).click();
+      await page.getByRole("status").getByText("The device is refused.").waitFor();
+      assert.equal((await poll(other)).error, "access_denied");
+    });
+
+    test("a session elsewhere is seen and ended", async (t) => {
+      const { page, look } = await open(t, way);
+      const elsewhere = await open(t, way);
+      await signInWithPassword(elsewhere.page, "ada@example.org");
+      await signInWithPassword(page, "ada@example.org");
+      await page.goto(`${url}/sessions`);
+      await look("sessions");
+      for (let left = await page.locator("li.row").count(); left > 1; left -= 1) {
+        await page.locator("li.row").last().getByRole("button").click();
+        await page.getByRole("status").getByText("The session has ended.").waitFor();
+      }
+      await elsewhere.page.goto(`${url}/tokens`);
+      assert.equal(new URL(elsewhere.page.url()).pathname, "/login");
+      await page.locator("li.row").getByRole("button").click();
+      await page.getByText("You are signed out.").waitFor();
+    });
+
+    test("a user ticks scopes, and sees no page that is not for them", async (t) => {
+      const { page, look } = await open(t, way);
+      await signInWithPassword(page, "ada@example.org");
+      const links = await page.getByRole("navigation").getByRole("link").allTextContents();
+      assert.deepEqual(links, ["CLI tokens", "Runners", "Devices", "Sessions"]);
+      await page.goto(`${url}/tokens`);
+      await page.getByText("New CLI token").click();
+      await page.getByLabel("Name").fill(`ticked-${tag}`);
+      await page.getByLabel("scans:trigger").check();
+      await look("tokens-ticked");
+      await page.getByRole("button", { name: "Create CLI token" }).click();
+      const answer = await api("GET", "/v1/auth/whoami", undefined, { authorization: `Bearer ${await secretOf(page)}` });
+      assert.deepEqual(answer.body.scopes, ["scans:trigger"]);
+      const page403 = await page.goto(`${url}/keys`);
+      assert.equal(page403.status(), 403);
+      await page.getByRole("heading", { name: "You cannot do this here" }).waitFor();
+      await look("forbidden");
+      const page404 = await page.goto(`${url}/nothing`);
+      assert.equal(page404.status(), 404);
+    });
+
+    test("everything can be reached by the keyboard, and has a name", async (t) => {
+      const { page } = await open(t, way);
+      await page.goto(`${url}/login`);
+      for (const name of ["Email", "Password"]) assert.equal(await page.getByLabel(name, { exact: true }).count(), 1);
+      await signInWithPassword(page);
+      await page.goto(`${url}/keys`);
+      await page.keyboard.press("Tab");
+      const first = page.locator(":focus");
+      assert.equal(await first.textContent(), "Skip to the content");
+      const seen = [];
+      for (let step = 0; step < 40; step += 1) {
+        await page.keyboard.press("Tab");
+        const focused = page.locator(":focus");
+        if ((await focused.count()) === 0) break; // behind the last one
+        seen.push((await focused.textContent()).trim());
+      }
+      for (const name of ["Sign out", "API keys", "Sessions", "New API key", "Rotate of organization", "Delete organization"]) assert.ok(seen.includes(name), `${name} is not among ${seen}`);
+      // Every field has a label, every button a name, and no id stands twice.
+      const snapshot = await page.locator("body").ariaSnapshot();
+      assert.doesNotMatch(snapshot, /- (button|link|textbox|combobox)(\s*:)?\s*$/m);
+      const ids = await page.locator("[id]").evaluateAll((all) => all.map((one) => one.id));
+      assert.equal(new Set(ids).size, ids.length);
+    });
+  });
+}
+
+test("what is written can be read: contrast by day and by night", async (t) => {
+  for (const colorScheme of ["light", "dark"]) {
+    const { page } = await open(t, { javaScriptEnabled: true, colorScheme, viewport: { width: 1100, height: 760 } });
+    await signInWithPassword(page);
+    await page.goto(`${url}/keys`);
+    await page.getByText("New API key").click();
+    const poor = await page.evaluate(() => {
+      const channel = (value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+      const luminance = ([r, g, b]) => 0.2126 * channel(r / 255) + 0.7152 * channel(g / 255) + 0.0722 * channel(b / 255);
+      const parse = (color) => color.match(/[\d.]+/g).map(Number);
+      const behind = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+          const color = parse(getComputedStyle(at).backgroundColor);
+          if (color.length < 4 || color[3] > 0) return color;
+        }
+        return [255, 255, 255];
+      };
+      const texts = [...document.querySelectorAll("body *")].filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+      return texts.filter((one) => one.checkVisibility() && !one.closest(".hear, .skip")).map((one) => {
+        const [light, dark] = [luminance(parse(getComputedStyle(one).color)), luminance(behind(one))].sort((a, b) => b - a);
+        return { text: one.textContent.trim().slice(0, 30), ratio: (light + 0.05) / (dark + 0.05) };
+      }).filter((one) => one.ratio < 4.5); // WCAG 2.2, 1.4.3
+    });
+    assert.deepEqual(poor, []);
+  }
+});
