@@ -52,14 +52,22 @@ fn inner(text: String) -> Value {
 fn mask(text: &str) -> String {
     static FORMS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let jwt = r"(?<jwt>ey[0-9A-Za-z_-]{10,}\.ey[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,})";
-        let id = r"(?<kind>agt|cli|fam|key|org|run|ses|svc|tok)_[0-9a-hjkmnp-tv-z]{26}";
+        let id = r"(?<kind>agt|cli|cod|dev|fam|key|org|run|ses|sin|svc|tok|usr)_[0-9a-hjkmnp-tv-z]{26}";
+        let session = r"(?<session>eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43})";
+        let user_code = r"(?<code>\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b)";
+        // As pages show them.
+        let form = r#"(?<form>name="csrf" value="[0-9A-Za-z_-]{43}")"#;
+        let hint = "(?<hint>[a-z]{2,8}_[a-z]{2}_[0-9a-z]{1,9}…[0-9A-Za-z]{4})";
+        let moment = r"(?<moment>\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d UTC)";
         let time = r"(?<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z)";
         let prefix = r"(?<prefix>[a-z]*_[a-z]{2}_[0-9a-hjkmnp-tv-z]{26})";
-        Regex::new(&format!("(?<secret>{})|{jwt}|{prefix}|{id}|{time}", postern::credential::PATTERN)).ok()
+        let pages = format!("{session}|{user_code}|{form}|{hint}|{moment}");
+        Regex::new(&format!("(?<secret>{})|{pages}|{jwt}|{prefix}|{id}|{time}", postern::credential::PATTERN)).ok()
     });
     let Some(forms) = &*FORMS else { return text.to_owned() };
     let masked: Cow<'_, str> = forms.replace_all(text, |found: &Captures<'_>| {
-        match ["secret", "jwt", "prefix", "time"].into_iter().find(|kind| found.name(kind).is_some()) {
+        const KINDS: [&str; 9] = ["secret", "session", "code", "form", "hint", "moment", "jwt", "prefix", "time"];
+        match KINDS.into_iter().find(|kind| found.name(kind).is_some()) {
             Some(kind) => format!("<{kind}>"),
             None => format!("<{}>", &found["kind"]),
         }

@@ -88,7 +88,8 @@ impl Program {
         let mut process = Process::start("the local program", &mut command, &tools.logs.join("local.log"))?;
         let ready: Value = serde_json::from_str(&process.written(&ready).await?)?;
         let text = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let never = reqwest::redirect::Policy::none(); // what was answered is what counts
+        let client = reqwest::Client::builder().no_proxy().redirect(never).build()?;
         Ok(Self { url: text("url")?, operator_key: text("operator_key")?, client, _process: process, _folder: folder })
     }
 

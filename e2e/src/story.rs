@@ -38,6 +38,9 @@ pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
 /// How acts of the authorizer are called. The local program has it before APIs of others alone.
 const ASKED: &str = "the authorizer";
 
+const PASSWORD: &str = "correct horse battery";
+const SESSION: &str = "__Host-postern_session";
+
 struct Teller<'a> {
     door: &'a Door,
     stage: &'a Stage,
@@ -95,6 +98,34 @@ impl<'a> Teller<'a> {
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
+    /// Sends a form, or asks for a page, as a browser with this cookie does. The page, and the cookie that it sets.
+    async fn browse(
+        &mut self,
+        status: u16,
+        target: &str,
+        cookie: &str,
+        form: &[(&str, &str)],
+    ) -> Result<(String, String)> {
+        let (method, path) = target.split_once(' ').context("METHOD /path")?;
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
+        if !cookie.is_empty() {
+            request = request.header("cookie", format!("{SESSION}={cookie}"));
+        }
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        if !form.is_empty() {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        let response = self.door.send(request.body(Bytes::from(body))?).await?;
+        let text = String::from_utf8_lossy(response.body()).into_owned();
+        let set = response.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let set = set.split([';', '=']).nth(1).unwrap_or_default().to_owned();
+        self.acts += 1;
+        let name = format!("{} {method} {}", self.acts, masked(path.into()).as_str().unwrap_or_default());
+        ensure!(response.status().as_u16() == status, "{name}: {} {text}, not {status}", response.status());
+        self.heard.push((name, plain(&response)));
+        Ok((text, set))
+    }
+
     /// Asks the authorizer about a request with `key`, where the door has one.
     async fn ask(&mut self, key: &str) -> Result<()> {
         let Some(invoke) = self.door.authorizer(self.stage) else { return Ok(()) };
@@ -123,6 +154,8 @@ impl<'a> Teller<'a> {
         self.tell_of_an_agent(key).await?;
         self.tell_of_a_runner(key).await?;
         self.tell_of_a_service(key).await?;
+        self.tell_of_a_person(key).await?;
+        self.tell_of_a_device(key).await?;
 
         // A key is no person.
         let wanted = json!({"name": "cli", "scopes": ["data:read"], "all_repositories": true});
@@ -207,4 +240,71 @@ impl<'a> Teller<'a> {
         self.act(200, "GET /v1/auth/whoami", ("x-service-token", &token), None).await?;
         Ok(())
     }
+
+    /// Enrolled, with tokens and a session, and dismissed.
+    async fn tell_of_a_person(&mut self, key: Credential<'_>) -> Result<()> {
+        let ada = json!({"email": "ada@example.com", "password": PASSWORD, "role": "user"});
+        let user = self.act(201, "POST /v1/users", key, Some(ada.clone())).await?;
+        self.act(409, "POST /v1/users", key, Some(ada)).await?;
+        let login = |password: &str| Some(json!({"email": "ada@example.com", "password": password}));
+        self.act(401, "POST /v1/auth/login", NOTHING, login("wrong horse")).await?;
+        let tokens = self.act(200, "POST /v1/auth/login", NOTHING, login(PASSWORD)).await?;
+        let access = format!("Bearer {}", text(&tokens, "access_token"));
+        let access: Credential<'_> = ("authorization", &access);
+        self.act(200, "GET /v1/auth/whoami", access, None).await?;
+        let wanted = json!({"name": "cli", "scopes": ["scans:read"], "all_repositories": true});
+        let cli = self.act(201, "POST /v1/auth/cli-tokens", access, Some(wanted)).await?;
+        self.ask(&text(&cli, "token")).await?;
+        let refresh = Some(json!({"refresh_token": tokens["refresh_token"]}));
+        self.act(200, "POST /v1/auth/refresh", NOTHING, refresh).await?;
+
+        self.browse(401, "POST /login", "", &[("email", "ada@example.com"), ("password", "wrong horse")]).await?;
+        let form = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/tokens")];
+        let (_, session) = self.browse(303, "POST /login", "", &form).await?;
+        let (page, _) = self.browse(200, "GET /tokens", &session, &[]).await?;
+        let csrf = csrf(&page);
+        let made = [("csrf", csrf.as_str()), ("name", "ticked"), ("scope.scans:read", "on")];
+        self.browse(200, "POST /tokens", &session, &made).await?;
+        self.browse(403, "POST /tokens", &session, &made[1..]).await?;
+        self.browse(200, "GET /devices", &session, &[]).await?;
+        self.act(204, "POST /v1/auth/logout", ("x-postern-session", &session), None).await?;
+        self.browse(303, "GET /tokens", &session, &[]).await?;
+
+        self.act(204, &format!("DELETE /v1/users/{}", text(&user, "id")), key, None).await?;
+        self.act(401, "GET /v1/auth/whoami", access, None).await?;
+        self.act(401, "POST /v1/auth/login", NOTHING, login(PASSWORD)).await?;
+        Ok(())
+    }
+
+    /// A tool without a browser, and the person who lets it in.
+    async fn tell_of_a_device(&mut self, key: Credential<'_>) -> Result<()> {
+        let grace = json!({"email": "grace@example.com", "password": PASSWORD, "role": "admin"});
+        self.act(201, "POST /v1/users", key, Some(grace)).await?;
+        let form = [("email", "grace@example.com"), ("password", PASSWORD)];
+        let (_, session) = self.browse(303, "POST /login", "", &form).await?;
+        let wanted = [("client_id", "postern-cli"), ("scope", "scans:read")];
+        let (begun, _) = self.browse(200, "POST /v1/auth/device", "", &wanted).await?;
+        let begun: Value = serde_json::from_str(&begun)?;
+        let (device_code, user_code) = (text(&begun, "device_code"), text(&begun, "user_code"));
+        let poll = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+            ("client_id", "postern-cli"),
+            ("device_code", device_code.as_str()),
+        ];
+        self.browse(400, "POST /v1/auth/token", "", &poll).await?;
+        let (page, _) = self.browse(200, &format!("GET /device?user_code={user_code}"), &session, &[]).await?;
+        let csrf = csrf(&page);
+        let approved = [("csrf", csrf.as_str()), ("user_code", &user_code), ("decision", "approve")];
+        self.browse(200, "POST /device", &session, &approved).await?;
+        let (tokens, _) = self.browse(200, "POST /v1/auth/token", "", &poll).await?;
+        let access = format!("Bearer {}", text(&serde_json::from_str(&tokens)?, "access_token"));
+        self.act(200, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
+        self.browse(400, "POST /v1/auth/token", "", &poll).await?;
+        Ok(())
+    }
+}
+
+/// The code in the forms of a page.
+fn csrf(page: &str) -> String {
+    page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned()
 }

@@ -152,8 +152,8 @@ fn functions(stack: &Stack<'_>) -> Result<()> {
             "{id}: {}",
             properties["ReservedConcurrentExecutions"]
         );
-        // The patience of the secret's client and of three calls of the store; an HTTP API waits ten seconds for an authorizer.
-        ensure!(properties["Timeout"] == if id == "Authorizer" { 10 } else { 14 }, "{id}: {}", properties["Timeout"]);
+        // The patience of the secret's client, of an issuer and of five calls of the store; an HTTP API waits ten seconds for an authorizer.
+        ensure!(properties["Timeout"] == if id == "Authorizer" { 10 } else { 25 }, "{id}: {}", properties["Timeout"]);
         // Whoever may look at a function's configuration may see its variables.
         let variables = properties["Environment"]["Variables"].as_object().context("variables")?;
         for (name, value) in variables {

@@ -183,7 +183,7 @@ impl Config {
 
     /// Does `user_id`, of an issuer whose prefix is `prefix`, look like a user of another issuer, or one of our own?
     pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
-        let ours = ["usr_", GITHUB_PREFIX];
+        let ours = ["agt_", "apikey_", "cli_", "key_", "opr_", "org_", "run_", "svc_", "usr_", GITHUB_PREFIX];
         let of_providers = self.providers.iter().filter_map(|provider| match provider {
             ProviderKind::Oidc(oidc) => Some(&oidc.subject_prefix),
             ProviderKind::Jwt(jwt) => Some(&jwt.subject_prefix),

@@ -47,8 +47,8 @@ pub enum Fault {
     /// The operating system gave no random bytes.
     #[error("the random generator failed")]
     Entropy,
-    /// Another issuer did not give us its keys.
-    #[error("the keys of {issuer} cannot be had")]
+    /// Another issuer did not give us its keys, or did not answer otherwise.
+    #[error("{issuer} did not do what it was asked for")]
     Issuer {
         issuer: String,
         #[source]

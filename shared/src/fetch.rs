@@ -21,7 +21,7 @@ pub struct Fetcher(OnceLock<reqwest::Client>);
 pub enum Unanswered {
     /// It never reached the server.
     Unsent(Box<dyn StdError + Send + Sync>),
-    /// The server says that it cannot answer now: a 5xx or 429.
+    /// The server says that it cannot answer now.
     Unable(http::StatusCode),
     /// It was sent, and what came of it nobody knows.
     Lost(Box<dyn StdError + Send + Sync>),
@@ -64,7 +64,7 @@ impl Fetcher {
     /// The answer of a token endpoint, or of an API about a person.
     ///
     /// # Errors
-    /// [`Unanswered`], for 5xx and 429 too.
+    /// [`Unanswered`], for 5xx and 429 too. What a gateway says (502, 504) tells nothing about the server behind it.
     pub async fn exchange(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, Unanswered> {
         self.send(request, EXCHANGE, LARGEST_ANSWER).await
     }
@@ -86,8 +86,13 @@ impl Fetcher {
             if is_unsent { Unanswered::Unsent(source) } else { Unanswered::Lost(source) }
         })?;
         let status = answer.status();
-        if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
-            return Err(Unanswered::Unable(status));
+        match status {
+            http::StatusCode::BAD_GATEWAY | http::StatusCode::GATEWAY_TIMEOUT => {
+                return Err(Unanswered::Lost(format!("it answered {status}").into()));
+            }
+            http::StatusCode::TOO_MANY_REQUESTS => return Err(Unanswered::Unable(status)),
+            status if status.is_server_error() => return Err(Unanswered::Unable(status)),
+            _ => {}
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| Unanswered::Lost(error.without_url().into()))? {

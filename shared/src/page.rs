@@ -31,6 +31,7 @@ pub fn show(status: u16, page: &impl Template) -> Result<Response, Fault> {
     Ok(Response::text("text/html; charset=utf-8", html)
         .status(status)
         .with("content-security-policy", POLICY.into())
+        .with("strict-transport-security", "max-age=31536000".into())
         .with("x-frame-options", "DENY".into())
         // Not "no-referrer": a form would then be sent with the origin "null".
         .with("referrer-policy", "same-origin".into())
@@ -52,17 +53,17 @@ pub fn sentence(error: &Error) -> &str {
 /// # Errors
 /// A template that cannot be filled.
 pub fn notice(error: Error, request_id: &str) -> Result<Response, Fault> {
-    let status = match &error {
-        Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _) => refusal.public().status,
-        Error::Failed(fault) => fault.public().status,
+    let public = match &error {
+        Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _) => refusal.public(),
+        Error::Failed(fault) => fault.public(),
     };
-    let (title, link) = match status {
-        401 => ("You are not signed in", ("/login", "Sign in")),
-        403 => ("You cannot do this here", ("/login", "Go to the first page")),
+    let (title, link) = match public.status {
+        401 if public.code != "invalid_client" => ("You are not signed in", ("/login", "Sign in")),
+        403 => ("You cannot do this here", ("/", "Go to the first page")),
         404 => ("There is nothing here", ("/", "Go to the first page")),
         429 => ("Too many tries", ("/", "Go to the first page")),
         500.. => ("Something failed on our side", ("/", "Try again")),
         _ => ("That did not work", ("/login", "Begin again")),
     };
-    Ok(show(status, &Notice { title, text: sentence(&error), link, request_id })?.because(error))
+    Ok(show(public.status, &Notice { title, text: sentence(&error), link, request_id })?.because(error))
 }

@@ -192,6 +192,10 @@ async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
     person.decide(&device.user_code, "approve").await.expect(200);
     world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
     poll(&world, &device).await.expect(200);
+    // Nor is a poll slowed for an answer that was lost.
+    let waiting = self::device(&world).await;
+    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    poll(&world, &waiting).await.expect_error(400, "authorization_pending");
 }
 
 #[tokio::test]
@@ -260,11 +264,11 @@ async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
         assert_eq!((page.status, page.header("retry-after")), (429, Some("900")));
     }
     assert_eq!(eve.decide(&device.user_code, "approve").await.status, 429);
-    // Many persons from one address.
-    for n in 0..5 {
+    // Many persons from one address, each with few.
+    for n in 0..20 {
         let mut person = Person::of(&world, &format!("person-{n}"), Role::User).await;
         person.address = [198, 51, 100, 1];
-        assert_eq!(person.look(&guess(n)).await.status, 400);
+        assert_eq!(person.look(&guess(n % 7)).await.status, 400);
     }
     let mut another = Person::of(&world, "another", Role::User).await;
     another.address = [198, 51, 100, 1];
@@ -275,6 +279,32 @@ async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
     world.pass_s(900);
     let later = self::device(&world).await;
     eve.look(&later.user_code).await.expect(200);
+}
+
+/// One who is out of guesses does not use up those of everybody behind the same address.
+#[tokio::test]
+async fn a_person_who_goes_on_guessing_is_counted_alone() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let eve = Person::of(&world, "eve", Role::User).await;
+    for n in 0..40 {
+        assert_eq!(eve.look("BCDF-GHJK").await.status, if n < 5 { 400 } else { 429 });
+    }
+    Person::of(&world, "ada", Role::User).await.look(&device.user_code).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_user_code_outlives_a_new_session_key() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let mut secrets = world.secrets.clone();
+    let old = std::mem::take(&mut secrets.session_keys);
+    secrets.complete(world.app.config.signing.algorithm, &world.app.clock, &world.app.entropy).unwrap();
+    secrets.session_keys.extend(old);
+    let rotated = world.with_secrets(secrets);
+    let person = Person::of(&rotated, "ada", Role::User).await;
+    person.decide(&device.user_code, "approve").await.expect(200);
+    poll(&rotated, &device).await.expect(200);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, Trouble, World};
+use tests::{Answer, Trouble, World, at_once};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
@@ -136,25 +136,9 @@ async fn counters_do_not_tell_who_exists() {
 async fn attempts_at_once_are_no_more_than_the_limit() {
     let (world, _) = world().await;
     let attempts = (0..30).map(|guess| attempt(&world, EMAIL, "guess", [203, 0, 113, guess]));
-    let answers = futures(attempts).await;
+    let answers = at_once(attempts).await;
     let judged = answers.iter().filter(|answer| answer.status == 401).count();
     assert_eq!((judged, answers.iter().filter(|answer| answer.status == 429).count()), (10, 20));
-}
-
-async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut all: Vec<_> = all.map(Box::pin).collect();
-    let mut done = Vec::new();
-    std::future::poll_fn(move |context| {
-        all.retain_mut(|one| match one.as_mut().poll(context) {
-            std::task::Poll::Ready(value) => {
-                done.push(value);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if all.is_empty() { std::task::Poll::Ready(std::mem::take(&mut done)) } else { std::task::Poll::Pending }
-    })
-    .await
 }
 
 #[tokio::test]

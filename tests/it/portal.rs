@@ -1,7 +1,7 @@
 //! The portal (CAT-15), as a browser without a script sees it. With eyes and fingers: `e2e/run people`.
 
 use postern::principal::Role;
-use tests::{Answer, Call, World};
+use tests::{Answer, Call, Trouble, World};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
@@ -74,6 +74,19 @@ async fn who_is_not_signed_in_is_sent_to_sign_in_and_comes_back() {
         let entered = world.call("POST", "/login").form(&form).send().await.expect(303);
         assert_eq!(entered.header("location"), Some(then), "{next}");
     }
+}
+
+#[tokio::test]
+async fn a_page_that_is_shown_prolongs_the_cookie_and_what_is_refused_does_not() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::User).await;
+    let page = browser.get("/runners").await.expect(200);
+    assert_eq!(page.cookie(COOKIE), browser.session);
+    assert!(page.header("set-cookie").unwrap().contains("Max-Age=604800"));
+    for other in [browser.get("/keys").await.expect(403), browser.get("/assets/portal.css").await.expect(200)] {
+        assert!(other.header("set-cookie").is_none());
+    }
+    assert!(world.call("GET", "/login").send().await.header("set-cookie").is_none());
 }
 
 #[tokio::test]
@@ -185,6 +198,39 @@ async fn a_key_is_made_shown_once_rotated_and_deleted() {
     assert!(deleted.text.contains("Deleted.") && !deleted.text.contains("nightly"));
     assert_eq!((world.whoami(&key).await, world.whoami(&next).await), (401, 401));
     browser.post(&format!("/keys/{id}/delete"), &[]).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_choice_that_is_none_makes_nothing() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    for days in ["0", "-1", "3661", "9999", "x", "1.5"] {
+        let form = [("name", "mine"), ("scopes", "data:read"), ("expires_in_days", days)];
+        browser.post("/keys", &form).await.expect(400);
+    }
+    assert!(!browser.get("/keys").await.text.contains("mine"));
+    let made = browser.post("/keys", &[("name", "mine"), ("scopes", "data:read")]).await.expect(200);
+    let id = format!("key_{}", &secret(&made)[7..33]);
+    for overlap in ["1h", "-1", "604801"] {
+        browser.post(&format!("/keys/{id}/renew"), &[("overlap_s", overlap)]).await.expect(400);
+    }
+    assert_eq!(world.whoami(&secret(&made)).await, 200);
+}
+
+/// Nobody could ever show it again.
+#[tokio::test]
+async fn a_secret_that_was_made_is_shown_though_the_list_fails() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let csrf = browser.csrf().await;
+    let form = [("csrf", csrf.as_str()), ("name", "mine"), ("scopes", "data:read")];
+    // The visitor, the caller, the key; then the caller of the list, and the list.
+    world.wire.suffer_next([None, None, None, Some(Trouble::Broken), Some(Trouble::Broken), Some(Trouble::Broken)]);
+    let made = browser.call("POST", "/keys").form(&form).send().await.expect(200);
+    world.wire.heal();
+    assert_eq!(world.whoami(&secret(&made)).await, 200);
+    let odd = browser.call("POST", "/keys?cursor=bad").form(&form).send().await.expect(200);
+    assert_eq!(world.whoami(&secret(&odd)).await, 200);
 }
 
 #[tokio::test]
@@ -368,17 +414,53 @@ async fn a_session_that_is_forged_or_over_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_browser_that_strays_to_the_api_is_told_in_a_page() {
+async fn where_pages_are_a_browser_is_told_in_one_and_a_program_never() {
     let world = World::new().await;
-    let stray =
-        world.call("GET", "/v1/keys").header("Accept", "text/html,application/xhtml+xml").send().await.expect(401);
-    assert!(
-        stray.text.contains("You are not signed in")
-            && stray.header("content-type") == Some("text/html; charset=utf-8")
-    );
-    for accepts in ["*/*", "application/json", ""] {
-        world.call("GET", "/v1/keys").header("Accept", accepts).send().await.expect_error(401, "auth_required");
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    for page in ["/nothing", "/assets/nothing", "/v1/auth/github", "/v1/auth/oidc/callback?state=x"] {
+        let told = world.call("GET", page).header("Accept", browser).send().await;
+        assert_eq!(told.header("content-type"), Some("text/html; charset=utf-8"), "{page}");
+        assert_eq!(told.status, world.call("GET", page).header("Accept", "*/*").send().await.status);
     }
+    world.call("GET", "/v1/keys").header("Accept", browser).send().await.expect_error(401, "auth_required");
+    let form = [("grant_type", "refresh_token"), ("refresh_token", "x")];
+    world
+        .call("POST", "/v1/auth/token")
+        .header("Accept", browser)
+        .form(&form)
+        .send()
+        .await
+        .expect_error(400, "invalid_grant");
+    // Whatever the shape, a 401 says how to come in.
+    let wrong = world.call("POST", "/login").form(&[("email", EMAIL), ("password", "wrong")]).send().await.expect(401);
+    assert!(wrong.header("www-authenticate").unwrap().contains("invalid_credentials"));
+}
+
+#[tokio::test]
+async fn a_tools_token_opens_no_page_and_a_part_of_a_person_is_none() {
+    let world = World::new().await;
+    world.enrol(EMAIL, PASSWORD, Role::User).await;
+    let whole = world.log_in(EMAIL, PASSWORD).await.expect(200).member("access_token");
+    let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
+    let begun = world.call("POST", "/v1/auth/device").form(&[("client_id", "postern-cli"), ("scope", "scans:read")]);
+    let begun = begun.send().await.expect(200);
+    let browser = Browser { world: &world, session };
+    browser.post("/device", &[("user_code", &begun.member("user_code")), ("decision", "approve")]).await.expect(200);
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", "postern-cli"),
+        ("device_code", &begun.member("device_code")),
+    ];
+    let part = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    for token in [&part, &whole] {
+        for cookie in ["x", ""] {
+            let call = world.call("GET", "/sessions").bearer(token).header("Cookie", format!("{COOKIE}={cookie}"));
+            call.send().await.expect(303);
+        }
+    }
+    let tokens = |bearer: &str| world.call("GET", "/v1/auth/cli-tokens").bearer(bearer);
+    tokens(&part).send().await.expect_error(403, "insufficient_scope");
+    tokens(&whole).send().await.expect(200);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
-use tests::{Agent, Answer, Setup, Tokens, Trouble, World, capture};
+use tests::{Agent, Answer, Setup, Tokens, Trouble, World, at_once, capture};
 
 /// A world, an agent, and its first pair.
 async fn paired() -> (World, Agent, Tokens) {
@@ -43,7 +43,7 @@ async fn a_refresh_token_gives_a_new_pair_of_the_same_family() {
 async fn twenty_parallel_refreshes_give_one_successor() {
     let (world, _, first) = paired().await;
     let calls = (0..20).map(|_| world.refresh(&first.refresh).send());
-    let answers: Vec<Answer> = futures(calls).await;
+    let answers: Vec<Answer> = at_once(calls).await;
     let successors: std::collections::BTreeSet<_> =
         answers.into_iter().map(|answer| answer.expect(200).member("refresh_token")).collect();
     assert_eq!(successors.len(), 1);
@@ -56,29 +56,13 @@ async fn two_hundred_rounds_of_parallel_refreshes_never_end_a_family() {
     let (world, _, first) = paired().await;
     let mut current = first.refresh;
     for round in 0..200 {
-        let answers: Vec<Answer> = futures((0..4).map(|_| world.refresh(&current).send())).await;
+        let answers: Vec<Answer> = at_once((0..4).map(|_| world.refresh(&current).send())).await;
         let successors: std::collections::BTreeSet<_> =
             answers.into_iter().map(|answer| answer.expect(200).member("refresh_token")).collect();
         assert_eq!(successors.len(), 1, "round {round}");
         current = successors.into_iter().next().unwrap();
         world.pass_s(3600);
     }
-}
-
-async fn futures<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut under_way: Vec<_> = futures.map(Box::pin).collect();
-    let mut done = Vec::new();
-    std::future::poll_fn(move |context| {
-        under_way.retain_mut(|future| match future.as_mut().poll(context) {
-            std::task::Poll::Ready(output) => {
-                done.push(output);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if under_way.is_empty() { std::task::Poll::Ready(std::mem::take(&mut done)) } else { std::task::Poll::Pending }
-    })
-    .await
 }
 
 /// RT-2, RT-5. The repetition is byte for byte the same, up to the end of the window and not beyond.

@@ -65,6 +65,28 @@ async fn every_changed_letter_is_a_bad_signature_or_no_session() {
             );
         }
     }
+    // Every byte, by every bit: whatever a client can send at all.
+    for at in 0..value.len() {
+        for bit in 0..8 {
+            let mut changed = value.clone().into_bytes();
+            changed[at] ^= 1 << bit;
+            if http::HeaderValue::from_bytes(&changed).is_err() {
+                continue;
+            }
+            let in_header = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &changed);
+            let cookie = [b"__Host-postern_session=", &changed[..]].concat();
+            let in_cookie = world.call("GET", "/v1/auth/whoami").header("Cookie", cookie);
+            for call in [in_header, in_cookie] {
+                let answer = call.send().await;
+                let code = answer.body["error"].as_str().unwrap().to_owned();
+                assert!(
+                    answer.status == 401 && ["invalid_signature", "malformed_session"].contains(&code.as_str()),
+                    "{at} {bit}: {}",
+                    answer.text
+                );
+            }
+        }
+    }
     for malformed in [
         "x",
         ".",

@@ -197,6 +197,8 @@ async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
         // Who looks like somebody of another house.
         json!({"sub": "usr_01h455vb4pex5vsknk084sn02q"}),
         json!({"sub": "github|1"}),
+        json!({"sub": "agt_01h455vb4pex5vsknk084sn02q"}),
+        json!({"sub": "apikey_0123456789ab"}),
     ] {
         issuer.twist(twist.clone());
         let answer = sign_in(&world, &issuer, "ada").await;
@@ -351,8 +353,17 @@ async fn one_of_several_providers_is_named() {
     }
     world.call("GET", "/v1/auth/github").send().await.expect_error(400, "invalid_request");
     let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
+    let own = "https://auth.example.com/v1/auth/oidc/callback?provider=second";
+    assert_eq!(visit.parameters()["redirect_uri"], own);
     let query = other.sign_in(&visit.location, "ada");
-    let me = whoami(&world, &back(&world, &query, &visit.browser).await.expect(303).cookie(SESSION)).await;
+    // Each has an address of its own: a code that comes back to another one's is nobody's, and nobody is told it.
+    for mixed_up in ["", "&provider=huudis", "&provider=nobody"] {
+        let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
+        let query = other.sign_in(&visit.location, "ada");
+        back(&world, &format!("{query}{mixed_up}"), &visit.browser).await.expect_error(400, "invalid_request");
+    }
+    let answer = back(&world, &format!("{query}&provider=second"), &visit.browser).await.expect(303);
+    let me = whoami(&world, &answer.cookie(SESSION)).await;
     assert_eq!(me.expect(200).member("user_id"), "s|ada");
     // The way back of the one is not the way back of GitHub.
     let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
@@ -390,7 +401,14 @@ async fn a_client_with_a_secret_proves_itself() {
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("huudis".into(), "hush".into());
     let world = World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    issuer.demand_secrets();
     sign_in(&world, &issuer, "ada").await.expect(303);
+    // A wrong one is our failure, and no person's.
+    let mut secrets = postern::crypto::secrets::Secrets::default();
+    secrets.refs.insert("huudis".into(), "wrong".into());
+    let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
+    let world = World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    sign_in(&world, &issuer, "ada").await.expect_error(503, "temporarily_unavailable");
 }
 
 fn github(issuer: &Issuer, more: &str) -> String {
@@ -421,6 +439,18 @@ async fn a_person_of_github_is_their_number() {
     let me = whoami(&world, &session).await.expect(200);
     assert_eq!(me.member("user_id"), "github|583231");
     assert_eq!(me.body["metadata"], json!({"login": "octocat", "name": "The Octocat"}));
+    // A code that GitHub does not know, it refuses with status 200; tokens that can be renewed are, and end as others do.
+    let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
+    let query = format!("code=made-up&state={}", visit.parameters()["state"]);
+    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
+    let refused = call.header("Cookie", format!("{BROWSER}={}", visit.browser)).send().await;
+    refused.expect_error(400, "invalid_request");
+    world.pass_s(3545);
+    whoami(&world, &session).await.expect(200);
+    assert_eq!(issuer.renewals(), 1);
+    issuer.end_all_grants();
+    world.pass_s(3545);
+    whoami(&world, &session).await.expect_error(401, "session_expired");
     // Who has no number is nobody.
     at_github(&world, &issuer, "octocat").await.expect_error(400, "invalid_request");
 }

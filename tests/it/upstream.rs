@@ -1,8 +1,7 @@
 //! The tokens of the issuer behind a session (CAT-11): renewed once, whoever asks and whoever crashes. The same against a real provider, and
 //! with a process that is killed: `e2e/run people`.
 
-use serde_json::json;
-use tests::{Answer, Behaviour, Issuer, Trouble, World, capture};
+use tests::{Answer, Behaviour, Issuer, Trouble, World, at_once, capture};
 
 const SESSION: &str = "__Host-postern_session";
 
@@ -70,14 +69,8 @@ async fn nothing_is_renewed_before_the_last_minute() {
 async fn fifty_requests_at_once_renew_once_and_all_go_on() {
     let it = signed_in().await;
     it.world.pass_s(545);
-    let mut requests = Vec::new();
-    for _ in 0..50 {
-        requests.push(Box::pin(it.whoami()));
-    }
-    let mut answers = Vec::new();
-    for request in join_all(requests).await {
-        answers.push(request.status);
-    }
+    let answers = at_once((0..50).map(|_| it.whoami())).await;
+    let answers: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(answers, [200; 50]);
     assert_eq!(it.issuer.renewals(), 1);
     it.world.pass_s(545);
@@ -85,23 +78,8 @@ async fn fifty_requests_at_once_renew_once_and_all_go_on() {
     assert_eq!(it.issuer.renewals(), 2);
 }
 
-async fn join_all<T>(mut all: Vec<std::pin::Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
-    let mut done = Vec::new();
-    std::future::poll_fn(move |context| {
-        all.retain_mut(|one| match one.as_mut().poll(context) {
-            std::task::Poll::Ready(value) => {
-                done.push(value);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if all.is_empty() { std::task::Poll::Ready(std::mem::take(&mut done)) } else { std::task::Poll::Pending }
-    })
-    .await
-}
-
 #[tokio::test]
-async fn a_renewal_costs_two_writes_and_everybody_else_pays_one_that_fails() {
+async fn a_renewal_costs_two_writes_and_nobody_else_pays_then() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.whoami().await.expect(200);
@@ -112,7 +90,7 @@ async fn a_renewal_costs_two_writes_and_everybody_else_pays_one_that_fails() {
 
 #[tokio::test]
 async fn an_issuer_that_cannot_be_reached_ends_nothing_and_is_left_alone_for_a_while() {
-    for behaviour in [Behaviour::Broken, Behaviour::Lying] {
+    for behaviour in [Behaviour::Broken, Behaviour::Lying, Behaviour::Refusing] {
         let it = signed_in().await;
         it.issuer.behave(behaviour);
         it.world.pass_s(700); // what discovery said is old too
@@ -159,7 +137,31 @@ async fn it_ends_too_after_the_issuer_could_not_be_reached() {
 async fn whoever_crashes_before_it_has_asked_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
     it.world.pass_s(545);
-    // The lease is taken, and then nothing more is written: the answer to the holder of the lease is a failure.
+    let id = it.id().parse().unwrap();
+    let (session, _) = it.world.app.store.session_and_organization(&id, "ada").await.unwrap();
+    let held = session.unwrap().upstream.unwrap();
+    let now_ms = it.world.now().as_millisecond();
+    it.world.app.store.lease_session(&id, &held, "of the dead", now_ms, now_ms + 15_000).await.unwrap();
+    for _ in 0..5 {
+        it.whoami().await.expect(200);
+    }
+    assert_eq!(it.issuer.renewals(), 0, "while the lease lasts nobody asks");
+    it.world.pass_s(15);
+    it.whoami().await.expect(200);
+    it.world.pass_s(545);
+    it.whoami().await.expect(200);
+    assert_eq!(it.issuer.renewals(), 2);
+    // All is settled again: an end is an end.
+    it.issuer.end_all_grants();
+    it.world.pass_s(545);
+    it.whoami().await.expect_error(401, "session_expired");
+}
+
+/// A sandbox that died while it waited for the issuer's answer.
+#[tokio::test]
+async fn whoever_crashes_while_it_asks_leaves_the_renewal_to_the_next() {
+    let it = signed_in().await;
+    it.world.pass_s(545);
     it.issuer.behave(Behaviour::Silent);
     let holder = it.whoami();
     let given_up = tokio::time::timeout(std::time::Duration::from_millis(300), holder).await;
@@ -228,6 +230,22 @@ async fn an_issuer_that_never_answers_costs_one_request_some_seconds() {
     assert_eq!(it.issuer.renewals(), 1);
 }
 
+/// Whether the provider behind a gateway has rotated, a 502 does not tell; nor does an answer that is none.
+#[tokio::test]
+async fn after_an_answer_that_tells_nothing_an_end_is_a_doubt() {
+    for behaviour in [Behaviour::Gateway, Behaviour::Garbled] {
+        let it = signed_in().await;
+        it.issuer.behave(behaviour);
+        it.world.pass_s(545);
+        it.whoami().await.expect(200);
+        it.issuer.behave(Behaviour::Honest);
+        it.issuer.end_all_grants();
+        it.world.pass_s(15);
+        it.whoami().await.expect(200);
+        assert!(!it.item().await.contains("upstream"));
+    }
+}
+
 #[tokio::test]
 async fn signing_out_while_somebody_renews_stays_signed_out() {
     let it = signed_in().await;
@@ -251,16 +269,12 @@ async fn tokens_that_no_key_opens_end_nothing() {
     let mut secrets = it.world.secrets.clone();
     secrets.sealing_keys.clear();
     secrets.complete(it.world.app.config.signing.algorithm, &it.world.app.clock, &it.world.app.entropy).unwrap();
-    let app = &it.world.app;
-    let other =
-        postern::App::new(app.config.clone(), &secrets, app.store.clone(), app.clock.clone(), app.entropy.clone());
-    let request = json!({
-        "version": "2.0", "routeKey": "GET /v1/auth/whoami", "rawPath": "/v1/auth/whoami", "rawQueryString": "",
-        "headers": {"x-postern-session": it.session},
-        "requestContext": {"requestId": "r", "routeKey": "GET /v1/auth/whoami", "stage": "$default", "timeEpoch": 0,
-            "http": {"method": "GET", "path": "/v1/auth/whoami", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1"}},
-    });
-    let answer = postern::http::door::serve(&other.unwrap(), request, inspect::handle).await;
-    assert_eq!(answer["statusCode"], 200, "{answer}");
+    let other = it.world.with_secrets(secrets);
+    let call = other.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &it.session);
+    call.send().await.expect(200);
     assert_eq!(it.issuer.renewals(), 0);
+    // What was unknown stays unknown, whatever stands in the way meanwhile.
+    it.world.pass_s(31);
+    it.whoami().await.expect(200);
+    assert_eq!(it.issuer.renewals(), 1);
 }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -15,7 +15,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL},
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::sign::{self, SigningKey};
 use serde_json::{Value, json};
@@ -33,8 +36,12 @@ pub enum Behaviour {
     Lying,
     /// Its answers never end.
     Endless,
-    /// Its key set holds no JSON.
+    /// Its key set, and its tokens, are no JSON.
     Garbled,
+    /// A gateway stands before it, and says that it has no answer.
+    Gateway,
+    /// Its token endpoint refuses everything, in a form of its own.
+    Refusing,
 }
 
 /// A provider, and the keys that it signs with.
@@ -60,6 +67,7 @@ struct Desk {
     twist: Mutex<Value>,
     people: Mutex<HashMap<String, Value>>,
     access_token_life_s: AtomicUsize,
+    demands_secrets: AtomicBool,
 }
 
 /// A browser that came by, and what it said.
@@ -102,13 +110,14 @@ impl Issuer {
             twist: Mutex::new(json!({})),
             people: Mutex::default(),
             access_token_life_s: AtomicUsize::new(3600),
+            demands_secrets: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/jwks", get(keys))
             .route("/token", post(token))
             .route("/userinfo", get(about))
-            .route("/login/oauth/access_token", post(token))
+            .route("/login/oauth/access_token", post(token_of_github))
             .route("/api/v3/user", get(about))
             .route("/api/v3/user/emails", get(addresses))
             .with_state(Arc::clone(&desk));
@@ -150,6 +159,11 @@ impl Issuer {
         let code = format!("code-{}", visits.len());
         visits.insert(code.clone(), Visit { parameters, subject: subject.into() });
         form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).append_pair("state", &state).finish()
+    }
+
+    /// From now on no client is heard that does not show the right secret.
+    pub fn demand_secrets(&self) {
+        self.desk.demands_secrets.store(true, Ordering::SeqCst);
     }
 
     /// The next ID tokens say this too, or say it in place of the truth.
@@ -209,7 +223,7 @@ async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     };
     let behaviour = *desk.behaviour.lock().unwrap();
     match behaviour {
-        Behaviour::Honest | Behaviour::Garbled => document(&url),
+        Behaviour::Honest | Behaviour::Garbled | Behaviour::Gateway | Behaviour::Refusing => document(&url),
         Behaviour::Lying => document("https://other.example"),
         Behaviour::Silent => std::future::pending().await,
         Behaviour::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -223,9 +237,13 @@ async fn keys(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     let keys = desk.keys.lock().unwrap().clone();
     match behaviour {
         Behaviour::Garbled => "no JSON".into_response(),
-        Behaviour::Honest | Behaviour::Lying | Behaviour::Silent | Behaviour::Broken | Behaviour::Endless => {
-            Json(keys).into_response()
-        }
+        Behaviour::Honest
+        | Behaviour::Lying
+        | Behaviour::Silent
+        | Behaviour::Broken
+        | Behaviour::Endless
+        | Behaviour::Gateway
+        | Behaviour::Refusing => Json(keys).into_response(),
     }
 }
 
@@ -242,16 +260,34 @@ async fn token(State(desk): State<Arc<Desk>>, headers: HeaderMap, Form(form): Fo
         Behaviour::Silent => std::future::pending().await,
         Behaviour::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Behaviour::Garbled => return "no JSON".into_response(),
+        Behaviour::Gateway => return StatusCode::BAD_GATEWAY.into_response(),
+        Behaviour::Refusing => return (StatusCode::FORBIDDEN, "<html>not you</html>").into_response(),
         Behaviour::Endless => return "x".repeat(1 << 20).into_response(),
         Behaviour::Honest | Behaviour::Lying => {}
     }
     // RFC 6749 §2.3.1: a client with a secret shows it; ours are called "postern", and the secret of one that has one is "hush".
-    let proves =
-        headers.contains_key("authorization") || form.get("client_secret").is_some_and(|given| given == "hush");
+    let basic = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_hush =
+        |basic: &str| BASE64.decode(basic.trim_start_matches("Basic ")).is_ok_and(|pair| pair.ends_with(b":hush"));
+    let proves = is_hush(basic) || form.get("client_secret").is_some_and(|given| given == "hush");
+    if desk.demands_secrets.load(Ordering::SeqCst) && !proves {
+        return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"}))).into_response();
+    }
     if form.get("client_id").is_none_or(|id| id != "postern") && !proves {
         return refuse("invalid_client");
     }
     if is_refresh { desk.renew(&form["refresh_token"]) } else { desk.exchange(&form) }
+}
+
+/// GitHub's way: status 200, and words of its own.
+async fn token_of_github(desk: State<Arc<Desk>>, headers: HeaderMap, form: Form<Parameters>) -> Response {
+    let is_refresh = form.0.get("grant_type").is_some_and(|grant| grant == "refresh_token");
+    let answer = token(desk, headers, form).await;
+    if answer.status() != StatusCode::BAD_REQUEST {
+        return answer;
+    }
+    let error = if is_refresh { "bad_refresh_token" } else { "bad_verification_code" };
+    Json(json!({"error": error, "error_description": "The code passed is incorrect or expired."})).into_response()
 }
 
 fn refuse(error: &str) -> Response {

@@ -127,19 +127,27 @@ impl World {
 
     /// The same deployment, data and keys and clock, with another `postern.toml`.
     pub fn reconfigured(&self, toml: &str) -> Self {
-        let config = config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() });
+        self.again(config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() }), self.secrets.clone())
+    }
+
+    /// The same deployment with other secrets.
+    pub fn with_secrets(&self, secrets: Secrets) -> Self {
+        self.again(self.app.config.clone(), secrets)
+    }
+
+    fn again(&self, config: Config, secrets: Secrets) -> Self {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
         let (clock, entropy) = (self.app.clock.clone(), self.app.entropy.clone());
         let store = Store::new(&sdk, config.tables.clone(), Patience::default(), &clock);
-        let app = Arc::new(App::new(config, &self.secrets, store, clock, entropy).unwrap());
+        let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
         let gateway = Gateway::new(&app, &Template::load().unwrap()).unwrap();
         Self {
             app,
             gateway,
             wire,
             engine: Arc::clone(&self.engine),
-            secrets: self.secrets.clone(),
+            secrets,
             operator_key: self.operator_key.clone(),
             org_id: self.org_id.clone(),
             api_key: self.api_key.clone(),

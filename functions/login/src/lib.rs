@@ -66,7 +66,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let whose = (family::new_id(app, now)?, person.user_id.as_str(), CLIENT);
     let begun = family::begin_for_person(app, whose, &person.role.scopes(), request.source_ip(), now).await;
     // Dismissed between the two reads.
-    let is_gone = matches!(begun, Err(Error::Refused(Refusal::FamilyOrphaned)));
+    let is_gone = matches!(begun, Err(Error::Refused(Refusal::PersonGone)));
     let tokens = if is_gone { Err(Refusal::LoginWrong.into()) } else { begun }?;
     let user = User { id: person.user_id, email, role: person.role };
     Ok(Response::ok(&LoggedIn { tokens, user })?.with_tokens())

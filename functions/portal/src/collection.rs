@@ -1,10 +1,9 @@
 //! Keys, tokens, agents, services and runners: each a list, a form for a new one, and what can be done with one.
 
-use jiff::ToSpan as _;
 use postern::{
-    App, Error,
+    App, Error, Refusal, clock,
     http::{Form, Inner, Request, Response},
-    page,
+    page, telemetry,
 };
 use serde_json::{Map, Value, json};
 
@@ -194,13 +193,20 @@ pub(crate) async fn list(app: &App, request: &Request, of: &Collection) -> Resul
 }
 
 async fn show(app: &App, request: &Request, visitor: &Visitor, of: &Collection, told: Told) -> Result<Response, Error> {
-    let cursor = request.query("cursor")?;
+    let cursor = if request.method() == "GET" { request.query("cursor")? } else { None };
     let query = form_urlencoded::Serializer::new(String::from("limit=50&"))
         .extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor)))
         .finish();
     let listed =
         inner::ask(app, request, Inner { query: query.trim_end_matches('&'), ..of.inner(visitor, "GET", of.api) });
-    let listed = listed.await?;
+    // A secret that was just made is shown, whatever becomes of the list: nobody could ever show it again.
+    let listed = match listed.await {
+        Err(Error::Failed(fault)) if told.shown.is_some() => {
+            telemetry::failed(fault.public().status, &fault);
+            Value::Null
+        }
+        listed => listed?,
+    };
     let view = Collected {
         frame: Frame::new(visitor, of.path),
         of,
@@ -231,9 +237,11 @@ fn choices(visitor: &Visitor) -> Vec<String> {
 pub(crate) async fn create(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
-    let body = body(app, of, &form);
-    let made = inner::ask(app, request, Inner { body: Some(&body), ..of.inner(&visitor, "POST", of.api) }).await;
-    let told = match made {
+    let made = async {
+        let body = body(app, of, &form)?;
+        inner::ask(app, request, Inner { body: Some(&body), ..of.inner(&visitor, "POST", of.api) }).await
+    };
+    let told = match made.await {
         Ok(made) => Told { shown: Some(shown(of, &made, text(&form, "name"))), ..Told::default() },
         Err(Error::Failed(fault)) => return Err(fault.into()),
         Err(error) => Told { given: given(&form), error: Some(error), ..Told::default() },
@@ -253,7 +261,7 @@ fn shown(of: &Collection, made: &Value, name: &str) -> ShownOnce {
 }
 
 /// The form, as our own route wants it.
-fn body(app: &App, of: &Collection, form: &Form) -> Value {
+fn body(app: &App, of: &Collection, form: &Form) -> Result<Value, Refusal> {
     let words = |name: &str| -> Vec<String> {
         text(form, name).split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
     };
@@ -270,11 +278,19 @@ fn body(app: &App, of: &Collection, form: &Form) -> Value {
             names => body.insert("repositories".into(), names.into()),
         };
     }
-    if let Some(days) = text(form, "expires_in_days").parse::<i64>().ok().filter(|days| (1..=3660).contains(days)) {
-        let end = app.clock.now().checked_add((days * 24).hours());
-        body.insert("expires_at".into(), end.map(|end| end.to_string()).unwrap_or_default().into());
+    if let Some(days) = whole(form, "expires_in_days", 1..=3660)? {
+        let end = clock::after(app.clock.now(), days * 24 * 3600);
+        body.insert("expires_at".into(), end.to_string().into());
     }
-    body.into()
+    Ok(body.into())
+}
+
+/// A number in a form; none where nothing was chosen.
+fn whole(form: &Form, name: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, Refusal> {
+    match text(form, name) {
+        "" => Ok(None),
+        given => given.parse().ok().filter(|number| range.contains(number)).map(Some).ok_or(Refusal::RequestMalformed),
+    }
 }
 
 /// Ticked boxes, and what was typed.
@@ -297,12 +313,15 @@ fn given(form: &Form) -> Given {
 pub(crate) async fn renew(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
-    let renewal = of.renewal.as_ref().ok_or(postern::Refusal::RouteUnknown)?;
-    let overlap_s = text(&form, "overlap_s").parse::<i64>().unwrap_or(0);
-    let body = if renewal.can_overlap { json!({"overlap_s": overlap_s}) } else { json!({}) };
-    let id = request.path_parameter("id");
-    let asked = Inner { id, body: Some(&body), ..of.inner(&visitor, "POST", renewal.api) };
-    let told = match inner::ask(app, request, asked).await {
+    let renewal = of.renewal.as_ref().ok_or(Refusal::RouteUnknown)?;
+    let renewed = async {
+        let overlap_s = whole(&form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
+        let body = if renewal.can_overlap { json!({"overlap_s": overlap_s}) } else { json!({}) };
+        let id = request.path_parameter("id");
+        let asked = Inner { id, body: Some(&body), ..of.inner(&visitor, "POST", renewal.api) };
+        inner::ask(app, request, asked).await
+    };
+    let told = match renewed.await {
         Ok(made) => Told { shown: Some(shown(of, &made, text(&form, "name"))), ..Told::default() },
         Err(Error::Failed(fault)) => return Err(fault.into()),
         Err(error) => Told { error: Some(error), ..Told::default() },

@@ -55,7 +55,7 @@ async fn show_sessions(app: &App, visitor: &Visitor, done: Option<&'static str>)
         name: session.browser.as_deref().map_or_else(|| "A browser".into(), browser),
         facts: session.address.into_iter().map(|address| format!("from {address}")).collect(),
         scopes: Vec::new(),
-        since: Moment::new(time(session.created_at_ms)),
+        when: ("since", Moment::new(time(session.created_at_ms))),
     };
     let view = Holdings {
         frame: Frame::new(visitor, "/sessions"),
@@ -92,14 +92,13 @@ pub(crate) async fn devices(app: &App, request: &Request) -> Result<Response, Er
 
 async fn show_devices(app: &App, visitor: &Visitor, done: Option<&'static str>) -> Result<Response, Error> {
     let now_ms = app.clock.now().as_millisecond();
-    let mut families = app.store.families_of(&visitor.principal.user_id, now_ms).await?;
-    families.reverse();
+    let families = app.store.families_of(&visitor.principal.user_id, now_ms).await?;
     let holding = |family: FamilyRecord| Holding {
         name: view::client_name(app, &family.client_id),
         is_current: false,
         facts: vec![format!("last from {}", family.rotated_from)],
         scopes: family.scopes.to_string().split_whitespace().map(str::to_owned).collect(),
-        since: Moment::new(time(family.rotated_at_ms)),
+        when: ("last used", Moment::new(time(family.rotated_at_ms))),
         id: family.id.to_string(),
     };
     let view = Holdings {

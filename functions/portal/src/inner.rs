@@ -11,11 +11,11 @@ pub(crate) async fn ask(app: &App, request: &Request, inner: Inner<'_>) -> Resul
     let inner_request = door::within(app, request, inner)?;
     let noun = inner.path.trim_start_matches("/v1/").trim_start_matches("auth/").split('/').next().unwrap_or_default();
     let answer = match noun {
-        "keys" => keys::handle(app, &inner_request).await,
-        "cli-tokens" => cli_tokens::handle(app, &inner_request).await,
-        "agents" => agents::handle(app, &inner_request).await,
-        "services" => services::handle(app, &inner_request).await,
-        "runners" => runners::handle(app, &inner_request).await,
+        "keys" => Box::pin(keys::handle(app, &inner_request)).await,
+        "cli-tokens" => Box::pin(cli_tokens::handle(app, &inner_request)).await,
+        "agents" => Box::pin(agents::handle(app, &inner_request)).await,
+        "services" => Box::pin(services::handle(app, &inner_request)).await,
+        "runners" => Box::pin(runners::handle(app, &inner_request)).await,
         _ => Err(Refusal::RouteUnknown.into()),
     };
     Ok(answer?.value())

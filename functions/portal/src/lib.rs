@@ -13,6 +13,7 @@ mod visitor;
 
 use postern::{
     App, Error, Refusal,
+    authn::SESSION_COOKIE,
     http::{Request, Response},
 };
 
@@ -23,6 +24,17 @@ use crate::collection::COLLECTIONS;
 /// # Errors
 /// The refusals of each, and failures of ours: the door tells them in a page.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let response = Box::pin(answer(app, request)).await?;
+    // A page that was shown is a visit: the cookie lives as long from now on as the session does.
+    Ok(match visitor::session(request)? {
+        Some(session) if response.is_page() => {
+            response.cookie(SESSION_COOKIE, &session, app.config.lifetimes.session_idle)
+        }
+        _ => response,
+    })
+}
+
+async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "GET /assets/{name}" => assets::serve(request),
         "GET /login" => login::page(app, request).await,

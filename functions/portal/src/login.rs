@@ -86,6 +86,6 @@ async fn sign_in(app: &App, request: &Request, form: &postern::http::Form) -> Re
 pub(crate) async fn leave(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
-    session::end(app, &Secret::new(visitor.session.clone())).await?;
+    session::end(app, &visitor.session).await?;
     Ok(forget(Response::see_other("/login?signed_out=1".into())))
 }

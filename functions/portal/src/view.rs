@@ -220,7 +220,8 @@ pub(crate) struct Holding {
     pub(crate) is_current: bool,
     pub(crate) facts: Vec<String>,
     pub(crate) scopes: Vec<String>,
-    pub(crate) since: Moment,
+    /// What happened then, and when.
+    pub(crate) when: (&'static str, Moment),
 }
 
 /// The name of a client of the configuration.

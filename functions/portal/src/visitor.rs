@@ -16,7 +16,7 @@ const PURPOSE: &str = "csrf";
 pub(crate) struct Visitor {
     pub(crate) principal: Principal,
     /// The session's value, to be forwarded to our own routes.
-    pub(crate) session: String,
+    pub(crate) session: Secret,
     /// What the forms of this session's pages carry.
     pub(crate) csrf: String,
 }
@@ -27,13 +27,20 @@ pub(crate) enum Visit {
     SignIn(Response),
 }
 
+/// The value in this browser's cookie.
+pub(crate) fn session(request: &Request) -> Result<Option<Secret>, Refusal> {
+    let value = request.cookie(SESSION_COOKIE)?.filter(|value| !value.is_empty());
+    Ok(value.map(|value| Secret::new(value.to_owned())))
+}
+
 /// Finds out who visits. Whoever has no session, or none any more, signs in first and comes back.
 pub(crate) async fn meet(app: &App, request: &Request) -> Result<Visit, Error> {
-    let Some(session) = request.cookie(SESSION_COOKIE)? else { return Ok(Visit::SignIn(to_login(request))) };
-    match authn::person(app, request).await {
-        Ok(principal) => {
+    let Some(session) = session(request)? else { return Ok(Visit::SignIn(to_login(request))) };
+    match authn::visitor(app, request).await {
+        Ok(None) => Ok(Visit::SignIn(to_login(request))),
+        Ok(Some(principal)) => {
             let csrf = BASE64URL.encode(app.keyring.sign_for(PURPOSE, &principal.credential_id)?);
-            Ok(Visit::SignedIn(Box::new(Visitor { principal, session: session.to_owned(), csrf })))
+            Ok(Visit::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
         Err(Error::Refused(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed)) => {
             Ok(Visit::SignIn(forget(to_login(request))))

@@ -93,6 +93,7 @@ async fn callback(app: &App, request: &Request, is_expected: impl Fn(&Upstream) 
         code: request.query("code")?,
         error: request.query("error")?,
         issuer: request.query("iss")?,
+        provider: request.query("provider")?,
         browser: request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned())),
     };
     let signed_in = sign_in::finish(app, returned, Visit::of(request), is_expected).await?;

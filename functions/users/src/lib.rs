@@ -77,7 +77,8 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     }
 }
 
-/// Ends all that a user holds: sessions and tokens with the record of where they work, CLI tokens one by one.
+/// Ends all that a user holds, in one transaction: every use of it reads the record of where they work. Their CLI tokens, which open nothing any
+/// more, are put away then.
 async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = authn::authorize(app, request, "users:manage").await?;
     let organization = caller.organization()?;

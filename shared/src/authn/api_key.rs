@@ -12,11 +12,12 @@ use crate::{
     credential::{ApiKey, CliToken, Form, opaque},
     crypto::Digest,
     error::{Error, Fault, Refusal},
+    grant::session::is_enrolled,
     principal::{Kind, Principal},
     store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
 };
 
-/// The checksum without I/O, then one consistent read; where the request is signed, one write for its nonce.
+/// The checksum without I/O, then one consistent read, and another one of an enrolled user's organization for their CLI tokens; where the request is signed, one write for its nonce.
 #[derive(Debug)]
 pub(super) struct ApiKeys;
 
@@ -45,6 +46,10 @@ trait Openable: Record<Kind: Form> {
     fn admits(&self, digest: &Digest, now_ms: i64) -> bool;
     /// Must the request be signed?
     fn requires_signature(&self) -> bool;
+    /// The enrolled user who made it for themselves, and without whom it opens nothing.
+    fn enrolled_owner(&self) -> Option<&str> {
+        None
+    }
     fn into_principal(self) -> Principal;
 }
 
@@ -56,6 +61,11 @@ async fn open<R: Openable>(app: &App, presented: &dyn Presented, text: &str) -> 
     let record = app.store.record::<R>(&key.id, now.as_second()).await?.ok_or(Refusal::ApiKeyUnknown)?;
     if !record.admits(&key.digest, now.as_millisecond()) {
         return Err(Refusal::ApiKeyWrong.into());
+    }
+    if let Some(user_id) = record.enrolled_owner() {
+        // A user who was dismissed has no organization any more.
+        let organization = app.store.organization_of(user_id).await?;
+        organization.filter(|organization| *organization == record.org_id()).ok_or(Refusal::ApiKeyUnknown)?;
     }
     signature::settle(app, signature.as_ref(), record.requires_signature(), text, &key.id.to_string(), now).await?;
     let principal = record.into_principal();
@@ -92,6 +102,10 @@ impl Openable for CliTokenRecord {
 
     fn requires_signature(&self) -> bool {
         self.require_signature
+    }
+
+    fn enrolled_owner(&self) -> Option<&str> {
+        Some(self.on_behalf_of.as_str()).filter(|user_id| is_enrolled(user_id))
     }
 
     fn into_principal(self) -> Principal {

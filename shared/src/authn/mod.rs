@@ -28,7 +28,9 @@ use crate::{
     crypto::secrets::Secrets,
     error::{Error, Fault, Refusal},
     http::Request,
+    id::FamilyId,
     principal::{Kind, Principal},
+    scope::Scopes,
     telemetry,
 };
 
@@ -141,11 +143,25 @@ pub async fn authorize(app: &App, request: &Request, scope: &str) -> Result<Prin
     Ok(principal)
 }
 
-/// Finds out which person is calling one of our own routes.
+/// Finds out which person is calling one of our own routes. A tool to which a person has lent less than all of a user's rights is no person:
+/// what is nobody's scope, like a person's list of tokens, is not lent with it.
 ///
 /// # Errors
 /// As [`authenticate`], and [`Refusal::PersonNeeded`] for all other kinds of callers.
 pub async fn person(app: &App, request: &Request) -> Result<Principal, Error> {
     let principal = authenticate(app, request).await?;
-    if principal.kind == Kind::User { Ok(principal) } else { Err(Refusal::PersonNeeded.into()) }
+    let is_lent = principal.credential_id.parse::<FamilyId>().is_ok();
+    let is_whole = !is_lent || principal.scopes.cover_all(&Scopes::of_users());
+    if principal.kind == Kind::User && is_whole { Ok(principal) } else { Err(Refusal::PersonNeeded.into()) }
+}
+
+/// Finds out which person has the session in the cookie of `request`, whatever else is presented; `None` where there is no cookie.
+///
+/// # Errors
+/// Those of a session, and a 403 for one whom the gate does not admit.
+pub async fn visitor(app: &App, request: &Request) -> Result<Option<Principal>, Error> {
+    match session::cookie(app, request)? {
+        Some(session) => admit(app, session::open(app, session).await?).map(Some),
+        None => Ok(None),
+    }
 }

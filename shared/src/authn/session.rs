@@ -43,6 +43,11 @@ pub fn find<'a>(app: &App, presented: &'a (dyn Presented + 'a)) -> Result<Option
     if let Some(forwarded) = presented.header(&app.config.session_header) {
         return Ok(Some(forwarded));
     }
+    cookie(app, presented)
+}
+
+/// The session value in the cookie.
+pub(super) fn cookie<'a>(app: &App, presented: &'a (dyn Presented + 'a)) -> Result<Option<&'a str>, Refusal> {
     let Some(cookie) = presented.cookie(COOKIE)? else { return Ok(None) };
     // No CONNECT: any page may open a WebSocket, and talk over it with the cookie's rights.
     let is_safe = matches!(presented.method(), "GET" | "HEAD" | "OPTIONS");
@@ -50,7 +55,7 @@ pub fn find<'a>(app: &App, presented: &'a (dyn Presented + 'a)) -> Result<Option
     if is_foreign && !is_safe { Err(Refusal::OriginForeign) } else { Ok(Some(cookie)) }
 }
 
-async fn open(app: &App, text: &str) -> Result<Principal, Error> {
+pub(super) async fn open(app: &App, text: &str) -> Result<Principal, Error> {
     let value = Session::parse(&app.keyring, text)?;
     let now_ms = app.clock.now().as_millisecond();
     let (session, org_id) = app.store.session_and_organization(&value.id, &value.user_id).await?;

@@ -153,6 +153,9 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
                 signin.name()
             ));
         }
+        if signin.admission().allow.iter().any(|allowed| matches!(allowed.as_str(), "" | "@")) {
+            return refuse("an entry of allow is empty: user ids, @domains, or \"*\"");
+        }
         let client_id = match signin {
             SignIn::Oidc(oidc) => {
                 if !is_sound_url(&oidc.issuer) || oidc.issuer.contains('?') {

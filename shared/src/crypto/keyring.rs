@@ -156,6 +156,11 @@ impl Keyring {
         self.sign_session(format!("{purpose}\0{message}").as_bytes())
     }
 
+    /// The codes that [`Keyring::sign_for`] may have made, by each of the keys.
+    pub fn tags_for(&self, purpose: &str, message: &str) -> Vec<Tag> {
+        self.session.iter().map(|key| key.sign(format!("{purpose}\0{message}").as_bytes())).collect()
+    }
+
     /// Is `tag` a code that [`Keyring::sign_for`] made, by any of the keys?
     pub fn verifies_for(&self, purpose: &str, message: &str, tag: &Tag) -> bool {
         self.verifies_session(format!("{purpose}\0{message}").as_bytes(), tag)

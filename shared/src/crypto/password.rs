@@ -4,6 +4,7 @@ use std::fmt;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use crate::{credential::Secret, entropy::Entropy, error::Fault};
 
@@ -14,6 +15,9 @@ const LANES: u32 = 1;
 
 /// The hash of no password: who is unknown is compared with it, so that an answer takes as long as for those who are known.
 const OF_NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
+
+/// How many are hashed at once in one process: each takes its memory, and whoever can log in can ask for many.
+static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
 /// A password's hash with its salt and parameters, as a PHC string.
 #[derive(Clone, Serialize, Deserialize)]
@@ -58,6 +62,7 @@ fn hasher() -> Result<Argon2<'static>, Fault> {
 }
 
 async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    let _place = AT_ONCE.acquire().await.map_err(|_| Fault::Crypto("waiting for a place to hash a password"))?;
     tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Crypto("hashing a password"))?
 }
 

@@ -61,6 +61,7 @@ pub enum Refusal {
     ParameterMissing,
     PasswordMalformed,
     PathMalformed,
+    PersonGone,
     PersonNeeded,
     RecordChanged,
     RecordUnknown,
@@ -159,7 +160,11 @@ impl Refusal {
             | Self::AgentUnknown
             | Self::ClientCredentialsMissing
             | Self::ClientUnknown => INVALID_CLIENT,
-            Self::CodeReplayed | Self::CodeVerifierWrong | Self::CodeWrong | Self::DeviceCodeUnknown => CODE_INVALID,
+            Self::CodeReplayed
+            | Self::CodeVerifierWrong
+            | Self::CodeWrong
+            | Self::DeviceCodeUnknown
+            | Self::PersonGone => CODE_INVALID,
             Self::FamilyElsewhere
             | Self::FamilyGone
             | Self::FamilyOfAnotherClient
@@ -210,7 +215,7 @@ impl Refusal {
             Self::FailuresTooMany => Public::new(
                 429,
                 "too_many_requests",
-                "Too many failures: try again after the time that Retry-After says.",
+                "Too many failures: try again in a quarter of an hour at the latest.",
             ),
             Self::GrantTypeUnknown => Public::new(
                 400,
@@ -225,7 +230,7 @@ impl Refusal {
             Self::MediaTypeUnsupported => Public::new(
                 415,
                 "unsupported_media_type",
-                "The Content-Type is not one that this route reads: send application/json.",
+                "The Content-Type is not one that this route reads: application/json, or application/x-www-form-urlencoded for OAuth and pages.",
             ),
             Self::MethodUnknown => Public::new(
                 405,

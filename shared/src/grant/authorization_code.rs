@@ -98,7 +98,9 @@ pub async fn redeem(app: &App, presented: &Presented<'_>) -> Result<Tokens, Erro
         }
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
-            app.store.end_family(&family, now.as_millisecond()).await?;
+            // Whoever came first may not have got as far as the family yet.
+            let until_s = after(now, app.config.lifetimes.refresh_absolute).as_second() + LEEWAY_S;
+            app.store.bar_family(&family, now.as_millisecond(), until_s).await?;
             Err(Refusal::CodeReplayed.into())
         }
         Redemption::Gone => Err(Refusal::CodeWrong.into()),
@@ -112,14 +114,14 @@ fn is_verifier(verifier: &Secret) -> bool {
 }
 
 /// Is `text` an address at which a tool on the same machine may wait (RFC 8252 §7.3): `http`, a loopback address as a literal, a port and a
-/// path? Not `localhost`, which a resolver may send elsewhere.
+/// path? Not `localhost`, which a resolver may send elsewhere; and no query, which could send the code on, or be taken for it.
 pub fn is_loopback(text: &str) -> bool {
     let uri: Option<::http::Uri> = text.parse().ok();
     let is_at_loopback = |uri: ::http::Uri| {
         let host = uri.host().is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]"));
         host && uri.scheme_str() == Some("http") && uri.port_u16().is_some_and(|port| port > 0)
     };
-    let is_printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>".contains(&byte));
+    let is_printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>?".contains(&byte));
     text.len() <= LONGEST_URI && is_printable && is_sound_url(text) && uri.is_some_and(is_at_loopback)
 }
 
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_literal_loopback_address_with_a_port_is_one() {
-        for good in ["http://127.0.0.1:9876/callback", "http://[::1]:1/", "http://127.0.0.1:65535/a?b=c"] {
+        for good in ["http://127.0.0.1:9876/callback", "http://[::1]:1/", "http://127.0.0.1:65535/a/b"] {
             assert!(is_loopback(good), "{good}");
         }
     }
@@ -163,6 +165,8 @@ mod tests {
             "javascript:alert(1)//127.0.0.1:1/",
             "myapp://127.0.0.1:9876/",
             "http://127.0.0.1:9876/#fragment",
+            "http://127.0.0.1:9876/redirect?to=https://evil.example/",
+            "http://127.0.0.1:9876/callback?code=evil",
             "http://127.0.0.1:9876\\@evil.example/",
             "http://127.0.0.1:9876/a b",
             "http://127.0.0.1:9876/\n",

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{Tokens, family, password};
+use super::{Tokens, family, throttle};
 use crate::{
     app::App,
     clock::after,
@@ -29,6 +29,8 @@ const USER_CODE_LEN: usize = 8;
 const INTERVAL_S: i64 = 5;
 /// How often a user code may be somebody else's already: twice would be an accident of 1 in 10^18.
 const TRIES: usize = 3;
+/// How many persons may use up their guesses from one address: an office has one.
+const PERSONS_AT_AN_ADDRESS: i64 = 4;
 /// Keeps the codes of user codes apart from all other codes of the same key.
 const PURPOSE: &str = "user_code";
 
@@ -90,7 +92,7 @@ async fn put(app: &App, record: &DeviceCodeRecord) -> Result<String, Error> {
             return Ok(format!("{first}-{second}"));
         }
     }
-    Err(Fault::Entropy.into())
+    Err(Fault::Crypto("finding a user code that nobody has").into())
 }
 
 /// The letters of a user code that a person has typed, in whatever case and with whatever between them (§6.1).
@@ -107,19 +109,23 @@ fn read(text: &str) -> Option<String> {
 pub async fn find(app: &App, person: &Principal, text: &str, address: &str) -> Result<DeviceCodeRecord, Error> {
     let letters = read(text).ok_or(Refusal::UserCodeWrong)?;
     let now = app.clock.now();
-    let network = password::network(address);
+    let network = throttle::network(address);
     let limit = app.config.throttle.device_code_guesses;
+    // The person first: one who is out of guesses does not use up those of everybody behind the same address.
     let counters = [
-        Counter { what: "device_address", whom: &network, limit },
         Counter { what: "device_person", whom: &person.user_id, limit },
+        Counter { what: "device_address", whom: &network, limit: limit * PERSONS_AT_AN_ADDRESS },
     ];
     for counter in counters {
-        password::count(app, counter, now).await?;
+        throttle::count(app, counter, now).await?;
     }
-    let tag = app.keyring.sign_for(PURPOSE, &letters)?;
-    let device = app.store.device(&tag, now.as_millisecond()).await?.ok_or(Refusal::UserCodeWrong)?;
-    password::forgive(app, &counters, now).await;
-    Ok(device)
+    for tag in app.keyring.tags_for(PURPOSE, &letters) {
+        if let Some(device) = app.store.device(&tag, now.as_millisecond()).await? {
+            throttle::forgive(app, &counters, now).await;
+            return Ok(device);
+        }
+    }
+    Err(Refusal::UserCodeWrong.into())
 }
 
 /// What a device would get from `person`: what it asked for, or all that the person may.

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Refusal},
     id::{self, FamilyId, OrganizationId},
     scope::Scopes,
-    store::family::{FamilyRecord, Holder},
+    store::family::{Beginning as Outset, FamilyRecord, Holder},
     telemetry, token,
 };
 
@@ -35,7 +35,7 @@ pub fn new_id(app: &App, now: Timestamp) -> Result<FamilyId, Error> {
 /// Begins a family; its first tokens.
 ///
 /// # Errors
-/// A failure of ours.
+/// [`Refusal::CodeReplayed`] where somebody has shown its code again meanwhile; a failure of ours.
 pub async fn begin(app: &App, beginning: &Beginning<'_>, now: Timestamp) -> Result<Tokens, Error> {
     let first = RefreshToken::first(beginning.id, &app.keyring)?;
     let absolute_expires_at_ms = now.as_millisecond() + app.config.lifetimes.refresh_absolute * 1000;
@@ -55,7 +55,9 @@ pub async fn begin(app: &App, beginning: &Beginning<'_>, now: Timestamp) -> Resu
         revoked_at_ms: None,
         expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
     };
-    app.store.begin_family(&family).await?;
+    if app.store.begin_family(&family).await? == Outset::Barred {
+        return Err(Refusal::CodeReplayed.into());
+    }
     telemetry::name_family(&family.id);
     let grant = token::Grant {
         holder: beginning.holder,
@@ -71,7 +73,7 @@ pub async fn begin(app: &App, beginning: &Beginning<'_>, now: Timestamp) -> Resu
 /// Begins a family for a person, whom the gate admits and whose organization is there.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::FamilyOrphaned`] for a person without an organization, or a failure of ours.
+/// [`Refusal::UserForbidden`], [`Refusal::PersonGone`] for a person without an organization, or a failure of ours.
 pub async fn begin_for_person(
     app: &App,
     (id, user_id, client_id): (FamilyId, &str, &str),
@@ -80,7 +82,7 @@ pub async fn begin_for_person(
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     app.config.gate.admit(user_id, None)?;
-    let organization = app.store.organization_of(user_id).await?.ok_or(Refusal::FamilyOrphaned)?;
+    let organization = app.store.organization_of(user_id).await?.ok_or(Refusal::PersonGone)?;
     let holder = Holder::Person { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
     begin(app, &Beginning { id, holder: &holder, organization, scopes, address }, now).await
 }

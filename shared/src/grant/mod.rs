@@ -9,6 +9,7 @@ pub mod refresh;
 pub mod revoke;
 pub mod session;
 pub mod sign_in;
+mod throttle;
 pub mod upstream;
 
 use serde::Serialize;

@@ -6,20 +6,19 @@
 //! 3. The password is hashed and compared, with the hash of nobody where there is no account.
 //! 4. Where it was right, the attempt is taken back: only failures count.
 
-use std::net::{IpAddr, Ipv6Addr};
-
-use jiff::Timestamp;
 use serde_json::Map;
 
-use super::session::Person;
+use super::{
+    session::Person,
+    throttle::{count, forgive, network},
+};
 use crate::{
     app::App,
     credential::Secret,
     crypto::password::PasswordHash,
     email::Email,
-    error::{Error, Fault, Refusal},
-    store::counter::{Attempt, Counter},
-    telemetry,
+    error::{Error, Refusal},
+    store::counter::Counter,
 };
 
 /// The length of a password in characters (NIST SP 800-63B §5.1.1.2 asks for 8 at the least, and to allow 64 and more).
@@ -68,52 +67,4 @@ pub async fn prove(app: &App, login: Login<'_>) -> Result<Person, Error> {
     forgive(app, &counters, now).await;
     let metadata = Map::from_iter([("email".into(), login.email.as_str().into())]);
     Ok(Person { user_id: user_id.to_string(), role, metadata })
-}
-
-/// Counts an attempt, or says when the next one may be made.
-///
-/// # Errors
-/// [`Refusal::FailuresTooMany`], or a store that does not answer: nobody guesses while nobody counts.
-pub(super) async fn count(app: &App, counter: Counter<'_>, now: Timestamp) -> Result<(), Error> {
-    match app.store.count(counter, now).await? {
-        Attempt::Counted => Ok(()),
-        Attempt::Exhausted { retry_after_s } => {
-            telemetry::slowed(counter.what);
-            Err(Error::Later(Refusal::FailuresTooMany, retry_after_s))
-        }
-    }
-}
-
-/// Takes attempts back. What cannot be taken back stays counted for a quarter of an hour, which is no reason to refuse a good password.
-pub(super) async fn forgive(app: &App, counters: &[Counter<'_>], then: Timestamp) {
-    for counter in counters {
-        let forgiven: Result<(), Fault> = app.store.forgive(*counter, then).await;
-        drop(forgiven);
-    }
-}
-
-/// What one caller has of addresses: one of version 4, or a network of version 6, of which a caller has 2^64 (RFC 6177).
-pub(super) fn network(address: &str) -> String {
-    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V6(address)) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        Ok(IpAddr::V4(address)) => address.to_string(),
-        Err(_) => address.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::network;
-
-    #[test]
-    fn a_caller_of_version_6_is_a_network() {
-        assert_eq!(network("192.0.2.1"), "192.0.2.1");
-        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::"));
-        assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
-        assert_eq!(network("nowhere"), "nowhere");
-    }
 }

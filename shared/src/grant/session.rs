@@ -100,10 +100,10 @@ pub(super) fn seal(app: &App, session: &SessionId, tokens: &Tokens) -> Result<St
     app.keyring.seal(&session.to_string(), &json, &app.entropy)
 }
 
-/// When tokens that were issued now are to be renewed: a minute before their end, and never in the first half of their life.
+/// When tokens that were issued now are to be renewed: a minute before their end, and never in the first half of their life or at once.
 pub(super) fn due_at_ms(tokens: &Tokens, now: Timestamp) -> i64 {
     let life_ms = tokens.expires_in_s.saturating_mul(1000);
-    now.as_millisecond().saturating_add((life_ms - AHEAD_MS).max(life_ms / 2))
+    now.as_millisecond().saturating_add((life_ms - AHEAD_MS).max(life_ms / 2).max(1000))
 }
 
 /// Ends the session of `value`. What is no session of ours needs no ending.

@@ -49,6 +49,8 @@ pub struct Returned {
     pub error: Option<String>,
     /// Who has answered (RFC 9207).
     pub issuer: Option<String>,
+    /// Whose address it came back to, where several providers have one each.
+    pub provider: Option<String>,
     pub browser: Option<Secret>,
 }
 
@@ -111,7 +113,8 @@ pub async fn finish(
     is_expected: impl Fn(&Upstream) -> bool,
 ) -> Result<SignedIn, Error> {
     let record = take(app, &returned).await?;
-    let upstream = app.upstream(&record.signin).filter(|upstream| is_expected(upstream)).ok_or(Refusal::SignInGone)?;
+    let is_met = |upstream: &&Upstream| is_expected(upstream) && upstream.is_met_at(app, returned.provider.as_deref());
+    let upstream = app.upstream(&record.signin).filter(is_met).ok_or(Refusal::SignInGone)?;
     let code = match (returned.code, returned.error) {
         (Some(code), None) => code,
         (_, Some(_)) => return denied(record.loopback),
@@ -193,7 +196,6 @@ impl Loopback {
         if let Some(state) = &self.state {
             query.append_pair("state", state);
         }
-        let joint = if self.redirect_uri.contains('?') { '&' } else { '?' };
-        format!("{}{joint}{}", self.redirect_uri, query.finish())
+        format!("{}?{}", self.redirect_uri, query.finish())
     }
 }

@@ -18,7 +18,10 @@ use crate::{
     credential::BASE62,
     error::{Error, Fault, Refusal},
     id::SessionId,
-    store::session::{Before, Lease, SessionRecord, Settlement, Upstream},
+    store::{
+        Deletion,
+        session::{Before, Lease, SessionRecord, Settlement, Upstream},
+    },
     telemetry,
     upstream::{Renewal, Tokens},
 };
@@ -56,19 +59,21 @@ async fn renew(app: &App, session: &SessionId, held: Upstream, lease: &str, befo
             Settlement::Renewed { sealed: seal(app, session, &tokens)?, due_at_ms: due_at_ms(&tokens, app.clock.now()) }
         }
         (Ok(Renewal::Ended), Before::Settled) => {
-            app.store.end_leased_session(session, lease).await?;
-            return Err(Refusal::SessionExpired.into());
+            return match app.store.end_leased_session(session, lease).await? {
+                Deletion::Deleted => Err(Refusal::SessionExpired.into()),
+                Deletion::Unknown => Ok(()), // the lease was lost meanwhile: somebody else finds out
+            };
         }
         (Ok(Renewal::Ended), Before::Unsettled) => {
             telemetry::upstream_detached(session);
             Settlement::Detached
         }
         // Whether the token is spent, nobody knows, or knew before: the lease stays behind, and says so to the next one.
-        (Ok(Renewal::Lost(fault)), _) | (Ok(Renewal::Unreachable(fault)), Before::Unsettled) => {
+        (Ok(Renewal::Lost(fault)), _) | (Ok(Renewal::Unreachable(fault)) | Err(fault), Before::Unsettled) => {
             telemetry::upstream_failed(&fault);
             return Ok(());
         }
-        (Ok(Renewal::Unreachable(fault)), Before::Settled) | (Err(fault), _) => {
+        (Ok(Renewal::Unreachable(fault)) | Err(fault), Before::Settled) => {
             telemetry::upstream_failed(&fault);
             Settlement::Postponed { due_at_ms: app.clock.now().as_millisecond() + PAUSE_MS }
         }

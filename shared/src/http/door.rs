@@ -14,6 +14,8 @@ use tracing::Instrument as _;
 use super::{Request, Response, path, route};
 use crate::{
     app::App,
+    authn::SESSION_COOKIE,
+    credential::Secret,
     error::{Error, Refusal},
     page, telemetry,
 };
@@ -40,9 +42,12 @@ pub async fn serve(app: &App, event: Value, handler: impl AsyncFn(&App, &Request
     release(outcome.unwrap_or_else(|error| Response::error(&error, &request_id)))
 }
 
-/// A browser that wants a page is told in one.
+/// A browser that wants a page is told in one, where pages are. Routes for programs have one shape of errors, whatever a program accepts.
 fn told(error: Error, request: &Request) -> Result<Response, Error> {
-    if request.wants_page() { Ok(page::notice(error, request.id())?) } else { Err(error) }
+    let path = request.path();
+    let has_pages = !path.starts_with("/v1/")
+        || ["/v1/auth/oidc/", "/v1/auth/github"].iter().any(|signin| path.starts_with(signin));
+    if has_pages && request.wants_page() { Ok(page::notice(error, request.id())?) } else { Err(error) }
 }
 
 /// What a page of ours asks one of our own routes for, in the name of its visitor.
@@ -56,7 +61,7 @@ pub struct Inner<'a> {
     pub query: &'a str,
     pub body: Option<&'a Value>,
     /// The visitor's session.
-    pub session: &'a str,
+    pub session: &'a Secret,
 }
 
 /// The request for `inner`, as if it had come from where `outer` came from. It goes through the same door: whoever is asked cannot tell.
@@ -69,7 +74,7 @@ pub fn within(app: &App, outer: &Request, inner: Inner<'_>) -> Result<Request, R
     let event = json!({
         "version": "2.0", "routeKey": key, "rawPath": inner.path.replace("{id}", id), "rawQueryString": inner.query,
         "pathParameters": {"id": id},
-        "headers": {"content-type": "application/json", app.config.session_header.as_str(): inner.session},
+        "headers": {"content-type": "application/json", app.config.session_header.as_str(): inner.session.expose()},
         "body": inner.body.map(Value::to_string),
         "requestContext": {
             "requestId": outer.id(), "routeKey": key, "stage": "$default", "timeEpoch": 0,
@@ -104,6 +109,10 @@ fn admit(app: &App, mut event: Value) -> Result<Request, Refusal> {
     settle_route(members);
     let body = take_body(members)?;
     settle_headers(app, members)?;
+    let cookies = members.get("cookies").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    if cookies.into_iter().any(|cookie| cookie.starts_with(SESSION_COOKIE) && !cookie.is_ascii()) {
+        return Err(Refusal::SessionMalformed);
+    }
     if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
         context.remove("domainName"); // a `Host` by another name
     }
@@ -167,6 +176,9 @@ fn settle_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Ref
         let text = value.as_str().ok_or(Refusal::HeaderMalformed)?;
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
         HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
+        if name == app.config.session_header.as_str() && !is_written_soundly(text) {
+            return Err(Refusal::SessionMalformed);
+        }
         let carries_credential = app.config.carries_credential(name.as_str());
         if carries_credential && !text.is_ascii() {
             return Err(Refusal::HeaderMalformed);
@@ -180,6 +192,12 @@ fn settle_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Ref
     }
     *headers = Value::Object(settled);
     Ok(())
+}
+
+/// Could `text` be the value of a session, or two of them that a gateway has joined? A letter that was changed on the way makes a malformed
+/// session of it, and neither a malformed header nor a doubled one.
+fn is_written_soundly(text: &str) -> bool {
+    text.is_ascii() && (!text.contains(',') || text.split(',').all(|one| one.contains('.')))
 }
 
 /// Lets an answer out, as payload 2.0 wants it.

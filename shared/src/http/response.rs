@@ -89,16 +89,26 @@ impl Response {
 
     /// The same answer, which tells a person of `error`: its status, and the line of log.
     #[must_use]
-    pub fn because(mut self, error: Error) -> Self {
-        match &error {
-            Error::Refused(refusal) | Error::Explained(refusal, _) => self.status = refusal.public().status,
-            Error::Later(refusal, seconds) => {
-                self.status = refusal.public().status;
-                self = self.with("retry-after", seconds.to_string());
-            }
-            Error::Failed(fault) => self.status = fault.public().status,
+    pub fn because(self, error: Error) -> Self {
+        let public = match &error {
+            Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _) => refusal.public(),
+            Error::Failed(fault) => fault.public(),
+        };
+        let told = Self { status: public.status, ..self }.for_machines(&error, &public);
+        Self { cause: Some(Box::new(error)), ..told }
+    }
+
+    /// What stands beside the body for those who do not read it.
+    fn for_machines(self, error: &Error, public: &Public) -> Self {
+        let response = match challenge(public) {
+            Some(challenge) => self.with("www-authenticate", challenge),
+            None => self,
+        };
+        match error {
+            Error::Later(_, seconds) => response.with("retry-after", seconds.to_string()),
+            Error::Failed(_) if public.status == 503 => response.with("retry-after", "1".into()),
+            Error::Refused(_) | Error::Explained(..) | Error::Failed(_) => response,
         }
-        Self { cause: Some(Box::new(error)), ..self }
     }
 
     /// Sets a cookie that only this host gets, over TLS, that no script reads, and that no other site sends along but for links
@@ -114,6 +124,12 @@ impl Response {
     #[must_use]
     pub fn cacheable(self, seconds: u32) -> Self {
         self.with("cache-control", format!("public, max-age={seconds}"))
+    }
+
+    /// Is it a page that was shown as it was asked for?
+    pub fn is_page(&self) -> bool {
+        let is_html = |(name, value): &(&str, String)| *name == "content-type" && value.starts_with("text/html");
+        self.status == 200 && self.headers.iter().any(is_html)
     }
 
     /// The JSON in the body, for a page that asks in its visitor's name; null where there is none.
@@ -147,14 +163,7 @@ impl Response {
             .with("content-type", "application/json".into())
             .with("x-content-type-options", "nosniff".into());
         response.body = body.to_string();
-        if let Some(challenge) = challenge(&public) {
-            response = response.with("www-authenticate", challenge);
-        }
-        match error {
-            Error::Later(_, seconds) => response.with("retry-after", seconds.to_string()),
-            Error::Failed(_) if public.status == 503 => response.with("retry-after", "1".into()),
-            Error::Refused(_) | Error::Explained(..) | Error::Failed(_) => response,
-        }
+        response.for_machines(error, &public)
     }
 
     /// 405 with the methods that the path has (RFC 9110 §15.5.6).

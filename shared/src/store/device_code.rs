@@ -203,12 +203,13 @@ impl Store {
             _ if device.valid_until_ms <= now_ms => Ok(Poll::Expired),
             DeviceStatus::Denied => Ok(Poll::Denied),
             DeviceStatus::Approved => self.redeem_device(&device.id, family).await,
-            DeviceStatus::Pending => self.pace(&device, now_ms).await,
+            DeviceStatus::Pending => self.pace(&device, family, now_ms).await,
         }
     }
 
-    /// Says when the next poll may come; slower where this one came too early.
-    async fn pace(&self, device: &DeviceCodeRecord, now_ms: i64) -> Result<Poll, Fault> {
+    /// Says when the next poll may come; slower where this one came too early. `poll` is new for each: by it a write is recognised whose
+    /// answer was lost.
+    async fn pace(&self, device: &DeviceCodeRecord, poll: &FamilyId, now_ms: i64) -> Result<Poll, Fault> {
         let is_early = now_ms < device.next_poll_at_ms;
         let interval_s = if is_early { device.interval_s + SLOWER_S } else { device.interval_s };
         let outcome = self
@@ -216,9 +217,10 @@ impl Store {
             .update_item()
             .table_name(&self.tables.nonces)
             .key(key::PK, text(&device.id))
-            .update_expression("SET interval_s = :interval, next_poll_at_ms = :next")
+            .update_expression("SET interval_s = :interval, next_poll_at_ms = :next, last_poll = :poll")
             // Of two polls at once one is too early: whoever comes second finds another time than it has read.
-            .condition_expression("next_poll_at_ms = :seen AND interval_s = :interval_seen")
+            .condition_expression("(next_poll_at_ms = :seen AND interval_s = :interval_seen) OR last_poll = :poll")
+            .expression_attribute_values(":poll", text(poll))
             .expression_attribute_values(":interval", number(interval_s))
             .expression_attribute_values(":next", number(now_ms + interval_s * 1000))
             .expression_attribute_values(":seen", number(device.next_poll_at_ms))

@@ -10,7 +10,7 @@ use super::{
     Deletion, Store,
     client::{fault, unexpected},
     key,
-    record::{item_of, number, read, text},
+    record::{Item, item_of, number, read, text},
 };
 use crate::{
     clock::LEEWAY_S,
@@ -120,6 +120,14 @@ pub struct Presentation<'a> {
     pub now_ms: i64,
 }
 
+/// What became of a new family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    Begun,
+    /// It was ended before it began.
+    Barred,
+}
+
 /// What a presentation did.
 #[derive(Clone, Debug)]
 pub enum Rotation {
@@ -138,13 +146,38 @@ pub enum Rotation {
 }
 
 impl Store {
-    /// Stores a new family.
+    /// Stores a new family, unless it was barred before it began.
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn begin_family(&self, family: &FamilyRecord) -> Result<(), Fault> {
-        let is_ours = |stored| Ok(read::<FamilyRecord>(stored)?.attempt == family.attempt);
-        self.insert(&self.tables.families, item_of(family)?, "begin a family", is_ours).await
+    pub async fn begin_family(&self, family: &FamilyRecord) -> Result<Beginning, Fault> {
+        let mut is_barred = false;
+        let is_ours = |stored: Item| {
+            is_barred = stored.contains_key("revoked_at_ms") && !stored.contains_key("generation");
+            Ok(is_barred || read::<FamilyRecord>(stored)?.attempt == family.attempt)
+        };
+        self.insert(&self.tables.families, item_of(family)?, "begin a family", is_ours).await?;
+        Ok(if is_barred { Beginning::Barred } else { Beginning::Begun })
+    }
+
+    /// Ends a family that may not have begun yet, and then never will: one write.
+    ///
+    /// # Errors
+    /// A store that does not answer.
+    pub async fn bar_family(&self, family: &FamilyId, now_ms: i64, until_s: i64) -> Result<(), Fault> {
+        self.client
+            .update_item()
+            .table_name(&self.tables.families)
+            .key(key::PK, text(family))
+            .update_expression(
+                "SET revoked_at_ms = if_not_exists(revoked_at_ms, :now), expires_at = if_not_exists(expires_at, :end)",
+            )
+            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":end", number(until_s))
+            .send()
+            .await
+            .map_err(fault("bar a family"))?;
+        Ok(())
     }
 
     /// A family; read consistently.
@@ -236,14 +269,13 @@ impl Store {
         }
     }
 
-    /// What tools hold for a person, oldest first.
+    /// What tools hold for a person, newest first.
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
     pub async fn families_of(&self, user_id: &str, now_ms: i64) -> Result<Vec<FamilyRecord>, Fault> {
-        let mut families: Vec<FamilyRecord> = self.held_by(key::listing_of_holder::<Family>(user_id)).await?;
-        families.retain(|family| family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms));
-        Ok(families)
+        let is_alive = |family: &FamilyRecord| family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms);
+        self.held_by(key::listing_of_holder::<Family>(user_id), is_alive).await
     }
 
     /// Ends a family of a person: one write.

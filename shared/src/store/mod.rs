@@ -2,7 +2,8 @@
 //!
 //! What the embedded engine cannot show, and DynamoDB does: reads that decide say `ConsistentRead`; a record is looked up
 //! by id, never through an index; every read checks expiry itself; every check-and-set is one conditional write; and a put or
-//! update that the SDK repeated after a lost answer is recognised as our own. (A repeated deletion finds nothing, and says so.)
+//! update that the SDK repeated after a lost answer is recognised as our own. (A repeated deletion finds nothing, and says so; a repeated count counts
+//! twice, which errs on the safe side.)
 
 pub mod api_key;
 pub mod authorization_code;

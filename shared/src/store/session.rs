@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
     types::{AttributeValue, ReturnValue},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
@@ -175,9 +175,9 @@ impl Store {
             .await;
         match outcome {
             Ok(answer) => {
-                let held = answer.attributes.and_then(|mut item| item.remove("upstream_lease"));
-                let is_others = held.is_some_and(|held| held != text(&lease));
-                Ok(Lease::Taken(if is_others { Before::Unsettled } else { Before::Settled }))
+                // Our own, from an attempt whose answer was lost, may stand over somebody else's: what was before it is not known.
+                let was_held = answer.attributes.is_some_and(|item| item.contains_key("upstream_lease"));
+                Ok(Lease::Taken(if was_held { Before::Unsettled } else { Before::Settled }))
             }
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Lease::Busy),
@@ -226,19 +226,18 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn end_leased_session(&self, id: &SessionId, lease: &str) -> Result<(), Fault> {
+    pub async fn end_leased_session(&self, id: &SessionId, lease: &str) -> Result<Deletion, Fault> {
         let held = [(":lease", text(&lease))];
-        self.delete_in(&self.tables.families, &text(id), "upstream_lease = :lease", held).await.map(drop)
+        self.delete_in(&self.tables.families, &text(id), "upstream_lease = :lease", held).await
     }
 
-    /// A person's sessions, oldest first.
+    /// A person's sessions, newest first.
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
     pub async fn sessions_of(&self, user_id: &str, now_ms: i64) -> Result<Vec<SessionRecord>, Fault> {
-        let mut sessions: Vec<SessionRecord> = self.held_by(key::listing_of_holder::<SessionKind>(user_id)).await?;
-        sessions.retain(|session| session.user_id == user_id && now_ms < session.idle_expires_at_ms);
-        Ok(sessions)
+        let is_alive = |session: &SessionRecord| session.user_id == user_id && now_ms < session.idle_expires_at_ms;
+        self.held_by(key::listing_of_holder::<SessionKind>(user_id), is_alive).await
     }
 
     /// Ends a session of a person, whichever browser has it.
@@ -250,19 +249,36 @@ impl Store {
         self.delete_in(&self.tables.families, &text(id), "user_id = :person", held).await
     }
 
-    /// What a person holds, of one kind: as many as a page of the index has.
-    pub(super) async fn held_by<R: serde::de::DeserializeOwned>(&self, listing: String) -> Result<Vec<R>, Fault> {
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.tables.families)
-            .index_name(key::PERSON_INDEX)
-            .key_condition_expression("listing = :listing")
-            .expression_attribute_values(":listing", AttributeValue::S(listing))
-            .send()
-            .await
-            .map_err(fault("list what a person holds"))?;
-        answer.items.unwrap_or_default().into_iter().map(read).collect()
+    /// What a person holds, of one kind, newest first: those that `is_shown`, as many as a page shows.
+    pub(super) async fn held_by<R: DeserializeOwned>(
+        &self,
+        listing: String,
+        is_shown: impl Fn(&R) -> bool,
+    ) -> Result<Vec<R>, Fault> {
+        const MOST: usize = 100;
+        let mut held = Vec::new();
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.tables.families)
+                .index_name(key::PERSON_INDEX)
+                .key_condition_expression("listing = :listing")
+                .expression_attribute_values(":listing", AttributeValue::S(listing.clone()))
+                .scan_index_forward(false)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(fault("list what a person holds"))?;
+            let page: Vec<R> = answer.items.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;
+            held.extend(page.into_iter().filter(&is_shown));
+            start = answer.last_evaluated_key;
+            if start.is_none() || held.len() >= MOST {
+                held.truncate(MOST);
+                return Ok(held);
+            }
+        }
     }
 
     /// Ends a session, for whoever holds it.

@@ -28,12 +28,12 @@ struct Address {
 }
 
 impl Server {
-    pub(super) fn new(settings: &GithubSignIn) -> Self {
+    pub(super) fn new(settings: &GithubSignIn, needs_addresses: bool) -> Self {
         let (web, api) = match &settings.base_url {
             None => ("https://github.com".to_owned(), "https://api.github.com".to_owned()),
             Some(base_url) => (base_url.clone(), format!("{base_url}/api/v3")),
         };
-        Self { web, api, needs_addresses: settings.allow.iter().any(|allowed| allowed.starts_with('@')) }
+        Self { web, api, needs_addresses }
     }
 
     pub(super) fn endpoints(&self) -> Endpoints {
@@ -78,7 +78,7 @@ impl Server {
             .map_err(|error| fault(error.into()))?;
         let answer = app.fetcher.exchange(request).await.map_err(|error| fault(error.into()))?;
         if !answer.status().is_success() {
-            return Err(Refusal::SignInRefused.into());
+            return Err(fault(format!("its API answered {}", answer.status()).into()).into());
         }
         Ok(serde_json::from_slice(answer.body()).map_err(|_| fault("its answer is not what its manual says".into()))?)
     }

@@ -8,6 +8,7 @@ mod oidc;
 
 use std::pin::Pin;
 
+use http::StatusCode;
 use oauth2::{
     AsyncHttpClient, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
     EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
@@ -73,10 +74,9 @@ pub struct Arrival {
     pub tokens: Option<Tokens>,
 }
 
-/// An issuer's tokens, of which the refresh token is good for new ones.
+/// What is kept of an issuer's tokens: the one that is good for new ones. Nobody here calls an issuer with an access token.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Tokens {
-    access_token: String,
     refresh_token: String,
     /// How long the access token lives from when it was issued, in seconds.
     #[serde(skip)]
@@ -117,8 +117,28 @@ impl<'c> AsyncHttpClient<'c> for Http<'_> {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Unanswered>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.0.exchange(request))
+        Box::pin(async { self.0.exchange(request).await.and_then(settled) })
     }
+}
+
+/// An answer as RFC 6749 §5 has it. GitHub refuses with status 200; and a refusal in no known form, of a proxy perhaps, has spent nothing.
+fn settled(answer: HttpResponse) -> Result<HttpResponse, Unanswered> {
+    let body: Map<String, Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
+    match (answer.status(), body.get("error").is_some_and(Value::is_string)) {
+        (StatusCode::OK, true) => {
+            let mut refusal = answer;
+            *refusal.status_mut() = StatusCode::BAD_REQUEST;
+            Ok(refusal)
+        }
+        (StatusCode::OK, false) | (_, true) => Ok(answer),
+        (status, false) => Err(Unanswered::Unable(status)),
+    }
+}
+
+/// Does a token endpoint say that a code or refresh token is over? GitHub has words of its own.
+fn is_over(error: &BasicErrorResponse) -> bool {
+    error.error() == &BasicErrorResponseType::InvalidGrant
+        || matches!(error.error().as_ref(), "bad_refresh_token" | "bad_verification_code")
 }
 
 type Answer = StandardTokenResponse<Extra, BasicTokenType>;
@@ -154,9 +174,10 @@ impl Upstream {
     /// A client's secret that is missing.
     pub fn new(settings: &SignIn, secrets: &Secrets) -> Result<Self, Fault> {
         let secret = settings.secret_ref().map(|reference| secrets.text(reference)).transpose()?;
+        let asks = settings.admission().asks_for_addresses();
         let (client_id, kind) = match settings {
-            SignIn::Oidc(oidc) => (&oidc.client_id, Kind::Oidc(Box::new(oidc::Provider::new(oidc)))),
-            SignIn::Github(github) => (&github.client_id, Kind::Github(github::Server::new(github))),
+            SignIn::Oidc(oidc) => (&oidc.client_id, Kind::Oidc(Box::new(oidc::Provider::new(oidc, asks)))),
+            SignIn::Github(github) => (&github.client_id, Kind::Github(github::Server::new(github, asks))),
         };
         Ok(Self { name: settings.name().to_owned(), client_id: client_id.clone(), secret, kind })
     }
@@ -215,11 +236,12 @@ impl Upstream {
             .set_pkce_verifier(PkceCodeVerifier::new(proof.verifier.clone()))
             .request_async(&http)
             .await;
+        // A code that does not hold is the caller's; a client that is refused, or an answer that is none, is ours to set right.
         let answer = answer.map_err(|failure| match failure {
-            RequestTokenError::ServerResponse(_) | RequestTokenError::Parse(..) => {
-                Error::Refused(Refusal::SignInRefused)
-            }
+            RequestTokenError::ServerResponse(error) if is_over(&error) => Error::Refused(Refusal::SignInRefused),
+            RequestTokenError::ServerResponse(error) => Error::Failed(self.refused_us(&error)),
             RequestTokenError::Request(unanswered) => Error::Failed(self.fault(unanswered)),
+            RequestTokenError::Parse(..) => Error::Failed(self.fault("its answer is none")),
             RequestTokenError::Other(what) => Error::Failed(self.fault(what)),
         })?;
         let mut arrival = match &self.kind {
@@ -253,12 +275,8 @@ impl Upstream {
                 Some(tokens) => Renewal::Renewed(tokens),
                 None => Renewal::Lost(self.fault("new tokens without an end")),
             },
-            Err(RequestTokenError::ServerResponse(error)) if *error.error() == BasicErrorResponseType::InvalidGrant => {
-                Renewal::Ended
-            }
-            Err(RequestTokenError::ServerResponse(error)) => {
-                Renewal::Unreachable(self.fault(format!("it refuses us: {}", error.error().as_ref())))
-            }
+            Err(RequestTokenError::ServerResponse(error)) if is_over(&error) => Renewal::Ended,
+            Err(RequestTokenError::ServerResponse(error)) => Renewal::Unreachable(self.refused_us(&error)),
             Err(RequestTokenError::Request(unanswered @ (Unanswered::Unsent(_) | Unanswered::Unable(_)))) => {
                 Renewal::Unreachable(self.fault(unanswered))
             }
@@ -275,11 +293,33 @@ impl Upstream {
         }
     }
 
+    /// Where the browser comes back. Of several OpenID providers each has an address of its own, so that none is told another one's code
+    /// (RFC 9700 §4.4.2.2).
+    fn callback(&self, app: &App) -> String {
+        let issuer = &app.config.issuer;
+        match self.kind {
+            Kind::Github(_) => format!("{issuer}/v1/auth/github/callback"),
+            Kind::Oidc(_) if self.is_one_of_several(app) => {
+                format!("{issuer}/v1/auth/oidc/callback?provider={}", self.name)
+            }
+            Kind::Oidc(_) => format!("{issuer}/v1/auth/oidc/callback"),
+        }
+    }
+
+    fn is_one_of_several(&self, app: &App) -> bool {
+        app.upstreams.iter().filter(|upstream| !upstream.is_github()).count() > 1
+    }
+
+    /// Has the browser come back to the address that is this one's?
+    pub fn is_met_at(&self, app: &App, provider: Option<&str>) -> bool {
+        match provider {
+            Some(named) => named == self.name,
+            None => self.is_github() || !self.is_one_of_several(app),
+        }
+    }
+
     fn client(&self, app: &App, endpoints: &Endpoints) -> Result<OauthClient, Fault> {
-        let callback = match self.kind {
-            Kind::Oidc(_) => format!("{}/v1/auth/oidc/callback", app.config.issuer),
-            Kind::Github(_) => format!("{}/v1/auth/github/callback", app.config.issuer),
-        };
+        let callback = self.callback(app);
         let client = Client::new(ClientId::new(self.client_id.clone()))
             .set_auth_uri(AuthUrl::new(endpoints.authorization.clone()).map_err(|error| self.fault(error))?)
             .set_token_uri(TokenUrl::new(endpoints.token.clone()).map_err(|error| self.fault(error))?)
@@ -294,6 +334,10 @@ impl Upstream {
         })
     }
 
+    fn refused_us(&self, error: &BasicErrorResponse) -> Fault {
+        self.fault(format!("it refuses us: {}", error.error().as_ref()))
+    }
+
     fn fault(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
         Fault::Issuer { issuer: self.name.clone(), source: source.into() }
     }
@@ -304,7 +348,6 @@ impl Tokens {
     fn of(answer: &Answer, old_refresh_token: Option<&str>) -> Option<Self> {
         let refresh_token = answer.refresh_token().map(|token| token.secret().as_str()).or(old_refresh_token)?;
         Some(Self {
-            access_token: answer.access_token().secret().clone(),
             refresh_token: refresh_token.to_owned(),
             expires_in_s: i64::try_from(answer.expires_in()?.as_secs()).ok()?,
         })

@@ -52,11 +52,11 @@ struct Discovered {
 }
 
 impl Provider {
-    pub(super) fn new(settings: &OidcSignIn) -> Self {
+    pub(super) fn new(settings: &OidcSignIn, needs_addresses: bool) -> Self {
         Self {
             issuer: settings.issuer.clone(),
             subject_prefix: settings.subject_prefix.clone().unwrap_or_default(),
-            needs_addresses: settings.allow.iter().any(|allowed| allowed.starts_with('@')),
+            needs_addresses,
             keys: IssuerKeys::new(settings.issuer.clone(), None),
             known: Mutex::default(),
         }

@@ -1,0 +1,60 @@
+//! The brake on those who guess: attempts are counted before they are judged, and taken back where they were none.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use jiff::Timestamp;
+
+use crate::{
+    app::App,
+    error::{Error, Fault, Refusal},
+    store::counter::{Attempt, Counter},
+    telemetry,
+};
+
+/// Counts an attempt, or says when the next one may be made.
+///
+/// # Errors
+/// [`Refusal::FailuresTooMany`], or a store that does not answer: nobody guesses while nobody counts.
+pub(super) async fn count(app: &App, counter: Counter<'_>, now: Timestamp) -> Result<(), Error> {
+    match app.store.count(counter, now).await? {
+        Attempt::Counted => Ok(()),
+        Attempt::Exhausted { retry_after_s } => {
+            telemetry::slowed(counter.what);
+            Err(Error::Later(Refusal::FailuresTooMany, retry_after_s))
+        }
+    }
+}
+
+/// Takes attempts back. What cannot be taken back stays counted for a quarter of an hour, which is no reason to refuse a good password.
+pub(super) async fn forgive(app: &App, counters: &[Counter<'_>], then: Timestamp) {
+    for counter in counters {
+        let forgiven: Result<(), Fault> = app.store.forgive(*counter, then).await;
+        drop(forgiven);
+    }
+}
+
+/// What one caller has of addresses: one of version 4, or a network of version 6, of which a caller has 2^64 (RFC 6177).
+pub(super) fn network(address: &str) -> String {
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Err(_) => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::network;
+
+    #[test]
+    fn a_caller_of_version_6_is_a_network() {
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::"));
+        assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
+        assert_eq!(network("nowhere"), "nowhere");
+    }
+}
