@@ -63,7 +63,11 @@ impl<'w> Person<'w> {
     async fn decide(&self, user_code: &str, decision: &str) -> Answer {
         let csrf = self.csrf().await;
         let form = [("csrf", csrf.as_str()), ("user_code", user_code), ("decision", decision)];
-        self.call("POST", "/device").form(&form).send().await
+        let answer = self.call("POST", "/device").form(&form).send().await;
+        match answer.status {
+            303 => self.call("GET", answer.header("location").unwrap()).send().await, // as browsers do
+            _ => answer,
+        }
     }
 }
 

@@ -189,7 +189,9 @@ struct Told {
 /// `GET`: the list.
 pub(crate) async fn list(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
-    show(app, request, &visitor, of, Told::default()).await
+    let is_deleted = request.query("done")?.is_some_and(|done| done == "deleted");
+    let done = is_deleted.then_some("Deleted. It opens nothing any more.");
+    show(app, request, &visitor, of, Told { done, ..Told::default() }).await
 }
 
 async fn show(app: &App, request: &Request, visitor: &Visitor, of: &Collection, told: Told) -> Result<Response, Error> {
@@ -329,15 +331,14 @@ pub(crate) async fn renew(app: &App, request: &Request, of: &Collection) -> Resu
     show(app, request, &visitor, of, told).await
 }
 
-/// `POST …/delete`: the end of one.
+/// `POST …/delete`: the end of one, told on a page that can be loaded again.
 pub(crate) async fn delete(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
     let asked = Inner { id: request.path_parameter("id"), ..of.inner(&visitor, "DELETE", of.api_one) };
-    let told = match inner::ask(app, request, asked).await {
-        Ok(_) => Told { done: Some("Deleted. It opens nothing any more."), ..Told::default() },
-        Err(Error::Failed(fault)) => return Err(fault.into()),
-        Err(error) => Told { error: Some(error), ..Told::default() },
-    };
-    show(app, request, &visitor, of, told).await
+    match inner::ask(app, request, asked).await {
+        Ok(_) => Ok(Response::see_other(format!("{}?done=deleted", of.path))),
+        Err(Error::Failed(fault)) => Err(fault.into()),
+        Err(error) => show(app, request, &visitor, of, Told { error: Some(error), ..Told::default() }).await,
+    }
 }

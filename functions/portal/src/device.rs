@@ -16,8 +16,15 @@ use crate::{
 /// `GET /device`
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
+    let done = match request.query("done")?.as_deref() {
+        Some("approved") => {
+            Some("The device is approved. It will go on by itself in a few seconds: you can close this page.")
+        }
+        Some("denied") => Some("The device is refused. It gets nothing."),
+        _ => None,
+    };
     match request.query("user_code")?.filter(|code| !code.trim().is_empty()) {
-        None => show(&visitor, String::new(), None, None, None),
+        None => show(&visitor, String::new(), None, None, done),
         Some(code) => found(app, request, &visitor, code).await,
     }
 }
@@ -40,7 +47,7 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> Waiting {
     }
 }
 
-/// `POST /device`: yes or no.
+/// `POST /device`: yes or no. What was done is told on a page that can be loaded again.
 pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
@@ -51,17 +58,17 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
             "approve" => {
                 let scopes = device_code::offered(&device, &visitor.principal)?;
                 device_code::decide(app, &device, &visitor.principal, Some(&scopes)).await?;
-                Ok("The device is approved. It will go on by itself in a few seconds: you can close this page.")
+                Ok("/device?done=approved")
             }
             "deny" => {
                 device_code::decide(app, &device, &visitor.principal, None).await?;
-                Ok("The device is refused. It gets nothing.")
+                Ok("/device?done=denied")
             }
             _ => Err(Refusal::RequestMalformed.into()),
         }
     };
     match decided.await {
-        Ok(done) => show(&visitor, String::new(), None, None, Some(done)),
+        Ok(then) => Ok(Response::see_other(then.into())),
         Err(error) => refused(&visitor, code, error),
     }
 }

@@ -11,7 +11,7 @@ use postern::{
 use crate::{
     collection::COLLECTIONS,
     view::{self, Card, Frame, Holding, Holdings, Moment},
-    visitor::{self, Visitor, forget},
+    visitor::{self, forget},
 };
 
 /// `GET /`
@@ -42,10 +42,7 @@ pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, E
 /// `GET /sessions`
 pub(crate) async fn sessions(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
-    show_sessions(app, &visitor, None).await
-}
-
-async fn show_sessions(app: &App, visitor: &Visitor, done: Option<&'static str>) -> Result<Response, Error> {
+    let done = is_ended(request)?.then_some("The session has ended.");
     let now_ms = app.clock.now().as_millisecond();
     let mut sessions = app.store.sessions_of(&visitor.principal.user_id, now_ms).await?;
     sessions.sort_by_key(|session| (session.id.to_string() != visitor.principal.credential_id, -session.created_at_ms));
@@ -58,7 +55,7 @@ async fn show_sessions(app: &App, visitor: &Visitor, done: Option<&'static str>)
         when: ("since", Moment::new(time(session.created_at_ms))),
     };
     let view = Holdings {
-        frame: Frame::new(visitor, "/sessions"),
+        frame: Frame::new(&visitor, "/sessions"),
         path: "/sessions",
         title: "Sessions",
         lead: "The browsers in which you are signed in. A session ends after some days without a visit, and at once when you sign out.",
@@ -80,17 +77,14 @@ pub(crate) async fn end_session(app: &App, request: &Request) -> Result<Response
     }
     match id.to_string() == visitor.principal.credential_id {
         true => Ok(forget(Response::see_other("/login?signed_out=1".into()))),
-        false => show_sessions(app, &visitor, Some("The session has ended.")).await,
+        false => Ok(Response::see_other("/sessions?done=ended".into())),
     }
 }
 
 /// `GET /devices`
 pub(crate) async fn devices(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
-    show_devices(app, &visitor, None).await
-}
-
-async fn show_devices(app: &App, visitor: &Visitor, done: Option<&'static str>) -> Result<Response, Error> {
+    let done = is_ended(request)?.then_some("The device is disconnected.");
     let now_ms = app.clock.now().as_millisecond();
     let families = app.store.families_of(&visitor.principal.user_id, now_ms).await?;
     let holding = |family: FamilyRecord| Holding {
@@ -102,7 +96,7 @@ async fn show_devices(app: &App, visitor: &Visitor, done: Option<&'static str>) 
         id: family.id.to_string(),
     };
     let view = Holdings {
-        frame: Frame::new(visitor, "/devices"),
+        frame: Frame::new(&visitor, "/devices"),
         path: "/devices",
         title: "Devices",
         lead: "Tools that act in your name: you approved them, or signed in there. Disconnecting one ends its tokens from the next request on.",
@@ -121,9 +115,14 @@ pub(crate) async fn end_device(app: &App, request: &Request) -> Result<Response,
     let id = request.path_id::<Family>()?;
     let now_ms = app.clock.now().as_millisecond();
     match app.store.end_family_of(&visitor.principal.user_id, &id, now_ms).await? {
-        Deletion::Deleted => show_devices(app, &visitor, Some("The device is disconnected.")).await,
+        Deletion::Deleted => Ok(Response::see_other("/devices?done=ended".into())),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
+}
+
+/// Is this the page after something was ended? It can be loaded again, the form that ended it cannot.
+fn is_ended(request: &Request) -> Result<bool, Error> {
+    Ok(request.query("done")?.is_some_and(|done| done == "ended"))
 }
 
 /// What a browser is called by people, from what it calls itself. Told by its person's own eyes, so a guess is good enough.
