@@ -52,7 +52,7 @@ impl<'a> Visit<'a> {
 /// Begins a session for `person`, whom the sign-in `from` may have given tokens; its value.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`](crate::Refusal::UserForbidden), [`Refusal::LoginWrong`] for a user who was dismissed meanwhile, or a
+/// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was dismissed meanwhile, or a
 /// failure of ours.
 pub async fn begin(app: &App, person: Person, visit: Visit<'_>, from: Option<(&str, Tokens)>) -> Result<Secret, Error> {
     app.config.gate.admit(&person.user_id, None)?;
