@@ -9,173 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     inner,
+    kinds::Collection,
     view::{Collected, Frame, Given, Moment, Row, ShownOnce},
     visitor::{self, Visitor, text},
 };
-
-/// A kind of credential with a page of its own.
-pub(crate) struct Collection {
-    pub(crate) path: &'static str,
-    pub(crate) title: &'static str,
-    /// What one of them is called, in a sentence.
-    pub(crate) one: &'static str,
-    /// What they are for, on the first page.
-    pub(crate) summary: &'static str,
-    pub(crate) lead: &'static str,
-    pub(crate) empty: &'static str,
-    /// Our own route.
-    api: &'static str,
-    api_one: &'static str,
-    /// The member of its answers that holds the secret.
-    secret: &'static str,
-    /// Scopes that reading and managing need; none where being a person is enough.
-    reads: Option<&'static str>,
-    manages: Option<&'static str>,
-    /// What a new secret is asked for by, and what that is called.
-    pub(crate) renewal: Option<Renewal>,
-    pub(crate) asks_for: Fields,
-}
-
-pub(crate) struct Renewal {
-    api: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) text: &'static str,
-    pub(crate) can_overlap: bool,
-}
-
-/// What the form asks for, besides a name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fields {
-    Scopes,
-    ScopesAndEnd,
-    ScopesRepositoriesAndEnd,
-    Labels,
-}
-
-pub(crate) const COLLECTIONS: [Collection; 5] = [
-    Collection {
-        path: "/keys",
-        title: "API keys",
-        one: "API key",
-        summary: "Static keys for servers, cron jobs and integrations.",
-        lead: "For programs that are not a person: servers, cron jobs, integrations. A key is shown once, and works until you delete it.",
-        empty: "No API key yet. Make the first one for a server or a job that calls your APIs.",
-        api: "/v1/keys",
-        api_one: "/v1/keys/{id}",
-        secret: "key",
-        reads: Some("keys:read"),
-        manages: Some("keys:manage"),
-        renewal: Some(Renewal {
-            api: "/v1/keys/{id}/rotate",
-            title: "Rotate",
-            text: "The key gets a new secret. Let the old one work for a while, until the new one is deployed.",
-            can_overlap: true,
-        }),
-        asks_for: Fields::ScopesAndEnd,
-    },
-    Collection {
-        path: "/tokens",
-        title: "CLI tokens",
-        one: "CLI token",
-        summary: "Your own keys for command-line tools and CI.",
-        lead: "Your own keys for command-line tools and CI jobs: they act in your name, for all repositories or for some.",
-        empty: "No CLI token yet. Make one for a tool that should act in your name.",
-        api: "/v1/auth/cli-tokens",
-        api_one: "/v1/auth/cli-tokens/{id}",
-        secret: "token",
-        reads: None,
-        manages: None,
-        renewal: None,
-        asks_for: Fields::ScopesRepositoriesAndEnd,
-    },
-    Collection {
-        path: "/agents",
-        title: "Agents",
-        one: "agent",
-        summary: "Machines that exchange a secret for short tokens.",
-        lead: "Machines that exchange their secret for access tokens of an hour. Deleting one ends all that it holds.",
-        empty: "No agent yet. Make one for a program that should work with short tokens.",
-        api: "/v1/agents",
-        api_one: "/v1/agents/{id}",
-        secret: "secret",
-        reads: Some("agents:read"),
-        manages: Some("agents:manage"),
-        renewal: Some(Renewal {
-            api: "/v1/agents/{id}/secret",
-            title: "New secret",
-            text: "The old secret stops working at once. Tokens that it got go on until they end.",
-            can_overlap: false,
-        }),
-        asks_for: Fields::Scopes,
-    },
-    Collection {
-        path: "/services",
-        title: "Services",
-        one: "service",
-        summary: "Your own services, which speak to one another.",
-        lead: "Your own services: each exchanges its key for tokens of five minutes, which it shows to the others.",
-        empty: "No service yet. Make one for a service of yours that calls another.",
-        api: "/v1/services",
-        api_one: "/v1/services/{id}",
-        secret: "key",
-        reads: Some("services:manage"),
-        manages: Some("services:manage"),
-        renewal: None,
-        asks_for: Fields::Scopes,
-    },
-    Collection {
-        path: "/runners",
-        title: "Runners",
-        one: "runner",
-        summary: "Self-hosted runners, and whether they are alive.",
-        lead: "Self-hosted runners report every half minute. One that was not heard for a minute and a half counts as offline.",
-        empty: "No runner yet. Make one, and start it with its token.",
-        api: "/v1/runners",
-        api_one: "/v1/runners/{id}",
-        secret: "token",
-        reads: Some("runners:read"),
-        manages: Some("runners:manage"),
-        renewal: Some(Renewal {
-            api: "/v1/runners/{id}/token",
-            title: "New token",
-            text: "The old token stops working at once: the runner needs the new one to be heard again.",
-            can_overlap: false,
-        }),
-        asks_for: Fields::Labels,
-    },
-];
-
-impl Collection {
-    /// May the visitor see it?
-    pub(crate) fn is_open_to(&self, visitor: &Visitor) -> bool {
-        self.reads.is_none_or(|scope| visitor.may(scope))
-    }
-
-    pub(crate) fn asks_for_scopes(&self) -> bool {
-        self.asks_for != Fields::Labels
-    }
-
-    pub(crate) fn asks_for_labels(&self) -> bool {
-        self.asks_for == Fields::Labels
-    }
-
-    pub(crate) fn asks_for_repositories(&self) -> bool {
-        self.asks_for == Fields::ScopesRepositoriesAndEnd
-    }
-
-    pub(crate) fn asks_for_end(&self) -> bool {
-        matches!(self.asks_for, Fields::ScopesAndEnd | Fields::ScopesRepositoriesAndEnd)
-    }
-
-    /// Are what it lists told as living or not?
-    pub(crate) fn is_live(&self) -> bool {
-        self.asks_for == Fields::Labels
-    }
-
-    fn inner<'a>(&self, visitor: &'a Visitor, method: &'static str, path: &'static str) -> Inner<'a> {
-        Inner { method, path, id: None, query: "", body: None, session: &visitor.session }
-    }
-}
 
 /// What a page tells besides its list.
 #[derive(Default)]
@@ -200,7 +37,7 @@ async fn show(app: &App, request: &Request, visitor: &Visitor, of: &Collection, 
         .extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor)))
         .finish();
     let listed =
-        inner::ask(app, request, Inner { query: query.trim_end_matches('&'), ..of.inner(visitor, "GET", of.api) });
+        inner::ask(app, request, Inner { query: query.trim_end_matches('&'), ..inner_request(visitor, "GET", of.api) });
     // A secret that was just made is shown, whatever becomes of the list: nobody could ever show it again.
     let listed = match listed.await {
         Err(Error::Failed(fault)) if told.shown.is_some() => {
@@ -241,7 +78,7 @@ pub(crate) async fn create(app: &App, request: &Request, of: &Collection) -> Res
     let form = visitor::form(app, request, &visitor)?;
     let made = async {
         let body = body(app, of, &form)?;
-        inner::ask(app, request, Inner { body: Some(&body), ..of.inner(&visitor, "POST", of.api) }).await
+        inner::ask(app, request, Inner { body: Some(&body), ..inner_request(&visitor, "POST", of.api) }).await
     };
     let told = match made.await {
         Ok(made) => Told { shown: Some(shown(of, &made, text(&form, "name"))), ..Told::default() },
@@ -320,7 +157,7 @@ pub(crate) async fn renew(app: &App, request: &Request, of: &Collection) -> Resu
         let overlap_s = whole(&form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
         let body = if renewal.can_overlap { json!({"overlap_s": overlap_s}) } else { json!({}) };
         let id = request.path_parameter("id");
-        let asked = Inner { id, body: Some(&body), ..of.inner(&visitor, "POST", renewal.api) };
+        let asked = Inner { id, body: Some(&body), ..inner_request(&visitor, "POST", renewal.api) };
         inner::ask(app, request, asked).await
     };
     let told = match renewed.await {
@@ -335,10 +172,15 @@ pub(crate) async fn renew(app: &App, request: &Request, of: &Collection) -> Resu
 pub(crate) async fn delete(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
-    let asked = Inner { id: request.path_parameter("id"), ..of.inner(&visitor, "DELETE", of.api_one) };
+    let asked = Inner { id: request.path_parameter("id"), ..inner_request(&visitor, "DELETE", of.api_one) };
     match inner::ask(app, request, asked).await {
         Ok(_) => Ok(Response::see_other(format!("{}?done=deleted", of.path))),
         Err(Error::Failed(fault)) => Err(fault.into()),
         Err(error) => show(app, request, &visitor, of, Told { error: Some(error), ..Told::default() }).await,
     }
+}
+
+/// A request for one of our own routes, in the visitor's name.
+fn inner_request<'a>(visitor: &'a Visitor, method: &'static str, path: &'static str) -> Inner<'a> {
+    Inner { method, path, id: None, query: "", body: None, session: &visitor.session }
 }

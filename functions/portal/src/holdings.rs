@@ -9,7 +9,7 @@ use postern::{
 };
 
 use crate::{
-    collection::COLLECTIONS,
+    kinds::COLLECTIONS,
     view::{self, Card, Frame, Holding, Holdings, Moment},
     visitor::{self, forget},
 };

@@ -7,6 +7,7 @@ mod collection;
 mod device;
 mod holdings;
 mod inner;
+mod kinds;
 mod login;
 mod view;
 mod visitor;
@@ -17,7 +18,7 @@ use postern::{
     http::{Request, Response},
 };
 
-use crate::collection::COLLECTIONS;
+use crate::kinds::COLLECTIONS;
 
 /// Answers the routes.
 ///
@@ -54,7 +55,7 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
 /// Keys, tokens, agents, services and runners have pages alike: listed, made, renewed, deleted.
 async fn collections(app: &App, request: &Request, route: &str) -> Result<Response, Error> {
     let (method, path) = route.split_once(' ').unwrap_or_default();
-    let of_path = |known: &&collection::Collection| {
+    let of_path = |known: &&kinds::Collection| {
         path.strip_prefix(known.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let found = COLLECTIONS.iter().find(of_path).ok_or(Refusal::RouteUnknown)?;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use postern::{App, principal::Principal};
 use serde_json::Value;
 
-use crate::{collection::COLLECTIONS, visitor::Visitor};
+use crate::{kinds::COLLECTIONS, visitor::Visitor};
 
 /// What stands around every page of a visitor.
 pub(crate) struct Frame {
@@ -73,7 +73,7 @@ pub(crate) struct Login<'a> {
 #[template(path = "collection.html")]
 pub(crate) struct Collected<'a> {
     pub(crate) frame: Frame,
-    pub(crate) of: &'a crate::collection::Collection,
+    pub(crate) of: &'a crate::kinds::Collection,
     pub(crate) may_manage: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) next_cursor: Option<String>,

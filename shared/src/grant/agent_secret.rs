@@ -15,7 +15,7 @@ use crate::{
     credential::AgentSecret,
     error::{Error, Refusal},
     scope::Scopes,
-    store::{Secured as _, family::Holder, machine::AgentRecord},
+    store::{Secured as _, holder::Holder, machine::AgentRecord},
     token,
 };
 

@@ -9,7 +9,10 @@ use crate::{
     error::{Error, Refusal},
     id::{self, FamilyId, OrganizationId},
     scope::Scopes,
-    store::family::{Beginning as Outset, FamilyRecord, Holder},
+    store::{
+        family::{Beginning as Outset, FamilyRecord},
+        holder::Holder,
+    },
     telemetry, token,
 };
 

@@ -16,7 +16,8 @@ use crate::{
     id::AgentId,
     scope::Scopes,
     store::{
-        family::{FamilyRecord, Holder, Presentation, Rotation},
+        family::{FamilyRecord, Presentation, Rotation},
+        holder::Holder,
         machine::AgentRecord,
     },
     telemetry, token,

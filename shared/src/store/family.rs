@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Deletion, Store,
     client::{fault, unexpected},
+    holder::Holder,
     key,
     record::{Item, item_of, number, read, text},
 };
@@ -17,7 +18,7 @@ use crate::{
     config::Lifetimes,
     credential::RefreshToken,
     error::Fault,
-    id::{AccessTokenId, AgentId, Family, FamilyId, OrganizationId},
+    id::{AccessTokenId, Family, FamilyId, OrganizationId},
     scope::Scopes,
 };
 
@@ -47,38 +48,6 @@ pub struct FamilyRecord {
     pub revoked_at_ms: Option<i64>,
     /// DynamoDB's time to live: behind the absolute expiry, so that late reuse is still seen as reuse.
     pub expires_at: i64,
-}
-
-/// To whom tokens are granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// A machine, which is its own client.
-    Agent(AgentId),
-    /// A person, by a client.
-    Person { user_id: String, client_id: String },
-}
-
-impl Holder {
-    /// The client's id.
-    pub fn client_id(&self) -> String {
-        match self {
-            Self::Agent(agent) => agent.to_string(),
-            Self::Person { client_id, .. } => client_id.clone(),
-        }
-    }
-
-    /// The person, if it is one.
-    pub fn user_id(&self) -> Option<&str> {
-        match self {
-            Self::Agent(_) => None,
-            Self::Person { user_id, .. } => Some(user_id),
-        }
-    }
-
-    /// The partition in which a person's families are listed.
-    pub fn listing(&self) -> Option<String> {
-        self.user_id().map(key::listing_of_holder::<Family>)
-    }
 }
 
 impl FamilyRecord {

@@ -12,6 +12,7 @@ mod client;
 pub mod counter;
 pub mod device_code;
 pub mod family;
+pub mod holder;
 pub mod key;
 pub mod machine;
 pub mod nonce;

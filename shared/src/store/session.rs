@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
     types::{AttributeValue, ReturnValue},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -247,38 +247,6 @@ impl Store {
     pub async fn end_session_of(&self, user_id: &str, id: &SessionId) -> Result<Deletion, Fault> {
         let held = [(":person", text(&user_id))];
         self.delete_in(&self.tables.families, &text(id), "user_id = :person", held).await
-    }
-
-    /// What a person holds, of one kind, newest first: those that `is_shown`, as many as a page shows.
-    pub(super) async fn held_by<R: DeserializeOwned>(
-        &self,
-        listing: String,
-        is_shown: impl Fn(&R) -> bool,
-    ) -> Result<Vec<R>, Fault> {
-        const MOST: usize = 100;
-        let mut held = Vec::new();
-        let mut start = None;
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.tables.families)
-                .index_name(key::PERSON_INDEX)
-                .key_condition_expression("listing = :listing")
-                .expression_attribute_values(":listing", AttributeValue::S(listing.clone()))
-                .scan_index_forward(false)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(fault("list what a person holds"))?;
-            let page: Vec<R> = answer.items.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;
-            held.extend(page.into_iter().filter(&is_shown));
-            start = answer.last_evaluated_key;
-            if start.is_none() || held.len() >= MOST {
-                held.truncate(MOST);
-                return Ok(held);
-            }
-        }
     }
 
     /// Ends a session, for whoever holds it.

@@ -10,7 +10,7 @@ use crate::{
     id::{self, FamilyId, OrganizationId},
     principal::Principal,
     scope::Scopes,
-    store::{family::Holder, machine::ServiceRecord},
+    store::{holder::Holder, machine::ServiceRecord},
 };
 
 /// What a token is issued for.

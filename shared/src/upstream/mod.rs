@@ -4,24 +4,17 @@
 //! that of any other issuer's token.
 
 mod github;
+mod oauth;
 mod oidc;
 
-use std::pin::Pin;
-
-use http::StatusCode;
 use oauth2::{
-    AsyncHttpClient, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
-    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
-    RefreshToken, RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenResponse as _,
-    TokenUrl,
-    basic::{
-        BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-        BasicTokenType,
-    },
+    AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, RefreshToken, RequestTokenError, Scope, TokenResponse as _, TokenUrl, basic::BasicErrorResponse,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::oauth::{Answer, Failure, Http, OauthClient, is_over};
 use crate::{
     app::App,
     config::SignIn,
@@ -29,7 +22,7 @@ use crate::{
     crypto::secrets::Secrets,
     email::Email,
     error::{Error, Fault, Refusal},
-    fetch::{Fetcher, Unanswered},
+    fetch::Unanswered,
 };
 
 /// One place where people sign in.
@@ -100,61 +93,6 @@ pub enum Renewal {
     /// It may have been asked, and may have answered.
     Lost(Fault),
 }
-
-/// What an answer of a token endpoint may hold besides RFC 6749.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-struct Extra {
-    id_token: Option<String>,
-}
-
-impl ExtraTokenFields for Extra {}
-
-/// The one door to other servers, as the `oauth2` crate wants it.
-struct Http<'a>(&'a Fetcher);
-
-impl<'c> AsyncHttpClient<'c> for Http<'_> {
-    type Error = Unanswered;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, Unanswered>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async { self.0.exchange(request).await.and_then(settled) })
-    }
-}
-
-/// An answer as RFC 6749 §5 has it. GitHub refuses with status 200; and a refusal in no known form, of a proxy perhaps, has spent nothing.
-fn settled(answer: HttpResponse) -> Result<HttpResponse, Unanswered> {
-    let body: Map<String, Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
-    match (answer.status(), body.get("error").is_some_and(Value::is_string)) {
-        (StatusCode::OK, true) => {
-            let mut refusal = answer;
-            *refusal.status_mut() = StatusCode::BAD_REQUEST;
-            Ok(refusal)
-        }
-        (StatusCode::OK, false) | (_, true) => Ok(answer),
-        (status, false) => Err(Unanswered::Unable(status)),
-    }
-}
-
-/// Does a token endpoint say that a code or refresh token is over? GitHub has words of its own.
-fn is_over(error: &BasicErrorResponse) -> bool {
-    error.error() == &BasicErrorResponseType::InvalidGrant
-        || matches!(error.error().as_ref(), "bad_refresh_token" | "bad_verification_code")
-}
-
-type Answer = StandardTokenResponse<Extra, BasicTokenType>;
-type OauthClient = Client<
-    BasicErrorResponse,
-    Answer,
-    BasicTokenIntrospectionResponse,
-    StandardRevocableToken,
-    BasicRevocationErrorResponse,
-    EndpointSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointNotSet,
-    EndpointSet,
->;
-type Failure = RequestTokenError<Unanswered, BasicErrorResponse>;
 
 /// Where an issuer is asked.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use super::{Answer, Arrival, Endpoints, Proof, readable};
+use super::{Arrival, Endpoints, Proof, oauth::Answer, readable};
 use crate::{
     app::App,
     config::{self, OidcSignIn},
