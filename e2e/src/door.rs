@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::{Request, Response};
 use local::{
-    functions::{self, Invoke},
     gateway::Gateway,
+    invoke::{self, Invoke},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -70,7 +70,7 @@ impl Door {
     /// The authorizer behind this door. The local program has it before APIs of others alone.
     pub(crate) fn authorizer(&self, stage: &Stage) -> Option<Invoke> {
         match self {
-            Self::Handlers(world) => functions::named(&Arc::clone(&world.app), "authorizer"),
+            Self::Handlers(world) => invoke::in_process(&Arc::clone(&world.app), "authorizer"),
             Self::Program(_) => None,
             Self::Emulator { .. } => stage.fleet.0.get("authorizer").map(|function| function.as_function()),
         }

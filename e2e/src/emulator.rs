@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use local::functions::Invoke;
+use local::invoke::Invoke;
 use serde_json::{Value, json};
 use tests::capture;
 

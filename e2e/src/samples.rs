@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use local::functions;
+use local::invoke;
 use serde_json::{Value, json};
 use tests::{Setup, World};
 
@@ -50,7 +50,7 @@ pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
     let world = World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
     let mut compared = 0;
     for (function, files) in files()? {
-        let invoke = functions::named(&world.app, &function).with_context(|| format!("no handler {function}"))?;
+        let invoke = invoke::in_process(&world.app, &function).with_context(|| format!("no handler {function}"))?;
         let emulator = stage.fleet.0.get(&function).with_context(|| format!("no function {function}"))?;
         let of_program = of_program(tools, stage, &function, &files)?;
         for (file, of_program) in files.iter().zip(of_program) {

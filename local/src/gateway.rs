@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     Error,
     event::{self, Arrival},
-    functions::{self, Invoke},
+    invoke::{self, Invoke},
     template::Template,
 };
 
@@ -48,7 +48,7 @@ impl Gateway {
     /// # Errors
     /// A route whose function this program does not have.
     pub fn new(app: &Arc<App>, template: &Template) -> Result<Self, Error> {
-        Self::over(template, &app.clock, |binary| functions::named(app, binary))
+        Self::over(template, &app.clock, |binary| invoke::in_process(app, binary))
     }
 
     /// An API with the template's routes, over functions wherever they are.

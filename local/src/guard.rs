@@ -120,7 +120,7 @@ impl Guard {
     /// held.
     async fn invoke(&self, parts: &Parts, arrival: Arrival) -> Result<Value, Stop> {
         let event = ask::event(parts, arrival, &self.attachment);
-        match authorizer::handle(&self.app, event).await {
+        match functions::authorizer::handle(&self.app, event).await {
             Ok(answer) if self.is_well_formed(&answer) => Ok(answer),
             Err(error) if error.to_string() == "Unauthorized" => Err(Stop::Unauthenticated),
             Ok(_) | Err(_) => Err(Stop::Broken),

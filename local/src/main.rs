@@ -10,9 +10,8 @@ use local::{
     Error,
     data::Data,
     engine::Engine,
-    functions,
     guard::{Attachment, EventKind},
-    permissions, protect,
+    invoke, permissions, protect,
     serve::{self, Options, Stop},
     template::Template,
 };
@@ -229,7 +228,7 @@ async fn invoke(function: &str, events: &[PathBuf], data: Data, config: Option<P
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = Options { listen, data, config, ready_file: None, store: None, sign_in: None };
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
-    let invoke = functions::named(&deployment.app, function)
+    let invoke = invoke::in_process(&deployment.app, function)
         .ok_or_else(|| Error::Data(format!("{function} is not in this program")))?;
     for file in events {
         let text = fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;

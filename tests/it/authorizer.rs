@@ -55,7 +55,7 @@ fn all(resources: &[&str]) -> Vec<String> {
 }
 
 async fn ask(world: &World, event: Value) -> Result<Value, LambdaError> {
-    authorizer::handle(&world.app, event).await
+    functions::authorizer::handle(&world.app, event).await
 }
 
 /// Does IAM's evaluation of `policy` let `resource` pass? An explicit Deny beats every Allow; silence is no Allow.

@@ -242,11 +242,11 @@ async fn an_authorizer_decision_costs_what_the_credential_costs() {
         })
     };
     world.wire.take();
-    authorizer::handle(&world.app, event(format!("Bearer {access}"))).await.unwrap();
+    functions::authorizer::handle(&world.app, event(format!("Bearer {access}"))).await.unwrap();
     assert_eq!(world.wire.names(), ["BatchGetItem"]);
-    authorizer::handle(&world.app, event(format!("Bearer {}", world.api_key))).await.unwrap();
+    functions::authorizer::handle(&world.app, event(format!("Bearer {}", world.api_key))).await.unwrap();
     assert_eq!(world.wire.names(), ["GetItem"]);
-    authorizer::handle(&world.app, event("Bearer junk".into())).await.unwrap_err();
+    functions::authorizer::handle(&world.app, event("Bearer junk".into())).await.unwrap_err();
     assert_eq!(world.wire.names(), [""; 0]);
 }
 

@@ -40,7 +40,7 @@ async fn ask(app: &App, headers: Value) -> Result<Value, String> {
         "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
         "headers": headers, "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
     });
-    authorizer::handle(app, event).await.map_err(|error| error.to_string())
+    functions::authorizer::handle(app, event).await.map_err(|error| error.to_string())
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use local::{functions, template::Template};
+use local::{invoke, template::Template};
 use serde_json::Value;
 use tests::World;
 
@@ -39,7 +39,7 @@ async fn every_sample_is_answered_as_it_is_named() {
     for (name, event) in samples() {
         let parts: Vec<_> = name.split('.').collect();
         let [function, _, expected] = parts[..] else { panic!("{name} is not {{function}}.{{what}}.{{answer}}") };
-        let invoke = functions::named(&world.app, function).unwrap();
+        let invoke = invoke::in_process(&world.app, function).unwrap();
         let answer = match invoke(event).await {
             Ok(answer) if answer.get("statusCode").is_some() => {
                 let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap_or_default();

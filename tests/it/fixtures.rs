@@ -63,13 +63,13 @@ async fn the_fixtures_of_authorizers_are_answered_as_they_are_and_opened_by_a_go
     let mut seen = 0;
     for (name, event) in fixtures().into_iter().filter(|(name, _)| is_authorizers(name)) {
         seen += 1;
-        let error = authorizer::handle(&world.app, event.clone()).await.unwrap_err();
+        let error = functions::authorizer::handle(&world.app, event.clone()).await.unwrap_err();
         assert_eq!(error.to_string(), "Unauthorized", "{name}");
         let mut good = event;
         present(&mut good, &world.api_key);
         // A stage of `*`, as one of them has, is a wildcard that no policy may name.
         let has_star = good["methodArn"].as_str().is_some_and(|arn| arn.contains('*'));
-        let answer = authorizer::handle(&world.app, good).await.unwrap();
+        let answer = functions::authorizer::handle(&world.app, good).await.unwrap();
         assert_eq!(lets_pass(&answer), !has_star, "{name}: {answer}");
         assert_eq!(answer["context"]["kind"], "api_key", "{name}");
     }
@@ -82,7 +82,7 @@ async fn no_fixture_of_any_service_is_allowed() {
     let all = fixtures();
     assert!(all.len() > 100, "{}", all.len());
     for (name, event) in all {
-        if let Ok(answer) = authorizer::handle(&world.app, event).await {
+        if let Ok(answer) = functions::authorizer::handle(&world.app, event).await {
             panic!("{name}: {answer}");
         }
     }
@@ -188,7 +188,7 @@ async fn broken_events(seed: u64, count: usize) {
         for _ in 0..=dice.roll(4) {
             mutate(&mut event, &mut dice);
         }
-        match authorizer::handle(&world.app, event.clone()).await {
+        match functions::authorizer::handle(&world.app, event.clone()).await {
             Ok(answer) => {
                 assert!(!lets_pass(&answer), "{name}, seed {seed}, at {at}: {event}");
                 answered += 1;

@@ -138,9 +138,12 @@ async fn a_refusal_by_the_gate_is_told_as_such_and_a_bad_credential_as_what_it_i
             "headers": {"x-api-key": key}, "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
         })
     };
-    let denied = authorizer::handle(&world.app, event(&world.api_key)).await.unwrap();
+    let denied = functions::authorizer::handle(&world.app, event(&world.api_key)).await.unwrap();
     assert_eq!(denied, json!({"isAuthorized": false, "context": {"error": "forbidden_user"}}));
     let unknown = world.key_of_nobody();
-    assert_eq!(authorizer::handle(&world.app, event(&unknown)).await.unwrap_err().to_string(), "Unauthorized");
+    assert_eq!(
+        functions::authorizer::handle(&world.app, event(&unknown)).await.unwrap_err().to_string(),
+        "Unauthorized"
+    );
     world.call("GET", "/v1/auth/whoami").key(&unknown).send().await.expect_error(401, "invalid_token");
 }

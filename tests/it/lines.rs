@@ -117,7 +117,7 @@ async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
             "rawPath": "/x", "headers": {"x-api-key": key},
             "requestContext": {"requestId": "r-1", "http": {"method": "GET"}, "stage": "$default"},
         });
-        drop(authorizer::handle(&world.app, event).await);
+        drop(functions::authorizer::handle(&world.app, event).await);
         lines(&sink).pop().unwrap()
     };
     let allowed = ask(&guarded, &world.api_key).await;
@@ -255,6 +255,9 @@ async fn an_answer_that_cannot_be_given_is_one_line_too() {
         "type": "REQUEST", "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/$connect", "headers": {"x-api-key": key},
         "requestContext": {"requestId": "r-1", "eventType": "CONNECT", "routeKey": "$connect", "stage": "prod"},
     });
-    assert!(authorizer::handle(&world.app, event).await.is_err(), "API Gateway takes 8 KB of a WebSocket's authorizer");
+    assert!(
+        functions::authorizer::handle(&world.app, event).await.is_err(),
+        "API Gateway takes 8 KB of a WebSocket's authorizer"
+    );
     assert_eq!(lines(&sink).iter().filter(|line| line["Requests"] == 1).count(), 1, "{}", sink.text());
 }

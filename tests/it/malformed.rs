@@ -253,7 +253,7 @@ async fn inspect(
     app: &postern::App,
     request: &postern::http::Request,
 ) -> Result<postern::http::Response, postern::Error> {
-    inspect::handle(app, request).await
+    functions::inspect::handle(app, request).await
 }
 
 fn json_value() -> impl Strategy<Value = Value> {

@@ -21,7 +21,7 @@ const TOML: &str = r#"
 "#;
 
 async fn ask(world: &World, event: Value) -> Value {
-    authorizer::handle(&world.app, event).await.unwrap()
+    functions::authorizer::handle(&world.app, event).await.unwrap()
 }
 
 fn message(platform: &str, user_id: &str, chat_id: Value) -> Value {
@@ -66,7 +66,10 @@ async fn a_list_does_not_apply_to_requests_nor_a_key_to_messages() {
         "headers": {}, "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
         "platform": "telegram", "user_id": "123",
     });
-    assert_eq!(authorizer::handle(&world.app, request.clone()).await.unwrap_err().to_string(), "Unauthorized");
+    assert_eq!(
+        functions::authorizer::handle(&world.app, request.clone()).await.unwrap_err().to_string(),
+        "Unauthorized"
+    );
     request["headers"] = json!({"x-api-key": world.api_key});
     assert_eq!(ask(&world, request).await["context"]["kind"], "api_key");
     let mut with_key = message("matrix", "123", Value::Null);
@@ -84,7 +87,7 @@ async fn a_malformed_message_is_an_error_of_the_function_that_sends_it() {
         json!({"type": "MESSAGE", "platform": "telegram", "user_id": null}),
         json!({"type": "MESSAGE", "platform": "telegram", "user_id": "123", "chat_id": 5}),
     ] {
-        assert_eq!(authorizer::handle(&world.app, event).await.unwrap_err().to_string(), "internal_error");
+        assert_eq!(functions::authorizer::handle(&world.app, event).await.unwrap_err().to_string(), "internal_error");
     }
 }
 

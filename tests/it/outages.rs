@@ -200,7 +200,7 @@ async fn a_silent_store_costs_no_more_than_our_patience() {
     let bearer = held.world.call("GET", "/v1/auth/whoami").bearer(access).send();
     let beat = held.world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
     let beat = beat.json(json!({"status": "online", "version": "1"})).send();
-    let authorized = authorizer::handle(&held.world.app, authorizer_event(access));
+    let authorized = functions::authorizer::handle(&held.world.app, authorizer_event(access));
     let (bearer, refresh, beat, authorized) =
         tokio::join!(bearer, held.world.refresh(&held.tokens.refresh).send(), beat, authorized);
     for answer in [bearer, refresh, beat] {
@@ -225,10 +225,12 @@ async fn the_authorizer_answers_an_error_that_is_neither_unauthorized_nor_a_deny
     let held = held(Setup::default()).await;
     for trouble in TROUBLES.into_iter().chain([Trouble::Unprocessed]) {
         held.world.wire.suffer(trouble);
-        let error = authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap_err();
+        let error =
+            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap_err();
         assert_eq!(error.to_string(), "temporarily_unavailable", "{trouble:?}");
         held.world.wire.heal();
-        let answer = authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap();
+        let answer =
+            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap();
         assert_eq!(answer["isAuthorized"], true, "{trouble:?}");
     }
 }

@@ -249,7 +249,7 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
             "type": "REQUEST", "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/$connect", "headers": {"Cookie": cookie, "Origin": origin},
             "requestContext": {"eventType": "CONNECT", "stage": "prod"},
         });
-        let answer = authorizer::handle(&world.app, connection).await.unwrap();
+        let answer = functions::authorizer::handle(&world.app, connection).await.unwrap();
         assert_eq!(answer["context"]["error"].as_str(), expected);
     }
     // Forwarded by a server of ours, no browser sent it by itself.

@@ -277,7 +277,7 @@ async fn a_key_that_demands_a_signature_opens_nothing_without() {
     let event = json!({
         "type": "TOKEN", "authorizationToken": format!("Bearer {key}"), "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/GET/x",
     });
-    assert_eq!(authorizer::handle(&world.app, event).await.unwrap_err().to_string(), "Unauthorized");
+    assert_eq!(functions::authorizer::handle(&world.app, event).await.unwrap_err().to_string(), "Unauthorized");
 }
 
 #[tokio::test]
@@ -324,17 +324,17 @@ async fn the_authorizer_binds_the_bodys_digest_and_hands_it_on() {
     for (at, stage) in ["$default", "prod"].into_iter().enumerate() {
         let nonce = format!("{NONCE}-{at}");
         let good = event(&world, stage, &world.api_key, &nonce, "a body", true);
-        let answer = authorizer::handle(&world.app, good.clone()).await.unwrap();
+        let answer = functions::authorizer::handle(&world.app, good.clone()).await.unwrap();
         assert_eq!(answer["context"]["content_sha256"], hex(Sha256::digest(b"a body")), "{stage}");
-        let replayed = authorizer::handle(&world.app, good.clone()).await.unwrap_err();
+        let replayed = functions::authorizer::handle(&world.app, good.clone()).await.unwrap_err();
         assert_eq!(replayed.to_string(), "Unauthorized");
         let mut swapped = event(&world, stage, &world.api_key, &format!("{nonce}-b"), "a body", true);
         swapped["headers"]["x-cli-content-sha256"] = hex(Sha256::digest(b"another")).into();
-        assert_eq!(authorizer::handle(&world.app, swapped).await.unwrap_err().to_string(), "Unauthorized");
+        assert_eq!(functions::authorizer::handle(&world.app, swapped).await.unwrap_err().to_string(), "Unauthorized");
         let unclaimed = event(&world, stage, &world.api_key, &format!("{nonce}-c"), "a body", false);
-        assert_eq!(authorizer::handle(&world.app, unclaimed).await.unwrap_err().to_string(), "Unauthorized");
+        assert_eq!(functions::authorizer::handle(&world.app, unclaimed).await.unwrap_err().to_string(), "Unauthorized");
         let bodiless = event(&world, stage, &world.api_key, &format!("{nonce}-d"), "", false);
-        let answer = authorizer::handle(&world.app, bodiless).await.unwrap();
+        let answer = functions::authorizer::handle(&world.app, bodiless).await.unwrap();
         assert_eq!(answer["context"]["content_sha256"], hex(Sha256::digest(b"")));
     }
     let unsigned = json!({
@@ -342,7 +342,7 @@ async fn the_authorizer_binds_the_bodys_digest_and_hands_it_on() {
         "headers": {"x-api-key": world.api_key, "x-cli-content-sha256": hex(Sha256::digest(b"a body"))},
         "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
     });
-    let answer = authorizer::handle(&world.app, unsigned).await.unwrap();
+    let answer = functions::authorizer::handle(&world.app, unsigned).await.unwrap();
     assert_eq!(answer["context"].get("content_sha256"), None);
 }
 
@@ -382,7 +382,7 @@ async fn a_query_that_a_rest_api_tells_decoded_cannot_be_signed() {
             "requestContext": {"stage": "prod", "path": "/prod/orders"},
         })
     };
-    let refused = authorizer::handle(&world.app, rest(json!({"page": "2"}))).await.unwrap_err();
+    let refused = functions::authorizer::handle(&world.app, rest(json!({"page": "2"}))).await.unwrap_err();
     assert_eq!(refused.to_string(), "Unauthorized");
-    authorizer::handle(&world.app, rest(Value::Null)).await.unwrap();
+    functions::authorizer::handle(&world.app, rest(Value::Null)).await.unwrap();
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use local::{
-    engine, functions,
+    engine,
     template::{Function, Template},
 };
 use serde_json::{Value, json};
@@ -16,25 +16,17 @@ fn root(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn folders(path: &str) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(root(path)).unwrap().map(|entry| entry.unwrap());
-    entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().into_string().unwrap()).collect()
+/// The names of the files of `path`, without their extension.
+fn files(path: &str) -> BTreeSet<String> {
+    let names = std::fs::read_dir(root(path)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name.strip_suffix(".rs").unwrap().to_owned()).collect()
 }
 
 #[test]
-fn every_function_of_the_template_is_a_folder_and_the_other_way_round() {
+fn the_template_and_the_package_list_the_same_functions() {
     let binaries: BTreeSet<_> = template().functions.into_iter().map(|function| function.binary).collect();
-    assert_eq!(binaries, folders("functions"));
-    for binary in binaries {
-        let manifest = std::fs::read_to_string(root(&format!("functions/{binary}/Cargo.toml"))).unwrap();
-        assert!(manifest.contains(&format!("name = \"{binary}\"")));
-    }
-}
-
-#[test]
-fn the_local_program_has_every_function() {
-    let binaries: BTreeSet<_> = template().functions.into_iter().map(|function| function.binary).collect();
-    assert_eq!(functions::ALL.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(), binaries);
+    assert_eq!(binaries, files("functions/src/bin"));
+    assert_eq!(binaries, functions::ALL.iter().map(|name| (*name).to_owned()).collect());
 }
 
 #[test]
@@ -237,7 +229,7 @@ fn a_function_is_given_the_secret_that_its_policy_lets_it_read() {
             statements(&function).into_iter().find(|s| s["Action"] == json!(["secretsmanager:GetSecretValue"]));
         let readable = readable.map(|statement| statement["Resource"]["!Ref"].as_str().unwrap().to_owned());
         assert_eq!(given, readable.as_deref(), "{}", function.binary);
-        let main = std::fs::read_to_string(root(&format!("functions/{}/src/main.rs", function.binary))).unwrap();
+        let main = std::fs::read_to_string(root(&format!("functions/src/bin/{}.rs", function.binary))).unwrap();
         let needs: &[_] = match given {
             None => &["Needs::Nothing"],
             Some("SigningSecret") => &["Needs::Signing"],

@@ -1,6 +1,6 @@
 //! What no route takes: contract §8 all the same.
 
-use local::{functions, template::Template};
+use local::{invoke, template::Template};
 use postern::http::route;
 use serde_json::json;
 use tests::World;
@@ -72,7 +72,7 @@ async fn a_function_answers_its_routes_by_whatever_name_they_come() {
             "requestContext": {"requestId": "r-1", "routeKey": "$default", "stage": "$default",
                 "http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}},
         });
-        functions::named(&world.app, function).unwrap()(event).await.unwrap()["statusCode"].clone()
+        invoke::in_process(&world.app, function).unwrap()(event).await.unwrap()["statusCode"].clone()
     };
     assert_eq!(ask("keys", "GET", &format!("/v1/keys/{id}")).await, 200);
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 204);

@@ -1,0 +1,6 @@
+use postern::{app::Needs, lambda};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> lambda::Outcome {
+    lambda::serve_http(Needs::Verification, functions::organizations::handle).await
+}

@@ -1,0 +1,34 @@
+//! The Lambda functions: a module for each, with a binary of the same name in `src/bin`.
+//!
+//! A module parses requests, calls what `postern` offers, and responds. A binary is wiring.
+
+use std::sync::Arc;
+
+use postern::{App, http::door};
+use serde_json::Value;
+
+macro_rules! functions {
+    (http: $($http:ident)*; events: $($events:ident)*) => {
+        $(pub mod $http;)*
+        $(pub mod $events;)*
+
+        /// The names of all functions, which are those of their binaries.
+        pub const ALL: &[&str] = &[$(stringify!($http),)* $(stringify!($events),)*];
+
+        /// Invokes the function called `name` in this process: its response, or the message of the error that it ended with.
+        /// `None` if there is no such function.
+        pub async fn invoke(app: Arc<App>, name: &str, event: Value) -> Option<Result<Value, String>> {
+            match name {
+                $(stringify!($http) => Some(Ok(door::serve(&app, event, $http::handle).await)),)*
+                $(stringify!($events) => Some($events::handle(&app, event).await.map_err(|error| error.to_string())),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+functions! {
+    http: agents cli_tokens device discovery download_token downloads heartbeat inspect keys login organizations portal
+        refresh revoke runners service_token services signin token users;
+    events: authorizer
+}

@@ -1,0 +1,95 @@
+//! Approving a device (RFC 8628 §3.3): the code is shown and confirmed, even where a link has brought it along.
+
+use postern::{
+    App, Error, Refusal,
+    grant::device_code,
+    http::{Request, Response},
+    page as pages,
+    store::device_code::DeviceCodeRecord,
+};
+
+use crate::portal::{
+    view::{self, Frame, Waiting},
+    visitor::{self, Visitor, text},
+};
+
+/// `GET /device`
+pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let done = match request.query("done")?.as_deref() {
+        Some("approved") => {
+            Some("The device is approved. It will go on by itself in a few seconds: you can close this page.")
+        }
+        Some("denied") => Some("The device is refused. It gets nothing."),
+        _ => None,
+    };
+    match request.query("user_code")?.filter(|code| !code.trim().is_empty()) {
+        None => show(&visitor, String::new(), None, None, done),
+        Some(code) => found(app, request, &visitor, code).await,
+    }
+}
+
+async fn found(app: &App, request: &Request, visitor: &Visitor, code: String) -> Result<Response, Error> {
+    match device_code::find(app, &visitor.principal, &code, request.source_ip()).await {
+        Ok(device) => show(visitor, code, Some(waiting(app, visitor, &device)), None, None),
+        Err(error) => refused(visitor, code, error),
+    }
+}
+
+fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> Waiting {
+    let offered = device_code::offered(device, &visitor.principal);
+    let scopes = device.scopes.as_ref().unwrap_or(&visitor.principal.scopes);
+    Waiting {
+        client: view::client_name(app, &device.client_id),
+        address: device.address.clone(),
+        scopes: scopes.to_string().split_whitespace().map(str::to_owned).collect(),
+        can_be_granted: offered.is_ok(),
+    }
+}
+
+/// `POST /device`: yes or no. What was done is told on a page that can be loaded again.
+pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let form = visitor::form(app, request, &visitor)?;
+    let code = text(&form, "user_code").to_owned();
+    let decided = async {
+        let device = device_code::find(app, &visitor.principal, &code, request.source_ip()).await?;
+        match text(&form, "decision") {
+            "approve" => {
+                let scopes = device_code::offered(&device, &visitor.principal)?;
+                device_code::decide(app, &device, &visitor.principal, Some(&scopes)).await?;
+                Ok("/device?done=approved")
+            }
+            "deny" => {
+                device_code::decide(app, &device, &visitor.principal, None).await?;
+                Ok("/device?done=denied")
+            }
+            _ => Err(Refusal::RequestMalformed.into()),
+        }
+    };
+    match decided.await {
+        Ok(then) => Ok(Response::see_other(then.into())),
+        Err(error) => refused(&visitor, code, error),
+    }
+}
+
+fn refused(visitor: &Visitor, code: String, error: Error) -> Result<Response, Error> {
+    match error {
+        Error::Failed(fault) => Err(fault.into()),
+        error @ (Error::Refused(_) | Error::Explained(..) | Error::Later(..)) => {
+            let sentence = pages::sentence(&error).to_owned();
+            Ok(show(visitor, code, None, Some(sentence), None)?.because(error))
+        }
+    }
+}
+
+fn show(
+    visitor: &Visitor,
+    user_code: String,
+    waiting: Option<Waiting>,
+    error: Option<String>,
+    done: Option<&'static str>,
+) -> Result<Response, Error> {
+    let frame = Frame::new(visitor, "/devices");
+    Ok(pages::show(200, &view::Device { frame, user_code, error, waiting, done })?)
+}

@@ -1,0 +1,91 @@
+//! Coming in and leaving.
+
+use postern::{
+    App, Error, Refusal,
+    authn::{Presented as _, SESSION_COOKIE},
+    config::SignIn,
+    credential::Secret,
+    email::Email,
+    grant::{
+        password::{self, Login},
+        session::{self, Visit as Browser},
+    },
+    http::{Request, Response, path},
+    page,
+};
+
+use crate::portal::{
+    view,
+    visitor::{self, Visit, forget, is_from_here, text},
+};
+
+/// `GET /login`: the ways in. Whoever is in already goes on.
+pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
+    let next = path::page(request.query("next")?.as_deref());
+    if request.cookie(SESSION_COOKIE)?.is_some()
+        && let Visit::SignedIn(_) = visitor::meet(app, request).await?
+    {
+        return Ok(Response::see_other(next));
+    }
+    let notice = request.query("signed_out")?.map(|_| "You are signed out.");
+    show(app, "", &next, None, notice)
+}
+
+fn show(app: &App, email: &str, next: &str, error: Option<&str>, notice: Option<&str>) -> Result<Response, Error> {
+    let providers = app.config.signins.iter().map(|signin| (label(signin), address(signin, next))).collect();
+    Ok(page::show(200, &view::Login { providers, email, next, error, notice })?)
+}
+
+/// What the button says.
+fn label(signin: &SignIn) -> String {
+    match signin {
+        SignIn::Github(github) if github.base_url.is_none() && github.name == "github" => "GitHub".into(),
+        SignIn::Github(_) | SignIn::Oidc(_) => {
+            let mut letters = signin.name().chars();
+            letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+        }
+    }
+}
+
+fn address(signin: &SignIn, next: &str) -> String {
+    let route = match signin {
+        SignIn::Oidc(_) => "/v1/auth/oidc/start",
+        SignIn::Github(_) => "/v1/auth/github",
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("provider", signin.name());
+    if next != "/" {
+        query.append_pair("next", next);
+    }
+    format!("{route}?{}", query.finish())
+}
+
+/// `POST /login`: a password for a session.
+pub(crate) async fn enter(app: &App, request: &Request) -> Result<Response, Error> {
+    if !is_from_here(app, request) {
+        return Err(Refusal::OriginForeign.into());
+    }
+    let form = request.form()?;
+    let next = path::page(Some(text(&form, "next")));
+    match sign_in(app, request, &form).await {
+        Ok(value) => Ok(Response::see_other(next).cookie(SESSION_COOKIE, &value, app.config.lifetimes.session_idle)),
+        Err(Error::Failed(fault)) => Err(fault.into()),
+        Err(error) => Ok(show(app, text(&form, "email"), &next, Some(page::sentence(&error)), None)?.because(error)),
+    }
+}
+
+async fn sign_in(app: &App, request: &Request, form: &postern::http::Form) -> Result<Secret, Error> {
+    let email = Email::try_from(text(form, "email").to_owned())?;
+    let password = form.get("password").cloned().ok_or(Refusal::LoginWrong)?;
+    let login = Login { email: &email, password, address: request.source_ip() };
+    let person = password::prove(app, login).await?;
+    session::begin(app, person, Browser::of(request), None).await
+}
+
+/// `POST /logout`: the session ends, at once.
+pub(crate) async fn leave(app: &App, request: &Request) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    visitor::form(app, request, &visitor)?;
+    session::end(app, &visitor.session).await?;
+    Ok(forget(Response::see_other("/login?signed_out=1".into())))
+}
