@@ -16,7 +16,9 @@ pub(crate) fn plain(response: &Response<Bytes>) -> Value {
         .headers()
         .iter()
         .filter(|(name, _)| !OF_THE_CONNECTION.contains(&name.as_str()))
-        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect();
     let text = String::from_utf8_lossy(response.body()).into_owned();
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -52,7 +54,8 @@ fn inner(text: String) -> Value {
 fn mask(text: &str) -> String {
     static FORMS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         let jwt = r"(?<jwt>ey[0-9A-Za-z_-]{10,}\.ey[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,})";
-        let id = r"(?<kind>agt|cli|cod|dev|fam|key|org|run|ses|sin|svc|tok|usr)_[0-9a-hjkmnp-tv-z]{26}";
+        let id =
+            r"(?<kind>agt|cli|cod|dev|fam|key|org|run|ses|sin|svc|tok|usr)_[0-9a-hjkmnp-tv-z]{26}";
         let session = r"(?<session>eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43})";
         let user_code = r"(?<code>\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b)";
         // As pages show them.
@@ -62,11 +65,16 @@ fn mask(text: &str) -> String {
         let time = r"(?<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z)";
         let prefix = r"(?<prefix>[a-z]*_[a-z]{2}_[0-9a-hjkmnp-tv-z]{26})";
         let pages = format!("{session}|{user_code}|{form}|{hint}|{moment}");
-        Regex::new(&format!("(?<secret>{})|{pages}|{jwt}|{prefix}|{id}|{time}", postern::credential::PATTERN)).ok()
+        Regex::new(&format!(
+            "(?<secret>{})|{pages}|{jwt}|{prefix}|{id}|{time}",
+            postern::credential::PATTERN
+        ))
+        .ok()
     });
     let Some(forms) = &*FORMS else { return text.to_owned() };
     let masked: Cow<'_, str> = forms.replace_all(text, |found: &Captures<'_>| {
-        const KINDS: [&str; 9] = ["secret", "session", "code", "form", "hint", "moment", "jwt", "prefix", "time"];
+        const KINDS: [&str; 9] =
+            ["secret", "session", "code", "form", "hint", "moment", "jwt", "prefix", "time"];
         match KINDS.into_iter().find(|kind| found.name(kind).is_some()) {
             Some(kind) => format!("<{kind}>"),
             None => format!("<{}>", &found["kind"]),

@@ -43,9 +43,17 @@ pub(crate) struct Program {
 impl Door {
     /// All three, with the same keys.
     pub(crate) async fn all(tools: &Tools, stage: &Stage) -> Result<[Self; 3]> {
-        let world = World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
-        let emulator = Self::Emulator { gateway: stage.gateway.clone(), operator_key: stage.operator_key.clone() };
-        Ok([Self::Handlers(Box::new(world)), Self::Program(Program::start(tools, stage).await?), emulator])
+        let world =
+            World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
+        let emulator = Self::Emulator {
+            gateway: stage.gateway.clone(),
+            operator_key: stage.operator_key.clone(),
+        };
+        Ok([
+            Self::Handlers(Box::new(world)),
+            Self::Program(Program::start(tools, stage).await?),
+            emulator,
+        ])
     }
 
     /// Who may found organizations here.
@@ -72,7 +80,9 @@ impl Door {
         match self {
             Self::Handlers(world) => invoke::in_process(&Arc::clone(&world.app), "authorizer"),
             Self::Program(_) => None,
-            Self::Emulator { .. } => stage.fleet.0.get("authorizer").map(|function| function.as_function()),
+            Self::Emulator { .. } => {
+                stage.fleet.0.get("authorizer").map(|function| function.as_function())
+            }
         }
     }
 }
@@ -80,22 +90,37 @@ impl Door {
 impl Program {
     async fn start(tools: &Tools, stage: &Stage) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let (ready, secret) = (folder.path().join("ready.json"), folder.path().join("secrets.json"));
+        let (ready, secret) =
+            (folder.path().join("ready.json"), folder.path().join("secrets.json"));
         std::fs::write(&secret, serde_json::to_string(&stage.secrets)?)?;
         let mut command = Command::new(&tools.local);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"]).arg(&ready);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"])
+            .arg(&ready);
         command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret);
-        let mut process = Process::start("the local program", &mut command, &tools.logs.join("local.log"))?;
+        let mut process =
+            Process::start("the local program", &mut command, &tools.logs.join("local.log"))?;
         let ready: Value = serde_json::from_str(&process.written(&ready).await?)?;
-        let text = |name: &str| ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+        let text = |name: &str| {
+            ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"))
+        };
         let never = reqwest::redirect::Policy::none(); // what was answered is what counts
         let client = reqwest::Client::builder().no_proxy().redirect(never).build()?;
-        Ok(Self { url: text("url")?, operator_key: text("operator_key")?, client, _process: process, _folder: folder })
+        Ok(Self {
+            url: text("url")?,
+            operator_key: text("operator_key")?,
+            client,
+            _process: process,
+            _folder: folder,
+        })
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
         let (parts, body) = request.into_parts();
-        let answer = self.client.request(parts.method, format!("{}{}", self.url, parts.uri)).headers(parts.headers);
+        let answer = self
+            .client
+            .request(parts.method, format!("{}{}", self.url, parts.uri))
+            .headers(parts.headers);
         let answer = answer.body(body).send().await?;
         let mut response = Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {

@@ -43,7 +43,12 @@ impl Emulator {
         let (address, runtime): (SocketAddr, SocketAddr) = (free_address()?, free_address()?);
         let log = tools.logs.join(format!("{name}.log"));
         let mut command = Command::new(&tools.emulator);
-        command.args(["--log-level", "info", "--runtime-interface-emulator-address", &address.to_string()]);
+        command.args([
+            "--log-level",
+            "info",
+            "--runtime-interface-emulator-address",
+            &address.to_string(),
+        ]);
         command.args(["--runtime-api-address", &runtime.to_string()]).arg(bootstrap);
         command
             .env_clear()
@@ -64,11 +69,15 @@ impl Emulator {
 
     /// The same as something that a gateway can invoke.
     pub(crate) fn as_function(&self) -> Invoke {
-        let (client, url, invocations) = (self.client.clone(), self.url.clone(), Arc::clone(&self.invocations));
+        let (client, url, invocations) =
+            (self.client.clone(), self.url.clone(), Arc::clone(&self.invocations));
         Arc::new(move |event| {
-            let (client, url, invocations) = (client.clone(), url.clone(), Arc::clone(&invocations));
+            let (client, url, invocations) =
+                (client.clone(), url.clone(), Arc::clone(&invocations));
             Box::pin(async move {
-                invoke(&client, &url, event, &invocations).await.unwrap_or_else(|error| Err(format!("{error:#}")))
+                invoke(&client, &url, event, &invocations)
+                    .await
+                    .unwrap_or_else(|error| Err(format!("{error:#}")))
             })
         })
     }
@@ -76,7 +85,8 @@ impl Emulator {
     /// How long the start took, as the emulator says.
     pub(crate) fn init_ms(&self) -> Result<f64> {
         let log = fs::read_to_string(&self.log)?;
-        let (_, report) = log.split_once("INIT REPORT(durationMs: ").context("the emulator reports no start")?;
+        let (_, report) =
+            log.split_once("INIT REPORT(durationMs: ").context("the emulator reports no start")?;
         Ok(report.split(')').next().unwrap_or_default().parse()?)
     }
 
@@ -95,7 +105,8 @@ async fn invoke(
     invocations.fetch_add(1, Ordering::SeqCst);
     let answer = client.post(url).body(event.to_string()).send().await?.text().await?;
     // A function that cannot start answers nothing at all.
-    let answer: Value = serde_json::from_str(&answer).with_context(|| format!("the function answered {answer:?}"))?;
+    let answer: Value = serde_json::from_str(&answer)
+        .with_context(|| format!("the function answered {answer:?}"))?;
     Ok(match answer.get("errorMessage") {
         None => Ok(answer),
         Some(message) => Err(message.as_str().unwrap_or_default().to_owned()),
@@ -111,26 +122,48 @@ impl Fleet {
     pub(crate) fn check_lines(&self) -> Result<usize> {
         for (name, function) in &self.0 {
             let text = fs::read_to_string(&function.log)?;
-            ensure!(!capture::holds_secret(text.as_bytes()), "{name} logs a secret: {}", function.log.display());
-            let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            ensure!(
+                !capture::holds_secret(text.as_bytes()),
+                "{name} logs a secret: {}",
+                function.log.display()
+            );
+            let lines: Vec<Value> =
+                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
             // Nothing of the runtime's, and nothing that went wrong.
             const KNOWN: [&str; 5] = ["started", "secret read", "served", "refused", "decided"];
             const EVENTS: [&str; 1] = ["a spent refresh token came back"];
-            let is_known = |line: &&Value| KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known);
+            let is_known =
+                |line: &&Value| KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known);
             if let Some(stray) = lines.iter().find(|line| !is_known(line)) {
                 bail!("{name} writes a line that is none of ours: {stray}");
             }
             let of_requests = lines.iter().filter(|line| line["Requests"] == 1);
-            let (logged, invoked) = (of_requests.clone().count(), function.invocations.load(Ordering::SeqCst));
-            ensure!(logged == invoked, "{name} was invoked {invoked} times, and logs {logged} lines of requests");
+            let (logged, invoked) =
+                (of_requests.clone().count(), function.invocations.load(Ordering::SeqCst));
+            ensure!(
+                logged == invoked,
+                "{name} was invoked {invoked} times, and logs {logged} lines of requests"
+            );
             for line in of_requests {
-                ensure!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Postern", "{name}: no metrics in {line}");
-                ensure!(line["stack"] == "e2e" && line["function"] == json!(name), "{name}: {line}");
+                ensure!(
+                    line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Postern",
+                    "{name}: no metrics in {line}"
+                );
+                ensure!(
+                    line["stack"] == "e2e" && line["function"] == json!(name),
+                    "{name}: {line}"
+                );
                 ensure!(line.get("Faults").is_none(), "{name} failed: {line}");
             }
-            ensure!(lines.iter().any(|line| line["message"] == "started"), "{name} does not say that it started");
+            ensure!(
+                lines.iter().any(|line| line["message"] == "started"),
+                "{name} does not say that it started"
+            );
         }
-        println!("   {} functions: one line per invocation, with metrics, without credentials", self.0.len());
+        println!(
+            "   {} functions: one line per invocation, with metrics, without credentials",
+            self.0.len()
+        );
         Ok(self.0.len())
     }
 }

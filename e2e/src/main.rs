@@ -87,7 +87,9 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Test(tools) => test(&tools).await,
-        Command::Measure { tools, runs, rivals, page } => measure::run(&tools, runs, &rivals, &page).await,
+        Command::Measure { tools, runs, rivals, page } => {
+            measure::run(&tools, runs, &rivals, &page).await
+        }
         Command::Template { transformed } => transformed::check(&transformed),
     }
 }

@@ -96,7 +96,10 @@ async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Sub
     for (name, folder, deployed) in others {
         let folder = rivals.join(folder);
         let mut variables = stage.variables_of("authorizer")?;
-        variables.insert("RIVAL_PYTHON".into(), rivals.join("interpreter/bin/python3").display().to_string());
+        variables.insert(
+            "RIVAL_PYTHON".into(),
+            rivals.join("interpreter/bin/python3").display().to_string(),
+        );
         variables.insert("PYTHONPATH".into(), folder.join("package").display().to_string());
         subjects.push(Subject {
             name: name.to_owned(),
@@ -113,14 +116,21 @@ async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Sub
 /// An HTTP API's question about an access token: one verification, one read of two records.
 async fn decision(stage: &Stage) -> Result<Value> {
     let send = async |path: &str, name: &str, value: &str, body: Value| -> Result<Value> {
-        let request = Request::post(path).header(name, value).header("content-type", "application/json");
-        let response = stage.gateway.call(request.body(Bytes::from(body.to_string()))?, [127, 0, 0, 1].into()).await;
+        let request =
+            Request::post(path).header(name, value).header("content-type", "application/json");
+        let response = stage
+            .gateway
+            .call(request.body(Bytes::from(body.to_string()))?, [127, 0, 0, 1].into())
+            .await;
         Ok(serde_json::from_slice(response.body())?)
     };
     let operator = format!("Bearer {}", stage.operator_key);
-    let organization = send("/v1/organizations", "authorization", &operator, json!({"name": "Acme"})).await?;
+    let organization =
+        send("/v1/organizations", "authorization", &operator, json!({"name": "Acme"})).await?;
     let key = organization["api_key"].as_str().context("an API key")?;
-    let agent = send("/v1/agents", "x-api-key", key, json!({"name": "agent", "scopes": ["data:read"]})).await?;
+    let agent =
+        send("/v1/agents", "x-api-key", key, json!({"name": "agent", "scopes": ["data:read"]}))
+            .await?;
     let credentials = json!({"agent_id": agent["id"], "secret": agent["secret"]});
     let tokens = send("/v1/auth/token", "accept", "*/*", credentials).await?;
     let access = tokens["access_token"].as_str().context("an access token")?;
@@ -128,7 +138,8 @@ async fn decision(stage: &Stage) -> Result<Value> {
 }
 
 async fn measure(tools: &Tools, subject: &Subject, readings: &mut Readings) -> Result<()> {
-    let emulator = Emulator::start(tools, &subject.bootstrap, &subject.variables, "measured").await?;
+    let emulator =
+        Emulator::start(tools, &subject.bootstrap, &subject.variables, "measured").await?;
     let first_ms = timed(&emulator, subject).await?;
     let pid = emulator.pid()?;
     let before_ms = cpu_ms(pid)?;
@@ -176,7 +187,8 @@ fn peak_mib(pid: u32) -> Result<f64> {
 fn zipped(files: &[impl AsRef<OsStr>]) -> Result<u64> {
     let folder = tempfile::tempdir()?;
     let zip = folder.path().join("it.zip");
-    let status = Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).args(files).status()?;
+    let status =
+        Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).args(files).status()?;
     ensure!(status.success(), "python3 -m zipfile: {status}");
     Ok(fs::metadata(&zip)?.len())
 }
@@ -194,7 +206,8 @@ fn report(subjects: &[Subject], readings: &BTreeMap<&str, Readings>, runs: usize
     );
     for subject in subjects {
         let Some(of) = readings.get(subject.name.as_str()) else { continue };
-        let row = [&of.init_ms, &of.first_ms, &of.warm_ms, &of.warm_cpu_ms, &of.peak_mib].map(|values| median(values));
+        let row = [&of.init_ms, &of.first_ms, &of.warm_ms, &of.warm_cpu_ms, &of.peak_mib]
+            .map(|values| median(values));
         let zip = subject.zip_bytes as f64 / 1024.0 / 1024.0;
         text += &format!(
             "| {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.1} | {:.2} |\n",
@@ -204,7 +217,11 @@ fn report(subjects: &[Subject], readings: &BTreeMap<&str, Readings>, runs: usize
     let init = |name: &str| readings.get(name).map_or(f64::NAN, |of| median(&of.init_ms));
     let ours = init("authorizer");
     for subject in subjects.iter().filter(|subject| subject.name.contains(':')) {
-        text += &format!("\nThe authorizer starts {:.1} × faster than {}.", init(&subject.name) / ours, subject.name);
+        text += &format!(
+            "\nThe authorizer starts {:.1} × faster than {}.",
+            init(&subject.name) / ours,
+            subject.name
+        );
     }
     text
 }

@@ -40,7 +40,9 @@ impl Process {
             }
             Ok(())
         };
-        tokio::time::timeout(PATIENCE, connected).await.with_context(|| format!("{address}: nobody listens"))?
+        tokio::time::timeout(PATIENCE, connected)
+            .await
+            .with_context(|| format!("{address}: nobody listens"))?
     }
 
     /// Waits until `file` is there.
@@ -52,7 +54,9 @@ impl Process {
             }
             Ok(fs::read_to_string(file)?)
         };
-        tokio::time::timeout(PATIENCE, written).await.with_context(|| format!("{} is missing", file.display()))?
+        tokio::time::timeout(PATIENCE, written)
+            .await
+            .with_context(|| format!("{} is missing", file.display()))?
     }
 
     fn alive(&mut self) -> Result<()> {
@@ -66,9 +70,13 @@ impl Process {
     pub(crate) fn descendants(&self) -> Vec<u32> {
         fn children(pid: u32) -> Vec<u32> {
             let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-            let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-            let pids: Vec<u32> =
-                lists.flat_map(|list| list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+            let lists =
+                tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+            let pids: Vec<u32> = lists
+                .flat_map(|list| {
+                    list.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
+                })
+                .collect();
             pids.iter().flat_map(|pid| std::iter::once(*pid).chain(children(*pid))).collect()
         }
         children(self.child.id())

@@ -41,17 +41,21 @@ pub(crate) fn read(file: &Path) -> Result<Value> {
 /// The status that a sample's name states.
 pub(crate) fn status(file: &Path) -> Result<u16> {
     let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    let stated = name.rsplit('.').next().and_then(|answer| answer.split('-').next()).unwrap_or_default();
+    let stated =
+        name.rsplit('.').next().and_then(|answer| answer.split('-').next()).unwrap_or_default();
     stated.parse().with_context(|| format!("{name} states no status"))
 }
 
 /// Sends every sample event through all three; how many there were.
 pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
-    let world = World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
+    let world =
+        World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
     let mut compared = 0;
     for (function, files) in files()? {
-        let invoke = invoke::in_process(&world.app, &function).with_context(|| format!("no handler {function}"))?;
-        let emulator = stage.fleet.0.get(&function).with_context(|| format!("no function {function}"))?;
+        let invoke = invoke::in_process(&world.app, &function)
+            .with_context(|| format!("no handler {function}"))?;
+        let emulator =
+            stage.fleet.0.get(&function).with_context(|| format!("no function {function}"))?;
         let of_program = of_program(tools, stage, &function, &files)?;
         for (file, of_program) in files.iter().zip(of_program) {
             let event = read(file)?;
@@ -62,11 +66,16 @@ pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
                 masked(of_program.clone()) == of_handler,
                 "{name}: the handler answers {of_handler}, the local program {of_program}"
             );
-            ensure!(of_emulator == of_handler, "{name}: the handler answers {of_handler}, the function {of_emulator}");
+            ensure!(
+                of_emulator == of_handler,
+                "{name}: the handler answers {of_handler}, the function {of_emulator}"
+            );
             compared += 1;
         }
     }
-    println!("   {compared} sample events: the same answers from handler, local program and emulator");
+    println!(
+        "   {compared} sample events: the same answers from handler, local program and emulator"
+    );
     Ok(compared)
 }
 
@@ -76,16 +85,30 @@ fn shown(answer: Result<Value, String>) -> Value {
 }
 
 /// What `cargo run -p local -- invoke` prints.
-fn of_program(tools: &Tools, stage: &Stage, function: &str, files: &[PathBuf]) -> Result<Vec<Value>> {
+fn of_program(
+    tools: &Tools,
+    stage: &Stage,
+    function: &str,
+    files: &[PathBuf],
+) -> Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
     let secret = folder.path().join("secrets.json");
     fs::write(&secret, serde_json::to_string(&stage.secrets)?)?;
     let mut command = Command::new(&tools.local);
     command.args(["invoke", function, "--data", ":memory:"]).args(files);
-    let output = command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret).output()?;
-    ensure!(output.status.success(), "local invoke {function}: {}", String::from_utf8_lossy(&output.stderr));
+    let output =
+        command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret).output()?;
+    ensure!(
+        output.status.success(),
+        "local invoke {function}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let lines = String::from_utf8(output.stdout)?;
     let answers: Vec<_> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    ensure!(answers.len() == files.len(), "local invoke {function} printed {} answers", answers.len());
+    ensure!(
+        answers.len() == files.len(),
+        "local invoke {function} printed {} answers",
+        answers.len()
+    );
     Ok(answers)
 }

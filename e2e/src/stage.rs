@@ -16,7 +16,7 @@ use local::{
     template::{Function, TEMPLATE, Template, plain},
 };
 use postern::{
-    clock::Clock,
+    core::clock::Clock,
     credential::Brand,
     crypto::{secrets::Secrets, sign::Algorithm},
 };
@@ -33,7 +33,8 @@ use crate::{
 pub(crate) const ISSUER: &str = "https://auth.example.com";
 
 /// Where systems keep their root certificates: Amazon Linux, which the template names, and Debian.
-const CERTIFICATES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
+const CERTIFICATES: [&str; 2] =
+    ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
 /// What serves DynamoDB's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,9 @@ impl Stage {
         let (mut fleet, mut given) = (BTreeMap::new(), BTreeMap::new());
         for function in &template.functions {
             let named = |name: &str| match name {
-                "POSTERN_SECRET_ARN" if secret_of(function) == Some("SigningSecret") => Some(signing_arn.clone()),
+                "POSTERN_SECRET_ARN" if secret_of(function) == Some("SigningSecret") => {
+                    Some(signing_arn.clone())
+                }
                 "POSTERN_SECRET_ARN" => Some(verification_arn.clone()),
                 _ => value_of(name),
             };
@@ -134,13 +137,18 @@ impl Stage {
 
 /// The secret that the template gives to a function.
 fn secret_of(function: &Function) -> Option<&str> {
-    function.properties.pointer("/Environment/Variables/POSTERN_SECRET_ARN/!Ref").and_then(Value::as_str)
+    function
+        .properties
+        .pointer("/Environment/Variables/POSTERN_SECRET_ARN/!Ref")
+        .and_then(Value::as_str)
 }
 
 /// The variables that the template gives to a function.
 fn names(function: &Function) -> Result<BTreeSet<String>> {
     let globals = plain(TEMPLATE)?["Globals"]["Function"].clone();
-    let of = |properties: &Value| properties["Environment"]["Variables"].as_object().cloned().unwrap_or_default();
+    let of = |properties: &Value| {
+        properties["Environment"]["Variables"].as_object().cloned().unwrap_or_default()
+    };
     Ok(of(&globals).into_iter().chain(of(&function.properties)).map(|(name, _)| name).collect())
 }
 
@@ -178,7 +186,8 @@ async fn ministack(tools: &Tools) -> Result<(Process, String)> {
     let address = free_address()?;
     let mut command = Command::new(&tools.ministack);
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", address.port().to_string());
-    let mut ministack = Process::start("MiniStack", &mut command, &tools.logs.join("ministack.log"))?;
+    let mut ministack =
+        Process::start("MiniStack", &mut command, &tools.logs.join("ministack.log"))?;
     ministack.listening(address).await?;
     Ok((ministack, format!("http://{address}")))
 }
@@ -186,7 +195,9 @@ async fn ministack(tools: &Tools) -> Result<(Process, String)> {
 async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
     let ready = folder.path().join("ready.json");
     let mut command = Command::new(&tools.local);
-    command.args(["store", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"]).arg(&ready);
+    command
+        .args(["store", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"])
+        .arg(&ready);
     let mut store = Process::start("the store", &mut command, &tools.logs.join("store.log"))?;
     let ready: Value = serde_json::from_str(&store.written(&ready).await?)?;
     Ok((store, ready["store_url"].as_str().unwrap_or_default().to_owned()))
@@ -197,7 +208,9 @@ pub(crate) fn sdk(url: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("eu-west-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("e2e", "e2e", None, None, "e2e")))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+            "e2e", "e2e", None, None, "e2e",
+        )))
         .endpoint_url(url)
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build()
@@ -205,21 +218,27 @@ pub(crate) fn sdk(url: &str) -> SdkConfig {
 
 async fn put(sdk: &SdkConfig, name: &str, secrets: &Secrets) -> Result<String> {
     let client = aws_sdk_secretsmanager::Client::new(sdk);
-    let secret = client.create_secret().name(name).secret_string(serde_json::to_string(secrets)?).send().await?;
+    let secret = client
+        .create_secret()
+        .name(name)
+        .secret_string(serde_json::to_string(secrets)?)
+        .send()
+        .await?;
     secret.arn.context("a secret without an ARN")
 }
 
 /// Makes the template's tables, as CloudFormation does.
 async fn create_tables(sdk: &SdkConfig, template: &Template) -> Result<()> {
     use aws_sdk_dynamodb::types::{
-        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-        ScalarAttributeType,
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+        Projection, ProjectionType, ScalarAttributeType,
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let schema = |keys: &Value| -> Result<Vec<_>> {
         let element = |key: &Value| {
-            let (name, kind) = (text(&key["AttributeName"]), KeyType::from(text(&key["KeyType"]).as_str()));
+            let (name, kind) =
+                (text(&key["AttributeName"]), KeyType::from(text(&key["KeyType"]).as_str()));
             Ok(KeySchemaElement::builder().attribute_name(name).key_type(kind).build()?)
         };
         list(keys).iter().map(element).collect()
@@ -227,10 +246,15 @@ async fn create_tables(sdk: &SdkConfig, template: &Template) -> Result<()> {
     let client = aws_sdk_dynamodb::Client::new(sdk);
     for table in &template.tables {
         let properties = &table.resource["Properties"];
-        let mut call = client.create_table().table_name(&table.logical_id).billing_mode(BillingMode::PayPerRequest);
+        let mut call = client
+            .create_table()
+            .table_name(&table.logical_id)
+            .billing_mode(BillingMode::PayPerRequest);
         for attribute in list(&properties["AttributeDefinitions"]) {
             let name = text(&attribute["AttributeName"]);
-            let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S);
+            let definition = AttributeDefinition::builder()
+                .attribute_name(name)
+                .attribute_type(ScalarAttributeType::S);
             call = call.attribute_definitions(definition.build()?);
         }
         for index in list(&properties["GlobalSecondaryIndexes"]) {

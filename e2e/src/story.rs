@@ -23,15 +23,27 @@ pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
     for (name, door) in [("the local program", program), ("the emulator", emulator)] {
         let heard = Teller::new(&door, stage).tell().await.with_context(|| format!("at {name}"))?;
         let has_authorizer = door.authorizer(stage).is_some();
-        let expected: Vec<_> = expected.iter().filter(|(act, _)| has_authorizer || !act.starts_with(ASKED)).collect();
-        ensure!(expected.len() == heard.len(), "{name} hears {} acts of {}", heard.len(), expected.len());
+        let expected: Vec<_> =
+            expected.iter().filter(|(act, _)| has_authorizer || !act.starts_with(ASKED)).collect();
+        ensure!(
+            expected.len() == heard.len(),
+            "{name} hears {} acts of {}",
+            heard.len(),
+            expected.len()
+        );
         for ((act, expected), (known, heard)) in expected.into_iter().zip(&heard) {
-            ensure!(act == known && expected == heard, "{act}: the handlers answer {expected}, {name} {heard}");
+            ensure!(
+                act == known && expected == heard,
+                "{act}: the handlers answer {expected}, {name} {heard}"
+            );
         }
     }
     let asked = expected.iter().filter(|(act, _)| act.starts_with(ASKED)).count();
     ensure!(asked > 0, "nobody asked the authorizer");
-    println!("   {} acts of the story: the same answers from handlers, local program and emulator", expected.len());
+    println!(
+        "   {} acts of the story: the same answers from handlers, local program and emulator",
+        expected.len()
+    );
     Ok(expected.len())
 }
 
@@ -80,7 +92,8 @@ impl<'a> Teller<'a> {
         body: Option<Value>,
     ) -> Result<Value> {
         let (method, path) = target.split_once(' ').context("METHOD /path")?;
-        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
+        let mut request =
+            Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
         if !credential.0.is_empty() {
             request = request.header(credential.0, credential.1);
         }
@@ -92,8 +105,13 @@ impl<'a> Teller<'a> {
         let text = String::from_utf8_lossy(response.body()).into_owned();
         let heard = plain(&response);
         self.acts += 1;
-        let name = format!("{} {method} {}", self.acts, masked(path.into()).as_str().unwrap_or_default());
-        ensure!(response.status().as_u16() == status, "{name}: {} {text}, not {status}", response.status());
+        let name =
+            format!("{} {method} {}", self.acts, masked(path.into()).as_str().unwrap_or_default());
+        ensure!(
+            response.status().as_u16() == status,
+            "{name}: {} {text}, not {status}",
+            response.status()
+        );
         self.heard.push((name, heard));
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
@@ -107,7 +125,8 @@ impl<'a> Teller<'a> {
         form: &[(&str, &str)],
     ) -> Result<(String, String)> {
         let (method, path) = target.split_once(' ').context("METHOD /path")?;
-        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
+        let mut request =
+            Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
         if !cookie.is_empty() {
             request = request.header("cookie", format!("{SESSION}={cookie}"));
         }
@@ -117,11 +136,20 @@ impl<'a> Teller<'a> {
         }
         let response = self.door.send(request.body(Bytes::from(body))?).await?;
         let text = String::from_utf8_lossy(response.body()).into_owned();
-        let set = response.headers().get("set-cookie").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let set = response
+            .headers()
+            .get("set-cookie")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let set = set.split([';', '=']).nth(1).unwrap_or_default().to_owned();
         self.acts += 1;
-        let name = format!("{} {method} {}", self.acts, masked(path.into()).as_str().unwrap_or_default());
-        ensure!(response.status().as_u16() == status, "{name}: {} {text}, not {status}", response.status());
+        let name =
+            format!("{} {method} {}", self.acts, masked(path.into()).as_str().unwrap_or_default());
+        ensure!(
+            response.status().as_u16() == status,
+            "{name}: {} {text}, not {status}",
+            response.status()
+        );
         self.heard.push((name, plain(&response)));
         Ok((text, set))
     }
@@ -130,7 +158,8 @@ impl<'a> Teller<'a> {
     async fn ask(&mut self, key: &str) -> Result<()> {
         let Some(invoke) = self.door.authorizer(self.stage) else { return Ok(()) };
         let event = question("x-api-key", key);
-        let heard = masked(invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})));
+        let heard =
+            masked(invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})));
         self.heard.push((format!("{ASKED}, after {} acts", self.acts), heard));
         Ok(())
     }
@@ -144,7 +173,8 @@ impl<'a> Teller<'a> {
 
         let founded = Some(json!({"name": "Acme"}));
         self.act(401, "POST /v1/organizations", NOTHING, founded.clone()).await?;
-        let organization = self.act(201, "POST /v1/organizations", ("authorization", &operator), founded).await?;
+        let organization =
+            self.act(201, "POST /v1/organizations", ("authorization", &operator), founded).await?;
         let key = text(&organization, "api_key");
         let key: Credential<'_> = ("x-api-key", &key);
         self.act(200, "GET /v1/organizations/current", key, None).await?;
@@ -165,11 +195,14 @@ impl<'a> Teller<'a> {
 
     /// Made, rotated with an overlap, deleted, and dead at once.
     async fn tell_of_keys(&mut self, key: Credential<'_>) -> Result<()> {
-        let made = self.act(201, "POST /v1/keys", key, Some(json!({"name": "cron", "scopes": ["scans:read"]}))).await?;
+        let made = self
+            .act(201, "POST /v1/keys", key, Some(json!({"name": "cron", "scopes": ["scans:read"]})))
+            .await?;
         let (id, narrow) = (text(&made, "id"), text(&made, "key"));
         self.ask(&narrow).await?;
         self.act(403, "GET /v1/keys", ("x-api-key", &narrow), None).await?;
-        self.act(200, &format!("POST /v1/keys/{id}/rotate"), key, Some(json!({"overlap_s": 60}))).await?;
+        self.act(200, &format!("POST /v1/keys/{id}/rotate"), key, Some(json!({"overlap_s": 60})))
+            .await?;
         self.act(200, "GET /v1/auth/whoami", ("x-api-key", &narrow), None).await?;
         self.act(204, &format!("DELETE /v1/keys/{id}"), key, None).await?;
         self.act(401, "GET /v1/auth/whoami", ("x-api-key", &narrow), None).await?;
@@ -186,23 +219,44 @@ impl<'a> Teller<'a> {
         self.act(200, "GET /v1/agents?limit=1", key, None).await?;
         let wrong = json!({"agent_id": id, "secret": format!("{secret}x")});
         self.act(401, "POST /v1/auth/token", NOTHING, Some(wrong)).await?;
-        let first =
-            self.act(200, "POST /v1/auth/token", NOTHING, Some(json!({"agent_id": id, "secret": secret}))).await?;
+        let first = self
+            .act(
+                200,
+                "POST /v1/auth/token",
+                NOTHING,
+                Some(json!({"agent_id": id, "secret": secret})),
+            )
+            .await?;
         let access = format!("Bearer {}", text(&first, "access_token"));
         self.act(200, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
         let refresh = |tokens: &Value| Some(json!({"refresh_token": tokens["refresh_token"]}));
         let second = self.act(200, "POST /v1/auth/refresh", NOTHING, refresh(&first)).await?;
         let again = self.act(200, "POST /v1/auth/refresh", NOTHING, refresh(&first)).await?;
-        ensure!(again["refresh_token"] == second["refresh_token"], "a repetition got another successor");
+        ensure!(
+            again["refresh_token"] == second["refresh_token"],
+            "a repetition got another successor"
+        );
         let third = self.act(200, "POST /v1/auth/refresh", NOTHING, refresh(&second)).await?;
         self.act(400, "POST /v1/auth/refresh", NOTHING, refresh(&first)).await?;
         self.act(400, "POST /v1/auth/refresh", NOTHING, refresh(&third)).await?;
         self.act(401, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
 
-        let tokens =
-            self.act(200, "POST /v1/auth/token", NOTHING, Some(json!({"agent_id": id, "secret": secret}))).await?;
+        let tokens = self
+            .act(
+                200,
+                "POST /v1/auth/token",
+                NOTHING,
+                Some(json!({"agent_id": id, "secret": secret})),
+            )
+            .await?;
         let access = format!("Bearer {}", text(&tokens, "access_token"));
-        self.act(200, "POST /v1/auth/revoke", NOTHING, Some(json!({"token": tokens["refresh_token"]}))).await?;
+        self.act(
+            200,
+            "POST /v1/auth/revoke",
+            NOTHING,
+            Some(json!({"token": tokens["refresh_token"]})),
+        )
+        .await?;
         self.act(401, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
         self.act(204, &format!("DELETE /v1/agents/{id}"), key, None).await?;
 
@@ -211,8 +265,9 @@ impl<'a> Teller<'a> {
 
     /// Its heartbeat, its install script, and another token.
     async fn tell_of_a_runner(&mut self, key: Credential<'_>) -> Result<()> {
-        let runner =
-            self.act(201, "POST /v1/runners", key, Some(json!({"name": "build", "labels": ["linux"]}))).await?;
+        let runner = self
+            .act(201, "POST /v1/runners", key, Some(json!({"name": "build", "labels": ["linux"]})))
+            .await?;
         let (id, token) = (text(&runner, "id"), text(&runner, "token"));
         let beat = json!({"status": "online", "version": "1.0.0"});
         let beat = |token: &str| (token.to_owned(), Some(beat.clone()));
@@ -220,8 +275,10 @@ impl<'a> Teller<'a> {
         self.act(200, "POST /v1/runners/heartbeat", ("x-runner-token", &presented), body).await?;
         self.act(200, &format!("GET /v1/runners/{id}"), key, None).await?;
         let path = format!("/v1/runners/{id}/install.sh");
-        let download = self.act(201, "POST /v1/auth/download-token", key, Some(json!({"path": path}))).await?;
-        self.act(200, &format!("GET {path}?token={}", text(&download, "token")), NOTHING, None).await?;
+        let download =
+            self.act(201, "POST /v1/auth/download-token", key, Some(json!({"path": path}))).await?;
+        self.act(200, &format!("GET {path}?token={}", text(&download, "token")), NOTHING, None)
+            .await?;
         self.act(401, &format!("GET {path}"), NOTHING, None).await?;
         self.act(200, &format!("POST /v1/runners/{id}/token"), key, None).await?;
         let (presented, body) = beat(&token);
@@ -235,7 +292,9 @@ impl<'a> Teller<'a> {
         let scopes = json!({"name": "billing", "scopes": ["data:read"]});
         let service = self.act(201, "POST /v1/services", key, Some(scopes)).await?;
         let presented = text(&service, "key");
-        let token = self.act(200, "POST /v1/auth/service-token", ("x-service-key", &presented), None).await?;
+        let token = self
+            .act(200, "POST /v1/auth/service-token", ("x-service-key", &presented), None)
+            .await?;
         let token = text(&token, "access_token");
         self.act(200, "GET /v1/auth/whoami", ("x-service-token", &token), None).await?;
         Ok(())
@@ -246,7 +305,8 @@ impl<'a> Teller<'a> {
         let ada = json!({"email": "ada@example.com", "password": PASSWORD, "role": "user"});
         let user = self.act(201, "POST /v1/users", key, Some(ada.clone())).await?;
         self.act(409, "POST /v1/users", key, Some(ada)).await?;
-        let login = |password: &str| Some(json!({"email": "ada@example.com", "password": password}));
+        let login =
+            |password: &str| Some(json!({"email": "ada@example.com", "password": password}));
         self.act(401, "POST /v1/auth/login", NOTHING, login("wrong horse")).await?;
         let tokens = self.act(200, "POST /v1/auth/login", NOTHING, login(PASSWORD)).await?;
         let access = format!("Bearer {}", text(&tokens, "access_token"));
@@ -258,7 +318,13 @@ impl<'a> Teller<'a> {
         let refresh = Some(json!({"refresh_token": tokens["refresh_token"]}));
         self.act(200, "POST /v1/auth/refresh", NOTHING, refresh).await?;
 
-        self.browse(401, "POST /login", "", &[("email", "ada@example.com"), ("password", "wrong horse")]).await?;
+        self.browse(
+            401,
+            "POST /login",
+            "",
+            &[("email", "ada@example.com"), ("password", "wrong horse")],
+        )
+        .await?;
         let form = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/tokens")];
         let (_, session) = self.browse(303, "POST /login", "", &form).await?;
         let (page, _) = self.browse(200, "GET /tokens", &session, &[]).await?;
@@ -293,9 +359,11 @@ impl<'a> Teller<'a> {
             ("device_code", device_code.as_str()),
         ];
         self.browse(400, "POST /v1/auth/token", "", &poll).await?;
-        let (page, _) = self.browse(200, &format!("GET /device?user_code={user_code}"), &session, &[]).await?;
+        let (page, _) =
+            self.browse(200, &format!("GET /device?user_code={user_code}"), &session, &[]).await?;
         let csrf = csrf(&page);
-        let approved = [("csrf", csrf.as_str()), ("user_code", &user_code), ("decision", "approve")];
+        let approved =
+            [("csrf", csrf.as_str()), ("user_code", &user_code), ("decision", "approve")];
         self.browse(303, "POST /device", &session, &approved).await?;
         let (tokens, _) = self.browse(200, "POST /v1/auth/token", "", &poll).await?;
         let access = format!("Bearer {}", text(&serde_json::from_str(&tokens)?, "access_token"));
@@ -307,5 +375,9 @@ impl<'a> Teller<'a> {
 
 /// The code in the forms of a page.
 fn csrf(page: &str) -> String {
-    page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned()
+    page.split("name=\"csrf\" value=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -25,7 +25,10 @@ pub(crate) fn check(file: &Path) -> Result<()> {
         ("logs are kept for the time of the parameter", retention),
         ("tables are encrypted, and precious ones outlive the stack", tables),
         ("secrets outlive the stack, and none is in the template", secrets),
-        ("alarms look at faults, reuse, throttling and old keys, and keep quiet without data", alarms),
+        (
+            "alarms look at faults, reuse, throttling and old keys, and keep quiet without data",
+            alarms,
+        ),
     ];
     for (what, check) in checks {
         check(&stack).with_context(|| format!("not so: {what}"))?;
@@ -62,7 +65,9 @@ fn expanded(value: &Value) -> Value {
             .map(|(name, value)| match (name.as_str(), value) {
                 ("!Ref", value) => ("Ref".to_owned(), value.clone()),
                 ("!Sub", value) => ("Fn::Sub".to_owned(), value.clone()),
-                ("!GetAtt", Value::String(path)) => ("Fn::GetAtt".to_owned(), path.split('.').collect()),
+                ("!GetAtt", Value::String(path)) => {
+                    ("Fn::GetAtt".to_owned(), path.split('.').collect())
+                }
                 (_, value) => (name.clone(), expanded(value)),
             })
             .collect::<Map<_, _>>()
@@ -73,19 +78,35 @@ fn expanded(value: &Value) -> Value {
 
 fn roles(stack: &Stack<'_>) -> Result<()> {
     let template = Template::load()?;
-    ensure!(stack.of_type("AWS::IAM::Role").count() == template.functions.len(), "a role that is no function's");
     ensure!(
-        stack.of_type("AWS::IAM::Policy").count() + stack.of_type("AWS::IAM::ManagedPolicy").count() == 0,
+        stack.of_type("AWS::IAM::Role").count() == template.functions.len(),
+        "a role that is no function's"
+    );
+    ensure!(
+        stack.of_type("AWS::IAM::Policy").count()
+            + stack.of_type("AWS::IAM::ManagedPolicy").count()
+            == 0,
         "a policy apart"
     );
     for function in &template.functions {
         let id = &function.logical_id;
         let role = &stack.the(&format!("{id}Role"))?["Properties"];
-        ensure!(stack.the(id)?["Properties"]["Role"] == json!({"Fn::GetAtt": [format!("{id}Role"), "Arn"]}), "{id}");
-        ensure!(role["ManagedPolicyArns"] == json!(ADDED_BY_SAM), "{id}: {}", role["ManagedPolicyArns"]);
+        ensure!(
+            stack.the(id)?["Properties"]["Role"]
+                == json!({"Fn::GetAtt": [format!("{id}Role"), "Arn"]}),
+            "{id}"
+        );
+        ensure!(
+            role["ManagedPolicyArns"] == json!(ADDED_BY_SAM),
+            "{id}: {}",
+            role["ManagedPolicyArns"]
+        );
         let trust = &role["AssumeRolePolicyDocument"]["Statement"];
         let service = json!({"Service": ["lambda.amazonaws.com"]});
-        ensure!(trust.as_array().map(Vec::len) == Some(1) && trust[0]["Principal"] == service, "{id}: {trust}");
+        ensure!(
+            trust.as_array().map(Vec::len) == Some(1) && trust[0]["Principal"] == service,
+            "{id}: {trust}"
+        );
         let documents = |policies: &Value| -> Vec<Value> {
             policies
                 .as_array()
@@ -111,10 +132,15 @@ fn invocations(stack: &Stack<'_>) -> Result<()> {
     for function in Template::load()?.functions {
         // What no other route takes may be anything: one permission says it all.
         let takes_rest = function.routes.iter().any(|route| route.target.is_none());
-        let routes = function.routes.iter().filter_map(|route| route.target.as_ref()).map(|(method, path)| {
-            let path: Vec<_> = path.split('/').map(|part| if part.starts_with('{') { "*" } else { part }).collect();
-            format!("{method}{}", path.join("/"))
-        });
+        let routes = function.routes.iter().filter_map(|route| route.target.as_ref()).map(
+            |(method, path)| {
+                let path: Vec<_> = path
+                    .split('/')
+                    .map(|part| if part.starts_with('{') { "*" } else { part })
+                    .collect();
+                format!("{method}{}", path.join("/"))
+            },
+        );
         let sources: Vec<_> = if takes_rest { vec!["*".to_owned()] } else { routes.collect() };
         expected.extend(sources.into_iter().map(|source| (function.logical_id.clone(), source)));
     }
@@ -122,15 +148,25 @@ fn invocations(stack: &Stack<'_>) -> Result<()> {
     for (id, permission) in stack.of_type("AWS::Lambda::Permission") {
         let properties = &permission["Properties"];
         ensure!(properties["Action"] == "lambda:InvokeFunction", "{id}");
-        ensure!(properties["Principal"] == "apigateway.amazonaws.com", "{id}: {}", properties["Principal"]);
+        ensure!(
+            properties["Principal"] == "apigateway.amazonaws.com",
+            "{id}: {}",
+            properties["Principal"]
+        );
         let arn = &properties["SourceArn"]["Fn::Sub"];
         ensure!(arn[1]["__ApiId__"] == json!({"Ref": "Api"}), "{id}: from another API");
         let source = arn.as_str().or(arn[0].as_str());
         let path = source.and_then(|arn| arn.split_once("${__Stage__}/")).context("a source")?.1;
-        granted.insert((properties["FunctionName"]["Ref"].as_str().unwrap_or_default().to_owned(), path.to_owned()));
+        granted.insert((
+            properties["FunctionName"]["Ref"].as_str().unwrap_or_default().to_owned(),
+            path.to_owned(),
+        ));
     }
     ensure!(granted == expected, "granted {granted:?}, routes {expected:?}");
-    ensure!(stack.of_type("AWS::Lambda::Url").count() == 0, "a function URL asks nobody who they are");
+    ensure!(
+        stack.of_type("AWS::Lambda::Url").count() == 0,
+        "a function URL asks nobody who they are"
+    );
     Ok(())
 }
 
@@ -145,7 +181,8 @@ fn functions(stack: &Stack<'_>) -> Result<()> {
         let logs = json!({"LogFormat": "JSON", "ApplicationLogLevel": "TRACE", "SystemLogLevel": "WARN", "LogGroup": {"Ref": "Logs"}});
         ensure!(properties["LoggingConfig"] == logs, "{id}: {}", properties["LoggingConfig"]);
         ensure!(properties["TracingConfig"] == json!({"Mode": {"Ref": "Tracing"}}), "{id}");
-        let parameter = if id == "Authorizer" { "AuthorizerConcurrency" } else { "ReservedConcurrency" };
+        let parameter =
+            if id == "Authorizer" { "AuthorizerConcurrency" } else { "ReservedConcurrency" };
         let reserved = json!({"Fn::If": [format!("Has{parameter}"), {"Ref": parameter}, {"Ref": "AWS::NoValue"}]});
         ensure!(
             properties["ReservedConcurrentExecutions"] == reserved,
@@ -153,12 +190,19 @@ fn functions(stack: &Stack<'_>) -> Result<()> {
             properties["ReservedConcurrentExecutions"]
         );
         // The patience of the secret's client, of an issuer and of five calls of the store; an HTTP API waits ten seconds for an authorizer.
-        ensure!(properties["Timeout"] == if id == "Authorizer" { 10 } else { 25 }, "{id}: {}", properties["Timeout"]);
+        ensure!(
+            properties["Timeout"] == if id == "Authorizer" { 10 } else { 25 },
+            "{id}: {}",
+            properties["Timeout"]
+        );
         // Whoever may look at a function's configuration may see its variables.
         let variables = properties["Environment"]["Variables"].as_object().context("variables")?;
         for (name, value) in variables {
             let is_reference = name.starts_with("POSTERN_") && value.is_object();
-            ensure!(is_reference || name == "SSL_CERT_FILE", "{id}: {name} has a value in the template");
+            ensure!(
+                is_reference || name == "SSL_CERT_FILE",
+                "{id}: {name} has a value in the template"
+            );
         }
     }
     Ok(())
@@ -195,8 +239,12 @@ fn throttling(stack: &Stack<'_>) -> Result<()> {
     );
     let limits = json!({"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}); // numbers: no parameter would be one
     ensure!(of_routes.values().all(|settings| *settings == limits), "{of_routes:?}");
-    let routes: BTreeSet<_> =
-        Template::load()?.functions.iter().flat_map(|f| &f.routes).map(|route| route.key()).collect();
+    let routes: BTreeSet<_> = Template::load()?
+        .functions
+        .iter()
+        .flat_map(|f| &f.routes)
+        .map(|route| route.key())
+        .collect();
     ensure!(GUESSABLE.iter().all(|route| routes.contains(*route)), "a route that does not exist");
     Ok(())
 }
@@ -214,11 +262,17 @@ fn access_logs(stack: &Stack<'_>) -> Result<()> {
         "status",
     ];
     let settings = &stage(stack)?["AccessLogSettings"];
-    ensure!(settings["DestinationArn"] == json!({"Fn::GetAtt": ["AccessLogs", "Arn"]}), "{settings}");
+    ensure!(
+        settings["DestinationArn"] == json!({"Fn::GetAtt": ["AccessLogs", "Arn"]}),
+        "{settings}"
+    );
     let format = settings["Format"].as_str().context("a format")?;
     let line: Map<String, Value> = serde_json::from_str(format).context("a line of JSON")?;
     for (name, value) in line {
-        let variable = value.as_str().and_then(|value| value.strip_prefix("$context.")).context("a variable")?;
+        let variable = value
+            .as_str()
+            .and_then(|value| value.strip_prefix("$context."))
+            .context("a variable")?;
         ensure!(HARMLESS.contains(&variable), "{name} logs {variable}");
     }
     Ok(())
@@ -228,7 +282,10 @@ fn retention(stack: &Stack<'_>) -> Result<()> {
     let groups: BTreeSet<_> = stack.of_type("AWS::Logs::LogGroup").map(|(id, _)| id).collect();
     ensure!(groups == BTreeSet::from(["AccessLogs", "Logs"]), "{groups:?}");
     for (id, group) in stack.of_type("AWS::Logs::LogGroup") {
-        ensure!(group["Properties"]["RetentionInDays"] == json!({"Ref": "LogRetentionDays"}), "{id}");
+        ensure!(
+            group["Properties"]["RetentionInDays"] == json!({"Ref": "LogRetentionDays"}),
+            "{id}"
+        );
     }
     Ok(())
 }
@@ -240,7 +297,10 @@ fn tables(stack: &Stack<'_>) -> Result<()> {
             properties["SSESpecification"] == json!({"SSEEnabled": true}),
             "{id} is not encrypted with a key of the account"
         );
-        ensure!(properties["TimeToLiveSpecification"]["Enabled"] == true, "{id} keeps what has expired");
+        ensure!(
+            properties["TimeToLiveSpecification"]["Enabled"] == true,
+            "{id} keeps what has expired"
+        );
         let is_precious = id == "Keys";
         let protections = [
             properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] == true,
@@ -255,9 +315,16 @@ fn tables(stack: &Stack<'_>) -> Result<()> {
 
 fn secrets(stack: &Stack<'_>) -> Result<()> {
     for (id, secret) in stack.of_type("AWS::SecretsManager::Secret") {
-        ensure!(secret["DeletionPolicy"] == "Retain" && secret["UpdateReplacePolicy"] == "Retain", "{id}");
+        ensure!(
+            secret["DeletionPolicy"] == "Retain" && secret["UpdateReplacePolicy"] == "Retain",
+            "{id}"
+        );
         let properties = secret["Properties"].as_object().context("properties")?;
-        ensure!(!properties.contains_key("SecretString") && !properties.contains_key("GenerateSecretString"), "{id}");
+        ensure!(
+            !properties.contains_key("SecretString")
+                && !properties.contains_key("GenerateSecretString"),
+            "{id}"
+        );
     }
     Ok(())
 }
@@ -271,7 +338,11 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
         watched.insert((properties["Namespace"].as_str().unwrap_or_default(), metric));
         if properties["Namespace"] == "Postern" {
             ensure!(known.contains(metric), "{id}: nobody writes {metric}");
-            ensure!(properties["Dimensions"] == json!([{"Name": "stack", "Value": {"Ref": "AWS::StackName"}}]), "{id}");
+            ensure!(
+                properties["Dimensions"]
+                    == json!([{"Name": "stack", "Value": {"Ref": "AWS::StackName"}}]),
+                "{id}"
+            );
         }
         ensure!(properties["TreatMissingData"] == "notBreaching", "{id}");
         ensure!(properties["AlarmDescription"].is_string(), "{id} tells nobody what to do");
@@ -293,7 +364,10 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
     let shown = widgets.to_string();
     for metric in known {
         // The alarm shows the keys' age.
-        ensure!(metric == "SecretAge" || shown.contains(metric), "the dashboard does not show {metric}");
+        ensure!(
+            metric == "SecretAge" || shown.contains(metric),
+            "the dashboard does not show {metric}"
+        );
     }
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! Agents: `/v1/agents` and below. Deleting one ends all that it holds.
 
 use postern::{
-    App, Error, Refusal, authn,
-    credential::{self, Minted, Secret},
+    App, Error, Refusal,
+    core::{
+        id::{Agent, AgentId},
+        scope::Resources,
+        secret::Secret,
+    },
+    credential::Minted,
     http::{Request, Response},
-    id::{Agent, AgentId},
-    machines::{self, Shown},
-    records,
-    scope::Resources,
-    store::{Renewal, machine::AgentRecord},
+    resource::crud as records,
+    resource::service_account::{self as machines, Shown},
+    store::{Renewal, service_account::AgentRecord},
 };
 use serde::Serialize;
 
@@ -16,14 +19,14 @@ use serde::Serialize;
 struct Created {
     #[serde(flatten)]
     shown: Shown<Agent>,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     secret: Secret,
 }
 
 #[derive(Serialize)]
 struct Renewed {
     id: AgentId,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     secret: Secret,
 }
 
@@ -34,11 +37,17 @@ struct Renewed {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/agents" => create(app, request).await,
-        "GET /v1/agents" => records::list(app, request, "agents:read", |record| Shown::<Agent>::new(app, record)).await,
-        "GET /v1/agents/{id}" => {
-            records::show(app, request, "agents:read", |record| Shown::<Agent>::new(app, record)).await
+        "GET /v1/agents" => {
+            records::list(app, request, "agents:read", |record| Shown::<Agent>::new(app, record))
+                .await
         }
-        "DELETE /v1/agents/{id}" => records::delete::<AgentRecord>(app, request, "agents:manage").await,
+        "GET /v1/agents/{id}" => {
+            records::show(app, request, "agents:read", |record| Shown::<Agent>::new(app, record))
+                .await
+        }
+        "DELETE /v1/agents/{id}" => {
+            records::delete::<AgentRecord>(app, request, "agents:manage").await
+        }
         "POST /v1/agents/{id}/secret" => renew(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
@@ -51,17 +60,18 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 
 /// The old secret is dead at once; tokens that it got go on, until they are revoked or the agent is deleted.
 async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "agents:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, "agents:manage").await?;
     request.no_members()?;
     let id = request.path_id()?;
     let record: AgentRecord = app
+        .context
         .store
-        .own_record(&caller.organization()?, &id, app.clock.now().as_second())
+        .own_record(&caller.organization()?, &id, app.context.clock.now().as_second())
         .await?
         .ok_or(Refusal::RecordUnknown)?;
     caller.may_mint(&record.scopes, &Resources::default())?;
-    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
-    match app.store.renew(&record, &minted, None).await? {
+    let minted = Minted::new(&app.context.config.brand, &id, &app.context.entropy)?;
+    match app.context.store.renew(&record, &minted, None).await? {
         Renewal::Renewed => Ok(Response::ok(&Renewed { id, secret: minted.secret })?),
         Renewal::Changed => Err(Refusal::RecordChanged.into()),
     }

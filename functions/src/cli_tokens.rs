@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use postern::{
-    App, Error, Refusal, authn,
-    credential::{self, Minted, Secret, opaque},
+    App, Error, Refusal,
+    core::{
+        id::{self, CliTokenId},
+        name::Name,
+        scope::{Resources, Scopes},
+        secret::Secret,
+    },
+    credential::{Minted, opaque},
     grant::session,
-    http::{List, Request, Response},
-    id::{self, CliTokenId},
-    name::Name,
-    records,
-    scope::{Resources, Scopes},
+    http::{Request, Response, pagination::List},
+    resource::crud as records,
     store::{Deletion, cli_token::CliTokenRecord, time},
 };
 use serde::{Deserialize, Serialize};
@@ -49,7 +52,7 @@ struct Shown {
 struct Created {
     #[serde(flatten)]
     shown: Shown,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     token: Secret,
 }
 
@@ -67,7 +70,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let person = authn::person(app, request).await?;
+    let person = app.providers.require_user(&app.context, request).await?;
     let wanted: NewToken = request.json()?;
     let name = Name::try_from(wanted.name)?;
     let scopes = Scopes::at_least_one(wanted.scopes)?;
@@ -77,15 +80,15 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
         _ => return Err(Refusal::RepositoriesMalformed.into()),
     };
     person.may_mint(&scopes, &resources)?;
-    let now = app.clock.now();
+    let now = app.context.clock.now();
     let expires_at = records::expiry(wanted.expires_at, now)?;
 
     let org_id = match person.org_id {
         Some(organization) => organization,
-        None => session::own_organization(app, &person.user_id).await?,
+        None => session::own_organization(&app.context, &person.user_id).await?,
     };
-    let id = id::mint(now, &app.entropy)?;
-    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
+    let id = id::mint(now, &app.context.entropy)?;
+    let minted = Minted::new(&app.context.config.brand, &id, &app.context.entropy)?;
     let record = CliTokenRecord {
         id,
         org_id,
@@ -99,18 +102,21 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
         on_behalf_of: person.user_id,
         expires_at,
     };
-    app.store.put(&record).await?;
+    app.context.store.put(&record).await?;
     Ok(Response::created(&Created { shown: Shown::new(app, record), token: minted.secret })?)
 }
 
 async fn list(app: &App, request: &Request) -> Result<Response, Error> {
-    let person = authn::person(app, request).await?;
+    let person = app.providers.require_user(&app.context, request).await?;
     let (limit, cursor) = request.page()?;
-    let now_s = app.clock.now().as_second();
+    let now_s = app.context.clock.now().as_second();
     // Without an organization nothing was made yet.
     let page = match &person.org_id {
         Some(organization) => {
-            app.store.cli_tokens(organization, &person.user_id, cursor.as_ref(), limit, now_s).await?
+            app.context
+                .store
+                .cli_tokens(organization, &person.user_id, cursor.as_ref(), limit, now_s)
+                .await?
         }
         None => Default::default(),
     };
@@ -118,8 +124,8 @@ async fn list(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
-    let person = authn::person(app, request).await?;
-    match app.store.delete_cli_token(&person.user_id, &request.path_id()?).await? {
+    let person = app.providers.require_user(&app.context, request).await?;
+    match app.context.store.delete_cli_token(&person.user_id, &request.path_id()?).await? {
         Deletion::Deleted => Ok(Response::no_content()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
@@ -129,7 +135,7 @@ impl Shown {
     fn new(app: &App, record: CliTokenRecord) -> Self {
         let repositories = record.resources.of_kind("repositories").cloned();
         Self {
-            prefix: opaque::prefix(&app.config.brand, &record.id),
+            prefix: opaque::prefix(&app.context.config.brand, &record.id),
             id: record.id,
             name: record.name,
             scopes: record.scopes,

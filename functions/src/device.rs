@@ -3,9 +3,9 @@
 
 use postern::{
     App, Error, Refusal,
+    core::scope::Scopes,
     grant::device_code,
     http::{Request, Response},
-    scope::Scopes,
 };
 use serde::Deserialize;
 
@@ -29,10 +29,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         false => request.json()?,
     };
-    let client_id = client_id
-        .ok_or_else(|| Error::Explained(Refusal::ParameterMissing, "The parameter 'client_id' is missing.".into()))?;
-    let client = app.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
+    let client_id = client_id.ok_or_else(|| {
+        Error::explained(Refusal::ParameterMissing, "The parameter 'client_id' is missing.".into())
+    })?;
+    let client = app.context.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
     let scopes = scope.as_deref().map(Scopes::parse).transpose()?;
-    let begun = device_code::begin(app, client, scopes, request.source_ip()).await?;
+    let begun = device_code::begin(&app.context, client, scopes, request.source_ip()).await?;
     Ok(Response::ok(&begun)?.with_tokens())
 }

@@ -15,8 +15,12 @@ const JWKS_MAX_AGE_S: u32 = 300;
 /// A 404 or 405 for what no route takes.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
-        "GET /health" => Ok(Response::ok(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))?),
-        "GET /.well-known/jwks.json" => Ok(Response::ok(&app.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S)),
+        "GET /health" => {
+            Ok(Response::ok(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))?)
+        }
+        "GET /.well-known/jwks.json" => {
+            Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S))
+        }
         _ => match route::methods(request.path()) {
             Some(allow) => Ok(Response::method_not_allowed(allow, request.id())),
             None => Err(Refusal::RouteUnknown.into()),

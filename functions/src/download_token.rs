@@ -1,9 +1,9 @@
 //! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no header (CON-9).
 
 use postern::{
-    App, Error, Refusal, authn,
-    credential::{self, Secret},
-    http::{Request, Response, path},
+    App, Error, Refusal,
+    core::{path, secret::Secret},
+    http::{Request, Response},
     token::issue,
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ struct Wanted {
 
 #[derive(Serialize)]
 struct Issued {
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     token: Secret,
     expires_in: i64,
 }
@@ -29,11 +29,15 @@ struct Issued {
 /// # Errors
 /// Those of authentication, and a 400 for a path that is none.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authenticate(app, request).await?;
+    let caller = app.providers.authenticate(&app.context, request).await?;
     let Wanted { path } = request.json()?;
     if path.len() > LONGEST_PATH || !path::is_plain(&path) {
         return Err(Refusal::PathMalformed.into());
     }
-    let token = issue::download_token(app, caller, &path, app.clock.now())?;
-    Ok(Response::created(&Issued { token, expires_in: app.config.lifetimes.download_token })?.with_tokens())
+    let token = issue::download_token(&app.context, caller, &path, app.context.clock.now())?;
+    Ok(Response::created(&Issued {
+        token,
+        expires_in: app.context.config.lifetimes.download_token,
+    })?
+    .with_tokens())
 }

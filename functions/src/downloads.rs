@@ -5,10 +5,8 @@ mod install;
 
 use postern::{
     App, Error, Refusal,
-    authn::Presented as _,
-    credential::Secret,
-    http::{Request, Response},
-    scope::Scope,
+    core::{scope::Scope, secret::Secret},
+    http::{CredentialSource as _, Request, Response},
     store::runner::RunnerRecord,
     token::{DownloadClaims, verify},
 };
@@ -25,10 +23,15 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     }
     let organization = claims.org_id.ok_or(Refusal::OrganizationMissing)?;
     let id = request.path_id()?;
-    let runner: Option<RunnerRecord> = app.store.own_record(&organization, &id, app.clock.now().as_second()).await?;
+    let runner: Option<RunnerRecord> = app
+        .context
+        .store
+        .own_record(&organization, &id, app.context.clock.now().as_second())
+        .await?;
     let runner = runner.ok_or(Refusal::RecordUnknown)?;
-    let script = install::script(&app.config.issuer, &runner.id);
-    Ok(Response::text("text/x-shellscript; charset=utf-8", script).with("referrer-policy", "no-referrer".into()))
+    let script = install::script(&app.context.config.issuer, &runner.id);
+    Ok(Response::text("text/x-shellscript; charset=utf-8", script)
+        .with("referrer-policy", "no-referrer".into()))
 }
 
 fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
@@ -39,10 +42,10 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
         (None, Some(token)) => token,
         (None, None) => return Err(Refusal::CredentialAbsent.into()),
     };
-    let claims: DownloadClaims = verify::verify(app, token, app.clock.now())?;
+    let claims: DownloadClaims = verify::verify(&app.context, token, app.context.clock.now())?;
     if claims.path != request.path() {
         return Err(Refusal::DownloadPathForeign.into());
     }
-    app.config.gate.admit(&claims.sub, claims.on_behalf_of.as_deref())?;
+    app.context.config.allowlist.check(&claims.sub, claims.on_behalf_of.as_deref())?;
     Ok(claims)
 }

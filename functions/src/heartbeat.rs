@@ -29,15 +29,16 @@ struct Received {
 /// A 401 for an absent or bad token, a 400 for a status or version of the wrong form.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let presented = request.header("x-runner-token").ok_or(Refusal::CredentialAbsent)?;
-    let token = RunnerToken::parse(&app.config.brand, presented).ok_or(Refusal::CredentialMalformed)?;
+    let token = RunnerToken::parse(&app.context.config.brand, presented)
+        .ok_or(Refusal::CredentialMalformed)?;
     let Heartbeat { status, version } = request.json()?;
     if !is_status(&status) || !is_version(&version) {
         return Err(Refusal::RunnerStatusMalformed.into());
     }
-    let received_at = app.clock.now();
-    match app.store.beat(&token, &status, &version, received_at.as_millisecond()).await? {
+    let received_at = app.context.clock.now();
+    match app.context.store.beat(&token, &status, &version, received_at.as_millisecond()).await? {
         Beat::Recorded { on_behalf_of } => {
-            app.config.gate.admit(&token.id.to_string(), on_behalf_of.as_deref())?;
+            app.context.config.allowlist.check(&token.id.to_string(), on_behalf_of.as_deref())?;
             Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?)
         }
         Beat::Refused => Err(Refusal::RunnerTokenWrong.into()),
@@ -45,7 +46,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 fn is_status(text: &str) -> bool {
-    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    let letter = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+    };
     (1..=32).contains(&text.len()) && text.bytes().all(letter)
 }
 

@@ -1,7 +1,7 @@
 //! `GET /v1/auth/whoami`: the caller, as every guarded API sees it.
 
 use postern::{
-    App, Error, authn,
+    App, Error,
     http::{Request, Response},
 };
 
@@ -10,6 +10,6 @@ use postern::{
 /// # Errors
 /// A 401 for an absent or bad credential.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let principal = authn::authenticate(app, request).await?;
+    let principal = app.providers.authenticate(&app.context, request).await?;
     Ok(Response::ok(&principal)?)
 }

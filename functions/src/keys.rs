@@ -5,14 +5,19 @@ mod answer;
 use answer::{Created, Rotated, Shown};
 use jiff::Timestamp;
 use postern::{
-    App, Error, Fault, Refusal, authn,
-    clock::after,
-    credential::{AgentSecret, ApiKey, CliToken, Form, Minted, RunnerToken, ServiceKey, opaque::Presented},
+    App, Error, Fault, Refusal,
+    core::{
+        clock::after,
+        id,
+        name::Name,
+        scope::{Resources, Scopes},
+    },
+    credential::{
+        AgentSecret, ApiKey, CliToken, CredentialKind, Minted, RunnerToken, ServiceKey,
+        opaque::ParsedSecret,
+    },
     http::{Request, Response},
-    id,
-    name::Name,
-    records,
-    scope::{Resources, Scopes},
+    resource::crud as records,
     store::{Deletion, Renewal, api_key::ApiKeyRecord, time},
     telemetry,
 };
@@ -54,9 +59,15 @@ struct Leaked {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/keys" => create(app, request).await,
-        "GET /v1/keys" => records::list(app, request, "keys:read", |record| Shown::new(app, record)).await,
-        "GET /v1/keys/{id}" => records::show(app, request, "keys:read", |record| Shown::new(app, record)).await,
-        "DELETE /v1/keys/{id}" => records::delete::<ApiKeyRecord>(app, request, "keys:manage").await,
+        "GET /v1/keys" => {
+            records::list(app, request, "keys:read", |record| Shown::new(app, record)).await
+        }
+        "GET /v1/keys/{id}" => {
+            records::show(app, request, "keys:read", |record| Shown::new(app, record)).await
+        }
+        "DELETE /v1/keys/{id}" => {
+            records::delete::<ApiKeyRecord>(app, request, "keys:manage").await
+        }
         "POST /v1/keys/{id}/rotate" => rotate(app, request).await,
         "POST /v1/keys/revoke-leaked" => revoke_leaked(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
@@ -64,17 +75,17 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let maker = authn::authorize(app, request, "keys:manage").await?;
+    let maker = app.providers.authorize(&app.context, request, "keys:manage").await?;
     let wanted: NewKey = request.json()?;
     let name = Name::try_from(wanted.name)?;
     let scopes = Scopes::at_least_one(wanted.scopes)?;
     let resources = Resources::try_from(wanted.resources)?;
     maker.may_mint(&scopes, &resources)?;
-    let now = app.clock.now();
+    let now = app.context.clock.now();
     let expires_at = records::expiry(wanted.expires_at, now)?;
 
-    let id = id::mint(now, &app.entropy)?;
-    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
+    let id = id::mint(now, &app.context.entropy)?;
+    let minted = Minted::new(&app.context.config.brand, &id, &app.context.entropy)?;
     let record = ApiKeyRecord {
         id,
         org_id: maker.organization()?,
@@ -90,12 +101,12 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
         previous_digest: None,
         previous_expires_at_ms: None,
     };
-    app.store.put(&record).await?;
+    app.context.store.put(&record).await?;
     Ok(Response::created(&Created { shown: Shown::new(app, record), key: minted.secret })?)
 }
 
 async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "keys:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, "keys:manage").await?;
     let id = request.path_id()?;
     let overlap_s = match request.has_body() {
         true => request.json::<Rotation>()?.overlap_s,
@@ -104,17 +115,24 @@ async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
     if !(0..=LONGEST_OVERLAP_S).contains(&overlap_s) {
         return Err(Refusal::OverlapTooLong.into());
     }
-    let now = app.clock.now();
-    let record: ApiKeyRecord =
-        app.store.own_record(&caller.organization()?, &id, now.as_second()).await?.ok_or(Refusal::RecordUnknown)?;
+    let now = app.context.clock.now();
+    let record: ApiKeyRecord = app
+        .context
+        .store
+        .own_record(&caller.organization()?, &id, now.as_second())
+        .await?
+        .ok_or(Refusal::RecordUnknown)?;
     caller.may_mint(&record.scopes, &record.resources)?;
 
-    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
-    let key_end = record.expires_at.map_or(Timestamp::MAX, |end_s| time(end_s.saturating_mul(1000)));
+    let minted = Minted::new(&app.context.config.brand, &id, &app.context.entropy)?;
+    let key_end =
+        record.expires_at.map_or(Timestamp::MAX, |end_s| time(end_s.saturating_mul(1000)));
     let previous_expires_at = after(now, overlap_s).min(key_end);
     let overlap_until_ms = (overlap_s > 0).then(|| previous_expires_at.as_millisecond());
-    match app.store.renew(&record, &minted, overlap_until_ms).await? {
-        Renewal::Renewed => Ok(Response::ok(&Rotated { id, key: minted.secret, previous_expires_at })?),
+    match app.context.store.renew(&record, &minted, overlap_until_ms).await? {
+        Renewal::Renewed => {
+            Ok(Response::ok(&Rotated { id, key: minted.secret, previous_expires_at })?)
+        }
         Renewal::Changed => Err(Refusal::RecordChanged.into()),
     }
 }
@@ -122,9 +140,13 @@ async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
 /// Possession is enough, and the answer tells nothing: 202 for every token.
 async fn revoke_leaked(app: &App, request: &Request) -> Result<Response, Error> {
     let Leaked { token } = request.json()?;
-    let brand = &app.config.brand;
+    let brand = &app.context.config.brand;
     let revoked = if let Some(key) = ApiKey::parse(brand, &token) {
-        let deletion = app.store.delete_held_key(&key, app.clock.now().as_millisecond()).await?;
+        let deletion = app
+            .context
+            .store
+            .delete_held_key(&key, app.context.clock.now().as_millisecond())
+            .await?;
         (deletion == Deletion::Deleted).then(|| key.id.to_string())
     } else if let Some(key) = CliToken::parse(brand, &token) {
         delete(app, key).await?
@@ -144,7 +166,10 @@ async fn revoke_leaked(app: &App, request: &Request) -> Result<Response, Error> 
 }
 
 /// Deletes the record whose credential was presented; its id, if there was one.
-async fn delete<K: Form>(app: &App, presented: Presented<K>) -> Result<Option<String>, Fault> {
-    let deletion = app.store.delete_held(&presented.id, &presented.digest).await?;
+async fn delete<K: CredentialKind>(
+    app: &App,
+    presented: ParsedSecret<K>,
+) -> Result<Option<String>, Fault> {
+    let deletion = app.context.store.delete_held(&presented.id, &presented.digest).await?;
     Ok((deletion == Deletion::Deleted).then(|| presented.id.to_string()))
 }

@@ -2,16 +2,35 @@
 //!
 //! A module parses requests, calls what `postern` offers, and responds. A binary is wiring.
 
+pub mod agents;
+pub mod authorizer;
+pub mod cli_tokens;
+pub mod device;
+pub mod discovery;
+pub mod download_token;
+pub mod downloads;
+pub mod heartbeat;
+pub mod inspect;
+pub mod keys;
+pub mod login;
+pub mod organizations;
+pub mod portal;
+pub mod refresh;
+pub mod revoke;
+pub mod runners;
+pub mod service_token;
+pub mod services;
+pub mod signin;
+pub mod token;
+pub mod users;
+
 use std::sync::Arc;
 
-use postern::{App, http::door};
+use postern::{App, runtime::ingress};
 use serde_json::Value;
 
 macro_rules! functions {
     (http: $($http:ident)*; events: $($events:ident)*) => {
-        $(pub mod $http;)*
-        $(pub mod $events;)*
-
         /// The names of all functions, which are those of their binaries.
         pub const ALL: &[&str] = &[$(stringify!($http),)* $(stringify!($events),)*];
 
@@ -19,7 +38,7 @@ macro_rules! functions {
         /// `None` if there is no such function.
         pub async fn invoke(app: Arc<App>, name: &str, event: Value) -> Option<Result<Value, String>> {
             match name {
-                $(stringify!($http) => Some(Ok(door::serve(&app, event, $http::handle).await)),)*
+                $(stringify!($http) => Some(Ok(ingress::serve(&app, event, $http::handle).await)),)*
                 $(stringify!($events) => Some($events::handle(&app, event).await.map_err(|error| error.to_string())),)*
                 _ => None,
             }

@@ -1,17 +1,15 @@
 //! `POST /v1/auth/login`: an email address and a password for tokens (CON-1). `POST /v1/auth/logout`: their end, or a session's.
 
 use postern::{
-    App, Error, Refusal,
-    authn::{self, SESSION_COOKIE},
-    credential::Secret,
-    email::Email,
+    App, Error, Refusal, authn,
+    core::{email::Email, principal::Role, secret::Secret},
+    credential::SESSION_COOKIE,
     grant::{
         Tokens, family,
         password::{self, Login},
         revoke, session,
     },
     http::{Request, Response},
-    principal::Role,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,13 +58,24 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Credentials = request.json()?;
     let email = Email::try_from(given.email)?;
-    let login = Login { email: &email, password: Secret::new(given.password), address: request.source_ip() };
-    let person = password::prove(app, login).await?;
-    let now = app.clock.now();
-    let whose = (family::new_id(app, now)?, person.user_id.as_str(), CLIENT);
-    let begun = family::begin_for_person(app, whose, &person.role.scopes(), request.source_ip(), now).await;
+    let login = Login {
+        email: &email,
+        password: Secret::new(given.password),
+        address: request.source_ip(),
+    };
+    let person = password::prove(&app.context, login).await?;
+    let now = app.context.clock.now();
+    let whose = (family::new_id(&app.context, now)?, person.user_id.as_str(), CLIENT);
+    let begun = family::begin_for_person(
+        &app.context,
+        whose,
+        &person.role.scopes(),
+        request.source_ip(),
+        now,
+    )
+    .await;
     // Dismissed between the two reads.
-    let is_gone = matches!(begun, Err(Error::Refused(Refusal::PersonGone)));
+    let is_gone = begun.as_ref().err().and_then(Error::refusal) == Some(Refusal::PersonGone);
     let tokens = if is_gone { Err(Refusal::LoginWrong.into()) } else { begun }?;
     let user = User { id: person.user_id, email, role: person.role };
     Ok(Response::ok(&LoggedIn { tokens, user })?.with_tokens())
@@ -75,15 +84,15 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
 /// Whoever holds it may end it, and what is over already needs no ending: 204 for every session and token.
 async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Logout = if request.has_body() { request.json()? } else { Logout::default() };
-    let session = authn::presented_session(app, request)?;
+    let session = authn::presented_session(&app.context, request)?;
     if session.is_none() && given.refresh_token.is_none() {
         return Err(Refusal::CredentialAbsent.into());
     }
     if let Some(token) = given.refresh_token {
-        revoke::revoke(app, &Secret::new(token)).await?;
+        revoke::revoke(&app.context, &Secret::new(token)).await?;
     }
     if let Some(session) = session {
-        session::end(app, &Secret::new(session.to_owned())).await?;
+        session::end(&app.context, &Secret::new(session.to_owned())).await?;
     }
     Ok(Response::no_content().cookie(SESSION_COOKIE, &Secret::new(String::new()), 0))
 }

@@ -4,13 +4,16 @@
 use jiff::Timestamp;
 use postern::{
     App, Error, Fault, Refusal,
-    authn::{self, operator},
+    authn::operator,
     config::Signup,
-    credential::{self, Minted, Secret},
+    core::{
+        id::{self, ApiKeyId, OrganizationId},
+        name::Name,
+        scope::{Resources, Scopes},
+        secret::Secret,
+    },
+    credential::Minted,
     http::{Request, Response},
-    id::{self, ApiKeyId, OrganizationId},
-    name::Name,
-    scope::{Resources, Scopes},
     store::{api_key::ApiKeyRecord, organization::OrganizationRecord, time},
 };
 use serde::{Deserialize, Serialize};
@@ -26,7 +29,7 @@ struct NewOrganization {
 struct Created {
     id: OrganizationId,
     name: String,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     api_key: Secret,
     api_key_id: ApiKeyId,
     created_at: Timestamp,
@@ -53,11 +56,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let is_operator = match (operator::authenticate(app, request), app.config.signup) {
-        (Ok(()), _) => true,
-        (Err(Refusal::CredentialAbsent), Signup::Open) => false,
-        (Err(refusal), _) => return Err(refusal.into()),
-    };
+    let is_operator =
+        match (operator::authenticate(&app.context, request), app.context.config.signup) {
+            (Ok(()), _) => true,
+            (Err(Refusal::CredentialAbsent), Signup::Open) => false,
+            (Err(refusal), _) => return Err(refusal.into()),
+        };
     let wanted: NewOrganization = request.json()?;
     let name = Name::try_from(wanted.name)?;
     let owner = match wanted.owner {
@@ -68,7 +72,7 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
         owner => owner,
     };
     let (organization, key, minted) = draft(app, name, owner)?;
-    app.store.found(&organization, &key).await?;
+    app.context.store.found(&organization, &key).await?;
     Ok(Response::created(&Created {
         id: organization.id,
         name: organization.name,
@@ -79,12 +83,16 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 /// A new organization, and its first key, which may do everything in it.
-fn draft(app: &App, name: Name, owner: Option<String>) -> Result<(OrganizationRecord, ApiKeyRecord, Minted), Fault> {
-    let now = app.clock.now();
-    let key_id = id::mint(now, &app.entropy)?;
-    let minted = Minted::new(&app.config.brand, &key_id, &app.entropy)?;
+fn draft(
+    app: &App,
+    name: Name,
+    owner: Option<String>,
+) -> Result<(OrganizationRecord, ApiKeyRecord, Minted), Fault> {
+    let now = app.context.clock.now();
+    let key_id = id::mint(now, &app.context.entropy)?;
+    let minted = Minted::new(&app.context.config.brand, &key_id, &app.context.entropy)?;
     let organization = OrganizationRecord {
-        id: id::mint(now, &app.entropy)?,
+        id: id::mint(now, &app.context.entropy)?,
         name: name.into(),
         created_at_ms: now.as_millisecond(),
         owner: owner.clone(),
@@ -108,8 +116,13 @@ fn draft(app: &App, name: Name, owner: Option<String>) -> Result<(OrganizationRe
 }
 
 async fn current(app: &App, request: &Request) -> Result<Response, Error> {
-    let principal = authn::authenticate(app, request).await?;
-    let organization = app.store.organization(&principal.organization()?).await?.ok_or(Refusal::RecordUnknown)?;
+    let principal = app.providers.authenticate(&app.context, request).await?;
+    let organization = app
+        .context
+        .store
+        .organization(&principal.organization()?)
+        .await?
+        .ok_or(Refusal::RecordUnknown)?;
     Ok(Response::ok(&Shown {
         id: organization.id,
         name: organization.name,

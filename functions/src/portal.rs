@@ -14,7 +14,7 @@ mod visitor;
 
 use postern::{
     App, Error, Refusal,
-    authn::SESSION_COOKIE,
+    credential::SESSION_COOKIE,
     http::{Request, Response},
 };
 
@@ -29,7 +29,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     // A page that was shown is a visit: the cookie lives as long from now on as the session does.
     Ok(match visitor::session(request)? {
         Some(session) if response.is_page() => {
-            response.cookie(SESSION_COOKIE, &session, app.config.lifetimes.session_idle)
+            response.cookie(SESSION_COOKIE, &session, app.context.config.lifetimes.session_idle)
         }
         _ => response,
     })

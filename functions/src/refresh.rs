@@ -2,7 +2,7 @@
 
 use postern::{
     App, Error,
-    credential::Secret,
+    core::secret::Secret,
     grant::refresh::{Client, refresh},
     http::{Request, Response},
 };
@@ -21,6 +21,6 @@ struct Refresh {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let body: Refresh = request.json()?;
     let token = Secret::new(body.refresh_token);
-    let tokens = refresh(app, &token, &Client::Unnamed, request.source_ip()).await?;
+    let tokens = refresh(&app.context, &token, &Client::Unnamed, request.source_ip()).await?;
     Ok(Response::ok(&tokens)?.with_tokens())
 }

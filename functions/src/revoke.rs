@@ -2,7 +2,7 @@
 
 use postern::{
     App, Error, Refusal,
-    credential::Secret,
+    core::secret::Secret,
     grant::revoke::revoke,
     http::{Request, Response},
 };
@@ -27,6 +27,6 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         true => request.form()?.remove("token").ok_or(Refusal::ParameterMissing)?,
         false => Secret::new(request.json::<Revocation>()?.token),
     };
-    revoke(app, &token).await?;
+    revoke(&app.context, &token).await?;
     Ok(Response::ok(&json!({}))?)
 }

@@ -2,13 +2,16 @@
 
 use jiff::Timestamp;
 use postern::{
-    App, Error, Refusal, authn,
-    credential::{self, Minted, Secret, opaque},
+    App, Error, Refusal,
+    core::{
+        id::{self, RunnerId},
+        name::Name,
+        scope::{Resources, Scopes},
+        secret::Secret,
+    },
+    credential::{Minted, opaque},
     http::{Request, Response},
-    id::{self, RunnerId},
-    name::Name,
-    records,
-    scope::{Resources, Scopes},
+    resource::crud as records,
     store::{
         Renewal,
         runner::{ONLINE_S, RunnerRecord},
@@ -47,14 +50,14 @@ struct Shown {
 struct Created {
     #[serde(flatten)]
     shown: Shown,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     token: Secret,
 }
 
 #[derive(Serialize)]
 struct Renewed {
     id: RunnerId,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     token: Secret,
 }
 
@@ -63,33 +66,39 @@ struct Renewed {
 /// # Errors
 /// The refusals of each, and failures of ours.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let now = app.clock.now();
+    let now = app.context.clock.now();
     match request.route() {
         "POST /v1/runners" => create(app, request).await,
-        "GET /v1/runners" => records::list(app, request, "runners:read", |record| Shown::new(app, record, now)).await,
+        "GET /v1/runners" => {
+            records::list(app, request, "runners:read", |record| Shown::new(app, record, now)).await
+        }
         "GET /v1/runners/{id}" => {
             records::show(app, request, "runners:read", |record| Shown::new(app, record, now)).await
         }
-        "DELETE /v1/runners/{id}" => records::delete::<RunnerRecord>(app, request, "runners:manage").await,
+        "DELETE /v1/runners/{id}" => {
+            records::delete::<RunnerRecord>(app, request, "runners:manage").await
+        }
         "POST /v1/runners/{id}/token" => renew(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let maker = authn::authorize(app, request, "runners:manage").await?;
+    let maker = app.providers.authorize(&app.context, request, "runners:manage").await?;
     let wanted: NewRunner = request.json()?;
     // A runner has no limits of its own, so a maker with limits could not pass them on.
     maker.may_mint(&Scopes::default(), &Resources::default())?;
     let name = Name::try_from(wanted.name)?;
-    let is_label = |label: &String| (1..=LONGEST_LABEL).contains(&label.len()) && !label.chars().any(char::is_control);
+    let is_label = |label: &String| {
+        (1..=LONGEST_LABEL).contains(&label.len()) && !label.chars().any(char::is_control)
+    };
     if wanted.labels.len() > MOST_LABELS || !wanted.labels.iter().all(is_label) {
         return Err(Refusal::LabelMalformed.into());
     }
 
-    let now = app.clock.now();
-    let id = id::mint(now, &app.entropy)?;
-    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
+    let now = app.context.clock.now();
+    let id = id::mint(now, &app.context.entropy)?;
+    let minted = Minted::new(&app.context.config.brand, &id, &app.context.entropy)?;
     let record = RunnerRecord {
         id,
         org_id: maker.organization()?,
@@ -103,23 +112,24 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
         version: None,
         last_seen_at_ms: None,
     };
-    app.store.put(&record).await?;
+    app.context.store.put(&record).await?;
     Ok(Response::created(&Created { shown: Shown::new(app, record, now), token: minted.secret })?)
 }
 
 /// The old token is dead at once.
 async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "runners:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, "runners:manage").await?;
     request.no_members()?;
     let id = request.path_id()?;
     let record: RunnerRecord = app
+        .context
         .store
-        .own_record(&caller.organization()?, &id, app.clock.now().as_second())
+        .own_record(&caller.organization()?, &id, app.context.clock.now().as_second())
         .await?
         .ok_or(Refusal::RecordUnknown)?;
     caller.may_mint(&Scopes::default(), &Resources::default())?;
-    let minted = Minted::new(&app.config.brand, &id, &app.entropy)?;
-    match app.store.renew(&record, &minted, None).await? {
+    let minted = Minted::new(&app.context.config.brand, &id, &app.context.entropy)?;
+    match app.context.store.renew(&record, &minted, None).await? {
         Renewal::Renewed => Ok(Response::ok(&Renewed { id, token: minted.secret })?),
         Renewal::Changed => Err(Refusal::RecordChanged.into()),
     }
@@ -128,9 +138,10 @@ async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
 impl Shown {
     fn new(app: &App, record: RunnerRecord, now: Timestamp) -> Self {
         let last_seen_at = record.last_seen_at_ms.map(time);
-        let is_recent = last_seen_at.is_some_and(|seen| now.as_second() - seen.as_second() <= ONLINE_S);
+        let is_recent =
+            last_seen_at.is_some_and(|seen| now.as_second() - seen.as_second() <= ONLINE_S);
         Self {
-            prefix: opaque::prefix(&app.config.brand, &record.id),
+            prefix: opaque::prefix(&app.context.config.brand, &record.id),
             id: record.id,
             name: record.name,
             labels: record.labels,

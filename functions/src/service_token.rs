@@ -2,16 +2,17 @@
 
 use postern::{
     App, Error, Refusal,
-    credential::{self, Secret, ServiceKey},
+    core::secret::Secret,
+    credential::ServiceKey,
     http::{Request, Response},
-    store::{Secured as _, machine::ServiceRecord},
+    store::{HasSecret as _, service_account::ServiceRecord},
     token::issue,
 };
 use serde::Serialize;
 
 #[derive(Serialize)]
 struct Issued {
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     access_token: Secret,
     expires_in: i64,
 }
@@ -22,11 +23,18 @@ struct Issued {
 /// A 401 for an absent or bad key.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let presented = request.header("x-service-key").ok_or(Refusal::CredentialAbsent)?;
-    let key = ServiceKey::parse(&app.config.brand, presented).ok_or(Refusal::CredentialMalformed)?;
-    let now = app.clock.now();
-    let service: Option<ServiceRecord> = app.store.record(&key.id, now.as_second()).await?;
-    let service = service.filter(|service| service.digest().matches(&key.digest)).ok_or(Refusal::ServiceKeyWrong)?;
-    app.config.gate.admit(&service.id.to_string(), service.on_behalf_of.as_deref())?;
-    let access_token = issue::service_token(app, &service, now)?;
-    Ok(Response::ok(&Issued { access_token, expires_in: app.config.lifetimes.service_token })?.with_tokens())
+    let key = ServiceKey::parse(&app.context.config.brand, presented)
+        .ok_or(Refusal::CredentialMalformed)?;
+    let now = app.context.clock.now();
+    let service: Option<ServiceRecord> = app.context.store.record(&key.id, now.as_second()).await?;
+    let service = service
+        .filter(|service| service.digest().matches(&key.digest))
+        .ok_or(Refusal::ServiceKeyWrong)?;
+    app.context.config.allowlist.check(&service.id.to_string(), service.on_behalf_of.as_deref())?;
+    let access_token = issue::service_token(&app.context, &service, now)?;
+    Ok(Response::ok(&Issued {
+        access_token,
+        expires_in: app.context.config.lifetimes.service_token,
+    })?
+    .with_tokens())
 }

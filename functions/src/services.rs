@@ -2,12 +2,11 @@
 
 use postern::{
     App, Error, Refusal,
-    credential::{self, Secret},
+    core::{id::Service, secret::Secret},
     http::{Request, Response},
-    id::Service,
-    machines::{self, Shown},
-    records,
-    store::machine::ServiceRecord,
+    resource::crud as records,
+    resource::service_account::{self as machines, Shown},
+    store::service_account::ServiceRecord,
 };
 use serde::Serialize;
 
@@ -15,7 +14,7 @@ use serde::Serialize;
 struct Created {
     #[serde(flatten)]
     shown: Shown<Service>,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     key: Secret,
 }
 
@@ -27,9 +26,14 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/services" => create(app, request).await,
         "GET /v1/services" => {
-            records::list(app, request, "services:manage", |record| Shown::<Service>::new(app, record)).await
+            records::list(app, request, "services:manage", |record| {
+                Shown::<Service>::new(app, record)
+            })
+            .await
         }
-        "DELETE /v1/services/{id}" => records::delete::<ServiceRecord>(app, request, "services:manage").await,
+        "DELETE /v1/services/{id}" => {
+            records::delete::<ServiceRecord>(app, request, "services:manage").await
+        }
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }

@@ -3,18 +3,17 @@
 
 use postern::{
     App, Error, Refusal,
-    authn::{Presented as _, SESSION_COOKIE},
-    credential::Secret,
+    core::{path, scope::Scopes, secret::Secret},
+    credential::SESSION_COOKIE,
     crypto::Digest,
     grant::{
         authorization_code::is_loopback,
         session::Visit,
         sign_in::{self, Begun, LIFE_S, Returned, SignedIn},
     },
-    http::{Request, Response, path},
-    scope::Scopes,
+    http::{CredentialSource as _, Request, Response},
+    identity_provider::IdentityProvider,
     store::sign_in::Loopback,
-    upstream::Upstream,
 };
 
 /// Ties a sign-in to the browser that began it.
@@ -29,14 +28,20 @@ const LONGEST_STATE: usize = 500;
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "GET /v1/auth/oidc/start" => start(app, request, |upstream| !upstream.is_github()).await,
-        "GET /v1/auth/oidc/callback" => callback(app, request, |upstream| !upstream.is_github()).await,
-        "GET /v1/auth/github" => start(app, request, Upstream::is_github).await,
-        "GET /v1/auth/github/callback" => callback(app, request, Upstream::is_github).await,
+        "GET /v1/auth/oidc/callback" => {
+            callback(app, request, |upstream| !upstream.is_github()).await
+        }
+        "GET /v1/auth/github" => start(app, request, IdentityProvider::is_github).await,
+        "GET /v1/auth/github/callback" => callback(app, request, IdentityProvider::is_github).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }
 
-async fn start(app: &App, request: &Request, is_wanted: impl Fn(&Upstream) -> bool) -> Result<Response, Error> {
+async fn start(
+    app: &App,
+    request: &Request,
+    is_wanted: impl Fn(&IdentityProvider) -> bool,
+) -> Result<Response, Error> {
     let upstream = upstream(app, request, is_wanted)?;
     let loopback = match request.query("cli")?.as_deref() {
         Some("true") => Some(loopback(app, request)?),
@@ -44,7 +49,8 @@ async fn start(app: &App, request: &Request, is_wanted: impl Fn(&Upstream) -> bo
     };
     let next = path::page(request.query("next")?.as_deref());
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
-    let Begun { location, browser } = sign_in::begin(app, upstream, &next, loopback, browser).await?;
+    let Begun { location, browser } =
+        sign_in::begin(&app.context, upstream, &next, loopback, browser).await?;
     Ok(Response::see_other(location).cookie(BROWSER_COOKIE, &browser, LIFE_S))
 }
 
@@ -52,11 +58,11 @@ async fn start(app: &App, request: &Request, is_wanted: impl Fn(&Upstream) -> bo
 fn upstream<'a>(
     app: &'a App,
     request: &Request,
-    is_wanted: impl Fn(&Upstream) -> bool,
-) -> Result<&'a Upstream, Refusal> {
+    is_wanted: impl Fn(&IdentityProvider) -> bool,
+) -> Result<&'a IdentityProvider, Refusal> {
     let named = request.query("provider")?;
     let mut fitting = app
-        .upstreams
+        .identity_providers
         .iter()
         .filter(|upstream| is_wanted(upstream))
         .filter(|upstream| named.as_ref().is_none_or(|name| name == upstream.name()));
@@ -69,10 +75,12 @@ fn upstream<'a>(
 /// The tool that asks. It must prove later that it is the one: without a challenge, or with one that is the verifier itself, whoever sees
 /// the code could redeem it (RFC 9700 §2.1.1).
 fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
-    let redirect_uri =
-        request.query("redirect_uri")?.filter(|uri| is_loopback(uri)).ok_or(Refusal::RedirectUriForeign)?;
+    let redirect_uri = request
+        .query("redirect_uri")?
+        .filter(|uri| is_loopback(uri))
+        .ok_or(Refusal::RedirectUriForeign)?;
     let client_id = request.query("client_id")?.unwrap_or_else(|| "postern-cli".into());
-    app.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
+    app.context.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
     if request.query("code_challenge_method")?.as_deref() != Some("S256") {
         return Err(Refusal::ChallengeMethodUnknown.into());
     }
@@ -87,7 +95,11 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     Ok(Loopback { client_id, redirect_uri, challenge, state, scope })
 }
 
-async fn callback(app: &App, request: &Request, is_expected: impl Fn(&Upstream) -> bool) -> Result<Response, Error> {
+async fn callback(
+    app: &App,
+    request: &Request,
+    is_expected: impl Fn(&IdentityProvider) -> bool,
+) -> Result<Response, Error> {
     let returned = Returned {
         state: request.query("state")?.unwrap_or_default(),
         code: request.query("code")?,
@@ -96,11 +108,20 @@ async fn callback(app: &App, request: &Request, is_expected: impl Fn(&Upstream) 
         provider: request.query("provider")?,
         browser: request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned())),
     };
-    let signed_in = sign_in::finish(app, returned, Visit::of(request), is_expected).await?;
+    let signed_in = sign_in::finish(
+        &app.context,
+        &app.identity_providers,
+        returned,
+        Visit::of(request),
+        is_expected,
+    )
+    .await?;
     Ok(match signed_in {
-        SignedIn::Session { value, next } => {
-            Response::see_other(next).cookie(SESSION_COOKIE, &value, app.config.lifetimes.session_idle)
-        }
+        SignedIn::Session { value, next } => Response::see_other(next).cookie(
+            SESSION_COOKIE,
+            &value,
+            app.context.config.lifetimes.session_idle,
+        ),
         SignedIn::Loopback(location) => Response::see_other(location),
     })
 }

@@ -6,7 +6,7 @@
 
 use postern::{
     App, Error, Refusal,
-    credential::Secret,
+    core::{id::AgentId, scope::Scopes, secret::Secret},
     grant::{
         ClientCredentials, Tokens,
         agent_secret::{self, Wish},
@@ -14,8 +14,6 @@ use postern::{
         refresh::{self, Client},
     },
     http::{Form, Request, Response},
-    id::AgentId,
-    scope::Scopes,
 };
 use serde::Deserialize;
 
@@ -38,8 +36,17 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                 return Err(Refusal::ClientCredentialsDoubled.into());
             }
             let body: Exchange = request.json()?;
-            let credentials = ClientCredentials { id: client_id(&body.agent_id)?, secret: Secret::new(body.secret) };
-            agent_secret::exchange(app, &credentials, Wish::Everything, request.source_ip()).await?
+            let credentials = ClientCredentials {
+                id: client_id(&body.agent_id)?,
+                secret: Secret::new(body.secret),
+            };
+            agent_secret::exchange(
+                &app.context,
+                &credentials,
+                Wish::Everything,
+                request.source_ip(),
+            )
+            .await?
         }
     };
     Ok(Response::ok(&tokens)?.with_tokens())
@@ -52,9 +59,11 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     let address = request.source_ip();
     match parameter("grant_type")?.expose() {
         "client_credentials" => {
-            let ClientPart::Proven(credentials) = client else { return Err(Refusal::ClientCredentialsMissing.into()) };
+            let ClientPart::Proven(credentials) = client else {
+                return Err(Refusal::ClientCredentialsMissing.into());
+            };
             let wish = Wish::Scopes(scopes.unwrap_or_default());
-            agent_secret::exchange(app, &credentials, wish, address).await
+            agent_secret::exchange(&app.context, &credentials, wish, address).await
         }
         "refresh_token" => {
             let client = match client {
@@ -65,21 +74,21 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
                 ClientPart::Absent => Client::Unnamed,
             };
-            refresh::refresh(app, parameter("refresh_token")?, &client, address).await
+            refresh::refresh(&app.context, parameter("refresh_token")?, &client, address).await
         }
         "authorization_code" => {
-            let presented = authorization_code::Presented {
+            let presented = authorization_code::CodeRedemption {
                 code: parameter("code")?,
                 client_id: &public(client)?,
                 redirect_uri: parameter("redirect_uri")?.expose(),
                 verifier: parameter("code_verifier")?,
                 address,
             };
-            authorization_code::redeem(app, &presented).await
+            authorization_code::redeem(&app.context, &presented).await
         }
         "urn:ietf:params:oauth:grant-type:device_code" => {
             let code = parameter("device_code")?;
-            device_code::poll(app, code, &public(client)?, address).await
+            device_code::poll(&app.context, code, &public(client)?, address).await
         }
         _ => Err(Refusal::GrantTypeUnknown.into()),
     }
@@ -95,7 +104,7 @@ fn public(client: ClientPart) -> Result<String, Error> {
 }
 
 fn missing(name: &'static str) -> Error {
-    Error::Explained(Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
+    Error::explained(Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
 }
 
 /// How the client showed itself (RFC 6749 §2.3.1): in one way only.
@@ -109,16 +118,24 @@ enum ClientPart {
 
 fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refusal> {
     let named = form.get("client_id").map(Secret::expose);
-    if let Some(public) = named.and_then(|id| app.config.client(id)) {
+    if let Some(public) = named.and_then(|id| app.context.config.client(id)) {
         let shows_more = form.contains_key("client_secret") || request.basic()?.is_some();
-        return if shows_more { Err(Refusal::ClientUnknown) } else { Ok(ClientPart::Public(public.id.clone())) };
+        return if shows_more {
+            Err(Refusal::ClientUnknown)
+        } else {
+            Ok(ClientPart::Public(public.id.clone()))
+        };
     }
     let named = named.map(client_id).transpose()?;
-    let basic =
-        request.basic()?.map(|(id, secret)| Ok(ClientCredentials { id: client_id(&id)?, secret })).transpose()?;
+    let basic = request
+        .basic()?
+        .map(|(id, secret)| Ok(ClientCredentials { id: client_id(&id)?, secret }))
+        .transpose()?;
     match (basic, named, form.get("client_secret").cloned()) {
         (Some(_), _, Some(_)) => Err(Refusal::ClientCredentialsDoubled),
-        (Some(basic), Some(named), None) if basic.id != named => Err(Refusal::ClientCredentialsDoubled),
+        (Some(basic), Some(named), None) if basic.id != named => {
+            Err(Refusal::ClientCredentialsDoubled)
+        }
         (Some(basic), _, None) => Ok(ClientPart::Proven(basic)),
         (None, Some(id), Some(secret)) => Ok(ClientPart::Proven(ClientCredentials { id, secret })),
         (None, None, Some(_)) => Err(Refusal::ClientCredentialsMissing),

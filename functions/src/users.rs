@@ -2,16 +2,18 @@
 
 use jiff::Timestamp;
 use postern::{
-    App, Error, Refusal, authn,
-    credential::Secret,
+    App, Error, Refusal,
+    core::{
+        email::Email,
+        id::{self, CliTokenId, UserId},
+        principal::Role,
+        scope::Resources,
+        secret::Secret,
+    },
     crypto::password::PasswordHash,
-    email::Email,
     grant::password,
     http::{Request, Response},
-    id::{self, CliTokenId, UserId},
-    principal::Role,
-    records,
-    scope::Resources,
+    resource::crud as records,
     store::{
         Deletion, time,
         user::{Enrolment, UserRecord},
@@ -52,7 +54,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let maker = authn::authorize(app, request, "users:manage").await?;
+    let maker = app.providers.authorize(&app.context, request, "users:manage").await?;
     let wanted: NewUser = request.json()?;
     let email = Email::try_from(wanted.email)?;
     let password = Secret::new(wanted.password);
@@ -61,17 +63,17 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
     maker.may_mint(&wanted.role.scopes(), &Resources::default())?;
     let organization = maker.organization()?;
 
-    let now = app.clock.now();
+    let now = app.context.clock.now();
     let user = UserRecord {
-        id: id::mint(now, &app.entropy)?,
+        id: id::mint(now, &app.context.entropy)?,
         org_id: organization,
         email,
         role: wanted.role,
         created_at_ms: now.as_millisecond(),
         on_behalf_of: maker.behalf(),
     };
-    let hash = PasswordHash::of(password, &app.entropy).await?;
-    match app.store.enrol(&user, hash).await? {
+    let hash = PasswordHash::of(password, &app.context.entropy).await?;
+    match app.context.store.enrol(&user, hash).await? {
         Enrolment::Enrolled => Ok(Response::created(&Shown::new(user))?),
         Enrolment::AddressTaken => Err(Refusal::AddressTaken.into()),
     }
@@ -80,21 +82,29 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 /// Ends all that a user holds, in one transaction: every use of it reads the record of where they work. Their CLI tokens, which open nothing any
 /// more, are put away then.
 async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = authn::authorize(app, request, "users:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, "users:manage").await?;
     let organization = caller.organization()?;
-    let now_s = app.clock.now().as_second();
-    let user: UserRecord =
-        app.store.own_record(&organization, &request.path_id()?, now_s).await?.ok_or(Refusal::RecordUnknown)?;
+    let now_s = app.context.clock.now().as_second();
+    let user: UserRecord = app
+        .context
+        .store
+        .own_record(&organization, &request.path_id()?, now_s)
+        .await?
+        .ok_or(Refusal::RecordUnknown)?;
     caller.may_mint(&user.role.scopes(), &Resources::default())?;
-    if app.store.dismiss(&user).await? == Deletion::Unknown {
+    if app.context.store.dismiss(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
     }
     let user_id = user.id.to_string();
     let mut cursor: Option<CliTokenId> = None;
     loop {
-        let page = app.store.cli_tokens(&organization, &user_id, cursor.as_ref(), 100, now_s).await?;
+        let page = app
+            .context
+            .store
+            .cli_tokens(&organization, &user_id, cursor.as_ref(), 100, now_s)
+            .await?;
         for token in page.records {
-            app.store.delete_cli_token(&user_id, &token.id).await?;
+            app.context.store.delete_cli_token(&user_id, &token.id).await?;
         }
         cursor = page.next.and_then(|next| next.parse().ok());
         if cursor.is_none() {

@@ -9,15 +9,13 @@ use std::{
 };
 
 use postern::{
-    clock::Clock,
+    core::{clock::Clock, entropy::Entropy, id},
     credential::{Brand, Minted},
     crypto::{
         Digest,
         secrets::{self, Secrets},
         sign::Algorithm,
     },
-    entropy::Entropy,
-    id,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +53,11 @@ pub struct Shown {
 impl Shown {
     /// Puts the keys of another brand away, and takes those of `brand` out, if there are any.
     pub fn turn_to(&mut self, brand: &Brand) {
-        let known = self.operator_key.as_deref().and_then(|key| key.split_once('_')).map(|(brand, _)| brand.to_owned());
+        let known = self
+            .operator_key
+            .as_deref()
+            .and_then(|key| key.split_once('_'))
+            .map(|(brand, _)| brand.to_owned());
         let Some(known) = known.filter(|known| known != brand.as_str()) else { return };
         let mut others = std::mem::take(&mut self.other_brands);
         let issuer = self.issuer.take();
@@ -105,8 +107,9 @@ impl Data {
     pub fn shown(&self) -> Result<Shown, Error> {
         match self.file("shown.json").filter(|file| file.exists()) {
             None => Ok(Shown::default()),
-            Some(file) => serde_json::from_str(&read(&file)?)
-                .map_err(|error| Error::Data(format!("{} is not what this program wrote: {error}", file.display()))),
+            Some(file) => serde_json::from_str(&read(&file)?).map_err(|error| {
+                Error::Data(format!("{} is not what this program wrote: {error}", file.display()))
+            }),
         }
     }
 
@@ -139,7 +142,8 @@ impl Data {
         let mut is_new = secrets.complete(algorithm, &clock, &entropy)?;
         let mut operator_key = shown.operator_key.take();
         if operator_key.is_none() {
-            let minted = Minted::new::<id::Operator>(brand, &id::mint(clock.now(), &entropy)?, &entropy)?;
+            let minted =
+                Minted::new::<id::Operator>(brand, &id::mint(clock.now(), &entropy)?, &entropy)?;
             operator_key = Some(minted.secret.expose().to_owned());
         }
         let digest = operator_key.as_ref().map(|key| Digest::of(key.as_bytes()));
@@ -171,7 +175,8 @@ fn json(value: &impl Serialize) -> String {
 /// A file that cannot be written.
 pub fn write_private(file: &Path, text: &str) -> Result<(), Error> {
     let what = || Error::io(format!("writing {}", file.display()));
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(what())?; // a name that nobody can prepare, mode 0600
     fresh.write_all(text.as_bytes()).and_then(|()| fresh.as_file().sync_all()).map_err(what())?;
     fresh.persist(file).map(drop).map_err(|error| what()(error.error))

@@ -43,7 +43,11 @@ impl Engine {
     ///
     /// # Errors
     /// A file that cannot be opened, or a template that the engine does not take.
-    pub fn start(path: Option<&Path>, listener: TcpListener, template: &Template) -> Result<Self, Error> {
+    pub fn start(
+        path: Option<&Path>,
+        listener: TcpListener,
+        template: &Template,
+    ) -> Result<Self, Error> {
         let database = match path {
             None => Database::memory(),
             Some(path) => Database::new(&path.to_string_lossy()),
@@ -70,7 +74,9 @@ impl Engine {
             loop {
                 tokio::time::sleep(SWEEP_EVERY).await;
                 let database = database.clone();
-                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+                if let Ok(Err(error)) =
+                    tokio::task::spawn_blocking(move || database.sweep_ttl()).await
+                {
                     tracing::warn!(target: "postern", %error, "expired items could not be deleted");
                 }
             }
@@ -79,7 +85,8 @@ impl Engine {
 
     /// How the SDK reaches it, through `http_client` or a plain one.
     pub fn sdk(&self, http_client: Option<SharedHttpClient>) -> SdkConfig {
-        let http_client = http_client.unwrap_or_else(|| aws_smithy_http_client::Builder::new().build_http());
+        let http_client =
+            http_client.unwrap_or_else(|| aws_smithy_http_client::Builder::new().build_http());
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("eu-west-1"))

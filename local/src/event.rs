@@ -19,7 +19,13 @@ pub struct Arrival {
 }
 
 /// The event of a request for the route `route_key`, with its path parameters.
-pub fn http(parts: &Parts, body: &Bytes, route_key: &str, parameters: &[(String, String)], arrival: Arrival) -> Value {
+pub fn http(
+    parts: &Parts,
+    body: &Bytes,
+    route_key: &str,
+    parameters: &[(String, String)],
+    arrival: Arrival,
+) -> Value {
     let mut event = common(parts, route_key, arrival);
     if !parameters.is_empty() {
         let parameters: Map<_, _> =
@@ -36,8 +42,10 @@ pub fn http(parts: &Parts, body: &Bytes, route_key: &str, parameters: &[(String,
 
 pub(crate) fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value {
     let path = parts.uri.path();
-    let user_agent =
-        parts.headers.get("user-agent").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let user_agent = parts
+        .headers
+        .get("user-agent")
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let mut event = json!({
         "version": "2.0",
         "routeKey": route_key,
@@ -63,8 +71,12 @@ pub(crate) fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value 
             "timeEpoch": arrival.time.as_millisecond(),
         },
     });
-    let cookies: Vec<_> =
-        parts.headers.get_all("cookie").iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let cookies: Vec<_> = parts
+        .headers
+        .get_all("cookie")
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
     if !cookies.is_empty() {
         event["cookies"] = cookies.iter().flat_map(|line| line.split("; ")).collect();
     }
@@ -75,8 +87,12 @@ pub(crate) fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value 
 fn headers(parts: &Parts) -> Map<String, Value> {
     let mut headers = Map::new();
     for name in parts.headers.keys().filter(|name| *name != "cookie") {
-        let values: Vec<_> =
-            parts.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let values: Vec<_> = parts
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
         headers.insert(name.to_string(), values.join(",").into());
     }
     headers
@@ -84,7 +100,8 @@ fn headers(parts: &Parts) -> Map<String, Value> {
 
 /// API Gateway hands text over as it is, and everything else in base64.
 fn is_text(parts: &Parts) -> bool {
-    let kind = parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind =
+        parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.is_empty()
         || [
             "text/",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use postern::{
     App,
-    clock::Clock,
+    core::clock::Clock,
     http::route::{self, Parameter},
 };
 use serde_json::Value;
@@ -48,19 +48,24 @@ impl Gateway {
     /// # Errors
     /// A route whose function this program does not have.
     pub fn new(app: &Arc<App>, template: &Template) -> Result<Self, Error> {
-        Self::over(template, &app.clock, |binary| invoke::in_process(app, binary))
+        Self::over(template, &app.context.clock, |binary| invoke::in_process(app, binary))
     }
 
     /// An API with the template's routes, over functions wherever they are.
     ///
     /// # Errors
     /// A route whose function is not among `functions`.
-    pub fn over(template: &Template, clock: &Clock, functions: impl Fn(&str) -> Option<Invoke>) -> Result<Self, Error> {
+    pub fn over(
+        template: &Template,
+        clock: &Clock,
+        functions: impl Fn(&str) -> Option<Invoke>,
+    ) -> Result<Self, Error> {
         let mut routes = Vec::new();
         for function in &template.functions {
             for route in &function.routes {
-                let invoke = functions(&function.binary)
-                    .ok_or_else(|| Error::Template(format!("{} has routes, and no handler here", function.binary)))?;
+                let invoke = functions(&function.binary).ok_or_else(|| {
+                    Error::Template(format!("{} has routes, and no handler here", function.binary))
+                })?;
                 routes.push(Target { key: route.key(), route: route.target.clone(), invoke });
             }
         }
@@ -74,24 +79,33 @@ impl Gateway {
     /// Answers one request.
     pub async fn call(&self, request: Request<Bytes>, source_ip: IpAddr) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
-        let head: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        if head + parts.uri.path_and_query().map_or(0, |target| target.as_str().len()) > LARGEST_HEAD {
-            return message(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large");
+        let head: usize =
+            parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if head + parts.uri.path_and_query().map_or(0, |target| target.as_str().len())
+            > LARGEST_HEAD
+        {
+            return message(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request Header Fields Too Large",
+            );
         }
         if body.len() > LARGEST_PAYLOAD {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         }
-        let found = self
-            .routes
-            .iter()
-            .find_map(|target| target.parameters(parts.method.as_str(), parts.uri.path()).map(|p| (target, p)));
-        let Some((target, parameters)) = found else { return message(StatusCode::NOT_FOUND, "Not Found") };
+        let found = self.routes.iter().find_map(|target| {
+            target.parameters(parts.method.as_str(), parts.uri.path()).map(|p| (target, p))
+        });
+        let Some((target, parameters)) = found else {
+            return message(StatusCode::NOT_FOUND, "Not Found");
+        };
         let arrival = Arrival { source_ip, time: self.clock.now() };
         let event = event::http(&parts, &body, &target.key, &parameters, arrival);
         // A panic in a function is its own end, and a 500: as in Lambda.
         match tokio::spawn((target.invoke)(event)).await {
             Ok(Ok(answer)) => response(&answer),
-            Ok(Err(_)) | Err(_) => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+            Ok(Err(_)) | Err(_) => {
+                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+            }
         }
     }
 }
@@ -121,15 +135,20 @@ fn response(answer: &Value) -> Response<Bytes> {
     let status = answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());
     let Some(Ok(status)) = status.map(StatusCode::from_u16) else { return broken() };
     let cookies = answer["cookies"].as_array().into_iter().flatten();
-    let mut response = Response::new(Bytes::from(answer["body"].as_str().unwrap_or_default().to_owned()));
+    let mut response =
+        Response::new(Bytes::from(answer["body"].as_str().unwrap_or_default().to_owned()));
     *response.status_mut() = status;
     for (name, value) in answer["headers"].as_object().into_iter().flatten() {
         let value = HeaderValue::from_str(value.as_str().unwrap_or_default());
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else { return broken() };
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else {
+            return broken();
+        };
         response.headers_mut().insert(name, value);
     }
     for cookie in cookies {
-        let Ok(cookie) = HeaderValue::from_str(cookie.as_str().unwrap_or_default()) else { return broken() };
+        let Ok(cookie) = HeaderValue::from_str(cookie.as_str().unwrap_or_default()) else {
+            return broken();
+        };
         response.headers_mut().append("set-cookie", cookie);
     }
     response

@@ -31,7 +31,12 @@ pub struct Attachment {
 
 impl Default for Attachment {
     fn default() -> Self {
-        Self { event: EventKind::Http2, identity_sources: Vec::new(), cache_ttl_s: 0, stage: "$default".into() }
+        Self {
+            event: EventKind::Http2,
+            identity_sources: Vec::new(),
+            cache_ttl_s: 0,
+            stage: "$default".into(),
+        }
     }
 }
 
@@ -105,11 +110,18 @@ impl Guard {
             let joined = ask::joined(&parts.headers, name)?;
             (!joined.trim().is_empty()).then_some(joined)
         };
-        self.attachment.identity_sources.iter().map(|name| value(name).ok_or(Stop::Unauthenticated)).collect()
+        self.attachment
+            .identity_sources
+            .iter()
+            .map(|name| value(name).ok_or(Stop::Unauthenticated))
+            .collect()
     }
 
     fn held(&self, identity: &[String], now_s: i64) -> Option<Value> {
-        self.cache().get(identity).filter(|held| now_s < held.until_s).map(|held| held.answer.clone())
+        self.cache()
+            .get(identity)
+            .filter(|held| now_s < held.until_s)
+            .map(|held| held.answer.clone())
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<String>, Held>> {
@@ -129,12 +141,17 @@ impl Guard {
 
     /// REST APIs want a principal, a policy, and a context of scalars; HTTP APIs with simple answers a boolean.
     fn is_well_formed(&self, answer: &Value) -> bool {
-        let is_scalar = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+        let is_scalar =
+            |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
         let context = answer.get("context").and_then(Value::as_object);
         let has_scalars = context.is_none_or(|context| context.values().all(is_scalar));
         match self.answers_simply(answer) {
             true => answer["isAuthorized"].is_boolean(),
-            false => answer["principalId"].is_string() && iam::is_policy(&answer["policyDocument"]) && has_scalars,
+            false => {
+                answer["principalId"].is_string()
+                    && iam::is_policy(&answer["policyDocument"])
+                    && has_scalars
+            }
         }
     }
 

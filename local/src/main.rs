@@ -15,7 +15,7 @@ use local::{
     serve::{self, Options, Stop},
     template::Template,
 };
-use postern::{grant::session::Person, principal::Role};
+use postern::{core::principal::Role, grant::session::Person};
 use serde_json::json;
 
 /// Postern on this machine, without Docker and without AWS.
@@ -100,7 +100,8 @@ struct Common {
 }
 
 fn user_id(text: &str) -> Result<String, String> {
-    let is_sound = (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_sound =
+        (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_sound { Ok(text.to_owned()) } else { Err("it is 1 to 200 visible characters".into()) }
 }
 
@@ -164,10 +165,12 @@ async fn main() -> ExitCode {
             protect_api(&common.into(), upstream, attached.into(), postern_listen).await
         }
         Command::Store(common) => serve_store(&common.into()).await,
-        Command::Invoke { function, events, data, config } => invoke(&function, &events, data, config).await,
-        Command::Permissions => {
-            Template::load().and_then(|template| permissions::page(&template)).map(|page| show::page(&page))
+        Command::Invoke { function, events, data, config } => {
+            invoke(&function, &events, data, config).await
         }
+        Command::Permissions => Template::load()
+            .and_then(|template| permissions::page(&template))
+            .map(|page| show::page(&page)),
         Command::Secret { out, config } => show::make_secret(&out, config),
     };
     match outcome {
@@ -185,7 +188,7 @@ async fn serve_all(options: &Options) -> Result<(), Error> {
     let deployment = serve::deploy(options, &url).await?;
     let ready = deployment.ready(url);
     serve::announce(options, &ready)?;
-    show::ready(&ready, options, &deployment.app.config.issuer);
+    show::ready(&ready, options, &deployment.app.context.config.issuer);
     serve::serve(listener, deployment.gateway.clone(), stop).await
 }
 
@@ -212,7 +215,8 @@ async fn serve_store(options: &Options) -> Result<(), Error> {
     let stop = Stop::at_signal()?;
     options.data.prepare()?;
     let (listener, url) = serve::bind(options.listen).await?;
-    let mut engine = Engine::start(options.data.database().as_deref(), listener, &Template::load()?)?;
+    let mut engine =
+        Engine::start(options.data.database().as_deref(), listener, &Template::load()?)?;
     engine.sweep();
     serve::announce(options, &json!({"url": url, "store_url": engine.url}))?;
     show::store(&engine.url);
@@ -220,10 +224,18 @@ async fn serve_store(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-async fn invoke(function: &str, events: &[PathBuf], data: Data, config: Option<PathBuf>) -> Result<(), Error> {
+async fn invoke(
+    function: &str,
+    events: &[PathBuf],
+    data: Data,
+    config: Option<PathBuf>,
+) -> Result<(), Error> {
     // Before anything is made in the data folder.
     if !functions::ALL.contains(&function) {
-        return Err(Error::Data(format!("{function} is no function; there are {}", functions::ALL.join(", "))));
+        return Err(Error::Data(format!(
+            "{function} is no function; there are {}",
+            functions::ALL.join(", ")
+        )));
     }
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = Options { listen, data, config, ready_file: None, store: None, sign_in: None };
@@ -231,11 +243,14 @@ async fn invoke(function: &str, events: &[PathBuf], data: Data, config: Option<P
     let invoke = invoke::in_process(&deployment.app, function)
         .ok_or_else(|| Error::Data(format!("{function} is not in this program")))?;
     for file in events {
-        let text = fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
+        let text =
+            fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
         let event = serde_json::from_str(&text)
             .map_err(|error| Error::Data(format!("{} is no JSON: {error}", file.display())))?;
         // An error looks as Lambda shows it.
-        show::answer(&invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})));
+        show::answer(
+            &invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})),
+        );
     }
     Ok(())
 }

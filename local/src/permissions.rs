@@ -47,25 +47,38 @@ pub fn page(template: &Template) -> Result<String, Error> {
 }
 
 fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
-    let wrong = |what: &str| Error::Template(format!("the policy of {}: {what}", function.logical_id));
+    let wrong =
+        |what: &str| Error::Template(format!("the policy of {}: {what}", function.logical_id));
     let mut permissions = BTreeSet::new();
     for policy in function.properties["Policies"].as_array().into_iter().flatten() {
-        let statements = policy["Statement"].as_array().ok_or_else(|| wrong("it has no statements of its own"))?;
+        let statements = policy["Statement"]
+            .as_array()
+            .ok_or_else(|| wrong("it has no statements of its own"))?;
         for statement in statements {
             if statement["Effect"] != "Allow" {
                 return Err(wrong("a statement that allows nothing"));
             }
-            let resource =
-                resource(&statement["Resource"]).ok_or_else(|| wrong("a resource that is none of the stack's"))?;
-            let records = statement.pointer("/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys");
+            let resource = resource(&statement["Resource"])
+                .ok_or_else(|| wrong("a resource that is none of the stack's"))?;
+            let records =
+                statement.pointer("/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys");
             let records = match (statement.get("Condition"), records.map(texts)) {
                 (None, _) => "all".to_owned(),
-                (Some(_), Some(Some(ids))) => ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" "),
+                (Some(_), Some(Some(ids))) => {
+                    ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" ")
+                }
                 (Some(_), _) => return Err(wrong("a condition that this page cannot tell")),
             };
-            for action in texts(&statement["Action"]).ok_or_else(|| wrong("actions that are no list of texts"))? {
-                let records = if action.starts_with("dynamodb:") { records.clone() } else { String::new() };
-                permissions.insert(Permission { action: action.to_owned(), resource: resource.clone(), records });
+            for action in texts(&statement["Action"])
+                .ok_or_else(|| wrong("actions that are no list of texts"))?
+            {
+                let records =
+                    if action.starts_with("dynamodb:") { records.clone() } else { String::new() };
+                permissions.insert(Permission {
+                    action: action.to_owned(),
+                    resource: resource.clone(),
+                    records,
+                });
             }
         }
     }

@@ -56,8 +56,10 @@ struct Guarded {
 /// A sentence, where it is another kind of address.
 pub fn upstream(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
-    let is_plain =
-        uri.scheme_str() == Some("http") && uri.host().is_some() && uri.path() == "/" && uri.query().is_none();
+    let is_plain = uri.scheme_str() == Some("http")
+        && uri.host().is_some()
+        && uri.path() == "/"
+        && uri.query().is_none();
     if is_plain { Ok(uri) } else { Err("it is an address like http://127.0.0.1:3000".into()) }
 }
 
@@ -72,7 +74,8 @@ pub async fn serve(
     upstream: Uri,
     stop: Stop,
 ) -> Result<(), Error> {
-    let is_simple = attachment.event == EventKind::Http2 && app.config.authorizer_answer == AuthorizerAnswer::Simple;
+    let is_simple = attachment.event == EventKind::Http2
+        && app.context.config.authorizer_answer == AuthorizerAnswer::Simple;
     if is_simple && attachment.cache_ttl_s > 0 {
         let sentence = "a simple answer says the same of every route, so it must not be held: leave --cache-ttl away, or set POSTERN_AUTHORIZER_ANSWER=policy";
         return Err(Error::Data(sentence.into()));
@@ -89,7 +92,7 @@ async fn answer(
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let arrival = Arrival { source_ip: peer.ip(), time: guarded.app.clock.now() };
+    let arrival = Arrival { source_ip: peer.ip(), time: guarded.app.context.clock.now() };
     let Some(uri) = guarded.leave_stage(&parts.uri) else {
         return message(StatusCode::NOT_FOUND, "Not Found").map(Body::from);
     };
@@ -123,17 +126,24 @@ impl Guarded {
     async fn forward(&self, request: Request, context: &Context) -> Option<Response> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();
-        target.path_and_query = parts.uri.path_and_query().cloned().or_else(|| Some(PathAndQuery::from_static("/")));
+        target.path_and_query =
+            parts.uri.path_and_query().cloned().or_else(|| Some(PathAndQuery::from_static("/")));
         parts.uri = Uri::from_parts(target).ok()?;
         parts.version = http::Version::HTTP_11;
         drop_hop_by_hop(&mut parts.headers);
-        let foreign: Vec<_> =
-            parts.headers.keys().filter(|name| name.as_str().replace('_', "-").starts_with(PREFIX)).cloned().collect();
+        let foreign: Vec<_> = parts
+            .headers
+            .keys()
+            .filter(|name| name.as_str().replace('_', "-").starts_with(PREFIX))
+            .cloned()
+            .collect();
         for name in foreign {
             parts.headers.remove(name);
         }
         for (name, value) in context {
-            let name = HeaderName::from_bytes(format!("{PREFIX}{}", name.replace('_', "-")).as_bytes()).ok()?;
+            let name =
+                HeaderName::from_bytes(format!("{PREFIX}{}", name.replace('_', "-")).as_bytes())
+                    .ok()?;
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             parts.headers.insert(name, HeaderValue::from_bytes(text.as_bytes()).ok()?);
         }

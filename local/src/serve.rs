@@ -16,12 +16,10 @@ use axum::{
 use http::StatusCode;
 use postern::{
     App,
-    clock::Clock,
     config::{Config, SecretSource, environment},
-    credential::Secret,
-    entropy::Entropy,
+    core::{clock::Clock, entropy::Entropy, secret::Secret},
     grant::session::{self, Person, Visit},
-    store::{Patience, Store},
+    store::{Store, Timeouts},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -89,7 +87,8 @@ impl std::fmt::Debug for Ready {
 /// # Errors
 /// A port that is taken.
 pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
-    let listener = TcpListener::bind(address).await.map_err(Error::io(format!("listening on {address}")))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(Error::io(format!("listening on {address}")))?;
     let address = listener.local_addr().map_err(Error::io("the address of a listener"))?;
     Ok((listener, format!("http://{address}")))
 }
@@ -109,7 +108,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         Some(url) => Engine::elsewhere(url),
         None => {
             let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-            let mut engine = Engine::start(options.data.database().as_deref(), listener, &template)?;
+            let mut engine =
+                Engine::start(options.data.database().as_deref(), listener, &template)?;
             engine.sweep();
             engine
         }
@@ -119,13 +119,20 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         None => None,
         Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
         Some(SecretSource::Arn(_)) => {
-            return Err(Error::Data("POSTERN_SECRET_ARN is for AWS: unset it, or set POSTERN_SECRET_FILE".into()));
+            return Err(Error::Data(
+                "POSTERN_SECRET_ARN is for AWS: unset it, or set POSTERN_SECRET_FILE".into(),
+            ));
         }
     };
-    let secrets = options.data.secrets(secret_file.as_deref(), &config.brand, config.signing.algorithm, &mut shown)?;
+    let secrets = options.data.secrets(
+        secret_file.as_deref(),
+        &config.brand,
+        config.signing.algorithm,
+        &mut shown,
+    )?;
     options.data.keep(&shown)?;
     let clock = Clock::system();
-    let store = Store::new(&engine.sdk(None), config.tables.clone(), Patience::default(), &clock);
+    let store = Store::new(&engine.sdk(None), config.tables.clone(), Timeouts::default(), &clock);
     let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
     let gateway = Gateway::new(&app, &template)?;
     if shown.api_key.is_none() {
@@ -134,9 +141,9 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     }
     let session = match &options.sign_in {
         Some(person) => Some(
-            session::begin(&app, person.clone(), Visit::default(), None)
-                .await
-                .map_err(|error| Error::Data(format!("{} was not signed in: {error:?}", person.user_id)))?,
+            session::begin(&app.context, person.clone(), Visit::default(), None).await.map_err(
+                |error| Error::Data(format!("{} was not signed in: {error:?}", person.user_id)),
+            )?,
         ),
         None => None,
     };
@@ -172,7 +179,9 @@ async fn found(gateway: &Gateway, shown: &mut Shown) -> Result<(), Error> {
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
     (shown.organization_id, shown.api_key) = (text("id"), text("api_key"));
     let is_founded = shown.api_key.is_some();
-    is_founded.then_some(()).ok_or_else(|| Error::Data(format!("the first organization was not founded: {answer}")))
+    is_founded
+        .then_some(())
+        .ok_or_else(|| Error::Data(format!("the first organization was not founded: {answer}")))
 }
 
 impl Deployment {
@@ -246,8 +255,9 @@ impl Stop {
     /// # Errors
     /// A process that cannot listen to signals.
     pub fn at_signal() -> Result<Self, Error> {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .map_err(Error::io("listening to SIGTERM"))?;
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(Error::io("listening to SIGTERM"))?;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move {
             tokio::select! {

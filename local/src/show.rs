@@ -48,7 +48,9 @@ pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
     println!("Try:\n");
     println!("  curl {url}/v1/auth/whoami -H 'X-API-Key: {api_key}'\n");
     println!("  curl {url}/v1/agents -H 'X-API-Key: {api_key}' \\");
-    println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"my-agent\", \"scopes\": [\"data:read\"]}}'\n");
+    println!(
+        "    -H 'Content-Type: application/json' -d '{{\"name\": \"my-agent\", \"scopes\": [\"data:read\"]}}'\n"
+    );
     println!("  curl {url}/v1/runners -H 'X-API-Key: {api_key}' \\");
     println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"build-1\"}}'\n");
     println!("  curl {url}/v1/users -H 'X-API-Key: {api_key}' \\");
@@ -85,29 +87,43 @@ pub(crate) fn store(url: &str) {
     println!(
         "  export AWS_ENDPOINT_URL_DYNAMODB={url} AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
     );
-    println!("  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n");
+    println!(
+        "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n"
+    );
     println!("Ctrl-C stops it.");
 }
 
 /// Makes the secrets of a new deployment.
 pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Error> {
-    let given = [("ISSUER", "http://localhost"), ("KEYS_TABLE", "-"), ("FAMILIES_TABLE", "-"), ("NONCES_TABLE", "-")];
-    let mut variables: BTreeMap<_, _> = given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
+    let given = [
+        ("ISSUER", "http://localhost"),
+        ("KEYS_TABLE", "-"),
+        ("FAMILIES_TABLE", "-"),
+        ("NONCES_TABLE", "-"),
+    ];
+    let mut variables: BTreeMap<_, _> =
+        given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
     if let Some(file) = config {
         variables.insert("POSTERN_CONFIG".into(), file.display().to_string());
     }
     let config = Config::from_variables(&variables)?;
     let mut shown = Shown::default();
-    let secrets = Data::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
-    if let Some(name) = ["signing.json", "verification.json"].into_iter().find(|name| out.join(name).exists()) {
+    let secrets =
+        Data::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
+    if let Some(name) =
+        ["signing.json", "verification.json"].into_iter().find(|name| out.join(name).exists())
+    {
         let there = out.join(name);
         return Err(Error::Data(format!(
             "{} is there already, perhaps not yet in use: move it away first",
             there.display()
         )));
     }
-    for (name, secrets) in [("signing.json", &secrets), ("verification.json", &secrets.verification(&config.refs()))] {
-        let json = serde_json::to_string(secrets).map_err(|error| Error::Data(error.to_string()))?;
+    for (name, secrets) in
+        [("signing.json", &secrets), ("verification.json", &secrets.verification(&config.refs()))]
+    {
+        let json =
+            serde_json::to_string(secrets).map_err(|error| Error::Data(error.to_string()))?;
         write_private(&out.join(name), &json)?;
     }
     println!(

@@ -63,8 +63,13 @@ impl Template {
     /// A template that this program does not understand.
     pub fn parse(yaml: &str) -> Result<Self, Error> {
         let document = plain(yaml)?;
-        let resources = document.get("Resources").and_then(Value::as_object).ok_or_else(|| wrong("no Resources"))?;
-        let of_type = |kind: &'static str| resources.iter().filter(move |(_, resource)| resource["Type"] == kind);
+        let resources = document
+            .get("Resources")
+            .and_then(Value::as_object)
+            .ok_or_else(|| wrong("no Resources"))?;
+        let of_type = |kind: &'static str| {
+            resources.iter().filter(move |(_, resource)| resource["Type"] == kind)
+        };
         Ok(Self {
             functions: of_type("AWS::Serverless::Function")
                 .map(|(id, resource)| function(id, resource))
@@ -93,7 +98,8 @@ fn function(logical_id: &str, resource: &Value) -> Result<Function, Error> {
 }
 
 fn route(event: &Value) -> Route {
-    let text = |name: &str| event["Properties"].get(name).and_then(Value::as_str).map(str::to_owned);
+    let text =
+        |name: &str| event["Properties"].get(name).and_then(Value::as_str).map(str::to_owned);
     Route { target: text("Method").zip(text("Path")) }
 }
 
@@ -110,17 +116,25 @@ fn as_json(yaml: serde_norway::Value) -> Result<Value, Error> {
     Ok(match yaml {
         Yaml::Null => Value::Null,
         Yaml::Bool(flag) => flag.into(),
-        Yaml::Number(number) => serde_json::to_value(number).map_err(|error| Error::Template(error.to_string()))?,
+        Yaml::Number(number) => {
+            serde_json::to_value(number).map_err(|error| Error::Template(error.to_string()))?
+        }
         Yaml::String(text) => text.into(),
-        Yaml::Sequence(items) => items.into_iter().map(as_json).collect::<Result<Vec<_>, _>>()?.into(),
+        Yaml::Sequence(items) => {
+            items.into_iter().map(as_json).collect::<Result<Vec<_>, _>>()?.into()
+        }
         Yaml::Mapping(members) => {
             let mut object = Map::new();
             for (name, value) in members {
-                let Yaml::String(name) = name else { return Err(wrong("a member whose name is no text")) };
+                let Yaml::String(name) = name else {
+                    return Err(wrong("a member whose name is no text"));
+                };
                 object.insert(name, as_json(value)?);
             }
             object.into()
         }
-        Yaml::Tagged(tagged) => Map::from_iter([(tagged.tag.to_string(), as_json(tagged.value)?)]).into(),
+        Yaml::Tagged(tagged) => {
+            Map::from_iter([(tagged.tag.to_string(), as_json(tagged.value)?)]).into()
+        }
     })
 }

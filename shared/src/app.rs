@@ -1,60 +1,41 @@
-//! What a function holds between requests.
+//! The composition root.
 
 use crate::{
-    authn::{self, Provider},
-    clock::Clock,
+    authn::ProviderChain,
     config::Config,
-    crypto::{Keyring, secrets::Secrets},
-    entropy::Entropy,
-    error::Fault,
-    fetch::Fetcher,
+    context::Context,
+    core::{clock::Clock, entropy::Entropy, error::Fault},
+    crypto::secrets::Secrets,
+    identity_provider::IdentityProviders,
     store::Store,
-    upstream::Upstream,
 };
 
-/// Everything that a handler needs: built once per cold start ([`Sandbox`](crate::sandbox::Sandbox)), passed by reference. Holds no
-/// state that matters.
+/// Everything that a handler needs: built once per cold start, passed by reference. It holds no state that matters.
 #[derive(Debug)]
 pub struct App {
-    pub config: Config,
-    pub keyring: Keyring,
-    pub store: Store,
-    pub clock: Clock,
-    pub entropy: Entropy,
-    pub fetcher: Fetcher,
-    /// In the order of the configuration.
-    pub providers: Vec<Box<dyn Provider>>,
+    /// What the protocols receive.
+    pub context: Context,
+    /// The ways to authenticate, in the order of the configuration.
+    pub providers: ProviderChain,
     /// Where people sign in, in the order of the configuration.
-    pub upstreams: Vec<Upstream>,
-}
-
-/// The parts of the deployment's secret that a function's policy lets it read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// No key at all.
-    Nothing,
-    /// Public keys, to publish them; such a function asks the store for nothing.
-    Publication,
-    /// Public keys, to verify.
-    Verification,
-    /// Private keys, to sign.
-    Signing,
+    pub identity_providers: IdentityProviders,
 }
 
 impl App {
     /// Puts the parts together; no I/O.
     ///
     /// # Errors
-    /// A key that cannot be used, or a provider whose secret is missing.
-    pub fn new(config: Config, secrets: &Secrets, store: Store, clock: Clock, entropy: Entropy) -> Result<Self, Fault> {
-        let keyring = Keyring::new(secrets, config.signing.algorithm)?;
-        let providers = config.providers.iter().map(|kind| authn::provider(kind, secrets)).collect::<Result<_, _>>()?;
-        let upstreams = config.signins.iter().map(|signin| Upstream::new(signin, secrets)).collect::<Result<_, _>>()?;
-        Ok(Self { config, keyring, store, clock, entropy, fetcher: Fetcher::default(), providers, upstreams })
-    }
-
-    /// The sign-in that the configuration calls `name`.
-    pub fn upstream(&self, name: &str) -> Option<&Upstream> {
-        self.upstreams.iter().find(|upstream| upstream.name() == name)
+    /// [`Fault::Crypto`] for a key that cannot be used, [`Fault::Setting`] for a secret that is missing.
+    pub fn new(
+        config: Config,
+        secrets: &Secrets,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, Fault> {
+        let context = Context::new(config, secrets, store, clock, entropy)?;
+        let identity_providers = IdentityProviders::new(&context.config, secrets)?;
+        let providers = ProviderChain::new(&context.config, secrets, &identity_providers)?;
+        Ok(Self { context, providers, identity_providers })
     }
 }

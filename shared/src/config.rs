@@ -15,7 +15,11 @@ pub use provider::{Allowlist, ConfiguredKeys, JwtIssuer, OidcIssuer, ProviderKin
 pub use signin::{Admission, Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, SignIn, Throttle};
 use tracing::Level;
 
-use crate::{credential::Brand, error::Fault, principal::Gate};
+use crate::{
+    core::{error::Fault, principal::UserAllowlist},
+    credential::Brand,
+    telemetry::FUNCTION_NAME,
+};
 
 /// The repository's own `postern.toml`.
 pub const DEFAULT: &str = include_str!("../../postern.toml");
@@ -61,7 +65,7 @@ pub struct Config {
     /// Where a session is forwarded, and where a service token stands; in lower case.
     pub session_header: String,
     pub service_token_header: String,
-    pub gate: Gate,
+    pub allowlist: UserAllowlist,
     pub lifetimes: Lifetimes,
     pub signing: Signing,
     pub providers: Vec<ProviderKind>,
@@ -72,21 +76,6 @@ pub struct Config {
     pub clients: Vec<Client>,
     pub throttle: Throttle,
 }
-
-/// Headers that always carry credentials, or what proves them.
-const CREDENTIAL_HEADERS: [&str; 8] = [
-    "authorization",
-    "x-api-key",
-    "x-cli-content-sha256",
-    "x-cli-nonce",
-    "x-cli-signature",
-    "x-cli-timestamp",
-    "x-runner-token",
-    "x-service-key",
-];
-
-/// How Lambda calls this function.
-pub const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
 /// Variables that a deployment sets, and the one of Lambda's that counts.
 const KNOWN: [&str; 11] = [
@@ -123,7 +112,8 @@ impl Config {
             return setting(format!("{unknown} is not a setting; known are {}", KNOWN.join(", ")));
         }
         let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
-        let required = |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
+        let required =
+            |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
         let file = file::parse(toml)?;
 
         Ok(Self {
@@ -135,7 +125,9 @@ impl Config {
             },
             secret: match (given("POSTERN_SECRET_ARN"), given("POSTERN_SECRET_FILE")) {
                 (Some(_), Some(_)) => {
-                    return setting("POSTERN_SECRET_ARN and POSTERN_SECRET_FILE are both set: set one".into());
+                    return setting(
+                        "POSTERN_SECRET_ARN and POSTERN_SECRET_FILE are both set: set one".into(),
+                    );
                 }
                 (Some(arn), None) => Some(SecretSource::Arn(arn)),
                 (None, Some(path)) => Some(SecretSource::File(path)),
@@ -144,21 +136,25 @@ impl Config {
             log: match given("POSTERN_LOG") {
                 None => Level::INFO,
                 Some(level) => level.parse().map_err(|_| {
-                    Fault::Setting(format!("POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"))
+                    Fault::Setting(format!(
+                        "POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"
+                    ))
                 })?,
             },
             authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
                 None | Some("simple") => AuthorizerAnswer::Simple,
                 Some("policy") => AuthorizerAnswer::Policy,
                 Some(other) => {
-                    return setting(format!("POSTERN_AUTHORIZER_ANSWER is {other:?}; it is simple or policy"));
+                    return setting(format!(
+                        "POSTERN_AUTHORIZER_ANSWER is {other:?}; it is simple or policy"
+                    ));
                 }
             },
             brand: file.brand,
             signup: file.signup,
             session_header: file.session_header,
             service_token_header: file.service_token_header,
-            gate: file.gate,
+            allowlist: file.allowlist,
             lifetimes: file.lifetimes,
             signing: file.signing,
             providers: file.providers,
@@ -171,19 +167,20 @@ impl Config {
 }
 
 impl Config {
-    /// Does the header `name`, in lower case, carry a credential? Two values for one of them are refused, since readers disagree
-    /// about which one counts.
-    pub fn carries_credential(&self, name: &str) -> bool {
-        let is_configured = |provider: &ProviderKind| matches!(provider, ProviderKind::ConfiguredKeys(keys) if keys.header.eq_ignore_ascii_case(name));
-        CREDENTIAL_HEADERS.contains(&name)
-            || name == self.session_header
-            || name == self.service_token_header
-            || self.providers.iter().any(is_configured)
-    }
-
     /// Does `user_id`, of an issuer whose prefix is `prefix`, look like a user of another issuer, or one of our own?
     pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
-        let ours = ["agt_", "apikey_", "cli_", "key_", "opr_", "org_", "run_", "svc_", "usr_", GITHUB_PREFIX];
+        let ours = [
+            "agt_",
+            "apikey_",
+            "cli_",
+            "key_",
+            "opr_",
+            "org_",
+            "run_",
+            "svc_",
+            "usr_",
+            GITHUB_PREFIX,
+        ];
         let of_providers = self.providers.iter().filter_map(|provider| match provider {
             ProviderKind::Oidc(oidc) => Some(&oidc.subject_prefix),
             ProviderKind::Jwt(jwt) => Some(&jwt.subject_prefix),
@@ -233,7 +230,10 @@ impl Config {
 #[expect(clippy::disallowed_methods, reason = "this is the door")]
 pub fn environment() -> BTreeMap<String, String> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with("POSTERN_") || name == FUNCTION_NAME)?;
+        let name = name
+            .into_string()
+            .ok()
+            .filter(|name| name.starts_with("POSTERN_") || name == FUNCTION_NAME)?;
         Some((name, value.to_string_lossy().into_owned()))
     });
     ours.collect()
@@ -245,7 +245,8 @@ pub fn environment() -> BTreeMap<String, String> {
 /// [`Fault::Setting`] where it cannot be read.
 pub fn read(path: impl AsRef<Path>) -> Result<String, Fault> {
     let path = path.as_ref();
-    std::fs::read_to_string(path).map_err(|error| Fault::Setting(format!("cannot read {}: {error}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|error| Fault::Setting(format!("cannot read {}: {error}", path.display())))
 }
 
 fn setting<T>(sentence: String) -> Result<T, Fault> {

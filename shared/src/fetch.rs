@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
-use crate::error::Fault;
+use crate::core::error::Fault;
 
 /// How long a connection, and the whole answer with a document, may take.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -18,30 +18,30 @@ pub struct Fetcher(OnceLock<reqwest::Client>);
 
 /// Why there is no answer to a request.
 #[derive(Debug)]
-pub enum Unanswered {
+pub enum FetchError {
     /// It never reached the server.
-    Unsent(Box<dyn StdError + Send + Sync>),
+    NotSent(Box<dyn StdError + Send + Sync>),
     /// The server says that it cannot answer now.
-    Unable(http::StatusCode),
+    Unavailable(http::StatusCode),
     /// It was sent, and what came of it nobody knows.
-    Lost(Box<dyn StdError + Send + Sync>),
+    ResponseLost(Box<dyn StdError + Send + Sync>),
 }
 
-impl fmt::Display for Unanswered {
+impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsent(_) => f.write_str("it cannot be reached"),
-            Self::Unable(status) => write!(f, "it answered {status}"),
-            Self::Lost(_) => f.write_str("its answer did not arrive"),
+            Self::NotSent(_) => f.write_str("it cannot be reached"),
+            Self::Unavailable(status) => write!(f, "it answered {status}"),
+            Self::ResponseLost(_) => f.write_str("its answer did not arrive"),
         }
     }
 }
 
-impl StdError for Unanswered {
+impl StdError for FetchError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Unsent(source) | Self::Lost(source) => Some(&**source),
-            Self::Unable(_) => None,
+            Self::NotSent(source) | Self::ResponseLost(source) => Some(&**source),
+            Self::Unavailable(_) => None,
         }
     }
 }
@@ -52,9 +52,14 @@ impl Fetcher {
     /// # Errors
     /// [`Fault::Issuer`] for everything else.
     pub async fn get(&self, url: &str, largest: usize) -> Result<Vec<u8>, Fault> {
-        let failed = |source: Box<dyn StdError + Send + Sync>| Fault::Issuer { issuer: url.to_owned(), source };
-        let request = http::Request::get(url).body(Vec::new()).map_err(|error| failed(error.into()))?;
-        let answer = self.send(request, DOCUMENT, largest).await.map_err(|error| failed(error.into()))?;
+        let failed = |source: Box<dyn StdError + Send + Sync>| Fault::Issuer {
+            issuer: url.to_owned(),
+            source,
+        };
+        let request =
+            http::Request::get(url).body(Vec::new()).map_err(|error| failed(error.into()))?;
+        let answer =
+            self.send(request, DOCUMENT, largest).await.map_err(|error| failed(error.into()))?;
         match answer.status() {
             http::StatusCode::OK => Ok(answer.into_body()),
             status => Err(failed(format!("it answered {status}").into())),
@@ -64,8 +69,11 @@ impl Fetcher {
     /// The answer of a token endpoint, or of an API about a person.
     ///
     /// # Errors
-    /// [`Unanswered`], for 5xx and 429 too. What a gateway says (502, 504) tells nothing about the server behind it.
-    pub async fn exchange(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, Unanswered> {
+    /// [`FetchError`], for 5xx and 429 too. What a gateway says (502, 504) tells nothing about the server behind it.
+    pub async fn exchange(
+        &self,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<http::Response<Vec<u8>>, FetchError> {
         self.send(request, EXCHANGE, LARGEST_ANSWER).await
     }
 
@@ -74,31 +82,38 @@ impl Fetcher {
         request: http::Request<Vec<u8>>,
         within: Duration,
         largest: usize,
-    ) -> Result<http::Response<Vec<u8>>, Unanswered> {
-        let client = self.client().map_err(|error| Unanswered::Unsent(error.without_url().into()))?;
+    ) -> Result<http::Response<Vec<u8>>, FetchError> {
+        let client =
+            self.client().map_err(|error| FetchError::NotSent(error.without_url().into()))?;
         // An address may hold a code: it stays out of all errors.
-        let mut request =
-            reqwest::Request::try_from(request).map_err(|error| Unanswered::Unsent(error.without_url().into()))?;
+        let mut request = reqwest::Request::try_from(request)
+            .map_err(|error| FetchError::NotSent(error.without_url().into()))?;
         *request.timeout_mut() = Some(within);
         let mut answer = client.execute(request).await.map_err(|error| {
             let is_unsent = error.is_connect() || error.is_builder();
             let source = error.without_url().into();
-            if is_unsent { Unanswered::Unsent(source) } else { Unanswered::Lost(source) }
+            if is_unsent { FetchError::NotSent(source) } else { FetchError::ResponseLost(source) }
         })?;
         let status = answer.status();
         match status {
             http::StatusCode::BAD_GATEWAY | http::StatusCode::GATEWAY_TIMEOUT => {
-                return Err(Unanswered::Lost(format!("it answered {status}").into()));
+                return Err(FetchError::ResponseLost(format!("it answered {status}").into()));
             }
-            http::StatusCode::TOO_MANY_REQUESTS => return Err(Unanswered::Unable(status)),
-            status if status.is_server_error() => return Err(Unanswered::Unable(status)),
+            http::StatusCode::TOO_MANY_REQUESTS => return Err(FetchError::Unavailable(status)),
+            status if status.is_server_error() => return Err(FetchError::Unavailable(status)),
             _ => {}
         }
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| Unanswered::Lost(error.without_url().into()))? {
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|error| FetchError::ResponseLost(error.without_url().into()))?
+        {
             body.extend_from_slice(&chunk);
             if body.len() > largest {
-                return Err(Unanswered::Lost(format!("its answer is larger than {largest} bytes").into()));
+                return Err(FetchError::ResponseLost(
+                    format!("its answer is larger than {largest} bytes").into(),
+                ));
             }
         }
         let mut response = http::Response::new(body);

@@ -8,7 +8,7 @@ mod meter;
 
 use std::panic::Location;
 
-pub use line::{Labels, Lines, METRICS};
+pub use line::{FUNCTION_NAME, Labels, Lines, METRICS};
 pub use meter::{metered, store_called, store_throttled};
 use tracing::{Level, Span, field::Empty};
 use tracing_subscriber::{
@@ -17,11 +17,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::{
+use crate::core::{
     clock::Clock,
     error::{Fault, Refusal},
     id::{FamilyId, SessionId},
-    policy::Verdict,
     principal::Principal,
 };
 
@@ -46,16 +45,22 @@ pub fn in_lambda(level: Level) -> Targets {
 /// Writes lines for people to standard error.
 pub fn init_readable(level: Level) {
     // The embedded store warns of every condition that was not met, which is how things are decided here.
-    let ours =
-        Targets::new().with_default(Level::WARN).with_target("postern", level).with_target("dynoxide", Level::ERROR);
-    let lines = tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
+    let ours = Targets::new()
+        .with_default(Level::WARN)
+        .with_target("postern", level)
+        .with_target("dynoxide", Level::ERROR);
+    let lines =
+        tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
 }
 
 /// The span of one invocation. `trace_header` is what X-Ray says of it; its trace's id is kept, if it is one: a caller may send the header.
 pub fn invocation_span(trace_header: Option<&str>) -> Span {
-    let root = trace_header.and_then(|header| header.split(';').find_map(|part| part.strip_prefix("Root=")));
-    let is_id = |root: &&str| root.len() == 35 && root.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    let root = trace_header
+        .and_then(|header| header.split(';').find_map(|part| part.strip_prefix("Root=")));
+    let is_id = |root: &&str| {
+        root.len() == 35 && root.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    };
     tracing::info_span!(target: "postern", "invocation", trace_id = root.filter(is_id))
 }
 
@@ -124,13 +129,19 @@ pub fn failed(status: u16, fault: &Fault) {
     answered!(error, "failed", status, fault = %fault, causes = ?causes(fault), Faults = 1_u64);
 }
 
-/// The line of an authorizer's decision.
-pub fn decided(verdict: &Verdict) {
-    match verdict {
-        Verdict::Open => answered!(info, "decided", decision = "open"),
-        Verdict::Allowed(_) => answered!(info, "decided", decision = "allow"),
-        Verdict::Forbidden(_, cause) => {
-            answered!(info, "decided", decision = "deny", code = cause.public().code, ?cause, Refusals = 1_u64);
+/// Logs an authorizer's decision: `open`, `allow`, or `deny` with its cause.
+pub fn decided(decision: &str, cause: Option<Refusal>) {
+    match cause {
+        None => answered!(info, "decided", decision),
+        Some(cause) => {
+            answered!(
+                info,
+                "decided",
+                decision,
+                code = cause.public().code,
+                ?cause,
+                Refusals = 1_u64
+            );
         }
     }
 }

@@ -17,8 +17,12 @@ fn part(token: &str, at: usize) -> Value {
 fn forged(world: &World, header: &str, claims: &str) -> String {
     let pkcs8 = BASE64.decode(world.secrets.signing_keys[0].private_key.as_ref().unwrap()).unwrap();
     let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
-    let signature =
-        jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_ec_der(&pkcs8), Algorithm::ES256).unwrap();
+    let signature = jsonwebtoken::crypto::sign(
+        message.as_bytes(),
+        &EncodingKey::from_ec_der(&pkcs8),
+        Algorithm::ES256,
+    )
+    .unwrap();
     format!("{message}.{signature}")
 }
 
@@ -31,7 +35,12 @@ async fn token(world: &World) -> String {
 async fn refused(world: &World, token: &str, why: &str) {
     world.wire.take();
     let answer = world.call("GET", "/v1/auth/whoami").bearer(token).send().await;
-    assert_eq!((answer.status, answer.body["error"].as_str()), (401, Some("invalid_token")), "{why}: {}", answer.text);
+    assert_eq!(
+        (answer.status, answer.body["error"].as_str()),
+        (401, Some("invalid_token")),
+        "{why}: {}",
+        answer.text
+    );
     assert!(world.wire.take().is_empty(), "{why}");
 }
 
@@ -56,7 +65,9 @@ async fn a_token_says_who_what_for_whom_and_how_long() {
 
 #[tokio::test]
 async fn every_algorithm_that_signs_verifies_by_the_published_keys_alone() {
-    for (name, algorithm) in [("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256), ("EdDSA", Algorithm::EdDSA)] {
+    for (name, algorithm) in
+        [("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256), ("EdDSA", Algorithm::EdDSA)]
+    {
         let world = World::configured(&format!("[signing]\nalgorithm = \"{name}\"")).await;
         let access = token(&world).await;
         assert_eq!(world.whoami(&access).await, 200, "{name}");
@@ -65,13 +76,17 @@ async fn every_algorithm_that_signs_verifies_by_the_published_keys_alone() {
         assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
         let key = &answer.body["keys"][0];
         assert_eq!((key["alg"].as_str(), key["use"].as_str()), (Some(name), Some("sig")));
-        assert!(["d", "p", "q", "dp", "dq", "qi", "k"].iter().all(|private| key.get(private).is_none()), "{name}");
+        assert!(
+            ["d", "p", "q", "dp", "dq", "qi", "k"].iter().all(|private| key.get(private).is_none()),
+            "{name}"
+        );
         let set: JwkSet = serde_json::from_value(answer.body).unwrap();
         let jwk = set.find(part(&access, 0)["kid"].as_str().unwrap()).unwrap();
         let mut validation = Validation::new(algorithm);
         validation.validate_exp = false;
         validation.set_audience(&["https://auth.example.com"]);
-        jsonwebtoken::decode::<Value>(&access, &DecodingKey::from_jwk(jwk).unwrap(), &validation).unwrap();
+        jsonwebtoken::decode::<Value>(&access, &DecodingKey::from_jwk(jwk).unwrap(), &validation)
+            .unwrap();
     }
 }
 
@@ -111,7 +126,11 @@ async fn a_token_of_another_deployment_is_refused() {
 #[tokio::test]
 async fn a_token_whose_record_is_in_no_store_of_ours_is_refused() {
     let world = World::new().await;
-    let twin = World::with(tests::Setup { secrets: Some(world.secrets.clone()), ..tests::Setup::default() }).await;
+    let twin = World::with(tests::Setup {
+        secrets: Some(world.secrets.clone()),
+        ..tests::Setup::default()
+    })
+    .await;
     assert_eq!(world.whoami(&token(&twin).await).await, 401);
 }
 
@@ -136,7 +155,11 @@ async fn every_changed_letter_is_refused() {
         ("two parts", head.to_owned()),
         (
             "a last letter that is not canonical",
-            format!("{}{}", &access[..access.len() - 1], if access.ends_with('A') { 'B' } else { 'z' }),
+            format!(
+                "{}{}",
+                &access[..access.len() - 1],
+                if access.ends_with('A') { 'B' } else { 'z' }
+            ),
         ),
     ] {
         assert_eq!(world.whoami(&token).await, 401, "{why}");
@@ -175,7 +198,10 @@ async fn the_header_must_be_ours_to_the_letter() {
         ("a symmetric algorithm", with("alg", json!("HS256"))),
         ("no algorithm", with("alg", json!("none"))),
         ("the algorithm in small letters", with("alg", json!("es256"))),
-        ("one member twice", format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{kid}","kid":"{kid}"}}"#)),
+        (
+            "one member twice",
+            format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{kid}","kid":"{kid}"}}"#),
+        ),
         ("no object", "[]".to_owned()),
         ("no JSON", "{".to_owned()),
         ("a very long header", with("kid", json!("k".repeat(4000)))),
@@ -193,12 +219,31 @@ async fn the_claims_must_be_whole_and_meant_for_us() {
     let sign = |claims: &str| forged(&world, &header, claims);
     assert_eq!(world.whoami(&sign(&claims.to_string())).await, 200);
 
-    for name in ["iss", "sub", "aud", "iat", "nbf", "exp", "jti", "client_id", "agent_id", "org_id", "scope", "scopes"]
-    {
+    for name in [
+        "iss",
+        "sub",
+        "aud",
+        "iat",
+        "nbf",
+        "exp",
+        "jti",
+        "client_id",
+        "agent_id",
+        "org_id",
+        "scope",
+        "scopes",
+    ] {
         let mut without = claims.clone();
         without.as_object_mut().unwrap().remove(name);
         refused(&world, &sign(&without.to_string()), &format!("without {name}")).await;
-        for value in [json!(null), json!([]), json!({}), json!("x"), json!(-1.5), json!(["https://auth.example.com"])] {
+        for value in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!("x"),
+            json!(-1.5),
+            json!(["https://auth.example.com"]),
+        ] {
             let mut with = claims.clone();
             with[name] = value.clone();
             // Text is what `scope` should be, and a list what `scopes` should be.
@@ -228,10 +273,14 @@ async fn the_public_key_is_no_secret_to_sign_with() {
     let jwks = world.call("GET", "/.well-known/jwks.json").send().await.text;
     let mut header = part(&access, 0);
     header["alg"] = json!("HS256");
-    let message = format!("{}.{}", BASE64URL.encode(header.to_string()), access.split('.').nth(1).unwrap());
-    let signature =
-        jsonwebtoken::crypto::sign(message.as_bytes(), &EncodingKey::from_secret(jwks.as_bytes()), Algorithm::HS256)
-            .unwrap();
+    let message =
+        format!("{}.{}", BASE64URL.encode(header.to_string()), access.split('.').nth(1).unwrap());
+    let signature = jsonwebtoken::crypto::sign(
+        message.as_bytes(),
+        &EncodingKey::from_secret(jwks.as_bytes()),
+        Algorithm::HS256,
+    )
+    .unwrap();
     refused(&world, &format!("{message}.{signature}"), "signed with the key set").await;
     let mut header = part(&access, 0);
     header["alg"] = json!("none");

@@ -24,16 +24,41 @@ async fn deleting_an_agent_ends_all_that_it_holds_at_once() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
-    let form = [("grant_type", "client_credentials"), ("client_id", &agent.id), ("client_secret", &agent.secret)];
-    let lone = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+    ];
+    let lone = world
+        .call("POST", "/v1/auth/token")
+        .form(&form)
+        .send()
+        .await
+        .expect(200)
+        .member("access_token");
     assert_eq!((world.whoami(&tokens.access).await, world.whoami(&lone).await), (200, 200));
 
-    world.call("DELETE", &format!("/v1/agents/{}", agent.id)).key(&world.api_key).send().await.expect(204);
+    world
+        .call("DELETE", &format!("/v1/agents/{}", agent.id))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(204);
     for access in [&tokens.access, &lone] {
-        world.call("GET", "/v1/auth/whoami").bearer(access).send().await.expect_error(401, "invalid_token");
+        world
+            .call("GET", "/v1/auth/whoami")
+            .bearer(access)
+            .send()
+            .await
+            .expect_error(401, "invalid_token");
     }
     world.refresh(&tokens.refresh).send().await.expect_error(400, "invalid_grant");
-    world.call("POST", "/v1/auth/token").form(&form).send().await.expect_error(401, "invalid_client");
+    world
+        .call("POST", "/v1/auth/token")
+        .form(&form)
+        .send()
+        .await
+        .expect_error(401, "invalid_client");
     world.get(&format!("/v1/agents/{}", agent.id)).send().await.expect_error(404, "not_found");
 }
 
@@ -42,12 +67,17 @@ async fn a_new_secret_ends_the_old_one_and_leaves_the_tokens() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
-    let renewed =
-        world.call("POST", &format!("/v1/agents/{}/secret", agent.id)).key(&world.api_key).send().await.expect(200);
+    let renewed = world
+        .call("POST", &format!("/v1/agents/{}/secret", agent.id))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(200);
     let secret = renewed.member("secret");
     assert_eq!(renewed.body, json!({"id": agent.id, "secret": secret}));
-    let exchange =
-        |secret: &str| world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": secret}));
+    let exchange = |secret: &str| {
+        world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": secret}))
+    };
     exchange(&agent.secret).send().await.expect_error(401, "invalid_client");
     exchange(&secret).send().await.expect(200);
     assert_eq!(world.whoami(&tokens.access).await, 200);
@@ -59,7 +89,9 @@ async fn no_agent_is_given_more_than_its_maker_has_not_by_renewal_either() {
     let world = World::new().await;
     let strong = world.agent(&["admin"]).await;
     let (_, maker) = world.key(&["agents:manage", "data:read"]).await;
-    let make = |scope: &str| world.call("POST", "/v1/agents").key(&maker).json(json!({"name": "a", "scopes": [scope]}));
+    let make = |scope: &str| {
+        world.call("POST", "/v1/agents").key(&maker).json(json!({"name": "a", "scopes": [scope]}))
+    };
     make("admin").send().await.expect_error(403, "insufficient_scope");
     make("*").send().await.expect_error(403, "insufficient_scope");
     make("data:read").send().await.expect(201);
@@ -106,7 +138,10 @@ async fn every_route_asks_for_its_scope() {
     for (method, path, may, may_not) in table {
         world.call(method, path).send().await.expect_error(401, "auth_required");
         world.call(method, path).key(may_not).send().await.expect_error(403, "insufficient_scope");
-        assert!(![401, 403].contains(&world.call(method, path).key(may).send().await.status), "{method} {path}");
+        assert!(
+            ![401, 403].contains(&world.call(method, path).key(may).send().await.status),
+            "{method} {path}"
+        );
     }
 }
 
@@ -116,7 +151,9 @@ async fn agents_of_another_organization_are_not_there() {
     let (_, other) = world.organization("Other").await;
     let agent = world.agent(&["read"]).await;
     let one = format!("/v1/agents/{}", agent.id);
-    for (method, path) in [("GET", one.clone()), ("DELETE", one.clone()), ("POST", format!("{one}/secret"))] {
+    for (method, path) in
+        [("GET", one.clone()), ("DELETE", one.clone()), ("POST", format!("{one}/secret"))]
+    {
         world.call(method, &path).key(&other).send().await.expect_error(404, "not_found");
     }
     assert_eq!(world.call("GET", "/v1/agents").key(&other).send().await.body["items"], json!([]));

@@ -65,12 +65,19 @@ fn permits(policy: &Value, resource: &str) -> bool {
         regex::Regex::new(&format!("^{pattern}$")).unwrap().is_match(resource)
     };
     let matched = |effect: &str| {
-        policy["Statement"].as_array().unwrap().iter().filter(|statement| statement["Effect"] == effect).any(
-            |statement| {
+        policy["Statement"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|statement| statement["Effect"] == effect)
+            .any(|statement| {
                 assert_eq!(statement["Action"], "execute-api:Invoke");
-                statement["Resource"].as_array().unwrap().iter().any(|resource| glob(resource.as_str().unwrap()))
-            },
-        )
+                statement["Resource"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|resource| glob(resource.as_str().unwrap()))
+            })
     };
     matched("Allow") && !matched("Deny")
 }
@@ -80,16 +87,19 @@ async fn a_good_credential_is_allowed_with_its_principal_as_context() {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;
     let access = world.exchange(&agent).await.access;
-    let family = world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.member("credential_id");
+    let family =
+        world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.member("credential_id");
     let context = json!({
         "user_id": agent.id, "kind": "agent", "org_id": world.org_id, "credential_id": family,
         "scopes": "data:read data:write", "resources": "{}", "metadata": "{}",
     });
     let authorization = format!("Bearer {access}");
-    let answer = ask(&world, http("GET", "/anything", &[("authorization", &authorization)])).await.unwrap();
+    let answer =
+        ask(&world, http("GET", "/anything", &[("authorization", &authorization)])).await.unwrap();
     assert_eq!(answer, json!({"isAuthorized": true, "context": context}));
 
-    let answer = ask(&world, rest("GET", "/anything", &[("Authorization", &authorization)])).await.unwrap();
+    let answer =
+        ask(&world, rest("GET", "/anything", &[("Authorization", &authorization)])).await.unwrap();
     let expected = json!({
         "principalId": agent.id, "context": context,
         "policyDocument": {
@@ -118,7 +128,10 @@ async fn every_credential_of_the_machine_core_opens_every_event() {
     ] {
         let lower = name.to_ascii_lowercase();
         let simple = ask(&world, http("GET", "/x", &[(&lower, value)])).await.unwrap();
-        assert_eq!((&simple["isAuthorized"], &simple["context"]["kind"]), (&json!(true), &json!(kind)));
+        assert_eq!(
+            (&simple["isAuthorized"], &simple["context"]["kind"]),
+            (&json!(true), &json!(kind))
+        );
         let policy = ask(&world, rest("GET", "/x", &[(name, value)])).await.unwrap();
         assert_eq!(policy["context"], simple["context"]);
         assert!(permits(&policy["policyDocument"], &format!("{ARN}/prod/GET/x")));
@@ -129,7 +142,12 @@ async fn every_credential_of_the_machine_core_opens_every_event() {
 async fn an_absent_or_bad_credential_is_unauthorized_exactly() {
     let (world, other) = (World::new().await, World::new().await);
     let revoked = world.exchange(&world.agent(&["read"]).await).await;
-    world.call("POST", "/v1/auth/revoke").json(json!({"token": revoked.refresh})).send().await.expect(200);
+    world
+        .call("POST", "/v1/auth/revoke")
+        .json(json!({"token": revoked.refresh}))
+        .send()
+        .await
+        .expect(200);
     let good = format!("Bearer {}", world.api_key);
     let cases: Vec<Vec<(&str, String)>> = vec![
         vec![],
@@ -163,7 +181,12 @@ async fn an_absent_or_bad_credential_is_unauthorized_exactly() {
 async fn the_first_provider_whose_credential_is_there_decides() {
     let world = World::new().await;
     let revoked = world.exchange(&world.agent(&["read"]).await).await;
-    world.call("POST", "/v1/auth/revoke").json(json!({"token": revoked.refresh})).send().await.expect(200);
+    world
+        .call("POST", "/v1/auth/revoke")
+        .json(json!({"token": revoked.refresh}))
+        .send()
+        .await
+        .expect(200);
     let bearer = format!("Bearer {}", revoked.access);
     let event = http("GET", "/x", &[("authorization", &bearer), ("x-api-key", &world.api_key)]);
     assert_eq!(ask(&world, event).await.unwrap_err().to_string(), "Unauthorized");
@@ -187,7 +210,11 @@ async fn a_missing_scope_is_a_deny_with_its_reason() {
     assert_eq!(policy["context"]["error"], "insufficient_scope");
     assert!(!permits(&policy["policyDocument"], &format!("{ARN}/prod/POST/v1/scans/7")));
     assert!(
-        policy["policyDocument"]["Statement"].as_array().unwrap().iter().any(|statement| statement["Effect"] == "Deny")
+        policy["policyDocument"]["Statement"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|statement| statement["Effect"] == "Deny")
     );
 }
 
@@ -200,14 +227,27 @@ async fn an_open_route_needs_nobody_and_no_read() {
         let answer = ask(&world, rest("GET", "/open/door", &headers)).await.unwrap();
         assert_eq!(answer["principalId"], "anonymous");
         assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/open/door")));
-        for closed in ["GET/x", "POST/open/door", "GET/v1/scans/7", "GET/open/door/secret", "GET/admin/open/door"] {
-            assert!(!permits(&answer["policyDocument"], &format!("{ARN}/prod/{closed}")), "{closed}");
+        for closed in [
+            "GET/x",
+            "POST/open/door",
+            "GET/v1/scans/7",
+            "GET/open/door/secret",
+            "GET/admin/open/door",
+        ] {
+            assert!(
+                !permits(&answer["policyDocument"], &format!("{ARN}/prod/{closed}")),
+                "{closed}"
+            );
         }
     }
-    let simple = ask(&world, http("GET", "/open/door", &[("x-api-key", &world.api_key)])).await.unwrap();
+    let simple =
+        ask(&world, http("GET", "/open/door", &[("x-api-key", &world.api_key)])).await.unwrap();
     assert_eq!(simple, json!({"isAuthorized": true, "context": {}}));
     assert!(world.wire.take().is_empty());
-    assert_eq!(ask(&world, http("POST", "/open/door", &[])).await.unwrap_err().to_string(), "Unauthorized");
+    assert_eq!(
+        ask(&world, http("POST", "/open/door", &[])).await.unwrap_err().to_string(),
+        "Unauthorized"
+    );
 }
 
 #[tokio::test]
@@ -216,8 +256,14 @@ async fn a_policy_from_an_open_route_is_the_callers_own() {
     let (id, key) = world.key(&["scans:read"]).await;
     let answer = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap();
     assert_eq!(answer["principalId"], json!(id));
-    for (route, expected) in [("GET/open/door", true), ("GET/v1/scans/7", true), ("POST/v1/scans/7", false)] {
-        assert_eq!(permits(&answer["policyDocument"], &format!("{ARN}/prod/{route}")), expected, "{route}");
+    for (route, expected) in
+        [("GET/open/door", true), ("GET/v1/scans/7", true), ("POST/v1/scans/7", false)]
+    {
+        assert_eq!(
+            permits(&answer["policyDocument"], &format!("{ARN}/prod/{route}")),
+            expected,
+            "{route}"
+        );
     }
     world.wire.suffer(Trouble::Dead);
     let error = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap_err();
@@ -239,12 +285,18 @@ async fn a_policy_never_allows_what_the_rules_deny_whatever_was_asked_first() {
         let (_, key) = world.key(scopes).await;
         let headers = [("X-API-Key", key.as_str())];
         for (method, path) in requests {
-            let policy = ask(&world, rest(method, path, &headers)).await.unwrap()["policyDocument"].clone();
+            let policy =
+                ask(&world, rest(method, path, &headers)).await.unwrap()["policyDocument"].clone();
             for (other_method, other_path) in requests {
-                let truth = ask(&world, http(other_method, other_path, &[("x-api-key", &key)])).await.unwrap()["isAuthorized"]
+                let truth = ask(&world, http(other_method, other_path, &[("x-api-key", &key)]))
+                    .await
+                    .unwrap()["isAuthorized"]
                     == true;
                 let cached = permits(&policy, &format!("{ARN}/prod/{other_method}{other_path}"));
-                assert!(truth || !cached, "{scopes:?} asked {method} {path}: {other_method} {other_path} passes");
+                assert!(
+                    truth || !cached,
+                    "{scopes:?} asked {method} {path}: {other_method} {other_path} passes"
+                );
                 if (method, path) == (other_method, other_path) {
                     assert_eq!(cached, truth, "{scopes:?} {method} {path}");
                 }
@@ -271,7 +323,9 @@ async fn a_path_with_two_readings_is_denied_without_a_read() {
         "/v1/scans;a=1/7",
         "/v1/scans/7;a",
     ] {
-        for event in [http("GET", path, &[("x-api-key", &key)]), rest("GET", path, &[("x-api-key", &key)])] {
+        for event in
+            [http("GET", path, &[("x-api-key", &key)]), rest("GET", path, &[("x-api-key", &key)])]
+        {
             let answer = ask(&world, event).await.unwrap();
             assert_eq!(answer["context"], json!({"error": "invalid_request"}), "{path}");
             assert!(
@@ -299,22 +353,28 @@ async fn a_slash_at_the_end_or_a_head_request_is_no_way_around_a_rule() {
     let world = World::configured(RULES).await;
     let (_, other) = world.key(&["other"]).await;
     let (_, reader) = world.key(&["scans:read"]).await;
-    for (method, path) in
-        [("GET", "/v1/scans/7/"), ("HEAD", "/v1/scans/7"), ("HEAD", "/v1/scans/7/"), ("POST", "/v1/scans/7/")]
-    {
+    for (method, path) in [
+        ("GET", "/v1/scans/7/"),
+        ("HEAD", "/v1/scans/7"),
+        ("HEAD", "/v1/scans/7/"),
+        ("POST", "/v1/scans/7/"),
+    ] {
         let denied = ask(&world, http(method, path, &[("x-api-key", &other)])).await.unwrap();
         assert_eq!(denied["isAuthorized"], false, "{method} {path}");
         let policy = ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
         assert!(permits(&policy, &format!("{ARN}/prod/GET/x")));
         assert!(!permits(&policy, &format!("{ARN}/prod/{method}{path}")), "{method} {path}");
     }
-    let allowed = ask(&world, http("HEAD", "/v1/scans/7/", &[("x-api-key", &reader)])).await.unwrap();
+    let allowed =
+        ask(&world, http("HEAD", "/v1/scans/7/", &[("x-api-key", &reader)])).await.unwrap();
     assert_eq!(allowed["isAuthorized"], true);
 }
 
 #[tokio::test]
 async fn a_rule_for_all_below_a_path_is_about_the_path_too() {
-    let world = World::configured("[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]").await;
+    let world =
+        World::configured("[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]")
+            .await;
     let (_, other) = world.key(&["other"]).await;
     let from_elsewhere = ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap();
     for path in ["/admin", "/admin/", "/admin/x", "/admin/x/y"] {
@@ -323,7 +383,10 @@ async fn a_rule_for_all_below_a_path_is_about_the_path_too() {
             false,
             "{path}"
         );
-        assert!(!permits(&from_elsewhere["policyDocument"], &format!("{ARN}/prod/GET{path}")), "{path}");
+        assert!(
+            !permits(&from_elsewhere["policyDocument"], &format!("{ARN}/prod/GET{path}")),
+            "{path}"
+        );
     }
     assert_eq!(
         ask(&world, http("GET", "/administrator", &[("x-api-key", &other)])).await.unwrap()["isAuthorized"],
@@ -354,7 +417,10 @@ async fn a_domains_mapping_before_the_path_is_no_way_around_a_rule() {
         let mut event = rest("GET", "/v1/scans/7", &[("X-API-Key", key)]);
         event["path"] = json!("/mapping/v1/scans/7");
         let answer = ask(&world, event).await.unwrap();
-        assert_eq!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/v1/scans/7")), allowed);
+        assert_eq!(
+            permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/v1/scans/7")),
+            allowed
+        );
     }
     let mut event = rest("GET", "/v1/scans/7", &[]);
     event["path"] = json!("/open/x");
@@ -386,7 +452,8 @@ async fn a_named_stage_is_not_part_of_the_path() {
 #[tokio::test]
 async fn an_http_api_may_ask_for_policies() {
     let variables = vec![("POSTERN_AUTHORIZER_ANSWER", "policy".to_owned())];
-    let world = World::with(Setup { variables, toml: Some(RULES.into()), ..Setup::default() }).await;
+    let world =
+        World::with(Setup { variables, toml: Some(RULES.into()), ..Setup::default() }).await;
     let (_, key) = world.key(&["scans:read"]).await;
     let answer = ask(&world, http("GET", "/v1/scans/7", &[("x-api-key", &key)])).await.unwrap();
     assert!(permits(&answer["policyDocument"], &format!("{ARN}/$default/GET/v1/scans/7")));
@@ -407,7 +474,10 @@ async fn an_event_of_no_known_shape_is_our_fault_and_never_an_allow() {
         json!({"version": "2.0"}),
     ];
     for (event, members) in [
-        (http("GET", "/x", &good), &["routeArn", "rawPath", "requestContext", "type", "version"][..]),
+        (
+            http("GET", "/x", &good),
+            &["routeArn", "rawPath", "requestContext", "type", "version"][..],
+        ),
         (rest("GET", "/x", &good), &["methodArn", "path", "httpMethod", "type"]),
     ] {
         for member in members {
@@ -444,20 +514,33 @@ async fn absent_headers_are_absent_credentials() {
             event["headers"] = headers.clone();
             event["multiValueHeaders"] = json!(null);
             event["cookies"] = json!(null);
-            assert_eq!(ask(&world, event).await.unwrap_err().to_string(), "Unauthorized", "{headers}");
+            assert_eq!(
+                ask(&world, event).await.unwrap_err().to_string(),
+                "Unauthorized",
+                "{headers}"
+            );
         }
     }
     // A header that Lambda's own types cannot hold does not take the good one beside it along.
-    let event = http("GET", "/x", &[("x-api-key", &world.api_key), ("bad name", "\u{7f}"), ("x-utf8", "é")]);
+    let event = http(
+        "GET",
+        "/x",
+        &[("x-api-key", &world.api_key), ("bad name", "\u{7f}"), ("x-utf8", "é")],
+    );
     assert_eq!(ask(&world, event).await.unwrap()["isAuthorized"], true);
 }
 
 #[tokio::test]
 async fn a_policy_that_is_held_does_not_let_odd_paths_or_another_mapping_pass() {
-    let world = World::configured("[[route]]\nmethod = \"GET\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]").await;
+    let world = World::configured(
+        "[[route]]\nmethod = \"GET\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]",
+    )
+    .await;
     let (_, other) = world.key(&["other"]).await;
     let (_, all) = world.key(&["*"]).await;
-    let plain = ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
+    let plain =
+        ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"]
+            .clone();
     assert!(permits(&plain, &format!("{ARN}/prod/GET/y")));
     for odd in [
         "/v1/%61dmin/x",
@@ -476,7 +559,8 @@ async fn a_policy_that_is_held_does_not_let_odd_paths_or_another_mapping_pass() 
     let escaped =
         ask(&world, rest("GET", "/caf%C3%A9", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
     assert!(
-        permits(&escaped, &format!("{ARN}/prod/GET/caf%C3%A9")) && !permits(&escaped, &format!("{ARN}/prod/GET/y"))
+        permits(&escaped, &format!("{ARN}/prod/GET/caf%C3%A9"))
+            && !permits(&escaped, &format!("{ARN}/prod/GET/y"))
     );
     // Behind a mapping the ARN does not tell what the rules were held against.
     for (key, passes) in [(&other, true), (&all, true)] {
@@ -505,6 +589,10 @@ async fn a_mapping_or_a_stage_before_the_path_of_an_http_api_is_no_way_around_a_
         let mut event = http("GET", raw_path, &[("x-api-key", &other)]);
         event["routeArn"] = json!(format!("{ARN}/{stage}/GET{routed}"));
         event["requestContext"]["stage"] = json!(stage);
-        assert_eq!(ask(&world, event).await.unwrap()["isAuthorized"], allowed, "{raw_path} at {stage}");
+        assert_eq!(
+            ask(&world, event).await.unwrap()["isAuthorized"],
+            allowed,
+            "{raw_path} at {stage}"
+        );
     }
 }

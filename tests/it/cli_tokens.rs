@@ -1,6 +1,6 @@
 //! CLI tokens (CON-4, CON-5): keys that people make for their own tools.
 
-use postern::principal::Role;
+use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::{Answer, World};
 
@@ -16,7 +16,12 @@ const SCOPES: [&str; 8] = [
 ];
 
 async fn make(world: &World, session: &str, body: Value) -> Answer {
-    world.call("POST", "/v1/auth/cli-tokens").header("X-Postern-Session", session).json(body).send().await
+    world
+        .call("POST", "/v1/auth/cli-tokens")
+        .header("X-Postern-Session", session)
+        .json(body)
+        .send()
+        .await
 }
 
 #[tokio::test]
@@ -34,15 +39,34 @@ async fn a_person_makes_a_token_for_all_repositories_with_every_scope_there_is()
     let mut shown = made.body.clone();
     shown.as_object_mut().unwrap().remove("token");
     assert_eq!(shown, expected);
-    let list = world.call("GET", "/v1/auth/cli-tokens").header("X-Postern-Session", &session).send().await.expect(200);
+    let list = world
+        .call("GET", "/v1/auth/cli-tokens")
+        .header("X-Postern-Session", &session)
+        .send()
+        .await
+        .expect(200);
     assert_eq!(list.body, json!({"items": [expected], "next_cursor": null}));
 
     let principal = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await.expect(200);
-    assert_eq!((principal.member("kind"), principal.member("on_behalf_of")), ("cli_token".into(), "ada".into()));
+    assert_eq!(
+        (principal.member("kind"), principal.member("on_behalf_of")),
+        ("cli_token".into(), "ada".into())
+    );
     // Its scopes work as given.
     world.call("GET", "/v1/runners").bearer(&token).send().await.expect(200);
-    world.call("POST", "/v1/runners").bearer(&token).json(json!({"name": "r"})).send().await.expect(201);
-    world.call("GET", "/v1/keys").bearer(&token).send().await.expect_error(403, "insufficient_scope");
+    world
+        .call("POST", "/v1/runners")
+        .bearer(&token)
+        .json(json!({"name": "r"}))
+        .send()
+        .await
+        .expect(201);
+    world
+        .call("GET", "/v1/keys")
+        .bearer(&token)
+        .send()
+        .await
+        .expect_error(403, "insufficient_scope");
 }
 
 #[tokio::test]
@@ -55,7 +79,8 @@ async fn or_for_some_repositories() {
         (&made.body["all_repositories"], &made.body["repositories"]),
         (&json!(false), &json!(["acme/api", "acme/site"]))
     );
-    let principal = world.call("GET", "/v1/auth/whoami").bearer(&made.member("token")).send().await.expect(200);
+    let principal =
+        world.call("GET", "/v1/auth/whoami").bearer(&made.member("token")).send().await.expect(200);
     assert_eq!(principal.body["resources"], json!({"repositories": ["acme/api", "acme/site"]}));
     for wrong in [
         body(json!([])),
@@ -99,19 +124,30 @@ async fn nobody_but_a_person_makes_one_and_none_holds_more_than_its_maker() {
         make(&world, &session, greedy).await.expect_error(403, "insufficient_scope");
     }
     let admin = world.sign_in("root", Role::Admin).await;
-    make(&world, &admin, json!({"name": "t", "scopes": ["*"], "all_repositories": true})).await.expect(201);
+    make(&world, &admin, json!({"name": "t", "scopes": ["*"], "all_repositories": true}))
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
 async fn a_person_sees_and_deletes_their_own_alone() {
     let world = World::new().await;
     // Two people of one organization: one owns it, the other's record says the same.
-    let (ada, bob) = (world.sign_in("ada", Role::User).await, world.sign_in("bob", Role::User).await);
+    let (ada, bob) =
+        (world.sign_in("ada", Role::User).await, world.sign_in("bob", Role::User).await);
     let (id, token) = world.cli_token(&ada, &["scans:read"]).await;
-    let list = world.call("GET", "/v1/auth/cli-tokens").header("X-Postern-Session", &bob).send().await.expect(200);
+    let list = world
+        .call("GET", "/v1/auth/cli-tokens")
+        .header("X-Postern-Session", &bob)
+        .send()
+        .await
+        .expect(200);
     assert_eq!(list.body["items"], json!([]));
-    let delete =
-        |session: &str| world.call("DELETE", &format!("/v1/auth/cli-tokens/{id}")).header("X-Postern-Session", session);
+    let delete = |session: &str| {
+        world
+            .call("DELETE", &format!("/v1/auth/cli-tokens/{id}"))
+            .header("X-Postern-Session", session)
+    };
     delete(&bob).send().await.expect_error(404, "not_found");
     assert_eq!(world.whoami(&token).await, 200);
     delete(&ada).send().await.expect(204);
@@ -123,11 +159,15 @@ async fn a_person_sees_and_deletes_their_own_alone() {
 async fn it_ends_at_its_expiry_and_when_it_is_reported_as_leaked() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
-    let body =
-        json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true, "expires_at": "2026-01-01T01:00:00Z"});
+    let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true, "expires_at": "2026-01-01T01:00:00Z"});
     let short = make(&world, &session, body).await.expect(201).member("token");
     let (_, leaked) = world.cli_token(&session, &["scans:read"]).await;
-    world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": leaked})).send().await.expect(202);
+    world
+        .call("POST", "/v1/keys/revoke-leaked")
+        .json(json!({"token": leaked}))
+        .send()
+        .await
+        .expect(202);
     assert_eq!(world.whoami(&leaked).await, 401);
     world.pass_s(3_599);
     assert_eq!(world.whoami(&short).await, 200);
@@ -140,7 +180,13 @@ async fn what_a_person_makes_says_on_whose_behalf() {
     let world = World::new().await;
     let admin = world.sign_in("root", Role::Admin).await;
     let make = async |route: &str, body: Value| {
-        world.call("POST", route).header("X-Postern-Session", &admin).json(body).send().await.expect(201)
+        world
+            .call("POST", route)
+            .header("X-Postern-Session", &admin)
+            .json(body)
+            .send()
+            .await
+            .expect(201)
     };
     for (route, body) in [
         ("/v1/keys", json!({"name": "n", "scopes": ["x"]})),
@@ -151,6 +197,7 @@ async fn what_a_person_makes_says_on_whose_behalf() {
         assert_eq!(make(route, body).await.member("on_behalf_of"), "root", "{route}");
     }
     let key = make("/v1/keys", json!({"name": "n", "scopes": ["*"]})).await.member("key");
-    let call = world.call("POST", "/v1/agents").key(&key).json(json!({"name": "n", "scopes": ["x"]}));
+    let call =
+        world.call("POST", "/v1/agents").key(&key).json(json!({"name": "n", "scopes": ["x"]}));
     assert_eq!(call.send().await.expect(201).member("on_behalf_of"), "root");
 }

@@ -74,15 +74,27 @@ async fn an_api_key_is_one_consistent_read() {
 async fn an_access_token_is_one_round_trip_of_consistent_reads() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
-    let form =
-        [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
-    let lone = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", agent.id.as_str()),
+        ("client_secret", &agent.secret),
+    ];
+    let lone = world
+        .call("POST", "/v1/auth/token")
+        .form(&form)
+        .send()
+        .await
+        .expect(200)
+        .member("access_token");
     for access in [world.exchange(&agent).await.access, lone] {
         let ops = cost(&world, world.call("GET", "/v1/auth/whoami").bearer(&access), 200).await;
         assert_names(&ops, &["BatchGetItem"]);
         for table in ["Keys", "Families"] {
             let asked = &ops[0].body["RequestItems"][table];
-            assert_eq!((asked["Keys"].as_array().unwrap().len(), &asked["ConsistentRead"]), (1, &json!(true)));
+            assert_eq!(
+                (asked["Keys"].as_array().unwrap().len(), &asked["ConsistentRead"]),
+                (1, &json!(true))
+            );
         }
     }
 }
@@ -91,21 +103,28 @@ async fn an_access_token_is_one_round_trip_of_consistent_reads() {
 async fn a_runner_token_is_one_consistent_read() {
     let world = World::new().await;
     let (_, token) = world.runner().await;
-    let ops = cost(&world, world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", &token), 200).await;
+    let ops =
+        cost(&world, world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", &token), 200)
+            .await;
     assert_names(&ops, &["GetItem"]);
     assert_eq!(ops[0].body["ConsistentRead"], true);
 }
 
 #[tokio::test]
 async fn a_session_is_one_round_trip_a_service_token_one_read_and_a_signature_one_write_more() {
-    use postern::principal::Role;
+    use postern::core::principal::Role;
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
     let whoami = || world.call("GET", "/v1/auth/whoami");
     let ops = cost(&world, whoami().header("X-Postern-Session", &session), 200).await;
     assert_names(&ops, &["BatchGetItem"]);
     let (_, key) = world.service(&["read"]).await;
-    let ops = cost(&world, world.call("POST", "/v1/auth/service-token").header("X-Service-Key", &key), 200).await;
+    let ops = cost(
+        &world,
+        world.call("POST", "/v1/auth/service-token").header("X-Service-Key", &key),
+        200,
+    )
+    .await;
     assert_names(&ops, &["GetItem"]);
     let service = world.service_token(&key).await;
     let ops = cost(&world, whoami().header("X-Service-Token", &service), 200).await;
@@ -122,8 +141,11 @@ async fn a_session_is_one_round_trip_a_service_token_one_read_and_a_signature_on
 async fn an_exchange_is_one_read_and_a_write_only_for_a_refresh_token() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
-    let form =
-        [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", agent.id.as_str()),
+        ("client_secret", &agent.secret),
+    ];
     let ops = cost(&world, world.call("POST", "/v1/auth/token").form(&form), 200).await;
     assert_names(&ops, &["GetItem"]);
     assert_eq!(ops[0].body["ConsistentRead"], true);
@@ -132,10 +154,14 @@ async fn an_exchange_is_one_read_and_a_write_only_for_a_refresh_token() {
         &cost(&world, world.call("POST", "/v1/auth/token").form(&offline), 200).await,
         &["GetItem", "PutItem"],
     );
-    let json = world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": agent.secret}));
+    let json = world
+        .call("POST", "/v1/auth/token")
+        .json(json!({"agent_id": agent.id, "secret": agent.secret}));
     assert_names(&cost(&world, json, 200).await, &["GetItem", "PutItem"]);
     let second = world.agent(&["read"]).await;
-    let mixed = world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": second.secret}));
+    let mixed = world
+        .call("POST", "/v1/auth/token")
+        .json(json!({"agent_id": agent.id, "secret": second.secret}));
     assert_names(&cost(&world, mixed, 401).await, &[]);
 }
 
@@ -149,10 +175,19 @@ async fn a_refresh_is_one_write_and_one_read() {
     assert_eq!(ops[0].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
     assert_eq!(ops[1].body["ConsistentRead"], true);
     // A repetition costs the same, theft one write more, the end of a family nothing but the write that finds it.
-    assert_names(&cost(&world, world.refresh(&first.refresh), 200).await, &["UpdateItem", "GetItem"]);
-    assert_names(&cost(&world, world.refresh(&first.refresh).from([198, 51, 100, 7]), 400).await, &["UpdateItem"]);
+    assert_names(
+        &cost(&world, world.refresh(&first.refresh), 200).await,
+        &["UpdateItem", "GetItem"],
+    );
+    assert_names(
+        &cost(&world, world.refresh(&first.refresh).from([198, 51, 100, 7]), 400).await,
+        &["UpdateItem"],
+    );
     world.pass_ms(10_001);
-    assert_names(&cost(&world, world.refresh(&first.refresh), 400).await, &["UpdateItem", "UpdateItem"]);
+    assert_names(
+        &cost(&world, world.refresh(&first.refresh), 400).await,
+        &["UpdateItem", "UpdateItem"],
+    );
     assert_names(&cost(&world, world.refresh(&first.refresh), 400).await, &["UpdateItem"]);
 
     // A client that shows itself is read together with the family, before the token is spent.
@@ -189,9 +224,18 @@ async fn a_heartbeat_is_exactly_one_write() {
 async fn a_revocation_is_one_write() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
-    let form =
-        [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
-    let lone = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", agent.id.as_str()),
+        ("client_secret", &agent.secret),
+    ];
+    let lone = world
+        .call("POST", "/v1/auth/token")
+        .form(&form)
+        .send()
+        .await
+        .expect(200)
+        .member("access_token");
     let tokens = world.exchange(&agent).await;
     let revoke = |token: &str| world.call("POST", "/v1/auth/revoke").json(json!({"token": token}));
     assert_names(&cost(&world, revoke(&tokens.refresh), 200).await, &["UpdateItem"]);
@@ -199,7 +243,12 @@ async fn a_revocation_is_one_write() {
     assert_names(&cost(&world, revoke(&lone), 200).await, &["PutItem"]);
     let (_, key) = world.key(&["read"]).await;
     assert_names(
-        &cost(&world, world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key})), 202).await,
+        &cost(
+            &world,
+            world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key})),
+            202,
+        )
+        .await,
         &["DeleteItem"],
     );
 }
@@ -208,25 +257,43 @@ async fn a_revocation_is_one_write() {
 async fn records_cost_one_call_beside_the_callers_own_read() {
     let world = World::new().await;
     let body = json!({"name": "x", "scopes": ["read"]});
-    assert_names(&cost(&world, world.post("/v1/keys", body.clone()), 201).await, &["GetItem", "PutItem"]);
+    assert_names(
+        &cost(&world, world.post("/v1/keys", body.clone()), 201).await,
+        &["GetItem", "PutItem"],
+    );
     assert_names(&cost(&world, world.post("/v1/agents", body), 201).await, &["GetItem", "PutItem"]);
-    assert_names(&cost(&world, world.post("/v1/runners", json!({"name": "x"})), 201).await, &["GetItem", "PutItem"]);
+    assert_names(
+        &cost(&world, world.post("/v1/runners", json!({"name": "x"})), 201).await,
+        &["GetItem", "PutItem"],
+    );
     for noun in ["keys", "agents", "runners"] {
         let ops = cost(&world, world.get(&format!("/v1/{noun}")), 200).await;
         assert_names(&ops, &["GetItem", "Query"]);
         assert_eq!(ops[1].body["IndexName"], "by_organization");
     }
     let (id, _) = world.key(&["read"]).await;
-    assert_names(&cost(&world, world.get(&format!("/v1/keys/{id}")), 200).await, &["GetItem", "GetItem"]);
     assert_names(
-        &cost(&world, world.call("POST", &format!("/v1/keys/{id}/rotate")).key(&world.api_key), 200).await,
+        &cost(&world, world.get(&format!("/v1/keys/{id}")), 200).await,
+        &["GetItem", "GetItem"],
+    );
+    assert_names(
+        &cost(
+            &world,
+            world.call("POST", &format!("/v1/keys/{id}/rotate")).key(&world.api_key),
+            200,
+        )
+        .await,
         &["GetItem", "GetItem", "UpdateItem"],
     );
     assert_names(
-        &cost(&world, world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key), 204).await,
+        &cost(&world, world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key), 204)
+            .await,
         &["GetItem", "DeleteItem"],
     );
-    let found = world.call("POST", "/v1/organizations").bearer(&world.operator_key).json(json!({"name": "x"}));
+    let found = world
+        .call("POST", "/v1/organizations")
+        .bearer(&world.operator_key)
+        .json(json!({"name": "x"}));
     assert_names(&cost(&world, found, 201).await, &["TransactWriteItems"]);
 }
 
@@ -244,7 +311,9 @@ async fn an_authorizer_decision_costs_what_the_credential_costs() {
     world.wire.take();
     functions::authorizer::handle(&world.app, event(format!("Bearer {access}"))).await.unwrap();
     assert_eq!(world.wire.names(), ["BatchGetItem"]);
-    functions::authorizer::handle(&world.app, event(format!("Bearer {}", world.api_key))).await.unwrap();
+    functions::authorizer::handle(&world.app, event(format!("Bearer {}", world.api_key)))
+        .await
+        .unwrap();
     assert_eq!(world.wire.names(), ["GetItem"]);
     functions::authorizer::handle(&world.app, event("Bearer junk".into())).await.unwrap_err();
     assert_eq!(world.wire.names(), [""; 0]);

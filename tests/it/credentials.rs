@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use postern::{
-    credential::{BASE62, Brand, Minted, PATTERN, RefreshToken, opaque::Presented},
-    entropy::Entropy,
-    id,
+    core::{
+        entropy::{BASE62, Entropy},
+        id,
+    },
+    credential::{Brand, Minted, PATTERN, RefreshToken, opaque::ParsedSecret},
 };
 use proptest::prelude::*;
 use regex::Regex;
@@ -21,14 +23,15 @@ fn minted() -> String {
     Minted::new(&brand(), &id, &entropy).unwrap().secret.expose().to_owned()
 }
 
-fn parse(text: &str) -> Option<Presented<id::ApiKey>> {
-    Presented::parse(&brand(), text)
+fn parse(text: &str) -> Option<ParsedSecret<id::ApiKey>> {
+    ParsedSecret::parse(&brand(), text)
 }
 
 #[test]
 fn a_secret_has_the_form_that_the_contract_gives() {
     let key = minted();
-    let form = Regex::new("^pst_ak_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{32}[0-9A-Za-z]{6}$").unwrap();
+    let form =
+        Regex::new("^pst_ak_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{32}[0-9A-Za-z]{6}$").unwrap();
     assert!(form.is_match(&key), "{key}");
     assert_eq!(parse(&key).unwrap().id.to_string(), format!("key_{}", &key[7..33]));
 }
@@ -46,16 +49,20 @@ fn every_kind_of_secret_is_told_from_every_other() {
     let entropy = Entropy::system();
     let now = jiff::Timestamp::UNIX_EPOCH;
     let brand = brand();
-    let key = Minted::new::<id::ApiKey>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
-    let agent = Minted::new::<id::Agent>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
-    let runner = Minted::new::<id::Runner>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
-    let operator = Minted::new::<id::Operator>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let key =
+        Minted::new::<id::ApiKey>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let agent =
+        Minted::new::<id::Agent>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let runner =
+        Minted::new::<id::Runner>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
+    let operator =
+        Minted::new::<id::Operator>(&brand, &id::mint(now, &entropy).unwrap(), &entropy).unwrap();
     let reads = |text: &str| {
         [
-            Presented::<id::ApiKey>::parse(&brand, text).is_some(),
-            Presented::<id::Agent>::parse(&brand, text).is_some(),
-            Presented::<id::Runner>::parse(&brand, text).is_some(),
-            Presented::<id::Operator>::parse(&brand, text).is_some(),
+            ParsedSecret::<id::ApiKey>::parse(&brand, text).is_some(),
+            ParsedSecret::<id::Agent>::parse(&brand, text).is_some(),
+            ParsedSecret::<id::Runner>::parse(&brand, text).is_some(),
+            ParsedSecret::<id::Operator>::parse(&brand, text).is_some(),
         ]
     };
     assert_eq!(reads(key.secret.expose()), [true, false, false, false]);
@@ -64,7 +71,10 @@ fn every_kind_of_secret_is_told_from_every_other() {
     assert_eq!(reads(operator.secret.expose()), [false, false, false, true]);
     // Another kind of the same length is not reached by changing the letters: the checksum covers them.
     assert!(parse(&agent.secret.expose().replace("_as_", "_ak_")).is_none());
-    assert!(Presented::<id::ApiKey>::parse(&Brand::parse("cat").unwrap(), key.secret.expose()).is_none());
+    assert!(
+        ParsedSecret::<id::ApiKey>::parse(&Brand::parse("cat").unwrap(), key.secret.expose())
+            .is_none()
+    );
 }
 
 #[test]
@@ -110,10 +120,14 @@ async fn one_expression_finds_every_secret_and_nothing_else() {
             .collect();
         assert_eq!(found, [secret.clone(), secret.clone()]);
     }
-    for harmless in [&agent.id, &world.org_id, &format!("pst_ak_{}", &agent.id[4..]), "pst_ak_", &tokens.access] {
+    for harmless in
+        [&agent.id, &world.org_id, &format!("pst_ak_{}", &agent.id[4..]), "pst_ak_", &tokens.access]
+    {
         assert!(!pattern.is_match(harmless), "{harmless}");
     }
-    let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md")).unwrap();
+    let manual =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/credentials.md"))
+            .unwrap();
     assert!(manual.contains(PATTERN));
 }
 
@@ -131,8 +145,10 @@ fn a_million_random_strings_are_no_secrets() {
 #[tokio::test]
 async fn a_refresh_token_follows_from_family_and_generation() {
     let world = World::new().await;
-    let (brand, keyring) = (&world.app.config.brand, &world.app.keyring);
-    let first = RefreshToken::first(id::mint(world.now(), &world.app.entropy).unwrap(), keyring).unwrap();
+    let (brand, keyring) = (&world.app.context.config.brand, &world.app.context.keyring);
+    let first =
+        RefreshToken::first(id::mint(world.now(), &world.app.context.entropy).unwrap(), keyring)
+            .unwrap();
     let text = first.encode(brand, keyring).unwrap().expose().to_owned();
     assert_eq!(text.len(), "pst_rt_".len() + 2 + 26 + 6 + 44 + 6);
     assert_eq!(RefreshToken::parse(brand, keyring, &text).unwrap(), first);
@@ -147,6 +163,6 @@ proptest! {
     fn no_text_makes_a_parser_panic(text in "\\PC*", prefix in "(pst_(ak|rt|as)_)?") {
         let text = format!("{prefix}{text}");
         prop_assert!(parse(&text).is_none());
-        prop_assert!(Presented::<id::Agent>::parse(&brand(), &text).is_none());
+        prop_assert!(ParsedSecret::<id::Agent>::parse(&brand(), &text).is_none());
     }
 }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use postern::{
-    App, Fault, Refusal,
-    authn::{Outcome, Presented, Provider},
-    principal::{Kind, Principal},
-    scope::{Resources, Scopes},
+    App, Context, Fault, Refusal,
+    authn::{Outcome, Provider},
+    core::{
+        principal::{Kind, Principal},
+        scope::{Resources, Scopes},
+    },
+    http::CredentialSource,
 };
 use serde_json::{Value, json};
 use tests::World;
@@ -16,8 +19,20 @@ struct Badges;
 
 #[async_trait::async_trait]
 impl Provider for Badges {
-    async fn authenticate(&self, _app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        Ok(match presented.header("x-badge") {
+    fn name(&self) -> &'static str {
+        "badge"
+    }
+
+    fn headers(&self) -> Vec<String> {
+        vec!["x-badge".into()]
+    }
+
+    async fn authenticate(
+        &self,
+        _context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        Ok(match source.header("x-badge") {
             None => Outcome::NotPresented,
             Some("b-1") => Outcome::Authenticated(Principal {
                 user_id: "badge|b-1".into(),
@@ -46,12 +61,22 @@ async fn ask(app: &App, headers: Value) -> Result<Value, String> {
 #[tokio::test]
 async fn its_three_outcomes_and_its_failure_are_those_of_every_other() {
     let world = World::new().await;
-    let (clock, entropy) = (world.app.clock.clone(), world.app.entropy.clone());
-    let mut app = App::new(world.app.config.clone(), &world.secrets, world.app.store.clone(), clock, entropy).unwrap();
+    let (clock, entropy) = (world.app.context.clock.clone(), world.app.context.entropy.clone());
+    let mut app = App::new(
+        world.app.context.config.clone(),
+        &world.secrets,
+        world.app.context.store.clone(),
+        clock,
+        entropy,
+    )
+    .unwrap();
     app.providers.insert(0, Box::new(Badges));
     let app = Arc::new(app);
     let allowed = ask(&app, json!({"x-badge": "b-1"})).await.unwrap();
-    assert_eq!((&allowed["isAuthorized"], &allowed["context"]["user_id"]), (&json!(true), &json!("badge|b-1")));
+    assert_eq!(
+        (&allowed["isAuthorized"], &allowed["context"]["user_id"]),
+        (&json!(true), &json!("badge|b-1"))
+    );
     let refused = ask(&app, json!({"x-badge": "b-2", "x-api-key": world.api_key})).await;
     assert_eq!(refused, Err("Unauthorized".into()), "refused means refused");
     assert_eq!(ask(&app, json!({"x-badge": "b-away"})).await, Err("internal_error".into()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern::principal::Role;
+use postern::core::principal::Role;
 use serde_json::json;
 use tests::{Answer, Trouble, World};
 
@@ -16,7 +16,8 @@ async fn begin(world: &World, form: &[(&str, &str)]) -> Answer {
 }
 
 async fn device(world: &World) -> Device {
-    let begun = begin(world, &[("client_id", "postern-cli"), ("scope", "scans:read")]).await.expect(200);
+    let begun =
+        begin(world, &[("client_id", "postern-cli"), ("scope", "scans:read")]).await.expect(200);
     Device { device_code: begun.member("device_code"), user_code: begun.member("user_code") }
 }
 
@@ -47,17 +48,30 @@ impl<'w> Person<'w> {
 
     fn call(&self, method: &str, target: &str) -> tests::Call<'w> {
         let cookie = format!("__Host-postern_session={}", self.session);
-        self.world.call(method, target).header("Cookie", cookie).header("Accept", "text/html").from(self.address)
+        self.world
+            .call(method, target)
+            .header("Cookie", cookie)
+            .header("Accept", "text/html")
+            .from(self.address)
     }
 
     async fn look(&self, user_code: &str) -> Answer {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("user_code", user_code).finish();
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("user_code", user_code)
+            .finish();
         self.call("GET", &format!("/device?{query}")).send().await
     }
 
     async fn csrf(&self) -> String {
         let page = self.call("GET", "/device").send().await.expect(200);
-        page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+        page.text
+            .split("name=\"csrf\" value=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned()
     }
 
     async fn decide(&self, user_code: &str, decision: &str) -> Answer {
@@ -83,7 +97,10 @@ async fn a_device_begins_and_is_told_all_that_it_needs() {
     assert_eq!(begun.body, expected);
     assert_eq!(begun.header("cache-control"), Some("no-store"));
     let letters: BTreeSet<_> = "BCDFGHJKLMNPQRSTVWXZ-".chars().collect();
-    assert!(user_code.len() == 9 && user_code.chars().all(|letter| letters.contains(&letter)), "{user_code}");
+    assert!(
+        user_code.len() == 9 && user_code.chars().all(|letter| letters.contains(&letter)),
+        "{user_code}"
+    );
     for (form, status, code) in [
         (vec![], 400, "invalid_request"),
         (vec![("client_id", "nobody")], 401, "invalid_client"),
@@ -98,12 +115,15 @@ async fn codes_are_not_kept_in_clear() {
     let world = World::new().await;
     world.wire.take();
     let device = device(&world).await;
-    let puts: Vec<_> = world.wire.take().into_iter().map(|op| op.body["Item"].to_string()).collect();
+    let puts: Vec<_> =
+        world.wire.take().into_iter().map(|op| op.body["Item"].to_string()).collect();
     assert_eq!(puts.len(), 2);
     let letters = device.user_code.replace('-', "");
     for put in puts {
         assert!(
-            !put.contains(&letters) && !put.contains(&device.user_code) && !put.contains(&device.device_code[33..]),
+            !put.contains(&letters)
+                && !put.contains(&device.user_code)
+                && !put.contains(&device.device_code[33..]),
             "{put}"
         );
     }
@@ -118,7 +138,9 @@ async fn a_person_approves_and_the_device_gets_their_tokens_once() {
 
     // The code is shown and confirmed, even where the link has brought it along.
     let page = person.look(&device.user_code).await.expect(200);
-    for shown in [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Refuse"] {
+    for shown in
+        [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Refuse"]
+    {
         assert!(page.text.contains(shown), "{shown}");
     }
     poll_after(&world, &device, 5).await.expect_error(400, "authorization_pending");
@@ -128,7 +150,12 @@ async fn a_person_approves_and_the_device_gets_their_tokens_once() {
     world.pass_s(5);
     let tokens = poll(&world, &device).await.expect(200);
     assert_eq!(tokens.member("scope"), "scans:read");
-    let me = world.call("GET", "/v1/auth/whoami").bearer(&tokens.member("access_token")).send().await.expect(200);
+    let me = world
+        .call("GET", "/v1/auth/whoami")
+        .bearer(&tokens.member("access_token"))
+        .send()
+        .await
+        .expect(200);
     assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
     world.refresh(&tokens.member("refresh_token")).send().await.expect(200);
     world.pass_s(5);
@@ -170,7 +197,8 @@ async fn a_device_that_polls_too_fast_is_slowed_for_good_and_by_every_sandbox() 
 async fn of_polls_at_once_one_is_in_time() {
     let world = World::new().await;
     let device = device(&world).await;
-    let (one, other, third) = tokio::join!(poll(&world, &device), poll(&world, &device), poll(&world, &device));
+    let (one, other, third) =
+        tokio::join!(poll(&world, &device), poll(&world, &device), poll(&world, &device));
     let mut codes = [one, other, third].map(|answer| answer.member("error"));
     codes.sort();
     assert_eq!(codes, ["authorization_pending", "slow_down", "slow_down"]);
@@ -238,14 +266,22 @@ async fn a_user_code_is_read_as_people_type_it_and_what_is_none_is_not_looked_up
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
     let letters = device.user_code.replace('-', "");
-    for typed in [letters.to_lowercase(), format!(" {} {} ", &letters[..4], &letters[4..]), device.user_code.clone()] {
+    for typed in [
+        letters.to_lowercase(),
+        format!(" {} {} ", &letters[..4], &letters[4..]),
+        device.user_code.clone(),
+    ] {
         assert!(person.look(&typed).await.expect(200).text.contains("Approve"), "{typed}");
     }
     person.look("").await.expect(200);
     for junk in ["x", "AEIO-UAEI", "1234-5678", "BCDF-GHJ", &"B".repeat(500)] {
         world.wire.take();
         let page = person.look(junk).await;
-        assert!(page.status == 400 && page.text.contains("There is no such code"), "{junk}: {}", page.status);
+        assert!(
+            page.status == 400 && page.text.contains("There is no such code"),
+            "{junk}: {}",
+            page.status
+        );
         // Only the session was read.
         assert_eq!(world.wire.names(), ["BatchGetItem"]);
     }
@@ -303,7 +339,13 @@ async fn a_user_code_outlives_a_new_session_key() {
     let device = device(&world).await;
     let mut secrets = world.secrets.clone();
     let old = std::mem::take(&mut secrets.session_keys);
-    secrets.complete(world.app.config.signing.algorithm, &world.app.clock, &world.app.entropy).unwrap();
+    secrets
+        .complete(
+            world.app.context.config.signing.algorithm,
+            &world.app.context.clock,
+            &world.app.context.entropy,
+        )
+        .unwrap();
     secrets.session_keys.extend(old);
     let rotated = world.with_secrets(secrets);
     let person = Person::of(&rotated, "ada", Role::User).await;
@@ -326,13 +368,21 @@ async fn right_codes_are_not_counted() {
 async fn a_device_gets_no_more_than_its_person_has() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
-    let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "keys:manage")]).await.expect(200);
+    let begun =
+        begin(&world, &[("client_id", "postern-cli"), ("scope", "keys:manage")]).await.expect(200);
     let page = person.look(&begun.member("user_code")).await.expect(200);
-    assert!(page.text.contains("more than you may do yourself") && !page.text.contains("value=\"approve\""));
+    assert!(
+        page.text.contains("more than you may do yourself")
+            && !page.text.contains("value=\"approve\"")
+    );
     person.decide(&begun.member("user_code"), "approve").await.expect(403);
-    poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect_error(400, "authorization_pending");
+    poll_as(&world, &begun.member("device_code"), "postern-cli")
+        .await
+        .expect_error(400, "authorization_pending");
     // Without a word it gets what the person has.
-    let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "offline_access")]).await.expect(200);
+    let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "offline_access")])
+        .await
+        .expect(200);
     person.decide(&begun.member("user_code"), "approve").await.expect(200);
     let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
     assert!(tokens.member("scope").starts_with("repos:read repos:write"));
@@ -366,7 +416,13 @@ async fn the_page_wants_a_person_and_a_form_of_its_own() {
     }
     let csrf = person.csrf().await;
     let form = [("csrf", csrf.as_str()), form[0], form[1]];
-    person.call("POST", "/device").header("Origin", "https://evil.example").form(&form).send().await.expect(403);
+    person
+        .call("POST", "/device")
+        .header("Origin", "https://evil.example")
+        .form(&form)
+        .send()
+        .await
+        .expect(403);
     let odd = [form[0], form[1], ("decision", "perhaps")];
     person.call("POST", "/device").form(&odd).send().await.expect(400);
     poll(&world, &device).await.expect_error(400, "authorization_pending");
@@ -378,7 +434,9 @@ async fn a_dead_store_is_a_503_for_device_and_person() {
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
     world.wire.suffer(Trouble::Dead);
-    begin(&world, &[("client_id", "postern-cli")]).await.expect_error(503, "temporarily_unavailable");
+    begin(&world, &[("client_id", "postern-cli")])
+        .await
+        .expect_error(503, "temporarily_unavailable");
     poll(&world, &device).await.expect_error(503, "temporarily_unavailable");
     assert_eq!(person.look(&device.user_code).await.status, 503);
     world.wire.heal();

@@ -4,8 +4,12 @@ use serde_json::json;
 use tests::World;
 
 async fn token(world: &World, path: &str) -> String {
-    let answer = world.post("/v1/auth/download-token", json!({"path": path})).send().await.expect(201);
-    assert_eq!((&answer.body["expires_in"], answer.header("cache-control")), (&json!(300), Some("no-store")));
+    let answer =
+        world.post("/v1/auth/download-token", json!({"path": path})).send().await.expect(201);
+    assert_eq!(
+        (&answer.body["expires_in"], answer.header("cache-control")),
+        (&json!(300), Some("no-store"))
+    );
     answer.member("token")
 }
 
@@ -36,7 +40,11 @@ async fn a_runners_install_script_is_downloaded_with_a_token_in_the_query_or_as_
         .send()
         .await
         .expect_error(400, "invalid_request");
-    world.call("GET", &format!("{path}?token={token}&token={token}")).send().await.expect_error(400, "invalid_request");
+    world
+        .call("GET", &format!("{path}?token={token}&token={token}"))
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -48,7 +56,11 @@ async fn it_holds_for_its_path_and_its_time_alone() {
     world.wire.take();
     let other = format!("/v1/runners/{second}/install.sh?token={token}");
     world.call("GET", &other).send().await.expect_error(401, "invalid_token");
-    world.call("GET", &format!("{path}?token={token}x")).send().await.expect_error(401, "invalid_token");
+    world
+        .call("GET", &format!("{path}?token={token}x"))
+        .send()
+        .await
+        .expect_error(401, "invalid_token");
     world.call("GET", &path).send().await.expect_error(401, "auth_required");
     // No other credential opens a download, and this one opens nothing else.
     world.call("GET", &path).bearer(&world.api_key).send().await.expect_error(401, "invalid_token");
@@ -58,7 +70,11 @@ async fn it_holds_for_its_path_and_its_time_alone() {
     world.pass_s(329);
     assert_eq!(world.call("GET", &format!("{path}?token={token}")).send_for_text().await.0, 200);
     world.pass_s(1);
-    world.call("GET", &format!("{path}?token={token}")).send().await.expect_error(401, "invalid_token");
+    world
+        .call("GET", &format!("{path}?token={token}"))
+        .send()
+        .await
+        .expect_error(401, "invalid_token");
 }
 
 #[tokio::test]
@@ -67,7 +83,8 @@ async fn it_opens_what_its_maker_may_see() {
     let (id, _) = world.runner().await;
     let path = format!("/v1/runners/{id}/install.sh");
     let by = async |key: &str| {
-        let call = world.call("POST", "/v1/auth/download-token").key(key).json(json!({"path": path}));
+        let call =
+            world.call("POST", "/v1/auth/download-token").key(key).json(json!({"path": path}));
         let token = call.send().await.expect(201).member("token");
         world.call("GET", &format!("{path}?token={token}"))
     };
@@ -76,7 +93,11 @@ async fn it_opens_what_its_maker_may_see() {
     let (_, foreign) = world.organization("Other").await;
     by(&foreign).await.send().await.expect_error(404, "not_found");
     for wrong in ["", "v1", "/a//b", "/a/../b", "/a?b=c", "/é"] {
-        world.post("/v1/auth/download-token", json!({"path": wrong})).send().await.expect_error(400, "invalid_request");
+        world
+            .post("/v1/auth/download-token", json!({"path": wrong}))
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
     }
     world
         .call("POST", "/v1/auth/download-token")

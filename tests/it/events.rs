@@ -38,11 +38,14 @@ async fn every_sample_is_answered_as_it_is_named() {
     let world = World::new().await;
     for (name, event) in samples() {
         let parts: Vec<_> = name.split('.').collect();
-        let [function, _, expected] = parts[..] else { panic!("{name} is not {{function}}.{{what}}.{{answer}}") };
+        let [function, _, expected] = parts[..] else {
+            panic!("{name} is not {{function}}.{{what}}.{{answer}}")
+        };
         let invoke = invoke::in_process(&world.app, function).unwrap();
         let answer = match invoke(event).await {
             Ok(answer) if answer.get("statusCode").is_some() => {
-                let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap_or_default();
+                let body: Value =
+                    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap_or_default();
                 match body["error"].as_str() {
                     Some(code) => format!("{}-{code}", answer["statusCode"]),
                     None => answer["statusCode"].to_string(),

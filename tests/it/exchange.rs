@@ -10,8 +10,12 @@ const TOKEN: &str = "/v1/auth/token";
 async fn an_agents_secret_is_exchanged_for_a_pair() {
     let world = World::new().await;
     let agent = world.agent(&["read", "write"]).await;
-    let answer =
-        world.call("POST", TOKEN).json(json!({"agent_id": agent.id, "secret": agent.secret})).send().await.expect(200);
+    let answer = world
+        .call("POST", TOKEN)
+        .json(json!({"agent_id": agent.id, "secret": agent.secret}))
+        .send()
+        .await
+        .expect(200);
     let (access, refresh) = (answer.member("access_token"), answer.member("refresh_token"));
     let expected = json!({
         "access_token": access, "token_type": "Bearer", "expires_in": 3600, "refresh_token": refresh, "scope": "read write",
@@ -36,7 +40,8 @@ async fn wrong_unknown_and_malformed_credentials_of_an_agent_get_the_same_answer
     let (agent, second, foreign) =
         (world.agent(&["read"]).await, world.agent(&["read"]).await, other.agent(&["read"]).await);
     let exchange = async |id: &str, secret: &str| {
-        let answer = world.call("POST", TOKEN).json(json!({"agent_id": id, "secret": secret})).send().await;
+        let answer =
+            world.call("POST", TOKEN).json(json!({"agent_id": id, "secret": secret})).send().await;
         answer.expect_error(401, "invalid_client").fingerprint()
     };
     let truth = exchange("invalid-id", "wrong-secret").await;
@@ -59,9 +64,15 @@ async fn client_credentials_come_in_basic_or_in_the_form_and_give_no_refresh_tok
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", agent.id, agent.secret)));
-    let in_header =
-        world.call("POST", TOKEN).header("Authorization", basic).form(&[("grant_type", "client_credentials")]);
-    let form = [("grant_type", "client_credentials"), ("client_id", &agent.id), ("client_secret", &agent.secret)];
+    let in_header = world
+        .call("POST", TOKEN)
+        .header("Authorization", basic)
+        .form(&[("grant_type", "client_credentials")]);
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+    ];
     for call in [in_header, world.call("POST", TOKEN).form(&form)] {
         let answer = call.send().await.expect(200);
         assert_eq!(answer.body["refresh_token"], json!(null));
@@ -76,7 +87,10 @@ async fn id_and_secret_in_basic_are_form_encoded_first() {
     let agent = world.agent(&["read"]).await;
     let encoded: String = agent.secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let basic = format!("bAsIc {}", BASE64.encode(format!("{}:{encoded}", agent.id)));
-    let call = world.call("POST", TOKEN).header("Authorization", basic).form(&[("grant_type", "client_credentials")]);
+    let call = world
+        .call("POST", TOKEN)
+        .header("Authorization", basic)
+        .form(&[("grant_type", "client_credentials")]);
     call.send().await.expect(200);
 }
 
@@ -135,17 +149,28 @@ async fn a_narrowed_token_is_held_to_its_scopes() {
         ("client_secret", &agent.secret),
         ("scope", "keys:read"),
     ];
-    let access = world.call("POST", TOKEN).form(&form).send().await.expect(200).member("access_token");
+    let access =
+        world.call("POST", TOKEN).form(&form).send().await.expect(200).member("access_token");
     world.call("GET", "/v1/keys").bearer(&access).send().await.expect(200);
-    world.call("GET", "/v1/agents").bearer(&access).send().await.expect_error(403, "insufficient_scope");
+    world
+        .call("GET", "/v1/agents")
+        .bearer(&access)
+        .send()
+        .await
+        .expect_error(403, "insufficient_scope");
 }
 
 #[tokio::test]
 async fn the_form_is_read_as_rfc_6749_says() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
-    let good = [("grant_type", "client_credentials"), ("client_id", &agent.id), ("client_secret", &agent.secret)];
-    let with = |extra: &[(&str, &str)]| world.call("POST", TOKEN).form(&[&good[..], extra].concat());
+    let good = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+    ];
+    let with =
+        |extra: &[(&str, &str)]| world.call("POST", TOKEN).form(&[&good[..], extra].concat());
     with(&[("unknown", "1"), ("resource", "")]).send().await.expect(200);
     with(&[("grant_type", "client_credentials")]).send().await.expect_error(400, "invalid_request");
     with(&[("client_id", &agent.id)]).send().await.expect_error(400, "invalid_request");
@@ -153,8 +178,16 @@ async fn the_form_is_read_as_rfc_6749_says() {
     let form = |form: &[(&str, &str)]| world.call("POST", TOKEN).form(form);
     form(&good[1..]).send().await.expect_error(400, "invalid_request");
     form(&[("grant_type", ""), good[1], good[2]]).send().await.expect_error(400, "invalid_request");
-    for grant in ["password", "implicit", "CLIENT_CREDENTIALS", "urn:ietf:params:oauth:grant-type:saml2-bearer"] {
-        form(&[("grant_type", grant), good[1], good[2]]).send().await.expect_error(400, "unsupported_grant_type");
+    for grant in [
+        "password",
+        "implicit",
+        "CLIENT_CREDENTIALS",
+        "urn:ietf:params:oauth:grant-type:saml2-bearer",
+    ] {
+        form(&[("grant_type", grant), good[1], good[2]])
+            .send()
+            .await
+            .expect_error(400, "unsupported_grant_type");
     }
     form(&good[..1]).send().await.expect_error(401, "invalid_client");
     form(&good[..2]).send().await.expect_error(401, "invalid_client");
@@ -174,8 +207,10 @@ async fn a_client_shows_itself_in_one_way_only() {
     call(&[("client_secret", &agent.secret)]).send().await.expect_error(400, "invalid_request");
     call(&[("client_id", &second.id)]).send().await.expect_error(400, "invalid_request");
     for basic in ["Basic", "Basic ", "Basic !!!", "Basic Zm9v", "Basic /w=="] {
-        let call =
-            world.call("POST", TOKEN).header("Authorization", basic).form(&[("grant_type", "client_credentials")]);
+        let call = world
+            .call("POST", TOKEN)
+            .header("Authorization", basic)
+            .form(&[("grant_type", "client_credentials")]);
         call.send().await.expect_error(401, "invalid_client");
     }
 }
@@ -207,7 +242,8 @@ async fn the_json_form_takes_no_second_credential_beside_its_own() {
     let world = World::new().await;
     let (first, second) = (world.agent(&["read"]).await, world.agent(&["read"]).await);
     let basic = BASE64.encode(format!("{}:{}", second.id, second.secret));
-    let call = world.call("POST", "/v1/auth/token").header("Authorization", format!("Basic {basic}"));
+    let call =
+        world.call("POST", "/v1/auth/token").header("Authorization", format!("Basic {basic}"));
     let call = call.json(json!({"agent_id": first.id, "secret": first.secret}));
     call.send().await.expect_error(400, "invalid_request");
 }
@@ -216,11 +252,22 @@ async fn the_json_form_takes_no_second_credential_beside_its_own() {
 async fn a_missing_parameter_is_named() {
     let world = World::new().await;
     let refresh = world.exchange(&world.agent(&["read"]).await).await.refresh;
-    let narrowed = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("scope", "read")];
-    for (form, name) in
-        [(&[][..], "grant_type"), (&[("grant_type", "refresh_token")], "refresh_token"), (&narrowed, "client_id")]
-    {
-        let answer = world.call("POST", "/v1/auth/token").form(form).send().await.expect_error(400, "invalid_request");
-        assert_eq!(answer.member("error_description"), format!("The parameter '{name}' is missing."));
+    let narrowed =
+        [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("scope", "read")];
+    for (form, name) in [
+        (&[][..], "grant_type"),
+        (&[("grant_type", "refresh_token")], "refresh_token"),
+        (&narrowed, "client_id"),
+    ] {
+        let answer = world
+            .call("POST", "/v1/auth/token")
+            .form(form)
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
+        assert_eq!(
+            answer.member("error_description"),
+            format!("The parameter '{name}' is missing.")
+        );
     }
 }

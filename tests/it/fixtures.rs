@@ -8,19 +8,26 @@ use tests::World;
 /// The fixtures of `aws_lambda_events`, where cargo keeps the crate's source.
 fn fixtures() -> Vec<(String, Value)> {
     let said = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        let output = Command::new(program)
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
     // What this machine has no use for was never downloaded.
     let version = said("rustc", &["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
-    let metadata =
-        said(env!("CARGO"), &["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host]);
+    let metadata = said(
+        env!("CARGO"),
+        &["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host],
+    );
     let metadata: Value = serde_json::from_str(&metadata).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == "aws_lambda_events").unwrap();
-    let folder = PathBuf::from(package["manifest_path"].as_str().unwrap()).with_file_name("src/fixtures");
+    let folder =
+        PathBuf::from(package["manifest_path"].as_str().unwrap()).with_file_name("src/fixtures");
     let mut all: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -41,7 +48,8 @@ fn is_authorizers(name: &str) -> bool {
 /// Does an answer let anything pass?
 fn lets_pass(answer: &Value) -> bool {
     let statements = answer["policyDocument"]["Statement"].as_array();
-    answer["isAuthorized"] == true || statements.is_some_and(|all| all.iter().any(|one| one["Effect"] != "Deny"))
+    answer["isAuthorized"] == true
+        || statements.is_some_and(|all| all.iter().any(|one| one["Effect"] != "Deny"))
 }
 
 /// Puts a credential where the event has its own.
@@ -107,7 +115,11 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                places(member, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+                places(
+                    member,
+                    &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")),
+                    found,
+                );
             }
         }
         Value::Array(items) => {
@@ -167,7 +179,8 @@ fn mutate(event: &mut Value, dice: &mut Dice) {
             let text = target.as_str().filter(|text| !text.is_empty()).unwrap_or("x").to_owned();
             let at = dice.roll(text.len());
             let letter = char::from(u8::try_from(dice.roll(128)).unwrap());
-            let changed = text.char_indices().map(|(index, old)| if index == at { letter } else { old });
+            let changed =
+                text.char_indices().map(|(index, old)| if index == at { letter } else { old });
             changed.collect::<String>().into()
         }
         11 => json!({"policyDocument": {"Statement": [{"Effect": "Allow"}]}, "isAuthorized": true}),
@@ -178,7 +191,8 @@ fn mutate(event: &mut Value, dice: &mut Dice) {
 /// None of them holds a credential: whatever they are made into, nothing passes, and nothing panics.
 async fn broken_events(seed: u64, count: usize) {
     let world = World::new().await;
-    let originals: Vec<_> = fixtures().into_iter().filter(|(name, _)| is_authorizers(name)).collect();
+    let originals: Vec<_> =
+        fixtures().into_iter().filter(|(name, _)| is_authorizers(name)).collect();
     let mut dice = Dice(seed);
     let (mut answered, mut refused) = (0, 0);
     for at in 0..count {
@@ -194,12 +208,18 @@ async fn broken_events(seed: u64, count: usize) {
                 answered += 1;
             }
             Err(error) => {
-                assert!(["Unauthorized", "internal_error"].contains(&error.to_string().as_str()), "{name}: {error}");
+                assert!(
+                    ["Unauthorized", "internal_error"].contains(&error.to_string().as_str()),
+                    "{name}: {error}"
+                );
                 refused += 1;
             }
         }
     }
-    assert!(answered > count / 1000 && refused > count / 2, "{answered} answered, {refused} refused");
+    assert!(
+        answered > count / 1000 && refused > count / 2,
+        "{answered} answered, {refused} refused"
+    );
     assert!(world.wire.take().is_empty());
 }
 

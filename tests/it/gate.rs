@@ -1,9 +1,9 @@
 //! The gate (CAT-6): where it lists anybody, nobody else comes in, whatever they present.
 
 use postern::{
-    Error, Refusal,
+    Refusal,
+    core::principal::Role,
     grant::session::{self, Person, Visit},
-    principal::Role,
 };
 use serde_json::json;
 use tests::{Issuer, World};
@@ -49,7 +49,8 @@ async fn the_one_user_passes_on_every_path_and_so_does_what_acts_for_them() {
     let key = owned(&world, "ada").await;
     let whoami = || world.call("GET", "/v1/auth/whoami");
     whoami().key(&key).send().await.expect(200);
-    let token = issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 60}));
+    let token =
+        issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 60}));
     whoami().bearer(&token).send().await.expect(200);
     let session = world.sign_in("ada", Role::Admin).await;
     whoami().header("X-Postern-Session", &session).send().await.expect(200);
@@ -65,8 +66,16 @@ async fn the_one_user_passes_on_every_path_and_so_does_what_acts_for_them() {
     let runner = make("/v1/runners", json!({"name": "r"})).send().await.expect(201).member("token");
     let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &runner);
     beat.json(json!({"status": "online", "version": "1"})).send().await.expect(200);
-    let service = make("/v1/services", json!({"name": "s", "scopes": ["x"]})).send().await.expect(201).member("key");
-    whoami().header("X-Service-Token", world.service_token(&service).await).send().await.expect(200);
+    let service = make("/v1/services", json!({"name": "s", "scopes": ["x"]}))
+        .send()
+        .await
+        .expect(201)
+        .member("key");
+    whoami()
+        .header("X-Service-Token", world.service_token(&service).await)
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -80,17 +89,26 @@ async fn everybody_else_is_forbidden_on_every_path() {
     let make = |route: &str, body| open.call("POST", route).key(&key).json(body);
     let agent = make("/v1/agents", json!({"name": "a", "scopes": ["x"]})).send().await.expect(201);
     let exchange = json!({"agent_id": agent.member("id"), "secret": agent.member("secret")});
-    let tokens = open.call("POST", "/v1/auth/token").json(exchange.clone()).send().await.expect(200);
+    let tokens =
+        open.call("POST", "/v1/auth/token").json(exchange.clone()).send().await.expect(200);
     let runner = make("/v1/runners", json!({"name": "r"})).send().await.expect(201).member("token");
-    let service_key =
-        make("/v1/services", json!({"name": "s", "scopes": ["x"]})).send().await.expect(201).member("key");
+    let service_key = make("/v1/services", json!({"name": "s", "scopes": ["x"]}))
+        .send()
+        .await
+        .expect(201)
+        .member("key");
     let service = open.service_token(&service_key).await;
     let path = "/v1/runners/run_01h455vb4pex5vsknk084sn02q/install.sh";
-    let download = make("/v1/auth/download-token", json!({"path": path})).send().await.expect(201).member("token");
+    let download = make("/v1/auth/download-token", json!({"path": path}))
+        .send()
+        .await
+        .expect(201)
+        .member("token");
 
     let closed = open.reconfigured(&gate(&issuer, "ada"));
     let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
-    let oidc = issuer.token(json!({"sub": "bob", "aud": "cli", "exp": closed.now().as_second() + 60}));
+    let oidc =
+        issuer.token(json!({"sub": "bob", "aud": "cli", "exp": closed.now().as_second() + 60}));
     for (header, value) in [
         ("x-api-key", key.clone()),
         ("x-api-key", closed.api_key.clone()),
@@ -124,8 +142,8 @@ async fn everybody_else_is_forbidden_on_every_path() {
         call.send().await.expect_error(403, "forbidden_user");
     }
     let bob = Person { user_id: "bob".into(), role: Role::User, metadata: serde_json::Map::new() };
-    let refused = session::begin(&closed.app, bob, Visit::default(), None).await;
-    assert!(matches!(refused, Err(Error::Refused(Refusal::UserForbidden))));
+    let refused = session::begin(&closed.app.context, bob, Visit::default(), None).await;
+    assert_eq!(refused.unwrap_err().refusal(), Some(Refusal::UserForbidden));
 }
 
 #[tokio::test]
@@ -145,5 +163,10 @@ async fn a_refusal_by_the_gate_is_told_as_such_and_a_bad_credential_as_what_it_i
         functions::authorizer::handle(&world.app, event(&unknown)).await.unwrap_err().to_string(),
         "Unauthorized"
     );
-    world.call("GET", "/v1/auth/whoami").key(&unknown).send().await.expect_error(401, "invalid_token");
+    world
+        .call("GET", "/v1/auth/whoami")
+        .key(&unknown)
+        .send()
+        .await
+        .expect_error(401, "invalid_token");
 }

@@ -42,29 +42,46 @@ const RULES: &str = r#"
 "#;
 
 const POLICIES: [EventKind; 3] = [EventKind::RestToken, EventKind::RestRequest, EventKind::Http1];
-const ALL: [EventKind; 5] =
-    [EventKind::RestToken, EventKind::RestRequest, EventKind::Http1, EventKind::Http2, EventKind::WebSocket];
+const ALL: [EventKind; 5] = [
+    EventKind::RestToken,
+    EventKind::RestRequest,
+    EventKind::Http1,
+    EventKind::Http2,
+    EventKind::WebSocket,
+];
 
 fn guard(world: &World, event: EventKind, cache_ttl_s: i64) -> Guard {
     let identity_sources = vec!["authorization".to_owned()];
-    Guard::new(world.app.clone(), Attachment { event, identity_sources, cache_ttl_s, stage: "prod".into() })
+    Guard::new(
+        world.app.clone(),
+        Attachment { event, identity_sources, cache_ttl_s, stage: "prod".into() },
+    )
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
-    let builder = headers.iter().fold(http::Request::builder(), |builder, (name, value)| builder.header(*name, *value));
+    let builder = headers
+        .iter()
+        .fold(http::Request::builder(), |builder, (name, value)| builder.header(*name, *value));
     builder.method(method).uri(path).body(()).unwrap().into_parts().0
 }
 
 async fn admit(world: &World, guard: &Guard, parts: &Parts) -> Result<Context, (u16, Value)> {
     let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
-    guard
-        .admit(parts, arrival)
-        .await
-        .map_err(|response| (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap()))
+    guard.admit(parts, arrival).await.map_err(|response| {
+        (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
+    })
 }
 
-async fn status(world: &World, guard: &Guard, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
-    admit(world, guard, &request(method, path, headers)).await.map_or_else(|(status, _)| status, |_| 200)
+async fn status(
+    world: &World,
+    guard: &Guard,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> u16 {
+    admit(world, guard, &request(method, path, headers))
+        .await
+        .map_or_else(|(status, _)| status, |_| 200)
 }
 
 #[tokio::test]
@@ -73,7 +90,8 @@ async fn a_missing_or_empty_identity_source_is_a_401_without_an_invocation() {
     for event in ALL {
         let guard = guard(&world, event, 0);
         world.wire.take();
-        for headers in [&[][..], &[("authorization", "")], &[("x-api-key", world.api_key.as_str())]] {
+        for headers in [&[][..], &[("authorization", "")], &[("x-api-key", world.api_key.as_str())]]
+        {
             let refused = admit(&world, &guard, &request("GET", "/x", headers)).await.unwrap_err();
             assert_eq!(refused, (401, json!({"message": "Unauthorized"})), "{event:?}");
         }
@@ -94,7 +112,9 @@ async fn the_error_unauthorized_is_a_401_and_every_other_one_a_500() {
         );
         for trouble in [Trouble::Dead, Trouble::Throttled, Trouble::Babbling] {
             world.wire.suffer(trouble);
-            let refused = admit(&world, &guard, &request("GET", "/x", &[("authorization", &good)])).await.unwrap_err();
+            let refused = admit(&world, &guard, &request("GET", "/x", &[("authorization", &good)]))
+                .await
+                .unwrap_err();
             assert_eq!(refused.0, 500, "{event:?} {trouble:?}");
             world.wire.heal();
         }
@@ -109,7 +129,8 @@ async fn a_deny_is_a_403_in_the_words_of_its_kind_of_api() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["other"]).await;
     let bearer = format!("Bearer {key}");
-    let explicit = json!({"Message": "User is not authorized to access this resource with an explicit deny"});
+    let explicit =
+        json!({"Message": "User is not authorized to access this resource with an explicit deny"});
     for (event, body) in [
         (EventKind::RestToken, explicit.clone()),
         (EventKind::RestRequest, explicit.clone()),
@@ -118,7 +139,11 @@ async fn a_deny_is_a_403_in_the_words_of_its_kind_of_api() {
         (EventKind::Http2, json!({"message": "Forbidden"})),
     ] {
         let asked = request("GET", "/v1/scans/7", &[("authorization", &bearer)]);
-        assert_eq!(admit(&world, &guard(&world, event, 0), &asked).await.unwrap_err(), (403, body), "{event:?}");
+        assert_eq!(
+            admit(&world, &guard(&world, event, 0), &asked).await.unwrap_err(),
+            (403, body),
+            "{event:?}"
+        );
     }
 }
 
@@ -130,7 +155,11 @@ async fn an_allow_hands_the_context_on() {
         let bearer = format!("Bearer {key}");
         let asked = request("GET", "/v1/scans/7", &[("authorization", &bearer)]);
         let context = admit(&world, &guard(&world, event, 0), &asked).await.unwrap();
-        assert_eq!((&context["user_id"], &context["scopes"]), (&json!(id), &json!("scans:read")), "{event:?}");
+        assert_eq!(
+            (&context["user_id"], &context["scopes"]),
+            (&json!(id), &json!("scans:read")),
+            "{event:?}"
+        );
         assert!(context.values().all(Value::is_string));
     }
 }
@@ -152,8 +181,12 @@ async fn an_answer_is_held_for_its_time_under_all_identity_sources() {
         assert_eq!(reads, [1, 0, 1, 0, 1], "{event:?}");
     }
     let identity_sources = vec!["authorization".to_owned(), "x-tenant".into()];
-    let attachment =
-        Attachment { event: EventKind::RestRequest, identity_sources, cache_ttl_s: 300, stage: "prod".into() };
+    let attachment = Attachment {
+        event: EventKind::RestRequest,
+        identity_sources,
+        cache_ttl_s: 300,
+        stage: "prod".into(),
+    };
     let guard = Guard::new(world.app.clone(), attachment);
     world.wire.take();
     for (tenant, reads) in [("a", 1), ("a", 0), ("b", 1), ("a", 0)] {
@@ -173,10 +206,15 @@ async fn without_a_time_or_a_source_nothing_is_held() {
         cache_ttl_s: 300,
         stage: "$default".into(),
     };
-    for guard in [guard(&world, EventKind::RestRequest, 0), Guard::new(world.app.clone(), no_source)] {
+    for guard in
+        [guard(&world, EventKind::RestRequest, 0), Guard::new(world.app.clone(), no_source)]
+    {
         world.wire.take();
         for _ in 0..3 {
-            assert_eq!(status(&world, &guard, "GET", "/x", &[("authorization", &bearer)]).await, 200);
+            assert_eq!(
+                status(&world, &guard, "GET", "/x", &[("authorization", &bearer)]).await,
+                200
+            );
         }
         assert_eq!(world.wire.take().len(), 3);
     }
@@ -209,8 +247,13 @@ async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives
                     world.wire.take();
                     let from_cache = status(&world, &held, second.0, second.1, &headers).await;
                     assert!(world.wire.take().is_empty(), "it was not held");
-                    let fresh = status(&world, &guard(&world, event, 0), second.0, second.1, &headers).await;
-                    assert_eq!(from_cache, fresh, "{scopes:?} at {event:?}: {first:?}, then {second:?}");
+                    let fresh =
+                        status(&world, &guard(&world, event, 0), second.0, second.1, &headers)
+                            .await;
+                    assert_eq!(
+                        from_cache, fresh,
+                        "{scopes:?} at {event:?}: {first:?}, then {second:?}"
+                    );
                     verdicts[usize::from(fresh == 200)] += 1;
                 }
             }
@@ -220,14 +263,18 @@ async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives
 }
 
 #[tokio::test]
-async fn where_rules_overlap_so_that_iam_cannot_tell_a_held_policy_denies_too_much_and_never_allows_too_much() {
+async fn where_rules_overlap_so_that_iam_cannot_tell_a_held_policy_denies_too_much_and_never_allows_too_much()
+ {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["scans:trigger"]).await;
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str())];
     let outcome = async |first: &str, second: &str| {
         let held = guard(&world, EventKind::RestRequest, 300);
-        (status(&world, &held, "GET", first, &headers).await, status(&world, &held, "GET", second, &headers).await)
+        (
+            status(&world, &held, "GET", first, &headers).await,
+            status(&world, &held, "GET", second, &headers).await,
+        )
     };
     let (denied, allowed) = ("/v1/scans/7", "/v1/scans/7/log");
     assert_eq!(outcome(denied, allowed).await, (403, 403));
@@ -243,7 +290,11 @@ async fn a_simple_answer_that_is_held_says_the_same_of_every_route() {
     let headers = [("authorization", bearer.as_str())];
     let held = guard(&world, EventKind::Http2, 300);
     assert_eq!(status(&world, &held, "GET", "/v1/drifts", &headers).await, 200);
-    assert_eq!(status(&world, &held, "GET", "/v1/scans/7", &headers).await, 200, "which is why it must not be held");
+    assert_eq!(
+        status(&world, &held, "GET", "/v1/scans/7", &headers).await,
+        200,
+        "which is why it must not be held"
+    );
     let fresh = guard(&world, EventKind::Http2, 0);
     assert_eq!(status(&world, &fresh, "GET", "/v1/drifts", &headers).await, 200);
     assert_eq!(status(&world, &fresh, "GET", "/v1/scans/7", &headers).await, 403);
@@ -256,7 +307,10 @@ async fn a_connection_is_a_route_of_its_own() {
         let (_, key) = world.key(&[scope]).await;
         let bearer = format!("Bearer {key}");
         let guard = guard(&world, EventKind::WebSocket, 0);
-        assert_eq!(status(&world, &guard, "GET", "/whatever", &[("authorization", &bearer)]).await, expected);
+        assert_eq!(
+            status(&world, &guard, "GET", "/whatever", &[("authorization", &bearer)]).await,
+            expected
+        );
     }
 }
 
@@ -283,13 +337,17 @@ async fn a_named_stage_stands_in_the_path_and_no_rule_sees_it() {
     for event in ALL {
         for stage in ["$default", "prod", "v1", "open"] {
             let is_token = event == EventKind::RestToken;
-            let identity_sources = is_token.then(|| "authorization".to_owned()).into_iter().collect();
-            let attachment = Attachment { event, identity_sources, cache_ttl_s: 0, stage: stage.into() };
+            let identity_sources =
+                is_token.then(|| "authorization".to_owned()).into_iter().collect();
+            let attachment =
+                Attachment { event, identity_sources, cache_ttl_s: 0, stage: stage.into() };
             let guard = Guard::new(world.app.clone(), attachment);
-            let denied = status(&world, &guard, "GET", "/v1/scans/7", &[("authorization", &bearer)]).await;
+            let denied =
+                status(&world, &guard, "GET", "/v1/scans/7", &[("authorization", &bearer)]).await;
             assert_eq!(denied, 403, "{event:?} {stage}");
             if event != EventKind::WebSocket {
-                let allowed = status(&world, &guard, "GET", "/x", &[("authorization", &bearer)]).await;
+                let allowed =
+                    status(&world, &guard, "GET", "/x", &[("authorization", &bearer)]).await;
                 assert_eq!(allowed, 200, "{event:?} {stage}");
             }
         }
@@ -299,12 +357,14 @@ async fn a_named_stage_stands_in_the_path_and_no_rule_sees_it() {
 /// Rules of any kind, from few enough parts that they overlap in every way.
 fn any_rules() -> impl Strategy<Value = String> {
     let segment = || prop_oneof![3 => Just("a"), 3 => Just("b"), 2 => Just("*")];
-    let path = (proptest::collection::vec(segment(), 1..=3), any::<bool>())
-        .prop_map(|(segments, rest)| format!("/{}{}", segments.join("/"), if rest { "/**" } else { "" }));
+    let path = (proptest::collection::vec(segment(), 1..=3), any::<bool>()).prop_map(
+        |(segments, rest)| format!("/{}{}", segments.join("/"), if rest { "/**" } else { "" }),
+    );
     let method = prop_oneof![Just("GET"), Just("POST"), Just("*")];
     let admits = prop_oneof![1 => Just("auth = \"none\""), 3 => Just("scopes = [\"held\"]"), 3 => Just("scopes = [\"lacked\"]"), 1 => Just("")];
-    let rule = (method, path, admits)
-        .prop_map(|(method, path, admits)| format!("[[route]]\nmethod = \"{method}\"\npath = \"{path}\"\n{admits}\n"));
+    let rule = (method, path, admits).prop_map(|(method, path, admits)| {
+        format!("[[route]]\nmethod = \"{method}\"\npath = \"{path}\"\n{admits}\n")
+    });
     proptest::collection::vec(rule, 1..=5).prop_map(|rules| rules.concat())
 }
 
@@ -318,17 +378,24 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
     secrets.refs.insert("partner".into(), KEY.into());
     let world = World::with(Setup { secrets: Some(secrets), ..Setup::default() }).await;
     let claims = json!({"sub": "u", "iss": "i", "aud": "a", "exp": world.now().as_second() + 600});
-    let token = tests::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(KEY.as_bytes()));
+    let token = tests::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(KEY.as_bytes()),
+    );
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str())];
     let paths = [
-        "/a", "/b", "/a/", "/a/a", "/a/b", "/b/a", "/a/b/", "/a/a/a", "/a/b/a", "/b/b/b", "/a/a/a/a", "/c", "/",
-        "/%61", "//a", "/a/../b", "/c;x/a",
+        "/a", "/b", "/a/", "/a/a", "/a/b", "/b/a", "/a/b/", "/a/a/a", "/a/b/a", "/b/b/b",
+        "/a/a/a/a", "/c", "/", "/%61", "//a", "/a/../b", "/c;x/a",
     ];
-    let routes: Vec<_> =
-        ["GET", "HEAD", "POST", "DELETE", "get"].iter().flat_map(|method| paths.map(|path| (*method, path))).collect();
+    let routes: Vec<_> = ["GET", "HEAD", "POST", "DELETE", "get"]
+        .iter()
+        .flat_map(|method| paths.map(|path| (*method, path)))
+        .collect();
 
-    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
     let outcome = runner.run(&any_rules(), |rules| {
         let world = world.reconfigured(&format!("{provider}{rules}"));
         let (world, headers, routes, rules) = (&world, &headers, &routes, &rules);
@@ -336,7 +403,11 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
             tokio::runtime::Handle::current().block_on(async {
                 let mut truths = Vec::new();
                 for (method, path) in routes {
-                    truths.push(status(world, &guard(world, EventKind::Http2, 0), method, path, headers).await == 200);
+                    truths.push(
+                        status(world, &guard(world, EventKind::Http2, 0), method, path, headers)
+                            .await
+                            == 200,
+                    );
                 }
                 for (first, asked) in routes.iter().zip(&truths).step_by(5) {
                     let held = guard(world, EventKind::RestRequest, 300);
@@ -344,7 +415,13 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
                     prop_assert_eq!(told, *asked, "{:?} under {}", first, rules);
                     for (second, truth) in routes.iter().zip(&truths) {
                         let passes = status(world, &held, second.0, second.1, headers).await == 200;
-                        prop_assert!(*truth || !passes, "{:?}, then {:?} passes under {}", first, second, rules);
+                        prop_assert!(
+                            *truth || !passes,
+                            "{:?}, then {:?} passes under {}",
+                            first,
+                            second,
+                            rules
+                        );
                     }
                 }
                 Ok(())
@@ -356,11 +433,16 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
 
 #[test]
 fn every_line_of_the_table_is_a_test() {
-    let table = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/local-gateway.md")).unwrap();
+    let table =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/local-gateway.md"))
+            .unwrap();
     let code = ["guard.rs", "../../local/tests/program/protect.rs"]
-        .map(|file| std::fs::read_to_string(format!("{}/it/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap())
+        .map(|file| {
+            std::fs::read_to_string(format!("{}/it/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+        })
         .concat();
-    let lines: Vec<_> = table.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |")).collect();
+    let lines: Vec<_> =
+        table.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |")).collect();
     assert!(lines.len() >= 12, "{} lines", lines.len());
     for line in lines {
         let test = line.trim_end_matches("` |").rsplit('`').next().unwrap();

@@ -76,7 +76,8 @@ async fn a_new_key_is_found_at_once_and_then_at_most_every_minute() {
 #[tokio::test]
 async fn a_key_that_is_withdrawn_is_refused_within_ten_minutes() {
     let (issuer, world) = setting().await;
-    let token = issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
+    let token =
+        issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
     assert_eq!(whoami(&world, &token).await.0, 200);
     let other = Issuer::open().await;
     issuer.publish(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "other", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}));
@@ -89,7 +90,13 @@ async fn a_key_that_is_withdrawn_is_refused_within_ten_minutes() {
 
 #[tokio::test]
 async fn a_provider_that_fails_in_any_way_is_a_503_and_hurts_nobody_else() {
-    for behaviour in [Behaviour::Silent, Behaviour::Broken, Behaviour::Lying, Behaviour::Endless, Behaviour::Garbled] {
+    for behaviour in [
+        Behaviour::Silent,
+        Behaviour::Broken,
+        Behaviour::Lying,
+        Behaviour::Endless,
+        Behaviour::Garbled,
+    ] {
         let (issuer, world) = setting().await;
         issuer.behave(behaviour);
         let token = issuer.token(claims(&world));
@@ -107,7 +114,8 @@ async fn a_provider_that_fails_in_any_way_is_a_503_and_hurts_nobody_else() {
 #[tokio::test]
 async fn keys_at_hand_outlast_a_provider_that_is_away_for_an_hour() {
     let (issuer, world) = setting().await;
-    let token = issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
+    let token =
+        issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
     assert_eq!(whoami(&world, &token).await.0, 200);
     issuer.behave(Behaviour::Broken);
     world.pass_s(3_599);
@@ -123,7 +131,8 @@ async fn a_slow_provider_does_not_hold_up_the_others() {
     let (issuer, world) = setting().await;
     issuer.behave(Behaviour::Silent);
     let token = issuer.token(claims(&world));
-    let waiting = (0..20).map(|_| world.call("GET", "/v1/auth/whoami").bearer(&token).send()).collect();
+    let waiting =
+        (0..20).map(|_| world.call("GET", "/v1/auth/whoami").bearer(&token).send()).collect();
     let (slow, key) = tokio::join!(
         timeout(Duration::from_secs(2), all(waiting)),
         timeout(Duration::from_secs(1), world.get("/v1/auth/whoami").send())
@@ -144,7 +153,11 @@ async fn all(calls: Vec<impl Future<Output = tests::Answer>>) -> Vec<u16> {
                 *done = Some(answer.status);
             }
         }
-        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
     done.into_iter().flatten().collect()
@@ -217,7 +230,11 @@ async fn what_a_header_must_not_say_is_refused() {
     let header = || Header { kid: Some(issuer.kid.clone()), ..Header::new(Algorithm::ES256) };
     let typ = |typ: &str| Header { typ: Some(typ.into()), ..header() };
     for good in ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"] {
-        assert_eq!(whoami(&world, &issuer.token_with(typ(good), claims(&world))).await.0, 200, "{good}");
+        assert_eq!(
+            whoami(&world, &issuer.token_with(typ(good), claims(&world))).await.0,
+            200,
+            "{good}"
+        );
     }
     let untyped = Header { typ: None, ..header() };
     assert_eq!(whoami(&world, &issuer.token_with(untyped, claims(&world))).await.0, 200);
@@ -228,15 +245,22 @@ async fn what_a_header_must_not_say_is_refused() {
         "the only key of its algorithm"
     );
     for bad in ["dpop+jwt", "logout+jwt", "dl+jwt", "application/", ""] {
-        assert!(is(&whoami(&world, &issuer.token_with(typ(bad), claims(&world))).await, REFUSED), "{bad}");
+        assert!(
+            is(&whoami(&world, &issuer.token_with(typ(bad), claims(&world))).await, REFUSED),
+            "{bad}"
+        );
     }
     for kid in ["", "../../etc/passwd\u{0}", "kid with spaces", &"x".repeat(257)] {
         let header = Header { kid: Some(kid.into()), ..header() };
-        assert!(is(&whoami(&world, &issuer.token_with(header, claims(&world))).await, REFUSED), "{kid}");
+        assert!(
+            is(&whoami(&world, &issuer.token_with(header, claims(&world))).await, REFUSED),
+            "{kid}"
+        );
     }
-    let critical: Header =
-        serde_json::from_value(json!({"typ": "JWT", "alg": "ES256", "kid": issuer.kid, "crit": ["exp"], "exp": 1}))
-            .unwrap();
+    let critical: Header = serde_json::from_value(
+        json!({"typ": "JWT", "alg": "ES256", "kid": issuer.kid, "crit": ["exp"], "exp": 1}),
+    )
+    .unwrap();
     let token = issuer.token_with(critical, claims(&world));
     assert!(is(&whoami(&world, &token).await, REFUSED), "crit");
 }
@@ -245,7 +269,9 @@ async fn what_a_header_must_not_say_is_refused() {
 async fn a_public_key_is_no_shared_secret() {
     let (issuer, world) = setting().await;
     let keys = fetch(&format!("{}/jwks", issuer.url)).await;
-    for secret in [keys.clone(), serde_json::from_str::<Value>(&keys).unwrap()["keys"][0].to_string()] {
+    for secret in
+        [keys.clone(), serde_json::from_str::<Value>(&keys).unwrap()["keys"][0].to_string()]
+    {
         let header = Header { kid: Some(issuer.kid.clone()), ..Header::new(Algorithm::HS256) };
         let mut claims = claims(&world);
         claims["iss"] = issuer.url.clone().into();
@@ -262,19 +288,32 @@ async fn fetch(url: &str) -> String {
 #[tokio::test]
 async fn what_the_provider_says_of_scopes_counts_only_where_the_configuration_says_so() {
     let issuer = Issuer::open().await;
-    let with =
-        |more: &str| format!("[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"cli\"\n{more}", issuer.url);
+    let with = |more: &str| {
+        format!(
+            "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"cli\"\n{more}",
+            issuer.url
+        )
+    };
     for (more, claim, expected) in [
-        ("", json!("admin:all *"), json!(postern::scope::Scopes::of_users())),
+        ("", json!("admin:all *"), json!(postern::core::scope::Scopes::of_users())),
         ("role = \"admin\"", json!("openid"), json!(["*"])),
-        ("scopes_claim = \"scope\"", json!("data:read Data:WRITE data:read openid"), json!(["data:read", "openid"])),
+        (
+            "scopes_claim = \"scope\"",
+            json!("data:read Data:WRITE data:read openid"),
+            json!(["data:read", "openid"]),
+        ),
         ("scopes_claim = \"scope\"", json!(["data:read", 5]), json!(["data:read"])),
         ("scopes_claim = \"scope\"", Value::Null, json!([])),
     ] {
         let world = World::configured(&with(more)).await;
         let mut claims = claims(&world);
         claims["scope"] = claim;
-        let answer = world.call("GET", "/v1/auth/whoami").bearer(&issuer.token(claims)).send().await.expect(200);
+        let answer = world
+            .call("GET", "/v1/auth/whoami")
+            .bearer(&issuer.token(claims))
+            .send()
+            .await
+            .expect(200);
         assert_eq!(answer.body["scopes"], expected, "{more}");
     }
 }
@@ -291,8 +330,12 @@ async fn a_prefix_keeps_the_people_of_two_issuers_apart() {
     };
     let world = World::configured(&both("second|")).await;
     for (issuer, user) in [(&first, "ada"), (&second, "second|ada")] {
-        let answer =
-            world.call("GET", "/v1/auth/whoami").bearer(&issuer.token(claims(&world))).send().await.expect(200);
+        let answer = world
+            .call("GET", "/v1/auth/whoami")
+            .bearer(&issuer.token(claims(&world)))
+            .send()
+            .await
+            .expect(200);
         assert_eq!(answer.member("user_id"), user);
     }
     let mut posing = claims(&world);
@@ -313,12 +356,17 @@ async fn partner(algorithm: &str, secret: Value) -> World {
 
 #[tokio::test]
 async fn a_shared_secret_has_one_algorithm() {
-    let all = [("HS256", Algorithm::HS256), ("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)];
+    let all =
+        [("HS256", Algorithm::HS256), ("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)];
     for (name, algorithm) in all {
         let world = partner(name, SECRET.into()).await;
         for (other, used) in all {
             let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
-            let token = tests::encode(&Header::new(used), &claims, &EncodingKey::from_secret(SECRET.as_bytes()));
+            let token = tests::encode(
+                &Header::new(used),
+                &claims,
+                &EncodingKey::from_secret(SECRET.as_bytes()),
+            );
             let expected = if used == algorithm { 200 } else { 401 };
             assert_eq!(whoami(&world, &token).await.0, expected, "{name} given {other}");
         }
@@ -328,16 +376,18 @@ async fn a_shared_secret_has_one_algorithm() {
 #[tokio::test]
 async fn shared_secrets_may_be_a_set_so_that_they_can_be_rotated() {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-    let jwk =
-        |kid: &str, secret: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": BASE64URL.encode(secret)});
-    let (old, new) = ("the old secret, of at least 32 bytes", "the new secret, of at least 32 bytes");
+    let jwk = |kid: &str, secret: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": BASE64URL.encode(secret)});
+    let (old, new) =
+        ("the old secret, of at least 32 bytes", "the new secret, of at least 32 bytes");
     let world = partner("HS256", json!({"keys": [jwk("old", old), jwk("new", new)]})).await;
     let token = |kid: &str, secret: &str| {
         let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
         let header = Header { kid: Some(kid.into()), ..Header::new(Algorithm::HS256) };
         tests::encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes()))
     };
-    for (kid, secret, expected) in [("old", old, 200), ("new", new, 200), ("old", new, 401), ("none", old, 401)] {
+    for (kid, secret, expected) in
+        [("old", old, 200), ("new", new, 200), ("old", new, 401), ("none", old, 401)]
+    {
         assert_eq!(whoami(&world, &token(kid, secret)).await.0, expected, "{kid}");
     }
 }
@@ -355,19 +405,31 @@ async fn the_user_is_the_first_of_sub_user_id_and_id_and_the_rest_is_metadata() 
         (json!({}), None),
     ] {
         let mut claims = claims;
-        for (name, value) in
-            [("iss", json!("partner")), ("aud", json!("api")), ("exp", json!(exp)), ("plan", json!("pro"))]
-        {
+        for (name, value) in [
+            ("iss", json!("partner")),
+            ("aud", json!("api")),
+            ("exp", json!(exp)),
+            ("plan", json!("pro")),
+        ] {
             claims[name] = value;
         }
-        let token =
-            tests::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(SECRET.as_bytes()));
+        let token = tests::encode(
+            &Header::new(Algorithm::HS256),
+            &claims,
+            &EncodingKey::from_secret(SECRET.as_bytes()),
+        );
         let answer = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await;
         match user {
             None => drop(answer.expect_error(401, "invalid_token")),
             Some(user) => {
-                assert_eq!((answer.member("user_id"), answer.member("kind")), (user.to_owned(), "external".into()));
-                assert_eq!((&answer.body["metadata"]["plan"], &answer.body["org_id"]), (&json!("pro"), &Value::Null));
+                assert_eq!(
+                    (answer.member("user_id"), answer.member("kind")),
+                    (user.to_owned(), "external".into())
+                );
+                assert_eq!(
+                    (&answer.body["metadata"]["plan"], &answer.body["org_id"]),
+                    (&json!("pro"), &Value::Null)
+                );
                 assert_eq!(answer.body["scopes"], json!(["data:read"]));
             }
         }
@@ -391,7 +453,9 @@ async fn a_public_key_in_the_configuration_verifies_its_one_algorithm() {
         let world = World::configured(&toml).await;
         let key = match own {
             sign::Algorithm::ES256 => EncodingKey::from_ec_der(&pkcs8),
-            sign::Algorithm::RS256 => EncodingKey::from_rsa_pem(armoured("PRIVATE KEY", &pkcs8).as_bytes()).unwrap(),
+            sign::Algorithm::RS256 => {
+                EncodingKey::from_rsa_pem(armoured("PRIVATE KEY", &pkcs8).as_bytes()).unwrap()
+            }
             sign::Algorithm::EdDSA => EncodingKey::from_ed_der(&pkcs8),
         };
         let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
@@ -399,8 +463,11 @@ async fn a_public_key_in_the_configuration_verifies_its_one_algorithm() {
         assert_eq!(whoami(&world, &token).await.0, 200, "{name}");
         // Its own PEM as a shared secret, in every form that somebody could think of.
         for secret in [pem.clone(), pem.trim_end().to_owned(), pem.replace('\n', "\r\n")] {
-            let forged =
-                tests::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()));
+            let forged = tests::encode(
+                &Header::new(Algorithm::HS256),
+                &claims,
+                &EncodingKey::from_secret(secret.as_bytes()),
+            );
             assert!(is(&whoami(&world, &forged).await, REFUSED), "{name}");
         }
     }
@@ -410,7 +477,9 @@ async fn a_public_key_in_the_configuration_verifies_its_one_algorithm() {
 fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u8]) -> String {
     use aws_lc_rs::{
         encoding::AsDer as _,
-        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair},
+        signature::{
+            ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+        },
     };
     use postern::crypto::sign::Algorithm;
     let der = match algorithm {
@@ -418,15 +487,27 @@ fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u8]) -> Stri
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).unwrap();
             pair.public_key().as_der().unwrap().as_ref().to_vec()
         }
-        Algorithm::RS256 => RsaKeyPair::from_pkcs8(pkcs8).unwrap().public_key().as_der().unwrap().as_ref().to_vec(),
-        Algorithm::EdDSA => Ed25519KeyPair::from_pkcs8(pkcs8).unwrap().public_key().as_der().unwrap().as_ref().to_vec(),
+        Algorithm::RS256 => {
+            RsaKeyPair::from_pkcs8(pkcs8).unwrap().public_key().as_der().unwrap().as_ref().to_vec()
+        }
+        Algorithm::EdDSA => Ed25519KeyPair::from_pkcs8(pkcs8)
+            .unwrap()
+            .public_key()
+            .as_der()
+            .unwrap()
+            .as_ref()
+            .to_vec(),
     };
     armoured("PUBLIC KEY", &der)
 }
 
 fn armoured(label: &str, der: &[u8]) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-    let body: Vec<_> =
-        BASE64.encode(der).as_bytes().chunks(64).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
+    let body: Vec<_> = BASE64
+        .encode(der)
+        .as_bytes()
+        .chunks(64)
+        .map(|line| String::from_utf8(line.to_vec()).unwrap())
+        .collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", body.join("\n"))
 }

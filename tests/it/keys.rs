@@ -6,8 +6,11 @@ use tests::{World, capture};
 #[tokio::test]
 async fn a_key_is_shown_once_listed_without_its_secret_and_opens_the_door() {
     let world = World::new().await;
-    let made =
-        world.post("/v1/keys", json!({"name": "production-cron", "scopes": ["scans:read"]})).send().await.expect(201);
+    let made = world
+        .post("/v1/keys", json!({"name": "production-cron", "scopes": ["scans:read"]}))
+        .send()
+        .await
+        .expect(201);
     let (id, key) = (made.member("id"), made.member("key"));
     assert!(key.starts_with(&format!("pst_ak_{}", &id[4..])));
 
@@ -23,7 +26,10 @@ async fn a_key_is_shown_once_listed_without_its_secret_and_opens_the_door() {
     assert!(list.body["items"].as_array().unwrap().contains(&expected));
     assert!(!list.text.contains(&key));
 
-    for call in [world.call("GET", "/v1/auth/whoami").bearer(&key), world.call("GET", "/v1/auth/whoami").key(&key)] {
+    for call in [
+        world.call("GET", "/v1/auth/whoami").bearer(&key),
+        world.call("GET", "/v1/auth/whoami").key(&key),
+    ] {
         assert_eq!(call.send().await.expect(200).body["user_id"], Value::from(id.clone()));
     }
 }
@@ -31,7 +37,10 @@ async fn a_key_is_shown_once_listed_without_its_secret_and_opens_the_door() {
 #[tokio::test]
 async fn a_member_that_stands_twice_at_any_depth_is_refused() {
     let world = World::new().await;
-    let call = world.call("POST", "/v1/keys").key(&world.api_key).header("Content-Type", "application/json");
+    let call = world
+        .call("POST", "/v1/keys")
+        .key(&world.api_key)
+        .header("Content-Type", "application/json");
     let body = r#"{"name": "a", "scopes": ["a"], "resources": {"a": ["x"], "a": ["y"]}}"#;
     call.raw(body).send().await.expect_error(400, "invalid_request");
 }
@@ -44,7 +53,12 @@ async fn after_a_delete_no_request_with_the_key_succeeds() {
     world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key).send().await.expect(204);
     world.call("GET", "/v1/keys").key(&key).send().await.expect_error(401, "invalid_token");
     world.get(&format!("/v1/keys/{id}")).send().await.expect_error(404, "not_found");
-    world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key).send().await.expect_error(404, "not_found");
+    world
+        .call("DELETE", &format!("/v1/keys/{id}"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect_error(404, "not_found");
 }
 
 #[tokio::test]
@@ -74,8 +88,13 @@ async fn a_key_ends_at_its_expiry_though_the_store_still_holds_it() {
 #[tokio::test]
 async fn an_expiry_in_the_past_or_of_another_form_is_refused() {
     let world = World::new().await;
-    for expires_at in ["2026-01-01T00:00:00Z", "2025-12-31T23:59:59Z", "2026-02-30T00:00:00Z", "tomorrow", "1767225601"]
-    {
+    for expires_at in [
+        "2026-01-01T00:00:00Z",
+        "2025-12-31T23:59:59Z",
+        "2026-02-30T00:00:00Z",
+        "tomorrow",
+        "1767225601",
+    ] {
         let body = json!({"name": "late", "scopes": ["read"], "expires_at": expires_at});
         world.post("/v1/keys", body).send().await.expect_error(400, "invalid_request");
     }
@@ -85,20 +104,35 @@ async fn an_expiry_in_the_past_or_of_another_form_is_refused() {
 async fn rotation_keeps_the_id_and_ends_the_old_secret_at_once() {
     let world = World::new().await;
     let (id, old) = world.key(&["read"]).await;
-    let rotated = world.call("POST", &format!("/v1/keys/{id}/rotate")).key(&world.api_key).send().await.expect(200);
+    let rotated = world
+        .call("POST", &format!("/v1/keys/{id}/rotate"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(200);
     let new = rotated.member("key");
-    assert_eq!(rotated.body, json!({"id": id, "key": new, "previous_expires_at": "2026-01-01T00:00:00Z"}));
+    assert_eq!(
+        rotated.body,
+        json!({"id": id, "key": new, "previous_expires_at": "2026-01-01T00:00:00Z"})
+    );
     assert_ne!(old, new);
     assert_eq!(world.whoami(&old).await, 401);
     assert_eq!(world.whoami(&new).await, 200);
-    assert_eq!(world.get(&format!("/v1/keys/{id}")).send().await.body["last_four"], new[new.len() - 4..]);
+    assert_eq!(
+        world.get(&format!("/v1/keys/{id}")).send().await.body["last_four"],
+        new[new.len() - 4..]
+    );
 }
 
 #[tokio::test]
 async fn rotation_with_an_overlap_lets_both_secrets_work_until_it_ends() {
     let world = World::new().await;
     let (id, old) = world.key(&["read"]).await;
-    let rotated = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 3600})).send().await.expect(200);
+    let rotated = world
+        .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 3600}))
+        .send()
+        .await
+        .expect(200);
     let new = rotated.member("key");
     assert_eq!(rotated.body["previous_expires_at"], "2026-01-01T01:00:00Z");
     world.pass_ms(3_599_999);
@@ -121,9 +155,15 @@ async fn a_second_rotation_ends_the_secret_before_the_last_one() {
     };
     let second = rotate(3600).await;
     let third = rotate(3600).await;
-    assert_eq!((world.whoami(&first).await, world.whoami(&second).await, world.whoami(&third).await), (401, 200, 200));
+    assert_eq!(
+        (world.whoami(&first).await, world.whoami(&second).await, world.whoami(&third).await),
+        (401, 200, 200)
+    );
     let fourth = rotate(0).await;
-    assert_eq!((world.whoami(&second).await, world.whoami(&third).await, world.whoami(&fourth).await), (401, 401, 200));
+    assert_eq!(
+        (world.whoami(&second).await, world.whoami(&third).await, world.whoami(&fourth).await),
+        (401, 401, 200)
+    );
 }
 
 #[tokio::test]
@@ -131,7 +171,11 @@ async fn an_overlap_ends_with_its_key() {
     let world = World::new().await;
     let body = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T00:30:00Z"});
     let id = world.post("/v1/keys", body).send().await.expect(201).member("id");
-    let rotated = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 3600})).send().await.expect(200);
+    let rotated = world
+        .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 3600}))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(rotated.body["previous_expires_at"], "2026-01-01T00:30:00Z");
 }
 
@@ -139,28 +183,42 @@ async fn an_overlap_ends_with_its_key() {
 async fn an_overlap_is_at_most_a_week() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
-    for overlap_s in [json!(-1), json!(604_801), json!(1.5), json!("3600"), json!(null), json!(9e30)] {
+    for overlap_s in
+        [json!(-1), json!(604_801), json!(1.5), json!("3600"), json!(null), json!(9e30)]
+    {
         let call = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": overlap_s}));
         call.send().await.expect_error(400, "invalid_request");
     }
     assert_eq!(world.whoami(&key).await, 200);
-    world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 604_800})).send().await.expect(200);
+    world
+        .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 604_800}))
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
 async fn no_key_is_given_more_than_its_maker_has() {
     let world = World::new().await;
     let (_, maker) = world.key(&["keys:manage", "scans:read", "runners:*"]).await;
-    let mint =
-        |scopes: Value| world.call("POST", "/v1/keys").key(&maker).json(json!({"name": "child", "scopes": scopes}));
-    for scopes in
-        [json!(["*"]), json!(["scans:*"]), json!(["scans:read", "scans:write"]), json!(["runners"]), json!(["keys:*"])]
-    {
+    let mint = |scopes: Value| {
+        world.call("POST", "/v1/keys").key(&maker).json(json!({"name": "child", "scopes": scopes}))
+    };
+    for scopes in [
+        json!(["*"]),
+        json!(["scans:*"]),
+        json!(["scans:read", "scans:write"]),
+        json!(["runners"]),
+        json!(["keys:*"]),
+    ] {
         mint(scopes).send().await.expect_error(403, "insufficient_scope");
     }
-    for scopes in
-        [json!(["scans:read"]), json!(["runners:read", "runners:manage"]), json!(["runners:*"]), json!(["keys:manage"])]
-    {
+    for scopes in [
+        json!(["scans:read"]),
+        json!(["runners:read", "runners:manage"]),
+        json!(["runners:*"]),
+        json!(["keys:manage"]),
+    ] {
         mint(scopes).send().await.expect(201);
     }
 }
@@ -187,7 +245,9 @@ async fn a_limit_to_resources_is_passed_on_and_cannot_be_shed() {
     let limited = mint(&world.api_key, limits.clone()).send().await.expect(201).member("key");
     let who = world.call("GET", "/v1/auth/whoami").key(&limited).send().await.expect(200);
     assert_eq!(who.body["resources"], limits);
-    for wider in [json!({}), json!({"repositories": ["acme/api", "acme/www"]}), json!({"projects": ["x"]})] {
+    for wider in
+        [json!({}), json!({"repositories": ["acme/api", "acme/www"]}), json!({"projects": ["x"]})]
+    {
         mint(&limited, wider).send().await.expect_error(403, "insufficient_scope");
     }
     for narrower in [
@@ -198,7 +258,10 @@ async fn a_limit_to_resources_is_passed_on_and_cannot_be_shed() {
     ] {
         mint(&limited, narrower).send().await.expect(201);
     }
-    let agent = world.call("POST", "/v1/agents").key(&limited).json(json!({"name": "a", "scopes": ["keys:manage"]}));
+    let agent = world
+        .call("POST", "/v1/agents")
+        .key(&limited)
+        .json(json!({"name": "a", "scopes": ["keys:manage"]}));
     agent.send().await.expect_error(403, "insufficient_scope");
 }
 
@@ -221,7 +284,8 @@ async fn every_route_asks_for_its_scope() {
     for (method, path, scope) in table {
         let call = |key: &str| world.call(method, path).key(key);
         call(&stranger).send().await.expect_error(403, "insufficient_scope");
-        let (may, may_not) = if scope == "keys:read" { (&reader, &manager) } else { (&manager, &reader) };
+        let (may, may_not) =
+            if scope == "keys:read" { (&reader, &manager) } else { (&manager, &reader) };
         call(may_not).send().await.expect_error(403, "insufficient_scope");
         let allowed = call(may).send().await;
         assert_ne!(allowed.status, 403, "{method} {path}");
@@ -241,7 +305,13 @@ async fn keys_of_another_organization_are_not_there() {
     ] {
         world.call(method, &path).key(&other).send().await.expect_error(404, "not_found");
     }
-    assert_eq!(world.call("GET", "/v1/keys").key(&other).send().await.body["items"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        world.call("GET", "/v1/keys").key(&other).send().await.body["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(world.whoami(&key).await, 200);
 }
 
@@ -272,10 +342,23 @@ async fn a_list_is_read_page_by_page_oldest_first() {
 async fn a_page_has_one_to_a_hundred_records_and_a_cursor_that_a_list_answered() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
-    for query in ["limit=0", "limit=101", "limit=-1", "limit=a", "limit=", "limit=1&limit=2", "cursor=x", "cursor="] {
+    for query in [
+        "limit=0",
+        "limit=101",
+        "limit=-1",
+        "limit=a",
+        "limit=",
+        "limit=1&limit=2",
+        "cursor=x",
+        "cursor=",
+    ] {
         world.get(&format!("/v1/keys?{query}")).send().await.expect_error(400, "invalid_request");
     }
-    world.get(&format!("/v1/keys?cursor={}", agent.id)).send().await.expect_error(400, "invalid_request");
+    world
+        .get(&format!("/v1/keys?cursor={}", agent.id))
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
     world.get("/v1/keys?limit=100&unknown=1").send().await.expect(200);
 }
 
@@ -284,7 +367,12 @@ async fn a_cursor_of_another_organization_shows_nothing_of_it() {
     let world = World::new().await;
     let (_, other) = world.organization("Other").await;
     let (theirs, _) = world.key(&["read"]).await;
-    let page = world.call("GET", &format!("/v1/keys?cursor={theirs}")).key(&other).send().await.expect(200);
+    let page = world
+        .call("GET", &format!("/v1/keys?cursor={theirs}"))
+        .key(&other)
+        .send()
+        .await
+        .expect(200);
     let mine = world.call("GET", "/v1/auth/whoami").key(&other).send().await.member("user_id");
     assert!(page.body["items"].as_array().unwrap().iter().all(|item| item["id"] == mine.as_str()));
 }
@@ -293,7 +381,8 @@ async fn a_cursor_of_another_organization_shows_nothing_of_it() {
 async fn a_leaked_key_ends_itself() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
-    let leak = |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
+    let leak =
+        |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
     assert_eq!(leak(&key).send().await.expect(202).text, "");
     assert_eq!(world.whoami(&key).await, 401);
     assert!(capture::logged(&["leaked_key_revoked", &id]));
@@ -305,21 +394,34 @@ async fn a_leaked_agent_secret_or_runner_token_ends_itself_too() {
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
     let (_, runner) = world.runner().await;
-    let leak = |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
+    let leak =
+        |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
     leak(&agent.secret).send().await.expect(202);
     leak(&runner).send().await.expect(202);
     assert_eq!(world.whoami(&tokens.access).await, 401);
     let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &runner);
-    beat.json(json!({"status": "online", "version": "1"})).send().await.expect_error(401, "invalid_token");
+    beat.json(json!({"status": "online", "version": "1"}))
+        .send()
+        .await
+        .expect_error(401, "invalid_token");
 }
 
 #[tokio::test]
 async fn a_leak_of_the_old_secret_in_an_overlap_leaves_the_new_one() {
     let world = World::new().await;
     let (id, old) = world.key(&["read"]).await;
-    let new =
-        world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 60})).send().await.expect(200).member("key");
-    world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": old})).send().await.expect(202);
+    let new = world
+        .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 60}))
+        .send()
+        .await
+        .expect(200)
+        .member("key");
+    world
+        .call("POST", "/v1/keys/revoke-leaked")
+        .json(json!({"token": old}))
+        .send()
+        .await
+        .expect(202);
     assert_eq!((world.whoami(&old).await, world.whoami(&new).await), (401, 200));
 }
 
@@ -327,11 +429,19 @@ async fn a_leak_of_the_old_secret_in_an_overlap_leaves_the_new_one() {
 async fn a_report_of_anything_else_is_accepted_alike_and_changes_nothing() {
     let world = World::new().await;
     let (id, old) = world.key(&["read"]).await;
-    let new = world.post(&format!("/v1/keys/{id}/rotate"), json!({})).send().await.expect(200).member("key");
+    let new = world
+        .post(&format!("/v1/keys/{id}/rotate"), json!({}))
+        .send()
+        .await
+        .expect(200)
+        .member("key");
     let other = World::new().await;
-    let leak = |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
+    let leak =
+        |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
     let truth = leak(&old).send().await.fingerprint();
-    for token in ["", "nonsense", "pst_ak_", &other.api_key, &world.operator_key, &new[..new.len() - 1]] {
+    for token in
+        ["", "nonsense", "pst_ak_", &other.api_key, &world.operator_key, &new[..new.len() - 1]]
+    {
         assert_eq!(leak(token).send().await.fingerprint(), truth, "{token}");
     }
     assert_eq!((world.whoami(&new).await, world.whoami(&world.api_key).await), (200, 200));
@@ -342,15 +452,31 @@ async fn unknown_wrong_expired_and_deleted_keys_get_the_same_answer() {
     let world = World::new().await;
     let other = World::new().await;
     let (deleted_id, deleted) = world.key(&["read"]).await;
-    world.call("DELETE", &format!("/v1/keys/{deleted_id}")).key(&world.api_key).send().await.expect(204);
+    world
+        .call("DELETE", &format!("/v1/keys/{deleted_id}"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(204);
     let (rotated_id, wrong) = world.key(&["read"]).await;
-    world.call("POST", &format!("/v1/keys/{rotated_id}/rotate")).key(&world.api_key).send().await.expect(200);
+    world
+        .call("POST", &format!("/v1/keys/{rotated_id}/rotate"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(200);
     let body = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T00:00:01Z"});
     let expired = world.post("/v1/keys", body).send().await.expect(201).member("key");
     world.pass_s(1);
 
     let answer = async |key: &str| {
-        world.call("GET", "/v1/auth/whoami").bearer(key).send().await.expect_error(401, "invalid_token").fingerprint()
+        world
+            .call("GET", "/v1/auth/whoami")
+            .bearer(key)
+            .send()
+            .await
+            .expect_error(401, "invalid_token")
+            .fingerprint()
     };
     let truth = answer(&deleted).await;
     for key in [&wrong, &expired, &other.api_key, "pst_ak_x", "nonsense"] {
@@ -361,9 +487,14 @@ async fn unknown_wrong_expired_and_deleted_keys_get_the_same_answer() {
 #[tokio::test]
 async fn nothing_about_the_owner_comes_from_the_body() {
     let world = World::new().await;
-    for member in ["org_id", "user_id", "on_behalf_of", "id", "digest", "created_at", "key", "kind"] {
-        let body = json!({"name": "k", "scopes": ["read"], member: "org_01h455vb4pex5vsknk084sn02q"});
+    for member in ["org_id", "user_id", "on_behalf_of", "id", "digest", "created_at", "key", "kind"]
+    {
+        let body =
+            json!({"name": "k", "scopes": ["read"], member: "org_01h455vb4pex5vsknk084sn02q"});
         let answer = world.post("/v1/keys", body).send().await.expect_error(400, "invalid_request");
-        assert_eq!(answer.member("error_description"), format!("The body must not have the member '{member}'."));
+        assert_eq!(
+            answer.member("error_description"),
+            format!("The body must not have the member '{member}'.")
+        );
     }
 }

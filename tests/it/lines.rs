@@ -12,10 +12,10 @@ use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _
 fn listen(world: &World, stack: Option<&str>) -> (Sink, DefaultGuard) {
     let sink = Sink::default();
     let labels = Labels { stack: stack.map(str::to_owned), function: Some("my-function".into()) };
-    let lines = Lines::new(labels, world.app.clock.clone(), sink.clone());
+    let lines = Lines::new(labels, world.app.context.clock.clone(), sink.clone());
     // The store's engine is in this process, and warns of every condition that was not met.
-    let filter =
-        telemetry::in_lambda(tracing::Level::INFO).with_target("dynoxide", tracing::level_filters::LevelFilter::OFF);
+    let filter = telemetry::in_lambda(tracing::Level::INFO)
+        .with_target("dynoxide", tracing::level_filters::LevelFilter::OFF);
     (sink, tracing_subscriber::registry().with(lines).with(filter).set_default())
 }
 
@@ -59,7 +59,10 @@ async fn a_refusal_is_counted_by_its_code_and_is_no_fault() {
     world.whoami(&world.key_of_nobody()).await;
     let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
     assert_eq!((&line["code"], &line["cause"]), (&json!("invalid_token"), &json!("ApiKeyUnknown")));
-    assert_eq!((&line["Refusals"], &line["Requests"], line.get("Faults")), (&json!(1), &json!(1), None));
+    assert_eq!(
+        (&line["Refusals"], &line["Requests"], line.get("Faults")),
+        (&json!(1), &json!(1), None)
+    );
     let by_code = json!({"Namespace": "Postern", "Dimensions": [["stack", "code"]], "Metrics": [count("Refusals")]});
     assert_eq!(line["_aws"]["CloudWatchMetrics"][1], by_code);
 }
@@ -110,7 +113,8 @@ async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
     let world = World::new().await;
     let (_, narrow) = world.key(&["read"]).await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
-    let guarded = world.reconfigured("[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"write\"]\n");
+    let guarded =
+        world.reconfigured("[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"write\"]\n");
     let ask = async |world: &World, key: &str| {
         let event = json!({
             "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x",
@@ -126,10 +130,16 @@ async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
         (&json!("allow"), &json!(1), None)
     );
     let denied = ask(&guarded, &narrow).await;
-    assert_eq!((&denied["decision"], &denied["code"]), (&json!("deny"), &json!("insufficient_scope")));
+    assert_eq!(
+        (&denied["decision"], &denied["code"]),
+        (&json!("deny"), &json!("insufficient_scope"))
+    );
     assert_eq!((&denied["Refusals"], denied.get("Faults")), (&json!(1), None));
     let unknown = ask(&guarded, &world.key_of_nobody()).await;
-    assert_eq!((&unknown["status"], &unknown["Refusals"], unknown.get("Faults")), (&json!(401), &json!(1), None));
+    assert_eq!(
+        (&unknown["status"], &unknown["Refusals"], unknown.get("Faults")),
+        (&json!(401), &json!(1), None)
+    );
     guarded.wire.suffer(Trouble::Dead);
     let failed = ask(&guarded, &world.api_key).await;
     assert_eq!((&failed["Faults"], failed.get("Refusals")), (&json!(1), None));
@@ -153,7 +163,14 @@ async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
             let sets = &directive["Dimensions"];
             assert!(*sets == json!([["stack"]]) || *sets == json!([["stack", "code"]]), "{sets}");
             // CloudWatch drops the whole line when what it names is missing, no text, or no number.
-            assert!(sets[0].as_array().unwrap().iter().all(|name| line[name.as_str().unwrap()].is_string()), "{line}");
+            assert!(
+                sets[0]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .all(|name| line[name.as_str().unwrap()].is_string()),
+                "{line}"
+            );
             for metric in directive["Metrics"].as_array().unwrap() {
                 let name = metric["Name"].as_str().unwrap();
                 assert!(known.contains(name) && line[name].is_number(), "{line}");
@@ -168,15 +185,24 @@ async fn without_a_stack_there_are_lines_and_no_metrics() {
     let (sink, _listening) = listen(&world, None);
     world.get("/v1/auth/whoami").send().await.expect(200);
     let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
-    assert_eq!((&line["message"], line.get("_aws"), line.get("stack")), (&json!("served"), None, None));
+    assert_eq!(
+        (&line["message"], line.get("_aws"), line.get("stack")),
+        (&json!("served"), None, None)
+    );
 }
 
 #[tokio::test]
 async fn a_line_is_a_line_whatever_stands_in_it() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
-    let person = world.sign_in("ada\n{\"_aws\": 1}\u{2028}", postern::principal::Role::User).await;
-    world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &person).send().await.expect(200);
+    let person =
+        world.sign_in("ada\n{\"_aws\": 1}\u{2028}", postern::core::principal::Role::User).await;
+    world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Postern-Session", &person)
+        .send()
+        .await
+        .expect(200);
     let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
     assert_eq!(line["user_id"], "ada\n{\"_aws\": 1}\u{2028}");
 }
@@ -198,7 +224,8 @@ async fn libraries_warn_and_the_runtime_does_not_repeat_us() {
 async fn no_level_hides_a_line_of_a_request() {
     let world = World::new().await;
     let sink = Sink::default();
-    let lines_of_world = Lines::new(Labels::default(), world.app.clock.clone(), sink.clone());
+    let lines_of_world =
+        Lines::new(Labels::default(), world.app.context.clock.clone(), sink.clone());
     let filter = telemetry::in_lambda(tracing::Level::ERROR);
     let _listening = tracing_subscriber::registry().with(lines_of_world).with(filter).set_default();
     world.get("/v1/auth/whoami").send().await.expect(200);
@@ -237,9 +264,17 @@ async fn a_panic_is_a_fault_and_tells_where_it_was() {
 /// A start that fails for its settings is counted all the same: what labels a line is read before them.
 #[test]
 fn labels_need_no_sound_settings() {
-    let variables = [("POSTERN_STACK", "my-stack"), ("AWS_LAMBDA_FUNCTION_NAME", "token"), ("POSTERN_NO_SUCH", "x")];
-    let labels = Labels::of(&variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
-    assert_eq!((labels.stack.as_deref(), labels.function.as_deref()), (Some("my-stack"), Some("token")));
+    let variables = [
+        ("POSTERN_STACK", "my-stack"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "token"),
+        ("POSTERN_NO_SUCH", "x"),
+    ];
+    let labels =
+        Labels::of(&variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!(
+        (labels.stack.as_deref(), labels.function.as_deref()),
+        (Some("my-stack"), Some("token"))
+    );
     let labels = Labels::of(&[("POSTERN_STACK".to_owned(), String::new())].into());
     assert_eq!(labels.stack, None);
 }
@@ -259,5 +294,10 @@ async fn an_answer_that_cannot_be_given_is_one_line_too() {
         functions::authorizer::handle(&world.app, event).await.is_err(),
         "API Gateway takes 8 KB of a WebSocket's authorizer"
     );
-    assert_eq!(lines(&sink).iter().filter(|line| line["Requests"] == 1).count(), 1, "{}", sink.text());
+    assert_eq!(
+        lines(&sink).iter().filter(|line| line["Requests"] == 1).count(),
+        1,
+        "{}",
+        sink.text()
+    );
 }

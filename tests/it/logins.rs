@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postern::principal::Role;
+use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::{Answer, Trouble, World, at_once};
 
@@ -17,7 +17,12 @@ async fn world() -> (World, String) {
 }
 
 async fn attempt(world: &World, email: &str, password: &str, from: [u8; 4]) -> Answer {
-    world.call("POST", "/v1/auth/login").from(from).json(json!({"email": email, "password": password})).send().await
+    world
+        .call("POST", "/v1/auth/login")
+        .from(from)
+        .json(json!({"email": email, "password": password}))
+        .send()
+        .await
 }
 
 #[tokio::test]
@@ -31,8 +36,14 @@ async fn a_password_gets_tokens_and_the_user() {
     }
     let scope = "repos:read repos:write scans:read scans:trigger drifts:read drifts:write runners:read runners:manage";
     let user = json!({"id": id, "email": EMAIL, "role": "user"});
-    assert_eq!(rest, json!({"token_type": "Bearer", "expires_in": 3600, "scope": scope, "user": user}));
-    assert_eq!((answer.header("cache-control"), answer.header("pragma")), (Some("no-store"), Some("no-cache")));
+    assert_eq!(
+        rest,
+        json!({"token_type": "Bearer", "expires_in": 3600, "scope": scope, "user": user})
+    );
+    assert_eq!(
+        (answer.header("cache-control"), answer.header("pragma")),
+        (Some("no-store"), Some("no-cache"))
+    );
 
     let me = world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.expect(200);
     assert_eq!(
@@ -52,11 +63,19 @@ async fn a_user_with_tokens_makes_cli_tokens() {
     let (world, id) = world().await;
     let access = world.log_in(EMAIL, PASSWORD).await.expect(200).member("access_token");
     let body = json!({"name": "CI", "scopes": ["scans:read"], "all_repositories": true});
-    let made = world.call("POST", "/v1/auth/cli-tokens").bearer(&access).json(body).send().await.expect(201);
-    let me = world.call("GET", "/v1/auth/whoami").bearer(&made.member("token")).send().await.expect(200);
+    let made = world
+        .call("POST", "/v1/auth/cli-tokens")
+        .bearer(&access)
+        .json(body)
+        .send()
+        .await
+        .expect(201);
+    let me =
+        world.call("GET", "/v1/auth/whoami").bearer(&made.member("token")).send().await.expect(200);
     assert_eq!((me.member("kind"), me.member("on_behalf_of")), ("cli_token".into(), id));
     let beyond = json!({"name": "CI", "scopes": ["keys:manage"], "all_repositories": true});
-    let refused = world.call("POST", "/v1/auth/cli-tokens").bearer(&access).json(beyond).send().await;
+    let refused =
+        world.call("POST", "/v1/auth/cli-tokens").bearer(&access).json(beyond).send().await;
     refused.expect_error(403, "insufficient_scope");
 }
 
@@ -64,9 +83,16 @@ async fn a_user_with_tokens_makes_cli_tokens() {
 async fn an_unknown_user_and_a_wrong_password_are_answered_alike_and_asked_alike() {
     let (world, _) = world().await;
     let ops = |world: &World| {
-        world.wire.take().iter().map(|op| format!("{} {}", op.name, op.body["TableName"])).collect::<Vec<_>>()
+        world
+            .wire
+            .take()
+            .iter()
+            .map(|op| format!("{} {}", op.name, op.body["TableName"]))
+            .collect::<Vec<_>>()
     };
-    let wrong = attempt(&world, EMAIL, "wrong horse", [192, 0, 2, 1]).await.expect_error(401, "invalid_credentials");
+    let wrong = attempt(&world, EMAIL, "wrong horse", [192, 0, 2, 1])
+        .await
+        .expect_error(401, "invalid_credentials");
     let ops_of_wrong = ops(&world);
     let unknown = attempt(&world, "eve@example.com", "wrong horse", [192, 0, 2, 2]).await;
     assert_eq!(unknown.fingerprint(), wrong.fingerprint());
@@ -78,7 +104,8 @@ async fn an_unknown_user_and_a_wrong_password_are_answered_alike_and_asked_alike
 }
 
 #[tokio::test]
-async fn an_account_under_attack_from_many_addresses_is_slowed_and_its_owner_gets_in_after_the_window() {
+async fn an_account_under_attack_from_many_addresses_is_slowed_and_its_owner_gets_in_after_the_window()
+ {
     let (world, _) = world().await;
     for guess in 0..10 {
         let answer = attempt(&world, EMAIL, &format!("guess {guess}"), [203, 0, 113, guess]).await;
@@ -93,7 +120,9 @@ async fn an_account_under_attack_from_many_addresses_is_slowed_and_its_owner_get
     // Not even looked up any more.
     assert!(world.wire.names().iter().all(|name| name == "UpdateItem"));
     world.pass_s(300);
-    let owner = attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7]).await.expect_error(429, "too_many_requests");
+    let owner = attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7])
+        .await
+        .expect_error(429, "too_many_requests");
     assert_eq!(owner.header("retry-after"), Some("600"));
     world.pass_s(600);
     attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7]).await.expect(200);
@@ -103,11 +132,14 @@ async fn an_account_under_attack_from_many_addresses_is_slowed_and_its_owner_get
 async fn an_address_that_attacks_many_accounts_is_slowed_and_cannot_lock_them_any_more() {
     let (world, _) = world().await;
     for guess in 0..50 {
-        let answer = attempt(&world, &format!("user{guess}@example.com"), "guess", [203, 0, 113, 9]).await;
+        let answer =
+            attempt(&world, &format!("user{guess}@example.com"), "guess", [203, 0, 113, 9]).await;
         answer.expect_error(401, "invalid_credentials");
     }
     for _ in 0..30 {
-        attempt(&world, EMAIL, "guess", [203, 0, 113, 9]).await.expect_error(429, "too_many_requests");
+        attempt(&world, EMAIL, "guess", [203, 0, 113, 9])
+            .await
+            .expect_error(429, "too_many_requests");
     }
     // From elsewhere the account is as open as before.
     attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7]).await.expect(200);
@@ -125,7 +157,10 @@ async fn counters_do_not_tell_who_exists() {
         let mut statuses = Vec::new();
         for guess in 0..12 {
             let answer = attempt(&world, email, "guess", [203, 0, 113, guess]).await;
-            statuses.push((answer.fingerprint().to_string(), answer.header("retry-after").map(str::to_owned)));
+            statuses.push((
+                answer.fingerprint().to_string(),
+                answer.header("retry-after").map(str::to_owned),
+            ));
         }
         seen.insert(statuses);
     }
@@ -167,7 +202,9 @@ async fn the_limits_are_settings() {
 async fn nobody_guesses_while_nobody_counts() {
     let (world, _) = world().await;
     world.wire.suffer(Trouble::Dead);
-    attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect_error(503, "temporarily_unavailable");
+    attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1])
+        .await
+        .expect_error(503, "temporarily_unavailable");
     world.wire.heal();
     attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect(200);
 }
@@ -203,11 +240,14 @@ async fn logging_out_ends_a_family_or_a_session_at_once() {
     let (world, _) = world().await;
     let tokens = world.log_in(EMAIL, PASSWORD).await.expect(200);
     let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
-    let out = world.call("POST", "/v1/auth/logout").json(json!({"refresh_token": tokens.member("refresh_token")}));
+    let out = world
+        .call("POST", "/v1/auth/logout")
+        .json(json!({"refresh_token": tokens.member("refresh_token")}));
     out.send().await.expect(204);
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 401);
-    let forwarded =
-        |method: &'static str, path: &'static str| world.call(method, path).header("X-Postern-Session", &session);
+    let forwarded = |method: &'static str, path: &'static str| {
+        world.call(method, path).header("X-Postern-Session", &session)
+    };
     forwarded("GET", "/v1/auth/whoami").send().await.expect(200);
     let answer = forwarded("POST", "/v1/auth/logout").send().await.expect(204);
     let set = answer.header("set-cookie").unwrap();
@@ -215,10 +255,21 @@ async fn logging_out_ends_a_family_or_a_session_at_once() {
     forwarded("GET", "/v1/auth/whoami").send().await.expect_error(401, "session_expired");
     // What is over needs no ending; what is nothing is nobody's.
     forwarded("POST", "/v1/auth/logout").send().await.expect(204);
-    world.call("POST", "/v1/auth/logout").json(json!({"refresh_token": "nonsense"})).send().await.expect(204);
+    world
+        .call("POST", "/v1/auth/logout")
+        .json(json!({"refresh_token": "nonsense"}))
+        .send()
+        .await
+        .expect(204);
     world.call("POST", "/v1/auth/logout").send().await.expect_error(401, "auth_required");
-    let foreign = world.call("POST", "/v1/auth/logout").header("Cookie", format!("__Host-postern_session={session}"));
-    foreign.header("Origin", "https://evil.example").send().await.expect_error(403, "forbidden_origin");
+    let foreign = world
+        .call("POST", "/v1/auth/logout")
+        .header("Cookie", format!("__Host-postern_session={session}"));
+    foreign
+        .header("Origin", "https://evil.example")
+        .send()
+        .await
+        .expect_error(403, "forbidden_origin");
 }
 
 #[tokio::test]
@@ -226,6 +277,7 @@ async fn a_login_costs_two_counters_there_and_back_two_reads_and_a_family() {
     let (world, _) = world().await;
     world.log_in(EMAIL, PASSWORD).await.expect(200);
     let names = world.wire.names();
-    let expected = ["UpdateItem", "UpdateItem", "GetItem", "UpdateItem", "UpdateItem", "GetItem", "PutItem"];
+    let expected =
+        ["UpdateItem", "UpdateItem", "GetItem", "UpdateItem", "UpdateItem", "GetItem", "PutItem"];
     assert_eq!(names, expected);
 }

@@ -41,7 +41,12 @@ async fn start(world: &World, parameters: &[(&str, &str)]) -> Answer {
 }
 
 /// Signs in, and comes back to where the tool waits.
-async fn arrive(world: &World, issuer: &Issuer, parameters: &[(&str, &str)], subject: &str) -> Answer {
+async fn arrive(
+    world: &World,
+    issuer: &Issuer,
+    parameters: &[(&str, &str)],
+    subject: &str,
+) -> Answer {
     let begun = start(world, parameters).await.expect(303);
     let query = issuer.sign_in(begun.header("location").unwrap(), subject);
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
@@ -89,16 +94,35 @@ async fn a_tool_gets_a_code_and_redeems_it_for_the_persons_tokens() {
     assert!(answer.header("set-cookie").is_none());
 
     let tokens = redeem(&world, &told["code"], &[]).await.expect(200);
-    let me = world.call("GET", "/v1/auth/whoami").bearer(&tokens.member("access_token")).send().await.expect(200);
+    let me = world
+        .call("GET", "/v1/auth/whoami")
+        .bearer(&tokens.member("access_token"))
+        .send()
+        .await
+        .expect(200);
     assert_eq!((me.member("user_id"), me.member("kind")), ("github|7".into(), "user".into()));
     assert_eq!(me.member("credential_id")[..4], *"fam_");
     // The refresh token is bound to the tool: another one may not use it.
     let refresh = tokens.member("refresh_token");
     let form = |client: &'static str| {
-        [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str()), ("client_id", client)]
+        [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh.as_str()),
+            ("client_id", client),
+        ]
     };
-    world.call("POST", "/v1/auth/token").form(&form("other-cli")).send().await.expect_error(400, "invalid_grant");
-    world.call("POST", "/v1/auth/token").form(&form("nobody")).send().await.expect_error(401, "invalid_client");
+    world
+        .call("POST", "/v1/auth/token")
+        .form(&form("other-cli"))
+        .send()
+        .await
+        .expect_error(400, "invalid_grant");
+    world
+        .call("POST", "/v1/auth/token")
+        .form(&form("nobody"))
+        .send()
+        .await
+        .expect_error(401, "invalid_client");
     world.call("POST", "/v1/auth/token").form(&form("postern-cli")).send().await.expect(200);
 }
 
@@ -132,11 +156,17 @@ async fn an_address_that_is_not_a_literal_loopback_one_is_refused() {
         start(&world, &parameters).await.expect_error(400, "invalid_request");
     }
     let twice = format!("{}&redirect_uri=http%3A%2F%2F127.0.0.1%3A1%2F", query(&good()));
-    world.call("GET", &format!("/v1/auth/github?{twice}")).send().await.expect_error(400, "invalid_request");
+    world
+        .call("GET", &format!("/v1/auth/github?{twice}"))
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
     let mut six = good();
     six[1].1 = "http://[::1]:9876/callback";
     let answer = arrive(&world, &issuer, &six, "7").await.expect(303);
-    assert!(answer.header("location").unwrap().starts_with("http://[::1]:9876/callback?code=pst_ac_"));
+    assert!(
+        answer.header("location").unwrap().starts_with("http://[::1]:9876/callback?code=pst_ac_")
+    );
 }
 
 #[tokio::test]
@@ -170,7 +200,11 @@ async fn a_code_is_good_for_the_tool_that_asked_and_for_no_other() {
     let code = code(&world, &issuer).await;
     for (changes, status, error) in [
         (vec![("code_verifier", "")], 400, "invalid_request"),
-        (vec![("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXj")], 400, "invalid_grant"),
+        (
+            vec![("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXj")],
+            400,
+            "invalid_grant",
+        ),
         (vec![("code_verifier", CHALLENGE)], 400, "invalid_grant"),
         (vec![("code_verifier", "short")], 400, "invalid_grant"),
         (vec![("redirect_uri", "http://127.0.0.1:9877/callback")], 400, "invalid_grant"),
@@ -207,7 +241,8 @@ async fn of_two_redemptions_at_once_none_is_good_in_the_end() {
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
     let (one, other) = tokio::join!(redeem(&world, &code, &[]), redeem(&world, &code, &[]));
-    let (good, bad): (Vec<_>, Vec<_>) = [one, other].into_iter().partition(|answer| answer.status == 200);
+    let (good, bad): (Vec<_>, Vec<_>) =
+        [one, other].into_iter().partition(|answer| answer.status == 200);
     for refused in &bad {
         assert_eq!((refused.status, refused.member("error")), (400, "invalid_grant".into()));
     }
@@ -224,7 +259,13 @@ async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anyt
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
     // The first one has redeemed the code, and its store breaks down then: read, redemption, and no more.
-    world.wire.suffer_next([None, None, Some(Trouble::Broken), Some(Trouble::Broken), Some(Trouble::Broken)]);
+    world.wire.suffer_next([
+        None,
+        None,
+        Some(Trouble::Broken),
+        Some(Trouble::Broken),
+        Some(Trouble::Broken),
+    ]);
     redeem(&world, &code, &[]).await.expect_error(503, "temporarily_unavailable");
     redeem(&world, &code, &[]).await.expect_error(400, "invalid_grant");
     let op = world.wire.take().into_iter().rfind(|op| op.name == "UpdateItem").unwrap();
@@ -248,7 +289,7 @@ async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anyt
         revoked_at_ms: None,
         expires_at: 0,
     };
-    let begun = world.app.store.begin_family(&family).await.unwrap();
+    let begun = world.app.context.store.begin_family(&family).await.unwrap();
     assert_eq!(begun, postern::store::family::Beginning::Barred);
 }
 
@@ -279,13 +320,18 @@ async fn a_tool_gets_what_it_asked_for_and_never_more_than_its_person_has() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let with = |scope: &'static str| [good(), vec![("scope", scope)]].concat();
-    let code =
-        told(&arrive(&world, &issuer, &with("scans:read offline_access"), "7").await.expect(303))["code"].clone();
+    let code = told(
+        &arrive(&world, &issuer, &with("scans:read offline_access"), "7").await.expect(303),
+    )["code"]
+        .clone();
     assert_eq!(redeem(&world, &code, &[]).await.expect(200).member("scope"), "scans:read");
     let refused = told(&arrive(&world, &issuer, &with("keys:manage"), "7").await.expect(303));
     assert_eq!(
         refused,
-        HashMap::from([("error".into(), "invalid_scope".into()), ("state".into(), "of the tool".into())])
+        HashMap::from([
+            ("error".into(), "invalid_scope".into()),
+            ("state".into(), "of the tool".into())
+        ])
     );
     start(&world, &with("Not A Scope")).await.expect_error(400, "invalid_scope");
 }
@@ -307,9 +353,18 @@ async fn a_person_who_refuses_is_told_to_the_tool() {
     let world = world(&issuer).await;
     let begun = start(&world, &good()).await.expect(303);
     let location = begun.header("location").unwrap().to_owned();
-    let state = form_urlencoded::parse(location.as_bytes()).find(|(name, _)| name == "state").unwrap().1.into_owned();
-    let call = world.call("GET", &format!("/v1/auth/github/callback?error=access_denied&state={state}"));
-    let answer = call.header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER))).send().await.expect(303);
+    let state = form_urlencoded::parse(location.as_bytes())
+        .find(|(name, _)| name == "state")
+        .unwrap()
+        .1
+        .into_owned();
+    let call =
+        world.call("GET", &format!("/v1/auth/github/callback?error=access_denied&state={state}"));
+    let answer = call
+        .header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER)))
+        .send()
+        .await
+        .expect(303);
     assert_eq!(told(&answer)["error"], "access_denied");
 }
 

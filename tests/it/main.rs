@@ -3,6 +3,7 @@
 
 mod access_tokens;
 mod agents;
+mod architecture;
 mod authorizer;
 mod cli_tokens;
 mod costs;
@@ -15,7 +16,6 @@ mod exchange;
 mod fixtures;
 mod gate;
 mod guard;
-mod house;
 mod issuers;
 mod jose;
 mod keys;

@@ -1,6 +1,6 @@
 //! Anything malformed gets its 4xx of contract §8, and never a 5xx or a panic.
 
-use postern::http::door;
+use postern::runtime::ingress;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tests::World;
@@ -41,9 +41,13 @@ async fn a_body_must_be_the_json_object_that_the_route_reads() {
     ];
     for path in ROUTES_WITH_BODY {
         for body in bodies {
+            let call = world
+                .call("POST", path)
+                .key(&world.api_key)
+                .header("Content-Type", "application/json")
+                .raw(body);
             let call =
-                world.call("POST", path).key(&world.api_key).header("Content-Type", "application/json").raw(body);
-            let call = if path == "/v1/organizations" { call.bearer(&world.operator_key) } else { call };
+                if path == "/v1/organizations" { call.bearer(&world.operator_key) } else { call };
             let answer = call.send().await;
             assert_eq!(
                 (answer.status, answer.body["error"].as_str()),
@@ -53,8 +57,13 @@ async fn a_body_must_be_the_json_object_that_the_route_reads() {
             );
         }
         let deep = format!("{{\"name\":{}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
-        let call = world.call("POST", path).key(&world.api_key).header("Content-Type", "application/json").raw(deep);
-        let call = if path == "/v1/organizations" { call.bearer(&world.operator_key) } else { call };
+        let call = world
+            .call("POST", path)
+            .key(&world.api_key)
+            .header("Content-Type", "application/json")
+            .raw(deep);
+        let call =
+            if path == "/v1/organizations" { call.bearer(&world.operator_key) } else { call };
         call.send().await.expect_error(400, "invalid_request");
     }
 }
@@ -71,14 +80,19 @@ async fn a_body_of_another_type_is_415_and_one_that_is_too_large_413() {
             "application/x-www-form-urlencoded",
             "json",
         ] {
-            let call = world.call("POST", path).key(&world.api_key).header("Content-Type", kind).raw("{}");
+            let call =
+                world.call("POST", path).key(&world.api_key).header("Content-Type", kind).raw("{}");
             call.send().await.expect_error(415, "unsupported_media_type");
         }
-        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/json;x=y"] {
-            let call = world.call("POST", path).key(&world.api_key).header("Content-Type", kind).raw("{}");
+        for kind in ["application/json", "Application/JSON; charset=utf-8", "application/json;x=y"]
+        {
+            let call =
+                world.call("POST", path).key(&world.api_key).header("Content-Type", kind).raw("{}");
             call.send().await.expect_error(400, "invalid_request");
         }
-        let huge = || world.call("POST", path).key(&world.api_key).header("Content-Type", "application/json");
+        let huge = || {
+            world.call("POST", path).key(&world.api_key).header("Content-Type", "application/json")
+        };
         huge().raw(" ".repeat(64 * 1024 + 1)).send().await.expect_error(413, "payload_too_large");
         huge().raw(" ".repeat(64 * 1024)).send().await.expect_error(400, "invalid_request");
         let binary = world.call("POST", path).header("Content-Type", "application/octet-stream");
@@ -92,12 +106,32 @@ async fn two_values_for_a_credential_header_are_refused() {
     let (_, runner) = world.runner().await;
     let bearer = format!("Bearer {}", world.api_key);
     world.wire.take();
-    for (name, value) in [("Authorization", &bearer), ("X-API-Key", &world.api_key), ("X-Runner-Token", &runner)] {
+    for (name, value) in
+        [("Authorization", &bearer), ("X-API-Key", &world.api_key), ("X-Runner-Token", &runner)]
+    {
         let call = || world.call("GET", "/v1/auth/whoami");
-        call().header(name, value).header(name, value).send().await.expect_error(400, "invalid_request");
-        call().header(name, value).header(&name.to_lowercase(), "").send().await.expect_error(400, "invalid_request");
-        call().header(name, format!("{value},{value}")).send().await.expect_error(400, "invalid_request");
-        call().header(name, format!("{value}, x")).send().await.expect_error(400, "invalid_request");
+        call()
+            .header(name, value)
+            .header(name, value)
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
+        call()
+            .header(name, value)
+            .header(&name.to_lowercase(), "")
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
+        call()
+            .header(name, format!("{value},{value}"))
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
+        call()
+            .header(name, format!("{value}, x"))
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
     }
     assert!(world.wire.take().is_empty());
 }
@@ -108,7 +142,7 @@ async fn headers_that_differ_in_case_alone_are_two_values() {
     for name in ["X-API-Key", "x-api-key", "X-Api-Key"] {
         let mut event = event("GET", "/v1/auth/whoami");
         event["headers"] = json!({"x-API-key": world.api_key, name: world.api_key});
-        let answer = door::serve(&world.app, event, inspect).await;
+        let answer = ingress::serve(&world.app, event, inspect).await;
         assert_eq!(answer["statusCode"], 400);
     }
 }
@@ -148,7 +182,7 @@ async fn odd_headers_are_refused_or_ignored_and_never_fatal() {
     for (headers, status) in table {
         let mut event = event("GET", "/v1/auth/whoami");
         event["headers"] = headers.clone();
-        let answer = door::serve(&world.app, event, inspect).await;
+        let answer = ingress::serve(&world.app, event, inspect).await;
         assert_eq!(answer["statusCode"], status, "{headers} {answer}");
     }
 }
@@ -172,7 +206,12 @@ async fn paths_with_two_readings_are_refused_everywhere() {
         "/v1/keys/%",
     ] {
         for method in ["GET", "POST", "DELETE"] {
-            world.call(method, path).key(&world.api_key).send().await.expect_error(400, "invalid_request");
+            world
+                .call(method, path)
+                .key(&world.api_key)
+                .send()
+                .await
+                .expect_error(400, "invalid_request");
         }
     }
     assert!(world.wire.take().is_empty());
@@ -188,7 +227,7 @@ async fn paths_with_two_readings_are_refused_everywhere() {
         "/v1/keys?x",
         "/v1/keys#x",
     ] {
-        let answer = door::serve(&world.app, event("GET", path), inspect).await;
+        let answer = ingress::serve(&world.app, event("GET", path), inspect).await;
         assert_eq!(answer["statusCode"], 400, "{path}");
     }
 }
@@ -207,10 +246,17 @@ async fn an_event_with_nulls_and_oddities_is_answered() {
         "rawQueryString",
         "routeKey",
     ] {
-        for value in [json!(null), json!(7), json!([7]), json!("\u{0}"), json!({"a": null}), json!({"a": {"b": 1}})] {
+        for value in [
+            json!(null),
+            json!(7),
+            json!([7]),
+            json!("\u{0}"),
+            json!({"a": null}),
+            json!({"a": {"b": 1}}),
+        ] {
             let mut event = event("GET", "/v1/auth/whoami");
             event[member] = value.clone();
-            let answer = door::serve(&world.app, event, inspect).await;
+            let answer = ingress::serve(&world.app, event, inspect).await;
             let status = answer["statusCode"].as_u64().unwrap();
             assert!((400..500).contains(&status), "{member} = {value}: {answer}");
         }
@@ -223,13 +269,17 @@ async fn an_event_with_nulls_and_oddities_is_answered() {
         json!({"rawPath": "/"}),
         json!({"requestContext": {"http": {"method": "G T"}}}),
     ] {
-        assert_eq!(door::serve(&world.app, event, inspect).await["statusCode"], 400);
+        assert_eq!(ingress::serve(&world.app, event, inspect).await["statusCode"], 400);
     }
     let mut base64 = event("POST", "/v1/auth/revoke");
     base64["isBase64Encoded"] = json!(true);
     for body in ["!", "a", "====", "e30", "\u{e9}"] {
         base64["body"] = json!(body);
-        assert_eq!(door::serve(&world.app, base64.clone(), inspect).await["statusCode"], 400, "{body}");
+        assert_eq!(
+            ingress::serve(&world.app, base64.clone(), inspect).await["statusCode"],
+            400,
+            "{body}"
+        );
     }
 }
 
@@ -269,7 +319,15 @@ fn json_value() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(
-                prop_oneof!["name", "scopes", "token", "agent_id", "secret", "refresh_token", "\\PC{0,8}"],
+                prop_oneof![
+                    "name",
+                    "scopes",
+                    "token",
+                    "agent_id",
+                    "secret",
+                    "refresh_token",
+                    "\\PC{0,8}"
+                ],
                 inner,
                 0..5
             )

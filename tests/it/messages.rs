@@ -87,13 +87,17 @@ async fn a_malformed_message_is_an_error_of_the_function_that_sends_it() {
         json!({"type": "MESSAGE", "platform": "telegram", "user_id": null}),
         json!({"type": "MESSAGE", "platform": "telegram", "user_id": "123", "chat_id": 5}),
     ] {
-        assert_eq!(functions::authorizer::handle(&world.app, event).await.unwrap_err().to_string(), "internal_error");
+        assert_eq!(
+            functions::authorizer::handle(&world.app, event).await.unwrap_err().to_string(),
+            "internal_error"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_gate_applies_to_messages_too() {
-    let world = World::configured(&format!("[gate]\nallowed_users = [\"telegram|123\"]\n{TOML}")).await;
+    let world =
+        World::configured(&format!("[gate]\nallowed_users = [\"telegram|123\"]\n{TOML}")).await;
     assert_eq!(ask(&world, message("telegram", "123", Value::Null)).await["isAuthorized"], true);
     let refused = ask(&world, message("telegram", "456", Value::Null)).await;
     assert_eq!(refused, json!({"isAuthorized": false, "context": {"error": "forbidden_user"}}));

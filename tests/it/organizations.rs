@@ -14,8 +14,7 @@ async fn the_operator_founds_an_organization_and_sees_its_key_once() {
 
     let key = answer.member("api_key");
     let current = world.call("GET", "/v1/organizations/current").key(&key).send().await.expect(200);
-    let expected =
-        json!({"id": answer.member("id"), "name": "My Company", "owner": null, "created_at": "2026-01-01T00:00:00Z"});
+    let expected = json!({"id": answer.member("id"), "name": "My Company", "owner": null, "created_at": "2026-01-01T00:00:00Z"});
     assert_eq!(current.body, expected);
     assert!(!current.text.contains(&key));
 }
@@ -38,12 +37,15 @@ async fn the_first_key_may_do_everything_in_its_organization() {
 async fn the_owner_is_passed_on_to_all_that_the_organization_makes() {
     let world = World::new().await;
     let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
-    let founded = call.json(json!({"name": "Owned", "owner": "github|42"})).send().await.expect(201);
+    let founded =
+        call.json(json!({"name": "Owned", "owner": "github|42"})).send().await.expect(201);
     let key = founded.member("api_key");
-    let made = world.call("POST", "/v1/keys").key(&key).json(json!({"name": "ci", "scopes": ["read"]}));
+    let made =
+        world.call("POST", "/v1/keys").key(&key).json(json!({"name": "ci", "scopes": ["read"]}));
     let made = made.send().await.expect(201);
     assert_eq!(made.body["on_behalf_of"], "github|42");
-    let who = world.call("GET", "/v1/auth/whoami").bearer(&made.member("key")).send().await.expect(200);
+    let who =
+        world.call("GET", "/v1/auth/whoami").bearer(&made.member("key")).send().await.expect(200);
     assert_eq!(who.body["on_behalf_of"], "github|42");
 }
 
@@ -62,8 +64,15 @@ async fn nobody_but_the_operator_founds_one() {
 #[tokio::test]
 async fn the_operator_key_opens_nothing_else() {
     let world = World::new().await;
-    for (method, path) in [("GET", "/v1/auth/whoami"), ("GET", "/v1/keys"), ("GET", "/v1/organizations/current")] {
-        world.call(method, path).bearer(&world.operator_key).send().await.expect_error(401, "invalid_token");
+    for (method, path) in
+        [("GET", "/v1/auth/whoami"), ("GET", "/v1/keys"), ("GET", "/v1/organizations/current")]
+    {
+        world
+            .call(method, path)
+            .bearer(&world.operator_key)
+            .send()
+            .await
+            .expect_error(401, "invalid_token");
     }
     assert!(world.wire.take().is_empty());
 }
@@ -73,14 +82,23 @@ async fn anybody_founds_one_where_signup_is_open_but_names_no_owner() {
     let world = World::configured("signup = \"open\"").await;
     let found = |body| world.call("POST", "/v1/organizations").json(body);
     found(json!({"name": "Walk-in"})).send().await.expect(201);
-    found(json!({"name": "Walk-in", "owner": "usr_1"})).send().await.expect_error(400, "invalid_request");
-    found(json!({"name": "Walk-in"})).bearer("nonsense").send().await.expect_error(401, "invalid_token");
+    found(json!({"name": "Walk-in", "owner": "usr_1"}))
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
+    found(json!({"name": "Walk-in"}))
+        .bearer("nonsense")
+        .send()
+        .await
+        .expect_error(401, "invalid_token");
 }
 
 #[tokio::test]
 async fn a_name_is_needed_and_must_be_readable() {
     let world = World::new().await;
-    for name in [json!(""), json!("   "), json!("a\nb"), json!("x".repeat(101)), json!(7), json!(null)] {
+    for name in
+        [json!(""), json!("   "), json!("a\nb"), json!("x".repeat(101)), json!(7), json!(null)]
+    {
         let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
         call.json(json!({"name": name})).send().await.expect_error(400, "invalid_request");
     }

@@ -3,12 +3,18 @@
 
 use std::time::Duration;
 
-use postern::store::Patience;
+use postern::store::Timeouts;
 use serde_json::{Value, json};
 use tests::{Agent, Call, Setup, Tokens, Trouble, World};
 
-const TROUBLES: [Trouble; 6] =
-    [Trouble::Dead, Trouble::Throttled, Trouble::Broken, Trouble::LosesAnswers, Trouble::Conflicted, Trouble::Babbling];
+const TROUBLES: [Trouble; 6] = [
+    Trouble::Dead,
+    Trouble::Throttled,
+    Trouble::Broken,
+    Trouble::LosesAnswers,
+    Trouble::Conflicted,
+    Trouble::Babbling,
+];
 
 struct Held {
     world: World,
@@ -33,8 +39,11 @@ impl Held {
     /// Every route that asks the store, with a good credential.
     fn calls(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner, runner_id } = self;
-        let form =
-            [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", agent.id.as_str()),
+            ("client_secret", &agent.secret),
+        ];
         let proven = [
             ("grant_type", "refresh_token"),
             ("refresh_token", tokens.refresh.as_str()),
@@ -46,10 +55,15 @@ impl Held {
         vec![
             ("whoami by key", with_key("GET", "/v1/auth/whoami")),
             ("whoami by access token", world.call("GET", "/v1/auth/whoami").bearer(&tokens.access)),
-            ("whoami by runner token", world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", runner)),
+            (
+                "whoami by runner token",
+                world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", runner),
+            ),
             (
                 "exchange",
-                world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": agent.secret})),
+                world
+                    .call("POST", "/v1/auth/token")
+                    .json(json!({"agent_id": agent.id, "secret": agent.secret})),
             ),
             ("client credentials", world.call("POST", "/v1/auth/token").form(&form)),
             ("refresh", world.refresh(&tokens.refresh)),
@@ -63,7 +77,10 @@ impl Held {
             ),
             (
                 "new organization",
-                world.call("POST", "/v1/organizations").bearer(&world.operator_key).json(json!({"name": "n"})),
+                world
+                    .call("POST", "/v1/organizations")
+                    .bearer(&world.operator_key)
+                    .json(json!({"name": "n"})),
             ),
             ("own organization", with_key("GET", "/v1/organizations/current")),
             ("new key", with_key("POST", "/v1/keys").json(new.clone())),
@@ -85,8 +102,14 @@ impl Held {
             ("rotate", with_key("POST", &format!("/v1/keys/{key_id}/rotate"))),
             ("new secret", with_key("POST", &format!("/v1/agents/{}/secret", agent.id))),
             ("new token", with_key("POST", &format!("/v1/runners/{runner_id}/token"))),
-            ("revoke", world.call("POST", "/v1/auth/revoke").json(json!({"token": tokens.refresh}))),
-            ("report a leak", world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key}))),
+            (
+                "revoke",
+                world.call("POST", "/v1/auth/revoke").json(json!({"token": tokens.refresh})),
+            ),
+            (
+                "report a leak",
+                world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key})),
+            ),
             ("delete an agent", with_key("DELETE", &format!("/v1/agents/{}", agent.id))),
             ("delete a runner", with_key("DELETE", &format!("/v1/runners/{runner_id}"))),
             ("delete a key", with_key("DELETE", &format!("/v1/keys/{key_id}"))),
@@ -149,13 +172,17 @@ async fn a_write_whose_answer_is_lost_happens_once() {
     let second_call_lost = || world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
 
     second_call_lost();
-    let made = world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
+    let made =
+        world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
     assert_eq!(world.whoami(&made.member("key")).await, 200);
 
     world.wire.suffer_next([None, None, Some(Trouble::LosesAnswers)]);
     let path = format!("/v1/keys/{}/rotate", made.member("id"));
     let rotated = world.post(&path, json!({"overlap_s": 60})).send().await.expect(200);
-    assert_eq!((world.whoami(&made.member("key")).await, world.whoami(&rotated.member("key")).await), (200, 200));
+    assert_eq!(
+        (world.whoami(&made.member("key")).await, world.whoami(&rotated.member("key")).await),
+        (200, 200)
+    );
 
     second_call_lost();
     let tokens = world.exchange(&held.agent).await;
@@ -186,19 +213,29 @@ async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
     let world = World::new().await;
     let access = world.exchange(&world.agent(&["read"]).await).await.access;
     world.wire.suffer(Trouble::Unprocessed);
-    world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.expect_error(503, "temporarily_unavailable");
+    world
+        .call("GET", "/v1/auth/whoami")
+        .bearer(&access)
+        .send()
+        .await
+        .expect_error(503, "temporarily_unavailable");
     world.wire.heal();
     assert_eq!(world.whoami(&access).await, 200);
 }
 
 #[tokio::test]
 async fn a_silent_store_costs_no_more_than_our_patience() {
-    let patience = Patience { attempt: Duration::from_secs(2), operation: Duration::from_millis(2500), attempts: 2 };
+    let patience = Timeouts {
+        attempt: Duration::from_secs(2),
+        operation: Duration::from_millis(2500),
+        attempts: 2,
+    };
     let held = held(Setup { patience, ..Setup::default() }).await;
     held.world.wire.suffer(Trouble::Silent);
     let access = held.tokens.access.as_str();
     let bearer = held.world.call("GET", "/v1/auth/whoami").bearer(access).send();
-    let beat = held.world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
+    let beat =
+        held.world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
     let beat = beat.json(json!({"status": "online", "version": "1"})).send();
     let authorized = functions::authorizer::handle(&held.world.app, authorizer_event(access));
     let (bearer, refresh, beat, authorized) =
@@ -226,11 +263,15 @@ async fn the_authorizer_answers_an_error_that_is_neither_unauthorized_nor_a_deny
     for trouble in TROUBLES.into_iter().chain([Trouble::Unprocessed]) {
         held.world.wire.suffer(trouble);
         let error =
-            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap_err();
+            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
+                .await
+                .unwrap_err();
         assert_eq!(error.to_string(), "temporarily_unavailable", "{trouble:?}");
         held.world.wire.heal();
         let answer =
-            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access)).await.unwrap();
+            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
+                .await
+                .unwrap();
         assert_eq!(answer["isAuthorized"], true, "{trouble:?}");
     }
 }

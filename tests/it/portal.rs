@@ -1,6 +1,6 @@
 //! The portal (CAT-15), as a browser without a script sees it. With eyes and fingers: `e2e/run people`.
 
-use postern::principal::Role;
+use postern::core::principal::Role;
 use tests::{Answer, Call, Trouble, World};
 
 const EMAIL: &str = "ada@example.com";
@@ -20,7 +20,8 @@ impl<'w> Browser<'w> {
     }
 
     fn call(&self, method: &str, target: &str) -> Call<'w> {
-        let call = self.world.call(method, target).header("Cookie", format!("{COOKIE}={}", self.session));
+        let call =
+            self.world.call(method, target).header("Cookie", format!("{COOKIE}={}", self.session));
         call.header("Accept", "text/html").header("Origin", "https://auth.example.com")
     }
 
@@ -30,12 +31,20 @@ impl<'w> Browser<'w> {
 
     async fn csrf(&self) -> String {
         let page = self.get("/").await.expect(200);
-        page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+        page.text
+            .split("name=\"csrf\" value=\"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned()
     }
 
     async fn post(&self, target: &str, form: &[(&str, &str)]) -> Answer {
         let csrf = self.csrf().await;
-        let form: Vec<_> = [("csrf", csrf.as_str())].into_iter().chain(form.iter().copied()).collect();
+        let form: Vec<_> =
+            [("csrf", csrf.as_str())].into_iter().chain(form.iter().copied()).collect();
         let answer = self.call("POST", target).form(&form).send().await;
         match answer.header("location") {
             Some(next) if !next.starts_with("/login") => self.get(next).await, // as browsers do
@@ -47,7 +56,11 @@ impl<'w> Browser<'w> {
 /// The secret that a page shows.
 #[track_caller]
 fn secret(page: &Answer) -> String {
-    let shown = page.text.split("<code id=\"secret\"").nth(1).unwrap_or_else(|| panic!("no secret in {}", page.text));
+    let shown = page
+        .text
+        .split("<code id=\"secret\"")
+        .nth(1)
+        .unwrap_or_else(|| panic!("no secret in {}", page.text));
     shown.split(['>', '<']).nth(1).unwrap().to_owned()
 }
 
@@ -64,16 +77,21 @@ async fn who_is_not_signed_in_is_sent_to_sign_in_and_comes_back() {
     assert_eq!(entered.header("location"), Some("/keys"));
     let set = entered.header("set-cookie").unwrap();
     assert!(
-        set.ends_with("; Path=/; Max-Age=604800; HttpOnly; Secure; SameSite=Lax") && !set.contains("Domain"),
+        set.ends_with("; Path=/; Max-Age=604800; HttpOnly; Secure; SameSite=Lax")
+            && !set.contains("Domain"),
         "{set}"
     );
     // Whoever is in already goes on.
     let cookie = format!("{COOKIE}={}", entered.cookie(COOKIE));
-    let again = world.call("GET", "/login?next=%2Fruns").header("Cookie", cookie).send().await.expect(303);
+    let again =
+        world.call("GET", "/login?next=%2Fruns").header("Cookie", cookie).send().await.expect(303);
     assert_eq!(again.header("location"), Some("/runs"));
-    for (next, then) in
-        [("//evil.example", "/"), ("https://evil.example", "/"), ("/\\evil", "/"), ("/agents", "/agents")]
-    {
+    for (next, then) in [
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil", "/"),
+        ("/agents", "/agents"),
+    ] {
         let form = [("email", EMAIL), ("password", PASSWORD), ("next", next)];
         let entered = world.call("POST", "/login").form(&form).send().await.expect(303);
         assert_eq!(entered.header("location"), Some(then), "{next}");
@@ -87,7 +105,10 @@ async fn a_page_that_is_shown_prolongs_the_cookie_and_what_is_refused_does_not()
     let page = browser.get("/runners").await.expect(200);
     assert_eq!(page.cookie(COOKIE), browser.session);
     assert!(page.header("set-cookie").unwrap().contains("Max-Age=604800"));
-    for other in [browser.get("/keys").await.expect(403), browser.get("/assets/portal.css").await.expect(200)] {
+    for other in [
+        browser.get("/keys").await.expect(403),
+        browser.get("/assets/portal.css").await.expect(200),
+    ] {
         assert!(other.header("set-cookie").is_none());
     }
     assert!(world.call("GET", "/login").send().await.header("set-cookie").is_none());
@@ -101,7 +122,10 @@ async fn a_wrong_password_is_told_on_the_page_and_slowed_as_at_the_api() {
         world.call("POST", "/login").form(&[("email", email), ("password", password)]).send().await
     };
     let wrong = attempt(EMAIL, "wrong").await.expect(401);
-    assert!(wrong.text.contains("The email address or the password is wrong.") && wrong.text.contains(EMAIL));
+    assert!(
+        wrong.text.contains("The email address or the password is wrong.")
+            && wrong.text.contains(EMAIL)
+    );
     assert!(wrong.header("set-cookie").is_none() && !wrong.text.contains("\"wrong\""));
     let unknown = attempt("eve@example.com", "wrong").await.expect(401);
     assert_eq!(unknown.text.replace("eve@", "ada@"), wrong.text);
@@ -135,9 +159,18 @@ async fn another_site_cannot_sign_a_visitor_in() {
 async fn every_page_forbids_what_it_does_not_need() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    for page in
-        ["/", "/keys", "/tokens", "/agents", "/services", "/runners", "/device", "/devices", "/sessions", "/nothing"]
-    {
+    for page in [
+        "/",
+        "/keys",
+        "/tokens",
+        "/agents",
+        "/services",
+        "/runners",
+        "/device",
+        "/devices",
+        "/sessions",
+        "/nothing",
+    ] {
         let answer = browser.get(page).await;
         assert_eq!(answer.status, if page == "/nothing" { 404 } else { 200 }, "{page}");
         let policy = answer.header("content-security-policy").unwrap();
@@ -166,11 +199,18 @@ async fn every_page_forbids_what_it_does_not_need() {
             assert!(!answer.text.contains(inline), "{page}: {inline}");
         }
         assert!(
-            !answer.text.replace("<script src=\"/assets/portal.js\" defer></script>", "").contains("<script"),
+            !answer
+                .text
+                .replace("<script src=\"/assets/portal.js\" defer></script>", "")
+                .contains("<script"),
             "{page}"
         );
     }
-    for (asset, kind) in [("portal.css", "text/css"), ("portal.js", "text/javascript"), ("icon.svg", "image/svg+xml")] {
+    for (asset, kind) in [
+        ("portal.css", "text/css"),
+        ("portal.js", "text/javascript"),
+        ("icon.svg", "image/svg+xml"),
+    ] {
         let answer = world.call("GET", &format!("/assets/{asset}")).send().await.expect(200);
         assert!(answer.header("content-type").unwrap().starts_with(kind));
         assert_eq!(answer.header("cache-control"), Some("public, max-age=3600"));
@@ -184,17 +224,26 @@ async fn a_key_is_made_shown_once_rotated_and_deleted() {
     let browser = Browser::of(&world, Role::Admin).await;
     assert!(browser.get("/keys").await.text.contains("organization"));
     let made = browser
-        .post("/keys", &[("name", "nightly"), ("scopes", "data:read, data:write"), ("expires_in_days", "30")])
+        .post(
+            "/keys",
+            &[("name", "nightly"), ("scopes", "data:read, data:write"), ("expires_in_days", "30")],
+        )
         .await;
     let key = secret(&made.expect(200));
     assert_eq!(world.whoami(&key).await, 200);
     let list = browser.get("/keys").await.expect(200);
-    assert!(list.text.contains("nightly") && list.text.contains("data:write") && list.text.contains("expires"));
+    assert!(
+        list.text.contains("nightly")
+            && list.text.contains("data:write")
+            && list.text.contains("expires")
+    );
     assert!(!list.text.contains(&key), "shown a second time");
 
     let id = format!("key_{}", &key[7..33]);
-    let rotated =
-        browser.post(&format!("/keys/{id}/renew"), &[("overlap_s", "3600"), ("name", "nightly")]).await.expect(200);
+    let rotated = browser
+        .post(&format!("/keys/{id}/renew"), &[("overlap_s", "3600"), ("name", "nightly")])
+        .await
+        .expect(200);
     let next = secret(&rotated);
     assert!(rotated.text.contains("1 Jan 2026, 01:00 UTC"));
     assert_eq!((world.whoami(&key).await, world.whoami(&next).await), (200, 200));
@@ -213,7 +262,8 @@ async fn a_choice_that_is_none_makes_nothing() {
         browser.post("/keys", &form).await.expect(400);
     }
     assert!(!browser.get("/keys").await.text.contains("mine"));
-    let made = browser.post("/keys", &[("name", "mine"), ("scopes", "data:read")]).await.expect(200);
+    let made =
+        browser.post("/keys", &[("name", "mine"), ("scopes", "data:read")]).await.expect(200);
     let id = format!("key_{}", &secret(&made)[7..33]);
     for overlap in ["1h", "-1", "604801"] {
         browser.post(&format!("/keys/{id}/renew"), &[("overlap_s", overlap)]).await.expect(400);
@@ -229,7 +279,14 @@ async fn a_secret_that_was_made_is_shown_though_the_list_fails() {
     let csrf = browser.csrf().await;
     let form = [("csrf", csrf.as_str()), ("name", "mine"), ("scopes", "data:read")];
     // The visitor, the caller, the key; then the caller of the list, and the list.
-    world.wire.suffer_next([None, None, None, Some(Trouble::Broken), Some(Trouble::Broken), Some(Trouble::Broken)]);
+    world.wire.suffer_next([
+        None,
+        None,
+        None,
+        Some(Trouble::Broken),
+        Some(Trouble::Broken),
+        Some(Trouble::Broken),
+    ]);
     let made = browser.call("POST", "/keys").form(&form).send().await.expect(200);
     world.wire.heal();
     assert_eq!(world.whoami(&secret(&made)).await, 200);
@@ -250,7 +307,15 @@ async fn agents_services_runners_and_tokens_are_made_and_ended() {
         let form: Vec<_> = [("name", "mine")].into_iter().chain(fields).collect();
         let made = browser.post(&format!("/{page}"), &form).await.expect(200);
         secret(&made);
-        let id = made.text.split("Its id is <code>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+        let id = made
+            .text
+            .split("Its id is <code>")
+            .nth(1)
+            .unwrap()
+            .split('<')
+            .next()
+            .unwrap()
+            .to_owned();
         let renewed = browser.post(&format!("/{page}/{id}/renew"), &[("name", "mine")]).await;
         assert_eq!(renewed.status, if renews { 200 } else { 404 }, "{page}");
         if renews {
@@ -283,10 +348,12 @@ async fn what_was_typed_is_kept_and_escaped_where_it_is_refused() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     let evil = "\"><script>alert(1)</script>";
-    let refused = browser.post("/agents", &[("name", evil), ("scopes", "Not A Scope")]).await.expect(400);
+    let refused =
+        browser.post("/agents", &[("name", evil), ("scopes", "Not A Scope")]).await.expect(400);
     assert!(refused.text.contains("A scope is resource:action"));
     assert!(
-        !refused.text.contains("<script>alert") && refused.text.contains("&#34;&#62;&#60;script&#62;"),
+        !refused.text.contains("<script>alert")
+            && refused.text.contains("&#34;&#62;&#60;script&#62;"),
         "{}",
         refused.text
     );
@@ -294,8 +361,13 @@ async fn what_was_typed_is_kept_and_escaped_where_it_is_refused() {
     let list = browser.get("/agents").await;
     assert!(!list.text.contains("<script>alert") && list.text.contains("&#60;script&#62;"));
     for email in [evil, "a@b\"onfocus=alert(1) x=\""] {
-        let login = world.call("POST", "/login").form(&[("email", email), ("password", "x")]).send().await;
-        assert!(!login.text.contains("<script>alert") && !login.text.contains("\"onfocus"), "{}", login.text);
+        let login =
+            world.call("POST", "/login").form(&[("email", email), ("password", "x")]).send().await;
+        assert!(
+            !login.text.contains("<script>alert") && !login.text.contains("\"onfocus"),
+            "{}",
+            login.text
+        );
     }
 }
 
@@ -315,8 +387,12 @@ async fn a_user_sees_and_does_what_their_role_lets_them() {
     // Scopes are ticked, and nobody gives away what they lack.
     let form = browser.get("/tokens").await;
     assert!(form.text.contains("name=\"scope.scans:trigger\""));
-    let made =
-        browser.post("/tokens", &[("name", "ci"), ("scope.scans:read", "on"), ("scope.scans:trigger", "on")]).await;
+    let made = browser
+        .post(
+            "/tokens",
+            &[("name", "ci"), ("scope.scans:read", "on"), ("scope.scans:trigger", "on")],
+        )
+        .await;
     let token = secret(&made.expect(200));
     let me = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await.expect(200);
     assert_eq!(me.body["scopes"].as_array().unwrap().len(), 2);
@@ -328,7 +404,8 @@ async fn a_user_sees_and_does_what_their_role_lets_them() {
 async fn a_form_of_another_page_or_site_does_nothing() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let other = Browser { world: &world, session: world.sign_in_with_password(EMAIL, PASSWORD).await };
+    let other =
+        Browser { world: &world, session: world.sign_in_with_password(EMAIL, PASSWORD).await };
     let form = [("name", "mine"), ("scopes", "*")];
     for csrf in ["", "AAAA", &other.csrf().await] {
         let forged = [("csrf", csrf), form[0], form[1]];
@@ -337,10 +414,21 @@ async fn a_form_of_another_page_or_site_does_nothing() {
     }
     let csrf = browser.csrf().await;
     let good = [("csrf", csrf.as_str()), form[0], form[1]];
-    let foreign = world.call("POST", "/keys").header("Cookie", format!("{COOKIE}={}", browser.session));
-    foreign.header("Origin", "https://evil.example").form(&good).send().await.expect_error(403, "forbidden_origin");
+    let foreign =
+        world.call("POST", "/keys").header("Cookie", format!("{COOKIE}={}", browser.session));
+    foreign
+        .header("Origin", "https://evil.example")
+        .form(&good)
+        .send()
+        .await
+        .expect_error(403, "forbidden_origin");
     assert!(!browser.get("/keys").await.text.contains("mine"));
-    browser.call("POST", "/keys").json(serde_json::json!({"csrf": csrf, "name": "mine"})).send().await.expect(415);
+    browser
+        .call("POST", "/keys")
+        .json(serde_json::json!({"csrf": csrf, "name": "mine"}))
+        .send()
+        .await
+        .expect(415);
 }
 
 #[tokio::test]
@@ -349,7 +437,12 @@ async fn a_person_sees_their_sessions_and_ends_them() {
     let browser = Browser::of(&world, Role::User).await;
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
     let call = world.call("POST", "/login").header("User-Agent", FIREFOX).from([203, 0, 113, 5]);
-    let second = call.form(&[("email", EMAIL), ("password", PASSWORD)]).send().await.expect(303).cookie(COOKIE);
+    let second = call
+        .form(&[("email", EMAIL), ("password", PASSWORD)])
+        .send()
+        .await
+        .expect(303)
+        .cookie(COOKIE);
     world.enrol("eve@example.com", PASSWORD, Role::User).await;
     let eve = world.sign_in_with_password("eve@example.com", PASSWORD).await;
 
@@ -359,8 +452,12 @@ async fn a_person_sees_their_sessions_and_ends_them() {
             && page.text.contains("from 203.0.113.5")
             && page.text.contains("this one")
     );
-    let ids: Vec<_> =
-        page.text.split("action=\"/sessions/").skip(1).map(|rest| rest.split('/').next().unwrap()).collect();
+    let ids: Vec<_> = page
+        .text
+        .split("action=\"/sessions/")
+        .skip(1)
+        .map(|rest| rest.split('/').next().unwrap())
+        .collect();
     assert_eq!(ids.len(), 2);
     // Somebody else's is not there.
     let others = Browser { world: &world, session: eve };
@@ -369,7 +466,9 @@ async fn a_person_sees_their_sessions_and_ends_them() {
     browser.post("/sessions/nonsense/end", &[]).await.expect(404);
     browser.post(&format!("/sessions/{}/end", ids[1]), &[]).await.expect(200);
     let gone = Browser { world: &world, session: second };
-    assert!(gone.get("/sessions").await.expect(303).header("location").unwrap().starts_with("/login"));
+    assert!(
+        gone.get("/sessions").await.expect(303).header("location").unwrap().starts_with("/login")
+    );
     // Ending this one is signing out.
     let out = browser.post(&format!("/sessions/{}/end", ids[0]), &[]).await.expect(303);
     assert_eq!(out.cookie(COOKIE), "");
@@ -384,9 +483,13 @@ async fn a_person_sees_the_tools_that_act_for_them_and_disconnects_them() {
     let tokens = world.log_in(EMAIL, PASSWORD).await.expect(200);
     let page = browser.get("/devices").await;
     assert!(page.text.contains("Signed in with a password") && page.text.contains("scans:read"));
-    let id = page.text.split("action=\"/devices/").nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let id =
+        page.text.split("action=\"/devices/").nth(1).unwrap().split('/').next().unwrap().to_owned();
     world.enrol("eve@example.com", PASSWORD, Role::User).await;
-    let eve = Browser { world: &world, session: world.sign_in_with_password("eve@example.com", PASSWORD).await };
+    let eve = Browser {
+        world: &world,
+        session: world.sign_in_with_password("eve@example.com", PASSWORD).await,
+    };
     eve.post(&format!("/devices/{id}/end"), &[]).await.expect(404);
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 200);
     browser.post(&format!("/devices/{id}/end"), &[]).await.expect(200);
@@ -399,9 +502,14 @@ async fn signing_out_ends_the_session_and_not_only_the_cookie() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     let out = browser.post("/logout", &[]).await.expect(303);
-    assert_eq!((out.header("location"), out.cookie(COOKIE)), (Some("/login?signed_out=1"), String::new()));
+    assert_eq!(
+        (out.header("location"), out.cookie(COOKIE)),
+        (Some("/login?signed_out=1"), String::new())
+    );
     browser.get("/").await.expect(303);
-    assert!(world.call("GET", "/login?signed_out=1").send().await.text.contains("You are signed out."));
+    assert!(
+        world.call("GET", "/login?signed_out=1").send().await.text.contains("You are signed out.")
+    );
 }
 
 #[tokio::test]
@@ -411,7 +519,10 @@ async fn a_session_that_is_forged_or_over_is_forgotten() {
     for session in ["x".to_owned(), "a.b".into(), tests::mistyped(&browser.session)] {
         let gone = Browser { world: &world, session };
         let sent = gone.get("/keys").await.expect(303);
-        assert_eq!((sent.header("location"), sent.cookie(COOKIE)), (Some("/login?next=%2Fkeys"), String::new()));
+        assert_eq!(
+            (sent.header("location"), sent.cookie(COOKIE)),
+            (Some("/login?next=%2Fkeys"), String::new())
+        );
     }
     let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
     Browser { world: &closed, session: browser.session.clone() }.get("/").await.expect(403);
@@ -421,12 +532,21 @@ async fn a_session_that_is_forged_or_over_is_forgotten() {
 async fn where_pages_are_a_browser_is_told_in_one_and_a_program_never() {
     let world = World::new().await;
     let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
-    for page in ["/nothing", "/assets/nothing", "/v1/auth/github", "/v1/auth/oidc/callback?state=x"] {
+    for page in ["/nothing", "/assets/nothing", "/v1/auth/github", "/v1/auth/oidc/callback?state=x"]
+    {
         let told = world.call("GET", page).header("Accept", browser).send().await;
         assert_eq!(told.header("content-type"), Some("text/html; charset=utf-8"), "{page}");
-        assert_eq!(told.status, world.call("GET", page).header("Accept", "*/*").send().await.status);
+        assert_eq!(
+            told.status,
+            world.call("GET", page).header("Accept", "*/*").send().await.status
+        );
     }
-    world.call("GET", "/v1/keys").header("Accept", browser).send().await.expect_error(401, "auth_required");
+    world
+        .call("GET", "/v1/keys")
+        .header("Accept", browser)
+        .send()
+        .await
+        .expect_error(401, "auth_required");
     let form = [("grant_type", "refresh_token"), ("refresh_token", "x")];
     world
         .call("POST", "/v1/auth/token")
@@ -436,7 +556,12 @@ async fn where_pages_are_a_browser_is_told_in_one_and_a_program_never() {
         .await
         .expect_error(400, "invalid_grant");
     // Whatever the shape, a 401 says how to come in.
-    let wrong = world.call("POST", "/login").form(&[("email", EMAIL), ("password", "wrong")]).send().await.expect(401);
+    let wrong = world
+        .call("POST", "/login")
+        .form(&[("email", EMAIL), ("password", "wrong")])
+        .send()
+        .await
+        .expect(401);
     assert!(wrong.header("www-authenticate").unwrap().contains("invalid_credentials"));
 }
 
@@ -446,19 +571,33 @@ async fn a_tools_token_opens_no_page_and_a_part_of_a_person_is_none() {
     world.enrol(EMAIL, PASSWORD, Role::User).await;
     let whole = world.log_in(EMAIL, PASSWORD).await.expect(200).member("access_token");
     let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
-    let begun = world.call("POST", "/v1/auth/device").form(&[("client_id", "postern-cli"), ("scope", "scans:read")]);
+    let begun = world
+        .call("POST", "/v1/auth/device")
+        .form(&[("client_id", "postern-cli"), ("scope", "scans:read")]);
     let begun = begun.send().await.expect(200);
     let browser = Browser { world: &world, session };
-    browser.post("/device", &[("user_code", &begun.member("user_code")), ("decision", "approve")]).await.expect(200);
+    browser
+        .post("/device", &[("user_code", &begun.member("user_code")), ("decision", "approve")])
+        .await
+        .expect(200);
     let form = [
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("client_id", "postern-cli"),
         ("device_code", &begun.member("device_code")),
     ];
-    let part = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    let part = world
+        .call("POST", "/v1/auth/token")
+        .form(&form)
+        .send()
+        .await
+        .expect(200)
+        .member("access_token");
     for token in [&part, &whole] {
         for cookie in ["x", ""] {
-            let call = world.call("GET", "/sessions").bearer(token).header("Cookie", format!("{COOKIE}={cookie}"));
+            let call = world
+                .call("GET", "/sessions")
+                .bearer(token)
+                .header("Cookie", format!("{COOKIE}={cookie}"));
             call.send().await.expect(303);
         }
     }
@@ -476,7 +615,15 @@ async fn a_long_list_goes_on_on_another_page() {
     }
     let first = browser.get("/agents").await.expect(200);
     assert_eq!(first.text.matches("<li class=\"row\"").count(), 50);
-    let next = first.text.split("href=\"/agents?cursor=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let next = first
+        .text
+        .split("href=\"/agents?cursor=")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned();
     let second = browser.get(&format!("/agents?cursor={next}")).await.expect(200);
     assert_eq!(second.text.matches("<li class=\"row\"").count(), 2);
     browser.get("/agents?cursor=nonsense").await.expect(400);

@@ -19,7 +19,13 @@ async fn refreshed(world: &World, token: &str) -> Tokens {
 }
 
 async fn family_of(world: &World, access: &str) -> String {
-    world.call("GET", "/v1/auth/whoami").bearer(access).send().await.expect(200).member("credential_id")
+    world
+        .call("GET", "/v1/auth/whoami")
+        .bearer(access)
+        .send()
+        .await
+        .expect(200)
+        .member("credential_id")
 }
 
 #[tokio::test]
@@ -31,10 +37,17 @@ async fn a_refresh_token_gives_a_new_pair_of_the_same_family() {
         "refresh_token": answer.member("refresh_token"), "scope": "data:read data:write",
     });
     assert_eq!(answer.body, expected);
-    assert_eq!((answer.header("cache-control"), answer.header("pragma")), (Some("no-store"), Some("no-cache")));
+    assert_eq!(
+        (answer.header("cache-control"), answer.header("pragma")),
+        (Some("no-store"), Some("no-cache"))
+    );
     assert_ne!(answer.member("refresh_token"), first.refresh);
-    assert_eq!(family_of(&world, &first.access).await, family_of(&world, &answer.member("access_token")).await);
-    let who = world.call("GET", "/v1/auth/whoami").bearer(&answer.member("access_token")).send().await;
+    assert_eq!(
+        family_of(&world, &first.access).await,
+        family_of(&world, &answer.member("access_token")).await
+    );
+    let who =
+        world.call("GET", "/v1/auth/whoami").bearer(&answer.member("access_token")).send().await;
     assert_eq!(who.body["user_id"], agent.id.as_str());
 }
 
@@ -101,7 +114,12 @@ async fn a_grandparent_ends_its_family_and_all_access_tokens_of_it() {
     }
     world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
     for access in [&first.access, &second.access, &third.access] {
-        world.call("GET", "/v1/auth/whoami").bearer(access).send().await.expect_error(401, "invalid_token");
+        world
+            .call("GET", "/v1/auth/whoami")
+            .bearer(access)
+            .send()
+            .await
+            .expect_error(401, "invalid_token");
     }
     for refresh in [&first.refresh, &second.refresh, &third.refresh] {
         world.refresh(refresh).send().await.expect_error(400, "invalid_grant");
@@ -129,7 +147,12 @@ async fn a_repetition_from_another_address_is_refused_and_the_family_stays() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let family = family_of(&world, &second.access).await;
-    world.refresh(&first.refresh).from([198, 51, 100, 7]).send().await.expect_error(400, "invalid_grant");
+    world
+        .refresh(&first.refresh)
+        .from([198, 51, 100, 7])
+        .send()
+        .await
+        .expect_error(400, "invalid_grant");
     assert!(capture::logged(&["refresh_elsewhere", &family]));
     assert!(!capture::logged(&["refresh_reused", &family]));
     assert_eq!(refreshed(&world, &first.refresh).await.refresh, second.refresh);
@@ -149,7 +172,13 @@ async fn a_forwarded_address_is_not_believed() {
 #[tokio::test]
 async fn an_honest_client_may_move_between_refreshes() {
     let (world, _, first) = paired().await;
-    let second = world.refresh(&first.refresh).from([198, 51, 100, 7]).send().await.expect(200).member("refresh_token");
+    let second = world
+        .refresh(&first.refresh)
+        .from([198, 51, 100, 7])
+        .send()
+        .await
+        .expect(200)
+        .member("refresh_token");
     world.refresh(&second).from([203, 0, 113, 9]).send().await.expect(200);
 }
 
@@ -158,7 +187,12 @@ async fn reuse_from_another_address_after_the_window_ends_the_family() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     world.pass_ms(10_001);
-    world.refresh(&first.refresh).from([198, 51, 100, 7]).send().await.expect_error(400, "invalid_grant");
+    world
+        .refresh(&first.refresh)
+        .from([198, 51, 100, 7])
+        .send()
+        .await
+        .expect_error(400, "invalid_grant");
     world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
 }
 
@@ -200,7 +234,8 @@ async fn a_family_ends_at_ninety_days_in_any_case() {
     world.pass_ms(86_400_000 - 1);
     let answer = world.refresh(&current.refresh).send().await.expect(200);
     assert_eq!(answer.body["expires_in"], 0, "no token is said to outlive its family");
-    let last = Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") };
+    let last =
+        Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") };
     assert_eq!(world.whoami(&last.access).await, 200);
     world.pass_ms(1);
     world.refresh(&last.refresh).send().await.expect_error(400, "invalid_grant");
@@ -237,7 +272,11 @@ async fn no_refresh_succeeds_after_an_acknowledged_revocation() {
         assert!([200, 400].contains(&raced.status));
         world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
         if raced.status == 200 {
-            world.refresh(&raced.member("refresh_token")).send().await.expect_error(400, "invalid_grant");
+            world
+                .refresh(&raced.member("refresh_token"))
+                .send()
+                .await
+                .expect_error(400, "invalid_grant");
             assert_eq!(world.whoami(&raced.member("access_token")).await, 401);
         }
     }
@@ -275,17 +314,22 @@ async fn another_sandbox_continues_where_one_was_killed() {
     let (world, agent, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let sdk = world.engine.sdk(None);
-    let (clock, entropy) = (world.app.clock.clone(), world.app.entropy.clone());
-    let tables = world.app.config.tables.clone();
-    let store = postern::store::Store::new(&sdk, tables, postern::store::Patience::default(), &clock);
+    let (clock, entropy) = (world.app.context.clock.clone(), world.app.context.entropy.clone());
+    let tables = world.app.context.config.tables.clone();
+    let store =
+        postern::store::Store::new(&sdk, tables, postern::store::Timeouts::default(), &clock);
     let app = std::sync::Arc::new(
-        postern::App::new(world.app.config.clone(), &world.secrets, store, clock, entropy).unwrap(),
+        postern::App::new(world.app.context.config.clone(), &world.secrets, store, clock, entropy)
+            .unwrap(),
     );
     let client = postern::grant::refresh::Client::Unnamed;
     let refresh = async |token: &str| {
-        let token = postern::credential::Secret::new(token.to_owned());
-        let tokens = postern::grant::refresh::refresh(&app, &token, &client, "192.0.2.1").await;
-        tokens.map(|tokens| serde_json::to_value(tokens).unwrap()["refresh_token"].as_str().unwrap().to_owned())
+        let token = postern::core::secret::Secret::new(token.to_owned());
+        let tokens =
+            postern::grant::refresh::refresh(&app.context, &token, &client, "192.0.2.1").await;
+        tokens.map(|tokens| {
+            serde_json::to_value(tokens).unwrap()["refresh_token"].as_str().unwrap().to_owned()
+        })
     };
     assert_eq!(refresh(&first.refresh).await.unwrap(), second.refresh);
     let third = refresh(&second.refresh).await.unwrap();
@@ -300,16 +344,32 @@ async fn a_family_keeps_its_key_when_another_is_added() {
     let (world, agent, first) = paired().await;
     let successor = refreshed(&world, &first.refresh).await.refresh;
     let mut secrets = postern::crypto::secrets::Secrets::default();
-    secrets.complete(postern::crypto::sign::Algorithm::ES256, &world.app.clock, &world.app.entropy).unwrap();
+    secrets
+        .complete(
+            postern::crypto::sign::Algorithm::ES256,
+            &world.app.context.clock,
+            &world.app.context.entropy,
+        )
+        .unwrap();
     let mut rotated = world.secrets.clone();
     rotated.refresh_keys.insert(0, secrets.refresh_keys.remove(0));
 
     let other = World::with(Setup { secrets: Some(rotated), ..Setup::default() }).await;
     let parse = |world: &World, token: &str| {
-        postern::credential::RefreshToken::parse(&world.app.config.brand, &world.app.keyring, token)
+        postern::credential::RefreshToken::parse(
+            &world.app.context.config.brand,
+            &world.app.context.keyring,
+            token,
+        )
     };
     let old = parse(&other, &first.refresh).unwrap();
-    assert_eq!(old.successor().encode(&other.app.config.brand, &other.app.keyring).unwrap().expose(), successor);
+    assert_eq!(
+        old.successor()
+            .encode(&other.app.context.config.brand, &other.app.context.keyring)
+            .unwrap()
+            .expose(),
+        successor
+    );
     let fresh = other.exchange(&other.agent(&["read"]).await).await;
     assert!(parse(&other, &fresh.refresh).is_ok());
     assert!(parse(&world, &fresh.refresh).is_err());
@@ -343,11 +403,21 @@ async fn a_forged_refresh_token_costs_no_read_and_ends_nothing() {
     for at in 0..first.refresh.len() {
         let mut forged = first.refresh.clone().into_bytes();
         forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
-        world.refresh(std::str::from_utf8(&forged).unwrap()).send().await.expect_error(400, "invalid_grant");
+        world
+            .refresh(std::str::from_utf8(&forged).unwrap())
+            .send()
+            .await
+            .expect_error(400, "invalid_grant");
     }
-    for junk in
-        ["", "pst_rt_", &foreign, &first.access, &world.api_key, &format!("{}0", first.refresh), &first.refresh[1..]]
-    {
+    for junk in [
+        "",
+        "pst_rt_",
+        &foreign,
+        &first.access,
+        &world.api_key,
+        &format!("{}0", first.refresh),
+        &first.refresh[1..],
+    ] {
         world.refresh(junk).send().await.expect_error(400, "invalid_grant");
     }
     assert!(world.wire.take().is_empty());
@@ -378,7 +448,8 @@ async fn a_client_may_ask_for_fewer_scopes_and_the_refresh_token_keeps_all() {
 async fn fewer_scopes_need_a_client_that_says_who_it_is() {
     let (world, agent, first) = paired().await;
     let form = |extra: &[(&str, &str)]| {
-        let form = [&[("grant_type", "refresh_token"), ("refresh_token", &first.refresh)], extra].concat();
+        let form =
+            [&[("grant_type", "refresh_token"), ("refresh_token", &first.refresh)], extra].concat();
         world.call("POST", "/v1/auth/token").form(&form)
     };
     form(&[("scope", "data:read")]).send().await.expect_error(400, "invalid_request");
@@ -391,5 +462,10 @@ async fn the_form_without_a_client_is_the_json_form() {
     let form = [("grant_type", "refresh_token"), ("refresh_token", first.refresh.as_str())];
     let answer = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
     assert_eq!(refreshed(&world, &first.refresh).await.refresh, answer.member("refresh_token"));
-    world.call("POST", "/v1/auth/token").form(&form[..1]).send().await.expect_error(400, "invalid_request");
+    world
+        .call("POST", "/v1/auth/token")
+        .form(&form[..1])
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
 }

@@ -2,9 +2,8 @@
 
 use postern::{
     config::Lifetimes,
+    core::{id, scope::Scopes},
     credential::RefreshToken,
-    id,
-    scope::Scopes,
     store::family::{FamilyRecord, Presentation, Rotation},
 };
 use proptest::prelude::*;
@@ -16,30 +15,38 @@ const ABSOLUTE_MS: i64 = 90 * 86_400_000;
 
 /// Begins a family in the store; its first token.
 async fn begin(world: &World, now_ms: i64) -> RefreshToken {
-    let family = id::mint(world.now(), &world.app.entropy).unwrap();
+    let family = id::mint(world.now(), &world.app.context.entropy).unwrap();
     let record = FamilyRecord {
         id: family,
         generation: 1,
         rotated_at_ms: now_ms,
         rotated_from: "a".into(),
         attempt: "begin".into(),
-        client_id: id::mint::<id::Agent>(world.now(), &world.app.entropy).unwrap().to_string(),
+        client_id: id::mint::<id::Agent>(world.now(), &world.app.context.entropy)
+            .unwrap()
+            .to_string(),
         user_id: None,
         listing: None,
-        org_id: id::mint(world.now(), &world.app.entropy).unwrap(),
+        org_id: id::mint(world.now(), &world.app.context.entropy).unwrap(),
         scopes: Scopes::all(),
         idle_expires_at_ms: now_ms + IDLE_MS,
         absolute_expires_at_ms: now_ms + ABSOLUTE_MS,
         revoked_at_ms: None,
         expires_at: FamilyRecord::tombstone_until(now_ms + ABSOLUTE_MS),
     };
-    world.app.store.begin_family(&record).await.unwrap();
-    RefreshToken::first(family, &world.app.keyring).unwrap()
+    world.app.context.store.begin_family(&record).await.unwrap();
+    RefreshToken::first(family, &world.app.context.keyring).unwrap()
 }
 
-async fn present(world: &World, token: &RefreshToken, address: &str, attempt: &str, now_ms: i64) -> Rotation {
+async fn present(
+    world: &World,
+    token: &RefreshToken,
+    address: &str,
+    attempt: &str,
+    now_ms: i64,
+) -> Rotation {
     let presentation = Presentation { token, address, client: None, attempt, now_ms };
-    world.app.store.rotate(&presentation, &Lifetimes::default()).await.unwrap()
+    world.app.context.store.rotate(&presentation, &Lifetimes::default()).await.unwrap()
 }
 
 /// Every order in which the writes of `callers` can reach the store, each caller's own in its order.
@@ -66,14 +73,16 @@ async fn in_every_order_of_concurrent_callers_there_is_one_advance_and_no_theft(
     let mut schedules = 0;
     for callers in 2..=4 {
         for repeats in std::iter::once(None).chain((0..callers).map(Some)) {
-            let mut writes: Vec<_> = (0..callers).map(|caller| 1 + usize::from(repeats == Some(caller))).collect();
+            let mut writes: Vec<_> =
+                (0..callers).map(|caller| 1 + usize::from(repeats == Some(caller))).collect();
             let mut all = Vec::new();
             orders(&mut writes, &mut Vec::new(), &mut all);
             for order in all {
                 schedules += 1;
                 let token = begin(&world, now_ms).await;
                 for caller in order {
-                    let outcome = present(&world, &token, "a", &format!("attempt of {caller}"), now_ms).await;
+                    let outcome =
+                        present(&world, &token, "a", &format!("attempt of {caller}"), now_ms).await;
                     let (Rotation::Rotated(family) | Rotation::Repeated(family)) = outcome else {
                         panic!("{outcome:?}")
                     };
@@ -187,15 +196,19 @@ async fn follow(world: &World, history: &[Step]) {
         match step {
             Step::Pass { ms } => now_ms += ms,
             Step::Revoke => {
-                world.app.store.end_family(&tokens[0].family, now_ms).await.unwrap();
+                world.app.context.store.end_family(&tokens[0].family, now_ms).await.unwrap();
                 model.has_ended = true;
             }
             Step::Present { age, elsewhere } => {
-                let Some(index) = tokens.len().checked_sub(1 + usize::try_from(*age).unwrap()) else { continue };
+                let Some(index) = tokens.len().checked_sub(1 + usize::try_from(*age).unwrap())
+                else {
+                    continue;
+                };
                 let token = tokens[index].clone();
                 let expected = model.present(token.generation, *elsewhere, now_ms);
                 let address = if *elsewhere { "b" } else { "a" };
-                let outcome = present(world, &token, address, &format!("attempt {at}"), now_ms).await;
+                let outcome =
+                    present(world, &token, address, &format!("attempt {at}"), now_ms).await;
                 let outcome = match outcome {
                     Rotation::Rotated(_) => {
                         tokens.push(token.successor());
@@ -207,7 +220,7 @@ async fn follow(world: &World, history: &[Step]) {
                     }
                     Rotation::Elsewhere => Expected::Elsewhere,
                     Rotation::Reused => {
-                        world.app.store.end_family(&token.family, now_ms).await.unwrap();
+                        world.app.context.store.end_family(&token.family, now_ms).await.unwrap();
                         Expected::Reused
                     }
                     Rotation::Gone => Expected::Gone,

@@ -11,8 +11,11 @@ async fn a_revoked_refresh_token_takes_its_family_and_access_tokens_along() {
     let agent = world.agent(&["read"]).await;
     let Tokens { access, refresh } = world.exchange(&agent).await;
     let other = world.exchange(&agent).await;
-    let answer =
-        world.call("POST", REVOKE).json(json!({"token": refresh, "token_type_hint": "refresh_token"})).send().await;
+    let answer = world
+        .call("POST", REVOKE)
+        .json(json!({"token": refresh, "token_type_hint": "refresh_token"}))
+        .send()
+        .await;
     assert_eq!(answer.expect(200).text, "{}");
     world.refresh(&refresh).send().await.expect_error(400, "invalid_grant");
     assert_eq!((world.whoami(&access).await, world.whoami(&other.access).await), (401, 200));
@@ -36,10 +39,20 @@ async fn a_revoked_access_token_takes_its_family_along() {
 async fn an_access_token_without_a_family_ends_alone() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
-    let form =
-        [("grant_type", "client_credentials"), ("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
-    let lone =
-        async || world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200).member("access_token");
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", agent.id.as_str()),
+        ("client_secret", &agent.secret),
+    ];
+    let lone = async || {
+        world
+            .call("POST", "/v1/auth/token")
+            .form(&form)
+            .send()
+            .await
+            .expect(200)
+            .member("access_token")
+    };
     let (first, second) = (lone().await, lone().await);
     world.call("POST", REVOKE).form(&[("token", first.as_str())]).send().await.expect(200);
     assert_eq!((world.whoami(&first).await, world.whoami(&second).await), (401, 200));
@@ -54,12 +67,24 @@ async fn whatever_is_no_token_of_ours_is_answered_alike() {
     let tokens = world.exchange(&world.agent(&["read"]).await).await;
     let foreign = other.exchange(&other.agent(&["read"]).await).await;
     let revoke = async |token: &str| {
-        world.call("POST", REVOKE).json(json!({"token": token})).send().await.expect(200).fingerprint()
+        world
+            .call("POST", REVOKE)
+            .json(json!({"token": token}))
+            .send()
+            .await
+            .expect(200)
+            .fingerprint()
     };
     let truth = revoke("nonsense").await;
-    for token in
-        [&foreign.refresh, &foreign.access, "", &world.api_key, &tokens.refresh[1..], &tokens.refresh, &tokens.refresh]
-    {
+    for token in [
+        &foreign.refresh,
+        &foreign.access,
+        "",
+        &world.api_key,
+        &tokens.refresh[1..],
+        &tokens.refresh,
+        &tokens.refresh,
+    ] {
         assert_eq!(revoke(token).await, truth);
     }
     assert_eq!(other.whoami(&foreign.access).await, 200);
@@ -68,7 +93,12 @@ async fn whatever_is_no_token_of_ours_is_answered_alike() {
 #[tokio::test]
 async fn a_revocation_needs_a_token() {
     let world = World::new().await;
-    world.call("POST", REVOKE).form(&[("token_type_hint", "x")]).send().await.expect_error(400, "invalid_request");
+    world
+        .call("POST", REVOKE)
+        .form(&[("token_type_hint", "x")])
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
     world
         .call("POST", REVOKE)
         .form(&[("token", "a"), ("token", "b")])
@@ -76,8 +106,18 @@ async fn a_revocation_needs_a_token() {
         .await
         .expect_error(400, "invalid_request");
     world.call("POST", REVOKE).json(json!({})).send().await.expect_error(400, "invalid_request");
-    world.call("POST", REVOKE).json(json!({"token": 1})).send().await.expect_error(400, "invalid_request");
+    world
+        .call("POST", REVOKE)
+        .json(json!({"token": 1}))
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
     world.call("POST", REVOKE).send().await.expect_error(400, "invalid_request");
     let huge = "x".repeat(30_000);
-    world.call("POST", REVOKE).json(json!({"token": huge, "token_type_hint": huge})).send().await.expect(200);
+    world
+        .call("POST", REVOKE)
+        .json(json!({"token": huge, "token_type_hint": huge}))
+        .send()
+        .await
+        .expect(200);
 }

@@ -11,8 +11,11 @@ fn beat<'w>(world: &'w World, token: &str) -> Call<'w> {
 #[tokio::test]
 async fn a_runner_beats_and_is_seen_online() {
     let world = World::new().await;
-    let made =
-        world.post("/v1/runners", json!({"name": "build-1", "labels": ["linux", "x64"]})).send().await.expect(201);
+    let made = world
+        .post("/v1/runners", json!({"name": "build-1", "labels": ["linux", "x64"]}))
+        .send()
+        .await
+        .expect(201);
     let (id, token) = (made.member("id"), made.member("token"));
     let before = json!({
         "id": id, "name": "build-1", "labels": ["linux", "x64"], "status": null, "version": null, "last_seen_at": null,
@@ -35,7 +38,8 @@ async fn a_runner_beats_and_is_seen_online() {
 async fn a_runner_that_falls_silent_or_says_so_is_offline() {
     let world = World::new().await;
     let (id, token) = world.runner().await;
-    let online = async || world.get(&format!("/v1/runners/{id}")).send().await.body["online"].clone();
+    let online =
+        async || world.get(&format!("/v1/runners/{id}")).send().await.body["online"].clone();
     beat(&world, &token).send().await.expect(200);
     world.pass_s(90);
     assert_eq!(online().await, true);
@@ -50,7 +54,12 @@ async fn a_runner_that_falls_silent_or_says_so_is_offline() {
 async fn a_regenerated_token_ends_the_old_one() {
     let world = World::new().await;
     let (id, old) = world.runner().await;
-    let renewed = world.call("POST", &format!("/v1/runners/{id}/token")).key(&world.api_key).send().await.expect(200);
+    let renewed = world
+        .call("POST", &format!("/v1/runners/{id}/token"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(200);
     let new = renewed.member("token");
     assert_eq!(renewed.body, json!({"id": id, "token": new}));
     beat(&world, &old).send().await.expect_error(401, "invalid_token");
@@ -78,7 +87,15 @@ async fn a_heartbeat_needs_the_runners_own_token() {
     bare().send().await.expect_error(401, "auth_required");
     bare().bearer(&token).send().await.expect_error(401, "auth_required");
     bare().key(&world.api_key).send().await.expect_error(401, "auth_required");
-    for wrong in [&foreign, &agent.secret, &world.api_key, "", "x", &token[..token.len() - 1], &token.to_uppercase()] {
+    for wrong in [
+        &foreign,
+        &agent.secret,
+        &world.api_key,
+        "",
+        "x",
+        &token[..token.len() - 1],
+        &token.to_uppercase(),
+    ] {
         let answer = bare().header("X-Runner-Token", wrong).send().await;
         assert_eq!(answer.status, 401, "{wrong}");
     }
@@ -99,7 +116,10 @@ async fn a_status_and_a_version_have_a_form() {
         ("online", &"1".repeat(65)),
     ] {
         let call = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &token);
-        call.json(json!({"status": status, "version": version})).send().await.expect_error(400, "invalid_request");
+        call.json(json!({"status": status, "version": version}))
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
     }
 }
 
@@ -107,7 +127,12 @@ async fn a_status_and_a_version_have_a_form() {
 async fn a_runner_is_a_principal_without_scopes() {
     let world = World::new().await;
     let (id, token) = world.runner().await;
-    let who = world.call("GET", "/v1/auth/whoami").header("X-Runner-Token", &token).send().await.expect(200);
+    let who = world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Runner-Token", &token)
+        .send()
+        .await
+        .expect(200);
     let expected = json!({
         "user_id": id, "kind": "runner", "org_id": world.org_id, "credential_id": id, "scopes": [], "resources": {},
         "on_behalf_of": null, "metadata": {"name": "runner"},
@@ -166,7 +191,10 @@ async fn every_route_asks_for_its_scope() {
     for (method, path, may, may_not) in table {
         world.call(method, path).send().await.expect_error(401, "auth_required");
         world.call(method, path).key(may_not).send().await.expect_error(403, "insufficient_scope");
-        assert!(![401, 403].contains(&world.call(method, path).key(may).send().await.status), "{method} {path}");
+        assert!(
+            ![401, 403].contains(&world.call(method, path).key(may).send().await.status),
+            "{method} {path}"
+        );
     }
 }
 

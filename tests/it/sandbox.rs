@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use postern::{
     App, Fault,
-    app::Needs,
     config::Config,
-    crypto::secrets::Secrets,
-    sandbox::{SECRET_AGE_S, Sandbox},
+    crypto::{KeyAccess, secrets::Secrets},
+    runtime::environment::{ExecutionEnvironment, SECRET_AGE_S},
 };
 use serde_json::json;
 use tests::{Trouble, World};
@@ -47,33 +46,33 @@ impl Bed {
         Config::from_variables(&variables).unwrap()
     }
 
-    async fn start(&self, needs: Needs) -> Result<Sandbox, Fault> {
+    async fn start(&self, needs: KeyAccess) -> Result<ExecutionEnvironment, Fault> {
         let sdk = self.world.engine.sdk(Some(self.world.wire.http_client()));
-        let doors = (self.world.app.clock.clone(), self.world.app.entropy.clone());
-        Sandbox::start(self.config(), sdk, doors, needs, Box::new(|_| {})).await
+        let doors = (self.world.app.context.clock.clone(), self.world.app.context.entropy.clone());
+        ExecutionEnvironment::start(self.config(), sdk, doors, needs, Box::new(|_| {})).await
     }
 
     /// The secret with another signing key, as a rotation leaves it.
     fn rotated(&self) -> Secrets {
-        let (clock, entropy) = (&self.world.app.clock, &self.world.app.entropy);
+        let (clock, entropy) = (&self.world.app.context.clock, &self.world.app.context.entropy);
         let mut fresh = Secrets::default();
-        fresh.complete(self.world.app.config.signing.algorithm, clock, entropy).unwrap();
+        fresh.complete(self.world.app.context.config.signing.algorithm, clock, entropy).unwrap();
         Secrets { signing_keys: fresh.signing_keys, ..self.world.secrets.clone() }
     }
 }
 
-async fn kid(sandbox: &Sandbox) -> String {
+async fn kid(sandbox: &ExecutionEnvironment) -> String {
     kid_of(sandbox.app().await.as_ref())
 }
 
 fn kid_of(app: &App) -> String {
-    json!(app.keyring.jwks())["keys"][0]["kid"].as_str().unwrap().to_owned()
+    json!(app.context.keyring.jwks())["keys"][0]["kid"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn a_new_secret_is_in_force_once_the_old_one_is_of_age_and_not_before() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(Needs::Signing).await.unwrap();
+    let sandbox = bed.start(KeyAccess::Signing).await.unwrap();
     let old = kid(&sandbox).await;
     let rotated = bed.rotated();
     bed.write(&rotated);
@@ -89,7 +88,7 @@ async fn a_new_secret_is_in_force_once_the_old_one_is_of_age_and_not_before() {
 #[tokio::test]
 async fn a_sandbox_that_was_frozen_asks_before_its_first_request() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_s(2 * 3600);
@@ -99,7 +98,7 @@ async fn a_sandbox_that_was_frozen_asks_before_its_first_request() {
 #[tokio::test]
 async fn a_clock_that_was_set_back_does_not_make_keys_young() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_s(-1);
@@ -109,16 +108,17 @@ async fn a_clock_that_was_set_back_does_not_make_keys_young() {
 #[tokio::test]
 async fn an_unchanged_secret_keeps_the_app_and_what_it_has_learnt() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let first = sandbox.app().await;
     bed.world.pass_s(SECRET_AGE_S);
     assert!(Arc::ptr_eq(&first, &sandbox.app().await));
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_again_leaves_the_keys_at_hand_in_force_and_is_tried_again_soon() {
+async fn a_secret_that_cannot_be_read_again_leaves_the_keys_at_hand_in_force_and_is_tried_again_soon()
+ {
     let bed = Bed::new().await;
-    let sandbox = bed.start(Needs::Verification).await.unwrap();
+    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let old = kid(&sandbox).await;
     for broken in ["", "no JSON", "{}", r#"{"signing_keys": []}"#] {
         std::fs::write(bed.file(), broken).unwrap();
@@ -137,24 +137,28 @@ async fn a_secret_that_cannot_be_read_again_leaves_the_keys_at_hand_in_force_and
 async fn a_function_whose_secret_is_missing_or_not_enough_does_not_start() {
     let bed = Bed::new().await;
     std::fs::remove_file(bed.file()).unwrap();
-    let error = bed.start(Needs::Verification).await.unwrap_err().to_string();
+    let error = bed.start(KeyAccess::Verification).await.unwrap_err().to_string();
     assert!(error.contains("secrets.json"), "{error}");
     bed.write(&bed.world.secrets.verification(&[]));
-    let error = bed.start(Needs::Signing).await.unwrap_err().to_string();
+    let error = bed.start(KeyAccess::Signing).await.unwrap_err().to_string();
     assert_eq!(error, "the secret holds no private key of the configured algorithm");
-    bed.start(Needs::Verification).await.unwrap();
+    bed.start(KeyAccess::Verification).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
     let bed = Bed::new().await;
     let sdk = bed.world.engine.sdk(None);
-    let doors = (bed.world.app.clock.clone(), bed.world.app.entropy.clone());
-    let finish = Box::new(|app: &mut App| app.config.session_header = "x-of-its-own".into());
-    let sandbox = Sandbox::start(bed.config(), sdk, doors, Needs::Verification, finish).await.unwrap();
+    let doors = (bed.world.app.context.clock.clone(), bed.world.app.context.entropy.clone());
+    let finish =
+        Box::new(|app: &mut App| app.context.config.session_header = "x-of-its-own".into());
+    let sandbox =
+        ExecutionEnvironment::start(bed.config(), sdk, doors, KeyAccess::Verification, finish)
+            .await
+            .unwrap();
     bed.write(&bed.rotated());
     bed.world.pass_s(SECRET_AGE_S);
-    assert_eq!(sandbox.app().await.config.session_header, "x-of-its-own");
+    assert_eq!(sandbox.app().await.context.config.session_header, "x-of-its-own");
 }
 
 /// The handshake belongs into the start, which runs at full CPU; and it must not depend on what a policy allows.
@@ -162,10 +166,14 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
 async fn a_start_opens_the_connection_to_the_store_and_asks_for_nothing() {
     let bed = Bed::new().await;
     bed.world.wire.take();
-    bed.start(Needs::Verification).await.unwrap();
+    bed.start(KeyAccess::Verification).await.unwrap();
     let asked: Vec<_> = bed.world.wire.take().into_iter().map(|op| (op.name, op.body)).collect();
-    assert_eq!(asked, [(String::new(), json!(null))], "one request, which names no operation and has no body");
-    bed.start(Needs::Publication).await.unwrap();
+    assert_eq!(
+        asked,
+        [(String::new(), json!(null))],
+        "one request, which names no operation and has no body"
+    );
+    bed.start(KeyAccess::Publication).await.unwrap();
     assert!(bed.world.wire.take().is_empty());
 }
 
@@ -174,6 +182,6 @@ async fn a_store_that_is_down_does_not_keep_a_function_from_starting() {
     let bed = Bed::new().await;
     for trouble in [Trouble::Dead, Trouble::Broken, Trouble::Babbling, Trouble::Throttled] {
         bed.world.wire.suffer(trouble);
-        bed.start(Needs::Verification).await.unwrap();
+        bed.start(KeyAccess::Verification).await.unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Scopes (CER-7, CON-5).
 
-use postern::scope::{Scope, Scopes};
+use postern::core::scope::{Scope, Scopes};
 use proptest::prelude::*;
 
 fn covers(held: &str, wanted: &str) -> bool {
@@ -61,13 +61,18 @@ fn the_scope_list_of_the_seeds_works_as_given() {
 fn a_list_keeps_its_order_and_drops_what_it_had() {
     let scopes = Scopes::parse(" write read  write ").unwrap();
     assert_eq!(scopes.to_string(), "write read");
-    assert!(Scopes::parse(&(0..65).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" ")).is_err());
+    assert!(
+        Scopes::parse(&(0..65).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" ")).is_err()
+    );
     assert!(Scopes::parse(&(0..64).map(|n| format!("s{n}")).collect::<Vec<_>>().join(" ")).is_ok());
-    assert!(Scopes::parse(&(0..40).map(|n| format!("{n:060}")).collect::<Vec<_>>().join(" ")).is_err());
+    assert!(
+        Scopes::parse(&(0..40).map(|n| format!("{n:060}")).collect::<Vec<_>>().join(" ")).is_err()
+    );
 }
 
 fn scope() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop_oneof!["[a-b]", Just("*".to_owned())], 1..4).prop_map(|parts| parts.join(":"))
+    prop::collection::vec(prop_oneof!["[a-b]", Just("*".to_owned())], 1..4)
+        .prop_map(|parts| parts.join(":"))
 }
 
 proptest! {

@@ -13,25 +13,40 @@ fn the_listener_knows_a_secret_when_it_sees_one() {
     let jwt = "eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJhZ3RfMDEifQ.c2lnbmF0dXJlLW9mLTY0LWJ5dGVz";
     assert!(capture::holds_secret(format!("DEBUG body={key}").as_bytes()));
     assert!(capture::holds_secret(format!("DEBUG header=\"Bearer {jwt}\"").as_bytes()));
-    assert!(!capture::holds_secret(b"INFO postern: served credential_id=key_01h455vb4pex5vsknk084sn02q"));
+    assert!(!capture::holds_secret(
+        b"INFO postern: served credential_id=key_01h455vb4pex5vsknk084sn02q"
+    ));
 }
 
 /// All of it, and in parts: the random half of each secret, the signature of each token, the digest's preimage in any form.
 #[tokio::test]
 async fn not_even_a_part_of_a_secret_is_logged_at_trace() {
     let sink = Sink::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(sink.clone());
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(sink.clone());
     let guard = subscriber.finish().set_default();
     let secrets = everything().await;
     drop(guard);
 
     let log = sink.text();
-    assert!(log.contains(" TRACE ") && log.contains("postern: refused"), "not captured: {} bytes", log.len());
+    assert!(
+        log.contains(" TRACE ") && log.contains("postern: refused"),
+        "not captured: {} bytes",
+        log.len()
+    );
     for secret in secrets {
         assert!(secret.len() >= 16, "{secret}");
-        let parts = [secret.as_str(), &secret[secret.len() - 16..], &secret[secret.len() - 30..secret.len() - 6]];
+        let parts = [
+            secret.as_str(),
+            &secret[secret.len() - 16..],
+            &secret[secret.len() - 30..secret.len() - 6],
+        ];
         for part in parts {
-            assert!(!log.contains(part), "a part of {}… was logged", &secret[..7.min(secret.len())]);
+            assert!(
+                !log.contains(part),
+                "a part of {}… was logged",
+                &secret[..7.min(secret.len())]
+            );
         }
     }
 }
@@ -61,7 +76,11 @@ async fn everything() -> Vec<String> {
         for bearer in [&key, &mistyped, &tokens.access, &tokens.refresh] {
             world.whoami(bearer).await;
         }
-        world.call("GET", "/v1/auth/whoami").header("X-API-Key", format!("{key},{key}")).send().await;
+        world
+            .call("GET", "/v1/auth/whoami")
+            .header("X-API-Key", format!("{key},{key}"))
+            .send()
+            .await;
         world.call("GET", &format!("/v1/auth/whoami?access_token={}", tokens.access)).send().await;
         world
             .call("POST", "/v1/runners/heartbeat")
@@ -69,9 +88,21 @@ async fn everything() -> Vec<String> {
             .json(json!({"status": &runner, "version": "1"}))
             .send()
             .await;
-        world.call("POST", "/v1/auth/token").json(json!({"agent_id": &agent.secret, "secret": &agent.id})).send().await;
-        world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": agent.secret})).send().await;
-        world.call("POST", "/v1/auth/token").json(json!({ agent.secret.as_str(): agent.secret })).send().await;
+        world
+            .call("POST", "/v1/auth/token")
+            .json(json!({"agent_id": &agent.secret, "secret": &agent.id}))
+            .send()
+            .await;
+        world
+            .call("POST", "/v1/auth/token")
+            .json(json!({"agent_id": agent.id, "secret": agent.secret}))
+            .send()
+            .await;
+        world
+            .call("POST", "/v1/auth/token")
+            .json(json!({ agent.secret.as_str(): agent.secret }))
+            .send()
+            .await;
         world.post(&format!("/v1/keys/{key_id}"), json!({"name": &key})).send().await;
         let refreshed = world.refresh(&tokens.refresh).send().await;
         secrets.extend(refreshed.body["refresh_token"].as_str().map(str::to_owned));
@@ -100,7 +131,12 @@ async fn the_store_holds_digests_and_nothing_to_reverse() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
-    let family = world.call("GET", "/v1/auth/whoami").bearer(&tokens.access).send().await.member("credential_id");
+    let family = world
+        .call("GET", "/v1/auth/whoami")
+        .bearer(&tokens.access)
+        .send()
+        .await
+        .member("credential_id");
     let (runner_id, runner) = world.runner().await;
     let (key_id, key) = world.key(&["read"]).await;
     for (table, pk, secret) in [
@@ -118,7 +154,12 @@ async fn the_store_holds_digests_and_nothing_to_reverse() {
 async fn one_line_tells_a_request_its_outcome_and_its_cause() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
-    let answer = world.call("GET", "/v1/keys").key(&key).send().await.expect_error(403, "insufficient_scope");
+    let answer = world
+        .call("GET", "/v1/keys")
+        .key(&key)
+        .send()
+        .await
+        .expect_error(403, "insufficient_scope");
     assert!(capture::logged(&[
         &answer.member("request_id"),
         "refused",
@@ -127,7 +168,8 @@ async fn one_line_tells_a_request_its_outcome_and_its_cause() {
         "GET /v1/keys"
     ]));
     world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key).send().await.expect(204);
-    let answer = world.call("GET", "/v1/keys").key(&key).send().await.expect_error(401, "invalid_token");
+    let answer =
+        world.call("GET", "/v1/keys").key(&key).send().await.expect_error(401, "invalid_token");
     assert!(capture::logged(&[&answer.member("request_id"), "refused", "cause=ApiKeyUnknown"]));
     world.wire.suffer(Trouble::Dead);
     let answer = world.get("/v1/keys").send().await.expect_error(503, "temporarily_unavailable");

@@ -1,7 +1,10 @@
 //! Sessions (CAT-5, CAT-12): form, code, idle clock, cookie.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-use postern::{credential::Secret, grant::session, principal::Role};
+use postern::{
+    core::{principal::Role, secret::Secret},
+    grant::session,
+};
 use serde_json::{Value, json};
 use tests::{Answer, Setup, Trouble, World};
 
@@ -22,7 +25,11 @@ async fn a_session_names_its_person_and_their_organization() {
     let organization = answer.member("org_id");
     let again = world.sign_in("ada", Role::User).await;
     assert_eq!(forwarded(&world, &again).await.member("org_id"), organization);
-    let shown = world.call("GET", "/v1/organizations/current").header("X-Postern-Session", &value).send().await;
+    let shown = world
+        .call("GET", "/v1/organizations/current")
+        .header("X-Postern-Session", &value)
+        .send()
+        .await;
     assert_eq!(shown.expect(200).member("owner"), "ada");
 }
 
@@ -30,7 +37,8 @@ async fn a_session_names_its_person_and_their_organization() {
 async fn an_organization_that_was_founded_for_a_person_is_theirs() {
     let world = World::new().await;
     let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
-    let founded = call.json(json!({"name": "Ada's", "owner": "ada"})).send().await.expect(201).member("id");
+    let founded =
+        call.json(json!({"name": "Ada's", "owner": "ada"})).send().await.expect(201).member("id");
     let second = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
     second.json(json!({"name": "another", "owner": "ada"})).send().await.expect(201);
     let value = world.sign_in("ada", Role::User).await;
@@ -40,7 +48,8 @@ async fn an_organization_that_was_founded_for_a_person_is_theirs() {
 #[tokio::test]
 async fn two_first_sign_ins_at_once_found_one_organization() {
     let world = World::new().await;
-    let (first, second) = tokio::join!(world.sign_in("ada", Role::User), world.sign_in("ada", Role::User));
+    let (first, second) =
+        tokio::join!(world.sign_in("ada", Role::User), world.sign_in("ada", Role::User));
     let (first, second) = (forwarded(&world, &first).await, forwarded(&world, &second).await);
     assert_eq!(first.member("org_id"), second.member("org_id"));
 }
@@ -59,7 +68,8 @@ async fn every_changed_letter_is_a_bad_signature_or_no_session() {
             let answer = forwarded(&world, &changed).await;
             let code = answer.body["error"].as_str().unwrap().to_owned();
             assert!(
-                answer.status == 401 && ["invalid_signature", "malformed_session"].contains(&code.as_str()),
+                answer.status == 401
+                    && ["invalid_signature", "malformed_session"].contains(&code.as_str()),
                 "{at} {letter}: {}",
                 answer.text
             );
@@ -73,14 +83,16 @@ async fn every_changed_letter_is_a_bad_signature_or_no_session() {
             if http::HeaderValue::from_bytes(&changed).is_err() {
                 continue;
             }
-            let in_header = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &changed);
+            let in_header =
+                world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &changed);
             let cookie = [b"__Host-postern_session=", &changed[..]].concat();
             let in_cookie = world.call("GET", "/v1/auth/whoami").header("Cookie", cookie);
             for call in [in_header, in_cookie] {
                 let answer = call.send().await;
                 let code = answer.body["error"].as_str().unwrap().to_owned();
                 assert!(
-                    answer.status == 401 && ["invalid_signature", "malformed_session"].contains(&code.as_str()),
+                    answer.status == 401
+                        && ["invalid_signature", "malformed_session"].contains(&code.as_str()),
                     "{at} {bit}: {}",
                     answer.text
                 );
@@ -110,11 +122,11 @@ async fn whoever_has_the_key_of_the_code_alone_cannot_make_a_session() {
     let mut payload: Value = serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap();
     payload["key"] = "0".repeat(32).into();
     let forged = BASE64URL.encode(payload.to_string());
-    let code = BASE64URL.encode(world.app.keyring.sign_session(forged.as_bytes()).unwrap());
+    let code = BASE64URL.encode(world.app.context.keyring.sign_session(forged.as_bytes()).unwrap());
     forwarded(&world, &format!("{forged}.{code}")).await.expect_error(401, "session_expired");
     payload["extra"] = true.into();
     let odd = BASE64URL.encode(payload.to_string());
-    let code = BASE64URL.encode(world.app.keyring.sign_session(odd.as_bytes()).unwrap());
+    let code = BASE64URL.encode(world.app.context.keyring.sign_session(odd.as_bytes()).unwrap());
     forwarded(&world, &format!("{odd}.{code}")).await.expect_error(401, "malformed_session");
 }
 
@@ -161,11 +173,11 @@ async fn signing_out_ends_it_at_once_and_leaves_the_persons_keys() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     let (_, cli) = world.cli_token(&value, &["scans:read"]).await;
-    session::end(&world.app, &Secret::new(value.clone())).await.unwrap();
+    session::end(&world.app.context, &Secret::new(value.clone())).await.unwrap();
     forwarded(&world, &value).await.expect_error(401, "session_expired");
     assert_eq!(world.whoami(&cli).await, 200);
-    session::end(&world.app, &Secret::new(value)).await.unwrap();
-    session::end(&world.app, &Secret::new("no session".into())).await.unwrap();
+    session::end(&world.app.context, &Secret::new(value)).await.unwrap();
+    session::end(&world.app.context, &Secret::new("no session".into())).await.unwrap();
 }
 
 #[tokio::test]
@@ -174,7 +186,8 @@ async fn a_session_and_an_api_key_of_one_person_end_apart() {
     let value = world.sign_in("ada", Role::Admin).await;
     let make = async || {
         let call = world.call("POST", "/v1/keys").header("X-Postern-Session", &value);
-        let made = call.json(json!({"name": "k", "scopes": ["keys:manage"]})).send().await.expect(201);
+        let made =
+            call.json(json!({"name": "k", "scopes": ["keys:manage"]})).send().await.expect(201);
         assert_eq!(made.member("on_behalf_of"), "ada");
         (made.member("id"), made.member("key"))
     };
@@ -182,7 +195,7 @@ async fn a_session_and_an_api_key_of_one_person_end_apart() {
     world.call("DELETE", &format!("/v1/keys/{gone_id}")).key(&kept).send().await.expect(204);
     assert_eq!(world.whoami(&gone).await, 401);
     forwarded(&world, &value).await.expect(200);
-    session::end(&world.app, &Secret::new(value.clone())).await.unwrap();
+    session::end(&world.app.context, &Secret::new(value.clone())).await.unwrap();
     forwarded(&world, &value).await.expect_error(401, "session_expired");
     assert_eq!(world.whoami(&kept).await, 200);
 }
@@ -203,13 +216,20 @@ async fn a_dead_store_is_a_503_and_the_session_lives_on() {
 async fn the_cookie_counts_once_and_only_by_its_whole_name() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
-    let whoami = async |cookie: String| world.call("GET", "/v1/auth/whoami").header("Cookie", cookie).send().await;
+    let whoami = async |cookie: String| {
+        world.call("GET", "/v1/auth/whoami").header("Cookie", cookie).send().await
+    };
     whoami(format!("__Host-postern_session={value}")).await.expect(200);
     whoami(format!("a=1; __Host-postern_session={value}; b=2")).await.expect(200);
     whoami(format!("__Host-postern_session={value}; __Host-postern_session={value}"))
         .await
         .expect_error(400, "invalid_request");
-    for other in ["postern_session", "__host-postern_session", "__Host-postern_session2", "x__Host-postern_session"] {
+    for other in [
+        "postern_session",
+        "__host-postern_session",
+        "__Host-postern_session2",
+        "x__Host-postern_session",
+    ] {
         whoami(format!("{other}={value}")).await.expect_error(401, "auth_required");
     }
     whoami("__Host-postern_session=".into()).await.expect_error(401, "malformed_session");
@@ -221,8 +241,10 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
     let value = world.sign_in("ada", Role::Admin).await;
     let cookie = format!("__Host-postern_session={value}");
     let make = async |origin: Option<&str>| {
-        let call =
-            world.call("POST", "/v1/keys").header("Cookie", &cookie).json(json!({"name": "k", "scopes": ["read"]}));
+        let call = world
+            .call("POST", "/v1/keys")
+            .header("Cookie", &cookie)
+            .json(json!({"name": "k", "scopes": ["read"]}));
         let call = origin.into_iter().fold(call, |call, origin| call.header("Origin", origin));
         call.send().await
     };
@@ -241,10 +263,15 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
     ] {
         make(Some(foreign)).await.expect_error(403, "forbidden_origin");
     }
-    let read = world.call("GET", "/v1/auth/whoami").header("Cookie", &cookie).header("Origin", "https://evil.example");
+    let read = world
+        .call("GET", "/v1/auth/whoami")
+        .header("Cookie", &cookie)
+        .header("Origin", "https://evil.example");
     read.send().await.expect(200);
     // A WebSocket is opened by a GET, and is no reading.
-    for (origin, expected) in [("https://evil.example", Some("forbidden_origin")), ("https://auth.example.com", None)] {
+    for (origin, expected) in
+        [("https://evil.example", Some("forbidden_origin")), ("https://auth.example.com", None)]
+    {
         let connection = json!({
             "type": "REQUEST", "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/$connect", "headers": {"Cookie": cookie, "Origin": origin},
             "requestContext": {"eventType": "CONNECT", "stage": "prod"},
@@ -253,8 +280,10 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
         assert_eq!(answer["context"]["error"].as_str(), expected);
     }
     // Forwarded by a server of ours, no browser sent it by itself.
-    let forwarded =
-        world.call("POST", "/v1/keys").header("X-Postern-Session", &value).header("Origin", "https://evil.example");
+    let forwarded = world
+        .call("POST", "/v1/keys")
+        .header("X-Postern-Session", &value)
+        .header("Origin", "https://evil.example");
     forwarded.json(json!({"name": "k", "scopes": ["read"]})).send().await.expect(201);
 }
 
@@ -266,12 +295,24 @@ async fn the_header_is_a_setting() {
     })
     .await;
     let value = world.sign_in("ada", Role::User).await;
-    world.call("GET", "/v1/auth/whoami").header("X-Catentio-Session", &value).send().await.expect(200);
+    world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Catentio-Session", &value)
+        .send()
+        .await
+        .expect(200);
     forwarded(&world, &value).await.expect_error(401, "auth_required");
     let (_, key) = world.service(&["read"]).await;
     let token = world.service_token(&key).await;
-    world.call("GET", "/v1/auth/whoami").header("X-Catentio-CP-Token", &token).send().await.expect(200);
-    let doubled =
-        world.call("GET", "/v1/auth/whoami").header("X-Catentio-Session", &value).header("X-Catentio-Session", &value);
+    world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Catentio-CP-Token", &token)
+        .send()
+        .await
+        .expect(200);
+    let doubled = world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Catentio-Session", &value)
+        .header("X-Catentio-Session", &value);
     doubled.send().await.expect_error(400, "invalid_request");
 }

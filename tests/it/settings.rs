@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use postern::app::Needs;
-use postern::config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, Signup};
+use postern::{
+    config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, Signup},
+    crypto::KeyAccess,
+};
 use serde_json::{Value, json};
 
 fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
@@ -13,7 +15,8 @@ fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
         ("POSTERN_FAMILIES_TABLE", "f"),
         ("POSTERN_NONCES_TABLE", "n"),
     ];
-    let mut variables: BTreeMap<_, _> = good.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let mut variables: BTreeMap<_, _> =
+        good.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     for (name, value) in changes {
         match value {
             Some(value) => drop(variables.insert((*name).to_owned(), (*value).to_owned())),
@@ -43,7 +46,9 @@ fn the_repositorys_own_file_is_the_default_to_the_letter() {
 
 #[test]
 fn a_missing_setting_is_named() {
-    for name in ["POSTERN_ISSUER", "POSTERN_KEYS_TABLE", "POSTERN_FAMILIES_TABLE", "POSTERN_NONCES_TABLE"] {
+    for name in
+        ["POSTERN_ISSUER", "POSTERN_KEYS_TABLE", "POSTERN_FAMILIES_TABLE", "POSTERN_NONCES_TABLE"]
+    {
         assert_stops(&[(name, None)], "", &format!("{name} must be set"));
         assert_stops(&[(name, Some(""))], "", &format!("{name} must be set"));
     }
@@ -56,7 +61,11 @@ fn an_unknown_setting_is_named() {
     assert_stops(&[], "[lifetimes]\naccess_tokens = 1", "unknown field `access_tokens`");
     assert_stops(&[], "[[provider]]\ntype = \"saml\"", "unknown variant `saml`");
     assert_stops(&[], "[[provider]]\ntype = \"api_key\"\nheader = \"x\"", "unknown field `header`");
-    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscope = [\"a\"]", "unknown field `scope`");
+    assert_stops(
+        &[],
+        "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscope = [\"a\"]",
+        "unknown field `scope`",
+    );
 }
 
 #[test]
@@ -74,8 +83,16 @@ fn a_wrong_setting_is_named() {
         assert_stops(&[("POSTERN_ISSUER", Some(issuer))], "", "POSTERN_ISSUER is");
     }
     assert_stops(&[("POSTERN_LOG", Some("loud"))], "", "POSTERN_LOG is \"loud\"");
-    assert_stops(&[("POSTERN_AUTHORIZER_ANSWER", Some("yes"))], "", "POSTERN_AUTHORIZER_ANSWER is \"yes\"");
-    assert_stops(&[("POSTERN_SECRET_ARN", Some("a")), ("POSTERN_SECRET_FILE", Some("b"))], "", "are both set");
+    assert_stops(
+        &[("POSTERN_AUTHORIZER_ANSWER", Some("yes"))],
+        "",
+        "POSTERN_AUTHORIZER_ANSWER is \"yes\"",
+    );
+    assert_stops(
+        &[("POSTERN_SECRET_ARN", Some("a")), ("POSTERN_SECRET_FILE", Some("b"))],
+        "",
+        "are both set",
+    );
     for brand in ["p", "pst1", "PST", "toolongbrand", "p_t", ""] {
         assert_stops(&[], &format!("brand = \"{brand}\""), "brand is");
     }
@@ -119,33 +136,63 @@ fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
         &format!("{first}{}", oidc("https://a.example", "subject_prefix = \"x\"")),
         "is configured twice",
     );
-    for issuer in ["http://idp.example", "idp.example", "https://user@idp.example", "https://idp.example#x"] {
+    for issuer in
+        ["http://idp.example", "idp.example", "https://user@idp.example", "https://idp.example#x"]
+    {
         assert_stops(&[], &oidc(issuer, ""), "oidc: issuer and jwks_url are https URLs");
     }
-    assert_stops(&[], &oidc("https://a.example", "jwks_url = \"http://a.example/keys\""), "https URLs");
+    assert_stops(
+        &[],
+        &oidc("https://a.example", "jwks_url = \"http://a.example/keys\""),
+        "https URLs",
+    );
     assert_stops(&[], &oidc("https://a.example", "role = \"root\""), "unknown variant `root`");
-    assert_stops(&[], "[[provider]]\ntype = \"oidc\"\nissuer = \"https://a.example\"", "missing field `audience`");
-    let jwt = |more: &str| format!("[[provider]]\ntype = \"jwt\"\nissuer = \"i\"\naudience = \"a\"\n{more}\n");
+    assert_stops(
+        &[],
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"https://a.example\"",
+        "missing field `audience`",
+    );
+    let jwt = |more: &str| {
+        format!("[[provider]]\ntype = \"jwt\"\nissuer = \"i\"\naudience = \"a\"\n{more}\n")
+    };
     for more in [
         "algorithm = \"HS256\"",
         "algorithm = \"HS256\"\npublic_key = \"x\"",
         "algorithm = \"HS256\"\nsecret_ref = \"x\"\npublic_key = \"x\"",
         "algorithm = \"RS256\"\nsecret_ref = \"x\"",
     ] {
-        assert_stops(&[], &jwt(more), "jwt: HS256, HS384 and HS512 take a secret_ref, all others a public_key");
+        assert_stops(
+            &[],
+            &jwt(more),
+            "jwt: HS256, HS384 and HS512 take a secret_ref, all others a public_key",
+        );
     }
     assert_stops(&[], &jwt("algorithm = \"none\""), "unknown variant `none`");
-    assert_stops(&[], "[[provider]]\ntype = \"configured_keys\"\nsha256 = []", "nobody could ever come in");
+    assert_stops(
+        &[],
+        "[[provider]]\ntype = \"configured_keys\"\nsha256 = []",
+        "nobody could ever come in",
+    );
     assert_stops(
         &[],
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"sk-my-secret\"]",
         "64 lowercase hexadecimal digits",
     );
-    let with_header =
-        format!("[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]\nheader = \"Cookie\"", "0".repeat(64));
+    let with_header = format!(
+        "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]\nheader = \"Cookie\"",
+        "0".repeat(64)
+    );
     assert_stops(&[], &with_header, "the name of a header that has no other meaning");
-    assert_stops(&[], "[[provider]]\ntype = \"allowlist\"\nuser_ids = []", "nobody could ever come in");
-    assert_stops(&[], "session_header = \"X-A\"\nservice_token_header = \"x-a\"", "are the same header");
+    assert_stops(
+        &[],
+        "[[provider]]\ntype = \"allowlist\"\nuser_ids = []",
+        "nobody could ever come in",
+    );
+    assert_stops(
+        &[],
+        "session_header = \"X-A\"\nservice_token_header = \"x-a\"",
+        "are the same header",
+    );
     for rule in [
         "method = \"GET\"\npath = \"$connect\"",
         "method = \"CONNECT\"\npath = \"/x\"",
@@ -170,13 +217,17 @@ fn a_providers_secret_or_key_that_is_missing_or_weak_stops_the_start() {
         let config = Config::from_settings(&variables(&[]), &toml).unwrap();
         let mut secrets = Secrets::default();
         secrets.refs.extend(secret.map(|secret| ("partner".to_owned(), secret)));
-        let started = config.providers.iter().map(|kind| postern::authn::provider(kind, &secrets)).next().unwrap();
+        let none = postern::identity_provider::IdentityProviders::new(&config, &secrets).unwrap();
+        let started = postern::authn::ProviderChain::new(&config, &secrets, &none);
         started.map(drop).map_err(|fault| fault.to_string())
     };
     let reference = "secret_ref = \"partner\"";
     let long = Value::from("x".repeat(32));
     assert_eq!(start("HS256", reference, Some(long.clone())), Ok(()));
-    assert_eq!(start("HS256", reference, None), Err("\"partner\" in refs of the secret: it is not there".into()));
+    assert_eq!(
+        start("HS256", reference, None),
+        Err("\"partner\" in refs of the secret: it is not there".into())
+    );
     let weak = Err("\"partner\" in refs of the secret: it is too weak".to_owned());
     assert_eq!(start("HS256", reference, Some("x".repeat(31).into())), weak);
     assert_eq!(start("HS512", reference, Some(long)), weak);
@@ -198,14 +249,20 @@ fn a_route_rule_that_could_mean_open_is_refused() {
         "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nauth = \"none\"\nscopes = [\"a\"]",
         "cannot need scopes",
     );
-    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nauth = \"optional\"", "unknown variant `optional`");
+    assert_stops(
+        &[],
+        "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nauth = \"optional\"",
+        "unknown variant `optional`",
+    );
     assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"A\"]", "A scope is");
     assert_stops(&[], "[[route]]\npath = \"/x\"", "missing field `method`");
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    let fault = Config::from_variables(&variables(&[("POSTERN_CONFIG", Some("/nowhere/postern.toml"))])).unwrap_err();
+    let fault =
+        Config::from_variables(&variables(&[("POSTERN_CONFIG", Some("/nowhere/postern.toml"))]))
+            .unwrap_err();
     assert!(fault.to_string().contains("cannot read /nowhere/postern.toml"));
 }
 
@@ -217,14 +274,18 @@ fn loopback_issuers_may_be_plain() {
             "",
         )
         .unwrap();
-        assert_eq!((config.issuer.as_str(), config.secret), (issuer, Some(SecretSource::File("s".into()))));
+        assert_eq!(
+            (config.issuer.as_str(), config.secret),
+            (issuer, Some(SecretSource::File("s".into())))
+        );
     }
 }
 
 #[test]
 fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
     use postern::crypto::{Keyring, secrets, sign::Algorithm};
-    let (clock, entropy) = (postern::clock::Clock::system(), postern::entropy::Entropy::system());
+    let (clock, entropy) =
+        (postern::core::clock::Clock::system(), postern::core::entropy::Entropy::system());
     let mut good = secrets::Secrets::default();
     good.complete(Algorithm::ES256, &clock, &entropy).unwrap();
     Keyring::new(&good, Algorithm::ES256).unwrap();
@@ -255,14 +316,25 @@ fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
     let mut half = good.clone();
     half.refresh_keys.clear();
     let empty = ring(&secrets::Secrets::default());
-    assert!(empty.suffice(Needs::Nothing).is_ok() && empty.suffice(Needs::Verification).is_err());
-    assert!(ring(&half).suffice(Needs::Verification).is_ok() && ring(&half).suffice(Needs::Signing).is_err());
     assert!(
-        ring(&good.verification(&[])).suffice(Needs::Signing).is_err() && ring(&good).suffice(Needs::Signing).is_ok()
+        empty.check_access(KeyAccess::Nothing).is_ok()
+            && empty.check_access(KeyAccess::Verification).is_err()
+    );
+    assert!(
+        ring(&half).check_access(KeyAccess::Verification).is_ok()
+            && ring(&half).check_access(KeyAccess::Signing).is_err()
+    );
+    assert!(
+        ring(&good.verification(&[])).check_access(KeyAccess::Signing).is_err()
+            && ring(&good).check_access(KeyAccess::Signing).is_ok()
     );
 
     let verifier = Keyring::new(&good.verification(&[]), Algorithm::ES256).unwrap();
-    assert!(verifier.signing().is_err() && verifier.current_refresh_kid().is_err() && verifier.verifying().len() == 1);
+    assert!(
+        verifier.signing().is_err()
+            && verifier.current_refresh_kid().is_err()
+            && verifier.verifying().len() == 1
+    );
     let json = serde_json::to_string(&good.verification(&[])).unwrap();
     assert!(!json.contains("private_key") && !json.contains("refresh_keys"));
 

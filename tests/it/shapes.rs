@@ -5,14 +5,19 @@ use local::{
     event::Arrival,
     guard::{Attachment, EventKind, Guard},
 };
-use postern::{crypto::secrets::Secrets, principal::Role};
+use postern::{core::principal::Role, crypto::secrets::Secrets};
 use serde_json::{Map, Value, json};
 use tests::{Issuer, Setup, World};
 
 const PARTNER: &str = "a secret that is shared with the partner";
 const LEGACY: &str = "sk-my-secret-key";
-const EVENTS: [EventKind; 5] =
-    [EventKind::RestToken, EventKind::RestRequest, EventKind::Http1, EventKind::Http2, EventKind::WebSocket];
+const EVENTS: [EventKind; 5] = [
+    EventKind::RestToken,
+    EventKind::RestRequest,
+    EventKind::Http1,
+    EventKind::Http2,
+    EventKind::WebSocket,
+];
 
 /// A deployment that knows every shape.
 async fn world(issuer: &Issuer) -> World {
@@ -54,7 +59,11 @@ async fn world(issuer: &Issuer) -> World {
 }
 
 fn partner_token(claims: &Value, secret: &str) -> String {
-    tests::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes()))
+    tests::encode(
+        &Header::new(Algorithm::HS256),
+        claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
 }
 
 /// One credential, as a header.
@@ -76,9 +85,11 @@ fn bearer(what: &'static str, token: &str) -> Shown {
 /// What a REST API or HTTP API makes of the authorizer's answer: the context, or a status.
 async fn through(world: &World, event: EventKind, shown: &Shown) -> Result<Value, u16> {
     let source = vec![shown.header.to_owned()];
-    let attachment = Attachment { event, identity_sources: source, cache_ttl_s: 0, stage: "prod".into() };
+    let attachment =
+        Attachment { event, identity_sources: source, cache_ttl_s: 0, stage: "prod".into() };
     let guard = Guard::new(world.app.clone(), attachment);
-    let request = http::Request::get("/anything").header(shown.header, &shown.value).body(()).unwrap();
+    let request =
+        http::Request::get("/anything").header(shown.header, &shown.value).body(()).unwrap();
     let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
     let admitted = guard.admit(&request.into_parts().0, arrival).await;
     admitted.map(Value::Object).map_err(|response| response.status().as_u16())
@@ -105,9 +116,17 @@ fn context_of(principal: &Value) -> Value {
 async fn expect_everywhere(world: &World, shown: &Shown, expected: Result<&Value, (u16, &str)>) {
     let own = world.call("GET", "/v1/auth/whoami").header(shown.header, &shown.value).send().await;
     match expected {
-        Ok(principal) => assert_eq!((own.status, &own.body), (200, principal), "{}: {}", shown.what, own.text),
+        Ok(principal) => {
+            assert_eq!((own.status, &own.body), (200, principal), "{}: {}", shown.what, own.text)
+        }
         Err((status, code)) => {
-            assert_eq!((own.status, own.body["error"].as_str()), (status, Some(code)), "{}: {}", shown.what, own.text);
+            assert_eq!(
+                (own.status, own.body["error"].as_str()),
+                (status, Some(code)),
+                "{}: {}",
+                shown.what,
+                own.text
+            );
         }
     }
     for event in EVENTS {
@@ -136,7 +155,12 @@ struct Cast {
 
 async fn cast(world: &World, issuer: &Issuer) -> Cast {
     let now = world.now().as_second();
-    let principal = |user: &str, kind: &str, org: Option<&str>, credential: &str, scopes: Value, metadata: Value| {
+    let principal = |user: &str,
+                     kind: &str,
+                     org: Option<&str>,
+                     credential: &str,
+                     scopes: Value,
+                     metadata: Value| {
         json!({
             "user_id": user, "kind": kind, "org_id": org, "credential_id": credential, "scopes": scopes, "resources": {},
             "on_behalf_of": null, "metadata": metadata,
@@ -150,7 +174,12 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
     let (service_id, service_key) = world.service(&["data:read"]).await;
     let service = world.service_token(&service_key).await;
     let founded = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
-    let owned = founded.json(json!({"name": "Ada's", "owner": "ada"})).send().await.expect(201).member("id");
+    let owned = founded
+        .json(json!({"name": "Ada's", "owner": "ada"}))
+        .send()
+        .await
+        .expect(201)
+        .member("id");
     let session = world.sign_in("ada", Role::User).await;
     let (cli_id, cli) = world.cli_token(&session, &["scans:read"]).await;
 
@@ -159,26 +188,53 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
     let mut with_subject = oidc_claims.clone();
     with_subject["sub"] = "ada".into();
     let oidc = issuer.token(with_subject);
-    let partner_claims = json!({"iss": "partner", "aud": ["api", "other"], "exp": now + 600, "role": "admin"});
+    let partner_claims =
+        json!({"iss": "partner", "aud": ["api", "other"], "exp": now + 600, "role": "admin"});
     let mut with_user = partner_claims.clone();
     with_user["user_id"] = 7.into();
     let partner = partner_token(&with_user, PARTNER);
-    let partner_id = format!("token_{}", &postern::crypto::Digest::of(partner.as_bytes()).to_hex()[..12]);
-    let legacy_id = format!("apikey_{}", &postern::crypto::Digest::of(LEGACY.as_bytes()).to_hex()[..12]);
-    let family = world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.member("credential_id");
-    let session_id =
-        world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session).send().await.member("credential_id");
-    let token_id =
-        world.call("GET", "/v1/auth/whoami").header("X-Service-Token", &service).send().await.member("credential_id");
+    let partner_id =
+        format!("token_{}", &postern::crypto::Digest::of(partner.as_bytes()).to_hex()[..12]);
+    let legacy_id =
+        format!("apikey_{}", &postern::crypto::Digest::of(LEGACY.as_bytes()).to_hex()[..12]);
+    let family =
+        world.call("GET", "/v1/auth/whoami").bearer(&access).send().await.member("credential_id");
+    let session_id = world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Postern-Session", &session)
+        .send()
+        .await
+        .member("credential_id");
+    let token_id = world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Service-Token", &service)
+        .send()
+        .await
+        .member("credential_id");
     assert!(session_id.starts_with("ses_") && token_id.starts_with("tok_"));
 
-    let of_key = principal(&key_id, "api_key", Some(org), &key_id, json!(["data:read"]), json!({"name": "key"}));
-    let of_person =
-        |credential: &str, metadata| principal("ada", "user", Some(&owned), credential, user_scopes.clone(), metadata);
-    let mut of_cli =
-        principal(&cli_id, "cli_token", Some(&owned), &cli_id, json!(["scans:read"]), json!({"name": "cli"}));
+    let of_key = principal(
+        &key_id,
+        "api_key",
+        Some(org),
+        &key_id,
+        json!(["data:read"]),
+        json!({"name": "key"}),
+    );
+    let of_person = |credential: &str, metadata| {
+        principal("ada", "user", Some(&owned), credential, user_scopes.clone(), metadata)
+    };
+    let mut of_cli = principal(
+        &cli_id,
+        "cli_token",
+        Some(&owned),
+        &cli_id,
+        json!(["scans:read"]),
+        json!({"name": "cli"}),
+    );
     of_cli["on_behalf_of"] = "ada".into();
-    let of_legacy = principal(&legacy_id, "api_key", None, &legacy_id, json!(["data:read"]), json!({}));
+    let of_legacy =
+        principal(&legacy_id, "api_key", None, &legacy_id, json!(["data:read"]), json!({}));
     let all = vec![
         (shown("an API key in its header", "x-api-key", &key), of_key.clone()),
         (bearer("an API key as a bearer token", &key), of_key),
@@ -188,18 +244,35 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
             principal(&agent.id, "agent", Some(org), &family, json!(["data:read"]), json!({})),
         ),
         (bearer("a token of an OpenID provider", &oidc), of_person("j-1", oidc_claims)),
-        (shown("a session, forwarded", "x-postern-session", &session), of_person(&session_id, json!({}))),
+        (
+            shown("a session, forwarded", "x-postern-session", &session),
+            of_person(&session_id, json!({})),
+        ),
         (
             shown("a session's cookie", "cookie", format!("a=b; __Host-postern_session={session}")),
             of_person(&session_id, json!({})),
         ),
         (
             shown("a service token", "x-service-token", &service),
-            principal(&service_id, "service", Some(org), &token_id, json!(["data:read"]), json!({"name": "service"})),
+            principal(
+                &service_id,
+                "service",
+                Some(org),
+                &token_id,
+                json!(["data:read"]),
+                json!({"name": "service"}),
+            ),
         ),
         (
             shown("a runner token", "x-runner-token", &runner),
-            principal(&runner_id, "runner", Some(org), &runner_id, json!([]), json!({"name": "runner"})),
+            principal(
+                &runner_id,
+                "runner",
+                Some(org),
+                &runner_id,
+                json!([]),
+                json!({"name": "runner"}),
+            ),
         ),
         (
             bearer("a partner's token", &partner),
@@ -241,7 +314,8 @@ async fn every_shape_that_is_wrong_or_malformed_is_refused_at_every_door_without
         };
         let mangled = Shown { value: wrong(&shown.value), ..shown.clone() };
         expect_everywhere(&world, &mangled, Err((401, code))).await;
-        let code = if shown.what.contains("session") { "malformed_session" } else { "invalid_token" };
+        let code =
+            if shown.what.contains("session") { "malformed_session" } else { "invalid_token" };
         let cut = Shown { value: shown.value[..shown.value.len() - 5].to_owned(), ..shown };
         expect_everywhere(&world, &cut, Err((401, code))).await;
     }
@@ -281,11 +355,19 @@ async fn every_shape_that_can_be_revoked_is_refused_at_every_door_once_it_is() {
     }
     let delete = world.call("DELETE", &format!("/v1/auth/cli-tokens/{}", cast.cli_id));
     delete.header("X-Postern-Session", &cast.session).send().await.expect(204);
-    postern::grant::session::end(&world.app, &postern::credential::Secret::new(cast.session)).await.unwrap();
+    postern::grant::session::end(
+        &world.app.context,
+        &postern::core::secret::Secret::new(cast.session),
+    )
+    .await
+    .unwrap();
     for (shown, _) in cast.all {
-        let is_beyond_us = ["OpenID", "partner", "configured"].iter().any(|what| shown.what.contains(what));
+        let is_beyond_us =
+            ["OpenID", "partner", "configured"].iter().any(|what| shown.what.contains(what));
         match (is_beyond_us, shown.what.contains("session")) {
-            (true, _) => assert_eq!(through(&world, EventKind::Http2, &shown).await.map(|_| ()), Ok(())),
+            (true, _) => {
+                assert_eq!(through(&world, EventKind::Http2, &shown).await.map(|_| ()), Ok(()))
+            }
             (false, true) => expect_everywhere(&world, &shown, Err((401, "session_expired"))).await,
             (false, false) => expect_everywhere(&world, &shown, Err((401, "invalid_token"))).await,
         }
@@ -313,18 +395,36 @@ async fn every_shape_of_another_deployment_is_refused_at_every_door() {
 async fn unknown_expired_revoked_and_wrong_keys_get_identical_answers() {
     let (world, other) = (World::new().await, World::new().await);
     let (revoked_id, revoked) = world.key(&["read"]).await;
-    world.call("DELETE", &format!("/v1/keys/{revoked_id}")).key(&world.api_key).send().await.expect(204);
+    world
+        .call("DELETE", &format!("/v1/keys/{revoked_id}"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(204);
     let short = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T00:00:10Z"});
     let expired = world.post("/v1/keys", short).send().await.expect(201).member("key");
     let (_, unknown) = other.key(&["read"]).await;
     let (rotated_id, rotated) = world.key(&["read"]).await;
-    world.call("POST", &format!("/v1/keys/{rotated_id}/rotate")).key(&world.api_key).send().await.expect(200);
+    world
+        .call("POST", &format!("/v1/keys/{rotated_id}/rotate"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect(200);
     world.pass_s(10);
     let mistyped = wrong(&rotated);
     let answers: Vec<_> = {
         let mut answers = Vec::new();
         for key in [&revoked, &expired, &unknown, &rotated, &mistyped] {
-            answers.push(world.call("GET", "/v1/auth/whoami").key(key).send().await.expect(401).fingerprint());
+            answers.push(
+                world
+                    .call("GET", "/v1/auth/whoami")
+                    .key(key)
+                    .send()
+                    .await
+                    .expect(401)
+                    .fingerprint(),
+            );
         }
         answers
     };
@@ -339,18 +439,33 @@ async fn the_first_shape_in_the_order_of_the_configuration_decides() {
     let session = cast.session;
     let who = async |headers: &[(&str, &str)]| {
         let call =
-            headers.iter().fold(world.call("GET", "/v1/auth/whoami"), |call, (name, value)| call.header(name, value));
+            headers.iter().fold(world.call("GET", "/v1/auth/whoami"), |call, (name, value)| {
+                call.header(name, value)
+            });
         let answer = call.send().await;
-        (answer.status, answer.body["kind"].as_str().or(answer.body["error"].as_str()).unwrap().to_owned())
+        (
+            answer.status,
+            answer.body["kind"].as_str().or(answer.body["error"].as_str()).unwrap().to_owned(),
+        )
     };
     let (_, key) = world.key(&["read"]).await;
     let bad = wrong(&key);
-    assert_eq!(who(&[("x-api-key", &key), ("x-postern-session", &session)]).await, (200, "api_key".into()));
-    assert_eq!(who(&[("x-api-key", &bad), ("x-postern-session", &session)]).await, (401, "invalid_token".into()));
-    assert_eq!(who(&[("authorization", "Bearer é"), ("x-postern-session", &session)]).await.0, 400);
-    assert_eq!(who(&[("x-postern-session", "x.y"), ("x-api-key", LEGACY)]).await, (401, "malformed_session".into()));
     assert_eq!(
-        who(&[("x-api-key", "another-legacy-key"), ("authorization", &format!("Bearer {key}"))]).await,
+        who(&[("x-api-key", &key), ("x-postern-session", &session)]).await,
+        (200, "api_key".into())
+    );
+    assert_eq!(
+        who(&[("x-api-key", &bad), ("x-postern-session", &session)]).await,
+        (401, "invalid_token".into())
+    );
+    assert_eq!(who(&[("authorization", "Bearer é"), ("x-postern-session", &session)]).await.0, 400);
+    assert_eq!(
+        who(&[("x-postern-session", "x.y"), ("x-api-key", LEGACY)]).await,
+        (401, "malformed_session".into())
+    );
+    assert_eq!(
+        who(&[("x-api-key", "another-legacy-key"), ("authorization", &format!("Bearer {key}"))])
+            .await,
         (200, "api_key".into())
     );
 }

@@ -1,7 +1,7 @@
 //! Signed requests (CON-6, SIG-1 to SIG-9).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use postern::principal::Role;
+use postern::core::principal::Role;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tests::{Answer, Trouble, World};
@@ -33,13 +33,20 @@ impl Signed {
 
     fn signature(&self, token: &str) -> String {
         let hash = hex(Sha256::digest(self.body.as_bytes()));
-        let text = format!("{}:{}:{}:{}:{hash}", self.timestamp, self.nonce, self.method, self.target);
-        hex(Hmac::<Sha256>::new_from_slice(token.as_bytes()).unwrap().chain_update(text).finalize().into_bytes())
+        let text =
+            format!("{}:{}:{}:{}:{hash}", self.timestamp, self.nonce, self.method, self.target);
+        hex(Hmac::<Sha256>::new_from_slice(token.as_bytes())
+            .unwrap()
+            .chain_update(text)
+            .finalize()
+            .into_bytes())
     }
 
     async fn send(&self, world: &World, token: &str, signature: &str) -> Answer {
-        let call = world.call(self.method, &self.target).key(token).header("X-Cli-Signature", signature);
-        let call = call.header("X-Cli-Timestamp", &self.timestamp).header("X-Cli-Nonce", &self.nonce);
+        let call =
+            world.call(self.method, &self.target).key(token).header("X-Cli-Signature", signature);
+        let call =
+            call.header("X-Cli-Timestamp", &self.timestamp).header("X-Cli-Nonce", &self.nonce);
         call.header("Content-Type", "application/json").raw(self.body.clone()).send().await
     }
 
@@ -60,7 +67,11 @@ async fn a_signed_request_passes_with_every_kind_of_key() {
     let world = World::new().await;
     world.wire.take();
     Signed::new(&world, NONCE).sign_and_send(&world, &world.api_key).await.expect(201);
-    assert_eq!(world.wire.names(), ["GetItem", "PutItem", "PutItem"], "the key, the nonce, the agent");
+    assert_eq!(
+        world.wire.names(),
+        ["GetItem", "PutItem", "PutItem"],
+        "the key, the nonce, the agent"
+    );
     let session = world.sign_in("ada", Role::Admin).await;
     let (_, cli) = world.cli_token(&session, &["agents:manage", "read"]).await;
     // The same nonce: each key has its own.
@@ -83,12 +94,17 @@ async fn every_part_that_is_changed_is_refused_and_spends_no_nonce() {
         ("path", changed(&|request| request.target = "/v1/runners?dry=run&b=%20".into())),
         ("query", changed(&|request| request.target = "/v1/agents?dry=run&b=%21".into())),
         ("no query", changed(&|request| request.target = "/v1/agents".into())),
-        ("order of the query", changed(&|request| request.target = "/v1/agents?b=%20&dry=run".into())),
+        (
+            "order of the query",
+            changed(&|request| request.target = "/v1/agents?b=%20&dry=run".into()),
+        ),
         ("body", changed(&|request| request.body.push(' '))),
         ("no body", changed(&|request| request.body.clear())),
         (
             "timestamp",
-            changed(&|request| request.timestamp = (request.timestamp.parse::<i64>().unwrap() + 1).to_string()),
+            changed(&|request| {
+                request.timestamp = (request.timestamp.parse::<i64>().unwrap() + 1).to_string()
+            }),
         ),
         ("nonce", changed(&|request| request.nonce = "0123456789abcdeF".into())),
     ];
@@ -149,7 +165,9 @@ async fn a_stale_or_malformed_signature_costs_no_read() {
             ("X-Cli-Nonce", NONCE),
         ];
         headers.retain(|(known, _)| *known != name);
-        let call = headers.iter().fold(world.get("/v1/agents"), |call, (name, value)| call.header(name, value));
+        let call = headers
+            .iter()
+            .fold(world.get("/v1/agents"), |call, (name, value)| call.header(name, value));
         if value.is_empty() { call } else { call.header(name, value) }
     };
     let now = world.now().as_millisecond();
@@ -245,8 +263,12 @@ fn world_nonce(world: &World) -> String {
 #[tokio::test]
 async fn a_lost_answer_of_the_store_is_no_replay() {
     let world = World::new().await;
-    let request =
-        Signed { method: "GET", target: "/v1/auth/whoami".into(), body: String::new(), ..Signed::new(&world, NONCE) };
+    let request = Signed {
+        method: "GET",
+        target: "/v1/auth/whoami".into(),
+        body: String::new(),
+        ..Signed::new(&world, NONCE)
+    };
     world.wire.take();
     world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
     request.sign_and_send(&world, &world.api_key).await.expect(200);
@@ -259,7 +281,10 @@ async fn a_dead_store_is_a_503_and_the_nonce_is_unspent() {
     let world = World::new().await;
     let request = Signed::new(&world, NONCE);
     world.wire.suffer(Trouble::Dead);
-    request.sign_and_send(&world, &world.api_key).await.expect_error(503, "temporarily_unavailable");
+    request
+        .sign_and_send(&world, &world.api_key)
+        .await
+        .expect_error(503, "temporarily_unavailable");
     world.wire.heal();
     request.sign_and_send(&world, &world.api_key).await.expect(201);
 }
@@ -271,13 +296,26 @@ async fn a_key_that_demands_a_signature_opens_nothing_without() {
     let made = world.post("/v1/keys", body).send().await.expect(201);
     assert_eq!(made.body["require_signature"], true);
     let key = made.member("key");
-    world.call("GET", "/v1/auth/whoami").key(&key).send().await.expect_error(401, "invalid_signature");
-    world.call("GET", "/v1/auth/whoami").bearer(&key).send().await.expect_error(401, "invalid_signature");
+    world
+        .call("GET", "/v1/auth/whoami")
+        .key(&key)
+        .send()
+        .await
+        .expect_error(401, "invalid_signature");
+    world
+        .call("GET", "/v1/auth/whoami")
+        .bearer(&key)
+        .send()
+        .await
+        .expect_error(401, "invalid_signature");
     Signed::new(&world, NONCE).sign_and_send(&world, &key).await.expect(201);
     let event = json!({
         "type": "TOKEN", "authorizationToken": format!("Bearer {key}"), "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/GET/x",
     });
-    assert_eq!(functions::authorizer::handle(&world.app, event).await.unwrap_err().to_string(), "Unauthorized");
+    assert_eq!(
+        functions::authorizer::handle(&world.app, event).await.unwrap_err().to_string(),
+        "Unauthorized"
+    );
 }
 
 #[tokio::test]
@@ -288,12 +326,17 @@ async fn nothing_but_a_key_signs() {
         hex(Sha256::digest(b"sk-my-secret-key"))
     ))
     .await;
-    let forged = legacy.call("GET", "/v1/auth/whoami").key("sk-my-secret-key").header("X-Cli-Signature", "x");
+    let forged = legacy
+        .call("GET", "/v1/auth/whoami")
+        .key("sk-my-secret-key")
+        .header("X-Cli-Signature", "x");
     forged.send().await.expect_error(401, "invalid_signature");
     let access = world.exchange(&world.agent(&["agents:manage"]).await).await.access;
     let request = Signed::new(&world, NONCE);
-    let call =
-        world.call("POST", &request.target).bearer(&access).header("X-Cli-Signature", request.signature(&access));
+    let call = world
+        .call("POST", &request.target)
+        .bearer(&access)
+        .header("X-Cli-Signature", request.signature(&access));
     let call = call.header("X-Cli-Timestamp", &request.timestamp).header("X-Cli-Nonce", NONCE);
     let call = call.header("Content-Type", "application/json").raw(request.body.clone());
     call.send().await.expect_error(401, "invalid_signature");
@@ -301,7 +344,11 @@ async fn nothing_but_a_key_signs() {
 
 /// The event of an HTTP API for a signed request.
 fn event(world: &World, stage: &str, token: &str, nonce: &str, body: &str, claims: bool) -> Value {
-    let target = if stage == "$default" { "/orders?page=2".to_owned() } else { format!("/{stage}/orders?page=2") };
+    let target = if stage == "$default" {
+        "/orders?page=2".to_owned()
+    } else {
+        format!("/{stage}/orders?page=2")
+    };
     let request = Signed { target: target.clone(), body: body.into(), ..Signed::new(world, nonce) };
     let (path, query) = target.split_once('?').unwrap();
     let mut event = json!({
@@ -328,11 +375,19 @@ async fn the_authorizer_binds_the_bodys_digest_and_hands_it_on() {
         assert_eq!(answer["context"]["content_sha256"], hex(Sha256::digest(b"a body")), "{stage}");
         let replayed = functions::authorizer::handle(&world.app, good.clone()).await.unwrap_err();
         assert_eq!(replayed.to_string(), "Unauthorized");
-        let mut swapped = event(&world, stage, &world.api_key, &format!("{nonce}-b"), "a body", true);
+        let mut swapped =
+            event(&world, stage, &world.api_key, &format!("{nonce}-b"), "a body", true);
         swapped["headers"]["x-cli-content-sha256"] = hex(Sha256::digest(b"another")).into();
-        assert_eq!(functions::authorizer::handle(&world.app, swapped).await.unwrap_err().to_string(), "Unauthorized");
-        let unclaimed = event(&world, stage, &world.api_key, &format!("{nonce}-c"), "a body", false);
-        assert_eq!(functions::authorizer::handle(&world.app, unclaimed).await.unwrap_err().to_string(), "Unauthorized");
+        assert_eq!(
+            functions::authorizer::handle(&world.app, swapped).await.unwrap_err().to_string(),
+            "Unauthorized"
+        );
+        let unclaimed =
+            event(&world, stage, &world.api_key, &format!("{nonce}-c"), "a body", false);
+        assert_eq!(
+            functions::authorizer::handle(&world.app, unclaimed).await.unwrap_err().to_string(),
+            "Unauthorized"
+        );
         let bodiless = event(&world, stage, &world.api_key, &format!("{nonce}-d"), "", false);
         let answer = functions::authorizer::handle(&world.app, bodiless).await.unwrap();
         assert_eq!(answer["context"]["content_sha256"], hex(Sha256::digest(b"")));
@@ -369,8 +424,12 @@ async fn our_own_functions_compare_the_claimed_digest_with_the_body() {
 #[tokio::test]
 async fn a_query_that_a_rest_api_tells_decoded_cannot_be_signed() {
     let world = World::new().await;
-    let request =
-        Signed { target: "/prod/orders".into(), body: String::new(), method: "GET", ..Signed::new(&world, NONCE) };
+    let request = Signed {
+        target: "/prod/orders".into(),
+        body: String::new(),
+        method: "GET",
+        ..Signed::new(&world, NONCE)
+    };
     let rest = |query: Value| {
         let headers = json!({
             "X-API-Key": [world.api_key], "X-Cli-Signature": [request.signature(&world.api_key)],
@@ -382,7 +441,8 @@ async fn a_query_that_a_rest_api_tells_decoded_cannot_be_signed() {
             "requestContext": {"stage": "prod", "path": "/prod/orders"},
         })
     };
-    let refused = functions::authorizer::handle(&world.app, rest(json!({"page": "2"}))).await.unwrap_err();
+    let refused =
+        functions::authorizer::handle(&world.app, rest(json!({"page": "2"}))).await.unwrap_err();
     assert_eq!(refused.to_string(), "Unauthorized");
     functions::authorizer::handle(&world.app, rest(Value::Null)).await.unwrap();
 }

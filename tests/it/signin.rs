@@ -36,7 +36,10 @@ struct Visit {
 impl Visit {
     fn of(answer: Answer) -> Self {
         let answer = answer.expect(303);
-        Self { location: answer.header("location").unwrap().to_owned(), browser: answer.cookie(BROWSER) }
+        Self {
+            location: answer.header("location").unwrap().to_owned(),
+            browser: answer.cookie(BROWSER),
+        }
     }
 
     fn parameters(&self) -> HashMap<String, String> {
@@ -61,7 +64,11 @@ async fn sign_in(world: &World, issuer: &Issuer, subject: &str) -> Answer {
 }
 
 async fn whoami(world: &World, session: &str) -> Answer {
-    world.call("GET", "/v1/auth/whoami").header("Cookie", format!("{SESSION}={session}")).send().await
+    world
+        .call("GET", "/v1/auth/whoami")
+        .header("Cookie", format!("{SESSION}={session}"))
+        .send()
+        .await
 }
 
 #[tokio::test]
@@ -101,9 +108,13 @@ async fn nothing_of_the_way_is_kept_in_clear() {
     }
     let query = issuer.sign_in(&visit.location, "ada");
     back(&world, &query, &visit.browser).await.expect(303);
-    let session = world.wire.take().into_iter().rfind(|op| op.name == "PutItem").unwrap().body["Item"].to_string();
+    let session =
+        world.wire.take().into_iter().rfind(|op| op.name == "PutItem").unwrap().body["Item"]
+            .to_string();
     assert!(
-        session.contains("upstream_sealed") && !session.contains("access:ada") && !session.contains("grant-"),
+        session.contains("upstream_sealed")
+            && !session.contains("access:ada")
+            && !session.contains("grant-"),
         "{session}"
     );
 }
@@ -114,22 +125,38 @@ async fn a_mixed_up_made_up_or_repeated_state_is_refused() {
     let world = world(&issuer).await;
     let (mine, other) = (start(&world).await, start(&world).await);
     let query = issuer.sign_in(&mine.location, "ada");
-    let code = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let code = form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "code")
+        .unwrap()
+        .1
+        .into_owned();
     let state = &mine.parameters()["state"];
 
     for (what, query, browser) in [
         ("without a state", format!("code={code}"), mine.browser.as_str()),
         ("with half a state", format!("code={code}&state={}", &state[..40]), &mine.browser),
-        ("with a changed state", format!("code={code}&state={}", tests::mistyped(state)), &mine.browser),
+        (
+            "with a changed state",
+            format!("code={code}&state={}", tests::mistyped(state)),
+            &mine.browser,
+        ),
         ("in another browser", query.clone(), &other.browser),
         ("in another browser", query.clone(), "x"),
         ("in another browser", query.clone(), ""),
     ] {
         let answer = back(&world, &query, browser).await;
-        assert_eq!((answer.status, answer.body["error"].as_str()), (400, Some("invalid_request")), "{what}");
+        assert_eq!(
+            (answer.status, answer.body["error"].as_str()),
+            (400, Some("invalid_request")),
+            "{what}"
+        );
         assert!(answer.header("set-cookie").is_none());
     }
-    world.call("GET", &format!("/v1/auth/oidc/callback?{query}")).send().await.expect_error(400, "invalid_request");
+    world
+        .call("GET", &format!("/v1/auth/oidc/callback?{query}"))
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
     // The state of another sign-in, of the same browser even, does not fit this code: its verifier and nonce are others.
     let crossed = format!("code={code}&state={}", other.parameters()["state"]);
     back(&world, &crossed, &other.browser).await.expect_error(400, "invalid_request");
@@ -158,14 +185,22 @@ async fn a_code_that_was_injected_or_replayed_is_refused() {
     // An attacker's code, with the victim's state: it was asked for with another challenge.
     let (victim, attacker) = (start(&world).await, start(&world).await);
     let stolen = issuer.sign_in(&attacker.location, "eve");
-    let code = form_urlencoded::parse(stolen.as_bytes()).find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let code = form_urlencoded::parse(stolen.as_bytes())
+        .find(|(name, _)| name == "code")
+        .unwrap()
+        .1
+        .into_owned();
     let query = format!("code={code}&state={}", victim.parameters()["state"]);
     back(&world, &query, &victim.browser).await.expect_error(400, "invalid_request");
     // A code that was used.
     let first = start(&world).await;
     let used = issuer.sign_in(&first.location, "ada");
     back(&world, &used, &first.browser).await.expect(303);
-    let code = form_urlencoded::parse(used.as_bytes()).find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let code = form_urlencoded::parse(used.as_bytes())
+        .find(|(name, _)| name == "code")
+        .unwrap()
+        .1
+        .into_owned();
     let second = start(&world).await;
     let query = format!("code={code}&state={}", second.parameters()["state"]);
     back(&world, &query, &second.browser).await.expect_error(400, "invalid_request");
@@ -202,7 +237,11 @@ async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
     ] {
         issuer.twist(twist.clone());
         let answer = sign_in(&world, &issuer, "ada").await;
-        assert_eq!((answer.status, answer.body["error"].as_str()), (400, Some("invalid_request")), "{twist}");
+        assert_eq!(
+            (answer.status, answer.body["error"].as_str()),
+            (400, Some("invalid_request")),
+            "{twist}"
+        );
     }
     issuer.twist(json!({"aud": ["postern", "another-client"], "azp": "postern"}));
     sign_in(&world, &issuer, "ada").await.expect(303);
@@ -214,8 +253,9 @@ async fn an_answer_that_names_another_issuer_is_refused() {
     let world = world(&issuer).await;
     for (named, status) in [("https://evil.example", 400), ("", 400), (issuer.url.as_str(), 303)] {
         let visit = start(&world).await;
-        let query =
-            form_urlencoded::Serializer::new(issuer.sign_in(&visit.location, "ada")).append_pair("iss", named).finish();
+        let query = form_urlencoded::Serializer::new(issuer.sign_in(&visit.location, "ada"))
+            .append_pair("iss", named)
+            .finish();
         assert_eq!(back(&world, &query, &visit.browser).await.status, status, "{named}");
     }
 }
@@ -228,10 +268,18 @@ async fn a_person_who_refuses_at_the_issuer_is_told() {
     let query = format!("error=access_denied&state={}", visit.parameters()["state"]);
     back(&world, &query, &visit.browser).await.expect_error(400, "access_denied");
     let visit = start(&world).await;
-    let call =
-        world.call("GET", &format!("/v1/auth/oidc/callback?error=access_denied&state={}", visit.parameters()["state"]));
-    let page =
-        call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html,*/*").send().await;
+    let call = world.call(
+        "GET",
+        &format!(
+            "/v1/auth/oidc/callback?error=access_denied&state={}",
+            visit.parameters()["state"]
+        ),
+    );
+    let page = call
+        .header("Cookie", format!("{BROWSER}={}", visit.browser))
+        .header("Accept", "text/html,*/*")
+        .send()
+        .await;
     assert_eq!((page.status, page.header("content-type")), (400, Some("text/html; charset=utf-8")));
     assert!(page.text.contains("href=\"/login\""));
 }
@@ -245,12 +293,14 @@ async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
     let visit = start(&gate).await;
     let query = issuer.sign_in(&visit.location, "eve");
     let call = gate.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-    let call = call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html");
+    let call =
+        call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html");
     let page = call.send().await.expect(403);
     assert!(page.text.contains("does not admit this user") && page.header("set-cookie").is_none());
     assert!(page.header("content-security-policy").unwrap().contains("script-src 'self'"));
 
-    let toml = config(&issuer, "").replace("allow = [\"*\"]", "allow = [\"@Example.com\", \"bob\"]");
+    let toml =
+        config(&issuer, "").replace("allow = [\"*\"]", "allow = [\"@Example.com\", \"bob\"]");
     let allowlist = World::configured(&toml).await;
     for (about, status) in [
         (json!({"email": "ada@example.com", "email_verified": true}), 303),
@@ -270,7 +320,9 @@ async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
     }
     sign_in(&allowlist, &issuer, "bob").await.expect(303);
     let toml = config(&issuer, "").replace("allow = [\"*\"]", "allow = []");
-    sign_in(&World::configured(&toml).await, &issuer, "ada").await.expect_error(403, "forbidden_user");
+    sign_in(&World::configured(&toml).await, &issuer, "ada")
+        .await
+        .expect_error(403, "forbidden_user");
 }
 
 #[tokio::test]
@@ -295,12 +347,17 @@ async fn a_person_is_the_same_with_a_bearer_token_and_a_session() {
 #[tokio::test]
 async fn a_newcomer_becomes_what_the_configuration_says_and_stays_who_they_are() {
     let issuer = Issuer::open().await;
-    let world = World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
+    let world =
+        World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
     issuer.tell("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
-    let me = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION)).await.expect(200);
+    let me = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION))
+        .await
+        .expect(200);
     assert_eq!(me.body["scopes"], json!(["*"]));
     assert_eq!(me.body["metadata"], json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
-    let again = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION)).await.expect(200);
+    let again = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION))
+        .await
+        .expect(200);
     assert_eq!(me.member("org_id"), again.member("org_id"));
 }
 
@@ -309,7 +366,9 @@ async fn two_sign_ins_in_two_windows_of_one_browser_are_both_good() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let first = start(&world).await;
-    let call = world.call("GET", "/v1/auth/oidc/start").header("Cookie", format!("{BROWSER}={}", first.browser));
+    let call = world
+        .call("GET", "/v1/auth/oidc/start")
+        .header("Cookie", format!("{BROWSER}={}", first.browser));
     let second = Visit::of(call.send().await);
     assert_eq!(first.browser, second.browser);
     for visit in [first, second] {
@@ -332,8 +391,10 @@ async fn a_browser_goes_on_where_it_wanted_to_and_nowhere_else() {
         ("javascript:alert(1)", "/"),
         ("/a\r\nSet-Cookie: a=b", "/"),
     ] {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-        let visit = Visit::of(world.call("GET", &format!("/v1/auth/oidc/start?{query}")).send().await);
+        let query =
+            form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+        let visit =
+            Visit::of(world.call("GET", &format!("/v1/auth/oidc/start?{query}")).send().await);
         let query = issuer.sign_in(&visit.location, "ada");
         let answer = back(&world, &query, &visit.browser).await.expect(303);
         assert_eq!(answer.header("location"), Some(then), "{next}");
@@ -349,7 +410,11 @@ async fn one_of_several_providers_is_named() {
     );
     let world = World::configured(&format!("{}\n{second}", config(&one, ""))).await;
     for wrong in ["", "?provider=", "?provider=nobody", "?provider=huudis&provider=second"] {
-        world.call("GET", &format!("/v1/auth/oidc/start{wrong}")).send().await.expect_error(400, "invalid_request");
+        world
+            .call("GET", &format!("/v1/auth/oidc/start{wrong}"))
+            .send()
+            .await
+            .expect_error(400, "invalid_request");
     }
     world.call("GET", "/v1/auth/github").send().await.expect_error(400, "invalid_request");
     let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
@@ -358,18 +423,25 @@ async fn one_of_several_providers_is_named() {
     let query = other.sign_in(&visit.location, "ada");
     // Each has an address of its own: a code that comes back to another one's is nobody's, and nobody is told it.
     for mixed_up in ["", "&provider=huudis", "&provider=nobody"] {
-        let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
+        let visit =
+            Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
         let query = other.sign_in(&visit.location, "ada");
-        back(&world, &format!("{query}{mixed_up}"), &visit.browser).await.expect_error(400, "invalid_request");
+        back(&world, &format!("{query}{mixed_up}"), &visit.browser)
+            .await
+            .expect_error(400, "invalid_request");
     }
-    let answer = back(&world, &format!("{query}&provider=second"), &visit.browser).await.expect(303);
+    let answer =
+        back(&world, &format!("{query}&provider=second"), &visit.browser).await.expect(303);
     let me = whoami(&world, &answer.cookie(SESSION)).await;
     assert_eq!(me.expect(200).member("user_id"), "s|ada");
     // The way back of the one is not the way back of GitHub.
     let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
     let query = other.sign_in(&visit.location, "ada");
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
-    call.header("Cookie", format!("{BROWSER}={}", visit.browser)).send().await.expect_error(400, "invalid_request");
+    call.header("Cookie", format!("{BROWSER}={}", visit.browser))
+        .send()
+        .await
+        .expect_error(400, "invalid_request");
 }
 
 #[tokio::test]
@@ -377,9 +449,17 @@ async fn an_issuer_or_a_store_that_does_not_answer_is_a_503() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     issuer.behave(Behaviour::Broken);
-    world.call("GET", "/v1/auth/oidc/start").send().await.expect_error(503, "temporarily_unavailable");
+    world
+        .call("GET", "/v1/auth/oidc/start")
+        .send()
+        .await
+        .expect_error(503, "temporarily_unavailable");
     issuer.behave(Behaviour::Lying);
-    world.call("GET", "/v1/auth/oidc/start").send().await.expect_error(503, "temporarily_unavailable");
+    world
+        .call("GET", "/v1/auth/oidc/start")
+        .send()
+        .await
+        .expect_error(503, "temporarily_unavailable");
     issuer.behave(Behaviour::Honest);
     let visit = start(&world).await;
     let query = issuer.sign_in(&visit.location, "ada");
@@ -400,14 +480,16 @@ async fn a_client_with_a_secret_proves_itself() {
     let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("huudis".into(), "hush".into());
-    let world = World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    let world =
+        World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
     issuer.demand_secrets();
     sign_in(&world, &issuer, "ada").await.expect(303);
     // A wrong one is our failure, and no person's.
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("huudis".into(), "wrong".into());
     let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
-    let world = World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    let world =
+        World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
     sign_in(&world, &issuer, "ada").await.expect_error(503, "temporarily_unavailable");
 }
 
@@ -433,7 +515,10 @@ async fn a_person_of_github_is_their_number() {
     assert!(visit.location.starts_with(&format!("{}/login/oauth/authorize?", issuer.url)));
     let asked = visit.parameters();
     assert_eq!(asked["redirect_uri"], "https://auth.example.com/v1/auth/github/callback");
-    assert_eq!((asked["code_challenge_method"].as_str(), asked["scope"].as_str()), ("S256", "read:user"));
+    assert_eq!(
+        (asked["code_challenge_method"].as_str(), asked["scope"].as_str()),
+        ("S256", "read:user")
+    );
     issuer.tell("583231", json!({"login": "octocat", "name": "The Octocat", "email": null}));
     let session = at_github(&world, &issuer, "583231").await.expect(303).cookie(SESSION);
     let me = whoami(&world, &session).await.expect(200);
@@ -458,7 +543,9 @@ async fn a_person_of_github_is_their_number() {
 #[tokio::test]
 async fn at_github_verified_addresses_alone_count() {
     let issuer = Issuer::open().await;
-    let world = World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\"")).await;
+    let world =
+        World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\""))
+            .await;
     let address = |email: &str, verified: bool| json!({"email": email, "verified": verified, "primary": true});
     for (emails, status) in [
         (json!([address("a@other.example", true), address("a@example.com", true)]), 303),
@@ -491,7 +578,11 @@ async fn a_sign_in_that_makes_no_sense_stops_the_start() {
         (oidc(allow).replace("client_id = \"c\"", "client_id = \"\""), "client_id"),
         (format!("{0}\n{0}", oidc(allow)), "twice"),
         (
-            format!("{}\n{}", oidc(allow), oidc(allow).replace("idp.", "idq.").replace("\"a\"", "\"b\"")),
+            format!(
+                "{}\n{}",
+                oidc(allow),
+                oidc(allow).replace("idp.", "idq.").replace("\"a\"", "\"b\"")
+            ),
             "subject_prefix",
         ),
         (oidc(&format!("{allow}\nsubject_prefix = \"usr_\"")), "subject_prefix"),
@@ -504,25 +595,41 @@ async fn a_sign_in_that_makes_no_sense_stops_the_start() {
             "subject_prefix",
         ),
         (
-            format!("[[signin]]\ntype = \"github\"\nclient_id = \"c\"\nbase_url = \"http://github.example\"\n{allow}"),
+            format!(
+                "[[signin]]\ntype = \"github\"\nclient_id = \"c\"\nbase_url = \"http://github.example\"\n{allow}"
+            ),
             "base_url",
         ),
         (format!("[[signin]]\ntype = \"saml\"\n{allow}"), "saml"),
         ("[[client]]\nid = \"agt_x\"\nname = \"X\"".into(), "agt_x"),
-        ("[[client]]\nid = \"x\"\nname = \"X\"\n[[client]]\nid = \"x\"\nname = \"Y\"".into(), "twice"),
+        (
+            "[[client]]\nid = \"x\"\nname = \"X\"\n[[client]]\nid = \"x\"\nname = \"Y\"".into(),
+            "twice",
+        ),
         ("[throttle]\nlogin_per_account = 0".into(), "throttle"),
     ] {
         let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"].map(|name| {
-            (format!("POSTERN_{name}"), if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned())
+            (
+                format!("POSTERN_{name}"),
+                if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned(),
+            )
         });
-        let error = postern::config::Config::from_settings(&variables.into(), &toml).unwrap_err().to_string();
+        let error = postern::config::Config::from_settings(&variables.into(), &toml)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(named), "{toml}\n{error}");
     }
     // A secret that is named and not there.
-    let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"]
-        .map(|name| (format!("POSTERN_{name}"), if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned()));
+    let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"].map(|name| {
+        (
+            format!("POSTERN_{name}"),
+            if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned(),
+        )
+    });
     let toml = oidc(&format!("{allow}\nsecret_ref = \"nowhere\""));
     let config = postern::config::Config::from_settings(&variables.into(), &toml).unwrap();
-    let error = postern::upstream::Upstream::new(&config.signins[0], &Default::default()).unwrap_err().to_string();
+    let error = postern::identity_provider::IdentityProviders::new(&config, &Default::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("nowhere"), "{error}");
 }

@@ -18,13 +18,16 @@ fn root(path: &str) -> String {
 
 /// The names of the files of `path`, without their extension.
 fn files(path: &str) -> BTreeSet<String> {
-    let names = std::fs::read_dir(root(path)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names = std::fs::read_dir(root(path))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.map(|name| name.strip_suffix(".rs").unwrap().to_owned()).collect()
 }
 
 #[test]
 fn the_template_and_the_package_list_the_same_functions() {
-    let binaries: BTreeSet<_> = template().functions.into_iter().map(|function| function.binary).collect();
+    let binaries: BTreeSet<_> =
+        template().functions.into_iter().map(|function| function.binary).collect();
     assert_eq!(binaries, files("functions/src/bin"));
     assert_eq!(binaries, functions::ALL.iter().map(|name| (*name).to_owned()).collect());
 }
@@ -32,15 +35,26 @@ fn the_template_and_the_package_list_the_same_functions() {
 #[test]
 fn no_route_is_given_twice_and_the_list_that_tells_405_from_404_is_the_templates() {
     let mut methods: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (method, path) in template().functions.into_iter().flat_map(|f| f.routes).filter_map(|route| route.target) {
-        assert!(methods.entry(path.clone()).or_default().insert(method.clone()), "{method} {path} twice");
+    for (method, path) in
+        template().functions.into_iter().flat_map(|f| f.routes).filter_map(|route| route.target)
+    {
+        assert!(
+            methods.entry(path.clone()).or_default().insert(method.clone()),
+            "{method} {path} twice"
+        );
     }
     let known: BTreeMap<String, BTreeSet<String>> = postern::http::route::ROUTES
         .iter()
-        .map(|(path, methods)| ((*path).to_owned(), methods.split(", ").map(str::to_owned).collect()))
+        .map(|(path, methods)| {
+            ((*path).to_owned(), methods.split(", ").map(str::to_owned).collect())
+        })
         .collect();
     assert_eq!(known, methods);
-    let defaults = template().functions.into_iter().flat_map(|f| f.routes).filter(|route| route.target.is_none());
+    let defaults = template()
+        .functions
+        .into_iter()
+        .flat_map(|f| f.routes)
+        .filter(|route| route.target.is_none());
     assert_eq!(defaults.count(), 1);
 }
 
@@ -66,10 +80,16 @@ async fn no_route_but_these_is_public() {
     ];
     let world = tests::World::new().await;
     let mut public = BTreeSet::new();
-    for (method, path) in template().functions.into_iter().flat_map(|f| f.routes).filter_map(|route| route.target) {
-        let answer =
-            world.call(&method, &path.replace("{id}", "key_01h455vb4pex5vsknk084sn02q")).json(json!({})).send().await;
-        let sends_to_login = answer.status == 303 && answer.header("location").unwrap().starts_with("/login");
+    for (method, path) in
+        template().functions.into_iter().flat_map(|f| f.routes).filter_map(|route| route.target)
+    {
+        let answer = world
+            .call(&method, &path.replace("{id}", "key_01h455vb4pex5vsknk084sn02q"))
+            .json(json!({}))
+            .send()
+            .await;
+        let sends_to_login =
+            answer.status == 303 && answer.header("location").unwrap().starts_with("/login");
         if answer.body["error"] != "auth_required" && !sends_to_login {
             public.insert(format!("{method} {path}"));
         }
@@ -82,12 +102,18 @@ fn the_tables_are_those_that_the_store_expects() {
     let tables = engine::tables();
     let expected = BTreeSet::from([tables.keys, tables.families, tables.nonces]);
     let template = template();
-    assert_eq!(template.tables.iter().map(|table| table.logical_id.clone()).collect::<BTreeSet<_>>(), expected);
+    assert_eq!(
+        template.tables.iter().map(|table| table.logical_id.clone()).collect::<BTreeSet<_>>(),
+        expected
+    );
     for table in &template.tables {
         let properties = &table.resource["Properties"];
         let ttl = json!({"AttributeName": postern::store::key::TTL, "Enabled": true});
         assert_eq!(properties["TimeToLiveSpecification"], ttl, "{}", table.logical_id);
-        assert_eq!(properties["KeySchema"], json!([{"AttributeName": postern::store::key::PK, "KeyType": "HASH"}]));
+        assert_eq!(
+            properties["KeySchema"],
+            json!([{"AttributeName": postern::store::key::PK, "KeyType": "HASH"}])
+        );
         assert_eq!(properties["BillingMode"], "PAY_PER_REQUEST");
     }
 }
@@ -97,7 +123,10 @@ fn the_precious_table_is_protected() {
     let template = template();
     let keys = template.tables.iter().find(|table| table.logical_id == "Keys").unwrap();
     let properties = &keys.resource["Properties"];
-    assert_eq!(properties["PointInTimeRecoverySpecification"], json!({"PointInTimeRecoveryEnabled": true}));
+    assert_eq!(
+        properties["PointInTimeRecoverySpecification"],
+        json!({"PointInTimeRecoveryEnabled": true})
+    );
     assert_eq!(properties["DeletionProtectionEnabled"], true);
     assert_eq!(properties["SSESpecification"], json!({"SSEEnabled": true}));
     assert_eq!(
@@ -113,7 +142,9 @@ fn statements(function: &Function) -> Vec<Value> {
     let policies = function.properties["Policies"].as_array().unwrap();
     policies
         .iter()
-        .flat_map(|policy| policy["Statement"].as_array().cloned().expect("an inline policy, no SAM template"))
+        .flat_map(|policy| {
+            policy["Statement"].as_array().cloned().expect("an inline policy, no SAM template")
+        })
         .collect()
 }
 
@@ -124,7 +155,11 @@ fn no_policy_names_a_star_a_scan_or_a_resource_that_it_does_not_need() {
             assert_eq!(statement["Effect"], "Allow");
             for action in statement["Action"].as_array().unwrap() {
                 let action = action.as_str().unwrap();
-                assert!(!action.contains('*') && !action.ends_with("Scan"), "{}: {action}", function.binary);
+                assert!(
+                    !action.contains('*') && !action.ends_with("Scan"),
+                    "{}: {action}",
+                    function.binary
+                );
             }
             let resource = statement["Resource"].to_string();
             assert!(!resource.contains('*'), "{}: {resource}", function.binary);
@@ -140,7 +175,10 @@ fn no_policy_names_a_star_a_scan_or_a_resource_that_it_does_not_need() {
 fn every_function_may_do_exactly_what_the_page_says() {
     let page = std::fs::read_to_string(root("docs/permissions.md")).unwrap();
     let made = local::permissions::page(&template()).unwrap();
-    assert_eq!(page, made, "if this is meant: cargo run -p local -- permissions > docs/permissions.md");
+    assert_eq!(
+        page, made,
+        "if this is meant: cargo run -p local -- permissions > docs/permissions.md"
+    );
 }
 
 /// What one would look for first in that page.
@@ -148,23 +186,28 @@ fn every_function_may_do_exactly_what_the_page_says() {
 fn who_verifies_cannot_sign_and_the_heartbeat_touches_runners_alone() {
     let made = local::permissions::page(&template()).unwrap();
     let rows = |function: &str| {
-        made.lines().filter(move |row| row.starts_with(&format!("| `{function}` |"))).collect::<Vec<_>>()
+        made.lines()
+            .filter(move |row| row.starts_with(&format!("| `{function}` |")))
+            .collect::<Vec<_>>()
     };
     for signs in ["download_token", "login", "refresh", "revoke", "service_token", "token"] {
         assert!(rows(signs).iter().any(|row| row.contains("| SigningSecret |")), "{signs}");
     }
     assert_eq!(made.matches("| SigningSecret |").count(), 6);
     assert_eq!(rows("heartbeat"), ["| `heartbeat` | `dynamodb:UpdateItem` | Keys | `run_*` |"]);
-    assert_eq!(rows("discovery"), ["| `discovery` | `secretsmanager:GetSecretValue` | VerificationKeys |  |"]);
+    assert_eq!(
+        rows("discovery"),
+        ["| `discovery` | `secretsmanager:GetSecretValue` | VerificationKeys |  |"]
+    );
 }
 
 /// What a policy says by its condition, it says of every record that it could otherwise write.
 #[test]
 fn nobody_writes_precious_records_of_every_kind() {
     let made = local::permissions::page(&template()).unwrap();
-    for row in
-        made.lines().filter(|row| ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|action| row.contains(action)))
-    {
+    for row in made.lines().filter(|row| {
+        ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|action| row.contains(action))
+    }) {
         assert!(!row.ends_with("| all |"), "{row}");
     }
 }
@@ -172,7 +215,9 @@ fn nobody_writes_precious_records_of_every_kind() {
 #[test]
 fn the_version_of_a_release_is_the_same_everywhere() {
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
-    let metadata = local::template::plain(&yaml).unwrap()["Metadata"]["AWS::ServerlessRepo::Application"].clone();
+    let metadata =
+        local::template::plain(&yaml).unwrap()["Metadata"]["AWS::ServerlessRepo::Application"]
+            .clone();
     assert_eq!(metadata["SemanticVersion"], env!("CARGO_PKG_VERSION"));
     for file in [&metadata["LicenseUrl"], &metadata["ReadmeUrl"]] {
         assert!(std::path::Path::new(&root(file.as_str().unwrap())).exists(), "{file}");
@@ -184,12 +229,15 @@ fn the_version_of_a_release_is_the_same_everywhere() {
 /// cargo-lambda's router, for `just watch`, is the template's.
 #[test]
 fn cargo_lambda_watch_knows_every_route() {
-    let manifest: toml::Value = toml::from_str(&std::fs::read_to_string(root("Cargo.toml")).unwrap()).unwrap();
+    let manifest: toml::Value =
+        toml::from_str(&std::fs::read_to_string(root("Cargo.toml")).unwrap()).unwrap();
     let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
     let text = |value: &toml::Value, name: &str| value[name].as_str().unwrap().to_owned();
     let known: BTreeSet<_> = router
         .iter()
-        .flat_map(|(path, routes)| routes.as_array().unwrap().iter().map(move |route| (path, route)))
+        .flat_map(|(path, routes)| {
+            routes.as_array().unwrap().iter().map(move |route| (path, route))
+        })
         .map(|(path, route)| (text(route, "method"), path.clone(), text(route, "function")))
         .collect();
     let mut expected = BTreeSet::new();
@@ -207,15 +255,24 @@ fn every_parameter_is_described_and_safe_without_a_word_and_every_output_is_ther
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
     let document = local::template::plain(&yaml).unwrap();
     let parameters = document["Parameters"].as_object().unwrap();
-    let grouped = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"].as_array().unwrap();
-    let grouped: BTreeSet<_> =
-        grouped.iter().flat_map(|group| group["Parameters"].as_array().unwrap()).map(|p| p.as_str().unwrap()).collect();
+    let grouped = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        .as_array()
+        .unwrap();
+    let grouped: BTreeSet<_> = grouped
+        .iter()
+        .flat_map(|group| group["Parameters"].as_array().unwrap())
+        .map(|p| p.as_str().unwrap())
+        .collect();
     assert_eq!(grouped, parameters.keys().map(String::as_str).collect());
     for (name, parameter) in parameters {
-        assert!(parameter["Description"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
+        assert!(
+            parameter["Description"].as_str().is_some_and(|text| text.ends_with('.')),
+            "{name}"
+        );
         assert_eq!(parameter.get("Default").is_some(), name != "Issuer", "{name}");
     }
-    let outputs: BTreeSet<_> = document["Outputs"].as_object().unwrap().keys().map(String::as_str).collect();
+    let outputs: BTreeSet<_> =
+        document["Outputs"].as_object().unwrap().keys().map(String::as_str).collect();
     let attached_to = ["ApiUrl", "AuthorizerArn", "AuthorizerUri", "Issuer", "JwksUrl"];
     assert!(attached_to.iter().all(|output| outputs.contains(output)), "{outputs:?}");
 }
@@ -223,17 +280,23 @@ fn every_parameter_is_described_and_safe_without_a_word_and_every_output_is_ther
 #[test]
 fn a_function_is_given_the_secret_that_its_policy_lets_it_read() {
     for function in template().functions {
-        let given =
-            function.properties.pointer("/Environment/Variables/POSTERN_SECRET_ARN/!Ref").and_then(Value::as_str);
+        let given = function
+            .properties
+            .pointer("/Environment/Variables/POSTERN_SECRET_ARN/!Ref")
+            .and_then(Value::as_str);
+        let readable = statements(&function)
+            .into_iter()
+            .find(|s| s["Action"] == json!(["secretsmanager:GetSecretValue"]));
         let readable =
-            statements(&function).into_iter().find(|s| s["Action"] == json!(["secretsmanager:GetSecretValue"]));
-        let readable = readable.map(|statement| statement["Resource"]["!Ref"].as_str().unwrap().to_owned());
+            readable.map(|statement| statement["Resource"]["!Ref"].as_str().unwrap().to_owned());
         assert_eq!(given, readable.as_deref(), "{}", function.binary);
-        let main = std::fs::read_to_string(root(&format!("functions/src/bin/{}.rs", function.binary))).unwrap();
+        let main =
+            std::fs::read_to_string(root(&format!("functions/src/bin/{}.rs", function.binary)))
+                .unwrap();
         let needs: &[_] = match given {
-            None => &["Needs::Nothing"],
-            Some("SigningSecret") => &["Needs::Signing"],
-            Some(_) => &["Needs::Publication", "Needs::Verification"],
+            None => &["KeyAccess::Nothing"],
+            Some("SigningSecret") => &["KeyAccess::Signing"],
+            Some(_) => &["KeyAccess::Publication", "KeyAccess::Verification"],
         };
         assert!(needs.iter().any(|needs| main.contains(needs)), "{}", function.binary);
     }
@@ -246,7 +309,9 @@ fn example(name: &str) -> Value {
 
 #[test]
 fn the_examples_hold_no_answer_that_must_not_be_held_and_let_the_gateway_in() {
-    let http = example("http-api")["Resources"]["Orders"]["Properties"]["Auth"]["Authorizers"]["Postern"].clone();
+    let http =
+        example("http-api")["Resources"]["Orders"]["Properties"]["Auth"]["Authorizers"]["Postern"]
+            .clone();
     assert_eq!(http["Identity"]["ReauthorizeEvery"], 0);
     assert_eq!(http["EnableFunctionDefaultPermissions"], true);
     assert_eq!(

@@ -16,9 +16,17 @@ async fn health_is_always_public() {
 #[tokio::test]
 async fn an_unknown_path_is_not_found() {
     let world = World::new().await;
-    for path in
-        ["/nothing", "/login/", "/assets/a/b", "/v1", "/v1/", "/v1/keys/", "/v1/keys/a/b/c", "/V1/keys", "/health/x"]
-    {
+    for path in [
+        "/nothing",
+        "/login/",
+        "/assets/a/b",
+        "/v1",
+        "/v1/",
+        "/v1/keys/",
+        "/v1/keys/a/b/c",
+        "/V1/keys",
+        "/health/x",
+    ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
             world.call(method, path).send().await.expect_error(404, "not_found");
         }
@@ -37,7 +45,8 @@ async fn a_known_path_names_its_methods() {
         ("/v1/agents/x/secret", "POST"),
     ] {
         for method in ["PUT", "PATCH", "HEAD", "OPTIONS", "BREW"] {
-            let answer = world.call(method, path).send().await.expect_error(405, "method_not_allowed");
+            let answer =
+                world.call(method, path).send().await.expect_error(405, "method_not_allowed");
             assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
         }
     }
@@ -45,18 +54,29 @@ async fn a_known_path_names_its_methods() {
 
 #[test]
 fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
-    for (method, path) in
-        Template::load().unwrap().functions.into_iter().flat_map(|f| f.routes).filter_map(|r| r.target)
+    for (method, path) in Template::load()
+        .unwrap()
+        .functions
+        .into_iter()
+        .flat_map(|f| f.routes)
+        .filter_map(|r| r.target)
     {
         let sent = path.replace("{id}", "some").replace("{name}", "some");
         let (key, parameters) = route::find(&method, &sent).unwrap();
         assert_eq!(key, format!("{method} {path}"));
         let named = ["id", "name"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
-        assert_eq!(parameters, named.map(|name| (name.to_owned(), "some".to_owned())).collect::<Vec<_>>());
+        assert_eq!(
+            parameters,
+            named.map(|name| (name.to_owned(), "some".to_owned())).collect::<Vec<_>>()
+        );
     }
-    for (method, path) in
-        [("GET", "/v1/keys/"), ("GET", "/v1/keys//"), ("get", "/health"), ("BREW", "/health"), ("GET", "/nothing")]
-    {
+    for (method, path) in [
+        ("GET", "/v1/keys/"),
+        ("GET", "/v1/keys//"),
+        ("get", "/health"),
+        ("BREW", "/health"),
+        ("GET", "/nothing"),
+    ] {
         assert_eq!(route::find(method, path), None, "{method} {path}");
     }
 }
@@ -72,7 +92,8 @@ async fn a_function_answers_its_routes_by_whatever_name_they_come() {
             "requestContext": {"requestId": "r-1", "routeKey": "$default", "stage": "$default",
                 "http": {"method": method, "path": path, "sourceIp": "192.0.2.1"}},
         });
-        invoke::in_process(&world.app, function).unwrap()(event).await.unwrap()["statusCode"].clone()
+        invoke::in_process(&world.app, function).unwrap()(event).await.unwrap()["statusCode"]
+            .clone()
     };
     assert_eq!(ask("keys", "GET", &format!("/v1/keys/{id}")).await, 200);
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 204);

@@ -31,7 +31,11 @@ async fn signed_in() -> Signed {
 
 impl Signed {
     async fn whoami(&self) -> Answer {
-        self.world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &self.session).send().await
+        self.world
+            .call("GET", "/v1/auth/whoami")
+            .header("X-Postern-Session", &self.session)
+            .send()
+            .await
     }
 
     /// Ends once the issuer has been asked to renew.
@@ -44,7 +48,8 @@ impl Signed {
     fn id(&self) -> String {
         use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
         let (payload, _) = self.session.split_once('.').unwrap();
-        let payload: serde_json::Value = serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap();
+        let payload: serde_json::Value =
+            serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap();
         payload["sid"].as_str().unwrap().to_owned()
     }
 
@@ -145,10 +150,17 @@ async fn whoever_crashes_before_it_has_asked_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
     it.world.pass_s(545);
     let id = it.id().parse().unwrap();
-    let (session, _) = it.world.app.store.session_and_organization(&id, "ada").await.unwrap();
+    let (session, _) =
+        it.world.app.context.store.session_and_organization(&id, "ada").await.unwrap();
     let held = session.unwrap().upstream.unwrap();
     let now_ms = it.world.now().as_millisecond();
-    it.world.app.store.lease_session(&id, &held, "of the dead", now_ms, now_ms + 15_000).await.unwrap();
+    it.world
+        .app
+        .context
+        .store
+        .lease_session(&id, &held, "of the dead", now_ms, now_ms + 15_000)
+        .await
+        .unwrap();
     for _ in 0..5 {
         it.whoami().await.expect(200);
     }
@@ -194,7 +206,13 @@ async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
     let it = signed_in().await;
     it.world.pass_s(545);
     // The lease, and then the answer is not written: three attempts of the SDK.
-    it.world.wire.suffer_next([None, None, Some(Trouble::Broken), Some(Trouble::Broken), Some(Trouble::Broken)]);
+    it.world.wire.suffer_next([
+        None,
+        None,
+        Some(Trouble::Broken),
+        Some(Trouble::Broken),
+        Some(Trouble::Broken),
+    ]);
     it.whoami().await.expect_error(503, "temporarily_unavailable");
     assert_eq!(it.issuer.renewals(), 1);
     for _ in 0..5 {
@@ -217,7 +235,12 @@ async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
 async fn a_lease_whose_answer_was_lost_in_the_store_is_ours() {
     let it = signed_in().await;
     it.world.pass_s(545);
-    it.world.wire.suffer_next([None, Some(Trouble::LosesAnswers), None, Some(Trouble::LosesAnswers)]);
+    it.world.wire.suffer_next([
+        None,
+        Some(Trouble::LosesAnswers),
+        None,
+        Some(Trouble::LosesAnswers),
+    ]);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
     it.issuer.end_all_grants();
@@ -276,7 +299,13 @@ async fn tokens_that_no_key_opens_end_nothing() {
     it.world.pass_s(545);
     let mut secrets = it.world.secrets.clone();
     secrets.sealing_keys.clear();
-    secrets.complete(it.world.app.config.signing.algorithm, &it.world.app.clock, &it.world.app.entropy).unwrap();
+    secrets
+        .complete(
+            it.world.app.context.config.signing.algorithm,
+            &it.world.app.context.clock,
+            &it.world.app.context.entropy,
+        )
+        .unwrap();
     let other = it.world.with_secrets(secrets);
     let call = other.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &it.session);
     call.send().await.expect(200);

@@ -1,13 +1,18 @@
 //! Users: people with a password, whom an organization enrols and dismisses.
 
-use postern::principal::Role;
+use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::World;
 
 const PASSWORD: &str = "correct horse battery";
 
 async fn role_of(world: &World, session: &str) -> Value {
-    let me = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", session).send().await.expect(200);
+    let me = world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Postern-Session", session)
+        .send()
+        .await
+        .expect(200);
     me.body["scopes"].clone()
 }
 
@@ -28,7 +33,10 @@ async fn a_user_is_enrolled_and_shown_without_their_password() {
     // At rest there is a hash by Argon2id, with OWASP's parameters.
     let key = postern::store::key::email(&"ada@example.com".to_owned().try_into().unwrap());
     let stored = format!("{:?}", world.item("Keys", &key).await.unwrap());
-    assert!(stored.contains("$argon2id$v=19$m=19456,t=2,p=1$") && !stored.contains(PASSWORD), "{stored}");
+    assert!(
+        stored.contains("$argon2id$v=19$m=19456,t=2,p=1$") && !stored.contains(PASSWORD),
+        "{stored}"
+    );
 }
 
 #[tokio::test]
@@ -37,7 +45,10 @@ async fn an_address_belongs_to_one_user_whatever_its_case_and_whosever_it_is() {
     world.enrol("ada@example.com", PASSWORD, Role::User).await;
     let (_, other_key) = world.organization("Other").await;
     for (key, email) in [(&world.api_key, "ADA@example.com"), (&other_key, "ada@example.com")] {
-        let call = world.call("POST", "/v1/users").key(key).json(json!({"email": email, "password": PASSWORD}));
+        let call = world
+            .call("POST", "/v1/users")
+            .key(key)
+            .json(json!({"email": email, "password": PASSWORD}));
         call.send().await.expect_error(409, "conflict");
     }
     assert_eq!(world.get("/v1/users").send().await.body["items"].as_array().unwrap().len(), 1);
@@ -46,7 +57,9 @@ async fn an_address_belongs_to_one_user_whatever_its_case_and_whosever_it_is() {
 #[tokio::test]
 async fn two_who_enrol_one_address_at_once_enrol_one_user() {
     let world = World::new().await;
-    let enrol = || world.post("/v1/users", json!({"email": "ada@example.com", "password": PASSWORD})).send();
+    let enrol = || {
+        world.post("/v1/users", json!({"email": "ada@example.com", "password": PASSWORD})).send()
+    };
     let (one, other) = tokio::join!(enrol(), enrol());
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
@@ -63,13 +76,23 @@ async fn what_is_no_address_password_or_role_is_refused() {
         (json!({"email": "ada@example.com", "password": "1234567"}), "invalid_request"),
         (json!({"email": "ada@example.com", "password": "ADA@example.com"}), "invalid_request"),
         (json!({"email": "ada@example.com", "password": "x".repeat(257)}), "invalid_request"),
-        (json!({"email": "ada@example.com", "password": PASSWORD, "role": "owner"}), "invalid_request"),
-        (json!({"email": "ada@example.com", "password": PASSWORD, "org_id": "org_x"}), "invalid_request"),
+        (
+            json!({"email": "ada@example.com", "password": PASSWORD, "role": "owner"}),
+            "invalid_request",
+        ),
+        (
+            json!({"email": "ada@example.com", "password": PASSWORD, "org_id": "org_x"}),
+            "invalid_request",
+        ),
         (json!({"email": "ada@example.com"}), "invalid_request"),
     ] {
         world.post("/v1/users", body).send().await.expect_error(400, code);
     }
-    world.post("/v1/users", json!({"email": "ada@example.com", "password": "ünïcödé 8"})).send().await.expect(201);
+    world
+        .post("/v1/users", json!({"email": "ada@example.com", "password": "ünïcödé 8"}))
+        .send()
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
@@ -80,7 +103,8 @@ async fn nobody_enrols_somebody_who_may_do_more_than_they() {
     let call = |key: &str, role: &str| world.call("POST", "/v1/users").key(key).json(body(role));
     call(&clerk, "user").send().await.expect_error(403, "insufficient_scope");
     call(&clerk, "admin").send().await.expect_error(403, "insufficient_scope");
-    let (_, lead) = world.key(&["users:manage", "repos:*", "scans:*", "drifts:*", "runners:*"]).await;
+    let (_, lead) =
+        world.key(&["users:manage", "repos:*", "scans:*", "drifts:*", "runners:*"]).await;
     call(&lead, "admin").send().await.expect_error(403, "insufficient_scope");
     call(&lead, "user").send().await.expect(201);
     let (_, other) = world.key(&["keys:manage"]).await;
@@ -108,11 +132,21 @@ async fn a_user_works_in_the_organization_that_enrolled_them() {
     let world = World::new().await;
     world.enrol("ada@example.com", PASSWORD, Role::Admin).await;
     let session = world.sign_in_with_password("ada@example.com", PASSWORD).await;
-    let me = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session).send().await.expect(200);
+    let me = world
+        .call("GET", "/v1/auth/whoami")
+        .header("X-Postern-Session", &session)
+        .send()
+        .await
+        .expect(200);
     assert_eq!(me.member("org_id"), world.org_id);
     assert_eq!(role_of(&world, &session).await, json!(["*"]));
     let (_, key) = world.key(&["read"]).await;
-    let keys = world.call("GET", "/v1/keys").header("X-Postern-Session", &session).send().await.expect(200);
+    let keys = world
+        .call("GET", "/v1/keys")
+        .header("X-Postern-Session", &session)
+        .send()
+        .await
+        .expect(200);
     assert!(keys.text.contains(&key[key.len() - 4..]));
 }
 
@@ -125,13 +159,19 @@ async fn dismissing_a_user_ends_all_that_they_hold_from_the_next_request_on() {
     let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
     world.call("DELETE", &format!("/v1/users/{id}")).key(&world.api_key).send().await.expect(204);
 
-    let whoami = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session).send().await;
+    let whoami =
+        world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session).send().await;
     whoami.expect_error(401, "session_expired");
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 401);
     assert_eq!(world.whoami(&cli).await, 401);
     world.refresh(&tokens.member("refresh_token")).send().await.expect_error(400, "invalid_grant");
     world.log_in("ada@example.com", PASSWORD).await.expect_error(401, "invalid_credentials");
-    world.call("DELETE", &format!("/v1/users/{id}")).key(&world.api_key).send().await.expect_error(404, "not_found");
+    world
+        .call("DELETE", &format!("/v1/users/{id}"))
+        .key(&world.api_key)
+        .send()
+        .await
+        .expect_error(404, "not_found");
     // The address is free again, for somebody else.
     let next = world.enrol("ada@example.com", "another password", Role::User).await;
     assert_ne!(next, id);

@@ -18,7 +18,8 @@ impl Answer {
     pub fn new(response: http::Response<bytes::Bytes>) -> Self {
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(body.to_vec()).unwrap();
-        let is_json = parts.headers.get("content-type").is_some_and(|kind| kind == "application/json");
+        let is_json =
+            parts.headers.get("content-type").is_some_and(|kind| kind == "application/json");
         let body = if is_json { serde_json::from_str(&text).unwrap() } else { Value::Null };
         Self { status: parts.status.as_u16(), headers: parts.headers, text, body }
     }
@@ -26,7 +27,10 @@ impl Answer {
     /// A member of the body that is text.
     #[track_caller]
     pub fn member(&self, name: &str) -> String {
-        self.body[name].as_str().unwrap_or_else(|| panic!("no {name} in {} {}", self.status, self.text)).to_owned()
+        self.body[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {name} in {} {}", self.status, self.text))
+            .to_owned()
     }
 
     /// A header's value.
@@ -38,8 +42,12 @@ impl Answer {
     #[track_caller]
     pub fn cookie(&self, name: &str) -> String {
         let set = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
-        let mut values = set.filter_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('=')?.split(';').next());
-        values.next_back().unwrap_or_else(|| panic!("no cookie {name} in {:?}", self.headers)).to_owned()
+        let mut values = set
+            .filter_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('=')?.split(';').next());
+        values
+            .next_back()
+            .unwrap_or_else(|| panic!("no cookie {name} in {:?}", self.headers))
+            .to_owned()
     }
 
     /// Asserts success.
@@ -52,17 +60,26 @@ impl Answer {
     /// Asserts a refusal or failure in the one shape that all of them have.
     #[track_caller]
     pub fn expect_error(self, status: u16, code: &str) -> Self {
-        assert_eq!((self.status, self.body["error"].as_str()), (status, Some(code)), "{}", self.text);
+        assert_eq!(
+            (self.status, self.body["error"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
         let members: Vec<_> = self.body.as_object().unwrap().keys().cloned().collect();
         assert_eq!(members, ["error", "error_description", "request_id"]);
         let sentence = self.member("error_description");
         // RFC 6749 §5.2: printable ASCII without quotes and backslashes.
-        let is_plain = sentence.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
+        let is_plain =
+            sentence.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
         assert!(sentence.ends_with('.') && is_plain, "{}", self.text);
         assert!(self.body["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{}", self.text);
         assert_eq!(self.header("cache-control"), Some("no-store"));
         assert_eq!(self.header("content-type"), Some("application/json"));
-        assert_eq!(self.header("www-authenticate").is_some(), status == 401 || code == "insufficient_scope");
+        assert_eq!(
+            self.header("www-authenticate").is_some(),
+            status == 401 || code == "insufficient_scope"
+        );
         self
     }
 
@@ -72,8 +89,11 @@ impl Answer {
         if let Some(body) = body.as_object_mut() {
             body.remove("request_id");
         }
-        let headers: Vec<_> =
-            self.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
         json!({"status": self.status, "headers": headers, "body": body})
     }
 }

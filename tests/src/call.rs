@@ -57,7 +57,8 @@ impl<'w> Call<'w> {
 
     /// Sends a form.
     pub fn form(self, parameters: &[(&str, &str)]) -> Self {
-        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let form =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         self.header("Content-Type", "application/x-www-form-urlencoded").raw(form)
     }
 
@@ -80,7 +81,11 @@ impl<'w> Call<'w> {
 
     fn request(&self) -> http::Request<Bytes> {
         let body = self.body.clone();
-        let mut request = http::Request::builder().method(self.method.as_bytes()).uri(&self.target).body(body).unwrap();
+        let mut request = http::Request::builder()
+            .method(self.method.as_bytes())
+            .uri(&self.target)
+            .body(body)
+            .unwrap();
         for (name, value) in &self.headers {
             request.headers_mut().append(name, value.clone());
         }

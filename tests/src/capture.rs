@@ -14,8 +14,10 @@ static OURS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Listens to every line of every crate from now on. A secret in one of them ends the whole run.
 pub fn install() {
     INSTALL.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(Listener);
-        tracing::subscriber::set_global_default(subscriber.with_ansi(false).finish()).expect("the only subscriber");
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(Listener);
+        tracing::subscriber::set_global_default(subscriber.with_ansi(false).finish())
+            .expect("the only subscriber");
     });
 }
 
@@ -45,7 +47,10 @@ impl io::Write for Listener {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if holds_secret(line) {
             // Tests run in threads of their own: a panic here would be one test's only.
-            io::Write::write_all(&mut io::stderr(), b"A SECRET WAS LOGGED, in a line that begins: ")?;
+            io::Write::write_all(
+                &mut io::stderr(),
+                b"A SECRET WAS LOGGED, in a line that begins: ",
+            )?;
             io::Write::write_all(&mut io::stderr(), &line[..line.len().min(120)])?;
             std::process::abort();
         }

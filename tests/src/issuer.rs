@@ -153,12 +153,16 @@ impl Issuer {
     pub fn sign_in(&self, location: &str, subject: &str) -> String {
         let (address, query) = location.split_once('?').unwrap();
         assert!(address.starts_with(&self.url), "{location}");
-        let parameters: HashMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let parameters: HashMap<_, _> =
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let state = parameters["state"].clone();
         let mut visits = self.desk.visits.lock().unwrap();
         let code = format!("code-{}", visits.len());
         visits.insert(code.clone(), Visit { parameters, subject: subject.into() });
-        form_urlencoded::Serializer::new(String::new()).append_pair("code", &code).append_pair("state", &state).finish()
+        form_urlencoded::Serializer::new(String::new())
+            .append_pair("code", &code)
+            .append_pair("state", &state)
+            .finish()
     }
 
     /// From now on no client is heard that does not show the right secret.
@@ -193,7 +197,10 @@ impl Issuer {
 
     /// A token with these claims, and `iss`.
     pub fn token(&self, claims: Value) -> String {
-        self.token_with(Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) }, claims)
+        self.token_with(
+            Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) },
+            claims,
+        )
     }
 
     /// The same with another header.
@@ -223,7 +230,9 @@ async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     };
     let behaviour = *desk.behaviour.lock().unwrap();
     match behaviour {
-        Behaviour::Honest | Behaviour::Garbled | Behaviour::Gateway | Behaviour::Refusing => document(&url),
+        Behaviour::Honest | Behaviour::Garbled | Behaviour::Gateway | Behaviour::Refusing => {
+            document(&url)
+        }
         Behaviour::Lying => document("https://other.example"),
         Behaviour::Silent => std::future::pending().await,
         Behaviour::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -250,7 +259,11 @@ async fn keys(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
 type Parameters = HashMap<String, String>;
 
 /// The token endpoint: codes with PKCE, once; refresh tokens that rotate, and end their grant when one is used twice.
-async fn token(State(desk): State<Arc<Desk>>, headers: HeaderMap, Form(form): Form<Parameters>) -> Response {
+async fn token(
+    State(desk): State<Arc<Desk>>,
+    headers: HeaderMap,
+    Form(form): Form<Parameters>,
+) -> Response {
     let behaviour = *desk.behaviour.lock().unwrap();
     let is_refresh = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
     if is_refresh {
@@ -261,17 +274,22 @@ async fn token(State(desk): State<Arc<Desk>>, headers: HeaderMap, Form(form): Fo
         Behaviour::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Behaviour::Garbled => return "no JSON".into_response(),
         Behaviour::Gateway => return StatusCode::BAD_GATEWAY.into_response(),
-        Behaviour::Refusing => return (StatusCode::FORBIDDEN, "<html>not you</html>").into_response(),
+        Behaviour::Refusing => {
+            return (StatusCode::FORBIDDEN, "<html>not you</html>").into_response();
+        }
         Behaviour::Endless => return "x".repeat(1 << 20).into_response(),
         Behaviour::Honest | Behaviour::Lying => {}
     }
     // RFC 6749 §2.3.1: a client with a secret shows it; ours are called "postern", and the secret of one that has one is "hush".
-    let basic = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_hush =
-        |basic: &str| BASE64.decode(basic.trim_start_matches("Basic ")).is_ok_and(|pair| pair.ends_with(b":hush"));
+    let basic =
+        headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_hush = |basic: &str| {
+        BASE64.decode(basic.trim_start_matches("Basic ")).is_ok_and(|pair| pair.ends_with(b":hush"))
+    };
     let proves = is_hush(basic) || form.get("client_secret").is_some_and(|given| given == "hush");
     if desk.demands_secrets.load(Ordering::SeqCst) && !proves {
-        return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"}))).into_response();
+        return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"})))
+            .into_response();
     }
     if form.get("client_id").is_none_or(|id| id != "postern") && !proves {
         return refuse("invalid_client");
@@ -280,14 +298,19 @@ async fn token(State(desk): State<Arc<Desk>>, headers: HeaderMap, Form(form): Fo
 }
 
 /// GitHub's way: status 200, and words of its own.
-async fn token_of_github(desk: State<Arc<Desk>>, headers: HeaderMap, form: Form<Parameters>) -> Response {
+async fn token_of_github(
+    desk: State<Arc<Desk>>,
+    headers: HeaderMap,
+    form: Form<Parameters>,
+) -> Response {
     let is_refresh = form.0.get("grant_type").is_some_and(|grant| grant == "refresh_token");
     let answer = token(desk, headers, form).await;
     if answer.status() != StatusCode::BAD_REQUEST {
         return answer;
     }
     let error = if is_refresh { "bad_refresh_token" } else { "bad_verification_code" };
-    Json(json!({"error": error, "error_description": "The code passed is incorrect or expired."})).into_response()
+    Json(json!({"error": error, "error_description": "The code passed is incorrect or expired."}))
+        .into_response()
 }
 
 fn refuse(error: &str) -> Response {
@@ -296,9 +319,12 @@ fn refuse(error: &str) -> Response {
 
 impl Desk {
     fn exchange(&self, form: &Parameters) -> Response {
-        let Some(visit) = self.visits.lock().unwrap().remove(&form["code"]) else { return refuse("invalid_grant") };
+        let Some(visit) = self.visits.lock().unwrap().remove(&form["code"]) else {
+            return refuse("invalid_grant");
+        };
         let challenge = postern::crypto::Digest::of(form["code_verifier"].as_bytes());
-        let is_verified = visit.parameters.get("code_challenge") == Some(&BASE64URL.encode(challenge.bytes()));
+        let is_verified =
+            visit.parameters.get("code_challenge") == Some(&BASE64URL.encode(challenge.bytes()));
         if !is_verified || visit.parameters["redirect_uri"] != form["redirect_uri"] {
             return refuse("invalid_grant");
         }
@@ -347,7 +373,8 @@ impl Desk {
 
     /// The person whose access token this is.
     fn whose(&self, headers: &HeaderMap) -> Option<Value> {
-        let subject = headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer access:")?.to_owned();
+        let subject =
+            headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer access:")?.to_owned();
         let mut about = self.people.lock().unwrap().get(&subject).cloned().unwrap_or(json!({}));
         if about.get("sub").is_none() {
             about["sub"] = subject.clone().into();
@@ -358,7 +385,10 @@ impl Desk {
 }
 
 async fn about(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    desk.whose(&headers).map_or_else(|| StatusCode::UNAUTHORIZED.into_response(), |about| Json(about).into_response())
+    desk.whose(&headers).map_or_else(
+        || StatusCode::UNAUTHORIZED.into_response(),
+        |about| Json(about).into_response(),
+    )
 }
 
 async fn addresses(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {

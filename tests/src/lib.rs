@@ -32,7 +32,11 @@ pub async fn at_once<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::
             }
             std::task::Poll::Pending => true,
         });
-        if under_way.is_empty() { std::task::Poll::Ready(std::mem::take(&mut done)) } else { std::task::Poll::Pending }
+        if under_way.is_empty() {
+            std::task::Poll::Ready(std::mem::take(&mut done))
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await
 }

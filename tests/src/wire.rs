@@ -8,7 +8,10 @@ use std::{
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_smithy_runtime_api::{
     client::{
-        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
+            SharedHttpConnector,
+        },
         orchestrator::{HttpRequest, HttpResponse},
         result::ConnectorError,
         runtime_components::RuntimeComponents,
@@ -103,7 +106,11 @@ impl Wire {
     fn meet(&self, request: &HttpRequest) -> Option<Trouble> {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let name = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let body = request.body().bytes().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
+        let body = request
+            .body()
+            .bytes()
+            .and_then(|bytes| serde_json::from_slice(bytes).ok())
+            .unwrap_or_default();
         let mut state = self.0.lock().unwrap();
         state.ops.push(Op { name, body });
         state.next.pop_front().unwrap_or(state.always)
@@ -117,7 +124,11 @@ struct Tapped {
 }
 
 impl HttpClient for Tapped {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
         SharedHttpConnector::new(Tap { wire: self.wire.clone(), inner })
     }
@@ -138,16 +149,22 @@ impl HttpConnector for Tap {
         };
         match self.wire.meet(&request) {
             None => self.inner.call(request),
-            Some(Trouble::Dead) => HttpConnectorFuture::ready(Err(ConnectorError::io("nobody listens".into()))),
+            Some(Trouble::Dead) => {
+                HttpConnectorFuture::ready(Err(ConnectorError::io("nobody listens".into())))
+            }
             Some(Trouble::Throttled) => error(400, "ProvisionedThroughputExceededException"),
             Some(Trouble::Broken) => error(500, "InternalServerError"),
             Some(Trouble::Conflicted) => error(400, "TransactionConflictException"),
             Some(Trouble::Babbling) => HttpConnectorFuture::ready(Ok(answer(200, "<html>".into()))),
             Some(Trouble::Silent) => HttpConnectorFuture::new(std::future::pending()),
             Some(Trouble::Unprocessed) => {
-                let asked: Value =
-                    request.body().bytes().and_then(|b| serde_json::from_slice(b).ok()).unwrap_or_default();
-                let body = serde_json::json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
+                let asked: Value = request
+                    .body()
+                    .bytes()
+                    .and_then(|b| serde_json::from_slice(b).ok())
+                    .unwrap_or_default();
+                let body =
+                    serde_json::json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
                 HttpConnectorFuture::ready(Ok(answer(200, body.to_string())))
             }
             Some(Trouble::LosesAnswers) => {
@@ -162,7 +179,8 @@ impl HttpConnector for Tap {
 }
 
 fn answer(status: u16, body: String) -> HttpResponse {
-    let mut response = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
+    let mut response =
+        HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));
     response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
     response
 }

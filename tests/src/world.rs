@@ -16,15 +16,12 @@ use local::{
 };
 use postern::{
     App,
-    clock::Clock,
     config::Config,
+    core::{clock::Clock, entropy::Entropy, id, principal::Role},
     credential::Minted,
     crypto::secrets::Secrets,
-    entropy::Entropy,
     grant::session::{self, Person, Visit},
-    id,
-    principal::Role,
-    store::{Patience, Store},
+    store::{Store, Timeouts},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -41,7 +38,7 @@ pub struct Setup {
     pub toml: Option<String>,
     /// More variables.
     pub variables: Vec<(&'static str, String)>,
-    pub patience: Patience,
+    pub patience: Timeouts,
     /// Another deployment's secrets.
     pub secrets: Option<Secrets>,
 }
@@ -91,7 +88,9 @@ impl World {
         capture::install();
         let now_ms = Arc::new(AtomicI64::new(BEGINNING_MS));
         let hand = Arc::clone(&now_ms);
-        let clock = Clock::from_fn(move || Timestamp::from_millisecond(hand.load(Ordering::SeqCst)).unwrap());
+        let clock = Clock::from_fn(move || {
+            Timestamp::from_millisecond(hand.load(Ordering::SeqCst)).unwrap()
+        });
         let entropy = Entropy::system();
         let config = config(&setup);
 
@@ -99,12 +98,21 @@ impl World {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let engine = Arc::new(Engine::start(None, listener, &template).unwrap());
         let wire = Wire::default();
-        let store = Store::new(&engine.sdk(Some(wire.http_client())), config.tables.clone(), setup.patience, &clock);
+        let store = Store::new(
+            &engine.sdk(Some(wire.http_client())),
+            config.tables.clone(),
+            setup.patience,
+            &clock,
+        );
 
         let mut secrets = setup.secrets.unwrap_or_default();
         secrets.complete(config.signing.algorithm, &clock, &entropy).unwrap();
-        let operator: Minted =
-            Minted::new::<id::Operator>(&config.brand, &id::mint(clock.now(), &entropy).unwrap(), &entropy).unwrap();
+        let operator: Minted = Minted::new::<id::Operator>(
+            &config.brand,
+            &id::mint(clock.now(), &entropy).unwrap(),
+            &entropy,
+        )
+        .unwrap();
         secrets.operator_key_sha256 = Some(operator.digest);
 
         let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
@@ -127,19 +135,22 @@ impl World {
 
     /// The same deployment, data and keys and clock, with another `postern.toml`.
     pub fn reconfigured(&self, toml: &str) -> Self {
-        self.again(config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() }), self.secrets.clone())
+        self.again(
+            config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() }),
+            self.secrets.clone(),
+        )
     }
 
     /// The same deployment with other secrets.
     pub fn with_secrets(&self, secrets: Secrets) -> Self {
-        self.again(self.app.config.clone(), secrets)
+        self.again(self.app.context.config.clone(), secrets)
     }
 
     fn again(&self, config: Config, secrets: Secrets) -> Self {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
-        let (clock, entropy) = (self.app.clock.clone(), self.app.entropy.clone());
-        let store = Store::new(&sdk, config.tables.clone(), Patience::default(), &clock);
+        let (clock, entropy) = (self.app.context.clock.clone(), self.app.context.entropy.clone());
+        let store = Store::new(&sdk, config.tables.clone(), Timeouts::default(), &clock);
         let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
         let gateway = Gateway::new(&app, &Template::load().unwrap()).unwrap();
         Self {
@@ -157,8 +168,12 @@ impl World {
 
     /// A key whose form is right, and which no record has.
     pub fn key_of_nobody(&self) -> String {
-        let id = id::mint::<id::ApiKey>(self.now(), &self.app.entropy).unwrap();
-        Minted::new(&self.app.config.brand, &id, &self.app.entropy).unwrap().secret.expose().to_owned()
+        let id = id::mint::<id::ApiKey>(self.now(), &self.app.context.entropy).unwrap();
+        Minted::new(&self.app.context.config.brand, &id, &self.app.context.entropy)
+            .unwrap()
+            .secret
+            .expose()
+            .to_owned()
     }
 
     /// Lets time pass.
@@ -173,7 +188,7 @@ impl World {
 
     /// The time now.
     pub fn now(&self) -> Timestamp {
-        self.app.clock.now()
+        self.app.context.clock.now()
     }
 
     /// Begins a request.
@@ -200,13 +215,21 @@ impl World {
 
     /// Makes an API key with `scopes`; its id and secret.
     pub async fn key(&self, scopes: &[&str]) -> (String, String) {
-        let answer = self.post("/v1/keys", json!({"name": "key", "scopes": scopes})).send().await.expect(201);
+        let answer = self
+            .post("/v1/keys", json!({"name": "key", "scopes": scopes}))
+            .send()
+            .await
+            .expect(201);
         (answer.member("id"), answer.member("key"))
     }
 
     /// Makes an agent with `scopes`.
     pub async fn agent(&self, scopes: &[&str]) -> Agent {
-        let answer = self.post("/v1/agents", json!({"name": "agent", "scopes": scopes})).send().await.expect(201);
+        let answer = self
+            .post("/v1/agents", json!({"name": "agent", "scopes": scopes}))
+            .send()
+            .await
+            .expect(201);
         Agent { id: answer.member("id"), secret: answer.member("secret") }
     }
 
@@ -219,7 +242,11 @@ impl World {
     /// Signs a person in; their session's value.
     pub async fn sign_in(&self, user_id: &str, role: Role) -> String {
         let person = Person { user_id: user_id.to_owned(), role, metadata: serde_json::Map::new() };
-        session::begin(&self.app, person, Visit::default(), None).await.unwrap().expose().to_owned()
+        session::begin(&self.app.context, person, Visit::default(), None)
+            .await
+            .unwrap()
+            .expose()
+            .to_owned()
     }
 
     /// Enrols a user; their id.
@@ -230,12 +257,19 @@ impl World {
 
     /// Tries to log in.
     pub async fn log_in(&self, email: &str, password: &str) -> Answer {
-        self.call("POST", "/v1/auth/login").json(json!({"email": email, "password": password})).send().await
+        self.call("POST", "/v1/auth/login")
+            .json(json!({"email": email, "password": password}))
+            .send()
+            .await
     }
 
     /// Signs a user in on the portal's page; their session's value.
     pub async fn sign_in_with_password(&self, email: &str, password: &str) -> String {
-        let answer = self.call("POST", "/login").form(&[("email", email), ("password", password)]).send().await;
+        let answer = self
+            .call("POST", "/login")
+            .form(&[("email", email), ("password", password)])
+            .send()
+            .await;
         answer.expect(303).cookie("__Host-postern_session")
     }
 
@@ -249,13 +283,22 @@ impl World {
 
     /// Makes a service; its id and key.
     pub async fn service(&self, scopes: &[&str]) -> (String, String) {
-        let answer = self.post("/v1/services", json!({"name": "service", "scopes": scopes})).send().await.expect(201);
+        let answer = self
+            .post("/v1/services", json!({"name": "service", "scopes": scopes}))
+            .send()
+            .await
+            .expect(201);
         (answer.member("id"), answer.member("key"))
     }
 
     /// Exchanges a service's key for a token.
     pub async fn service_token(&self, key: &str) -> String {
-        let answer = self.call("POST", "/v1/auth/service-token").header("X-Service-Key", key).send().await.expect(200);
+        let answer = self
+            .call("POST", "/v1/auth/service-token")
+            .header("X-Service-Key", key)
+            .send()
+            .await
+            .expect(200);
         answer.member("access_token")
     }
 
@@ -280,9 +323,16 @@ impl World {
     pub async fn item(&self, table: &str, pk: &str) -> Option<Vec<(String, String)>> {
         use aws_sdk_dynamodb::types::AttributeValue;
         let client = aws_sdk_dynamodb::Client::new(&self.engine.sdk(None));
-        let answer = client.get_item().table_name(table).key("pk", AttributeValue::S(pk.into())).send().await.unwrap();
+        let answer = client
+            .get_item()
+            .table_name(table)
+            .key("pk", AttributeValue::S(pk.into()))
+            .send()
+            .await
+            .unwrap();
         answer.item.map(|item| {
-            let mut members: Vec<_> = item.into_iter().map(|(name, value)| (name, format!("{value:?}"))).collect();
+            let mut members: Vec<_> =
+                item.into_iter().map(|(name, value)| (name, format!("{value:?}"))).collect();
             members.sort();
             members
         })
@@ -299,7 +349,8 @@ fn config(setup: &Setup) -> Config {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
-    variables.extend(setup.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    variables
+        .extend(setup.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     match &setup.toml {
         None => Config::from_variables(&variables).unwrap(),
         Some(toml) => Config::from_settings(&variables, toml).unwrap(),

@@ -1,6 +1,6 @@
-use postern::{app::Needs, lambda};
+use postern::{crypto::KeyAccess, runtime::lambda};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> lambda::Outcome {
-    lambda::serve_events(Needs::Verification, functions::authorizer::handle).await
+    lambda::serve_events(KeyAccess::Verification, functions::authorizer::handle).await
 }

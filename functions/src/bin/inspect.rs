@@ -1,6 +1,6 @@
-use postern::{app::Needs, lambda};
+use postern::{crypto::KeyAccess, runtime::lambda};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> lambda::Outcome {
-    lambda::serve_http(Needs::Verification, functions::inspect::handle).await
+    lambda::serve_http(KeyAccess::Verification, functions::inspect::handle).await
 }

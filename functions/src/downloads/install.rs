@@ -1,6 +1,6 @@
 //! The install script of a runner.
 
-use postern::id::{self, RunnerId};
+use postern::core::id::{self, RunnerId};
 
 /// The script for the runner `id` of the deployment at `url`. Both are made of characters that a shell takes as they are.
 pub(crate) fn script(url: &str, id: &RunnerId) -> String {

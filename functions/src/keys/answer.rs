@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use postern::{
     App,
-    credential::{self, Secret, opaque},
-    id::ApiKeyId,
-    scope::{Resources, Scopes},
+    core::{
+        id::ApiKeyId,
+        scope::{Resources, Scopes},
+        secret::Secret,
+    },
+    credential::opaque,
     store::{api_key::ApiKeyRecord, time},
 };
 use serde::Serialize;
@@ -28,7 +31,7 @@ pub(crate) struct Shown {
 impl Shown {
     pub(crate) fn new(app: &App, record: ApiKeyRecord) -> Self {
         Self {
-            prefix: opaque::prefix(&app.config.brand, &record.id),
+            prefix: opaque::prefix(&app.context.config.brand, &record.id),
             id: record.id,
             name: record.name,
             scopes: record.scopes,
@@ -47,7 +50,7 @@ impl Shown {
 pub(crate) struct Created {
     #[serde(flatten)]
     pub(crate) shown: Shown,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     pub(crate) key: Secret,
 }
 
@@ -55,7 +58,7 @@ pub(crate) struct Created {
 #[derive(Serialize)]
 pub(crate) struct Rotated {
     pub(crate) id: ApiKeyId,
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "postern::core::secret::shown_once")]
     pub(crate) key: Secret,
     pub(crate) previous_expires_at: Timestamp,
 }

@@ -12,7 +12,9 @@ const MAX_AGE_S: u32 = 3600;
 pub(crate) fn serve(request: &Request) -> Result<Response, Error> {
     let (media_type, text) = match request.path_parameter("name") {
         Some("portal.css") => ("text/css; charset=utf-8", include_str!("../../assets/portal.css")),
-        Some("portal.js") => ("text/javascript; charset=utf-8", include_str!("../../assets/portal.js")),
+        Some("portal.js") => {
+            ("text/javascript; charset=utf-8", include_str!("../../assets/portal.js"))
+        }
         Some("icon.svg") => ("image/svg+xml", include_str!("../../assets/icon.svg")),
         _ => return Err(Refusal::RouteUnknown.into()),
     };

@@ -1,9 +1,11 @@
 //! Keys, tokens, agents, services and runners: each a list, a form for a new one, and what can be done with one.
 
 use postern::{
-    App, Error, Refusal, clock,
-    http::{Form, Inner, Request, Response},
-    page, telemetry,
+    App, Error, Refusal,
+    core::clock,
+    http::{Form, Request, Response, page},
+    runtime::ingress::Inner,
+    telemetry,
 };
 use serde_json::{Map, Value, json};
 
@@ -31,13 +33,22 @@ pub(crate) async fn list(app: &App, request: &Request, of: &Collection) -> Resul
     show(app, request, &visitor, of, Told { done, ..Told::default() }).await
 }
 
-async fn show(app: &App, request: &Request, visitor: &Visitor, of: &Collection, told: Told) -> Result<Response, Error> {
+async fn show(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+    of: &Collection,
+    told: Told,
+) -> Result<Response, Error> {
     let cursor = if request.method() == "GET" { request.query("cursor")? } else { None };
     let query = form_urlencoded::Serializer::new(String::from("limit=50&"))
         .extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor)))
         .finish();
-    let listed =
-        inner::ask(app, request, Inner { query: query.trim_end_matches('&'), ..inner_request(visitor, "GET", of.api) });
+    let listed = inner::ask(
+        app,
+        request,
+        Inner { query: query.trim_end_matches('&'), ..inner_request(visitor, "GET", of.api) },
+    );
     // A secret that was just made is shown, whatever becomes of the list: nobody could ever show it again.
     let listed = match listed.await {
         Err(Error::Failed(fault)) if told.shown.is_some() => {
@@ -54,7 +65,7 @@ async fn show(app: &App, request: &Request, visitor: &Visitor, of: &Collection, 
         next_cursor: listed["next_cursor"].as_str().map(str::to_owned),
         is_first_page: cursor.is_none(),
         scopes: choices(visitor),
-        error: told.error.as_ref().map(|error| page::sentence(error).to_owned()),
+        error: told.error.as_ref().map(|error| error.description().to_owned()),
         given: told.given,
         shown: told.shown,
         done: told.done,
@@ -69,16 +80,29 @@ async fn show(app: &App, request: &Request, visitor: &Visitor, of: &Collection, 
 /// Scopes to choose from, where the visitor's own can be listed; else they are typed.
 fn choices(visitor: &Visitor) -> Vec<String> {
     let held = visitor.principal.scopes.to_string();
-    if held.contains('*') { Vec::new() } else { held.split_whitespace().map(str::to_owned).collect() }
+    if held.contains('*') {
+        Vec::new()
+    } else {
+        held.split_whitespace().map(str::to_owned).collect()
+    }
 }
 
 /// `POST`: a new one.
-pub(crate) async fn create(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
+pub(crate) async fn create(
+    app: &App,
+    request: &Request,
+    of: &Collection,
+) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
     let made = async {
         let body = body(app, of, &form)?;
-        inner::ask(app, request, Inner { body: Some(&body), ..inner_request(&visitor, "POST", of.api) }).await
+        inner::ask(
+            app,
+            request,
+            Inner { body: Some(&body), ..inner_request(&visitor, "POST", of.api) },
+        )
+        .await
     };
     let told = match made.await {
         Ok(made) => Told { shown: Some(shown(of, &made, text(&form, "name"))), ..Told::default() },
@@ -102,7 +126,11 @@ fn shown(of: &Collection, made: &Value, name: &str) -> ShownOnce {
 /// The form, as our own route wants it.
 fn body(app: &App, of: &Collection, form: &Form) -> Result<Value, Refusal> {
     let words = |name: &str| -> Vec<String> {
-        text(form, name).split([' ', ',', '\n', '\r']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        text(form, name)
+            .split([' ', ',', '\n', '\r'])
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     let mut body = Map::from_iter([("name".to_owned(), json!(text(form, "name")))]);
     if of.asks_for_scopes() {
@@ -118,24 +146,40 @@ fn body(app: &App, of: &Collection, form: &Form) -> Result<Value, Refusal> {
         };
     }
     if let Some(days) = whole(form, "expires_in_days", 1..=3660)? {
-        let end = clock::after(app.clock.now(), days * 24 * 3600);
+        let end = clock::after(app.context.clock.now(), days * 24 * 3600);
         body.insert("expires_at".into(), end.to_string().into());
     }
     Ok(body.into())
 }
 
 /// A number in a form; none where nothing was chosen.
-fn whole(form: &Form, name: &str, range: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, Refusal> {
+fn whole(
+    form: &Form,
+    name: &str,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<Option<i64>, Refusal> {
     match text(form, name) {
         "" => Ok(None),
-        given => given.parse().ok().filter(|number| range.contains(number)).map(Some).ok_or(Refusal::RequestMalformed),
+        given => given
+            .parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .map(Some)
+            .ok_or(Refusal::RequestMalformed),
     }
 }
 
 /// Ticked boxes, and what was typed.
 fn scopes(form: &Form) -> Vec<String> {
     let ticked = form.keys().filter_map(|name| name.strip_prefix("scope.")).map(str::to_owned);
-    ticked.chain(text(form, "scopes").split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned)).collect()
+    ticked
+        .chain(
+            text(form, "scopes")
+                .split([' ', ','])
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned),
+        )
+        .collect()
 }
 
 fn given(form: &Form) -> Given {
@@ -149,7 +193,11 @@ fn given(form: &Form) -> Given {
 }
 
 /// `POST …/renew`: a new secret for one.
-pub(crate) async fn renew(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
+pub(crate) async fn renew(
+    app: &App,
+    request: &Request,
+    of: &Collection,
+) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
     let renewal = of.renewal.as_ref().ok_or(Refusal::RouteUnknown)?;
@@ -169,14 +217,21 @@ pub(crate) async fn renew(app: &App, request: &Request, of: &Collection) -> Resu
 }
 
 /// `POST …/delete`: the end of one, told on a page that can be loaded again.
-pub(crate) async fn delete(app: &App, request: &Request, of: &Collection) -> Result<Response, Error> {
+pub(crate) async fn delete(
+    app: &App,
+    request: &Request,
+    of: &Collection,
+) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
-    let asked = Inner { id: request.path_parameter("id"), ..inner_request(&visitor, "DELETE", of.api_one) };
+    let asked =
+        Inner { id: request.path_parameter("id"), ..inner_request(&visitor, "DELETE", of.api_one) };
     match inner::ask(app, request, asked).await {
         Ok(_) => Ok(Response::see_other(format!("{}?done=deleted", of.path))),
         Err(Error::Failed(fault)) => Err(fault.into()),
-        Err(error) => show(app, request, &visitor, of, Told { error: Some(error), ..Told::default() }).await,
+        Err(error) => {
+            show(app, request, &visitor, of, Told { error: Some(error), ..Told::default() }).await
+        }
     }
 }
 

@@ -3,8 +3,7 @@
 use postern::{
     App, Error, Refusal,
     grant::device_code,
-    http::{Request, Response},
-    page as pages,
+    http::{Request, Response, page as pages},
     store::device_code::DeviceCodeRecord,
 };
 
@@ -17,9 +16,9 @@ use crate::portal::{
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let done = match request.query("done")?.as_deref() {
-        Some("approved") => {
-            Some("The device is approved. It will go on by itself in a few seconds: you can close this page.")
-        }
+        Some("approved") => Some(
+            "The device is approved. It will go on by itself in a few seconds: you can close this page.",
+        ),
         Some("denied") => Some("The device is refused. It gets nothing."),
         _ => None,
     };
@@ -29,8 +28,13 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     }
 }
 
-async fn found(app: &App, request: &Request, visitor: &Visitor, code: String) -> Result<Response, Error> {
-    match device_code::find(app, &visitor.principal, &code, request.source_ip()).await {
+async fn found(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+    code: String,
+) -> Result<Response, Error> {
+    match device_code::find(&app.context, &visitor.principal, &code, request.source_ip()).await {
         Ok(device) => show(visitor, code, Some(waiting(app, visitor, &device)), None, None),
         Err(error) => refused(visitor, code, error),
     }
@@ -53,15 +57,17 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
     let form = visitor::form(app, request, &visitor)?;
     let code = text(&form, "user_code").to_owned();
     let decided = async {
-        let device = device_code::find(app, &visitor.principal, &code, request.source_ip()).await?;
+        let device =
+            device_code::find(&app.context, &visitor.principal, &code, request.source_ip()).await?;
         match text(&form, "decision") {
             "approve" => {
                 let scopes = device_code::offered(&device, &visitor.principal)?;
-                device_code::decide(app, &device, &visitor.principal, Some(&scopes)).await?;
+                device_code::decide(&app.context, &device, &visitor.principal, Some(&scopes))
+                    .await?;
                 Ok("/device?done=approved")
             }
             "deny" => {
-                device_code::decide(app, &device, &visitor.principal, None).await?;
+                device_code::decide(&app.context, &device, &visitor.principal, None).await?;
                 Ok("/device?done=denied")
             }
             _ => Err(Refusal::RequestMalformed.into()),
@@ -76,8 +82,8 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
 fn refused(visitor: &Visitor, code: String, error: Error) -> Result<Response, Error> {
     match error {
         Error::Failed(fault) => Err(fault.into()),
-        error @ (Error::Refused(_) | Error::Explained(..) | Error::Later(..)) => {
-            let sentence = pages::sentence(&error).to_owned();
+        error @ Error::Rejected(_) => {
+            let sentence = error.description().to_owned();
             Ok(show(visitor, code, None, Some(sentence), None)?.because(error))
         }
     }

@@ -2,9 +2,8 @@
 
 use postern::{
     App, Error, Refusal,
-    http::{Request, Response},
-    id::{Family, Session},
-    page,
+    core::id::{Family, Session},
+    http::{Request, Response, page},
     store::{Deletion, family::FamilyRecord, session::SessionRecord, time},
 };
 
@@ -19,14 +18,22 @@ pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, E
     let visitor = visitor::signed_in!(app, request);
     let collections = COLLECTIONS.iter().filter(|collection| collection.is_open_to(&visitor));
     let cards = collections
-        .map(|collection| Card { href: collection.path, title: collection.title, text: collection.summary })
+        .map(|collection| Card {
+            href: collection.path,
+            title: collection.title,
+            text: collection.summary,
+        })
         .chain([
             Card {
                 href: "/device",
                 title: "Connect a device",
                 text: "Enter the code that a tool in a terminal shows you.",
             },
-            Card { href: "/sessions", title: "Sessions", text: "See where you are signed in, and sign out elsewhere." },
+            Card {
+                href: "/sessions",
+                title: "Sessions",
+                text: "See where you are signed in, and sign out elsewhere.",
+            },
         ])
         .collect();
     let view = view::Overview {
@@ -43,9 +50,11 @@ pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, E
 pub(crate) async fn sessions(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let done = is_ended(request)?.then_some("The session has ended.");
-    let now_ms = app.clock.now().as_millisecond();
-    let mut sessions = app.store.sessions_of(&visitor.principal.user_id, now_ms).await?;
-    sessions.sort_by_key(|session| (session.id.to_string() != visitor.principal.credential_id, -session.created_at_ms));
+    let now_ms = app.context.clock.now().as_millisecond();
+    let mut sessions = app.context.store.sessions_of(&visitor.principal.user_id, now_ms).await?;
+    sessions.sort_by_key(|session| {
+        (session.id.to_string() != visitor.principal.credential_id, -session.created_at_ms)
+    });
     let holding = |session: SessionRecord| Holding {
         is_current: session.id.to_string() == visitor.principal.credential_id,
         id: session.id.to_string(),
@@ -72,7 +81,8 @@ pub(crate) async fn end_session(app: &App, request: &Request) -> Result<Response
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
     let id = request.path_id::<Session>()?;
-    if app.store.end_session_of(&visitor.principal.user_id, &id).await? == Deletion::Unknown {
+    if app.context.store.end_session_of(&visitor.principal.user_id, &id).await? == Deletion::Unknown
+    {
         return Err(Refusal::RecordUnknown.into());
     }
     match id.to_string() == visitor.principal.credential_id {
@@ -85,8 +95,8 @@ pub(crate) async fn end_session(app: &App, request: &Request) -> Result<Response
 pub(crate) async fn devices(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let done = is_ended(request)?.then_some("The device is disconnected.");
-    let now_ms = app.clock.now().as_millisecond();
-    let families = app.store.families_of(&visitor.principal.user_id, now_ms).await?;
+    let now_ms = app.context.clock.now().as_millisecond();
+    let families = app.context.store.families_of(&visitor.principal.user_id, now_ms).await?;
     let holding = |family: FamilyRecord| Holding {
         name: view::client_name(app, &family.client_id),
         is_current: false,
@@ -113,8 +123,8 @@ pub(crate) async fn end_device(app: &App, request: &Request) -> Result<Response,
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
     let id = request.path_id::<Family>()?;
-    let now_ms = app.clock.now().as_millisecond();
-    match app.store.end_family_of(&visitor.principal.user_id, &id, now_ms).await? {
+    let now_ms = app.context.clock.now().as_millisecond();
+    match app.context.store.end_family_of(&visitor.principal.user_id, &id, now_ms).await? {
         Deletion::Deleted => Ok(Response::see_other("/devices?done=ended".into())),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
@@ -144,8 +154,9 @@ fn browser(agent: &str) -> String {
         ("Mac OS X", "macOS"),
         ("Linux", "Linux"),
     ];
-    let find =
-        |known: &[(&str, &'static str)]| known.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name);
+    let find = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
+    };
     match (find(&BROWSERS), find(&SYSTEMS)) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),

@@ -2,7 +2,8 @@
 
 use postern::{
     App, Error, Refusal,
-    http::{Inner, Request, door},
+    http::Request,
+    runtime::ingress::{self, Inner},
 };
 use serde_json::Value;
 
@@ -10,8 +11,14 @@ use crate::{agents, cli_tokens, keys, runners, services};
 
 /// The JSON that `inner` answers.
 pub(crate) async fn ask(app: &App, request: &Request, inner: Inner<'_>) -> Result<Value, Error> {
-    let inner_request = door::within(app, request, inner)?;
-    let noun = inner.path.trim_start_matches("/v1/").trim_start_matches("auth/").split('/').next().unwrap_or_default();
+    let inner_request = ingress::within(app, request, inner)?;
+    let noun = inner
+        .path
+        .trim_start_matches("/v1/")
+        .trim_start_matches("auth/")
+        .split('/')
+        .next()
+        .unwrap_or_default();
     let answer = match noun {
         "keys" => Box::pin(keys::handle(app, &inner_request)).await,
         "cli-tokens" => Box::pin(cli_tokens::handle(app, &inner_request)).await,

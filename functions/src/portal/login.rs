@@ -2,16 +2,14 @@
 
 use postern::{
     App, Error, Refusal,
-    authn::{Presented as _, SESSION_COOKIE},
     config::SignIn,
-    credential::Secret,
-    email::Email,
+    core::{email::Email, path, secret::Secret},
+    credential::SESSION_COOKIE,
     grant::{
         password::{self, Login},
         session::{self, Visit as Browser},
     },
-    http::{Request, Response, path},
-    page,
+    http::{CredentialSource as _, Request, Response, page},
 };
 
 use crate::portal::{
@@ -31,18 +29,35 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     show(app, "", &next, None, notice)
 }
 
-fn show(app: &App, email: &str, next: &str, error: Option<&str>, notice: Option<&str>) -> Result<Response, Error> {
-    let providers = app.config.signins.iter().map(|signin| (label(signin), address(signin, next))).collect();
+fn show(
+    app: &App,
+    email: &str,
+    next: &str,
+    error: Option<&str>,
+    notice: Option<&str>,
+) -> Result<Response, Error> {
+    let providers = app
+        .context
+        .config
+        .signins
+        .iter()
+        .map(|signin| (label(signin), address(signin, next)))
+        .collect();
     Ok(page::show(200, &view::Login { providers, email, next, error, notice })?)
 }
 
 /// What the button says.
 fn label(signin: &SignIn) -> String {
     match signin {
-        SignIn::Github(github) if github.base_url.is_none() && github.name == "github" => "GitHub".into(),
+        SignIn::Github(github) if github.base_url.is_none() && github.name == "github" => {
+            "GitHub".into()
+        }
         SignIn::Github(_) | SignIn::Oidc(_) => {
             let mut letters = signin.name().chars();
-            letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+            letters
+                .next()
+                .map(|first| first.to_uppercase().chain(letters).collect())
+                .unwrap_or_default()
         }
     }
 }
@@ -68,24 +83,35 @@ pub(crate) async fn enter(app: &App, request: &Request) -> Result<Response, Erro
     let form = request.form()?;
     let next = path::page(Some(text(&form, "next")));
     match sign_in(app, request, &form).await {
-        Ok(value) => Ok(Response::see_other(next).cookie(SESSION_COOKIE, &value, app.config.lifetimes.session_idle)),
+        Ok(value) => Ok(Response::see_other(next).cookie(
+            SESSION_COOKIE,
+            &value,
+            app.context.config.lifetimes.session_idle,
+        )),
         Err(Error::Failed(fault)) => Err(fault.into()),
-        Err(error) => Ok(show(app, text(&form, "email"), &next, Some(page::sentence(&error)), None)?.because(error)),
+        Err(error) => {
+            Ok(show(app, text(&form, "email"), &next, Some(error.description()), None)?
+                .because(error))
+        }
     }
 }
 
-async fn sign_in(app: &App, request: &Request, form: &postern::http::Form) -> Result<Secret, Error> {
+async fn sign_in(
+    app: &App,
+    request: &Request,
+    form: &postern::http::Form,
+) -> Result<Secret, Error> {
     let email = Email::try_from(text(form, "email").to_owned())?;
     let password = form.get("password").cloned().ok_or(Refusal::LoginWrong)?;
     let login = Login { email: &email, password, address: request.source_ip() };
-    let person = password::prove(app, login).await?;
-    session::begin(app, person, Browser::of(request), None).await
+    let person = password::prove(&app.context, login).await?;
+    session::begin(&app.context, person, Browser::of(request), None).await
 }
 
 /// `POST /logout`: the session ends, at once.
 pub(crate) async fn leave(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
-    session::end(app, &visitor.session).await?;
+    session::end(&app.context, &visitor.session).await?;
     Ok(forget(Response::see_other("/login?signed_out=1".into())))
 }

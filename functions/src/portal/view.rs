@@ -2,7 +2,7 @@
 
 use askama::Template;
 use jiff::Timestamp;
-use postern::{App, principal::Principal};
+use postern::{App, core::principal::Principal};
 use serde_json::Value;
 
 use crate::portal::{kinds::COLLECTIONS, visitor::Visitor};
@@ -35,7 +35,9 @@ impl Frame {
 
 /// What a person is called: what they would call themselves, if we know it.
 fn name(principal: &Principal) -> String {
-    let known = ["name", "email", "login"].into_iter().find_map(|name| principal.metadata.get(name)?.as_str());
+    let known = ["name", "email", "login"]
+        .into_iter()
+        .find_map(|name| principal.metadata.get(name)?.as_str());
     known.unwrap_or(&principal.user_id).to_owned()
 }
 
@@ -154,7 +156,13 @@ impl Row {
     pub(crate) fn of(item: &Value) -> Self {
         let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
         let list = |value: &Value| -> Vec<String> {
-            value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+            value
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect()
         };
         let mut notes = list(&item["labels"]);
         notes.extend(list(&item["repositories"]));
@@ -170,10 +178,15 @@ impl Row {
         Self {
             id: text("id"),
             name: text("name"),
-            hint: format!("{}…{}", text("prefix").chars().take(12).collect::<String>(), text("last_four")),
+            hint: format!(
+                "{}…{}",
+                text("prefix").chars().take(12).collect::<String>(),
+                text("last_four")
+            ),
             scopes: list(&item["scopes"]),
             notes,
-            created: Moment::of(&item["created_at"]).unwrap_or_else(|| Moment::new(Timestamp::UNIX_EPOCH)),
+            created: Moment::of(&item["created_at"])
+                .unwrap_or_else(|| Moment::new(Timestamp::UNIX_EPOCH)),
             expires: Moment::of(&item["expires_at"]),
             runner,
         }
@@ -226,7 +239,7 @@ pub(crate) struct Holding {
 
 /// The name of a client of the configuration.
 pub(crate) fn client_name(app: &App, id: &str) -> String {
-    match app.config.client(id) {
+    match app.context.config.client(id) {
         Some(client) => client.name.clone(),
         None if id == "password" => "Signed in with a password".into(),
         None => id.to_owned(),

@@ -3,10 +3,9 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
     App, Error, Refusal,
-    authn::{self, Presented as _, SESSION_COOKIE},
-    credential::Secret,
-    http::{Form, Request, Response},
-    principal::Principal,
+    core::{principal::Principal, secret::Secret},
+    credential::SESSION_COOKIE,
+    http::{CredentialSource as _, Form, Request, Response},
 };
 
 /// Keeps the codes of forms apart from all other codes of the same key.
@@ -36,16 +35,19 @@ pub(crate) fn session(request: &Request) -> Result<Option<Secret>, Refusal> {
 /// Finds out who visits. Whoever has no session, or none any more, signs in first and comes back.
 pub(crate) async fn meet(app: &App, request: &Request) -> Result<Visit, Error> {
     let Some(session) = session(request)? else { return Ok(Visit::SignIn(to_login(request))) };
-    match authn::visitor(app, request).await {
+    match app.providers.session_user(&app.context, request).await {
         Ok(None) => Ok(Visit::SignIn(to_login(request))),
         Ok(Some(principal)) => {
-            let csrf = BASE64URL.encode(app.keyring.sign_for(PURPOSE, &principal.credential_id)?);
+            let csrf =
+                BASE64URL.encode(app.context.keyring.sign_for(PURPOSE, &principal.credential_id)?);
             Ok(Visit::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
-        Err(Error::Refused(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed)) => {
-            Ok(Visit::SignIn(forget(to_login(request))))
-        }
-        Err(error) => Err(error),
+        Err(error) => match error.refusal() {
+            Some(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed) => {
+                Ok(Visit::SignIn(forget(to_login(request))))
+            }
+            _ => Err(error),
+        },
     }
 }
 
@@ -54,14 +56,14 @@ pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Fo
     let form = request.form()?;
     let tag = form.get(PURPOSE).and_then(|code| BASE64URL.decode(code.expose()).ok());
     let tag = tag.and_then(|tag| tag.try_into().ok()).ok_or(Refusal::CsrfTokenWrong)?;
-    let is_ours = app.keyring.verifies_for(PURPOSE, &visitor.principal.credential_id, &tag);
+    let is_ours = app.context.keyring.verifies_for(PURPOSE, &visitor.principal.credential_id, &tag);
     if is_ours { Ok(form) } else { Err(Refusal::CsrfTokenWrong) }
 }
 
 /// A form without a session must be from one of our pages too: else another site could sign its visitors in as somebody of its own.
 pub(crate) fn is_from_here(app: &App, request: &Request) -> bool {
     match (request.header("origin"), request.header("sec-fetch-site")) {
-        (Some(origin), _) => app.config.has_origin(origin),
+        (Some(origin), _) => app.context.config.has_origin(origin),
         (None, Some(site)) => matches!(site, "same-origin" | "none"),
         (None, None) => true, // no browser, so no page that has made it
     }

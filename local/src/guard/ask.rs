@@ -72,10 +72,15 @@ fn rest(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
             members.remove(name);
         }
         // The last of several values; `multiValueHeaders` has all of them.
-        members.insert("headers".into(), each(&parts.headers, |name| last(&parts.headers, name).into()));
+        members.insert(
+            "headers".into(),
+            each(&parts.headers, |name| last(&parts.headers, name).into()),
+        );
         members.insert(
             "multiValueHeaders".into(),
-            each(&parts.headers, |name| parts.headers.get_all(name).iter().map(text).collect::<Vec<_>>().into()),
+            each(&parts.headers, |name| {
+                parts.headers.get_all(name).iter().map(text).collect::<Vec<_>>().into()
+            }),
         );
     }
     event
@@ -83,7 +88,11 @@ fn rest(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
 
 fn http_1(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
     let path = parts.uri.path();
-    let sources: Vec<_> = attachment.identity_sources.iter().filter_map(|name| joined(&parts.headers, name)).collect();
+    let sources: Vec<_> = attachment
+        .identity_sources
+        .iter()
+        .filter_map(|name| joined(&parts.headers, name))
+        .collect();
     let query: Map<_, _> = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
         .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
         .collect();
@@ -116,7 +125,11 @@ fn http_1(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
 fn http_2(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
     let mut event = event::common(parts, "$default", arrival);
     let path = with_stage(parts.uri.path(), attachment);
-    let sources: Vec<_> = attachment.identity_sources.iter().filter_map(|name| joined(&parts.headers, name)).collect();
+    let sources: Vec<_> = attachment
+        .identity_sources
+        .iter()
+        .filter_map(|name| joined(&parts.headers, name))
+        .collect();
     event["type"] = "REQUEST".into();
     event["routeArn"] = arn(parts, attachment).into();
     event["identitySource"] = if sources.is_empty() { Value::Null } else { sources.into() };
@@ -156,7 +169,11 @@ fn with_stage(path: &str, attachment: &Attachment) -> String {
 }
 
 fn each(headers: &HeaderMap, value: impl Fn(&str) -> Value) -> Value {
-    headers.keys().map(|name| (name.to_string(), value(name.as_str()))).collect::<Map<_, _>>().into()
+    headers
+        .keys()
+        .map(|name| (name.to_string(), value(name.as_str())))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 fn last(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -13,8 +13,9 @@ pub(super) enum Decision {
 
 /// Is it a policy that API Gateway takes?
 pub(super) fn is_policy(policy: &Value) -> bool {
-    let is_list =
-        |value: &Value| value.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(Value::is_string));
+    let is_list = |value: &Value| {
+        value.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(Value::is_string))
+    };
     let is_statement = |statement: &Value| {
         (statement["Effect"] == "Allow" || statement["Effect"] == "Deny")
             && statement["Action"] == "execute-api:Invoke"
@@ -22,18 +23,26 @@ pub(super) fn is_policy(policy: &Value) -> bool {
             && statement.get("Condition").is_none()
     };
     let statements = policy["Statement"].as_array();
-    policy["Version"] == "2012-10-17" && statements.is_some_and(|all| !all.is_empty() && all.iter().all(is_statement))
+    policy["Version"] == "2012-10-17"
+        && statements.is_some_and(|all| !all.is_empty() && all.iter().all(is_statement))
 }
 
 /// Evaluates `policy` for the method `arn`.
 pub(super) fn evaluate(policy: &Value, arn: &str) -> Decision {
     let says = |effect: &str| {
-        policy["Statement"].as_array().into_iter().flatten().filter(|statement| statement["Effect"] == effect).any(
-            |statement| {
-                let mut resources = statement["Resource"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        policy["Statement"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|statement| statement["Effect"] == effect)
+            .any(|statement| {
+                let mut resources = statement["Resource"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str);
                 resources.any(|resource| matches(resource.as_bytes(), arn.as_bytes()))
-            },
-        )
+            })
     };
     match (says("Deny"), says("Allow")) {
         (true, _) => Decision::ExplicitDeny,
@@ -86,7 +95,11 @@ mod tests {
             ("a*c", "abcbc", true),
         ];
         for (pattern, text, expected) in table {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} on {text}");
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} on {text}"
+            );
         }
     }
 

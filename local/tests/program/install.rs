@@ -20,7 +20,10 @@ fn the_script_sends_a_real_heartbeat_and_keeps_the_token_to_itself() {
     std::fs::create_dir(&home).unwrap();
     let install = |token: &str| {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("curl -fsS '{url}' | sh")]).env("HOME", &home).env("RUNNER_TOKEN", token);
+        shell
+            .args(["-c", &format!("curl -fsS '{url}' | sh")])
+            .env("HOME", &home)
+            .env("RUNNER_TOKEN", token);
         shell.output().unwrap()
     };
     let other = program.post("/v1/runners", &json!({"name": "build-2"})).body;
@@ -48,7 +51,11 @@ fn the_script_sends_a_real_heartbeat_and_keeps_the_token_to_itself() {
 
     let folder = home.join(".postern").join(id);
     for (file, mode) in [("token", 0o600), ("heartbeat", 0o700), ("run", 0o700)] {
-        assert_eq!(std::fs::metadata(folder.join(file)).unwrap().permissions().mode() & 0o777, mode, "{file}");
+        assert_eq!(
+            std::fs::metadata(folder.join(file)).unwrap().permissions().mode() & 0o777,
+            mode,
+            "{file}"
+        );
     }
     let busy = Command::new(folder.join("heartbeat")).arg("busy").output().unwrap();
     assert!(busy.status.success(), "{}", String::from_utf8_lossy(&busy.stderr));

@@ -8,18 +8,28 @@ const EVENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/");
 
 fn invoke(function: &str, events: &[&str]) -> Output {
     let files = events.iter().map(|event| format!("{EVENTS}{event}"));
-    Command::new(super::PROGRAM).args(["invoke", "--data", ":memory:", function]).args(files).output().unwrap()
+    Command::new(super::PROGRAM)
+        .args(["invoke", "--data", ":memory:", function])
+        .args(files)
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn each_event_is_answered_on_a_line_and_an_error_looks_as_lambda_shows_it() {
     let output = invoke(
         "authorizer",
-        &["authorizer.http-api-unknown-key.Unauthorized.json", "authorizer.rest-api-odd-path.invalid_request.json"],
+        &[
+            "authorizer.http-api-unknown-key.Unauthorized.json",
+            "authorizer.rest-api-odd-path.invalid_request.json",
+        ],
     );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let lines: Vec<Value> =
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines[0], json!({"errorMessage": "Unauthorized"}));
     assert_eq!(lines[1]["context"]["error"], "invalid_request");
     assert_eq!(lines.len(), 2);
@@ -32,7 +42,10 @@ fn each_event_is_answered_on_a_line_and_an_error_looks_as_lambda_shows_it() {
 #[test]
 fn what_is_no_function_or_no_event_is_told_in_a_sentence() {
     for (output, sentence) in [
-        (invoke("authorizr", &["discovery.health.200.json"]), "authorizr is no function; there are agents, "),
+        (
+            invoke("authorizr", &["discovery.health.200.json"]),
+            "authorizr is no function; there are agents, ",
+        ),
         (invoke("discovery", &["no-such-event.json"]), "no-such-event.json: No such file"),
         (invoke("discovery", &["../README.md"]), "README.md is no JSON: "),
     ] {

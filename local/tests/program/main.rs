@@ -18,8 +18,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
 fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
     let data = tempfile::tempdir().unwrap();
     let program = Started::serve(data.path());
-    let commands: Vec<_> =
-        program.printed.split("\n\n").filter(|part| part.trim_start().starts_with("curl ")).collect();
+    let commands: Vec<_> = program
+        .printed
+        .split("\n\n")
+        .filter(|part| part.trim_start().starts_with("curl "))
+        .collect();
     assert_eq!(commands.len(), 4, "{}", program.printed);
     for command in commands {
         let output = Command::new("bash").args(["-c", &format!("{command} -sf")]).output().unwrap();
@@ -50,7 +53,8 @@ fn data_survives_a_restart_on_another_port() {
     assert_eq!((second.text("api_key"), second.text("operator_key")), (key, operator));
     let bearer = format!("Authorization: Bearer {}", tokens["access_token"].as_str().unwrap());
     assert_eq!(curl(&[&second.url("/v1/auth/whoami"), "-H", &bearer]).body["user_id"], agent["id"]);
-    let refreshed = second.post("/v1/auth/refresh", &json!({"refresh_token": tokens["refresh_token"]}));
+    let refreshed =
+        second.post("/v1/auth/refresh", &json!({"refresh_token": tokens["refresh_token"]}));
     assert_eq!(refreshed.status, 200);
     assert_eq!(second.post("/v1/auth/token", &body).status, 200);
 }
@@ -83,7 +87,8 @@ fn a_store_in_memory_leaves_nothing_behind() {
     let program = Started::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
     assert_eq!(curl(&[&program.url("/health")]).status, 200);
     program.terminate();
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, ["ready.json"]);
 }
 
@@ -91,11 +96,12 @@ fn a_store_in_memory_leaves_nothing_behind() {
 fn the_store_alone_speaks_dynamodb() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data");
-    let program =
-        Started::start(&["store", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"], data.path());
+    let program = Started::start(
+        &["store", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"],
+        data.path(),
+    );
     let store = program.text("store_url");
-    let credentials =
-        "AWS4-HMAC-SHA256 Credential=local/20260101/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+    let credentials = "AWS4-HMAC-SHA256 Credential=local/20260101/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
     let mut arguments = vec![store, "-d".to_owned(), "{}".to_owned()];
     for header in [
         "X-Amz-Target: DynamoDB_20120810.ListTables".to_owned(),
@@ -112,7 +118,8 @@ fn the_store_alone_speaks_dynamodb() {
 #[test]
 fn the_secrets_of_a_new_deployment_come_in_two_files() {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
+    let output =
+        Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
     assert!(output.status.success());
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     let (signing, verification) = (read("signing.json"), read("verification.json"));
@@ -136,7 +143,11 @@ fn a_wrong_setting_ends_the_start_with_a_sentence() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said, "local: postern.toml: brand is \"Acme\"; it is 2 to 8 of a-z\n");
 
-    let output = Command::new(PROGRAM).args(["--data", ":memory:"]).env("POSTERN_ISUER", "x").output().unwrap();
+    let output = Command::new(PROGRAM)
+        .args(["--data", ":memory:"])
+        .env("POSTERN_ISUER", "x")
+        .output()
+        .unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("POSTERN_ISUER is not a setting"));
 }
@@ -145,8 +156,13 @@ fn a_wrong_setting_ends_the_start_with_a_sentence() {
 fn a_taken_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = Command::new(PROGRAM).args(["--data", ":memory:", "--listen", &address]).output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with(&format!("local: listening on {address}: ")));
+    let output =
+        Command::new(PROGRAM).args(["--data", ":memory:", "--listen", &address]).output().unwrap();
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .starts_with(&format!("local: listening on {address}: "))
+    );
 }
 
 #[test]
@@ -157,15 +173,20 @@ fn the_references_of_a_secret_file_are_kept() {
     fs::write(data.path().join("secrets.json"), written.to_string()).unwrap();
     Started::serve(data.path()).terminate();
     let kept: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(data.path().join("secrets.json")).unwrap()).unwrap();
-    assert_eq!((&kept["refs"], &kept["operator_key_sha256"]), (&json!({"partner": "s3cret"}), &json!(others)));
+        serde_json::from_str(&fs::read_to_string(data.path().join("secrets.json")).unwrap())
+            .unwrap();
+    assert_eq!(
+        (&kept["refs"], &kept["operator_key_sha256"]),
+        (&json!({"partner": "s3cret"}), &json!(others))
+    );
     assert_eq!(kept["signing_keys"].as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn a_secret_that_is_not_yet_in_use_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
-    let make = || Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
+    let make =
+        || Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
     assert!(make().status.success());
     let first = fs::read_to_string(folder.path().join("signing.json")).unwrap();
     let second = make();
@@ -179,7 +200,8 @@ fn a_request_that_was_sent_in_half_does_not_keep_it_from_stopping() {
     use std::io::Write as _;
     let data = tempfile::tempdir().unwrap();
     let program = Started::serve(data.path());
-    let mut half = std::net::TcpStream::connect(program.text("url").trim_start_matches("http://")).unwrap();
+    let mut half =
+        std::net::TcpStream::connect(program.text("url").trim_start_matches("http://")).unwrap();
     half.write_all(b"POST /v1/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n").unwrap();
     assert!(program.terminate().success());
     drop(half);
@@ -189,12 +211,23 @@ fn a_request_that_was_sent_in_half_does_not_keep_it_from_stopping() {
 fn a_user_is_signed_in_on_demand() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data");
-    let arguments =
-        ["--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0", "--sign-in", "ada", "--role", "admin"];
+    let arguments = [
+        "--data",
+        folder.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--sign-in",
+        "ada",
+        "--role",
+        "admin",
+    ];
     let program = Started::start(&arguments, data.path());
     let header = format!("X-Postern-Session: {}", program.text("session"));
     let answer = curl(&[&program.url("/v1/auth/whoami"), "-H", &header]);
-    assert_eq!((answer.status, &answer.body["user_id"], &answer.body["scopes"]), (200, &json!("ada"), &json!(["*"])));
+    assert_eq!(
+        (answer.status, &answer.body["user_id"], &answer.body["scopes"]),
+        (200, &json!("ada"), &json!(["*"]))
+    );
 }
 
 #[test]

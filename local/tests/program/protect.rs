@@ -24,11 +24,14 @@ fn upstream() -> String {
                 }
                 head.push(line.trim_end().to_ascii_lowercase());
             }
-            let length =
-                head.iter().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+            let length = head
+                .iter()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |n| n.parse().unwrap());
             let mut body = vec![0; length];
             stream.read_exact(&mut body).unwrap();
-            let answer = json!({"head": head, "body": String::from_utf8(body).unwrap()}).to_string();
+            let answer =
+                json!({"head": head, "body": String::from_utf8(body).unwrap()}).to_string();
             let head = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 answer.len()
@@ -63,18 +66,30 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
     let program = Started::start(&arguments, folder.path());
 
     assert_eq!(curl(&[&program.url("/x")]).status, 401);
-    assert_eq!(curl(&[&program.url("/x"), "-H", "X-API-Key: nonsense"]).body, json!({"message": "Unauthorized"}));
+    assert_eq!(
+        curl(&[&program.url("/x"), "-H", "X-API-Key: nonsense"]).body,
+        json!({"message": "Unauthorized"})
+    );
     assert_eq!(curl(&[&program.url("/open")]).status, 200);
 
     // A token from Postern's own routes, which are served beside the guarded API.
     let own = program.text("postern_url");
     let key = format!("X-API-Key: {}", program.text("api_key"));
     let post = |path: &str, body: Value| {
-        curl(&[&format!("{own}{path}"), "-H", &key, "-H", "Content-Type: application/json", "-d", &body.to_string()])
-            .body
+        curl(&[
+            &format!("{own}{path}"),
+            "-H",
+            &key,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            &body.to_string(),
+        ])
+        .body
     };
     let agent = post("/v1/agents", json!({"name": "a", "scopes": ["data:read"]}));
-    let tokens = post("/v1/auth/token", json!({"agent_id": agent["id"], "secret": agent["secret"]}));
+    let tokens =
+        post("/v1/auth/token", json!({"agent_id": agent["id"], "secret": agent["secret"]}));
     let bearer = format!("Authorization: Bearer {}", tokens["access_token"].as_str().unwrap());
 
     let spoofed = [
@@ -90,18 +105,31 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
         "X_Postern_User_Id: root",
     ];
     let answer = curl(
-        &[&[&*program.url("/v1/things?q=1"), "-H", &bearer, "-X", "PUT", "-d", "{\"a\":1}"], &spoofed[..]].concat(),
+        &[
+            &[&*program.url("/v1/things?q=1"), "-H", &bearer, "-X", "PUT", "-d", "{\"a\":1}"],
+            &spoofed[..],
+        ]
+        .concat(),
     );
     assert_eq!((answer.status, answer.body["body"].as_str()), (200, Some("{\"a\":1}")));
     let head = head(&answer.body);
     assert_eq!(head[0], "put /v1/things?q=1 http/1.1");
-    let of = |name: &str| head.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
-    assert_eq!(of("x-postern-user-id"), [format!("x-postern-user-id: {}", agent["id"].as_str().unwrap())]);
+    let of =
+        |name: &str| head.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(
+        of("x-postern-user-id"),
+        [format!("x-postern-user-id: {}", agent["id"].as_str().unwrap())]
+    );
     assert_eq!(of("x-postern-scopes"), ["x-postern-scopes: data:read"]);
     assert_eq!(of("x-postern-kind"), ["x-postern-kind: agent"]);
-    assert!(of("x_postern").is_empty() && of("x-postern-extra").is_empty() && of("x-drop").is_empty());
+    assert!(
+        of("x_postern").is_empty() && of("x-postern-extra").is_empty() && of("x-drop").is_empty()
+    );
 
-    assert_eq!(curl(&[&program.url("/admin/x"), "-H", &bearer]).body, json!({"message": "Forbidden"}));
+    assert_eq!(
+        curl(&[&program.url("/admin/x"), "-H", &bearer]).body,
+        json!({"message": "Forbidden"})
+    );
     assert_eq!(curl(&[&program.url("/admin/x"), "-H", &key]).status, 200);
     for odd in ["/open/../admin/x", "/%61dmin/x", "//admin/x"] {
         let answer = curl(&["--path-as-is", &program.url(odd), "-H", &bearer]);
@@ -116,7 +144,9 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
 #[test]
 fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
     let folder = tempfile::tempdir().unwrap();
-    for (event, held_s) in [("http-2.0", "0"), ("http-1.0", "60"), ("rest-request", "60"), ("rest-token", "60")] {
+    for (event, held_s) in
+        [("http-2.0", "0"), ("http-1.0", "60"), ("rest-request", "60"), ("rest-token", "60")]
+    {
         let upstream = upstream();
         let arguments = [
             "protect",
@@ -137,16 +167,30 @@ fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
         let program = Started::start(&arguments, folder.path());
         let bearer = format!("Authorization: Bearer {}", program.text("api_key"));
         for _ in 0..2 {
-            let answer = curl(&[&program.url("/prod/things?q=1"), "-H", &bearer, "-H", "X-Postern-User-Id: root"]);
+            let answer = curl(&[
+                &program.url("/prod/things?q=1"),
+                "-H",
+                &bearer,
+                "-H",
+                "X-Postern-User-Id: root",
+            ]);
             assert_eq!(answer.status, 200, "{event}: {}", answer.body);
             let head = head(&answer.body);
             assert_eq!(head[0], "get /things?q=1 http/1.1", "{event}");
-            let users: Vec<_> = head.iter().filter(|line| line.starts_with("x-postern-user-id")).collect();
-            assert!(users.len() == 1 && users[0].starts_with("x-postern-user-id: key_"), "{event}: {users:?}");
+            let users: Vec<_> =
+                head.iter().filter(|line| line.starts_with("x-postern-user-id")).collect();
+            assert!(
+                users.len() == 1 && users[0].starts_with("x-postern-user-id: key_"),
+                "{event}: {users:?}"
+            );
         }
         assert_eq!(curl(&[&program.url("/prod/things")]).status, 401, "{event}");
         for elsewhere in ["/things", "/production/things", "/"] {
-            assert_eq!(curl(&[&program.url(elsewhere), "-H", &bearer]).status, 404, "{event} {elsewhere}");
+            assert_eq!(
+                curl(&[&program.url(elsewhere), "-H", &bearer]).status,
+                404,
+                "{event} {elsewhere}"
+            );
         }
     }
 }
@@ -168,7 +212,16 @@ fn an_upstream_that_does_not_answer_is_a_503() {
 fn a_simple_answer_is_not_held() {
     let folder = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(super::PROGRAM)
-        .args(["protect", "http://127.0.0.1:1", "--listen", "127.0.0.1:0", "--data", ":memory:", "--cache-ttl", "60"])
+        .args([
+            "protect",
+            "http://127.0.0.1:1",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            ":memory:",
+            "--cache-ttl",
+            "60",
+        ])
         .current_dir(folder.path())
         .output()
         .unwrap();

@@ -13,7 +13,10 @@ fn blocks(kind: &str) -> Vec<String> {
     let (_, tour) = README.split_once("## The tour").expect("a tour");
     let tour = tour.split("\n## ").next().unwrap();
     let opening = format!("```{kind}\n");
-    tour.split(&opening).skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned()).collect()
+    tour.split(&opening)
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -38,7 +41,12 @@ fn the_tour_works_as_printed() {
     let output = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let printed: Vec<_> = printed.split("#####\n").skip(1).map(str::trim).collect();
-    assert_eq!(printed.len(), outputs.len(), "{printed:?} {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        printed.len(),
+        outputs.len(),
+        "{printed:?} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     for ((command, printed), expected) in commands[1..].iter().zip(printed).zip(outputs) {
         let pattern = regex::escape(expected.trim()).replace('…', "[^\"]*");
         assert!(

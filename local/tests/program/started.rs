@@ -25,7 +25,10 @@ pub(crate) struct Answer {
 impl Started {
     /// Starts everything on a free port, with data in `folder`.
     pub(crate) fn serve(folder: &Path) -> Self {
-        Self::start(&["serve", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"], folder)
+        Self::start(
+            &["serve", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"],
+            folder,
+        )
     }
 
     /// Starts the program and waits until it says that it listens.
@@ -62,7 +65,15 @@ impl Started {
     /// `POST`s JSON with the organization's key.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
         let key = format!("X-API-Key: {}", self.text("api_key"));
-        curl(&[&self.url(path), "-H", &key, "-H", "Content-Type: application/json", "-d", &body.to_string()])
+        curl(&[
+            &self.url(path),
+            "-H",
+            &key,
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            &body.to_string(),
+        ])
     }
 
     /// A heartbeat as S4 shows it.
@@ -137,7 +148,8 @@ impl Drop for Ended {
 
 /// Runs `curl`.
 pub(crate) fn curl(arguments: &[&str]) -> Answer {
-    let output = Command::new("curl").args(["-s", "-w", "\n%{http_code}"]).args(arguments).output().unwrap();
+    let output =
+        Command::new("curl").args(["-s", "-w", "\n%{http_code}"]).args(arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (body, status) = text.rsplit_once('\n').unwrap();
     Answer { status: status.parse().unwrap(), body: serde_json::from_str(body).unwrap_or_default() }

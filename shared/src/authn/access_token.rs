@@ -4,14 +4,17 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{Outcome, Presented, Provider};
+use super::{Outcome, Provider};
 use crate::{
-    app::App,
+    context::Context,
+    core::{
+        error::{Fault, Refusal},
+        id::AgentId,
+        principal::{Kind, Principal},
+        scope::Resources,
+    },
     crypto::jwt,
-    error::{Fault, Refusal},
-    id::AgentId,
-    principal::{Kind, Principal},
-    scope::Resources,
+    http::CredentialSource,
     store::family::FamilyRecord,
     token::{self, Claims},
 };
@@ -22,33 +25,47 @@ pub(super) struct AccessTokens;
 
 #[async_trait]
 impl Provider for AccessTokens {
-    fn knows_bearer(&self, app: &App, token: &str) -> bool {
-        jwt::is_meant(token) && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == app.config.issuer)
+    fn name(&self) -> &'static str {
+        "access_token"
     }
 
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let Some(text) = presented.bearer().filter(|text| self.knows_bearer(app, text)) else {
+    fn knows_bearer(&self, context: &Context, token: &str) -> bool {
+        jwt::looks_like_jwt(token)
+            && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == context.config.issuer)
+    }
+
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        let Some(text) = source.bearer().filter(|text| self.knows_bearer(context, text)) else {
             return Ok(Outcome::NotPresented);
         };
-        let now = app.clock.now();
-        let claims = match token::verify::access_token(app, text, now) {
+        let now = context.clock.now();
+        let claims = match token::verify::access_token(context, text, now) {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
         match claims.agent_id {
-            Some(agent) => of_agent(app, agent, claims, now).await,
-            None => of_person(app, claims, now).await,
+            Some(agent) => of_agent(context, agent, claims, now).await,
+            None => of_person(context, claims, now).await,
         }
     }
 }
 
-async fn of_agent(app: &App, id: AgentId, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
+async fn of_agent(
+    context: &Context,
+    id: AgentId,
+    claims: Claims,
+    now: Timestamp,
+) -> Result<Outcome, Fault> {
     let (agent, is_over) = match &claims.sid {
         Some(family) => {
-            let (agent, family) = app.store.agent_and_family(&id, family).await?;
+            let (agent, family) = context.store.agent_and_family(&id, family).await?;
             (agent, !family.is_some_and(|family| family.is_alive(now.as_millisecond())))
         }
-        None => app.store.agent_and_revocation(&id, &claims.jti).await?,
+        None => context.store.agent_and_revocation(&id, &claims.jti).await?,
     };
     Ok(match agent {
         _ if is_over => Refusal::TokenRevoked.into(),
@@ -59,11 +76,12 @@ async fn of_agent(app: &App, id: AgentId, claims: Claims, now: Timestamp) -> Res
     })
 }
 
-async fn of_person(app: &App, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
+async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
     let Some(family) = &claims.sid else { return Ok(Refusal::TokenMisfit.into()) };
-    let (organization, family) = app.store.person_and_family(&claims.sub, family).await?;
+    let (organization, family) = context.store.person_and_family(&claims.sub, family).await?;
     let is_theirs = |family: &FamilyRecord| family.user_id.as_ref() == Some(&claims.sub);
-    let is_over = !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now.as_millisecond()));
+    let is_over =
+        !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now.as_millisecond()));
     Ok(match organization {
         _ if is_over => Refusal::TokenRevoked.into(),
         Some(organization) if organization == claims.org_id => {

@@ -3,13 +3,16 @@
 use async_trait::async_trait;
 use serde_json::Map;
 
-use super::{Outcome, Presented, Provider};
+use super::{Outcome, Provider};
 use crate::{
-    app::App,
     config::Allowlist,
-    error::{Fault, Refusal},
-    principal::{Kind, Principal},
-    scope::Resources,
+    context::Context,
+    core::{
+        error::{Fault, Refusal},
+        principal::{Kind, Principal},
+        scope::Resources,
+    },
+    http::CredentialSource,
 };
 
 /// No I/O: whoever may send stands in the configuration.
@@ -24,14 +27,23 @@ impl Senders {
 
 #[async_trait]
 impl Provider for Senders {
-    async fn authenticate(&self, _app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
+    fn name(&self) -> &'static str {
+        "allowlist"
+    }
+
+    async fn authenticate(
+        &self,
+        _context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
         let Self(list) = self;
-        let is_ours = |platform: &String| list.platforms.is_empty() || list.platforms.contains(platform);
-        let Some(message) = presented.message().filter(|message| is_ours(&message.platform)) else {
+        let is_ours =
+            |platform: &String| list.platforms.is_empty() || list.platforms.contains(platform);
+        let Some(message) = source.message().filter(|message| is_ours(&message.platform)) else {
             return Ok(Outcome::NotPresented);
         };
-        let is_chat =
-            list.chat_ids.is_empty() || message.chat_id.as_ref().is_some_and(|chat| list.chat_ids.contains(chat));
+        let is_chat = list.chat_ids.is_empty()
+            || message.chat_id.as_ref().is_some_and(|chat| list.chat_ids.contains(chat));
         if !list.user_ids.contains(&message.user_id) || !is_chat {
             return Ok(Refusal::SenderUnknown.into());
         }

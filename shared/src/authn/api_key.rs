@@ -4,16 +4,19 @@ use async_trait::async_trait;
 use serde_json::Map;
 
 use super::{
-    Outcome, Presented, Provider, outcome,
+    Outcome, Provider, into_outcome,
     signature::{self, Signature},
 };
 use crate::{
-    app::App,
-    credential::{ApiKey, CliToken, Form, opaque},
+    context::Context,
+    core::{
+        error::{Error, Fault, Refusal},
+        principal::{Kind, Principal},
+    },
+    credential::{ApiKey, CliToken, CredentialKind, opaque},
     crypto::Digest,
-    error::{Error, Fault, Refusal},
     grant::session::is_enrolled,
-    principal::{Kind, Principal},
+    http::CredentialSource,
     store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
 };
 
@@ -23,27 +26,40 @@ pub(super) struct ApiKeys;
 
 #[async_trait]
 impl Provider for ApiKeys {
-    fn knows_bearer(&self, app: &App, token: &str) -> bool {
-        let brand = &app.config.brand;
-        ApiKey::is_meant(brand, token) || CliToken::is_meant(brand, token)
+    fn name(&self) -> &'static str {
+        "api_key"
     }
 
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let given = [presented.header("x-api-key"), presented.bearer()];
-        let Some(text) = given.into_iter().flatten().find(|text| self.knows_bearer(app, text)) else {
+    fn headers(&self) -> Vec<String> {
+        vec!["x-api-key".to_owned()]
+    }
+
+    fn knows_bearer(&self, context: &Context, token: &str) -> bool {
+        let brand = &context.config.brand;
+        ApiKey::has_prefix(brand, token) || CliToken::has_prefix(brand, token)
+    }
+
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        let given = [source.header("x-api-key"), source.bearer()];
+        let Some(text) = given.into_iter().flatten().find(|text| self.knows_bearer(context, text))
+        else {
             return Ok(Outcome::NotPresented);
         };
-        outcome(match ApiKey::is_meant(&app.config.brand, text) {
-            true => open::<ApiKeyRecord>(app, presented, text).await,
-            false => open::<CliTokenRecord>(app, presented, text).await,
+        into_outcome(match ApiKey::has_prefix(&context.config.brand, text) {
+            true => authenticate_key::<ApiKeyRecord>(context, source, text).await,
+            false => authenticate_key::<CliTokenRecord>(context, source, text).await,
         })
     }
 }
 
 /// A record that its key opens.
-trait Openable: Record<Kind: Form> {
+trait KeyRecord: Record<Kind: CredentialKind> {
     /// Does a secret with `digest` open it?
-    fn admits(&self, digest: &Digest, now_ms: i64) -> bool;
+    fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool;
     /// Must the request be signed?
     fn requires_signature(&self) -> bool;
     /// The enrolled user who made it for themselves, and without whom it opens nothing.
@@ -54,27 +70,47 @@ trait Openable: Record<Kind: Form> {
 }
 
 /// The protocol of a key: form, lookup, comparison, signature.
-async fn open<R: Openable>(app: &App, presented: &dyn Presented, text: &str) -> Result<Outcome, Error> {
-    let key = opaque::Presented::<R::Kind>::parse(&app.config.brand, text).ok_or(Refusal::CredentialMalformed)?;
-    let now = app.clock.now();
-    let signature = Signature::read(app, presented, now)?;
-    let record = app.store.record::<R>(&key.id, now.as_second()).await?.ok_or(Refusal::ApiKeyUnknown)?;
-    if !record.admits(&key.digest, now.as_millisecond()) {
+async fn authenticate_key<R: KeyRecord>(
+    context: &Context,
+    source: &dyn CredentialSource,
+    text: &str,
+) -> Result<Outcome, Error> {
+    let key = opaque::ParsedSecret::<R::Kind>::parse(&context.config.brand, text)
+        .ok_or(Refusal::CredentialMalformed)?;
+    let now = context.clock.now();
+    let signature = Signature::read(context, source, now)?;
+    let record =
+        context.store.record::<R>(&key.id, now.as_second()).await?.ok_or(Refusal::ApiKeyUnknown)?;
+    if !record.accepts_secret(&key.digest, now.as_millisecond()) {
         return Err(Refusal::ApiKeyWrong.into());
     }
     if let Some(user_id) = record.enrolled_owner() {
         // A user who was dismissed has no organization any more.
-        let organization = app.store.organization_of(user_id).await?;
-        organization.filter(|organization| *organization == record.org_id()).ok_or(Refusal::ApiKeyUnknown)?;
+        let organization = context.store.organization_of(user_id).await?;
+        organization
+            .filter(|organization| *organization == record.org_id())
+            .ok_or(Refusal::ApiKeyUnknown)?;
     }
-    signature::settle(app, signature.as_ref(), record.requires_signature(), text, &key.id.to_string(), now).await?;
+    signature::verify_required(
+        context,
+        signature.as_ref(),
+        record.requires_signature(),
+        text,
+        &key.id.to_string(),
+        now,
+    )
+    .await?;
     let principal = record.into_principal();
-    Ok(if signature.is_some() { Outcome::Signed(principal) } else { Outcome::Authenticated(principal) })
+    Ok(if signature.is_some() {
+        Outcome::AuthenticatedWithSignature(principal)
+    } else {
+        Outcome::Authenticated(principal)
+    })
 }
 
-impl Openable for ApiKeyRecord {
-    fn admits(&self, digest: &Digest, now_ms: i64) -> bool {
-        ApiKeyRecord::admits(self, digest, now_ms)
+impl KeyRecord for ApiKeyRecord {
+    fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool {
+        ApiKeyRecord::accepts_secret(self, digest, now_ms)
     }
 
     fn requires_signature(&self) -> bool {
@@ -95,8 +131,8 @@ impl Openable for ApiKeyRecord {
     }
 }
 
-impl Openable for CliTokenRecord {
-    fn admits(&self, digest: &Digest, _now_ms: i64) -> bool {
+impl KeyRecord for CliTokenRecord {
+    fn accepts_secret(&self, digest: &Digest, _now_ms: i64) -> bool {
         self.digest.matches(digest)
     }
 

@@ -3,15 +3,18 @@
 use async_trait::async_trait;
 use serde_json::Map;
 
-use super::{Outcome, Presented, Provider};
+use super::{Outcome, Provider};
 use crate::{
-    app::App,
     config::ConfiguredKeys as Settings,
+    context::Context,
+    core::{
+        error::{Fault, Refusal},
+        principal::{Kind, Principal},
+        scope::Resources,
+    },
     credential::opaque,
     crypto::{Digest, jwt},
-    error::{Fault, Refusal},
-    principal::{Kind, Principal},
-    scope::Resources,
+    http::CredentialSource,
 };
 
 /// Digits of a key's digest in the id of its holder.
@@ -37,14 +40,29 @@ impl ConfiguredKeys {
 
 #[async_trait]
 impl Provider for ConfiguredKeys {
-    fn knows_bearer(&self, app: &App, token: &str) -> bool {
-        let has_other_form = jwt::is_meant(token) || opaque::is_ours(&app.config.brand, token);
+    fn name(&self) -> &'static str {
+        "configured_keys"
+    }
+
+    fn headers(&self) -> Vec<String> {
+        vec![self.header.clone()]
+    }
+
+    fn knows_bearer(&self, context: &Context, token: &str) -> bool {
+        let has_other_form =
+            jwt::looks_like_jwt(token) || opaque::is_ours(&context.config.brand, token);
         !has_other_form || self.holds(&Digest::of(token.as_bytes()))
     }
 
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let given = presented.header(&self.header).or_else(|| presented.bearer());
-        let Some(key) = given.filter(|key| self.knows_bearer(app, key)) else { return Ok(Outcome::NotPresented) };
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        let given = source.header(&self.header).or_else(|| source.bearer());
+        let Some(key) = given.filter(|key| self.knows_bearer(context, key)) else {
+            return Ok(Outcome::NotPresented);
+        };
         let digest = Digest::of(key.as_bytes());
         if !self.holds(&digest) {
             return Ok(Refusal::ApiKeyUnknown.into());

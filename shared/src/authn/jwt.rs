@@ -2,14 +2,17 @@
 
 use async_trait::async_trait;
 
-use super::{Outcome, Presented, Provider, oidc};
+use super::{Outcome, Provider, oidc};
 use crate::{
-    app::App,
     config::JwtIssuer,
+    context::Context,
+    core::{
+        error::{Fault, Refusal},
+        principal::{Kind, Principal},
+        scope::Resources,
+    },
     crypto::{jwt, key_set::KeySet, secrets::Secrets, verifying_key::VerifyingKey},
-    error::{Fault, Refusal},
-    principal::{Kind, Principal},
-    scope::Resources,
+    http::CredentialSource,
     token::external::{self, Issuer},
 };
 
@@ -27,7 +30,10 @@ impl Jwt {
             (None, pem) => {
                 let pem = pem.as_deref().unwrap_or_default();
                 let key = VerifyingKey::pem(settings.algorithm, pem).map_err(|unsound| {
-                    Fault::Setting(format!("postern.toml: the public_key of {:?}: {unsound}", settings.issuer))
+                    Fault::Setting(format!(
+                        "postern.toml: the public_key of {:?}: {unsound}",
+                        settings.issuer
+                    ))
                 })?;
                 KeySet::from(key)
             }
@@ -38,34 +44,49 @@ impl Jwt {
 
 #[async_trait]
 impl Provider for Jwt {
-    fn knows_bearer(&self, _app: &App, token: &str) -> bool {
-        jwt::is_meant(token) && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == self.settings.issuer)
+    fn name(&self) -> &'static str {
+        "jwt"
     }
 
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let Some(token) = presented.bearer().filter(|token| self.knows_bearer(app, token)) else {
+    fn knows_bearer(&self, _context: &Context, token: &str) -> bool {
+        jwt::looks_like_jwt(token)
+            && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == self.settings.issuer)
+    }
+
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        let Some(token) = source.bearer().filter(|token| self.knows_bearer(context, token)) else {
             return Ok(Outcome::NotPresented);
         };
         let issuer = Issuer { name: &self.settings.issuer, audience: &self.settings.audience };
-        let found = external::verify(token, &self.keys, issuer, app.clock.now()).and_then(|mut claims| {
-            let credential_id = oidc::credential_id(&claims, token);
-            let scopes = oidc::scopes(&claims, self.settings.scopes_claim.as_deref(), &self.settings.scopes);
-            let user = external::take_user(&mut claims, &["sub", "user_id", "id"])?;
-            let user_id = format!("{}{user}", self.settings.subject_prefix);
-            if app.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
-                return Err(Refusal::TokenMisfit);
-            }
-            Ok(Principal {
-                user_id,
-                kind: Kind::External,
-                org_id: None,
-                credential_id,
-                scopes,
-                resources: Resources::default(),
-                on_behalf_of: None,
-                metadata: claims,
-            })
-        });
+        let found = external::verify(token, &self.keys, issuer, context.clock.now()).and_then(
+            |mut claims| {
+                let credential_id = oidc::credential_id(&claims, token);
+                let scopes = oidc::scopes(
+                    &claims,
+                    self.settings.scopes_claim.as_deref(),
+                    &self.settings.scopes,
+                );
+                let user = external::take_user(&mut claims, &["sub", "user_id", "id"])?;
+                let user_id = format!("{}{user}", self.settings.subject_prefix);
+                if context.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
+                    return Err(Refusal::TokenMisfit);
+                }
+                Ok(Principal {
+                    user_id,
+                    kind: Kind::External,
+                    org_id: None,
+                    credential_id,
+                    scopes,
+                    resources: Resources::default(),
+                    on_behalf_of: None,
+                    metadata: claims,
+                })
+            },
+        );
         Ok(found.map_or_else(Outcome::Refused, Outcome::Authenticated))
     }
 }

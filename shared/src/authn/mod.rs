@@ -1,7 +1,7 @@
-//! Authentication: three outcomes, and a chain in which the first provider decides whose credential is there.
+//! Authentication: a chain of providers, in which the first one whose credential is present decides.
 //!
-//! Refused means refused: there is no falling through to a weaker credential of the same request. Whoever is authenticated must
-//! then pass the gate, whatever they presented.
+//! A provider has three outcomes: not presented, authenticated, refused. A refusal ends the chain: a weaker credential of the same
+//! request is not tried. Every authenticated caller is checked against the allowlist of users, whatever they presented.
 
 mod access_token;
 mod allowlist;
@@ -10,39 +10,42 @@ mod configured_key;
 mod jwt;
 mod oidc;
 pub mod operator;
-mod presented;
 mod runner;
 mod service_token;
 mod session;
 pub(crate) mod signature;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use async_trait::async_trait;
-pub use presented::{Message, Presented};
-pub use session::{COOKIE as SESSION_COOKIE, find as presented_session};
+pub use session::find as presented_session;
 
+use self::session::Sessions;
 use crate::{
-    app::App,
-    config::ProviderKind,
+    config::{Config, ProviderKind},
+    context::Context,
+    core::{
+        error::{Error, Fault, Refusal},
+        id::FamilyId,
+        principal::{Kind, Principal},
+        scope::Scopes,
+    },
     crypto::secrets::Secrets,
-    error::{Error, Fault, Refusal},
-    http::Request,
-    id::FamilyId,
-    principal::{Kind, Principal},
-    scope::Scopes,
+    http::CredentialSource,
+    identity_provider::IdentityProviders,
     telemetry,
 };
 
 /// What a provider found.
 #[derive(Debug)]
 pub enum Outcome {
-    /// No credential of this provider's shape: the next one is asked.
+    /// No credential of this provider's form: the next provider is asked.
     NotPresented,
+    /// The credential is good.
     Authenticated(Principal),
-    /// The same, and the request was signed with the credential.
-    Signed(Principal),
-    /// One was presented, and is not good: the chain ends.
+    /// The credential is good, and the request was signed with it.
+    AuthenticatedWithSignature(Principal),
+    /// A credential was presented and is not good: the chain ends.
     Refused(Refusal),
 }
 
@@ -52,116 +55,228 @@ impl From<Refusal> for Outcome {
     }
 }
 
-/// What a provider's story came to.
-fn outcome(told: Result<Outcome, Error>) -> Result<Outcome, Fault> {
-    match told {
+/// Turns a rejection into an outcome, and leaves a fault as it is.
+fn into_outcome(result: Result<Outcome, Error>) -> Result<Outcome, Fault> {
+    match result {
         Ok(outcome) => Ok(outcome),
-        Err(Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _)) => {
-            Ok(Outcome::Refused(refusal))
-        }
+        Err(Error::Rejected(rejection)) => Ok(Outcome::Refused(rejection.refusal)),
         Err(Error::Failed(fault)) => Err(fault),
     }
 }
 
-/// A way to authenticate. Implement this to add one.
+/// A way to authenticate. Implement it to add one.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// Is `token`, presented as a bearer token, of this provider's shape?
-    fn knows_bearer(&self, _app: &App, _token: &str) -> bool {
+    /// Returns the provider's name, for the log.
+    fn name(&self) -> &'static str;
+
+    /// Returns the headers, in lower case, in which it looks for credentials besides `Authorization` and `Cookie`.
+    ///
+    /// A request with two values for one of them is refused, and a value that no provider recognizes is a bad credential rather
+    /// than an absent one.
+    fn headers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Reports whether `token`, presented as a bearer token, has this provider's form.
+    fn knows_bearer(&self, _context: &Context, _token: &str) -> bool {
         false
     }
 
-    /// Looks for a credential of this provider's shape, and judges it.
+    /// Looks for a credential of this provider's form, and verifies it.
     ///
     /// # Errors
     /// A failure of ours, never one of the credential.
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault>;
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault>;
 }
 
-/// The provider that a configuration names.
-///
-/// # Errors
-/// A key or secret that is missing or not sound.
-pub fn provider(kind: &ProviderKind, secrets: &Secrets) -> Result<Box<dyn Provider>, Fault> {
-    Ok(match kind {
-        ProviderKind::AccessToken {} => Box::new(access_token::AccessTokens),
-        ProviderKind::ApiKey {} => Box::new(api_key::ApiKeys),
-        ProviderKind::Session {} => Box::new(session::Sessions),
-        ProviderKind::ServiceToken {} => Box::new(service_token::ServiceTokens),
-        ProviderKind::Runner {} => Box::new(runner::Runners),
-        ProviderKind::Oidc(settings) => Box::new(oidc::Oidc::new(settings.clone())),
-        ProviderKind::Jwt(settings) => Box::new(jwt::Jwt::new(settings.clone(), secrets)?),
-        ProviderKind::ConfiguredKeys(settings) => Box::new(configured_key::ConfiguredKeys::new(settings.clone())),
-        ProviderKind::Allowlist(settings) => Box::new(allowlist::Senders::new(settings.clone())),
-    })
+/// The providers of a deployment, in order.
+#[derive(Debug)]
+pub struct ProviderChain {
+    providers: Vec<Box<dyn Provider>>,
+    sessions: Sessions,
+    /// What the providers read, and what our own routes read themselves.
+    headers: BTreeSet<String>,
 }
 
-/// Finds out who is calling.
-///
-/// # Errors
-/// A 401 for an absent or bad credential, a 403 for one whom the gate does not admit, a 5xx where we cannot tell.
-pub async fn authenticate(app: &App, presented: &dyn Presented) -> Result<Principal, Error> {
-    let known = |token: &str| app.providers.iter().any(|provider| provider.knows_bearer(app, token));
-    if presented.bearer().is_some_and(|token| !known(token)) {
-        return Err(Refusal::CredentialShapeUnknown.into());
+impl ProviderChain {
+    /// Makes the chain that `config` describes; no I/O.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] for a key or secret that is missing or invalid.
+    pub fn new(
+        config: &Config,
+        secrets: &Secrets,
+        identity_providers: &IdentityProviders,
+    ) -> Result<Self, Fault> {
+        let sessions = Sessions::new(config, identity_providers);
+        let of_our_routes = [
+            "authorization",
+            "x-api-key",
+            "x-runner-token",
+            "x-service-key",
+            &config.session_header,
+            &config.service_token_header,
+        ];
+        let headers =
+            of_our_routes.iter().copied().chain(signature::HEADERS).map(str::to_owned).collect();
+        let mut chain = Self { providers: Vec::new(), sessions, headers };
+        for kind in &config.providers {
+            let provider = chain.provider(kind, config, secrets)?;
+            chain.push(provider);
+        }
+        Ok(chain)
     }
-    for provider in &app.providers {
-        match provider.authenticate(app, presented).await? {
-            Outcome::NotPresented => {}
-            Outcome::Authenticated(principal) => {
-                signature::refuse_unread(presented)?;
-                return admit(app, principal);
+
+    fn provider(
+        &self,
+        kind: &ProviderKind,
+        config: &Config,
+        secrets: &Secrets,
+    ) -> Result<Box<dyn Provider>, Fault> {
+        Ok(match kind {
+            ProviderKind::AccessToken {} => Box::new(access_token::AccessTokens),
+            ProviderKind::ApiKey {} => Box::new(api_key::ApiKeys),
+            ProviderKind::Session {} => Box::new(self.sessions.clone()),
+            ProviderKind::ServiceToken {} => Box::new(service_token::ServiceTokens::new(config)),
+            ProviderKind::Runner {} => Box::new(runner::Runners),
+            ProviderKind::Oidc(settings) => Box::new(oidc::Oidc::new(settings.clone())),
+            ProviderKind::Jwt(settings) => Box::new(jwt::Jwt::new(settings.clone(), secrets)?),
+            ProviderKind::ConfiguredKeys(settings) => {
+                Box::new(configured_key::ConfiguredKeys::new(settings.clone()))
             }
-            Outcome::Signed(principal) => return admit(app, principal),
-            Outcome::Refused(refusal) => return Err(refusal.into()),
+            ProviderKind::Allowlist(settings) => {
+                Box::new(allowlist::Senders::new(settings.clone()))
+            }
+        })
+    }
+
+    /// Adds a provider behind all others.
+    pub fn push(&mut self, provider: Box<dyn Provider>) {
+        self.insert(self.providers.len(), provider);
+    }
+
+    /// Adds a provider at `index` of the chain.
+    pub fn insert(&mut self, index: usize, provider: Box<dyn Provider>) {
+        self.headers.extend(provider.headers());
+        self.providers.insert(index, provider);
+    }
+
+    /// Reports whether the header `name`, in lower case, carries a credential. Two values for one of them are refused, since readers
+    /// disagree about which one counts.
+    pub fn reads_header(&self, name: &str) -> bool {
+        self.headers.contains(name)
+    }
+
+    /// Authenticates a caller.
+    ///
+    /// # Errors
+    /// A 401 for an absent or bad credential, `forbidden_user` for a caller who is not on the allowlist, a 5xx where we cannot tell.
+    pub async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Principal, Error> {
+        let known = |token: &str| {
+            self.providers.iter().any(|provider| provider.knows_bearer(context, token))
+        };
+        if source.bearer().is_some_and(|token| !known(token)) {
+            return Err(Refusal::CredentialShapeUnknown.into());
+        }
+        for provider in &self.providers {
+            match provider.authenticate(context, source).await? {
+                Outcome::NotPresented => {}
+                Outcome::Authenticated(principal) => {
+                    signature::reject_unverified(source)?;
+                    return enforce_allowlist(context, principal);
+                }
+                Outcome::AuthenticatedWithSignature(principal) => {
+                    return enforce_allowlist(context, principal);
+                }
+                Outcome::Refused(refusal) => return Err(refusal.into()),
+            }
+        }
+        Err(self.absent(source).into())
+    }
+
+    /// A value that no provider recognizes, in a header of credentials, is a bad credential and not an absent one.
+    fn absent(&self, source: &dyn CredentialSource) -> Refusal {
+        let credentials = self.headers.iter().filter(|name| !UNCLAIMED.contains(&name.as_str()));
+        let is_there = credentials.into_iter().any(|name| source.header(name).is_some());
+        if is_there { Refusal::CredentialShapeUnknown } else { Refusal::CredentialAbsent }
+    }
+
+    /// Authenticates a caller of one of our own routes, who needs `permission`.
+    ///
+    /// # Errors
+    /// As [`ProviderChain::authenticate`], and `insufficient_scope`.
+    pub async fn authorize(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+        permission: &str,
+    ) -> Result<Principal, Error> {
+        let principal = self.authenticate(context, source).await?;
+        principal.require(permission)?;
+        Ok(principal)
+    }
+
+    /// Authenticates a user. A tool to which a user has granted less than all of a user's rights is not the user: what no scope
+    /// covers, such as the list of a user's tokens, is not granted with it.
+    ///
+    /// # Errors
+    /// As [`ProviderChain::authenticate`], and [`Refusal::PersonNeeded`] for all other callers.
+    pub async fn require_user(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Principal, Error> {
+        let principal = self.authenticate(context, source).await?;
+        let is_tool = principal.credential_id.parse::<FamilyId>().is_ok();
+        let is_whole = !is_tool || principal.scopes.cover_all(&Scopes::of_users());
+        if principal.kind == Kind::User && is_whole {
+            Ok(principal)
+        } else {
+            Err(Refusal::PersonNeeded.into())
         }
     }
-    Err(unknown(app, presented).into())
-}
 
-/// Lets a caller pass the gate.
-fn admit(app: &App, principal: Principal) -> Result<Principal, Error> {
-    telemetry::identify(&principal);
-    app.config.gate.admit(&principal.user_id, principal.on_behalf_of.as_deref())?;
-    Ok(principal)
-}
-
-/// Something in a header of credentials that no provider knows is a bad credential, not an absent one.
-fn unknown(app: &App, presented: &dyn Presented) -> Refusal {
-    let headers = ["x-api-key", "x-runner-token", &app.config.session_header, &app.config.service_token_header];
-    let anything = headers.iter().any(|name| presented.header(name).is_some());
-    if anything { Refusal::CredentialShapeUnknown } else { Refusal::CredentialAbsent }
-}
-
-/// Finds out who is calling one of our own routes, and that they may.
-///
-/// # Errors
-/// As [`authenticate`], and a 403 where no scope covers `scope`.
-pub async fn authorize(app: &App, request: &Request, scope: &str) -> Result<Principal, Error> {
-    let principal = authenticate(app, request).await?;
-    principal.require(scope)?;
-    Ok(principal)
-}
-
-/// Finds out which person is calling one of our own routes. A tool to which a person has lent less than all of a user's rights is no person:
-/// what is nobody's scope, like a person's list of tokens, is not lent with it.
-///
-/// # Errors
-/// As [`authenticate`], and [`Refusal::PersonNeeded`] for all other kinds of callers.
-pub async fn person(app: &App, request: &Request) -> Result<Principal, Error> {
-    let principal = authenticate(app, request).await?;
-    let is_lent = principal.credential_id.parse::<FamilyId>().is_ok();
-    let is_whole = !is_lent || principal.scopes.cover_all(&Scopes::of_users());
-    if principal.kind == Kind::User && is_whole { Ok(principal) } else { Err(Refusal::PersonNeeded.into()) }
-}
-
-/// Finds out which person has the session in the cookie of `request`, whatever else is presented; `None` where there is no cookie.
-///
-/// # Errors
-/// Those of a session, and a 403 for one whom the gate does not admit.
-pub async fn visitor(app: &App, request: &Request) -> Result<Option<Principal>, Error> {
-    match session::cookie(app, request)? {
-        Some(session) => admit(app, session::open(app, session).await?).map(Some),
-        None => Ok(None),
+    /// Authenticates the user whose session is in the cookie, whatever else is presented; `None` without a cookie.
+    ///
+    /// # Errors
+    /// Those of a session, and `forbidden_user`.
+    pub async fn session_user(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Option<Principal>, Error> {
+        match session::cookie(context, source)? {
+            Some(session) => {
+                let principal = self.sessions.verify(context, session).await?;
+                enforce_allowlist(context, principal).map(Some)
+            }
+            None => Ok(None),
+        }
     }
+}
+
+/// Headers whose presence alone is no attempt to authenticate here: `Authorization` may have another scheme, signatures are looked
+/// at apart, and service keys are for one route.
+const UNCLAIMED: [&str; 6] = [
+    "authorization",
+    "x-cli-content-sha256",
+    "x-cli-nonce",
+    "x-cli-signature",
+    "x-cli-timestamp",
+    "x-service-key",
+];
+
+fn enforce_allowlist(context: &Context, principal: Principal) -> Result<Principal, Error> {
+    telemetry::identify(&principal);
+    context.config.allowlist.check(&principal.user_id, principal.on_behalf_of.as_deref())?;
+    Ok(principal)
 }

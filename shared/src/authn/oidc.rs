@@ -3,14 +3,17 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Outcome, Presented, Provider};
+use super::{Outcome, Provider};
 use crate::{
-    app::App,
     config::OidcIssuer,
+    context::Context,
+    core::{
+        error::{Fault, Refusal},
+        principal::{Kind, Principal},
+        scope::{Resources, Scopes},
+    },
     crypto::{Digest, jwt},
-    error::{Fault, Refusal},
-    principal::{Kind, Principal},
-    scope::{Resources, Scopes},
+    http::CredentialSource,
     token::{
         external::{self, Issuer},
         issuer_keys::{IssuerKeys, Wanted},
@@ -30,13 +33,17 @@ impl Oidc {
     }
 
     /// Verifies with the keys at hand, and once more with newer ones where the token names a key that they lack.
-    async fn verify(&self, app: &App, token: &str) -> Result<Result<Map<String, Value>, Refusal>, Fault> {
+    async fn verify(
+        &self,
+        context: &Context,
+        token: &str,
+    ) -> Result<Result<Map<String, Value>, Refusal>, Fault> {
         let issuer = Issuer { name: &self.settings.issuer, audience: &self.settings.audience };
-        let now = app.clock.now();
-        let keys = self.keys.keys(app, Wanted::Current).await?;
+        let now = context.clock.now();
+        let keys = self.keys.keys(context, Wanted::Current).await?;
         match external::verify(token, &keys, issuer, now) {
             Err(Refusal::TokenKeyUnknown) => {
-                let newer = self.keys.keys(app, Wanted::Newer).await?;
+                let newer = self.keys.keys(context, Wanted::Newer).await?;
                 Ok(external::verify(token, &newer, issuer, now))
             }
             verified => Ok(verified),
@@ -46,29 +53,39 @@ impl Oidc {
 
 #[async_trait]
 impl Provider for Oidc {
-    fn knows_bearer(&self, _app: &App, token: &str) -> bool {
-        jwt::is_meant(token) && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == self.settings.issuer)
+    fn name(&self) -> &'static str {
+        "oidc"
     }
 
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let Some(token) = presented.bearer().filter(|token| self.knows_bearer(app, token)) else {
+    fn knows_bearer(&self, _context: &Context, token: &str) -> bool {
+        jwt::looks_like_jwt(token)
+            && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == self.settings.issuer)
+    }
+
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        let Some(token) = source.bearer().filter(|token| self.knows_bearer(context, token)) else {
             return Ok(Outcome::NotPresented);
         };
-        let mut claims = match self.verify(app, token).await? {
+        let mut claims = match self.verify(context, token).await? {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
         let credential_id = credential_id(&claims, token);
-        let scopes = scopes(&claims, self.settings.scopes_claim.as_deref(), &self.settings.role.scopes());
+        let scopes =
+            scopes(&claims, self.settings.scopes_claim.as_deref(), &self.settings.role.scopes());
         let user_id = match external::take_user(&mut claims, &["sub"]) {
             Ok(subject) => format!("{}{subject}", self.settings.subject_prefix),
             Err(refusal) => return Ok(refusal.into()),
         };
-        if app.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
+        if context.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
             return Ok(Refusal::TokenMisfit.into());
         }
         Ok(Outcome::Authenticated(Principal {
-            org_id: app.store.organization_of(&user_id).await?,
+            org_id: context.store.organization_of(&user_id).await?,
             user_id,
             kind: Kind::User,
             credential_id,
@@ -83,16 +100,25 @@ impl Provider for Oidc {
 /// The token's own id, or a part of its digest.
 pub(super) fn credential_id(claims: &Map<String, Value>, token: &str) -> String {
     let id = claims.get("jti").and_then(Value::as_str).filter(|id| (1..=200).contains(&id.len()));
-    id.map_or_else(|| format!("token_{}", &Digest::of(token.as_bytes()).to_hex()[..12]), str::to_owned)
+    id.map_or_else(
+        || format!("token_{}", &Digest::of(token.as_bytes()).to_hex()[..12]),
+        str::to_owned,
+    )
 }
 
 /// What a caller may do: what the configuration says, or, where it says so, what the claim holds: text joined with spaces, or an
 /// array. Scopes that are none to us are left out.
-pub(super) fn scopes(claims: &Map<String, Value>, claim: Option<&str>, configured: &Scopes) -> Scopes {
+pub(super) fn scopes(
+    claims: &Map<String, Value>,
+    claim: Option<&str>,
+    configured: &Scopes,
+) -> Scopes {
     let Some(claim) = claim else { return configured.clone() };
     let given: Vec<_> = match claims.get(claim) {
         Some(Value::String(text)) => text.split(' ').map(str::to_owned).collect(),
-        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(all)) => {
+            all.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     };
     Scopes::of_those_sound(given)

@@ -3,30 +3,55 @@
 use async_trait::async_trait;
 use serde_json::Map;
 
-use super::{Outcome, Presented, Provider};
+use super::{Outcome, Provider};
 use crate::{
-    app::App,
-    error::{Fault, Refusal},
-    principal::{Kind, Principal},
-    scope::Resources,
-    store::machine::ServiceRecord,
+    config::Config,
+    context::Context,
+    core::{
+        error::{Fault, Refusal},
+        principal::{Kind, Principal},
+        scope::Resources,
+    },
+    http::CredentialSource,
+    store::service_account::ServiceRecord,
     token::{self, ServiceClaims},
 };
 
 /// Signature and times without I/O, then one consistent read: the service must still be there.
 #[derive(Debug)]
-pub(super) struct ServiceTokens;
+pub(super) struct ServiceTokens {
+    header: String,
+}
+
+impl ServiceTokens {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { header: config.service_token_header.clone() }
+    }
+}
 
 #[async_trait]
 impl Provider for ServiceTokens {
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        let Some(text) = presented.header(&app.config.service_token_header) else { return Ok(Outcome::NotPresented) };
-        let now = app.clock.now();
-        let claims: ServiceClaims = match token::verify::verify(app, text, now) {
+    fn name(&self) -> &'static str {
+        "service_token"
+    }
+
+    fn headers(&self) -> Vec<String> {
+        vec![self.header.clone()]
+    }
+
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        let Some(text) = source.header(&self.header) else { return Ok(Outcome::NotPresented) };
+        let now = context.clock.now();
+        let claims: ServiceClaims = match token::verify::verify(context, text, now) {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let service: Option<ServiceRecord> = app.store.own_record(&claims.org_id, &claims.sub, now.as_second()).await?;
+        let service: Option<ServiceRecord> =
+            context.store.own_record(&claims.org_id, &claims.sub, now.as_second()).await?;
         Ok(match service {
             None => Refusal::TokenOrphaned.into(),
             Some(service) => Outcome::Authenticated(Principal {

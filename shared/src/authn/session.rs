@@ -2,32 +2,61 @@
 
 use async_trait::async_trait;
 
-use super::{Outcome, Presented, Provider, outcome};
+use super::{Outcome, Provider, into_outcome};
 use crate::{
-    app::App,
-    credential::Session,
-    error::{Error, Fault, Refusal},
-    grant::{session::is_enrolled, upstream::keep_fresh},
-    principal::{Kind, Principal},
-    scope::Resources,
+    config::Config,
+    context::Context,
+    core::{
+        error::{Error, Fault, Refusal},
+        principal::{Kind, Principal},
+        scope::Resources,
+    },
+    credential::{SESSION_COOKIE, Session},
+    grant::{session::is_enrolled, upstream_tokens::keep_fresh},
+    http::CredentialSource,
+    identity_provider::IdentityProviders,
     store::session::{SessionRecord, Touch},
 };
 
-/// The name of the cookie. Its prefix makes browsers keep it to one host, and to TLS (RFC 6265bis §4.1.3.2).
-pub const COOKIE: &str = "__Host-postern_session";
 /// The idle clock is written once in so many parts of its length: not at every request.
 const CLOCK_PARTS: i64 = 10;
 
 /// Form and code without I/O, then one round trip for the session and its person's organization. Where the tokens of the issuer that
 /// vouched for the person are due, one caller of all has them renewed.
-#[derive(Debug)]
-pub(super) struct Sessions;
+#[derive(Clone, Debug)]
+pub(super) struct Sessions {
+    header: String,
+    identity_providers: IdentityProviders,
+}
+
+impl Sessions {
+    pub(super) fn new(config: &Config, identity_providers: &IdentityProviders) -> Self {
+        Self {
+            header: config.session_header.clone(),
+            identity_providers: identity_providers.clone(),
+        }
+    }
+}
 
 #[async_trait]
 impl Provider for Sessions {
-    async fn authenticate(&self, app: &App, presented: &dyn Presented) -> Result<Outcome, Fault> {
-        match find(app, presented) {
-            Ok(Some(text)) => outcome(open(app, text).await.map(Outcome::Authenticated)),
+    fn name(&self) -> &'static str {
+        "session"
+    }
+
+    fn headers(&self) -> Vec<String> {
+        vec![self.header.clone()]
+    }
+
+    async fn authenticate(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Outcome, Fault> {
+        match find(context, source) {
+            Ok(Some(text)) => {
+                into_outcome(self.verify(context, text).await.map(Outcome::Authenticated))
+            }
             Ok(None) => Ok(Outcome::NotPresented),
             Err(refusal) => Ok(refusal.into()),
         }
@@ -39,55 +68,67 @@ impl Provider for Sessions {
 ///
 /// # Errors
 /// [`Refusal::OriginForeign`], [`Refusal::HeaderDoubled`]
-pub fn find<'a>(app: &App, presented: &'a (dyn Presented + 'a)) -> Result<Option<&'a str>, Refusal> {
-    if let Some(forwarded) = presented.header(&app.config.session_header) {
+pub fn find<'a>(
+    context: &Context,
+    source: &'a (dyn CredentialSource + 'a),
+) -> Result<Option<&'a str>, Refusal> {
+    if let Some(forwarded) = source.header(&context.config.session_header) {
         return Ok(Some(forwarded));
     }
-    cookie(app, presented)
+    cookie(context, source)
 }
 
 /// The session value in the cookie.
-pub(super) fn cookie<'a>(app: &App, presented: &'a (dyn Presented + 'a)) -> Result<Option<&'a str>, Refusal> {
-    let Some(cookie) = presented.cookie(COOKIE)? else { return Ok(None) };
+pub(super) fn cookie<'a>(
+    context: &Context,
+    source: &'a (dyn CredentialSource + 'a),
+) -> Result<Option<&'a str>, Refusal> {
+    let Some(cookie) = source.cookie(SESSION_COOKIE)? else { return Ok(None) };
     // No CONNECT: any page may open a WebSocket, and talk over it with the cookie's rights.
-    let is_safe = matches!(presented.method(), "GET" | "HEAD" | "OPTIONS");
-    let is_foreign = presented.header("origin").is_some_and(|origin| !app.config.has_origin(origin));
+    let is_safe = matches!(source.method(), "GET" | "HEAD" | "OPTIONS");
+    let is_foreign =
+        source.header("origin").is_some_and(|origin| !context.config.has_origin(origin));
     if is_foreign && !is_safe { Err(Refusal::OriginForeign) } else { Ok(Some(cookie)) }
 }
 
-pub(super) async fn open(app: &App, text: &str) -> Result<Principal, Error> {
-    let value = Session::parse(&app.keyring, text)?;
-    let now_ms = app.clock.now().as_millisecond();
-    let (session, org_id) = app.store.session_and_organization(&value.id, &value.user_id).await?;
-    let is_this = |session: &SessionRecord| {
-        session.digest.matches(&value.digest) && session.user_id == value.user_id && now_ms < session.idle_expires_at_ms
-    };
-    let session = session.filter(is_this).ok_or(Refusal::SessionExpired)?;
-    // Who was enrolled and has no organization any more was dismissed.
-    if org_id.is_none() && is_enrolled(&session.user_id) {
-        return Err(Refusal::SessionExpired.into());
+impl Sessions {
+    pub(super) async fn verify(&self, context: &Context, text: &str) -> Result<Principal, Error> {
+        let value = Session::parse(&context.keyring, text)?;
+        let now_ms = context.clock.now().as_millisecond();
+        let (session, org_id) =
+            context.store.session_and_organization(&value.id, &value.user_id).await?;
+        let is_this = |session: &SessionRecord| {
+            session.digest.matches(&value.digest)
+                && session.user_id == value.user_id
+                && now_ms < session.idle_expires_at_ms
+        };
+        let session = session.filter(is_this).ok_or(Refusal::SessionExpired)?;
+        // Who was enrolled and has no organization any more was dismissed.
+        if org_id.is_none() && is_enrolled(&session.user_id) {
+            return Err(Refusal::SessionExpired.into());
+        }
+        keep_fresh(context, &self.identity_providers, &session).await?;
+        keep_alive(context, &session, now_ms).await?;
+        Ok(Principal {
+            user_id: session.user_id,
+            kind: Kind::User,
+            org_id,
+            credential_id: session.id.to_string(),
+            scopes: session.role.scopes(),
+            resources: Resources::default(),
+            on_behalf_of: None,
+            metadata: session.metadata,
+        })
     }
-    keep_fresh(app, &session).await?;
-    keep_alive(app, &session, now_ms).await?;
-    Ok(Principal {
-        user_id: session.user_id,
-        kind: Kind::User,
-        org_id,
-        credential_id: session.id.to_string(),
-        scopes: session.role.scopes(),
-        resources: Resources::default(),
-        on_behalf_of: None,
-        metadata: session.metadata,
-    })
 }
 
-async fn keep_alive(app: &App, session: &SessionRecord, now_ms: i64) -> Result<(), Error> {
-    let idle_ms = app.config.lifetimes.session_idle * 1000;
+async fn keep_alive(context: &Context, session: &SessionRecord, now_ms: i64) -> Result<(), Error> {
+    let idle_ms = context.config.lifetimes.session_idle * 1000;
     let next_end_ms = now_ms + idle_ms;
     if next_end_ms - session.idle_expires_at_ms < idle_ms / CLOCK_PARTS {
         return Ok(());
     }
-    match app.store.touch_session(&session.id, next_end_ms, now_ms).await? {
+    match context.store.touch_session(&session.id, next_end_ms, now_ms).await? {
         Touch::Extended => Ok(()),
         Touch::Ended => Err(Refusal::SessionExpired.into()),
     }

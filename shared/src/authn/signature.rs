@@ -11,22 +11,26 @@
 
 use jiff::Timestamp;
 
-use super::Presented;
 use crate::{
-    app::App,
-    clock::LEEWAY_S,
-    credential::BASE62,
+    context::Context,
+    core::{
+        clock::LEEWAY_S,
+        entropy::BASE62,
+        error::{Error, Refusal},
+    },
     crypto::{
         Digest,
         mac::{self, Tag},
     },
-    error::{Error, Refusal},
+    http::CredentialSource,
     store::nonce::Nonce,
 };
 
 pub(crate) const SIGNATURE: &str = "x-cli-signature";
 const TIMESTAMP: &str = "x-cli-timestamp";
 const NONCE: &str = "x-cli-nonce";
+/// All headers of a signed request.
+pub(super) const HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CONTENT];
 /// The digest of the body, for where the body is not at hand.
 pub(crate) const CONTENT: &str = "x-cli-content-sha256";
 
@@ -53,20 +57,27 @@ impl Signature {
     ///
     /// # Errors
     /// [`Refusal::SignatureMalformed`], [`Refusal::SignatureStale`]
-    pub(super) fn read(app: &App, presented: &dyn Presented, now: Timestamp) -> Result<Option<Self>, Refusal> {
-        let headers = [SIGNATURE, TIMESTAMP, NONCE].map(|name| presented.header(name));
+    pub(super) fn read(
+        context: &Context,
+        source: &dyn CredentialSource,
+        now: Timestamp,
+    ) -> Result<Option<Self>, Refusal> {
+        let headers = [SIGNATURE, TIMESTAMP, NONCE].map(|name| source.header(name));
         let [Some(signature), Some(timestamp), Some(nonce)] = headers else {
             let is_unsigned = headers.iter().all(Option::is_none);
             return if is_unsigned { Ok(None) } else { Err(Refusal::SignatureMalformed) };
         };
         let tag = *Digest::from_hex(signature).ok_or(Refusal::SignatureMalformed)?.bytes();
         let timestamp_ms = milliseconds(timestamp).ok_or(Refusal::SignatureMalformed)?;
-        let target = presented.target().filter(|_| is_nonce(nonce)).ok_or(Refusal::SignatureMalformed)?;
-        let hash = content(presented)?;
-        if (now.as_millisecond() - timestamp_ms).abs() > app.config.lifetimes.signature_window * 1000 {
+        let target =
+            source.target().filter(|_| is_nonce(nonce)).ok_or(Refusal::SignatureMalformed)?;
+        let hash = content(source)?;
+        if (now.as_millisecond() - timestamp_ms).abs()
+            > context.config.lifetimes.signature_window * 1000
+        {
             return Err(Refusal::SignatureStale);
         }
-        let text = format!("{timestamp_ms}:{nonce}:{}:{target}:{hash}", presented.method());
+        let text = format!("{timestamp_ms}:{nonce}:{}:{target}:{hash}", source.method());
         Ok(Some(Self { tag, timestamp_ms, nonce: nonce.to_owned(), text }))
     }
 
@@ -74,9 +85,9 @@ impl Signature {
     ///
     /// # Errors
     /// [`Refusal::SignatureWrong`], [`Refusal::NonceReplayed`], or a store that does not answer.
-    pub(super) async fn settle(
+    pub(super) async fn verify(
         &self,
-        app: &App,
+        context: &Context,
         token: &str,
         credential_id: &str,
         now: Timestamp,
@@ -84,10 +95,14 @@ impl Signature {
         if !mac::verifies_under(token.as_bytes(), self.text.as_bytes(), &self.tag) {
             return Err(Refusal::SignatureWrong.into());
         }
-        let attempt = app.entropy.letters(BASE62, 16)?;
+        let attempt = context.entropy.letters(BASE62, 16)?;
         let latest_s = self.timestamp_ms.max(now.as_millisecond()) / 1000 + 1;
-        let expires_at_s = latest_s + nonce_life_s(app.config.lifetimes.signature_window);
-        match app.store.spend(credential_id, &self.nonce, &attempt, now.as_second(), expires_at_s).await? {
+        let expires_at_s = latest_s + nonce_life_s(context.config.lifetimes.signature_window);
+        match context
+            .store
+            .spend(credential_id, &self.nonce, &attempt, now.as_second(), expires_at_s)
+            .await?
+        {
             Nonce::Fresh => Ok(()),
             Nonce::Replayed => Err(Refusal::NonceReplayed.into()),
         }
@@ -97,9 +112,9 @@ impl Signature {
 /// Settles the signature of a request that presents a key: one that is there must hold, and some keys demand one.
 ///
 /// # Errors
-/// As [`Signature::settle`], and [`Refusal::SignatureMissing`].
-pub(super) async fn settle(
-    app: &App,
+/// As [`Signature::verify`], and [`Refusal::SignatureMissing`].
+pub(super) async fn verify_required(
+    context: &Context,
     signature: Option<&Signature>,
     is_required: bool,
     token: &str,
@@ -107,7 +122,7 @@ pub(super) async fn settle(
     now: Timestamp,
 ) -> Result<(), Error> {
     match signature {
-        Some(signature) => signature.settle(app, token, credential_id, now).await,
+        Some(signature) => signature.verify(context, token, credential_id, now).await,
         None if is_required => Err(Refusal::SignatureMissing.into()),
         None => Ok(()),
     }
@@ -118,17 +133,19 @@ pub(super) async fn settle(
 ///
 /// # Errors
 /// [`Refusal::SignatureOutOfPlace`]
-pub(super) fn refuse_unread(presented: &dyn Presented) -> Result<(), Refusal> {
-    let is_signed = [SIGNATURE, TIMESTAMP, NONCE].iter().any(|name| presented.header(name).is_some());
+pub(super) fn reject_unverified(source: &dyn CredentialSource) -> Result<(), Refusal> {
+    let is_signed = [SIGNATURE, TIMESTAMP, NONCE].iter().any(|name| source.header(name).is_some());
     if is_signed { Err(Refusal::SignatureOutOfPlace) } else { Ok(()) }
 }
 
 /// The hash of the body. Where the body is not at hand the client's word is signed and handed on, for whoever has the body to
 /// compare; no word means an empty body.
-fn content(presented: &dyn Presented) -> Result<String, Refusal> {
-    let claimed =
-        presented.header(CONTENT).map(|hex| Digest::from_hex(hex).ok_or(Refusal::SignatureMalformed)).transpose()?;
-    match (presented.body_digest(), claimed) {
+fn content(source: &dyn CredentialSource) -> Result<String, Refusal> {
+    let claimed = source
+        .header(CONTENT)
+        .map(|hex| Digest::from_hex(hex).ok_or(Refusal::SignatureMalformed))
+        .transpose()?;
+    match (source.body_digest(), claimed) {
         (Some(actual), Some(claimed)) if !actual.matches(&claimed) => Err(Refusal::SignatureWrong),
         (Some(actual), _) => Ok(actual.to_hex()),
         (None, Some(claimed)) => Ok(claimed.to_hex()),

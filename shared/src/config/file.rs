@@ -8,8 +8,12 @@ use super::{
     signin::{self, Client, SignIn, Throttle},
 };
 use crate::{
-    clock::LEEWAY_S, credential::Brand, crypto::sign::Algorithm, error::Fault, policy::Pattern, principal::Gate,
-    scope::Scopes,
+    core::{
+        clock::LEEWAY_S, error::Fault, principal::UserAllowlist, route_pattern::RoutePattern,
+        scope::Scopes,
+    },
+    credential::Brand,
+    crypto::sign::Algorithm,
 };
 
 /// Who may create organizations.
@@ -79,7 +83,7 @@ pub enum RouteAuth {
 #[serde(deny_unknown_fields)]
 pub struct RouteRule {
     pub method: String,
-    pub path: Pattern,
+    pub path: RoutePattern,
     #[serde(default)]
     pub auth: RouteAuth,
     #[serde(default)]
@@ -97,8 +101,8 @@ struct Written {
     session_header: String,
     #[serde(default = "default_service_token_header")]
     service_token_header: String,
-    #[serde(default)]
-    gate: Gate,
+    #[serde(default, rename = "gate")]
+    allowlist: UserAllowlist,
     #[serde(default)]
     lifetimes: Lifetimes,
     #[serde(default)]
@@ -133,7 +137,7 @@ pub(super) struct File {
     pub signup: Signup,
     pub session_header: String,
     pub service_token_header: String,
-    pub gate: Gate,
+    pub allowlist: UserAllowlist,
     pub lifetimes: Lifetimes,
     pub signing: Signing,
     pub providers: Vec<ProviderKind>,
@@ -145,8 +149,8 @@ pub(super) struct File {
 
 /// Parses and checks `toml`.
 pub(super) fn parse(toml: &str) -> Result<File, Fault> {
-    let mut written: Written =
-        toml::from_str(toml).map_err(|error| Fault::Setting(format!("postern.toml: {}", error.to_string().trim())))?;
+    let mut written: Written = toml::from_str(toml)
+        .map_err(|error| Fault::Setting(format!("postern.toml: {}", error.to_string().trim())))?;
     lifetimes(&written.lifetimes)?;
     for rule in &written.route {
         route(rule)?;
@@ -154,21 +158,31 @@ pub(super) fn parse(toml: &str) -> Result<File, Fault> {
     provider::check(&written.provider)?;
     signin::check(&mut written.signin, &written.provider)?;
     signin::throttle(&written.throttle)?;
-    let headers = [&written.session_header, &written.service_token_header].map(|name| name.to_ascii_lowercase());
+    let headers = [&written.session_header, &written.service_token_header]
+        .map(|name| name.to_ascii_lowercase());
     if headers[0] == headers[1] {
-        return setting("postern.toml: session_header and service_token_header are the same header".into());
+        return setting(
+            "postern.toml: session_header and service_token_header are the same header".into(),
+        );
     }
     Ok(File {
         brand: Brand::parse(&written.brand).ok_or_else(|| {
-            Fault::Setting(format!("postern.toml: brand is {:?}; it is 2 to 8 of a-z", written.brand))
+            Fault::Setting(format!(
+                "postern.toml: brand is {:?}; it is 2 to 8 of a-z",
+                written.brand
+            ))
         })?,
         signup: written.signup,
         session_header: header("session_header", &written.session_header)?,
         service_token_header: header("service_token_header", &written.service_token_header)?,
-        gate: written.gate,
+        allowlist: written.allowlist,
         lifetimes: written.lifetimes,
         signing: written.signing,
-        providers: if written.provider.is_empty() { provider::defaults() } else { written.provider },
+        providers: if written.provider.is_empty() {
+            provider::defaults()
+        } else {
+            written.provider
+        },
         routes: written.route,
         signins: written.signin,
         clients: signin::clients(written.client)?,
@@ -181,8 +195,11 @@ const LONGEST_S: i64 = 10 * 366 * 24 * 3600;
 
 fn lifetimes(life: &Lifetimes) -> Result<(), Fault> {
     let within = |name: &str, value: i64, least: i64, most: i64| {
-        let sentence =
-            || Fault::Setting(format!("postern.toml: lifetimes.{name} is {value}; it is {least} to {most} seconds"));
+        let sentence = || {
+            Fault::Setting(format!(
+                "postern.toml: lifetimes.{name} is {value}; it is {least} to {most} seconds"
+            ))
+        };
         (least..=most).contains(&value).then_some(()).ok_or_else(sentence)
     };
     within("access_token", life.access_token, LEEWAY_S, 24 * 3600)?;
@@ -205,30 +222,45 @@ fn lifetimes(life: &Lifetimes) -> Result<(), Fault> {
 
 /// A header that carries a credential, in lower case.
 pub(super) fn header(name: &str, value: &str) -> Result<String, Fault> {
-    const TAKEN: [&str; 8] =
-        ["authorization", "cookie", "host", "content-type", "origin", "x-api-key", "x-runner-token", "x-service-key"];
+    const TAKEN: [&str; 8] = [
+        "authorization",
+        "cookie",
+        "host",
+        "content-type",
+        "origin",
+        "x-api-key",
+        "x-runner-token",
+        "x-service-key",
+    ];
     let lower = value.to_ascii_lowercase();
     let is_sound = ::http::HeaderName::from_bytes(lower.as_bytes()).is_ok();
     // Keys of the configuration share the header of all keys.
-    let is_taken = TAKEN.contains(&lower.as_str()) && !(lower == "x-api-key" && name.ends_with(" header"));
+    let is_taken =
+        TAKEN.contains(&lower.as_str()) && !(lower == "x-api-key" && name.ends_with(" header"));
     if is_sound && !is_taken && !lower.starts_with("x-cli-") {
         Ok(lower)
     } else {
-        setting(format!("postern.toml: {name} is {value:?}; it is the name of a header that has no other meaning"))
+        setting(format!(
+            "postern.toml: {name} is {value:?}; it is the name of a header that has no other meaning"
+        ))
     }
 }
 
 /// A method that no request has would make a rule that never holds.
-const METHODS: [&str; 9] = ["*", "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+const METHODS: [&str; 9] =
+    ["*", "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 fn route(rule: &RouteRule) -> Result<(), Fault> {
-    let refuse =
-        |what: &str| Err(Fault::Setting(format!("postern.toml: the rule {} {}: {what}", rule.method, rule.path)));
+    let refuse = |what: &str| {
+        Err(Fault::Setting(format!("postern.toml: the rule {} {}: {what}", rule.method, rule.path)))
+    };
     if !METHODS.contains(&rule.method.as_str()) {
         return refuse(&format!("method is one of {}", METHODS.join(" ")));
     }
     if rule.path.is_connect() != (rule.method == "CONNECT") {
-        return refuse("a connection has the method CONNECT and the path $connect, and nothing else has");
+        return refuse(
+            "a connection has the method CONNECT and the path $connect, and nothing else has",
+        );
     }
     if rule.auth == RouteAuth::None && !rule.scopes.is_empty() {
         return refuse("a route without authentication cannot need scopes");

@@ -6,10 +6,8 @@ use serde::Deserialize;
 
 use super::{file::header, is_sound_url, setting};
 use crate::{
+    core::{error::Fault, principal::Role, scope::Scopes},
     crypto::{Digest, jws::JwsAlgorithm},
-    error::Fault,
-    principal::Role,
-    scope::Scopes,
 };
 
 /// A way to authenticate.
@@ -122,7 +120,9 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
             ProviderKind::Oidc(oidc) => {
                 for url in [Some(&oidc.issuer), oidc.jwks_url.as_ref()].into_iter().flatten() {
                     if !is_sound_url(url) {
-                        return refuse(&format!("oidc: issuer and jwks_url are https URLs, not {url:?}"));
+                        return refuse(&format!(
+                            "oidc: issuer and jwks_url are https URLs, not {url:?}"
+                        ));
                     }
                 }
                 if !prefixes.insert(&oidc.subject_prefix) {
@@ -137,14 +137,18 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
                 let is_secret = jwt.secret_ref.is_some() && jwt.public_key.is_none();
                 let is_public = jwt.public_key.is_some() && jwt.secret_ref.is_none();
                 if !(if jwt.algorithm.is_symmetric() { is_secret } else { is_public }) {
-                    return refuse("jwt: HS256, HS384 and HS512 take a secret_ref, all others a public_key");
+                    return refuse(
+                        "jwt: HS256, HS384 and HS512 take a secret_ref, all others a public_key",
+                    );
                 }
                 named("jwt", &jwt.issuer, &jwt.audience, &mut issuers)?;
             }
             ProviderKind::ConfiguredKeys(keys) => {
                 header("configured_keys: header", &keys.header)?;
                 if keys.sha256.is_empty() {
-                    return refuse("configured_keys: sha256 is empty, so nobody could ever come in");
+                    return refuse(
+                        "configured_keys: sha256 is empty, so nobody could ever come in",
+                    );
                 }
             }
             ProviderKind::Allowlist(list) if list.user_ids.is_empty() => {
@@ -162,10 +166,19 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
 }
 
 /// A token's issuer says which provider it is for: it cannot stand for two.
-fn named(kind: &str, issuer: &str, audience: &str, seen: &mut BTreeSet<String>) -> Result<(), Fault> {
+fn named(
+    kind: &str,
+    issuer: &str,
+    audience: &str,
+    seen: &mut BTreeSet<String>,
+) -> Result<(), Fault> {
     match () {
-        () if issuer.is_empty() || audience.is_empty() => refuse(&format!("{kind}: issuer and audience must be set")),
-        () if !seen.insert(issuer.to_owned()) => refuse(&format!("the issuer {issuer:?} is configured twice")),
+        () if issuer.is_empty() || audience.is_empty() => {
+            refuse(&format!("{kind}: issuer and audience must be set"))
+        }
+        () if !seen.insert(issuer.to_owned()) => {
+            refuse(&format!("the issuer {issuer:?} is configured twice"))
+        }
         () => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{ProviderKind, is_sound_url, setting};
-use crate::{email::Email, error::Fault, principal::Role};
+use crate::core::{email::Email, error::Fault, principal::Role};
 
 /// A place where people sign in.
 #[derive(Clone, Debug, Deserialize)]
@@ -66,7 +66,9 @@ impl Admission<'_> {
     /// May the person `user_id` come in, whose addresses `verified` somebody has verified?
     pub fn admits(&self, user_id: &str, verified: &[Email]) -> bool {
         self.allow.iter().any(|allowed| match allowed.strip_prefix('@') {
-            Some(domain) => verified.iter().any(|email| email.domain().eq_ignore_ascii_case(domain)),
+            Some(domain) => {
+                verified.iter().any(|email| email.domain().eq_ignore_ascii_case(domain))
+            }
             None => allowed == "*" || allowed == user_id,
         })
     }
@@ -159,7 +161,10 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
         let client_id = match signin {
             SignIn::Oidc(oidc) => {
                 if !is_sound_url(&oidc.issuer) || oidc.issuer.contains('?') {
-                    return refuse(&format!("issuer is an https URL without a query, not {:?}", oidc.issuer));
+                    return refuse(&format!(
+                        "issuer is an https URL without a query, not {:?}",
+                        oidc.issuer
+                    ));
                 }
                 if !issuers.insert(oidc.issuer.clone()) {
                     return refuse(&format!("the issuer {:?} is configured twice", oidc.issuer));
@@ -169,11 +174,15 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
             }
             SignIn::Github(github) => {
                 let base_url = github.base_url.as_deref();
-                if base_url.is_some_and(|url| !is_sound_url(url) || url.contains('?') || url.ends_with('/')) {
+                if base_url.is_some_and(|url| {
+                    !is_sound_url(url) || url.contains('?') || url.ends_with('/')
+                }) {
                     return refuse("base_url is an https URL without query and trailing slash");
                 }
                 if !issuers.insert(GITHUB_PREFIX.to_owned()) {
-                    return refuse("github is configured twice: an id there would be two people here");
+                    return refuse(
+                        "github is configured twice: an id there would be two people here",
+                    );
                 }
                 &github.client_id
             }
@@ -198,7 +207,10 @@ fn settle_prefix(
     });
     let prefix = match (same_issuer, &oidc.subject_prefix) {
         (Some(known), Some(given)) if known != given => {
-            return refuse(&format!("the issuer {:?} has another subject_prefix as a provider", oidc.issuer));
+            return refuse(&format!(
+                "the issuer {:?} has another subject_prefix as a provider",
+                oidc.issuer
+            ));
         }
         (Some(known), _) => known.clone(),
         (None, given) => {
@@ -219,9 +231,14 @@ fn settle_prefix(
 pub(super) fn clients(mut clients: Vec<Client>) -> Result<Vec<Client>, Fault> {
     let mut ids = BTreeSet::new();
     for client in &clients {
-        let is_name = (1..=100).contains(&client.name.chars().count()) && !client.name.chars().any(char::is_control);
+        let is_name = (1..=100).contains(&client.name.chars().count())
+            && !client.name.chars().any(char::is_control);
         // An agent is a client by its id.
-        if !is_word(&client.id) || client.id.starts_with("agt_") || !is_name || !ids.insert(client.id.clone()) {
+        if !is_word(&client.id)
+            || client.id.starts_with("agt_")
+            || !is_name
+            || !ids.insert(client.id.clone())
+        {
             return setting(format!(
                 "postern.toml: the client {:?} is given twice, or has no id of 1 to 32 of a-z, 0-9, _ and -, or no name",
                 client.id
@@ -237,7 +254,8 @@ pub(super) fn clients(mut clients: Vec<Client>) -> Result<Vec<Client>, Fault> {
 
 /// Checks the limits: none at all would let everybody guess.
 pub(super) fn throttle(throttle: &Throttle) -> Result<(), Fault> {
-    let limits = [throttle.login_per_account, throttle.login_per_address, throttle.device_code_guesses];
+    let limits =
+        [throttle.login_per_account, throttle.login_per_address, throttle.device_code_guesses];
     match limits.iter().all(|limit| (1..=100_000).contains(limit)) {
         true => Ok(()),
         false => setting("postern.toml: a limit of [throttle] is 1 to 100000".into()),
@@ -245,7 +263,9 @@ pub(super) fn throttle(throttle: &Throttle) -> Result<(), Fault> {
 }
 
 fn is_word(text: &str) -> bool {
-    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    let is_letter = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+    };
     (1..=32).contains(&text.len()) && text.bytes().all(is_letter)
 }
 

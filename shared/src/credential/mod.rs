@@ -8,20 +8,12 @@ pub mod opaque;
 pub mod refresh_token;
 mod session;
 
-use std::fmt;
-
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serializer;
-
 pub use opaque::{
-    AgentSecret, ApiKey, AuthorizationCode, CliToken, DeviceCode, Form, Minted, OperatorKey, RunnerToken, ServiceKey,
-    SignInState,
+    AgentSecret, ApiKey, AuthorizationCode, CliToken, CredentialKind, DeviceCode, Minted,
+    OperatorKey, RunnerToken, ServiceKey, SignInState,
 };
 pub use refresh_token::RefreshToken;
-pub use session::Session;
-
-/// `0-9A-Za-z`, most significant first.
-pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+pub use session::{SESSION_COOKIE, Session};
 
 /// One expression that finds every secret of every deployment, for secret scanners. A match still has to pass its checksum.
 pub const PATTERN: &str = concat!(
@@ -34,42 +26,6 @@ pub const PATTERN: &str = concat!(
 /// Characters of a checksum.
 const CHECK_LEN: usize = 6;
 
-/// A secret in clear, on its way to the one person who may see it. No `Display`, no digest-free copy, one exit.
-#[derive(Clone)]
-pub struct Secret(SecretString);
-
-impl Secret {
-    /// Takes a secret in.
-    pub fn new(text: String) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself: every use of this is worth a look in review.
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-
-    /// What lists show of it.
-    pub fn last_four(&self) -> String {
-        let text = self.expose();
-        text[text.len().saturating_sub(4)..].to_owned()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// For `#[serde(serialize_with)]` on the members of the answers that show a secret once.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn shown_once<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
-}
-
 /// The setting that names a deployment's secrets: 2 to 8 of `[a-z]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brand(String);
@@ -77,7 +33,8 @@ pub struct Brand(String);
 impl Brand {
     /// `None` where `text` is no brand.
     pub fn parse(text: &str) -> Option<Self> {
-        let sound = (2..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase());
+        let sound =
+            (2..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase());
         sound.then(|| Self(text.to_owned()))
     }
 
@@ -89,9 +46,15 @@ impl Brand {
 
 /// What follows `{brand}_{code}_` in `text`, where the checksum of the whole is right, without the checksum.
 fn body<'a>(brand: &Brand, code: &str, text: &'a str) -> Option<&'a str> {
-    let (covered, check) =
-        text.is_ascii().then(|| text.split_at_checked(text.len().checked_sub(CHECK_LEN)?)).flatten()?;
-    let body = covered.strip_prefix(brand.as_str())?.strip_prefix('_')?.strip_prefix(code)?.strip_prefix('_')?;
+    let (covered, check) = text
+        .is_ascii()
+        .then(|| text.split_at_checked(text.len().checked_sub(CHECK_LEN)?))
+        .flatten()?;
+    let body = covered
+        .strip_prefix(brand.as_str())?
+        .strip_prefix('_')?
+        .strip_prefix(code)?
+        .strip_prefix('_')?;
     (check == checksum(covered)).then_some(body)
 }
 

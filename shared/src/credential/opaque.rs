@@ -5,69 +5,72 @@
 
 use type_safe_id::StaticType;
 
-use super::{BASE62, Brand, Secret, body, compose};
+use super::{Brand, body, compose};
 use crate::{
+    core::{
+        entropy::{BASE62, Entropy},
+        error::Fault,
+        id::{self, TypeSafeId},
+        secret::Secret,
+    },
     crypto::Digest,
-    entropy::Entropy,
-    error::Fault,
-    id::{self, TypeSafeId},
 };
 
 /// Characters of the random part.
 const SECRET_LEN: usize = 32;
 
 /// A kind of record whose credential has this form.
-pub trait Form: StaticType + Copy {
+pub trait CredentialKind: StaticType + Copy {
     /// The two letters behind the brand.
     const CODE: &'static str;
 }
 
-impl Form for id::Agent {
+impl CredentialKind for id::Agent {
     const CODE: &'static str = "as";
 }
-impl Form for id::ApiKey {
+impl CredentialKind for id::ApiKey {
     const CODE: &'static str = "ak";
 }
-impl Form for id::AuthorizationCode {
+impl CredentialKind for id::AuthorizationCode {
     const CODE: &'static str = "ac";
 }
-impl Form for id::CliToken {
+impl CredentialKind for id::CliToken {
     const CODE: &'static str = "ct";
 }
-impl Form for id::DeviceCode {
+impl CredentialKind for id::DeviceCode {
     const CODE: &'static str = "dc";
 }
-impl Form for id::Operator {
+impl CredentialKind for id::Operator {
     const CODE: &'static str = "op";
 }
-impl Form for id::Runner {
+impl CredentialKind for id::Runner {
     const CODE: &'static str = "rn";
 }
-impl Form for id::Service {
+impl CredentialKind for id::Service {
     const CODE: &'static str = "sk";
 }
-impl Form for id::SignIn {
+impl CredentialKind for id::SignIn {
     const CODE: &'static str = "st";
 }
 
 /// An agent's secret, presented.
-pub type AgentSecret = Presented<id::Agent>;
+pub type AgentSecret = ParsedSecret<id::Agent>;
 /// An organization's API key, presented.
-pub type ApiKey = Presented<id::ApiKey>;
+pub type ApiKey = ParsedSecret<id::ApiKey>;
 /// A loopback code (RFC 8252), presented.
-pub type AuthorizationCode = Presented<id::AuthorizationCode>;
+pub type AuthorizationCode = ParsedSecret<id::AuthorizationCode>;
 /// A device code (RFC 8628), presented.
-pub type DeviceCode = Presented<id::DeviceCode>;
+pub type DeviceCode = ParsedSecret<id::DeviceCode>;
 /// The `state` of a sign-in, presented.
-pub type SignInState = Presented<id::SignIn>;
+pub type SignInState = ParsedSecret<id::SignIn>;
 /// A person's key, presented.
-pub type CliToken = Presented<id::CliToken>;
+pub type CliToken = ParsedSecret<id::CliToken>;
 /// The operator's key, presented.
-pub type OperatorKey = Presented<id::Operator>;
+pub type OperatorKey = ParsedSecret<id::Operator>;
 /// A runner's token, presented.
-pub type RunnerToken = Presented<id::Runner>;
+pub type RunnerToken = ParsedSecret<id::Runner>;
 /// A service's key, presented.
-pub type ServiceKey = Presented<id::Service>;
+pub type ServiceKey = ParsedSecret<id::Service>;
 
 /// Is `text` meant as one of Postern's own opaque credentials, of whatever kind?
 pub fn is_ours(brand: &Brand, text: &str) -> bool {
@@ -77,16 +80,16 @@ pub fn is_ours(brand: &Brand, text: &str) -> bool {
 
 /// A credential whose form and checksum are right; nothing is known about its truth.
 #[derive(Debug)]
-pub struct Presented<K: Form> {
+pub struct ParsedSecret<K: CredentialKind> {
     /// The record that it names.
     pub id: TypeSafeId<K>,
     /// The digest of the whole text.
     pub digest: Digest,
 }
 
-impl<K: Form> Presented<K> {
+impl<K: CredentialKind> ParsedSecret<K> {
     /// Is `text` meant as a credential of this kind, whatever its checksum?
-    pub fn is_meant(brand: &Brand, text: &str) -> bool {
+    pub fn has_prefix(brand: &Brand, text: &str) -> bool {
         let rest = text.strip_prefix(brand.as_str()).and_then(|rest| rest.strip_prefix('_'));
         rest.and_then(|rest| rest.strip_prefix(K::CODE)).is_some_and(|rest| rest.starts_with('_'))
     }
@@ -95,7 +98,8 @@ impl<K: Form> Presented<K> {
     pub fn parse(brand: &Brand, text: &str) -> Option<Self> {
         let body = body(brand, K::CODE, text)?;
         let (suffix, secret) = body.split_at_checked(id::SUFFIX_LEN)?;
-        let sound = secret.len() == SECRET_LEN && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let sound =
+            secret.len() == SECRET_LEN && secret.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let id = sound.then(|| id::from_suffix(suffix)).flatten()?;
         Some(Self { id, digest: Digest::of(text.as_bytes()) })
     }
@@ -115,7 +119,11 @@ impl Minted {
     ///
     /// # Errors
     /// [`Fault::Entropy`] when the generator fails.
-    pub fn new<K: Form>(brand: &Brand, id: &TypeSafeId<K>, entropy: &Entropy) -> Result<Self, Fault> {
+    pub fn new<K: CredentialKind>(
+        brand: &Brand,
+        id: &TypeSafeId<K>,
+        entropy: &Entropy,
+    ) -> Result<Self, Fault> {
         let random = entropy.letters(BASE62, SECRET_LEN)?;
         let text = compose(brand, K::CODE, &format!("{}{random}", id::suffix(id)));
         Ok(Self { digest: Digest::of(text.as_bytes()), secret: Secret::new(text) })
@@ -123,6 +131,6 @@ impl Minted {
 }
 
 /// What lists show of a credential: its prefix and id, which are public.
-pub fn prefix<K: Form>(brand: &Brand, id: &TypeSafeId<K>) -> String {
+pub fn prefix<K: CredentialKind>(brand: &Brand, id: &TypeSafeId<K>) -> String {
     format!("{}_{}_{}", brand.as_str(), K::CODE, id::suffix(id))
 }

@@ -4,23 +4,19 @@
 //! generation says which of its family it is; and because a token follows from its family and generation alone, the
 //! successor of a token can be answered a second time, byte for byte.
 
-use super::{Brand, Secret, base62_canonical, base62_fixed, body, compose};
+use super::{Brand, base62_canonical, base62_fixed, body, compose};
 use crate::{
-    crypto::{Keyring, mac::Tag},
-    error::{Fault, Refusal},
-    id::{self, FamilyId},
+    core::{
+        error::{Fault, Refusal},
+        id::{self, FamilyId},
+        secret::Secret,
+    },
+    crypto::{Keyring, keyring::KID_LEN, mac::Tag},
 };
 
-/// Characters that name the MAC key: a family keeps its key for life, so a derived successor is the same after a key was added.
-pub const KID_LEN: usize = 2;
 const GENERATION_LEN: usize = 6;
 const HALF_MAC_LEN: usize = 22; // 128 bits
 const CODE: &str = "rt";
-
-/// Can `kid` stand in a token?
-pub fn is_kid(kid: &str) -> bool {
-    kid.len() == KID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
 
 /// A refresh token that we made: form, checksum and MAC are right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +60,8 @@ impl RefreshToken {
         let token = Self {
             kid: kid.to_owned(),
             family: id::from_suffix(family)?,
-            generation: base62_canonical(generation).and_then(|number| u64::try_from(number).ok())?,
+            generation: base62_canonical(generation)
+                .and_then(|number| u64::try_from(number).ok())?,
         };
         keyring.refresh(kid)?.verifies(covered.as_bytes(), &tag).then_some(token)
     }
@@ -76,8 +73,9 @@ impl RefreshToken {
     pub fn encode(&self, brand: &Brand, keyring: &Keyring) -> Result<Secret, Fault> {
         let generation = base62_fixed(u128::from(self.generation), GENERATION_LEN);
         let head = format!("{}{}{generation}", self.kid, id::suffix(&self.family));
-        let key =
-            keyring.refresh(&self.kid).ok_or_else(|| Fault::Setting("the secret holds no such refresh key".into()))?;
+        let key = keyring
+            .refresh(&self.kid)
+            .ok_or_else(|| Fault::Setting("the secret holds no such refresh key".into()))?;
         let tag = key.sign(format!("{}_{CODE}_{head}", brand.as_str()).as_bytes());
         Ok(Secret::new(compose(brand, CODE, &format!("{head}{}", write_tag(&tag)))))
     }
@@ -86,11 +84,14 @@ impl RefreshToken {
 fn write_tag(tag: &Tag) -> String {
     let number = u128::from_be_bytes;
     let (high, low) = tag.split_at(16);
-    [high, low].map(|half| base62_fixed(number(half.try_into().unwrap_or_default()), HALF_MAC_LEN)).concat()
+    [high, low]
+        .map(|half| base62_fixed(number(half.try_into().unwrap_or_default()), HALF_MAC_LEN))
+        .concat()
 }
 
 fn read_tag(text: &str) -> Option<Tag> {
-    let (high, low) = text.split_at_checked(HALF_MAC_LEN).filter(|(_, low)| low.len() == HALF_MAC_LEN)?;
+    let (high, low) =
+        text.split_at_checked(HALF_MAC_LEN).filter(|(_, low)| low.len() == HALF_MAC_LEN)?;
     let mut tag = [0; 32];
     tag[..16].copy_from_slice(&base62_canonical(high)?.to_be_bytes());
     tag[16..].copy_from_slice(&base62_canonical(low)?.to_be_bytes());

@@ -6,14 +6,18 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
 
-use super::{BASE62, Secret};
 use crate::{
+    core::{
+        entropy::{BASE62, Entropy},
+        error::{Fault, Refusal},
+        id::SessionId,
+        secret::Secret,
+    },
     crypto::{Digest, Keyring},
-    entropy::Entropy,
-    error::{Fault, Refusal},
-    id::SessionId,
 };
 
+/// The name of the cookie. Its prefix makes browsers keep it to one host, and to TLS (RFC 6265bis §4.1.3.2).
+pub const SESSION_COOKIE: &str = "__Host-postern_session";
 /// Characters of the random part.
 const SECRET_LEN: usize = 32;
 /// The longest value: a cookie may have 4096 bytes with its name.
@@ -43,22 +47,35 @@ impl Session {
     /// # Errors
     /// [`Refusal::SessionMalformed`] for another shape, [`Refusal::SessionForged`] for a code that is not ours.
     pub fn parse(keyring: &Keyring, text: &str) -> Result<Self, Refusal> {
-        let parts = text.split_once('.').filter(|_| text.len() <= LONGEST).ok_or(Refusal::SessionMalformed)?;
+        let parts = text
+            .split_once('.')
+            .filter(|_| text.len() <= LONGEST)
+            .ok_or(Refusal::SessionMalformed)?;
         let decode = |part: &str| BASE64URL.decode(part).map_err(|_| Refusal::SessionMalformed);
         let (payload, tag) = (decode(parts.0)?, decode(parts.1)?);
         let tag = tag.try_into().map_err(|_| Refusal::SessionMalformed)?;
         if !keyring.verifies_session(parts.0.as_bytes(), &tag) {
             return Err(Refusal::SessionForged);
         }
-        let payload: Payload = serde_json::from_slice(&payload).map_err(|_| Refusal::SessionMalformed)?;
-        Ok(Self { id: payload.sid, user_id: payload.sub, digest: Digest::of(payload.key.as_bytes()) })
+        let payload: Payload =
+            serde_json::from_slice(&payload).map_err(|_| Refusal::SessionMalformed)?;
+        Ok(Self {
+            id: payload.sid,
+            user_id: payload.sub,
+            digest: Digest::of(payload.key.as_bytes()),
+        })
     }
 
     /// Makes the value of a new session.
     ///
     /// # Errors
     /// A generator that fails, or a secret without a session key.
-    pub fn mint(keyring: &Keyring, id: SessionId, user_id: &str, entropy: &Entropy) -> Result<(Self, Secret), Fault> {
+    pub fn mint(
+        keyring: &Keyring,
+        id: SessionId,
+        user_id: &str,
+        entropy: &Entropy,
+    ) -> Result<(Self, Secret), Fault> {
         let key = entropy.letters(BASE62, SECRET_LEN)?;
         let session = Self { id, user_id: user_id.to_owned(), digest: Digest::of(key.as_bytes()) };
         let json = serde_json::to_vec(&Payload { sid: id, sub: user_id.to_owned(), key });

@@ -23,7 +23,9 @@ impl Digest {
     /// Reads 64 lowercase hexadecimal digits; `None` for anything else.
     pub fn from_hex(hex: &str) -> Option<Self> {
         let digits = hex.as_bytes();
-        if digits.len() != 64 || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        if digits.len() != 64
+            || !digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return None;
         }
         let mut bytes = [0; 32];
@@ -69,7 +71,8 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let hex = String::deserialize(deserializer)?;
-        Self::from_hex(&hex).ok_or_else(|| D::Error::custom("a SHA-256 digest is 64 lowercase hexadecimal digits"))
+        Self::from_hex(&hex)
+            .ok_or_else(|| D::Error::custom("a SHA-256 digest is 64 lowercase hexadecimal digits"))
     }
 }
 
@@ -80,7 +83,10 @@ mod tests {
     #[test]
     fn a_digest_survives_its_hexadecimal_form() {
         let digest = Digest::of(b"abc");
-        assert_eq!(digest.to_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            digest.to_hex(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert!(Digest::from_hex(&digest.to_hex()).is_some_and(|read| read.matches(&digest)));
     }
 

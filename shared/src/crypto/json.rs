@@ -15,7 +15,11 @@ pub struct Members(pub Map<String, Value>);
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Unique(value) = Unique::deserialize(deserializer)?;
-        if let Value::Object(members) = value { Ok(Self(members)) } else { Err(D::Error::custom("not an object")) }
+        if let Value::Object(members) = value {
+            Ok(Self(members))
+        } else {
+            Err(D::Error::custom("not an object"))
+        }
     }
 }
 
@@ -89,7 +93,10 @@ mod tests {
     fn an_object_reads_as_it_is() {
         let text = r#"{"a": [1, -1, 1.5, null, true, {"b": "c"}], "d": {}}"#;
         let read: Members = serde_json::from_str(text).unwrap();
-        assert_eq!(serde_json::Value::Object(read.0), json!({"a": [1, -1, 1.5, null, true, {"b": "c"}], "d": {}}));
+        assert_eq!(
+            serde_json::Value::Object(read.0),
+            json!({"a": [1, -1, 1.5, null, true, {"b": "c"}], "d": {}})
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::sign::Algorithm;
-use crate::error::Fault;
+use crate::core::error::Fault;
 
 /// A public key, in the members of RFC 7518 §6 and RFC 8037 §2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,11 @@ impl Jwk {
     /// [`Fault::Crypto`] where it cannot be written.
     pub fn members(&self) -> Result<Map<String, Value>, Fault> {
         let written = serde_json::to_value(self);
-        if let Ok(Value::Object(members)) = written { Ok(members) } else { Err(Fault::Crypto("writing a public key")) }
+        if let Ok(Value::Object(members)) = written {
+            Ok(members)
+        } else {
+            Err(Fault::Crypto("writing a public key"))
+        }
     }
 }
 

@@ -53,7 +53,9 @@ impl JwsAlgorithm {
             Self::HS256 => Family::Secret { least: 32 },
             Self::HS384 => Family::Secret { least: 48 },
             Self::HS512 => Family::Secret { least: 64 },
-            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => Family::Rsa,
+            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => {
+                Family::Rsa
+            }
             Self::ES256 => Family::Ec { curve: "P-256", coordinate: 32 },
             Self::ES384 => Family::Ec { curve: "P-384", coordinate: 48 },
             Self::EdDSA => Family::Ed,

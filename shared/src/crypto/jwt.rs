@@ -14,7 +14,7 @@ use super::{
     key_set::KeySet,
     verifying_key::{VerifyingKey, is_kid},
 };
-use crate::error::Refusal;
+use crate::core::error::Refusal;
 
 /// The longest token that is looked at: headers of a request may hold 10 KB in all.
 const LONGEST: usize = 8 * 1024;
@@ -39,7 +39,7 @@ pub enum Maker {
 }
 
 /// Does a bearer value look like a JWT, whatever is in it?
-pub fn is_meant(text: &str) -> bool {
+pub fn looks_like_jwt(text: &str) -> bool {
     text.starts_with("ey") && text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
@@ -55,8 +55,13 @@ pub fn unverified_issuer(token: &str) -> Option<String> {
 ///
 /// # Errors
 /// Those of [`signed_payload`], and [`Refusal::TokenMisfit`] for claims that are missing, of the wrong type or doubled.
-pub fn verify<C: DeserializeOwned>(token: &str, keys: &KeySet, expected: Expected<'_>) -> Result<C, Refusal> {
-    serde_json::from_slice(&signed_payload(token, keys, expected)?).map_err(|_| Refusal::TokenMisfit)
+pub fn verify<C: DeserializeOwned>(
+    token: &str,
+    keys: &KeySet,
+    expected: Expected<'_>,
+) -> Result<C, Refusal> {
+    serde_json::from_slice(&signed_payload(token, keys, expected)?)
+        .map_err(|_| Refusal::TokenMisfit)
 }
 
 /// What a JWS in compact form (RFC 7515 §3.1) says, if the key that it means has signed it.
@@ -64,14 +69,24 @@ pub fn verify<C: DeserializeOwned>(token: &str, keys: &KeySet, expected: Expecte
 /// # Errors
 /// [`Refusal::TokenForged`] for a form, header or signature that does not hold, [`Refusal::TokenKeyUnknown`] for a key that is not in
 /// the set.
-pub fn signed_payload(token: &str, keys: &KeySet, expected: Expected<'_>) -> Result<Vec<u8>, Refusal> {
+pub fn signed_payload(
+    token: &str,
+    keys: &KeySet,
+    expected: Expected<'_>,
+) -> Result<Vec<u8>, Refusal> {
     let forged = |_| Refusal::TokenForged;
-    let (message, signature) = token.rsplit_once('.').filter(|_| token.len() <= LONGEST).ok_or(Refusal::TokenForged)?;
+    let (message, signature) =
+        token.rsplit_once('.').filter(|_| token.len() <= LONGEST).ok_or(Refusal::TokenForged)?;
     let (header, payload) = message.split_once('.').ok_or(Refusal::TokenForged)?;
     let header = parse_header(header).ok_or(Refusal::TokenForged)?;
     let key = key(&header, keys, expected)?;
     let payload = BASE64URL.decode(payload).map_err(forged)?;
-    let holds = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.decoding, key.algorithm.into());
+    let holds = jsonwebtoken::crypto::verify(
+        signature,
+        message.as_bytes(),
+        &key.decoding,
+        key.algorithm.into(),
+    );
     if holds.is_ok_and(|holds| holds) { Ok(payload) } else { Err(Refusal::TokenForged) }
 }
 
@@ -82,16 +97,27 @@ fn parse_header(encoded: &str) -> Option<Map<String, Value>> {
     Some(header)
 }
 
-fn key<'k>(header: &Map<String, Value>, keys: &'k KeySet, expected: Expected<'_>) -> Result<&'k VerifyingKey, Refusal> {
-    let text = |name: &str| header.get(name).map(|value| value.as_str().ok_or(Refusal::TokenForged)).transpose();
+fn key<'k>(
+    header: &Map<String, Value>,
+    keys: &'k KeySet,
+    expected: Expected<'_>,
+) -> Result<&'k VerifyingKey, Refusal> {
+    let text = |name: &str| {
+        header.get(name).map(|value| value.as_str().ok_or(Refusal::TokenForged)).transpose()
+    };
     let is_ours = expected.maker == Maker::Us;
     let is_known = |name: &String| matches!(name.as_str(), "typ" | "alg" | "kid");
-    if (is_ours && !header.keys().all(is_known)) || header.contains_key("crit") || header.contains_key("b64") {
+    if (is_ours && !header.keys().all(is_known))
+        || header.contains_key("crit")
+        || header.contains_key("b64")
+    {
         return Err(Refusal::TokenForged);
     }
     match text("typ")?.map(str::to_ascii_lowercase) {
         None if is_ours => return Err(Refusal::TokenForged),
-        Some(typ) if !expected.types.contains(&typ.strip_prefix("application/").unwrap_or(&typ)) => {
+        Some(typ)
+            if !expected.types.contains(&typ.strip_prefix("application/").unwrap_or(&typ)) =>
+        {
             return Err(Refusal::TokenForged);
         }
         None | Some(_) => {}

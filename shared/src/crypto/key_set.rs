@@ -32,7 +32,8 @@ impl KeySet {
     /// [`Unsound::Malformed`] where it is no such set at all.
     pub fn parse(json: &[u8]) -> Result<Self, Unsound> {
         let given = members(json)?;
-        let sharing = |kid: &Value| given.iter().filter(|other| other.get("kid") == Some(kid)).count();
+        let sharing =
+            |kid: &Value| given.iter().filter(|other| other.get("kid") == Some(kid)).count();
         let alone = given.iter().filter(|jwk| jwk.get("kid").is_none_or(|kid| sharing(kid) == 1));
         Ok(Self(alone.filter_map(|jwk| VerifyingKey::jwk(jwk).ok()).collect()))
     }
@@ -43,7 +44,8 @@ impl KeySet {
     /// # Errors
     /// Why it was not taken.
     pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, Unsound> {
-        let keys: Vec<_> = members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?;
+        let keys: Vec<_> =
+            members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?;
         match () {
             () if keys.is_empty() => Err(Unsound::Malformed),
             () if keys.iter().any(|key| key.algorithm != algorithm) => Err(Unsound::Unsupported),
@@ -79,7 +81,10 @@ fn members(json: &[u8]) -> Result<Vec<Map<String, Value>>, Unsound> {
     if given.len() > MOST_KEYS {
         return Err(Unsound::Malformed);
     }
-    given.into_iter().map(|jwk| if let Value::Object(jwk) = jwk { Ok(jwk) } else { Err(Unsound::Malformed) }).collect()
+    given
+        .into_iter()
+        .map(|jwk| if let Value::Object(jwk) = jwk { Ok(jwk) } else { Err(Unsound::Malformed) })
+        .collect()
 }
 
 impl From<VerifyingKey> for KeySet {

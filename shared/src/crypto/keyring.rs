@@ -12,7 +12,28 @@ use super::{
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
 };
-use crate::{app::Needs, entropy::Entropy, error::Fault};
+use crate::core::{entropy::Entropy, error::Fault};
+
+/// The length of the name of a MAC key, in characters.
+pub const KID_LEN: usize = 2;
+
+/// Reports whether `kid` can name a MAC key: it stands in refresh tokens.
+pub fn is_kid(kid: &str) -> bool {
+    kid.len() == KID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The parts of the deployment's secret that a function's policy lets it read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAccess {
+    /// No key at all.
+    Nothing,
+    /// Public keys, to publish them. Such a function does not use the store.
+    Publication,
+    /// Public keys, to verify.
+    Verification,
+    /// Private keys, to sign.
+    Signing,
+}
 
 /// The keys, parsed.
 #[derive(Debug, Default)]
@@ -36,7 +57,10 @@ impl Keyring {
         let mut verifying = Vec::new();
         for stored in &secrets.signing_keys {
             let jwk = stored.jwk();
-            verifying.push(VerifyingKey::jwk(&jwk.members()?).map_err(|_| Fault::Crypto("parsing a public key"))?);
+            verifying.push(
+                VerifyingKey::jwk(&jwk.members()?)
+                    .map_err(|_| Fault::Crypto("parsing a public key"))?,
+            );
             ring.published.push(jwk);
             if let Some(key) = stored.signing_key()?
                 && stored.algorithm == algorithm
@@ -45,11 +69,17 @@ impl Keyring {
                 ring.signing = Some(key);
             }
         }
-        ring.verifying = KeySet::new(verifying).map_err(|_| Fault::Crypto("a kid is given twice"))?;
-        ring.refresh = secrets.refresh_keys.iter().map(StoredMacKey::parse).collect::<Result<_, _>>()?;
+        ring.verifying =
+            KeySet::new(verifying).map_err(|_| Fault::Crypto("a kid is given twice"))?;
+        ring.refresh =
+            secrets.refresh_keys.iter().map(StoredMacKey::parse).collect::<Result<_, _>>()?;
         let session = secrets.session_keys.iter().map(StoredMacKey::parse);
         ring.session = session.map(|key| Ok(key?.1)).collect::<Result<_, Fault>>()?;
-        ring.sealing = secrets.sealing_keys.iter().map(StoredMacKey::parse_sealing).collect::<Result<_, _>>()?;
+        ring.sealing = secrets
+            .sealing_keys
+            .iter()
+            .map(StoredMacKey::parse_sealing)
+            .collect::<Result<_, _>>()?;
         let is_distinct = [kids(&ring.refresh), kids(&ring.sealing)].into_iter().all(|kids| {
             let mut seen = HashSet::new();
             kids.into_iter().all(|kid| seen.insert(kid))
@@ -61,14 +91,14 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names what is missing.
-    pub fn suffice(&self, needs: Needs) -> Result<(), Fault> {
+    pub fn check_access(&self, needs: KeyAccess) -> Result<(), Fault> {
         match needs {
-            Needs::Nothing => Ok(()),
-            Needs::Publication | Needs::Verification if self.verifying.is_empty() => {
+            KeyAccess::Nothing => Ok(()),
+            KeyAccess::Publication | KeyAccess::Verification if self.verifying.is_empty() => {
                 Err(Fault::Setting("the secret holds no signing_keys".into()))
             }
-            Needs::Publication | Needs::Verification => Ok(()),
-            Needs::Signing => self.signing().and_then(|_| self.current_refresh_kid()).map(drop),
+            KeyAccess::Publication | KeyAccess::Verification => Ok(()),
+            KeyAccess::Signing => self.signing().and_then(|_| self.current_refresh_kid()).map(drop),
         }
     }
 
@@ -82,9 +112,9 @@ impl Keyring {
     /// # Errors
     /// [`Fault::Setting`] where this function's secret holds none.
     pub fn signing(&self) -> Result<&SigningKey, Fault> {
-        self.signing
-            .as_ref()
-            .ok_or_else(|| Fault::Setting("the secret holds no private key of the configured algorithm".into()))
+        self.signing.as_ref().ok_or_else(|| {
+            Fault::Setting("the secret holds no private key of the configured algorithm".into())
+        })
     }
 
     /// The keys that verify our tokens.
@@ -114,7 +144,8 @@ impl Keyring {
     /// [`Fault::Setting`] where this function's secret holds no session key.
     pub fn sign_session(&self, payload: &[u8]) -> Result<Tag, Fault> {
         let key = self.session.first();
-        key.map(|key| key.sign(payload)).ok_or_else(|| Fault::Setting("the secret holds no session key".into()))
+        key.map(|key| key.sign(payload))
+            .ok_or_else(|| Fault::Setting("the secret holds no session key".into()))
     }
 
     /// Are there keys of session values? Without any, every good session would look forged.
@@ -132,8 +163,10 @@ impl Keyring {
     /// # Errors
     /// [`Fault::Setting`] where this function's secret holds no sealing key.
     pub fn seal(&self, owner: &str, text: &str, entropy: &Entropy) -> Result<String, Fault> {
-        let (kid, key) =
-            self.sealing.first().ok_or_else(|| Fault::Setting("the secret holds no sealing_keys".into()))?;
+        let (kid, key) = self
+            .sealing
+            .first()
+            .ok_or_else(|| Fault::Setting("the secret holds no sealing_keys".into()))?;
         Ok(format!("{kid}.{}", key.seal(owner, text, entropy)?))
     }
 
@@ -158,7 +191,10 @@ impl Keyring {
 
     /// The codes that [`Keyring::sign_for`] may have made, by each of the keys.
     pub fn tags_for(&self, purpose: &str, message: &str) -> Vec<Tag> {
-        self.session.iter().map(|key| key.sign(format!("{purpose}\0{message}").as_bytes())).collect()
+        self.session
+            .iter()
+            .map(|key| key.sign(format!("{purpose}\0{message}").as_bytes()))
+            .collect()
     }
 
     /// Is `tag` a code that [`Keyring::sign_for`] made, by any of the keys?

@@ -33,7 +33,8 @@ impl MacKey {
 
 /// Is `tag` the code of `message` under `key`, which may have any length? Compares in constant time.
 pub fn verifies_under(key: &[u8], message: &[u8], tag: &Tag) -> bool {
-    Hmac::<Sha256>::new_from_slice(key).is_ok_and(|mac| mac.chain_update(message).verify_slice(tag).is_ok())
+    Hmac::<Sha256>::new_from_slice(key)
+        .is_ok_and(|mac| mac.chain_update(message).verify_slice(tag).is_ok())
 }
 
 impl fmt::Debug for MacKey {

@@ -15,4 +15,4 @@ pub mod sign;
 pub mod verifying_key;
 
 pub use digest::Digest;
-pub use keyring::Keyring;
+pub use keyring::{KeyAccess, Keyring};

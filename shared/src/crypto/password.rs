@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash};
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version, password_hash,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::{credential::Secret, entropy::Entropy, error::Fault};
+use crate::core::{entropy::Entropy, error::Fault, secret::Secret};
 
 /// KiB of memory, passes, lanes: OWASP Password Storage Cheat Sheet, Argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -14,7 +16,8 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
 /// The hash of no password: who is unknown is compared with it, so that an answer takes as long as for those who are known.
-const OF_NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
+const OF_NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
 
 /// How many are hashed at once in one process: each takes its memory, and whoever can log in can ask for many.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
@@ -57,12 +60,18 @@ impl PasswordHash {
 }
 
 fn hasher() -> Result<Argon2<'static>, Fault> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|_| Fault::Crypto("Argon2's parameters"))?;
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
+        .map_err(|_| Fault::Crypto("Argon2's parameters"))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    let _place = AT_ONCE.acquire().await.map_err(|_| Fault::Crypto("waiting for a place to hash a password"))?;
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let _place = AT_ONCE
+        .acquire()
+        .await
+        .map_err(|_| Fault::Crypto("waiting for a place to hash a password"))?;
     tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Crypto("hashing a password"))?
 }
 
@@ -86,7 +95,10 @@ mod tests {
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.0);
         assert!(PasswordHash::admits(Some(hash.clone()), secret("correct horse")).await.unwrap());
         for wrong in ["", "correct hors", "Correct horse", "correct horse "] {
-            assert!(!PasswordHash::admits(Some(hash.clone()), secret(wrong)).await.unwrap(), "{wrong}");
+            assert!(
+                !PasswordHash::admits(Some(hash.clone()), secret(wrong)).await.unwrap(),
+                "{wrong}"
+            );
         }
     }
 
@@ -107,6 +119,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_hash_is_our_failure() {
-        assert!(PasswordHash::admits(Some(PasswordHash("plain".into())), secret("plain")).await.is_err());
+        assert!(
+            PasswordHash::admits(Some(PasswordHash("plain".into())), secret("plain"))
+                .await
+                .is_err()
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 
-use crate::{entropy::Entropy, error::Fault};
+use crate::core::{entropy::Entropy, error::Fault};
 
 /// A key to seal with.
 pub struct SealingKey(LessSafeKey);
@@ -18,7 +18,8 @@ impl SealingKey {
     /// # Errors
     /// [`Fault::Crypto`] when the library refuses it.
     pub fn new(bytes: &[u8; 32]) -> Result<Self, Fault> {
-        let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| Fault::Crypto("preparing a sealing key"))?;
+        let key = UnboundKey::new(&AES_256_GCM, bytes)
+            .map_err(|_| Fault::Crypto("preparing a sealing key"))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
@@ -27,7 +28,11 @@ impl SealingKey {
         let nonce = entropy.bytes::<NONCE_LEN>()?;
         let mut sealed = text.as_bytes().to_vec();
         self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(owner.as_bytes()), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(owner.as_bytes()),
+                &mut sealed,
+            )
             .map_err(|_| Fault::Crypto("sealing"))?;
         Ok(BASE64URL.encode([&nonce[..], &sealed].concat()))
     }

@@ -14,17 +14,13 @@ use super::{
     jwk::{Jwk, PublicKey},
     jws::JwsAlgorithm,
     key_set::KeySet,
+    keyring::{KID_LEN, is_kid},
     mac::MacKey,
     seal::SealingKey,
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
 };
-use crate::{
-    clock::Clock,
-    credential::{Secret, refresh_token},
-    entropy::Entropy,
-    error::Fault,
-};
+use crate::core::{clock::Clock, entropy::Entropy, error::Fault, secret::Secret};
 
 /// The secret, as JSON.
 #[derive(Clone, Serialize, Deserialize, Default)]
@@ -73,15 +69,23 @@ pub struct StoredMacKey {
 
 impl StoredSigningKey {
     pub(super) fn jwk(&self) -> Jwk {
-        Jwk { key: self.public_key.clone(), kid: self.kid.clone(), alg: self.algorithm, usage: "sig" }
+        Jwk {
+            key: self.public_key.clone(),
+            kid: self.kid.clone(),
+            alg: self.algorithm,
+            usage: "sig",
+        }
     }
 
     pub(super) fn signing_key(&self) -> Result<Option<SigningKey>, Fault> {
         let Some(private) = &self.private_key else { return Ok(None) };
-        let pkcs8 = BASE64.decode(private).map_err(|_| Fault::Crypto("a private key is not base64"))?;
+        let pkcs8 =
+            BASE64.decode(private).map_err(|_| Fault::Crypto("a private key is not base64"))?;
         let key = SigningKey::parse(self.kid.clone(), self.algorithm, &pkcs8)?;
         let is_its_own = key.public() == self.public_key;
-        is_its_own.then_some(Some(key)).ok_or(Fault::Crypto("a public key is not the one of its private key"))
+        is_its_own
+            .then_some(Some(key))
+            .ok_or(Fault::Crypto("a public key is not the one of its private key"))
     }
 }
 
@@ -90,11 +94,24 @@ impl Secrets {
     ///
     /// # Errors
     /// A generator that fails.
-    pub fn complete(&mut self, algorithm: Algorithm, clock: &Clock, entropy: &Entropy) -> Result<bool, Fault> {
+    pub fn complete(
+        &mut self,
+        algorithm: Algorithm,
+        clock: &Clock,
+        entropy: &Entropy,
+    ) -> Result<bool, Fault> {
         let mut added = false;
-        if !self.signing_keys.iter().any(|key| key.algorithm == algorithm && key.private_key.is_some()) {
+        if !self
+            .signing_keys
+            .iter()
+            .any(|key| key.algorithm == algorithm && key.private_key.is_some())
+        {
             let pkcs8 = SigningKey::generate(algorithm)?;
-            let kid = format!("{}-{}", clock.now().strftime("%Y%m%d"), entropy.letters(crate::credential::BASE62, 8)?);
+            let kid = format!(
+                "{}-{}",
+                clock.now().strftime("%Y%m%d"),
+                entropy.letters(crate::core::entropy::BASE62, 8)?
+            );
             let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public();
             self.signing_keys.push(StoredSigningKey {
                 kid,
@@ -123,7 +140,12 @@ impl Secrets {
             refresh_keys: Vec::new(),
             session_keys: self.session_keys.clone(),
             sealing_keys: self.sealing_keys.clone(),
-            refs: self.refs.iter().filter(|(name, _)| refs.contains(&name.as_str())).map(owned).collect(),
+            refs: self
+                .refs
+                .iter()
+                .filter(|(name, _)| refs.contains(&name.as_str()))
+                .map(owned)
+                .collect(),
         }
     }
 
@@ -133,8 +155,11 @@ impl Secrets {
     /// [`Fault::Setting`] where there is none, or it is no text.
     pub fn text(&self, reference: &str) -> Result<Secret, Fault> {
         let text = self.refs.get(reference).and_then(Value::as_str).filter(|text| !text.is_empty());
-        text.map(|text| Secret::new(text.to_owned()))
-            .ok_or_else(|| Fault::Setting(format!("{reference:?} in refs of the secret: it is not there, or no text")))
+        text.map(|text| Secret::new(text.to_owned())).ok_or_else(|| {
+            Fault::Setting(format!(
+                "{reference:?} in refs of the secret: it is not there, or no text"
+            ))
+        })
     }
 
     /// The shared keys that a setting names by `secret_ref`: a text, which is the secret itself, or a JWK Set of secrets.
@@ -142,15 +167,16 @@ impl Secrets {
     /// # Errors
     /// [`Fault::Setting`] where there is none, or it is not sound.
     pub fn shared_keys(&self, reference: &str, algorithm: JwsAlgorithm) -> Result<KeySet, Fault> {
-        let wrong = |what: &dyn fmt::Display| Fault::Setting(format!("{reference:?} in refs of the secret: {what}"));
+        let wrong = |what: &dyn fmt::Display| {
+            Fault::Setting(format!("{reference:?} in refs of the secret: {what}"))
+        };
         match self.refs.get(reference) {
             None => Err(wrong(&"it is not there")),
-            Some(Value::String(secret)) => {
-                VerifyingKey::secret(algorithm, secret.as_bytes()).map(KeySet::from).map_err(|unsound| wrong(&unsound))
-            }
-            Some(set) => {
-                KeySet::parse_secrets(set.to_string().as_bytes(), algorithm).map_err(|unsound| wrong(&unsound))
-            }
+            Some(Value::String(secret)) => VerifyingKey::secret(algorithm, secret.as_bytes())
+                .map(KeySet::from)
+                .map_err(|unsound| wrong(&unsound)),
+            Some(set) => KeySet::parse_secrets(set.to_string().as_bytes(), algorithm)
+                .map_err(|unsound| wrong(&unsound)),
         }
     }
 }
@@ -161,7 +187,7 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
 
 impl StoredMacKey {
     fn generate(entropy: &Entropy) -> Result<Self, Fault> {
-        let kid = entropy.letters(crate::credential::BASE62, refresh_token::KID_LEN)?;
+        let kid = entropy.letters(crate::core::entropy::BASE62, KID_LEN)?;
         Ok(Self { kid, key: BASE64.encode(entropy.bytes::<32>()?) })
     }
 
@@ -174,12 +200,15 @@ impl StoredMacKey {
     }
 
     fn bytes(&self) -> Result<[u8; 32], Fault> {
-        let bytes = BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let bytes =
+            BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         match bytes {
-            None => Err(Fault::Crypto("a refresh, session or sealing key is not 32 bytes in base64")),
-            Some(_) if !refresh_token::is_kid(&self.kid) => {
-                Err(Fault::Crypto("the kid of a refresh, session or sealing key is not two letters or digits"))
+            None => {
+                Err(Fault::Crypto("a refresh, session or sealing key is not 32 bytes in base64"))
             }
+            Some(_) if !is_kid(&self.kid) => Err(Fault::Crypto(
+                "the kid of a refresh, session or sealing key is not two letters or digits",
+            )),
             Some(bytes) => Ok(bytes),
         }
     }
@@ -205,14 +234,20 @@ const OPERATION: Duration = Duration::from_secs(3);
 /// # Errors
 /// [`Fault::Secret`] when it cannot be read.
 pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timestamp>), Fault> {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).operation_timeout(OPERATION).build();
-    let config = aws_sdk_secretsmanager::config::Builder::from(sdk).timeout_config(timeouts).build();
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build();
+    let config =
+        aws_sdk_secretsmanager::config::Builder::from(sdk).timeout_config(timeouts).build();
     let answer = aws_sdk_secretsmanager::Client::from_conf(config)
         .get_secret_value()
         .secret_id(arn)
         .send()
         .await
-        .map_err(|error| Fault::Secret(aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string()))?;
+        .map_err(|error| {
+            Fault::Secret(aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string())
+        })?;
     let written = answer.created_date().and_then(|date| Timestamp::from_second(date.secs()).ok());
     Ok((answer.secret_string.unwrap_or_default(), written))
 }
@@ -223,6 +258,10 @@ pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timesta
 /// [`Fault::Secret`] when it is not the JSON that it should be.
 pub fn parse(json: &str) -> Result<Secrets, Fault> {
     serde_json::from_str(json).map_err(|error| {
-        Fault::Secret(format!("not the expected JSON at line {}, column {}", error.line(), error.column()))
+        Fault::Secret(format!(
+            "not the expected JSON at line {}, column {}",
+            error.line(),
+            error.column()
+        ))
     })
 }

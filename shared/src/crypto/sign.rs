@@ -8,14 +8,15 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+        RSA_PKCS1_SHA256, RsaKeyPair,
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
 
 use super::{jwk::PublicKey, jws::JwsAlgorithm};
-use crate::error::Fault;
+use crate::core::error::Fault;
 
 /// The signature algorithms that Postern signs with (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,16 +62,22 @@ impl SigningKey {
     pub fn generate(algorithm: Algorithm) -> Result<Vec<u8>, Fault> {
         let failed = |_| Fault::Crypto("generating a signing key");
         Ok(match algorithm {
-            Algorithm::ES256 => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            Algorithm::ES256 => {
+                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                    .map_err(failed)?
+                    .as_ref()
+                    .to_vec()
+            }
+            Algorithm::EdDSA => Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
                 .map_err(failed)?
                 .as_ref()
                 .to_vec(),
-            Algorithm::EdDSA => {
-                Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(failed)?.as_ref().to_vec()
-            }
-            Algorithm::RS256 => {
-                RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?.as_der().map_err(failed)?.as_ref().to_vec()
-            }
+            Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa2048)
+                .map_err(failed)?
+                .as_der()
+                .map_err(failed)?
+                .as_ref()
+                .to_vec(),
         })
     }
 
@@ -81,9 +88,10 @@ impl SigningKey {
     pub fn parse(kid: String, algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, Fault> {
         let failed = |_| Fault::Crypto("parsing a signing key");
         let private = match algorithm {
-            Algorithm::ES256 => {
-                Private::Ec(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(failed)?)
-            }
+            Algorithm::ES256 => Private::Ec(
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
+                    .map_err(failed)?,
+            ),
             Algorithm::EdDSA => Private::Ed(Ed25519KeyPair::from_pkcs8(pkcs8).map_err(failed)?),
             Algorithm::RS256 => Private::Rsa(RsaKeyPair::from_pkcs8(pkcs8).map_err(failed)?),
         };
@@ -98,7 +106,9 @@ impl SigningKey {
                 let (x, y) = pair.public_key().as_ref()[1..].split_at(32); // behind the 0x04 of an uncompressed point
                 PublicKey::Ec { crv: "P-256".into(), x: encode(x), y: encode(y) }
             }
-            Private::Ed(pair) => PublicKey::Okp { crv: "Ed25519".into(), x: encode(pair.public_key().as_ref()) },
+            Private::Ed(pair) => {
+                PublicKey::Okp { crv: "Ed25519".into(), x: encode(pair.public_key().as_ref()) }
+            }
             Private::Rsa(pair) => {
                 let public = pair.public_key();
                 PublicKey::Rsa {
@@ -125,11 +135,14 @@ impl SigningKey {
     fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Fault> {
         let failed = |_| Fault::Crypto("signing a token");
         match &self.private {
-            Private::Ec(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec()),
+            Private::Ec(pair) => {
+                Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec())
+            }
             Private::Ed(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Private::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(failed)?;
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
         }

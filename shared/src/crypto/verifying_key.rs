@@ -57,7 +57,9 @@ impl VerifyingKey {
     pub fn secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, Unsound> {
         match algorithm.family() {
             Family::Secret { least } if secret.len() < least => Err(Unsound::Weak),
-            Family::Secret { .. } => Ok(Self { kid: None, algorithm, decoding: DecodingKey::from_secret(secret) }),
+            Family::Secret { .. } => {
+                Ok(Self { kid: None, algorithm, decoding: DecodingKey::from_secret(secret) })
+            }
             Family::Rsa | Family::Ec { .. } | Family::Ed => Err(Unsound::Unsupported),
         }
     }
@@ -114,7 +116,9 @@ impl VerifyingKey {
     /// # Errors
     /// Why it was not taken.
     pub fn jwk(jwk: &Map<String, Value>) -> Result<Self, Unsound> {
-        let text = |name: &str| jwk.get(name).map(|value| value.as_str().ok_or(Unsound::Malformed)).transpose();
+        let text = |name: &str| {
+            jwk.get(name).map(|value| value.as_str().ok_or(Unsound::Malformed)).transpose()
+        };
         let required = |name: &str| text(name)?.ok_or(Unsound::Malformed);
         is_for_verifying(jwk)?;
         let kid = text("kid")?.map(str::to_owned);
@@ -129,10 +133,12 @@ impl VerifyingKey {
             ("oct", None) => return Err(Unsound::Mixed),
             _ => return Err(Unsound::Unsupported),
         };
-        if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name)) {
+        if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name))
+        {
             return Err(Unsound::Private);
         }
-        let algorithm = JwsAlgorithm::named(text("alg")?.unwrap_or(usual)).ok_or(Unsound::Unsupported)?;
+        let algorithm =
+            JwsAlgorithm::named(text("alg")?.unwrap_or(usual)).ok_or(Unsound::Unsupported)?;
         let decoding = match (algorithm.family(), required("kty")?) {
             (Family::Rsa, "RSA") => rsa(required("n")?, required("e")?)?,
             (Family::Ec { curve, coordinate }, "EC") if text("crv")? == Some(curve) => {
@@ -161,8 +167,10 @@ fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), Unsound> {
         return Err(Unsound::Use);
     }
     let Some(operations) = jwk.get("key_ops") else { return Ok(()) };
-    let operations: Vec<_> = operations.as_array().ok_or(Unsound::Malformed)?.iter().map(Value::as_str).collect();
-    let has_each_once = operations.iter().enumerate().all(|(at, one)| !operations[..at].contains(one));
+    let operations: Vec<_> =
+        operations.as_array().ok_or(Unsound::Malformed)?.iter().map(Value::as_str).collect();
+    let has_each_once =
+        operations.iter().enumerate().all(|(at, one)| !operations[..at].contains(one));
     if operations.contains(&Some("verify")) && has_each_once { Ok(()) } else { Err(Unsound::Use) }
 }
 
@@ -177,9 +185,11 @@ fn bytes(text: &str) -> Result<Vec<u8>, Unsound> {
 
 fn rsa(n: &str, e: &str) -> Result<DecodingKey, Unsound> {
     let (modulus, exponent) = (bytes(n)?, bytes(e)?);
-    let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+    let bits =
+        modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
     let is_odd = exponent.last().is_some_and(|last| last % 2 == 1);
-    let is_sound_exponent = is_odd && (3..=5).contains(&exponent.len()) && exponent.first() != Some(&0);
+    let is_sound_exponent =
+        is_odd && (3..=5).contains(&exponent.len()) && exponent.first() != Some(&0);
     if !RSA_BITS.contains(&bits) || !is_sound_exponent || has_roca(&modulus) {
         return Err(Unsound::Weak);
     }
@@ -189,7 +199,8 @@ fn rsa(n: &str, e: &str) -> Result<DecodingKey, Unsound> {
 /// Was the modulus made by the chips of CVE-2017-15361? Theirs is a power of 65537 modulo each of the first primes, which another
 /// one is for all of these with a chance of 1 in 2^27.
 fn has_roca(modulus: &[u8]) -> bool {
-    const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+    const PRIMES: [u32; 17] =
+        [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
     let is_power_modulo = |prime: u32| {
         let rest = modulus.iter().fold(0, |rest, byte| (rest * 256 + u32::from(*byte)) % prime);
         std::iter::successors(Some(1), |power| Some(power * 65537 % prime))

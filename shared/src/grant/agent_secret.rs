@@ -11,11 +11,13 @@ use super::{
     family::{self, Beginning},
 };
 use crate::{
-    app::App,
+    context::Context,
+    core::{
+        error::{Error, Refusal},
+        scope::Scopes,
+    },
     credential::AgentSecret,
-    error::{Error, Refusal},
-    scope::Scopes,
-    store::{Secured as _, holder::Holder, machine::AgentRecord},
+    store::{HasSecret as _, service_account::AgentRecord, token_owner::TokenOwner},
     token,
 };
 
@@ -32,28 +34,46 @@ pub enum Wish {
 ///
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a failure of ours.
-pub async fn exchange(app: &App, credentials: &ClientCredentials, wish: Wish, address: &str) -> Result<Tokens, Error> {
-    let now = app.clock.now();
-    let secret = parse(app, credentials)?;
-    let agent = app.store.record::<AgentRecord>(&secret.id, now.as_second()).await?.ok_or(Refusal::AgentUnknown)?;
+pub async fn exchange(
+    context: &Context,
+    credentials: &ClientCredentials,
+    wish: Wish,
+    address: &str,
+) -> Result<Tokens, Error> {
+    let now = context.clock.now();
+    let secret = parse(context, credentials)?;
+    let agent = context
+        .store
+        .record::<AgentRecord>(&secret.id, now.as_second())
+        .await?
+        .ok_or(Refusal::AgentUnknown)?;
     compare(&agent, &secret)?;
-    app.config.gate.admit(&agent.id.to_string(), agent.on_behalf_of.as_deref())?;
+    context.config.allowlist.check(&agent.id.to_string(), agent.on_behalf_of.as_deref())?;
     let (scopes, wants_refresh_token) = settle(wish, &agent.scopes)?;
 
-    let holder = Holder::Agent(agent.id);
+    let holder = TokenOwner::Agent(agent.id);
     if wants_refresh_token {
-        let id = family::new_id(app, now)?;
-        let beginning = Beginning { id, holder: &holder, organization: agent.org_id, scopes: &scopes, address };
-        return family::begin(app, &beginning, now).await;
+        let id = family::new_id(context, now)?;
+        let beginning =
+            Beginning { id, holder: &holder, organization: agent.org_id, scopes: &scopes, address };
+        return family::begin(context, &beginning, now).await;
     }
-    let grant =
-        token::Grant { holder: &holder, organization: agent.org_id, scopes: &scopes, family: None, not_after_ms: None };
-    Ok(Tokens::new(app, &grant, None, now)?)
+    let grant = token::Grant {
+        holder: &holder,
+        organization: agent.org_id,
+        scopes: &scopes,
+        family: None,
+        not_after_ms: None,
+    };
+    Ok(Tokens::new(context, &grant, None, now)?)
 }
 
 /// The secret's form and checksum, and that it is the secret of the agent that was named. No I/O.
-pub(super) fn parse(app: &App, credentials: &ClientCredentials) -> Result<AgentSecret, Refusal> {
-    AgentSecret::parse(&app.config.brand, credentials.secret.expose())
+pub(super) fn parse(
+    context: &Context,
+    credentials: &ClientCredentials,
+) -> Result<AgentSecret, Refusal> {
+    AgentSecret::parse(&context.config.brand, credentials.secret.expose())
         .filter(|secret| secret.id == credentials.id)
         .ok_or(Refusal::AgentSecretMalformed)
 }

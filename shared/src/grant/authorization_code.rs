@@ -10,14 +10,17 @@
 
 use super::{Tokens, family};
 use crate::{
-    app::App,
-    clock::{LEEWAY_S, after},
     config::is_sound_url,
-    credential::{AuthorizationCode, Minted, Secret},
+    context::Context,
+    core::{
+        clock::{LEEWAY_S, after},
+        error::{Error, Refusal},
+        id,
+        scope::Scopes,
+        secret::Secret,
+    },
+    credential::{AuthorizationCode, Minted},
     crypto::Digest,
-    error::{Error, Refusal},
-    id,
-    scope::Scopes,
     store::{
         authorization_code::{AuthorizationCodeRecord, Redemption},
         sign_in::Loopback,
@@ -40,7 +43,7 @@ pub struct Redirect<'a> {
 
 /// What a tool presents.
 #[derive(Debug)]
-pub struct Presented<'a> {
+pub struct CodeRedemption<'a> {
     pub code: &'a Secret,
     pub client_id: &'a str,
     pub redirect_uri: &'a str,
@@ -53,11 +56,12 @@ pub struct Presented<'a> {
 ///
 /// # Errors
 /// A failure of ours.
-pub async fn issue(app: &App, redirect: Redirect<'_>) -> Result<Secret, Error> {
-    let now = app.clock.now();
-    let id = id::mint(now, &app.entropy)?;
-    let minted = Minted::new::<id::AuthorizationCode>(&app.config.brand, &id, &app.entropy)?;
-    let valid_until = after(now, app.config.lifetimes.authorization_code);
+pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, Error> {
+    let now = context.clock.now();
+    let id = id::mint(now, &context.entropy)?;
+    let minted =
+        Minted::new::<id::AuthorizationCode>(&context.config.brand, &id, &context.entropy)?;
+    let valid_until = after(now, context.config.lifetimes.authorization_code);
     let record = AuthorizationCodeRecord {
         id,
         digest: minted.digest,
@@ -70,7 +74,7 @@ pub async fn issue(app: &App, redirect: Redirect<'_>) -> Result<Secret, Error> {
         family: None,
         expires_at: valid_until.as_second() + REMEMBERED_S + LEEWAY_S,
     };
-    app.store.put_code(&record).await?;
+    context.store.put_code(&record).await?;
     Ok(minted.secret)
 }
 
@@ -78,29 +82,31 @@ pub async fn issue(app: &App, redirect: Redirect<'_>) -> Result<Secret, Error> {
 ///
 /// # Errors
 /// `invalid_grant`, whatever is wrong with it; [`Refusal::UserForbidden`]; a failure of ours.
-pub async fn redeem(app: &App, presented: &Presented<'_>) -> Result<Tokens, Error> {
-    let code = AuthorizationCode::parse(&app.config.brand, presented.code.expose()).ok_or(Refusal::CodeWrong)?;
-    let now = app.clock.now();
-    let record = app.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
-    if record.client_id != presented.client_id || record.redirect_uri != presented.redirect_uri {
+pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Result<Tokens, Error> {
+    let code = AuthorizationCode::parse(&context.config.brand, redemption.code.expose())
+        .ok_or(Refusal::CodeWrong)?;
+    let now = context.clock.now();
+    let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
+    if record.client_id != redemption.client_id || record.redirect_uri != redemption.redirect_uri {
         return Err(Refusal::CodeWrong.into());
     }
-    let is_verified = is_verifier(presented.verifier)
-        && record.challenge.matches(&Digest::of(presented.verifier.expose().as_bytes()));
+    let is_verified = is_verifier(redemption.verifier)
+        && record.challenge.matches(&Digest::of(redemption.verifier.expose().as_bytes()));
     if !is_verified {
         return Err(Refusal::CodeVerifierWrong.into());
     }
-    let id = family::new_id(app, now)?;
-    match app.store.redeem(&record.id, &id, now.as_millisecond()).await? {
+    let id = family::new_id(context, now)?;
+    match context.store.redeem(&record.id, &id, now.as_millisecond()).await? {
         Redemption::Redeemed => {
-            let whose = (id, record.user_id.as_str(), presented.client_id);
-            family::begin_for_person(app, whose, &record.scopes, presented.address, now).await
+            let whose = (id, record.user_id.as_str(), redemption.client_id);
+            family::begin_for_person(context, whose, &record.scopes, redemption.address, now).await
         }
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
             // Whoever came first may not have got as far as the family yet.
-            let until_s = after(now, app.config.lifetimes.refresh_absolute).as_second() + LEEWAY_S;
-            app.store.bar_family(&family, now.as_millisecond(), until_s).await?;
+            let until_s =
+                after(now, context.config.lifetimes.refresh_absolute).as_second() + LEEWAY_S;
+            context.store.bar_family(&family, now.as_millisecond(), until_s).await?;
             Err(Refusal::CodeReplayed.into())
         }
         Redemption::Gone => Err(Refusal::CodeWrong.into()),
@@ -110,7 +116,8 @@ pub async fn redeem(app: &App, presented: &Presented<'_>) -> Result<Tokens, Erro
 /// RFC 7636 §4.1: 43 to 128 unreserved characters.
 fn is_verifier(verifier: &Secret) -> bool {
     let text = verifier.expose().as_bytes();
-    (43..=128).contains(&text.len()) && text.iter().all(|byte| crate::http::path::is_unreserved(*byte))
+    (43..=128).contains(&text.len())
+        && text.iter().all(|byte| crate::core::path::is_unreserved(*byte))
 }
 
 /// Is `text` an address at which a tool on the same machine may wait (RFC 8252 §7.3): `http`, a loopback address as a literal, a port and a
@@ -121,8 +128,12 @@ pub fn is_loopback(text: &str) -> bool {
         let host = uri.host().is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]"));
         host && uri.scheme_str() == Some("http") && uri.port_u16().is_some_and(|port| port > 0)
     };
-    let is_printable = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>?".contains(&byte));
-    text.len() <= LONGEST_URI && is_printable && is_sound_url(text) && uri.is_some_and(is_at_loopback)
+    let is_printable =
+        text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>?".contains(&byte));
+    text.len() <= LONGEST_URI
+        && is_printable
+        && is_sound_url(text)
+        && uri.is_some_and(is_at_loopback)
 }
 
 #[cfg(test)]
@@ -131,7 +142,9 @@ mod tests {
 
     #[test]
     fn a_literal_loopback_address_with_a_port_is_one() {
-        for good in ["http://127.0.0.1:9876/callback", "http://[::1]:1/", "http://127.0.0.1:65535/a/b"] {
+        for good in
+            ["http://127.0.0.1:9876/callback", "http://[::1]:1/", "http://127.0.0.1:65535/a/b"]
+        {
             assert!(is_loopback(good), "{good}");
         }
     }

@@ -8,14 +8,17 @@ use serde::Serialize;
 
 use super::{Tokens, family, throttle};
 use crate::{
-    app::App,
-    clock::after,
     config::Client,
-    credential::{self, DeviceCode, Minted, Secret},
-    error::{Error, Fault, Refusal},
-    id,
-    principal::Principal,
-    scope::Scopes,
+    context::Context,
+    core::{
+        clock::after,
+        error::{Error, Fault, Refusal},
+        id,
+        principal::Principal,
+        scope::Scopes,
+        secret::{self, Secret},
+    },
+    credential::{DeviceCode, Minted},
     store::{
         counter::Counter,
         device_code::{Decision, DeviceCodeRecord, DeviceStatus, Poll},
@@ -37,7 +40,7 @@ const PURPOSE: &str = "user_code";
 /// The answer of §3.2.
 #[derive(Debug, Serialize)]
 pub struct Begun {
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "secret::shown_once")]
     device_code: Secret,
     user_code: String,
     verification_uri: String,
@@ -50,17 +53,24 @@ pub struct Begun {
 ///
 /// # Errors
 /// A failure of ours.
-pub async fn begin(app: &App, client: &Client, scopes: Option<Scopes>, address: &str) -> Result<Begun, Error> {
-    let now = app.clock.now();
-    let id = id::mint(now, &app.entropy)?;
-    let minted = Minted::new::<id::DeviceCode>(&app.config.brand, &id, &app.entropy)?;
-    let life_s = app.config.lifetimes.device_code;
+pub async fn begin(
+    context: &Context,
+    client: &Client,
+    scopes: Option<Scopes>,
+    address: &str,
+) -> Result<Begun, Error> {
+    let now = context.clock.now();
+    let id = id::mint(now, &context.entropy)?;
+    let minted = Minted::new::<id::DeviceCode>(&context.config.brand, &id, &context.entropy)?;
+    let life_s = context.config.lifetimes.device_code;
     let valid_until_ms = after(now, life_s).as_millisecond();
     let record = DeviceCodeRecord {
         id,
         digest: minted.digest,
         client_id: client.id.clone(),
-        scopes: scopes.map(|scopes| scopes.without("offline_access").0).filter(|scopes| !scopes.is_empty()),
+        scopes: scopes
+            .map(|scopes| scopes.without("offline_access").0)
+            .filter(|scopes| !scopes.is_empty()),
         address: address.to_owned(),
         status: DeviceStatus::Pending,
         interval_s: INTERVAL_S,
@@ -71,8 +81,8 @@ pub async fn begin(app: &App, client: &Client, scopes: Option<Scopes>, address: 
         family: None,
         expires_at: DeviceCodeRecord::item_until(valid_until_ms),
     };
-    let user_code = put(app, &record).await?;
-    let verification_uri = format!("{}/device", app.config.issuer);
+    let user_code = put(context, &record).await?;
+    let verification_uri = format!("{}/device", context.config.issuer);
     Ok(Begun {
         device_code: minted.secret,
         verification_uri_complete: format!("{verification_uri}?user_code={user_code}"),
@@ -83,11 +93,11 @@ pub async fn begin(app: &App, client: &Client, scopes: Option<Scopes>, address: 
     })
 }
 
-async fn put(app: &App, record: &DeviceCodeRecord) -> Result<String, Error> {
+async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Error> {
     for _ in 0..TRIES {
-        let letters = app.entropy.letters(ALPHABET, USER_CODE_LEN)?;
-        let tag = app.keyring.sign_for(PURPOSE, &letters)?;
-        if app.store.begin_device(record, &tag, app.clock.now().as_second()).await? {
+        let letters = context.entropy.letters(ALPHABET, USER_CODE_LEN)?;
+        let tag = context.keyring.sign_for(PURPOSE, &letters)?;
+        if context.store.begin_device(record, &tag, context.clock.now().as_second()).await? {
             let (first, second) = letters.split_at(USER_CODE_LEN / 2);
             return Ok(format!("{first}-{second}"));
         }
@@ -97,8 +107,10 @@ async fn put(app: &App, record: &DeviceCodeRecord) -> Result<String, Error> {
 
 /// The letters of a user code that a person has typed, in whatever case and with whatever between them (§6.1).
 fn read(text: &str) -> Option<String> {
-    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
-    let is_one = letters.len() == USER_CODE_LEN && letters.bytes().all(|letter| ALPHABET.contains(&letter));
+    let letters: String =
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
+    let is_one =
+        letters.len() == USER_CODE_LEN && letters.bytes().all(|letter| ALPHABET.contains(&letter));
     is_one.then_some(letters)
 }
 
@@ -106,22 +118,27 @@ fn read(text: &str) -> Option<String> {
 ///
 /// # Errors
 /// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a failure of ours.
-pub async fn find(app: &App, person: &Principal, text: &str, address: &str) -> Result<DeviceCodeRecord, Error> {
+pub async fn find(
+    context: &Context,
+    person: &Principal,
+    text: &str,
+    address: &str,
+) -> Result<DeviceCodeRecord, Error> {
     let letters = read(text).ok_or(Refusal::UserCodeWrong)?;
-    let now = app.clock.now();
+    let now = context.clock.now();
     let network = throttle::network(address);
-    let limit = app.config.throttle.device_code_guesses;
+    let limit = context.config.throttle.device_code_guesses;
     // The person first: one who is out of guesses does not use up those of everybody behind the same address.
     let counters = [
         Counter { what: "device_person", whom: &person.user_id, limit },
         Counter { what: "device_address", whom: &network, limit: limit * PERSONS_AT_AN_ADDRESS },
     ];
     for counter in counters {
-        throttle::count(app, counter, now).await?;
+        throttle::count(context, counter, now).await?;
     }
-    for tag in app.keyring.tags_for(PURPOSE, &letters) {
-        if let Some(device) = app.store.device(&tag, now.as_millisecond()).await? {
-            throttle::forgive(app, &counters, now).await;
+    for tag in context.keyring.tags_for(PURPOSE, &letters) {
+        if let Some(device) = context.store.device(&tag, now.as_millisecond()).await? {
+            throttle::forgive(context, &counters, now).await;
             return Ok(device);
         }
     }
@@ -143,13 +160,13 @@ pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, 
 /// # Errors
 /// [`Refusal::UserCodeWrong`] where somebody has decided already, or it is too late; a failure of ours.
 pub async fn decide(
-    app: &App,
+    context: &Context,
     device: &DeviceCodeRecord,
     person: &Principal,
     granted: Option<&Scopes>,
 ) -> Result<(), Error> {
-    let now_ms = app.clock.now().as_millisecond();
-    match app.store.decide_device(&device.id, &person.user_id, granted, now_ms).await? {
+    let now_ms = context.clock.now().as_millisecond();
+    match context.store.decide_device(&device.id, &person.user_id, granted, now_ms).await? {
         Decision::Taken => Ok(()),
         Decision::TooLate => Err(Refusal::UserCodeWrong.into()),
     }
@@ -159,11 +176,17 @@ pub async fn decide(
 ///
 /// # Errors
 /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a failure of ours.
-pub async fn poll(app: &App, code: &Secret, client_id: &str, address: &str) -> Result<Tokens, Error> {
-    let code = DeviceCode::parse(&app.config.brand, code.expose()).ok_or(Refusal::DeviceCodeUnknown)?;
-    let now = app.clock.now();
-    let id = family::new_id(app, now)?;
-    match app.store.poll_device(&code, client_id, &id, now.as_millisecond()).await? {
+pub async fn poll(
+    context: &Context,
+    code: &Secret,
+    client_id: &str,
+    address: &str,
+) -> Result<Tokens, Error> {
+    let code = DeviceCode::parse(&context.config.brand, code.expose())
+        .ok_or(Refusal::DeviceCodeUnknown)?;
+    let now = context.clock.now();
+    let id = family::new_id(context, now)?;
+    match context.store.poll_device(&code, client_id, &id, now.as_millisecond()).await? {
         Poll::Pending => Err(Refusal::DeviceCodePending.into()),
         Poll::TooEarly => Err(Refusal::DeviceCodeTooEarly.into()),
         Poll::Denied => Err(Refusal::DeviceDenied.into()),
@@ -171,9 +194,10 @@ pub async fn poll(app: &App, code: &Secret, client_id: &str, address: &str) -> R
         Poll::Gone => Err(Refusal::DeviceCodeUnknown.into()),
         Poll::Redeemed(device) => {
             let approved = device.user_id.zip(device.granted);
-            let (user_id, scopes) =
-                approved.ok_or_else(|| Fault::Corrupt("an approved device without a person".into()))?;
-            family::begin_for_person(app, (id, &user_id, client_id), &scopes, address, now).await
+            let (user_id, scopes) = approved
+                .ok_or_else(|| Fault::Corrupt("an approved device without a person".into()))?;
+            family::begin_for_person(context, (id, &user_id, client_id), &scopes, address, now)
+                .await
         }
     }
 }

@@ -4,14 +4,17 @@ use jiff::Timestamp;
 
 use super::Tokens;
 use crate::{
-    app::App,
-    credential::{BASE62, RefreshToken},
-    error::{Error, Refusal},
-    id::{self, FamilyId, OrganizationId},
-    scope::Scopes,
+    context::Context,
+    core::{
+        entropy::BASE62,
+        error::{Error, Refusal},
+        id::{self, FamilyId, OrganizationId},
+        scope::Scopes,
+    },
+    credential::RefreshToken,
     store::{
         family::{Beginning as Outset, FamilyRecord},
-        holder::Holder,
+        token_owner::TokenOwner,
     },
     telemetry, token,
 };
@@ -20,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Beginning<'a> {
     pub id: FamilyId,
-    pub holder: &'a Holder,
+    pub holder: &'a TokenOwner,
     pub organization: OrganizationId,
     pub scopes: &'a Scopes,
     /// The caller's network address: the binding of the first refresh token.
@@ -31,34 +34,39 @@ pub struct Beginning<'a> {
 ///
 /// # Errors
 /// A generator that fails.
-pub fn new_id(app: &App, now: Timestamp) -> Result<FamilyId, Error> {
-    Ok(id::mint(now, &app.entropy)?)
+pub fn new_id(context: &Context, now: Timestamp) -> Result<FamilyId, Error> {
+    Ok(id::mint(now, &context.entropy)?)
 }
 
 /// Begins a family; its first tokens.
 ///
 /// # Errors
 /// [`Refusal::CodeReplayed`] where somebody has shown its code again meanwhile; a failure of ours.
-pub async fn begin(app: &App, beginning: &Beginning<'_>, now: Timestamp) -> Result<Tokens, Error> {
-    let first = RefreshToken::first(beginning.id, &app.keyring)?;
-    let absolute_expires_at_ms = now.as_millisecond() + app.config.lifetimes.refresh_absolute * 1000;
+pub async fn begin(
+    context: &Context,
+    beginning: &Beginning<'_>,
+    now: Timestamp,
+) -> Result<Tokens, Error> {
+    let first = RefreshToken::first(beginning.id, &context.keyring)?;
+    let absolute_expires_at_ms =
+        now.as_millisecond() + context.config.lifetimes.refresh_absolute * 1000;
     let family = FamilyRecord {
         id: first.family,
         generation: first.generation,
         rotated_at_ms: now.as_millisecond(),
         rotated_from: beginning.address.to_owned(),
-        attempt: app.entropy.letters(BASE62, 16)?,
+        attempt: context.entropy.letters(BASE62, 16)?,
         client_id: beginning.holder.client_id(),
         user_id: beginning.holder.user_id().map(str::to_owned),
         listing: beginning.holder.listing(),
         org_id: beginning.organization,
         scopes: beginning.scopes.clone(),
-        idle_expires_at_ms: now.as_millisecond() + app.config.lifetimes.refresh_idle * 1000,
+        idle_expires_at_ms: now.as_millisecond() + context.config.lifetimes.refresh_idle * 1000,
         absolute_expires_at_ms,
         revoked_at_ms: None,
         expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
     };
-    if app.store.begin_family(&family).await? == Outset::Barred {
+    if context.store.begin_family(&family).await? == Outset::Barred {
         return Err(Refusal::CodeReplayed.into());
     }
     telemetry::name_family(&family.id);
@@ -69,8 +77,8 @@ pub async fn begin(app: &App, beginning: &Beginning<'_>, now: Timestamp) -> Resu
         family: Some(family.id),
         not_after_ms: None,
     };
-    let refresh_token = first.encode(&app.config.brand, &app.keyring)?;
-    Ok(Tokens::new(app, &grant, Some(refresh_token), now)?)
+    let refresh_token = first.encode(&context.config.brand, &context.keyring)?;
+    Ok(Tokens::new(context, &grant, Some(refresh_token), now)?)
 }
 
 /// Begins a family for a person, whom the gate admits and whose organization is there.
@@ -78,14 +86,14 @@ pub async fn begin(app: &App, beginning: &Beginning<'_>, now: Timestamp) -> Resu
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::PersonGone`] for a person without an organization, or a failure of ours.
 pub async fn begin_for_person(
-    app: &App,
+    context: &Context,
     (id, user_id, client_id): (FamilyId, &str, &str),
     scopes: &Scopes,
     address: &str,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
-    app.config.gate.admit(user_id, None)?;
-    let organization = app.store.organization_of(user_id).await?.ok_or(Refusal::PersonGone)?;
-    let holder = Holder::Person { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
-    begin(app, &Beginning { id, holder: &holder, organization, scopes, address }, now).await
+    context.config.allowlist.check(user_id, None)?;
+    let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::PersonGone)?;
+    let holder = TokenOwner::User { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
+    begin(context, &Beginning { id, holder: &holder, organization, scopes, address }, now).await
 }

@@ -10,21 +10,23 @@ pub mod revoke;
 pub mod session;
 pub mod sign_in;
 mod throttle;
-pub mod upstream;
+pub mod upstream_tokens;
 
 use serde::Serialize;
 
 use crate::{
-    app::App,
-    credential::{self, Secret},
-    error::Fault,
-    id::AgentId,
+    context::Context,
+    core::{
+        error::Fault,
+        id::AgentId,
+        secret::{self, Secret},
+    },
 };
 
 /// The answer of RFC 6749 §5.1.
 #[derive(Debug, Serialize)]
 pub struct Tokens {
-    #[serde(serialize_with = "credential::shown_once")]
+    #[serde(serialize_with = "secret::shown_once")]
     access_token: Secret,
     token_type: &'static str,
     expires_in: i64,
@@ -35,24 +37,27 @@ pub struct Tokens {
 
 impl Tokens {
     fn new(
-        app: &App,
+        context: &Context,
         grant: &crate::token::Grant<'_>,
         refresh_token: Option<Secret>,
         now: jiff::Timestamp,
     ) -> Result<Self, Fault> {
         Ok(Self {
-            access_token: crate::token::issue::access_token(app, grant, now)?,
+            access_token: crate::token::issue::access_token(context, grant, now)?,
             token_type: "Bearer",
-            expires_in: grant.life_s(app, now),
+            expires_in: grant.life_s(context, now),
             refresh_token,
             scope: grant.scopes.to_string(),
         })
     }
 }
 
-fn shown_once_if_any<S: serde::Serializer>(secret: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+fn shown_once_if_any<S: serde::Serializer>(
+    secret: &Option<Secret>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match secret {
-        Some(secret) => credential::shown_once(secret, serializer),
+        Some(secret) => secret::shown_once(secret, serializer),
         None => serializer.serialize_none(),
     }
 }

@@ -13,11 +13,13 @@ use super::{
     throttle::{count, forgive, network},
 };
 use crate::{
-    app::App,
-    credential::Secret,
+    context::Context,
+    core::{
+        email::Email,
+        error::{Error, Refusal},
+        secret::Secret,
+    },
     crypto::password::PasswordHash,
-    email::Email,
-    error::{Error, Refusal},
     store::counter::Counter,
 };
 
@@ -41,30 +43,39 @@ pub struct Login<'a> {
 pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
     let text = password.expose();
     let is_long_enough = (SHORTEST..=LONGEST).contains(&text.chars().count());
-    if is_long_enough && !text.eq_ignore_ascii_case(email.as_str()) { Ok(()) } else { Err(Refusal::PasswordMalformed) }
+    if is_long_enough && !text.eq_ignore_ascii_case(email.as_str()) {
+        Ok(())
+    } else {
+        Err(Refusal::PasswordMalformed)
+    }
 }
 
 /// The person whose password this is.
 ///
 /// # Errors
 /// [`Refusal::LoginWrong`], whatever is wrong; [`Refusal::FailuresTooMany`] with the time to wait; a failure of ours.
-pub async fn prove(app: &App, login: Login<'_>) -> Result<Person, Error> {
-    let now = app.clock.now();
-    let throttle = &app.config.throttle;
+pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error> {
+    let now = context.clock.now();
+    let throttle = &context.config.throttle;
     let network = network(login.address);
     let counters = [
         Counter { what: "login_address", whom: &network, limit: throttle.login_per_address },
-        Counter { what: "login_account", whom: login.email.as_str(), limit: throttle.login_per_account },
+        Counter {
+            what: "login_account",
+            whom: login.email.as_str(),
+            limit: throttle.login_per_account,
+        },
     ];
     for counter in counters {
-        count(app, counter, now).await?;
+        count(context, counter, now).await?;
     }
     let is_possible = login.password.expose().chars().count() <= LONGEST;
-    let record = app.store.login(login.email).await?.filter(|_| is_possible);
-    let (whose, hash) = record.map(|record| ((record.user_id, record.role), record.password)).unzip();
+    let record = context.store.login(login.email).await?.filter(|_| is_possible);
+    let (whose, hash) =
+        record.map(|record| ((record.user_id, record.role), record.password)).unzip();
     let is_theirs = PasswordHash::admits(hash, login.password).await?;
     let (user_id, role) = whose.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
-    forgive(app, &counters, now).await;
+    forgive(context, &counters, now).await;
     let metadata = Map::from_iter([("email".into(), login.email.as_str().into())]);
     Ok(Person { user_id: user_id.to_string(), role, metadata })
 }

@@ -10,15 +10,19 @@
 
 use super::{ClientCredentials, Tokens, agent_secret};
 use crate::{
-    app::App,
-    credential::{BASE62, RefreshToken, Secret},
-    error::{Error, Refusal},
-    id::AgentId,
-    scope::Scopes,
+    context::Context,
+    core::{
+        entropy::BASE62,
+        error::{Error, Refusal},
+        id::AgentId,
+        scope::Scopes,
+        secret::Secret,
+    },
+    credential::RefreshToken,
     store::{
         family::{FamilyRecord, Presentation, Rotation},
-        holder::Holder,
-        machine::AgentRecord,
+        service_account::AgentRecord,
+        token_owner::TokenOwner,
     },
     telemetry, token,
 };
@@ -40,31 +44,41 @@ pub enum Client {
 ///
 /// # Errors
 /// `invalid_grant`, `invalid_client`, `invalid_scope`, or a failure of ours.
-pub async fn refresh(app: &App, text: &Secret, client: &Client, address: &str) -> Result<Tokens, Error> {
-    let presented = RefreshToken::parse(&app.config.brand, &app.keyring, text.expose())?;
+pub async fn refresh(
+    context: &Context,
+    text: &Secret,
+    client: &Client,
+    address: &str,
+) -> Result<Tokens, Error> {
+    let presented = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose())?;
     telemetry::name_family(&presented.family);
     let narrowed = match client {
         Client::Unnamed => None,
-        Client::Named(id, scopes) => look_at(app, &presented, id, None, scopes.as_ref()).await?,
-        Client::Public(_, scopes) => look_at_family(app, &presented, scopes.as_ref()).await?,
+        Client::Named(id, scopes) => {
+            look_at(context, &presented, id, None, scopes.as_ref()).await?
+        }
+        Client::Public(_, scopes) => look_at_family(context, &presented, scopes.as_ref()).await?,
         Client::Proven(credentials, scopes) => {
-            look_at(app, &presented, &credentials.id, Some(credentials), scopes.as_ref()).await?
+            look_at(context, &presented, &credentials.id, Some(credentials), scopes.as_ref())
+                .await?
         }
     };
 
-    let family = advance(app, &presented, client, address).await?;
-    let now = app.clock.now();
+    let family = advance(context, &presented, client, address).await?;
+    let now = context.clock.now();
     let holder = family.holder()?;
     match &holder {
-        Holder::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // looked at in step 2
-        Holder::Agent(id) => {
-            let agent: Option<AgentRecord> = app.store.record(id, now.as_second()).await?;
-            pass_gate(app, &agent.ok_or(Refusal::FamilyOrphaned)?)?;
+        TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // looked at in step 2
+        TokenOwner::Agent(id) => {
+            let agent: Option<AgentRecord> = context.store.record(id, now.as_second()).await?;
+            pass_gate(context, &agent.ok_or(Refusal::FamilyOrphaned)?)?;
         }
-        Holder::Person { user_id, .. } => {
-            let organization = app.store.organization_of(user_id).await?;
-            organization.filter(|organization| *organization == family.org_id).ok_or(Refusal::FamilyOrphaned)?;
-            app.config.gate.admit(user_id, None)?;
+        TokenOwner::User { user_id, .. } => {
+            let organization = context.store.organization_of(user_id).await?;
+            organization
+                .filter(|organization| *organization == family.org_id)
+                .ok_or(Refusal::FamilyOrphaned)?;
+            context.config.allowlist.check(user_id, None)?;
         }
     }
 
@@ -76,13 +90,18 @@ pub async fn refresh(app: &App, text: &Secret, client: &Client, address: &str) -
         family: Some(family.id),
         not_after_ms: Some(family.absolute_expires_at_ms),
     };
-    let successor = presented.successor().encode(&app.config.brand, &app.keyring)?;
-    Ok(Tokens::new(app, &grant, Some(successor), now)?)
+    let successor = presented.successor().encode(&context.config.brand, &context.keyring)?;
+    Ok(Tokens::new(context, &grant, Some(successor), now)?)
 }
 
 /// Steps 3 and 4: every branch of the protocol is here.
-async fn advance(app: &App, presented: &RefreshToken, client: &Client, address: &str) -> Result<FamilyRecord, Error> {
-    let attempt = app.entropy.letters(BASE62, 16)?;
+async fn advance(
+    context: &Context,
+    presented: &RefreshToken,
+    client: &Client,
+    address: &str,
+) -> Result<FamilyRecord, Error> {
+    let attempt = context.entropy.letters(BASE62, 16)?;
     let client_id = match client {
         Client::Unnamed => None,
         Client::Named(id, _) => Some(id.to_string()),
@@ -94,9 +113,9 @@ async fn advance(app: &App, presented: &RefreshToken, client: &Client, address: 
         address,
         client: client_id.as_deref(),
         attempt: &attempt,
-        now_ms: app.clock.now().as_millisecond(),
+        now_ms: context.clock.now().as_millisecond(),
     };
-    match app.store.rotate(&presentation, &app.config.lifetimes).await? {
+    match context.store.rotate(&presentation, &context.config.lifetimes).await? {
         Rotation::Rotated(family) | Rotation::Repeated(family) => Ok(family),
         Rotation::Elsewhere => {
             telemetry::refresh_elsewhere(&presented.family, presented.generation);
@@ -104,7 +123,7 @@ async fn advance(app: &App, presented: &RefreshToken, client: &Client, address: 
         }
         Rotation::Reused => {
             telemetry::refresh_reused(&presented.family, presented.generation);
-            app.store.end_family(&presented.family, presentation.now_ms).await?;
+            context.store.end_family(&presented.family, presentation.now_ms).await?;
             Err(Refusal::RefreshTokenReused.into())
         }
         Rotation::Gone => Err(Refusal::FamilyGone.into()),
@@ -114,30 +133,35 @@ async fn advance(app: &App, presented: &RefreshToken, client: &Client, address: 
 
 /// Step 2: the agent, its secret where it gave one, and the scopes that it asks for.
 async fn look_at(
-    app: &App,
+    context: &Context,
     presented: &RefreshToken,
     id: &AgentId,
     credentials: Option<&ClientCredentials>,
     asked: Option<&Scopes>,
 ) -> Result<Option<Scopes>, Error> {
-    let secret = credentials.map(|credentials| agent_secret::parse(app, credentials)).transpose()?;
-    let (agent, family) = app.store.agent_and_family(id, &presented.family).await?;
+    let secret =
+        credentials.map(|credentials| agent_secret::parse(context, credentials)).transpose()?;
+    let (agent, family) = context.store.agent_and_family(id, &presented.family).await?;
     match (agent, &secret) {
         (Some(agent), Some(secret)) => {
             agent_secret::compare(&agent, secret)?;
-            pass_gate(app, &agent)?;
+            pass_gate(context, &agent)?;
         }
         (None, Some(_)) => return Err(Refusal::AgentUnknown.into()),
-        (Some(agent), None) => pass_gate(app, &agent)?,
+        (Some(agent), None) => pass_gate(context, &agent)?,
         (None, None) => return Err(Refusal::FamilyOrphaned.into()),
     }
     narrow(&family.ok_or(Refusal::FamilyGone)?, asked)
 }
 
 /// The same for a public client: there is nothing to prove, and nothing to read unless it asks for fewer scopes.
-async fn look_at_family(app: &App, presented: &RefreshToken, asked: Option<&Scopes>) -> Result<Option<Scopes>, Error> {
+async fn look_at_family(
+    context: &Context,
+    presented: &RefreshToken,
+    asked: Option<&Scopes>,
+) -> Result<Option<Scopes>, Error> {
     let Some(asked) = asked else { return Ok(None) };
-    let family = app.store.family(&presented.family).await?.ok_or(Refusal::FamilyGone)?;
+    let family = context.store.family(&presented.family).await?.ok_or(Refusal::FamilyGone)?;
     narrow(&family, Some(asked))
 }
 
@@ -150,6 +174,6 @@ fn narrow(family: &FamilyRecord, asked: Option<&Scopes>) -> Result<Option<Scopes
     }
 }
 
-fn pass_gate(app: &App, agent: &AgentRecord) -> Result<(), Refusal> {
-    app.config.gate.admit(&agent.id.to_string(), agent.on_behalf_of.as_deref())
+fn pass_gate(context: &Context, agent: &AgentRecord) -> Result<(), Refusal> {
+    context.config.allowlist.check(&agent.id.to_string(), agent.on_behalf_of.as_deref())
 }

@@ -4,9 +4,9 @@
 //! itself. One write in each case. What is no token of ours needs no ending: the answer is the same.
 
 use crate::{
-    app::App,
-    credential::{RefreshToken, Secret},
-    error::Fault,
+    context::Context,
+    core::{error::Fault, secret::Secret},
+    credential::RefreshToken,
     telemetry, token,
 };
 
@@ -14,17 +14,17 @@ use crate::{
 ///
 /// # Errors
 /// A store that does not answer: then nothing was promised.
-pub async fn revoke(app: &App, text: &Secret) -> Result<(), Fault> {
-    let now = app.clock.now();
-    if let Ok(token) = RefreshToken::parse(&app.config.brand, &app.keyring, text.expose()) {
+pub async fn revoke(context: &Context, text: &Secret) -> Result<(), Fault> {
+    let now = context.clock.now();
+    if let Ok(token) = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose()) {
         telemetry::name_family(&token.family);
-        return app.store.end_family(&token.family, now.as_millisecond()).await;
+        return context.store.end_family(&token.family, now.as_millisecond()).await;
     }
-    match token::verify::access_token(app, text.expose(), now) {
+    match token::verify::access_token(context, text.expose(), now) {
         Err(_) => Ok(()),
         Ok(claims) => match claims.sid {
-            Some(family) => app.store.end_family(&family, now.as_millisecond()).await,
-            None => app.store.end_token(&claims.jti, claims.exp).await,
+            Some(family) => context.store.end_family(&family, now.as_millisecond()).await,
+            None => context.store.end_token(&claims.jti, claims.exp).await,
         },
     }
 }

@@ -8,17 +8,20 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::{
-    app::App,
-    credential::{Secret, Session},
-    error::{Error, Fault, Refusal},
+    context::Context,
+    core::{
+        error::{Error, Fault, Refusal},
+        id::{self, SessionId, UserId},
+        principal::Role,
+        secret::Secret,
+    },
+    credential::Session,
     http::Request,
-    id::{self, SessionId, UserId},
-    principal::Role,
+    identity_provider::Tokens,
     store::{
         organization::OrganizationRecord,
         session::{SessionRecord, Upstream},
     },
-    upstream::Tokens,
 };
 
 /// How long before their end an issuer's tokens are renewed, in milliseconds.
@@ -54,20 +57,30 @@ impl<'a> Visit<'a> {
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was dismissed meanwhile, or a
 /// failure of ours.
-pub async fn begin(app: &App, person: Person, visit: Visit<'_>, from: Option<(&str, Tokens)>) -> Result<Secret, Error> {
-    app.config.gate.admit(&person.user_id, None)?;
-    let now = app.clock.now();
-    match app.store.organization_of(&person.user_id).await? {
+pub async fn begin(
+    context: &Context,
+    person: Person,
+    visit: Visit<'_>,
+    from: Option<(&str, Tokens)>,
+) -> Result<Secret, Error> {
+    context.config.allowlist.check(&person.user_id, None)?;
+    let now = context.clock.now();
+    match context.store.organization_of(&person.user_id).await? {
         Some(_) => {}
         None if is_enrolled(&person.user_id) => return Err(Refusal::LoginWrong.into()),
-        None => own_organization(app, &person.user_id).await.map(drop)?,
+        None => own_organization(context, &person.user_id).await.map(drop)?,
     }
-    let (session, value) = Session::mint(&app.keyring, id::mint(now, &app.entropy)?, &person.user_id, &app.entropy)?;
-    let idle_expires_at_ms = now.as_millisecond() + app.config.lifetimes.session_idle * 1000;
+    let (session, value) = Session::mint(
+        &context.keyring,
+        id::mint(now, &context.entropy)?,
+        &person.user_id,
+        &context.entropy,
+    )?;
+    let idle_expires_at_ms = now.as_millisecond() + context.config.lifetimes.session_idle * 1000;
     let upstream = from.map(|(signin, tokens)| {
         Ok::<_, Fault>(Upstream {
             upstream_signin: signin.to_owned(),
-            upstream_sealed: seal(app, &session.id, &tokens)?,
+            upstream_sealed: seal(context, &session.id, &tokens)?,
             upstream_due_at_ms: due_at_ms(&tokens, now),
         })
     });
@@ -85,7 +98,7 @@ pub async fn begin(app: &App, person: Person, visit: Visit<'_>, from: Option<(&s
         upstream: upstream.transpose()?,
         expires_at: SessionRecord::item_until(idle_expires_at_ms),
     };
-    app.store.begin_session(&record).await?;
+    context.store.begin_session(&record).await?;
     Ok(value)
 }
 
@@ -95,9 +108,13 @@ pub fn is_enrolled(user_id: &str) -> bool {
 }
 
 /// Encrypts an issuer's tokens for one session.
-pub(super) fn seal(app: &App, session: &SessionId, tokens: &Tokens) -> Result<String, Fault> {
+pub(super) fn seal(
+    context: &Context,
+    session: &SessionId,
+    tokens: &Tokens,
+) -> Result<String, Fault> {
     let json = serde_json::to_string(tokens).map_err(|error| Fault::Corrupt(error.to_string()))?;
-    app.keyring.seal(&session.to_string(), &json, &app.entropy)
+    context.keyring.seal(&session.to_string(), &json, &context.entropy)
 }
 
 /// When tokens that were issued now are to be renewed: a minute before their end, and never in the first half of their life or at once.
@@ -110,9 +127,9 @@ pub(super) fn due_at_ms(tokens: &Tokens, now: Timestamp) -> i64 {
 ///
 /// # Errors
 /// A store that does not answer: then nothing was promised.
-pub async fn end(app: &App, value: &Secret) -> Result<(), Fault> {
-    match Session::parse(&app.keyring, value.expose()) {
-        Ok(session) => app.store.end_session(&session.id, &session.digest).await.map(drop),
+pub async fn end(context: &Context, value: &Secret) -> Result<(), Fault> {
+    match Session::parse(&context.keyring, value.expose()) {
+        Ok(session) => context.store.end_session(&session.id, &session.digest).await.map(drop),
         Err(_) => Ok(()),
     }
 }
@@ -121,13 +138,16 @@ pub async fn end(app: &App, value: &Secret) -> Result<(), Fault> {
 ///
 /// # Errors
 /// A failure of ours.
-pub async fn own_organization(app: &App, user_id: &str) -> Result<id::OrganizationId, Fault> {
-    let now = app.clock.now();
+pub async fn own_organization(
+    context: &Context,
+    user_id: &str,
+) -> Result<id::OrganizationId, Fault> {
+    let now = context.clock.now();
     let draft = OrganizationRecord {
-        id: id::mint(now, &app.entropy)?,
+        id: id::mint(now, &context.entropy)?,
         name: user_id.to_owned(),
         created_at_ms: now.as_millisecond(),
         owner: Some(user_id.to_owned()),
     };
-    app.store.organization_of_newcomer(&draft, user_id).await
+    context.store.organization_of_newcomer(&draft, user_id).await
 }

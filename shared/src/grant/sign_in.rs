@@ -14,15 +14,19 @@ use super::{
     session::{self, Person, Visit},
 };
 use crate::{
-    app::App,
-    clock::after,
-    credential::{BASE62, Minted, Secret, SignInState},
+    context::Context,
+    core::{
+        clock::after,
+        entropy::BASE62,
+        error::{Error, Fault, Refusal},
+        id,
+        scope::Scopes,
+        secret::Secret,
+    },
+    credential::{Minted, SignInState},
     crypto::Digest,
-    error::{Error, Refusal},
-    id,
-    scope::Scopes,
+    identity_provider::{ExternalIdentity, IdentityProvider, IdentityProviders, PendingSignIn},
     store::sign_in::{Loopback, SignInRecord},
-    upstream::{Arrival, Proof, Upstream},
 };
 
 /// How long a person may take at the issuer, in seconds.
@@ -68,36 +72,36 @@ pub enum SignedIn {
 /// # Errors
 /// An issuer that cannot be asked, or a failure of ours.
 pub async fn begin(
-    app: &App,
-    upstream: &Upstream,
+    context: &Context,
+    upstream: &IdentityProvider,
     next: &str,
     loopback: Option<Loopback>,
     browser: Option<Secret>,
 ) -> Result<Begun, Error> {
-    let now = app.clock.now();
-    let id = id::mint(now, &app.entropy)?;
-    let state = Minted::new::<id::SignIn>(&app.config.brand, &id, &app.entropy)?;
+    let now = context.clock.now();
+    let id = id::mint(now, &context.entropy)?;
+    let state = Minted::new::<id::SignIn>(&context.config.brand, &id, &context.entropy)?;
     let browser = match browser.filter(|known| known.expose().len() == BROWSER_LEN) {
         Some(browser) => browser,
-        None => Secret::new(app.entropy.letters(BASE62, BROWSER_LEN)?),
+        None => Secret::new(context.entropy.letters(BASE62, BROWSER_LEN)?),
     };
-    let proof = Proof {
-        nonce: app.entropy.letters(BASE62, BROWSER_LEN)?,
-        verifier: app.entropy.letters(BASE62, VERIFIER_LEN)?,
+    let proof = PendingSignIn {
+        nonce: context.entropy.letters(BASE62, BROWSER_LEN)?,
+        verifier: context.entropy.letters(BASE62, VERIFIER_LEN)?,
     };
-    let json = serde_json::to_string(&proof).map_err(|error| crate::Fault::Corrupt(error.to_string()))?;
-    let location = upstream.authorization(app, &state.secret, &proof).await?;
+    let json = serde_json::to_string(&proof).map_err(|error| Fault::Corrupt(error.to_string()))?;
+    let location = upstream.authorization(context, &state.secret, &proof).await?;
     let record = SignInRecord {
         id,
         digest: state.digest,
         browser: Digest::of(browser.expose().as_bytes()),
         signin: upstream.name().to_owned(),
-        sealed: app.keyring.seal(&id.to_string(), &json, &app.entropy)?,
+        sealed: context.keyring.seal(&id.to_string(), &json, &context.entropy)?,
         next: next.to_owned(),
         loopback,
         expires_at: after(now, LIFE_S).as_second(),
     };
-    app.store.begin_sign_in(&record).await?;
+    context.store.begin_sign_in(&record).await?;
     Ok(Begun { location, browser })
 }
 
@@ -107,39 +111,45 @@ pub async fn begin(
 /// [`Refusal::SignInGone`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`], [`Refusal::SignInNotAllowed`],
 /// [`Refusal::UserForbidden`]; an issuer or a store that does not answer.
 pub async fn finish(
-    app: &App,
+    context: &Context,
+    identity_providers: &IdentityProviders,
     returned: Returned,
     visit: Visit<'_>,
-    is_expected: impl Fn(&Upstream) -> bool,
+    is_expected: impl Fn(&IdentityProvider) -> bool,
 ) -> Result<SignedIn, Error> {
-    let record = take(app, &returned).await?;
-    let is_met = |upstream: &&Upstream| is_expected(upstream) && upstream.is_met_at(app, returned.provider.as_deref());
-    let upstream = app.upstream(&record.signin).filter(is_met).ok_or(Refusal::SignInGone)?;
+    let record = take(context, &returned).await?;
+    let is_met = |upstream: &&IdentityProvider| {
+        is_expected(upstream) && upstream.matches_callback(returned.provider.as_deref())
+    };
+    let upstream =
+        identity_providers.named(&record.signin).filter(is_met).ok_or(Refusal::SignInGone)?;
     let code = match (returned.code, returned.error) {
         (Some(code), None) => code,
         (_, Some(_)) => return denied(record.loopback),
         (None, None) => return Err(Refusal::SignInRefused.into()),
     };
-    let proof = app.keyring.open(&record.id.to_string(), &record.sealed);
-    let proof: Option<Proof> = proof.and_then(|json| serde_json::from_str(&json).ok());
+    let proof = context.keyring.open(&record.id.to_string(), &record.sealed);
+    let proof: Option<PendingSignIn> = proof.and_then(|json| serde_json::from_str(&json).ok());
     let proof = proof.ok_or(Refusal::SignInGone)?; // its key was taken out of the secret meanwhile
-    let arrival = upstream.arrival(app, code, returned.issuer.as_deref(), proof).await?;
-    let (person, tokens) = admit(app, upstream, arrival)?;
+    let arrival = upstream.exchange_code(context, code, returned.issuer.as_deref(), proof).await?;
+    let (person, tokens) = admit(context, upstream, arrival)?;
     match record.loopback {
         None => {
             let from = tokens.map(|tokens| (upstream.name(), tokens));
-            let value = session::begin(app, person, visit, from).await?;
+            let value = session::begin(context, person, visit, from).await?;
             Ok(SignedIn::Session { value, next: record.next })
         }
-        Some(loopback) => Ok(SignedIn::Loopback(hand_over(app, &person, &loopback).await?)),
+        Some(loopback) => Ok(SignedIn::Loopback(hand_over(context, &person, &loopback).await?)),
     }
 }
 
-async fn take(app: &App, returned: &Returned) -> Result<SignInRecord, Error> {
-    let state = SignInState::parse(&app.config.brand, &returned.state).ok_or(Refusal::SignInGone)?;
+async fn take(context: &Context, returned: &Returned) -> Result<SignInRecord, Error> {
+    let state =
+        SignInState::parse(&context.config.brand, &returned.state).ok_or(Refusal::SignInGone)?;
     let browser = returned.browser.as_ref().ok_or(Refusal::SignInGone)?;
     let browser = Digest::of(browser.expose().as_bytes());
-    let taken = app.store.take_sign_in(&state, &browser, app.clock.now().as_second()).await?;
+    let taken =
+        context.store.take_sign_in(&state, &browser, context.clock.now().as_second()).await?;
     Ok(taken.ok_or(Refusal::SignInGone)?)
 }
 
@@ -153,22 +163,27 @@ fn denied(loopback: Option<Loopback>) -> Result<SignedIn, Error> {
 
 /// Whom the configuration allows, as what.
 fn admit(
-    app: &App,
-    upstream: &Upstream,
-    arrival: Arrival,
-) -> Result<(Person, Option<crate::upstream::Tokens>), Refusal> {
-    let signin = app.config.signin(upstream.name()).ok_or(Refusal::SignInGone)?;
+    context: &Context,
+    upstream: &IdentityProvider,
+    arrival: ExternalIdentity,
+) -> Result<(Person, Option<crate::identity_provider::Tokens>), Refusal> {
+    let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInGone)?;
     let admission = signin.admission();
     if !admission.admits(&arrival.user_id, &arrival.verified) {
         return Err(Refusal::SignInNotAllowed);
     }
-    app.config.gate.admit(&arrival.user_id, None)?;
-    let person = Person { user_id: arrival.user_id, role: admission.role, metadata: arrival.metadata };
+    context.config.allowlist.check(&arrival.user_id, None)?;
+    let person =
+        Person { user_id: arrival.user_id, role: admission.role, metadata: arrival.metadata };
     Ok((person, arrival.tokens))
 }
 
 /// A one-time code for the tool that has asked; where the browser brings it.
-async fn hand_over(app: &App, person: &Person, loopback: &Loopback) -> Result<String, Error> {
+async fn hand_over(
+    context: &Context,
+    person: &Person,
+    loopback: &Loopback,
+) -> Result<String, Error> {
     let held = person.role.scopes();
     let scopes = match &loopback.scope {
         None => held,
@@ -180,11 +195,11 @@ async fn hand_over(app: &App, person: &Person, loopback: &Loopback) -> Result<St
             if asked.is_empty() { held } else { asked }
         }
     };
-    if app.store.organization_of(&person.user_id).await?.is_none() {
-        session::own_organization(app, &person.user_id).await?;
+    if context.store.organization_of(&person.user_id).await?.is_none() {
+        session::own_organization(context, &person.user_id).await?;
     }
     let redirect = Redirect { loopback, user_id: &person.user_id, scopes };
-    let code = authorization_code::issue(app, redirect).await?;
+    let code = authorization_code::issue(context, redirect).await?;
     Ok(loopback.answer(&[("code", code.expose())]))
 }
 

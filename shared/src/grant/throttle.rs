@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use jiff::Timestamp;
 
 use crate::{
-    app::App,
-    error::{Error, Fault, Refusal},
+    context::Context,
+    core::error::{Error, Fault, Refusal},
     store::counter::{Attempt, Counter},
     telemetry,
 };
@@ -15,20 +15,24 @@ use crate::{
 ///
 /// # Errors
 /// [`Refusal::FailuresTooMany`], or a store that does not answer: nobody guesses while nobody counts.
-pub(super) async fn count(app: &App, counter: Counter<'_>, now: Timestamp) -> Result<(), Error> {
-    match app.store.count(counter, now).await? {
+pub(super) async fn count(
+    context: &Context,
+    counter: Counter<'_>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match context.store.count(counter, now).await? {
         Attempt::Counted => Ok(()),
         Attempt::Exhausted { retry_after_s } => {
             telemetry::slowed(counter.what);
-            Err(Error::Later(Refusal::FailuresTooMany, retry_after_s))
+            Err(Error::retry_after(Refusal::FailuresTooMany, retry_after_s))
         }
     }
 }
 
 /// Takes attempts back. What cannot be taken back stays counted for a quarter of an hour, which is no reason to refuse a good password.
-pub(super) async fn forgive(app: &App, counters: &[Counter<'_>], then: Timestamp) {
+pub(super) async fn forgive(context: &Context, counters: &[Counter<'_>], then: Timestamp) {
     for counter in counters {
-        let forgiven: Result<(), Fault> = app.store.forgive(*counter, then).await;
+        let forgiven: Result<(), Fault> = context.store.forgive(*counter, then).await;
         drop(forgiven);
     }
 }

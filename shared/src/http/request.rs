@@ -3,26 +3,39 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use lambda_http::{RequestExt as _, request::RequestContext};
+use lambda_http::{
+    RequestExt as _,
+    aws_lambda_events::apigw::ApiGatewayV2httpRequest,
+    request::{LambdaRequest, RequestContext},
+};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use type_safe_id::StaticType;
 
 use crate::{
-    authn::Presented as _,
-    credential::Secret,
+    core::{
+        error::{Error, Refusal},
+        id::TypeSafeId,
+        secret::Secret,
+    },
     crypto::json::Members,
-    error::{Error, Refusal},
-    id::TypeSafeId,
+    http::CredentialSource as _,
 };
 
-/// A request that came through the [`door`](super::door): its path is plain, its body not too large, and no credential
+/// A request that the ingress has checked: its path is plain, its body not too large, and no credential
 /// header stands in it twice.
 #[derive(Debug)]
 pub struct Request {
-    pub(super) inner: lambda_http::Request,
-    pub(super) body: Vec<u8>,
-    pub(super) target: String,
+    inner: lambda_http::Request,
+    body: Vec<u8>,
+    target: String,
+}
+
+impl Request {
+    /// Wraps an event that the ingress has checked, with its decoded body and the target as it was sent.
+    pub(crate) fn new(event: ApiGatewayV2httpRequest, body: Vec<u8>, target: String) -> Self {
+        Self { inner: LambdaRequest::ApiGatewayV2(event).into(), body, target }
+    }
 }
 
 /// The parameters of a form, each at most once.
@@ -52,7 +65,9 @@ impl Request {
     /// The route that matched, like `GET /v1/keys/{id}`.
     pub fn route(&self) -> &str {
         match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.route_key.as_deref().unwrap_or_default(),
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                context.route_key.as_deref().unwrap_or_default()
+            }
             _ => "",
         }
     }
@@ -60,7 +75,9 @@ impl Request {
     /// The gateway's name for this request.
     pub fn id(&self) -> &str {
         match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref().unwrap_or_default(),
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                context.request_id.as_deref().unwrap_or_default()
+            }
             _ => "",
         }
     }
@@ -68,7 +85,9 @@ impl Request {
     /// The caller's address as the gateway saw it; never `X-Forwarded-For`, which the caller writes.
     pub fn source_ip(&self) -> &str {
         match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref().unwrap_or_default(),
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                context.http.source_ip.as_deref().unwrap_or_default()
+            }
             _ => "",
         }
     }
@@ -94,7 +113,10 @@ impl Request {
         let (id, secret) = pair.ok_or(Refusal::AgentSecretMalformed)?;
         let part = |text: &str| {
             let spaced = text.replace('+', " ");
-            percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| Refusal::AgentSecretMalformed)
+            percent_decode_str(&spaced)
+                .decode_utf8()
+                .map(Cow::into_owned)
+                .map_err(|_| Refusal::AgentSecretMalformed)
         };
         Ok(Some((part(id)?, Secret::new(part(secret)?))))
     }
@@ -141,7 +163,10 @@ impl Request {
     }
 
     fn media_type(&self) -> &str {
-        self.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default().trim()
+        self.header("content-type")
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default()
+            .trim()
     }
 
     /// The JSON object in the body.
@@ -150,15 +175,27 @@ impl Request {
     /// A 415 for another media type, a 400 for anything that is not the object that `T` reads.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         if !self.media_type().eq_ignore_ascii_case("application/json") {
-            return Err(if self.has_body() { Refusal::MediaTypeUnsupported } else { Refusal::BodyMissing }.into());
+            return Err(if self.has_body() {
+                Refusal::MediaTypeUnsupported
+            } else {
+                Refusal::BodyMissing
+            }
+            .into());
         }
         // An array would do for a struct, member by member.
         if self.body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(if self.has_body() { Refusal::BodyMalformed } else { Refusal::BodyMissing }.into());
+            return Err(if self.has_body() {
+                Refusal::BodyMalformed
+            } else {
+                Refusal::BodyMissing
+            }
+            .into());
         }
         let read = serde_json::from_slice(&self.body).map_err(|error| explain(&error))?;
         // A map would take the second of two members at any depth.
-        serde_json::from_slice::<Members>(&self.body).map(|_| read).map_err(|_| Refusal::BodyMalformed.into())
+        serde_json::from_slice::<Members>(&self.body)
+            .map(|_| read)
+            .map_err(|_| Refusal::BodyMalformed.into())
     }
 
     /// Nothing in the body, or an object without members.
@@ -195,7 +232,10 @@ impl Request {
 /// Tells which member is wrong, where that is a name; a value is never repeated.
 fn explain(error: &serde_json::Error) -> Error {
     let text = error.to_string();
-    let member = text.split('`').nth(1).filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    let member = text
+        .split('`')
+        .nth(1)
+        .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
     let sentence = |what: &str| {
         let member = member.filter(|name| (1..=40).contains(&name.len()))?;
         Some(format!("The body {what} the member '{member}'."))
@@ -207,6 +247,7 @@ fn explain(error: &serde_json::Error) -> Error {
         _ if error.is_data() => Some("A member of the body has the wrong type or form.".into()),
         _ => None,
     };
-    sentence
-        .map_or(Error::Refused(Refusal::BodyMalformed), |sentence| Error::Explained(Refusal::BodyMalformed, sentence))
+    sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {
+        Error::explained(Refusal::BodyMalformed, sentence)
+    })
 }

@@ -1,22 +1,22 @@
 //! An answer.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use crate::{
-    credential::Secret,
+use crate::core::{
     error::{Challenge, Error, Fault, Public, Refusal},
+    secret::Secret,
 };
 
 /// Status, headers and body. Nothing may store it unless [`Response::cacheable`] says so.
 #[derive(Debug)]
 pub struct Response {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: String,
-    pub(super) cookies: Vec<String>,
-    /// Why this is no success, where the answer tells a person so.
-    pub(super) cause: Option<Box<Error>>,
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+    cookies: Vec<String>,
+    /// Why this is no success, where the response is a page that says so.
+    cause: Option<Box<Error>>,
 }
 
 impl Response {
@@ -57,7 +57,8 @@ impl Response {
     }
 
     fn json(status: u16, body: &impl Serialize) -> Result<Self, Fault> {
-        let body = serde_json::to_string(body).map_err(|error| Fault::Corrupt(error.to_string()))?;
+        let body =
+            serde_json::to_string(body).map_err(|error| Fault::Corrupt(error.to_string()))?;
         let headers = vec![
             ("content-type", "application/json".into()),
             ("cache-control", "no-store".into()),
@@ -90,24 +91,19 @@ impl Response {
     /// The same answer, which tells a person of `error`: its status, and the line of log.
     #[must_use]
     pub fn because(self, error: Error) -> Self {
-        let public = match &error {
-            Error::Refused(refusal) | Error::Explained(refusal, _) | Error::Later(refusal, _) => refusal.public(),
-            Error::Failed(fault) => fault.public(),
-        };
-        let told = Self { status: public.status, ..self }.for_machines(&error, &public);
-        Self { cause: Some(Box::new(error)), ..told }
+        let response = Self { status: error.public().status, ..self }.with_error_headers(&error);
+        Self { cause: Some(Box::new(error)), ..response }
     }
 
     /// What stands beside the body for those who do not read it.
-    fn for_machines(self, error: &Error, public: &Public) -> Self {
-        let response = match challenge(public) {
+    fn with_error_headers(self, error: &Error) -> Self {
+        let response = match challenge(&error.public()) {
             Some(challenge) => self.with("www-authenticate", challenge),
             None => self,
         };
-        match error {
-            Error::Later(_, seconds) => response.with("retry-after", seconds.to_string()),
-            Error::Failed(_) if public.status == 503 => response.with("retry-after", "1".into()),
-            Error::Refused(_) | Error::Explained(..) | Error::Failed(_) => response,
+        match error.retry_after_s() {
+            Some(seconds) => response.with("retry-after", seconds.to_string()),
+            None => response,
         }
     }
 
@@ -115,8 +111,10 @@ impl Response {
     /// (RFC 6265bis). It ends with `max_age_s`; zero ends it now.
     #[must_use]
     pub fn cookie(mut self, name: &str, value: &Secret, max_age_s: i64) -> Self {
-        self.cookies
-            .push(format!("{name}={}; Path=/; Max-Age={max_age_s}; HttpOnly; Secure; SameSite=Lax", value.expose()));
+        self.cookies.push(format!(
+            "{name}={}; Path=/; Max-Age={max_age_s}; HttpOnly; Secure; SameSite=Lax",
+            value.expose()
+        ));
         self
     }
 
@@ -128,7 +126,9 @@ impl Response {
 
     /// Is it a page that was shown as it was asked for?
     pub fn is_page(&self) -> bool {
-        let is_html = |(name, value): &(&str, String)| *name == "content-type" && value.starts_with("text/html");
+        let is_html = |(name, value): &(&str, String)| {
+            *name == "content-type" && value.starts_with("text/html")
+        };
         self.status == 200 && self.headers.iter().any(is_html)
     }
 
@@ -153,17 +153,34 @@ impl Response {
 
     /// The answer to a request that was not served.
     pub fn error(error: &Error, request_id: &str) -> Self {
-        let (public, description) = match error {
-            Error::Refused(refusal) | Error::Later(refusal, _) => (refusal.public(), refusal.public().description),
-            Error::Explained(refusal, sentence) => (refusal.public(), sentence.as_str()),
-            Error::Failed(fault) => (fault.public(), fault.public().description),
-        };
-        let body = json!({"error": public.code, "error_description": description, "request_id": request_id});
+        let public = error.public();
+        let body = json!({
+            "error": public.code, "error_description": error.description(), "request_id": request_id,
+        });
         let mut response = Self::empty(public.status)
             .with("content-type", "application/json".into())
             .with("x-content-type-options", "nosniff".into());
         response.body = body.to_string();
-        response.for_machines(error, &public)
+        response.with_error_headers(error)
+    }
+
+    /// Returns the status.
+    pub fn status_code(&self) -> u16 {
+        self.status
+    }
+
+    /// Returns the error that this page shows, if it shows one.
+    pub fn cause(&self) -> Option<&Error> {
+        self.cause.as_deref()
+    }
+
+    /// Converts into what API Gateway expects (payload 2.0).
+    pub fn into_payload_v2(self) -> Value {
+        let headers: Map<_, _> =
+            self.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        json!({
+            "statusCode": self.status, "headers": headers, "body": self.body, "isBase64Encoded": false, "cookies": self.cookies,
+        })
     }
 
     /// 405 with the methods that the path has (RFC 9110 §15.5.6).

@@ -75,11 +75,15 @@ pub fn methods(path: &str) -> Option<&'static str> {
 /// The route that takes a request, and its parameters.
 pub fn find(method: &str, path: &str) -> Option<(String, Vec<Parameter>)> {
     let has_method = |methods: &str| methods.split(", ").any(|known| known == method);
-    best(path, has_method).map(|(pattern, _, parameters)| (format!("{method} {pattern}"), parameters))
+    best(path, has_method)
+        .map(|(pattern, _, parameters)| (format!("{method} {pattern}"), parameters))
 }
 
 /// What is literal goes before what is a parameter.
-fn best(path: &str, is_wanted: impl Fn(&str) -> bool) -> Option<(&'static str, &'static str, Vec<Parameter>)> {
+fn best(
+    path: &str,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Option<(&'static str, &'static str, Vec<Parameter>)> {
     ROUTES
         .iter()
         .filter(|(_, methods)| is_wanted(methods))
@@ -97,7 +101,10 @@ pub fn parameters(pattern: &str, path: &str) -> Option<Vec<Parameter>> {
             (Some(literal), Some(segment)) if literal == segment => {}
             (Some(name), Some(segment)) if !segment.is_empty() => {
                 let name = name.strip_prefix('{')?.strip_suffix('}')?;
-                parameters.push((name.to_owned(), percent_decode_str(segment).decode_utf8_lossy().into_owned()));
+                parameters.push((
+                    name.to_owned(),
+                    percent_decode_str(segment).decode_utf8_lossy().into_owned(),
+                ));
             }
             _ => return None,
         }

@@ -4,17 +4,19 @@ use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::Attribute
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, Record, Secured, Store,
+    Deletion, HasSecret, Record, Store,
     client::fault,
     key,
     record::{number, text},
 };
 use crate::{
+    core::{
+        error::Fault,
+        id::{ApiKey, ApiKeyId, OrganizationId},
+        scope::{Resources, Scopes},
+    },
     credential::ApiKey as Presented,
     crypto::Digest,
-    error::Fault,
-    id::{ApiKey, ApiKeyId, OrganizationId},
-    scope::{Resources, Scopes},
 };
 
 /// A stored API key.
@@ -48,9 +50,10 @@ pub struct ApiKeyRecord {
 
 impl ApiKeyRecord {
     /// Does a secret with `digest` open this key at `now_ms`?
-    pub fn admits(&self, digest: &Digest, now_ms: i64) -> bool {
+    pub fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool {
         let overlapping = self.previous_expires_at_ms.is_some_and(|until| now_ms < until);
-        let is_previous = self.previous_digest.as_ref().is_some_and(|previous| previous.matches(digest));
+        let is_previous =
+            self.previous_digest.as_ref().is_some_and(|previous| previous.matches(digest));
         self.digest.matches(digest) || (is_previous && overlapping)
     }
 }
@@ -101,7 +104,7 @@ impl Record for ApiKeyRecord {
     }
 }
 
-impl Secured for ApiKeyRecord {
+impl HasSecret for ApiKeyRecord {
     fn digest(&self) -> &Digest {
         &self.digest
     }

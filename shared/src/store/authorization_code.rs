@@ -13,11 +13,13 @@ use super::{
     record::{item_of, number, read, text},
 };
 use crate::{
+    core::{
+        error::Fault,
+        id::{AuthorizationCodeId, FamilyId},
+        scope::Scopes,
+    },
     credential::AuthorizationCode,
     crypto::Digest,
-    error::Fault,
-    id::{AuthorizationCodeId, FamilyId},
-    scope::Scopes,
 };
 
 /// A stored code.
@@ -56,15 +58,20 @@ impl Store {
     /// # Errors
     /// A store that does not answer, or an id that was there before.
     pub async fn put_code(&self, record: &AuthorizationCodeRecord) -> Result<(), Fault> {
-        let is_ours = |stored| Ok(read::<AuthorizationCodeRecord>(stored)?.digest.matches(&record.digest));
-        self.insert(&self.tables.nonces, item_of(record)?, "put an authorization code", is_ours).await
+        let is_ours =
+            |stored| Ok(read::<AuthorizationCodeRecord>(stored)?.digest.matches(&record.digest));
+        self.insert(&self.tables.nonces, item_of(record)?, "put an authorization code", is_ours)
+            .await
     }
 
     /// The code that was presented; read consistently.
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn code(&self, presented: &AuthorizationCode) -> Result<Option<AuthorizationCodeRecord>, Fault> {
+    pub async fn code(
+        &self,
+        presented: &AuthorizationCode,
+    ) -> Result<Option<AuthorizationCodeRecord>, Fault> {
         let item = self.nonce(text(&presented.id), "read an authorization code").await?;
         let record = item.map(read::<AuthorizationCodeRecord>).transpose()?;
         Ok(record.filter(|record| record.digest.matches(&presented.digest)))
@@ -74,14 +81,21 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn redeem(&self, id: &AuthorizationCodeId, family: &FamilyId, now_ms: i64) -> Result<Redemption, Fault> {
+    pub async fn redeem(
+        &self,
+        id: &AuthorizationCodeId,
+        family: &FamilyId,
+        now_ms: i64,
+    ) -> Result<Redemption, Fault> {
         let outcome = self
             .client
             .update_item()
             .table_name(&self.tables.nonces)
             .key(key::PK, text(id))
             .update_expression("SET #family = :family")
-            .condition_expression("attribute_exists(pk) AND attribute_not_exists(#family) AND valid_until_ms > :now")
+            .condition_expression(
+                "attribute_exists(pk) AND attribute_not_exists(#family) AND valid_until_ms > :now",
+            )
             .expression_attribute_names("#family", "family")
             .expression_attribute_values(":family", text(family))
             .expression_attribute_values(":now", number(now_ms))
@@ -91,7 +105,8 @@ impl Store {
         let Err(error) = outcome else { return Ok(Redemption::Redeemed) };
         match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                let stored = failed.item().cloned().map(read::<AuthorizationCodeRecord>).transpose()?;
+                let stored =
+                    failed.item().cloned().map(read::<AuthorizationCodeRecord>).transpose()?;
                 Ok(match stored.and_then(|stored| stored.family) {
                     Some(known) if known == *family => Redemption::Redeemed, // ours, and its answer was lost
                     Some(known) => Redemption::Replayed(known),
@@ -108,7 +123,12 @@ impl Store {
         pk: AttributeValue,
         what: &'static str,
     ) -> Result<Option<super::record::Item>, Fault> {
-        let request = self.client.get_item().table_name(&self.tables.nonces).key(key::PK, pk).consistent_read(true);
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.tables.nonces)
+            .key(key::PK, pk)
+            .consistent_read(true);
         Ok(request.send().await.map_err(fault(what))?.item)
     }
 }

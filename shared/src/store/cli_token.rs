@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deletion, Page, Record, Secured, Store, key, record::text};
+use super::{Deletion, HasSecret, Page, Record, Store, key, record::text};
 use crate::{
+    core::{
+        error::Fault,
+        id::{CliToken, CliTokenId, OrganizationId},
+        scope::{Resources, Scopes},
+    },
     crypto::Digest,
-    error::Fault,
-    id::{CliToken, CliTokenId, OrganizationId},
-    scope::{Resources, Scopes},
 };
 
 /// A stored CLI token.
@@ -53,7 +55,7 @@ impl Record for CliTokenRecord {
     }
 }
 
-impl Secured for CliTokenRecord {
+impl HasSecret for CliTokenRecord {
     fn digest(&self) -> &Digest {
         &self.digest
     }
@@ -72,14 +74,24 @@ impl Store {
         limit: i32,
         now_s: i64,
     ) -> Result<Page<CliTokenRecord>, Fault> {
-        self.list_in(key::listing_of_person::<CliToken>(organization, user_id), cursor, limit, now_s).await
+        self.list_in(
+            key::listing_of_person::<CliToken>(organization, user_id),
+            cursor,
+            limit,
+            now_s,
+        )
+        .await
     }
 
     /// Deletes a person's token.
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn delete_cli_token(&self, user_id: &str, id: &CliTokenId) -> Result<Deletion, Fault> {
+    pub async fn delete_cli_token(
+        &self,
+        user_id: &str,
+        id: &CliTokenId,
+    ) -> Result<Deletion, Fault> {
         self.delete_where(&text(id), "on_behalf_of = :person", [(":person", text(&user_id))]).await
     }
 }

@@ -30,23 +30,30 @@ use aws_smithy_types::{
 };
 use jiff::Timestamp;
 
-use crate::{clock::Clock, error::Fault, telemetry};
+use crate::{
+    core::{clock::Clock, error::Fault},
+    telemetry,
+};
 
 /// How long a call may take, its connection included. An authorizer has no second to lose.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     pub attempt: Duration,
     pub operation: Duration,
     pub attempts: u32,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
-        Self { attempt: Duration::from_millis(1500), operation: Duration::from_secs(3), attempts: 3 }
+        Self {
+            attempt: Duration::from_millis(1500),
+            operation: Duration::from_secs(3),
+            attempts: 3,
+        }
     }
 }
 
-pub(super) fn build(sdk: &SdkConfig, patience: Patience, clock: &Clock) -> Client {
+pub(super) fn build(sdk: &SdkConfig, patience: Timeouts, clock: &Clock) -> Client {
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(patience.attempt)
         .operation_timeout(patience.operation)
@@ -91,8 +98,10 @@ struct RetryConflicts;
 
 impl ClassifyRetry for RetryConflicts {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let error =
-            context.output_or_error().and_then(|outcome| outcome.err()).and_then(|error| error.as_operation_error());
+        let error = context
+            .output_or_error()
+            .and_then(|outcome| outcome.err())
+            .and_then(|error| error.as_operation_error());
         match error.is_some_and(is_conflict) {
             true => RetryAction::throttling_error(),
             false => RetryAction::NoActionIndicated,
@@ -106,7 +115,9 @@ impl ClassifyRetry for RetryConflicts {
 
 fn is_conflict(error: &OperationError) -> bool {
     let cancelled = match error.downcast_ref() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled.cancellation_reasons(),
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons()
+        }
         _ => &[],
     };
     code(error) == Some("TransactionConflictException")
@@ -158,9 +169,15 @@ impl Intercept for Measured {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         // DynamoDB developer guide, "Error messages and codes": those that say "slow down".
-        const THROTTLED: [&str; 3] =
-            ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"];
-        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+        const THROTTLED: [&str; 3] = [
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "ThrottlingException",
+        ];
+        let error = context
+            .output_or_error()
+            .and_then(Result::err)
+            .and_then(|error| error.as_operation_error());
         if error.and_then(code).is_some_and(|code| THROTTLED.contains(&code)) {
             telemetry::store_throttled();
         }
@@ -183,9 +200,10 @@ impl Intercept for Measured {
 /// Which item of a transaction did not meet its condition, if that is why it was cancelled.
 pub(super) fn unmet(error: &SdkError<TransactWriteItemsError>) -> Option<usize> {
     match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons().iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"))
-        }
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
+            .cancellation_reasons()
+            .iter()
+            .position(|reason| reason.code() == Some("ConditionalCheckFailed")),
         _ => None,
     }
 }

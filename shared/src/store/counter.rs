@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::Attribute
 use jiff::Timestamp;
 
 use super::{Store, client::fault, key, record::number};
-use crate::{clock::LEEWAY_S, error::Fault};
+use crate::core::{clock::LEEWAY_S, error::Fault};
 
 /// The length of a window, in seconds.
 const WINDOW_S: i64 = 900;
@@ -75,7 +75,10 @@ impl Store {
             .client
             .update_item()
             .table_name(&self.tables.nonces)
-            .key(key::PK, AttributeValue::S(key::counter(counter.what, counter.whom, window_end(then))))
+            .key(
+                key::PK,
+                AttributeValue::S(key::counter(counter.what, counter.whom, window_end(then))),
+            )
             .update_expression("ADD attempts :back")
             .condition_expression("attempts > :none")
             .expression_attribute_values(":back", number(-1))

@@ -14,12 +14,14 @@ use super::{
     record::{item_of, number, read, text},
 };
 use crate::{
-    clock::LEEWAY_S,
+    core::{
+        clock::LEEWAY_S,
+        error::Fault,
+        id::{DeviceCodeId, FamilyId},
+        scope::Scopes,
+    },
     credential::DeviceCode,
     crypto::{Digest, mac::Tag},
-    error::Fault,
-    id::{DeviceCodeId, FamilyId},
-    scope::Scopes,
 };
 
 /// By how much `slow_down` lengthens the interval, for this and all later polls (RFC 8628 §3.5).
@@ -105,21 +107,33 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn begin_device(&self, record: &DeviceCodeRecord, user_code: &Tag, now_s: i64) -> Result<bool, Fault> {
-        let pointer =
-            UserCodeRecord { pk: key::user_code(user_code), device: record.id, expires_at: record.expires_at };
+    pub async fn begin_device(
+        &self,
+        record: &DeviceCodeRecord,
+        user_code: &Tag,
+        now_s: i64,
+    ) -> Result<bool, Fault> {
+        let pointer = UserCodeRecord {
+            pk: key::user_code(user_code),
+            device: record.id,
+            expires_at: record.expires_at,
+        };
         let put = self
             .client
             .put_item()
             .table_name(&self.tables.nonces)
             .set_item(Some(item_of(&pointer)?))
-            .condition_expression("attribute_not_exists(pk) OR expires_at <= :now OR device = :ours")
+            .condition_expression(
+                "attribute_not_exists(pk) OR expires_at <= :now OR device = :ours",
+            )
             .expression_attribute_values(":now", number(now_s))
             .expression_attribute_values(":ours", text(&record.id))
             .send()
             .await;
         if let Err(error) = put {
-            let is_taken = error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception());
+            let is_taken = error
+                .as_service_error()
+                .is_some_and(|error| error.is_conditional_check_failed_exception());
             return if is_taken { Ok(false) } else { Err(fault("put a user code")(error)) };
         }
         let is_ours = |stored| Ok(read::<DeviceCodeRecord>(stored)?.digest.matches(&record.digest));
@@ -131,12 +145,24 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn device(&self, user_code: &Tag, now_ms: i64) -> Result<Option<DeviceCodeRecord>, Fault> {
+    pub async fn device(
+        &self,
+        user_code: &Tag,
+        now_ms: i64,
+    ) -> Result<Option<DeviceCodeRecord>, Fault> {
         const WHAT: &str = "read a device code";
         let pointer = self.nonce(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
-        let Some(pointer) = pointer.map(read::<UserCodeRecord>).transpose()? else { return Ok(None) };
-        let device = self.nonce(text(&pointer.device), WHAT).await?.map(read::<DeviceCodeRecord>).transpose()?;
-        Ok(device.filter(|device| device.status == DeviceStatus::Pending && now_ms < device.valid_until_ms))
+        let Some(pointer) = pointer.map(read::<UserCodeRecord>).transpose()? else {
+            return Ok(None);
+        };
+        let device = self
+            .nonce(text(&pointer.device), WHAT)
+            .await?
+            .map(read::<DeviceCodeRecord>)
+            .transpose()?;
+        Ok(device.filter(|device| {
+            device.status == DeviceStatus::Pending && now_ms < device.valid_until_ms
+        }))
     }
 
     /// Records a person's decision, if nobody has decided yet: one write. `granted` is what the device may do; nothing denies it.
@@ -194,7 +220,9 @@ impl Store {
         now_ms: i64,
     ) -> Result<Poll, Fault> {
         let stored = self.nonce(text(&presented.id), "read a device code").await?;
-        let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else { return Ok(Poll::Gone) };
+        let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else {
+            return Ok(Poll::Gone);
+        };
         if !device.digest.matches(&presented.digest) || device.client_id != client_id {
             return Ok(Poll::Gone);
         }
@@ -209,7 +237,12 @@ impl Store {
 
     /// Says when the next poll may come; slower where this one came too early. `poll` is new for each: by it a write is recognised whose
     /// answer was lost.
-    async fn pace(&self, device: &DeviceCodeRecord, poll: &FamilyId, now_ms: i64) -> Result<Poll, Fault> {
+    async fn pace(
+        &self,
+        device: &DeviceCodeRecord,
+        poll: &FamilyId,
+        now_ms: i64,
+    ) -> Result<Poll, Fault> {
         let is_early = now_ms < device.next_poll_at_ms;
         let interval_s = if is_early { device.interval_s + SLOWER_S } else { device.interval_s };
         let outcome = self
@@ -217,9 +250,13 @@ impl Store {
             .update_item()
             .table_name(&self.tables.nonces)
             .key(key::PK, text(&device.id))
-            .update_expression("SET interval_s = :interval, next_poll_at_ms = :next, last_poll = :poll")
+            .update_expression(
+                "SET interval_s = :interval, next_poll_at_ms = :next, last_poll = :poll",
+            )
             // Of two polls at once one is too early: whoever comes second finds another time than it has read.
-            .condition_expression("(next_poll_at_ms = :seen AND interval_s = :interval_seen) OR last_poll = :poll")
+            .condition_expression(
+                "(next_poll_at_ms = :seen AND interval_s = :interval_seen) OR last_poll = :poll",
+            )
             .expression_attribute_values(":poll", text(poll))
             .expression_attribute_values(":interval", number(interval_s))
             .expression_attribute_values(":next", number(now_ms + interval_s * 1000))
@@ -248,8 +285,14 @@ impl Store {
             .condition_expression("#status = :approved OR #family = :family") // the second: ours, and its answer was lost
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#family", "family")
-            .expression_attribute_values(":redeemed", AttributeValue::S(name(DeviceStatus::Redeemed).into()))
-            .expression_attribute_values(":approved", AttributeValue::S(name(DeviceStatus::Approved).into()))
+            .expression_attribute_values(
+                ":redeemed",
+                AttributeValue::S(name(DeviceStatus::Redeemed).into()),
+            )
+            .expression_attribute_values(
+                ":approved",
+                AttributeValue::S(name(DeviceStatus::Approved).into()),
+            )
             .expression_attribute_values(":family", text(family))
             .return_values(ReturnValue::AllNew)
             .send()

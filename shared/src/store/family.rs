@@ -9,17 +9,19 @@ use serde::{Deserialize, Serialize};
 use super::{
     Deletion, Store,
     client::{fault, unexpected},
-    holder::Holder,
     key,
     record::{Item, item_of, number, read, text},
+    token_owner::TokenOwner,
 };
 use crate::{
-    clock::LEEWAY_S,
     config::Lifetimes,
+    core::{
+        clock::LEEWAY_S,
+        error::Fault,
+        id::{AccessTokenId, Family, FamilyId, OrganizationId},
+        scope::Scopes,
+    },
     credential::RefreshToken,
-    error::Fault,
-    id::{AccessTokenId, Family, FamilyId, OrganizationId},
-    scope::Scopes,
 };
 
 /// A stored family. Holds nothing secret.
@@ -55,11 +57,13 @@ impl FamilyRecord {
     ///
     /// # Errors
     /// A record that is not what we wrote.
-    pub fn holder(&self) -> Result<Holder, Fault> {
+    pub fn holder(&self) -> Result<TokenOwner, Fault> {
         match &self.user_id {
-            Some(user_id) => Ok(Holder::Person { user_id: user_id.clone(), client_id: self.client_id.clone() }),
+            Some(user_id) => {
+                Ok(TokenOwner::User { user_id: user_id.clone(), client_id: self.client_id.clone() })
+            }
             None => {
-                let agent = self.client_id.parse().map(Holder::Agent);
+                let agent = self.client_id.parse().map(TokenOwner::Agent);
                 agent.map_err(|_| Fault::Corrupt("a family of no agent and no person".into()))
             }
         }
@@ -72,7 +76,9 @@ impl FamilyRecord {
 
     /// Neither revoked nor expired?
     pub fn is_alive(&self, now_ms: i64) -> bool {
-        self.revoked_at_ms.is_none() && now_ms < self.idle_expires_at_ms && now_ms < self.absolute_expires_at_ms
+        self.revoked_at_ms.is_none()
+            && now_ms < self.idle_expires_at_ms
+            && now_ms < self.absolute_expires_at_ms
     }
 }
 
@@ -133,7 +139,12 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn bar_family(&self, family: &FamilyId, now_ms: i64, until_s: i64) -> Result<(), Fault> {
+    pub async fn bar_family(
+        &self,
+        family: &FamilyId,
+        now_ms: i64,
+        until_s: i64,
+    ) -> Result<(), Fault> {
         self.client
             .update_item()
             .table_name(&self.tables.families)
@@ -155,7 +166,8 @@ impl Store {
     /// A store that does not answer, or a record that cannot be read.
     pub async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>, Fault> {
         const WHAT: &str = "read a family";
-        let request = self.client.get_item().table_name(&self.tables.families).key(key::PK, text(id));
+        let request =
+            self.client.get_item().table_name(&self.tables.families).key(key::PK, text(id));
         let answer = request.consistent_read(true).send().await.map_err(fault(WHAT))?;
         answer.item.map(read).transpose()
     }
@@ -164,7 +176,11 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn rotate(&self, presented: &Presentation<'_>, lifetimes: &Lifetimes) -> Result<Rotation, Fault> {
+    pub async fn rotate(
+        &self,
+        presented: &Presentation<'_>,
+        lifetimes: &Lifetimes,
+    ) -> Result<Rotation, Fault> {
         const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
                              AND idle_expires_at_ms > :now AND absolute_expires_at_ms > :now";
         let generation = |generation: u64| AttributeValue::N(generation.to_string());
@@ -227,8 +243,9 @@ impl Store {
             .update_expression("SET revoked_at_ms = if_not_exists(revoked_at_ms, :now)")
             .condition_expression(condition)
             .expression_attribute_values(":now", number(now_ms));
-        let request =
-            values.into_iter().fold(request, |request, (name, value)| request.expression_attribute_values(name, value));
+        let request = values.into_iter().fold(request, |request, (name, value)| {
+            request.expression_attribute_values(name, value)
+        });
         match request.send().await {
             Ok(_) => Ok(Deletion::Deleted),
             Err(error) => match error.as_service_error() {
@@ -242,8 +259,14 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn families_of(&self, user_id: &str, now_ms: i64) -> Result<Vec<FamilyRecord>, Fault> {
-        let is_alive = |family: &FamilyRecord| family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms);
+    pub async fn families_of(
+        &self,
+        user_id: &str,
+        now_ms: i64,
+    ) -> Result<Vec<FamilyRecord>, Fault> {
+        let is_alive = |family: &FamilyRecord| {
+            family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms)
+        };
         self.held_by(key::listing_of_holder::<Family>(user_id), is_alive).await
     }
 
@@ -251,7 +274,12 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn end_family_of(&self, user_id: &str, family: &FamilyId, now_ms: i64) -> Result<Deletion, Fault> {
+    pub async fn end_family_of(
+        &self,
+        user_id: &str,
+        family: &FamilyId,
+        now_ms: i64,
+    ) -> Result<Deletion, Fault> {
         let condition = ("user_id = :person", vec![(":person", text(&user_id))]);
         self.end_family_where(family, now_ms, condition).await
     }
@@ -274,7 +302,11 @@ impl Store {
 }
 
 /// Says what a refused advance means, from the item as it was in the moment of the refusal.
-fn judge(stored: Option<FamilyRecord>, presented: &Presentation<'_>, lifetimes: &Lifetimes) -> Rotation {
+fn judge(
+    stored: Option<FamilyRecord>,
+    presented: &Presentation<'_>,
+    lifetimes: &Lifetimes,
+) -> Rotation {
     let Some(family) = stored else { return Rotation::Gone };
     if presented.client.is_some_and(|client| client != family.client_id) {
         return Rotation::Foreign;
@@ -291,7 +323,9 @@ fn judge(stored: Option<FamilyRecord>, presented: &Presentation<'_>, lifetimes: 
     match () {
         () if is_next && is_ours => Rotation::Rotated(family),
         () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Gone,
-        () if is_next && is_recent && family.rotated_from == presented.address => Rotation::Repeated(family),
+        () if is_next && is_recent && family.rotated_from == presented.address => {
+            Rotation::Repeated(family)
+        }
         () if is_next && is_recent => Rotation::Elsewhere,
         () if family.generation > generation => Rotation::Reused,
         () => Rotation::Gone,

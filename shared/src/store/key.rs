@@ -18,9 +18,8 @@
 use type_safe_id::StaticType;
 
 use crate::{
+    core::{email::Email, id::OrganizationId},
     crypto::{Digest, mac::Tag},
-    email::Email,
-    id::OrganizationId,
 };
 
 /// The partition key of every table; there are no sort keys.

@@ -12,26 +12,26 @@ mod client;
 pub mod counter;
 pub mod device_code;
 pub mod family;
-pub mod holder;
 pub mod key;
-pub mod machine;
 pub mod nonce;
 pub mod organization;
 mod record;
 pub mod runner;
+pub mod service_account;
 pub mod session;
 pub mod sign_in;
-pub mod standing;
+pub mod status;
+pub mod token_owner;
 pub mod user;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use jiff::Timestamp;
 
-pub use client::Patience;
-pub use record::{Deletion, Page, Record, Renewal, Secured};
+pub use client::Timeouts;
+pub use record::{Deletion, HasSecret, Page, Record, Renewal};
 
-use crate::{clock::Clock, config::Tables};
+use crate::{config::Tables, core::clock::Clock};
 
 /// The store of one deployment.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub struct Store {
 
 impl Store {
     /// A store over `tables`, reached as `sdk` says; its calls are measured by `clock`. No I/O.
-    pub fn new(sdk: &SdkConfig, tables: Tables, patience: Patience, clock: &Clock) -> Self {
+    pub fn new(sdk: &SdkConfig, tables: Tables, patience: Timeouts, clock: &Clock) -> Self {
         Self { client: client::build(sdk, patience, clock), tables }
     }
 

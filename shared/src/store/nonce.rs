@@ -11,7 +11,7 @@ use super::{
     key,
     record::{number, text},
 };
-use crate::error::Fault;
+use crate::core::error::Fault;
 
 /// What became of a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

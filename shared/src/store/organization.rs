@@ -10,7 +10,7 @@ use super::{
     key,
     record::{Item, item_of, item_of_record, read, text},
 };
-use crate::{error::Fault, id::OrganizationId};
+use crate::core::{error::Fault, id::OrganizationId};
 
 /// A stored organization.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,8 +38,13 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn found(&self, organization: &OrganizationRecord, key: &ApiKeyRecord) -> Result<(), Fault> {
-        let mut writes = vec![self.put_new(item_of(organization)?)?, self.put_new(item_of_record(key)?)?];
+    pub async fn found(
+        &self,
+        organization: &OrganizationRecord,
+        key: &ApiKeyRecord,
+    ) -> Result<(), Fault> {
+        let mut writes =
+            vec![self.put_new(item_of(organization)?)?, self.put_new(item_of_record(key)?)?];
         if let Some(owner) = &organization.owner {
             writes.push(self.own(owner, &organization.id)?);
         }
@@ -57,7 +62,9 @@ impl Store {
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
     pub async fn organization_of(&self, user_id: &str) -> Result<Option<OrganizationId>, Fault> {
-        let item = self.item(AttributeValue::S(key::owner(user_id)), "read whose organization it is").await?;
+        let item = self
+            .item(AttributeValue::S(key::owner(user_id)), "read whose organization it is")
+            .await?;
         Ok(item.map(read::<OwnerRecord>).transpose()?.map(|owned| owned.org_id))
     }
 
@@ -70,7 +77,8 @@ impl Store {
         draft: &OrganizationRecord,
         user_id: &str,
     ) -> Result<OrganizationId, Fault> {
-        let owned = OwnerRecord { pk: key::owner(user_id), user_id: user_id.to_owned(), org_id: draft.id };
+        let owned =
+            OwnerRecord { pk: key::owner(user_id), user_id: user_id.to_owned(), org_id: draft.id };
         let founded = self
             .client
             .transact_write_items()
@@ -79,7 +87,8 @@ impl Store {
             .send()
             .await;
         let Err(error) = founded else { return Ok(draft.id) };
-        let is_owned = error.as_service_error().is_some_and(|error| error.is_transaction_canceled_exception());
+        let is_owned =
+            error.as_service_error().is_some_and(|error| error.is_transaction_canceled_exception());
         match self.organization_of(user_id).await? {
             Some(id) if is_owned => Ok(id),
             _ => Err(fault("found a person's organization")(error)),
@@ -87,7 +96,11 @@ impl Store {
     }
 
     /// Remembers whose the organization is, unless they own one already.
-    fn own(&self, user_id: &str, organization: &OrganizationId) -> Result<TransactWriteItem, Fault> {
+    fn own(
+        &self,
+        user_id: &str,
+        organization: &OrganizationId,
+    ) -> Result<TransactWriteItem, Fault> {
         let update = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, AttributeValue::S(key::owner(user_id)))
@@ -113,7 +126,10 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn organization(&self, id: &OrganizationId) -> Result<Option<OrganizationRecord>, Fault> {
+    pub async fn organization(
+        &self,
+        id: &OrganizationId,
+    ) -> Result<Option<OrganizationRecord>, Fault> {
         self.item(text(id), "read an organization").await?.map(read).transpose()
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
-    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError},
+    operation::{
+        delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError,
+    },
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -15,10 +17,12 @@ use super::{
     key,
 };
 use crate::{
+    core::{
+        error::Fault,
+        id::{OrganizationId, TypeSafeId},
+    },
     credential::Minted,
     crypto::Digest,
-    error::Fault,
-    id::{OrganizationId, TypeSafeId},
 };
 
 /// An item, as the SDK knows it.
@@ -44,7 +48,7 @@ pub trait Record: Serialize + DeserializeOwned {
 }
 
 /// A record that carries one credential.
-pub trait Secured: Record {
+pub trait HasSecret: Record {
     /// What its credential is compared with.
     fn digest(&self) -> &Digest;
 }
@@ -83,7 +87,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn put<R: Secured>(&self, record: &R) -> Result<(), Fault> {
+    pub async fn put<R: HasSecret>(&self, record: &R) -> Result<(), Fault> {
         let is_ours = |stored: Item| Ok(read::<R>(stored)?.digest().matches(record.digest()));
         self.insert(&self.tables.keys, item_of_record(record)?, "put a record", is_ours).await
     }
@@ -116,8 +120,17 @@ impl Store {
     }
 
     /// Reads an item of `Keys`, consistently.
-    pub(super) async fn item(&self, pk: AttributeValue, what: &'static str) -> Result<Option<Item>, Fault> {
-        let request = self.client.get_item().table_name(&self.tables.keys).key(key::PK, pk).consistent_read(true);
+    pub(super) async fn item(
+        &self,
+        pk: AttributeValue,
+        what: &'static str,
+    ) -> Result<Option<Item>, Fault> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, pk)
+            .consistent_read(true);
         Ok(request.send().await.map_err(fault(what))?.item)
     }
 
@@ -125,7 +138,11 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn record<R: Record>(&self, id: &TypeSafeId<R::Kind>, now_s: i64) -> Result<Option<R>, Fault> {
+    pub async fn record<R: Record>(
+        &self,
+        id: &TypeSafeId<R::Kind>,
+        now_s: i64,
+    ) -> Result<Option<R>, Fault> {
         let item = self.item(text(id), "read a record").await?;
         Ok(item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now_s)))
     }
@@ -179,9 +196,21 @@ impl Store {
                 .expression_attribute_values(":cursor", text(cursor)),
         };
         let answer = query.send().await.map_err(fault("list records"))?;
-        let next = answer.last_evaluated_key.as_ref().and_then(|last| last.get(key::PK)?.as_s().ok()).cloned();
-        let records = answer.items.unwrap_or_default().into_iter().map(read::<R>).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page { records: records.into_iter().filter(|record| !record.is_expired(now_s)).collect(), next })
+        let next = answer
+            .last_evaluated_key
+            .as_ref()
+            .and_then(|last| last.get(key::PK)?.as_s().ok())
+            .cloned();
+        let records = answer
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .map(read::<R>)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Page {
+            records: records.into_iter().filter(|record| !record.is_expired(now_s)).collect(),
+            next,
+        })
     }
 
     /// Deletes the record `id` of `organization`. Once this returns, no request with its credential succeeds.
@@ -200,8 +229,17 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn delete_held<T: StaticType>(&self, id: &TypeSafeId<T>, digest: &Digest) -> Result<Deletion, Fault> {
-        self.delete_where(&text(id), "digest = :held", [(":held", AttributeValue::S(digest.to_hex()))]).await
+    pub async fn delete_held<T: StaticType>(
+        &self,
+        id: &TypeSafeId<T>,
+        digest: &Digest,
+    ) -> Result<Deletion, Fault> {
+        self.delete_where(
+            &text(id),
+            "digest = :held",
+            [(":held", AttributeValue::S(digest.to_hex()))],
+        )
+        .await
     }
 
     pub(super) async fn delete_where<const N: usize>(
@@ -226,7 +264,9 @@ impl Store {
             .table_name(table)
             .key(key::PK, pk.clone())
             .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.map(|(name, value)| (name.to_owned(), value)).into()))
+            .set_expression_attribute_values(Some(
+                values.map(|(name, value)| (name.to_owned(), value)).into(),
+            ))
             .send()
             .await;
         match outcome {
@@ -242,7 +282,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn renew<R: Secured>(
+    pub async fn renew<R: HasSecret>(
         &self,
         record: &R,
         minted: &Minted,
@@ -252,7 +292,9 @@ impl Store {
             Some(_) => {
                 "SET digest = :new, last_four = :last_four, previous_digest = digest, previous_expires_at_ms = :until"
             }
-            None => "SET digest = :new, last_four = :last_four REMOVE previous_digest, previous_expires_at_ms",
+            None => {
+                "SET digest = :new, last_four = :last_four REMOVE previous_digest, previous_expires_at_ms"
+            }
         };
         let request = self
             .client
@@ -292,12 +334,14 @@ pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
 
 /// The item of a value.
 pub(super) fn item_of(value: &impl Serialize) -> Result<Item, Fault> {
-    serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| Fault::Corrupt(error.to_string()))
+    serde_dynamo::aws_sdk_dynamodb_1::to_item(value)
+        .map_err(|error| Fault::Corrupt(error.to_string()))
 }
 
 /// The value in an item. One that cannot be read is our fault, never a bad credential.
 pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
-    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| Fault::Corrupt(error.to_string()))
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+        .map_err(|error| Fault::Corrupt(error.to_string()))
 }
 
 pub(super) fn text(value: &impl ToString) -> AttributeValue {

@@ -7,16 +7,18 @@ use aws_sdk_dynamodb::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Record, Secured, Store,
+    HasSecret, Record, Store,
     client::fault,
     key,
     record::{number, read, text},
 };
 use crate::{
+    core::{
+        error::Fault,
+        id::{OrganizationId, Runner, RunnerId},
+    },
     credential::RunnerToken,
     crypto::Digest,
-    error::Fault,
-    id::{OrganizationId, Runner, RunnerId},
 };
 
 /// How often a runner should beat, in seconds.
@@ -59,7 +61,7 @@ impl Record for RunnerRecord {
     }
 }
 
-impl Secured for RunnerRecord {
+impl HasSecret for RunnerRecord {
     fn digest(&self) -> &Digest {
         &self.digest
     }
@@ -80,7 +82,13 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn beat(&self, token: &RunnerToken, status: &str, version: &str, now_ms: i64) -> Result<Beat, Fault> {
+    pub async fn beat(
+        &self,
+        token: &RunnerToken,
+        status: &str,
+        version: &str,
+        now_ms: i64,
+    ) -> Result<Beat, Fault> {
         let outcome = self
             .client
             .update_item()

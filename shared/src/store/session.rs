@@ -14,11 +14,13 @@ use super::{
     record::{item_of, number, read, text},
 };
 use crate::{
-    clock::LEEWAY_S,
+    core::{
+        clock::LEEWAY_S,
+        error::Fault,
+        id::{Session as SessionKind, SessionId},
+        principal::Role,
+    },
     crypto::Digest,
-    error::Fault,
-    id::{Session as SessionKind, SessionId},
-    principal::Role,
 };
 
 /// A stored session.
@@ -121,7 +123,12 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn touch_session(&self, id: &SessionId, idle_expires_at_ms: i64, now_ms: i64) -> Result<Touch, Fault> {
+    pub async fn touch_session(
+        &self,
+        id: &SessionId,
+        idle_expires_at_ms: i64,
+        now_ms: i64,
+    ) -> Result<Touch, Fault> {
         let outcome = self
             .client
             .update_item()
@@ -130,7 +137,10 @@ impl Store {
             .update_expression("SET idle_expires_at_ms = :idle, expires_at = :end")
             .condition_expression("idle_expires_at_ms > :now")
             .expression_attribute_values(":idle", number(idle_expires_at_ms))
-            .expression_attribute_values(":end", number(SessionRecord::item_until(idle_expires_at_ms)))
+            .expression_attribute_values(
+                ":end",
+                number(SessionRecord::item_until(idle_expires_at_ms)),
+            )
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
@@ -176,7 +186,8 @@ impl Store {
         match outcome {
             Ok(answer) => {
                 // Our own, from an attempt whose answer was lost, may stand over somebody else's: what was before it is not known.
-                let was_held = answer.attributes.is_some_and(|item| item.contains_key("upstream_lease"));
+                let was_held =
+                    answer.attributes.is_some_and(|item| item.contains_key("upstream_lease"));
                 Ok(Lease::Taken(if was_held { Before::Unsettled } else { Before::Settled }))
             }
             Err(error) => match error.as_service_error() {
@@ -190,7 +201,12 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn settle_session(&self, id: &SessionId, lease: &str, settlement: &Settlement) -> Result<(), Fault> {
+    pub async fn settle_session(
+        &self,
+        id: &SessionId,
+        lease: &str,
+        settlement: &Settlement,
+    ) -> Result<(), Fault> {
         let request = self
             .client
             .update_item()
@@ -235,8 +251,14 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn sessions_of(&self, user_id: &str, now_ms: i64) -> Result<Vec<SessionRecord>, Fault> {
-        let is_alive = |session: &SessionRecord| session.user_id == user_id && now_ms < session.idle_expires_at_ms;
+    pub async fn sessions_of(
+        &self,
+        user_id: &str,
+        now_ms: i64,
+    ) -> Result<Vec<SessionRecord>, Fault> {
+        let is_alive = |session: &SessionRecord| {
+            session.user_id == user_id && now_ms < session.idle_expires_at_ms
+        };
         self.held_by(key::listing_of_holder::<SessionKind>(user_id), is_alive).await
     }
 

@@ -12,7 +12,11 @@ use super::{
     key,
     record::{item_of, number, read, text},
 };
-use crate::{credential::SignInState, crypto::Digest, error::Fault, id::SignInId};
+use crate::{
+    core::{error::Fault, id::SignInId},
+    credential::SignInState,
+    crypto::Digest,
+};
 
 /// A stored sign-in.
 #[derive(Clone, Debug, Serialize, Deserialize)]

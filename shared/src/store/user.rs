@@ -11,11 +11,13 @@ use super::{
     record::{item_of, item_of_record, read, text},
 };
 use crate::{
+    core::{
+        email::Email,
+        error::Fault,
+        id::{OrganizationId, User, UserId},
+        principal::Role,
+    },
     crypto::password::PasswordHash,
-    email::Email,
-    error::Fault,
-    id::{OrganizationId, User, UserId},
-    principal::Role,
 };
 
 /// A stored user.
@@ -67,8 +69,17 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn enrol(&self, user: &UserRecord, password: PasswordHash) -> Result<Enrolment, Fault> {
-        let login = LoginRecord { pk: key::email(&user.email), user_id: user.id, role: user.role, password };
+    pub async fn enrol(
+        &self,
+        user: &UserRecord,
+        password: PasswordHash,
+    ) -> Result<Enrolment, Fault> {
+        let login = LoginRecord {
+            pk: key::email(&user.email),
+            user_id: user.id,
+            role: user.role,
+            password,
+        };
         let user_id = user.id.to_string();
         let home = OwnerRecord { pk: key::owner(&user_id), user_id, org_id: user.org_id };
         let enrolled = self
@@ -91,7 +102,9 @@ impl Store {
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
     pub async fn login(&self, email: &Email) -> Result<Option<LoginRecord>, Fault> {
-        let item = self.item(AttributeValue::S(key::email(email)), "read what a user signs in with").await?;
+        let item = self
+            .item(AttributeValue::S(key::email(email)), "read what a user signs in with")
+            .await?;
         item.map(read).transpose()
     }
 
@@ -112,8 +125,14 @@ impl Store {
             .client
             .transact_write_items()
             .transact_items(delete(text(&user.id), "attribute_exists(pk)")?)
-            .transact_items(delete(AttributeValue::S(key::email(&user.email)), "attribute_exists(pk)")?)
-            .transact_items(delete(AttributeValue::S(key::owner(&user.id.to_string())), "attribute_exists(pk)")?)
+            .transact_items(delete(
+                AttributeValue::S(key::email(&user.email)),
+                "attribute_exists(pk)",
+            )?)
+            .transact_items(delete(
+                AttributeValue::S(key::owner(&user.id.to_string())),
+                "attribute_exists(pk)",
+            )?)
             .send()
             .await;
         match dismissed {

@@ -15,7 +15,10 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use crate::{clock::Clock, config::FUNCTION_NAME};
+use crate::core::clock::Clock;
+
+/// The environment variable in which Lambda names the function.
+pub const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
 /// Members of a line that are metrics, and their units. None has a dimension that a caller could make up: a metric costs by the
 /// number of its dimensions' values.
@@ -123,12 +126,16 @@ fn metrics(line: &Map<String, Value>, timestamp_ms: i64) -> Option<Value> {
             .filter(|(name, _)| line.contains_key(*name) && is_wanted(name))
             .map(|(name, unit)| json!({"Name": name, "Unit": unit}))
             .collect();
-        (!metrics.is_empty()).then(|| json!({"Namespace": "Postern", "Dimensions": [dimensions], "Metrics": metrics}))
+        (!metrics.is_empty()).then(
+            || json!({"Namespace": "Postern", "Dimensions": [dimensions], "Metrics": metrics}),
+        )
     };
     let all = declare(&["stack"], &|_| true);
-    let by_code = declare(&["stack", "code"], &|name| name == BY_CODE).filter(|_| line.contains_key("code"));
+    let by_code =
+        declare(&["stack", "code"], &|name| name == BY_CODE).filter(|_| line.contains_key("code"));
     let declared: Vec<_> = all.into_iter().chain(by_code).collect();
-    (!declared.is_empty()).then(|| json!({"Timestamp": timestamp_ms, "CloudWatchMetrics": declared}))
+    (!declared.is_empty())
+        .then(|| json!({"Timestamp": timestamp_ms, "CloudWatchMetrics": declared}))
 }
 
 /// The members of a line, or of a span.

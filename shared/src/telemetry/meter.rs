@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use jiff::Timestamp;
 
-use crate::clock::Clock;
+use crate::core::clock::Clock;
 
 tokio::task_local! {
     static METER: Meter;

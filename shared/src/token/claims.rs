@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{
+use crate::core::{
     id::{AccessTokenId, AgentId, FamilyId, OrganizationId, ServiceId},
     principal::Kind,
     scope::{Resources, Scopes},

@@ -5,12 +5,12 @@ use serde_json::{Map, Value};
 
 use super::{claims::Times, verify::in_time};
 use crate::{
+    core::error::Refusal,
     crypto::{
         json::Members,
         jwt::{self, Expected, Maker},
         key_set::KeySet,
     },
-    error::Refusal,
 };
 
 /// The longest id of a user.
@@ -28,18 +28,27 @@ pub struct Issuer<'a> {
 ///
 /// # Errors
 /// The exact cause; all of them look alike to the caller. [`Refusal::TokenKeyUnknown`] where newer keys might help.
-pub fn verify(token: &str, keys: &KeySet, issuer: Issuer<'_>, now: Timestamp) -> Result<Map<String, Value>, Refusal> {
+pub fn verify(
+    token: &str,
+    keys: &KeySet,
+    issuer: Issuer<'_>,
+    now: Timestamp,
+) -> Result<Map<String, Value>, Refusal> {
     let expected = Expected { types: &["jwt", "at+jwt"], maker: Maker::Others };
     let Members(claims) = jwt::verify(token, keys, expected)?;
     let is_for_us = match claims.get("aud") {
         Some(Value::String(audience)) => audience == issuer.audience,
-        Some(Value::Array(all)) => all.iter().all(Value::is_string) && all.iter().any(|one| one == issuer.audience),
+        Some(Value::Array(all)) => {
+            all.iter().all(Value::is_string) && all.iter().any(|one| one == issuer.audience)
+        }
         _ => false,
     };
     if !is_for_us || claims.get("iss").and_then(Value::as_str) != Some(issuer.name) {
         return Err(Refusal::TokenMisfit);
     }
-    let time = |name: &str| claims.get(name).map(|value| seconds(value).ok_or(Refusal::TokenMisfit)).transpose();
+    let time = |name: &str| {
+        claims.get(name).map(|value| seconds(value).ok_or(Refusal::TokenMisfit)).transpose()
+    };
     let exp = time("exp")?.ok_or(Refusal::TokenMisfit)?;
     in_time(Times { exp, nbf: time("nbf")?.unwrap_or(0), iat: time("iat")?.unwrap_or(0) }, now)?;
     Ok(claims)
@@ -64,7 +73,8 @@ pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<Stri
 /// A NumericDate (RFC 7519 §2): seconds, perhaps with a fraction, which is dropped.
 fn seconds(value: &Value) -> Option<i64> {
     const LATEST: f64 = 253_402_300_799.0; // the end of the year 9999
-    let whole = || value.as_f64().filter(|seconds| (0.0..=LATEST).contains(seconds)).map(f64::floor);
+    let whole =
+        || value.as_f64().filter(|seconds| (0.0..=LATEST).contains(seconds)).map(f64::floor);
     value.as_i64().filter(|seconds| *seconds >= 0).or_else(|| {
         #[expect(clippy::cast_possible_truncation, reason = "in range, and whole")]
         whole().map(|seconds| seconds as i64)

@@ -4,19 +4,21 @@ use jiff::Timestamp;
 
 use super::{Claims, DownloadClaims, ServiceClaims, claims::Token};
 use crate::{
-    app::App,
-    credential::Secret,
-    error::Fault,
-    id::{self, FamilyId, OrganizationId},
-    principal::Principal,
-    scope::Scopes,
-    store::{holder::Holder, machine::ServiceRecord},
+    context::Context,
+    core::{
+        error::Fault,
+        id::{self, FamilyId, OrganizationId},
+        principal::Principal,
+        scope::Scopes,
+        secret::Secret,
+    },
+    store::{service_account::ServiceRecord, token_owner::TokenOwner},
 };
 
 /// What a token is issued for.
 #[derive(Debug)]
 pub struct Grant<'a> {
-    pub holder: &'a Holder,
+    pub holder: &'a TokenOwner,
     pub organization: OrganizationId,
     pub scopes: &'a Scopes,
     pub family: Option<FamilyId>,
@@ -26,9 +28,11 @@ pub struct Grant<'a> {
 
 impl Grant<'_> {
     /// How long a token that is issued now lives, in seconds.
-    pub fn life_s(&self, app: &App, now: Timestamp) -> i64 {
+    pub fn life_s(&self, context: &Context, now: Timestamp) -> i64 {
         let left_s = self.not_after_ms.map(|end_ms| (end_ms - now.as_millisecond()) / 1000);
-        left_s.map_or(app.config.lifetimes.access_token, |left_s| left_s.min(app.config.lifetimes.access_token))
+        left_s.map_or(context.config.lifetimes.access_token, |left_s| {
+            left_s.min(context.config.lifetimes.access_token)
+        })
     }
 }
 
@@ -36,21 +40,21 @@ impl Grant<'_> {
 ///
 /// # Errors
 /// A secret without a signing key, or a library that fails.
-pub fn access_token(app: &App, grant: &Grant<'_>, now: Timestamp) -> Result<Secret, Fault> {
+pub fn access_token(context: &Context, grant: &Grant<'_>, now: Timestamp) -> Result<Secret, Fault> {
     sign(
-        app,
+        context,
         &Claims {
-            iss: app.config.issuer.clone(),
+            iss: context.config.issuer.clone(),
             sub: grant.holder.user_id().map_or_else(|| grant.holder.client_id(), str::to_owned),
-            aud: Claims::audience(&app.config.issuer),
+            aud: Claims::audience(&context.config.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
-            exp: now.as_second() + grant.life_s(app, now),
-            jti: id::mint(now, &app.entropy)?,
+            exp: now.as_second() + grant.life_s(context, now),
+            jti: id::mint(now, &context.entropy)?,
             client_id: grant.holder.client_id(),
             agent_id: match grant.holder {
-                Holder::Agent(agent) => Some(*agent),
-                Holder::Person { .. } => None,
+                TokenOwner::Agent(agent) => Some(*agent),
+                TokenOwner::User { .. } => None,
             },
             org_id: grant.organization,
             scope: grant.scopes.to_string(),
@@ -64,17 +68,21 @@ pub fn access_token(app: &App, grant: &Grant<'_>, now: Timestamp) -> Result<Secr
 ///
 /// # Errors
 /// A secret without a signing key, or a library that fails.
-pub fn service_token(app: &App, service: &ServiceRecord, now: Timestamp) -> Result<Secret, Fault> {
+pub fn service_token(
+    context: &Context,
+    service: &ServiceRecord,
+    now: Timestamp,
+) -> Result<Secret, Fault> {
     sign(
-        app,
+        context,
         &ServiceClaims {
-            iss: app.config.issuer.clone(),
+            iss: context.config.issuer.clone(),
             sub: service.id,
-            aud: ServiceClaims::audience(&app.config.issuer),
+            aud: ServiceClaims::audience(&context.config.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
-            exp: now.as_second() + app.config.lifetimes.service_token,
-            jti: id::mint(now, &app.entropy)?,
+            exp: now.as_second() + context.config.lifetimes.service_token,
+            jti: id::mint(now, &context.entropy)?,
             org_id: service.org_id,
             scopes: service.scopes.clone(),
         },
@@ -85,17 +93,22 @@ pub fn service_token(app: &App, service: &ServiceRecord, now: Timestamp) -> Resu
 ///
 /// # Errors
 /// A secret without a signing key, or a library that fails.
-pub fn download_token(app: &App, principal: Principal, path: &str, now: Timestamp) -> Result<Secret, Fault> {
+pub fn download_token(
+    context: &Context,
+    principal: Principal,
+    path: &str,
+    now: Timestamp,
+) -> Result<Secret, Fault> {
     sign(
-        app,
+        context,
         &DownloadClaims {
-            iss: app.config.issuer.clone(),
+            iss: context.config.issuer.clone(),
             sub: principal.user_id,
-            aud: DownloadClaims::audience(&app.config.issuer),
+            aud: DownloadClaims::audience(&context.config.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
-            exp: now.as_second() + app.config.lifetimes.download_token,
-            jti: id::mint(now, &app.entropy)?,
+            exp: now.as_second() + context.config.lifetimes.download_token,
+            jti: id::mint(now, &context.entropy)?,
             path: path.to_owned(),
             kind: principal.kind,
             org_id: principal.org_id,
@@ -107,6 +120,6 @@ pub fn download_token(app: &App, principal: Principal, path: &str, now: Timestam
     )
 }
 
-fn sign<T: Token>(app: &App, claims: &T) -> Result<Secret, Fault> {
-    Ok(Secret::new(app.keyring.signing()?.sign(T::TYPE, claims)?))
+fn sign<T: Token>(context: &Context, claims: &T) -> Result<Secret, Fault> {
+    Ok(Secret::new(context.keyring.signing()?.sign(T::TYPE, claims)?))
 }

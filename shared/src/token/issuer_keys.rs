@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::{app::App, config, crypto::key_set::KeySet, error::Fault};
+use crate::{config, context::Context, core::error::Fault, crypto::key_set::KeySet};
 
 /// How long keys are used without looking for newer ones, in seconds.
 const FRESH_S: i64 = 10 * 60;
@@ -65,20 +65,23 @@ impl IssuerKeys {
     ///
     /// # Errors
     /// [`Fault::Issuer`] where no good keys can be had.
-    pub async fn keys(&self, app: &App, wanted: Wanted) -> Result<Arc<KeySet>, Fault> {
+    pub async fn keys(&self, context: &Context, wanted: Wanted) -> Result<Arc<KeySet>, Fault> {
         let mut state = self.state.lock().await;
-        let now = app.clock.now();
-        let at_hand = state.keys.as_ref().map(|(keys, since)| (Arc::clone(keys), now.as_second() - since.as_second()));
+        let now = context.clock.now();
+        let at_hand = state
+            .keys
+            .as_ref()
+            .map(|(keys, since)| (Arc::clone(keys), now.as_second() - since.as_second()));
         let is_due = match (&at_hand, wanted) {
             (None, _) | (Some(_), Wanted::Newer) => true,
             (Some((_, age_s)), Wanted::Current) => *age_s >= FRESH_S,
         };
         let may_ask = state.pause_until.is_none_or(|until| now >= until);
         if is_due && may_ask {
-            let fetched = self.fetch(app).await;
+            let fetched = self.fetch(context).await;
             state.has_failed = fetched.is_err();
             let pause_s = if state.has_failed { PAUSE_AFTER_FAILURE_S } else { PAUSE_S };
-            state.pause_until = Some(crate::clock::after(now, pause_s));
+            state.pause_until = Some(crate::core::clock::after(now, pause_s));
             match fetched {
                 Ok(keys) => {
                     let keys = Arc::new(keys);
@@ -96,27 +99,34 @@ impl IssuerKeys {
             .ok_or_else(|| self.fault("it did not answer a moment ago"))
     }
 
-    async fn fetch(&self, app: &App) -> Result<KeySet, Fault> {
+    async fn fetch(&self, context: &Context) -> Result<KeySet, Fault> {
         let fetched = tokio::time::timeout(WITHIN, async {
             let url = match &self.jwks_url {
                 Some(url) => url.clone(),
-                None => self.discover(app).await?,
+                None => self.discover(context).await?,
             };
-            app.fetcher.get(&url, LARGEST_KEY_SET).await
+            context.fetcher.get(&url, LARGEST_KEY_SET).await
         });
         let json = fetched.await.map_err(|_| self.fault("it is too slow"))??;
         let keys = KeySet::parse(&json).map_err(|_| self.fault("its keys are no JWK Set"))?;
         if keys.is_empty() { Err(self.fault("none of its keys is sound")) } else { Ok(keys) }
     }
 
-    async fn discover(&self, app: &App) -> Result<String, Fault> {
+    async fn discover(&self, context: &Context) -> Result<String, Fault> {
         let base = self.issuer.strip_suffix('/').unwrap_or(&self.issuer);
-        let json = app.fetcher.get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY).await?;
-        let found: Discovery =
-            serde_json::from_slice(&json).map_err(|_| self.fault("its discovery document is malformed"))?;
+        let json = context
+            .fetcher
+            .get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY)
+            .await?;
+        let found: Discovery = serde_json::from_slice(&json)
+            .map_err(|_| self.fault("its discovery document is malformed"))?;
         match () {
-            () if found.issuer != self.issuer => Err(self.fault("its discovery document names another issuer")),
-            () if !config::is_sound_url(&found.jwks_uri) => Err(self.fault("its jwks_uri is not https")),
+            () if found.issuer != self.issuer => {
+                Err(self.fault("its discovery document names another issuer"))
+            }
+            () if !config::is_sound_url(&found.jwks_uri) => {
+                Err(self.fault("its jwks_uri is not https"))
+            }
             // Nothing far away may send us to an address of this machine.
             () if self.issuer.starts_with("https:") && !found.jwks_uri.starts_with("https:") => {
                 Err(self.fault("its jwks_uri is not https"))

@@ -7,20 +7,19 @@ use super::{
     claims::{Times, Token},
 };
 use crate::{
-    app::App,
-    clock::LEEWAY_S,
+    context::Context,
+    core::{clock::LEEWAY_S, error::Refusal},
     crypto::jwt::{self, Expected, Maker},
-    error::Refusal,
 };
 
 /// Verifies signature, type, issuer, audience and times of a token. Whether it was revoked, only the store knows.
 ///
 /// # Errors
 /// The exact cause; all of them look alike to the caller.
-pub fn verify<T: Token>(app: &App, token: &str, now: Timestamp) -> Result<T, Refusal> {
+pub fn verify<T: Token>(context: &Context, token: &str, now: Timestamp) -> Result<T, Refusal> {
     let expected = Expected { types: &[T::TYPE], maker: Maker::Us };
-    let claims: T = jwt::verify(token, app.keyring.verifying(), expected)?;
-    let issuer = &app.config.issuer;
+    let claims: T = jwt::verify(token, context.keyring.verifying(), expected)?;
+    let issuer = &context.config.issuer;
     if claims.parties() != (issuer, &T::audience(issuer)) {
         return Err(Refusal::TokenMisfit);
     }
@@ -32,8 +31,8 @@ pub fn verify<T: Token>(app: &App, token: &str, now: Timestamp) -> Result<T, Ref
 ///
 /// # Errors
 /// As [`verify`].
-pub fn access_token(app: &App, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
-    let claims: Claims = verify(app, token, now)?;
+pub fn access_token(context: &Context, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
+    let claims: Claims = verify(context, token, now)?;
     let is_one_holders = match &claims.agent_id {
         Some(agent) => claims.sub == agent.to_string() && claims.client_id == claims.sub,
         // A person's token ends with its family: it always has one.

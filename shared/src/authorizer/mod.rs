@@ -1,0 +1,308 @@
+//! The authorizer's events in, its answers out.
+//!
+//! An event is recognised by its raw shape, and an unknown one is our fault, never an Allow. The answer is made from a
+//! [`Decision`] with every effect written out.
+
+mod event;
+mod iam_policy;
+
+use std::{collections::BTreeMap, fmt};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    app::App,
+    authn::signature,
+    config::{RouteAuth, RouteRule},
+    context::Context,
+    core::{
+        error::{Error, Fault, Refusal},
+        path,
+        principal::Principal,
+        route_pattern,
+        scope::Scopes,
+    },
+    crypto::Digest,
+    http::{CredentialSource, Message},
+    telemetry,
+};
+
+/// The largest answer that a WebSocket API takes.
+const LARGEST_ANSWER: usize = 8 * 1024;
+
+/// What an authorizer is asked: may this request pass?
+pub struct AuthorizerRequest {
+    format: ResponseFormat,
+    method: String,
+    /// The path without the stage, as the client sent it; and as the gateway routed it, where that is another one.
+    paths: Vec<String>,
+    /// The target as the client sent it, where the event tells.
+    target: Option<String>,
+    headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for AuthorizerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthorizerRequest") // its headers hold credentials
+    }
+}
+
+/// The form in which the gateway wants its answer.
+#[derive(Debug)]
+enum ResponseFormat {
+    /// `{"isAuthorized": …}`: HTTP APIs, payload 2.0.
+    Simple,
+    /// An IAM policy for the API and stage of this ARN.
+    Policy { arn: String },
+}
+
+/// What the authorizer found.
+#[derive(Debug)]
+pub enum Decision {
+    /// The route's rule needs no caller.
+    Open,
+    Allowed(Principal),
+    /// Known, or not looked at, but not allowed.
+    Forbidden(Option<Principal>, Refusal),
+}
+
+/// What came in.
+#[derive(Debug)]
+pub enum AuthorizerEvent {
+    Request(AuthorizerRequest),
+    Message(Message),
+}
+
+impl AuthorizerEvent {
+    /// Reads an event.
+    ///
+    /// # Errors
+    /// [`Refusal::HeaderDoubled`] inside where a credential stands in the request twice; a fault for an event of no known shape.
+    fn parse(event: &Value, app: &App) -> Result<Result<Self, Refusal>, Fault> {
+        if event::is_message(event) {
+            return event::message(event).map(|message| Ok(Self::Message(message)));
+        }
+        Ok(event::parse(event, app)?.map(Self::Request))
+    }
+}
+
+impl AuthorizerRequest {
+    /// The rules that decide about this request: the first that matches each of its paths. `None` means: a caller, and no scope.
+    ///
+    /// # Errors
+    /// [`Refusal::PathMalformed`] and [`Refusal::MethodUnknown`] for what two readers could read differently.
+    pub fn rules<'a>(&self, rules: &'a [RouteRule]) -> Result<Vec<Option<&'a RouteRule>>, Refusal> {
+        if !self.paths.iter().all(|path| path == route_pattern::CONNECT || path::is_plain(path)) {
+            return Err(Refusal::PathMalformed);
+        }
+        // Methods are compared as they are (RFC 9110 §9.1); a server behind that folds their case would run `get` as GET.
+        if self.method.is_empty() || !self.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(Refusal::MethodUnknown);
+        }
+        Ok(self
+            .paths
+            .iter()
+            .map(|path| rules.iter().find(|rule| rule.matches(&self.method, path)))
+            .collect())
+    }
+
+    /// May the gateway hold the answer against the caller's requests for other routes? Policies are made for that.
+    pub fn wants_iam_policy(&self) -> bool {
+        matches!(self.format, ResponseFormat::Policy { .. })
+    }
+
+    /// The answer, in the form that the gateway wants.
+    ///
+    /// # Errors
+    /// [`Fault::Corrupt`] where the answer is larger than a gateway takes.
+    pub fn answer(&self, deployment: &Context, decision: &Decision) -> Result<Value, Fault> {
+        let (principal, refusal) = match decision {
+            Decision::Open => (None, None),
+            Decision::Allowed(principal) => (Some(principal), None),
+            Decision::Forbidden(principal, refusal) => (principal.as_ref(), Some(*refusal)),
+        };
+        let mut context = context(principal, refusal);
+        if let (Decision::Allowed(_), Some(digest)) = (decision, self.signed_content()) {
+            context.insert("content_sha256".into(), digest.into());
+        }
+        let answer = match &self.format {
+            ResponseFormat::Simple => {
+                json!({"isAuthorized": refusal.is_none(), "context": context})
+            }
+            ResponseFormat::Policy { arn } => json!({
+                "principalId": principal.map_or("anonymous", |principal| principal.user_id.as_str()),
+                "policyDocument": self.iam_policy(deployment, principal, arn, refusal.is_none()),
+                "context": context,
+            }),
+        };
+        let is_connection = self.paths == [route_pattern::CONNECT];
+        if is_connection && answer.to_string().len() > LARGEST_ANSWER {
+            return Err(Fault::Corrupt("the answer is larger than a WebSocket API takes".into()));
+        }
+        Ok(answer)
+    }
+
+    fn iam_policy(
+        &self,
+        deployment: &Context,
+        principal: Option<&Principal>,
+        arn: &str,
+        is_allowed: bool,
+    ) -> Value {
+        let scopes = principal.map(|principal| &principal.scopes);
+        iam_policy::compile(
+            &deployment.config.routes,
+            scopes,
+            arn,
+            is_allowed,
+            self.paths.len() > 1,
+        )
+    }
+
+    /// The digest that the caller signed for its body. Only a signature that held gets this far.
+    fn signed_content(&self) -> Option<String> {
+        self.header(signature::SIGNATURE)?;
+        Some(
+            self.header(signature::CONTENT).map_or_else(|| Digest::of(b"").to_hex(), str::to_owned),
+        )
+    }
+}
+
+/// Answers one event.
+///
+/// # Errors
+/// The refusal of an absent or bad credential, which becomes a 401; a failure of ours.
+pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
+    match AuthorizerEvent::parse(event, app)?? {
+        AuthorizerEvent::Request(request) => {
+            let decision = decide(app, &request).await?;
+            let answer = request.answer(&app.context, &decision)?; // can still fail: then the failure is logged instead
+            telemetry::decided(decision.as_str(), decision.cause());
+            Ok(answer)
+        }
+        AuthorizerEvent::Message(message) => respond_to_message(app, &message).await,
+    }
+}
+
+/// Decides whether a request may pass.
+async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Error> {
+    let rules = match request.rules(&app.context.config.routes) {
+        Ok(rules) => rules,
+        Err(refusal) => return Ok(Decision::Forbidden(None, refusal)),
+    };
+    let is_open = rules.iter().all(|rule| rule.is_some_and(|rule| rule.auth == RouteAuth::None));
+    if is_open && !request.wants_iam_policy() {
+        return Ok(Decision::Open);
+    }
+    match app.providers.authenticate(&app.context, request).await {
+        Ok(principal) => {
+            let is_covered =
+                rules.into_iter().flatten().all(|rule| principal.scopes.cover_all(&rule.scopes));
+            Ok(if is_covered {
+                Decision::Allowed(principal)
+            } else {
+                Decision::Forbidden(Some(principal), Refusal::ScopeInsufficient)
+            })
+        }
+        // A policy is cached for the caller's other requests too: on an open route a good credential still gets its own.
+        Err(Error::Rejected(_)) if is_open => Ok(Decision::Open),
+        Err(Error::Rejected(rejection)) if rejection.refusal.public().status == 403 => {
+            Ok(Decision::Forbidden(None, rejection.refusal))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A sender who is not allowed is no error: the function that asks expects a yes or a no.
+async fn respond_to_message(app: &App, message: &Message) -> Result<Value, Error> {
+    let principal = match app.providers.authenticate(&app.context, message).await {
+        Ok(principal) => Ok(principal),
+        Err(Error::Rejected(rejection)) => Err(rejection.refusal),
+        Err(error) => return Err(error),
+    };
+    let (decision, cause) = match &principal {
+        Ok(_) => ("allow", None),
+        Err(refusal) => ("deny", Some(*refusal)),
+    };
+    telemetry::decided(decision, cause);
+    Ok(answer_message(principal.as_ref().map_err(|refusal| *refusal)))
+}
+
+impl Decision {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Allowed(_) => "allow",
+            Self::Forbidden(..) => "deny",
+        }
+    }
+
+    fn cause(&self) -> Option<Refusal> {
+        match self {
+            Self::Open | Self::Allowed(_) => None,
+            Self::Forbidden(_, cause) => Some(*cause),
+        }
+    }
+}
+
+/// The answer to a message.
+fn answer_message(principal: Result<&Principal, Refusal>) -> Value {
+    json!({"isAuthorized": principal.is_ok(), "context": context(principal.ok(), principal.err())})
+}
+
+impl CredentialSource for AuthorizerRequest {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
+
+    fn body_digest(&self) -> Option<Digest> {
+        None
+    }
+}
+
+impl RouteRule {
+    fn matches(&self, method: &str, path: &str) -> bool {
+        let methods = self.methods();
+        (methods == ["*"] || methods.contains(&method)) && self.path.matches(path)
+    }
+
+    /// Most servers answer HEAD from what they have for GET.
+    fn methods(&self) -> Vec<&str> {
+        if self.method == "GET" { vec!["GET", "HEAD"] } else { vec![&self.method] }
+    }
+
+    /// Does the rule let a caller with `scopes` pass; or anybody, where there is no caller?
+    fn allows(&self, scopes: Option<&Scopes>) -> bool {
+        self.auth == RouteAuth::None || scopes.is_some_and(|scopes| scopes.cover_all(&self.scopes))
+    }
+}
+
+/// Strings alone: REST APIs fail on anything nested.
+fn context(principal: Option<&Principal>, refusal: Option<Refusal>) -> Map<String, Value> {
+    let mut context = Map::new();
+    let mut tell = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            context.insert(name.to_owned(), value.into());
+        }
+    };
+    tell("error", refusal.map(|refusal| refusal.public().code.to_owned()));
+    if let Some(principal) = principal {
+        tell("user_id", Some(principal.user_id.clone()));
+        tell("kind", Some(principal.kind.as_str().to_owned()));
+        tell("org_id", principal.org_id.as_ref().map(ToString::to_string));
+        tell("credential_id", Some(principal.credential_id.clone()));
+        tell("scopes", Some(principal.scopes.to_string()));
+        tell("resources", Some(json!(principal.resources).to_string()));
+        tell("metadata", Some(Value::Object(principal.metadata.clone()).to_string()));
+        tell("on_behalf_of", principal.on_behalf_of.clone());
+    }
+    context
+}

@@ -1,0 +1,43 @@
+//! What everything above the store receives by reference.
+
+use crate::{
+    config::Config,
+    core::{clock::Clock, entropy::Entropy, error::Fault},
+    crypto::{Keyring, secrets::Secrets},
+    fetch::Fetcher,
+    store::Store,
+};
+
+/// The configuration, the keys, the store, time and randomness: built once per cold start, passed by reference.
+#[derive(Debug)]
+pub struct Context {
+    /// All settings.
+    pub config: Config,
+    /// The keys that this function may use.
+    pub keyring: Keyring,
+    /// The three tables.
+    pub store: Store,
+    /// The only source of time.
+    pub clock: Clock,
+    /// The only source of randomness.
+    pub entropy: Entropy,
+    /// The only client of other servers.
+    pub fetcher: Fetcher,
+}
+
+impl Context {
+    /// Puts the parts together; no I/O.
+    ///
+    /// # Errors
+    /// [`Fault::Crypto`] for a key that cannot be used.
+    pub fn new(
+        config: Config,
+        secrets: &Secrets,
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, Fault> {
+        let keyring = Keyring::new(secrets, config.signing.algorithm)?;
+        Ok(Self { config, keyring, store, clock, entropy, fetcher: Fetcher::default() })
+    }
+}

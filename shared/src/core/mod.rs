@@ -1,0 +1,14 @@
+//! Values that everything else is made of: ids, secrets, scopes, the principal, time, randomness, errors. No I/O but the
+//! operating system's clock and random generator.
+
+pub mod clock;
+pub mod email;
+pub mod entropy;
+pub mod error;
+pub mod id;
+pub mod name;
+pub mod path;
+pub mod principal;
+pub mod route_pattern;
+pub mod scope;
+pub mod secret;

@@ -1,0 +1,151 @@
+//! Who is calling: the one value in which every way of authentication ends.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::core::{
+    error::Refusal,
+    id::OrganizationId,
+    scope::{Resources, Scope, Scopes},
+};
+
+/// What a person is to this deployment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Works with what the organization has.
+    #[default]
+    User,
+    /// May do everything.
+    Admin,
+}
+
+impl Role {
+    /// What people of this role may do in their own organization.
+    pub fn scopes(self) -> Scopes {
+        match self {
+            Self::User => Scopes::of_users(),
+            Self::Admin => Scopes::all(),
+        }
+    }
+}
+
+/// The gate: where it lists anybody, nobody else is let in, whatever they present.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserAllowlist {
+    #[serde(default)]
+    allowed_users: Vec<String>,
+}
+
+impl UserAllowlist {
+    /// Lets a caller in who is listed, or acts on behalf of one who is.
+    ///
+    /// # Errors
+    /// [`Refusal::UserForbidden`]
+    pub fn check(&self, user_id: &str, on_behalf_of: Option<&str>) -> Result<(), Refusal> {
+        let is_listed = |user: &str| self.allowed_users.iter().any(|allowed| allowed == user);
+        if self.allowed_users.is_empty()
+            || is_listed(user_id)
+            || on_behalf_of.is_some_and(is_listed)
+        {
+            Ok(())
+        } else {
+            Err(Refusal::UserForbidden)
+        }
+    }
+}
+
+/// What sort of caller a principal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A machine with tokens of its own.
+    Agent,
+    /// A static key of an organization, or of the configuration.
+    ApiKey,
+    /// A person's key.
+    CliToken,
+    /// Whoever another issuer's token names.
+    External,
+    /// Somebody on a messaging platform.
+    Message,
+    /// A self-hosted runner.
+    Runner,
+    /// One of our own services.
+    Service,
+    /// A person.
+    User,
+}
+
+impl Kind {
+    /// The name that callers see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Agent => "agent",
+            Kind::ApiKey => "api_key",
+            Kind::CliToken => "cli_token",
+            Kind::External => "external",
+            Kind::Message => "message",
+            Kind::Runner => "runner",
+            Kind::Service => "service",
+            Kind::User => "user",
+        }
+    }
+}
+
+/// The caller, after authentication.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Principal {
+    /// The canonical identifier, stable over all credentials of one caller.
+    pub user_id: String,
+    /// What sort of caller this is.
+    pub kind: Kind,
+    /// The organization whose records the caller may reach; callers whom another issuer, the configuration or a platform names may
+    /// have none.
+    pub org_id: Option<OrganizationId>,
+    /// The credential that was presented: a key, a family, a token.
+    pub credential_id: String,
+    /// What the caller may do.
+    pub scopes: Scopes,
+    /// What the caller is limited to.
+    pub resources: Resources,
+    /// The user who made the credential, inherited by what it makes.
+    pub on_behalf_of: Option<String>,
+    /// Whatever else the provider knows.
+    pub metadata: Map<String, Value>,
+}
+
+impl Principal {
+    /// # Errors
+    /// [`Refusal::ScopeInsufficient`] where no scope of the caller covers `wanted`.
+    pub fn require(&self, wanted: &str) -> Result<(), Refusal> {
+        let wanted = Scope::try_from(wanted.to_owned())?;
+        if self.scopes.cover(&wanted) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
+    }
+
+    /// The organization, for what cannot be done without one.
+    ///
+    /// # Errors
+    /// [`Refusal::OrganizationMissing`]
+    pub fn organization(&self) -> Result<OrganizationId, Refusal> {
+        self.org_id.ok_or(Refusal::OrganizationMissing)
+    }
+
+    /// The person on whose behalf this caller makes credentials: itself, or whoever made it.
+    pub fn behalf(&self) -> Option<String> {
+        if self.kind == Kind::User { Some(self.user_id.clone()) } else { self.on_behalf_of.clone() }
+    }
+
+    /// A credential never holds what its maker lacks; rotating or renewing one counts as minting it.
+    ///
+    /// # Errors
+    /// [`Refusal::ScopeEscalation`] where `scopes` or `resources` reach further than the caller's own.
+    pub fn may_mint(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
+        if self.scopes.cover_all(scopes) && self.resources.cover(resources) {
+            Ok(())
+        } else {
+            Err(Refusal::ScopeEscalation)
+        }
+    }
+}

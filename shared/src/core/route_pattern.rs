@@ -1,0 +1,178 @@
+//! Path patterns of route rules: `*` is one segment, `**` at the end the rest, which may be nothing: a rule for `/admin/**` that left `/admin`
+//! open would surprise whoever wrote it.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::core::path::is_unreserved;
+
+/// What stands for the path of a WebSocket connection: the key of its route.
+pub(crate) const CONNECT: &str = "$connect";
+
+/// A path pattern, like `/v1/scans/*`. Its literal parts hold characters that have one spelling only.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RoutePattern(String);
+
+impl RoutePattern {
+    /// Does a plain `path` match? A slash at its end makes no difference: many servers drop it.
+    pub fn matches(&self, path: &str) -> bool {
+        if self.0 == CONNECT || path == CONNECT {
+            return self.0 == path;
+        }
+        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+        let mut given = path[1..].split('/');
+        let mut wanted = self.0[1..].split('/');
+        loop {
+            match (wanted.next(), given.next()) {
+                (Some("**"), _) | (None, None) => return true,
+                (Some("*"), Some(segment)) if !segment.is_empty() => {}
+                (Some(literal), Some(segment)) if literal == segment => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Does it match every path that `other` matches?
+    pub(crate) fn covers(&self, other: &RoutePattern) -> bool {
+        let mut ours = self.0.split('/');
+        let mut theirs = other.0.split('/');
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some("**"), _) | (None, None) => return true,
+                (Some("*"), Some(segment)) if segment != "**" && !segment.is_empty() => {}
+                (Some(ours), Some(theirs)) if ours == theirs => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Of `/a/**`: does `other` match all paths of one segment below `/a`, as `/a/*` does?
+    pub(crate) fn is_one_level_above(&self, other: &RoutePattern) -> bool {
+        self.0.strip_suffix("/*").is_some_and(|prefix| other.0.strip_suffix("/**") == Some(prefix))
+    }
+
+    /// Is it about WebSocket connections, which have no path?
+    pub(crate) fn is_connect(&self) -> bool {
+        self.0 == CONNECT
+    }
+
+    /// Of `/a/**`: the `/a`, which it matches too.
+    pub(crate) fn root(&self) -> Option<RoutePattern> {
+        self.0.strip_suffix("/**").filter(|root| !root.is_empty()).map(|root| Self(root.to_owned()))
+    }
+
+    /// The same for an IAM policy, without the first slash. There `*` matches slashes too: wider than the pattern where it holds a `*`.
+    pub(crate) fn widened(&self) -> String {
+        self.0[1..].replace("**", "*")
+    }
+}
+
+impl TryFrom<String> for RoutePattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = |what: &str| Err(format!("the path {text:?} of a route rule {what}"));
+        if text == CONNECT {
+            return Ok(Self(text));
+        }
+        let Some(rest) = text.strip_prefix('/') else {
+            return wrong("must begin with /, or be $connect");
+        };
+        let segments: Vec<_> = rest.split('/').collect();
+        for (at, segment) in segments.iter().enumerate() {
+            let is_last = at + 1 == segments.len();
+            match *segment {
+                "*" => {}
+                "**" if is_last => {}
+                "**" => return wrong("may have ** at its end alone"),
+                "." | ".." => return wrong("has a dot segment"),
+                "" if segments.len() > 1 => return wrong("has an empty segment"),
+                literal if literal.bytes().all(is_unreserved) => {}
+                _ => return wrong("may hold letters, digits, - . _ ~ and the segments * and **"),
+            }
+        }
+        Ok(Self(text))
+    }
+}
+
+impl fmt::Display for RoutePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RoutePattern;
+
+    fn pattern(text: &str) -> RoutePattern {
+        RoutePattern::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_star_is_one_segment_and_two_are_the_rest() {
+        let table = [
+            ("/", "/", true),
+            ("/", "/a", false),
+            ("/v1/scans", "/v1/scans", true),
+            ("/v1/scans", "/v1/scans/", true),
+            ("/v1/scans/*", "/v1/scans/7", true),
+            ("/v1/scans/*", "/v1/scans", false),
+            ("/v1/scans/*", "/v1/scans/", false),
+            ("/v1/scans/*", "/v1/scans/7/", true),
+            ("/v1/scans/*", "/v1/scans/7/report", false),
+            ("/v1/*/report", "/v1/7/report", true),
+            ("/v1/**", "/v1/scans/7/report", true),
+            ("/v1/**", "/v1/", true),
+            ("/v1/**", "/v1/a/", true),
+            ("/v1/**", "/v1", true),
+            ("/v1/**", "/v1x", false),
+            ("/**", "/", true),
+            ("/v1/scans", "/V1/scans", false),
+        ];
+        for (text, path, expected) in table {
+            assert_eq!(pattern(text).matches(path), expected, "{text} on {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_it_matches_at_least() {
+        let table = [
+            ("/a/**", "/a/b/*", true),
+            ("/a/**", "/a/**", true),
+            ("/**", "/", true),
+            ("/a/*", "/a/b", true),
+            ("/a/*", "/a/*", true),
+            ("/a/*", "/a/**", false),
+            ("/a/b", "/a/*", false),
+            ("/*", "/", false),
+            ("/a/**", "/a", true),
+            ("/a", "/a", true),
+            ("$connect", "/connect", false),
+        ];
+        for (ours, theirs, expected) in table {
+            assert_eq!(pattern(ours).covers(&pattern(theirs)), expected, "{ours} and {theirs}");
+        }
+    }
+
+    #[test]
+    fn a_connection_has_a_path_of_its_own() {
+        assert!(pattern("$connect").matches("$connect"));
+        for (text, path) in
+            [("$connect", "/connect"), ("/connect", "$connect"), ("/**", "$connect")]
+        {
+            assert!(!pattern(text).matches(path), "{text} on {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_could_be_read_in_two_ways_is_refused() {
+        for text in
+            ["", "v1", "/a/", "/a//b", "/a/../b", "/a/**/b", "/a*b", "/%61", "/a b", "/é", "/{id}"]
+        {
+            assert!(RoutePattern::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

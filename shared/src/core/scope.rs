@@ -1,0 +1,250 @@
+//! Scopes and resources: what a credential may do, and to what.
+//!
+//! A scope is `part(:part)*`, a part `[a-z0-9_-]+` or `*`. `*` alone covers every scope; a last `*` covers all that
+//! follows (`runners:*` covers `runners:read`); a `*` elsewhere covers one part.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::error::Refusal;
+
+/// Scopes that one credential may hold. Keeps a token within the 8 KB of headers that every gateway takes.
+const MOST_SCOPES: usize = 64;
+/// Characters of one scope.
+const LONGEST_SCOPE: usize = 64;
+/// Characters of all scopes of one credential, space-joined.
+const LONGEST_LIST: usize = 2048;
+/// Entries of a resource list, and characters of one entry.
+const MOST_RESOURCES: usize = 100;
+const LONGEST_RESOURCE: usize = 200;
+
+/// One scope, well-formed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Scope(String);
+
+impl Scope {
+    /// Does holding `self` allow what needs `wanted`?
+    pub fn covers(&self, wanted: &Scope) -> bool {
+        let mut wanted = wanted.0.split(':');
+        let mut held = self.0.split(':').peekable();
+        while let Some(part) = held.next() {
+            match (part, wanted.next()) {
+                (_, None) => return false,
+                ("*", Some(_)) if held.peek().is_none() => return true,
+                ("*", Some(_)) => {}
+                (part, Some(other)) if part == other => {}
+                _ => return false,
+            }
+        }
+        wanted.next().is_none()
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = Refusal;
+
+    fn try_from(text: String) -> Result<Self, Refusal> {
+        let letter = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+        };
+        let part = |part: &str| part == "*" || (!part.is_empty() && part.bytes().all(letter));
+        if text.len() <= LONGEST_SCOPE && text.split(':').all(part) {
+            Ok(Self(text))
+        } else {
+            Err(Refusal::ScopeMalformed)
+        }
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.0
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The scopes of one credential, in the order in which they were given, none twice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<Scope>")]
+pub struct Scopes(Vec<Scope>);
+
+impl Scopes {
+    /// The one scope that covers all.
+    pub fn all() -> Self {
+        Self(vec![Scope("*".into())])
+    }
+
+    /// What people may do who manage nothing but runners: the scopes that a tool of theirs can be given.
+    pub fn of_users() -> Self {
+        const NAMES: [&str; 8] = [
+            "repos:read",
+            "repos:write",
+            "scans:read",
+            "scans:trigger",
+            "drifts:read",
+            "drifts:write",
+            "runners:read",
+            "runners:manage",
+        ];
+        Self(NAMES.map(|name| Scope(name.into())).into())
+    }
+
+    /// Parses the space-joined form of RFC 6749 §3.3.
+    ///
+    /// # Errors
+    /// A scope of the wrong form, or too many.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        text.split(' ')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .try_into()
+    }
+
+    /// Takes the scopes of a new credential: one at least.
+    ///
+    /// # Errors
+    /// No scope, one of the wrong form, or too many.
+    pub fn at_least_one(given: Vec<String>) -> Result<Self, Refusal> {
+        if given.is_empty() { Err(Refusal::ScopesEmpty) } else { given.try_into() }
+    }
+
+    /// Those of `given` that are scopes, as many as one credential may hold.
+    pub fn of_those_sound(given: Vec<String>) -> Self {
+        let mut sound = Vec::new();
+        for scope in given.into_iter().filter_map(|text| Scope::try_from(text).ok()) {
+            if !sound.contains(&scope) && sound.len() < MOST_SCOPES {
+                sound.push(scope);
+            }
+        }
+        Self(sound)
+    }
+
+    /// Does this credential allow what needs `wanted`?
+    pub fn cover(&self, wanted: &Scope) -> bool {
+        self.0.iter().any(|held| held.covers(wanted))
+    }
+
+    /// Is every scope of `wanted` covered?
+    pub fn cover_all(&self, wanted: &Scopes) -> bool {
+        wanted.0.iter().all(|wanted| self.cover(wanted))
+    }
+
+    /// Without the scope named `name`; and whether it was there.
+    pub fn without(self, name: &str) -> (Self, bool) {
+        let before = self.0.len();
+        let rest: Vec<_> = self.0.into_iter().filter(|scope| scope.0 != name).collect();
+        let found = rest.len() < before;
+        (Self(rest), found)
+    }
+
+    /// No scope at all?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<Vec<String>> for Scopes {
+    type Error = Refusal;
+
+    fn try_from(given: Vec<String>) -> Result<Self, Refusal> {
+        let mut scopes: Vec<Scope> = Vec::with_capacity(given.len().min(MOST_SCOPES));
+        for text in given {
+            let scope = Scope::try_from(text)?;
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+            if scopes.len() > MOST_SCOPES {
+                return Err(Refusal::ScopesTooMany);
+            }
+        }
+        let length: usize = scopes.iter().map(|scope| scope.0.len() + 1).sum();
+        if length > LONGEST_LIST + 1 { Err(Refusal::ScopesTooMany) } else { Ok(Self(scopes)) }
+    }
+}
+
+impl From<Scopes> for Vec<Scope> {
+    fn from(scopes: Scopes) -> Self {
+        scopes.0
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, scope) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(&scope.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a credential is limited to, by kind: `{"repositories": ["acme/site"]}`. A kind that is not listed is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    try_from = "BTreeMap<String, BTreeSet<String>>",
+    into = "BTreeMap<String, BTreeSet<String>>"
+)]
+pub struct Resources(BTreeMap<String, BTreeSet<String>>);
+
+impl Resources {
+    /// These repositories and no others.
+    ///
+    /// # Errors
+    /// [`Refusal::ResourcesMalformed`]
+    pub fn repositories(names: BTreeSet<String>) -> Result<Self, Refusal> {
+        BTreeMap::from([("repositories".to_owned(), names)]).try_into()
+    }
+
+    /// What a credential is limited to of this kind; `None` where it is not limited.
+    pub fn of_kind(&self, kind: &str) -> Option<&BTreeSet<String>> {
+        self.0.get(kind)
+    }
+
+    /// Does `self` reach everything that `wanted` reaches?
+    pub fn cover(&self, wanted: &Resources) -> bool {
+        self.0
+            .iter()
+            .all(|(kind, held)| wanted.0.get(kind).is_some_and(|wanted| wanted.is_subset(held)))
+    }
+}
+
+impl TryFrom<BTreeMap<String, BTreeSet<String>>> for Resources {
+    type Error = Refusal;
+
+    fn try_from(given: BTreeMap<String, BTreeSet<String>>) -> Result<Self, Refusal> {
+        let kind = |kind: &str| {
+            (1..=LONGEST_SCOPE).contains(&kind.len())
+                && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        };
+        let entry = |entry: &str| {
+            (1..=LONGEST_RESOURCE).contains(&entry.len()) && !entry.chars().any(char::is_control)
+        };
+        let sound =
+            given.iter().all(|(name, entries)| kind(name) && entries.iter().all(|e| entry(e)));
+        let count: usize = given.values().map(BTreeSet::len).sum();
+        if sound && given.len() <= MOST_RESOURCES && count <= MOST_RESOURCES {
+            Ok(Self(given))
+        } else {
+            Err(Refusal::ResourcesMalformed)
+        }
+    }
+}
+
+impl From<Resources> for BTreeMap<String, BTreeSet<String>> {
+    fn from(resources: Resources) -> Self {
+        resources.0
+    }
+}

@@ -1,0 +1,44 @@
+//! A secret in clear.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serializer;
+
+/// A secret in clear, on its way to the one person who may see it.
+///
+/// It has no `Display`, its `Debug` prints its name, and [`Secret::expose`] is its one exit.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the secret itself. Every use deserves a look in review.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Returns the last four characters, which lists show.
+    pub fn last_four(&self) -> String {
+        let text = self.expose();
+        text[text.len().saturating_sub(4)..].to_owned()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// For `#[serde(serialize_with)]` on the members of responses that show a secret once.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn shown_once<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
+}

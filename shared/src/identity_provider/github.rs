@@ -1,0 +1,101 @@
+//! GitHub, which speaks OAuth and no OpenID: who has come back, its API tells.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Endpoints, ExternalIdentity, readable};
+use crate::{
+    config::{GITHUB_PREFIX, GithubSignIn},
+    context::Context,
+    core::{
+        email::Email,
+        error::{Error, Fault, Refusal},
+    },
+};
+
+#[derive(Debug)]
+pub(super) struct Server {
+    /// Where people sign in.
+    web: String,
+    /// Where the API is: a name of its own for github.com, a path for others.
+    api: String,
+    /// Are addresses needed to decide who may come in?
+    needs_addresses: bool,
+}
+
+#[derive(Deserialize)]
+struct Address {
+    email: String,
+    verified: bool,
+}
+
+impl Server {
+    pub(super) fn new(settings: &GithubSignIn, needs_addresses: bool) -> Self {
+        let (web, api) = match &settings.base_url {
+            None => ("https://github.com".to_owned(), "https://api.github.com".to_owned()),
+            Some(base_url) => (base_url.clone(), format!("{base_url}/api/v3")),
+        };
+        Self { web, api, needs_addresses }
+    }
+
+    pub(super) fn endpoints(&self) -> Endpoints {
+        let scopes =
+            if self.needs_addresses { &["read:user", "user:email"][..] } else { &["read:user"] };
+        Endpoints {
+            authorization: format!("{}/login/oauth/authorize", self.web),
+            token: format!("{}/login/oauth/access_token", self.web),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            secret_in_body: true,
+        }
+    }
+
+    /// Whose token it is. The numeric id counts: a login may become somebody else's.
+    pub(super) async fn exchange_code(
+        &self,
+        context: &Context,
+        access_token: &str,
+    ) -> Result<ExternalIdentity, Error> {
+        let user: Map<String, Value> = self.ask(context, "/user", access_token).await?;
+        let id = user.get("id").and_then(Value::as_u64).ok_or(Refusal::SignInRefused)?;
+        let verified = match self.needs_addresses {
+            true => self.ask::<Vec<Address>>(context, "/user/emails", access_token).await?,
+            false => Vec::new(),
+        };
+        let verified = verified.into_iter().filter(|address| address.verified);
+        let metadata = [("login", "login"), ("name", "name"), ("email", "email")]
+            .into_iter()
+            .filter_map(|(ours, theirs)| Some((ours.to_owned(), readable(user.get(theirs))?)))
+            .collect();
+        Ok(ExternalIdentity {
+            user_id: format!("{GITHUB_PREFIX}{id}"),
+            verified: verified.filter_map(|address| Email::try_from(address.email).ok()).collect(),
+            metadata,
+            tokens: None,
+        })
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        context: &Context,
+        path: &str,
+        token: &str,
+    ) -> Result<T, Error> {
+        let fault = |source: Box<dyn std::error::Error + Send + Sync>| Fault::Issuer {
+            issuer: self.web.clone(),
+            source,
+        };
+        let request = http::Request::get(format!("{}{path}", self.api))
+            .header("authorization", format!("Bearer {token}"))
+            .header("accept", "application/vnd.github+json")
+            .header("x-github-api-version", "2022-11-28")
+            .body(Vec::new())
+            .map_err(|error| fault(error.into()))?;
+        let answer =
+            context.fetcher.exchange(request).await.map_err(|error| fault(error.into()))?;
+        if !answer.status().is_success() {
+            return Err(fault(format!("its API answered {}", answer.status()).into()).into());
+        }
+        Ok(serde_json::from_slice(answer.body())
+            .map_err(|_| fault("its answer is not what its manual says".into()))?)
+    }
+}

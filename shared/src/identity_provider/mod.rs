@@ -1,0 +1,368 @@
+//! Where people come from: an OpenID provider or GitHub, to whom we are a client (RFC 6749 §4.1, RFC 7636).
+//!
+//! The requests and answers of OAuth are the `oauth2` crate's; what an ID token must say is decided here, and its signature is verified as
+//! that of any other issuer's token.
+
+mod github;
+mod oauth;
+mod oidc;
+
+use std::sync::Arc;
+
+use oauth2::{
+    AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, TokenResponse as _,
+    TokenUrl, basic::BasicErrorResponse,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use self::oauth::{Answer, Failure, Http, OauthClient, is_over};
+use crate::{
+    config::{Config, SignIn},
+    context::Context,
+    core::{
+        email::Email,
+        error::{Error, Fault, Refusal},
+        secret::Secret,
+    },
+    crypto::secrets::Secrets,
+    fetch::FetchError,
+};
+
+/// The places where people sign in, in the order of the configuration. A clone shares them.
+#[derive(Clone, Debug)]
+pub struct IdentityProviders(Arc<[IdentityProvider]>);
+
+impl IdentityProviders {
+    /// Makes the identity providers that `config` lists; no I/O.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] for a client's secret that is missing.
+    pub fn new(config: &Config, secrets: &Secrets) -> Result<Self, Fault> {
+        let is_oidc = |signin: &&SignIn| matches!(signin, SignIn::Oidc(_));
+        let several = config.signins.iter().filter(is_oidc).count() > 1;
+        config
+            .signins
+            .iter()
+            .map(|signin| IdentityProvider::new(signin, secrets, several))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Returns all of them.
+    pub fn iter(&self) -> impl Iterator<Item = &IdentityProvider> {
+        self.0.iter()
+    }
+
+    /// Reports whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the one that the configuration calls `name`.
+    pub fn named(&self, name: &str) -> Option<&IdentityProvider> {
+        self.iter().find(|provider| provider.name() == name)
+    }
+}
+
+/// One place where people sign in.
+#[derive(Debug)]
+pub struct IdentityProvider {
+    name: String,
+    client_id: String,
+    secret: Option<Secret>,
+    /// Is it one of several OpenID providers? Each of them has a callback of its own, so that none is shown another's code
+    /// (RFC 9700 §4.4.2.2).
+    is_one_of_several: bool,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Oidc(Box<oidc::Provider>),
+    Github(github::Server),
+}
+
+/// What the browser carries to the issuer as `state` and is not told besides: what the issuer's answer is verified with.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PendingSignIn {
+    /// OpenID Connect Core §3.1.2.1.
+    pub nonce: String,
+    /// RFC 7636 §4.1.
+    pub verifier: String,
+}
+
+impl std::fmt::Debug for PendingSignIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PendingSignIn")
+    }
+}
+
+/// Somebody whom an issuer vouches for.
+#[derive(Debug)]
+pub struct ExternalIdentity {
+    pub user_id: String,
+    /// Addresses that the issuer has verified.
+    pub verified: Vec<Email>,
+    /// A name, an address: for people to read.
+    pub metadata: Map<String, Value>,
+    /// Tokens that can be renewed.
+    pub tokens: Option<Tokens>,
+}
+
+/// What is kept of an issuer's tokens: the one that is good for new ones. Nobody here calls an issuer with an access token.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Tokens {
+    refresh_token: String,
+    /// How long the access token lives from when it was issued, in seconds.
+    #[serde(skip)]
+    pub expires_in_s: i64,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+/// What became of a renewal.
+#[derive(Debug)]
+pub enum Renewal {
+    Renewed(Tokens),
+    /// The issuer says that the grant is over.
+    Ended,
+    /// The issuer cannot be reached, or cannot answer: it was not asked.
+    Unreachable(Fault),
+    /// It may have been asked, and may have answered.
+    Lost(Fault),
+}
+
+/// Where an issuer is asked.
+#[derive(Clone, Debug)]
+struct Endpoints {
+    authorization: String,
+    token: String,
+    /// What we ask for.
+    scopes: Vec<String>,
+    /// The client's secret goes into the body, and not into a header.
+    secret_in_body: bool,
+}
+
+impl IdentityProvider {
+    /// No I/O.
+    ///
+    /// # Errors
+    /// A client's secret that is missing.
+    fn new(settings: &SignIn, secrets: &Secrets, several: bool) -> Result<Self, Fault> {
+        let secret = settings.secret_ref().map(|reference| secrets.text(reference)).transpose()?;
+        let asks = settings.admission().asks_for_addresses();
+        let (client_id, kind) = match settings {
+            SignIn::Oidc(oidc) => {
+                (&oidc.client_id, Kind::Oidc(Box::new(oidc::Provider::new(oidc, asks))))
+            }
+            SignIn::Github(github) => {
+                (&github.client_id, Kind::Github(github::Server::new(github, asks)))
+            }
+        };
+        let is_one_of_several = several && matches!(kind, Kind::Oidc(_));
+        Ok(Self {
+            name: settings.name().to_owned(),
+            client_id: client_id.clone(),
+            secret,
+            is_one_of_several,
+            kind,
+        })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Is it GitHub?
+    pub fn is_github(&self) -> bool {
+        matches!(self.kind, Kind::Github(_))
+    }
+
+    /// Where a browser goes to sign in, and from where it comes back with `state`.
+    ///
+    /// # Errors
+    /// [`Fault::Issuer`] where the issuer cannot be asked for its endpoints.
+    pub async fn authorization(
+        &self,
+        context: &Context,
+        state: &Secret,
+        proof: &PendingSignIn,
+    ) -> Result<String, Fault> {
+        let endpoints = self.endpoints(context).await?;
+        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(
+            proof.verifier.clone(),
+        ));
+        let client = self.client(context, &endpoints)?;
+        let state = state.expose().to_owned();
+        let mut request = client
+            .authorize_url(|| CsrfToken::new(state))
+            .add_scopes(endpoints.scopes.iter().cloned().map(Scope::new))
+            .set_pkce_challenge(challenge);
+        if let Kind::Oidc(_) = self.kind {
+            request = request.add_extra_param("nonce", proof.nonce.clone());
+            if endpoints.scopes.iter().any(|scope| scope == "offline_access") {
+                request = request.add_extra_param("prompt", "consent"); // OpenID Connect Core §11: else it is ignored
+            }
+        }
+        Ok(request.url().0.into())
+    }
+
+    /// Who has come back with `code`. `answered_by` is the issuer that the answer names (RFC 9207), where it does.
+    ///
+    /// # Errors
+    /// [`Refusal::SignInRefused`] for a code or token that does not hold, or [`Fault::Issuer`].
+    pub async fn exchange_code(
+        &self,
+        context: &Context,
+        code: String,
+        answered_by: Option<&str>,
+        proof: PendingSignIn,
+    ) -> Result<ExternalIdentity, Error> {
+        let endpoints = self.endpoints(context).await?;
+        if let Kind::Oidc(provider) = &self.kind {
+            provider.expect_from(answered_by).await?;
+        }
+        let client = self.client(context, &endpoints)?;
+        let http = Http(&context.fetcher);
+        let answer = client
+            .exchange_code(AuthorizationCode::new(code))
+            .set_pkce_verifier(PkceCodeVerifier::new(proof.verifier.clone()))
+            .request_async(&http)
+            .await;
+        // A code that does not hold is the caller's; a client that is refused, or an answer that is none, is ours to set right.
+        let answer = answer.map_err(|failure| match failure {
+            RequestTokenError::ServerResponse(error) if is_over(&error) => {
+                Refusal::SignInRefused.into()
+            }
+            RequestTokenError::ServerResponse(error) => Error::Failed(self.refused_us(&error)),
+            RequestTokenError::Request(unanswered) => Error::Failed(self.fault(unanswered)),
+            RequestTokenError::Parse(..) => Error::Failed(self.fault("its answer is none")),
+            RequestTokenError::Other(what) => Error::Failed(self.fault(what)),
+        })?;
+        let mut arrival = match &self.kind {
+            Kind::Oidc(provider) => {
+                provider.exchange_code(context, &self.client_id, &answer, &proof).await?
+            }
+            Kind::Github(server) => {
+                server.exchange_code(context, answer.access_token().secret()).await?
+            }
+        };
+        arrival.tokens = Tokens::of(&answer, None);
+        Ok(arrival)
+    }
+
+    /// New tokens for old ones.
+    pub async fn renew(&self, context: &Context, tokens: &Tokens) -> Renewal {
+        let endpoints = match self.endpoints(context).await {
+            Ok(endpoints) => endpoints,
+            Err(fault) => return Renewal::Unreachable(fault),
+        };
+        let client = match self.client(context, &endpoints) {
+            Ok(client) => client,
+            Err(fault) => return Renewal::Unreachable(fault),
+        };
+        let http = Http(&context.fetcher);
+        let refresh_token = RefreshToken::new(tokens.refresh_token.clone());
+        let answer = client.exchange_refresh_token(&refresh_token).request_async(&http).await;
+        self.judge(answer, tokens)
+    }
+
+    fn judge(&self, answer: Result<Answer, Failure>, old: &Tokens) -> Renewal {
+        match answer {
+            // RFC 6749 §6: where no new refresh token is sent, the old one holds.
+            Ok(answer) => match Tokens::of(&answer, Some(&old.refresh_token)) {
+                Some(tokens) => Renewal::Renewed(tokens),
+                None => Renewal::Lost(self.fault("new tokens without an end")),
+            },
+            Err(RequestTokenError::ServerResponse(error)) if is_over(&error) => Renewal::Ended,
+            Err(RequestTokenError::ServerResponse(error)) => {
+                Renewal::Unreachable(self.refused_us(&error))
+            }
+            Err(RequestTokenError::Request(
+                unanswered @ (FetchError::NotSent(_) | FetchError::Unavailable(_)),
+            )) => Renewal::Unreachable(self.fault(unanswered)),
+            Err(RequestTokenError::Request(lost @ FetchError::ResponseLost(_))) => {
+                Renewal::Lost(self.fault(lost))
+            }
+            Err(RequestTokenError::Parse(..)) => Renewal::Lost(self.fault("its answer is none")),
+            Err(RequestTokenError::Other(what)) => Renewal::Lost(self.fault(what)),
+        }
+    }
+
+    async fn endpoints(&self, context: &Context) -> Result<Endpoints, Fault> {
+        match &self.kind {
+            Kind::Oidc(provider) => provider.endpoints(context).await,
+            Kind::Github(server) => Ok(server.endpoints()),
+        }
+    }
+
+    /// Where the browser comes back.
+    fn callback(&self, context: &Context) -> String {
+        let issuer = &context.config.issuer;
+        match self.kind {
+            Kind::Github(_) => format!("{issuer}/v1/auth/github/callback"),
+            Kind::Oidc(_) if self.is_one_of_several => {
+                format!("{issuer}/v1/auth/oidc/callback?provider={}", self.name)
+            }
+            Kind::Oidc(_) => format!("{issuer}/v1/auth/oidc/callback"),
+        }
+    }
+
+    /// Reports whether a callback that names `provider` is this one's.
+    pub fn matches_callback(&self, provider: Option<&str>) -> bool {
+        provider.map_or(!self.is_one_of_several, |named| named == self.name)
+    }
+
+    fn client(&self, context: &Context, endpoints: &Endpoints) -> Result<OauthClient, Fault> {
+        let callback = self.callback(context);
+        let client = Client::new(ClientId::new(self.client_id.clone()))
+            .set_auth_uri(
+                AuthUrl::new(endpoints.authorization.clone()).map_err(|error| self.fault(error))?,
+            )
+            .set_token_uri(
+                TokenUrl::new(endpoints.token.clone()).map_err(|error| self.fault(error))?,
+            )
+            .set_redirect_uri(RedirectUrl::new(callback).map_err(|error| self.fault(error))?)
+            .set_auth_type(match endpoints.secret_in_body {
+                true => oauth2::AuthType::RequestBody,
+                false => oauth2::AuthType::BasicAuth,
+            });
+        Ok(match &self.secret {
+            Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),
+            None => client,
+        })
+    }
+
+    fn refused_us(&self, error: &BasicErrorResponse) -> Fault {
+        self.fault(format!("it refuses us: {}", error.error().as_ref()))
+    }
+
+    fn fault(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+        Fault::Issuer { issuer: self.name.clone(), source: source.into() }
+    }
+}
+
+impl Tokens {
+    /// The tokens of an answer, if they can be renewed and end at a stated time.
+    fn of(answer: &Answer, old_refresh_token: Option<&str>) -> Option<Self> {
+        let refresh_token =
+            answer.refresh_token().map(|token| token.secret().as_str()).or(old_refresh_token)?;
+        Some(Self {
+            refresh_token: refresh_token.to_owned(),
+            expires_in_s: i64::try_from(answer.expires_in()?.as_secs()).ok()?,
+        })
+    }
+}
+
+/// A text that people may read: short, and without control characters.
+fn readable(value: Option<&Value>) -> Option<Value> {
+    let text = value?.as_str().filter(|text| (1..=200).contains(&text.len()))?;
+    (!text.chars().any(char::is_control)).then(|| text.into())
+}

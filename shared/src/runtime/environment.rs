@@ -1,0 +1,180 @@
+//! What lives as long as a sandbox: an app, whose keys do not grow old.
+//!
+//! Between invocations a sandbox is frozen, for hours perhaps: nothing refreshes by itself. So each invocation looks at the time of
+//! day, and reads the deployment's secret again when what is at hand is older than [`SECRET_AGE_S`].
+
+use std::{fmt, sync::Arc};
+
+use aws_config::SdkConfig;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use crate::{
+    app::App,
+    config::{Config, ProviderKind, SecretSource},
+    core::{
+        clock::{self, Clock},
+        entropy::Entropy,
+        error::Fault,
+    },
+    crypto::{
+        Digest, KeyAccess,
+        secrets::{self, Secrets},
+    },
+    store::{Store, Timeouts},
+    telemetry,
+};
+
+/// How old keys may be, in seconds. A key that is taken out of the secret works for so long at most, as long as the secret can be read and used;
+/// a new one must have been published for longer before it signs.
+pub const SECRET_AGE_S: i64 = 300;
+/// How long after a failure the secret is asked for again, in seconds: until then the keys at hand are used on.
+const RETRY_S: i64 = 30;
+
+/// Adds to an app what no setting can say, like a provider of one's own.
+pub type Configure = Box<dyn Fn(&mut App) + Send + Sync>;
+
+/// A function's app, for as long as its sandbox lives.
+pub struct ExecutionEnvironment {
+    access: KeyAccess,
+    sdk: SdkConfig,
+    source: Option<SecretSource>,
+    configure: Configure,
+    cached: Mutex<Cached>,
+}
+
+struct Cached {
+    app: Arc<App>,
+    /// Of the secret that the app was made of.
+    digest: Option<Digest>,
+    read_at: Timestamp,
+    /// How long after `read_at` the secret is read again, in seconds.
+    good_for_s: i64,
+}
+
+impl fmt::Debug for ExecutionEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExecutionEnvironment")
+    }
+}
+
+impl ExecutionEnvironment {
+    /// Reads the secret, and opens the connection to the store meanwhile.
+    ///
+    /// # Errors
+    /// A setting that is wrong or missing, and a secret that cannot be read or used: the start ends here.
+    pub async fn start(
+        mut config: Config,
+        sdk: SdkConfig,
+        (clock, entropy): (Clock, Entropy),
+        access: KeyAccess,
+        configure: Configure,
+    ) -> Result<Self, Fault> {
+        if access == KeyAccess::Nothing {
+            config.providers.clear(); // without keys it authenticates nobody by them
+            config.signins.clear();
+        }
+        let source = config.secret.clone();
+        let store = Store::new(&sdk, config.tables.clone(), Timeouts::default(), &clock);
+        let connected = async {
+            if access != KeyAccess::Publication {
+                store.connect().await;
+            }
+        };
+        let (read, ()) = tokio::join!(read(&sdk, source.as_ref(), access, &clock), connected);
+        let (secrets, digest) = read?;
+        let app = build(App::new(config, &secrets, store, clock, entropy)?, access, &configure)?;
+        let cached = Cached {
+            read_at: app.context.clock.now(),
+            app: Arc::new(app),
+            digest,
+            good_for_s: SECRET_AGE_S,
+        };
+        Ok(Self { access, sdk, source, configure, cached: Mutex::new(cached) })
+    }
+
+    /// The app, with keys that are at most [`SECRET_AGE_S`] old where they can be had. Where not, callers must not suffer: the keys at
+    /// hand are used on, and a line tells.
+    pub async fn app(&self) -> Arc<App> {
+        let mut cached = self.cached.lock().await;
+        let now = cached.app.context.clock.now();
+        // A clock that was set back would make keys young for ever.
+        let is_fresh =
+            cached.read_at <= now && now < clock::after(cached.read_at, cached.good_for_s);
+        if self.access == KeyAccess::Nothing || is_fresh {
+            return Arc::clone(&cached.app);
+        }
+        let good_for_s = match self.renew(&mut cached).await {
+            Ok(()) => SECRET_AGE_S,
+            Err(fault) => {
+                telemetry::secret_stale(&fault);
+                RETRY_S
+            }
+        };
+        (cached.read_at, cached.good_for_s) = (now, good_for_s);
+        Arc::clone(&cached.app)
+    }
+
+    async fn renew(&self, cached: &mut Cached) -> Result<(), Fault> {
+        let old = &cached.app;
+        let (secrets, digest) =
+            read(&self.sdk, self.source.as_ref(), self.access, &old.context.clock).await?;
+        let is_same =
+            digest.as_ref().zip(cached.digest.as_ref()).is_some_and(|(new, old)| new.matches(old));
+        if !is_same {
+            let (clock, entropy) = (old.context.clock.clone(), old.context.entropy.clone());
+            let app = App::new(
+                old.context.config.clone(),
+                &secrets,
+                old.context.store.clone(),
+                clock,
+                entropy,
+            )?;
+            cached.app = Arc::new(build(app, self.access, &self.configure)?);
+            cached.digest = digest;
+        }
+        Ok(())
+    }
+}
+
+async fn read(
+    sdk: &SdkConfig,
+    source: Option<&SecretSource>,
+    access: KeyAccess,
+    clock: &Clock,
+) -> Result<(Secrets, Option<Digest>), Fault> {
+    let (json, written) = match (access, source) {
+        (KeyAccess::Nothing, _) => return Ok((Secrets::default(), None)),
+        (_, Some(SecretSource::Arn(arn))) => secrets::fetch(sdk, arn).await?,
+        (_, Some(SecretSource::File(path))) => (crate::config::read(path)?, None),
+        (_, None) => {
+            return Err(Fault::Setting(
+                "POSTERN_SECRET_ARN or POSTERN_SECRET_FILE must be set".into(),
+            ));
+        }
+    };
+    let secrets = secrets::parse(&json)?;
+    let age_days =
+        written.map(|written| (clock.now().as_second() - written.as_second()) / (24 * 3600));
+    telemetry::secret_read(age_days);
+    Ok((secrets, Some(Digest::of(json.as_bytes()))))
+}
+
+/// The app, once it holds what its function needs.
+fn build(mut app: App, access: KeyAccess, configure: &Configure) -> Result<App, Fault> {
+    app.context.keyring.check_access(access)?;
+    let knows_sessions =
+        app.context.config.providers.iter().any(|kind| matches!(kind, ProviderKind::Session {}));
+    if knows_sessions && !app.context.keyring.has_session_keys() {
+        return Err(Fault::Setting(
+            "the secret holds no session_keys, and a provider needs them".into(),
+        ));
+    }
+    if !app.identity_providers.is_empty() && !app.context.keyring.has_sealing_keys() {
+        return Err(Fault::Setting(
+            "the secret holds no sealing_keys, and a signin needs them".into(),
+        ));
+    }
+    configure(&mut app);
+    Ok(app)
+}

@@ -1,0 +1,239 @@
+//! Between a gateway's event and a handler.
+//!
+//! The event arrives as plain JSON and is looked at before Lambda's own types see it: those fail on headers that they
+//! cannot hold, and panic on a malformed `Host`. What a caller can cause gets its 400 here, not a 500 there.
+
+use std::collections::HashSet;
+
+use ::http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use serde_json::{Map, Value, json};
+use tracing::Instrument as _;
+
+use crate::{
+    app::App,
+    core::{
+        error::{Error, Refusal, Rejection},
+        path,
+        secret::Secret,
+    },
+    credential::SESSION_COOKIE,
+    http::{Request, Response, page, route},
+    telemetry,
+};
+
+/// The largest body that is read, decoded.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// Answers one HTTP API event (payload 2.0) with `handler`: the whole way of a request, in Lambda and locally.
+pub async fn serve(
+    app: &App,
+    event: Value,
+    handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>,
+) -> Value {
+    let request_id = event
+        .pointer("/requestContext/requestId")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    let (span, parsed) = match parse_event(app, event) {
+        Ok(request) => {
+            (telemetry::request_span(&request_id, request.method(), request.route()), Ok(request))
+        }
+        Err(refusal) => (telemetry::request_span(&request_id, "", ""), Err(refusal)),
+    };
+    let outcome = async {
+        let outcome = match &parsed {
+            Ok(request) => {
+                handler(app, request).await.or_else(|error| render_error_page(error, request))
+            }
+            Err(refusal) => Err((*refusal).into()),
+        };
+        log(&outcome);
+        outcome
+    };
+    let outcome = telemetry::metered(&app.context.clock, outcome).instrument(span).await;
+    outcome.unwrap_or_else(|error| Response::error(&error, &request_id)).into_payload_v2()
+}
+
+/// A browser that wants a page is told in one, where pages are. Routes for programs have one shape of errors, whatever a program accepts.
+fn render_error_page(error: Error, request: &Request) -> Result<Response, Error> {
+    let path = request.path();
+    let has_pages = !path.starts_with("/v1/")
+        || ["/v1/auth/oidc/", "/v1/auth/github"].iter().any(|signin| path.starts_with(signin));
+    if has_pages && request.wants_page() {
+        Ok(page::notice(error, request.id())?)
+    } else {
+        Err(error)
+    }
+}
+
+/// What a page of ours asks one of our own routes for, in the name of its visitor.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner<'a> {
+    pub method: &'static str,
+    /// As the template writes it.
+    pub path: &'static str,
+    /// What stands for `{id}`.
+    pub id: Option<&'a str>,
+    pub query: &'a str,
+    pub body: Option<&'a Value>,
+    /// The visitor's session.
+    pub session: &'a Secret,
+}
+
+/// The request for `inner`, as if it had come from where `outer` came from. It goes through the same door: whoever is asked cannot tell.
+///
+/// # Errors
+/// What a caller could get wrong about it.
+pub fn within(app: &App, outer: &Request, inner: Inner<'_>) -> Result<Request, Refusal> {
+    let id = inner.id.unwrap_or_default();
+    let key = format!("{} {}", inner.method, inner.path);
+    let event = json!({
+        "version": "2.0", "routeKey": key, "rawPath": inner.path.replace("{id}", id), "rawQueryString": inner.query,
+        "pathParameters": {"id": id},
+        "headers": {"content-type": "application/json", app.context.config.session_header.as_str(): inner.session.expose()},
+        "body": inner.body.map(Value::to_string),
+        "requestContext": {
+            "requestId": outer.id(), "routeKey": key, "stage": "$default", "timeEpoch": 0,
+            "http": {"method": inner.method, "path": inner.path, "protocol": "HTTP/1.1", "sourceIp": outer.source_ip()},
+        },
+    });
+    parse_event(app, event)
+}
+
+fn log(outcome: &Result<Response, Error>) {
+    let cause = match outcome {
+        Ok(response) => response.cause().ok_or(response.status_code()),
+        Err(error) => Ok(error),
+    };
+    match cause {
+        Err(status) => telemetry::served(status),
+        Ok(Error::Rejected(Rejection { refusal, .. })) => {
+            telemetry::refused(refusal.public().status, refusal.public().code, *refusal);
+        }
+        Ok(Error::Failed(fault)) => telemetry::failed(fault.public().status, fault),
+    }
+}
+
+/// Lets an event in.
+///
+/// # Errors
+/// A 4xx for everything about it that a caller can get wrong.
+fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
+    let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
+    members.retain(|_, value| !value.is_null());
+    let target = plain_target(members)?;
+    resolve_route(members);
+    let body = take_body(members)?;
+    normalize_headers(app, members)?;
+    let cookies = members
+        .get("cookies")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    if cookies.into_iter().any(|cookie| cookie.starts_with(SESSION_COOKIE) && !cookie.is_ascii()) {
+        return Err(Refusal::SessionMalformed);
+    }
+    if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
+        context.remove("domainName"); // a `Host` by another name
+    }
+    let typed: ApiGatewayV2httpRequest =
+        serde_json::from_value(event).map_err(|_| Refusal::RequestMalformed)?;
+    Ok(Request::new(typed, body, target))
+}
+
+/// The request's target as it was sent, if its path is plain.
+fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
+    let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
+    let (path, query) =
+        text("rawPath").zip(text("rawQueryString")).ok_or(Refusal::RequestMalformed)?;
+    if !path::is_plain(path) {
+        return Err(Refusal::PathMalformed);
+    }
+    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    PathAndQuery::try_from(target.as_str()).map_err(|_| Refusal::RequestMalformed)?;
+    Ok(target)
+}
+
+/// Finds the route where the gateway has not: what it calls `$default` may be one of ours.
+fn resolve_route(members: &mut Map<String, Value>) {
+    if members.get("routeKey").is_none_or(|key| key != "$default") {
+        return;
+    }
+    let method =
+        members.get("requestContext").and_then(|context| context["http"]["method"].as_str());
+    let path = members.get("rawPath").and_then(Value::as_str);
+    let Some((key, parameters)) =
+        method.zip(path).and_then(|(method, path)| route::find(method, path))
+    else {
+        return;
+    };
+    if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
+        context.insert("routeKey".into(), key.as_str().into());
+    }
+    members.insert("routeKey".into(), key.into());
+    members.insert(
+        "pathParameters".into(),
+        parameters
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect::<Map<_, _>>()
+            .into(),
+    );
+}
+
+fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
+    let is_base64 = members.remove("isBase64Encoded").is_some_and(|flag| flag == true);
+    let body = match members.remove("body") {
+        None => Vec::new(),
+        // Four characters hold three bytes; what is longer is not worth decoding.
+        Some(Value::String(text)) if is_base64 && text.len() > LARGEST_BODY / 3 * 4 + 8 => {
+            return Err(Refusal::BodyTooLarge);
+        }
+        Some(Value::String(text)) if is_base64 => {
+            BASE64.decode(text).map_err(|_| Refusal::RequestMalformed)?
+        }
+        Some(Value::String(text)) => text.into_bytes(),
+        Some(_) => return Err(Refusal::RequestMalformed),
+    };
+    if body.len() > LARGEST_BODY { Err(Refusal::BodyTooLarge) } else { Ok(body) }
+}
+
+/// Keeps the headers that can be held, folded to lower case. Two values for one that carries a credential are refused: payload 2.0
+/// joins them with a comma, which no credential holds. `Host` goes: nothing here may depend on what a caller wrote in it.
+fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Refusal> {
+    let Some(headers) = members.get_mut("headers") else { return Ok(()) };
+    let given = std::mem::take(headers.as_object_mut().ok_or(Refusal::RequestMalformed)?);
+    let mut seen = HashSet::new();
+    let mut normalized = Map::new();
+    for (name, value) in given {
+        let text = value.as_str().ok_or(Refusal::HeaderMalformed)?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
+        HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
+        if name == app.context.config.session_header.as_str() && !is_plausible_session_header(text)
+        {
+            return Err(Refusal::SessionMalformed);
+        }
+        let carries_credential = app.providers.reads_header(name.as_str());
+        if carries_credential && !text.is_ascii() {
+            return Err(Refusal::HeaderMalformed);
+        }
+        if !seen.insert(name.clone()) || (carries_credential && text.contains(',')) {
+            return Err(Refusal::HeaderDoubled);
+        }
+        if name != "host" && name != "x-forwarded-proto" {
+            normalized.insert(name.to_string(), value);
+        }
+    }
+    *headers = Value::Object(normalized);
+    Ok(())
+}
+
+/// Could `text` be the value of a session, or two of them that a gateway has joined? A letter that was changed on the way makes a malformed
+/// session of it, and neither a malformed header nor a doubled one.
+fn is_plausible_session_header(text: &str) -> bool {
+    text.is_ascii() && (!text.contains(',') || text.split(',').all(|one| one.contains('.')))
+}

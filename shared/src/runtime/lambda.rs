@@ -1,0 +1,99 @@
+//! What every function's `main` calls.
+
+use std::sync::Arc;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use serde_json::Value;
+use tracing::{Instrument as _, Level};
+
+use crate::{
+    app::App,
+    config::{self, Config},
+    core::{
+        clock::Clock,
+        entropy::Entropy,
+        error::{Error, Fault},
+    },
+    crypto::KeyAccess,
+    http::{Request, Response},
+    runtime::{
+        environment::{Configure, ExecutionEnvironment},
+        ingress, sdk,
+    },
+    telemetry::{self, Labels},
+};
+
+/// How a function ends: Lambda's runtime prints it.
+pub type Outcome = Result<(), lambda_runtime::Error>;
+
+/// Serves the routes of an HTTP API with `handler` until the environment ends.
+///
+/// # Errors
+/// A start that failed, in a sentence.
+pub async fn serve_http(
+    access: KeyAccess,
+    handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>,
+) -> Outcome {
+    run(
+        access,
+        Box::new(|_| {}),
+        async |app, event| Ok(ingress::serve(&app, event, &handler).await),
+    )
+    .await
+}
+
+/// Serves invocations whose event is no HTTP request.
+///
+/// # Errors
+/// A start that failed, in a sentence.
+pub async fn serve_events(
+    access: KeyAccess,
+    handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
+) -> Outcome {
+    serve_events_with(access, Box::new(|_| {}), handler).await
+}
+
+/// The same with an app to which `configure` has added something.
+///
+/// # Errors
+/// A start that failed, in a sentence.
+pub async fn serve_events_with(
+    access: KeyAccess,
+    configure: Configure,
+    handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
+) -> Outcome {
+    run(access, configure, async |app, event| handler(&app, event).await).await
+}
+
+async fn run(
+    access: KeyAccess,
+    configure: Configure,
+    handler: impl AsyncFn(Arc<App>, Value) -> Result<Value, lambda_runtime::Error>,
+) -> Outcome {
+    let environment = start(access, configure).await.inspect_err(telemetry::not_started)?;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let span = telemetry::invocation_span(event.context.xray_trace_id.as_deref());
+        async { handler(environment.app().await, event.payload).await }.instrument(span).await
+    }))
+    .await
+}
+
+async fn start(access: KeyAccess, configure: Configure) -> Result<ExecutionEnvironment, Fault> {
+    let clock = Clock::system();
+    let began = clock.now();
+    let variables = config::environment();
+    let config = Config::from_variables(&variables);
+    // A start that fails for its settings is counted too.
+    let level = config.as_ref().map_or(Level::INFO, |config| config.log);
+    telemetry::init(level, Labels::of(&variables));
+    let environment = ExecutionEnvironment::start(
+        config?,
+        sdk::load().await,
+        (clock.clone(), Entropy::system()),
+        access,
+        configure,
+    )
+    .await?;
+    telemetry::started(clock.now().as_millisecond() - began.as_millisecond());
+    Ok(environment)
+}

@@ -1,0 +1,53 @@
+//! Agents and services: machines of an organization that hold scopes and one secret.
+
+use serde::{Deserialize, Serialize};
+use type_safe_id::StaticType;
+
+use super::{HasSecret, Record};
+use crate::{
+    core::{
+        id::{Agent, OrganizationId, Service, TypeSafeId},
+        scope::Scopes,
+    },
+    crypto::Digest,
+};
+
+/// A stored agent. Deleting it ends all that it holds, because every use of its tokens reads it.
+pub type AgentRecord = MachineRecord<Agent>;
+/// A stored service. Deleting it ends its tokens, in the same way.
+pub type ServiceRecord = MachineRecord<Service>;
+
+/// A stored machine of either kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct MachineRecord<K: StaticType + Copy> {
+    #[serde(rename = "pk")]
+    pub id: TypeSafeId<K>,
+    pub org_id: OrganizationId,
+    pub name: String,
+    pub scopes: Scopes,
+    pub digest: Digest,
+    pub last_four: String,
+    pub created_at_ms: i64,
+    /// The user on whose behalf it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
+}
+
+impl<K: StaticType + Copy> Record for MachineRecord<K> {
+    type Kind = K;
+
+    fn id(&self) -> TypeSafeId<K> {
+        self.id
+    }
+
+    fn org_id(&self) -> OrganizationId {
+        self.org_id
+    }
+}
+
+impl<K: StaticType + Copy> HasSecret for MachineRecord<K> {
+    fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}

@@ -1,0 +1,337 @@
+//! The architecture as tests: the direction of dependencies, and which module is allowed to name what. See ARCHITECTURE.md.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/src");
+const FUNCTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/src");
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false if path.extension().is_some_and(|kind| kind == "rs") => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
+
+/// The production part of a file, without comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// Asserts that of all files of `shared` only those in `modules` name `word`.
+#[track_caller]
+fn only(modules: &[&str], word: &str) {
+    let mut found = false;
+    for path in files(Path::new(SHARED)) {
+        let module = path.strip_prefix(SHARED).unwrap().to_str().unwrap();
+        if code(&path).contains(word) {
+            found = true;
+            assert!(
+                modules.iter().any(|allowed| module.starts_with(allowed)),
+                "{module} names {word}, which only {modules:?} may"
+            );
+        }
+    }
+    assert!(found, "nobody names {word}: this test watches nothing");
+}
+
+/// The modules of `shared` in reading order, as `lib.rs` lists them: each is allowed to use those below it.
+fn reading_order() -> Vec<String> {
+    let text = fs::read_to_string(Path::new(SHARED).join("lib.rs")).unwrap();
+    text.lines()
+        .filter_map(|line| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned()))
+        .collect()
+}
+
+/// The modules that `code` imports from its own crate: what follows `crate::`, in and outside of braces.
+fn imports(code: &str) -> BTreeSet<String> {
+    let word = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+    };
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let is_ours = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$');
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            _ if !is_ours => {}
+            None => drop(found.insert(word(rest))),
+            Some(group) => {
+                let mut depth = 0;
+                let mut item = String::new();
+                for c in group.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => drop(found.insert(word(&std::mem::take(&mut item)))),
+                        _ if depth == 0 && !c.is_whitespace() => item.push(c),
+                        _ => {}
+                    }
+                }
+                found.insert(word(&item));
+            }
+        }
+    }
+    found.retain(|module| !module.is_empty());
+    found
+}
+
+/// The arrows against the reading order, of a graph from modules to what they import.
+fn arrows_against<'a>(
+    order: &[String],
+    graph: &'a [(String, BTreeSet<String>)],
+) -> Vec<(&'a str, &'a str)> {
+    let place = |module: &str| order.iter().position(|known| known == module);
+    graph
+        .iter()
+        .flat_map(|(from, to)| to.iter().map(move |to| (from.as_str(), to.as_str())))
+        .filter(|(from, to)| from != to)
+        .filter(|(from, to)| match (place(from), place(to)) {
+            (Some(from), Some(to)) => to < from,
+            _ => true, // a module that the reading order does not list
+        })
+        .collect()
+}
+
+fn graph() -> Vec<(String, BTreeSet<String>)> {
+    let mut graph = BTreeMap::<String, BTreeSet<String>>::new();
+    for path in files(Path::new(SHARED)) {
+        let name = path.strip_prefix(SHARED).unwrap().to_str().unwrap();
+        let module = name.split('/').next().unwrap().trim_end_matches(".rs");
+        if module != "lib" {
+            graph.entry(module.to_owned()).or_default().extend(imports(&code(&path)));
+        }
+    }
+    graph.into_iter().collect()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let (order, graph) = (reading_order(), graph());
+    let modules: BTreeSet<_> = graph.iter().map(|(module, _)| module).collect();
+    assert_eq!(modules, order.iter().collect(), "lib.rs lists every module, and nothing else");
+    assert_eq!(arrows_against(&order, &graph), [], "imports against the reading order of lib.rs");
+    let arrows: usize = graph.iter().map(|(_, to)| to.len()).sum();
+    assert!(arrows > 50, "{arrows} imports: this test watches nothing");
+}
+
+#[test]
+fn an_arrow_that_is_turned_around_is_found() {
+    let (order, graph) = (reading_order(), graph());
+    for (from, to) in graph.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to))) {
+        if from != to {
+            let reversed = [(to.clone(), BTreeSet::from([from.clone()]))];
+            assert_eq!(arrows_against(&order, &reversed), [(to.as_str(), from.as_str())]);
+        }
+    }
+}
+
+#[test]
+fn imports_are_read_in_every_form() {
+    let read = |code: &str| imports(code).into_iter().collect::<Vec<_>>();
+    assert_eq!(read("use crate::store::Store;"), ["store"]);
+    assert_eq!(
+        read("use crate::{\n    app::App,\n    core::{error::Error, id},\n};"),
+        ["app", "core"]
+    );
+    assert_eq!(read("fn f() { crate::http::path::g() }"), ["http"]);
+    assert_eq!(read("use lambda_crate::x; use crate::Fault;"), Vec::<String>::new());
+}
+
+#[test]
+fn architecture_md_lists_the_modules_in_reading_order() {
+    let text =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap();
+    let section = text.split("## Inside `shared`").nth(1).unwrap();
+    let block = section.split("```").nth(1).unwrap();
+    let listed: Vec<_> = block
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .map(|line| line.split([' ', '/', '.']).next().unwrap().to_owned())
+        .collect();
+    assert_eq!(listed, reading_order());
+}
+
+#[test]
+fn only_crypto_knows_cryptography() {
+    for word in ["jsonwebtoken", "hmac::", "sha2::", "subtle::", "aws_lc_rs", "argon2::"] {
+        only(&["crypto/"], word);
+    }
+}
+
+#[test]
+fn only_the_store_knows_dynamodb_and_only_secrets_secrets_manager() {
+    only(&["store/"], "aws_sdk_dynamodb");
+    only(&["crypto/secrets.rs"], "aws_sdk_secretsmanager");
+}
+
+#[test]
+fn only_sdk_says_how_aws_is_reached() {
+    only(&["runtime/sdk.rs"], "aws_config::from_env");
+    only(&["runtime/sdk.rs"], "aws_smithy_http_client");
+}
+
+#[test]
+fn only_fetch_speaks_to_other_servers() {
+    only(&["fetch.rs"], "reqwest");
+    only(&["identity_provider/"], "oauth2::");
+}
+
+#[test]
+fn only_http_and_the_runtime_name_lambda() {
+    only(&["http/", "runtime/"], "lambda_http");
+    only(&["runtime/", "telemetry.rs"], "lambda_runtime"); // telemetry names a target of its lines
+}
+
+#[test]
+fn only_config_reads_the_environment_and_only_clock_and_entropy_ask_the_system() {
+    only(&["config.rs"], "std::env");
+    only(&["core/clock.rs"], "Timestamp::now");
+    only(&["core/entropy.rs"], "getrandom");
+    for word in ["SystemTime", "Instant::now"] {
+        assert!(files(Path::new(SHARED)).iter().all(|path| !code(path).contains(word)), "{word}");
+    }
+}
+
+#[test]
+fn the_store_knows_no_http() {
+    for path in files(&Path::new(SHARED).join("store")) {
+        assert!(
+            !code(&path).contains("crate::http") && !code(&path).contains("Refusal"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn nothing_but_telemetry_logs() {
+    for word in ["info!", "warn!", "error!", "debug!", "trace!"] {
+        for path in files(Path::new(SHARED)).into_iter().chain(files(Path::new(FUNCTIONS))) {
+            assert!(
+                path.ends_with("telemetry.rs") || !code(&path).contains(word),
+                "{} logs by {word}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_secret_leaves_its_type_in_few_places() {
+    let mut places: Vec<_> = files(Path::new(SHARED))
+        .into_iter()
+        .chain(files(Path::new(FUNCTIONS)))
+        .filter(|path| code(path).contains(".expose()"))
+        .map(|path| {
+            path.components()
+                .rev()
+                .take(2)
+                .map(|part| part.as_os_str().to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .map(|mut parts| {
+            parts.reverse();
+            parts.join("/")
+        })
+        .collect();
+    places.sort();
+    assert_eq!(
+        places,
+        [
+            "core/secret.rs",
+            "crypto/password.rs",
+            "grant/agent_secret.rs",
+            "grant/authorization_code.rs",
+            "grant/device_code.rs",
+            "grant/password.rs",
+            "grant/refresh.rs",
+            "grant/revoke.rs",
+            "grant/session.rs",
+            "grant/sign_in.rs",
+            "http/request.rs",
+            "http/response.rs",
+            "identity_provider/mod.rs",
+            "portal/visitor.rs",
+            "runtime/ingress.rs",
+            "src/device.rs",
+            "src/downloads.rs",
+            "src/token.rs",
+        ]
+    );
+}
+
+#[test]
+fn no_policy_statement_gets_an_effect_that_nobody_wrote() {
+    only(&["authorizer/iam_policy.rs"], "Effect");
+    for path in files(Path::new(SHARED)) {
+        assert!(
+            !code(&path).contains("IamPolicy"),
+            "{}: its default effect is Allow",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn every_code_is_explained_to_those_who_meet_it() {
+    let table = ["core/error.rs", "core/error/refusal.rs"]
+        .map(|file| code(&Path::new(SHARED).join(file)))
+        .concat();
+    let manual =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
+    let codes: Vec<_> = table
+        .split("Public::new(")
+        .skip(1)
+        .filter_map(|arguments| {
+            arguments
+                .trim_start()
+                .split_once(',')
+                .filter(|(status, _)| status.parse::<u16>().is_ok())
+        })
+        .map(|(_, rest)| rest)
+        .chain(table.split("unauthorized(").skip(1))
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
+        .collect();
+    assert!(codes.len() >= 22, "{codes:?}");
+    for code in codes {
+        assert!(manual.contains(&format!("| `{code}` |")), "{code} is not in docs/errors.md");
+    }
+}
+
+#[test]
+fn every_main_is_wiring() {
+    for entry in fs::read_dir(Path::new(FUNCTIONS).join("bin")).unwrap() {
+        let main = entry.unwrap().path();
+        let lines = fs::read_to_string(&main)
+            .unwrap()
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .count();
+        assert!(lines <= 10, "{} has {lines} lines", main.display());
+    }
+}
+
+/// Without it every start of a function waits for 60 ms: docs/decisions/0012.
+#[test]
+fn every_build_does_without_entropy_from_jitter() {
+    let config =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
+    let config: toml::Value = toml::from_str(&config).unwrap();
+    assert_eq!(config["env"]["AWS_LC_SYS_NO_JITTER_ENTROPY"].as_str(), Some("1"));
+    // What this very test is built with.
+    #[expect(clippy::disallowed_methods, reason = "Cargo's own setting, as it reaches a program")]
+    let here = std::env::var("AWS_LC_SYS_NO_JITTER_ENTROPY");
+    assert_eq!(here.as_deref(), Ok("1"));
+}
