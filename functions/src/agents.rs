@@ -2,6 +2,7 @@
 
 use postern::{
     App, Error, Refusal,
+    core::permission::Permission,
     core::{
         id::{Agent, AgentId},
         scope::Resources,
@@ -38,15 +39,19 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/agents" => create(app, request).await,
         "GET /v1/agents" => {
-            records::list(app, request, "agents:read", |record| Shown::<Agent>::new(app, record))
-                .await
+            records::list(app, request, Permission::AgentsRead, |record| {
+                Shown::<Agent>::new(app, record)
+            })
+            .await
         }
         "GET /v1/agents/{id}" => {
-            records::show(app, request, "agents:read", |record| Shown::<Agent>::new(app, record))
-                .await
+            records::show(app, request, Permission::AgentsRead, |record| {
+                Shown::<Agent>::new(app, record)
+            })
+            .await
         }
         "DELETE /v1/agents/{id}" => {
-            records::delete::<AgentRecord>(app, request, "agents:manage").await
+            records::delete::<AgentRecord>(app, request, Permission::AgentsManage).await
         }
         "POST /v1/agents/{id}/secret" => renew(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
@@ -54,13 +59,13 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let (shown, secret) = machines::create(app, request, "agents:manage").await?;
+    let (shown, secret) = machines::create(app, request, Permission::AgentsManage).await?;
     Ok(Response::created(&Created { shown, secret })?)
 }
 
 /// The old secret is dead at once; tokens that it got go on, until they are revoked or the agent is deleted.
 async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, "agents:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, Permission::AgentsManage).await?;
     request.no_members()?;
     let id = request.path_id()?;
     let record: AgentRecord = app

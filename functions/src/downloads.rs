@@ -5,7 +5,8 @@ mod install;
 
 use postern::{
     App, Error, Refusal,
-    core::{scope::Scope, secret::Secret},
+    core::permission::Permission,
+    core::secret::Secret,
     http::{CredentialSource as _, Request, Response},
     store::runner::RunnerRecord,
     token::{DownloadClaims, verify},
@@ -17,7 +18,7 @@ use postern::{
 /// A 401 for an absent or bad token, a 403 without the scope, a 404 for a runner of somebody else.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let claims = authenticate(app, request)?;
-    let wanted = Scope::try_from("runners:read".to_owned())?;
+    let wanted = Permission::RunnersRead.into();
     if !claims.scopes.cover(&wanted) {
         return Err(Refusal::ScopeInsufficient.into());
     }

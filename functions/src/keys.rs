@@ -6,6 +6,7 @@ use answer::{Created, Rotated, Shown};
 use jiff::Timestamp;
 use postern::{
     App, Error, Fault, Refusal,
+    core::permission::Permission,
     core::{
         clock::after,
         id,
@@ -60,13 +61,15 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/keys" => create(app, request).await,
         "GET /v1/keys" => {
-            records::list(app, request, "keys:read", |record| Shown::new(app, record)).await
+            records::list(app, request, Permission::KeysRead, |record| Shown::new(app, record))
+                .await
         }
         "GET /v1/keys/{id}" => {
-            records::show(app, request, "keys:read", |record| Shown::new(app, record)).await
+            records::show(app, request, Permission::KeysRead, |record| Shown::new(app, record))
+                .await
         }
         "DELETE /v1/keys/{id}" => {
-            records::delete::<ApiKeyRecord>(app, request, "keys:manage").await
+            records::delete::<ApiKeyRecord>(app, request, Permission::KeysManage).await
         }
         "POST /v1/keys/{id}/rotate" => rotate(app, request).await,
         "POST /v1/keys/revoke-leaked" => revoke_leaked(app, request).await,
@@ -75,7 +78,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let maker = app.providers.authorize(&app.context, request, "keys:manage").await?;
+    let maker = app.providers.authorize(&app.context, request, Permission::KeysManage).await?;
     let wanted: NewKey = request.json()?;
     let name = Name::try_from(wanted.name)?;
     let scopes = Scopes::at_least_one(wanted.scopes)?;
@@ -106,7 +109,7 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn rotate(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, "keys:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, Permission::KeysManage).await?;
     let id = request.path_id()?;
     let overlap_s = match request.has_body() {
         true => request.json::<Rotation>()?.overlap_s,

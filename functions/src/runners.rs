@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use postern::{
     App, Error, Refusal,
+    core::permission::Permission,
     core::{
         id::{self, RunnerId},
         name::Name,
@@ -70,13 +71,19 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/runners" => create(app, request).await,
         "GET /v1/runners" => {
-            records::list(app, request, "runners:read", |record| Shown::new(app, record, now)).await
+            records::list(app, request, Permission::RunnersRead, |record| {
+                Shown::new(app, record, now)
+            })
+            .await
         }
         "GET /v1/runners/{id}" => {
-            records::show(app, request, "runners:read", |record| Shown::new(app, record, now)).await
+            records::show(app, request, Permission::RunnersRead, |record| {
+                Shown::new(app, record, now)
+            })
+            .await
         }
         "DELETE /v1/runners/{id}" => {
-            records::delete::<RunnerRecord>(app, request, "runners:manage").await
+            records::delete::<RunnerRecord>(app, request, Permission::RunnersManage).await
         }
         "POST /v1/runners/{id}/token" => renew(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
@@ -84,7 +91,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let maker = app.providers.authorize(&app.context, request, "runners:manage").await?;
+    let maker = app.providers.authorize(&app.context, request, Permission::RunnersManage).await?;
     let wanted: NewRunner = request.json()?;
     // A runner has no limits of its own, so a maker with limits could not pass them on.
     maker.may_mint(&Scopes::default(), &Resources::default())?;
@@ -118,7 +125,7 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 
 /// The old token is dead at once.
 async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, "runners:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, Permission::RunnersManage).await?;
     request.no_members()?;
     let id = request.path_id()?;
     let record: RunnerRecord = app

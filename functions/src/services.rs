@@ -2,6 +2,7 @@
 
 use postern::{
     App, Error, Refusal,
+    core::permission::Permission,
     core::{id::Service, secret::Secret},
     http::{Request, Response},
     resource::crud as records,
@@ -26,19 +27,19 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/services" => create(app, request).await,
         "GET /v1/services" => {
-            records::list(app, request, "services:manage", |record| {
+            records::list(app, request, Permission::ServicesManage, |record| {
                 Shown::<Service>::new(app, record)
             })
             .await
         }
         "DELETE /v1/services/{id}" => {
-            records::delete::<ServiceRecord>(app, request, "services:manage").await
+            records::delete::<ServiceRecord>(app, request, Permission::ServicesManage).await
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let (shown, key) = machines::create(app, request, "services:manage").await?;
+    let (shown, key) = machines::create(app, request, Permission::ServicesManage).await?;
     Ok(Response::created(&Created { shown, key })?)
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use postern::{
     App, Error, Refusal,
+    core::permission::Permission,
     core::{
         email::Email,
         id::{self, CliTokenId, UserId},
@@ -46,15 +47,17 @@ struct Shown {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/users" => create(app, request).await,
-        "GET /v1/users" => records::list(app, request, "users:manage", Shown::new).await,
-        "GET /v1/users/{id}" => records::show(app, request, "users:manage", Shown::new).await,
+        "GET /v1/users" => records::list(app, request, Permission::UsersManage, Shown::new).await,
+        "GET /v1/users/{id}" => {
+            records::show(app, request, Permission::UsersManage, Shown::new).await
+        }
         "DELETE /v1/users/{id}" => delete(app, request).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }
 
 async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let maker = app.providers.authorize(&app.context, request, "users:manage").await?;
+    let maker = app.providers.authorize(&app.context, request, Permission::UsersManage).await?;
     let wanted: NewUser = request.json()?;
     let email = Email::try_from(wanted.email)?;
     let password = Secret::new(wanted.password);
@@ -82,7 +85,7 @@ async fn create(app: &App, request: &Request) -> Result<Response, Error> {
 /// Ends all that a user holds, in one transaction: every use of it reads the record of where they work. Their CLI tokens, which open nothing any
 /// more, are put away then.
 async fn delete(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, "users:manage").await?;
+    let caller = app.providers.authorize(&app.context, request, Permission::UsersManage).await?;
     let organization = caller.organization()?;
     let now_s = app.context.clock.now().as_second();
     let user: UserRecord = app

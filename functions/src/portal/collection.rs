@@ -60,7 +60,7 @@ async fn show(
     let view = Collected {
         frame: Frame::new(visitor, of.path),
         of,
-        may_manage: of.manages.is_none_or(|scope| visitor.may(scope)),
+        may_manage: of.manages.is_none_or(|permission| visitor.may(permission)),
         rows: listed["items"].as_array().into_iter().flatten().map(Row::of).collect(),
         next_cursor: listed["next_cursor"].as_str().map(str::to_owned),
         is_first_page: cursor.is_none(),

@@ -2,7 +2,10 @@
 
 use postern::{
     App, Error, Refusal,
-    core::id::{Family, Session},
+    core::{
+        id::{Family, Session},
+        scope::Scopes,
+    },
     http::{Request, Response, page},
     store::{Deletion, family::FamilyRecord, session::SessionRecord, time},
 };
@@ -40,7 +43,7 @@ pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, E
         frame: Frame::new(&visitor, "/"),
         user_id: visitor.principal.user_id.clone(),
         organization: visitor.principal.org_id.map(|id| id.to_string()).unwrap_or_default(),
-        role: if visitor.may("*") { "admin" } else { "user" },
+        role: if visitor.principal.scopes.cover_all(&Scopes::all()) { "admin" } else { "user" },
         cards,
     };
     Ok(page::show(200, &view)?)

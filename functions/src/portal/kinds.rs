@@ -1,6 +1,7 @@
 //! What the five collections of the portal are called, what they need, and what their forms ask for.
 
 use crate::portal::visitor::Visitor;
+use postern::core::permission::Permission;
 
 /// A kind of credential with a page of its own.
 pub(crate) struct Collection {
@@ -18,8 +19,8 @@ pub(crate) struct Collection {
     /// The member of its answers that holds the secret.
     pub(crate) secret: &'static str,
     /// Scopes that reading and managing need; none where being a person is enough.
-    pub(crate) reads: Option<&'static str>,
-    pub(crate) manages: Option<&'static str>,
+    pub(crate) reads: Option<Permission>,
+    pub(crate) manages: Option<Permission>,
     /// What a new secret is asked for by, and what that is called.
     pub(crate) renewal: Option<Renewal>,
     pub(crate) asks_for: Fields,
@@ -52,8 +53,8 @@ pub(crate) const COLLECTIONS: [Collection; 5] = [
         api: "/v1/keys",
         api_one: "/v1/keys/{id}",
         secret: "key",
-        reads: Some("keys:read"),
-        manages: Some("keys:manage"),
+        reads: Some(Permission::KeysRead),
+        manages: Some(Permission::KeysManage),
         renewal: Some(Renewal {
             api: "/v1/keys/{id}/rotate",
             title: "Rotate",
@@ -87,8 +88,8 @@ pub(crate) const COLLECTIONS: [Collection; 5] = [
         api: "/v1/agents",
         api_one: "/v1/agents/{id}",
         secret: "secret",
-        reads: Some("agents:read"),
-        manages: Some("agents:manage"),
+        reads: Some(Permission::AgentsRead),
+        manages: Some(Permission::AgentsManage),
         renewal: Some(Renewal {
             api: "/v1/agents/{id}/secret",
             title: "New secret",
@@ -107,8 +108,8 @@ pub(crate) const COLLECTIONS: [Collection; 5] = [
         api: "/v1/services",
         api_one: "/v1/services/{id}",
         secret: "key",
-        reads: Some("services:manage"),
-        manages: Some("services:manage"),
+        reads: Some(Permission::ServicesManage),
+        manages: Some(Permission::ServicesManage),
         renewal: None,
         asks_for: Fields::Scopes,
     },
@@ -122,8 +123,8 @@ pub(crate) const COLLECTIONS: [Collection; 5] = [
         api: "/v1/runners",
         api_one: "/v1/runners/{id}",
         secret: "token",
-        reads: Some("runners:read"),
-        manages: Some("runners:manage"),
+        reads: Some(Permission::RunnersRead),
+        manages: Some(Permission::RunnersManage),
         renewal: Some(Renewal {
             api: "/v1/runners/{id}/token",
             title: "New token",
@@ -137,7 +138,7 @@ pub(crate) const COLLECTIONS: [Collection; 5] = [
 impl Collection {
     /// May the visitor see it?
     pub(crate) fn is_open_to(&self, visitor: &Visitor) -> bool {
-        self.reads.is_none_or(|scope| visitor.may(scope))
+        self.reads.is_none_or(|permission| visitor.may(permission))
     }
 
     pub(crate) fn asks_for_scopes(&self) -> bool {

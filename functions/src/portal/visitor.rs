@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
     App, Error, Refusal,
+    core::permission::Permission,
     core::{principal::Principal, secret::Secret},
     credential::SESSION_COOKIE,
     http::{CredentialSource as _, Form, Request, Response},
@@ -90,8 +91,8 @@ pub(crate) fn forget(response: Response) -> Response {
 
 impl Visitor {
     /// May the visitor do what needs `scope`?
-    pub(crate) fn may(&self, scope: &str) -> bool {
-        self.principal.require(scope).is_ok()
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.principal.require(permission).is_ok()
     }
 }
 

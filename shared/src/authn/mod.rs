@@ -27,6 +27,7 @@ use crate::{
     core::{
         error::{Error, Fault, Refusal},
         id::FamilyId,
+        permission::Permission,
         principal::{Kind, Principal},
         scope::Scopes,
     },
@@ -218,7 +219,7 @@ impl ProviderChain {
         &self,
         context: &Context,
         source: &dyn CredentialSource,
-        permission: &str,
+        permission: Permission,
     ) -> Result<Principal, Error> {
         let principal = self.authenticate(context, source).await?;
         principal.require(permission)?;

@@ -8,6 +8,7 @@ pub mod error;
 pub mod id;
 pub mod name;
 pub mod path;
+pub mod permission;
 pub mod principal;
 pub mod route_pattern;
 pub mod scope;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use crate::core::{
     error::Refusal,
     id::OrganizationId,
-    scope::{Resources, Scope, Scopes},
+    permission::Permission,
+    scope::{Resources, Scopes},
 };
 
 /// What a person is to this deployment.
@@ -117,11 +118,12 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Requires `permission`.
+    ///
     /// # Errors
-    /// [`Refusal::ScopeInsufficient`] where no scope of the caller covers `wanted`.
-    pub fn require(&self, wanted: &str) -> Result<(), Refusal> {
-        let wanted = Scope::try_from(wanted.to_owned())?;
-        if self.scopes.cover(&wanted) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
+    /// [`Refusal::ScopeInsufficient`] where no scope of the caller covers it.
+    pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
+        if self.scopes.cover(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
     }
 
     /// The organization, for what cannot be done without one.

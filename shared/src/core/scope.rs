@@ -45,6 +45,13 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// A scope that is written in our own code.
+    pub(super) fn known(text: &'static str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl TryFrom<String> for Scope {
     type Error = Refusal;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     core::error::{Error, Refusal},
+    core::permission::Permission,
     http::{Request, Response, pagination::List},
     store::{Deletion, Record},
 };
@@ -30,10 +31,10 @@ pub fn expiry(wanted: Option<Timestamp>, now: Timestamp) -> Result<Option<i64>, 
 pub async fn list<R: Record, S: Serialize>(
     app: &App,
     request: &Request,
-    scope: &str,
+    permission: Permission,
     show: impl Fn(R) -> S,
 ) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, scope).await?;
+    let caller = app.providers.authorize(&app.context, request, permission).await?;
     let (limit, cursor) = request.page()?;
     let page = app
         .context
@@ -50,10 +51,10 @@ pub async fn list<R: Record, S: Serialize>(
 pub async fn show<R: Record, S: Serialize>(
     app: &App,
     request: &Request,
-    scope: &str,
+    permission: Permission,
     show: impl FnOnce(R) -> S,
 ) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, scope).await?;
+    let caller = app.providers.authorize(&app.context, request, permission).await?;
     let record = app
         .context
         .store
@@ -73,9 +74,9 @@ pub async fn show<R: Record, S: Serialize>(
 pub async fn delete<R: Record>(
     app: &App,
     request: &Request,
-    scope: &str,
+    permission: Permission,
 ) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, scope).await?;
+    let caller = app.providers.authorize(&app.context, request, permission).await?;
     match app.context.store.delete(&caller.organization()?, &request.path_id::<R::Kind>()?).await? {
         Deletion::Deleted => Ok(Response::no_content()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::App,
+    core::permission::Permission,
     core::{
         error::Error,
         id::{self, TypeSafeId},
@@ -59,9 +60,9 @@ impl<K: CredentialKind> Shown<K> {
 pub async fn create<K: CredentialKind>(
     app: &App,
     request: &Request,
-    scope: &str,
+    permission: Permission,
 ) -> Result<(Shown<K>, Secret), Error> {
-    let maker = app.providers.authorize(&app.context, request, scope).await?;
+    let maker = app.providers.authorize(&app.context, request, permission).await?;
     let wanted: NewMachine = request.json()?;
     let name = Name::try_from(wanted.name)?;
     let scopes = Scopes::at_least_one(wanted.scopes)?;

@@ -1,0 +1,71 @@
+//! What our own routes ask of a caller's scopes.
+
+use crate::core::scope::Scope;
+
+/// A permission that one of our own routes needs: a scope that covers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Create, renew and delete agents.
+    AgentsManage,
+    /// List and show agents.
+    AgentsRead,
+    /// Create, rotate and delete API keys.
+    KeysManage,
+    /// List and show API keys.
+    KeysRead,
+    /// Create, renew and delete runners.
+    RunnersManage,
+    /// List and show runners, and download their install script.
+    RunnersRead,
+    /// Create, list and delete services.
+    ServicesManage,
+    /// Create, list, show and delete users.
+    UsersManage,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 8] = [
+        Self::AgentsManage,
+        Self::AgentsRead,
+        Self::KeysManage,
+        Self::KeysRead,
+        Self::RunnersManage,
+        Self::RunnersRead,
+        Self::ServicesManage,
+        Self::UsersManage,
+    ];
+
+    /// Returns its name, as it stands in scopes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentsManage => "agents:manage",
+            Self::AgentsRead => "agents:read",
+            Self::KeysManage => "keys:manage",
+            Self::KeysRead => "keys:read",
+            Self::RunnersManage => "runners:manage",
+            Self::RunnersRead => "runners:read",
+            Self::ServicesManage => "services:manage",
+            Self::UsersManage => "users:manage",
+        }
+    }
+}
+
+impl From<Permission> for Scope {
+    fn from(permission: Permission) -> Self {
+        Self::known(permission.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_permission_is_a_well_formed_scope() {
+        for permission in Permission::ALL {
+            let parsed = Scope::try_from(permission.as_str().to_owned()).unwrap();
+            assert_eq!(parsed, Scope::from(permission));
+        }
+    }
+}
