@@ -1,7 +1,7 @@
-//! The one place that logs: a line per request, and a line per event that somebody should look at.
+//! The only place that logs: one line per request, and one line per event that deserves attention.
 //!
-//! Lines carry ids, codes and causes; never a value that was presented. What is counted stands in the same lines, under the names
-//! of [`METRICS`].
+//! Lines carry ids, codes and causes, never a value that was presented. Metrics are members of the
+//! same lines, under the names in [`METRICS`].
 
 mod line;
 mod meter;
@@ -24,27 +24,32 @@ use crate::core::{
     principal::Principal,
 };
 
-/// Writes JSON lines to standard output from `level` on, and never less than `info`: those lines are the metrics. Libraries stay at
-/// `warn`: at `trace` the Lambda runtime writes whole events, credentials included.
+/// Writes JSON lines to standard output from `level` on, and never less than `info`, because those
+/// lines are the metrics.
+///
+/// Libraries stay at `warn`: at `trace` the Lambda runtime writes whole events, credentials
+/// included.
 pub fn init(level: Level, labels: Labels) {
     let lines = Lines::new(labels, Clock::system(), std::io::stdout);
-    // A second call, as tests make it, leaves the first one in force.
+    // Tests call it more than once; the first call stays in force.
     drop(tracing_subscriber::registry().with(lines).with(in_lambda(level)).try_init());
     std::panic::set_hook(Box::new(|panic| panicked(panic.location())));
 }
 
-/// What is written in Lambda.
+/// Returns what is logged in Lambda.
 pub fn in_lambda(level: Level) -> Targets {
     Targets::new()
         .with_default(Level::WARN)
         .with_target("postern", level.max(Level::INFO))
-        // It tells of every handler that returns an error, which an authorizer does for every bad credential; and of panics, as we do.
+        // It logs every handler that returns an error, which an authorizer does for every bad
+        // credential, and it logs panics, as we do.
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
 }
 
-/// Writes lines for people to standard error.
+/// Writes readable lines to standard error.
 pub fn init_readable(level: Level) {
-    // The embedded store warns of every condition that was not met, which is how things are decided here.
+    // The embedded store warns about every condition that was not met, which is how decisions are
+    // made here.
     let ours = Targets::new()
         .with_default(Level::WARN)
         .with_target("postern", level)
@@ -54,7 +59,10 @@ pub fn init_readable(level: Level) {
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
 }
 
-/// The span of one invocation. `trace_header` is what X-Ray says of it; its trace's id is kept, if it is one: a caller may send the header.
+/// Returns the span of one invocation.
+///
+/// `trace_header` is X-Ray's. Its trace id is logged only if it is well formed, because a caller
+/// may send the header.
 pub fn invocation_span(trace_header: Option<&str>) -> Span {
     let root = trace_header
         .and_then(|header| header.split(';').find_map(|part| part.strip_prefix("Root=")));
@@ -64,9 +72,9 @@ pub fn invocation_span(trace_header: Option<&str>) -> Span {
     tracing::info_span!(target: "postern", "invocation", trace_id = root.filter(is_id))
 }
 
-/// The span of one request; [`identify`] and [`name_family`] add to it.
+/// Returns the span of one request, to which [`identify`] and [`name_family`] add.
 pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
-    // A caller may send anything as its method.
+    // A caller may send any text as its method.
     const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
     let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
     tracing::info_span!(
@@ -82,7 +90,7 @@ pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
     )
 }
 
-/// Says in the current request's span who is calling.
+/// Records the caller in the current request's span.
 pub fn identify(principal: &Principal) {
     let span = Span::current();
     span.record("user_id", &principal.user_id);
@@ -92,12 +100,12 @@ pub fn identify(principal: &Principal) {
     span.record("credential_id", &principal.credential_id);
 }
 
-/// Says in the current request's span which family it is about.
+/// Records the family in the current request's span.
 pub fn name_family(family: &FamilyId) {
     Span::current().record("family", tracing::field::display(family));
 }
 
-/// The line of a request, with what it took.
+/// Logs the line of a request, with its cost.
 macro_rules! answered {
     ($level:ident, $message:literal, $($field:tt)*) => {{
         let took = meter::read();
@@ -114,17 +122,17 @@ macro_rules! answered {
     }};
 }
 
-/// The line of a request that was served.
+/// Logs a request that was served.
 pub fn served(status: u16) {
     answered!(info, "served", status);
 }
 
-/// The line of a request that was refused, with the exact cause.
+/// Logs a request that was refused, with the exact cause.
 pub fn refused(status: u16, code: &str, refusal: Refusal) {
     answered!(info, "refused", status, code, cause = ?refusal, Refusals = 1_u64);
 }
 
-/// The line of a request that we failed, with everything we know.
+/// Logs a request that failed because of us, with everything we know.
 pub fn failed(status: u16, fault: &Fault) {
     answered!(error, "failed", status, fault = %fault, causes = ?causes(fault), Faults = 1_u64);
 }
@@ -151,28 +159,28 @@ fn causes(fault: &Fault) -> Vec<String> {
     causes.map(ToString::to_string).collect()
 }
 
-/// A sandbox is ready.
+/// Logs that an execution environment is ready.
 pub fn started(init_ms: i64) {
     tracing::info!(target: "postern", init_ms, ColdStarts = 1_u64, "started");
 }
 
-/// A sandbox did not start.
+/// Logs that an execution environment did not start.
 pub fn not_started(fault: &Fault) {
     tracing::error!(target: "postern", fault = %fault, causes = ?causes(fault), Faults = 1_u64, "not started");
 }
 
-/// A function panicked. What it said may hold what was presented; where it was says enough.
+/// Logs a panic by its location. Its message may contain what was presented.
 pub fn panicked(location: Option<&Location<'_>>) {
     let location = location.map(ToString::to_string);
     tracing::error!(target: "postern", location, Faults = 1_u64, "panicked");
 }
 
-/// The deployment's secret was read; its value was written `age_days` ago, where that is known.
+/// Logs that the deployment's secret was read, and its age in days if known.
 pub fn secret_read(age_days: Option<i64>) {
     tracing::info!(target: "postern", SecretAge = age_days, "secret read");
 }
 
-/// The deployment's secret could not be read again: the keys at hand are used on.
+/// Logs that the deployment's secret could not be read again. The current keys stay in use.
 pub fn secret_stale(fault: &Fault) {
     tracing::error!(
         target: "postern", event = "secret_stale", fault = %fault, causes = ?causes(fault), Faults = 1_u64,
@@ -180,7 +188,7 @@ pub fn secret_stale(fault: &Fault) {
     );
 }
 
-/// A spent refresh token came back: its family has ended.
+/// Logs that a spent refresh token was presented, which revoked its family.
 pub fn refresh_reused(family: &FamilyId, generation: u64) {
     tracing::warn!(
         target: "postern", event = "refresh_reused", %family, generation, Reuse = 1_u64,
@@ -188,32 +196,34 @@ pub fn refresh_reused(family: &FamilyId, generation: u64) {
     );
 }
 
-/// A refresh token was repeated at once from another address: refused, the family stays.
+/// Logs that a refresh token was repeated from another address. It was refused, and the family
+/// stays.
 pub fn refresh_elsewhere(family: &FamilyId, generation: u64) {
     tracing::warn!(target: "postern", event = "refresh_elsewhere", %family, generation, "a refresh token was repeated from another address");
 }
 
-/// The tokens of a session's issuer could not be renewed: the session lives on, and they are tried again.
+/// Logs that a session's upstream tokens could not be renewed. The session stays, and the renewal
+/// is tried again.
 pub fn upstream_failed(fault: &Fault) {
     tracing::warn!(target: "postern", event = "upstream_failed", fault = %fault, causes = ?causes(fault), "an issuer did not renew tokens");
 }
 
-/// A session goes on without the tokens of its issuer: a crash has lost them.
+/// Logs that a session lost its upstream tokens in a crash. The session stays without them.
 pub fn upstream_detached(session: &SessionId) {
     tracing::warn!(target: "postern", event = "upstream_detached", %session, "the tokens of a session are lost");
 }
 
-/// Somebody tries too often.
+/// Logs that a limit on failures was reached.
 pub fn slowed(what: &str) {
     tracing::warn!(target: "postern", event = "slowed", what, "too many failures");
 }
 
-/// A spent authorization code came back: what it was redeemed for has ended.
+/// Logs that a spent authorization code was presented, which revoked what it had been redeemed for.
 pub fn code_replayed(family: &FamilyId) {
     tracing::warn!(target: "postern", event = "code_replayed", %family, Reuse = 1_u64, "a spent authorization code came back");
 }
 
-/// A key was reported as leaked, and is gone.
+/// Logs that a credential was reported as leaked and has been revoked.
 pub fn leaked_key_revoked(id: &str) {
     tracing::warn!(target: "postern", event = "leaked_key_revoked", id, "a leaked credential was revoked");
 }

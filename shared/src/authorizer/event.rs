@@ -1,15 +1,16 @@
-//! The events of authorizers: six shapes, told apart by what is in them.
+//! Parses the events of authorizers: six kinds, recognized by their members.
 //!
-//! | shape | `type` | `version` | where the route is told | answer |
+//! | kind | `type` | `version` | route | response |
 //! |---|---|---|---|---|
 //! | REST API, TOKEN | `TOKEN` | – | `methodArn` | policy |
 //! | REST API, REQUEST | `REQUEST` | – | `methodArn`, `httpMethod`, `path` | policy |
 //! | HTTP API, payload 1.0 | `REQUEST` | `1.0` | the same | policy |
-//! | HTTP API, payload 2.0 | `REQUEST` | `2.0` | `routeArn`, `requestContext.http`, `rawPath` | as the setting says |
-//! | WebSocket API | `REQUEST` | anything | `requestContext.eventType` is `CONNECT` | policy |
+//! | HTTP API, payload 2.0 | `REQUEST` | `2.0` | `routeArn`, `requestContext.http`, `rawPath` | as configured |
+//! | WebSocket API | `REQUEST` | any | `requestContext.eventType` is `CONNECT` | policy |
 //! | message | `MESSAGE` | – | – | simple |
 //!
-//! Everything else is refused as our own fault: somebody attached this function to what it does not know.
+//! Any other event is a fault of ours: the function is attached to something that it does not
+//! support.
 
 use std::collections::BTreeMap;
 
@@ -28,10 +29,10 @@ use crate::{
     http::Message,
 };
 
-/// Reads an event.
+/// Parses an event.
 ///
 /// # Errors
-/// A refusal inside where the caller made it unreadable; a fault for an event of no known shape.
+/// An inner refusal if the caller made the event unreadable; a fault for an event of unknown kind.
 pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest, Refusal>, Fault> {
     let read = Event(event);
     let is_connection = read.text("/requestContext/eventType") == Some("CONNECT");
@@ -44,15 +45,15 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
     }
 }
 
-/// Is this a message?
+/// Reports whether the event is a message.
 pub(super) fn is_message(event: &Value) -> bool {
     Event(event).text("/type") == Some("MESSAGE")
 }
 
-/// Reads a message. The function that sends it is trusted, and its mistakes are ours.
+/// Parses a message. Its sender is a trusted function, so its mistakes are faults.
 ///
 /// # Errors
-/// [`Fault::Corrupt`] where a member is missing or no text.
+/// A fault if a member is missing or is not text.
 pub(super) fn message(event: &Value) -> Result<Message, Fault> {
     let read = Event(event);
     let chat_id = match event.get("chat_id") {
@@ -96,7 +97,8 @@ fn token(event: Event<'_>, app: &App) -> Result<AuthorizerRequest, Fault> {
     })
 }
 
-/// A TOKEN event does not tell which header its value comes from. With a scheme it is `Authorization`; else its shape tells.
+/// Guesses the header of a TOKEN event's value, which the event does not name: `Authorization` if
+/// it has a scheme, otherwise by its form.
 fn header_of(value: &str, app: &App) -> String {
     let brand = &app.context.config.brand;
     let is_session = value.bytes().filter(|byte| *byte == b'.').count() == 1;
@@ -128,7 +130,8 @@ fn request_1_0(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, 
     let (path, method) = (event.required("/path")?, event.required("/httpMethod")?);
     let paths = paths(arn, path, event.text("/requestContext/stage"))
         .ok_or_else(|| missing("a path in its methodArn"))?;
-    // A query is only told decoded: what the client signed cannot be made from it.
+    // The event contains the query only in decoded form, from which the signed target cannot be
+    // reconstructed.
     let has_query =
         ["queryStringParameters", "multiValueQueryStringParameters"].iter().any(|name| {
             event.0.get(name).and_then(Value::as_object).is_some_and(|query| !query.is_empty())
@@ -162,16 +165,19 @@ fn request_2_0(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, 
     Ok(headers(event.0, app).map(question))
 }
 
-/// Method and path of `arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}/{path}`.
+/// Returns method and path of
+/// `arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}/{path}`.
 fn routed(arn: &str) -> Option<(&str, String)> {
     let mut parts = arn.splitn(4, '/').skip(2);
     let method = parts.next()?;
     Some((method, format!("/{}", parts.next().unwrap_or_default())))
 }
 
-/// The path that the rules are about: what stands in the ARN. The path that the client sent may begin with the stage; behind a custom
-/// domain it may begin with the domain's mapping, and then the rules must admit both. An ARN that names its route by a pattern
-/// (`/orders/{id}`) tells no path.
+/// Returns the paths that the rules apply to.
+///
+/// The first is the one in the ARN. The path that the client sent may begin with the stage, and
+/// behind a custom domain with the domain's base path mapping; then the rules must allow both. An
+/// ARN that names its route by a pattern (`/orders/{id}`) contains no path.
 fn paths(arn: &str, sent: &str, stage: Option<&str>) -> Option<Vec<String>> {
     let (_, routed) = routed(arn)?;
     let without_stage = stage.and_then(|stage| sent.strip_prefix('/')?.strip_prefix(stage));
@@ -179,7 +185,7 @@ fn paths(arn: &str, sent: &str, stage: Option<&str>) -> Option<Vec<String>> {
         .map(|rest| if rest.is_empty() { "/" } else { rest })
         .filter(|rest| rest.starts_with('/'));
     Some(match without_stage {
-        // Whether that is a stage or a part of the path, nobody tells.
+        // The event does not say whether this segment is the stage or part of the path.
         Some(rest) if sent == routed => vec![rest.to_owned(), routed],
         None if sent == routed => vec![routed],
         Some(rest) if rest == routed || routed.contains('{') => vec![rest.to_owned()],
@@ -188,8 +194,10 @@ fn paths(arn: &str, sent: &str, stage: Option<&str>) -> Option<Vec<String>> {
     })
 }
 
-/// The headers, by their names in lower case. `multiValueHeaders`, where there are any, tell how often each was sent; one that
-/// carries a credential must have been sent once.
+/// Returns the headers by their lower-case names.
+///
+/// If `multiValueHeaders` exists, it shows how often each header was sent. A header that carries a
+/// credential must have been sent once.
 fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal> {
     let mut headers = BTreeMap::new();
     for (name, value) in sent(event) {
@@ -208,7 +216,8 @@ fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal
     Ok(headers)
 }
 
-/// Every header as often as it was sent, as far as the event tells; the cookies of payload 2.0 among them.
+/// Returns every header as often as it was sent, as far as the event shows, including the cookies
+/// of payload 2.0.
 fn sent(event: &Value) -> Vec<(&str, &str)> {
     let object = |name: &str| event.get(name).and_then(Value::as_object);
     let mut sent = Vec::new();

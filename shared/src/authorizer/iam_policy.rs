@@ -1,11 +1,15 @@
-//! IAM policies, compiled from route rules and scopes.
+//! Compiles IAM policies from route rules and scopes.
 //!
-//! API Gateway may hold a policy against the caller's next requests, so it must allow no route that the rules deny, whichever
-//! was asked about. Rules are ordered, IAM statements are not: every rule that does not admit the caller becomes an explicit
-//! Deny, which beats all Allows, less what an earlier rule that does admit the caller takes from it. IAM's `*` is wider than ours, so a
-//! Deny may still reach further than its rule; where it would reach the very route that was asked about and that is allowed, the
-//! policy allows that route alone. Such a policy, and one for nobody, is true of the route that was asked about and denies too much of
-//! the rest: attach the authorizer without caching, or write rules that do not overlap so.
+//! API Gateway may cache a policy for the caller's next requests, so a policy must not allow any
+//! route that the rules deny, whichever route it was made for. Rules are ordered and IAM statements
+//! are not. Every rule that does not allow the caller becomes an explicit Deny, which overrides
+//! every Allow, minus what an earlier rule that does allow the caller takes from it.
+//!
+//! IAM's `*` spans slashes and ours does not, so a Deny may reach further than its rule. If it
+//! would deny the requested route although that route is allowed, the policy allows only that
+//! route. Such a policy, like one for an anonymous caller, is exact for the requested route and
+//! denies too much elsewhere: attach the authorizer without caching, or write rules that do not
+//! overlap in this way.
 
 use serde_json::{Value, json};
 
@@ -14,20 +18,25 @@ use crate::{
     core::{route_pattern::RoutePattern, scope::Scopes},
 };
 
-/// The longest resource that API Gateway takes, and a policy that any of its kinds takes.
+/// The longest resource, and the longest policy that every kind of API accepts, in bytes.
 const LONGEST_RESOURCE: usize = 512;
 const LONGEST_POLICY: usize = 7 * 1024;
 
-/// What a path holds that two readers could read differently, as IAM writes it. The rules refuse such paths, so a policy must not let
-/// them pass when it is held: behind it a server might read `/%61dmin` or `/x/../admin` as `/admin`. A harmless escape is denied with
-/// them, where it was not asked about.
+/// Patterns of paths that two readers could interpret differently, as IAM writes them.
+///
+/// The rules refuse such paths, so a cached policy must not allow them either: the backend might
+/// read `/%61dmin` or `/x/../admin` as `/admin`. A harmless escape is denied too, unless it is part
+/// of the requested path.
 const ODD: [&str; 8] = ["*%*", "*//*", "*/./*", "*/../*", "*/.", "*/..", "*\\*", "*;*"];
 
-/// The methods of HTTP that API Gateway routes.
+/// The methods that API Gateway routes.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// The policy for a caller with `scopes` (nobody: `None`) who asked about the method `asked`, an ARN, of which the answer is `allowed`.
-/// Where the route was told in two ways, rules were held against both, and an ARN tells one alone: such a policy is for `asked` only.
+/// Compiles the policy for a caller with `scopes` (`None` for an anonymous caller) who requested
+/// the method ARN `asked`, with the decision `allowed`.
+///
+/// If the event contained two paths, the rules were applied to both, but an ARN contains only one.
+/// Such a policy covers only `asked`.
 pub(super) fn compile(
     rules: &[RouteRule],
     scopes: Option<&Scopes>,
@@ -48,7 +57,8 @@ pub(super) fn compile(
         .flat_map(|at| resources(stage, &rules[at], &rules[..at], scopes))
         .chain(ODD.iter().filter(|_| !is_connection).map(|odd| format!("{stage}/{odd}")))
         .collect();
-    // A request that no rule matches needs a caller, and no scope. No other methods: `get` would pass by what is denied to `GET`.
+    // A request that no rule matches needs a caller and no scope. Other methods are left out: `get`
+    // would pass what is denied to `GET`.
     let everything = match is_connection {
         true => vec![format!("{stage}/$connect")],
         false => METHODS.map(|method| format!("{stage}/{method}/*")).into(),
@@ -73,7 +83,8 @@ pub(super) fn compile(
     }
 }
 
-/// What a rule that does not admit the caller reaches, as IAM writes it, less what `earlier` rules take from it that do.
+/// Returns the resources of a rule that does not allow the caller, minus what `earlier` rules that
+/// do allow the caller take from it.
 fn resources(
     stage: &str,
     rule: &RouteRule,
@@ -92,7 +103,7 @@ fn resources(
     methods.into_iter().flat_map(|method| of_method(stage, method, rule, &admitting)).collect()
 }
 
-/// The same for one method; with a slash at the end too, where there is no star that stands for it.
+/// Returns the same for one method, with a trailing slash too unless a wildcard covers it.
 fn of_method(stage: &str, method: &str, rule: &RouteRule, admitting: &[&RouteRule]) -> Vec<String> {
     let mut same = admitting
         .iter()
@@ -103,7 +114,7 @@ fn of_method(stage: &str, method: &str, rule: &RouteRule, admitting: &[&RouteRul
     let reach = |path: &RoutePattern| format!("{stage}/{method}/{}", path.widened());
     let all = reach(&rule.path);
     match rule.path.root().map(|root| reach(&root)) {
-        // Of `/a/**` a rule for `/a/*` leaves `/a` itself, and what is two levels below it.
+        // Of `/a/**`, a rule for `/a/*` leaves `/a` itself and everything two levels below it.
         Some(root) if same.any(|earlier| earlier.path.is_one_level_above(&rule.path)) => {
             vec![format!("{root}/"), format!("{all}/*"), root]
         }
@@ -113,7 +124,7 @@ fn of_method(stage: &str, method: &str, rule: &RouteRule, admitting: &[&RouteRul
     }
 }
 
-/// `arn:aws:execute-api:{region}:{account}:{api}/{stage}`, of the ARN of a method.
+/// Returns `arn:aws:execute-api:{region}:{account}:{api}/{stage}` of a method's ARN.
 fn stage_of(arn: &str) -> Option<&str> {
     let api = arn.find('/')?;
     let stage = arn[api + 1..].find('/')?;

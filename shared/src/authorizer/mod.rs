@@ -1,7 +1,7 @@
-//! The authorizer's events in, its answers out.
+//! The Lambda authorizer: parses its events, decides, and writes its responses.
 //!
-//! An event is recognised by its raw shape, and an unknown one is our fault, never an Allow. The answer is made from a
-//! [`Decision`] with every effect written out.
+//! An event is recognized by its raw form, and an unknown event is a fault, never an Allow. The
+//! response is made from a [`Decision`], with every effect written out.
 
 mod event;
 mod iam_policy;
@@ -27,16 +27,17 @@ use crate::{
     telemetry,
 };
 
-/// The largest answer that a WebSocket API takes.
+/// The largest response that a WebSocket API accepts, in bytes.
 const LARGEST_ANSWER: usize = 8 * 1024;
 
-/// What an authorizer is asked: may this request pass?
+/// A request that the authorizer decides about.
 pub struct AuthorizerRequest {
     format: ResponseFormat,
     method: String,
-    /// The path without the stage, as the client sent it; and as the gateway routed it, where that is another one.
+    /// The path without the stage, as the client sent it, and the path that the gateway routed if
+    /// that is a different one.
     paths: Vec<String>,
-    /// The target as the client sent it, where the event tells.
+    /// The target as the client sent it, if the event contains it.
     target: Option<String>,
     headers: BTreeMap<String, String>,
 }
@@ -47,7 +48,7 @@ impl fmt::Debug for AuthorizerRequest {
     }
 }
 
-/// The form in which the gateway wants its answer.
+/// The response format that the gateway expects.
 #[derive(Debug)]
 enum ResponseFormat {
     /// `{"isAuthorized": …}`: HTTP APIs, payload 2.0.
@@ -56,17 +57,17 @@ enum ResponseFormat {
     Policy { arn: String },
 }
 
-/// What the authorizer found.
+/// The authorizer's decision.
 #[derive(Debug)]
 pub enum Decision {
     /// The route's rule needs no caller.
     Open,
     Allowed(Principal),
-    /// Known, or not looked at, but not allowed.
+    /// The request is not allowed, with the principal if the caller was authenticated.
     Forbidden(Option<Principal>, Refusal),
 }
 
-/// What came in.
+/// An event that the authorizer understands.
 #[derive(Debug)]
 pub enum AuthorizerEvent {
     Request(AuthorizerRequest),
@@ -74,10 +75,11 @@ pub enum AuthorizerEvent {
 }
 
 impl AuthorizerEvent {
-    /// Reads an event.
+    /// Parses an event.
     ///
     /// # Errors
-    /// [`Refusal::HeaderDoubled`] inside where a credential stands in the request twice; a fault for an event of no known shape.
+    /// An inner refusal if the request presents a credential twice; a fault for an event of unknown
+    /// kind.
     fn parse(event: &Value, app: &App) -> Result<Result<Self, Refusal>, Fault> {
         if event::is_message(event) {
             return event::message(event).map(|message| Ok(Self::Message(message)));
@@ -87,15 +89,17 @@ impl AuthorizerEvent {
 }
 
 impl AuthorizerRequest {
-    /// The rules that decide about this request: the first that matches each of its paths. `None` means: a caller, and no scope.
+    /// Returns the rules that apply: the first match for each of the request's paths. `None` means
+    /// that a caller is required and no scope.
     ///
     /// # Errors
-    /// [`Refusal::PathMalformed`] and [`Refusal::MethodUnknown`] for what two readers could read differently.
+    /// A refusal of paths and methods that two readers could interpret differently.
     pub fn rules<'a>(&self, rules: &'a [RouteRule]) -> Result<Vec<Option<&'a RouteRule>>, Refusal> {
         if !self.paths.iter().all(|path| path == route_pattern::CONNECT || path::is_plain(path)) {
             return Err(Refusal::PathMalformed);
         }
-        // Methods are compared as they are (RFC 9110 §9.1); a server behind that folds their case would run `get` as GET.
+        // Methods are case-sensitive (RFC 9110 §9.1), but a backend that folds their case would run
+        // `get` as GET.
         if self.method.is_empty() || !self.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(Refusal::MethodUnknown);
         }
@@ -106,15 +110,16 @@ impl AuthorizerRequest {
             .collect())
     }
 
-    /// May the gateway hold the answer against the caller's requests for other routes? Policies are made for that.
+    /// Reports whether the response is an IAM policy, which the gateway may cache for the caller's
+    /// other routes.
     pub fn wants_iam_policy(&self) -> bool {
         matches!(self.format, ResponseFormat::Policy { .. })
     }
 
-    /// The answer, in the form that the gateway wants.
+    /// Writes the response in the format that the gateway expects.
     ///
     /// # Errors
-    /// [`Fault::Corrupt`] where the answer is larger than a gateway takes.
+    /// A fault if the response is larger than the gateway accepts.
     pub fn answer(&self, deployment: &Context, decision: &Decision) -> Result<Value, Fault> {
         let (principal, refusal) = match decision {
             Decision::Open => (None, None),
@@ -159,7 +164,8 @@ impl AuthorizerRequest {
         )
     }
 
-    /// The digest that the caller signed for its body. Only a signature that held gets this far.
+    /// Returns the body digest that the caller signed. Only requests with a valid signature get
+    /// this far.
     fn signed_content(&self) -> Option<String> {
         self.header(signature::SIGNATURE)?;
         Some(
@@ -168,7 +174,7 @@ impl AuthorizerRequest {
     }
 }
 
-/// Answers one event.
+/// Responds to one event.
 ///
 /// # Errors
 /// The refusal of an absent or bad credential, which becomes a 401; a failure of ours.
@@ -184,7 +190,7 @@ pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
     }
 }
 
-/// Decides whether a request may pass.
+/// Decides whether a request is allowed.
 async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Error> {
     let rules = match request.rules(&app.context.config.routes) {
         Ok(rules) => rules,
@@ -204,7 +210,8 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
                 Decision::Forbidden(Some(principal), Refusal::ScopeInsufficient)
             })
         }
-        // A policy is cached for the caller's other requests too: on an open route a good credential still gets its own.
+        // A policy may be cached for the caller's other routes, so on an open route a good
+        // credential still gets its own policy.
         Err(Error::Rejected(_)) if is_open => Ok(Decision::Open),
         Err(Error::Rejected(rejection)) if rejection.refusal.public().status == 403 => {
             Ok(Decision::Forbidden(None, rejection.refusal))
@@ -213,7 +220,7 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
     }
 }
 
-/// A sender who is not allowed is no error: the function that asks expects a yes or a no.
+/// A sender who is not allowed is not an error: the invoking function expects a yes or a no.
 async fn respond_to_message(app: &App, message: &Message) -> Result<Value, Error> {
     let principal = match app.providers.authenticate(&app.context, message).await {
         Ok(principal) => Ok(principal),
@@ -245,7 +252,7 @@ impl Decision {
     }
 }
 
-/// The answer to a message.
+/// Writes the response to a message.
 fn answer_message(principal: Result<&Principal, Refusal>) -> Value {
     json!({"isAuthorized": principal.is_ok(), "context": context(principal.ok(), principal.err())})
 }
@@ -274,18 +281,18 @@ impl RouteRule {
         (methods == ["*"] || methods.contains(&method)) && self.path.matches(path)
     }
 
-    /// Most servers answer HEAD from what they have for GET.
+    /// Most servers answer HEAD from their GET route.
     fn methods(&self) -> Vec<&str> {
         if self.method == "GET" { vec!["GET", "HEAD"] } else { vec![&self.method] }
     }
 
-    /// Does the rule let a caller with `scopes` pass; or anybody, where there is no caller?
+    /// Reports whether the rule allows a caller with `scopes`, or an anonymous caller (`None`).
     fn allows(&self, scopes: Option<&Scopes>) -> bool {
         self.auth == RouteAuth::None || scopes.is_some_and(|scopes| scopes.cover_all(&self.scopes))
     }
 }
 
-/// Strings alone: REST APIs fail on anything nested.
+/// Returns the context. Its values are strings, because REST APIs fail on nested values.
 fn context(principal: Option<&Principal>, refusal: Option<Refusal>) -> Map<String, Value> {
     let mut context = Map::new();
     let mut tell = |name: &str, value: Option<String>| {

@@ -1,4 +1,4 @@
-//! The one door to the time of day.
+//! The only source of the time of day.
 
 use std::{fmt, sync::Arc};
 
@@ -7,23 +7,23 @@ use jiff::Timestamp;
 /// How far the clocks of two honest machines may differ, in seconds: the only leeway in Postern.
 pub const LEEWAY_S: i64 = 30;
 
-/// A source of the current time: the operating system's, or one that a test turns by hand.
+/// A source of the current time: the operating system, or a test.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The operating system's clock.
+    /// Returns the operating system's clock.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn system() -> Self {
         Self::from_fn(Timestamp::now)
     }
 
-    /// A clock that shows what `read` returns.
+    /// Creates a clock that reads its time from `read`.
     pub fn from_fn(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// The time now, in whole milliseconds: what is stored is what was compared.
+    /// Returns the current time in whole milliseconds, the precision in which times are stored.
     pub fn now(&self) -> Timestamp {
         let now = (self.0)();
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
@@ -36,7 +36,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// `time` moved by `seconds`; stays at the end of the calendar instead of leaving it.
+/// Adds `seconds` to `time`, saturating at the limits of the calendar.
 pub fn after(time: Timestamp, seconds: i64) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond().saturating_add(seconds.saturating_mul(1000)))
         .unwrap_or(if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX })

@@ -1,4 +1,4 @@
-//! Addresses by which people with passwords sign in.
+//! Email addresses, with which users sign in.
 
 use std::fmt;
 
@@ -6,18 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::error::Refusal;
 
-/// An address in lower case, of 3 to 254 characters (RFC 5321 §4.5.3.1). Whether somebody reads what is sent there, nobody has asked.
+/// An email address in lower case, 3 to 254 characters (RFC 5321 §4.5.3.1). Not verified to be
+/// reachable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Email(String);
 
 impl Email {
-    /// The address.
+    /// Returns the address.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What follows the `@`.
+    /// Returns the domain, which follows the `@`.
     pub fn domain(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
     }

@@ -1,4 +1,4 @@
-//! The one door to randomness.
+//! The only source of randomness.
 
 use std::{fmt, sync::Arc};
 
@@ -14,32 +14,35 @@ type Fill = dyn Fn(&mut [u8]) -> Result<(), Fault> + Send + Sync;
 pub struct Entropy(Arc<Fill>);
 
 impl Entropy {
-    /// The operating system's generator, asked anew each time: nothing is kept that a restored snapshot could repeat.
+    /// Returns the operating system's generator. It is called every time: no state is kept that a
+    /// restored snapshot could repeat.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn system() -> Self {
         Self::from_fn(|bytes| getrandom::fill(bytes).map_err(|_| Fault::Entropy))
     }
 
-    /// A source that `fill` fills.
+    /// Creates a source that `fill` fills.
     pub fn from_fn(fill: impl Fn(&mut [u8]) -> Result<(), Fault> + Send + Sync + 'static) -> Self {
         Self(Arc::new(fill))
     }
 
-    /// `N` random bytes.
+    /// Returns `N` random bytes.
     ///
     /// # Errors
-    /// [`Fault::Entropy`] when the generator fails.
+    /// [`Fault::Entropy`] if the generator fails.
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N], Fault> {
         let mut bytes = [0; N];
         (self.0)(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// `length` characters of `alphabet`, each equally likely: bytes in the incomplete last round are thrown away,
-    /// because a plain remainder would favour the first letters.
+    /// Returns `length` characters of `alphabet`, each equally likely.
+    ///
+    /// Bytes of the incomplete last round are discarded, because a plain remainder would favor the
+    /// first characters.
     ///
     /// # Errors
-    /// [`Fault::Entropy`] when the generator fails.
+    /// [`Fault::Entropy`] if the generator fails.
     pub fn letters<const N: usize>(
         &self,
         alphabet: &[u8; N],

@@ -1,10 +1,10 @@
-//! Names that people give to records.
+//! Names of records.
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::error::Refusal;
 
-/// 1 to 100 characters, none of them a control character, and not blank.
+/// A name: 1 to 100 characters, not blank, without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(String);

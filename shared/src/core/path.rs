@@ -1,13 +1,15 @@
-//! Paths that mean one thing only.
+//! Paths with exactly one interpretation.
 //!
-//! Gateways, proxies and backends disagree about dot segments, doubled slashes, backslashes and needless escapes. A rule
-//! that one of them reads differently is a way around it, so such paths are refused everywhere, before anything matches them.
+//! Gateways, proxies and backends disagree about dot segments, repeated slashes, backslashes and
+//! needless escapes. A path that one of them reads differently gets around a rule, so such paths
+//! are refused everywhere, before anything is matched.
 
-/// Is `path` free of everything that two readers could read differently?
+/// Reports whether `path` has exactly one interpretation.
 ///
-/// It starts with `/`, holds characters of RFC 3986 `pchar` and `/` alone, no empty or dot segments (one `/` at the end is
-/// fine), and no escape of a character that needs none, of a slash, a backslash or a control character. Nor a `;`, behind which
-/// some servers see parameters, nor a `*`, which is a wildcard to IAM.
+/// It starts with `/` and contains only `/` and characters of RFC 3986 `pchar`. It has no empty or
+/// dot segments (one trailing `/` is allowed), and no escape of an unreserved character, a slash, a
+/// backslash or a control character. It contains no `;`, after which some servers see parameters,
+/// and no `*`, which is a wildcard in IAM.
 pub fn is_plain(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let mut segments = rest.split('/').peekable();
@@ -23,8 +25,8 @@ pub fn is_plain(path: &str) -> bool {
     true
 }
 
-/// The page of ours that `next` names, with its query; the first page for everything else. A link that signs in must not lead elsewhere
-/// then (RFC 9700 §4.11.1).
+/// Returns the page of ours that `next` names, with its query, or the first page. A link that signs
+/// in must not redirect elsewhere afterwards (RFC 9700 §4.11.1).
 pub fn page(next: Option<&str>) -> String {
     let is_ours = |next: &&str| {
         let (path, query) = next.split_once('?').unwrap_or((next, ""));
@@ -59,7 +61,7 @@ fn escaped(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? * 16 + digit(low)?)
 }
 
-/// RFC 3986 §2.3.
+/// The unreserved characters of RFC 3986 §2.3.
 pub fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }

@@ -1,5 +1,7 @@
-//! Path patterns of route rules: `*` is one segment, `**` at the end the rest, which may be nothing: a rule for `/admin/**` that left `/admin`
-//! open would surprise whoever wrote it.
+//! Path patterns of route rules.
+//!
+//! `*` matches one segment. `**` at the end matches the rest, which may be empty: a rule for
+//! `/admin/**` that left `/admin` open would be a surprise.
 
 use std::fmt;
 
@@ -7,16 +9,18 @@ use serde::Deserialize;
 
 use crate::core::path::is_unreserved;
 
-/// What stands for the path of a WebSocket connection: the key of its route.
+/// What a WebSocket connection has in place of a path: its route key.
 pub(crate) const CONNECT: &str = "$connect";
 
-/// A path pattern, like `/v1/scans/*`. Its literal parts hold characters that have one spelling only.
+/// A path pattern such as `/v1/scans/*`. Its literal parts contain only characters with one
+/// spelling.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RoutePattern(String);
 
 impl RoutePattern {
-    /// Does a plain `path` match? A slash at its end makes no difference: many servers drop it.
+    /// Reports whether a canonical `path` matches. A trailing slash makes no difference, because
+    /// many servers ignore it.
     pub fn matches(&self, path: &str) -> bool {
         if self.0 == CONNECT || path == CONNECT {
             return self.0 == path;
@@ -34,7 +38,7 @@ impl RoutePattern {
         }
     }
 
-    /// Does it match every path that `other` matches?
+    /// Reports whether it matches every path that `other` matches.
     pub(crate) fn covers(&self, other: &RoutePattern) -> bool {
         let mut ours = self.0.split('/');
         let mut theirs = other.0.split('/');
@@ -48,22 +52,24 @@ impl RoutePattern {
         }
     }
 
-    /// Of `/a/**`: does `other` match all paths of one segment below `/a`, as `/a/*` does?
+    /// For `/a/**`: reports whether `other` matches all paths of one segment below `/a`, as `/a/*`
+    /// does.
     pub(crate) fn is_one_level_above(&self, other: &RoutePattern) -> bool {
         self.0.strip_suffix("/*").is_some_and(|prefix| other.0.strip_suffix("/**") == Some(prefix))
     }
 
-    /// Is it about WebSocket connections, which have no path?
+    /// Reports whether it is about WebSocket connections, which have no path.
     pub(crate) fn is_connect(&self) -> bool {
         self.0 == CONNECT
     }
 
-    /// Of `/a/**`: the `/a`, which it matches too.
+    /// For `/a/**`: returns `/a`, which it also matches.
     pub(crate) fn root(&self) -> Option<RoutePattern> {
         self.0.strip_suffix("/**").filter(|root| !root.is_empty()).map(|root| Self(root.to_owned()))
     }
 
-    /// The same for an IAM policy, without the first slash. There `*` matches slashes too: wider than the pattern where it holds a `*`.
+    /// Returns the pattern for an IAM policy, without the leading slash. IAM's `*` also matches
+    /// slashes, so it is wider than the pattern.
     pub(crate) fn widened(&self) -> String {
         self.0[1..].replace("**", "*")
     }

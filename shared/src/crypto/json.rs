@@ -1,4 +1,5 @@
-//! JSON in which no object has a member twice: readers disagree about which of two counts, and a signature covers both.
+//! JSON in which no object has duplicate members: readers disagree about which one counts, and a
+//! signature covers both.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-/// The members of an object, at every depth each of them once.
+/// The members of an object without duplicates at any depth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Members(pub Map<String, Value>);
 

@@ -21,7 +21,7 @@ pub enum PublicKey {
     Rsa { n: String, e: String },
 }
 
-/// One entry of the set: a public key, its id, and the one algorithm that it is for.
+/// An entry of the set: a public key, its id, and its only algorithm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Jwk {
     #[serde(flatten)]
@@ -33,10 +33,10 @@ pub struct Jwk {
 }
 
 impl Jwk {
-    /// The members of its JSON.
+    /// Returns the members of its JSON.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] where it cannot be written.
+    /// [`Fault::Crypto`] if it cannot be serialized.
     pub fn members(&self) -> Result<Map<String, Value>, Fault> {
         let written = serde_json::to_value(self);
         if let Ok(Value::Object(members)) = written {
@@ -47,7 +47,7 @@ impl Jwk {
     }
 }
 
-/// What `/.well-known/jwks.json` answers.
+/// The body of `/.well-known/jwks.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JwkSet {
     pub keys: Vec<Jwk>,

@@ -1,4 +1,4 @@
-//! Signature algorithms, and the sort of key that each of them takes.
+//! Signature algorithms, and the type of key that each of them needs.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,15 +21,15 @@ pub enum JwsAlgorithm {
     EdDSA,
 }
 
-/// The sort of key that an algorithm takes.
+/// The type of key that an algorithm needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    /// A secret of at least so many bytes: the length of the hash (RFC 7518 §3.2).
+    /// A secret of at least this many bytes: the length of the hash (RFC 7518 §3.2).
     Secret {
         least: usize,
     },
     Rsa,
-    /// A point whose coordinates have so many bytes, and the curve's name.
+    /// A point on this curve, whose coordinates have this many bytes.
     Ec {
         curve: &'static str,
         coordinate: usize,
@@ -38,12 +38,12 @@ pub(super) enum Family {
 }
 
 impl JwsAlgorithm {
-    /// The algorithm by the name that a token or key gives it, in its exact case.
+    /// Returns the algorithm that a token or key names, in its exact case.
     pub fn named(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
     }
 
-    /// Is the key a secret that signs as well as it verifies?
+    /// Reports whether the key is a secret that signs as well as it verifies.
     pub fn is_symmetric(self) -> bool {
         matches!(self.family(), Family::Secret { .. })
     }

@@ -35,7 +35,7 @@ pub enum KeyAccess {
     Signing,
 }
 
-/// The keys, parsed.
+/// The parsed keys.
 #[derive(Debug, Default)]
 pub struct Keyring {
     operator: Option<Digest>,
@@ -51,7 +51,8 @@ impl Keyring {
     /// Parses every key of `secrets`.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] for a key that cannot be used, a `kid` given twice, or a public key that is not the private one's.
+    /// [`Fault::Crypto`] for a key that cannot be used, a duplicate `kid`, or a public key that
+    /// does not belong to its private key.
     pub fn new(secrets: &Secrets, algorithm: Algorithm) -> Result<Self, Fault> {
         let mut ring = Self { operator: secrets.operator_key_sha256, ..Self::default() };
         let mut verifying = Vec::new();
@@ -87,7 +88,8 @@ impl Keyring {
         is_distinct.then_some(ring).ok_or(Fault::Crypto("a kid is given twice"))
     }
 
-    /// Are the keys there that a function needs? With half of them it would refuse good credentials.
+    /// Checks that the keys which a function needs exist. With only some of them it would refuse
+    /// good credentials.
     ///
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names what is missing.
@@ -102,30 +104,30 @@ impl Keyring {
         }
     }
 
-    /// The digest of the operator key, where there is one.
+    /// Returns the digest of the operator key, if there is one.
     pub fn operator(&self) -> Option<&Digest> {
         self.operator.as_ref()
     }
 
-    /// The key that signs new tokens.
+    /// Returns the key that signs new tokens.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where this function's secret holds none.
+    /// [`Fault::Setting`] if this function's secret contains none.
     pub fn signing(&self) -> Result<&SigningKey, Fault> {
         self.signing.as_ref().ok_or_else(|| {
             Fault::Setting("the secret holds no private key of the configured algorithm".into())
         })
     }
 
-    /// The keys that verify our tokens.
+    /// Returns the keys that verify our tokens.
     pub fn verifying(&self) -> &KeySet {
         &self.verifying
     }
 
-    /// The key that makes the refresh tokens of new families.
+    /// Returns the name of the key for the refresh tokens of new families.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where this function's secret holds none.
+    /// [`Fault::Setting`] if this function's secret contains none.
     pub fn current_refresh_kid(&self) -> Result<&str, Fault> {
         self.refresh
             .first()
@@ -133,27 +135,28 @@ impl Keyring {
             .ok_or_else(|| Fault::Setting("the secret holds no refresh key".into()))
     }
 
-    /// The refresh key named `kid`.
+    /// Returns the refresh key named `kid`.
     pub fn refresh(&self, kid: &str) -> Option<&MacKey> {
         self.refresh.iter().find(|(known, _)| known == kid).map(|(_, key)| key)
     }
 
-    /// The code of a new session value.
+    /// Returns the code of a new session value.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where this function's secret holds no session key.
+    /// [`Fault::Setting`] if this function's secret contains no session key.
     pub fn sign_session(&self, payload: &[u8]) -> Result<Tag, Fault> {
         let key = self.session.first();
         key.map(|key| key.sign(payload))
             .ok_or_else(|| Fault::Setting("the secret holds no session key".into()))
     }
 
-    /// Are there keys of session values? Without any, every good session would look forged.
+    /// Reports whether there are keys of session values. Without any, every good session would look
+    /// forged.
     pub fn has_session_keys(&self) -> bool {
         !self.session.is_empty()
     }
 
-    /// Is `tag` the code of a session value's payload, by any of the keys?
+    /// Reports whether `tag` is the code of a session value's payload, by any of the keys.
     pub fn verifies_session(&self, payload: &[u8], tag: &Tag) -> bool {
         self.session.iter().any(|key| key.verifies(payload, tag))
     }
@@ -161,7 +164,7 @@ impl Keyring {
     /// Encrypts `text` for the record `owner`.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where this function's secret holds no sealing key.
+    /// [`Fault::Setting`] if this function's secret contains no sealing key.
     pub fn seal(&self, owner: &str, text: &str, entropy: &Entropy) -> Result<String, Fault> {
         let (kid, key) = self
             .sealing
@@ -170,26 +173,28 @@ impl Keyring {
         Ok(format!("{kid}.{}", key.seal(owner, text, entropy)?))
     }
 
-    /// Decrypts what [`Keyring::seal`] made for the record `owner`; `None` where no key at hand has made it.
+    /// Decrypts what [`Keyring::seal`] encrypted for the record `owner`; `None` if no current key
+    /// did.
     pub fn open(&self, owner: &str, sealed: &str) -> Option<String> {
         let (kid, sealed) = sealed.split_once('.')?;
         self.sealing.iter().find(|(known, _)| known == kid)?.1.open(owner, sealed)
     }
 
-    /// Are there keys to seal with?
+    /// Reports whether there are sealing keys.
     pub fn has_sealing_keys(&self) -> bool {
         !self.sealing.is_empty()
     }
 
-    /// A code of `message` by a session key, apart from all others by its `purpose`.
+    /// Returns a code of `message` by a session key, separated from all other codes by its
+    /// `purpose`.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where this function's secret holds no session key.
+    /// [`Fault::Setting`] if this function's secret contains no session key.
     pub fn sign_for(&self, purpose: &str, message: &str) -> Result<Tag, Fault> {
         self.sign_session(format!("{purpose}\0{message}").as_bytes())
     }
 
-    /// The codes that [`Keyring::sign_for`] may have made, by each of the keys.
+    /// Returns the codes that [`Keyring::sign_for`] may have made, one for each key.
     pub fn tags_for(&self, purpose: &str, message: &str) -> Vec<Tag> {
         self.session
             .iter()
@@ -197,12 +202,12 @@ impl Keyring {
             .collect()
     }
 
-    /// Is `tag` a code that [`Keyring::sign_for`] made, by any of the keys?
+    /// Reports whether `tag` is a code that [`Keyring::sign_for`] made, by any of the keys.
     pub fn verifies_for(&self, purpose: &str, message: &str, tag: &Tag) -> bool {
         self.verifies_session(format!("{purpose}\0{message}").as_bytes(), tag)
     }
 
-    /// The public keys, for those who verify our tokens themselves.
+    /// Returns the public keys, for those who verify our tokens themselves.
     pub fn jwks(&self) -> JwkSet {
         JwkSet { keys: self.published.clone() }
     }

@@ -5,10 +5,11 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// The bytes of a message authentication code.
+/// A message authentication code.
 pub type Tag = [u8; 32];
 
-/// A key for HMAC-SHA256. Always 32 bytes: a shorter one would be weaker than the hash (RFC 2104 §3).
+/// A key for HMAC-SHA256. Always 32 bytes: a shorter key would be weaker than the hash (RFC 2104
+/// §3).
 #[derive(Clone)]
 pub struct MacKey(Hmac<Sha256>);
 
@@ -20,18 +21,19 @@ impl MacKey {
         Self(Hmac::new(&block.into()))
     }
 
-    /// The code of `message`.
+    /// Returns the code of `message`.
     pub fn sign(&self, message: &[u8]) -> Tag {
         self.0.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Is `tag` the code of `message`? Compares in constant time.
+    /// Reports whether `tag` is the code of `message`, in constant time.
     pub fn verifies(&self, message: &[u8], tag: &Tag) -> bool {
         self.0.clone().chain_update(message).verify_slice(tag).is_ok()
     }
 }
 
-/// Is `tag` the code of `message` under `key`, which may have any length? Compares in constant time.
+/// Reports whether `tag` is the code of `message` under `key`, which may have any length, in
+/// constant time.
 pub fn verifies_under(key: &[u8], message: &[u8], tag: &Tag) -> bool {
     Hmac::<Sha256>::new_from_slice(key)
         .is_ok_and(|mac| mac.chain_update(message).verify_slice(tag).is_ok())

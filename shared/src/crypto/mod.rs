@@ -1,4 +1,4 @@
-//! Every use of a cryptographic library, and of a comparison in constant time.
+//! Cryptography: the only module that uses a cryptographic library or compares in constant time.
 
 pub mod digest;
 pub mod json;

@@ -1,4 +1,5 @@
-//! Passwords: Argon2id with OWASP's parameters (19 MiB, 2 passes, 1 lane), the only secrets here that are weak enough to need it.
+//! Password hashes: Argon2id with OWASP's parameters (19 MiB, 2 passes, 1 lane). Passwords are the
+//! only secrets here that are weak enough to need it.
 
 use std::fmt;
 
@@ -10,16 +11,18 @@ use tokio::sync::Semaphore;
 
 use crate::core::{entropy::Entropy, error::Fault, secret::Secret};
 
-/// KiB of memory, passes, lanes: OWASP Password Storage Cheat Sheet, Argon2id.
+/// Memory in KiB, passes and lanes: OWASP Password Storage Cheat Sheet, Argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// The hash of no password: who is unknown is compared with it, so that an answer takes as long as for those who are known.
+/// A dummy hash, verified for unknown users so that response times do not reveal which accounts
+/// exist.
 const OF_NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
 
-/// How many are hashed at once in one process: each takes its memory, and whoever can log in can ask for many.
+/// How many passwords are hashed at once in one process. Each takes its memory, and anyone can call
+/// the login.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
 /// A password's hash with its salt and parameters, as a PHC string.
@@ -28,10 +31,10 @@ static AT_ONCE: Semaphore = Semaphore::const_new(4);
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// Hashes `password`, off the thread that serves: it takes some 20 ms of a whole core.
+    /// Hashes `password` off the serving thread: it takes some 20 ms of a whole core.
     ///
     /// # Errors
-    /// A generator or library that fails.
+    /// A fault of the generator or the library.
     pub async fn of(password: Secret, entropy: &Entropy) -> Result<Self, Fault> {
         let salt = entropy.bytes::<16>()?;
         apart(move || {
@@ -41,10 +44,10 @@ impl PasswordHash {
         .await
     }
 
-    /// Is `password` the one of `hash`? Where there is no hash it is not, after as long a time.
+    /// Reports whether `password` matches `hash`. Without a hash it does not, after the same time.
     ///
     /// # Errors
-    /// A hash that is not one that we made.
+    /// A fault if the hash is not one that we made.
     pub async fn admits(hash: Option<Self>, password: Secret) -> Result<bool, Fault> {
         apart(move || {
             let is_somebody = hash.is_some();

@@ -1,6 +1,8 @@
-//! Sealing: what must be kept and read again, like the tokens of another issuer, is encrypted at rest (AES-256-GCM, NIST SP 800-38D).
+//! Encryption at rest (AES-256-GCM, NIST SP 800-38D) of what must be read again, such as the tokens
+//! of an identity provider.
 //!
-//! A sealed text is `{kid}.{base64url of nonce, ciphertext and tag}`, and holds for one record alone: the record's id is authenticated with it.
+//! A sealed text is `{kid}.{base64url of nonce, ciphertext and tag}`. It is bound to one record,
+//! whose id is authenticated with it.
 
 use std::fmt;
 
@@ -9,21 +11,22 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL}
 
 use crate::core::{entropy::Entropy, error::Fault};
 
-/// A key to seal with.
+/// A sealing key.
 pub struct SealingKey(LessSafeKey);
 
 impl SealingKey {
     /// Prepares the key.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] when the library refuses it.
+    /// [`Fault::Crypto`] if the library rejects it.
     pub fn new(bytes: &[u8; 32]) -> Result<Self, Fault> {
         let key = UnboundKey::new(&AES_256_GCM, bytes)
             .map_err(|_| Fault::Crypto("preparing a sealing key"))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Seals `text` for the record `owner`. Nonces are random: a key may seal 2^32 texts before two of them are likely to meet.
+    /// Seals `text` for the record `owner`. Nonces are random: a key may seal 2^32 texts before a
+    /// repeated nonce becomes likely.
     pub(super) fn seal(&self, owner: &str, text: &str, entropy: &Entropy) -> Result<String, Fault> {
         let nonce = entropy.bytes::<NONCE_LEN>()?;
         let mut sealed = text.as_bytes().to_vec();

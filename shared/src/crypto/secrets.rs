@@ -1,5 +1,5 @@
-//! The deployment's secret: one JSON document, whole for the functions that sign, and without private keys and refresh keys for those
-//! that only verify.
+//! The deployment's secret: one JSON document. Functions that sign read all of it; functions that
+//! only verify read a copy without private keys and refresh keys.
 
 use std::{fmt, time::Duration};
 
@@ -26,40 +26,44 @@ use crate::core::{clock::Clock, entropy::Entropy, error::Fault, secret::Secret};
 #[derive(Clone, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
-    /// SHA-256 of the operator key.
+    /// The SHA-256 of the operator key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_key_sha256: Option<Digest>,
-    /// Keys of our own tokens. The first of the configured algorithm signs; all of them verify.
+    /// The keys of our own tokens. The first of the configured algorithm signs; all of them verify.
     #[serde(default)]
     pub signing_keys: Vec<StoredSigningKey>,
-    /// Keys of refresh tokens. The first one makes new families; a family keeps its key for life.
+    /// The keys of refresh tokens. The first one is used for new families; a family keeps its key
+    /// for life.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refresh_keys: Vec<StoredMacKey>,
-    /// Keys of session values. The first one makes new values, all of them verify. A value holds a secret besides, of which the
-    /// store has the digest: whoever has this key alone cannot make a session.
+    /// The keys of session values. The first one is used for new values; all of them verify. A
+    /// value also contains a secret of which the store keeps the digest, so that this key is not
+    /// enough to make a session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub session_keys: Vec<StoredMacKey>,
-    /// Keys by which the tokens of other issuers are encrypted at rest. The first one seals, all of them open.
+    /// The keys that encrypt the tokens of identity providers at rest. The first one seals; all of
+    /// them open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sealing_keys: Vec<StoredMacKey>,
-    /// Secrets that `postern.toml` names by `secret_ref`.
+    /// The secrets that `postern.toml` names by `secret_ref`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub refs: Map<String, Value>,
 }
 
-/// One key of our own tokens.
+/// A key of our own tokens.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredSigningKey {
     pub kid: String,
     pub algorithm: Algorithm,
     pub public_key: PublicKey,
-    /// PKCS#8 DER in base64; absent in the verification form.
+    /// PKCS#8 DER in base64; absent in the copy for verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<String>,
 }
 
-/// One key of refresh tokens, sessions or seals: 32 bytes in base64, and the two characters that name it.
+/// A key of refresh tokens, sessions or seals: 32 bytes in base64, and the two characters that name
+/// it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredMacKey {
@@ -90,10 +94,11 @@ impl StoredSigningKey {
 }
 
 impl Secrets {
-    /// Adds what is missing for `algorithm`, and keeps what is there. Returns whether anything was added.
+    /// Adds what is missing for `algorithm`, keeps what exists, and returns whether anything was
+    /// added.
     ///
     /// # Errors
-    /// A generator that fails.
+    /// A fault of the generator.
     pub fn complete(
         &mut self,
         algorithm: Algorithm,
@@ -130,8 +135,11 @@ impl Secrets {
         Ok(added)
     }
 
-    /// The same without private keys and refresh keys; of the `refs` those that providers and sign-ins need. A secret that is shared with a
-    /// partner signs as well as it verifies: whoever reads it can make that partner's tokens, and no others.
+    /// Returns the copy without private keys and refresh keys, with only those `refs` that
+    /// providers and sign-ins need.
+    ///
+    /// A secret that is shared with a partner signs as well as it verifies: a function that reads
+    /// it can make that partner's tokens, and no others.
     pub fn verification(&self, refs: &[&str]) -> Self {
         let strip = |key: &StoredSigningKey| StoredSigningKey { private_key: None, ..key.clone() };
         Self {
@@ -149,10 +157,10 @@ impl Secrets {
         }
     }
 
-    /// The text that a setting names by `secret_ref`: a client's secret at another server.
+    /// Returns the text that a setting names by `secret_ref`: a client's secret at another server.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where there is none, or it is no text.
+    /// [`Fault::Setting`] if it is missing or is not text.
     pub fn text(&self, reference: &str) -> Result<Secret, Fault> {
         let text = self.refs.get(reference).and_then(Value::as_str).filter(|text| !text.is_empty());
         text.map(|text| Secret::new(text.to_owned())).ok_or_else(|| {
@@ -162,10 +170,11 @@ impl Secrets {
         })
     }
 
-    /// The shared keys that a setting names by `secret_ref`: a text, which is the secret itself, or a JWK Set of secrets.
+    /// Returns the shared keys that a setting names by `secret_ref`: text, which is the secret
+    /// itself, or a JWK Set of secrets.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where there is none, or it is not sound.
+    /// [`Fault::Setting`] if it is missing or invalid.
     pub fn shared_keys(&self, reference: &str, algorithm: JwsAlgorithm) -> Result<KeySet, Fault> {
         let wrong = |what: &dyn fmt::Display| {
             Fault::Setting(format!("{reference:?} in refs of the secret: {what}"))
@@ -225,14 +234,15 @@ macro_rules! redacted {
 }
 redacted!(Secrets StoredSigningKey StoredMacKey);
 
-/// How long Secrets Manager may take: an authorizer has no more, and the keys at hand are good for a while.
+/// How long Secrets Manager may take: an authorizer has little time, and the current keys remain
+/// usable for a while.
 const ATTEMPT: Duration = Duration::from_millis(1500);
 const OPERATION: Duration = Duration::from_secs(3);
 
-/// Reads the secret's JSON from Secrets Manager, and when this value of it was written.
+/// Reads the secret's JSON from Secrets Manager, and the time at which this version was written.
 ///
 /// # Errors
-/// [`Fault::Secret`] when it cannot be read.
+/// [`Fault::Secret`] if it cannot be read.
 pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timestamp>), Fault> {
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(ATTEMPT)
@@ -252,10 +262,10 @@ pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timesta
     Ok((answer.secret_string.unwrap_or_default(), written))
 }
 
-/// Reads the secret's JSON. Nothing of it appears in the error but the place.
+/// Parses the secret's JSON. The error contains only the position, nothing of the content.
 ///
 /// # Errors
-/// [`Fault::Secret`] when it is not the JSON that it should be.
+/// [`Fault::Secret`] if it is not the expected JSON.
 pub fn parse(json: &str) -> Result<Secrets, Fault> {
     serde_json::from_str(json).map_err(|error| {
         Fault::Secret(format!(

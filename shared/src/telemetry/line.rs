@@ -1,4 +1,5 @@
-//! An event as one line of JSON, which CloudWatch reads as metrics too (embedded metric format).
+//! Writes an event as one line of JSON, which CloudWatch also reads as metrics (embedded metric
+//! format).
 
 use std::{collections::BTreeMap, io::Write as _};
 
@@ -17,11 +18,13 @@ use tracing_subscriber::{
 
 use crate::core::clock::Clock;
 
-/// The environment variable in which Lambda names the function.
+/// The environment variable in which Lambda passes the function's name.
 pub const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 
-/// Members of a line that are metrics, and their units. None has a dimension that a caller could make up: a metric costs by the
-/// number of its dimensions' values.
+/// The members of a line that are metrics, and their units.
+///
+/// No metric has a dimension whose values a caller could choose: CloudWatch charges for each
+/// combination of dimension values.
 pub const METRICS: [(&str, &str); 8] = [
     ("ColdStarts", "Count"),
     ("Faults", "Count"),
@@ -33,27 +36,27 @@ pub const METRICS: [(&str, &str); 8] = [
     ("Throttles", "Count"),
 ];
 
-/// The metric that is told apart by `code`, which is one of the error table's.
+/// The metric that has `code` as a second dimension. Codes come from the error table.
 const BY_CODE: &str = "Refusals";
 
-/// What stands in every line of a function.
+/// What every line of a function contains.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
-    /// The deployment, as the dimension of its metrics. Without it there are no metrics.
+    /// The deployment, which is the dimension of its metrics. Without it there are no metrics.
     pub stack: Option<String>,
     /// The function's name.
     pub function: Option<String>,
 }
 
 impl Labels {
-    /// As a function's environment says.
+    /// Reads the labels from a function's environment.
     pub fn of(variables: &BTreeMap<String, String>) -> Self {
         let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         Self { stack: given("POSTERN_STACK"), function: given(FUNCTION_NAME) }
     }
 }
 
-/// Writes every event as a line.
+/// A layer that writes every event as a line.
 #[derive(Debug)]
 pub struct Lines<W> {
     labels: Labels,
@@ -62,7 +65,7 @@ pub struct Lines<W> {
 }
 
 impl<W> Lines<W> {
-    /// Lines to `writer`, by `clock`.
+    /// Creates a layer that writes to `writer`, with times from `clock`.
     pub fn new(labels: Labels, clock: Clock, writer: W) -> Self {
         Self { labels, clock, writer }
     }
@@ -108,7 +111,7 @@ where
         }
         let mut text = Value::Object(line.0).to_string();
         text.push('\n');
-        // Where nobody reads standard output there is nobody to tell.
+        // If standard output cannot be written, the failure cannot be reported either.
         drop(self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes()));
     }
 }
@@ -117,8 +120,8 @@ fn members<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Map<String, Value> {
     span.extensions().get::<Members>().map(|members| members.0.clone()).unwrap_or_default()
 }
 
-/// The declaration that makes metrics of a line's members
-/// (CloudWatch user guide, "Specification: Embedded metric format").
+/// Returns the declaration that turns members of a line into metrics (CloudWatch user guide,
+/// "Specification: Embedded metric format").
 fn metrics(line: &Map<String, Value>, timestamp_ms: i64) -> Option<Value> {
     let declare = |dimensions: &[&str], is_wanted: &dyn Fn(&str) -> bool| {
         let metrics: Vec<_> = METRICS
@@ -138,7 +141,7 @@ fn metrics(line: &Map<String, Value>, timestamp_ms: i64) -> Option<Value> {
         .then(|| json!({"Timestamp": timestamp_ms, "CloudWatchMetrics": declared}))
 }
 
-/// The members of a line, or of a span.
+/// The members of a line or span.
 #[derive(Default)]
 struct Members(Map<String, Value>);
 

@@ -1,4 +1,4 @@
-//! What a request took: its time, and its calls of the store.
+//! Measures the cost of a request: its duration and its store calls.
 
 use std::cell::Cell;
 
@@ -18,12 +18,12 @@ struct Meter {
     throttles: Cell<u64>,
 }
 
-/// What the meter shows. Nothing where no request is measured.
+/// The measurements so far; empty outside of a measured request.
 #[derive(Default)]
 pub(super) struct Reading {
     pub duration_ms: Option<i64>,
     pub store_calls: Option<u64>,
-    /// `None` where the store was not called.
+    /// `None` if the store was not called.
     pub store_ms: Option<i64>,
     pub throttles: Option<u64>,
 }
@@ -40,7 +40,7 @@ pub async fn metered<T>(clock: &Clock, request: impl Future<Output = T>) -> T {
     METER.scope(meter, request).await
 }
 
-/// Counts a call of the store, repetitions included.
+/// Counts a call of the store, retries included.
 pub fn store_called(took_ms: i64) {
     add(|meter| {
         meter.store_calls.set(meter.store_calls.get() + 1);
@@ -48,13 +48,13 @@ pub fn store_called(took_ms: i64) {
     });
 }
 
-/// Counts an attempt that the store was asked too much for.
+/// Counts a throttled request to DynamoDB.
 pub fn store_throttled() {
     add(|meter| meter.throttles.set(meter.throttles.get() + 1));
 }
 
 fn add(to: impl FnOnce(&Meter)) {
-    // Outside of a request, as in a start, nobody measures.
+    // Nothing is measured outside of a request, such as during the start.
     METER.try_with(to).unwrap_or_default();
 }
 
