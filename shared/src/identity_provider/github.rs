@@ -1,4 +1,5 @@
-//! GitHub, which speaks OAuth and no OpenID: who has come back, its API tells.
+//! GitHub, which supports OAuth but not OpenID Connect, so the user is looked up through its API by
+//! numeric id.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -17,9 +18,9 @@ use crate::{
 pub(super) struct Server {
     /// Where people sign in.
     web: String,
-    /// Where the API is: a name of its own for github.com, a path for others.
+    /// Where the API is: a separate host for github.com, a path for other servers.
     api: String,
-    /// Are addresses needed to decide who may come in?
+    /// Are email addresses needed to decide who is allowed to sign in?
     needs_addresses: bool,
 }
 
@@ -49,7 +50,7 @@ impl Server {
         }
     }
 
-    /// Whose token it is. The numeric id counts: a login may become somebody else's.
+    /// Returns the token's user. The numeric id counts: a login name may be reassigned.
     pub(super) async fn exchange_code(
         &self,
         context: &Context,

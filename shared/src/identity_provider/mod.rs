@@ -1,7 +1,8 @@
-//! Where people come from: an OpenID provider or GitHub, to whom we are a client (RFC 6749 §4.1, RFC 7636).
+//! Where people sign in: an OpenID provider or GitHub, to which we are a client (RFC 6749 §4.1, RFC
+//! 7636).
 //!
-//! The requests and answers of OAuth are the `oauth2` crate's; what an ID token must say is decided here, and its signature is verified as
-//! that of any other issuer's token.
+//! The `oauth2` crate writes the requests and reads the responses. What an ID token must contain is
+//! decided here, and its signature is verified like that of any other issuer's token.
 
 mod github;
 mod oauth;
@@ -30,15 +31,16 @@ use crate::{
     fetch::FetchError,
 };
 
-/// The places where people sign in, in the order of the configuration. A clone shares them.
+/// The identity providers of the deployment, in the order of the configuration. A clone shares
+/// them.
 #[derive(Clone, Debug)]
 pub struct IdentityProviders(Arc<[IdentityProvider]>);
 
 impl IdentityProviders {
-    /// Makes the identity providers that `config` lists; no I/O.
+    /// Creates the identity providers that `config` lists; no I/O.
     ///
     /// # Errors
-    /// [`Fault::Setting`] for a client's secret that is missing.
+    /// [`Fault::Setting`] for a client secret that is missing.
     pub fn new(config: &Config, secrets: &Secrets) -> Result<Self, Fault> {
         let is_oidc = |signin: &&SignIn| matches!(signin, SignIn::Oidc(_));
         let several = config.signins.iter().filter(is_oidc).count() > 1;
@@ -66,14 +68,14 @@ impl IdentityProviders {
     }
 }
 
-/// One place where people sign in.
+/// One identity provider.
 #[derive(Debug)]
 pub struct IdentityProvider {
     name: String,
     client_id: String,
     secret: Option<Secret>,
-    /// Is it one of several OpenID providers? Each of them has a callback of its own, so that none is shown another's code
-    /// (RFC 9700 §4.4.2.2).
+    /// Is it one of several OpenID providers? Then it has a callback of its own, so that no
+    /// provider receives another one's code (RFC 9700 §4.4.2.2).
     is_one_of_several: bool,
     kind: Kind,
 }
@@ -84,12 +86,12 @@ enum Kind {
     Github(github::Server),
 }
 
-/// What the browser carries to the issuer as `state` and is not told besides: what the issuer's answer is verified with.
+/// What verifies the provider's response to a sign-in. The browser does not see it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PendingSignIn {
-    /// OpenID Connect Core §3.1.2.1.
+    /// The `nonce` of OpenID Connect Core §3.1.2.1.
     pub nonce: String,
-    /// RFC 7636 §4.1.
+    /// The code verifier of RFC 7636 §4.1.
     pub verifier: String,
 }
 
@@ -99,23 +101,24 @@ impl std::fmt::Debug for PendingSignIn {
     }
 }
 
-/// Somebody whom an issuer vouches for.
+/// A user as an identity provider describes them.
 #[derive(Debug)]
 pub struct ExternalIdentity {
     pub user_id: String,
-    /// Addresses that the issuer has verified.
+    /// The email addresses that the provider has verified.
     pub verified: Vec<Email>,
-    /// A name, an address: for people to read.
+    /// A name and an email address, for display.
     pub metadata: Map<String, Value>,
-    /// Tokens that can be renewed.
+    /// Tokens that can be renewed, if the provider issued any.
     pub tokens: Option<Tokens>,
 }
 
-/// What is kept of an issuer's tokens: the one that is good for new ones. Nobody here calls an issuer with an access token.
+/// What is kept of a provider's tokens: the refresh token. We never call a provider with a stored
+/// access token.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Tokens {
     refresh_token: String,
-    /// How long the access token lives from when it was issued, in seconds.
+    /// The lifetime of the access token when it was issued, in seconds.
     #[serde(skip)]
     pub expires_in_s: i64,
 }
@@ -126,34 +129,34 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
-/// What became of a renewal.
+/// The result of a renewal.
 #[derive(Debug)]
 pub enum Renewal {
     Renewed(Tokens),
-    /// The issuer says that the grant is over.
+    /// The provider says that the grant has ended.
     Ended,
-    /// The issuer cannot be reached, or cannot answer: it was not asked.
+    /// The provider was not asked: it cannot be reached or cannot respond.
     Unreachable(Fault),
-    /// It may have been asked, and may have answered.
+    /// The provider may have been asked, and its response is lost.
     Lost(Fault),
 }
 
-/// Where an issuer is asked.
+/// The endpoints of a provider.
 #[derive(Clone, Debug)]
 struct Endpoints {
     authorization: String,
     token: String,
-    /// What we ask for.
+    /// The scopes that we request.
     scopes: Vec<String>,
-    /// The client's secret goes into the body, and not into a header.
+    /// Send the client secret in the body instead of a header?
     secret_in_body: bool,
 }
 
 impl IdentityProvider {
-    /// No I/O.
+    /// Creates the provider; no I/O.
     ///
     /// # Errors
-    /// A client's secret that is missing.
+    /// [`Fault::Setting`] for a client secret that is missing.
     fn new(settings: &SignIn, secrets: &Secrets, several: bool) -> Result<Self, Fault> {
         let secret = settings.secret_ref().map(|reference| secrets.text(reference)).transpose()?;
         let asks = settings.admission().asks_for_addresses();
@@ -175,20 +178,20 @@ impl IdentityProvider {
         })
     }
 
-    /// Its name in the configuration.
+    /// Returns its name in the configuration.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Is it GitHub?
+    /// Reports whether it is GitHub.
     pub fn is_github(&self) -> bool {
         matches!(self.kind, Kind::Github(_))
     }
 
-    /// Where a browser goes to sign in, and from where it comes back with `state`.
+    /// Returns the URL at which the browser signs in, and from which it returns with `state`.
     ///
     /// # Errors
-    /// [`Fault::Issuer`] where the issuer cannot be asked for its endpoints.
+    /// [`Fault::Issuer`] if the provider's endpoints cannot be discovered.
     pub async fn authorization(
         &self,
         context: &Context,
@@ -214,10 +217,11 @@ impl IdentityProvider {
         Ok(request.url().0.into())
     }
 
-    /// Who has come back with `code`. `answered_by` is the issuer that the answer names (RFC 9207), where it does.
+    /// Exchanges `code` for the user's identity. `answered_by` is the issuer that the response
+    /// names (RFC 9207), if it names one.
     ///
     /// # Errors
-    /// [`Refusal::SignInRefused`] for a code or token that does not hold, or [`Fault::Issuer`].
+    /// [`Refusal::SignInRefused`] for an invalid code or token; [`Fault::Issuer`].
     pub async fn exchange_code(
         &self,
         context: &Context,
@@ -236,7 +240,8 @@ impl IdentityProvider {
             .set_pkce_verifier(PkceCodeVerifier::new(proof.verifier.clone()))
             .request_async(&http)
             .await;
-        // A code that does not hold is the caller's; a client that is refused, or an answer that is none, is ours to set right.
+        // An invalid code is the caller's doing. A rejected client or an unreadable response is
+        // ours to fix.
         let answer = answer.map_err(|failure| match failure {
             RequestTokenError::ServerResponse(error) if is_over(&error) => {
                 Refusal::SignInRefused.into()
@@ -258,7 +263,7 @@ impl IdentityProvider {
         Ok(arrival)
     }
 
-    /// New tokens for old ones.
+    /// Exchanges the refresh token for new tokens.
     pub async fn renew(&self, context: &Context, tokens: &Tokens) -> Renewal {
         let endpoints = match self.endpoints(context).await {
             Ok(endpoints) => endpoints,
@@ -276,7 +281,7 @@ impl IdentityProvider {
 
     fn judge(&self, answer: Result<Answer, Failure>, old: &Tokens) -> Renewal {
         match answer {
-            // RFC 6749 §6: where no new refresh token is sent, the old one holds.
+            // RFC 6749 §6: without a new refresh token in the response, the old one remains valid.
             Ok(answer) => match Tokens::of(&answer, Some(&old.refresh_token)) {
                 Some(tokens) => Renewal::Renewed(tokens),
                 None => Renewal::Lost(self.fault("new tokens without an end")),
@@ -303,7 +308,7 @@ impl IdentityProvider {
         }
     }
 
-    /// Where the browser comes back.
+    /// Returns the URL to which the browser returns.
     fn callback(&self, context: &Context) -> String {
         let issuer = &context.config.issuer;
         match self.kind {
@@ -315,7 +320,7 @@ impl IdentityProvider {
         }
     }
 
-    /// Reports whether a callback that names `provider` is this one's.
+    /// Reports whether a callback that names `provider` is for this provider.
     pub fn matches_callback(&self, provider: Option<&str>) -> bool {
         provider.map_or(!self.is_one_of_several, |named| named == self.name)
     }
@@ -350,7 +355,7 @@ impl IdentityProvider {
 }
 
 impl Tokens {
-    /// The tokens of an answer, if they can be renewed and end at a stated time.
+    /// Returns the tokens of a response, if they can be renewed and have a stated lifetime.
     fn of(answer: &Answer, old_refresh_token: Option<&str>) -> Option<Self> {
         let refresh_token =
             answer.refresh_token().map(|token| token.secret().as_str()).or(old_refresh_token)?;
@@ -361,7 +366,7 @@ impl Tokens {
     }
 }
 
-/// A text that people may read: short, and without control characters.
+/// Returns a text fit for display: short, and without control characters.
 fn readable(value: Option<&Value>) -> Option<Value> {
     let text = value?.as_str().filter(|text| (1..=200).contains(&text.len()))?;
     (!text.chars().any(char::is_control)).then(|| text.into())

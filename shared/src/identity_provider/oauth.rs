@@ -1,4 +1,5 @@
-//! The `oauth2` crate, as it is used here: over our one door to other servers, and with answers as issuers really give them.
+//! The `oauth2` crate, over our only client of other servers, and with responses as providers
+//! really send them.
 
 use std::pin::Pin;
 
@@ -16,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::fetch::{FetchError, Fetcher};
 
-/// What an answer of a token endpoint may hold besides RFC 6749.
+/// Members of a token response beyond RFC 6749.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Extra {
     pub(super) id_token: Option<String>,
@@ -24,7 +25,7 @@ pub(super) struct Extra {
 
 impl ExtraTokenFields for Extra {}
 
-/// The one door to other servers, as the `oauth2` crate wants it.
+/// The fetcher, as the `oauth2` crate expects it.
 pub(super) struct Http<'a>(pub(super) &'a Fetcher);
 
 impl<'c> AsyncHttpClient<'c> for Http<'_> {
@@ -36,7 +37,8 @@ impl<'c> AsyncHttpClient<'c> for Http<'_> {
     }
 }
 
-/// An answer as RFC 6749 §5 has it. GitHub refuses with status 200; and a refusal in no known form, of a proxy perhaps, has spent nothing.
+/// Normalizes a response to RFC 6749 §5. GitHub sends errors with status 200. An error of unknown
+/// form, perhaps from a proxy, has spent nothing.
 fn settled(answer: HttpResponse) -> Result<HttpResponse, FetchError> {
     let body: Map<String, Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
     match (answer.status(), body.get("error").is_some_and(Value::is_string)) {
@@ -50,15 +52,16 @@ fn settled(answer: HttpResponse) -> Result<HttpResponse, FetchError> {
     }
 }
 
-/// Does a token endpoint say that a code or refresh token is over? GitHub has words of its own.
+/// Reports whether a token endpoint says that a code or refresh token is no longer valid. GitHub
+/// has error codes of its own.
 pub(super) fn is_over(error: &BasicErrorResponse) -> bool {
     error.error() == &BasicErrorResponseType::InvalidGrant
         || matches!(error.error().as_ref(), "bad_refresh_token" | "bad_verification_code")
 }
 
-/// The answer of a token endpoint.
+/// The response of a token endpoint.
 pub(super) type Answer = StandardTokenResponse<Extra, BasicTokenType>;
-/// A client that knows where to send people, and where to exchange what they bring.
+/// A client with an authorization endpoint and a token endpoint.
 pub(super) type OauthClient = Client<
     BasicErrorResponse,
     Answer,
@@ -71,5 +74,5 @@ pub(super) type OauthClient = Client<
     EndpointNotSet,
     EndpointSet,
 >;
-/// Why a token endpoint gave no tokens.
+/// Why a token endpoint issued no tokens.
 pub(super) type Failure = RequestTokenError<FetchError, BasicErrorResponse>;

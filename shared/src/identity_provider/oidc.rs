@@ -1,4 +1,5 @@
-//! An OpenID provider: found by discovery, believed by its ID token (OpenID Connect Core §3.1.3.7).
+//! An OpenID provider: found by discovery, trusted through its ID token (OpenID Connect Core
+//! §3.1.3.7).
 
 use std::time::Duration;
 
@@ -22,23 +23,23 @@ use crate::{
     },
 };
 
-/// How long what discovery said is used, in seconds.
+/// How long a discovery document is used, in seconds.
 const FRESH_S: i64 = 10 * 60;
 const LARGEST_DISCOVERY: usize = 64 * 1024;
-/// How long the provider may be asked about one person.
+/// How long the userinfo request may take.
 const ABOUT_A_PERSON: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Provider {
     issuer: String,
     subject_prefix: String,
-    /// Are addresses needed to decide who may come in?
+    /// Are email addresses needed to decide who is allowed to sign in?
     needs_addresses: bool,
     keys: IssuerKeys,
     known: Mutex<Option<(Discovered, Timestamp)>>,
 }
 
-/// The members of the discovery document that count here (OpenID Connect Discovery §3, RFC 9207 §3).
+/// The members of the discovery document that are used (OpenID Connect Discovery §3, RFC 9207 §3).
 #[derive(Clone, Debug, Deserialize)]
 struct Discovered {
     issuer: String,
@@ -87,7 +88,8 @@ impl Provider {
         })
     }
 
-    /// An answer that names its issuer must be from this one: else another one's code would be shown to it (RFC 9207 §2.4).
+    /// Checks the issuer that a response names. Otherwise another provider's code would be sent to
+    /// this one (RFC 9207 §2.4).
     pub(super) async fn expect_from(&self, answered_by: Option<&str>) -> Result<(), Refusal> {
         let is_named = |(found, _): &(Discovered, Timestamp)| {
             found.authorization_response_iss_parameter_supported
@@ -100,7 +102,8 @@ impl Provider {
         }
     }
 
-    /// Whom the ID token names, if it is for us, for this sign-in, and good.
+    /// Returns the user that the ID token names, if the token is valid, for us, and for this
+    /// sign-in.
     pub(super) async fn exchange_code(
         &self,
         context: &Context,
@@ -162,7 +165,7 @@ impl Provider {
         verified.map_err(|_| Refusal::SignInRefused.into())
     }
 
-    /// What the provider tells about the person (OpenID Connect Core §5.3).
+    /// Returns what the provider says about the user (OpenID Connect Core §5.3).
     async fn userinfo(
         &self,
         context: &Context,
@@ -181,7 +184,7 @@ impl Provider {
             answer.map_err(|_| self.fault("it is too slow"))?.map_err(|error| self.fault(error))?;
         let claims: Map<String, Value> = serde_json::from_slice(answer.body())
             .map_err(|_| self.fault("what it tells about a person is no JSON"))?;
-        // Core §5.3.2: about somebody else it must not be believed.
+        // OpenID Connect Core §5.3.2: claims about another subject must not be used.
         let is_theirs = claims.get("sub").and_then(Value::as_str) == Some(subject);
         if is_theirs { Ok(claims) } else { Err(Refusal::SignInRefused.into()) }
     }
