@@ -1,25 +1,17 @@
-//! Agents: `/v1/agents` and below. Deleting one ends all that it holds.
+//! Agents: `/v1/agents` and below.
 
 use postern::{
     App, Error, Refusal,
-    core::permission::Permission,
-    core::{
-        id::{Agent, AgentId},
-        scope::Resources,
-        secret::Secret,
-    },
-    credential::Minted,
+    core::{id::AgentId, permission::Permission, secret::Secret},
     http::{Request, Response},
-    resource::crud as records,
-    resource::service_account::{self as machines, Shown},
-    store::{Renewal, service_account::AgentRecord},
+    resource::service_account::{self, AgentView},
 };
 use serde::Serialize;
 
 #[derive(Serialize)]
 struct Created {
     #[serde(flatten)]
-    shown: Shown<Agent>,
+    view: AgentView,
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     secret: Secret,
 }
@@ -31,53 +23,42 @@ struct Renewed {
     secret: Secret,
 }
 
-/// Answers the routes.
+/// Handles the routes.
 ///
 /// # Errors
-/// The refusals of each, and failures of ours.
+/// Those of [`service_account`], and a 4xx for a body, a page or an id that cannot be parsed.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let context = &app.context;
+    let authorize = async |permission| app.providers.authorize(context, request, permission).await;
     match request.route() {
-        "POST /v1/agents" => create(app, request).await,
+        "POST /v1/agents" => {
+            let caller = authorize(Permission::AgentsManage).await?;
+            let (view, secret) =
+                service_account::create_agent(context, &caller, request.json()?).await?;
+            Ok(Response::created(&Created { view, secret })?)
+        }
         "GET /v1/agents" => {
-            records::list(app, request, Permission::AgentsRead, |record| {
-                Shown::<Agent>::new(app, record)
-            })
-            .await
+            let caller = authorize(Permission::AgentsRead).await?;
+            let agents = service_account::list_agents(context, &caller, request.page()?).await?;
+            Ok(Response::ok(&agents)?)
         }
         "GET /v1/agents/{id}" => {
-            records::show(app, request, Permission::AgentsRead, |record| {
-                Shown::<Agent>::new(app, record)
-            })
-            .await
+            let caller = authorize(Permission::AgentsRead).await?;
+            let agent = service_account::show_agent(context, &caller, &request.path_id()?).await?;
+            Ok(Response::ok(&agent)?)
         }
         "DELETE /v1/agents/{id}" => {
-            records::delete::<AgentRecord>(app, request, Permission::AgentsManage).await
+            let caller = authorize(Permission::AgentsManage).await?;
+            service_account::delete_agent(context, &caller, &request.path_id()?).await?;
+            Ok(Response::no_content())
         }
-        "POST /v1/agents/{id}/secret" => renew(app, request).await,
+        "POST /v1/agents/{id}/secret" => {
+            let caller = authorize(Permission::AgentsManage).await?;
+            request.no_members()?;
+            let id = request.path_id()?;
+            let secret = service_account::renew_agent_secret(context, &caller, &id).await?;
+            Ok(Response::ok(&Renewed { id, secret })?)
+        }
         _ => Err(Refusal::RouteUnknown.into()),
-    }
-}
-
-async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let (shown, secret) = machines::create(app, request, Permission::AgentsManage).await?;
-    Ok(Response::created(&Created { shown, secret })?)
-}
-
-/// The old secret is dead at once; tokens that it got go on, until they are revoked or the agent is deleted.
-async fn renew(app: &App, request: &Request) -> Result<Response, Error> {
-    let caller = app.providers.authorize(&app.context, request, Permission::AgentsManage).await?;
-    request.no_members()?;
-    let id = request.path_id()?;
-    let record: AgentRecord = app
-        .context
-        .store
-        .own_record(&caller.organization()?, &id, app.context.clock.now().as_second())
-        .await?
-        .ok_or(Refusal::RecordUnknown)?;
-    caller.may_mint(&record.scopes, &Resources::default())?;
-    let minted = Minted::new(&app.context.config.brand, &id, &app.context.entropy)?;
-    match app.context.store.renew(&record, &minted, None).await? {
-        Renewal::Renewed => Ok(Response::ok(&Renewed { id, secret: minted.secret })?),
-        Renewal::Changed => Err(Refusal::RecordChanged.into()),
     }
 }

@@ -1,14 +1,16 @@
 //! The portal (CAT-15): pages on which people sign in and manage what is theirs. Rendered here, usable without a script.
 //!
-//! A page asks our own routes in its visitor's name, in this process: what may be done, and what is refused how, is decided there, once.
+//! A page calls the functions of `postern::resource` with the principal of its session, as the routes
+//! do: what is allowed, and how the rest is refused, is decided there, once.
 
 mod assets;
-mod collection;
 mod device;
-mod holdings;
-mod inner;
-mod kinds;
+mod devices;
 mod login;
+mod overview;
+mod resource_page;
+mod resources;
+mod sessions;
 mod view;
 mod visitor;
 
@@ -18,7 +20,7 @@ use postern::{
     http::{Request, Response},
 };
 
-use crate::portal::kinds::COLLECTIONS;
+use crate::portal::resources::RESOURCES;
 
 /// Answers the routes.
 ///
@@ -39,31 +41,31 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "GET /assets/{name}" => assets::serve(request),
         "GET /login" => login::page(app, request).await,
-        "POST /login" => login::enter(app, request).await,
-        "POST /logout" => login::leave(app, request).await,
-        "GET /" => holdings::overview(app, request).await,
+        "POST /login" => login::login(app, request).await,
+        "POST /logout" => login::logout(app, request).await,
+        "GET /" => overview::overview(app, request).await,
         "GET /device" => device::page(app, request).await,
         "POST /device" => device::decide(app, request).await,
-        "GET /devices" => holdings::devices(app, request).await,
-        "POST /devices/{id}/end" => holdings::end_device(app, request).await,
-        "GET /sessions" => holdings::sessions(app, request).await,
-        "POST /sessions/{id}/end" => holdings::end_session(app, request).await,
-        route => collections(app, request, route).await,
+        "GET /devices" => devices::page(app, request).await,
+        "POST /devices/{id}/end" => devices::end(app, request).await,
+        "GET /sessions" => sessions::page(app, request).await,
+        "POST /sessions/{id}/end" => sessions::end(app, request).await,
+        route => resource(app, request, route).await,
     }
 }
 
 /// Keys, tokens, agents, services and runners have pages alike: listed, made, renewed, deleted.
-async fn collections(app: &App, request: &Request, route: &str) -> Result<Response, Error> {
+async fn resource(app: &App, request: &Request, route: &str) -> Result<Response, Error> {
     let (method, path) = route.split_once(' ').unwrap_or_default();
-    let of_path = |known: &&kinds::Collection| {
+    let of_path = |known: &&resources::Resource| {
         path.strip_prefix(known.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let found = COLLECTIONS.iter().find(of_path).ok_or(Refusal::RouteUnknown)?;
+    let found = RESOURCES.iter().find(of_path).ok_or(Refusal::RouteUnknown)?;
     match (method, &path[found.path.len()..]) {
-        ("GET", "") => collection::list(app, request, found).await,
-        ("POST", "") => collection::create(app, request, found).await,
-        ("POST", "/{id}/renew") => collection::renew(app, request, found).await,
-        ("POST", "/{id}/delete") => collection::delete(app, request, found).await,
+        ("GET", "") => resource_page::list(app, request, found).await,
+        ("POST", "") => resource_page::create(app, request, found).await,
+        ("POST", "/{id}/renew") => resource_page::renew(app, request, found).await,
+        ("POST", "/{id}/delete") => resource_page::delete(app, request, found).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }

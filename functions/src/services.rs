@@ -1,45 +1,47 @@
-//! Services: `/v1/services` and below. A service exchanges its key for tokens that it shows to others.
+//! Services: `/v1/services` and below.
 
 use postern::{
     App, Error, Refusal,
-    core::permission::Permission,
-    core::{id::Service, secret::Secret},
+    core::{permission::Permission, secret::Secret},
     http::{Request, Response},
-    resource::crud as records,
-    resource::service_account::{self as machines, Shown},
-    store::service_account::ServiceRecord,
+    resource::service_account::{self, ServiceView},
 };
 use serde::Serialize;
 
 #[derive(Serialize)]
 struct Created {
     #[serde(flatten)]
-    shown: Shown<Service>,
+    view: ServiceView,
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     key: Secret,
 }
 
-/// Answers the routes.
+/// Handles the routes.
 ///
 /// # Errors
-/// The refusals of each, and failures of ours.
+/// Those of [`service_account`], and a 4xx for a body, a page or an id that cannot be parsed.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    let context = &app.context;
+    let authorize =
+        async || app.providers.authorize(context, request, Permission::ServicesManage).await;
     match request.route() {
-        "POST /v1/services" => create(app, request).await,
+        "POST /v1/services" => {
+            let caller = authorize().await?;
+            let (view, key) =
+                service_account::create_service(context, &caller, request.json()?).await?;
+            Ok(Response::created(&Created { view, key })?)
+        }
         "GET /v1/services" => {
-            records::list(app, request, Permission::ServicesManage, |record| {
-                Shown::<Service>::new(app, record)
-            })
-            .await
+            let caller = authorize().await?;
+            let services =
+                service_account::list_services(context, &caller, request.page()?).await?;
+            Ok(Response::ok(&services)?)
         }
         "DELETE /v1/services/{id}" => {
-            records::delete::<ServiceRecord>(app, request, Permission::ServicesManage).await
+            let caller = authorize().await?;
+            service_account::delete_service(context, &caller, &request.path_id()?).await?;
+            Ok(Response::no_content())
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }
-}
-
-async fn create(app: &App, request: &Request) -> Result<Response, Error> {
-    let (shown, key) = machines::create(app, request, Permission::ServicesManage).await?;
-    Ok(Response::created(&Created { shown, key })?)
 }

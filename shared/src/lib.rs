@@ -7,9 +7,9 @@ pub mod runtime;
 
 pub mod authorizer;
 
-pub mod resource;
-
 pub mod app;
+
+pub mod resource;
 
 pub mod authn;
 

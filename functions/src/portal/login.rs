@@ -14,14 +14,14 @@ use postern::{
 
 use crate::portal::{
     view,
-    visitor::{self, Visit, forget, is_from_here, text},
+    visitor::{self, SessionCheck, forget, is_from_here, text},
 };
 
 /// `GET /login`: the ways in. Whoever is in already goes on.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let next = path::page(request.query("next")?.as_deref());
     if request.cookie(SESSION_COOKIE)?.is_some()
-        && let Visit::SignedIn(_) = visitor::meet(app, request).await?
+        && let SessionCheck::SignedIn(_) = visitor::require_session(app, request).await?
     {
         return Ok(Response::see_other(next));
     }
@@ -76,7 +76,7 @@ fn address(signin: &SignIn, next: &str) -> String {
 }
 
 /// `POST /login`: a password for a session.
-pub(crate) async fn enter(app: &App, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     if !is_from_here(app, request) {
         return Err(Refusal::OriginForeign.into());
     }
@@ -109,7 +109,7 @@ async fn sign_in(
 }
 
 /// `POST /logout`: the session ends, at once.
-pub(crate) async fn leave(app: &App, request: &Request) -> Result<Response, Error> {
+pub(crate) async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
     session::end(&app.context, &visitor.session).await?;

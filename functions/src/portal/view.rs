@@ -1,11 +1,17 @@
 //! What pages are made of: their data, ready to be shown.
 
+use crate::portal::{resources::RESOURCES, visitor::Visitor};
 use askama::Template;
 use jiff::Timestamp;
-use postern::{App, core::principal::Principal};
-use serde_json::Value;
-
-use crate::portal::{kinds::COLLECTIONS, visitor::Visitor};
+use postern::{
+    App,
+    core::{principal::Principal, scope::Scopes, secret::Secret},
+    credential::CredentialKind,
+    resource::{
+        api_key::ApiKeyView, cli_token::CliTokenView, runner::RunnerView,
+        service_account::ServiceAccountView,
+    },
+};
 
 /// What stands around every page of a visitor.
 pub(crate) struct Frame {
@@ -24,9 +30,9 @@ pub(crate) struct Link {
 impl Frame {
     pub(crate) fn new(visitor: &Visitor, current: &str) -> Self {
         let link = |href, title| Link { href, title, is_current: href == current };
-        let collections = COLLECTIONS.iter().filter(|collection| collection.is_open_to(visitor));
-        let links = collections
-            .map(|collection| link(collection.path, collection.title))
+        let resources = RESOURCES.iter().filter(|resource| resource.is_open_to(visitor));
+        let links = resources
+            .map(|resource| link(resource.path, resource.title))
             .chain([link("/devices", "Devices"), link("/sessions", "Sessions")])
             .collect();
         Self { person: name(&visitor.principal), links, csrf: visitor.csrf.clone() }
@@ -72,16 +78,16 @@ pub(crate) struct Login<'a> {
 
 /// A list of credentials, and the form for a new one.
 #[derive(Template)]
-#[template(path = "collection.html")]
-pub(crate) struct Collected<'a> {
+#[template(path = "resource.html")]
+pub(crate) struct ResourcePage<'a> {
     pub(crate) frame: Frame,
-    pub(crate) of: &'a crate::portal::kinds::Collection,
+    pub(crate) resource: &'a crate::portal::resources::Resource,
     pub(crate) may_manage: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) next_cursor: Option<String>,
     pub(crate) is_first_page: bool,
     pub(crate) scopes: Vec<String>,
-    pub(crate) given: Given,
+    pub(crate) values: FormValues,
     pub(crate) error: Option<String>,
     pub(crate) shown: Option<ShownOnce>,
     pub(crate) done: Option<&'a str>,
@@ -89,7 +95,7 @@ pub(crate) struct Collected<'a> {
 
 /// What was typed, so that nobody has to type it again.
 #[derive(Default)]
-pub(crate) struct Given {
+pub(crate) struct FormValues {
     pub(crate) name: String,
     pub(crate) scopes: String,
     pub(crate) labels: String,
@@ -98,7 +104,7 @@ pub(crate) struct Given {
     pub(crate) is_open: bool,
 }
 
-impl Given {
+impl FormValues {
     /// Was this scope ticked?
     fn has(&self, scope: &str) -> bool {
         self.scopes.split(' ').any(|ticked| ticked == scope)
@@ -108,10 +114,17 @@ impl Given {
 /// A secret, on the one page that ever shows it.
 pub(crate) struct ShownOnce {
     pub(crate) what: String,
-    pub(crate) secret: String,
+    pub(crate) secret: Secret,
     pub(crate) id: String,
     /// Until when the one before works.
     pub(crate) overlap: Option<String>,
+}
+
+impl ShownOnce {
+    /// Returns the secret, for the template.
+    fn exposed(&self) -> &str {
+        self.secret.expose()
+    }
 }
 
 /// One of a list.
@@ -145,52 +158,81 @@ impl Moment {
     pub(crate) fn new(time: Timestamp) -> Self {
         Self { text: time.strftime("%-d %b %Y, %H:%M UTC").to_string(), exact: time.to_string() }
     }
-
-    fn of(value: &Value) -> Option<Self> {
-        Some(Self::new(value.as_str()?.parse().ok()?))
-    }
 }
 
 impl Row {
-    /// A row of an item that one of our lists answered.
-    pub(crate) fn of(item: &Value) -> Self {
-        let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
-        let list = |value: &Value| -> Vec<String> {
-            value
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect()
-        };
-        let mut notes = list(&item["labels"]);
-        notes.extend(list(&item["repositories"]));
-        if item["require_signature"] == true {
-            notes.push("signed requests only".into());
-        }
-        let runner = item.get("online").map(|online| Runner {
-            is_online: online == true,
-            status: text("status"),
-            version: text("version"),
-            seen: Moment::of(&item["last_seen_at"]),
-        });
+    fn new(id: String, name: String, hint: (String, String), created: Timestamp) -> Self {
+        let (prefix, last_four) = hint;
         Self {
-            id: text("id"),
-            name: text("name"),
-            hint: format!(
-                "{}…{}",
-                text("prefix").chars().take(12).collect::<String>(),
-                text("last_four")
-            ),
-            scopes: list(&item["scopes"]),
-            notes,
-            created: Moment::of(&item["created_at"])
-                .unwrap_or_else(|| Moment::new(Timestamp::UNIX_EPOCH)),
-            expires: Moment::of(&item["expires_at"]),
-            runner,
+            id,
+            name,
+            hint: format!("{}…{last_four}", prefix.chars().take(12).collect::<String>()),
+            scopes: Vec::new(),
+            notes: Vec::new(),
+            created: Moment::new(created),
+            expires: None,
+            runner: None,
         }
     }
+}
+
+impl From<ApiKeyView> for Row {
+    fn from(key: ApiKeyView) -> Self {
+        Self {
+            scopes: words(&key.scopes),
+            notes: signature_note(key.require_signature).collect(),
+            expires: key.expires_at.map(Moment::new),
+            ..Self::new(key.id.to_string(), key.name, (key.prefix, key.last_four), key.created_at)
+        }
+    }
+}
+
+impl From<CliTokenView> for Row {
+    fn from(token: CliTokenView) -> Self {
+        let repositories = token.repositories.into_iter().flatten();
+        let hint = (token.prefix, token.last_four);
+        Self {
+            scopes: words(&token.scopes),
+            notes: repositories.chain(signature_note(token.require_signature)).collect(),
+            expires: token.expires_at.map(Moment::new),
+            ..Self::new(token.id.to_string(), token.name, hint, token.created_at)
+        }
+    }
+}
+
+impl<K: CredentialKind> From<ServiceAccountView<K>> for Row {
+    fn from(account: ServiceAccountView<K>) -> Self {
+        let hint = (account.prefix, account.last_four);
+        Self {
+            scopes: words(&account.scopes),
+            ..Self::new(account.id.to_string(), account.name, hint, account.created_at)
+        }
+    }
+}
+
+impl From<RunnerView> for Row {
+    fn from(runner: RunnerView) -> Self {
+        let hint = (runner.prefix, runner.last_four);
+        Self {
+            notes: runner.labels,
+            runner: Some(Runner {
+                is_online: runner.online,
+                status: runner.status.unwrap_or_default(),
+                version: runner.version.unwrap_or_default(),
+                seen: runner.last_seen_at.map(Moment::new),
+            }),
+            ..Self::new(runner.id.to_string(), runner.name, hint, runner.created_at)
+        }
+    }
+}
+
+fn signature_note(is_required: bool) -> impl Iterator<Item = String> {
+    is_required.then(|| "signed requests only".to_owned()).into_iter()
+}
+
+/// The scopes, one by one.
+pub(crate) fn words(scopes: &Scopes) -> Vec<String> {
+    scopes.to_string().split_whitespace().map(str::to_owned).collect()
 }
 
 /// A device that waits, or the form to find it.
@@ -214,20 +256,20 @@ pub(crate) struct Waiting {
 
 /// What a person holds in browsers or on devices.
 #[derive(Template)]
-#[template(path = "holdings.html")]
-pub(crate) struct Holdings {
+#[template(path = "signed_in.html")]
+pub(crate) struct SignedIn {
     pub(crate) frame: Frame,
     pub(crate) path: &'static str,
     pub(crate) title: &'static str,
     pub(crate) lead: &'static str,
     pub(crate) empty: &'static str,
     pub(crate) end: &'static str,
-    pub(crate) rows: Vec<Holding>,
+    pub(crate) rows: Vec<SessionRow>,
     pub(crate) done: Option<&'static str>,
 }
 
 /// One of them.
-pub(crate) struct Holding {
+pub(crate) struct SessionRow {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) is_current: bool,

@@ -15,14 +15,14 @@ const PURPOSE: &str = "csrf";
 /// A person with a session in this browser.
 pub(crate) struct Visitor {
     pub(crate) principal: Principal,
-    /// The session's value, to be forwarded to our own routes.
+    /// The session's value, with which signing out ends it.
     pub(crate) session: Secret,
     /// What the forms of this session's pages carry.
     pub(crate) csrf: String,
 }
 
 /// Who visits, or where they go instead.
-pub(crate) enum Visit {
+pub(crate) enum SessionCheck {
     SignedIn(Box<Visitor>),
     SignIn(Response),
 }
@@ -34,18 +34,20 @@ pub(crate) fn session(request: &Request) -> Result<Option<Secret>, Refusal> {
 }
 
 /// Finds out who visits. Whoever has no session, or none any more, signs in first and comes back.
-pub(crate) async fn meet(app: &App, request: &Request) -> Result<Visit, Error> {
-    let Some(session) = session(request)? else { return Ok(Visit::SignIn(to_login(request))) };
+pub(crate) async fn require_session(app: &App, request: &Request) -> Result<SessionCheck, Error> {
+    let Some(session) = session(request)? else {
+        return Ok(SessionCheck::SignIn(to_login(request)));
+    };
     match app.providers.session_user(&app.context, request).await {
-        Ok(None) => Ok(Visit::SignIn(to_login(request))),
+        Ok(None) => Ok(SessionCheck::SignIn(to_login(request))),
         Ok(Some(principal)) => {
             let csrf =
                 BASE64URL.encode(app.context.keyring.sign_for(PURPOSE, &principal.credential_id)?);
-            Ok(Visit::SignedIn(Box::new(Visitor { principal, session, csrf })))
+            Ok(SessionCheck::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
         Err(error) => match error.refusal() {
             Some(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed) => {
-                Ok(Visit::SignIn(forget(to_login(request))))
+                Ok(SessionCheck::SignIn(forget(to_login(request))))
             }
             _ => Err(error),
         },
@@ -68,6 +70,12 @@ pub(crate) fn is_from_here(app: &App, request: &Request) -> bool {
         (None, Some(site)) => matches!(site, "same-origin" | "none"),
         (None, None) => true, // no browser, so no page that has made it
     }
+}
+
+/// Reports whether this is the page after something was ended. It can be loaded again; the form that
+/// ended it cannot.
+pub(crate) fn is_ended(request: &Request) -> Result<bool, Error> {
+    Ok(request.query("done")?.is_some_and(|done| done == "ended"))
 }
 
 /// The text of a form's member; empty where there is none.
@@ -99,9 +107,9 @@ impl Visitor {
 /// `let visitor = signed_in!(app, request);` in a handler: whoever is not, is sent to sign in.
 macro_rules! signed_in {
     ($app:expr, $request:expr) => {
-        match crate::portal::visitor::meet($app, $request).await? {
-            crate::portal::visitor::Visit::SignedIn(visitor) => visitor,
-            crate::portal::visitor::Visit::SignIn(response) => return Ok(response),
+        match crate::portal::visitor::require_session($app, $request).await? {
+            crate::portal::visitor::SessionCheck::SignedIn(visitor) => visitor,
+            crate::portal::visitor::SessionCheck::SignIn(response) => return Ok(response),
         }
     };
 }

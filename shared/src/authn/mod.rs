@@ -26,10 +26,8 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Fault, Refusal},
-        id::FamilyId,
         permission::Permission,
-        principal::{Kind, Principal},
-        scope::Scopes,
+        principal::Principal,
     },
     crypto::secrets::Secrets,
     http::CredentialSource,
@@ -226,8 +224,7 @@ impl ProviderChain {
         Ok(principal)
     }
 
-    /// Authenticates a user. A tool to which a user has granted less than all of a user's rights is not the user: what no scope
-    /// covers, such as the list of a user's tokens, is not granted with it.
+    /// Authenticates a user ([`Principal::require_user`]).
     ///
     /// # Errors
     /// As [`ProviderChain::authenticate`], and [`Refusal::PersonNeeded`] for all other callers.
@@ -237,13 +234,8 @@ impl ProviderChain {
         source: &dyn CredentialSource,
     ) -> Result<Principal, Error> {
         let principal = self.authenticate(context, source).await?;
-        let is_tool = principal.credential_id.parse::<FamilyId>().is_ok();
-        let is_whole = !is_tool || principal.scopes.cover_all(&Scopes::of_users());
-        if principal.kind == Kind::User && is_whole {
-            Ok(principal)
-        } else {
-            Err(Refusal::PersonNeeded.into())
-        }
+        principal.require_user()?;
+        Ok(principal)
     }
 
     /// Authenticates the user whose session is in the cookie, whatever else is presented; `None` without a cookie.

@@ -7,6 +7,7 @@ pub mod entropy;
 pub mod error;
 pub mod id;
 pub mod name;
+pub mod pagination;
 pub mod path;
 pub mod permission;
 pub mod principal;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::core::{
     error::Refusal,
-    id::OrganizationId,
+    id::{FamilyId, OrganizationId},
     permission::Permission,
     scope::{Resources, Scopes},
 };
@@ -126,6 +126,19 @@ impl Principal {
         if self.scopes.cover(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
     }
 
+    /// Requires a user, with all of a user's rights.
+    ///
+    /// A tool to which a user has granted less than all of a user's rights is not the user: what no
+    /// scope covers, such as the list of a user's tokens, is not granted with it.
+    ///
+    /// # Errors
+    /// [`Refusal::PersonNeeded`] for all other callers.
+    pub fn require_user(&self) -> Result<(), Refusal> {
+        let is_tool = self.credential_id.parse::<FamilyId>().is_ok();
+        let is_whole = !is_tool || self.scopes.cover_all(&Scopes::of_users());
+        if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::PersonNeeded) }
+    }
+
     /// The organization, for what cannot be done without one.
     ///
     /// # Errors
@@ -135,7 +148,7 @@ impl Principal {
     }
 
     /// The person on whose behalf this caller makes credentials: itself, or whoever made it.
-    pub fn behalf(&self) -> Option<String> {
+    pub fn acting_user(&self) -> Option<String> {
         if self.kind == Kind::User { Some(self.user_id.clone()) } else { self.on_behalf_of.clone() }
     }
 
@@ -143,7 +156,7 @@ impl Principal {
     ///
     /// # Errors
     /// [`Refusal::ScopeEscalation`] where `scopes` or `resources` reach further than the caller's own.
-    pub fn may_mint(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
+    pub fn can_delegate(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
         if self.scopes.cover_all(scopes) && self.resources.cover(resources) {
             Ok(())
         } else {

@@ -151,7 +151,7 @@ pub async fn find(
 /// [`Refusal::ScopeEscalation`] where it asks for more than the person has.
 pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, Refusal> {
     let scopes = device.scopes.clone().unwrap_or_else(|| person.scopes.clone());
-    person.may_mint(&scopes, &Default::default())?;
+    person.can_delegate(&scopes, &Default::default())?;
     Ok(scopes)
 }
 

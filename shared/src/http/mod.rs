@@ -2,7 +2,6 @@
 
 mod credential_source;
 pub mod page;
-pub mod pagination;
 mod request;
 mod response;
 pub mod route;

@@ -16,6 +16,7 @@ use crate::{
     core::{
         error::{Error, Refusal},
         id::TypeSafeId,
+        pagination::PageRequest,
         secret::Secret,
     },
     crypto::json::Members,
@@ -132,6 +133,14 @@ impl Request {
             (_, Some(_)) => Err(Refusal::ParameterDoubled),
             (value, None) => Ok(value.map(|(_, value)| value.into_owned())),
         }
+    }
+
+    /// The requested part of a list: `?limit=` (1 to 100, 50 by default) and `?cursor=`.
+    ///
+    /// # Errors
+    /// [`Refusal::LimitMalformed`], [`Refusal::CursorMalformed`].
+    pub fn page<K: StaticType>(&self) -> Result<PageRequest<K>, Refusal> {
+        PageRequest::parse(self.query("limit")?.as_deref(), self.query("cursor")?.as_deref())
     }
 
     /// The id in the path. One that is not of the record's kind names no record.

@@ -132,11 +132,6 @@ impl Response {
         self.status == 200 && self.headers.iter().any(is_html)
     }
 
-    /// The JSON in the body, for a page that asks in its visitor's name; null where there is none.
-    pub fn value(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap_or_default()
-    }
-
     /// Marks an answer with tokens for HTTP/1.0 caches too (RFC 6749 §5.1).
     #[must_use]
     pub fn with_tokens(self) -> Self {

@@ -1,4 +1,13 @@
-//! What can be done with records.
+//! What can be done with records: create, list, show, rotate, delete.
+//!
+//! Each function receives the principal and checks itself what the principal is allowed to do. The
+//! routes call these functions, and so does the portal; nothing here knows HTTP.
 
-pub mod crud;
+pub mod api_key;
+pub mod cli_token;
+pub mod organization;
+mod owned;
+pub mod runner;
 pub mod service_account;
+pub mod session;
+pub mod user;

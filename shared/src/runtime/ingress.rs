@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use ::http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tracing::Instrument as _;
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     core::{
         error::{Error, Refusal, Rejection},
         path,
-        secret::Secret,
     },
     credential::SESSION_COOKIE,
     http::{Request, Response, page, route},
@@ -67,40 +66,6 @@ fn render_error_page(error: Error, request: &Request) -> Result<Response, Error>
     } else {
         Err(error)
     }
-}
-
-/// What a page of ours asks one of our own routes for, in the name of its visitor.
-#[derive(Clone, Copy, Debug)]
-pub struct Inner<'a> {
-    pub method: &'static str,
-    /// As the template writes it.
-    pub path: &'static str,
-    /// What stands for `{id}`.
-    pub id: Option<&'a str>,
-    pub query: &'a str,
-    pub body: Option<&'a Value>,
-    /// The visitor's session.
-    pub session: &'a Secret,
-}
-
-/// The request for `inner`, as if it had come from where `outer` came from. It goes through the same door: whoever is asked cannot tell.
-///
-/// # Errors
-/// What a caller could get wrong about it.
-pub fn within(app: &App, outer: &Request, inner: Inner<'_>) -> Result<Request, Refusal> {
-    let id = inner.id.unwrap_or_default();
-    let key = format!("{} {}", inner.method, inner.path);
-    let event = json!({
-        "version": "2.0", "routeKey": key, "rawPath": inner.path.replace("{id}", id), "rawQueryString": inner.query,
-        "pathParameters": {"id": id},
-        "headers": {"content-type": "application/json", app.context.config.session_header.as_str(): inner.session.expose()},
-        "body": inner.body.map(Value::to_string),
-        "requestContext": {
-            "requestId": outer.id(), "routeKey": key, "stage": "$default", "timeEpoch": 0,
-            "http": {"method": inner.method, "path": inner.path, "protocol": "HTTP/1.1", "sourceIp": outer.source_ip()},
-        },
-    });
-    parse_event(app, event)
 }
 
 fn log(outcome: &Result<Response, Error>) {

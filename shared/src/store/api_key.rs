@@ -1,6 +1,7 @@
 //! API keys.
 
 use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,7 +16,7 @@ use crate::{
         id::{ApiKey, ApiKeyId, OrganizationId},
         scope::{Resources, Scopes},
     },
-    credential::ApiKey as Presented,
+    credential::{ApiKey as Presented, Minted},
     crypto::Digest,
 };
 
@@ -49,6 +50,32 @@ pub struct ApiKeyRecord {
 }
 
 impl ApiKeyRecord {
+    /// A new key without limits, expiry or an acting user.
+    pub fn new(
+        id: ApiKeyId,
+        org_id: OrganizationId,
+        name: String,
+        scopes: Scopes,
+        minted: &Minted,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            org_id,
+            name,
+            scopes,
+            resources: Resources::default(),
+            digest: minted.digest,
+            last_four: minted.secret.last_four(),
+            created_at_ms: now.as_millisecond(),
+            require_signature: false,
+            on_behalf_of: None,
+            expires_at: None,
+            previous_digest: None,
+            previous_expires_at_ms: None,
+        }
+    }
+
     /// Does a secret with `digest` open this key at `now_ms`?
     pub fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool {
         let overlapping = self.previous_expires_at_ms.is_some_and(|until| now_ms < until);

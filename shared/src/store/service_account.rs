@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// A stored agent. Deleting it ends all that it holds, because every use of its tokens reads it.
-pub type AgentRecord = MachineRecord<Agent>;
+pub type AgentRecord = ServiceAccountRecord<Agent>;
 /// A stored service. Deleting it ends its tokens, in the same way.
-pub type ServiceRecord = MachineRecord<Service>;
+pub type ServiceRecord = ServiceAccountRecord<Service>;
 
 /// A stored machine of either kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
-pub struct MachineRecord<K: StaticType + Copy> {
+pub struct ServiceAccountRecord<K: StaticType + Copy> {
     #[serde(rename = "pk")]
     pub id: TypeSafeId<K>,
     pub org_id: OrganizationId,
@@ -34,7 +34,7 @@ pub struct MachineRecord<K: StaticType + Copy> {
     pub on_behalf_of: Option<String>,
 }
 
-impl<K: StaticType + Copy> Record for MachineRecord<K> {
+impl<K: StaticType + Copy> Record for ServiceAccountRecord<K> {
     type Kind = K;
 
     fn id(&self) -> TypeSafeId<K> {
@@ -46,7 +46,7 @@ impl<K: StaticType + Copy> Record for MachineRecord<K> {
     }
 }
 
-impl<K: StaticType + Copy> HasSecret for MachineRecord<K> {
+impl<K: StaticType + Copy> HasSecret for ServiceAccountRecord<K> {
     fn digest(&self) -> &Digest {
         &self.digest
     }

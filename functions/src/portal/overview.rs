@@ -1,0 +1,42 @@
+//! The first page.
+
+use postern::{
+    App, Error,
+    core::scope::Scopes,
+    http::{Request, Response, page},
+};
+
+use crate::portal::{
+    resources::RESOURCES,
+    view::{self, Card, Frame},
+    visitor,
+};
+
+/// `GET /`
+pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let resources = RESOURCES.iter().filter(|resource| resource.is_open_to(&visitor));
+    let cards = resources
+        .map(|resource| Card { href: resource.path, title: resource.title, text: resource.summary })
+        .chain([
+            Card {
+                href: "/device",
+                title: "Connect a device",
+                text: "Enter the code that a tool in a terminal shows you.",
+            },
+            Card {
+                href: "/sessions",
+                title: "Sessions",
+                text: "See where you are signed in, and sign out elsewhere.",
+            },
+        ])
+        .collect();
+    let view = view::Overview {
+        frame: Frame::new(&visitor, "/"),
+        user_id: visitor.principal.user_id.clone(),
+        organization: visitor.principal.org_id.map(|id| id.to_string()).unwrap_or_default(),
+        role: if visitor.principal.scopes.cover_all(&Scopes::all()) { "admin" } else { "user" },
+        cards,
+    };
+    Ok(page::show(200, &view)?)
+}

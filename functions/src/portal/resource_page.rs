@@ -1,0 +1,315 @@
+//! The page of a resource: a list, a form for a new one, and what can be done with one of them.
+
+use jiff::Timestamp;
+use postern::{
+    App, Error, Refusal,
+    core::{clock, pagination::PageRequest},
+    http::{Form, Request, Response, page},
+    resource::{
+        api_key::{self, NewApiKey, Rotation},
+        cli_token::{self, NewCliToken},
+        runner::{self, NewRunner},
+        service_account::{self, NewServiceAccount},
+    },
+    telemetry,
+};
+
+use crate::portal::{
+    resources::{Kind, Resource},
+    view::{FormValues, Frame, Moment, ResourcePage, Row, ShownOnce},
+    visitor::{self, Visitor, text},
+};
+
+/// What a page shows besides its list.
+#[derive(Default)]
+struct PageState {
+    values: FormValues,
+    error: Option<Error>,
+    shown: Option<ShownOnce>,
+    done: Option<&'static str>,
+}
+
+/// `GET`: the list.
+pub(crate) async fn list(
+    app: &App,
+    request: &Request,
+    resource: &Resource,
+) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let is_deleted = request.query("done")?.is_some_and(|done| done == "deleted");
+    let done = is_deleted.then_some("Deleted. It no longer works.");
+    show(app, request, &visitor, resource, PageState { done, ..PageState::default() }).await
+}
+
+async fn show(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+    resource: &Resource,
+    state: PageState,
+) -> Result<Response, Error> {
+    let cursor = if request.method() == "GET" { request.query("cursor")? } else { None };
+    // A new secret is shown even if the list fails: it cannot be shown again.
+    let (rows, next_cursor) = match rows(app, visitor, resource.kind, cursor.as_deref()).await {
+        Err(Error::Failed(fault)) if state.shown.is_some() => {
+            telemetry::failed(fault.public().status, &fault);
+            (Vec::new(), None)
+        }
+        listed => listed?,
+    };
+    let view = ResourcePage {
+        frame: Frame::new(visitor, resource.path),
+        resource,
+        may_manage: resource.manages.is_none_or(|permission| visitor.may(permission)),
+        rows,
+        next_cursor,
+        is_first_page: cursor.is_none(),
+        scopes: choices(visitor),
+        error: state.error.as_ref().map(|error| error.description().to_owned()),
+        values: state.values,
+        shown: state.shown,
+        done: state.done,
+    };
+    let response = page::show(200, &view)?;
+    Ok(match state.error {
+        Some(error) => response.because(error),
+        None => response,
+    })
+}
+
+/// The rows of a page, and where the next one begins.
+async fn rows(
+    app: &App,
+    visitor: &Visitor,
+    kind: Kind,
+    cursor: Option<&str>,
+) -> Result<(Vec<Row>, Option<String>), Error> {
+    let (context, user) = (&app.context, &visitor.principal);
+    macro_rules! rows {
+        ($list:path) => {{
+            let list = $list(context, user, PageRequest::parse(None, cursor)?).await?;
+            Ok((list.items.into_iter().map(Row::from).collect(), list.next_cursor))
+        }};
+    }
+    match kind {
+        Kind::ApiKeys => rows!(api_key::list),
+        Kind::CliTokens => rows!(cli_token::list),
+        Kind::Agents => rows!(service_account::list_agents),
+        Kind::Services => rows!(service_account::list_services),
+        Kind::Runners => rows!(runner::list),
+    }
+}
+
+/// Scopes to choose from, if the visitor's own can be listed; otherwise they are typed.
+fn choices(visitor: &Visitor) -> Vec<String> {
+    let own = visitor.principal.scopes.to_string();
+    if own.contains('*') { Vec::new() } else { own.split_whitespace().map(str::to_owned).collect() }
+}
+
+/// `POST`: a new one.
+pub(crate) async fn create(
+    app: &App,
+    request: &Request,
+    resource: &Resource,
+) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let form = visitor::form(app, request, &visitor)?;
+    let state = match create_one(app, &visitor, resource, &form).await {
+        Ok(shown) => PageState { shown: Some(shown), ..PageState::default() },
+        Err(Error::Failed(fault)) => return Err(fault.into()),
+        Err(error) => {
+            PageState { values: values(&form), error: Some(error), ..PageState::default() }
+        }
+    };
+    show(app, request, &visitor, resource, state).await
+}
+
+async fn create_one(
+    app: &App,
+    visitor: &Visitor,
+    resource: &Resource,
+    form: &Form,
+) -> Result<ShownOnce, Error> {
+    let (context, user) = (&app.context, &visitor.principal);
+    let name = text(form, "name").to_owned();
+    let service_account = || NewServiceAccount { name: name.clone(), scopes: scopes(form) };
+    let (id, secret) = match resource.kind {
+        Kind::ApiKeys => {
+            let new = NewApiKey {
+                name,
+                scopes: scopes(form),
+                expires_at: expiry(app, form)?,
+                ..NewApiKey::default()
+            };
+            let created = api_key::create(context, user, new).await?;
+            (created.view.id.to_string(), created.key)
+        }
+        Kind::CliTokens => {
+            let repositories = words(form, "repositories");
+            let new = NewCliToken {
+                name,
+                scopes: scopes(form),
+                all_repositories: repositories.is_empty(),
+                repositories: (!repositories.is_empty())
+                    .then(|| repositories.into_iter().collect()),
+                expires_at: expiry(app, form)?,
+                ..NewCliToken::default()
+            };
+            let created = cli_token::create(context, user, new).await?;
+            (created.view.id.to_string(), created.token)
+        }
+        Kind::Agents => {
+            let (agent, secret) =
+                service_account::create_agent(context, user, service_account()).await?;
+            (agent.id.to_string(), secret)
+        }
+        Kind::Services => {
+            let (service, key) =
+                service_account::create_service(context, user, service_account()).await?;
+            (service.id.to_string(), key)
+        }
+        Kind::Runners => {
+            let new = NewRunner { name, labels: words(form, "labels") };
+            let created = runner::create(context, user, new).await?;
+            (created.view.id.to_string(), created.token)
+        }
+    };
+    Ok(ShownOnce { what: what(resource, form), secret, id, overlap: None })
+}
+
+/// What a secret belongs to, in a sentence.
+fn what(resource: &Resource, form: &Form) -> String {
+    match text(form, "name") {
+        "" => resource.one.to_owned(),
+        name => format!("{} “{name}”", resource.one),
+    }
+}
+
+/// `POST …/renew`: a new secret for one.
+pub(crate) async fn renew(
+    app: &App,
+    request: &Request,
+    resource: &Resource,
+) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let form = visitor::form(app, request, &visitor)?;
+    let state = match renew_one(app, request, &visitor, resource, &form).await {
+        Ok(shown) => PageState { shown: Some(shown), ..PageState::default() },
+        Err(Error::Failed(fault)) => return Err(fault.into()),
+        Err(error) => PageState { error: Some(error), ..PageState::default() },
+    };
+    show(app, request, &visitor, resource, state).await
+}
+
+async fn renew_one(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+    resource: &Resource,
+    form: &Form,
+) -> Result<ShownOnce, Error> {
+    let (context, user) = (&app.context, &visitor.principal);
+    let (id, secret, overlap) = match resource.kind {
+        Kind::ApiKeys => {
+            let overlap_s = whole(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
+            let id = request.path_id()?;
+            let rotated = api_key::rotate(context, user, &id, Rotation { overlap_s }).await?;
+            let overlap = Moment::new(rotated.previous_expires_at).text;
+            (id.to_string(), rotated.key, Some(overlap))
+        }
+        Kind::Agents => {
+            let id = request.path_id()?;
+            let secret = service_account::renew_agent_secret(context, user, &id).await?;
+            (id.to_string(), secret, None)
+        }
+        Kind::Runners => {
+            let id = request.path_id()?;
+            (id.to_string(), runner::renew_token(context, user, &id).await?, None)
+        }
+        Kind::CliTokens | Kind::Services => return Err(Refusal::RouteUnknown.into()),
+    };
+    Ok(ShownOnce { what: what(resource, form), secret, id, overlap })
+}
+
+/// `POST …/delete`: deletes one, and says so on a page that can be loaded again.
+pub(crate) async fn delete(
+    app: &App,
+    request: &Request,
+    resource: &Resource,
+) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    visitor::form(app, request, &visitor)?;
+    match delete_one(app, request, &visitor, resource.kind).await {
+        Ok(()) => Ok(Response::see_other(format!("{}?done=deleted", resource.path))),
+        Err(Error::Failed(fault)) => Err(fault.into()),
+        Err(error) => {
+            let state = PageState { error: Some(error), ..PageState::default() };
+            show(app, request, &visitor, resource, state).await
+        }
+    }
+}
+
+async fn delete_one(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+    kind: Kind,
+) -> Result<(), Error> {
+    let (context, user) = (&app.context, &visitor.principal);
+    match kind {
+        Kind::ApiKeys => api_key::delete(context, user, &request.path_id()?).await,
+        Kind::CliTokens => cli_token::delete(context, user, &request.path_id()?).await,
+        Kind::Agents => service_account::delete_agent(context, user, &request.path_id()?).await,
+        Kind::Services => service_account::delete_service(context, user, &request.path_id()?).await,
+        Kind::Runners => runner::delete(context, user, &request.path_id()?).await,
+    }
+}
+
+/// The expiry that was chosen, in days from now.
+fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
+    let days = whole(form, "expires_in_days", 1..=3660)?;
+    Ok(days.map(|days| clock::after(app.context.clock.now(), days * 24 * 3600)))
+}
+
+/// A number in a form; `None` if nothing was chosen.
+fn whole(
+    form: &Form,
+    name: &str,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<Option<i64>, Refusal> {
+    match text(form, name) {
+        "" => Ok(None),
+        typed => typed
+            .parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .map(Some)
+            .ok_or(Refusal::RequestMalformed),
+    }
+}
+
+/// The words of a field.
+fn words(form: &Form, name: &str) -> Vec<String> {
+    text(form, name)
+        .split([' ', ',', '\n', '\r'])
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The boxes that were checked, and what was typed.
+fn scopes(form: &Form) -> Vec<String> {
+    let checked = form.keys().filter_map(|name| name.strip_prefix("scope.")).map(str::to_owned);
+    let typed = text(form, "scopes").split([' ', ',']).filter(|word| !word.is_empty());
+    checked.chain(typed.map(str::to_owned)).collect()
+}
+
+fn values(form: &Form) -> FormValues {
+    FormValues {
+        name: text(form, "name").to_owned(),
+        scopes: scopes(form).join(" "),
+        labels: text(form, "labels").to_owned(),
+        repositories: text(form, "repositories").to_owned(),
+        is_open: true,
+    }
+}

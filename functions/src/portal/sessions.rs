@@ -1,0 +1,81 @@
+//! The browsers in which a user is signed in.
+
+use postern::{
+    App, Error,
+    core::id::Session,
+    http::{Request, Response, page},
+    resource::session,
+};
+
+use crate::portal::{
+    view::{Frame, Moment, SessionRow, SignedIn},
+    visitor::{self, forget},
+};
+
+/// `GET /sessions`
+pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    let done = visitor::is_ended(request)?.then_some("The session has ended.");
+    let sessions = session::list(&app.context, &visitor.principal).await?;
+    let row = |session: session::SessionView| SessionRow {
+        is_current: session.is_current,
+        id: session.id.to_string(),
+        name: session.browser.as_deref().map_or_else(|| "A browser".into(), browser),
+        facts: session.address.into_iter().map(|address| format!("from {address}")).collect(),
+        scopes: Vec::new(),
+        when: ("since", Moment::new(session.created_at)),
+    };
+    let view = SignedIn {
+        frame: Frame::new(&visitor, "/sessions"),
+        path: "/sessions",
+        title: "Sessions",
+        lead: "The browsers in which you are signed in. A session ends after some days without a visit, and at once when you sign out.",
+        empty: "You have no active sessions.",
+        end: "Sign out",
+        rows: sessions.into_iter().map(row).collect(),
+        done,
+    };
+    Ok(page::show(200, &view)?)
+}
+
+/// `POST /sessions/{id}/end`
+pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
+    let visitor = visitor::signed_in!(app, request);
+    visitor::form(app, request, &visitor)?;
+    let id = request.path_id::<Session>()?;
+    if session::end(&app.context, &visitor.principal, &id).await? {
+        Ok(forget(Response::see_other("/login?signed_out=1".into())))
+    } else {
+        Ok(Response::see_other("/sessions?done=ended".into()))
+    }
+}
+
+/// A readable browser name guessed from the `User-Agent`. For display only.
+fn browser(agent: &str) -> String {
+    // In this order: most browsers call themselves by the names of others too.
+    const BROWSERS: [(&str, &str); 6] = [
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ];
+    const SYSTEMS: [(&str, &str); 6] = [
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let find = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
+    };
+    match (find(&BROWSERS), find(&SYSTEMS)) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        (None, Some(system)) => format!("A browser on {system}"),
+        (None, None) => "A browser".to_owned(),
+    }
+}

@@ -1,0 +1,243 @@
+//! API keys of an organization.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::owned::{self, Issued};
+use crate::{
+    context::Context,
+    core::{
+        clock::after,
+        error::{Error, Fault, Refusal},
+        id::ApiKeyId,
+        name::Name,
+        pagination::{List, PageRequest},
+        permission::Permission,
+        principal::Principal,
+        scope::{Resources, Scopes},
+        secret::{self, Secret},
+    },
+    credential::{
+        AgentSecret, ApiKey, CliToken, CredentialKind, RunnerToken, ServiceKey,
+        opaque::{self, ParsedSecret},
+    },
+    store::{Deletion, api_key::ApiKeyRecord, time},
+    telemetry,
+};
+
+/// The longest time for which two secrets of one key may work, in seconds.
+const LONGEST_OVERLAP_S: i64 = 7 * 24 * 3600;
+
+/// A key to be created.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiKey {
+    /// What the key is for.
+    pub name: String,
+    /// What the key is allowed to do.
+    pub scopes: Vec<String>,
+    /// What the key is limited to.
+    #[serde(default)]
+    pub resources: BTreeMap<String, BTreeSet<String>>,
+    /// When the key expires; never without a time.
+    pub expires_at: Option<Timestamp>,
+    /// Must every request be signed with the key?
+    #[serde(default)]
+    pub require_signature: bool,
+}
+
+/// How a key is rotated.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// How long the old secret keeps working, in seconds: 0 to 604800.
+    #[serde(default)]
+    pub overlap_s: i64,
+}
+
+/// A key without its secret.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the members of docs/credentials.md and the record")]
+pub struct ApiKeyView {
+    pub id: ApiKeyId,
+    pub name: String,
+    pub scopes: Scopes,
+    pub resources: Resources,
+    pub prefix: String,
+    pub last_four: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub require_signature: bool,
+    pub on_behalf_of: Option<String>,
+}
+
+impl ApiKeyView {
+    fn new(context: &Context, record: ApiKeyRecord) -> Self {
+        Self {
+            prefix: opaque::prefix(&context.config.brand, &record.id),
+            id: record.id,
+            name: record.name,
+            scopes: record.scopes,
+            resources: record.resources,
+            last_four: record.last_four,
+            created_at: time(record.created_at_ms),
+            expires_at: record.expires_at.map(|end_s| time(end_s.saturating_mul(1000))),
+            require_signature: record.require_signature,
+            on_behalf_of: record.on_behalf_of,
+        }
+    }
+}
+
+/// A new key, with its secret.
+#[derive(Debug, Serialize)]
+pub struct CreatedApiKey {
+    /// The key.
+    #[serde(flatten)]
+    pub view: ApiKeyView,
+    /// Its secret, shown once.
+    #[serde(serialize_with = "secret::shown_once")]
+    pub key: Secret,
+}
+
+/// A key's new secret.
+#[derive(Debug, Serialize)]
+pub struct RotatedApiKey {
+    /// The key.
+    pub id: ApiKeyId,
+    /// Its new secret, shown once.
+    #[serde(serialize_with = "secret::shown_once")]
+    pub key: Secret,
+    /// Until when the old secret works.
+    pub previous_expires_at: Timestamp,
+}
+
+/// Creates a key.
+///
+/// # Errors
+/// `insufficient_scope`, `invalid_request` or `invalid_scope`; a failure of ours.
+pub async fn create(
+    context: &Context,
+    caller: &Principal,
+    new: NewApiKey,
+) -> Result<CreatedApiKey, Error> {
+    caller.require(Permission::KeysManage)?;
+    let name = Name::try_from(new.name)?;
+    let scopes = Scopes::at_least_one(new.scopes)?;
+    let resources = Resources::try_from(new.resources)?;
+    caller.can_delegate(&scopes, &resources)?;
+    let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
+
+    let Issued { id, minted, now } = owned::issue(context)?;
+    let record = ApiKeyRecord {
+        require_signature: new.require_signature,
+        on_behalf_of: caller.acting_user(),
+        expires_at,
+        resources,
+        ..ApiKeyRecord::new(id, caller.organization()?, name.into(), scopes, &minted, now)
+    };
+    context.store.put(&record).await?;
+    Ok(CreatedApiKey { view: ApiKeyView::new(context, record), key: minted.secret })
+}
+
+/// Lists the keys of the caller's organization.
+///
+/// # Errors
+/// `insufficient_scope`; a failure of ours.
+pub async fn list(
+    context: &Context,
+    caller: &Principal,
+    page: PageRequest<crate::core::id::ApiKey>,
+) -> Result<List<ApiKeyView>, Error> {
+    let view = |record| ApiKeyView::new(context, record);
+    owned::list(context, caller, Permission::KeysRead, page, view).await
+}
+
+/// Shows one key.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn show(
+    context: &Context,
+    caller: &Principal,
+    id: &ApiKeyId,
+) -> Result<ApiKeyView, Error> {
+    let record = owned::show(context, caller, Permission::KeysRead, id).await?;
+    Ok(ApiKeyView::new(context, record))
+}
+
+/// Gives a key a new secret. The old one works until the end of the overlap.
+///
+/// # Errors
+/// `insufficient_scope`, `invalid_request`, `not_found`, `conflict`; a failure of ours.
+pub async fn rotate(
+    context: &Context,
+    caller: &Principal,
+    id: &ApiKeyId,
+    Rotation { overlap_s }: Rotation,
+) -> Result<RotatedApiKey, Error> {
+    caller.require(Permission::KeysManage)?;
+    if !(0..=LONGEST_OVERLAP_S).contains(&overlap_s) {
+        return Err(Refusal::OverlapTooLong.into());
+    }
+    let mut previous_expires_at = after(context.clock.now(), overlap_s);
+    let minted = owned::renew(
+        context,
+        caller,
+        Permission::KeysManage,
+        id,
+        |key: &ApiKeyRecord| (key.scopes.clone(), key.resources.clone()),
+        |key| {
+            let key_end = key.expires_at.map(|end_s| time(end_s.saturating_mul(1000)));
+            previous_expires_at = previous_expires_at.min(key_end.unwrap_or(Timestamp::MAX));
+            (overlap_s > 0).then(|| previous_expires_at.as_millisecond())
+        },
+    )
+    .await?;
+    Ok(RotatedApiKey { id: *id, key: minted.secret, previous_expires_at })
+}
+
+/// Deletes a key.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn delete(context: &Context, caller: &Principal, id: &ApiKeyId) -> Result<(), Error> {
+    owned::delete::<ApiKeyRecord>(context, caller, Permission::KeysManage, id).await
+}
+
+/// Revokes a leaked credential of any kind. Possession is enough, and nothing is revealed.
+///
+/// # Errors
+/// A failure of ours.
+pub async fn revoke_leaked(context: &Context, token: &str) -> Result<(), Fault> {
+    let brand = &context.config.brand;
+    let revoked = if let Some(key) = ApiKey::parse(brand, token) {
+        let now_ms = context.clock.now().as_millisecond();
+        let deletion = context.store.delete_held_key(&key, now_ms).await?;
+        (deletion == Deletion::Deleted).then(|| key.id.to_string())
+    } else if let Some(key) = CliToken::parse(brand, token) {
+        delete_presented(context, key).await?
+    } else if let Some(secret) = AgentSecret::parse(brand, token) {
+        delete_presented(context, secret).await?
+    } else if let Some(runner) = RunnerToken::parse(brand, token) {
+        delete_presented(context, runner).await?
+    } else if let Some(service) = ServiceKey::parse(brand, token) {
+        delete_presented(context, service).await?
+    } else {
+        None
+    };
+    if let Some(id) = revoked {
+        telemetry::leaked_key_revoked(&id);
+    }
+    Ok(())
+}
+
+/// Deletes the record of a presented credential, and returns its id if there was one.
+async fn delete_presented<K: CredentialKind>(
+    context: &Context,
+    presented: ParsedSecret<K>,
+) -> Result<Option<String>, Fault> {
+    let deletion = context.store.delete_held(&presented.id, &presented.digest).await?;
+    Ok((deletion == Deletion::Deleted).then(|| presented.id.to_string()))
+}

@@ -1,0 +1,163 @@
+//! CLI tokens: keys that users create for tools of their own, for all repositories or for some.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::owned::{self, Issued};
+use crate::{
+    context::Context,
+    core::{
+        error::{Error, Refusal},
+        id::{CliToken, CliTokenId},
+        name::Name,
+        pagination::{List, PageRequest},
+        principal::Principal,
+        scope::{Resources, Scopes},
+        secret::{self, Secret},
+    },
+    credential::opaque,
+    grant::session,
+    store::{Deletion, cli_token::CliTokenRecord, time},
+};
+
+/// A token to be created.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCliToken {
+    /// What the token is for.
+    pub name: String,
+    /// What the token is allowed to do.
+    pub scopes: Vec<String>,
+    /// Is it for all repositories?
+    #[serde(default)]
+    pub all_repositories: bool,
+    /// The repositories that it is for, unless it is for all.
+    pub repositories: Option<BTreeSet<String>>,
+    /// When the token expires; never without a time.
+    pub expires_at: Option<Timestamp>,
+    /// Must every request be signed with the token?
+    #[serde(default)]
+    pub require_signature: bool,
+}
+
+/// A token without its secret.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the members of docs/credentials.md and the record")]
+pub struct CliTokenView {
+    pub id: CliTokenId,
+    pub name: String,
+    pub scopes: Scopes,
+    pub all_repositories: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<BTreeSet<String>>,
+    pub prefix: String,
+    pub last_four: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub require_signature: bool,
+}
+
+impl CliTokenView {
+    fn new(context: &Context, record: CliTokenRecord) -> Self {
+        let repositories = record.resources.of_kind("repositories").cloned();
+        Self {
+            prefix: opaque::prefix(&context.config.brand, &record.id),
+            id: record.id,
+            name: record.name,
+            scopes: record.scopes,
+            all_repositories: repositories.is_none(),
+            repositories,
+            last_four: record.last_four,
+            created_at: time(record.created_at_ms),
+            expires_at: record.expires_at.map(|end_s| time(end_s.saturating_mul(1000))),
+            require_signature: record.require_signature,
+        }
+    }
+}
+
+/// A new token, with its secret.
+#[derive(Debug, Serialize)]
+pub struct CreatedCliToken {
+    /// The token.
+    #[serde(flatten)]
+    pub view: CliTokenView,
+    /// Its secret, shown once.
+    #[serde(serialize_with = "secret::shown_once")]
+    pub token: Secret,
+}
+
+/// Creates a token for the caller, who is a user.
+///
+/// # Errors
+/// `insufficient_scope`, `invalid_request` or `invalid_scope`; a failure of ours.
+pub async fn create(
+    context: &Context,
+    user: &Principal,
+    new: NewCliToken,
+) -> Result<CreatedCliToken, Error> {
+    user.require_user()?;
+    let name = Name::try_from(new.name)?;
+    let scopes = Scopes::at_least_one(new.scopes)?;
+    let resources = match (new.all_repositories, new.repositories) {
+        (true, None) => Resources::default(),
+        (false, Some(names)) if !names.is_empty() => Resources::repositories(names)?,
+        _ => return Err(Refusal::RepositoriesMalformed.into()),
+    };
+    user.can_delegate(&scopes, &resources)?;
+    let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
+
+    let org_id = match user.org_id {
+        Some(organization) => organization,
+        None => session::own_organization(context, &user.user_id).await?,
+    };
+    let Issued { id, minted, now } = owned::issue(context)?;
+    let record = CliTokenRecord {
+        id,
+        org_id,
+        name: name.into(),
+        scopes,
+        resources,
+        digest: minted.digest,
+        last_four: minted.secret.last_four(),
+        created_at_ms: now.as_millisecond(),
+        require_signature: new.require_signature,
+        on_behalf_of: user.user_id.clone(),
+        expires_at,
+    };
+    context.store.put(&record).await?;
+    Ok(CreatedCliToken { view: CliTokenView::new(context, record), token: minted.secret })
+}
+
+/// Lists the caller's own tokens.
+///
+/// # Errors
+/// `insufficient_scope` for a caller who is not a user; a failure of ours.
+pub async fn list(
+    context: &Context,
+    user: &Principal,
+    page: PageRequest<CliToken>,
+) -> Result<List<CliTokenView>, Error> {
+    user.require_user()?;
+    // A user without an organization has not created anything yet.
+    let Some(organization) = &user.org_id else {
+        return Ok(List { items: Vec::new(), next_cursor: None });
+    };
+    let (cursor, now_s) = (page.cursor.as_ref(), context.clock.now().as_second());
+    let page =
+        context.store.cli_tokens(organization, &user.user_id, cursor, page.limit, now_s).await?;
+    Ok(owned::into_list(page, |record| CliTokenView::new(context, record)))
+}
+
+/// Deletes one of the caller's own tokens.
+///
+/// # Errors
+/// `insufficient_scope` for a caller who is not a user, `not_found`; a failure of ours.
+pub async fn delete(context: &Context, user: &Principal, id: &CliTokenId) -> Result<(), Error> {
+    user.require_user()?;
+    match context.store.delete_cli_token(&user.user_id, id).await? {
+        Deletion::Deleted => Ok(()),
+        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+    }
+}

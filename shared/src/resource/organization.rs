@@ -1,0 +1,120 @@
+//! Organizations.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::owned::{self, Issued};
+use crate::{
+    context::Context,
+    core::{
+        error::{Error, Refusal},
+        id::{self, ApiKeyId, OrganizationId},
+        name::Name,
+        principal::Principal,
+        scope::Scopes,
+        secret::{self, Secret},
+    },
+    store::{api_key::ApiKeyRecord, organization::OrganizationRecord, time},
+};
+
+/// An organization to be created.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrganization {
+    /// What it is called.
+    pub name: String,
+    /// The user who owns it; only the operator names one.
+    pub owner: Option<String>,
+}
+
+/// Who creates an organization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Founder {
+    /// The operator of the deployment.
+    Operator,
+    /// Anyone, if signup is open.
+    Anyone,
+}
+
+/// A new organization, with its API key.
+#[derive(Debug, Serialize)]
+pub struct CreatedOrganization {
+    /// The organization.
+    pub id: OrganizationId,
+    /// What it is called.
+    pub name: String,
+    /// The secret of its first key, shown once.
+    #[serde(serialize_with = "secret::shown_once")]
+    pub api_key: Secret,
+    /// Its first key.
+    pub api_key_id: ApiKeyId,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// An organization.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the members of the record")]
+pub struct OrganizationView {
+    pub id: OrganizationId,
+    pub name: String,
+    pub owner: Option<String>,
+    pub created_at: Timestamp,
+}
+
+/// Creates an organization, with a first key that is allowed to do everything in it.
+///
+/// # Errors
+/// `invalid_request`; a failure of ours.
+pub async fn create(
+    context: &Context,
+    founder: Founder,
+    new: NewOrganization,
+) -> Result<CreatedOrganization, Error> {
+    let name = Name::try_from(new.name)?;
+    let owner = match new.owner {
+        Some(_) if founder != Founder::Operator => return Err(Refusal::OwnerNotYours.into()),
+        Some(owner) if !(1..=200).contains(&owner.len()) || owner.chars().any(char::is_control) => {
+            return Err(Refusal::OwnerMalformed.into());
+        }
+        owner => owner,
+    };
+    let Issued { id: key_id, minted, now } = owned::issue(context)?;
+    let organization = OrganizationRecord {
+        id: id::mint(now, &context.entropy)?,
+        name: name.into(),
+        created_at_ms: now.as_millisecond(),
+        owner: owner.clone(),
+    };
+    let key_name = "organization".to_owned();
+    let key = ApiKeyRecord {
+        on_behalf_of: owner,
+        ..ApiKeyRecord::new(key_id, organization.id, key_name, Scopes::all(), &minted, now)
+    };
+    context.store.found(&organization, &key).await?;
+    Ok(CreatedOrganization {
+        id: organization.id,
+        name: organization.name,
+        api_key: minted.secret,
+        api_key_id: key.id,
+        created_at: time(organization.created_at_ms),
+    })
+}
+
+/// Shows the caller's own organization.
+///
+/// # Errors
+/// `insufficient_scope` for a caller without an organization, `not_found`; a failure of ours.
+pub async fn show_current(
+    context: &Context,
+    caller: &Principal,
+) -> Result<OrganizationView, Error> {
+    let organization = context.store.organization(&caller.organization()?).await?;
+    let organization = organization.ok_or(Refusal::RecordUnknown)?;
+    Ok(OrganizationView {
+        id: organization.id,
+        name: organization.name,
+        owner: organization.owner,
+        created_at: time(organization.created_at_ms),
+    })
+}

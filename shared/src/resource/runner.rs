@@ -1,0 +1,175 @@
+//! Self-hosted runners.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::owned::{self, Issued};
+use crate::{
+    context::Context,
+    core::{
+        error::{Error, Refusal},
+        id::{Runner, RunnerId},
+        name::Name,
+        pagination::{List, PageRequest},
+        permission::Permission,
+        principal::Principal,
+        scope::{Resources, Scopes},
+        secret::{self, Secret},
+    },
+    credential::opaque,
+    store::{
+        runner::{ONLINE_S, RunnerRecord},
+        time,
+    },
+};
+
+const MOST_LABELS: usize = 32;
+const LONGEST_LABEL: usize = 64;
+
+/// A runner to be created.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRunner {
+    /// What it is called.
+    pub name: String,
+    /// What it is selected by.
+    #[serde(default)]
+    pub labels: Vec<String>,
+}
+
+/// A runner without its token.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the members of docs/credentials.md and the record")]
+pub struct RunnerView {
+    pub id: RunnerId,
+    pub name: String,
+    pub labels: Vec<String>,
+    pub status: Option<String>,
+    pub version: Option<String>,
+    pub last_seen_at: Option<Timestamp>,
+    pub online: bool,
+    pub prefix: String,
+    pub last_four: String,
+    pub created_at: Timestamp,
+    pub on_behalf_of: Option<String>,
+}
+
+impl RunnerView {
+    fn new(context: &Context, record: RunnerRecord) -> Self {
+        let now = context.clock.now();
+        let last_seen_at = record.last_seen_at_ms.map(time);
+        let is_recent =
+            last_seen_at.is_some_and(|seen| now.as_second() - seen.as_second() <= ONLINE_S);
+        Self {
+            prefix: opaque::prefix(&context.config.brand, &record.id),
+            id: record.id,
+            name: record.name,
+            labels: record.labels,
+            online: is_recent && record.status.as_deref() != Some("offline"),
+            status: record.status,
+            version: record.version,
+            last_seen_at,
+            last_four: record.last_four,
+            created_at: time(record.created_at_ms),
+            on_behalf_of: record.on_behalf_of,
+        }
+    }
+}
+
+/// A new runner, with its token.
+#[derive(Debug, Serialize)]
+pub struct CreatedRunner {
+    /// The runner.
+    #[serde(flatten)]
+    pub view: RunnerView,
+    /// Its token, shown once.
+    #[serde(serialize_with = "secret::shown_once")]
+    pub token: Secret,
+}
+
+/// Creates a runner.
+///
+/// # Errors
+/// `insufficient_scope`, `invalid_request`; a failure of ours.
+pub async fn create(
+    context: &Context,
+    caller: &Principal,
+    new: NewRunner,
+) -> Result<CreatedRunner, Error> {
+    caller.require(Permission::RunnersManage)?;
+    // It has no limits of its own, so a caller with limits could not pass them on.
+    caller.can_delegate(&Scopes::default(), &Resources::default())?;
+    let name = Name::try_from(new.name)?;
+    let is_label = |label: &String| {
+        (1..=LONGEST_LABEL).contains(&label.len()) && !label.chars().any(char::is_control)
+    };
+    if new.labels.len() > MOST_LABELS || !new.labels.iter().all(is_label) {
+        return Err(Refusal::LabelMalformed.into());
+    }
+
+    let Issued { id, minted, now } = owned::issue(context)?;
+    let record = RunnerRecord {
+        id,
+        org_id: caller.organization()?,
+        name: name.into(),
+        labels: new.labels,
+        digest: minted.digest,
+        last_four: minted.secret.last_four(),
+        created_at_ms: now.as_millisecond(),
+        on_behalf_of: caller.acting_user(),
+        status: None,
+        version: None,
+        last_seen_at_ms: None,
+    };
+    context.store.put(&record).await?;
+    Ok(CreatedRunner { view: RunnerView::new(context, record), token: minted.secret })
+}
+
+/// Lists the runners of the caller's organization.
+///
+/// # Errors
+/// `insufficient_scope`; a failure of ours.
+pub async fn list(
+    context: &Context,
+    caller: &Principal,
+    page: PageRequest<Runner>,
+) -> Result<List<RunnerView>, Error> {
+    let view = |record| RunnerView::new(context, record);
+    owned::list(context, caller, Permission::RunnersRead, page, view).await
+}
+
+/// Shows one runner.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn show(
+    context: &Context,
+    caller: &Principal,
+    id: &RunnerId,
+) -> Result<RunnerView, Error> {
+    let record = owned::show(context, caller, Permission::RunnersRead, id).await?;
+    Ok(RunnerView::new(context, record))
+}
+
+/// Gives a runner a new token. The old one stops working at once.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`, `conflict`; a failure of ours.
+pub async fn renew_token(
+    context: &Context,
+    caller: &Principal,
+    id: &RunnerId,
+) -> Result<Secret, Error> {
+    let holds = |_: &RunnerRecord| (Scopes::default(), Resources::default());
+    let renewed =
+        owned::renew(context, caller, Permission::RunnersManage, id, holds, |_| None).await?;
+    Ok(renewed.secret)
+}
+
+/// Deletes a runner.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn delete(context: &Context, caller: &Principal, id: &RunnerId) -> Result<(), Error> {
+    owned::delete::<RunnerRecord>(context, caller, Permission::RunnersManage, id).await
+}

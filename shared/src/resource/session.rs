@@ -1,0 +1,109 @@
+//! What a user is signed in to: browser sessions, and the token families of their tools.
+
+use jiff::Timestamp;
+
+use crate::{
+    context::Context,
+    core::{
+        error::{Error, Refusal},
+        id::{FamilyId, SessionId},
+        principal::Principal,
+        scope::Scopes,
+    },
+    store::{Deletion, time},
+};
+
+/// A browser session of a user.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// The session.
+    pub id: SessionId,
+    /// Is it the session that the caller presented?
+    pub is_current: bool,
+    /// The browser's `User-Agent`.
+    pub browser: Option<String>,
+    /// The network address from which the user signed in.
+    pub address: Option<String>,
+    /// When the user signed in.
+    pub created_at: Timestamp,
+}
+
+/// A tool that acts for a user.
+#[derive(Clone, Debug)]
+pub struct DeviceView {
+    /// The tool's family of tokens.
+    pub id: FamilyId,
+    /// The tool's client id.
+    pub client_id: String,
+    /// The network address of the last refresh.
+    pub address: String,
+    /// What the tool is allowed to do.
+    pub scopes: Scopes,
+    /// When its tokens were last refreshed.
+    pub last_used_at: Timestamp,
+}
+
+/// Lists the user's sessions, the presented one first, then the newest.
+///
+/// # Errors
+/// A failure of ours.
+pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView>, Error> {
+    let now_ms = context.clock.now().as_millisecond();
+    let sessions = context.store.sessions_of(&user.user_id, now_ms).await?;
+    let mut views: Vec<_> = sessions
+        .into_iter()
+        .map(|session| SessionView {
+            is_current: is_current(user, &session.id),
+            id: session.id,
+            browser: session.browser,
+            address: session.address,
+            created_at: time(session.created_at_ms),
+        })
+        .collect();
+    views.sort_by_key(|view| (!view.is_current, std::cmp::Reverse(view.created_at)));
+    Ok(views)
+}
+
+/// Ends one of the user's sessions, and reports whether it was the presented one.
+///
+/// # Errors
+/// `not_found`; a failure of ours.
+pub async fn end(context: &Context, user: &Principal, id: &SessionId) -> Result<bool, Error> {
+    match context.store.end_session_of(&user.user_id, id).await? {
+        Deletion::Deleted => Ok(is_current(user, id)),
+        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+    }
+}
+
+fn is_current(user: &Principal, id: &SessionId) -> bool {
+    user.credential_id == id.to_string()
+}
+
+/// Lists the tools that act for the user.
+///
+/// # Errors
+/// A failure of ours.
+pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<DeviceView>, Error> {
+    let now_ms = context.clock.now().as_millisecond();
+    let families = context.store.families_of(&user.user_id, now_ms).await?;
+    let view = |family: crate::store::family::FamilyRecord| DeviceView {
+        id: family.id,
+        client_id: family.client_id,
+        address: family.rotated_from,
+        scopes: family.scopes,
+        last_used_at: time(family.rotated_at_ms),
+    };
+    Ok(families.into_iter().map(view).collect())
+}
+
+/// Disconnects a tool: its tokens stop working with the next request.
+///
+/// # Errors
+/// `not_found`; a failure of ours.
+pub async fn end_device(context: &Context, user: &Principal, id: &FamilyId) -> Result<(), Error> {
+    let now_ms = context.clock.now().as_millisecond();
+    match context.store.end_family_of(&user.user_id, id, now_ms).await? {
+        Deletion::Deleted => Ok(()),
+        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+    }
+}

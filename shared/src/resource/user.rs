@@ -1,0 +1,147 @@
+//! Users with a password, whom an organization enrolls.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::owned;
+use crate::{
+    context::Context,
+    core::{
+        email::Email,
+        error::{Error, Refusal},
+        id::{self, CliTokenId, User, UserId},
+        pagination::{List, PageRequest},
+        permission::Permission,
+        principal::{Principal, Role},
+        scope::Resources,
+        secret::Secret,
+    },
+    crypto::password::PasswordHash,
+    grant::password,
+    store::{
+        Deletion, time,
+        user::{Enrolment, UserRecord},
+    },
+};
+
+/// A user to be created.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    email: String,
+    password: String,
+    #[serde(default)]
+    role: Role,
+}
+
+impl std::fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewUser")
+    }
+}
+
+/// A user.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the members of the record")]
+pub struct UserView {
+    pub id: UserId,
+    pub email: Email,
+    pub role: Role,
+    pub created_at: Timestamp,
+    pub on_behalf_of: Option<String>,
+}
+
+impl From<UserRecord> for UserView {
+    fn from(user: UserRecord) -> Self {
+        Self {
+            id: user.id,
+            email: user.email,
+            role: user.role,
+            created_at: time(user.created_at_ms),
+            on_behalf_of: user.on_behalf_of,
+        }
+    }
+}
+
+/// Creates a user in the caller's organization.
+///
+/// # Errors
+/// `insufficient_scope`, `invalid_request`, `invalid_scope`, `conflict` for an email address that is
+/// taken; a failure of ours.
+pub async fn create(
+    context: &Context,
+    caller: &Principal,
+    new: NewUser,
+) -> Result<UserView, Error> {
+    caller.require(Permission::UsersManage)?;
+    let email = Email::try_from(new.email)?;
+    let password = Secret::new(new.password);
+    password::suitable(&password, &email)?;
+    // A user holds the scopes of their role, and nobody creates a user with more than their own.
+    caller.can_delegate(&new.role.scopes(), &Resources::default())?;
+
+    let now = context.clock.now();
+    let user = UserRecord {
+        org_id: caller.organization()?,
+        id: id::mint(now, &context.entropy)?,
+        email,
+        role: new.role,
+        created_at_ms: now.as_millisecond(),
+        on_behalf_of: caller.acting_user(),
+    };
+    let hash = PasswordHash::of(password, &context.entropy).await?;
+    match context.store.enrol(&user, hash).await? {
+        Enrolment::Enrolled => Ok(user.into()),
+        Enrolment::AddressTaken => Err(Refusal::AddressTaken.into()),
+    }
+}
+
+/// Lists the users of the caller's organization.
+///
+/// # Errors
+/// `insufficient_scope`; a failure of ours.
+pub async fn list(
+    context: &Context,
+    caller: &Principal,
+    page: PageRequest<User>,
+) -> Result<List<UserView>, Error> {
+    owned::list(context, caller, Permission::UsersManage, page, |user: UserRecord| user.into())
+        .await
+}
+
+/// Shows one user.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn show(context: &Context, caller: &Principal, id: &UserId) -> Result<UserView, Error> {
+    let user: UserRecord = owned::show(context, caller, Permission::UsersManage, id).await?;
+    Ok(user.into())
+}
+
+/// Deletes a user and everything that they hold.
+///
+/// One transaction deletes the record of the user's organization, which every use of their sessions,
+/// tokens and keys reads. Their CLI tokens, which have stopped working then, are deleted afterwards.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
+    let user: UserRecord = owned::show(context, caller, Permission::UsersManage, id).await?;
+    caller.can_delegate(&user.role.scopes(), &Resources::default())?;
+    if context.store.dismiss(&user).await? == Deletion::Unknown {
+        return Err(Refusal::RecordUnknown.into());
+    }
+    let (user_id, now_s) = (user.id.to_string(), context.clock.now().as_second());
+    let mut cursor: Option<CliTokenId> = None;
+    loop {
+        let page =
+            context.store.cli_tokens(&user.org_id, &user_id, cursor.as_ref(), 100, now_s).await?;
+        for token in page.records {
+            context.store.delete_cli_token(&user_id, &token.id).await?;
+        }
+        cursor = page.next.and_then(|next| next.parse().ok());
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}
