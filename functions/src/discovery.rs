@@ -22,7 +22,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S))
         }
         _ => match route::methods(request.path()) {
-            Some(allow) => Ok(Response::method_not_allowed(allow, request.id())),
+            Some(allow) => Ok(Response::method_not_allowed(&allow, request.id())),
             None => Err(Refusal::RouteUnknown.into()),
         },
     }

@@ -1,14 +1,10 @@
 //! An HTTP API, as API Gateway runs it: routes from the template, events of payload 2.0, answers from the functions.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use postern::{
-    App,
-    core::clock::Clock,
-    http::route::{self, Parameter},
-};
+use postern::{App, core::clock::Clock, http::route};
 use serde_json::Value;
 
 use crate::{
@@ -23,23 +19,21 @@ pub const LARGEST_PAYLOAD: usize = 10 * 1024 * 1024;
 /// Request line and headers together (AWS: quotas of HTTP APIs).
 const LARGEST_HEAD: usize = 10_240;
 
+/// The key of the route that takes what no other takes.
+const DEFAULT: &str = "$default";
+
 /// The API.
 #[derive(Clone)]
 pub struct Gateway {
     clock: Clock,
-    routes: Arc<Vec<Target>>,
+    /// By their keys, such as `GET /v1/keys/{id}`.
+    routes: Arc<BTreeMap<String, Invoke>>,
 }
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Gateway({} routes)", self.routes.len())
     }
-}
-
-struct Target {
-    key: String,
-    route: Option<(String, String)>,
-    invoke: Invoke,
 }
 
 impl Gateway {
@@ -60,19 +54,15 @@ impl Gateway {
         clock: &Clock,
         functions: impl Fn(&str) -> Option<Invoke>,
     ) -> Result<Self, Error> {
-        let mut routes = Vec::new();
+        let mut routes = BTreeMap::new();
         for function in &template.functions {
             for route in &function.routes {
                 let invoke = functions(&function.binary).ok_or_else(|| {
                     Error::Template(format!("{} has routes, and no handler here", function.binary))
                 })?;
-                routes.push(Target { key: route.key(), route: route.target.clone(), invoke });
+                routes.insert(route.key(), invoke);
             }
         }
-        // What is literal goes before what is a parameter; `$default` is last.
-        routes.sort_by_key(|target| {
-            target.route.as_ref().map_or((true, 0), |(_, path)| (false, path.matches('{').count()))
-        });
         Ok(Self { clock: clock.clone(), routes: Arc::new(routes) })
     }
 
@@ -92,32 +82,20 @@ impl Gateway {
         if body.len() > LARGEST_PAYLOAD {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         }
-        let found = self.routes.iter().find_map(|target| {
-            target.parameters(parts.method.as_str(), parts.uri.path()).map(|p| (target, p))
-        });
-        let Some((target, parameters)) = found else {
+        let (key, parameters) = route::find(parts.method.as_str(), parts.uri.path())
+            .unwrap_or_else(|| (DEFAULT.to_owned(), Vec::new()));
+        let Some(invoke) = self.routes.get(&key) else {
             return message(StatusCode::NOT_FOUND, "Not Found");
         };
         let arrival = Arrival { source_ip, time: self.clock.now() };
-        let event = event::http(&parts, &body, &target.key, &parameters, arrival);
+        let event = event::http(&parts, &body, &key, &parameters, arrival);
         // A panic in a function is its own end, and a 500: as in Lambda.
-        match tokio::spawn((target.invoke)(event)).await {
+        match tokio::spawn(invoke(event)).await {
             Ok(Ok(answer)) => response(&answer),
             Ok(Err(_)) | Err(_) => {
                 message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }
         }
-    }
-}
-
-impl Target {
-    /// The path parameters, if this route takes the request.
-    fn parameters(&self, method: &str, path: &str) -> Option<Vec<Parameter>> {
-        let Some((wanted_method, wanted_path)) = &self.route else { return Some(Vec::new()) };
-        if wanted_method != method {
-            return None;
-        }
-        route::parameters(wanted_path, path)
     }
 }
 
