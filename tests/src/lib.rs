@@ -8,6 +8,8 @@ mod issuer;
 mod wire;
 mod world;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
 pub use answer::Answer;
 pub use call::Call;
 pub use issuer::{Behaviour, Issuer, encode};
@@ -20,23 +22,7 @@ pub fn mistyped(text: &str) -> String {
     format!("{rest}{}", if last == "0" { "1" } else { "0" })
 }
 
-/// Everything at once; what came of it, in the order in which it came.
+/// Runs all futures concurrently and returns their outputs in the order of completion.
 pub async fn at_once<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut under_way: Vec<_> = futures.into_iter().map(Box::pin).collect();
-    let mut done = Vec::new();
-    std::future::poll_fn(move |context| {
-        under_way.retain_mut(|future| match future.as_mut().poll(context) {
-            std::task::Poll::Ready(output) => {
-                done.push(output);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if under_way.is_empty() {
-            std::task::Poll::Ready(std::mem::take(&mut done))
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await
+    futures.into_iter().collect::<FuturesUnordered<_>>().collect().await
 }

@@ -1,6 +1,7 @@
 //! IAM's evaluation of a policy: an explicit Deny beats every Allow, and silence is no Allow.
 
 use serde_json::Value;
+use wildmatch::WildMatch;
 
 /// What a policy says of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) fn evaluate(policy: &Value, arn: &str) -> Decision {
                     .into_iter()
                     .flatten()
                     .filter_map(Value::as_str);
-                resources.any(|resource| matches(resource.as_bytes(), arn.as_bytes()))
+                resources.any(|resource| WildMatch::new(resource).matches(arn))
             })
     };
     match (says("Deny"), says("Allow")) {
@@ -51,36 +52,12 @@ pub(super) fn evaluate(policy: &Value, arn: &str) -> Decision {
     }
 }
 
-/// `*` is any characters, slashes too; `?` is one. A star that did not do is widened by one, and everything behind it tried again.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut from) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while from < text.len() {
-        match (pattern.get(at), star) {
-            (Some(b'*'), _) => {
-                star = Some((at, from));
-                at += 1;
-            }
-            (Some(wanted), _) if *wanted == b'?' || *wanted == text[from] => {
-                at += 1;
-                from += 1;
-            }
-            (_, Some((star_at, taken))) => {
-                at = star_at + 1;
-                from = taken + 1;
-                star = Some((star_at, taken + 1));
-            }
-            (_, None) => return false,
-        }
-    }
-    pattern[at..].iter().all(|rest| *rest == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use wildmatch::WildMatch;
 
-    use super::{Decision, evaluate, matches};
+    use super::{Decision, evaluate};
 
     #[test]
     fn a_star_is_any_characters_and_a_question_mark_one() {
@@ -95,11 +72,7 @@ mod tests {
             ("a*c", "abcbc", true),
         ];
         for (pattern, text, expected) in table {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} on {text}"
-            );
+            assert_eq!(WildMatch::new(pattern).matches(text), expected, "{pattern} on {text}");
         }
     }
 

@@ -59,9 +59,10 @@ pub(super) fn compile(
         .collect();
     // A request that no rule matches needs a caller and no scope. Other methods are left out: `get`
     // would pass what is denied to `GET`.
-    let everything = match is_connection {
-        true => vec![format!("{stage}/$connect")],
-        false => METHODS.map(|method| format!("{stage}/{method}/*")).into(),
+    let everything = if is_connection {
+        vec![format!("{stage}/$connect")]
+    } else {
+        METHODS.map(|method| format!("{stage}/{method}/*")).into()
     };
 
     let policy = statements(&everything, &denied);

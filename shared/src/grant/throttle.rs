@@ -1,7 +1,8 @@
 //! The brake on those who guess: attempts are counted before they are judged, and taken back where they were none.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use ipnet::Ipv6Net;
 use jiff::Timestamp;
 
 use crate::{
@@ -41,8 +42,8 @@ pub(super) async fn forgive(context: &Context, counters: &[Counter<'_>], then: T
 pub(super) fn network(address: &str) -> String {
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            let network = Ipv6Net::new(address, 64).map(|network| network.trunc().to_string());
+            network.unwrap_or_else(|_| address.to_string())
         }
         Ok(IpAddr::V4(address)) => address.to_string(),
         Err(_) => address.to_owned(),
