@@ -134,7 +134,7 @@ for (const way of WAYS) {
       await page.locator("input[name=password]").fill("any");
       await page.getByRole("button", { name: "Sign-in" }).click();
       await page.getByRole("button", { name: "Continue" }).click();
-      await page.getByText("This deployment does not admit this user.").waitFor();
+      await page.getByText("This user is not allowed to use this deployment.").waitFor();
       await look("not-admitted");
       await page.goto(`${url}/keys`);
       assert.equal(new URL(page.url()).pathname, "/login");
@@ -272,7 +272,7 @@ for (const way of WAYS) {
       await page.goto(other.verification_uri_complete);
       await page.getByText(other.user_code).waitFor();
       await page.getByRole("button", { name: "Refuse" }).click();
-      await page.getByRole("status").getByText("The device is refused.").waitFor();
+      await page.getByRole("status").getByText("The device was denied.").waitFor();
       assert.equal((await poll(other)).error, "access_denied");
     });
 

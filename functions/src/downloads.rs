@@ -38,14 +38,14 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
     let in_query = request.query("token")?.map(Secret::new);
     let token = match (&in_query, request.bearer()) {
-        (Some(_), Some(_)) => return Err(Refusal::ParameterDoubled.into()),
+        (Some(_), Some(_)) => return Err(Refusal::DuplicateParameter.into()),
         (Some(token), None) => token.expose(),
         (None, Some(token)) => token,
-        (None, None) => return Err(Refusal::CredentialAbsent.into()),
+        (None, None) => return Err(Refusal::CredentialMissing.into()),
     };
     let claims: DownloadClaims = verify::verify(&app.context, token, app.context.clock.now())?;
     if claims.path != request.path() {
-        return Err(Refusal::DownloadPathForeign.into());
+        return Err(Refusal::DownloadPathMismatch.into());
     }
     app.context.config.allowlist.check(&claims.sub, claims.on_behalf_of.as_deref())?;
     Ok(claims)

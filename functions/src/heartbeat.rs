@@ -28,7 +28,7 @@ struct Received {
 /// # Errors
 /// A 401 for an absent or bad token, a 400 for a status or version of the wrong form.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let presented = request.header("x-runner-token").ok_or(Refusal::CredentialAbsent)?;
+    let presented = request.header("x-runner-token").ok_or(Refusal::CredentialMissing)?;
     let token = RunnerToken::parse(&app.context.config.brand, presented)
         .ok_or(Refusal::CredentialMalformed)?;
     let Heartbeat { status, version } = request.json()?;

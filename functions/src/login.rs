@@ -75,7 +75,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     )
     .await;
     // Dismissed between the two reads.
-    let is_gone = begun.as_ref().err().and_then(Error::refusal) == Some(Refusal::PersonGone);
+    let is_gone = begun.as_ref().err().and_then(Error::refusal) == Some(Refusal::UserDeleted);
     let tokens = if is_gone { Err(Refusal::LoginWrong.into()) } else { begun }?;
     let user = User { id: person.user_id, email, role: person.role };
     Ok(Response::ok(&LoggedIn { tokens, user })?.with_tokens())
@@ -86,7 +86,7 @@ async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Logout = if request.has_body() { request.json()? } else { Logout::default() };
     let session = authn::presented_session(&app.context, request)?;
     if session.is_none() && given.refresh_token.is_none() {
-        return Err(Refusal::CredentialAbsent.into());
+        return Err(Refusal::CredentialMissing.into());
     }
     if let Some(token) = given.refresh_token {
         revoke::revoke(&app.context, &Secret::new(token)).await?;

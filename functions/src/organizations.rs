@@ -32,7 +32,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 fn founder(app: &App, request: &Request) -> Result<Founder, Refusal> {
     match (operator::authenticate(&app.context, request), app.context.config.signup) {
         (Ok(()), _) => Ok(Founder::Operator),
-        (Err(Refusal::CredentialAbsent), Signup::Open) => Ok(Founder::Anyone),
+        (Err(Refusal::CredentialMissing), Signup::Open) => Ok(Founder::Anyone),
         (Err(refusal), _) => Err(refusal),
     }
 }

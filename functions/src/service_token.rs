@@ -22,7 +22,7 @@ struct Issued {
 /// # Errors
 /// A 401 for an absent or bad key.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let presented = request.header("x-service-key").ok_or(Refusal::CredentialAbsent)?;
+    let presented = request.header("x-service-key").ok_or(Refusal::CredentialMissing)?;
     let key = ServiceKey::parse(&app.context.config.brand, presented)
         .ok_or(Refusal::CredentialMalformed)?;
     let now = app.context.clock.now();

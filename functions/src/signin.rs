@@ -68,7 +68,7 @@ fn upstream<'a>(
         .filter(|upstream| named.as_ref().is_none_or(|name| name == upstream.name()));
     match (fitting.next(), fitting.next()) {
         (Some(upstream), None) => Ok(upstream),
-        _ => Err(Refusal::SignInUnknown),
+        _ => Err(Refusal::IdentityProviderUnknown),
     }
 }
 
@@ -78,7 +78,7 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     let redirect_uri = request
         .query("redirect_uri")?
         .filter(|uri| is_loopback(uri))
-        .ok_or(Refusal::RedirectUriForeign)?;
+        .ok_or(Refusal::RedirectUriNotAllowed)?;
     let client_id = request.query("client_id")?.unwrap_or_else(|| "postern-cli".into());
     app.context.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
     if request.query("code_challenge_method")?.as_deref() != Some("S256") {

@@ -33,7 +33,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         true => granted(app, request, &request.form()?).await?,
         false => {
             if request.basic()?.is_some() {
-                return Err(Refusal::ClientCredentialsDoubled.into());
+                return Err(Refusal::DuplicateClientCredentials.into());
             }
             let body: Exchange = request.json()?;
             let credentials = ClientCredentials {
@@ -132,9 +132,9 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refus
         .map(|(id, secret)| Ok(ClientCredentials { id: client_id(&id)?, secret }))
         .transpose()?;
     match (basic, named, form.get("client_secret").cloned()) {
-        (Some(_), _, Some(_)) => Err(Refusal::ClientCredentialsDoubled),
+        (Some(_), _, Some(_)) => Err(Refusal::DuplicateClientCredentials),
         (Some(basic), Some(named), None) if basic.id != named => {
-            Err(Refusal::ClientCredentialsDoubled)
+            Err(Refusal::DuplicateClientCredentials)
         }
         (Some(basic), _, None) => Ok(ClientPart::Proven(basic)),
         (None, Some(id), Some(secret)) => Ok(ClientPart::Proven(ClientCredentials { id, secret })),

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use postern::{Refusal, core::error::Fault};
+
 const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/src");
 const FUNCTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/src");
 
@@ -286,28 +288,38 @@ fn no_policy_statement_gets_an_effect_that_nobody_wrote() {
 
 #[test]
 fn every_code_is_explained_to_those_who_meet_it() {
-    let table = ["core/error.rs", "core/error/refusal.rs"]
-        .map(|file| code(&Path::new(SHARED).join(file)))
-        .concat();
     let manual =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
-    let codes: Vec<_> = table
-        .split("Public::new(")
-        .skip(1)
-        .filter_map(|arguments| {
-            arguments
-                .trim_start()
-                .split_once(',')
-                .filter(|(status, _)| status.parse::<u16>().is_ok())
-        })
-        .map(|(_, rest)| rest)
-        .chain(table.split("unauthorized(").skip(1))
-        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
-        .collect();
+    let refusals = Refusal::ALL.iter().map(|refusal| refusal.public());
+    let store = Fault::Store { operation: "read a record", source: "away".into() };
+    let answers: Vec<_> = refusals.chain([Fault::Entropy.public(), store.public()]).collect();
+    let codes: BTreeSet<_> = answers.iter().map(|answer| answer.code).collect();
     assert!(codes.len() >= 22, "{codes:?}");
-    for code in codes {
-        assert!(manual.contains(&format!("| `{code}` |")), "{code} is not in docs/errors.md");
+    for answer in answers {
+        let row = format!("| {} | `{}` |", answer.status, answer.code);
+        assert!(manual.contains(&row), "{row} is not in docs/errors.md");
     }
+}
+
+#[test]
+fn every_cause_is_explained_to_operators() {
+    let manual =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
+    let listed: Vec<_> = manual
+        .split("## Causes")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(str::to_owned)
+        .collect();
+    let rows: Vec<_> = Refusal::ALL
+        .iter()
+        .map(|cause| {
+            format!("| `{}` | `{}` | {} |", cause.name(), cause.public().code, cause.meaning())
+        })
+        .collect();
+    assert_eq!(listed, rows, "docs/errors.md lists every cause");
 }
 
 #[test]

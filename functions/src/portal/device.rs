@@ -17,9 +17,9 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     let visitor = visitor::signed_in!(app, request);
     let done = match request.query("done")?.as_deref() {
         Some("approved") => Some(
-            "The device is approved. It will go on by itself in a few seconds: you can close this page.",
+            "The device is approved. It will continue in a few seconds. You can close this page.",
         ),
-        Some("denied") => Some("The device is refused. It gets nothing."),
+        Some("denied") => Some("The device was denied. It has no access."),
         _ => None,
     };
     match request.query("user_code")?.filter(|code| !code.trim().is_empty()) {

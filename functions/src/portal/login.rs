@@ -78,7 +78,7 @@ fn address(signin: &SignIn, next: &str) -> String {
 /// `POST /login`: a password for a session.
 pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     if !is_from_here(app, request) {
-        return Err(Refusal::OriginForeign.into());
+        return Err(Refusal::OriginNotAllowed.into());
     }
     let form = request.form()?;
     let next = path::page(Some(text(&form, "next")));

@@ -29,7 +29,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         frame: Frame::new(&visitor, "/sessions"),
         path: "/sessions",
         title: "Sessions",
-        lead: "The browsers in which you are signed in. A session ends after some days without a visit, and at once when you sign out.",
+        lead: "The browsers in which you are signed in. A session ends when you sign out, or after some days without a visit.",
         empty: "You have no active sessions.",
         end: "Sign out",
         rows: sessions.into_iter().map(row).collect(),

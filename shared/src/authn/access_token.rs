@@ -72,12 +72,12 @@ async fn of_agent(
         Some(agent) if agent.org_id == claims.org_id => {
             Outcome::Authenticated(principal(claims, Kind::Agent, agent.on_behalf_of))
         }
-        _ => Refusal::TokenOrphaned.into(),
+        _ => Refusal::TokenOwnerDeleted.into(),
     })
 }
 
 async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
-    let Some(family) = &claims.sid else { return Ok(Refusal::TokenMisfit.into()) };
+    let Some(family) = &claims.sid else { return Ok(Refusal::TokenClaimsInvalid.into()) };
     let (organization, family) = context.store.person_and_family(&claims.sub, family).await?;
     let is_theirs = |family: &FamilyRecord| family.user_id.as_ref() == Some(&claims.sub);
     let is_over =
@@ -87,7 +87,7 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
         Some(organization) if organization == claims.org_id => {
             Outcome::Authenticated(principal(claims, Kind::User, None))
         }
-        _ => Refusal::TokenOrphaned.into(),
+        _ => Refusal::TokenOwnerDeleted.into(),
     })
 }
 

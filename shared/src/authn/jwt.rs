@@ -73,7 +73,7 @@ impl Provider for Jwt {
                 let user = external::take_user(&mut claims, &["sub", "user_id", "id"])?;
                 let user_id = format!("{}{user}", self.settings.subject_prefix);
                 if context.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
-                    return Err(Refusal::TokenMisfit);
+                    return Err(Refusal::TokenClaimsInvalid);
                 }
                 Ok(Principal {
                     user_id,

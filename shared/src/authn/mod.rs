@@ -184,7 +184,7 @@ impl ProviderChain {
             self.providers.iter().any(|provider| provider.knows_bearer(context, token))
         };
         if source.bearer().is_some_and(|token| !known(token)) {
-            return Err(Refusal::CredentialShapeUnknown.into());
+            return Err(Refusal::CredentialFormatUnknown.into());
         }
         for provider in &self.providers {
             match provider.authenticate(context, source).await? {
@@ -206,7 +206,7 @@ impl ProviderChain {
     fn absent(&self, source: &dyn CredentialSource) -> Refusal {
         let credentials = self.headers.iter().filter(|name| !UNCLAIMED.contains(&name.as_str()));
         let is_there = credentials.into_iter().any(|name| source.header(name).is_some());
-        if is_there { Refusal::CredentialShapeUnknown } else { Refusal::CredentialAbsent }
+        if is_there { Refusal::CredentialFormatUnknown } else { Refusal::CredentialMissing }
     }
 
     /// Authenticates a caller of one of our own routes, who needs `permission`.
@@ -227,7 +227,7 @@ impl ProviderChain {
     /// Authenticates a user ([`Principal::require_user`]).
     ///
     /// # Errors
-    /// As [`ProviderChain::authenticate`], and [`Refusal::PersonNeeded`] for all other callers.
+    /// As [`ProviderChain::authenticate`], and [`Refusal::UserRequired`] for all other callers.
     pub async fn require_user(
         &self,
         context: &Context,

@@ -82,7 +82,7 @@ impl Provider for Oidc {
             Err(refusal) => return Ok(refusal.into()),
         };
         if context.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
-            return Ok(Refusal::TokenMisfit.into());
+            return Ok(Refusal::TokenClaimsInvalid.into());
         }
         Ok(Outcome::Authenticated(Principal {
             org_id: context.store.organization_of(&user_id).await?,

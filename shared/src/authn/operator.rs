@@ -9,7 +9,7 @@ use crate::{
 /// # Errors
 /// A 401 where nothing, or anything else, was source. Without a digest in the secret nobody is the operator.
 pub fn authenticate(context: &Context, source: &dyn CredentialSource) -> Result<(), Refusal> {
-    let text = source.bearer().ok_or(Refusal::CredentialAbsent)?;
+    let text = source.bearer().ok_or(Refusal::CredentialMissing)?;
     let key =
         OperatorKey::parse(&context.config.brand, text).ok_or(Refusal::CredentialMalformed)?;
     let known = context.keyring.operator().is_some_and(|digest| digest.matches(&key.digest));

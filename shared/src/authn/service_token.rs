@@ -53,7 +53,7 @@ impl Provider for ServiceTokens {
         let service: Option<ServiceRecord> =
             context.store.own_record(&claims.org_id, &claims.sub, now.as_second()).await?;
         Ok(match service {
-            None => Refusal::TokenOrphaned.into(),
+            None => Refusal::TokenOwnerDeleted.into(),
             Some(service) => Outcome::Authenticated(Principal {
                 user_id: service.id.to_string(),
                 kind: Kind::Service,

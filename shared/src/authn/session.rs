@@ -67,7 +67,7 @@ impl Provider for Sessions {
 /// ours.
 ///
 /// # Errors
-/// [`Refusal::OriginForeign`], [`Refusal::HeaderDoubled`]
+/// [`Refusal::OriginNotAllowed`], [`Refusal::DuplicateHeader`]
 pub fn find<'a>(
     context: &Context,
     source: &'a (dyn CredentialSource + 'a),
@@ -88,7 +88,7 @@ pub(super) fn cookie<'a>(
     let is_safe = matches!(source.method(), "GET" | "HEAD" | "OPTIONS");
     let is_foreign =
         source.header("origin").is_some_and(|origin| !context.config.has_origin(origin));
-    if is_foreign && !is_safe { Err(Refusal::OriginForeign) } else { Ok(Some(cookie)) }
+    if is_foreign && !is_safe { Err(Refusal::OriginNotAllowed) } else { Ok(Some(cookie)) }
 }
 
 impl Sessions {

@@ -132,10 +132,10 @@ pub(super) async fn verify_required(
 /// the request protected, and it must not pass as if it were.
 ///
 /// # Errors
-/// [`Refusal::SignatureOutOfPlace`]
+/// [`Refusal::SignatureNotSupported`]
 pub(super) fn reject_unverified(source: &dyn CredentialSource) -> Result<(), Refusal> {
     let is_signed = [SIGNATURE, TIMESTAMP, NONCE].iter().any(|name| source.header(name).is_some());
-    if is_signed { Err(Refusal::SignatureOutOfPlace) } else { Ok(()) }
+    if is_signed { Err(Refusal::SignatureNotSupported) } else { Ok(()) }
 }
 
 /// The hash of the body. Where the body is not at hand the client's word is signed and handed on, for whoever has the body to

@@ -81,7 +81,7 @@ impl<'e> Event<'e> {
 }
 
 fn missing(what: &str) -> Fault {
-    Fault::Corrupt(format!("an authorizer event without {what}"))
+    Fault::Event(format!("{what} is missing"))
 }
 
 fn token(event: Event<'_>, app: &App) -> Result<AuthorizerRequest, Fault> {
@@ -205,7 +205,7 @@ fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal
         let is_doubled = app.providers.reads_header(&name)
             && (value.contains(',') || headers.contains_key(&name));
         if is_doubled {
-            return Err(Refusal::HeaderDoubled);
+            return Err(Refusal::DuplicateHeader);
         }
         let all: &mut String = headers.entry(name).or_default();
         if !all.is_empty() {

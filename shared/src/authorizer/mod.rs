@@ -142,7 +142,9 @@ impl AuthorizerRequest {
         };
         let is_connection = self.paths == [route_pattern::CONNECT];
         if is_connection && answer.to_string().len() > LARGEST_ANSWER {
-            return Err(Fault::Corrupt("the answer is larger than a WebSocket API takes".into()));
+            return Err(Fault::Serialization(
+                "the response exceeds the limit of a WebSocket API".into(),
+            ));
         }
         Ok(answer)
     }

@@ -1,8 +1,8 @@
-//! What can go wrong: a [`Refusal`] is the caller's doing, a [`Fault`] is ours. They never turn into one another.
+//! What goes wrong: a [`Refusal`] is the caller's mistake, a [`Fault`] is our failure. Neither ever
+//! becomes the other.
 //!
-//! We say exactly to ourselves what happened, and blandly to the caller: unknown, wrong, expired and revoked
-//! credentials get one and the same answer. The table from one to the other is in
-//! [`refusal`](Refusal::public).
+//! The log gets the exact cause, the caller a general answer: unknown, wrong, expired and revoked
+//! credentials get the same one. [`Refusal::public`] has the table.
 
 mod refusal;
 
@@ -10,38 +10,38 @@ use std::error::Error as StdError;
 
 pub use refusal::Refusal;
 
-/// Why a request was not served.
+/// The reason why a request was not served.
 #[derive(Debug)]
 pub enum Error {
-    /// The caller's doing: a 4xx.
+    /// The caller's mistake: a 4xx.
     Rejected(Rejection),
-    /// Ours: a 5xx, and never a reason for the caller to drop a good credential.
+    /// Our failure: a 5xx, and never a reason for the caller to discard a valid credential.
     Failed(Fault),
 }
 
-/// A refusal, with what helps the caller to do better.
+/// A refusal, with advice for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The exact cause.
     pub refusal: Refusal,
-    /// A sentence that replaces the one of the table. It never holds a value that was presented.
+    /// A sentence that replaces the one of the table. It never contains a presented value.
     detail: Option<String>,
-    /// After how many seconds another try is worthwhile.
+    /// The number of seconds after which the caller should try again.
     retry_after_s: Option<i64>,
 }
 
 impl Error {
-    /// A refusal that `detail` explains better than the table does.
+    /// Returns a refusal whose description is `detail`.
     pub fn explained(refusal: Refusal, detail: String) -> Self {
         Self::Rejected(Rejection { detail: Some(detail), ..refusal.into() })
     }
 
-    /// A refusal of what may succeed after `seconds`.
+    /// Returns a refusal of a request that can succeed after `seconds`.
     pub fn retry_after(refusal: Refusal, seconds: i64) -> Self {
         Self::Rejected(Rejection { retry_after_s: Some(seconds), ..refusal.into() })
     }
 
-    /// Returns the cause, if it is the caller's doing.
+    /// Returns the cause of a refusal.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Rejected(rejection) => Some(rejection.refusal),
@@ -92,82 +92,99 @@ impl From<Fault> for Error {
     }
 }
 
-/// A failure of ours, with what we were doing.
+/// A failure of ours, with the operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// A record that is not what we wrote.
-    #[error("the store holds a record that cannot be read: {0}")]
+    /// A stored record cannot be read.
+    #[error("a stored record cannot be read: {0}")]
     Corrupt(String),
-    /// A cryptographic operation that cannot fail, failed; or a key is not one.
-    #[error("{0} failed")]
+    /// A cryptographic operation failed, or a key is invalid.
+    #[error("cryptographic operation failed: {0}")]
     Crypto(&'static str),
-    /// The operating system gave no random bytes.
-    #[error("the random generator failed")]
+    /// The operating system returned no random bytes.
+    #[error("the random number generator failed")]
     Entropy,
-    /// Another issuer did not give us its keys, or did not answer otherwise.
-    #[error("{issuer} did not do what it was asked for")]
+    /// Lambda's event does not have the form of one.
+    #[error("the event is invalid: {0}")]
+    Event(String),
+    /// A request to another issuer failed, or its response is invalid.
+    #[error("request to {issuer} failed")]
     Issuer {
+        /// The issuer's URL or name.
         issuer: String,
+        /// What failed.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
     /// The secret cannot be read.
-    #[error("reading the secret failed: {0}")]
+    #[error("the secret cannot be read: {0}")]
     Secret(String),
-    /// A setting is wrong, unknown or missing: the start ends here.
+    /// A response, record or page cannot be serialized.
+    #[error("serialization failed")]
+    Serialization(#[source] Box<dyn StdError + Send + Sync>),
+    /// A setting is invalid, unknown or missing, which prevents the start.
     #[error("{0}")]
     Setting(String),
-    /// The store did not answer, or answered that it could not.
+    /// The store did not respond, or its response was an error.
     #[error("the store failed to {operation}")]
     Store {
+        /// The operation, as an infinitive.
         operation: &'static str,
+        /// What failed.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
 }
 
 impl Fault {
-    /// What the caller is told.
+    /// Returns what the caller sees.
     pub fn public(&self) -> Public {
         match self {
             Fault::Issuer { .. } | Fault::Store { .. } => UNAVAILABLE,
             Fault::Corrupt(_)
             | Fault::Crypto(_)
             | Fault::Entropy
+            | Fault::Event(_)
             | Fault::Secret(_)
+            | Fault::Serialization(_)
             | Fault::Setting(_) => INTERNAL,
         }
     }
 }
 
-/// How a 401 asks for credentials (RFC 9110 §11.6.1, RFC 6750 §3).
+/// The challenge of a response: `WWW-Authenticate` (RFC 9110 §11.6.1, RFC 6750 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// No `WWW-Authenticate`.
     None,
-    /// `Basic`: the token endpoint's own scheme (RFC 6749 §5.2).
+    /// `Basic`, for clients of the token endpoint (RFC 6749 §5.2).
     Basic,
-    /// `Bearer` without an `error`: nothing was presented.
+    /// `Bearer` without an `error`, because no credential was presented.
     Bearer,
     /// `Bearer` with the error's code.
     BearerError,
 }
 
-/// What the caller sees of a refusal or fault. Codes are stable for ever.
+/// What the caller sees of a refusal or fault. Codes never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Public {
+    /// The HTTP status.
     pub status: u16,
+    /// The code in `error`.
     pub code: &'static str,
+    /// The sentence in `error_description`.
     pub description: &'static str,
+    /// How the response asks for credentials.
     pub challenge: Challenge,
 }
 
 impl Public {
-    /// An answer without a challenge.
+    /// Returns an answer without a challenge.
     const fn new(status: u16, code: &'static str, description: &'static str) -> Self {
         Self { status, code, description, challenge: Challenge::None }
     }
 
+    /// Adds a challenge.
     const fn challenging(self, challenge: Challenge) -> Self {
         Self { challenge, ..self }
     }
@@ -176,10 +193,10 @@ impl Public {
 const UNAVAILABLE: Public = Public::new(
     503,
     "temporarily_unavailable",
-    "A service that this depends on did not answer. Your credential is not at fault: try again shortly.",
+    "A service that this depends on is unavailable. Your credential is unaffected: try again shortly.",
 );
 const INTERNAL: Public = Public::new(
     500,
     "internal_error",
-    "Something failed on our side. Your credential is not at fault.",
+    "An internal error occurred. Your credential is unaffected.",
 );

@@ -132,11 +132,11 @@ impl Principal {
     /// scope covers, such as the list of a user's tokens, is not granted with it.
     ///
     /// # Errors
-    /// [`Refusal::PersonNeeded`] for all other callers.
+    /// [`Refusal::UserRequired`] for all other callers.
     pub fn require_user(&self) -> Result<(), Refusal> {
         let is_tool = self.credential_id.parse::<FamilyId>().is_ok();
         let is_whole = !is_tool || self.scopes.cover_all(&Scopes::of_users());
-        if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::PersonNeeded) }
+        if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::UserRequired) }
     }
 
     /// The organization, for what cannot be done without one.

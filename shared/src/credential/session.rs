@@ -79,7 +79,7 @@ impl Session {
         let key = entropy.letters(BASE62, SECRET_LEN)?;
         let session = Self { id, user_id: user_id.to_owned(), digest: Digest::of(key.as_bytes()) };
         let json = serde_json::to_vec(&Payload { sid: id, sub: user_id.to_owned(), key });
-        let payload = BASE64URL.encode(json.map_err(|error| Fault::Corrupt(error.to_string()))?);
+        let payload = BASE64URL.encode(json.map_err(|error| Fault::Serialization(error.into()))?);
         let tag = BASE64URL.encode(keyring.sign_session(payload.as_bytes())?);
         Ok((session, Secret::new(format!("{payload}.{tag}"))))
     }

@@ -54,14 +54,14 @@ pub fn unverified_issuer(token: &str) -> Option<String> {
 /// are the caller's to check.
 ///
 /// # Errors
-/// Those of [`signed_payload`], and [`Refusal::TokenMisfit`] for claims that are missing, of the wrong type or doubled.
+/// Those of [`signed_payload`], and [`Refusal::TokenClaimsInvalid`] for claims that are missing, of the wrong type or doubled.
 pub fn verify<C: DeserializeOwned>(
     token: &str,
     keys: &KeySet,
     expected: Expected<'_>,
 ) -> Result<C, Refusal> {
     serde_json::from_slice(&signed_payload(token, keys, expected)?)
-        .map_err(|_| Refusal::TokenMisfit)
+        .map_err(|_| Refusal::TokenClaimsInvalid)
 }
 
 /// What a JWS in compact form (RFC 7515 §3.1) says, if the key that it means has signed it.

@@ -188,7 +188,7 @@ pub async fn poll(
     let id = family::new_id(context, now)?;
     match context.store.poll_device(&code, client_id, &id, now.as_millisecond()).await? {
         Poll::Pending => Err(Refusal::DeviceCodePending.into()),
-        Poll::TooEarly => Err(Refusal::DeviceCodeTooEarly.into()),
+        Poll::TooEarly => Err(Refusal::DevicePollTooEarly.into()),
         Poll::Denied => Err(Refusal::DeviceDenied.into()),
         Poll::Expired => Err(Refusal::DeviceCodeExpired.into()),
         Poll::Gone => Err(Refusal::DeviceCodeUnknown.into()),

@@ -84,7 +84,7 @@ pub async fn begin(
 /// Begins a family for a person, whom the gate admits and whose organization is there.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::PersonGone`] for a person without an organization, or a failure of ours.
+/// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a person without an organization, or a failure of ours.
 pub async fn begin_for_person(
     context: &Context,
     (id, user_id, client_id): (FamilyId, &str, &str),
@@ -93,7 +93,7 @@ pub async fn begin_for_person(
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     context.config.allowlist.check(user_id, None)?;
-    let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::PersonGone)?;
+    let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::UserDeleted)?;
     let holder = TokenOwner::User { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
     begin(context, &Beginning { id, holder: &holder, organization, scopes, address }, now).await
 }

@@ -71,13 +71,13 @@ pub async fn refresh(
         TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // looked at in step 2
         TokenOwner::Agent(id) => {
             let agent: Option<AgentRecord> = context.store.record(id, now.as_second()).await?;
-            pass_gate(context, &agent.ok_or(Refusal::FamilyOrphaned)?)?;
+            pass_gate(context, &agent.ok_or(Refusal::FamilyOwnerDeleted)?)?;
         }
         TokenOwner::User { user_id, .. } => {
             let organization = context.store.organization_of(user_id).await?;
             organization
                 .filter(|organization| *organization == family.org_id)
-                .ok_or(Refusal::FamilyOrphaned)?;
+                .ok_or(Refusal::FamilyOwnerDeleted)?;
             context.config.allowlist.check(user_id, None)?;
         }
     }
@@ -119,15 +119,15 @@ async fn advance(
         Rotation::Rotated(family) | Rotation::Repeated(family) => Ok(family),
         Rotation::Elsewhere => {
             telemetry::refresh_elsewhere(&presented.family, presented.generation);
-            Err(Refusal::FamilyElsewhere.into())
+            Err(Refusal::RefreshAddressMismatch.into())
         }
         Rotation::Reused => {
             telemetry::refresh_reused(&presented.family, presented.generation);
             context.store.end_family(&presented.family, presentation.now_ms).await?;
             Err(Refusal::RefreshTokenReused.into())
         }
-        Rotation::Gone => Err(Refusal::FamilyGone.into()),
-        Rotation::Foreign => Err(Refusal::FamilyOfAnotherClient.into()),
+        Rotation::Gone => Err(Refusal::FamilyInactive.into()),
+        Rotation::Foreign => Err(Refusal::FamilyClientMismatch.into()),
     }
 }
 
@@ -149,9 +149,9 @@ async fn look_at(
         }
         (None, Some(_)) => return Err(Refusal::AgentUnknown.into()),
         (Some(agent), None) => pass_gate(context, &agent)?,
-        (None, None) => return Err(Refusal::FamilyOrphaned.into()),
+        (None, None) => return Err(Refusal::FamilyOwnerDeleted.into()),
     }
-    narrow(&family.ok_or(Refusal::FamilyGone)?, asked)
+    narrow(&family.ok_or(Refusal::FamilyInactive)?, asked)
 }
 
 /// The same for a public client: there is nothing to prove, and nothing to read unless it asks for fewer scopes.
@@ -161,7 +161,7 @@ async fn look_at_family(
     asked: Option<&Scopes>,
 ) -> Result<Option<Scopes>, Error> {
     let Some(asked) = asked else { return Ok(None) };
-    let family = context.store.family(&presented.family).await?.ok_or(Refusal::FamilyGone)?;
+    let family = context.store.family(&presented.family).await?.ok_or(Refusal::FamilyInactive)?;
     narrow(&family, Some(asked))
 }
 

@@ -113,7 +113,7 @@ pub(super) fn seal(
     session: &SessionId,
     tokens: &Tokens,
 ) -> Result<String, Fault> {
-    let json = serde_json::to_string(tokens).map_err(|error| Fault::Corrupt(error.to_string()))?;
+    let json = serde_json::to_string(tokens).map_err(|error| Fault::Serialization(error.into()))?;
     context.keyring.seal(&session.to_string(), &json, &context.entropy)
 }
 

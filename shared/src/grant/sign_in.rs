@@ -89,7 +89,7 @@ pub async fn begin(
         nonce: context.entropy.letters(BASE62, BROWSER_LEN)?,
         verifier: context.entropy.letters(BASE62, VERIFIER_LEN)?,
     };
-    let json = serde_json::to_string(&proof).map_err(|error| Fault::Corrupt(error.to_string()))?;
+    let json = serde_json::to_string(&proof).map_err(|error| Fault::Serialization(error.into()))?;
     let location = upstream.authorization(context, &state.secret, &proof).await?;
     let record = SignInRecord {
         id,
@@ -108,7 +108,7 @@ pub async fn begin(
 /// Ends a sign-in. `is_expected` says which sign-ins may come back this way.
 ///
 /// # Errors
-/// [`Refusal::SignInGone`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`], [`Refusal::SignInNotAllowed`],
+/// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`], [`Refusal::SignInNotAllowed`],
 /// [`Refusal::UserForbidden`]; an issuer or a store that does not answer.
 pub async fn finish(
     context: &Context,
@@ -122,7 +122,7 @@ pub async fn finish(
         is_expected(upstream) && upstream.matches_callback(returned.provider.as_deref())
     };
     let upstream =
-        identity_providers.named(&record.signin).filter(is_met).ok_or(Refusal::SignInGone)?;
+        identity_providers.named(&record.signin).filter(is_met).ok_or(Refusal::SignInExpired)?;
     let code = match (returned.code, returned.error) {
         (Some(code), None) => code,
         (_, Some(_)) => return denied(record.loopback),
@@ -130,7 +130,7 @@ pub async fn finish(
     };
     let proof = context.keyring.open(&record.id.to_string(), &record.sealed);
     let proof: Option<PendingSignIn> = proof.and_then(|json| serde_json::from_str(&json).ok());
-    let proof = proof.ok_or(Refusal::SignInGone)?; // its key was taken out of the secret meanwhile
+    let proof = proof.ok_or(Refusal::SignInExpired)?; // its key was taken out of the secret meanwhile
     let arrival = upstream.exchange_code(context, code, returned.issuer.as_deref(), proof).await?;
     let (person, tokens) = admit(context, upstream, arrival)?;
     match record.loopback {
@@ -145,12 +145,12 @@ pub async fn finish(
 
 async fn take(context: &Context, returned: &Returned) -> Result<SignInRecord, Error> {
     let state =
-        SignInState::parse(&context.config.brand, &returned.state).ok_or(Refusal::SignInGone)?;
-    let browser = returned.browser.as_ref().ok_or(Refusal::SignInGone)?;
+        SignInState::parse(&context.config.brand, &returned.state).ok_or(Refusal::SignInExpired)?;
+    let browser = returned.browser.as_ref().ok_or(Refusal::SignInExpired)?;
     let browser = Digest::of(browser.expose().as_bytes());
     let taken =
         context.store.take_sign_in(&state, &browser, context.clock.now().as_second()).await?;
-    Ok(taken.ok_or(Refusal::SignInGone)?)
+    Ok(taken.ok_or(Refusal::SignInExpired)?)
 }
 
 /// The issuer has sent the person back without a code.
@@ -167,7 +167,7 @@ fn admit(
     upstream: &IdentityProvider,
     arrival: ExternalIdentity,
 ) -> Result<(Person, Option<crate::identity_provider::Tokens>), Refusal> {
-    let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInGone)?;
+    let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInExpired)?;
     let admission = signin.admission();
     if !admission.admits(&arrival.user_id, &arrival.verified) {
         return Err(Refusal::SignInNotAllowed);

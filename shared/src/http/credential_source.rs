@@ -43,7 +43,7 @@ pub trait CredentialSource: Sync {
     /// A cookie's value (RFC 6265 §5.4).
     ///
     /// # Errors
-    /// [`Refusal::HeaderDoubled`] where two have this name: a page of another host may have set the second.
+    /// [`Refusal::DuplicateHeader`] where two have this name: a page of another host may have set the second.
     fn cookie(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let pairs = self
             .header("cookie")
@@ -52,7 +52,7 @@ pub trait CredentialSource: Sync {
             .filter_map(|pair| pair.trim().split_once('='));
         let mut values = pairs.filter(|(given, _)| *given == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Refusal::HeaderDoubled),
+            (_, Some(_)) => Err(Refusal::DuplicateHeader),
             (value, None) => Ok(value),
         }
     }

@@ -27,7 +27,7 @@ struct Notice<'a> {
 /// # Errors
 /// A template that cannot be filled.
 pub fn show(status: u16, page: &impl Template) -> Result<Response, Fault> {
-    let html = page.render().map_err(|error| Fault::Corrupt(error.to_string()))?;
+    let html = page.render().map_err(|error| Fault::Serialization(error.into()))?;
     Ok(Response::text("text/html; charset=utf-8", html)
         .status(status)
         .with("content-security-policy", POLICY.into())

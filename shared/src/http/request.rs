@@ -125,12 +125,12 @@ impl Request {
     /// A query parameter.
     ///
     /// # Errors
-    /// [`Refusal::ParameterDoubled`] where it stands twice.
+    /// [`Refusal::DuplicateParameter`] where it stands twice.
     pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
         let query = self.inner.uri().query().unwrap_or_default();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Refusal::ParameterDoubled),
+            (_, Some(_)) => Err(Refusal::DuplicateParameter),
             (value, None) => Ok(value.map(|(_, value)| value.into_owned())),
         }
     }
@@ -221,7 +221,7 @@ impl Request {
     /// The parameters of the form in the body; one without a value counts as absent (RFC 6749 §3.2).
     ///
     /// # Errors
-    /// A 415 for another media type, [`Refusal::ParameterDoubled`] where one stands twice.
+    /// A 415 for another media type, [`Refusal::DuplicateParameter`] where one stands twice.
     pub fn form(&self) -> Result<Form, Refusal> {
         if !self.is_form() {
             return Err(Refusal::MediaTypeUnsupported);
@@ -230,7 +230,7 @@ impl Request {
         let mut form = Form::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             if form.insert(name.into_owned(), Secret::new(value.into_owned())).is_some() {
-                return Err(Refusal::ParameterDoubled);
+                return Err(Refusal::DuplicateParameter);
             }
         }
         form.retain(|_, value| !value.expose().is_empty());

@@ -23,7 +23,7 @@ impl Response {
     /// 200 with a JSON body.
     ///
     /// # Errors
-    /// [`Fault::Corrupt`] where `body` cannot be written.
+    /// [`Fault::Serialization`] where `body` cannot be written.
     pub fn ok(body: &impl Serialize) -> Result<Self, Fault> {
         Self::json(200, body)
     }
@@ -31,7 +31,7 @@ impl Response {
     /// 201 with a JSON body.
     ///
     /// # Errors
-    /// [`Fault::Corrupt`] where `body` cannot be written.
+    /// [`Fault::Serialization`] where `body` cannot be written.
     pub fn created(body: &impl Serialize) -> Result<Self, Fault> {
         Self::json(201, body)
     }
@@ -58,7 +58,7 @@ impl Response {
 
     fn json(status: u16, body: &impl Serialize) -> Result<Self, Fault> {
         let body =
-            serde_json::to_string(body).map_err(|error| Fault::Corrupt(error.to_string()))?;
+            serde_json::to_string(body).map_err(|error| Fault::Serialization(error.into()))?;
         let headers = vec![
             ("content-type", "application/json".into()),
             ("cache-control", "no-store".into()),

@@ -248,7 +248,9 @@ impl IdentityProvider {
             }
             RequestTokenError::ServerResponse(error) => Error::Failed(self.refused_us(&error)),
             RequestTokenError::Request(unanswered) => Error::Failed(self.fault(unanswered)),
-            RequestTokenError::Parse(..) => Error::Failed(self.fault("its answer is none")),
+            RequestTokenError::Parse(..) => {
+                Error::Failed(self.fault("it returned an unreadable response"))
+            }
             RequestTokenError::Other(what) => Error::Failed(self.fault(what)),
         })?;
         let mut arrival = match &self.kind {
@@ -296,7 +298,9 @@ impl IdentityProvider {
             Err(RequestTokenError::Request(lost @ FetchError::ResponseLost(_))) => {
                 Renewal::Lost(self.fault(lost))
             }
-            Err(RequestTokenError::Parse(..)) => Renewal::Lost(self.fault("its answer is none")),
+            Err(RequestTokenError::Parse(..)) => {
+                Renewal::Lost(self.fault("it returned an unreadable response"))
+            }
             Err(RequestTokenError::Other(what)) => Renewal::Lost(self.fault(what)),
         }
     }

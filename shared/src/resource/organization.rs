@@ -73,7 +73,7 @@ pub async fn create(
 ) -> Result<CreatedOrganization, Error> {
     let name = Name::try_from(new.name)?;
     let owner = match new.owner {
-        Some(_) if founder != Founder::Operator => return Err(Refusal::OwnerNotYours.into()),
+        Some(_) if founder != Founder::Operator => return Err(Refusal::OwnerNotAllowed.into()),
         Some(owner) if !(1..=200).contains(&owner.len()) || owner.chars().any(char::is_control) => {
             return Err(Refusal::OwnerMalformed.into());
         }

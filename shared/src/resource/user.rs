@@ -92,7 +92,7 @@ pub async fn create(
     let hash = PasswordHash::of(password, &context.entropy).await?;
     match context.store.enrol(&user, hash).await? {
         Enrolment::Enrolled => Ok(user.into()),
-        Enrolment::AddressTaken => Err(Refusal::AddressTaken.into()),
+        Enrolment::AddressTaken => Err(Refusal::EmailTaken.into()),
     }
 }
 

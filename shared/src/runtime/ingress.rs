@@ -187,7 +187,7 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
             return Err(Refusal::HeaderMalformed);
         }
         if !seen.insert(name.clone()) || (carries_credential && text.contains(',')) {
-            return Err(Refusal::HeaderDoubled);
+            return Err(Refusal::DuplicateHeader);
         }
         if name != "host" && name != "x-forwarded-proto" {
             normalized.insert(name.to_string(), value);

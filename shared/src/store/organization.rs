@@ -108,7 +108,7 @@ impl Store {
             .expression_attribute_values(":user", text(&user_id))
             .expression_attribute_values(":org", text(organization))
             .build()
-            .map_err(|error| Fault::Corrupt(error.to_string()))?;
+            .map_err(|error| Fault::Serialization(error.into()))?;
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
@@ -118,7 +118,7 @@ impl Store {
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
             .build()
-            .map_err(|error| Fault::Corrupt(error.to_string()))?;
+            .map_err(|error| Fault::Serialization(error.into()))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }
 

@@ -335,7 +335,7 @@ pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
 /// The item of a value.
 pub(super) fn item_of(value: &impl Serialize) -> Result<Item, Fault> {
     serde_dynamo::aws_sdk_dynamodb_1::to_item(value)
-        .map_err(|error| Fault::Corrupt(error.to_string()))
+        .map_err(|error| Fault::Serialization(error.into()))
 }
 
 /// The value in an item. One that cannot be read is our fault, never a bad credential.

@@ -105,5 +105,5 @@ fn consistently(pk: AttributeValue) -> Result<KeysAndAttributes, Fault> {
         .keys([(key::PK.to_owned(), pk)].into())
         .consistent_read(true)
         .build()
-        .map_err(|error| Fault::Corrupt(error.to_string()))
+        .map_err(|error| Fault::Serialization(error.into()))
 }

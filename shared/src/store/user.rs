@@ -119,7 +119,7 @@ impl Store {
             let delete = delete.condition_expression(condition).build();
             delete
                 .map(|delete| TransactWriteItem::builder().delete(delete).build())
-                .map_err(|error| Fault::Corrupt(error.to_string()))
+                .map_err(|error| Fault::Serialization(error.into()))
         };
         let dismissed = self
             .client

@@ -44,12 +44,12 @@ pub fn verify(
         _ => false,
     };
     if !is_for_us || claims.get("iss").and_then(Value::as_str) != Some(issuer.name) {
-        return Err(Refusal::TokenMisfit);
+        return Err(Refusal::TokenClaimsInvalid);
     }
     let time = |name: &str| {
-        claims.get(name).map(|value| seconds(value).ok_or(Refusal::TokenMisfit)).transpose()
+        claims.get(name).map(|value| seconds(value).ok_or(Refusal::TokenClaimsInvalid)).transpose()
     };
-    let exp = time("exp")?.ok_or(Refusal::TokenMisfit)?;
+    let exp = time("exp")?.ok_or(Refusal::TokenClaimsInvalid)?;
     in_time(Times { exp, nbf: time("nbf")?.unwrap_or(0), iat: time("iat")?.unwrap_or(0) }, now)?;
     Ok(claims)
 }
@@ -57,17 +57,18 @@ pub fn verify(
 /// Takes the id of the user out of `claims`: the first of `names` that is there.
 ///
 /// # Errors
-/// [`Refusal::TokenMisfit`] where none is there, or it is no short text. Ids that others than `sub` hold
+/// [`Refusal::TokenClaimsInvalid`] where none is there, or it is no short text. Ids that others than `sub` hold
 /// may be whole numbers.
 pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<String, Refusal> {
-    let name = names.iter().find(|name| claims.contains_key(**name)).ok_or(Refusal::TokenMisfit)?;
+    let name =
+        names.iter().find(|name| claims.contains_key(**name)).ok_or(Refusal::TokenClaimsInvalid)?;
     let user = match claims.remove(*name) {
         Some(Value::String(text)) => text,
         Some(Value::Number(number)) if number.is_u64() && *name != "sub" => number.to_string(),
-        _ => return Err(Refusal::TokenMisfit),
+        _ => return Err(Refusal::TokenClaimsInvalid),
     };
     let is_sound = (1..=LONGEST_USER).contains(&user.len()) && !user.chars().any(char::is_control);
-    if is_sound { Ok(user) } else { Err(Refusal::TokenMisfit) }
+    if is_sound { Ok(user) } else { Err(Refusal::TokenClaimsInvalid) }
 }
 
 /// A NumericDate (RFC 7519 §2): seconds, perhaps with a fraction, which is dropped.

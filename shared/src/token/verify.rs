@@ -21,7 +21,7 @@ pub fn verify<T: Token>(context: &Context, token: &str, now: Timestamp) -> Resul
     let claims: T = jwt::verify(token, context.keyring.verifying(), expected)?;
     let issuer = &context.config.issuer;
     if claims.parties() != (issuer, &T::audience(issuer)) {
-        return Err(Refusal::TokenMisfit);
+        return Err(Refusal::TokenClaimsInvalid);
     }
     in_time(claims.times(), now)?;
     Ok(claims)
@@ -38,7 +38,7 @@ pub fn access_token(context: &Context, token: &str, now: Timestamp) -> Result<Cl
         // A person's token ends with its family: it always has one.
         None => claims.sid.is_some() && claims.sub != claims.client_id,
     };
-    if is_one_holders { Ok(claims) } else { Err(Refusal::TokenMisfit) }
+    if is_one_holders { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) }
 }
 
 /// Is it time for a token, give or take the leeway?
@@ -46,7 +46,9 @@ pub(super) fn in_time(times: Times, now: Timestamp) -> Result<(), Refusal> {
     let now = now.as_second();
     match () {
         () if times.exp.saturating_add(LEEWAY_S) <= now => Err(Refusal::TokenExpired),
-        () if times.nbf > now + LEEWAY_S || times.iat > now + LEEWAY_S => Err(Refusal::TokenEarly),
+        () if times.nbf > now + LEEWAY_S || times.iat > now + LEEWAY_S => {
+            Err(Refusal::TokenNotYetValid)
+        }
         () => Ok(()),
     }
 }

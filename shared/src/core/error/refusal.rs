@@ -1,127 +1,374 @@
-//! Every way in which a caller can be refused, and the one table to what it is told.
+//! Every cause for which a caller is refused, and what the caller sees of it: one table.
 
 use super::{Challenge, Public};
 
-/// Why we refused: one variant per cause, alphabetical, for our own log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.public().description)]
-pub enum Refusal {
-    AddressTaken,
-    AgentSecretMalformed,
-    AgentSecretWrong,
-    AgentUnknown,
-    ApiKeyUnknown,
-    ApiKeyWrong,
-    BodyMalformed,
-    BodyMissing,
-    BodyTooLarge,
-    ChallengeMethodUnknown,
-    ClientCredentialsDoubled,
-    ClientCredentialsMissing,
-    ClientUnknown,
-    CodeChallengeMalformed,
-    CodeReplayed,
-    CodeVerifierWrong,
-    CodeWrong,
-    CredentialAbsent,
-    CredentialMalformed,
-    CredentialShapeUnknown,
-    CsrfTokenWrong,
-    CursorMalformed,
-    DeviceCodeExpired,
-    DeviceCodePending,
-    DeviceCodeTooEarly,
-    DeviceCodeUnknown,
-    DeviceDenied,
-    DownloadPathForeign,
-    EmailMalformed,
-    ExpiryInThePast,
-    FailuresTooMany,
-    FamilyElsewhere,
-    FamilyGone,
-    FamilyOfAnotherClient,
-    FamilyOrphaned,
-    GrantTypeUnknown,
-    HeaderDoubled,
-    HeaderMalformed,
-    LabelMalformed,
-    LimitMalformed,
-    LoginWrong,
-    MediaTypeUnsupported,
-    MethodUnknown,
-    NameMalformed,
-    NonceReplayed,
-    OperatorKeyWrong,
-    OrganizationMissing,
-    OriginForeign,
-    OverlapTooLong,
-    OwnerMalformed,
-    OwnerNotYours,
-    ParameterDoubled,
-    ParameterMissing,
-    PasswordMalformed,
-    PathMalformed,
-    PersonGone,
-    PersonNeeded,
-    RecordChanged,
-    RecordUnknown,
-    RedirectUriForeign,
-    RefreshTokenForged,
-    RefreshTokenReused,
-    RepositoriesMalformed,
-    RequestMalformed,
-    ResourcesMalformed,
-    RouteUnknown,
-    RunnerStatusMalformed,
-    RunnerTokenWrong,
-    ScopeEscalation,
-    ScopeInsufficient,
-    ScopeMalformed,
-    ScopeNotGranted,
-    ScopesEmpty,
-    ScopesTooMany,
-    SenderUnknown,
-    ServiceKeyWrong,
-    SessionExpired,
-    SessionForged,
-    SessionMalformed,
-    SignInDenied,
-    SignInGone,
-    SignInNotAllowed,
-    SignInRefused,
-    SignInUnknown,
-    SignatureMalformed,
-    SignatureMissing,
-    SignatureOutOfPlace,
-    SignatureStale,
-    SignatureWrong,
-    TokenEarly,
-    TokenExpired,
-    TokenForged,
-    TokenKeyUnknown,
-    TokenMisfit,
-    TokenOrphaned,
-    TokenRevoked,
-    UserCodeWrong,
-    UserForbidden,
+/// Makes [`Refusal`] of a table with one row per cause: what happened, its name, what the caller
+/// sees. A cause without a description or without an answer does not compile.
+macro_rules! refusals {
+    ($($(#[doc = $meaning:literal])+ $cause:ident => $answer:expr,)+) => {
+        /// Why we refused: one variant per cause, in alphabetical order. Our log names it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        #[error("{}", self.public().description)]
+        pub enum Refusal {
+            $($(#[doc = $meaning])+ $cause,)+
+        }
+
+        impl Refusal {
+            /// All causes, in alphabetical order.
+            pub const ALL: &[Self] = &[$(Self::$cause),+];
+
+            /// Returns the cause's name, as the log has it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$cause => stringify!($cause),)+
+                }
+            }
+
+            /// Returns what happened, in a sentence for operators.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$cause => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+
+            /// Returns what the caller sees, which several causes have in common where it would
+            /// otherwise help to guess credentials.
+            pub const fn public(self) -> Public {
+                match self {
+                    $(Self::$cause => $answer,)+
+                }
+            }
+        }
+    };
 }
 
-const INVALID_TOKEN: Public = Public::new(401, "invalid_token", "The credential is not valid.")
-    .challenging(Challenge::BearerError);
+refusals! {
+    /// The client secret does not have the form of this agent's secret.
+    AgentSecretMalformed => INVALID_CLIENT,
+    /// The client secret is not the agent's.
+    AgentSecretWrong => INVALID_CLIENT,
+    /// There is no agent with this client id.
+    AgentUnknown => INVALID_CLIENT,
+    /// There is no such key, or its owner no longer belongs to its organization.
+    ApiKeyUnknown => INVALID_TOKEN,
+    /// The key exists, and the secret is not its secret.
+    ApiKeyWrong => INVALID_TOKEN,
+    /// The body is not the JSON object that the route expects.
+    BodyMalformed => invalid_request(
+        "The body is not valid: send a JSON object with the members that this route documents.",
+    ),
+    /// The body is empty.
+    BodyMissing => invalid_request("The body is missing: send a JSON object or a form."),
+    /// The body exceeds the limit.
+    BodyTooLarge => Public::new(413, "payload_too_large", "The body is larger than 64 KiB."),
+    /// The PKCE method is not S256.
+    ChallengeMethodUnknown => invalid_request(
+        "The code_challenge_method is not supported: use S256 (RFC 7636).",
+    ),
+    /// The token endpoint got a secret without an id, or no secret for client_credentials.
+    ClientCredentialsMissing => INVALID_CLIENT,
+    /// The client id is not one of the configured clients.
+    ClientUnknown => INVALID_CLIENT,
+    /// The PKCE challenge does not have the form of one.
+    CodeChallengeMalformed => invalid_request(
+        "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
+    ),
+    /// The authorization code was already redeemed. Its tokens are revoked.
+    CodeReplayed => CODE_INVALID,
+    /// The PKCE verifier does not match the challenge.
+    CodeVerifierWrong => CODE_INVALID,
+    /// The authorization code is malformed, unknown, expired, or issued for another client or redirect URI.
+    CodeWrong => CODE_INVALID,
+    /// The credential has a form that no provider of this deployment knows.
+    CredentialFormatUnknown => INVALID_TOKEN,
+    /// The credential does not have the form, or the checksum, of its kind.
+    CredentialMalformed => INVALID_TOKEN,
+    /// No credential was presented.
+    CredentialMissing => Public::new(
+        401,
+        "auth_required",
+        "No credential was presented in a header that this route reads.",
+    )
+    .challenging(Challenge::Bearer),
+    /// The form carries no CSRF token of this session.
+    CsrfTokenWrong => Public::new(
+        403,
+        "forbidden_origin",
+        "The form has expired or was not sent from this site. Reload the page and try again.",
+    ),
+    /// The cursor was not returned by this list.
+    CursorMalformed => invalid_request(
+        "The cursor is invalid: use a next_cursor returned by this list.",
+    ),
+    /// The device code has expired.
+    DeviceCodeExpired => Public::new(
+        400,
+        "expired_token",
+        "The device code has expired. Start the sign-in again.",
+    ),
+    /// Nobody has decided about the device yet.
+    DeviceCodePending => Public::new(
+        400,
+        "authorization_pending",
+        "The device has not been approved yet. Poll again after the interval.",
+    ),
+    /// The device code is malformed, unknown or already redeemed.
+    DeviceCodeUnknown => CODE_INVALID,
+    /// The user refused to approve the device.
+    DeviceDenied => ACCESS_DENIED,
+    /// The device polled before its interval had passed.
+    DevicePollTooEarly => Public::new(
+        400,
+        "slow_down",
+        "The device polled too early. Add 5 seconds to the interval between polls.",
+    ),
+    /// The download token was issued for another path.
+    DownloadPathMismatch => INVALID_TOKEN,
+    /// The client's credentials were sent both in the header and in the body.
+    DuplicateClientCredentials => invalid_request(
+        "The client's credentials were sent twice: send them either in the header or in the body.",
+    ),
+    /// A header that carries a credential occurs more than once.
+    DuplicateHeader => invalid_request("A header that carries a credential was sent twice."),
+    /// A parameter occurs more than once.
+    DuplicateParameter => invalid_request("A parameter was sent twice."),
+    /// The email address is not valid.
+    EmailMalformed => invalid_request("The email address is not valid."),
+    /// Another user has this email address.
+    EmailTaken => Public::new(409, "conflict", "Another user already has this email address."),
+    /// The requested expiry is in the past.
+    ExpiryInThePast => invalid_request("expires_at is in the past: send a future time."),
+    /// Too many attempts failed, for the account or from the address.
+    FailuresTooMany => Public::new(
+        429,
+        "too_many_requests",
+        "Too many failed attempts. Try again within 15 minutes.",
+    ),
+    /// The refresh token belongs to another client.
+    FamilyClientMismatch => INVALID_GRANT,
+    /// The token family has expired, was revoked, or is unknown.
+    FamilyInactive => INVALID_GRANT,
+    /// The owner of the token family was deleted, or left its organization.
+    FamilyOwnerDeleted => INVALID_GRANT,
+    /// The token endpoint does not support this grant type.
+    GrantTypeUnknown => Public::new(
+        400,
+        "unsupported_grant_type",
+        "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.",
+    ),
+    /// A header's name or value is not valid.
+    HeaderMalformed => invalid_request("A header is malformed."),
+    /// The identity provider is not one of those that are configured.
+    IdentityProviderUnknown => invalid_request(
+        "The identity provider is unknown: use the name of a configured one.",
+    ),
+    /// A label is empty or too long, or there are too many.
+    LabelMalformed => invalid_request(
+        "The labels are not valid: send at most 32, each of 1 to 64 characters.",
+    ),
+    /// The limit of a list is out of range.
+    LimitMalformed => invalid_request("limit must be a number from 1 to 100."),
+    /// The email address is unknown or the password is wrong.
+    LoginWrong => unauthorized(
+        "invalid_credentials",
+        "The email address or the password is wrong.",
+    ),
+    /// The route does not accept a body of this type.
+    MediaTypeUnsupported => Public::new(
+        415,
+        "unsupported_media_type",
+        "The Content-Type is not supported: use application/json, or application/x-www-form-urlencoded for OAuth and pages.",
+    ),
+    /// The path exists, with other methods.
+    MethodUnknown => Public::new(
+        405,
+        "method_not_allowed",
+        "This path does not support the method: see the Allow header.",
+    ),
+    /// The name is empty, too long, or has control characters.
+    NameMalformed => invalid_request(
+        "The name is not valid: use 1 to 100 characters, without control characters.",
+    ),
+    /// The nonce was already used.
+    NonceReplayed => unauthorized(
+        "replayed_nonce",
+        "The nonce was already used: sign the request again with a new nonce.",
+    ),
+    /// The operator key is not the one in the secret.
+    OperatorKeyWrong => INVALID_TOKEN,
+    /// The caller belongs to no organization.
+    OrganizationMissing => insufficient_scope(
+        "The caller does not belong to an organization, which this route requires.",
+    ),
+    /// A page of another origin sent the request with our cookie.
+    OriginNotAllowed => Public::new(
+        403,
+        "forbidden_origin",
+        "Requests with a session cookie are only accepted from this site.",
+    ),
+    /// The overlap of two secrets is out of range.
+    OverlapTooLong => invalid_request(
+        "overlap_s must be a number of seconds from 0 to 604800.",
+    ),
+    /// The owner of an organization is not a valid user id.
+    OwnerMalformed => invalid_request("owner must be a user id of 1 to 200 characters."),
+    /// A caller other than the operator named the owner of an organization.
+    OwnerNotAllowed => invalid_request(
+        "Only the operator is allowed to set the owner of an organization.",
+    ),
+    /// A required parameter is missing.
+    ParameterMissing => invalid_request("A required parameter is missing."),
+    /// The password is too short, too long, or the email address.
+    PasswordMalformed => invalid_request(
+        "The password is not valid: use 8 to 256 characters, and not the email address.",
+    ),
+    /// The path is ambiguous.
+    PathMalformed => invalid_request(
+        "The path is ambiguous: remove dot segments, empty segments, unnecessary escapes, semicolons, asterisks, backslashes and control characters.",
+    ),
+    /// The record changed between reading and writing it.
+    RecordChanged => Public::new(
+        409,
+        "conflict",
+        "The record was changed by another request. Read it again and retry.",
+    ),
+    /// The record does not exist, or belongs to another organization.
+    RecordUnknown => not_found("There is no such record in your organization."),
+    /// The redirect URI is not a loopback address.
+    RedirectUriNotAllowed => invalid_request(
+        "The redirect_uri is not allowed: use http, a loopback address (127.0.0.1 or [::1]), a port and a path.",
+    ),
+    /// The refresh token was presented from another address than the one that it was rotated from.
+    RefreshAddressMismatch => INVALID_GRANT,
+    /// The refresh token is malformed, or was not issued by us.
+    RefreshTokenForged => INVALID_GRANT,
+    /// The refresh token was already used. Its family is revoked.
+    RefreshTokenReused => INVALID_GRANT,
+    /// The repositories of a token are missing, too many, or not valid.
+    RepositoriesMalformed => invalid_request(
+        "The repositories are not valid: set all_repositories to true, or list 1 to 100 names in repositories.",
+    ),
+    /// The request does not have the form that the route expects.
+    RequestMalformed => invalid_request("The request is malformed."),
+    /// The resources of a key are not valid, or too many.
+    ResourcesMalformed => invalid_request(
+        "resources must list names by kind, at most 100 in total: {'repositories': ['acme/site']}.",
+    ),
+    /// There is no such route.
+    RouteUnknown => not_found("There is no such route."),
+    /// The status or version of a heartbeat is not valid.
+    RunnerStatusMalformed => invalid_request(
+        "status must be 1 to 32 of a-z, 0-9, _ and -; version must be 1 to 64 visible characters.",
+    ),
+    /// The runner does not exist, or the token is not its token.
+    RunnerTokenWrong => INVALID_TOKEN,
+    /// The caller tried to create a credential with more rights than its own.
+    ScopeEscalation => insufficient_scope(
+        "A credential cannot have scopes or resources that its creator lacks.",
+    ),
+    /// The credential is valid and lacks the scope.
+    ScopeInsufficient => insufficient_scope("The credential lacks the required scope."),
+    /// The scope does not have the form of one.
+    ScopeMalformed => invalid_scope(
+        "The scope is not valid: use resource:action with a-z, 0-9, _ and -, or *; at most 64 characters.",
+    ),
+    /// A requested scope was not granted to the caller.
+    ScopeNotGranted => invalid_scope(
+        "A requested scope was not granted: request only scopes that the credential has.",
+    ),
+    /// No scope was requested.
+    ScopesEmpty => invalid_scope("At least one scope is required."),
+    /// Too many scopes were requested.
+    ScopesTooMany => invalid_scope(
+        "Too many scopes: send at most 64, with 2048 characters in total.",
+    ),
+    /// The sender of a chat message is not listed, or writes in a chat that is not.
+    SenderUnknown => INVALID_TOKEN,
+    /// The service does not exist, or the key is not its key.
+    ServiceKeyWrong => INVALID_TOKEN,
+    /// The session expired, or was signed out.
+    SessionExpired => unauthorized(
+        "session_expired",
+        "The session has expired. Sign in again.",
+    ),
+    /// The session's MAC is invalid.
+    SessionForged => INVALID_SIGNATURE,
+    /// The session does not have the form of one.
+    SessionMalformed => unauthorized(
+        "malformed_session",
+        "The session is malformed. Sign in again.",
+    ),
+    /// The user canceled at the identity provider, or the provider denied the sign-in.
+    SignInDenied => ACCESS_DENIED,
+    /// The sign-in expired, was already completed, or was started in another browser.
+    SignInExpired => invalid_request(
+        "The sign-in expired or was started in another browser. Start again.",
+    ),
+    /// The identity provider authenticated a user whom this deployment does not allow.
+    SignInNotAllowed => FORBIDDEN_USER,
+    /// The identity provider's code or token is missing or invalid.
+    SignInRefused => invalid_request(
+        "The identity provider did not confirm the sign-in. Start again.",
+    ),
+    /// The signature headers are incomplete or malformed.
+    SignatureMalformed => INVALID_SIGNATURE,
+    /// The key requires signed requests, and the request has no signature.
+    SignatureMissing => INVALID_SIGNATURE,
+    /// The request is signed, and its credential does not support signatures.
+    SignatureNotSupported => INVALID_SIGNATURE,
+    /// The request was signed too long ago, or in the future.
+    SignatureStale => unauthorized(
+        "stale_timestamp",
+        "The timestamp is too far from the current time: set the clock, and sign the request again.",
+    ),
+    /// The signature does not match the request.
+    SignatureWrong => INVALID_SIGNATURE,
+    /// The issuer, audience or another claim of the token is not acceptable.
+    TokenClaimsInvalid => INVALID_TOKEN,
+    /// The token has expired.
+    TokenExpired => INVALID_TOKEN,
+    /// The token is malformed, or its signature is invalid.
+    TokenForged => INVALID_TOKEN,
+    /// The token is signed with a key that its issuer does not publish.
+    TokenKeyUnknown => INVALID_TOKEN,
+    /// The token is not valid yet.
+    TokenNotYetValid => INVALID_TOKEN,
+    /// The owner of the token was deleted, or left its organization.
+    TokenOwnerDeleted => INVALID_TOKEN,
+    /// The token was revoked, or its family has ended.
+    TokenRevoked => INVALID_TOKEN,
+    /// The user code is malformed, unknown or expired.
+    UserCodeWrong => invalid_request(
+        "The code is wrong or has expired. Check the code that the device shows.",
+    ),
+    /// The user was deleted, or belongs to no organization.
+    UserDeleted => CODE_INVALID,
+    /// The allowlist contains neither the caller nor the user on whose behalf it acts.
+    UserForbidden => FORBIDDEN_USER,
+    /// The caller is not a signed-in user.
+    UserRequired => insufficient_scope("Only a signed-in user is allowed to do this."),
+}
+
+const ACCESS_DENIED: Public =
+    Public::new(400, "access_denied", "Access was denied by the user or by the identity provider.");
+const CODE_INVALID: Public =
+    Public::new(400, "invalid_grant", "The code is invalid or has expired. Start again.");
+const FORBIDDEN_USER: Public =
+    Public::new(403, "forbidden_user", "This user is not allowed to use this deployment.");
 const INVALID_CLIENT: Public =
-    Public::new(401, "invalid_client", "The client's id or secret is not valid.")
+    Public::new(401, "invalid_client", "The client id or secret is not valid.")
         .challenging(Challenge::Basic);
 const INVALID_GRANT: Public = Public::new(
     400,
     "invalid_grant",
-    "The refresh token is not valid: sign in or exchange your credentials again.",
+    "The refresh token is not valid. Sign in again, or exchange the client's credentials again.",
 );
+const INVALID_SIGNATURE: Public =
+    unauthorized("invalid_signature", "The signature is missing or invalid.");
+const INVALID_TOKEN: Public = unauthorized("invalid_token", "The credential is not valid.");
 
-const CODE_INVALID: Public =
-    Public::new(400, "invalid_grant", "The code is not valid, or not any more: begin again.");
-
-const fn unauthorized(code: &'static str, description: &'static str) -> Public {
-    Public::new(401, code, description).challenging(Challenge::BearerError)
+const fn insufficient_scope(description: &'static str) -> Public {
+    Public::new(403, "insufficient_scope", description).challenging(Challenge::BearerError)
 }
 
 const fn invalid_request(description: &'static str) -> Public {
@@ -132,228 +379,46 @@ const fn invalid_scope(description: &'static str) -> Public {
     Public::new(400, "invalid_scope", description)
 }
 
-const fn insufficient_scope(description: &'static str) -> Public {
-    Public::new(403, "insufficient_scope", description).challenging(Challenge::BearerError)
-}
-
 const fn not_found(description: &'static str) -> Public {
     Public::new(404, "not_found", description)
 }
 
-impl Refusal {
-    /// What the caller is told. No `_` arm: a new cause must be placed by hand.
-    pub const fn public(self) -> Public {
-        match self {
-            Self::ApiKeyUnknown
-            | Self::ApiKeyWrong
-            | Self::CredentialMalformed
-            | Self::CredentialShapeUnknown
-            | Self::DownloadPathForeign
-            | Self::OperatorKeyWrong
-            | Self::RunnerTokenWrong
-            | Self::SenderUnknown
-            | Self::ServiceKeyWrong
-            | Self::TokenEarly
-            | Self::TokenExpired
-            | Self::TokenForged
-            | Self::TokenKeyUnknown
-            | Self::TokenMisfit
-            | Self::TokenOrphaned
-            | Self::TokenRevoked => INVALID_TOKEN,
-            Self::AgentSecretMalformed
-            | Self::AgentSecretWrong
-            | Self::AgentUnknown
-            | Self::ClientCredentialsMissing
-            | Self::ClientUnknown => INVALID_CLIENT,
-            Self::CodeReplayed
-            | Self::CodeVerifierWrong
-            | Self::CodeWrong
-            | Self::DeviceCodeUnknown
-            | Self::PersonGone => CODE_INVALID,
-            Self::FamilyElsewhere
-            | Self::FamilyGone
-            | Self::FamilyOfAnotherClient
-            | Self::FamilyOrphaned
-            | Self::RefreshTokenForged
-            | Self::RefreshTokenReused => INVALID_GRANT,
-            Self::SignatureMalformed
-            | Self::SignatureMissing
-            | Self::SignatureOutOfPlace
-            | Self::SignatureWrong
-            | Self::SessionForged => {
-                unauthorized("invalid_signature", "The signature is missing or does not hold.")
-            }
+const fn unauthorized(code: &'static str, description: &'static str) -> Public {
+    Public::new(401, code, description).challenging(Challenge::BearerError)
+}
 
-            Self::AddressTaken => {
-                Public::new(409, "conflict", "Somebody has this email address already.")
-            }
-            Self::BodyMalformed => {
-                invalid_request("The body is not the JSON object that this route reads.")
-            }
-            Self::BodyMissing => invalid_request("The request needs a body."),
-            Self::BodyTooLarge => {
-                Public::new(413, "payload_too_large", "The body is larger than 64 KiB.")
-            }
-            Self::ChallengeMethodUnknown => {
-                invalid_request("The code_challenge_method is S256 (RFC 7636).")
-            }
-            Self::CodeChallengeMalformed => invalid_request(
-                "The code_challenge is the 43 characters of a SHA-256 in base64url (RFC 7636).",
-            ),
-            Self::ClientCredentialsDoubled => invalid_request(
-                "The client's credentials were sent twice: send them in the header or in the body.",
-            ),
-            Self::CredentialAbsent => Public::new(
-                401,
-                "auth_required",
-                "No credential was presented, or not in the header in which it is looked for.",
-            )
-            .challenging(Challenge::Bearer),
-            Self::CsrfTokenWrong => Public::new(
-                403,
-                "forbidden_origin",
-                "The form is not from this page, or too old: load it again.",
-            ),
-            Self::CursorMalformed => invalid_request("The cursor is not one that a list answered."),
-            Self::DeviceCodeExpired => {
-                Public::new(400, "expired_token", "The device code is over: begin again.")
-            }
-            Self::DeviceCodePending => Public::new(
-                400,
-                "authorization_pending",
-                "Nobody has approved the device yet: ask again after the interval.",
-            ),
-            Self::DeviceCodeTooEarly => Public::new(
-                400,
-                "slow_down",
-                "The poll came too early: wait 5 seconds more between polls from now on.",
-            ),
-            Self::DeviceDenied | Self::SignInDenied => Public::new(
-                400,
-                "access_denied",
-                "The person has refused, or the issuer of their identity has.",
-            ),
-            Self::EmailMalformed => invalid_request("The email address is not one."),
-            Self::ExpiryInThePast => invalid_request("expires_at lies in the past."),
-            Self::FailuresTooMany => Public::new(
-                429,
-                "too_many_requests",
-                "Too many failures: try again in a quarter of an hour at the latest.",
-            ),
-            Self::GrantTypeUnknown => Public::new(
-                400,
-                "unsupported_grant_type",
-                "The grant_type is not one of client_credentials, refresh_token, authorization_code and urn:ietf:params:oauth:grant-type:device_code.",
-            ),
-            Self::HeaderDoubled => {
-                invalid_request("A header that carries a credential was sent twice.")
-            }
-            Self::HeaderMalformed => invalid_request("A header is malformed."),
-            Self::LabelMalformed => {
-                invalid_request("At most 32 labels, each of 1 to 64 characters.")
-            }
-            Self::LimitMalformed => invalid_request("limit is a number from 1 to 100."),
-            Self::LoginWrong => {
-                unauthorized("invalid_credentials", "The email address or the password is wrong.")
-            }
-            Self::MediaTypeUnsupported => Public::new(
-                415,
-                "unsupported_media_type",
-                "The Content-Type is not one that this route reads: application/json, or application/x-www-form-urlencoded for OAuth and pages.",
-            ),
-            Self::MethodUnknown => Public::new(
-                405,
-                "method_not_allowed",
-                "The route has no such method; the Allow header lists those that it has.",
-            ),
-            Self::NameMalformed => {
-                invalid_request("A name has 1 to 100 characters, none of them a control character.")
-            }
-            Self::NonceReplayed => unauthorized(
-                "replayed_nonce",
-                "A request with this nonce was made before: sign anew.",
-            ),
-            Self::OrganizationMissing => insufficient_scope(
-                "The caller belongs to no organization, and this is about the records of one.",
-            ),
-            Self::OriginForeign => Public::new(
-                403,
-                "forbidden_origin",
-                "A page of another origin cannot act with this cookie.",
-            ),
-            Self::OverlapTooLong => {
-                invalid_request("overlap_s is a number of seconds from 0 to 604800.")
-            }
-            Self::OwnerMalformed => invalid_request("owner is a user id of 1 to 200 characters."),
-            Self::OwnerNotYours => {
-                invalid_request("Only the operator names the owner of an organization.")
-            }
-            Self::ParameterDoubled => invalid_request("A parameter was sent twice."),
-            Self::ParameterMissing => invalid_request("A parameter is missing."),
-            Self::PasswordMalformed => {
-                invalid_request("A password has 8 to 256 characters, and is not the email address.")
-            }
-            Self::PathMalformed => invalid_request(
-                "The path can be read in two ways: dot or empty segments, needless escapes, semicolons, stars, backslashes or control characters.",
-            ),
-            Self::PersonNeeded => insufficient_scope("Only a signed-in person may do this."),
-            Self::RecordChanged => Public::new(
-                409,
-                "conflict",
-                "Somebody else changed the record at the same time: read it again.",
-            ),
-            Self::RecordUnknown => not_found("There is no such record in your organization."),
-            Self::RedirectUriForeign => invalid_request(
-                "The redirect_uri is http, a loopback address (127.0.0.1 or [::1]), a port, and a path.",
-            ),
-            Self::RepositoriesMalformed => invalid_request(
-                "Either all_repositories is true, or repositories lists 1 to 100 names.",
-            ),
-            Self::RequestMalformed => invalid_request("The request is malformed."),
-            Self::ResourcesMalformed => invalid_request(
-                "resources lists names by kind, at most 100 in all: {'repositories': ['acme/site']}.",
-            ),
-            Self::RouteUnknown => not_found("There is no such route."),
-            Self::RunnerStatusMalformed => invalid_request(
-                "status has 1 to 32 of a-z, 0-9, _ and -; version has 1 to 64 visible characters.",
-            ),
-            Self::ScopeEscalation => insufficient_scope(
-                "A credential cannot be given scopes or resources that its maker lacks.",
-            ),
-            Self::ScopeInsufficient => {
-                insufficient_scope("The credential lacks the scope that this needs.")
-            }
-            Self::ScopeMalformed => invalid_scope(
-                "A scope is resource:action of lowercase letters, digits, _ and -, or *; at most 64 characters.",
-            ),
-            Self::ScopeNotGranted => invalid_scope("A scope was asked for that was not granted."),
-            Self::ScopesEmpty => invalid_scope("At least one scope is needed."),
-            Self::ScopesTooMany => invalid_scope("At most 64 scopes, and 2048 characters in all."),
-            Self::SessionExpired => {
-                unauthorized("session_expired", "The session is over: sign in again.")
-            }
-            Self::SignInGone => invalid_request(
-                "The sign-in is over, or was begun in another browser: begin again.",
-            ),
-            Self::SignInNotAllowed | Self::UserForbidden => {
-                Public::new(403, "forbidden_user", "This deployment does not admit this user.")
-            }
-            Self::SignInRefused => invalid_request(
-                "The issuer of the identity has not confirmed this sign-in: begin again.",
-            ),
-            Self::SignInUnknown => {
-                invalid_request("There is no such provider: name one of those that are configured.")
-            }
-            Self::SessionMalformed => {
-                unauthorized("malformed_session", "The session does not have the form of one.")
-            }
-            Self::SignatureStale => unauthorized(
-                "stale_timestamp",
-                "The timestamp is more than the allowed time away from ours: set the clock, and sign anew.",
-            ),
-            Self::UserCodeWrong => {
-                invalid_request("There is no such code, or not any more: look at the device again.")
-            }
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_in_alphabetical_order() {
+        assert!(Refusal::ALL.is_sorted_by(|one, next| one.name() < next.name()));
+    }
+
+    #[test]
+    fn a_cause_is_logged_under_its_name() {
+        for cause in Refusal::ALL {
+            assert_eq!(format!("{cause:?}"), cause.name());
+        }
+    }
+
+    #[test]
+    fn no_two_causes_mean_the_same() {
+        let meanings: BTreeSet<_> = Refusal::ALL.iter().map(|cause| cause.meaning()).collect();
+        assert_eq!(meanings.len(), Refusal::ALL.len());
+    }
+
+    /// RFC 6749 §5.2 allows neither quotation marks nor backslashes.
+    #[test]
+    fn descriptions_are_sentences_that_oauth_allows() {
+        for cause in Refusal::ALL {
+            let description = cause.public().description;
+            let is_allowed = |c: char| matches!(c, ' '..='~') && c != '"' && c != '\\';
+            assert!(description.ends_with('.'), "{description}");
+            assert!(description.chars().all(is_allowed), "{description}");
         }
     }
 }
