@@ -117,17 +117,17 @@ async fn advance(
     };
     match context.store.rotate(&presentation, &context.config.lifetimes).await? {
         Rotation::Rotated(family) | Rotation::Repeated(family) => Ok(family),
-        Rotation::Elsewhere => {
+        Rotation::AddressMismatch => {
             telemetry::refresh_elsewhere(&presented.family, presented.generation);
             Err(Refusal::FamilyElsewhere.into())
         }
-        Rotation::Reused => {
+        Rotation::Reuse => {
             telemetry::refresh_reused(&presented.family, presented.generation);
-            context.store.end_family(&presented.family, presentation.now_ms).await?;
+            context.store.revoke_family(&presented.family, presentation.now_ms).await?;
             Err(Refusal::RefreshTokenReused.into())
         }
-        Rotation::Gone => Err(Refusal::FamilyGone.into()),
-        Rotation::Foreign => Err(Refusal::FamilyOfAnotherClient.into()),
+        Rotation::Inactive => Err(Refusal::FamilyGone.into()),
+        Rotation::ClientMismatch => Err(Refusal::FamilyOfAnotherClient.into()),
     }
 }
 

@@ -1,14 +1,13 @@
 //! API keys.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Record, Store,
-    client::fault,
+    conditional::{Conditional, conditional},
     key,
-    record::{number, text},
+    record::{hex, number, text},
 };
 use crate::{
     core::{
@@ -101,16 +100,13 @@ impl Store {
             .key(key::PK, text(&key.id))
             .update_expression("REMOVE previous_digest, previous_expires_at_ms")
             .condition_expression("previous_digest = :held AND previous_expires_at_ms > :now")
-            .expression_attribute_values(":held", AttributeValue::S(key.digest.to_hex()))
+            .expression_attribute_values(":held", hex(&key.digest))
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
-                _ => Err(fault("end the old secret of a key")(error)),
-            },
+        match conditional(outcome, "end the old secret of a key")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }
     }
 }

@@ -1,14 +1,12 @@
 //! One-time codes of the loopback flow. One that was redeemed is kept for a while: who shows it again is seen.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
     client::fault,
+    conditional::{Conditional, conditional},
     key,
     record::{item_of, number, read, text},
 };
@@ -49,7 +47,7 @@ pub enum Redemption {
     /// It was redeemed before, for this family.
     Replayed(FamilyId),
     /// It is gone, or over.
-    Gone,
+    Inactive,
 }
 
 impl Store {
@@ -72,7 +70,7 @@ impl Store {
         &self,
         presented: &AuthorizationCode,
     ) -> Result<Option<AuthorizationCodeRecord>, Fault> {
-        let item = self.nonce(text(&presented.id), "read an authorization code").await?;
+        let item = self.nonces_item(text(&presented.id), "read an authorization code").await?;
         let record = item.map(read::<AuthorizationCodeRecord>).transpose()?;
         Ok(record.filter(|record| record.digest.matches(&presented.digest)))
     }
@@ -102,23 +100,21 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = outcome else { return Ok(Redemption::Redeemed) };
-        match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                let stored =
-                    failed.item().cloned().map(read::<AuthorizationCodeRecord>).transpose()?;
+        match conditional(outcome, "redeem an authorization code")? {
+            Conditional::Met(_) => Ok(Redemption::Redeemed),
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(read::<AuthorizationCodeRecord>).transpose()?;
                 Ok(match stored.and_then(|stored| stored.family) {
-                    Some(known) if known == *family => Redemption::Redeemed, // ours, and its answer was lost
+                    Some(known) if known == *family => Redemption::Redeemed, // our own, response lost
                     Some(known) => Redemption::Replayed(known),
-                    None => Redemption::Gone,
+                    None => Redemption::Inactive,
                 })
             }
-            _ => Err(fault("redeem an authorization code")(error)),
         }
     }
 
     /// Reads an item of `Nonces`, consistently.
-    pub(super) async fn nonce(
+    pub(super) async fn nonces_item(
         &self,
         pk: AttributeValue,
         what: &'static str,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deletion, HasSecret, Page, Record, Store, key, record::text};
+use super::{Deletion, HasSecret, Page, Record, Store, conditional::Expected, key, record::text};
 use crate::{
     core::{
         error::Fault,
@@ -92,6 +92,7 @@ impl Store {
         user_id: &str,
         id: &CliTokenId,
     ) -> Result<Deletion, Fault> {
-        self.delete_where(&text(id), "on_behalf_of = :person", [(":person", text(&user_id))]).await
+        let condition = Expected { attribute: "on_behalf_of", value: text(&user_id) };
+        self.delete_if(&self.tables.keys, text(id), condition).await
     }
 }

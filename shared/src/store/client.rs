@@ -197,17 +197,6 @@ impl Intercept for Measured {
     }
 }
 
-/// Which item of a transaction did not meet its condition, if that is why it was cancelled.
-pub(super) fn unmet(error: &SdkError<TransactWriteItemsError>) -> Option<usize> {
-    match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
-            .cancellation_reasons()
-            .iter()
-            .position(|reason| reason.code() == Some("ConditionalCheckFailed")),
-        _ => None,
-    }
-}
-
 /// Turns any failure of a call into a fault that says what we were doing.
 pub(super) fn fault<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> Fault
 where

@@ -3,10 +3,15 @@
 //! An attempt is counted before it is judged, in one conditional write, and taken back where it was none: so a thousand attempts at
 //! once are still no more than the limit.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
-use super::{Store, client::fault, key, record::number};
+use super::{
+    Store,
+    conditional::{Conditional, conditional},
+    key,
+    record::number,
+};
 use crate::core::{clock::LEEWAY_S, error::Fault};
 
 /// The length of a window, in seconds.
@@ -55,14 +60,11 @@ impl Store {
             .expression_attribute_values(":limit", number(counter.limit))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Attempt::Counted),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
-                    Ok(Attempt::Exhausted { retry_after_s: until_s - now.as_second() })
-                }
-                _ => Err(fault("count an attempt")(error)),
-            },
+        match conditional(outcome, "count an attempt")? {
+            Conditional::Met(_) => Ok(Attempt::Counted),
+            Conditional::NotMet(_) => {
+                Ok(Attempt::Exhausted { retry_after_s: until_s - now.as_second() })
+            }
         }
     }
 
@@ -70,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn forgive(&self, counter: Counter<'_>, then: Timestamp) -> Result<(), Fault> {
+    pub async fn refund(&self, counter: Counter<'_>, then: Timestamp) -> Result<(), Fault> {
         let outcome = self
             .client
             .update_item()
@@ -85,12 +87,9 @@ impl Store {
             .expression_attribute_values(":none", number(0))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(fault("forgive an attempt")(error)),
-            },
+        match conditional(outcome, "forgive an attempt")? {
+            Conditional::Met(_) => Ok(()),
+            Conditional::NotMet(_) => Ok(()),
         }
     }
 }

@@ -1,17 +1,15 @@
 //! Device codes (RFC 8628): a device polls with one, a person approves it by its short twin. All that is known of one is one item, so
 //! that every sandbox sees the same interval, and one of any number of polls gets the tokens.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    client::{fault, unexpected},
+    client::unexpected,
+    conditional::{Conditional, conditional},
     key,
-    record::{item_of, number, read, text},
+    record::{attribute, item_of, number, read, text},
 };
 use crate::{
     core::{
@@ -84,13 +82,22 @@ pub enum Poll {
     /// A person approved it, and this poll has redeemed it.
     Redeemed(Box<DeviceCodeRecord>),
     /// There is no such code, it is another client's, or it was redeemed before.
-    Gone,
+    Unknown,
+}
+
+/// The outcome of storing a new device code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateDeviceCode {
+    /// The code and its user code are stored.
+    Created,
+    /// Another device waits with the same user code: choose another one.
+    UserCodeTaken,
 }
 
 /// What became of a person's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    Taken,
+pub enum UserDecision {
+    Recorded,
     /// It was decided before, or is over.
     TooLate,
 }
@@ -107,12 +114,12 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn begin_device(
+    pub async fn create_device_code(
         &self,
         record: &DeviceCodeRecord,
         user_code: &Tag,
         now_s: i64,
-    ) -> Result<bool, Fault> {
+    ) -> Result<CreateDeviceCode, Fault> {
         let pointer = UserCodeRecord {
             pk: key::user_code(user_code),
             device: record.id,
@@ -130,15 +137,12 @@ impl Store {
             .expression_attribute_values(":ours", text(&record.id))
             .send()
             .await;
-        if let Err(error) = put {
-            let is_taken = error
-                .as_service_error()
-                .is_some_and(|error| error.is_conditional_check_failed_exception());
-            return if is_taken { Ok(false) } else { Err(fault("put a user code")(error)) };
+        if let Conditional::NotMet(_) = conditional(put, "put a user code")? {
+            return Ok(CreateDeviceCode::UserCodeTaken);
         }
         let is_ours = |stored| Ok(read::<DeviceCodeRecord>(stored)?.digest.matches(&record.digest));
         self.insert(&self.tables.nonces, item_of(record)?, "put a device code", is_ours).await?;
-        Ok(true)
+        Ok(CreateDeviceCode::Created)
     }
 
     /// The device code that a user code stands for, if it is still alive; both read consistently.
@@ -151,12 +155,12 @@ impl Store {
         now_ms: i64,
     ) -> Result<Option<DeviceCodeRecord>, Fault> {
         const WHAT: &str = "read a device code";
-        let pointer = self.nonce(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
+        let pointer = self.nonces_item(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
         let Some(pointer) = pointer.map(read::<UserCodeRecord>).transpose()? else {
             return Ok(None);
         };
         let device = self
-            .nonce(text(&pointer.device), WHAT)
+            .nonces_item(text(&pointer.device), WHAT)
             .await?
             .map(read::<DeviceCodeRecord>)
             .transpose()?;
@@ -175,10 +179,8 @@ impl Store {
         user_id: &str,
         granted: Option<&Scopes>,
         now_ms: i64,
-    ) -> Result<Decision, Fault> {
+    ) -> Result<UserDecision, Fault> {
         let status = if granted.is_some() { DeviceStatus::Approved } else { DeviceStatus::Denied };
-        let granted = granted.cloned().unwrap_or_default();
-        let list: Vec<String> = granted.to_string().split_whitespace().map(str::to_owned).collect();
         let outcome = self
             .client
             .update_item()
@@ -189,22 +191,16 @@ impl Store {
                 "(#status = :pending AND valid_until_ms > :now) OR (#status = :status AND user_id = :user)",
             )
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":pending", AttributeValue::S(name(DeviceStatus::Pending).into()))
-            .expression_attribute_values(":status", AttributeValue::S(name(status).into()))
+            .expression_attribute_values(":pending", attribute(DeviceStatus::Pending)?)
+            .expression_attribute_values(":status", attribute(status)?)
             .expression_attribute_values(":user", text(&user_id))
-            .expression_attribute_values(
-                ":granted",
-                AttributeValue::L(list.into_iter().map(AttributeValue::S).collect()),
-            )
+            .expression_attribute_values(":granted", attribute(granted.unwrap_or(&Scopes::default()))?)
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Decision::Taken),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Decision::TooLate),
-                _ => Err(fault("decide about a device")(error)),
-            },
+        match conditional(outcome, "decide about a device")? {
+            Conditional::Met(_) => Ok(UserDecision::Recorded),
+            Conditional::NotMet(_) => Ok(UserDecision::TooLate),
         }
     }
 
@@ -219,15 +215,15 @@ impl Store {
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Poll, Fault> {
-        let stored = self.nonce(text(&presented.id), "read a device code").await?;
+        let stored = self.nonces_item(text(&presented.id), "read a device code").await?;
         let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else {
-            return Ok(Poll::Gone);
+            return Ok(Poll::Unknown);
         };
         if !device.digest.matches(&presented.digest) || device.client_id != client_id {
-            return Ok(Poll::Gone);
+            return Ok(Poll::Unknown);
         }
         match device.status {
-            DeviceStatus::Redeemed => Ok(Poll::Gone),
+            DeviceStatus::Redeemed => Ok(Poll::Unknown),
             _ if device.valid_until_ms <= now_ms => Ok(Poll::Expired),
             DeviceStatus::Denied => Ok(Poll::Denied),
             DeviceStatus::Approved => self.redeem_device(&device.id, family).await,
@@ -264,13 +260,10 @@ impl Store {
             .expression_attribute_values(":interval_seen", number(device.interval_s))
             .send()
             .await;
-        match outcome {
-            Ok(_) if is_early => Ok(Poll::TooEarly),
-            Ok(_) => Ok(Poll::Pending),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Poll::TooEarly),
-                _ => Err(fault("pace a device")(error)),
-            },
+        match conditional(outcome, "pace a device")? {
+            Conditional::Met(_) if is_early => Ok(Poll::TooEarly),
+            Conditional::Met(_) => Ok(Poll::Pending),
+            Conditional::NotMet(_) => Ok(Poll::TooEarly),
         }
     }
 
@@ -285,36 +278,18 @@ impl Store {
             .condition_expression("#status = :approved OR #family = :family") // the second: ours, and its answer was lost
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#family", "family")
-            .expression_attribute_values(
-                ":redeemed",
-                AttributeValue::S(name(DeviceStatus::Redeemed).into()),
-            )
-            .expression_attribute_values(
-                ":approved",
-                AttributeValue::S(name(DeviceStatus::Approved).into()),
-            )
+            .expression_attribute_values(":redeemed", attribute(DeviceStatus::Redeemed)?)
+            .expression_attribute_values(":approved", attribute(DeviceStatus::Approved)?)
             .expression_attribute_values(":family", text(family))
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match outcome {
-            Ok(answer) => match answer.attributes {
+        match conditional(outcome, WHAT)? {
+            Conditional::Met(answer) => match answer.attributes {
                 Some(item) => Ok(Poll::Redeemed(Box::new(read(item)?))),
                 None => Err(unexpected(WHAT, "an update without attributes")),
             },
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Poll::Gone),
-                _ => Err(fault(WHAT)(error)),
-            },
+            Conditional::NotMet(_) => Ok(Poll::Unknown),
         }
-    }
-}
-
-fn name(status: DeviceStatus) -> &'static str {
-    match status {
-        DeviceStatus::Pending => "pending",
-        DeviceStatus::Approved => "approved",
-        DeviceStatus::Denied => "denied",
-        DeviceStatus::Redeemed => "redeemed",
     }
 }

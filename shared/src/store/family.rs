@@ -1,14 +1,12 @@
 //! Refresh-token families: one item each, advanced by one conditional write.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, Store,
     client::{fault, unexpected},
+    conditional::{Conditional, Expected, conditional},
     key,
     record::{Item, item_of, number, read, text},
     token_owner::TokenOwner,
@@ -97,10 +95,10 @@ pub struct Presentation<'a> {
 
 /// What became of a new family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    Begun,
+pub enum CreateFamily {
+    Created,
     /// It was ended before it began.
-    Barred,
+    AlreadyRevoked,
 }
 
 /// What a presentation did.
@@ -111,13 +109,13 @@ pub enum Rotation {
     /// It was there already, a moment ago and by the same caller: the same answer again.
     Repeated(FamilyRecord),
     /// The same, but from another address: refused, the family stays.
-    Elsewhere,
+    AddressMismatch,
     /// The token was spent before: theft, of this token or of its successor.
-    Reused,
+    Reuse,
     /// There is no such family, or it has ended.
-    Gone,
+    Inactive,
     /// The family is another client's.
-    Foreign,
+    ClientMismatch,
 }
 
 impl Store {
@@ -125,21 +123,21 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn begin_family(&self, family: &FamilyRecord) -> Result<Beginning, Fault> {
+    pub async fn create_family(&self, family: &FamilyRecord) -> Result<CreateFamily, Fault> {
         let mut is_barred = false;
         let is_ours = |stored: Item| {
             is_barred = stored.contains_key("revoked_at_ms") && !stored.contains_key("generation");
             Ok(is_barred || read::<FamilyRecord>(stored)?.attempt == family.attempt)
         };
         self.insert(&self.tables.families, item_of(family)?, "begin a family", is_ours).await?;
-        Ok(if is_barred { Beginning::Barred } else { Beginning::Begun })
+        Ok(if is_barred { CreateFamily::AlreadyRevoked } else { CreateFamily::Created })
     }
 
     /// Ends a family that may not have begun yet, and then never will: one write.
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn bar_family(
+    pub async fn revoke_before_creation(
         &self,
         family: &FamilyId,
         now_ms: i64,
@@ -206,18 +204,15 @@ impl Store {
                 .condition_expression(format!("{ALIVE} AND client_id = :client"))
                 .expression_attribute_values(":client", text(&client)),
         };
-        match request.send().await {
-            Ok(answer) => match answer.attributes {
+        match conditional(request.send().await, "rotate a family")? {
+            Conditional::Met(answer) => match answer.attributes {
                 Some(item) => Ok(Rotation::Rotated(read(item)?)),
                 None => Err(unexpected("rotate a family", "an update without attributes")),
             },
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let stored = failed.item().cloned().map(read).transpose()?;
-                    Ok(judge(stored, presented, lifetimes))
-                }
-                _ => Err(fault("rotate a family")(error)),
-            },
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(read).transpose()?;
+                Ok(judge(stored, presented, lifetimes))
+            }
         }
     }
 
@@ -225,33 +220,31 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn end_family(&self, family: &FamilyId, now_ms: i64) -> Result<(), Fault> {
-        self.end_family_where(family, now_ms, ("attribute_exists(pk)", Vec::new())).await.map(drop)
+    pub async fn revoke_family(&self, family: &FamilyId, now_ms: i64) -> Result<(), Fault> {
+        let condition = Expected { attribute: key::PK, value: text(family) };
+        self.revoke_family_if(family, now_ms, condition).await.map(drop)
     }
 
-    async fn end_family_where(
+    async fn revoke_family_if(
         &self,
         family: &FamilyId,
         now_ms: i64,
-        (condition, values): (&str, Vec<(&str, AttributeValue)>),
+        condition: Expected,
     ) -> Result<Deletion, Fault> {
-        let request = self
+        let outcome = self
             .client
             .update_item()
             .table_name(&self.tables.families)
             .key(key::PK, text(family))
             .update_expression("SET revoked_at_ms = if_not_exists(revoked_at_ms, :now)")
-            .condition_expression(condition)
-            .expression_attribute_values(":now", number(now_ms));
-        let request = values.into_iter().fold(request, |request, (name, value)| {
-            request.expression_attribute_values(name, value)
-        });
-        match request.send().await {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
-                _ => Err(fault("end a family")(error)),
-            },
+            .condition_expression(condition.expression())
+            .expression_attribute_values(Expected::PLACEHOLDER, condition.value)
+            .expression_attribute_values(":now", number(now_ms))
+            .send()
+            .await;
+        match conditional(outcome, "end a family")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }
     }
 
@@ -267,28 +260,32 @@ impl Store {
         let is_alive = |family: &FamilyRecord| {
             family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms)
         };
-        self.held_by(key::listing_of_holder::<Family>(user_id), is_alive).await
+        self.list_owned(key::listing_of_owner::<Family>(user_id), is_alive).await
     }
 
     /// Ends a family of a person: one write.
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn end_family_of(
+    pub async fn revoke_family_of(
         &self,
         user_id: &str,
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Deletion, Fault> {
-        let condition = ("user_id = :person", vec![(":person", text(&user_id))]);
-        self.end_family_where(family, now_ms, condition).await
+        let condition = Expected { attribute: "user_id", value: text(&user_id) };
+        self.revoke_family_if(family, now_ms, condition).await
     }
 
     /// Ends an access token that has no family: one write, kept until the token is over.
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn end_token(&self, token: &AccessTokenId, expires_at_s: i64) -> Result<(), Fault> {
+    pub async fn revoke_access_token(
+        &self,
+        token: &AccessTokenId,
+        expires_at_s: i64,
+    ) -> Result<(), Fault> {
         self.client
             .put_item()
             .table_name(&self.tables.families)
@@ -307,12 +304,12 @@ fn judge(
     presented: &Presentation<'_>,
     lifetimes: &Lifetimes,
 ) -> Rotation {
-    let Some(family) = stored else { return Rotation::Gone };
+    let Some(family) = stored else { return Rotation::Inactive };
     if presented.client.is_some_and(|client| client != family.client_id) {
-        return Rotation::Foreign;
+        return Rotation::ClientMismatch;
     }
     if family.revoked_at_ms.is_some() {
-        return Rotation::Gone;
+        return Rotation::Inactive;
     }
     let generation = presented.token.generation;
     let is_next = family.generation == generation + 1;
@@ -322,12 +319,12 @@ fn judge(
     let is_ours = family.attempt == presented.attempt;
     match () {
         () if is_next && is_ours => Rotation::Rotated(family),
-        () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Gone,
+        () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Inactive,
         () if is_next && is_recent && family.rotated_from == presented.address => {
             Rotation::Repeated(family)
         }
-        () if is_next && is_recent => Rotation::Elsewhere,
-        () if family.generation > generation => Rotation::Reused,
-        () => Rotation::Gone,
+        () if is_next && is_recent => Rotation::AddressMismatch,
+        () if family.generation > generation => Rotation::Reuse,
+        () => Rotation::Inactive,
     }
 }

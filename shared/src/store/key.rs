@@ -44,7 +44,7 @@ pub fn listing_of_person<T: StaticType>(organization: &OrganizationId, user_id: 
 }
 
 /// The partition in which what a person holds is listed, one kind each.
-pub fn listing_of_holder<T: StaticType>(user_id: &str) -> String {
+pub fn listing_of_owner<T: StaticType>(user_id: &str) -> String {
     format!("{}#{}", T::TYPE, Digest::of(user_id.as_bytes()).to_hex())
 }
 

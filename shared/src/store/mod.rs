@@ -9,6 +9,7 @@ pub mod api_key;
 pub mod authorization_code;
 pub mod cli_token;
 mod client;
+mod conditional;
 pub mod counter;
 pub mod device_code;
 pub mod family;

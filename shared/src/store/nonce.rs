@@ -1,13 +1,10 @@
 //! What may be used once.
 
-use aws_sdk_dynamodb::{
-    operation::put_item::PutItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use super::{
     Store,
-    client::fault,
+    conditional::{Conditional, conditional},
     key,
     record::{number, text},
 };
@@ -26,7 +23,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn spend(
+    pub async fn consume_nonce(
         &self,
         credential_id: &str,
         nonce: &str,
@@ -47,14 +44,13 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = outcome else { return Ok(Nonce::Fresh) };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                let stored = failed.item().and_then(|item| item.get("attempt"));
-                let is_ours = stored == Some(&AttributeValue::S(attempt.to_owned()));
+        match conditional(outcome, "consume a nonce")? {
+            Conditional::Met(_) => Ok(Nonce::Fresh),
+            Conditional::NotMet(stored) => {
+                let is_ours =
+                    stored.is_some_and(|item| item.get("attempt") == Some(&text(&attempt)));
                 Ok(if is_ours { Nonce::Fresh } else { Nonce::Replayed })
             }
-            _ => Err(fault("spend a nonce")(error)),
         }
     }
 }

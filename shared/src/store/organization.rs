@@ -38,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn found(
+    pub async fn create_organization(
         &self,
         organization: &OrganizationRecord,
         key: &ApiKeyRecord,
@@ -46,7 +46,7 @@ impl Store {
         let mut writes =
             vec![self.put_new(item_of(organization)?)?, self.put_new(item_of_record(key)?)?];
         if let Some(owner) = &organization.owner {
-            writes.push(self.own(owner, &organization.id)?);
+            writes.push(self.set_owner(owner, &organization.id)?);
         }
         self.client
             .transact_write_items()
@@ -63,7 +63,7 @@ impl Store {
     /// A store that does not answer, or a record that cannot be read.
     pub async fn organization_of(&self, user_id: &str) -> Result<Option<OrganizationId>, Fault> {
         let item = self
-            .item(AttributeValue::S(key::owner(user_id)), "read whose organization it is")
+            .keys_item(AttributeValue::S(key::owner(user_id)), "read whose organization it is")
             .await?;
         Ok(item.map(read::<OwnerRecord>).transpose()?.map(|owned| owned.org_id))
     }
@@ -72,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn organization_of_newcomer(
+    pub async fn get_or_create_personal_organization(
         &self,
         draft: &OrganizationRecord,
         user_id: &str,
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// Remembers whose the organization is, unless they own one already.
-    fn own(
+    fn set_owner(
         &self,
         user_id: &str,
         organization: &OrganizationId,
@@ -130,6 +130,6 @@ impl Store {
         &self,
         id: &OrganizationId,
     ) -> Result<Option<OrganizationRecord>, Fault> {
-        self.item(text(id), "read an organization").await?.map(read).transpose()
+        self.keys_item(text(id), "read an organization").await?.map(read).transpose()
     }
 }

@@ -2,18 +2,14 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{
-    operation::{
-        delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError,
-    },
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde::{Serialize, de::DeserializeOwned};
 use type_safe_id::StaticType;
 
 use super::{
     Store,
     client::{fault, unexpected},
+    conditional::{Conditional, Expected, conditional},
     key,
 };
 use crate::{
@@ -109,18 +105,17 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = outcome else { return Ok(()) };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                let is_ours = failed.item().cloned().map(is_ours).transpose()?.unwrap_or(false);
+        match conditional(outcome, what)? {
+            Conditional::Met(_) => Ok(()),
+            Conditional::NotMet(stored) => {
+                let is_ours = stored.map(is_ours).transpose()?.unwrap_or(false);
                 is_ours.then_some(()).ok_or_else(|| unexpected(what, "the id was there before"))
             }
-            _ => Err(fault(what)(error)),
         }
     }
 
     /// Reads an item of `Keys`, consistently.
-    pub(super) async fn item(
+    pub(super) async fn keys_item(
         &self,
         pk: AttributeValue,
         what: &'static str,
@@ -143,7 +138,7 @@ impl Store {
         id: &TypeSafeId<R::Kind>,
         now_s: i64,
     ) -> Result<Option<R>, Fault> {
-        let item = self.item(text(id), "read a record").await?;
+        let item = self.keys_item(text(id), "read a record").await?;
         Ok(item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now_s)))
     }
 
@@ -151,7 +146,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn own_record<R: Record>(
+    pub async fn record_in_organization<R: Record>(
         &self,
         organization: &OrganizationId,
         id: &TypeSafeId<R::Kind>,
@@ -222,7 +217,8 @@ impl Store {
         organization: &OrganizationId,
         id: &TypeSafeId<T>,
     ) -> Result<Deletion, Fault> {
-        self.delete_where(&text(id), "org_id = :owner", [(":owner", text(organization))]).await
+        let condition = Expected { attribute: "org_id", value: text(organization) };
+        self.delete_if(&self.tables.keys, text(id), condition).await
     }
 
     /// Deletes the record `id` if `digest` is that of its credential: whoever has a leaked secret may end it.
@@ -234,47 +230,29 @@ impl Store {
         id: &TypeSafeId<T>,
         digest: &Digest,
     ) -> Result<Deletion, Fault> {
-        self.delete_where(
-            &text(id),
-            "digest = :held",
-            [(":held", AttributeValue::S(digest.to_hex()))],
-        )
-        .await
+        let condition = Expected { attribute: "digest", value: hex(digest) };
+        self.delete_if(&self.tables.keys, text(id), condition).await
     }
 
-    pub(super) async fn delete_where<const N: usize>(
-        &self,
-        pk: &AttributeValue,
-        condition: &str,
-        values: [(&str, AttributeValue); N],
-    ) -> Result<Deletion, Fault> {
-        self.delete_in(&self.tables.keys, pk, condition, values).await
-    }
-
-    pub(super) async fn delete_in<const N: usize>(
+    /// Deletes the item `pk` if it meets the condition.
+    pub(super) async fn delete_if(
         &self,
         table: &str,
-        pk: &AttributeValue,
-        condition: &str,
-        values: [(&str, AttributeValue); N],
+        pk: AttributeValue,
+        condition: Expected,
     ) -> Result<Deletion, Fault> {
         let outcome = self
             .client
             .delete_item()
             .table_name(table)
-            .key(key::PK, pk.clone())
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(
-                values.map(|(name, value)| (name.to_owned(), value)).into(),
-            ))
+            .key(key::PK, pk)
+            .condition_expression(condition.expression())
+            .expression_attribute_values(Expected::PLACEHOLDER, condition.value)
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
-                _ => Err(fault("delete a record")(error)),
-            },
+        match conditional(outcome, "delete a record")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }
     }
 
@@ -303,23 +281,21 @@ impl Store {
             .key(key::PK, text(&record.id()))
             .update_expression(update)
             .condition_expression("digest = :seen")
-            .expression_attribute_values(":new", AttributeValue::S(minted.digest.to_hex()))
+            .expression_attribute_values(":new", hex(&minted.digest))
             .expression_attribute_values(":last_four", AttributeValue::S(minted.secret.last_four()))
-            .expression_attribute_values(":seen", AttributeValue::S(record.digest().to_hex()))
+            .expression_attribute_values(":seen", hex(record.digest()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match overlap_until_ms {
             Some(until) => request.expression_attribute_values(":until", number(until)),
             None => request,
         };
-        let outcome = request.send().await;
-        let Err(error) = outcome else { return Ok(Renewal::Renewed) };
-        match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                let stored = failed.item().cloned().map(read::<R>).transpose()?;
+        match conditional(request.send().await, "rotate a secret")? {
+            Conditional::Met(_) => Ok(Renewal::Renewed),
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(read::<R>).transpose()?;
                 let is_ours = stored.is_some_and(|stored| stored.digest().matches(&minted.digest));
                 Ok(if is_ours { Renewal::Renewed } else { Renewal::Changed })
             }
-            _ => Err(fault("renew a secret")(error)),
         }
     }
 }
@@ -342,6 +318,17 @@ pub(super) fn item_of(value: &impl Serialize) -> Result<Item, Fault> {
 pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
     serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
         .map_err(|error| Fault::Corrupt(error.to_string()))
+}
+
+/// The value of an attribute that a record's field is stored as.
+pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, Fault> {
+    serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(value)
+        .map_err(|error| Fault::Corrupt(error.to_string()))
+}
+
+/// The attribute that a digest is stored as.
+pub(super) fn hex(digest: &Digest) -> AttributeValue {
+    AttributeValue::S(digest.to_hex())
 }
 
 pub(super) fn text(value: &impl ToString) -> AttributeValue {

@@ -1,17 +1,14 @@
 //! Sessions: one item each, which ends at its time, or when its person signs out.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::ReturnValue;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
     Deletion, Store,
-    client::fault,
+    conditional::{Conditional, Expected, conditional},
     key,
-    record::{item_of, number, read, text},
+    record::{hex, item_of, number, read, text},
 };
 use crate::{
     core::{
@@ -43,7 +40,7 @@ pub struct SessionRecord {
     pub address: Option<String>,
     /// The tokens of the issuer that vouched for the person, if it gave any that can be renewed.
     #[serde(flatten)]
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<UpstreamTokens>,
     /// The partition in which the person's sessions are listed.
     pub listing: String,
     /// DynamoDB's time to live.
@@ -52,7 +49,7 @@ pub struct SessionRecord {
 
 /// Tokens of another issuer. Whoever renews them holds the lease meanwhile: one at a time, whatever the number of sandboxes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Upstream {
+pub struct UpstreamTokens {
     /// The name of the sign-in in the configuration.
     pub upstream_signin: String,
     /// The tokens, sealed.
@@ -64,23 +61,23 @@ pub struct Upstream {
 /// What became of a try to take a session's lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    Taken(Before),
+    Taken(PreviousLease),
     /// Somebody else renews, or has renewed.
     Busy,
 }
 
 /// What was there before a lease was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
+pub enum PreviousLease {
     /// Whoever renewed last has said what came of it.
-    Settled,
+    Released,
     /// Somebody took the lease and never came back: whether the issuer was asked, and has answered, nobody knows.
-    Unsettled,
+    Abandoned,
 }
 
 /// How a renewal ended, to be written by whoever holds the lease.
 #[derive(Clone, Debug)]
-pub enum Settlement {
+pub enum RenewalResult {
     /// New tokens.
     Renewed { sealed: String, due_at_ms: i64 },
     /// The issuer cannot be reached: the tokens are as good as before.
@@ -92,7 +89,7 @@ pub enum Settlement {
 impl SessionRecord {
     /// The partition in which the sessions of `user_id` are listed.
     pub fn listing(user_id: &str) -> String {
-        key::listing_of_holder::<SessionKind>(user_id)
+        key::listing_of_owner::<SessionKind>(user_id)
     }
 
     /// The end of the item of a session that ends at `idle_expires_at_ms`, in epoch seconds.
@@ -114,7 +111,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn begin_session(&self, session: &SessionRecord) -> Result<(), Fault> {
+    pub async fn create_session(&self, session: &SessionRecord) -> Result<(), Fault> {
         let is_ours = |stored| Ok(read::<SessionRecord>(stored)?.digest.matches(&session.digest));
         self.insert(&self.tables.families, item_of(session)?, "begin a session", is_ours).await
     }
@@ -144,12 +141,9 @@ impl Store {
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Touch::Extended),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Touch::Ended),
-                _ => Err(fault("extend a session")(error)),
-            },
+        match conditional(outcome, "extend a session")? {
+            Conditional::Met(_) => Ok(Touch::Extended),
+            Conditional::NotMet(_) => Ok(Touch::Ended),
         }
     }
 
@@ -160,7 +154,7 @@ impl Store {
     pub async fn lease_session(
         &self,
         id: &SessionId,
-        seen: &Upstream,
+        seen: &UpstreamTokens,
         lease: &str,
         now_ms: i64,
         until_ms: i64,
@@ -183,17 +177,18 @@ impl Store {
             .return_values(ReturnValue::AllOld)
             .send()
             .await;
-        match outcome {
-            Ok(answer) => {
+        match conditional(outcome, "take a session's lease")? {
+            Conditional::Met(answer) => {
                 // Our own, from an attempt whose answer was lost, may stand over somebody else's: what was before it is not known.
                 let was_held =
                     answer.attributes.is_some_and(|item| item.contains_key("upstream_lease"));
-                Ok(Lease::Taken(if was_held { Before::Unsettled } else { Before::Settled }))
+                Ok(Lease::Taken(if was_held {
+                    PreviousLease::Abandoned
+                } else {
+                    PreviousLease::Released
+                }))
             }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Lease::Busy),
-                _ => Err(fault("take a session's lease")(error)),
-            },
+            Conditional::NotMet(_) => Ok(Lease::Busy),
         }
     }
 
@@ -201,11 +196,11 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn settle_session(
+    pub async fn release_lease(
         &self,
         id: &SessionId,
         lease: &str,
-        settlement: &Settlement,
+        result: &RenewalResult,
     ) -> Result<(), Fault> {
         let request = self
             .client
@@ -214,27 +209,24 @@ impl Store {
             .key(key::PK, text(id))
             .condition_expression("upstream_lease = :lease")
             .expression_attribute_values(":lease", text(&lease));
-        let request = match settlement {
-            Settlement::Renewed { sealed, due_at_ms } => request
+        let request = match result {
+            RenewalResult::Renewed { sealed, due_at_ms } => request
                 .update_expression(
                     "SET upstream_sealed = :sealed, upstream_due_at_ms = :due REMOVE upstream_lease, upstream_lease_until_ms",
                 )
                 .expression_attribute_values(":sealed", text(sealed))
                 .expression_attribute_values(":due", number(*due_at_ms)),
-            Settlement::Postponed { due_at_ms } => request
+            RenewalResult::Postponed { due_at_ms } => request
                 .update_expression("SET upstream_due_at_ms = :due REMOVE upstream_lease, upstream_lease_until_ms")
                 .expression_attribute_values(":due", number(*due_at_ms)),
-            Settlement::Detached => request.update_expression(
+            RenewalResult::Detached => request.update_expression(
                 "REMOVE upstream_signin, upstream_sealed, upstream_due_at_ms, upstream_lease, upstream_lease_until_ms",
             ),
         };
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                // A repetition of our own, whose first answer was lost, finds no lease either.
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(fault("settle a session")(error)),
-            },
+        match conditional(request.send().await, "settle a session")? {
+            Conditional::Met(_) => Ok(()),
+            // A repetition of our own, whose first answer was lost, finds no lease either.
+            Conditional::NotMet(_) => Ok(()),
         }
     }
 
@@ -243,8 +235,8 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub async fn end_leased_session(&self, id: &SessionId, lease: &str) -> Result<Deletion, Fault> {
-        let held = [(":lease", text(&lease))];
-        self.delete_in(&self.tables.families, &text(id), "upstream_lease = :lease", held).await
+        let condition = Expected { attribute: "upstream_lease", value: text(&lease) };
+        self.delete_if(&self.tables.families, text(id), condition).await
     }
 
     /// A person's sessions, newest first.
@@ -259,7 +251,7 @@ impl Store {
         let is_alive = |session: &SessionRecord| {
             session.user_id == user_id && now_ms < session.idle_expires_at_ms
         };
-        self.held_by(key::listing_of_holder::<SessionKind>(user_id), is_alive).await
+        self.list_owned(key::listing_of_owner::<SessionKind>(user_id), is_alive).await
     }
 
     /// Ends a session of a person, whichever browser has it.
@@ -267,8 +259,8 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub async fn end_session_of(&self, user_id: &str, id: &SessionId) -> Result<Deletion, Fault> {
-        let held = [(":person", text(&user_id))];
-        self.delete_in(&self.tables.families, &text(id), "user_id = :person", held).await
+        let condition = Expected { attribute: "user_id", value: text(&user_id) };
+        self.delete_if(&self.tables.families, text(id), condition).await
     }
 
     /// Ends a session, for whoever holds it.
@@ -276,7 +268,7 @@ impl Store {
     /// # Errors
     /// A store that does not answer.
     pub async fn end_session(&self, id: &SessionId, digest: &Digest) -> Result<Deletion, Fault> {
-        let held = [(":held", AttributeValue::S(digest.to_hex()))];
-        self.delete_in(&self.tables.families, &text(id), "digest = :held", held).await
+        let condition = Expected { attribute: "digest", value: hex(digest) };
+        self.delete_if(&self.tables.families, text(id), condition).await
     }
 }

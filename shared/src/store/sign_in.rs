@@ -1,16 +1,13 @@
 //! A person's way to another issuer and back: begun once, taken once.
 
-use aws_sdk_dynamodb::{
-    operation::delete_item::DeleteItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::ReturnValue;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    client::fault,
+    conditional::{Conditional, conditional},
     key,
-    record::{item_of, number, read, text},
+    record::{hex, item_of, number, read, text},
 };
 use crate::{
     core::{error::Fault, id::SignInId},
@@ -57,7 +54,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn begin_sign_in(&self, record: &SignInRecord) -> Result<(), Fault> {
+    pub async fn create_sign_in(&self, record: &SignInRecord) -> Result<(), Fault> {
         let is_ours = |stored| Ok(read::<SignInRecord>(stored)?.digest.matches(&record.digest));
         self.insert(&self.tables.nonces, item_of(record)?, "begin a sign-in", is_ours).await
     }
@@ -78,18 +75,15 @@ impl Store {
             .table_name(&self.tables.nonces)
             .key(key::PK, text(&state.id))
             .condition_expression("digest = :state AND browser = :browser AND expires_at > :now")
-            .expression_attribute_values(":state", AttributeValue::S(state.digest.to_hex()))
-            .expression_attribute_values(":browser", AttributeValue::S(browser.to_hex()))
+            .expression_attribute_values(":state", hex(&state.digest))
+            .expression_attribute_values(":browser", hex(browser))
             .expression_attribute_values(":now", number(now_s))
             .return_values(ReturnValue::AllOld)
             .send()
             .await;
-        match outcome {
-            Ok(answer) => answer.attributes.map(read).transpose(),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(fault("take a sign-in")(error)),
-            },
+        match conditional(outcome, "take a sign-in")? {
+            Conditional::Met(answer) => answer.attributes.map(read).transpose(),
+            Conditional::NotMet(_) => Ok(None),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Store {
         agent: &AgentId,
         family: &FamilyId,
     ) -> Result<(Option<AgentRecord>, Option<FamilyRecord>), Fault> {
-        let (agent, family) = self.pair(text(agent), text(family)).await?;
+        let (agent, family) = self.batch_get_two(text(agent), text(family)).await?;
         Ok((agent.map(read).transpose()?, family.map(read).transpose()?))
     }
 
@@ -41,7 +41,7 @@ impl Store {
         agent: &AgentId,
         token: &AccessTokenId,
     ) -> Result<(Option<AgentRecord>, bool), Fault> {
-        let (agent, revocation) = self.pair(text(agent), text(token)).await?;
+        let (agent, revocation) = self.batch_get_two(text(agent), text(token)).await?;
         Ok((agent.map(read).transpose()?, revocation.is_some()))
     }
 
@@ -55,7 +55,7 @@ impl Store {
         user_id: &str,
     ) -> Result<(Option<SessionRecord>, Option<OrganizationId>), Fault> {
         let (owned, session) =
-            self.pair(AttributeValue::S(key::owner(user_id)), text(session)).await?;
+            self.batch_get_two(AttributeValue::S(key::owner(user_id)), text(session)).await?;
         let owned = owned.map(read::<OwnerRecord>).transpose()?;
         Ok((session.map(read).transpose()?, owned.map(|owned| owned.org_id)))
     }
@@ -70,13 +70,13 @@ impl Store {
         family: &FamilyId,
     ) -> Result<(Option<OrganizationId>, Option<FamilyRecord>), Fault> {
         let (owned, family) =
-            self.pair(AttributeValue::S(key::owner(user_id)), text(family)).await?;
+            self.batch_get_two(AttributeValue::S(key::owner(user_id)), text(family)).await?;
         let owned = owned.map(read::<OwnerRecord>).transpose()?;
         Ok((owned.map(|owned| owned.org_id), family.map(read).transpose()?))
     }
 
     /// One item of `Keys` and one of `Families`, both read consistently.
-    async fn pair(
+    async fn batch_get_two(
         &self,
         of_keys: AttributeValue,
         of_families: AttributeValue,

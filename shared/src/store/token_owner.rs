@@ -37,13 +37,13 @@ impl TokenOwner {
 
     /// The partition in which a person's families are listed.
     pub fn listing(&self) -> Option<String> {
-        self.user_id().map(key::listing_of_holder::<Family>)
+        self.user_id().map(key::listing_of_owner::<Family>)
     }
 }
 
 impl Store {
     /// What a person holds, of one kind, newest first: those that `is_shown`, as many as a page shows.
-    pub(super) async fn held_by<R: DeserializeOwned>(
+    pub(super) async fn list_owned<R: DeserializeOwned>(
         &self,
         listing: String,
         is_shown: impl Fn(&R) -> bool,

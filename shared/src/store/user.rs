@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, Record, Store,
-    client::{fault, unmet},
+    client::fault,
+    conditional::first_unmet,
     key,
     organization::OwnerRecord,
     record::{item_of, item_of_record, read, text},
@@ -46,8 +47,8 @@ pub struct LoginRecord {
 
 /// What became of a new user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enrolment {
-    Enrolled,
+pub enum CreateUser {
+    Created,
     /// Somebody has this address.
     AddressTaken,
 }
@@ -69,11 +70,11 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or an id that was there before.
-    pub async fn enrol(
+    pub async fn create_user(
         &self,
         user: &UserRecord,
         password: PasswordHash,
-    ) -> Result<Enrolment, Fault> {
+    ) -> Result<CreateUser, Fault> {
         let login = LoginRecord {
             pk: key::email(&user.email),
             user_id: user.id,
@@ -90,9 +91,9 @@ impl Store {
             .transact_items(self.put_new(item_of(&home)?)?)
             .send()
             .await;
-        let Err(error) = enrolled else { return Ok(Enrolment::Enrolled) };
-        match unmet(&error) {
-            Some(0) => Ok(Enrolment::AddressTaken),
+        let Err(error) = enrolled else { return Ok(CreateUser::Created) };
+        match first_unmet(&error) {
+            Some(0) => Ok(CreateUser::AddressTaken),
             _ => Err(fault("enrol a user")(error)),
         }
     }
@@ -103,7 +104,7 @@ impl Store {
     /// A store that does not answer, or a record that cannot be read.
     pub async fn login(&self, email: &Email) -> Result<Option<LoginRecord>, Fault> {
         let item = self
-            .item(AttributeValue::S(key::email(email)), "read what a user signs in with")
+            .keys_item(AttributeValue::S(key::email(email)), "read what a user signs in with")
             .await?;
         item.map(read).transpose()
     }
@@ -113,7 +114,7 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn dismiss(&self, user: &UserRecord) -> Result<Deletion, Fault> {
+    pub async fn delete_user(&self, user: &UserRecord) -> Result<Deletion, Fault> {
         let delete = |pk: AttributeValue, condition: &str| {
             let delete = Delete::builder().table_name(&self.tables.keys).key(key::PK, pk);
             let delete = delete.condition_expression(condition).build();
@@ -137,7 +138,7 @@ impl Store {
             .await;
         match dismissed {
             Ok(_) => Ok(Deletion::Deleted),
-            Err(error) if unmet(&error).is_some() => Ok(Deletion::Unknown),
+            Err(error) if first_unmet(&error).is_some() => Ok(Deletion::Unknown),
             Err(error) => Err(fault("dismiss a user")(error)),
         }
     }
