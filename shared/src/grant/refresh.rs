@@ -66,7 +66,7 @@ pub async fn refresh(
 
     let family = advance(context, &presented, client, address).await?;
     let now = context.clock.now();
-    let holder = family.holder()?;
+    let holder = family.owner()?;
     match &holder {
         TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // looked at in step 2
         TokenOwner::Agent(id) => {

@@ -75,7 +75,7 @@ impl ApiKeyRecord {
         }
     }
 
-    /// Does a secret with `digest` open this key at `now_ms`?
+    /// Reports whether the secret with `digest` is accepted at `now_ms`.
     pub fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool {
         let overlapping = self.previous_expires_at_ms.is_some_and(|until| now_ms < until);
         let is_previous =
@@ -85,10 +85,11 @@ impl ApiKeyRecord {
 }
 
 impl Store {
-    /// Ends the secret that was presented: the whole key, or, while two secrets overlap and it is the old one, only that.
+    /// Revokes the presented secret: the whole key, or only the previous secret if it is that one
+    /// and both are still accepted.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn delete_held_key(&self, key: &Presented, now_ms: i64) -> Result<Deletion, Fault> {
         if self.delete_held(&key.id, &key.digest).await? == Deletion::Deleted {
             return Ok(Deletion::Deleted);
@@ -104,7 +105,7 @@ impl Store {
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
-        match conditional(outcome, "end the old secret of a key")? {
+        match conditional(outcome, "revoke the previous secret of a key")? {
             Conditional::Met(_) => Ok(Deletion::Deleted),
             Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }

@@ -1,4 +1,4 @@
-//! CLI tokens: keys that belong to one person.
+//! CLI tokens: keys that belong to one user.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,10 +62,10 @@ impl HasSecret for CliTokenRecord {
 }
 
 impl Store {
-    /// Lists a person's tokens, oldest first, behind `cursor`.
+    /// Lists a user's tokens after `cursor`, oldest first.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn cli_tokens(
         &self,
         organization: &OrganizationId,
@@ -83,10 +83,10 @@ impl Store {
         .await
     }
 
-    /// Deletes a person's token.
+    /// Deletes a user's token.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn delete_cli_token(
         &self,
         user_id: &str,

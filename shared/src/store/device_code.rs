@@ -1,5 +1,8 @@
-//! Device codes (RFC 8628): a device polls with one, a person approves it by its short twin. All that is known of one is one item, so
-//! that every sandbox sees the same interval, and one of any number of polls gets the tokens.
+//! Device codes (RFC 8628). A device polls with a device code, and a user approves it by the short
+//! user code.
+//!
+//! The whole state of a device code is one item, so that every execution environment sees the same
+//! interval, and exactly one of any number of polls gets the tokens.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
@@ -22,48 +25,61 @@ use crate::{
     crypto::{Digest, mac::Tag},
 };
 
-/// By how much `slow_down` lengthens the interval, for this and all later polls (RFC 8628 §3.5).
+/// How much `slow_down` lengthens the interval, for this and all later polls (RFC 8628 §3.5).
 const SLOWER_S: i64 = 5;
 
-/// Where a device code stands.
+/// The state of a device code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceStatus {
+    /// The user has not decided yet.
     Pending,
+    /// The user approved it.
     Approved,
+    /// The user denied it.
     Denied,
+    /// The device has received its tokens.
     Redeemed,
 }
 
 /// A stored device code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceCodeRecord {
+    /// The id, which is part of the code.
     #[serde(rename = "pk")]
     pub id: DeviceCodeId,
+    /// The digest of the code.
     pub digest: Digest,
+    /// The client that asked for the code.
     pub client_id: String,
-    /// What was asked for; all that the person may, where nothing was.
+    /// The requested scopes. `None` asks for everything that the user's tools can be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Scopes>,
-    /// Where the device asked from, to be shown to the person.
+    /// The device's network address, shown to the user.
     pub address: String,
+    /// The state.
     pub status: DeviceStatus,
+    /// The interval between polls, in seconds.
     pub interval_s: i64,
+    /// When the next poll is allowed.
     pub next_poll_at_ms: i64,
+    /// When the code expires.
     pub valid_until_ms: i64,
-    /// Who approved it, and what was granted.
+    /// The user who decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
+    /// The granted scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Scopes>,
-    /// What it was redeemed for.
+    /// The family that the code was redeemed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<FamilyId>,
-    /// DynamoDB's time to live: a little longer than its life, so that a late poll is told that it is late.
+    /// DynamoDB's time to live, in epoch seconds. A little after the code expires, so that a late
+    /// poll gets the answer that it is late.
     pub expires_at: i64,
 }
 
-/// What a user code stands for.
+/// The device code that a user code stands for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct UserCodeRecord {
     pk: String,
@@ -71,17 +87,20 @@ struct UserCodeRecord {
     expires_at: i64,
 }
 
-/// What a poll came to.
+/// The outcome of a poll.
 #[derive(Clone, Debug)]
 pub enum Poll {
+    /// The user has not decided yet.
     Pending,
-    /// It came too early: from now on the interval is longer.
+    /// The poll came too early. The interval is longer from now on.
     TooEarly,
+    /// The user denied the request.
     Denied,
+    /// The code has expired.
     Expired,
-    /// A person approved it, and this poll has redeemed it.
+    /// The user approved the request, and this poll has redeemed the code.
     Redeemed(Box<DeviceCodeRecord>),
-    /// There is no such code, it is another client's, or it was redeemed before.
+    /// The code does not exist, belongs to another client, or was redeemed before.
     Unknown,
 }
 
@@ -94,26 +113,27 @@ pub enum CreateDeviceCode {
     UserCodeTaken,
 }
 
-/// What became of a person's decision.
+/// The outcome of recording a user's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserDecision {
+    /// The decision is recorded.
     Recorded,
-    /// It was decided before, or is over.
+    /// The code was decided before, or has expired.
     TooLate,
 }
 
 impl DeviceCodeRecord {
-    /// The end of the item of a code that ends at `valid_until_ms`, in epoch seconds.
+    /// Returns when the item of a code that expires at `valid_until_ms` ends, in epoch seconds.
     pub fn item_until(valid_until_ms: i64) -> i64 {
         valid_until_ms / 1000 + 600 + LEEWAY_S
     }
 }
 
 impl Store {
-    /// Stores a new device code and its user code. `false` where somebody waits with the same user code: take another.
+    /// Stores a new device code and its user code.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn create_device_code(
         &self,
         record: &DeviceCodeRecord,
@@ -145,10 +165,10 @@ impl Store {
         Ok(CreateDeviceCode::Created)
     }
 
-    /// The device code that a user code stands for, if it is still alive; both read consistently.
+    /// Returns the pending device code that a user code stands for. Both are read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn device(
         &self,
         user_code: &Tag,
@@ -169,10 +189,11 @@ impl Store {
         }))
     }
 
-    /// Records a person's decision, if nobody has decided yet: one write. `granted` is what the device may do; nothing denies it.
+    /// Records a user's decision, unless the code was decided before: one write. `granted` is what
+    /// the device receives; `None` denies the request.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn decide_device(
         &self,
         id: &DeviceCodeId,
@@ -180,6 +201,7 @@ impl Store {
         granted: Option<&Scopes>,
         now_ms: i64,
     ) -> Result<UserDecision, Fault> {
+        let scopes = granted.cloned().unwrap_or_default();
         let status = if granted.is_some() { DeviceStatus::Approved } else { DeviceStatus::Denied };
         let outcome = self
             .client
@@ -188,13 +210,14 @@ impl Store {
             .key(key::PK, text(id))
             .update_expression("SET #status = :status, user_id = :user, granted = :granted")
             .condition_expression(
-                "(#status = :pending AND valid_until_ms > :now) OR (#status = :status AND user_id = :user)",
+                "(#status = :pending AND valid_until_ms > :now) \
+                 OR (#status = :status AND user_id = :user)",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", attribute(DeviceStatus::Pending)?)
             .expression_attribute_values(":status", attribute(status)?)
             .expression_attribute_values(":user", text(&user_id))
-            .expression_attribute_values(":granted", attribute(granted.unwrap_or(&Scopes::default()))?)
+            .expression_attribute_values(":granted", attribute(&scopes)?)
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
@@ -204,10 +227,11 @@ impl Store {
         }
     }
 
-    /// One poll: a read, and where nothing is decided one write that paces it; where it is approved, one that redeems it for `family`.
+    /// Handles a poll. It costs one read, and one write if the code is pending (the write paces the
+    /// device) or approved (the write redeems the code for `family`).
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn poll_device(
         &self,
         presented: &DeviceCode,
@@ -231,8 +255,8 @@ impl Store {
         }
     }
 
-    /// Says when the next poll may come; slower where this one came too early. `poll` is new for each: by it a write is recognised whose
-    /// answer was lost.
+    /// Sets when the next poll is allowed, later if this one came too early. `poll` is new for each
+    /// poll and identifies our own write if the SDK repeats it after a lost response.
     async fn pace(
         &self,
         device: &DeviceCodeRecord,
@@ -249,7 +273,7 @@ impl Store {
             .update_expression(
                 "SET interval_s = :interval, next_poll_at_ms = :next, last_poll = :poll",
             )
-            // Of two polls at once one is too early: whoever comes second finds another time than it has read.
+            // Of two simultaneous polls one is too early: it finds a time that it has not read.
             .condition_expression(
                 "(next_poll_at_ms = :seen AND interval_s = :interval_seen) OR last_poll = :poll",
             )
@@ -267,6 +291,7 @@ impl Store {
         }
     }
 
+    /// Redeems an approved code for `family`, once.
     async fn redeem_device(&self, id: &DeviceCodeId, family: &FamilyId) -> Result<Poll, Fault> {
         const WHAT: &str = "redeem a device code";
         let outcome = self
@@ -275,7 +300,8 @@ impl Store {
             .table_name(&self.tables.nonces)
             .key(key::PK, text(id))
             .update_expression("SET #status = :redeemed, #family = :family")
-            .condition_expression("#status = :approved OR #family = :family") // the second: ours, and its answer was lost
+            // The second part: our own redemption, repeated after a lost response.
+            .condition_expression("#status = :approved OR #family = :family")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#family", "family")
             .expression_attribute_values(":redeemed", attribute(DeviceStatus::Redeemed)?)

@@ -1,4 +1,4 @@
-//! What may be used once.
+//! Nonces of signed requests, each of which is accepted once.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
@@ -10,19 +10,23 @@ use super::{
 };
 use crate::core::error::Fault;
 
-/// What became of a nonce.
+/// The outcome of presenting a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nonce {
+    /// It was not used before.
     Fresh,
+    /// It was used before.
     Replayed,
 }
 
 impl Store {
-    /// Spends a nonce of a credential, if it was not spent before: one write. `attempt` is random, and new for each presentation:
-    /// by it a write is recognised whose answer was lost.
+    /// Consumes a nonce of a credential, unless it was used before: one write.
+    ///
+    /// `attempt` is random and new for each presentation. It identifies our own write if the SDK
+    /// repeats it after a lost response.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn consume_nonce(
         &self,
         credential_id: &str,
@@ -38,7 +42,7 @@ impl Store {
             .item(key::PK, text(&key::nonce(credential_id, nonce)))
             .item("attempt", text(&attempt))
             .item(key::TTL, number(expires_at_s))
-            // What is over may still be there: DynamoDB deletes days late.
+            // An expired item may still exist: DynamoDB deletes up to days late.
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", number(now_s))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)

@@ -18,9 +18,10 @@ use crate::{
     crypto::Digest,
 };
 
-/// How often a runner should beat, in seconds.
+/// How often a runner should send a heartbeat, in seconds.
 pub const HEARTBEAT_S: i64 = 30;
-/// How long after its last heartbeat a runner counts as online, in seconds: two may be lost.
+/// How long after its last heartbeat a runner counts as online, in seconds. Two heartbeats may be
+/// lost.
 pub const ONLINE_S: i64 = 3 * HEARTBEAT_S;
 
 /// A stored runner.
@@ -64,21 +65,26 @@ impl HasSecret for RunnerRecord {
     }
 }
 
-/// What became of a heartbeat.
+/// The outcome of a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// Recorded, for a runner that was made on behalf of this user.
-    Recorded { on_behalf_of: Option<String> },
+    /// The heartbeat is recorded.
+    Recorded {
+        /// The user on whose behalf the runner was created.
+        on_behalf_of: Option<String>,
+    },
     /// No runner has this token.
     Refused,
 }
 
 impl Store {
-    /// Records a heartbeat if the token is the runner's: one write, no read. The engine compares digests of a secret with
-    /// 190 bits, of which the time that a comparison takes tells nothing useful.
+    /// Records a heartbeat if the token is the runner's: one write, no read.
+    ///
+    /// The engine compares digests of a secret with 190 bits, and the duration of that comparison
+    /// reveals nothing useful.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn record_heartbeat(
         &self,
         token: &RunnerToken,
