@@ -27,7 +27,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let runner: Option<RunnerRecord> = app
         .context
         .store
-        .own_record(&organization, &id, app.context.clock.now().as_second())
+        .record_in_organization(&organization, &id, app.context.clock.now().as_second())
         .await?;
     let runner = runner.ok_or(Refusal::RecordUnknown)?;
     let script = install::script(&app.context.config.issuer, &runner.id);

@@ -6,13 +6,13 @@ use postern::{
     App, Error, Refusal,
     credential::RunnerToken,
     http::{Request, Response},
-    store::runner::{Beat, HEARTBEAT_S},
+    store::runner::{HEARTBEAT_S, Heartbeat},
 };
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Heartbeat {
+struct HeartbeatRequest {
     status: String,
     version: String,
 }
@@ -31,17 +31,22 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let presented = request.header("x-runner-token").ok_or(Refusal::CredentialMissing)?;
     let token = RunnerToken::parse(&app.context.config.brand, presented)
         .ok_or(Refusal::CredentialMalformed)?;
-    let Heartbeat { status, version } = request.json()?;
+    let HeartbeatRequest { status, version } = request.json()?;
     if !is_status(&status) || !is_version(&version) {
         return Err(Refusal::RunnerStatusMalformed.into());
     }
     let received_at = app.context.clock.now();
-    match app.context.store.beat(&token, &status, &version, received_at.as_millisecond()).await? {
-        Beat::Recorded { on_behalf_of } => {
+    match app
+        .context
+        .store
+        .record_heartbeat(&token, &status, &version, received_at.as_millisecond())
+        .await?
+    {
+        Heartbeat::Recorded { on_behalf_of } => {
             app.context.config.allowlist.check(&token.id.to_string(), on_behalf_of.as_deref())?;
             Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?)
         }
-        Beat::Refused => Err(Refusal::RunnerTokenWrong.into()),
+        Heartbeat::Refused => Err(Refusal::RunnerTokenWrong.into()),
     }
 }
 

@@ -213,6 +213,14 @@ pub fn upstream_detached(session: &SessionId) {
     tracing::warn!(target: "postern", event = "upstream_detached", %session, "the tokens of a session are lost");
 }
 
+/// Logs that a counted attempt could not be refunded, so that it still counts as a failure.
+pub fn refund_failed(fault: &Fault) {
+    tracing::warn!(
+        target: "postern", event = "refund_failed", fault = %fault, causes = ?causes(fault),
+        "a successful attempt still counts as a failure"
+    );
+}
+
 /// Logs that a limit on failures was reached.
 pub fn slowed(what: &str) {
     tracing::warn!(target: "postern", event = "slowed", what, "too many failures");

@@ -289,8 +289,8 @@ async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anyt
         revoked_at_ms: None,
         expires_at: 0,
     };
-    let begun = world.app.context.store.begin_family(&family).await.unwrap();
-    assert_eq!(begun, postern::store::family::Beginning::Barred);
+    let begun = world.app.context.store.create_family(&family).await.unwrap();
+    assert_eq!(begun, postern::store::family::CreateFamily::AlreadyRevoked);
 }
 
 #[tokio::test]

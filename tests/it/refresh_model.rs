@@ -34,7 +34,7 @@ async fn begin(world: &World, now_ms: i64) -> RefreshToken {
         revoked_at_ms: None,
         expires_at: FamilyRecord::tombstone_until(now_ms + ABSOLUTE_MS),
     };
-    world.app.context.store.begin_family(&record).await.unwrap();
+    world.app.context.store.create_family(&record).await.unwrap();
     RefreshToken::first(family, &world.app.context.keyring).unwrap()
 }
 
@@ -196,7 +196,7 @@ async fn follow(world: &World, history: &[Step]) {
         match step {
             Step::Pass { ms } => now_ms += ms,
             Step::Revoke => {
-                world.app.context.store.end_family(&tokens[0].family, now_ms).await.unwrap();
+                world.app.context.store.revoke_family(&tokens[0].family, now_ms).await.unwrap();
                 model.has_ended = true;
             }
             Step::Present { age, elsewhere } => {
@@ -218,13 +218,13 @@ async fn follow(world: &World, history: &[Step]) {
                         assert_eq!(family.generation, token.generation + 1);
                         Expected::Repeated
                     }
-                    Rotation::Elsewhere => Expected::Elsewhere,
-                    Rotation::Reused => {
-                        world.app.context.store.end_family(&token.family, now_ms).await.unwrap();
+                    Rotation::AddressMismatch => Expected::Elsewhere,
+                    Rotation::Reuse => {
+                        world.app.context.store.revoke_family(&token.family, now_ms).await.unwrap();
                         Expected::Reused
                     }
-                    Rotation::Gone => Expected::Gone,
-                    Rotation::Foreign => panic!("no client was named"),
+                    Rotation::Inactive => Expected::Gone,
+                    Rotation::ClientMismatch => panic!("no client was named"),
                 };
                 assert_eq!(outcome, expected, "step {at} of {history:?}");
             }

@@ -50,8 +50,10 @@ impl Provider for ServiceTokens {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let service: Option<ServiceRecord> =
-            context.store.own_record(&claims.org_id, &claims.sub, now.as_second()).await?;
+        let service: Option<ServiceRecord> = context
+            .store
+            .record_in_organization(&claims.org_id, &claims.sub, now.as_second())
+            .await?;
         Ok(match service {
             None => Refusal::TokenOwnerDeleted.into(),
             Some(service) => Outcome::Authenticated(Principal {

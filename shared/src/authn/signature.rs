@@ -100,7 +100,7 @@ impl Signature {
         let expires_at_s = latest_s + nonce_life_s(context.config.lifetimes.signature_window);
         match context
             .store
-            .spend(credential_id, &self.nonce, &attempt, now.as_second(), expires_at_s)
+            .consume_nonce(credential_id, &self.nonce, &attempt, now.as_second(), expires_at_s)
             .await?
         {
             Nonce::Fresh => Ok(()),

@@ -8,7 +8,7 @@
 
 use super::{
     ClientCredentials, Tokens,
-    family::{self, Beginning},
+    family::{self, NewFamily},
 };
 use crate::{
     context::Context,
@@ -54,9 +54,9 @@ pub async fn exchange(
     let holder = TokenOwner::Agent(agent.id);
     if wants_refresh_token {
         let id = family::new_id(context, now)?;
-        let beginning =
-            Beginning { id, holder: &holder, organization: agent.org_id, scopes: &scopes, address };
-        return family::begin(context, &beginning, now).await;
+        let new =
+            NewFamily { id, holder: &holder, organization: agent.org_id, scopes: &scopes, address };
+        return family::begin(context, &new, now).await;
     }
     let grant = token::Grant {
         holder: &holder,

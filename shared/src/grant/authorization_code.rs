@@ -106,10 +106,10 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
             // Whoever came first may not have got as far as the family yet.
             let until_s =
                 after(now, context.config.lifetimes.refresh_absolute).as_second() + LEEWAY_S;
-            context.store.bar_family(&family, now.as_millisecond(), until_s).await?;
+            context.store.revoke_before_creation(&family, now.as_millisecond(), until_s).await?;
             Err(Refusal::CodeReplayed.into())
         }
-        Redemption::Gone => Err(Refusal::CodeWrong.into()),
+        Redemption::Inactive => Err(Refusal::CodeWrong.into()),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     credential::{DeviceCode, Minted},
     store::{
         counter::Counter,
-        device_code::{Decision, DeviceCodeRecord, DeviceStatus, Poll},
+        device_code::{CreateDeviceCode, DeviceCodeRecord, DeviceStatus, Poll, UserDecision},
     },
 };
 
@@ -97,7 +97,9 @@ async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Err
     for _ in 0..TRIES {
         let letters = context.entropy.letters(ALPHABET, USER_CODE_LEN)?;
         let tag = context.keyring.sign_for(PURPOSE, &letters)?;
-        if context.store.begin_device(record, &tag, context.clock.now().as_second()).await? {
+        let now_s = context.clock.now().as_second();
+        let created = context.store.create_device_code(record, &tag, now_s).await?;
+        if created == CreateDeviceCode::Created {
             let (first, second) = letters.split_at(USER_CODE_LEN / 2);
             return Ok(format!("{first}-{second}"));
         }
@@ -138,7 +140,7 @@ pub async fn find(
     }
     for tag in context.keyring.tags_for(PURPOSE, &letters) {
         if let Some(device) = context.store.device(&tag, now.as_millisecond()).await? {
-            throttle::forgive(context, &counters, now).await;
+            throttle::refund(context, &counters, now).await;
             return Ok(device);
         }
     }
@@ -167,8 +169,8 @@ pub async fn decide(
 ) -> Result<(), Error> {
     let now_ms = context.clock.now().as_millisecond();
     match context.store.decide_device(&device.id, &person.user_id, granted, now_ms).await? {
-        Decision::Taken => Ok(()),
-        Decision::TooLate => Err(Refusal::UserCodeWrong.into()),
+        UserDecision::Recorded => Ok(()),
+        UserDecision::TooLate => Err(Refusal::UserCodeWrong.into()),
     }
 }
 
@@ -191,7 +193,7 @@ pub async fn poll(
         Poll::TooEarly => Err(Refusal::DevicePollTooEarly.into()),
         Poll::Denied => Err(Refusal::DeviceDenied.into()),
         Poll::Expired => Err(Refusal::DeviceCodeExpired.into()),
-        Poll::Gone => Err(Refusal::DeviceCodeUnknown.into()),
+        Poll::Unknown => Err(Refusal::DeviceCodeUnknown.into()),
         Poll::Redeemed(device) => {
             let approved = device.user_id.zip(device.granted);
             let (user_id, scopes) = approved

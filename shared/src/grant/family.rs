@@ -13,7 +13,7 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        family::{Beginning as Outset, FamilyRecord},
+        family::{CreateFamily, FamilyRecord},
         token_owner::TokenOwner,
     },
     telemetry, token,
@@ -21,7 +21,7 @@ use crate::{
 
 /// What a family begins with.
 #[derive(Debug)]
-pub struct Beginning<'a> {
+pub struct NewFamily<'a> {
     pub id: FamilyId,
     pub holder: &'a TokenOwner,
     pub organization: OrganizationId,
@@ -44,36 +44,36 @@ pub fn new_id(context: &Context, now: Timestamp) -> Result<FamilyId, Error> {
 /// [`Refusal::CodeReplayed`] where somebody has shown its code again meanwhile; a failure of ours.
 pub async fn begin(
     context: &Context,
-    beginning: &Beginning<'_>,
+    new: &NewFamily<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
-    let first = RefreshToken::first(beginning.id, &context.keyring)?;
+    let first = RefreshToken::first(new.id, &context.keyring)?;
     let absolute_expires_at_ms =
         now.as_millisecond() + context.config.lifetimes.refresh_absolute * 1000;
     let family = FamilyRecord {
         id: first.family,
         generation: first.generation,
         rotated_at_ms: now.as_millisecond(),
-        rotated_from: beginning.address.to_owned(),
+        rotated_from: new.address.to_owned(),
         attempt: context.entropy.letters(BASE62, 16)?,
-        client_id: beginning.holder.client_id(),
-        user_id: beginning.holder.user_id().map(str::to_owned),
-        listing: beginning.holder.listing(),
-        org_id: beginning.organization,
-        scopes: beginning.scopes.clone(),
+        client_id: new.holder.client_id(),
+        user_id: new.holder.user_id().map(str::to_owned),
+        listing: new.holder.listing(),
+        org_id: new.organization,
+        scopes: new.scopes.clone(),
         idle_expires_at_ms: now.as_millisecond() + context.config.lifetimes.refresh_idle * 1000,
         absolute_expires_at_ms,
         revoked_at_ms: None,
         expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
     };
-    if context.store.begin_family(&family).await? == Outset::Barred {
+    if context.store.create_family(&family).await? == CreateFamily::AlreadyRevoked {
         return Err(Refusal::CodeReplayed.into());
     }
     telemetry::name_family(&family.id);
     let grant = token::Grant {
-        holder: beginning.holder,
-        organization: beginning.organization,
-        scopes: beginning.scopes,
+        holder: new.holder,
+        organization: new.organization,
+        scopes: new.scopes,
         family: Some(family.id),
         not_after_ms: None,
     };
@@ -95,5 +95,5 @@ pub async fn begin_for_person(
     context.config.allowlist.check(user_id, None)?;
     let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::UserDeleted)?;
     let holder = TokenOwner::User { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
-    begin(context, &Beginning { id, holder: &holder, organization, scopes, address }, now).await
+    begin(context, &NewFamily { id, holder: &holder, organization, scopes, address }, now).await
 }

@@ -10,7 +10,7 @@ use serde_json::Map;
 
 use super::{
     session::Person,
-    throttle::{count, forgive, network},
+    throttle::{count, network, refund},
 };
 use crate::{
     context::Context,
@@ -75,7 +75,7 @@ pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error>
         record.map(|record| ((record.user_id, record.role), record.password)).unzip();
     let is_theirs = PasswordHash::admits(hash, login.password).await?;
     let (user_id, role) = whose.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
-    forgive(context, &counters, now).await;
+    refund(context, &counters, now).await;
     let metadata = Map::from_iter([("email".into(), login.email.as_str().into())]);
     Ok(Person { user_id: user_id.to_string(), role, metadata })
 }

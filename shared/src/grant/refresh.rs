@@ -66,7 +66,7 @@ pub async fn refresh(
 
     let family = advance(context, &presented, client, address).await?;
     let now = context.clock.now();
-    let holder = family.holder()?;
+    let holder = family.owner()?;
     match &holder {
         TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // looked at in step 2
         TokenOwner::Agent(id) => {
@@ -117,17 +117,17 @@ async fn advance(
     };
     match context.store.rotate(&presentation, &context.config.lifetimes).await? {
         Rotation::Rotated(family) | Rotation::Repeated(family) => Ok(family),
-        Rotation::Elsewhere => {
+        Rotation::AddressMismatch => {
             telemetry::refresh_elsewhere(&presented.family, presented.generation);
             Err(Refusal::RefreshAddressMismatch.into())
         }
-        Rotation::Reused => {
+        Rotation::Reuse => {
             telemetry::refresh_reused(&presented.family, presented.generation);
-            context.store.end_family(&presented.family, presentation.now_ms).await?;
+            context.store.revoke_family(&presented.family, presentation.now_ms).await?;
             Err(Refusal::RefreshTokenReused.into())
         }
-        Rotation::Gone => Err(Refusal::FamilyInactive.into()),
-        Rotation::Foreign => Err(Refusal::FamilyClientMismatch.into()),
+        Rotation::Inactive => Err(Refusal::FamilyInactive.into()),
+        Rotation::ClientMismatch => Err(Refusal::FamilyClientMismatch.into()),
     }
 }
 

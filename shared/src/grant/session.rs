@@ -20,7 +20,7 @@ use crate::{
     identity_provider::Tokens,
     store::{
         organization::OrganizationRecord,
-        session::{SessionRecord, Upstream},
+        session::{SessionRecord, UpstreamTokens},
     },
 };
 
@@ -78,7 +78,7 @@ pub async fn begin(
     )?;
     let idle_expires_at_ms = now.as_millisecond() + context.config.lifetimes.session_idle * 1000;
     let upstream = from.map(|(signin, tokens)| {
-        Ok::<_, Fault>(Upstream {
+        Ok::<_, Fault>(UpstreamTokens {
             upstream_signin: signin.to_owned(),
             upstream_sealed: seal(context, &session.id, &tokens)?,
             upstream_due_at_ms: due_at_ms(&tokens, now),
@@ -98,7 +98,7 @@ pub async fn begin(
         upstream: upstream.transpose()?,
         expires_at: SessionRecord::item_until(idle_expires_at_ms),
     };
-    context.store.begin_session(&record).await?;
+    context.store.create_session(&record).await?;
     Ok(value)
 }
 
@@ -149,5 +149,5 @@ pub async fn own_organization(
         created_at_ms: now.as_millisecond(),
         owner: Some(user_id.to_owned()),
     };
-    context.store.organization_of_newcomer(&draft, user_id).await
+    context.store.get_or_create_personal_organization(&draft, user_id).await
 }

@@ -101,7 +101,7 @@ pub async fn begin(
         loopback,
         expires_at: after(now, LIFE_S).as_second(),
     };
-    context.store.begin_sign_in(&record).await?;
+    context.store.create_sign_in(&record).await?;
     Ok(Begun { location, browser })
 }
 

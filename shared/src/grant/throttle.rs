@@ -1,4 +1,5 @@
-//! The brake on those who guess: attempts are counted before they are judged, and taken back where they were none.
+//! Rate limiting for guesses. An attempt is counted before it is checked, and refunded if it
+//! succeeds.
 
 use std::net::IpAddr;
 
@@ -7,15 +8,16 @@ use jiff::Timestamp;
 
 use crate::{
     context::Context,
-    core::error::{Error, Fault, Refusal},
+    core::error::{Error, Refusal},
     store::counter::{Attempt, Counter},
     telemetry,
 };
 
-/// Counts an attempt, or says when the next one may be made.
+/// Counts an attempt, or rejects it with the time after which the next one is allowed.
 ///
 /// # Errors
-/// [`Refusal::FailuresTooMany`], or a store that does not answer: nobody guesses while nobody counts.
+/// [`Refusal::FailuresTooMany`], or a fault of the store: an attempt that cannot be counted is not
+/// checked either.
 pub(super) async fn count(
     context: &Context,
     counter: Counter<'_>,
@@ -30,11 +32,13 @@ pub(super) async fn count(
     }
 }
 
-/// Takes attempts back. What cannot be taken back stays counted for a quarter of an hour, which is no reason to refuse a good password.
-pub(super) async fn forgive(context: &Context, counters: &[Counter<'_>], then: Timestamp) {
+/// Refunds attempts that succeeded. One that cannot be refunded is logged and stays counted until
+/// its window ends, which is no reason to reject a correct password.
+pub(super) async fn refund(context: &Context, counters: &[Counter<'_>], counted_at: Timestamp) {
     for counter in counters {
-        let forgiven: Result<(), Fault> = context.store.forgive(*counter, then).await;
-        drop(forgiven);
+        if let Err(fault) = context.store.refund(*counter, counted_at).await {
+            telemetry::refund_failed(&fault);
+        }
     }
 }
 

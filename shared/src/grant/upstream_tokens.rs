@@ -23,7 +23,7 @@ use crate::{
     identity_provider::{IdentityProviders, Renewal, Tokens},
     store::{
         Deletion,
-        session::{Before, Lease, SessionRecord, Settlement, Upstream},
+        session::{Lease, PreviousLease, RenewalResult, SessionRecord, UpstreamTokens},
     },
     telemetry,
 };
@@ -66,37 +66,37 @@ async fn renew(
     context: &Context,
     identity_providers: &IdentityProviders,
     session: &SessionId,
-    held: Upstream,
+    held: UpstreamTokens,
     lease: &str,
-    before: Before,
+    before: PreviousLease,
 ) -> Result<(), Error> {
-    let settlement = match (ask(context, identity_providers, session, held).await, before) {
-        (Ok(Renewal::Renewed(tokens)), _) => Settlement::Renewed {
+    let result = match (ask(context, identity_providers, session, held).await, before) {
+        (Ok(Renewal::Renewed(tokens)), _) => RenewalResult::Renewed {
             sealed: seal(context, session, &tokens)?,
             due_at_ms: due_at_ms(&tokens, context.clock.now()),
         },
-        (Ok(Renewal::Ended), Before::Settled) => {
+        (Ok(Renewal::Ended), PreviousLease::Released) => {
             return match context.store.end_leased_session(session, lease).await? {
                 Deletion::Deleted => Err(Refusal::SessionExpired.into()),
                 Deletion::Unknown => Ok(()), // the lease was lost meanwhile: somebody else finds out
             };
         }
-        (Ok(Renewal::Ended), Before::Unsettled) => {
+        (Ok(Renewal::Ended), PreviousLease::Abandoned) => {
             telemetry::upstream_detached(session);
-            Settlement::Detached
+            RenewalResult::Detached
         }
         // Whether the token is spent, nobody knows, or knew before: the lease stays behind, and says so to the next one.
         (Ok(Renewal::Lost(fault)), _)
-        | (Ok(Renewal::Unreachable(fault)) | Err(fault), Before::Unsettled) => {
+        | (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Abandoned) => {
             telemetry::upstream_failed(&fault);
             return Ok(());
         }
-        (Ok(Renewal::Unreachable(fault)) | Err(fault), Before::Settled) => {
+        (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Released) => {
             telemetry::upstream_failed(&fault);
-            Settlement::Postponed { due_at_ms: context.clock.now().as_millisecond() + PAUSE_MS }
+            RenewalResult::Postponed { due_at_ms: context.clock.now().as_millisecond() + PAUSE_MS }
         }
     };
-    Ok(context.store.settle_session(session, lease, &settlement).await?)
+    Ok(context.store.release_lease(session, lease, &result).await?)
 }
 
 /// The issuer's answer. A sign-in that is no longer configured, or tokens that no key opens, are failures of ours.
@@ -104,7 +104,7 @@ async fn ask(
     context: &Context,
     identity_providers: &IdentityProviders,
     session: &SessionId,
-    held: Upstream,
+    held: UpstreamTokens,
 ) -> Result<Renewal, Fault> {
     let upstream = identity_providers.named(&held.upstream_signin).ok_or_else(|| {
         Fault::Setting(format!(

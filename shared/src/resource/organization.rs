@@ -91,7 +91,7 @@ pub async fn create(
         on_behalf_of: owner,
         ..ApiKeyRecord::new(key_id, organization.id, key_name, Scopes::all(), &minted, now)
     };
-    context.store.found(&organization, &key).await?;
+    context.store.create_organization(&organization, &key).await?;
     Ok(CreatedOrganization {
         id: organization.id,
         name: organization.name,

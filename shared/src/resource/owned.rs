@@ -79,7 +79,7 @@ async fn find<R: Record>(
     id: &TypeSafeId<R::Kind>,
 ) -> Result<R, Error> {
     let now_s = context.clock.now().as_second();
-    let record = context.store.own_record(organization, id, now_s).await?;
+    let record = context.store.record_in_organization(organization, id, now_s).await?;
     Ok(record.ok_or(Refusal::RecordUnknown)?)
 }
 

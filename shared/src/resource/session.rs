@@ -102,7 +102,7 @@ pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<Dev
 /// `not_found`; a failure of ours.
 pub async fn end_device(context: &Context, user: &Principal, id: &FamilyId) -> Result<(), Error> {
     let now_ms = context.clock.now().as_millisecond();
-    match context.store.end_family_of(&user.user_id, id, now_ms).await? {
+    match context.store.revoke_family_of(&user.user_id, id, now_ms).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }

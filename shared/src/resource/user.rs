@@ -20,7 +20,7 @@ use crate::{
     grant::password,
     store::{
         Deletion, time,
-        user::{Enrolment, UserRecord},
+        user::{CreateUser, UserRecord},
     },
 };
 
@@ -90,9 +90,9 @@ pub async fn create(
         on_behalf_of: caller.acting_user(),
     };
     let hash = PasswordHash::of(password, &context.entropy).await?;
-    match context.store.enrol(&user, hash).await? {
-        Enrolment::Enrolled => Ok(user.into()),
-        Enrolment::AddressTaken => Err(Refusal::EmailTaken.into()),
+    match context.store.create_user(&user, hash).await? {
+        CreateUser::Created => Ok(user.into()),
+        CreateUser::AddressTaken => Err(Refusal::EmailTaken.into()),
     }
 }
 
@@ -128,7 +128,7 @@ pub async fn show(context: &Context, caller: &Principal, id: &UserId) -> Result<
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     let user: UserRecord = owned::show(context, caller, Permission::UsersManage, id).await?;
     caller.can_delegate(&user.role.scopes(), &Resources::default())?;
-    if context.store.dismiss(&user).await? == Deletion::Unknown {
+    if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
     }
     let (user_id, now_s) = (user.id.to_string(), context.clock.now().as_second());

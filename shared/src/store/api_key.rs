@@ -1,14 +1,13 @@
 //! API keys.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Record, Store,
-    client::fault,
+    conditional::{Conditional, conditional},
     key,
-    record::{number, text},
+    record::{hex, number, text},
 };
 use crate::{
     core::{
@@ -76,7 +75,7 @@ impl ApiKeyRecord {
         }
     }
 
-    /// Does a secret with `digest` open this key at `now_ms`?
+    /// Reports whether the secret with `digest` is accepted at `now_ms`.
     pub fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool {
         let overlapping = self.previous_expires_at_ms.is_some_and(|until| now_ms < until);
         let is_previous =
@@ -86,10 +85,11 @@ impl ApiKeyRecord {
 }
 
 impl Store {
-    /// Ends the secret that was presented: the whole key, or, while two secrets overlap and it is the old one, only that.
+    /// Revokes the presented secret: the whole key, or only the previous secret if it is that one
+    /// and both are still accepted.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn delete_held_key(&self, key: &Presented, now_ms: i64) -> Result<Deletion, Fault> {
         if self.delete_held(&key.id, &key.digest).await? == Deletion::Deleted {
             return Ok(Deletion::Deleted);
@@ -101,16 +101,13 @@ impl Store {
             .key(key::PK, text(&key.id))
             .update_expression("REMOVE previous_digest, previous_expires_at_ms")
             .condition_expression("previous_digest = :held AND previous_expires_at_ms > :now")
-            .expression_attribute_values(":held", AttributeValue::S(key.digest.to_hex()))
+            .expression_attribute_values(":held", hex(&key.digest))
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
-                _ => Err(fault("end the old secret of a key")(error)),
-            },
+        match conditional(outcome, "revoke the previous secret of a key")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }
     }
 }

@@ -1,14 +1,13 @@
-//! One-time codes of the loopback flow. One that was redeemed is kept for a while: who shows it again is seen.
+//! One-time codes of the loopback flow. Redeemed codes are kept for a while so that replays can be
+//! detected.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
     client::fault,
+    conditional::{Conditional, conditional},
     key,
     record::{item_of, number, read, text},
 };
@@ -22,41 +21,49 @@ use crate::{
     crypto::Digest,
 };
 
-/// A stored code.
+/// A stored authorization code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AuthorizationCodeRecord {
+    /// The id, which is part of the code.
     #[serde(rename = "pk")]
     pub id: AuthorizationCodeId,
+    /// The digest of the code.
     pub digest: Digest,
+    /// The client that the code was issued to.
     pub client_id: String,
+    /// The redirect URI that the code was sent to.
     pub redirect_uri: String,
-    /// Of PKCE, by S256.
+    /// The PKCE challenge, by S256.
     pub challenge: Digest,
+    /// The user who signed in.
     pub user_id: String,
+    /// The granted scopes.
     pub scopes: Scopes,
+    /// When the code expires.
     pub valid_until_ms: i64,
-    /// What it was redeemed for.
+    /// The family that the code was redeemed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<FamilyId>,
-    /// DynamoDB's time to live: as long as what it was redeemed for may be new to somebody.
+    /// DynamoDB's time to live, in epoch seconds. Long enough to detect replays.
     pub expires_at: i64,
 }
 
-/// What became of a redemption.
+/// The outcome of a redemption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redemption {
+    /// The code is redeemed for the given family.
     Redeemed,
-    /// It was redeemed before, for this family.
+    /// The code was redeemed before, for this family.
     Replayed(FamilyId),
-    /// It is gone, or over.
-    Gone,
+    /// The code does not exist or has expired.
+    Inactive,
 }
 
 impl Store {
     /// Stores a new code.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn put_code(&self, record: &AuthorizationCodeRecord) -> Result<(), Fault> {
         let is_ours =
             |stored| Ok(read::<AuthorizationCodeRecord>(stored)?.digest.matches(&record.digest));
@@ -64,15 +71,15 @@ impl Store {
             .await
     }
 
-    /// The code that was presented; read consistently.
+    /// Returns the code that was presented. Read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn code(
         &self,
         presented: &AuthorizationCode,
     ) -> Result<Option<AuthorizationCodeRecord>, Fault> {
-        let item = self.nonce(text(&presented.id), "read an authorization code").await?;
+        let item = self.nonces_item(text(&presented.id), "read an authorization code").await?;
         let record = item.map(read::<AuthorizationCodeRecord>).transpose()?;
         Ok(record.filter(|record| record.digest.matches(&presented.digest)))
     }
@@ -80,7 +87,7 @@ impl Store {
     /// Redeems a code for `family`, once: one write.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn redeem(
         &self,
         id: &AuthorizationCodeId,
@@ -102,23 +109,22 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = outcome else { return Ok(Redemption::Redeemed) };
-        match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                let stored =
-                    failed.item().cloned().map(read::<AuthorizationCodeRecord>).transpose()?;
+        match conditional(outcome, "redeem an authorization code")? {
+            Conditional::Met(_) => Ok(Redemption::Redeemed),
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(read::<AuthorizationCodeRecord>).transpose()?;
                 Ok(match stored.and_then(|stored| stored.family) {
-                    Some(known) if known == *family => Redemption::Redeemed, // ours, and its answer was lost
+                    // Our own redemption, repeated after a lost response.
+                    Some(known) if known == *family => Redemption::Redeemed,
                     Some(known) => Redemption::Replayed(known),
-                    None => Redemption::Gone,
+                    None => Redemption::Inactive,
                 })
             }
-            _ => Err(fault("redeem an authorization code")(error)),
         }
     }
 
-    /// Reads an item of `Nonces`, consistently.
-    pub(super) async fn nonce(
+    /// Reads an item of `Nonces` consistently.
+    pub(super) async fn nonces_item(
         &self,
         pk: AttributeValue,
         what: &'static str,

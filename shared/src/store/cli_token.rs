@@ -1,8 +1,8 @@
-//! CLI tokens: keys that belong to one person.
+//! CLI tokens: keys that belong to one user.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deletion, HasSecret, Page, Record, Store, key, record::text};
+use super::{Deletion, HasSecret, Page, Record, Store, conditional::Expected, key, record::text};
 use crate::{
     core::{
         error::Fault,
@@ -62,10 +62,10 @@ impl HasSecret for CliTokenRecord {
 }
 
 impl Store {
-    /// Lists a person's tokens, oldest first, behind `cursor`.
+    /// Lists a user's tokens after `cursor`, oldest first.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn cli_tokens(
         &self,
         organization: &OrganizationId,
@@ -83,15 +83,16 @@ impl Store {
         .await
     }
 
-    /// Deletes a person's token.
+    /// Deletes a user's token.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn delete_cli_token(
         &self,
         user_id: &str,
         id: &CliTokenId,
     ) -> Result<Deletion, Fault> {
-        self.delete_where(&text(id), "on_behalf_of = :person", [(":person", text(&user_id))]).await
+        let condition = Expected { attribute: "on_behalf_of", value: text(&user_id) };
+        self.delete_if(&self.tables.keys, text(id), condition).await
     }
 }

@@ -1,4 +1,4 @@
-//! The SDK's client, with every option of its patience spelled out.
+//! The DynamoDB client, with every timeout and retry option spelled out.
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -35,11 +35,15 @@ use crate::{
     telemetry,
 };
 
-/// How long a call may take, its connection included. An authorizer has no second to lose.
+/// How long a call is allowed to take, connecting included, and how often it is attempted. The
+/// authorizer is on the path of every request, so the limits are short.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
+    /// The longest that one attempt takes.
     pub attempt: Duration,
+    /// The longest that a call takes, all attempts included.
     pub operation: Duration,
+    /// The most attempts of a call, the first one included.
     pub attempts: u32,
 }
 
@@ -53,20 +57,22 @@ impl Default for Timeouts {
     }
 }
 
-pub(super) fn build(sdk: &SdkConfig, patience: Timeouts, clock: &Clock) -> Client {
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(patience.attempt)
-        .operation_timeout(patience.operation)
+/// Builds the client. No I/O.
+pub(super) fn build(sdk: &SdkConfig, timeouts: Timeouts, clock: &Clock) -> Client {
+    let timeout_config = TimeoutConfig::builder()
+        .operation_attempt_timeout(timeouts.attempt)
+        .operation_timeout(timeouts.operation)
         .build();
     let retries = RetryConfig::standard()
-        .with_max_attempts(patience.attempts)
+        .with_max_attempts(timeouts.attempts)
         .with_initial_backoff(Duration::from_millis(25))
         .with_max_backoff(Duration::from_millis(200));
-    // The SDK has one budget of repetitions for all clients of a process: what one store failed, another one must not pay.
+    // The SDK shares one retry budget among all clients of a process. A partition of its own keeps
+    // failures of one endpoint from using up the retries of another.
     let partition = RetryPartition::new(sdk.endpoint_url().unwrap_or("dynamodb").to_owned());
     let config = Builder::from(sdk)
         .retry_partition(partition)
-        .timeout_config(timeouts)
+        .timeout_config(timeout_config)
         .retry_config(retries)
         .retry_classifier(RetryConflicts)
         .interceptor(Measured { clock: clock.clone() })
@@ -75,16 +81,18 @@ pub(super) fn build(sdk: &SdkConfig, patience: Timeouts, clock: &Clock) -> Clien
     Client::from_conf(config)
 }
 
-/// Asks the endpoint whether it is well, as load balancers do: answered to anybody, free, and in no policy. The answer does not matter.
-/// The SDK's own way to the endpoint is taken, so that its connection is the one that later calls find.
+/// Warms up the connection with `GET /ping`, which needs no permission and is not billed. The
+/// response is ignored.
+///
+/// The request goes through the SDK's own connector, so that later calls reuse its connection.
 pub(super) async fn connect(client: &Client) {
     let once = aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled());
     let ping = client.list_tables().customize().config_override(once).map_request(|mut request| {
         let uri = format!("{}/ping", request.uri().trim_end_matches('/'));
         request.set_method("GET")?;
         request.set_uri(uri)?;
-        for of_the_operation in ["content-length", "content-type", "x-amz-target"] {
-            request.headers_mut().remove(of_the_operation);
+        for header in ["content-length", "content-type", "x-amz-target"] {
+            request.headers_mut().remove(header);
         }
         *request.body_mut() = SdkBody::empty();
         Ok::<_, HttpError>(request)
@@ -92,7 +100,7 @@ pub(super) async fn connect(client: &Client) {
     drop(ping.send().await);
 }
 
-/// A write that meets somebody else's transaction on the same item is worth another try; the SDK does not make one.
+/// Retries a write that conflicted with a transaction on the same item; the SDK does not.
 #[derive(Debug)]
 struct RetryConflicts;
 
@@ -113,6 +121,7 @@ impl ClassifyRetry for RetryConflicts {
     }
 }
 
+/// Reports whether the error is a conflict with a transaction.
 fn is_conflict(error: &OperationError) -> bool {
     let cancelled = match error.downcast_ref() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
@@ -124,23 +133,28 @@ fn is_conflict(error: &OperationError) -> bool {
         || cancelled.iter().any(|reason| reason.code() == Some("TransactionConflict"))
 }
 
-/// What DynamoDB calls the failure of any operation that the store uses.
+/// Returns DynamoDB's error code, for the error of any operation that the store uses.
 fn code(error: &OperationError) -> Option<&str> {
     macro_rules! of {
         ($($operation:ty)*) => {
-            None$(.or_else(|| error.downcast_ref::<$operation>().and_then(ProvideErrorMetadata::code)))*
+            None$(.or_else(|| {
+                error.downcast_ref::<$operation>().and_then(ProvideErrorMetadata::code)
+            }))*
         };
     }
-    of!(GetItemError BatchGetItemError QueryError PutItemError UpdateItemError DeleteItemError TransactWriteItemsError)
+    of!(
+        GetItemError BatchGetItemError QueryError PutItemError UpdateItemError DeleteItemError
+        TransactWriteItemsError
+    )
 }
 
-/// Tells [`telemetry`] how long each call took, and which attempts asked the store too much.
+/// Reports the duration of each call and each throttled attempt to [`telemetry`].
 #[derive(Debug)]
 struct Measured {
     clock: Clock,
 }
 
-/// When a call began.
+/// When a call started.
 #[derive(Debug)]
 struct Began(Timestamp);
 
@@ -168,7 +182,7 @@ impl Intercept for Measured {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // DynamoDB developer guide, "Error messages and codes": those that say "slow down".
+        // DynamoDB developer guide, "Error messages and codes": the codes of throttling.
         const THROTTLED: [&str; 3] = [
             "ProvisionedThroughputExceededException",
             "RequestLimitExceeded",
@@ -197,18 +211,7 @@ impl Intercept for Measured {
     }
 }
 
-/// Which item of a transaction did not meet its condition, if that is why it was cancelled.
-pub(super) fn unmet(error: &SdkError<TransactWriteItemsError>) -> Option<usize> {
-    match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
-            .cancellation_reasons()
-            .iter()
-            .position(|reason| reason.code() == Some("ConditionalCheckFailed")),
-        _ => None,
-    }
-}
-
-/// Turns any failure of a call into a fault that says what we were doing.
+/// Turns the failure of a call into a fault that names the operation.
 pub(super) fn fault<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> Fault
 where
     E: StdError + Send + Sync + 'static,
@@ -216,7 +219,7 @@ where
     move |error| Fault::Store { operation, source: Box::new(error) }
 }
 
-/// A fault that is no error of the SDK.
+/// Returns the fault of an operation whose failure is not an error of the SDK.
 pub(super) fn unexpected(operation: &'static str, what: &'static str) -> Fault {
     Fault::Store { operation, source: what.into() }
 }

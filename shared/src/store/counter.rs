@@ -1,12 +1,17 @@
-//! Counters of failures. A window is a quarter of an hour; its counter is gone with it.
+//! Counters of failures, one for each window of a quarter of an hour.
 //!
-//! An attempt is counted before it is judged, in one conditional write, and taken back where it was none: so a thousand attempts at
-//! once are still no more than the limit.
+//! An attempt is counted in one conditional write before it is checked, and refunded if it
+//! succeeds. A thousand simultaneous attempts are therefore limited like any others.
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
-use super::{Store, client::fault, key, record::number};
+use super::{
+    Store,
+    conditional::{Conditional, conditional},
+    key,
+    record::number,
+};
 use crate::core::{clock::LEEWAY_S, error::Fault};
 
 /// The length of a window, in seconds.
@@ -15,32 +20,36 @@ const WINDOW_S: i64 = 900;
 /// What is counted, and for whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter<'a> {
+    /// The kind of attempt.
     pub what: &'static str,
+    /// The subject: an account or a network.
     pub whom: &'a str,
-    /// How many there may be in a window.
+    /// The most failures in one window.
     pub limit: i64,
 }
 
-/// What became of an attempt.
+/// The outcome of counting an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
+    /// The attempt is within the limit.
     Counted,
-    /// There were too many: nothing before this many seconds have passed.
+    /// The limit is reached.
     Exhausted {
+        /// The seconds until the next window.
         retry_after_s: i64,
     },
 }
 
-/// The end of the window in which `now` lies, in epoch seconds.
+/// Returns the end of the window of `now`, in epoch seconds.
 fn window_end(now: Timestamp) -> i64 {
     (now.as_second().div_euclid(WINDOW_S) + 1) * WINDOW_S
 }
 
 impl Store {
-    /// Counts an attempt, if there is one left.
+    /// Counts an attempt, unless the limit is reached.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn count(&self, counter: Counter<'_>, now: Timestamp) -> Result<Attempt, Fault> {
         let until_s = window_end(now);
         let outcome = self
@@ -55,29 +64,26 @@ impl Store {
             .expression_attribute_values(":limit", number(counter.limit))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Attempt::Counted),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
-                    Ok(Attempt::Exhausted { retry_after_s: until_s - now.as_second() })
-                }
-                _ => Err(fault("count an attempt")(error)),
-            },
+        match conditional(outcome, "count an attempt")? {
+            Conditional::Met(_) => Ok(Attempt::Counted),
+            Conditional::NotMet(_) => {
+                Ok(Attempt::Exhausted { retry_after_s: until_s - now.as_second() })
+            }
         }
     }
 
-    /// Takes back an attempt that was counted at `then`: it was no failure.
+    /// Takes back an attempt that was counted at `counted_at`, because it succeeded.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn forgive(&self, counter: Counter<'_>, then: Timestamp) -> Result<(), Fault> {
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn refund(&self, counter: Counter<'_>, counted_at: Timestamp) -> Result<(), Fault> {
         let outcome = self
             .client
             .update_item()
             .table_name(&self.tables.nonces)
             .key(
                 key::PK,
-                AttributeValue::S(key::counter(counter.what, counter.whom, window_end(then))),
+                AttributeValue::S(key::counter(counter.what, counter.whom, window_end(counted_at))),
             )
             .update_expression("ADD attempts :back")
             .condition_expression("attempts > :none")
@@ -85,12 +91,9 @@ impl Store {
             .expression_attribute_values(":none", number(0))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(fault("forgive an attempt")(error)),
-            },
+        match conditional(outcome, "refund an attempt")? {
+            Conditional::Met(_) => Ok(()),
+            Conditional::NotMet(_) => Ok(()),
         }
     }
 }

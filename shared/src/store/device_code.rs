@@ -1,17 +1,18 @@
-//! Device codes (RFC 8628): a device polls with one, a person approves it by its short twin. All that is known of one is one item, so
-//! that every sandbox sees the same interval, and one of any number of polls gets the tokens.
+//! Device codes (RFC 8628). A device polls with a device code, and a user approves it by the short
+//! user code.
+//!
+//! The whole state of a device code is one item, so that every execution environment sees the same
+//! interval, and exactly one of any number of polls gets the tokens.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    client::{fault, unexpected},
+    client::unexpected,
+    conditional::{Conditional, conditional},
     key,
-    record::{item_of, number, read, text},
+    record::{attribute, item_of, number, read, text},
 };
 use crate::{
     core::{
@@ -24,48 +25,61 @@ use crate::{
     crypto::{Digest, mac::Tag},
 };
 
-/// By how much `slow_down` lengthens the interval, for this and all later polls (RFC 8628 §3.5).
+/// How much `slow_down` lengthens the interval, for this and all later polls (RFC 8628 §3.5).
 const SLOWER_S: i64 = 5;
 
-/// Where a device code stands.
+/// The state of a device code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceStatus {
+    /// The user has not decided yet.
     Pending,
+    /// The user approved it.
     Approved,
+    /// The user denied it.
     Denied,
+    /// The device has received its tokens.
     Redeemed,
 }
 
 /// A stored device code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeviceCodeRecord {
+    /// The id, which is part of the code.
     #[serde(rename = "pk")]
     pub id: DeviceCodeId,
+    /// The digest of the code.
     pub digest: Digest,
+    /// The client that asked for the code.
     pub client_id: String,
-    /// What was asked for; all that the person may, where nothing was.
+    /// The requested scopes. `None` asks for everything that the user's tools can be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Scopes>,
-    /// Where the device asked from, to be shown to the person.
+    /// The device's network address, shown to the user.
     pub address: String,
+    /// The state.
     pub status: DeviceStatus,
+    /// The interval between polls, in seconds.
     pub interval_s: i64,
+    /// When the next poll is allowed.
     pub next_poll_at_ms: i64,
+    /// When the code expires.
     pub valid_until_ms: i64,
-    /// Who approved it, and what was granted.
+    /// The user who decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
+    /// The granted scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Scopes>,
-    /// What it was redeemed for.
+    /// The family that the code was redeemed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<FamilyId>,
-    /// DynamoDB's time to live: a little longer than its life, so that a late poll is told that it is late.
+    /// DynamoDB's time to live, in epoch seconds. A little after the code expires, so that a late
+    /// poll gets the answer that it is late.
     pub expires_at: i64,
 }
 
-/// What a user code stands for.
+/// The device code that a user code stands for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct UserCodeRecord {
     pk: String,
@@ -73,46 +87,59 @@ struct UserCodeRecord {
     expires_at: i64,
 }
 
-/// What a poll came to.
+/// The outcome of a poll.
 #[derive(Clone, Debug)]
 pub enum Poll {
+    /// The user has not decided yet.
     Pending,
-    /// It came too early: from now on the interval is longer.
+    /// The poll came too early. The interval is longer from now on.
     TooEarly,
+    /// The user denied the request.
     Denied,
+    /// The code has expired.
     Expired,
-    /// A person approved it, and this poll has redeemed it.
+    /// The user approved the request, and this poll has redeemed the code.
     Redeemed(Box<DeviceCodeRecord>),
-    /// There is no such code, it is another client's, or it was redeemed before.
-    Gone,
+    /// The code does not exist, belongs to another client, or was redeemed before.
+    Unknown,
 }
 
-/// What became of a person's decision.
+/// The outcome of storing a new device code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    Taken,
-    /// It was decided before, or is over.
+pub enum CreateDeviceCode {
+    /// The code and its user code are stored.
+    Created,
+    /// Another device waits with the same user code: choose another one.
+    UserCodeTaken,
+}
+
+/// The outcome of recording a user's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserDecision {
+    /// The decision is recorded.
+    Recorded,
+    /// The code was decided before, or has expired.
     TooLate,
 }
 
 impl DeviceCodeRecord {
-    /// The end of the item of a code that ends at `valid_until_ms`, in epoch seconds.
+    /// Returns when the item of a code that expires at `valid_until_ms` ends, in epoch seconds.
     pub fn item_until(valid_until_ms: i64) -> i64 {
         valid_until_ms / 1000 + 600 + LEEWAY_S
     }
 }
 
 impl Store {
-    /// Stores a new device code and its user code. `false` where somebody waits with the same user code: take another.
+    /// Stores a new device code and its user code.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
-    pub async fn begin_device(
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
+    pub async fn create_device_code(
         &self,
         record: &DeviceCodeRecord,
         user_code: &Tag,
         now_s: i64,
-    ) -> Result<bool, Fault> {
+    ) -> Result<CreateDeviceCode, Fault> {
         let pointer = UserCodeRecord {
             pk: key::user_code(user_code),
             device: record.id,
@@ -130,33 +157,30 @@ impl Store {
             .expression_attribute_values(":ours", text(&record.id))
             .send()
             .await;
-        if let Err(error) = put {
-            let is_taken = error
-                .as_service_error()
-                .is_some_and(|error| error.is_conditional_check_failed_exception());
-            return if is_taken { Ok(false) } else { Err(fault("put a user code")(error)) };
+        if let Conditional::NotMet(_) = conditional(put, "put a user code")? {
+            return Ok(CreateDeviceCode::UserCodeTaken);
         }
         let is_ours = |stored| Ok(read::<DeviceCodeRecord>(stored)?.digest.matches(&record.digest));
         self.insert(&self.tables.nonces, item_of(record)?, "put a device code", is_ours).await?;
-        Ok(true)
+        Ok(CreateDeviceCode::Created)
     }
 
-    /// The device code that a user code stands for, if it is still alive; both read consistently.
+    /// Returns the pending device code that a user code stands for. Both are read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn device(
         &self,
         user_code: &Tag,
         now_ms: i64,
     ) -> Result<Option<DeviceCodeRecord>, Fault> {
         const WHAT: &str = "read a device code";
-        let pointer = self.nonce(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
+        let pointer = self.nonces_item(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
         let Some(pointer) = pointer.map(read::<UserCodeRecord>).transpose()? else {
             return Ok(None);
         };
         let device = self
-            .nonce(text(&pointer.device), WHAT)
+            .nonces_item(text(&pointer.device), WHAT)
             .await?
             .map(read::<DeviceCodeRecord>)
             .transpose()?;
@@ -165,20 +189,20 @@ impl Store {
         }))
     }
 
-    /// Records a person's decision, if nobody has decided yet: one write. `granted` is what the device may do; nothing denies it.
+    /// Records a user's decision, unless the code was decided before: one write. `granted` is what
+    /// the device receives; `None` denies the request.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn decide_device(
         &self,
         id: &DeviceCodeId,
         user_id: &str,
         granted: Option<&Scopes>,
         now_ms: i64,
-    ) -> Result<Decision, Fault> {
+    ) -> Result<UserDecision, Fault> {
+        let scopes = granted.cloned().unwrap_or_default();
         let status = if granted.is_some() { DeviceStatus::Approved } else { DeviceStatus::Denied };
-        let granted = granted.cloned().unwrap_or_default();
-        let list: Vec<String> = granted.to_string().split_whitespace().map(str::to_owned).collect();
         let outcome = self
             .client
             .update_item()
@@ -186,32 +210,28 @@ impl Store {
             .key(key::PK, text(id))
             .update_expression("SET #status = :status, user_id = :user, granted = :granted")
             .condition_expression(
-                "(#status = :pending AND valid_until_ms > :now) OR (#status = :status AND user_id = :user)",
+                "(#status = :pending AND valid_until_ms > :now) \
+                 OR (#status = :status AND user_id = :user)",
             )
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":pending", AttributeValue::S(name(DeviceStatus::Pending).into()))
-            .expression_attribute_values(":status", AttributeValue::S(name(status).into()))
+            .expression_attribute_values(":pending", attribute(DeviceStatus::Pending)?)
+            .expression_attribute_values(":status", attribute(status)?)
             .expression_attribute_values(":user", text(&user_id))
-            .expression_attribute_values(
-                ":granted",
-                AttributeValue::L(list.into_iter().map(AttributeValue::S).collect()),
-            )
+            .expression_attribute_values(":granted", attribute(&scopes)?)
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Decision::Taken),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Decision::TooLate),
-                _ => Err(fault("decide about a device")(error)),
-            },
+        match conditional(outcome, "decide about a device")? {
+            Conditional::Met(_) => Ok(UserDecision::Recorded),
+            Conditional::NotMet(_) => Ok(UserDecision::TooLate),
         }
     }
 
-    /// One poll: a read, and where nothing is decided one write that paces it; where it is approved, one that redeems it for `family`.
+    /// Handles a poll. It costs one read, and one write if the code is pending (the write paces the
+    /// device) or approved (the write redeems the code for `family`).
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn poll_device(
         &self,
         presented: &DeviceCode,
@@ -219,15 +239,15 @@ impl Store {
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Poll, Fault> {
-        let stored = self.nonce(text(&presented.id), "read a device code").await?;
+        let stored = self.nonces_item(text(&presented.id), "read a device code").await?;
         let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else {
-            return Ok(Poll::Gone);
+            return Ok(Poll::Unknown);
         };
         if !device.digest.matches(&presented.digest) || device.client_id != client_id {
-            return Ok(Poll::Gone);
+            return Ok(Poll::Unknown);
         }
         match device.status {
-            DeviceStatus::Redeemed => Ok(Poll::Gone),
+            DeviceStatus::Redeemed => Ok(Poll::Unknown),
             _ if device.valid_until_ms <= now_ms => Ok(Poll::Expired),
             DeviceStatus::Denied => Ok(Poll::Denied),
             DeviceStatus::Approved => self.redeem_device(&device.id, family).await,
@@ -235,8 +255,8 @@ impl Store {
         }
     }
 
-    /// Says when the next poll may come; slower where this one came too early. `poll` is new for each: by it a write is recognised whose
-    /// answer was lost.
+    /// Sets when the next poll is allowed, later if this one came too early. `poll` is new for each
+    /// poll and identifies our own write if the SDK repeats it after a lost response.
     async fn pace(
         &self,
         device: &DeviceCodeRecord,
@@ -253,7 +273,7 @@ impl Store {
             .update_expression(
                 "SET interval_s = :interval, next_poll_at_ms = :next, last_poll = :poll",
             )
-            // Of two polls at once one is too early: whoever comes second finds another time than it has read.
+            // Of two simultaneous polls one is too early: it finds a time that it has not read.
             .condition_expression(
                 "(next_poll_at_ms = :seen AND interval_s = :interval_seen) OR last_poll = :poll",
             )
@@ -264,16 +284,14 @@ impl Store {
             .expression_attribute_values(":interval_seen", number(device.interval_s))
             .send()
             .await;
-        match outcome {
-            Ok(_) if is_early => Ok(Poll::TooEarly),
-            Ok(_) => Ok(Poll::Pending),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Poll::TooEarly),
-                _ => Err(fault("pace a device")(error)),
-            },
+        match conditional(outcome, "pace a device")? {
+            Conditional::Met(_) if is_early => Ok(Poll::TooEarly),
+            Conditional::Met(_) => Ok(Poll::Pending),
+            Conditional::NotMet(_) => Ok(Poll::TooEarly),
         }
     }
 
+    /// Redeems an approved code for `family`, once.
     async fn redeem_device(&self, id: &DeviceCodeId, family: &FamilyId) -> Result<Poll, Fault> {
         const WHAT: &str = "redeem a device code";
         let outcome = self
@@ -282,39 +300,22 @@ impl Store {
             .table_name(&self.tables.nonces)
             .key(key::PK, text(id))
             .update_expression("SET #status = :redeemed, #family = :family")
-            .condition_expression("#status = :approved OR #family = :family") // the second: ours, and its answer was lost
+            // The second part: our own redemption, repeated after a lost response.
+            .condition_expression("#status = :approved OR #family = :family")
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#family", "family")
-            .expression_attribute_values(
-                ":redeemed",
-                AttributeValue::S(name(DeviceStatus::Redeemed).into()),
-            )
-            .expression_attribute_values(
-                ":approved",
-                AttributeValue::S(name(DeviceStatus::Approved).into()),
-            )
+            .expression_attribute_values(":redeemed", attribute(DeviceStatus::Redeemed)?)
+            .expression_attribute_values(":approved", attribute(DeviceStatus::Approved)?)
             .expression_attribute_values(":family", text(family))
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match outcome {
-            Ok(answer) => match answer.attributes {
+        match conditional(outcome, WHAT)? {
+            Conditional::Met(answer) => match answer.attributes {
                 Some(item) => Ok(Poll::Redeemed(Box::new(read(item)?))),
                 None => Err(unexpected(WHAT, "an update without attributes")),
             },
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Poll::Gone),
-                _ => Err(fault(WHAT)(error)),
-            },
+            Conditional::NotMet(_) => Ok(Poll::Unknown),
         }
-    }
-}
-
-fn name(status: DeviceStatus) -> &'static str {
-    match status {
-        DeviceStatus::Pending => "pending",
-        DeviceStatus::Approved => "approved",
-        DeviceStatus::Denied => "denied",
-        DeviceStatus::Redeemed => "redeemed",
     }
 }

@@ -1,14 +1,12 @@
-//! Refresh-token families: one item each, advanced by one conditional write.
+//! Refresh-token families: one item each, rotated by one conditional write.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, Store,
     client::{fault, unexpected},
+    conditional::{Conditional, Expected, conditional},
     key,
     record::{Item, item_of, number, read, text},
     token_owner::TokenOwner,
@@ -24,57 +22,67 @@ use crate::{
     credential::RefreshToken,
 };
 
-/// A stored family. Holds nothing secret.
+/// A stored family. It contains no secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FamilyRecord {
+    /// The id.
     #[serde(rename = "pk")]
     pub id: FamilyId,
-    /// The generation whose token may be used next.
+    /// The generation of the token that is accepted next.
     pub generation: u64,
-    /// When, from where, and in which attempt it got there.
+    /// When the family was last rotated.
     pub rotated_at_ms: i64,
+    /// The network address that it was last rotated from.
     pub rotated_from: String,
+    /// The [`Presentation::attempt`] that rotated it.
     pub attempt: String,
-    /// To whom it was granted, and what: an agent, or a tool for a person.
+    /// The client: an agent, or a tool of a user.
     pub client_id: String,
+    /// The user, if the client is a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// The partition in which a person's families are listed.
+    /// The partition that lists the user's families.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<String>,
+    /// The organization.
     pub org_id: OrganizationId,
+    /// The granted scopes.
     pub scopes: Scopes,
+    /// When the family expires unless it is rotated.
     pub idle_expires_at_ms: i64,
+    /// When the family expires in any case.
     pub absolute_expires_at_ms: i64,
+    /// When the family was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at_ms: Option<i64>,
-    /// DynamoDB's time to live: behind the absolute expiry, so that late reuse is still seen as reuse.
+    /// DynamoDB's time to live, in epoch seconds. After the absolute expiry, so that late reuse is
+    /// still recognized as reuse.
     pub expires_at: i64,
 }
 
 impl FamilyRecord {
-    /// To whom it was granted.
+    /// Returns the agent or user that the family was granted to.
     ///
     /// # Errors
-    /// A record that is not what we wrote.
-    pub fn holder(&self) -> Result<TokenOwner, Fault> {
+    /// [`Fault::Corrupt`] if the record names neither.
+    pub fn owner(&self) -> Result<TokenOwner, Fault> {
         match &self.user_id {
             Some(user_id) => {
                 Ok(TokenOwner::User { user_id: user_id.clone(), client_id: self.client_id.clone() })
             }
             None => {
                 let agent = self.client_id.parse().map(TokenOwner::Agent);
-                agent.map_err(|_| Fault::Corrupt("a family of no agent and no person".into()))
+                agent.map_err(|_| Fault::Corrupt("a family of neither an agent nor a user".into()))
             }
         }
     }
 
-    /// The end of a family's item, in epoch seconds.
+    /// Returns when the family's item ends, in epoch seconds.
     pub fn tombstone_until(absolute_expires_at_ms: i64) -> i64 {
         absolute_expires_at_ms / 1000 + 1 + LEEWAY_S
     }
 
-    /// Neither revoked nor expired?
+    /// Reports whether the family is neither revoked nor expired.
     pub fn is_alive(&self, now_ms: i64) -> bool {
         self.revoked_at_ms.is_none()
             && now_ms < self.idle_expires_at_ms
@@ -85,61 +93,65 @@ impl FamilyRecord {
 /// One presentation of a refresh token.
 #[derive(Debug)]
 pub struct Presentation<'a> {
+    /// The token.
     pub token: &'a RefreshToken,
-    /// The caller's network address: the binding of a token that no key is bound to.
+    /// The caller's network address, which binds a token that no key is bound to.
     pub address: &'a str,
-    /// The client, where it named itself.
+    /// The client, if the caller identified one.
     pub client: Option<&'a str>,
-    /// Random, new for each presentation: by it a write is recognised whose answer was lost.
+    /// Random, and new for each presentation. It identifies our own write if the SDK repeats it
+    /// after a lost response.
     pub attempt: &'a str,
+    /// The time of the presentation.
     pub now_ms: i64,
 }
 
-/// What became of a new family.
+/// The outcome of storing a new family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    Begun,
-    /// It was ended before it began.
-    Barred,
+pub enum CreateFamily {
+    /// The family is stored.
+    Created,
+    /// The family was revoked before it was created.
+    AlreadyRevoked,
 }
 
-/// What a presentation did.
+/// The outcome of a presentation.
 #[derive(Clone, Debug)]
 pub enum Rotation {
-    /// The family is at the successor now.
+    /// This presentation rotated the family. The family is at the successor's generation.
     Rotated(FamilyRecord),
-    /// It was there already, a moment ago and by the same caller: the same answer again.
+    /// The same caller rotated the family a moment ago. It gets the same answer again.
     Repeated(FamilyRecord),
-    /// The same, but from another address: refused, the family stays.
-    Elsewhere,
-    /// The token was spent before: theft, of this token or of its successor.
-    Reused,
-    /// There is no such family, or it has ended.
-    Gone,
-    /// The family is another client's.
-    Foreign,
+    /// The family was rotated a moment ago from another address. The family stays active.
+    AddressMismatch,
+    /// The token was used before: this token or its successor is stolen.
+    Reuse,
+    /// The family does not exist, has expired or is revoked.
+    Inactive,
+    /// The family belongs to another client.
+    ClientMismatch,
 }
 
 impl Store {
-    /// Stores a new family, unless it was barred before it began.
+    /// Stores a new family, unless it was revoked before its creation.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
-    pub async fn begin_family(&self, family: &FamilyRecord) -> Result<Beginning, Fault> {
-        let mut is_barred = false;
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
+    pub async fn create_family(&self, family: &FamilyRecord) -> Result<CreateFamily, Fault> {
+        let mut is_revoked = false;
         let is_ours = |stored: Item| {
-            is_barred = stored.contains_key("revoked_at_ms") && !stored.contains_key("generation");
-            Ok(is_barred || read::<FamilyRecord>(stored)?.attempt == family.attempt)
+            is_revoked = stored.contains_key("revoked_at_ms") && !stored.contains_key("generation");
+            Ok(is_revoked || read::<FamilyRecord>(stored)?.attempt == family.attempt)
         };
-        self.insert(&self.tables.families, item_of(family)?, "begin a family", is_ours).await?;
-        Ok(if is_barred { Beginning::Barred } else { Beginning::Begun })
+        self.insert(&self.tables.families, item_of(family)?, "create a family", is_ours).await?;
+        Ok(if is_revoked { CreateFamily::AlreadyRevoked } else { CreateFamily::Created })
     }
 
-    /// Ends a family that may not have begun yet, and then never will: one write.
+    /// Revokes a family that may not be created yet, and then cannot be: one write.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn bar_family(
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn revoke_before_creation(
         &self,
         family: &FamilyId,
         now_ms: i64,
@@ -150,20 +162,21 @@ impl Store {
             .table_name(&self.tables.families)
             .key(key::PK, text(family))
             .update_expression(
-                "SET revoked_at_ms = if_not_exists(revoked_at_ms, :now), expires_at = if_not_exists(expires_at, :end)",
+                "SET revoked_at_ms = if_not_exists(revoked_at_ms, :now), \
+                 expires_at = if_not_exists(expires_at, :end)",
             )
             .expression_attribute_values(":now", number(now_ms))
             .expression_attribute_values(":end", number(until_s))
             .send()
             .await
-            .map_err(fault("bar a family"))?;
+            .map_err(fault("revoke a family before its creation"))?;
         Ok(())
     }
 
-    /// A family; read consistently.
+    /// Returns a family. Read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>, Fault> {
         const WHAT: &str = "read a family";
         let request =
@@ -172,10 +185,11 @@ impl Store {
         answer.item.map(read).transpose()
     }
 
-    /// Advances a family, or says why not: one write, which decides alone which of any number of callers was first.
+    /// Rotates a family: one write, which decides by itself which of any number of callers is
+    /// first.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn rotate(
         &self,
         presented: &Presentation<'_>,
@@ -183,6 +197,7 @@ impl Store {
     ) -> Result<Rotation, Fault> {
         const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
                              AND idle_expires_at_ms > :now AND absolute_expires_at_ms > :now";
+        let idle_expires_at_ms = presented.now_ms + lifetimes.refresh_idle * 1000;
         let generation = |generation: u64| AttributeValue::N(generation.to_string());
         let request = self
             .client
@@ -190,14 +205,15 @@ impl Store {
             .table_name(&self.tables.families)
             .key(key::PK, text(&presented.token.family))
             .update_expression(
-                "SET generation = :next, rotated_at_ms = :now, rotated_from = :address, attempt = :attempt, idle_expires_at_ms = :idle",
+                "SET generation = :next, rotated_at_ms = :now, rotated_from = :address, \
+                 attempt = :attempt, idle_expires_at_ms = :idle",
             )
             .expression_attribute_values(":presented", generation(presented.token.generation))
             .expression_attribute_values(":next", generation(presented.token.generation + 1))
             .expression_attribute_values(":now", number(presented.now_ms))
             .expression_attribute_values(":address", text(&presented.address))
             .expression_attribute_values(":attempt", text(&presented.attempt))
-            .expression_attribute_values(":idle", number(presented.now_ms + lifetimes.refresh_idle * 1000))
+            .expression_attribute_values(":idle", number(idle_expires_at_ms))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match presented.client {
@@ -206,59 +222,55 @@ impl Store {
                 .condition_expression(format!("{ALIVE} AND client_id = :client"))
                 .expression_attribute_values(":client", text(&client)),
         };
-        match request.send().await {
-            Ok(answer) => match answer.attributes {
+        match conditional(request.send().await, "rotate a family")? {
+            Conditional::Met(answer) => match answer.attributes {
                 Some(item) => Ok(Rotation::Rotated(read(item)?)),
                 None => Err(unexpected("rotate a family", "an update without attributes")),
             },
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    let stored = failed.item().cloned().map(read).transpose()?;
-                    Ok(judge(stored, presented, lifetimes))
-                }
-                _ => Err(fault("rotate a family")(error)),
-            },
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(read).transpose()?;
+                Ok(judge(stored, presented, lifetimes))
+            }
         }
     }
 
-    /// Ends a family, and with it its access tokens: one write. An unknown one needs no ending.
+    /// Revokes a family, and with it its access tokens: one write. Does nothing if the family does
+    /// not exist.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn end_family(&self, family: &FamilyId, now_ms: i64) -> Result<(), Fault> {
-        self.end_family_where(family, now_ms, ("attribute_exists(pk)", Vec::new())).await.map(drop)
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn revoke_family(&self, family: &FamilyId, now_ms: i64) -> Result<(), Fault> {
+        let condition = Expected { attribute: key::PK, value: text(family) };
+        self.revoke_family_if(family, now_ms, condition).await.map(drop)
     }
 
-    async fn end_family_where(
+    async fn revoke_family_if(
         &self,
         family: &FamilyId,
         now_ms: i64,
-        (condition, values): (&str, Vec<(&str, AttributeValue)>),
+        condition: Expected,
     ) -> Result<Deletion, Fault> {
-        let request = self
+        let outcome = self
             .client
             .update_item()
             .table_name(&self.tables.families)
             .key(key::PK, text(family))
             .update_expression("SET revoked_at_ms = if_not_exists(revoked_at_ms, :now)")
-            .condition_expression(condition)
-            .expression_attribute_values(":now", number(now_ms));
-        let request = values.into_iter().fold(request, |request, (name, value)| {
-            request.expression_attribute_values(name, value)
-        });
-        match request.send().await {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
-                _ => Err(fault("end a family")(error)),
-            },
+            .condition_expression(condition.expression())
+            .expression_attribute_values(Expected::PLACEHOLDER, condition.value)
+            .expression_attribute_values(":now", number(now_ms))
+            .send()
+            .await;
+        match conditional(outcome, "revoke a family")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }
     }
 
-    /// What tools hold for a person, newest first.
+    /// Returns a user's families, newest first.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn families_of(
         &self,
         user_id: &str,
@@ -267,28 +279,32 @@ impl Store {
         let is_alive = |family: &FamilyRecord| {
             family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms)
         };
-        self.held_by(key::listing_of_holder::<Family>(user_id), is_alive).await
+        self.list_owned(key::listing_of_owner::<Family>(user_id), is_alive).await
     }
 
-    /// Ends a family of a person: one write.
+    /// Revokes a family of a user: one write.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn end_family_of(
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn revoke_family_of(
         &self,
         user_id: &str,
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Deletion, Fault> {
-        let condition = ("user_id = :person", vec![(":person", text(&user_id))]);
-        self.end_family_where(family, now_ms, condition).await
+        let condition = Expected { attribute: "user_id", value: text(&user_id) };
+        self.revoke_family_if(family, now_ms, condition).await
     }
 
-    /// Ends an access token that has no family: one write, kept until the token is over.
+    /// Revokes an access token without a family: one write, kept until the token expires.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn end_token(&self, token: &AccessTokenId, expires_at_s: i64) -> Result<(), Fault> {
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn revoke_access_token(
+        &self,
+        token: &AccessTokenId,
+        expires_at_s: i64,
+    ) -> Result<(), Fault> {
         self.client
             .put_item()
             .table_name(&self.tables.families)
@@ -296,38 +312,38 @@ impl Store {
             .item(key::TTL, number(expires_at_s + LEEWAY_S + 1))
             .send()
             .await
-            .map_err(fault("end a token"))?;
+            .map_err(fault("revoke an access token"))?;
         Ok(())
     }
 }
 
-/// Says what a refused advance means, from the item as it was in the moment of the refusal.
+/// Returns why a rotation was refused, from the item as it was at that moment.
 fn judge(
     stored: Option<FamilyRecord>,
     presented: &Presentation<'_>,
     lifetimes: &Lifetimes,
 ) -> Rotation {
-    let Some(family) = stored else { return Rotation::Gone };
+    let Some(family) = stored else { return Rotation::Inactive };
     if presented.client.is_some_and(|client| client != family.client_id) {
-        return Rotation::Foreign;
+        return Rotation::ClientMismatch;
     }
     if family.revoked_at_ms.is_some() {
-        return Rotation::Gone;
+        return Rotation::Inactive;
     }
     let generation = presented.token.generation;
     let is_next = family.generation == generation + 1;
     let elapsed_ms = presented.now_ms - family.rotated_at_ms;
-    // Two sandboxes' clocks differ: the winner's time may lie a little ahead of ours.
+    // Clocks of execution environments differ: the winner's time may be slightly ahead of ours.
     let is_recent = elapsed_ms <= lifetimes.refresh_grace * 1000 && lifetimes.refresh_grace > 0;
     let is_ours = family.attempt == presented.attempt;
     match () {
         () if is_next && is_ours => Rotation::Rotated(family),
-        () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Gone,
+        () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Inactive,
         () if is_next && is_recent && family.rotated_from == presented.address => {
             Rotation::Repeated(family)
         }
-        () if is_next && is_recent => Rotation::Elsewhere,
-        () if family.generation > generation => Rotation::Reused,
-        () => Rotation::Gone,
+        () if is_next && is_recent => Rotation::AddressMismatch,
+        () if family.generation > generation => Rotation::Reuse,
+        () => Rotation::Inactive,
     }
 }

@@ -3,17 +3,18 @@
 //! | table | item | `pk` |
 //! |---|---|---|
 //! | `Keys` | organization, API key, CLI token, agent, runner, service | the record's id |
-//! | `Keys` | the organization that a person owns, or belongs to | `own_` and the SHA-256 of the person's id |
+//! | `Keys` | the organization that a user owns or belongs to | `own_` and the SHA-256 of the user's id |
 //! | `Keys` | user | the user's id |
-//! | `Keys` | what a user signs in with | `eml_` and the SHA-256 of the address |
+//! | `Keys` | login record of a user | `eml_` and the SHA-256 of the address |
 //! | `Families` | refresh-token family, session | its id |
 //! | `Families` | revoked access token without a family | the token's id |
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
 //! | `Nonces` | sign-in, authorization code, device code | its id |
 //! | `Nonces` | the device code that a user code stands for | `uco_` and a keyed code of it |
-//! | `Nonces` | counter of failures | `thr_`, what is counted, the SHA-256 of whom, and the window's end |
+//! | `Nonces` | counter of failures | `thr_`, the kind, the SHA-256 of the subject, and the window's end |
 //!
-//! Ids are public; no secret and no digest is part of a key, because keys show up in metadata and audit trails.
+//! Ids are public. No secret, and no digest of one, is part of a key, because keys appear in
+//! metadata and audit trails.
 
 use type_safe_id::StaticType;
 
@@ -22,53 +23,58 @@ use crate::{
     crypto::{Digest, mac::Tag},
 };
 
-/// The partition key of every table; there are no sort keys.
+/// The partition key of every table. There are no sort keys.
 pub const PK: &str = "pk";
-/// DynamoDB's time to live, in epoch **seconds**. It deletes days late: every read looks at the time itself.
+/// The attribute of DynamoDB's time to live, in epoch **seconds**. DynamoDB deletes up to days
+/// late, so every read checks the time itself.
 pub const TTL: &str = "expires_at";
-/// The index for listing by organization. Never consistent: no authentication decision reads it.
+/// The index for listing by organization. It is never consistent, so no authentication decision
+/// reads it.
 pub const LISTING_INDEX: &str = "by_organization";
-/// The index of `Families` for listing what a person holds: sessions, and what tools of theirs hold. Never consistent either.
+/// The index of `Families` that lists a user's sessions and the families of a user's tools. It is
+/// never consistent either.
 pub const PERSON_INDEX: &str = "by_person";
-/// The partition key of both indexes; their sort key is [`PK`], which sorts by the time of creation.
+/// The partition key of both indexes. Their sort key is [`PK`], which sorts by creation time.
 pub const LISTING: &str = "listing";
 
-/// The partition in which an organization's records of one kind are listed.
+/// Returns the partition that lists an organization's records of one kind.
 pub fn listing<T: StaticType>(organization: &OrganizationId) -> String {
     format!("{organization}#{}", T::TYPE)
 }
 
-/// The partition in which a person's CLI tokens are listed.
+/// Returns the partition that lists a user's CLI tokens.
 pub fn listing_of_person<T: StaticType>(organization: &OrganizationId, user_id: &str) -> String {
     format!("{}#{user_id}", listing::<T>(organization))
 }
 
-/// The partition in which what a person holds is listed, one kind each.
-pub fn listing_of_holder<T: StaticType>(user_id: &str) -> String {
+/// Returns the partition that lists a user's sessions or families.
+pub fn listing_of_owner<T: StaticType>(user_id: &str) -> String {
     format!("{}#{}", T::TYPE, Digest::of(user_id.as_bytes()).to_hex())
 }
 
-/// The key of what a user signs in with.
+/// Returns the key of the login record of an email address.
 pub fn email(email: &Email) -> String {
     format!("eml_{}", Digest::of(email.as_str().as_bytes()).to_hex())
 }
 
-/// The key of a user code. It has some 34 bits: a plain digest could be guessed, a keyed `code` of it cannot.
+/// Returns the key of a user code. A user code has only about 34 bits, so a plain digest could be
+/// guessed; `code` is keyed.
 pub fn user_code(code: &Tag) -> String {
     format!("uco_{}", Digest::of(code).to_hex())
 }
 
-/// The key of a counter of one window, which ends at `until_s`.
+/// Returns the key of the counter of the window that ends at `until_s`.
 pub fn counter(what: &str, whom: &str, until_s: i64) -> String {
     format!("thr_{what}#{}#{until_s}", Digest::of(whom.as_bytes()).to_hex())
 }
 
-/// The key under which a person's organization is found.
+/// Returns the key of the record that names a user's organization.
 pub fn owner(user_id: &str) -> String {
     format!("own_{}", Digest::of(user_id.as_bytes()).to_hex())
 }
 
-/// The key of a nonce. Each credential has its own: nobody can spend another's. Hashed, because a caller chose it.
+/// Returns the key of a nonce. The credential's id is part of it, so that nobody can consume the
+/// nonces of another credential. The nonce is hashed because the caller chose it.
 pub fn nonce(credential_id: &str, nonce: &str) -> String {
     format!("non_{credential_id}#{}", Digest::of(nonce.as_bytes()).to_hex())
 }

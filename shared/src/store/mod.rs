@@ -1,14 +1,17 @@
 //! The store: three DynamoDB tables, a file per kind of record.
 //!
-//! What the embedded engine cannot show, and DynamoDB does: reads that decide say `ConsistentRead`; a record is looked up
-//! by id, never through an index; every read checks expiry itself; every check-and-set is one conditional write; and a put or
-//! update that the SDK repeated after a lost answer is recognised as our own. (A repeated deletion finds nothing, and says so; a repeated count counts
-//! twice, which errs on the safe side.)
+//! The embedded engine of the tests cannot show some faults of DynamoDB, so these rules hold
+//! throughout: a read that decides something says `ConsistentRead`; a record is looked up by id,
+//! never through an index; every read checks expiry itself; every check-and-set is one conditional
+//! write; and a put or update that the SDK repeated after a lost response is recognized as our own.
+//! (A repeated deletion finds nothing and reports that. A repeated count counts twice, which errs
+//! on the safe side.)
 
 pub mod api_key;
 pub mod authorization_code;
 pub mod cli_token;
 mod client;
+mod conditional;
 pub mod counter;
 pub mod device_code;
 pub mod family;
@@ -41,20 +44,21 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store over `tables`, reached as `sdk` says; its calls are measured by `clock`. No I/O.
-    pub fn new(sdk: &SdkConfig, tables: Tables, patience: Timeouts, clock: &Clock) -> Self {
-        Self { client: client::build(sdk, patience, clock), tables }
+    /// Returns a store over `tables`, reached as `sdk` says. `clock` measures its calls. No I/O.
+    pub fn new(sdk: &SdkConfig, tables: Tables, timeouts: Timeouts, clock: &Clock) -> Self {
+        Self { client: client::build(sdk, timeouts, clock), tables }
     }
 
-    /// Opens a connection, so that the first request finds one: asks for nothing, and changes nothing.
+    /// Opens a connection, so that the first request finds one. Reads and changes nothing.
     ///
-    /// A start runs at full CPU, a request of a small function does not, and the handshake of TLS is most of what a first call takes.
+    /// Initialization runs at full CPU and a request to a small function does not, and the TLS
+    /// handshake is most of the duration of a first call.
     pub async fn connect(&self) {
         client::connect(&self.client).await;
     }
 }
 
-/// A stored time, in milliseconds.
+/// Returns the time that is stored as `ms` milliseconds.
 pub fn time(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
 }

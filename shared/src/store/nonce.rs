@@ -1,32 +1,33 @@
-//! What may be used once.
+//! Nonces of signed requests, each of which is accepted once.
 
-use aws_sdk_dynamodb::{
-    operation::put_item::PutItemError,
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
 use super::{
     Store,
-    client::fault,
+    conditional::{Conditional, conditional},
     key,
     record::{number, text},
 };
 use crate::core::error::Fault;
 
-/// What became of a nonce.
+/// The outcome of presenting a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nonce {
+    /// It was not used before.
     Fresh,
+    /// It was used before.
     Replayed,
 }
 
 impl Store {
-    /// Spends a nonce of a credential, if it was not spent before: one write. `attempt` is random, and new for each presentation:
-    /// by it a write is recognised whose answer was lost.
+    /// Consumes a nonce of a credential, unless it was used before: one write.
+    ///
+    /// `attempt` is random and new for each presentation. It identifies our own write if the SDK
+    /// repeats it after a lost response.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn spend(
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn consume_nonce(
         &self,
         credential_id: &str,
         nonce: &str,
@@ -41,20 +42,19 @@ impl Store {
             .item(key::PK, text(&key::nonce(credential_id, nonce)))
             .item("attempt", text(&attempt))
             .item(key::TTL, number(expires_at_s))
-            // What is over may still be there: DynamoDB deletes days late.
+            // An expired item may still exist: DynamoDB deletes up to days late.
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", number(now_s))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = outcome else { return Ok(Nonce::Fresh) };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                let stored = failed.item().and_then(|item| item.get("attempt"));
-                let is_ours = stored == Some(&AttributeValue::S(attempt.to_owned()));
+        match conditional(outcome, "consume a nonce")? {
+            Conditional::Met(_) => Ok(Nonce::Fresh),
+            Conditional::NotMet(stored) => {
+                let is_ours =
+                    stored.is_some_and(|item| item.get("attempt") == Some(&text(&attempt)));
                 Ok(if is_ours { Nonce::Fresh } else { Nonce::Replayed })
             }
-            _ => Err(fault("spend a nonce")(error)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Organizations.
+//! Organizations, and which user owns or belongs to which.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use serde::{Deserialize, Serialize};
@@ -15,30 +15,38 @@ use crate::core::{error::Fault, id::OrganizationId};
 /// A stored organization.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OrganizationRecord {
+    /// The id.
     #[serde(rename = "pk")]
     pub id: OrganizationId,
+    /// The name.
     pub name: String,
+    /// When it was created.
     pub created_at_ms: i64,
-    /// The user to whom it belongs.
+    /// The user who owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
 }
 
-/// Which organization a person owns: the first one, where there are several.
+/// The organization of a user: the first one, if the user owns several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OwnerRecord {
+    /// The partition key. See [`key::owner`].
     pub pk: String,
+    /// The user.
     pub user_id: String,
+    /// The organization.
     pub org_id: OrganizationId,
 }
 
 impl Store {
-    /// Stores an organization, its first key, and whose it is: all or nothing. The SDK sends a token with the transaction, so that
-    /// a repetition after a lost answer is no second one.
+    /// Stores an organization, its first key and its owner: all or nothing.
+    ///
+    /// The SDK sends a token with the transaction, so that a repetition after a lost response is
+    /// not a second one.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
-    pub async fn found(
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
+    pub async fn create_organization(
         &self,
         organization: &OrganizationRecord,
         key: &ApiKeyRecord,
@@ -46,57 +54,59 @@ impl Store {
         let mut writes =
             vec![self.put_new(item_of(organization)?)?, self.put_new(item_of_record(key)?)?];
         if let Some(owner) = &organization.owner {
-            writes.push(self.own(owner, &organization.id)?);
+            writes.push(self.set_owner(owner, &organization.id)?);
         }
         self.client
             .transact_write_items()
             .set_transact_items(Some(writes))
             .send()
             .await
-            .map_err(fault("found an organization"))?;
+            .map_err(fault("create an organization"))?;
         Ok(())
     }
 
-    /// The organization that a person owns; read consistently.
+    /// Returns the organization of a user. Read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn organization_of(&self, user_id: &str) -> Result<Option<OrganizationId>, Fault> {
         let item = self
-            .item(AttributeValue::S(key::owner(user_id)), "read whose organization it is")
+            .keys_item(AttributeValue::S(key::owner(user_id)), "read a user's organization")
             .await?;
         Ok(item.map(read::<OwnerRecord>).transpose()?.map(|owned| owned.org_id))
     }
 
-    /// The organization that a person owns; `draft` is stored where there is none. Of two callers at once both get the same.
+    /// Returns the organization of a user, and creates it from `draft` if there is none.
+    /// Simultaneous callers get the same one.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
-    pub async fn organization_of_newcomer(
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn get_or_create_personal_organization(
         &self,
         draft: &OrganizationRecord,
         user_id: &str,
     ) -> Result<OrganizationId, Fault> {
         let owned =
             OwnerRecord { pk: key::owner(user_id), user_id: user_id.to_owned(), org_id: draft.id };
-        let founded = self
+        let created = self
             .client
             .transact_write_items()
             .transact_items(self.put_new(item_of(draft)?)?)
             .transact_items(self.put_new(item_of(&owned)?)?)
             .send()
             .await;
-        let Err(error) = founded else { return Ok(draft.id) };
+        let Err(error) = created else { return Ok(draft.id) };
         let is_owned =
             error.as_service_error().is_some_and(|error| error.is_transaction_canceled_exception());
         match self.organization_of(user_id).await? {
             Some(id) if is_owned => Ok(id),
-            _ => Err(fault("found a person's organization")(error)),
+            _ => Err(fault("create a personal organization")(error)),
         }
     }
 
-    /// Remembers whose the organization is, unless they own one already.
-    fn own(
+    /// Returns the write that records the owner of an organization, unless the user owns another
+    /// one.
+    fn set_owner(
         &self,
         user_id: &str,
         organization: &OrganizationId,
@@ -112,6 +122,7 @@ impl Store {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
+    /// Returns the write of an item whose key must be new.
     pub(super) fn put_new(&self, item: Item) -> Result<TransactWriteItem, Fault> {
         let put = Put::builder()
             .table_name(&self.tables.keys)
@@ -122,14 +133,14 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Reads an organization, consistently.
+    /// Returns an organization. Read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn organization(
         &self,
         id: &OrganizationId,
     ) -> Result<Option<OrganizationRecord>, Fault> {
-        self.item(text(id), "read an organization").await?.map(read).transpose()
+        self.keys_item(text(id), "read an organization").await?.map(read).transpose()
     }
 }

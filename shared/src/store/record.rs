@@ -1,19 +1,16 @@
-//! What organizations' records have in common: they are put once, read by id, listed by organization, and deleted.
+//! What the records of organizations have in common: they are created once, read by id, listed by
+//! organization, and deleted.
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{
-    operation::{
-        delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError,
-    },
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use serde::{Serialize, de::DeserializeOwned};
 use type_safe_id::StaticType;
 
 use super::{
     Store,
     client::{fault, unexpected},
+    conditional::{Conditional, Expected, conditional},
     key,
 };
 use crate::{
@@ -25,39 +22,40 @@ use crate::{
     crypto::Digest,
 };
 
-/// An item, as the SDK knows it.
+/// An item as the SDK represents it.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// A record of the `Keys` table that belongs to an organization.
 pub trait Record: Serialize + DeserializeOwned {
-    /// The record's id is a `TypeSafeId` of this.
+    /// The kind of the record's id.
     type Kind: StaticType;
 
-    /// The record's id.
+    /// Returns the record's id.
     fn id(&self) -> TypeSafeId<Self::Kind>;
-    /// The owner.
+    /// Returns the organization that owns it.
     fn org_id(&self) -> OrganizationId;
-    /// The partition in which it is listed.
+    /// Returns the partition that lists it.
     fn listing(&self) -> String {
         key::listing::<Self::Kind>(&self.org_id())
     }
-    /// Is it over, though the store may still hold it?
+    /// Reports whether it has expired, although it may still be stored.
     fn is_expired(&self, _now_s: i64) -> bool {
         false
     }
 }
 
-/// A record that carries one credential.
+/// A record with one secret.
 pub trait HasSecret: Record {
-    /// What its credential is compared with.
+    /// Returns the digest of its secret.
     fn digest(&self) -> &Digest;
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug)]
 pub struct Page<R> {
+    /// The records. A page before the last may be shorter than its limit.
     pub records: Vec<R>,
-    /// Where the next part begins; `None` at the end.
+    /// The cursor of the next page; `None` at the end.
     pub next: Option<String>,
 }
 
@@ -67,18 +65,21 @@ impl<R> Default for Page<R> {
     }
 }
 
-/// What became of a deletion.
+/// The outcome of a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
+    /// The record is deleted.
     Deleted,
+    /// There is no such record, or it is not the one that was expected.
     Unknown,
 }
 
-/// What became of a new secret for a record.
+/// The outcome of replacing the secret of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
+    /// The new secret is stored.
     Renewed,
-    /// Somebody else renewed it since it was read, or it is gone.
+    /// The secret was replaced since it was read, or the record was deleted.
     Changed,
 }
 
@@ -86,13 +87,14 @@ impl Store {
     /// Stores a new record.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn put<R: HasSecret>(&self, record: &R) -> Result<(), Fault> {
         let is_ours = |stored: Item| Ok(read::<R>(stored)?.digest().matches(record.digest()));
         self.insert(&self.tables.keys, item_of_record(record)?, "put a record", is_ours).await
     }
 
-    /// Puts an item whose key must be new. The SDK repeats a put whose answer was lost, and meets its own item: `is_ours` knows it.
+    /// Puts an item whose key must be new. `is_ours` recognizes our own item if the SDK repeats the
+    /// put after a lost response.
     pub(super) async fn insert(
         &self,
         table: &str,
@@ -109,18 +111,17 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        let Err(error) = outcome else { return Ok(()) };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                let is_ours = failed.item().cloned().map(is_ours).transpose()?.unwrap_or(false);
+        match conditional(outcome, what)? {
+            Conditional::Met(_) => Ok(()),
+            Conditional::NotMet(stored) => {
+                let is_ours = stored.map(is_ours).transpose()?.unwrap_or(false);
                 is_ours.then_some(()).ok_or_else(|| unexpected(what, "the id was there before"))
             }
-            _ => Err(fault(what)(error)),
         }
     }
 
-    /// Reads an item of `Keys`, consistently.
-    pub(super) async fn item(
+    /// Reads an item of `Keys` consistently.
+    pub(super) async fn keys_item(
         &self,
         pk: AttributeValue,
         what: &'static str,
@@ -134,24 +135,24 @@ impl Store {
         Ok(request.send().await.map_err(fault(what))?.item)
     }
 
-    /// Reads the record `id`, consistently. Expired ones are not there.
+    /// Returns the record `id`, unless it has expired. Read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn record<R: Record>(
         &self,
         id: &TypeSafeId<R::Kind>,
         now_s: i64,
     ) -> Result<Option<R>, Fault> {
-        let item = self.item(text(id), "read a record").await?;
+        let item = self.keys_item(text(id), "read a record").await?;
         Ok(item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now_s)))
     }
 
-    /// Reads the record `id` of `organization`.
+    /// Returns the record `id` if it belongs to `organization`.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
-    pub async fn own_record<R: Record>(
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn record_in_organization<R: Record>(
         &self,
         organization: &OrganizationId,
         id: &TypeSafeId<R::Kind>,
@@ -160,10 +161,10 @@ impl Store {
         Ok(self.record::<R>(id, now_s).await?.filter(|record| record.org_id() == *organization))
     }
 
-    /// Lists records of `organization`, oldest first, behind `cursor`. A page may be shorter than `limit` before the last.
+    /// Lists records of `organization` after `cursor`, oldest first.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn list<R: Record>(
         &self,
         organization: &OrganizationId,
@@ -213,75 +214,61 @@ impl Store {
         })
     }
 
-    /// Deletes the record `id` of `organization`. Once this returns, no request with its credential succeeds.
+    /// Deletes the record `id` of `organization`. Once this returns, its secret is no longer
+    /// accepted.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn delete<T: StaticType>(
         &self,
         organization: &OrganizationId,
         id: &TypeSafeId<T>,
     ) -> Result<Deletion, Fault> {
-        self.delete_where(&text(id), "org_id = :owner", [(":owner", text(organization))]).await
+        let condition = Expected { attribute: "org_id", value: text(organization) };
+        self.delete_if(&self.tables.keys, text(id), condition).await
     }
 
-    /// Deletes the record `id` if `digest` is that of its credential: whoever has a leaked secret may end it.
+    /// Deletes the record `id` if `digest` is that of its secret: whoever has a leaked secret can
+    /// revoke it.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn delete_held<T: StaticType>(
         &self,
         id: &TypeSafeId<T>,
         digest: &Digest,
     ) -> Result<Deletion, Fault> {
-        self.delete_where(
-            &text(id),
-            "digest = :held",
-            [(":held", AttributeValue::S(digest.to_hex()))],
-        )
-        .await
+        let condition = Expected { attribute: "digest", value: hex(digest) };
+        self.delete_if(&self.tables.keys, text(id), condition).await
     }
 
-    pub(super) async fn delete_where<const N: usize>(
-        &self,
-        pk: &AttributeValue,
-        condition: &str,
-        values: [(&str, AttributeValue); N],
-    ) -> Result<Deletion, Fault> {
-        self.delete_in(&self.tables.keys, pk, condition, values).await
-    }
-
-    pub(super) async fn delete_in<const N: usize>(
+    /// Deletes the item `pk` if it meets the condition.
+    pub(super) async fn delete_if(
         &self,
         table: &str,
-        pk: &AttributeValue,
-        condition: &str,
-        values: [(&str, AttributeValue); N],
+        pk: AttributeValue,
+        condition: Expected,
     ) -> Result<Deletion, Fault> {
         let outcome = self
             .client
             .delete_item()
             .table_name(table)
-            .key(key::PK, pk.clone())
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(
-                values.map(|(name, value)| (name.to_owned(), value)).into(),
-            ))
+            .key(key::PK, pk)
+            .condition_expression(condition.expression())
+            .expression_attribute_values(Expected::PLACEHOLDER, condition.value)
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(Deletion::Unknown),
-                _ => Err(fault("delete a record")(error)),
-            },
+        match conditional(outcome, "delete a record")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
         }
     }
 
-    /// Gives `record` a new secret in place of the one that was read. The old one works until `overlap_until_ms`, where given.
+    /// Replaces the secret of `record`, if it is still the one that was read. The old secret is
+    /// accepted until `overlap_until_ms`, if given.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn renew<R: HasSecret>(
         &self,
         record: &R,
@@ -290,10 +277,12 @@ impl Store {
     ) -> Result<Renewal, Fault> {
         let update = match overlap_until_ms {
             Some(_) => {
-                "SET digest = :new, last_four = :last_four, previous_digest = digest, previous_expires_at_ms = :until"
+                "SET digest = :new, last_four = :last_four, \
+                 previous_digest = digest, previous_expires_at_ms = :until"
             }
             None => {
-                "SET digest = :new, last_four = :last_four REMOVE previous_digest, previous_expires_at_ms"
+                "SET digest = :new, last_four = :last_four \
+                 REMOVE previous_digest, previous_expires_at_ms"
             }
         };
         let request = self
@@ -303,28 +292,27 @@ impl Store {
             .key(key::PK, text(&record.id()))
             .update_expression(update)
             .condition_expression("digest = :seen")
-            .expression_attribute_values(":new", AttributeValue::S(minted.digest.to_hex()))
+            .expression_attribute_values(":new", hex(&minted.digest))
             .expression_attribute_values(":last_four", AttributeValue::S(minted.secret.last_four()))
-            .expression_attribute_values(":seen", AttributeValue::S(record.digest().to_hex()))
+            .expression_attribute_values(":seen", hex(record.digest()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match overlap_until_ms {
             Some(until) => request.expression_attribute_values(":until", number(until)),
             None => request,
         };
-        let outcome = request.send().await;
-        let Err(error) = outcome else { return Ok(Renewal::Renewed) };
-        match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                let stored = failed.item().cloned().map(read::<R>).transpose()?;
+        match conditional(request.send().await, "replace a secret")? {
+            Conditional::Met(_) => Ok(Renewal::Renewed),
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(read::<R>).transpose()?;
                 let is_ours = stored.is_some_and(|stored| stored.digest().matches(&minted.digest));
                 Ok(if is_ours { Renewal::Renewed } else { Renewal::Changed })
             }
-            _ => Err(fault("renew a secret")(error)),
         }
     }
 }
 
-/// The item of an organization's record: its members, its key, and the partition in which it is listed.
+/// Returns the item of an organization's record: its fields, its key and the partition that lists
+/// it.
 pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
     let mut item = item_of(record)?;
     item.insert(key::PK.into(), text(&record.id()));
@@ -332,22 +320,35 @@ pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
     Ok(item)
 }
 
-/// The item of a value.
+/// Returns the item of a value.
 pub(super) fn item_of(value: &impl Serialize) -> Result<Item, Fault> {
     serde_dynamo::aws_sdk_dynamodb_1::to_item(value)
         .map_err(|error| Fault::Serialization(error.into()))
 }
 
-/// The value in an item. One that cannot be read is our fault, never a bad credential.
+/// Returns the value in an item. An unreadable one is our fault, never a bad credential.
 pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
     serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
         .map_err(|error| Fault::Corrupt(error.to_string()))
 }
 
+/// Returns the attribute that a value is stored as.
+pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, Fault> {
+    serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(value)
+        .map_err(|error| Fault::Corrupt(error.to_string()))
+}
+
+/// Returns the attribute that a digest is stored as.
+pub(super) fn hex(digest: &Digest) -> AttributeValue {
+    AttributeValue::S(digest.to_hex())
+}
+
+/// Returns a string attribute.
 pub(super) fn text(value: &impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
 }
 
+/// Returns a number attribute.
 pub(super) fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }

@@ -1,16 +1,13 @@
 //! Runners, and the one write that authenticates a runner and records its heartbeat.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use serde::{Deserialize, Serialize};
 
 use super::{
     HasSecret, Record, Store,
-    client::fault,
+    conditional::{Conditional, conditional},
     key,
-    record::{number, read, text},
+    record::{hex, number, read, text},
 };
 use crate::{
     core::{
@@ -21,9 +18,10 @@ use crate::{
     crypto::Digest,
 };
 
-/// How often a runner should beat, in seconds.
+/// How often a runner should send a heartbeat, in seconds.
 pub const HEARTBEAT_S: i64 = 30;
-/// How long after its last heartbeat a runner counts as online, in seconds: two may be lost.
+/// How long after its last heartbeat a runner counts as online, in seconds. Two heartbeats may be
+/// lost.
 pub const ONLINE_S: i64 = 3 * HEARTBEAT_S;
 
 /// A stored runner.
@@ -67,28 +65,33 @@ impl HasSecret for RunnerRecord {
     }
 }
 
-/// What became of a heartbeat.
+/// The outcome of a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Beat {
-    /// Recorded, for a runner that was made on behalf of this user.
-    Recorded { on_behalf_of: Option<String> },
+pub enum Heartbeat {
+    /// The heartbeat is recorded.
+    Recorded {
+        /// The user on whose behalf the runner was created.
+        on_behalf_of: Option<String>,
+    },
     /// No runner has this token.
     Refused,
 }
 
 impl Store {
-    /// Records a heartbeat if the token is the runner's: one write, no read. The engine compares digests of a secret with
-    /// 190 bits, of which the time that a comparison takes tells nothing useful.
+    /// Records a heartbeat if the token is the runner's: one write, no read.
+    ///
+    /// The engine compares digests of a secret with 190 bits, and the duration of that comparison
+    /// reveals nothing useful.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn beat(
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn record_heartbeat(
         &self,
         token: &RunnerToken,
         status: &str,
         version: &str,
         now_ms: i64,
-    ) -> Result<Beat, Fault> {
+    ) -> Result<Heartbeat, Fault> {
         let outcome = self
             .client
             .update_item()
@@ -100,19 +103,16 @@ impl Store {
             .expression_attribute_values(":status", AttributeValue::S(status.to_owned()))
             .expression_attribute_values(":version", AttributeValue::S(version.to_owned()))
             .expression_attribute_values(":now", number(now_ms))
-            .expression_attribute_values(":digest", AttributeValue::S(token.digest.to_hex()))
+            .expression_attribute_values(":digest", hex(&token.digest))
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match outcome {
-            Ok(answer) => {
+        match conditional(outcome, "record a heartbeat")? {
+            Conditional::Met(answer) => {
                 let runner: RunnerRecord = read(answer.attributes.unwrap_or_default())?;
-                Ok(Beat::Recorded { on_behalf_of: runner.on_behalf_of })
+                Ok(Heartbeat::Recorded { on_behalf_of: runner.on_behalf_of })
             }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Beat::Refused),
-                _ => Err(fault("record a heartbeat")(error)),
-            },
+            Conditional::NotMet(_) => Ok(Heartbeat::Refused),
         }
     }
 }

@@ -1,17 +1,14 @@
-//! Sessions: one item each, which ends at its time, or when its person signs out.
+//! Browser sessions: one item each, which ends when it expires or its user signs out.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::ReturnValue;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
     Deletion, Store,
-    client::fault,
+    conditional::{Conditional, Expected, conditional},
     key,
-    record::{item_of, number, read, text},
+    record::{hex, item_of, number, read, text},
 };
 use crate::{
     core::{
@@ -26,86 +23,106 @@ use crate::{
 /// A stored session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SessionRecord {
+    /// The id, which is part of the secret.
     #[serde(rename = "pk")]
     pub id: SessionId,
+    /// The user.
     pub user_id: String,
+    /// The user's role.
     pub role: Role,
+    /// The digest of the secret.
     pub digest: Digest,
-    /// What the sign-in knew of the person, besides the id.
+    /// What the sign-in reported about the user, besides the id.
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    /// When the user signed in.
     pub created_at_ms: i64,
+    /// When the session expires unless it is used.
     pub idle_expires_at_ms: i64,
-    /// The browser, as it calls itself, and where it signed in from: for the person to know it again.
+    /// The browser's `User-Agent`, for display only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub browser: Option<String>,
+    /// The network address of the sign-in, for display only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The tokens of the issuer that vouched for the person, if it gave any that can be renewed.
+    /// The tokens of the identity provider that authenticated the user, if they can be renewed.
     #[serde(flatten)]
-    pub upstream: Option<Upstream>,
-    /// The partition in which the person's sessions are listed.
+    pub upstream: Option<UpstreamTokens>,
+    /// The partition that lists the user's sessions.
     pub listing: String,
-    /// DynamoDB's time to live.
+    /// DynamoDB's time to live, in epoch seconds.
     pub expires_at: i64,
 }
 
-/// Tokens of another issuer. Whoever renews them holds the lease meanwhile: one at a time, whatever the number of sandboxes.
+/// The sealed tokens of an identity provider. Whoever renews them takes a lease, so that there is
+/// one renewal at a time across all execution environments.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Upstream {
+pub struct UpstreamTokens {
     /// The name of the sign-in in the configuration.
     pub upstream_signin: String,
     /// The tokens, sealed.
     pub upstream_sealed: String,
-    /// From when on they are to be renewed.
+    /// When the tokens are due for renewal.
     pub upstream_due_at_ms: i64,
 }
 
-/// What became of a try to take a session's lease.
+/// The outcome of taking a session's lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    Taken(Before),
-    /// Somebody else renews, or has renewed.
+    /// The lease is ours.
+    Taken(PreviousLease),
+    /// Another renewal is in progress or has finished.
     Busy,
 }
 
-/// What was there before a lease was taken.
+/// How the lease before ours ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
-    /// Whoever renewed last has said what came of it.
-    Settled,
-    /// Somebody took the lease and never came back: whether the issuer was asked, and has answered, nobody knows.
-    Unsettled,
+pub enum PreviousLease {
+    /// There was none, or its holder released it.
+    Released,
+    /// Its holder took it and never returned. It is unknown whether the identity provider received
+    /// the request and answered.
+    Abandoned,
 }
 
-/// How a renewal ended, to be written by whoever holds the lease.
+/// The result of a renewal, written when the lease is released.
 #[derive(Clone, Debug)]
-pub enum Settlement {
-    /// New tokens.
-    Renewed { sealed: String, due_at_ms: i64 },
-    /// The issuer cannot be reached: the tokens are as good as before.
-    Postponed { due_at_ms: i64 },
-    /// There are no tokens any more; the session lives on without.
+pub enum RenewalResult {
+    /// There are new tokens.
+    Renewed {
+        /// The tokens, sealed.
+        sealed: String,
+        /// When they are due for renewal.
+        due_at_ms: i64,
+    },
+    /// The identity provider is unavailable. The tokens remain as they are.
+    Postponed {
+        /// When the next renewal is due.
+        due_at_ms: i64,
+    },
+    /// There are no tokens any more. The session continues without them.
     Detached,
 }
 
 impl SessionRecord {
-    /// The partition in which the sessions of `user_id` are listed.
+    /// Returns the partition that lists the sessions of `user_id`.
     pub fn listing(user_id: &str) -> String {
-        key::listing_of_holder::<SessionKind>(user_id)
+        key::listing_of_owner::<SessionKind>(user_id)
     }
 
-    /// The end of the item of a session that ends at `idle_expires_at_ms`, in epoch seconds.
+    /// Returns when the item of a session that expires at `idle_expires_at_ms` ends, in epoch
+    /// seconds.
     pub fn item_until(idle_expires_at_ms: i64) -> i64 {
         idle_expires_at_ms / 1000 + 1 + LEEWAY_S
     }
 }
 
-/// What became of a session's idle clock.
+/// The outcome of extending a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
+    /// The session expires at the new time.
     Extended,
-    /// It ended meanwhile.
+    /// The session ended in the meantime.
     Ended,
 }
 
@@ -113,16 +130,16 @@ impl Store {
     /// Stores a new session.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
-    pub async fn begin_session(&self, session: &SessionRecord) -> Result<(), Fault> {
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
+    pub async fn create_session(&self, session: &SessionRecord) -> Result<(), Fault> {
         let is_ours = |stored| Ok(read::<SessionRecord>(stored)?.digest.matches(&session.digest));
-        self.insert(&self.tables.families, item_of(session)?, "begin a session", is_ours).await
+        self.insert(&self.tables.families, item_of(session)?, "create a session", is_ours).await
     }
 
-    /// Sets a session's idle clock, unless it has ended.
+    /// Sets a session's idle expiry, unless the session has ended.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn touch_session(
         &self,
         id: &SessionId,
@@ -144,23 +161,21 @@ impl Store {
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
-        match outcome {
-            Ok(_) => Ok(Touch::Extended),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Touch::Ended),
-                _ => Err(fault("extend a session")(error)),
-            },
+        match conditional(outcome, "extend a session")? {
+            Conditional::Met(_) => Ok(Touch::Extended),
+            Conditional::NotMet(_) => Ok(Touch::Ended),
         }
     }
 
-    /// Takes the lease to renew a session's tokens, if they are still those that were read and nobody else holds it: one write.
+    /// Takes the lease to renew a session's tokens, if they are still those that were read and
+    /// there is no other lease: one write.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn lease_session(
         &self,
         id: &SessionId,
-        seen: &Upstream,
+        seen: &UpstreamTokens,
         lease: &str,
         now_ms: i64,
         until_ms: i64,
@@ -173,7 +188,8 @@ impl Store {
             .update_expression("SET upstream_lease = :lease, upstream_lease_until_ms = :until")
             .condition_expression(
                 "upstream_sealed = :sealed AND upstream_due_at_ms = :due \
-                 AND (attribute_not_exists(upstream_lease) OR upstream_lease = :lease OR upstream_lease_until_ms <= :now)",
+                 AND (attribute_not_exists(upstream_lease) OR upstream_lease = :lease \
+                 OR upstream_lease_until_ms <= :now)",
             )
             .expression_attribute_values(":lease", text(&lease))
             .expression_attribute_values(":until", number(until_ms))
@@ -183,29 +199,32 @@ impl Store {
             .return_values(ReturnValue::AllOld)
             .send()
             .await;
-        match outcome {
-            Ok(answer) => {
-                // Our own, from an attempt whose answer was lost, may stand over somebody else's: what was before it is not known.
-                let was_held =
+        match conditional(outcome, "take a session's lease")? {
+            Conditional::Met(answer) => {
+                // A lease of our own, from an attempt whose response was lost, may have replaced
+                // another one, so that the state before it is unknown.
+                let was_leased =
                     answer.attributes.is_some_and(|item| item.contains_key("upstream_lease"));
-                Ok(Lease::Taken(if was_held { Before::Unsettled } else { Before::Settled }))
+                Ok(Lease::Taken(if was_leased {
+                    PreviousLease::Abandoned
+                } else {
+                    PreviousLease::Released
+                }))
             }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Lease::Busy),
-                _ => Err(fault("take a session's lease")(error)),
-            },
+            Conditional::NotMet(_) => Ok(Lease::Busy),
         }
     }
 
-    /// Writes how a renewal ended, and gives the lease back. Whoever has lost the lease meanwhile writes nothing.
+    /// Writes the result of a renewal and releases the lease. Writes nothing if the lease was lost
+    /// in the meantime.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn settle_session(
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn release_lease(
         &self,
         id: &SessionId,
         lease: &str,
-        settlement: &Settlement,
+        result: &RenewalResult,
     ) -> Result<(), Fault> {
         let request = self
             .client
@@ -214,43 +233,45 @@ impl Store {
             .key(key::PK, text(id))
             .condition_expression("upstream_lease = :lease")
             .expression_attribute_values(":lease", text(&lease));
-        let request = match settlement {
-            Settlement::Renewed { sealed, due_at_ms } => request
+        let request = match result {
+            RenewalResult::Renewed { sealed, due_at_ms } => request
                 .update_expression(
-                    "SET upstream_sealed = :sealed, upstream_due_at_ms = :due REMOVE upstream_lease, upstream_lease_until_ms",
+                    "SET upstream_sealed = :sealed, upstream_due_at_ms = :due \
+                     REMOVE upstream_lease, upstream_lease_until_ms",
                 )
                 .expression_attribute_values(":sealed", text(sealed))
                 .expression_attribute_values(":due", number(*due_at_ms)),
-            Settlement::Postponed { due_at_ms } => request
-                .update_expression("SET upstream_due_at_ms = :due REMOVE upstream_lease, upstream_lease_until_ms")
+            RenewalResult::Postponed { due_at_ms } => request
+                .update_expression(
+                    "SET upstream_due_at_ms = :due \
+                     REMOVE upstream_lease, upstream_lease_until_ms",
+                )
                 .expression_attribute_values(":due", number(*due_at_ms)),
-            Settlement::Detached => request.update_expression(
-                "REMOVE upstream_signin, upstream_sealed, upstream_due_at_ms, upstream_lease, upstream_lease_until_ms",
+            RenewalResult::Detached => request.update_expression(
+                "REMOVE upstream_signin, upstream_sealed, upstream_due_at_ms, \
+                 upstream_lease, upstream_lease_until_ms",
             ),
         };
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                // A repetition of our own, whose first answer was lost, finds no lease either.
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(fault("settle a session")(error)),
-            },
+        match conditional(request.send().await, "release a session's lease")? {
+            Conditional::Met(_) => Ok(()),
+            // A repetition after a lost response finds no lease either.
+            Conditional::NotMet(_) => Ok(()),
         }
     }
 
-    /// Ends the session whose lease is held.
+    /// Ends the session if `lease` is its current lease.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn end_leased_session(&self, id: &SessionId, lease: &str) -> Result<Deletion, Fault> {
-        let held = [(":lease", text(&lease))];
-        self.delete_in(&self.tables.families, &text(id), "upstream_lease = :lease", held).await
+        let condition = Expected { attribute: "upstream_lease", value: text(&lease) };
+        self.delete_if(&self.tables.families, text(id), condition).await
     }
 
-    /// A person's sessions, newest first.
+    /// Returns a user's sessions, newest first.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn sessions_of(
         &self,
         user_id: &str,
@@ -259,24 +280,24 @@ impl Store {
         let is_alive = |session: &SessionRecord| {
             session.user_id == user_id && now_ms < session.idle_expires_at_ms
         };
-        self.held_by(key::listing_of_holder::<SessionKind>(user_id), is_alive).await
+        self.list_owned(key::listing_of_owner::<SessionKind>(user_id), is_alive).await
     }
 
-    /// Ends a session of a person, whichever browser has it.
+    /// Ends a session of a user, in whichever browser it is.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn end_session_of(&self, user_id: &str, id: &SessionId) -> Result<Deletion, Fault> {
-        let held = [(":person", text(&user_id))];
-        self.delete_in(&self.tables.families, &text(id), "user_id = :person", held).await
+        let condition = Expected { attribute: "user_id", value: text(&user_id) };
+        self.delete_if(&self.tables.families, text(id), condition).await
     }
 
-    /// Ends a session, for whoever holds it.
+    /// Ends the session of the presented secret.
     ///
     /// # Errors
-    /// A store that does not answer.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn end_session(&self, id: &SessionId, digest: &Digest) -> Result<Deletion, Fault> {
-        let held = [(":held", AttributeValue::S(digest.to_hex()))];
-        self.delete_in(&self.tables.families, &text(id), "digest = :held", held).await
+        let condition = Expected { attribute: "digest", value: hex(digest) };
+        self.delete_if(&self.tables.families, text(id), condition).await
     }
 }

@@ -1,16 +1,13 @@
-//! A person's way to another issuer and back: begun once, taken once.
+//! Pending sign-ins at an identity provider: created once, taken once.
 
-use aws_sdk_dynamodb::{
-    operation::delete_item::DeleteItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::ReturnValue;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    client::fault,
+    conditional::{Conditional, conditional},
     key,
-    record::{item_of, number, read, text},
+    record::{hex, item_of, number, read, text},
 };
 use crate::{
     core::{error::Fault, id::SignInId},
@@ -21,51 +18,59 @@ use crate::{
 /// A stored sign-in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignInRecord {
+    /// The id, which is part of `state`.
     #[serde(rename = "pk")]
     pub id: SignInId,
-    /// Of the `state`, which goes to the issuer and comes back.
+    /// The digest of `state`, which the identity provider returns.
     pub digest: Digest,
-    /// Of the cookie of the browser that began it.
+    /// The digest of the cookie of the browser that started the sign-in.
     pub browser: Digest,
     /// The name of the sign-in in the configuration.
     pub signin: String,
-    /// What the issuer's answer is verified with, sealed.
+    /// What the identity provider's response is verified with, sealed.
     pub sealed: String,
-    /// The page to which the browser goes then.
+    /// The page that the browser goes to afterwards.
     pub next: String,
-    /// The tool on the person's machine that asked, if it was one.
+    /// The tool on the user's machine that started the sign-in, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loopback: Option<Loopback>,
-    /// Epoch seconds; also DynamoDB's time to live.
+    /// When the sign-in expires, in epoch seconds. Also DynamoDB's time to live.
     pub expires_at: i64,
 }
 
-/// A tool on the person's machine (RFC 8252 §7.3), and what proves that it is the same one that redeems the code (RFC 7636).
+/// A tool on the user's machine (RFC 8252 §7.3), with the proof that the same tool redeems the code
+/// (RFC 7636).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Loopback {
+    /// The client.
     pub client_id: String,
+    /// The redirect URI.
     pub redirect_uri: String,
+    /// The PKCE challenge, by S256.
     pub challenge: Digest,
+    /// The tool's `state`, returned unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// The requested scopes, separated by spaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
 }
 
 impl Store {
-    /// Stores the beginning of a sign-in.
+    /// Stores a new sign-in.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
-    pub async fn begin_sign_in(&self, record: &SignInRecord) -> Result<(), Fault> {
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
+    pub async fn create_sign_in(&self, record: &SignInRecord) -> Result<(), Fault> {
         let is_ours = |stored| Ok(read::<SignInRecord>(stored)?.digest.matches(&record.digest));
-        self.insert(&self.tables.nonces, item_of(record)?, "begin a sign-in", is_ours).await
+        self.insert(&self.tables.nonces, item_of(record)?, "create a sign-in", is_ours).await
     }
 
-    /// Takes the sign-in that `state` names, if it is from `browser`: one write. A second time there is none.
+    /// Takes the sign-in that `state` names, if `browser` started it: one write. It can be taken
+    /// only once.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn take_sign_in(
         &self,
         state: &SignInState,
@@ -78,18 +83,15 @@ impl Store {
             .table_name(&self.tables.nonces)
             .key(key::PK, text(&state.id))
             .condition_expression("digest = :state AND browser = :browser AND expires_at > :now")
-            .expression_attribute_values(":state", AttributeValue::S(state.digest.to_hex()))
-            .expression_attribute_values(":browser", AttributeValue::S(browser.to_hex()))
+            .expression_attribute_values(":state", hex(&state.digest))
+            .expression_attribute_values(":browser", hex(browser))
             .expression_attribute_values(":now", number(now_s))
             .return_values(ReturnValue::AllOld)
             .send()
             .await;
-        match outcome {
-            Ok(answer) => answer.attributes.map(read).transpose(),
-            Err(error) => match error.as_service_error() {
-                Some(DeleteItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                _ => Err(fault("take a sign-in")(error)),
-            },
+        match conditional(outcome, "take a sign-in")? {
+            Conditional::Met(answer) => answer.attributes.map(read).transpose(),
+            Conditional::NotMet(_) => Ok(None),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a credential of two records still stands, in one round trip: an access token's agent and its family or own revocation;
-//! a session and the organization of its person.
+//! The status of a token, from two records in one round trip: the agent of an access token with its
+//! family or revocation; a session with its user's organization.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
@@ -19,69 +19,73 @@ use crate::core::{
 };
 
 impl Store {
-    /// An agent, and a family that it may hold.
+    /// Returns an agent, and a family that may belong to it.
     ///
     /// # Errors
-    /// A store that does not answer in full, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
+    /// a record is unreadable.
     pub async fn agent_and_family(
         &self,
         agent: &AgentId,
         family: &FamilyId,
     ) -> Result<(Option<AgentRecord>, Option<FamilyRecord>), Fault> {
-        let (agent, family) = self.pair(text(agent), text(family)).await?;
+        let (agent, family) = self.batch_get_two(text(agent), text(family)).await?;
         Ok((agent.map(read).transpose()?, family.map(read).transpose()?))
     }
 
-    /// An agent, and whether this token of it was revoked.
+    /// Returns an agent, and whether this token of it was revoked.
     ///
     /// # Errors
-    /// A store that does not answer in full, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
+    /// a record is unreadable.
     pub async fn agent_and_revocation(
         &self,
         agent: &AgentId,
         token: &AccessTokenId,
     ) -> Result<(Option<AgentRecord>, bool), Fault> {
-        let (agent, revocation) = self.pair(text(agent), text(token)).await?;
+        let (agent, revocation) = self.batch_get_two(text(agent), text(token)).await?;
         Ok((agent.map(read).transpose()?, revocation.is_some()))
     }
 
-    /// A session, and the organization that its person owns.
+    /// Returns a session, and the organization of its user.
     ///
     /// # Errors
-    /// A store that does not answer in full, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
+    /// a record is unreadable.
     pub async fn session_and_organization(
         &self,
         session: &SessionId,
         user_id: &str,
     ) -> Result<(Option<SessionRecord>, Option<OrganizationId>), Fault> {
         let (owned, session) =
-            self.pair(AttributeValue::S(key::owner(user_id)), text(session)).await?;
+            self.batch_get_two(AttributeValue::S(key::owner(user_id)), text(session)).await?;
         let owned = owned.map(read::<OwnerRecord>).transpose()?;
         Ok((session.map(read).transpose()?, owned.map(|owned| owned.org_id)))
     }
 
-    /// A family, and the organization of the person who holds it.
+    /// Returns the organization of a user, and a family that may belong to the user.
     ///
     /// # Errors
-    /// A store that does not answer in full, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
+    /// a record is unreadable.
     pub async fn person_and_family(
         &self,
         user_id: &str,
         family: &FamilyId,
     ) -> Result<(Option<OrganizationId>, Option<FamilyRecord>), Fault> {
         let (owned, family) =
-            self.pair(AttributeValue::S(key::owner(user_id)), text(family)).await?;
+            self.batch_get_two(AttributeValue::S(key::owner(user_id)), text(family)).await?;
         let owned = owned.map(read::<OwnerRecord>).transpose()?;
         Ok((owned.map(|owned| owned.org_id), family.map(read).transpose()?))
     }
 
-    /// One item of `Keys` and one of `Families`, both read consistently.
-    async fn pair(
+    /// Reads one item of `Keys` and one of `Families`, both consistently.
+    async fn batch_get_two(
         &self,
         of_keys: AttributeValue,
         of_families: AttributeValue,
     ) -> Result<(Option<Item>, Option<Item>), Fault> {
-        const WHAT: &str = "read a token's standing";
+        const WHAT: &str = "read a token's status";
         let answer = self
             .client
             .batch_get_item()
@@ -90,7 +94,8 @@ impl Store {
             .send()
             .await
             .map_err(fault(WHAT))?;
-        // Read as absent, a key that the store had no capacity for would end a good token.
+        // A key that the store had no capacity for is not absent: treating it
+        // so would reject a good token.
         if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
             return Err(unexpected(WHAT, "the store left keys unread"));
         }
@@ -100,6 +105,7 @@ impl Store {
     }
 }
 
+/// Returns a consistent read of one key.
 fn consistently(pk: AttributeValue) -> Result<KeysAndAttributes, Fault> {
     KeysAndAttributes::builder()
         .keys([(key::PK.to_owned(), pk)].into())

@@ -1,4 +1,5 @@
-//! Who holds tokens and sessions, and what a person holds: listed by an index, which decides nothing.
+//! Who owns tokens and sessions, and the lists of what a user owns. The lists are read from an
+//! index, so nothing is decided by them.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
@@ -9,17 +10,22 @@ use crate::core::{
     id::{AgentId, Family},
 };
 
-/// To whom tokens are granted.
+/// The owner of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenOwner {
-    /// A machine, which is its own client.
+    /// An agent, which is its own client.
     Agent(AgentId),
-    /// A person, by a client.
-    User { user_id: String, client_id: String },
+    /// A user, through a client.
+    User {
+        /// The user.
+        user_id: String,
+        /// The client.
+        client_id: String,
+    },
 }
 
 impl TokenOwner {
-    /// The client's id.
+    /// Returns the client's id.
     pub fn client_id(&self) -> String {
         match self {
             Self::Agent(agent) => agent.to_string(),
@@ -27,7 +33,7 @@ impl TokenOwner {
         }
     }
 
-    /// The person, if it is one.
+    /// Returns the user, if the owner is one.
     pub fn user_id(&self) -> Option<&str> {
         match self {
             Self::Agent(_) => None,
@@ -35,21 +41,22 @@ impl TokenOwner {
         }
     }
 
-    /// The partition in which a person's families are listed.
+    /// Returns the partition that lists the user's families.
     pub fn listing(&self) -> Option<String> {
-        self.user_id().map(key::listing_of_holder::<Family>)
+        self.user_id().map(key::listing_of_owner::<Family>)
     }
 }
 
 impl Store {
-    /// What a person holds, of one kind, newest first: those that `is_shown`, as many as a page shows.
-    pub(super) async fn held_by<R: DeserializeOwned>(
+    /// Returns a user's records of one kind for which `is_shown` holds, newest first, up to one
+    /// page.
+    pub(super) async fn list_owned<R: DeserializeOwned>(
         &self,
         listing: String,
         is_shown: impl Fn(&R) -> bool,
     ) -> Result<Vec<R>, Fault> {
         const MOST: usize = 100;
-        let mut held = Vec::new();
+        let mut owned = Vec::new();
         let mut start = None;
         loop {
             let answer = self
@@ -63,14 +70,14 @@ impl Store {
                 .set_exclusive_start_key(start)
                 .send()
                 .await
-                .map_err(fault("list what a person holds"))?;
+                .map_err(fault("list what a user owns"))?;
             let page: Vec<R> =
                 answer.items.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;
-            held.extend(page.into_iter().filter(&is_shown));
+            owned.extend(page.into_iter().filter(&is_shown));
             start = answer.last_evaluated_key;
-            if start.is_none() || held.len() >= MOST {
-                held.truncate(MOST);
-                return Ok(held);
+            if start.is_none() || owned.len() >= MOST {
+                owned.truncate(MOST);
+                return Ok(owned);
             }
         }
     }

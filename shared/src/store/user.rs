@@ -1,11 +1,13 @@
-//! People with a password: the user that is listed, and what the user signs in with, found by the address.
+//! Users with a password: the user, which is listed, and the login record, which is found by email
+//! address.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, Record, Store,
-    client::{fault, unmet},
+    client::fault,
+    conditional::first_unmet,
     key,
     organization::OwnerRecord,
     record::{item_of, item_of_record, read, text},
@@ -23,14 +25,18 @@ use crate::{
 /// A stored user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UserRecord {
+    /// The id.
     #[serde(rename = "pk")]
     pub id: UserId,
-    /// Where the user works.
+    /// The organization that the user belongs to.
     pub org_id: OrganizationId,
+    /// The email address.
     pub email: Email,
+    /// The role.
     pub role: Role,
+    /// When the user was created.
     pub created_at_ms: i64,
-    /// The user on whose behalf it was made.
+    /// The user who created this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
 }
@@ -38,17 +44,22 @@ pub struct UserRecord {
 /// What a user signs in with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoginRecord {
+    /// The partition key. See [`key::email`].
     pub pk: String,
+    /// The user.
     pub user_id: UserId,
+    /// The user's role.
     pub role: Role,
+    /// The hash of the password.
     pub password: PasswordHash,
 }
 
-/// What became of a new user.
+/// The outcome of creating a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enrolment {
-    Enrolled,
-    /// Somebody has this address.
+pub enum CreateUser {
+    /// The user is stored.
+    Created,
+    /// Another user has this email address.
     AddressTaken,
 }
 
@@ -65,15 +76,15 @@ impl Record for UserRecord {
 }
 
 impl Store {
-    /// Stores a user, what they sign in with, and where they work: all or nothing.
+    /// Stores a user, the login record and the membership in the organization: all or nothing.
     ///
     /// # Errors
-    /// A store that does not answer, or an id that was there before.
-    pub async fn enrol(
+    /// [`Fault::Store`] if the store does not answer or the id exists already.
+    pub async fn create_user(
         &self,
         user: &UserRecord,
         password: PasswordHash,
-    ) -> Result<Enrolment, Fault> {
+    ) -> Result<CreateUser, Fault> {
         let login = LoginRecord {
             pk: key::email(&user.email),
             user_id: user.id,
@@ -81,39 +92,38 @@ impl Store {
             password,
         };
         let user_id = user.id.to_string();
-        let home = OwnerRecord { pk: key::owner(&user_id), user_id, org_id: user.org_id };
-        let enrolled = self
+        let membership = OwnerRecord { pk: key::owner(&user_id), user_id, org_id: user.org_id };
+        let created = self
             .client
             .transact_write_items()
             .transact_items(self.put_new(item_of(&login)?)?)
             .transact_items(self.put_new(item_of_record(user)?)?)
-            .transact_items(self.put_new(item_of(&home)?)?)
+            .transact_items(self.put_new(item_of(&membership)?)?)
             .send()
             .await;
-        let Err(error) = enrolled else { return Ok(Enrolment::Enrolled) };
-        match unmet(&error) {
-            Some(0) => Ok(Enrolment::AddressTaken),
-            _ => Err(fault("enrol a user")(error)),
+        let Err(error) = created else { return Ok(CreateUser::Created) };
+        match first_unmet(&error) {
+            Some(0) => Ok(CreateUser::AddressTaken),
+            _ => Err(fault("create a user")(error)),
         }
     }
 
-    /// What the user with this address signs in with; read consistently.
+    /// Returns the login record of an email address. Read consistently.
     ///
     /// # Errors
-    /// A store that does not answer, or a record that cannot be read.
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn login(&self, email: &Email) -> Result<Option<LoginRecord>, Fault> {
-        let item = self
-            .item(AttributeValue::S(key::email(email)), "read what a user signs in with")
-            .await?;
+        let item =
+            self.keys_item(AttributeValue::S(key::email(email)), "read a login record").await?;
         item.map(read).transpose()
     }
 
-    /// Deletes a user, and all that they could sign in with: their sessions and tokens end with the record of where they work,
-    /// which every use of them reads.
+    /// Deletes a user with the login record and the membership. Sessions and tokens end with the
+    /// membership, which every use of them reads.
     ///
     /// # Errors
-    /// A store that does not answer.
-    pub async fn dismiss(&self, user: &UserRecord) -> Result<Deletion, Fault> {
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn delete_user(&self, user: &UserRecord) -> Result<Deletion, Fault> {
         let delete = |pk: AttributeValue, condition: &str| {
             let delete = Delete::builder().table_name(&self.tables.keys).key(key::PK, pk);
             let delete = delete.condition_expression(condition).build();
@@ -121,7 +131,7 @@ impl Store {
                 .map(|delete| TransactWriteItem::builder().delete(delete).build())
                 .map_err(|error| Fault::Serialization(error.into()))
         };
-        let dismissed = self
+        let deleted = self
             .client
             .transact_write_items()
             .transact_items(delete(text(&user.id), "attribute_exists(pk)")?)
@@ -135,10 +145,10 @@ impl Store {
             )?)
             .send()
             .await;
-        match dismissed {
+        match deleted {
             Ok(_) => Ok(Deletion::Deleted),
-            Err(error) if unmet(&error).is_some() => Ok(Deletion::Unknown),
-            Err(error) => Err(fault("dismiss a user")(error)),
+            Err(error) if first_unmet(&error).is_some() => Ok(Deletion::Unknown),
+            Err(error) => Err(fault("delete a user")(error)),
         }
     }
 }
