@@ -197,7 +197,7 @@ impl Store {
             .expression_attribute_values(":now", number(presented.now_ms))
             .expression_attribute_values(":address", text(&presented.address))
             .expression_attribute_values(":attempt", text(&presented.attempt))
-            .expression_attribute_values(":idle", number(presented.now_ms + lifetimes.refresh_idle * 1000))
+            .expression_attribute_values(":idle", number(presented.now_ms + lifetimes.refresh_idle.as_secs() * 1000))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match presented.client {
@@ -318,7 +318,8 @@ fn judge(
     let is_next = family.generation == generation + 1;
     let elapsed_ms = presented.now_ms - family.rotated_at_ms;
     // Two sandboxes' clocks differ: the winner's time may lie a little ahead of ours.
-    let is_recent = elapsed_ms <= lifetimes.refresh_grace * 1000 && lifetimes.refresh_grace > 0;
+    let is_recent = elapsed_ms <= lifetimes.refresh_grace.as_secs() * 1000
+        && lifetimes.refresh_grace.as_secs() > 0;
     let is_ours = family.attempt == presented.attempt;
     match () {
         () if is_next && is_ours => Rotation::Rotated(family),
