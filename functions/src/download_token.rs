@@ -37,7 +37,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let token = issue::download_token(&app.context, caller, &path, app.context.clock.now())?;
     Ok(Response::created(&Issued {
         token,
-        expires_in: app.context.config.lifetimes.download_token,
+        expires_in: app.context.config.lifetimes.download_token.as_secs(),
     })?
     .with_tokens())
 }

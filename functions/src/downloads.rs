@@ -30,7 +30,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .record_in_organization(&organization, &id, app.context.clock.now().as_second())
         .await?;
     let runner = runner.ok_or(Refusal::RecordUnknown)?;
-    let script = install::script(&app.context.config.issuer, &runner.id);
+    let script = install::script(&app.context.config.deployment.issuer, &runner.id);
     Ok(Response::text("text/x-shellscript; charset=utf-8", script)
         .with("referrer-policy", "no-referrer".into()))
 }

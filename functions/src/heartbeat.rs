@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use postern::{
     App, Error, Refusal,
+    core::credential_header,
     credential::RunnerToken,
     http::{Request, Response},
     store::runner::{HEARTBEAT_S, Heartbeat},
@@ -28,7 +29,8 @@ struct Received {
 /// # Errors
 /// A 401 for an absent or bad token, a 400 for a status or version of the wrong form.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let presented = request.header("x-runner-token").ok_or(Refusal::CredentialMissing)?;
+    let presented =
+        request.header(credential_header::RUNNER_TOKEN).ok_or(Refusal::CredentialMissing)?;
     let token = RunnerToken::parse(&app.context.config.brand, presented)
         .ok_or(Refusal::CredentialMalformed)?;
     let HeartbeatRequest { status, version } = request.json()?;

@@ -69,7 +69,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let begun = family::begin_for_person(
         &app.context,
         whose,
-        &person.role.scopes(),
+        &app.context.config.role_scopes(person.role),
         request.source_ip(),
         now,
     )

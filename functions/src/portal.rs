@@ -30,9 +30,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let response = Box::pin(answer(app, request)).await?;
     // A page that was shown is a visit: the cookie lives as long from now on as the session does.
     Ok(match visitor::session(request)? {
-        Some(session) if response.is_page() => {
-            response.cookie(SESSION_COOKIE, &session, app.context.config.lifetimes.session_idle)
-        }
+        Some(session) if response.is_page() => response.cookie(
+            SESSION_COOKIE,
+            &session,
+            app.context.config.lifetimes.session_idle.as_secs(),
+        ),
         _ => response,
     })
 }

@@ -2,7 +2,7 @@
 
 use postern::{
     App, Error, Refusal,
-    core::secret::Secret,
+    core::{credential_header, secret::Secret},
     credential::ServiceKey,
     http::{Request, Response},
     store::{HasSecret as _, service_account::ServiceRecord},
@@ -22,7 +22,8 @@ struct Issued {
 /// # Errors
 /// A 401 for an absent or bad key.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let presented = request.header("x-service-key").ok_or(Refusal::CredentialMissing)?;
+    let presented =
+        request.header(credential_header::SERVICE_KEY).ok_or(Refusal::CredentialMissing)?;
     let key = ServiceKey::parse(&app.context.config.brand, presented)
         .ok_or(Refusal::CredentialMalformed)?;
     let now = app.context.clock.now();
@@ -34,7 +35,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let access_token = issue::service_token(&app.context, &service, now)?;
     Ok(Response::ok(&Issued {
         access_token,
-        expires_in: app.context.config.lifetimes.service_token,
+        expires_in: app.context.config.lifetimes.service_token.as_secs(),
     })?
     .with_tokens())
 }

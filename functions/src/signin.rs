@@ -120,7 +120,7 @@ async fn callback(
         SignedIn::Session { value, next } => Response::see_other(next).cookie(
             SESSION_COOKIE,
             &value,
-            app.context.config.lifetimes.session_idle,
+            app.context.config.lifetimes.session_idle.as_secs(),
         ),
         SignedIn::Loopback(location) => Response::see_other(location),
     })

@@ -188,7 +188,7 @@ async fn serve_all(options: &Options) -> Result<(), Error> {
     let deployment = serve::deploy(options, &url).await?;
     let ready = deployment.ready(url);
     serve::announce(options, &ready)?;
-    show::ready(&ready, options, &deployment.app.context.config.issuer);
+    show::ready(&ready, options, &deployment.app.context.config.deployment.issuer);
     serve::serve(listener, deployment.gateway.clone(), stop).await
 }
 

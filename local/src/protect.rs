@@ -75,7 +75,7 @@ pub async fn serve(
     stop: Stop,
 ) -> Result<(), Error> {
     let is_simple = attachment.event == EventKind::Http2
-        && app.context.config.authorizer_answer == AuthorizerAnswer::Simple;
+        && app.context.config.deployment.authorizer_answer == AuthorizerAnswer::Simple;
     if is_simple && attachment.cache_ttl_s > 0 {
         let sentence = "a simple answer says the same of every route, so it must not be held: leave --cache-ttl away, or set POSTERN_AUTHORIZER_ANSWER=policy";
         return Err(Error::Data(sentence.into()));

@@ -102,7 +102,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     options.data.prepare()?;
     let mut shown = options.data.shown()?;
     let config = config(options, &mut shown, url)?;
-    postern::telemetry::init_readable(config.log);
+    postern::telemetry::init_readable(config.deployment.log);
 
     let engine = match &options.store {
         Some(url) => Engine::elsewhere(url),
@@ -115,7 +115,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         }
     };
     shown.turn_to(&config.brand);
-    let secret_file = match &config.secret {
+    let secret_file = match &config.deployment.secret {
         None => None,
         Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
         Some(SecretSource::Arn(_)) => {
@@ -132,7 +132,12 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     )?;
     options.data.keep(&shown)?;
     let clock = Clock::system();
-    let store = Store::new(&engine.sdk(None), config.tables.clone(), Timeouts::default(), &clock);
+    let store = Store::new(
+        &engine.sdk(None),
+        config.deployment.tables.clone(),
+        Timeouts::default(),
+        &clock,
+    );
     let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
     let gateway = Gateway::new(&app, &template)?;
     if shown.api_key.is_none() {

@@ -1,96 +1,116 @@
 //! Every setting, parsed once at the start into types. The only reader of the environment.
 //!
-//! What differs between deployments comes as environment variables, `POSTERN_…`; the structured part is
-//! `postern.toml`, compiled in as the default. A wrong, unknown or missing setting stops the start with a sentence that
-//! names it, and never means "open".
+//! What differs between deployments comes from environment variables, `POSTERN_…`. The structured
+//! part is `postern.toml`, which is compiled in as the default. An invalid, unknown or missing
+//! setting stops the start with a sentence that names it, and never means "open".
 
-mod file;
+mod deployment;
+mod lifetimes;
 mod provider;
+mod role;
+mod route;
 mod signin;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub use file::{Lifetimes, RouteAuth, RouteRule, Signing, Signup};
+use serde::Deserialize;
+
+pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
+pub use lifetimes::Lifetimes;
 pub use provider::{Allowlist, ConfiguredKeys, JwtIssuer, OidcIssuer, ProviderKind};
+pub use role::RoleSettings;
+pub use route::{RouteAuth, RouteRule};
 pub use signin::{Admission, Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, SignIn, Throttle};
-use tracing::Level;
 
 use crate::{
-    core::{error::Fault, principal::UserAllowlist},
+    core::{
+        credential_header::CredentialHeader,
+        error::Fault,
+        principal::{Role, UserAllowlist},
+        scope::Scopes,
+    },
     credential::Brand,
+    crypto::sign::Algorithm,
     telemetry::FUNCTION_NAME,
 };
 
 /// The repository's own `postern.toml`.
 pub const DEFAULT: &str = include_str!("../../postern.toml");
 
-/// The three tables, by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tables {
-    pub keys: String,
-    pub families: String,
-    pub nonces: String,
-}
-
-/// Where the deployment's secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In Secrets Manager.
-    Arn(String),
-    /// In a file, as the same JSON.
-    File(String),
-}
-
-/// How the authorizer answers an HTTP API with payload 2.0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AuthorizerAnswer {
-    /// `{"isAuthorized": …}`
-    #[default]
-    Simple,
-    /// An IAM policy.
-    Policy,
-}
-
-/// All settings.
-#[derive(Clone, Debug)]
+/// All settings: the members of `postern.toml`, and what the environment adds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `iss` of our tokens, and `aud` too: the public URL without a trailing slash.
-    pub issuer: String,
-    pub tables: Tables,
-    pub secret: Option<SecretSource>,
-    pub log: Level,
-    pub authorizer_answer: AuthorizerAnswer,
+    /// The settings of the environment.
+    #[serde(skip)]
+    pub deployment: Deployment,
+    /// The prefix of every secret.
+    #[serde(default)]
     pub brand: Brand,
+    /// Who may create organizations.
+    #[serde(default)]
     pub signup: Signup,
-    /// Where a session is forwarded, and where a service token stands; in lower case.
-    pub session_header: String,
-    pub service_token_header: String,
+    /// The header in which a session is forwarded.
+    #[serde(default = "default_session_header")]
+    pub session_header: CredentialHeader,
+    /// The header of a service token.
+    #[serde(default = "default_service_token_header")]
+    pub service_token_header: CredentialHeader,
+    /// The users who are let in; everybody, if it lists none.
+    #[serde(default, rename = "gate")]
     pub allowlist: UserAllowlist,
+    /// How long credentials live.
+    #[serde(default)]
     pub lifetimes: Lifetimes,
+    /// How our tokens are signed.
+    #[serde(default)]
     pub signing: Signing,
+    /// The ways to authenticate, in the order in which they are tried.
+    #[serde(default, rename = "provider")]
     pub providers: Vec<ProviderKind>,
+    /// The rules of the authorizer; the first match decides.
+    #[serde(default, rename = "route")]
     pub routes: Vec<RouteRule>,
-    /// Where people sign in, besides by a password.
+    /// Where people sign in, besides with a password.
+    #[serde(default, rename = "signin")]
     pub signins: Vec<SignIn>,
-    /// Tools of people.
+    /// The tools that people run.
+    #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
+    /// What the roles of people may do.
+    #[serde(default, rename = "role")]
+    pub roles: Vec<RoleSettings>,
+    /// The limits on failures.
+    #[serde(default)]
     pub throttle: Throttle,
 }
 
-/// Variables that a deployment sets, and the one of Lambda's that counts.
-const KNOWN: [&str; 11] = [
-    FUNCTION_NAME,
-    "POSTERN_AUTHORIZER_ANSWER",
-    "POSTERN_CONFIG",
-    "POSTERN_FAMILIES_TABLE",
-    "POSTERN_ISSUER",
-    "POSTERN_KEYS_TABLE",
-    "POSTERN_LOG",
-    "POSTERN_NONCES_TABLE",
-    "POSTERN_SECRET_ARN",
-    "POSTERN_SECRET_FILE",
-    "POSTERN_STACK",
-];
+/// Who may create organizations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signup {
+    /// Only the operator.
+    #[default]
+    Operator,
+    /// Anybody.
+    Open,
+}
+
+/// How our tokens are signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signing {
+    /// The algorithm of new signatures.
+    pub algorithm: Algorithm,
+}
+
+fn default_session_header() -> CredentialHeader {
+    CredentialHeader::known("x-postern-session")
+}
+
+fn default_service_token_header() -> CredentialHeader {
+    CredentialHeader::known("x-service-token")
+}
 
 impl Config {
     /// Takes the settings of `variables` and of the file that `POSTERN_CONFIG` names.
@@ -108,66 +128,54 @@ impl Config {
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names the setting.
     pub fn from_settings(variables: &BTreeMap<String, String>, toml: &str) -> Result<Self, Fault> {
-        if let Some(unknown) = variables.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-            return setting(format!("{unknown} is not a setting; known are {}", KNOWN.join(", ")));
-        }
-        let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
-        let required =
-            |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
-        let file = file::parse(toml)?;
+        let deployment = Deployment::from_variables(variables)?;
+        let mut config = Self { deployment, ..parse(toml)? };
+        config.check()?;
+        config.complete()?;
+        Ok(config)
+    }
 
-        Ok(Self {
-            issuer: issuer(required("POSTERN_ISSUER")?)?,
-            tables: Tables {
-                keys: required("POSTERN_KEYS_TABLE")?,
-                families: required("POSTERN_FAMILIES_TABLE")?,
-                nonces: required("POSTERN_NONCES_TABLE")?,
-            },
-            secret: match (given("POSTERN_SECRET_ARN"), given("POSTERN_SECRET_FILE")) {
-                (Some(_), Some(_)) => {
-                    return setting(
-                        "POSTERN_SECRET_ARN and POSTERN_SECRET_FILE are both set: set one".into(),
-                    );
-                }
-                (Some(arn), None) => Some(SecretSource::Arn(arn)),
-                (None, Some(path)) => Some(SecretSource::File(path)),
-                (None, None) => None,
-            },
-            log: match given("POSTERN_LOG") {
-                None => Level::INFO,
-                Some(level) => level.parse().map_err(|_| {
-                    Fault::Setting(format!(
-                        "POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"
-                    ))
-                })?,
-            },
-            authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
-                None | Some("simple") => AuthorizerAnswer::Simple,
-                Some("policy") => AuthorizerAnswer::Policy,
-                Some(other) => {
-                    return setting(format!(
-                        "POSTERN_AUTHORIZER_ANSWER is {other:?}; it is simple or policy"
-                    ));
-                }
-            },
-            brand: file.brand,
-            signup: file.signup,
-            session_header: file.session_header,
-            service_token_header: file.service_token_header,
-            allowlist: file.allowlist,
-            lifetimes: file.lifetimes,
-            signing: file.signing,
-            providers: file.providers,
-            routes: file.routes,
-            signins: file.signins,
-            clients: file.clients,
-            throttle: file.throttle,
-        })
+    /// Checks what the type of one setting cannot.
+    fn check(&mut self) -> Result<(), Fault> {
+        self.lifetimes.check()?;
+        for rule in &self.routes {
+            rule.check()?;
+        }
+        provider::check(&self.providers)?;
+        signin::check(&mut self.signins, &self.providers)?;
+        signin::check_clients(&self.clients)?;
+        signin::throttle(&self.throttle)?;
+        role::check(&self.roles)?;
+        if self.session_header == self.service_token_header {
+            return setting(
+                "postern.toml: session_header and service_token_header are the same header".into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Adds the providers, the client and the roles that exist by default.
+    fn complete(&mut self) -> Result<(), Fault> {
+        if self.providers.is_empty() {
+            self.providers = provider::defaults();
+        }
+        let client = signin::default_client();
+        if self.client(&client.id).is_none() {
+            self.clients.push(client);
+        }
+        role::complete(&mut self.roles)
     }
 }
 
+/// Parses the text of a `postern.toml`.
+fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
+    toml::from_str(toml)
+        .map_err(|error| Fault::Setting(format!("postern.toml: {}", error.to_string().trim())))
+}
+
 impl Config {
-    /// Does `user_id`, of an issuer whose prefix is `prefix`, look like a user of another issuer, or one of our own?
+    /// Reports whether `user_id`, of an issuer whose prefix is `prefix`, looks like a user of another
+    /// issuer or one of our own.
     pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
         let ours = [
             "agt_",
@@ -181,43 +189,41 @@ impl Config {
             "usr_",
             GITHUB_PREFIX,
         ];
-        let of_providers = self.providers.iter().filter_map(|provider| match provider {
-            ProviderKind::Oidc(oidc) => Some(&oidc.subject_prefix),
-            ProviderKind::Jwt(jwt) => Some(&jwt.subject_prefix),
-            ProviderKind::AccessToken {}
-            | ProviderKind::ApiKey {}
-            | ProviderKind::Session {}
-            | ProviderKind::ServiceToken {}
-            | ProviderKind::Runner {}
-            | ProviderKind::ConfiguredKeys(_)
-            | ProviderKind::Allowlist(_) => None,
-        });
+        let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
         let of_signins = self.signins.iter().filter_map(|signin| match signin {
-            SignIn::Oidc(oidc) => oidc.subject_prefix.as_ref(),
+            SignIn::Oidc(oidc) => oidc.subject_prefix.as_deref(),
             SignIn::Github(_) => None,
         });
-        let others = of_providers.chain(of_signins).map(String::as_str).chain(ours);
+        let others = of_providers.chain(of_signins).chain(ours);
         let mut others = others.filter(|other| *other != prefix && other.len() > prefix.len());
         others.any(|other| user_id.starts_with(other))
     }
 
-    /// Is `origin` (RFC 6454 §7) that of the deployment's own pages?
+    /// Reports whether `origin` (RFC 6454 §7) is that of the deployment's own pages.
     pub fn has_origin(&self, origin: &str) -> bool {
-        let path = self.issuer.match_indices('/').nth(2).map_or(self.issuer.len(), |(at, _)| at);
-        origin == &self.issuer[..path]
+        let issuer = &self.deployment.issuer;
+        let path = issuer.match_indices('/').nth(2).map_or(issuer.len(), |(at, _)| at);
+        origin == &issuer[..path]
     }
 
-    /// The client that calls itself `id`.
+    /// Returns the client whose id is `id`.
     pub fn client(&self, id: &str) -> Option<&Client> {
         self.clients.iter().find(|client| client.id == id)
     }
 
-    /// The sign-in that is called `name`.
+    /// Returns the sign-in whose name is `name`.
     pub fn signin(&self, name: &str) -> Option<&SignIn> {
         self.signins.iter().find(|signin| signin.name() == name)
     }
 
-    /// The `refs` of the deployment's secret that providers verify with, and sign-ins prove our own client with.
+    /// Returns the scopes of a role, which people of that role have in their own organization.
+    pub fn role_scopes(&self, role: Role) -> Scopes {
+        let settings = self.roles.iter().find(|settings| settings.name == role);
+        settings.map(|settings| settings.scopes.clone()).unwrap_or_default()
+    }
+
+    /// Returns the `refs` of the deployment's secret that providers verify with, and with which
+    /// sign-ins authenticate our own client.
     pub fn refs(&self) -> Vec<&str> {
         let named = self.providers.iter().filter_map(|provider| {
             if let ProviderKind::Jwt(jwt) = provider { jwt.secret_ref.as_deref() } else { None }
@@ -226,8 +232,8 @@ impl Config {
     }
 }
 
-/// The variables of this process's environment that are ours.
-#[expect(clippy::disallowed_methods, reason = "this is the door")]
+/// Returns the variables of this process's environment that are ours.
+#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
 pub fn environment() -> BTreeMap<String, String> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
         let name = name
@@ -242,7 +248,7 @@ pub fn environment() -> BTreeMap<String, String> {
 /// Reads a file that a setting names.
 ///
 /// # Errors
-/// [`Fault::Setting`] where it cannot be read.
+/// [`Fault::Setting`] if it cannot be read.
 pub fn read(path: impl AsRef<Path>) -> Result<String, Fault> {
     let path = path.as_ref();
     std::fs::read_to_string(path)
@@ -253,18 +259,8 @@ fn setting<T>(sentence: String) -> Result<T, Fault> {
     Err(Fault::Setting(sentence))
 }
 
-/// RFC 8414 §2: `https`, no query and no fragment.
-fn issuer(text: String) -> Result<String, Fault> {
-    if is_sound_url(&text) && !text.contains('?') && !text.ends_with('/') {
-        Ok(text)
-    } else {
-        setting(format!(
-            "POSTERN_ISSUER is {text:?}; it is an https URL without query, fragment and trailing slash (http for loopback alone)"
-        ))
-    }
-}
-
-/// `https`; plain `http` for loopback addresses alone; no fragment, and nobody's name before the host.
+/// Reports whether `text` is an `https` URL, or an `http` URL of a loopback address, without user
+/// information and fragment.
 pub fn is_sound_url(text: &str) -> bool {
     let uri: Option<::http::Uri> = text.parse().ok();
     let is_plain = !text.contains(['#', '@']);

@@ -295,7 +295,20 @@ async fn what_the_provider_says_of_scopes_counts_only_where_the_configuration_sa
         )
     };
     for (more, claim, expected) in [
-        ("", json!("admin:all *"), json!(postern::core::scope::Scopes::of_users())),
+        (
+            "",
+            json!("admin:all *"),
+            json!([
+                "repos:read",
+                "repos:write",
+                "scans:read",
+                "scans:trigger",
+                "drifts:read",
+                "drifts:write",
+                "runners:read",
+                "runners:manage",
+            ]),
+        ),
         ("role = \"admin\"", json!("openid"), json!(["*"])),
         (
             "scopes_claim = \"scope\"",

@@ -315,7 +315,7 @@ async fn another_sandbox_continues_where_one_was_killed() {
     let second = refreshed(&world, &first.refresh).await;
     let sdk = world.engine.sdk(None);
     let (clock, entropy) = (world.app.context.clock.clone(), world.app.context.entropy.clone());
-    let tables = world.app.context.config.tables.clone();
+    let tables = world.app.context.config.deployment.tables.clone();
     let store =
         postern::store::Store::new(&sdk, tables, postern::store::Timeouts::default(), &clock);
     let app = std::sync::Arc::new(

@@ -150,15 +150,16 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
     let bed = Bed::new().await;
     let sdk = bed.world.engine.sdk(None);
     let doors = (bed.world.app.context.clock.clone(), bed.world.app.context.entropy.clone());
-    let finish =
-        Box::new(|app: &mut App| app.context.config.session_header = "x-of-its-own".into());
+    let finish = Box::new(|app: &mut App| {
+        app.context.config.session_header = String::from("x-of-its-own").try_into().unwrap()
+    });
     let sandbox =
         ExecutionEnvironment::start(bed.config(), sdk, doors, KeyAccess::Verification, finish)
             .await
             .unwrap();
     bed.write(&bed.rotated());
     bed.world.pass_s(SECRET_AGE_S);
-    assert_eq!(sandbox.app().await.context.config.session_header, "x-of-its-own");
+    assert_eq!(sandbox.app().await.context.config.session_header.as_str(), "x-of-its-own");
 }
 
 /// The handshake belongs into the start, which runs at full CPU; and it must not depend on what a policy allows.

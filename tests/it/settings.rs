@@ -38,10 +38,10 @@ fn the_repositorys_own_file_is_the_default_to_the_letter() {
     let empty = Config::from_settings(&variables(&[]), "").unwrap();
     assert_eq!(format!("{written:?}"), format!("{empty:?}"));
     assert_eq!(
-        (written.brand.as_str(), written.signup, written.authorizer_answer),
+        (written.brand.as_str(), written.signup, written.deployment.authorizer_answer),
         ("pst", Signup::Operator, AuthorizerAnswer::Simple)
     );
-    assert_eq!(written.secret, None);
+    assert_eq!(written.deployment.secret, None);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
     assert_stops(
         &[],
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = []",
-        "nobody could ever come in",
+        "nobody could ever authenticate",
     );
     assert_stops(
         &[],
@@ -182,11 +182,12 @@ fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]\nheader = \"Cookie\"",
         "0".repeat(64)
     );
+    assert_stops(&[], &with_header, "configured_keys: header");
     assert_stops(&[], &with_header, "the name of a header that has no other meaning");
     assert_stops(
         &[],
         "[[provider]]\ntype = \"allowlist\"\nuser_ids = []",
-        "nobody could ever come in",
+        "nobody could ever authenticate",
     );
     assert_stops(
         &[],
@@ -201,7 +202,9 @@ fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
         assert_stops(&[], &format!("[[route]]\n{rule}"), "a connection has the method CONNECT");
     }
     for header in ["Authorization", "X-Api-Key", "X-Cli-Signature", "a b", ""] {
-        assert_stops(&[], &format!("session_header = \"{header}\""), "session_header is");
+        let setting = format!("session_header = \"{header}\"");
+        assert_stops(&[], &setting, &setting);
+        assert_stops(&[], &setting, "a header that has no other meaning");
     }
     assert_stops(&[], "[gate]\nallowed_user = [\"ada\"]", "unknown field `allowed_user`");
     assert_stops(&[], "[gate]\nallowed_users = \"ada\"", "invalid type");
@@ -259,6 +262,20 @@ fn a_route_rule_that_could_mean_open_is_refused() {
 }
 
 #[test]
+fn roles_have_the_scopes_of_the_configuration() {
+    use postern::core::{principal::Role, scope::Scopes};
+    let orders = "[[role]]\nname = \"user\"\nscopes = [\"orders:read\"]";
+    let config = Config::from_settings(&variables(&[]), orders).unwrap();
+    assert_eq!(config.role_scopes(Role::User), Scopes::parse("orders:read").unwrap());
+    assert_eq!(config.role_scopes(Role::Admin), Scopes::all());
+    assert_stops(&[], "[[role]]\nname = \"root\"\nscopes = [\"a\"]", "unknown variant `root`");
+    assert_stops(&[], "[[role]]\nname = \"user\"\nscopes = [\"A\"]", "A scope is");
+    assert_stops(&[], "[[role]]\nname = \"user\"\nscopes = []", "the role user needs");
+    assert_stops(&[], "[[role]]\nname = \"user\"", "missing field `scopes`");
+    assert_stops(&[], &format!("{orders}\n{orders}"), "the role user is configured twice");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let fault =
         Config::from_variables(&variables(&[("POSTERN_CONFIG", Some("/nowhere/postern.toml"))]))
@@ -275,7 +292,7 @@ fn loopback_issuers_may_be_plain() {
         )
         .unwrap();
         assert_eq!(
-            (config.issuer.as_str(), config.secret),
+            (config.deployment.issuer.as_str(), config.deployment.secret),
             (issuer, Some(SecretSource::File("s".into())))
         );
     }

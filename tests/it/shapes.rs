@@ -183,7 +183,7 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
     let session = world.sign_in("ada", Role::User).await;
     let (cli_id, cli) = world.cli_token(&session, &["scans:read"]).await;
 
-    let user_scopes = json!(Role::User.scopes());
+    let user_scopes = json!(world.app.context.config.role_scopes(Role::User));
     let oidc_claims = json!({"iss": issuer.url, "aud": "catentio-cli", "exp": now + 600, "iat": now, "jti": "j-1"});
     let mut with_subject = oidc_claims.clone();
     with_subject["sub"] = "ada".into();

@@ -100,7 +100,7 @@ impl World {
         let wire = Wire::default();
         let store = Store::new(
             &engine.sdk(Some(wire.http_client())),
-            config.tables.clone(),
+            config.deployment.tables.clone(),
             setup.patience,
             &clock,
         );
@@ -150,7 +150,7 @@ impl World {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
         let (clock, entropy) = (self.app.context.clock.clone(), self.app.context.entropy.clone());
-        let store = Store::new(&sdk, config.tables.clone(), Timeouts::default(), &clock);
+        let store = Store::new(&sdk, config.deployment.tables.clone(), Timeouts::default(), &clock);
         let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
         let gateway = Gateway::new(&app, &Template::load().unwrap()).unwrap();
         Self {

@@ -86,7 +86,7 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
         Ok(value) => Ok(Response::see_other(next).cookie(
             SESSION_COOKIE,
             &value,
-            app.context.config.lifetimes.session_idle,
+            app.context.config.lifetimes.session_idle.as_secs(),
         )),
         Err(Error::Failed(fault)) => Err(fault.into()),
         Err(error) => {

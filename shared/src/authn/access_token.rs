@@ -31,7 +31,8 @@ impl Provider for AccessTokens {
 
     fn knows_bearer(&self, context: &Context, token: &str) -> bool {
         jwt::looks_like_jwt(token)
-            && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == context.config.issuer)
+            && jwt::unverified_issuer(token)
+                .is_some_and(|issuer| issuer == context.config.deployment.issuer)
     }
 
     async fn authenticate(

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     context::Context,
     core::{
+        credential_header::API_KEY,
         error::{Error, Fault, Refusal},
         principal::{Kind, Principal},
     },
@@ -31,7 +32,7 @@ impl Provider for ApiKeys {
     }
 
     fn headers(&self) -> Vec<String> {
-        vec!["x-api-key".to_owned()]
+        vec![API_KEY.to_owned()]
     }
 
     fn knows_bearer(&self, context: &Context, token: &str) -> bool {
@@ -44,7 +45,7 @@ impl Provider for ApiKeys {
         context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Outcome, Fault> {
-        let given = [source.header("x-api-key"), source.bearer()];
+        let given = [source.header(API_KEY), source.bearer()];
         let Some(text) = given.into_iter().flatten().find(|text| self.knows_bearer(context, text))
         else {
             return Ok(Outcome::NotPresented);

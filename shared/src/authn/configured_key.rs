@@ -29,7 +29,7 @@ pub(super) struct ConfiguredKeys {
 
 impl ConfiguredKeys {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { header: settings.header.to_ascii_lowercase(), settings }
+        Self { header: settings.header.to_string(), settings }
     }
 
     /// Is it one of the keys? All are compared, each in constant time.

@@ -25,9 +25,10 @@ use crate::{
     config::{Config, ProviderKind},
     context::Context,
     core::{
+        credential_header::{self, CredentialHeader},
         error::{Error, Fault, Refusal},
         permission::Permission,
-        principal::Principal,
+        principal::{Principal, Role},
     },
     crypto::secrets::Secrets,
     http::CredentialSource,
@@ -113,16 +114,10 @@ impl ProviderChain {
         identity_providers: &IdentityProviders,
     ) -> Result<Self, Fault> {
         let sessions = Sessions::new(config, identity_providers);
-        let of_our_routes = [
-            "authorization",
-            "x-api-key",
-            "x-runner-token",
-            "x-service-key",
-            &config.session_header,
-            &config.service_token_header,
-        ];
-        let headers =
-            of_our_routes.iter().copied().chain(signature::HEADERS).map(str::to_owned).collect();
+        let configured = [&config.session_header, &config.service_token_header];
+        let of_our_routes =
+            credential_header::FIXED.into_iter().chain(configured.map(CredentialHeader::as_str));
+        let headers = of_our_routes.chain(signature::HEADERS).map(str::to_owned).collect();
         let mut chain = Self { providers: Vec::new(), sessions, headers };
         for kind in &config.providers {
             let provider = chain.provider(kind, config, secrets)?;
@@ -234,7 +229,7 @@ impl ProviderChain {
         source: &dyn CredentialSource,
     ) -> Result<Principal, Error> {
         let principal = self.authenticate(context, source).await?;
-        principal.require_user()?;
+        principal.require_user(&context.config.role_scopes(Role::User))?;
         Ok(principal)
     }
 
@@ -265,7 +260,7 @@ const UNCLAIMED: [&str; 6] = [
     "x-cli-nonce",
     "x-cli-signature",
     "x-cli-timestamp",
-    "x-service-key",
+    credential_header::SERVICE_KEY,
 ];
 
 fn enforce_allowlist(context: &Context, principal: Principal) -> Result<Principal, Error> {

@@ -75,8 +75,11 @@ impl Provider for Oidc {
             Err(refusal) => return Ok(refusal.into()),
         };
         let credential_id = credential_id(&claims, token);
-        let scopes =
-            scopes(&claims, self.settings.scopes_claim.as_deref(), &self.settings.role.scopes());
+        let scopes = scopes(
+            &claims,
+            self.settings.scopes_claim.as_deref(),
+            &context.config.role_scopes(self.settings.role),
+        );
         let user_id = match external::take_user(&mut claims, &["sub"]) {
             Ok(subject) => format!("{}{subject}", self.settings.subject_prefix),
             Err(refusal) => return Ok(refusal.into()),

@@ -7,6 +7,7 @@ use super::{Outcome, Provider};
 use crate::{
     context::Context,
     core::{
+        credential_header::RUNNER_TOKEN,
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::{Resources, Scopes},
@@ -27,7 +28,7 @@ impl Provider for Runners {
     }
 
     fn headers(&self) -> Vec<String> {
-        vec!["x-runner-token".to_owned()]
+        vec![RUNNER_TOKEN.to_owned()]
     }
 
     async fn authenticate(
@@ -37,7 +38,7 @@ impl Provider for Runners {
     ) -> Result<Outcome, Fault> {
         let brand = &context.config.brand;
         let Some(text) =
-            source.header("x-runner-token").filter(|text| RunnerToken::has_prefix(brand, text))
+            source.header(RUNNER_TOKEN).filter(|text| RunnerToken::has_prefix(brand, text))
         else {
             return Ok(Outcome::NotPresented);
         };

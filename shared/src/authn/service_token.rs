@@ -25,7 +25,7 @@ pub(super) struct ServiceTokens {
 
 impl ServiceTokens {
     pub(super) fn new(config: &Config) -> Self {
-        Self { header: config.service_token_header.clone() }
+        Self { header: config.service_token_header.to_string() }
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) fn new(config: &Config, identity_providers: &IdentityProviders) -> Self {
         Self {
-            header: config.session_header.clone(),
+            header: config.session_header.to_string(),
             identity_providers: identity_providers.clone(),
         }
     }
@@ -72,7 +72,7 @@ pub fn find<'a>(
     context: &Context,
     source: &'a (dyn CredentialSource + 'a),
 ) -> Result<Option<&'a str>, Refusal> {
-    if let Some(forwarded) = source.header(&context.config.session_header) {
+    if let Some(forwarded) = source.header(context.config.session_header.as_str()) {
         return Ok(Some(forwarded));
     }
     cookie(context, source)
@@ -114,7 +114,7 @@ impl Sessions {
             kind: Kind::User,
             org_id,
             credential_id: session.id.to_string(),
-            scopes: session.role.scopes(),
+            scopes: context.config.role_scopes(session.role),
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: session.metadata,
@@ -123,7 +123,7 @@ impl Sessions {
 }
 
 async fn keep_alive(context: &Context, session: &SessionRecord, now_ms: i64) -> Result<(), Error> {
-    let idle_ms = context.config.lifetimes.session_idle * 1000;
+    let idle_ms = context.config.lifetimes.session_idle.as_secs() * 1000;
     let next_end_ms = now_ms + idle_ms;
     if next_end_ms - session.idle_expires_at_ms < idle_ms / CLOCK_PARTS {
         return Ok(());

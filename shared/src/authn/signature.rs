@@ -73,7 +73,7 @@ impl Signature {
             source.target().filter(|_| is_nonce(nonce)).ok_or(Refusal::SignatureMalformed)?;
         let hash = content(source)?;
         if (now.as_millisecond() - timestamp_ms).abs()
-            > context.config.lifetimes.signature_window * 1000
+            > context.config.lifetimes.signature_window.as_secs() * 1000
         {
             return Err(Refusal::SignatureStale);
         }
@@ -97,7 +97,8 @@ impl Signature {
         }
         let attempt = context.entropy.letters(BASE62, 16)?;
         let latest_s = self.timestamp_ms.max(now.as_millisecond()) / 1000 + 1;
-        let expires_at_s = latest_s + nonce_life_s(context.config.lifetimes.signature_window);
+        let expires_at_s =
+            latest_s + nonce_life_s(context.config.lifetimes.signature_window.as_secs());
         match context
             .store
             .consume_nonce(credential_id, &self.nonce, &attempt, now.as_second(), expires_at_s)

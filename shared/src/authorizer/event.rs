@@ -21,6 +21,7 @@ use crate::{
     app::App,
     config::AuthorizerAnswer,
     core::{
+        credential_header,
         error::{Fault, Refusal},
         route_pattern::CONNECT,
     },
@@ -102,15 +103,18 @@ fn token(event: Event<'_>, app: &App) -> Result<AuthorizerRequest, Fault> {
 fn header_of(value: &str, app: &App) -> String {
     let brand = &app.context.config.brand;
     let is_session = value.bytes().filter(|byte| *byte == b'.').count() == 1;
-    match () {
-        () if value.contains(' ') => "authorization".into(),
-        () if crate::credential::RunnerToken::has_prefix(brand, value) => "x-runner-token".into(),
-        () if jwt::looks_like_jwt(value) => app.context.config.service_token_header.clone(),
-        () if is_session && !opaque::is_ours(brand, value) => {
-            app.context.config.session_header.clone()
-        }
-        () => "x-api-key".into(),
-    }
+    let name = if value.contains(' ') {
+        credential_header::AUTHORIZATION
+    } else if crate::credential::RunnerToken::has_prefix(brand, value) {
+        credential_header::RUNNER_TOKEN
+    } else if jwt::looks_like_jwt(value) {
+        app.context.config.service_token_header.as_str()
+    } else if is_session && !opaque::is_ours(brand, value) {
+        app.context.config.session_header.as_str()
+    } else {
+        credential_header::API_KEY
+    };
+    name.to_owned()
 }
 
 fn connection(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, Refusal>, Fault> {
@@ -149,7 +153,7 @@ fn request_2_0(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, 
     let method = event.required("/requestContext/http/method")?;
     let query = event.text("/rawQueryString").unwrap_or_default();
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    let format = match app.context.config.authorizer_answer {
+    let format = match app.context.config.deployment.authorizer_answer {
         AuthorizerAnswer::Simple => ResponseFormat::Simple,
         AuthorizerAnswer::Policy => ResponseFormat::Policy { arn: arn.to_owned() },
     };

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
-use super::{file::header, is_sound_url, setting};
+use super::{is_sound_url, setting};
 use crate::{
-    core::{error::Fault, principal::Role, scope::Scopes},
+    core::{credential_header::CredentialHeader, error::Fault, principal::Role, scope::Scopes},
     crypto::{Digest, jws::JwsAlgorithm},
 };
 
@@ -14,18 +14,38 @@ use crate::{
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ProviderKind {
+    /// Our own access tokens.
     AccessToken {},
+    /// API keys and CLI tokens.
     ApiKey {},
+    /// Browser sessions.
     Session {},
+    /// Tokens of services.
     ServiceToken {},
+    /// Tokens of runners.
     Runner {},
+    /// Access tokens of an OpenID provider.
     Oidc(OidcIssuer),
+    /// JWTs of an issuer whose key is configured.
     Jwt(JwtIssuer),
+    /// Keys whose digests are configured.
     ConfiguredKeys(ConfiguredKeys),
+    /// Senders on messaging platforms.
     Allowlist(Allowlist),
 }
 
-/// Listing any provider replaces these.
+impl ProviderKind {
+    /// Returns what goes before `sub` in the ids of an issuer's users; `None` for other providers.
+    pub fn subject_prefix(&self) -> Option<&str> {
+        match self {
+            Self::Oidc(oidc) => Some(&oidc.subject_prefix),
+            Self::Jwt(jwt) => Some(&jwt.subject_prefix),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the providers of a file that lists none.
 pub(super) fn defaults() -> Vec<ProviderKind> {
     vec![
         ProviderKind::AccessToken {},
@@ -36,74 +56,80 @@ pub(super) fn defaults() -> Vec<ProviderKind> {
     ]
 }
 
-/// An OpenID provider whose access tokens people bring.
+/// An OpenID provider whose access tokens are accepted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OidcIssuer {
     /// `iss`, exactly.
     pub issuer: String,
-    /// What `aud` must be or hold.
+    /// What `aud` must be or contain.
     pub audience: String,
-    /// Where the keys are; without it, discovery says so.
+    /// The URL of the key set; discovery finds it if this is absent.
     pub jwks_url: Option<String>,
-    /// Goes before `sub` to make the user's id: apart from those of other issuers.
+    /// Goes before `sub` in the user's id, to tell it from those of other issuers.
     #[serde(default)]
     pub subject_prefix: String,
-    /// What its people are here.
+    /// The role of its users.
     #[serde(default)]
     pub role: Role,
-    /// The claim that holds their scopes, where the issuer's word is taken for them instead of the role.
+    /// The claim with their scopes, if the issuer decides about them instead of the role.
     pub scopes_claim: Option<String>,
 }
 
-/// An issuer whose one key is in the configuration.
+/// An issuer whose only key is configured.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JwtIssuer {
+    /// The only algorithm that is accepted.
     pub algorithm: JwsAlgorithm,
     /// The name of a shared secret, in `refs` of the deployment's secret.
     pub secret_ref: Option<String>,
     /// A public key in PEM.
     pub public_key: Option<String>,
+    /// `iss`, exactly.
     pub issuer: String,
+    /// What `aud` must be or contain.
     pub audience: String,
+    /// Goes before the subject in the user's id.
     #[serde(default)]
     pub subject_prefix: String,
     /// What its users may do.
     #[serde(default)]
     pub scopes: Scopes,
-    /// The claim that holds their scopes, where the issuer's word is taken for them instead.
+    /// The claim with their scopes, if the issuer decides about them.
     pub scopes_claim: Option<String>,
 }
 
-/// Keys that stand in the configuration, as digests.
+/// Keys whose digests are configured.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfiguredKeys {
-    /// Where they are looked for first; then in `Authorization: Bearer`.
-    #[serde(default = "default_key_header")]
-    pub header: String,
+    /// The header that is read before `Authorization: Bearer`.
+    #[serde(default = "CredentialHeader::api_key", deserialize_with = "key_header")]
+    pub header: CredentialHeader,
     /// SHA-256 of each key, in lowercase hexadecimal digits.
     pub sha256: Vec<Digest>,
-    /// What their holders may do.
+    /// What callers with these keys may do.
     #[serde(default)]
     pub scopes: Scopes,
 }
 
-fn default_key_header() -> String {
-    "X-API-Key".into()
+fn key_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CredentialHeader, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    CredentialHeader::for_keys(name)
+        .map_err(|error| de::Error::custom(format!("configured_keys: header: {error}")))
 }
 
 /// Who may send messages.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Allowlist {
-    /// The platforms that it is about; all, where there are none.
+    /// The platforms that it applies to; all, if it lists none.
     #[serde(default)]
     pub platforms: BTreeSet<String>,
-    /// Senders.
+    /// The ids of the senders.
     pub user_ids: BTreeSet<String>,
-    /// Where it is not empty, the message must come from one of these chats.
+    /// The chats that messages must come from; any, if it lists none.
     #[serde(default)]
     pub chat_ids: BTreeSet<String>,
     /// What they may do.
@@ -111,7 +137,7 @@ pub struct Allowlist {
     pub scopes: Scopes,
 }
 
-/// Checks what one provider, and two together, must not say.
+/// Checks each provider, and the providers against each other.
 pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
     let mut issuers = BTreeSet::new();
     let mut prefixes = BTreeSet::new();
@@ -144,15 +170,14 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
                 named("jwt", &jwt.issuer, &jwt.audience, &mut issuers)?;
             }
             ProviderKind::ConfiguredKeys(keys) => {
-                header("configured_keys: header", &keys.header)?;
                 if keys.sha256.is_empty() {
                     return refuse(
-                        "configured_keys: sha256 is empty, so nobody could ever come in",
+                        "configured_keys: sha256 is empty, so nobody could ever authenticate",
                     );
                 }
             }
             ProviderKind::Allowlist(list) if list.user_ids.is_empty() => {
-                return refuse("allowlist: user_ids is empty, so nobody could ever come in");
+                return refuse("allowlist: user_ids is empty, so nobody could ever authenticate");
             }
             ProviderKind::Allowlist(_)
             | ProviderKind::AccessToken {}
@@ -165,21 +190,19 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A token's issuer says which provider it is for: it cannot stand for two.
+/// Checks the names of an issuer. A token's issuer selects its provider, so two cannot share one.
 fn named(
     kind: &str,
     issuer: &str,
     audience: &str,
     seen: &mut BTreeSet<String>,
 ) -> Result<(), Fault> {
-    match () {
-        () if issuer.is_empty() || audience.is_empty() => {
-            refuse(&format!("{kind}: issuer and audience must be set"))
-        }
-        () if !seen.insert(issuer.to_owned()) => {
-            refuse(&format!("the issuer {issuer:?} is configured twice"))
-        }
-        () => Ok(()),
+    if issuer.is_empty() || audience.is_empty() {
+        refuse(&format!("{kind}: issuer and audience must be set"))
+    } else if !seen.insert(issuer.to_owned()) {
+        refuse(&format!("the issuer {issuer:?} is configured twice"))
+    } else {
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[[signin]]` and `[[client]]`: where people come from, and the tools to which they lend their rights.
+//! `[[signin]]` and `[[client]]`: where people sign in, and the tools that act for them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,9 @@ use crate::core::{email::Email, error::Fault, principal::Role};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SignIn {
+    /// At an OpenID provider.
     Oidc(OidcSignIn),
+    /// At GitHub.
     Github(GithubSignIn),
 }
 
@@ -19,19 +21,21 @@ pub enum SignIn {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OidcSignIn {
-    /// What the portal's button and `?provider=` say.
+    /// The name on the portal's button and in `?provider=`.
     pub name: String,
     /// `iss`, exactly.
     pub issuer: String,
+    /// Our client's id there.
     pub client_id: String,
-    /// Where the client's secret is, in `refs` of the deployment's secret; without one this is a public client.
+    /// The name of the client's secret in `refs` of the deployment's secret; a public client has
+    /// none.
     pub secret_ref: Option<String>,
-    /// Goes before `sub` to make the person's id. The one of the `oidc` provider with the same issuer, where there is one.
+    /// Goes before `sub` in the person's id. An `oidc` provider with the same issuer has the same.
     pub subject_prefix: Option<String>,
-    /// What a newcomer becomes.
+    /// The role of a new user.
     #[serde(default)]
     pub role: Role,
-    /// Who may come in: user ids, `@domain` of verified addresses, or `*`; empty admits nobody.
+    /// Who may sign in: user ids, `@domain` of verified addresses, or `*`; nobody if it is empty.
     pub allow: Vec<String>,
 }
 
@@ -39,14 +43,19 @@ pub struct OidcSignIn {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GithubSignIn {
+    /// The name on the portal's button.
     #[serde(default = "github")]
     pub name: String,
-    /// The server's URL, where it is not github.com.
+    /// The server's URL, if it is not github.com.
     pub base_url: Option<String>,
+    /// Our client's id there.
     pub client_id: String,
+    /// The name of the client's secret in `refs` of the deployment's secret.
     pub secret_ref: Option<String>,
+    /// The role of a new user.
     #[serde(default)]
     pub role: Role,
+    /// Who may sign in, as in [`OidcSignIn::allow`].
     pub allow: Vec<String>,
 }
 
@@ -54,16 +63,16 @@ fn github() -> String {
     "github".into()
 }
 
-/// Who may come in, and as what.
+/// Who may sign in, and with which role.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission<'a> {
-    /// What a newcomer becomes.
+    /// The role of a new user.
     pub role: Role,
     allow: &'a [String],
 }
 
 impl Admission<'_> {
-    /// May the person `user_id` come in, whose addresses `verified` somebody has verified?
+    /// Reports whether the person `user_id`, with the addresses `verified`, may sign in.
     pub fn admits(&self, user_id: &str, verified: &[Email]) -> bool {
         self.allow.iter().any(|allowed| match allowed.strip_prefix('@') {
             Some(domain) => {
@@ -73,14 +82,14 @@ impl Admission<'_> {
         })
     }
 
-    /// Must addresses be known to decide?
+    /// Reports whether the decision needs verified addresses.
     pub fn asks_for_addresses(&self) -> bool {
         self.allow.iter().any(|allowed| allowed.starts_with('@'))
     }
 }
 
 impl SignIn {
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         match self {
             Self::Oidc(oidc) => &oidc.name,
@@ -88,7 +97,7 @@ impl SignIn {
         }
     }
 
-    /// Where its client's secret is.
+    /// Returns the name of its client's secret.
     pub fn secret_ref(&self) -> Option<&str> {
         match self {
             Self::Oidc(oidc) => oidc.secret_ref.as_deref(),
@@ -96,7 +105,7 @@ impl SignIn {
         }
     }
 
-    /// Who may come in.
+    /// Returns who may sign in.
     pub fn admission(&self) -> Admission<'_> {
         match self {
             Self::Oidc(oidc) => Admission { role: oidc.role, allow: &oidc.allow },
@@ -109,22 +118,26 @@ impl SignIn {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
+    /// Its `client_id`.
     pub id: String,
-    /// What people are told.
+    /// The name that people see.
     pub name: String,
 }
 
-/// There without a word.
+/// Returns the client that exists by default.
 pub(super) fn default_client() -> Client {
     Client { id: "postern-cli".into(), name: "Postern CLI".into() }
 }
 
-/// How many failures, per quarter of an hour.
+/// How many failures are allowed per quarter of an hour.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Throttle {
+    /// Failed logins of one account.
     pub login_per_account: i64,
+    /// Failed logins from one address.
     pub login_per_address: i64,
+    /// Wrong device codes of one person, and from one address.
     pub device_code_guesses: i64,
 }
 
@@ -134,12 +147,12 @@ impl Default for Throttle {
     }
 }
 
-/// Who GitHub's people are here.
+/// Begins the ids of GitHub's users.
 pub const GITHUB_PREFIX: &str = "github|";
-/// Who people with a password are here.
+/// Begins the ids of users with a password.
 const USER_PREFIX: &str = "usr_";
 
-/// Checks sign-ins against each other and the providers, and settles whose prefix is whose.
+/// Checks the sign-ins against each other and the providers, and sets their prefixes.
 pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Result<(), Fault> {
     let (mut names, mut issuers) = (BTreeSet::new(), BTreeSet::new());
     let mut prefixes: BTreeSet<String> = [GITHUB_PREFIX.to_owned(), USER_PREFIX.to_owned()].into();
@@ -194,7 +207,7 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
     Ok(())
 }
 
-/// One person has one id, whether they come with a bearer token or a session: so both have one prefix.
+/// Sets the prefix. A person has one id, with a bearer token and with a session, so both share it.
 fn settle_prefix(
     oidc: &mut OidcSignIn,
     providers: &[ProviderKind],
@@ -227,10 +240,10 @@ fn settle_prefix(
     Ok(())
 }
 
-/// Checks the clients, and adds the one that is there by default.
-pub(super) fn clients(mut clients: Vec<Client>) -> Result<Vec<Client>, Fault> {
+/// Checks the clients.
+pub(super) fn check_clients(clients: &[Client]) -> Result<(), Fault> {
     let mut ids = BTreeSet::new();
-    for client in &clients {
+    for client in clients {
         let is_name = (1..=100).contains(&client.name.chars().count())
             && !client.name.chars().any(char::is_control);
         // An agent is a client by its id.
@@ -245,20 +258,17 @@ pub(super) fn clients(mut clients: Vec<Client>) -> Result<Vec<Client>, Fault> {
             ));
         }
     }
-    let by_default = default_client();
-    if !ids.contains(&by_default.id) {
-        clients.push(by_default);
-    }
-    Ok(clients)
+    Ok(())
 }
 
-/// Checks the limits: none at all would let everybody guess.
+/// Checks the limits: without one, anybody could guess.
 pub(super) fn throttle(throttle: &Throttle) -> Result<(), Fault> {
     let limits =
         [throttle.login_per_account, throttle.login_per_address, throttle.device_code_guesses];
-    match limits.iter().all(|limit| (1..=100_000).contains(limit)) {
-        true => Ok(()),
-        false => setting("postern.toml: a limit of [throttle] is 1 to 100000".into()),
+    if limits.iter().all(|limit| (1..=100_000).contains(limit)) {
+        Ok(())
+    } else {
+        setting("postern.toml: each limit of [throttle] must be 1 to 100000".into())
     }
 }
 

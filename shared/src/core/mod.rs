@@ -2,6 +2,7 @@
 //! operating system's clock and random generator.
 
 pub mod clock;
+pub mod credential_header;
 pub mod email;
 pub mod entropy;
 pub mod error;

@@ -10,28 +10,28 @@ use crate::core::{
     scope::{Resources, Scopes},
 };
 
-/// What a person is to this deployment.
+/// A user's role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Works with what the organization has.
+    /// Can use the organization's resources but not manage them.
     #[default]
     User,
-    /// May do everything.
+    /// Can manage the organization.
     Admin,
 }
 
 impl Role {
-    /// What people of this role may do in their own organization.
-    pub fn scopes(self) -> Scopes {
+    /// Returns its name in the configuration.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::User => Scopes::of_users(),
-            Self::Admin => Scopes::all(),
+            Self::User => "user",
+            Self::Admin => "admin",
         }
     }
 }
 
-/// The gate: where it lists anybody, nobody else is let in, whatever they present.
+/// The users who are let in, whatever they present; everybody, if it lists none.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserAllowlist {
@@ -40,7 +40,7 @@ pub struct UserAllowlist {
 }
 
 impl UserAllowlist {
-    /// Lets a caller in who is listed, or acts on behalf of one who is.
+    /// Accepts a caller who is listed, or who acts on behalf of a listed user.
     ///
     /// # Errors
     /// [`Refusal::UserForbidden`]
@@ -133,9 +133,9 @@ impl Principal {
     ///
     /// # Errors
     /// [`Refusal::UserRequired`] for all other callers.
-    pub fn require_user(&self) -> Result<(), Refusal> {
+    pub fn require_user(&self, of_users: &Scopes) -> Result<(), Refusal> {
         let is_tool = self.credential_id.parse::<FamilyId>().is_ok();
-        let is_whole = !is_tool || self.scopes.cover_all(&Scopes::of_users());
+        let is_whole = !is_tool || self.scopes.cover_all(of_users);
         if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::UserRequired) }
     }
 

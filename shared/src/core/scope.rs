@@ -91,21 +91,6 @@ impl Scopes {
         Self(vec![Scope("*".into())])
     }
 
-    /// What people may do who manage nothing but runners: the scopes that a tool of theirs can be given.
-    pub fn of_users() -> Self {
-        const NAMES: [&str; 8] = [
-            "repos:read",
-            "repos:write",
-            "scans:read",
-            "scans:trigger",
-            "drifts:read",
-            "drifts:write",
-            "runners:read",
-            "runners:manage",
-        ];
-        Self(NAMES.map(|name| Scope(name.into())).into())
-    }
-
     /// Parses the space-joined form of RFC 6749 §3.3.
     ///
     /// # Errors

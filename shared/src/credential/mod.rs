@@ -27,8 +27,23 @@ pub const PATTERN: &str = concat!(
 const CHECK_LEN: usize = 6;
 
 /// The setting that names a deployment's secrets: 2 to 8 of `[a-z]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct Brand(String);
+
+impl Default for Brand {
+    fn default() -> Self {
+        Self("pst".into())
+    }
+}
+
+impl TryFrom<String> for Brand {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("brand is {text:?}; it must be 2 to 8 of a-z"))
+    }
+}
 
 impl Brand {
     /// `None` where `text` is no brand.

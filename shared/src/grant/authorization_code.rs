@@ -61,7 +61,7 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
     let id = id::mint(now, &context.entropy)?;
     let minted =
         Minted::new::<id::AuthorizationCode>(&context.config.brand, &id, &context.entropy)?;
-    let valid_until = after(now, context.config.lifetimes.authorization_code);
+    let valid_until = after(now, context.config.lifetimes.authorization_code.as_secs());
     let record = AuthorizationCodeRecord {
         id,
         digest: minted.digest,
@@ -104,8 +104,9 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
             // Whoever came first may not have got as far as the family yet.
-            let until_s =
-                after(now, context.config.lifetimes.refresh_absolute).as_second() + LEEWAY_S;
+            let until_s = after(now, context.config.lifetimes.refresh_absolute.as_secs())
+                .as_second()
+                + LEEWAY_S;
             context.store.revoke_before_creation(&family, now.as_millisecond(), until_s).await?;
             Err(Refusal::CodeReplayed.into())
         }

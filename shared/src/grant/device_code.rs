@@ -62,7 +62,7 @@ pub async fn begin(
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
     let minted = Minted::new::<id::DeviceCode>(&context.config.brand, &id, &context.entropy)?;
-    let life_s = context.config.lifetimes.device_code;
+    let life_s = context.config.lifetimes.device_code.as_secs();
     let valid_until_ms = after(now, life_s).as_millisecond();
     let record = DeviceCodeRecord {
         id,
@@ -82,7 +82,7 @@ pub async fn begin(
         expires_at: DeviceCodeRecord::item_until(valid_until_ms),
     };
     let user_code = put(context, &record).await?;
-    let verification_uri = format!("{}/device", context.config.issuer);
+    let verification_uri = format!("{}/device", context.config.deployment.issuer);
     Ok(Begun {
         device_code: minted.secret,
         verification_uri_complete: format!("{verification_uri}?user_code={user_code}"),

@@ -49,7 +49,7 @@ pub async fn begin(
 ) -> Result<Tokens, Error> {
     let first = RefreshToken::first(new.id, &context.keyring)?;
     let absolute_expires_at_ms =
-        now.as_millisecond() + context.config.lifetimes.refresh_absolute * 1000;
+        now.as_millisecond() + context.config.lifetimes.refresh_absolute.as_secs() * 1000;
     let family = FamilyRecord {
         id: first.family,
         generation: first.generation,
@@ -61,7 +61,8 @@ pub async fn begin(
         listing: new.holder.listing(),
         org_id: new.organization,
         scopes: new.scopes.clone(),
-        idle_expires_at_ms: now.as_millisecond() + context.config.lifetimes.refresh_idle * 1000,
+        idle_expires_at_ms: now.as_millisecond()
+            + context.config.lifetimes.refresh_idle.as_secs() * 1000,
         absolute_expires_at_ms,
         revoked_at_ms: None,
         expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),

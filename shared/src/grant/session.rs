@@ -76,7 +76,8 @@ pub async fn begin(
         &person.user_id,
         &context.entropy,
     )?;
-    let idle_expires_at_ms = now.as_millisecond() + context.config.lifetimes.session_idle * 1000;
+    let idle_expires_at_ms =
+        now.as_millisecond() + context.config.lifetimes.session_idle.as_secs() * 1000;
     let upstream = from.map(|(signin, tokens)| {
         Ok::<_, Fault>(UpstreamTokens {
             upstream_signin: signin.to_owned(),

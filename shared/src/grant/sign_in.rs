@@ -184,7 +184,7 @@ async fn hand_over(
     person: &Person,
     loopback: &Loopback,
 ) -> Result<String, Error> {
-    let held = person.role.scopes();
+    let held = context.config.role_scopes(person.role);
     let scopes = match &loopback.scope {
         None => held,
         Some(asked) => {

@@ -314,7 +314,7 @@ impl IdentityProvider {
 
     /// Returns the URL to which the browser returns.
     fn callback(&self, context: &Context) -> String {
-        let issuer = &context.config.issuer;
+        let issuer = &context.config.deployment.issuer;
         match self.kind {
             Kind::Github(_) => format!("{issuer}/v1/auth/github/callback"),
             Kind::Oidc(_) if self.is_one_of_several => {

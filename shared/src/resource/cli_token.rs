@@ -13,7 +13,7 @@ use crate::{
         id::{CliToken, CliTokenId},
         name::Name,
         pagination::{List, PageRequest},
-        principal::Principal,
+        principal::{Principal, Role},
         scope::{Resources, Scopes},
         secret::{self, Secret},
     },
@@ -97,7 +97,7 @@ pub async fn create(
     user: &Principal,
     new: NewCliToken,
 ) -> Result<CreatedCliToken, Error> {
-    user.require_user()?;
+    user.require_user(&context.config.role_scopes(Role::User))?;
     let name = Name::try_from(new.name)?;
     let scopes = Scopes::at_least_one(new.scopes)?;
     let resources = match (new.all_repositories, new.repositories) {
@@ -139,7 +139,7 @@ pub async fn list(
     user: &Principal,
     page: PageRequest<CliToken>,
 ) -> Result<List<CliTokenView>, Error> {
-    user.require_user()?;
+    user.require_user(&context.config.role_scopes(Role::User))?;
     // A user without an organization has not created anything yet.
     let Some(organization) = &user.org_id else {
         return Ok(List { items: Vec::new(), next_cursor: None });
@@ -155,7 +155,7 @@ pub async fn list(
 /// # Errors
 /// `insufficient_scope` for a caller who is not a user, `not_found`; a failure of ours.
 pub async fn delete(context: &Context, user: &Principal, id: &CliTokenId) -> Result<(), Error> {
-    user.require_user()?;
+    user.require_user(&context.config.role_scopes(Role::User))?;
     match context.store.delete_cli_token(&user.user_id, id).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),

@@ -78,7 +78,7 @@ pub async fn create(
     let password = Secret::new(new.password);
     password::suitable(&password, &email)?;
     // A user holds the scopes of their role, and nobody creates a user with more than their own.
-    caller.can_delegate(&new.role.scopes(), &Resources::default())?;
+    caller.can_delegate(&context.config.role_scopes(new.role), &Resources::default())?;
 
     let now = context.clock.now();
     let user = UserRecord {
@@ -127,7 +127,7 @@ pub async fn show(context: &Context, caller: &Principal, id: &UserId) -> Result<
 /// `insufficient_scope`, `not_found`; a failure of ours.
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     let user: UserRecord = owned::show(context, caller, Permission::UsersManage, id).await?;
-    caller.can_delegate(&user.role.scopes(), &Resources::default())?;
+    caller.can_delegate(&context.config.role_scopes(user.role), &Resources::default())?;
     if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
     }

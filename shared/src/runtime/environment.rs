@@ -74,8 +74,8 @@ impl ExecutionEnvironment {
             config.providers.clear(); // without keys it authenticates nobody by them
             config.signins.clear();
         }
-        let source = config.secret.clone();
-        let store = Store::new(&sdk, config.tables.clone(), Timeouts::default(), &clock);
+        let source = config.deployment.secret.clone();
+        let store = Store::new(&sdk, config.deployment.tables.clone(), Timeouts::default(), &clock);
         let connected = async {
             if access != KeyAccess::Publication {
                 store.connect().await;

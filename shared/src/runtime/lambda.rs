@@ -84,7 +84,7 @@ async fn start(access: KeyAccess, configure: Configure) -> Result<ExecutionEnvir
     let variables = config::environment();
     let config = Config::from_variables(&variables);
     // A start that fails for its settings is counted too.
-    let level = config.as_ref().map_or(Level::INFO, |config| config.log);
+    let level = config.as_ref().map_or(Level::INFO, |config| config.deployment.log);
     telemetry::init(level, Labels::of(&variables));
     let environment = ExecutionEnvironment::start(
         config?,

@@ -197,7 +197,7 @@ impl Store {
     ) -> Result<Rotation, Fault> {
         const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
                              AND idle_expires_at_ms > :now AND absolute_expires_at_ms > :now";
-        let idle_expires_at_ms = presented.now_ms + lifetimes.refresh_idle * 1000;
+        let idle_expires_at_ms = presented.now_ms + lifetimes.refresh_idle.as_secs() * 1000;
         let generation = |generation: u64| AttributeValue::N(generation.to_string());
         let request = self
             .client
@@ -333,8 +333,9 @@ fn judge(
     let generation = presented.token.generation;
     let is_next = family.generation == generation + 1;
     let elapsed_ms = presented.now_ms - family.rotated_at_ms;
-    // Clocks of execution environments differ: the winner's time may be slightly ahead of ours.
-    let is_recent = elapsed_ms <= lifetimes.refresh_grace * 1000 && lifetimes.refresh_grace > 0;
+    // Clocks of execution environments differ: the winner may be slightly ahead of us.
+    let is_recent = elapsed_ms <= lifetimes.refresh_grace.as_secs() * 1000
+        && lifetimes.refresh_grace.as_secs() > 0;
     let is_ours = family.attempt == presented.attempt;
     match () {
         () if is_next && is_ours => Rotation::Rotated(family),

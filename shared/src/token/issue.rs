@@ -30,8 +30,8 @@ impl Grant<'_> {
     /// How long a token that is issued now lives, in seconds.
     pub fn life_s(&self, context: &Context, now: Timestamp) -> i64 {
         let left_s = self.not_after_ms.map(|end_ms| (end_ms - now.as_millisecond()) / 1000);
-        left_s.map_or(context.config.lifetimes.access_token, |left_s| {
-            left_s.min(context.config.lifetimes.access_token)
+        left_s.map_or(context.config.lifetimes.access_token.as_secs(), |left_s| {
+            left_s.min(context.config.lifetimes.access_token.as_secs())
         })
     }
 }
@@ -44,9 +44,9 @@ pub fn access_token(context: &Context, grant: &Grant<'_>, now: Timestamp) -> Res
     sign(
         context,
         &Claims {
-            iss: context.config.issuer.clone(),
+            iss: context.config.deployment.issuer.clone(),
             sub: grant.holder.user_id().map_or_else(|| grant.holder.client_id(), str::to_owned),
-            aud: Claims::audience(&context.config.issuer),
+            aud: Claims::audience(&context.config.deployment.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
             exp: now.as_second() + grant.life_s(context, now),
@@ -76,12 +76,12 @@ pub fn service_token(
     sign(
         context,
         &ServiceClaims {
-            iss: context.config.issuer.clone(),
+            iss: context.config.deployment.issuer.clone(),
             sub: service.id,
-            aud: ServiceClaims::audience(&context.config.issuer),
+            aud: ServiceClaims::audience(&context.config.deployment.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
-            exp: now.as_second() + context.config.lifetimes.service_token,
+            exp: now.as_second() + context.config.lifetimes.service_token.as_secs(),
             jti: id::mint(now, &context.entropy)?,
             org_id: service.org_id,
             scopes: service.scopes.clone(),
@@ -102,12 +102,12 @@ pub fn download_token(
     sign(
         context,
         &DownloadClaims {
-            iss: context.config.issuer.clone(),
+            iss: context.config.deployment.issuer.clone(),
             sub: principal.user_id,
-            aud: DownloadClaims::audience(&context.config.issuer),
+            aud: DownloadClaims::audience(&context.config.deployment.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
-            exp: now.as_second() + context.config.lifetimes.download_token,
+            exp: now.as_second() + context.config.lifetimes.download_token.as_secs(),
             jti: id::mint(now, &context.entropy)?,
             path: path.to_owned(),
             kind: principal.kind,

@@ -19,7 +19,7 @@ use crate::{
 pub fn verify<T: Token>(context: &Context, token: &str, now: Timestamp) -> Result<T, Refusal> {
     let expected = Expected { types: &[T::TYPE], maker: Maker::Us };
     let claims: T = jwt::verify(token, context.keyring.verifying(), expected)?;
-    let issuer = &context.config.issuer;
+    let issuer = &context.config.deployment.issuer;
     if claims.parties() != (issuer, &T::audience(issuer)) {
         return Err(Refusal::TokenClaimsInvalid);
     }

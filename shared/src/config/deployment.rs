@@ -1,0 +1,143 @@
+//! What differs between deployments: the environment variables `POSTERN_…`.
+
+use std::collections::BTreeMap;
+
+use tracing::Level;
+
+use super::{is_sound_url, setting};
+use crate::{core::error::Fault, telemetry::FUNCTION_NAME};
+
+/// The names of the three tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Organizations, users, keys and machines.
+    pub keys: String,
+    /// Families of refresh tokens, sessions and revocations.
+    pub families: String,
+    /// What can be used once or a limited number of times.
+    pub nonces: String,
+}
+
+/// Where the deployment's secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In Secrets Manager.
+    Arn(String),
+    /// In a file, as the same JSON.
+    File(String),
+}
+
+/// How the authorizer answers an HTTP API with payload 2.0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthorizerAnswer {
+    /// `{"isAuthorized": …}`
+    #[default]
+    Simple,
+    /// An IAM policy.
+    Policy,
+}
+
+/// The settings of the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// `iss` of our tokens, and `aud` too: the public URL without a trailing slash.
+    pub issuer: String,
+    /// The names of the tables.
+    pub tables: Tables,
+    /// Where the secret is; functions without keys have none.
+    pub secret: Option<SecretSource>,
+    /// The least severe level that is logged.
+    pub log: Level,
+    /// The format of the authorizer's answers.
+    pub authorizer_answer: AuthorizerAnswer,
+}
+
+/// Stands in while the file is parsed; [`Deployment::from_variables`] makes all others.
+impl Default for Deployment {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            tables: Tables::default(),
+            secret: None,
+            log: Level::INFO,
+            authorizer_answer: AuthorizerAnswer::default(),
+        }
+    }
+}
+
+/// The variables that a deployment sets, and the one that we read of Lambda's.
+const KNOWN: [&str; 11] = [
+    FUNCTION_NAME,
+    "POSTERN_AUTHORIZER_ANSWER",
+    "POSTERN_CONFIG",
+    "POSTERN_FAMILIES_TABLE",
+    "POSTERN_ISSUER",
+    "POSTERN_KEYS_TABLE",
+    "POSTERN_LOG",
+    "POSTERN_NONCES_TABLE",
+    "POSTERN_SECRET_ARN",
+    "POSTERN_SECRET_FILE",
+    "POSTERN_STACK",
+];
+
+impl Deployment {
+    /// Takes the settings of `variables`.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] with a sentence that names the variable.
+    pub fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self, Fault> {
+        if let Some(unknown) = variables.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+            return setting(format!("{unknown} is not a setting; known are {}", KNOWN.join(", ")));
+        }
+        let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
+        let required =
+            |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
+
+        Ok(Self {
+            issuer: issuer(required("POSTERN_ISSUER")?)?,
+            tables: Tables {
+                keys: required("POSTERN_KEYS_TABLE")?,
+                families: required("POSTERN_FAMILIES_TABLE")?,
+                nonces: required("POSTERN_NONCES_TABLE")?,
+            },
+            secret: match (given("POSTERN_SECRET_ARN"), given("POSTERN_SECRET_FILE")) {
+                (Some(_), Some(_)) => {
+                    return setting(
+                        "POSTERN_SECRET_ARN and POSTERN_SECRET_FILE are both set: set one".into(),
+                    );
+                }
+                (Some(arn), None) => Some(SecretSource::Arn(arn)),
+                (None, Some(path)) => Some(SecretSource::File(path)),
+                (None, None) => None,
+            },
+            log: match given("POSTERN_LOG") {
+                None => Level::INFO,
+                Some(level) => level.parse().map_err(|_| {
+                    Fault::Setting(format!(
+                        "POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"
+                    ))
+                })?,
+            },
+            authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
+                None | Some("simple") => AuthorizerAnswer::Simple,
+                Some("policy") => AuthorizerAnswer::Policy,
+                Some(other) => {
+                    return setting(format!(
+                        "POSTERN_AUTHORIZER_ANSWER is {other:?}; it is simple or policy"
+                    ));
+                }
+            },
+        })
+    }
+}
+
+/// RFC 8414 §2: `https`, no query and no fragment.
+fn issuer(text: String) -> Result<String, Fault> {
+    if is_sound_url(&text) && !text.contains('?') && !text.ends_with('/') {
+        Ok(text)
+    } else {
+        setting(format!(
+            "POSTERN_ISSUER is {text:?}; it is an https URL without query, fragment and trailing slash (http for loopback addresses)"
+        ))
+    }
+}

@@ -1,0 +1,47 @@
+//! `[[role]]`: what people may do in their own organization.
+
+use serde::Deserialize;
+
+use super::{DEFAULT, parse, setting};
+use crate::core::{error::Fault, principal::Role, scope::Scopes};
+
+/// The scopes of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleSettings {
+    /// The role.
+    pub name: Role,
+    /// What people of this role may do.
+    pub scopes: Scopes,
+}
+
+/// The roles of a file, and nothing else of it.
+#[derive(Deserialize)]
+struct Roles {
+    role: Vec<RoleSettings>,
+}
+
+/// Checks that each role is listed once and has scopes.
+pub(super) fn check(roles: &[RoleSettings]) -> Result<(), Fault> {
+    for (at, role) in roles.iter().enumerate() {
+        let name = role.name.as_str();
+        if roles[..at].iter().any(|other| other.name == role.name) {
+            return setting(format!("postern.toml: the role {name} is configured twice"));
+        }
+        if role.scopes.is_empty() {
+            return setting(format!("postern.toml: the role {name} needs at least one scope"));
+        }
+    }
+    Ok(())
+}
+
+/// Adds the roles of the default file that `roles` does not list.
+pub(super) fn complete(roles: &mut Vec<RoleSettings>) -> Result<(), Fault> {
+    let defaults: Roles = parse(DEFAULT)?;
+    for role in defaults.role {
+        if roles.iter().all(|known| known.name != role.name) {
+            roles.push(role);
+        }
+    }
+    Ok(())
+}
