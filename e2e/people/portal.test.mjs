@@ -250,7 +250,7 @@ for (const way of WAYS) {
       await look("device-empty");
       await page.getByLabel("The code that it shows").fill("BCDF-GHJK");
       await page.getByRole("button", { name: "Go on" }).click();
-      await page.getByRole("alert").getByText("There is no such code").waitFor();
+      await page.getByRole("alert").getByText("The code is wrong or has expired").waitFor();
       await page.getByLabel("The code that it shows").fill(device.user_code.toLowerCase().replace("-", " "));
       await page.getByRole("button", { name: "Go on" }).click();
       await page.getByRole("heading", { name: "Postern CLI waits for you" }).waitFor();

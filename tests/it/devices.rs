@@ -278,7 +278,7 @@ async fn a_user_code_is_read_as_people_type_it_and_what_is_none_is_not_looked_up
         world.wire.take();
         let page = person.look(junk).await;
         assert!(
-            page.status == 400 && page.text.contains("There is no such code"),
+            page.status == 400 && page.text.contains("The code is wrong or has expired"),
             "{junk}: {}",
             page.status
         );

@@ -350,7 +350,7 @@ async fn what_was_typed_is_kept_and_escaped_where_it_is_refused() {
     let evil = "\"><script>alert(1)</script>";
     let refused =
         browser.post("/agents", &[("name", evil), ("scopes", "Not A Scope")]).await.expect(400);
-    assert!(refused.text.contains("A scope is resource:action"));
+    assert!(refused.text.contains("use resource:action"));
     assert!(
         !refused.text.contains("<script>alert")
             && refused.text.contains("&#34;&#62;&#60;script&#62;"),
@@ -479,7 +479,7 @@ async fn a_person_sees_their_sessions_and_ends_them() {
 async fn a_person_sees_the_tools_that_act_for_them_and_disconnects_them() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
-    assert!(browser.get("/devices").await.text.contains("No tool acts in your name"));
+    assert!(browser.get("/devices").await.text.contains("No tool acts on your behalf"));
     let tokens = world.log_in(EMAIL, PASSWORD).await.expect(200);
     let page = browser.get("/devices").await;
     assert!(page.text.contains("Signed in with a password") && page.text.contains("scans:read"));
@@ -494,7 +494,7 @@ async fn a_person_sees_the_tools_that_act_for_them_and_disconnects_them() {
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 200);
     browser.post(&format!("/devices/{id}/end"), &[]).await.expect(200);
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 401);
-    assert!(browser.get("/devices").await.text.contains("No tool acts in your name"));
+    assert!(browser.get("/devices").await.text.contains("No tool acts on your behalf"));
 }
 
 #[tokio::test]

@@ -257,7 +257,11 @@ fn a_route_rule_that_could_mean_open_is_refused() {
         "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nauth = \"optional\"",
         "unknown variant `optional`",
     );
-    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"A\"]", "A scope is");
+    assert_stops(
+        &[],
+        "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"A\"]",
+        "The scope is not valid",
+    );
     assert_stops(&[], "[[route]]\npath = \"/x\"", "missing field `method`");
 }
 
@@ -269,7 +273,7 @@ fn roles_have_the_scopes_of_the_configuration() {
     assert_eq!(config.role_scopes(Role::User), Scopes::parse("orders:read").unwrap());
     assert_eq!(config.role_scopes(Role::Admin), Scopes::all());
     assert_stops(&[], "[[role]]\nname = \"root\"\nscopes = [\"a\"]", "unknown variant `root`");
-    assert_stops(&[], "[[role]]\nname = \"user\"\nscopes = [\"A\"]", "A scope is");
+    assert_stops(&[], "[[role]]\nname = \"user\"\nscopes = [\"A\"]", "The scope is not valid");
     assert_stops(&[], "[[role]]\nname = \"user\"\nscopes = []", "the role user needs");
     assert_stops(&[], "[[role]]\nname = \"user\"", "missing field `scopes`");
     assert_stops(&[], &format!("{orders}\n{orders}"), "the role user is configured twice");

@@ -296,7 +296,10 @@ async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
     let call =
         call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html");
     let page = call.send().await.expect(403);
-    assert!(page.text.contains("does not admit this user") && page.header("set-cookie").is_none());
+    assert!(
+        page.text.contains("is not allowed to use this deployment")
+            && page.header("set-cookie").is_none()
+    );
     assert!(page.header("content-security-policy").unwrap().contains("script-src 'self'"));
 
     let toml =
