@@ -6,9 +6,9 @@ import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const program = process.env.POSTERN_LOCAL;
+const program = process.env.POSTERN_PROGRAM;
 const logs = process.env.POSTERN_LOGS ?? tmpdir();
-if (!program) throw new Error("POSTERN_LOCAL names the local program: start these tests by e2e/run people");
+if (!program) throw new Error("POSTERN_PROGRAM must name the local program; run these tests with e2e/run people");
 
 /** A port that nobody has at the moment. */
 export async function freePort() {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 const OF_THE_CONNECTION: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
 
 /// An HTTP answer without ids, secrets and times.
-pub(crate) fn plain(response: &Response<Bytes>) -> Value {
+pub(crate) fn normalized(response: &Response<Bytes>) -> Value {
     let headers: BTreeMap<_, _> = response
         .headers()
         .iter()

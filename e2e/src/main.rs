@@ -3,13 +3,13 @@
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
 mod answer;
-mod door;
 mod emulator;
+mod environment;
 mod measure;
 mod process;
 mod samples;
-mod stage;
-mod story;
+mod scenario;
+mod target;
 mod transformed;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -62,7 +62,7 @@ pub(crate) struct Tools {
     ministack: PathBuf,
     /// The local program.
     #[arg(long)]
-    local: PathBuf,
+    program: PathBuf,
     /// A folder for what the functions log.
     #[arg(long)]
     logs: PathBuf,
@@ -101,15 +101,15 @@ async fn interrupted() {
     }
 }
 
-/// The same events and the same story, on each engine: in-process, through the local program, and under the emulator.
+/// The same events and the same scenario, on each engine: in-process, through the local program, and under the emulator.
 async fn test(tools: &Tools) -> anyhow::Result<()> {
     let mut passed = 0;
-    for engine in [stage::Engine::Embedded, stage::Engine::MiniStack] {
+    for engine in [environment::Engine::Embedded, environment::Engine::MiniStack] {
         println!("\n-- the store is {engine}");
-        let stage = stage::Stage::open(tools, engine).await?;
-        passed += samples::compare(tools, &stage).await?;
-        passed += story::compare(tools, &stage).await?;
-        passed += stage.fleet.check_lines()?;
+        let environment = environment::Environment::open(tools, engine).await?;
+        passed += samples::compare(tools, &environment).await?;
+        passed += scenario::compare(tools, &environment).await?;
+        passed += environment.fleet.check_lines()?;
     }
     println!("\n{passed} passed, 0 failed");
     Ok(())

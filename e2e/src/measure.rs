@@ -18,9 +18,8 @@ use serde_json::{Value, json};
 use crate::{
     Tools,
     emulator::Emulator,
-    samples,
-    stage::{Engine, Stage},
-    story,
+    environment::{Engine, Environment},
+    samples, scenario,
 };
 
 /// Invocations of a started function.
@@ -58,8 +57,8 @@ struct Readings {
 
 /// Measures everything `runs` times, and writes the tables of `page` anew.
 pub(crate) async fn run(tools: &Tools, runs: usize, rivals: &Path, page: &Path) -> Result<()> {
-    let stage = Stage::open(tools, Engine::Embedded).await?;
-    let subjects = subjects(tools, &stage, rivals).await?;
+    let environment = Environment::open(tools, Engine::Embedded).await?;
+    let subjects = subjects(tools, &environment, rivals).await?;
     let mut readings: BTreeMap<&str, Readings> = BTreeMap::new();
     for run in 1..=runs {
         println!("-- run {run} of {runs}");
@@ -73,12 +72,12 @@ pub(crate) async fn run(tools: &Tools, runs: usize, rivals: &Path, page: &Path) 
     rewrite(page, &report)
 }
 
-async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Subject>> {
-    let decision = decision(stage).await?;
+async fn subjects(tools: &Tools, environment: &Environment, rivals: &Path) -> Result<Vec<Subject>> {
+    let decision = decision(environment).await?;
     let mut subjects = Vec::new();
     for (function, files) in samples::files()? {
         let bootstrap = tools.artifacts.join(&function).join("bootstrap");
-        let variables = stage.variables_of(&function)?;
+        let variables = environment.variables_of(&function)?;
         let (event, expected) = match function.as_str() {
             "authorizer" => (decision.clone(), Expected::Allowed),
             _ => {
@@ -95,7 +94,7 @@ async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Sub
     ];
     for (name, folder, deployed) in others {
         let folder = rivals.join(folder);
-        let mut variables = stage.variables_of("authorizer")?;
+        let mut variables = environment.variables_of("authorizer")?;
         variables.insert(
             "RIVAL_PYTHON".into(),
             rivals.join("interpreter/bin/python3").display().to_string(),
@@ -114,17 +113,17 @@ async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Sub
 }
 
 /// An HTTP API's question about an access token: one verification, one read of two records.
-async fn decision(stage: &Stage) -> Result<Value> {
+async fn decision(environment: &Environment) -> Result<Value> {
     let send = async |path: &str, name: &str, value: &str, body: Value| -> Result<Value> {
         let request =
             Request::post(path).header(name, value).header("content-type", "application/json");
-        let response = stage
+        let response = environment
             .gateway
             .call(request.body(Bytes::from(body.to_string()))?, [127, 0, 0, 1].into())
             .await;
         Ok(serde_json::from_slice(response.body())?)
     };
-    let operator = format!("Bearer {}", stage.operator_key);
+    let operator = format!("Bearer {}", environment.operator_key);
     let organization =
         send("/v1/organizations", "authorization", &operator, json!({"name": "Acme"})).await?;
     let key = organization["api_key"].as_str().context("an API key")?;
@@ -134,7 +133,7 @@ async fn decision(stage: &Stage) -> Result<Value> {
     let credentials = json!({"agent_id": agent["id"], "secret": agent["secret"]});
     let tokens = send("/v1/auth/token", "accept", "*/*", credentials).await?;
     let access = tokens["access_token"].as_str().context("an access token")?;
-    Ok(story::question("authorization", &format!("Bearer {access}")))
+    Ok(scenario::authorizer_event("authorization", &format!("Bearer {access}")))
 }
 
 async fn measure(tools: &Tools, subject: &Subject, readings: &mut Readings) -> Result<()> {

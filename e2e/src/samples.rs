@@ -15,7 +15,7 @@ use tests::{Setup, World};
 use crate::{
     Tools,
     answer::masked,
-    stage::{ISSUER, Stage},
+    environment::{Environment, ISSUER},
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
@@ -47,16 +47,19 @@ pub(crate) fn status(file: &Path) -> Result<u16> {
 }
 
 /// Sends every sample event through all three; how many there were.
-pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
+pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<usize> {
     let world =
-        World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
+        World::with(Setup { secrets: Some(environment.secrets.clone()), ..Setup::default() }).await;
     let mut compared = 0;
     for (function, files) in files()? {
         let invoke = invoke::in_process(&world.app, &function)
             .with_context(|| format!("no handler {function}"))?;
-        let emulator =
-            stage.fleet.0.get(&function).with_context(|| format!("no function {function}"))?;
-        let of_program = of_program(tools, stage, &function, &files)?;
+        let emulator = environment
+            .fleet
+            .0
+            .get(&function)
+            .with_context(|| format!("no function {function}"))?;
+        let of_program = of_program(tools, environment, &function, &files)?;
         for (file, of_program) in files.iter().zip(of_program) {
             let event = read(file)?;
             let of_handler = shown(invoke(event.clone()).await);
@@ -87,27 +90,27 @@ fn shown(answer: Result<Value, String>) -> Value {
 /// What `cargo run -p local -- invoke` prints.
 fn of_program(
     tools: &Tools,
-    stage: &Stage,
+    environment: &Environment,
     function: &str,
     files: &[PathBuf],
 ) -> Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
     let secret = folder.path().join("secrets.json");
-    fs::write(&secret, serde_json::to_string(&stage.secrets)?)?;
-    let mut command = Command::new(&tools.local);
+    fs::write(&secret, serde_json::to_string(&environment.secrets)?)?;
+    let mut command = Command::new(&tools.program);
     command.args(["invoke", function, "--data", ":memory:"]).args(files);
     let output =
         command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret).output()?;
     ensure!(
         output.status.success(),
-        "local invoke {function}: {}",
+        "postern invoke {function}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
     let lines = String::from_utf8(output.stdout)?;
     let answers: Vec<_> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(
         answers.len() == files.len(),
-        "local invoke {function} printed {} answers",
+        "postern invoke {function} printed {} answers",
         answers.len()
     );
     Ok(answers)

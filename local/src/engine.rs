@@ -62,7 +62,7 @@ impl Engine {
         Ok(Self { url: format!("http://{address}"), database: Some(database), tasks: vec![server] })
     }
 
-    /// A store that is served elsewhere, as `local store` serves it: several programs may share one.
+    /// A store that is served elsewhere, as `postern store` serves it: several programs may share one.
     pub fn elsewhere(url: &str) -> Self {
         Self { url: url.to_owned(), database: None, tasks: Vec::new() }
     }

@@ -20,7 +20,7 @@ use serde_json::json;
 
 /// Postern on this machine, without Docker and without AWS.
 #[derive(Parser)]
-#[command(name = "local", version, args_conflicts_with_subcommands = true)]
+#[command(name = "postern", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -88,7 +88,7 @@ struct Common {
     /// A file that is written once the program listens: one JSON object.
     #[arg(long)]
     ready_file: Option<PathBuf>,
-    /// Use a store that is served elsewhere, as `local store` serves it.
+    /// Use a store that is served elsewhere, as `postern store` serves it.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Sign this user in and show their session.

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 /// A failure, and its cause.
 pub(crate) fn error(error: &Error) {
-    eprintln!("local: {error}");
+    eprintln!("postern: {error}");
 }
 
 /// A function's answer, on a line.

@@ -2,7 +2,7 @@
 
 use lambda_runtime::Error as LambdaError;
 use serde_json::{Value, json};
-use tests::{Setup, Trouble, World};
+use tests::{Setup, StoreFault, World};
 
 const RULES: &str = r#"
     [[route]]
@@ -265,7 +265,7 @@ async fn a_policy_from_an_open_route_is_the_callers_own() {
             "{route}"
         );
     }
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     let error = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap_err();
     assert_eq!(error.to_string(), "temporarily_unavailable");
     ask(&world, rest("GET", "/open/door", &[])).await.unwrap();

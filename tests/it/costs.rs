@@ -1,7 +1,7 @@
 //! What each operation costs (NEW-8): the calls that reach the wire, by name, and how they read.
 
 use serde_json::{Value, json};
-use tests::{Call, Op, Trouble, World, mistyped};
+use tests::{Call, Op, StoreFault, World, mistyped};
 
 /// Sends, and returns the calls that it took.
 async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
@@ -322,6 +322,6 @@ async fn an_authorizer_decision_costs_what_the_credential_costs() {
 #[tokio::test]
 async fn a_lost_answer_costs_one_repetition() {
     let world = World::new().await;
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     assert_names(&cost(&world, world.get("/v1/auth/whoami"), 200).await, &["GetItem", "GetItem"]);
 }

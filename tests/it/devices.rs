@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern::core::principal::Role;
 use serde_json::json;
-use tests::{Answer, Trouble, World};
+use tests::{Answer, StoreFault, World};
 
 struct Device {
     device_code: String,
@@ -222,11 +222,11 @@ async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
     person.decide(&device.user_code, "approve").await.expect(200);
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     poll(&world, &device).await.expect(200);
     // Nor is a poll slowed for an answer that was lost.
     let waiting = self::device(&world).await;
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     poll(&world, &waiting).await.expect_error(400, "authorization_pending");
 }
 
@@ -433,13 +433,13 @@ async fn a_dead_store_is_a_503_for_device_and_person() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     begin(&world, &[("client_id", "postern-cli")])
         .await
         .expect_error(503, "temporarily_unavailable");
     poll(&world, &device).await.expect_error(503, "temporarily_unavailable");
     assert_eq!(person.look(&device.user_code).await.status, 503);
-    world.wire.heal();
+    world.wire.clear_faults();
     person.decide(&device.user_code, "approve").await.expect(200);
     poll(&world, &device).await.expect(200);
 }

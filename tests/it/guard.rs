@@ -12,7 +12,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Value, json};
-use tests::{Setup, Trouble, World};
+use tests::{Setup, StoreFault, World};
 
 const RULES: &str = r#"
     [[route]]
@@ -110,13 +110,13 @@ async fn the_error_unauthorized_is_a_401_and_every_other_one_a_500() {
             401,
             "{event:?}"
         );
-        for trouble in [Trouble::Dead, Trouble::Throttled, Trouble::Babbling] {
-            world.wire.suffer(trouble);
+        for fault in [StoreFault::Unreachable, StoreFault::Throttled, StoreFault::InvalidResponse] {
+            world.wire.inject(fault);
             let refused = admit(&world, &guard, &request("GET", "/x", &[("authorization", &good)]))
                 .await
                 .unwrap_err();
-            assert_eq!(refused.0, 500, "{event:?} {trouble:?}");
-            world.wire.heal();
+            assert_eq!(refused.0, 500, "{event:?} {fault:?}");
+            world.wire.clear_faults();
         }
         // Neither was held: the good credential works again at once.
         let outcome = status(&world, &guard, "GET", "/x", &[("authorization", &good)]).await;

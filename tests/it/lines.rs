@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern::telemetry::{self, Labels, Lines, METRICS};
 use serde_json::{Value, json};
-use tests::{Trouble, World, capture::Sink};
+use tests::{StoreFault, World, capture::Sink};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -80,13 +80,13 @@ async fn junk_costs_no_call_and_shows_no_latency() {
 async fn a_store_in_trouble_is_a_fault_and_every_throttled_attempt_is_counted() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
-    for (trouble, throttles) in [(Trouble::Throttled, 3), (Trouble::Broken, 0)] {
-        world.wire.suffer(trouble);
+    for (fault, throttles) in [(StoreFault::Throttled, 3), (StoreFault::ServerError, 0)] {
+        world.wire.inject(fault);
         world.get("/v1/auth/whoami").send().await.expect(503);
         let line = lines(&sink).pop().unwrap();
         assert_eq!((&line["message"], &line["level"]), (&json!("failed"), &json!("ERROR")));
-        assert_eq!((&line["Faults"], &line["store_calls"]), (&json!(1), &json!(1)), "{trouble:?}");
-        assert_eq!(line["Throttles"], throttles, "{trouble:?}");
+        assert_eq!((&line["Faults"], &line["store_calls"]), (&json!(1), &json!(1)), "{fault:?}");
+        assert_eq!(line["Throttles"], throttles, "{fault:?}");
     }
 }
 
@@ -140,7 +140,7 @@ async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
         (&unknown["status"], &unknown["Refusals"], unknown.get("Faults")),
         (&json!(401), &json!(1), None)
     );
-    guarded.wire.suffer(Trouble::Dead);
+    guarded.wire.inject(StoreFault::Unreachable);
     let failed = ask(&guarded, &world.api_key).await;
     assert_eq!((&failed["Faults"], failed.get("Refusals")), (&json!(1), None));
     assert_eq!(lines(&sink).len(), 4);
@@ -154,7 +154,7 @@ async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
     world.get("/v1/auth/whoami").send().await.expect(200);
     world.whoami("junk").await;
     world.call("BREW", "/no/such/route").send().await;
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     world.get("/v1/keys").send().await.expect(503);
     let known: BTreeSet<_> = METRICS.iter().map(|(name, _)| *name).collect();
     for line in lines(&sink) {

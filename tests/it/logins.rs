@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, Trouble, World, at_once};
+use tests::{Answer, StoreFault, World, at_once};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
@@ -201,11 +201,11 @@ async fn the_limits_are_settings() {
 #[tokio::test]
 async fn nobody_guesses_while_nobody_counts() {
     let (world, _) = world().await;
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1])
         .await
         .expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect(200);
 }
 

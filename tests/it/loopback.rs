@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::crypto::Digest;
 use serde_json::json;
-use tests::{Answer, Issuer, Trouble, World};
+use tests::{Answer, Issuer, StoreFault, World};
 
 const BROWSER: &str = "__Host-postern_signin";
 const REDIRECT: &str = "http://127.0.0.1:9876/callback";
@@ -259,12 +259,12 @@ async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anyt
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
     // The first one has redeemed the code, and its store breaks down then: read, redemption, and no more.
-    world.wire.suffer_next([
+    world.wire.inject_next([
         None,
         None,
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
     ]);
     redeem(&world, &code, &[]).await.expect_error(503, "temporarily_unavailable");
     redeem(&world, &code, &[]).await.expect_error(400, "invalid_grant");
@@ -299,7 +299,7 @@ async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
     // The read, then the write that redeems.
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     let access = redeem(&world, &code, &[]).await.expect(200).member("access_token");
     assert_eq!(world.whoami(&access).await, 200);
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use postern::store::Timeouts;
 use serde_json::{Value, json};
-use tests::{Agent, Call, Setup, Tokens, Trouble, World};
+use tests::{Agent, Call, Setup, StoreFault, Tokens, World};
 
-const TROUBLES: [Trouble; 6] = [
-    Trouble::Dead,
-    Trouble::Throttled,
-    Trouble::Broken,
-    Trouble::LosesAnswers,
-    Trouble::Conflicted,
-    Trouble::Babbling,
+const FAULTS: [StoreFault; 6] = [
+    StoreFault::Unreachable,
+    StoreFault::Throttled,
+    StoreFault::ServerError,
+    StoreFault::ResponseLost,
+    StoreFault::Conflict,
+    StoreFault::InvalidResponse,
 ];
 
 struct Held {
@@ -119,38 +119,38 @@ impl Held {
 
 #[tokio::test]
 async fn a_store_in_trouble_is_503_everywhere_and_good_credentials_work_again_at_once() {
-    for trouble in TROUBLES {
+    for fault in FAULTS {
         let held = held(Setup::default()).await;
         for (what, call) in held.calls() {
-            held.world.wire.suffer(trouble);
+            held.world.wire.inject(fault);
             let answer = call.send().await.expect_error(503, "temporarily_unavailable");
             assert_eq!(answer.header("retry-after"), Some("1"), "{what}");
             assert!(answer.header("www-authenticate").is_none(), "{what}");
-            held.world.wire.heal();
+            held.world.wire.clear_faults();
         }
         // Everything is asked again, the refresh token first: whether it was spent in the outage or not, it is still good.
         let refreshed = held.world.refresh(&held.tokens.refresh).send().await;
-        assert_eq!(refreshed.status, 200, "{trouble:?}: {}", refreshed.text);
+        assert_eq!(refreshed.status, 200, "{fault:?}: {}", refreshed.text);
         for (what, call) in held.calls() {
             let answer = call.send().await;
-            assert!(answer.status < 300, "{trouble:?}, {what}: {}", answer.text);
+            assert!(answer.status < 300, "{fault:?}, {what}: {}", answer.text);
         }
     }
 }
 
 #[tokio::test]
 async fn a_store_in_trouble_ends_nothing_that_it_did_not_end() {
-    for trouble in TROUBLES.into_iter().filter(|trouble| *trouble != Trouble::LosesAnswers) {
+    for fault in FAULTS.into_iter().filter(|fault| *fault != StoreFault::ResponseLost) {
         let held = held(Setup::default()).await;
-        held.world.wire.suffer(trouble);
+        held.world.wire.inject(fault);
         for (what, call) in held.endings() {
             let answer = call.send().await;
             assert_eq!(answer.status, 503, "{what}: {}", answer.text);
         }
-        held.world.wire.heal();
+        held.world.wire.clear_faults();
         for (what, call) in held.calls() {
             let answer = call.send().await;
-            assert!(answer.status < 300, "{trouble:?}, {what}: {}", answer.text);
+            assert!(answer.status < 300, "{fault:?}, {what}: {}", answer.text);
         }
     }
 }
@@ -159,7 +159,7 @@ async fn a_store_in_trouble_ends_nothing_that_it_did_not_end() {
 async fn one_lost_answer_is_repeated_and_recognised() {
     let held = held(Setup::default()).await;
     for (what, call) in held.calls() {
-        held.world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+        held.world.wire.inject_next([Some(StoreFault::ResponseLost)]);
         let answer = call.send().await;
         assert!(answer.status < 300, "{what}: {}", answer.text);
     }
@@ -169,14 +169,14 @@ async fn one_lost_answer_is_repeated_and_recognised() {
 async fn a_write_whose_answer_is_lost_happens_once() {
     let held = held(Setup::default()).await;
     let world = &held.world;
-    let second_call_lost = || world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    let second_call_lost = || world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
 
     second_call_lost();
     let made =
         world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
     assert_eq!(world.whoami(&made.member("key")).await, 200);
 
-    world.wire.suffer_next([None, None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, None, Some(StoreFault::ResponseLost)]);
     let path = format!("/v1/keys/{}/rotate", made.member("id"));
     let rotated = world.post(&path, json!({"overlap_s": 60})).send().await.expect(200);
     assert_eq!(
@@ -188,12 +188,12 @@ async fn a_write_whose_answer_is_lost_happens_once() {
     let tokens = world.exchange(&held.agent).await;
     assert_eq!(world.whoami(&tokens.access).await, 200);
 
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let (_, key) = world.organization("Once").await;
     let list = world.call("GET", "/v1/keys").key(&key).send().await.expect(200);
     assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
 
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
     beat.json(json!({"status": "busy", "version": "2"})).send().await.expect(200);
 }
@@ -201,8 +201,13 @@ async fn a_write_whose_answer_is_lost_happens_once() {
 #[tokio::test]
 async fn a_conflict_or_throttle_that_passes_is_not_noticed() {
     let world = World::new().await;
-    for trouble in [Trouble::Conflicted, Trouble::Throttled, Trouble::Broken, Trouble::Dead] {
-        world.wire.suffer_next([None, Some(trouble)]);
+    for fault in [
+        StoreFault::Conflict,
+        StoreFault::Throttled,
+        StoreFault::ServerError,
+        StoreFault::Unreachable,
+    ] {
+        world.wire.inject_next([None, Some(fault)]);
         world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
     }
     assert!(world.wire.take().iter().filter(|op| op.name == "PutItem").count() >= 8);
@@ -212,14 +217,14 @@ async fn a_conflict_or_throttle_that_passes_is_not_noticed() {
 async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
     let world = World::new().await;
     let access = world.exchange(&world.agent(&["read"]).await).await.access;
-    world.wire.suffer(Trouble::Unprocessed);
+    world.wire.inject(StoreFault::Unprocessed);
     world
         .call("GET", "/v1/auth/whoami")
         .bearer(&access)
         .send()
         .await
         .expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     assert_eq!(world.whoami(&access).await, 200);
 }
 
@@ -231,7 +236,7 @@ async fn a_silent_store_costs_no_more_than_our_patience() {
         attempts: 2,
     };
     let held = held(Setup { patience, ..Setup::default() }).await;
-    held.world.wire.suffer(Trouble::Silent);
+    held.world.wire.inject(StoreFault::Timeout);
     let access = held.tokens.access.as_str();
     let bearer = held.world.call("GET", "/v1/auth/whoami").bearer(access).send();
     let beat =
@@ -244,7 +249,7 @@ async fn a_silent_store_costs_no_more_than_our_patience() {
         answer.expect_error(503, "temporarily_unavailable");
     }
     assert_eq!(authorized.unwrap_err().to_string(), "temporarily_unavailable");
-    held.world.wire.heal();
+    held.world.wire.clear_faults();
     assert_eq!(held.world.whoami(access).await, 200);
     held.world.refresh(&held.tokens.refresh).send().await.expect(200);
 }
@@ -260,19 +265,19 @@ fn authorizer_event(access: &str) -> Value {
 #[tokio::test]
 async fn the_authorizer_answers_an_error_that_is_neither_unauthorized_nor_a_deny() {
     let held = held(Setup::default()).await;
-    for trouble in TROUBLES.into_iter().chain([Trouble::Unprocessed]) {
-        held.world.wire.suffer(trouble);
+    for fault in FAULTS.into_iter().chain([StoreFault::Unprocessed]) {
+        held.world.wire.inject(fault);
         let error =
             functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
                 .await
                 .unwrap_err();
-        assert_eq!(error.to_string(), "temporarily_unavailable", "{trouble:?}");
-        held.world.wire.heal();
+        assert_eq!(error.to_string(), "temporarily_unavailable", "{fault:?}");
+        held.world.wire.clear_faults();
         let answer =
             functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
                 .await
                 .unwrap();
-        assert_eq!(answer["isAuthorized"], true, "{trouble:?}");
+        assert_eq!(answer["isAuthorized"], true, "{fault:?}");
     }
 }
 

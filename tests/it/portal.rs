@@ -1,7 +1,7 @@
 //! The portal (CAT-15), as a browser without a script sees it. With eyes and fingers: `e2e/run people`.
 
 use postern::core::principal::Role;
-use tests::{Answer, Call, Trouble, World};
+use tests::{Answer, Call, StoreFault, World};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
@@ -279,16 +279,16 @@ async fn a_secret_that_was_made_is_shown_though_the_list_fails() {
     let csrf = browser.csrf().await;
     let form = [("csrf", csrf.as_str()), ("name", "mine"), ("scopes", "data:read")];
     // The visitor, the caller, the key; then the caller of the list, and the list.
-    world.wire.suffer_next([
+    world.wire.inject_next([
         None,
         None,
         None,
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
     ]);
     let made = browser.call("POST", "/keys").form(&form).send().await.expect(200);
-    world.wire.heal();
+    world.wire.clear_faults();
     assert_eq!(world.whoami(&secret(&made)).await, 200);
     let odd = browser.call("POST", "/keys?cursor=bad").form(&form).send().await.expect(200);
     assert_eq!(world.whoami(&secret(&odd)).await, 200);

@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
-use tests::{Agent, Answer, Setup, Tokens, Trouble, World, at_once, capture};
+use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, at_once, capture};
 
 /// A world, an agent, and its first pair.
 async fn paired() -> (World, Agent, Tokens) {
@@ -135,7 +135,7 @@ async fn without_a_window_every_repetition_is_theft() {
     let world = World::configured("[lifetimes]\nrefresh_grace = 0").await;
     let agent = world.agent(&["read"]).await;
     let first = world.exchange(&agent).await;
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let second = refreshed(&world, &first.refresh).await;
     world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
     world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
@@ -200,12 +200,12 @@ async fn reuse_from_another_address_after_the_window_ends_the_family() {
 #[tokio::test]
 async fn a_lost_answer_costs_nothing() {
     let (world, _, first) = paired().await;
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let second = refreshed(&world, &first.refresh).await;
 
-    world.wire.suffer(Trouble::LosesAnswers);
+    world.wire.inject(StoreFault::ResponseLost);
     world.refresh(&second.refresh).send().await.expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     let third = refreshed(&world, &second.refresh).await;
     refreshed(&world, &third.refresh).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tests::{
-    Trouble, World,
+    StoreFault, World,
     capture::{self, Sink},
 };
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -51,7 +51,7 @@ async fn not_even_a_part_of_a_secret_is_logged_at_trace() {
     }
 }
 
-/// A bit of everything, good and bad, in and out of trouble; the secrets that came up.
+/// A bit of everything, good and bad, in and out of fault; the secrets that came up.
 async fn everything() -> Vec<String> {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
@@ -69,9 +69,9 @@ async fn everything() -> Vec<String> {
     ];
     secrets.extend([tokens.access.clone(), tokens.refresh.clone()]);
 
-    for trouble in [None, Some(Trouble::Dead), Some(Trouble::LosesAnswers)] {
-        if let Some(trouble) = trouble {
-            world.wire.suffer(trouble);
+    for fault in [None, Some(StoreFault::Unreachable), Some(StoreFault::ResponseLost)] {
+        if let Some(fault) = fault {
+            world.wire.inject(fault);
         }
         for bearer in [&key, &mistyped, &tokens.access, &tokens.refresh] {
             world.whoami(bearer).await;
@@ -106,7 +106,7 @@ async fn everything() -> Vec<String> {
         world.post(&format!("/v1/keys/{key_id}"), json!({"name": &key})).send().await;
         let refreshed = world.refresh(&tokens.refresh).send().await;
         secrets.extend(refreshed.body["refresh_token"].as_str().map(str::to_owned));
-        world.wire.heal();
+        world.wire.clear_faults();
     }
     world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key})).send().await;
     world.call("POST", "/v1/auth/revoke").json(json!({"token": tokens.refresh})).send().await;
@@ -171,7 +171,7 @@ async fn one_line_tells_a_request_its_outcome_and_its_cause() {
     let answer =
         world.call("GET", "/v1/keys").key(&key).send().await.expect_error(401, "invalid_token");
     assert!(capture::logged(&[&answer.member("request_id"), "refused", "cause=ApiKeyUnknown"]));
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     let answer = world.get("/v1/keys").send().await.expect_error(503, "temporarily_unavailable");
     assert!(capture::logged(&[
         &answer.member("request_id"),

@@ -6,7 +6,7 @@ use postern::{
     grant::session,
 };
 use serde_json::{Value, json};
-use tests::{Answer, Setup, Trouble, World};
+use tests::{Answer, Setup, StoreFault, World};
 
 async fn forwarded(world: &World, value: &str) -> Answer {
     world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", value).send().await
@@ -204,10 +204,10 @@ async fn a_session_and_an_api_key_of_one_person_end_apart() {
 async fn a_dead_store_is_a_503_and_the_session_lives_on() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
-    for trouble in [Trouble::Dead, Trouble::Throttled] {
-        world.wire.suffer(trouble);
+    for fault in [StoreFault::Unreachable, StoreFault::Throttled] {
+        world.wire.inject(fault);
         forwarded(&world, &value).await.expect_error(503, "temporarily_unavailable");
-        world.wire.heal();
+        world.wire.clear_faults();
         forwarded(&world, &value).await.expect(200);
     }
 }

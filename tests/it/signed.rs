@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use postern::core::principal::Role;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tests::{Answer, Trouble, World};
+use tests::{Answer, StoreFault, World};
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -270,7 +270,7 @@ async fn a_lost_answer_of_the_store_is_no_replay() {
         ..Signed::new(&world, NONCE)
     };
     world.wire.take();
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     request.sign_and_send(&world, &world.api_key).await.expect(200);
     assert_eq!(world.wire.names(), ["GetItem", "PutItem", "PutItem"]);
     request.sign_and_send(&world, &world.api_key).await.expect_error(401, "replayed_nonce");
@@ -280,12 +280,12 @@ async fn a_lost_answer_of_the_store_is_no_replay() {
 async fn a_dead_store_is_a_503_and_the_nonce_is_unspent() {
     let world = World::new().await;
     let request = Signed::new(&world, NONCE);
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     request
         .sign_and_send(&world, &world.api_key)
         .await
         .expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     request.sign_and_send(&world, &world.api_key).await.expect(201);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-use tests::{Answer, Behaviour, Issuer, Setup, Trouble, World};
+use tests::{Answer, Behaviour, Issuer, Setup, StoreFault, World};
 
 const SESSION: &str = "__Host-postern_session";
 const BROWSER: &str = "__Host-postern_signin";
@@ -463,9 +463,9 @@ async fn an_issuer_or_a_store_that_does_not_answer_is_a_503() {
     issuer.behave(Behaviour::Honest);
     let visit = start(&world).await;
     let query = issuer.sign_in(&visit.location, "ada");
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     issuer.behave(Behaviour::Broken);
     back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
     // The state is spent: the person begins again.

@@ -11,7 +11,7 @@ mod world;
 pub use answer::Answer;
 pub use call::Call;
 pub use issuer::{Behaviour, Issuer, encode};
-pub use wire::{Op, Trouble, Wire};
+pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
 
 /// `text` with another last letter, whatever it was.

@@ -32,21 +32,21 @@ pub struct Op {
 
 /// What can be wrong with a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum StoreFault {
     /// Nobody listens.
-    Dead,
+    Unreachable,
     /// It answers that it is asked too much.
     Throttled,
     /// It answers that it failed.
-    Broken,
+    ServerError,
     /// It never answers.
-    Silent,
+    Timeout,
     /// It does what it is told, and the answer is lost.
-    LosesAnswers,
+    ResponseLost,
     /// Somebody else's transaction holds the item.
-    Conflicted,
+    Conflict,
     /// It answers something that is no DynamoDB.
-    Babbling,
+    InvalidResponse,
     /// A batch comes back with its keys unread.
     Unprocessed,
 }
@@ -54,8 +54,8 @@ pub enum Trouble {
 #[derive(Debug, Default)]
 struct State {
     ops: Vec<Op>,
-    always: Option<Trouble>,
-    next: VecDeque<Option<Trouble>>,
+    always: Option<StoreFault>,
+    next: VecDeque<Option<StoreFault>>,
 }
 
 /// The wire of one world.
@@ -86,24 +86,24 @@ impl Wire {
         self.take().into_iter().map(|op| op.name).collect()
     }
 
-    /// From now on every call meets this trouble, until [`Wire::heal`].
-    pub fn suffer(&self, trouble: Trouble) {
-        self.0.lock().unwrap().always = Some(trouble);
+    /// From now on every call meets this fault, until [`Wire::clear_faults`].
+    pub fn inject(&self, fault: StoreFault) {
+        self.0.lock().unwrap().always = Some(fault);
     }
 
-    /// The next calls meet these troubles, one each.
-    pub fn suffer_next(&self, troubles: impl IntoIterator<Item = Option<Trouble>>) {
-        self.0.lock().unwrap().next.extend(troubles);
+    /// The next calls meet these faults, one each.
+    pub fn inject_next(&self, faults: impl IntoIterator<Item = Option<StoreFault>>) {
+        self.0.lock().unwrap().next.extend(faults);
     }
 
     /// Everything is well again.
-    pub fn heal(&self) {
+    pub fn clear_faults(&self) {
         let mut state = self.0.lock().unwrap();
         state.always = None;
         state.next.clear();
     }
 
-    fn meet(&self, request: &HttpRequest) -> Option<Trouble> {
+    fn next_fault(&self, request: &HttpRequest) -> Option<StoreFault> {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let name = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body = request
@@ -147,17 +147,19 @@ impl HttpConnector for Tap {
             let body = format!(r#"{{"__type":"{PREFIX}{kind}","message":"injected"}}"#);
             HttpConnectorFuture::ready(Ok(answer(status, body)))
         };
-        match self.wire.meet(&request) {
+        match self.wire.next_fault(&request) {
             None => self.inner.call(request),
-            Some(Trouble::Dead) => {
+            Some(StoreFault::Unreachable) => {
                 HttpConnectorFuture::ready(Err(ConnectorError::io("nobody listens".into())))
             }
-            Some(Trouble::Throttled) => error(400, "ProvisionedThroughputExceededException"),
-            Some(Trouble::Broken) => error(500, "InternalServerError"),
-            Some(Trouble::Conflicted) => error(400, "TransactionConflictException"),
-            Some(Trouble::Babbling) => HttpConnectorFuture::ready(Ok(answer(200, "<html>".into()))),
-            Some(Trouble::Silent) => HttpConnectorFuture::new(std::future::pending()),
-            Some(Trouble::Unprocessed) => {
+            Some(StoreFault::Throttled) => error(400, "ProvisionedThroughputExceededException"),
+            Some(StoreFault::ServerError) => error(500, "InternalServerError"),
+            Some(StoreFault::Conflict) => error(400, "TransactionConflictException"),
+            Some(StoreFault::InvalidResponse) => {
+                HttpConnectorFuture::ready(Ok(answer(200, "<html>".into())))
+            }
+            Some(StoreFault::Timeout) => HttpConnectorFuture::new(std::future::pending()),
+            Some(StoreFault::Unprocessed) => {
                 let asked: Value = request
                     .body()
                     .bytes()
@@ -167,7 +169,7 @@ impl HttpConnector for Tap {
                     serde_json::json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
                 HttpConnectorFuture::ready(Ok(answer(200, body.to_string())))
             }
-            Some(Trouble::LosesAnswers) => {
+            Some(StoreFault::ResponseLost) => {
                 let under_way = self.inner.call(request);
                 HttpConnectorFuture::new(async move {
                     under_way.await?.into_body();

@@ -12,7 +12,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 use serde_json::json;
 use started::{Started, curl};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_postern");
 
 #[test]
 fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
@@ -141,7 +141,7 @@ fn a_wrong_setting_ends_the_start_with_a_sentence() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said, "local: postern.toml: brand is \"Acme\"; it is 2 to 8 of a-z\n");
+    assert_eq!(said, "postern: postern.toml: brand is \"Acme\"; it is 2 to 8 of a-z\n");
 
     let output = Command::new(PROGRAM)
         .args(["--data", ":memory:"])
@@ -161,7 +161,7 @@ fn a_taken_port_is_named() {
     assert!(
         String::from_utf8(output.stderr)
             .unwrap()
-            .starts_with(&format!("local: listening on {address}: "))
+            .starts_with(&format!("postern: listening on {address}: "))
     );
 }
 

@@ -1,7 +1,7 @@
 //! The tokens of the issuer behind a session (CAT-11): renewed once, whoever asks and whoever crashes. The same against a real provider, and
 //! with a process that is killed: `e2e/run people`.
 
-use tests::{Answer, Behaviour, Issuer, Trouble, World, at_once, capture};
+use tests::{Answer, Behaviour, Issuer, StoreFault, World, at_once, capture};
 
 const SESSION: &str = "__Host-postern_session";
 
@@ -206,12 +206,12 @@ async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
     let it = signed_in().await;
     it.world.pass_s(545);
     // The lease, and then the answer is not written: three attempts of the SDK.
-    it.world.wire.suffer_next([
+    it.world.wire.inject_next([
         None,
         None,
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
     ]);
     it.whoami().await.expect_error(503, "temporarily_unavailable");
     assert_eq!(it.issuer.renewals(), 1);
@@ -235,11 +235,11 @@ async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
 async fn a_lease_whose_answer_was_lost_in_the_store_is_ours() {
     let it = signed_in().await;
     it.world.pass_s(545);
-    it.world.wire.suffer_next([
+    it.world.wire.inject_next([
         None,
-        Some(Trouble::LosesAnswers),
+        Some(StoreFault::ResponseLost),
         None,
-        Some(Trouble::LosesAnswers),
+        Some(StoreFault::ResponseLost),
     ]);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);

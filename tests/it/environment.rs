@@ -9,7 +9,7 @@ use postern::{
     runtime::environment::{ExecutionEnvironment, SECRET_AGE_S},
 };
 use serde_json::json;
-use tests::{Trouble, World};
+use tests::{StoreFault, World};
 
 /// A world, and where a sandbox of it reads the secret.
 struct Bed {
@@ -180,8 +180,13 @@ async fn a_start_opens_the_connection_to_the_store_and_asks_for_nothing() {
 #[tokio::test]
 async fn a_store_that_is_down_does_not_keep_a_function_from_starting() {
     let bed = Bed::new().await;
-    for trouble in [Trouble::Dead, Trouble::Broken, Trouble::Babbling, Trouble::Throttled] {
-        bed.world.wire.suffer(trouble);
+    for fault in [
+        StoreFault::Unreachable,
+        StoreFault::ServerError,
+        StoreFault::InvalidResponse,
+        StoreFault::Throttled,
+    ] {
+        bed.world.wire.inject(fault);
         bed.start(KeyAccess::Verification).await.unwrap();
     }
 }

@@ -56,7 +56,7 @@ impl fmt::Display for Engine {
 
 /// A deployment under the emulator.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     pub(crate) fleet: Fleet,
     pub(crate) gateway: Gateway,
     pub(crate) secrets: Secrets,
@@ -67,7 +67,7 @@ pub(crate) struct Stage {
     _servers: (Vec<Process>, TempDir),
 }
 
-impl Stage {
+impl Environment {
     /// Starts everything.
     pub(crate) async fn open(tools: &Tools, engine: Engine) -> Result<Self> {
         let template = Template::load()?;
@@ -194,7 +194,7 @@ async fn ministack(tools: &Tools) -> Result<(Process, String)> {
 
 async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
     let ready = folder.path().join("ready.json");
-    let mut command = Command::new(&tools.local);
+    let mut command = Command::new(&tools.program);
     command
         .args(["store", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"])
         .arg(&ready);
