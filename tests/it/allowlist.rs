@@ -43,7 +43,7 @@ async fn owned(world: &World, owner: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_one_user_passes_on_every_path_and_so_does_what_acts_for_them() {
+async fn an_allowlisted_user_and_their_credentials_pass_on_every_path() {
     let issuer = Issuer::open().await;
     let world = guarded(&issuer, "ada").await;
     let key = owned(&world, "ada").await;
@@ -79,7 +79,7 @@ async fn the_one_user_passes_on_every_path_and_so_does_what_acts_for_them() {
 }
 
 #[tokio::test]
-async fn everybody_else_is_forbidden_on_every_path() {
+async fn everyone_else_is_forbidden_on_every_path() {
     let issuer = Issuer::open().await;
     // What was made before the gate was closed, by an organization of somebody else and by one of nobody.
     let open = guarded(&issuer, "bob").await;
@@ -147,7 +147,7 @@ async fn everybody_else_is_forbidden_on_every_path() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_gate_is_told_as_such_and_a_bad_credential_as_what_it_is() {
+async fn an_allowlist_refusal_is_distinguished_from_an_invalid_credential() {
     let issuer = Issuer::open().await;
     let world = guarded(&issuer, "ada").await;
     let event = |key: &str| {

@@ -17,7 +17,7 @@ fn assert_names(ops: &[Op], expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn junk_of_any_form_costs_nothing() {
+async fn malformed_credentials_cost_no_call() {
     let (world, other) = (World::new().await, World::new().await);
     let tokens = other.exchange(&other.agent(&["read"]).await).await;
     let (_, runner) = other.runner().await;
@@ -111,7 +111,7 @@ async fn a_runner_token_is_one_consistent_read() {
 }
 
 #[tokio::test]
-async fn a_session_is_one_round_trip_a_service_token_one_read_and_a_signature_one_write_more() {
+async fn a_session_costs_one_round_trip_a_service_token_one_read_and_a_signature_one_more_write() {
     use postern::core::principal::Role;
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
@@ -138,7 +138,7 @@ async fn a_session_is_one_round_trip_a_service_token_one_read_and_a_signature_on
 }
 
 #[tokio::test]
-async fn an_exchange_is_one_read_and_a_write_only_for_a_refresh_token() {
+async fn an_exchange_is_one_read_and_one_write_if_it_issues_a_refresh_token() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let form = [
@@ -254,7 +254,7 @@ async fn a_revocation_is_one_write() {
 }
 
 #[tokio::test]
-async fn records_cost_one_call_beside_the_callers_own_read() {
+async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
     let world = World::new().await;
     let body = json!({"name": "x", "scopes": ["read"]});
     assert_names(
@@ -320,7 +320,7 @@ async fn an_authorizer_decision_costs_what_the_credential_costs() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_costs_one_repetition() {
+async fn a_lost_response_costs_one_retry() {
     let world = World::new().await;
     world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     assert_names(&cost(&world, world.get("/v1/auth/whoami"), 200).await, &["GetItem", "GetItem"]);

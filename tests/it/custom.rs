@@ -59,7 +59,7 @@ async fn ask(app: &App, headers: Value) -> Result<Value, String> {
 }
 
 #[tokio::test]
-async fn its_three_outcomes_and_its_failure_are_those_of_every_other() {
+async fn a_custom_provider_has_the_outcomes_of_every_other_provider() {
     let world = World::new().await;
     let (clock, entropy) = (world.app.context.clock.clone(), world.app.context.entropy.clone());
     let mut app = App::new(

@@ -86,7 +86,7 @@ impl<'w> Person<'w> {
 }
 
 #[tokio::test]
-async fn a_device_begins_and_is_told_all_that_it_needs() {
+async fn a_device_starts_the_flow_and_receives_everything_it_needs() {
     let world = World::new().await;
     let begun = begin(&world, &[("client_id", "postern-cli")]).await.expect(200);
     let user_code = begun.member("user_code");
@@ -111,7 +111,7 @@ async fn a_device_begins_and_is_told_all_that_it_needs() {
 }
 
 #[tokio::test]
-async fn codes_are_not_kept_in_clear() {
+async fn codes_are_not_stored_in_clear() {
     let world = World::new().await;
     world.wire.take();
     let device = device(&world).await;
@@ -130,7 +130,7 @@ async fn codes_are_not_kept_in_clear() {
 }
 
 #[tokio::test]
-async fn a_person_approves_and_the_device_gets_their_tokens_once() {
+async fn a_user_approves_and_the_device_receives_tokens_once() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -168,7 +168,7 @@ async fn poll_after(world: &World, device: &Device, seconds: i64) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_refuses_and_the_device_is_told() {
+async fn a_user_denies_and_the_device_receives_access_denied() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -180,7 +180,7 @@ async fn a_person_refuses_and_the_device_is_told() {
 }
 
 #[tokio::test]
-async fn a_device_that_polls_too_fast_is_slowed_for_good_and_by_every_sandbox() {
+async fn a_device_that_polls_too_fast_is_slowed_down_permanently_in_every_environment() {
     let world = World::new().await;
     let device = device(&world).await;
     poll(&world, &device).await.expect_error(400, "authorization_pending");
@@ -194,7 +194,7 @@ async fn a_device_that_polls_too_fast_is_slowed_for_good_and_by_every_sandbox() 
 }
 
 #[tokio::test]
-async fn of_polls_at_once_one_is_in_time() {
+async fn only_one_of_several_simultaneous_polls_is_on_time() {
     let world = World::new().await;
     let device = device(&world).await;
     let (one, other, third) =
@@ -205,7 +205,7 @@ async fn of_polls_at_once_one_is_in_time() {
 }
 
 #[tokio::test]
-async fn of_polls_at_once_one_gets_the_tokens() {
+async fn only_one_of_several_simultaneous_polls_receives_the_tokens() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -217,7 +217,7 @@ async fn of_polls_at_once_one_gets_the_tokens() {
 }
 
 #[tokio::test]
-async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
+async fn a_redemption_whose_store_response_was_lost_counts_once() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -231,7 +231,7 @@ async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
 }
 
 #[tokio::test]
-async fn a_code_is_over_after_ten_minutes_whether_it_was_approved_or_not() {
+async fn a_code_expires_after_ten_minutes_approved_or_not() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let (one, other) = (device(&world).await, device(&world).await);
@@ -244,7 +244,7 @@ async fn a_code_is_over_after_ten_minutes_whether_it_was_approved_or_not() {
 }
 
 #[tokio::test]
-async fn a_device_code_is_its_clients_and_junk_costs_nothing() {
+async fn a_device_code_belongs_to_its_client_and_malformed_codes_cost_nothing() {
     let world = World::configured("[[client]]\nid = \"other-cli\"\nname = \"Other\"").await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -261,7 +261,7 @@ async fn a_device_code_is_its_clients_and_junk_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_user_code_is_read_as_people_type_it_and_what_is_none_is_not_looked_up() {
+async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_looked_up() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -288,7 +288,7 @@ async fn a_user_code_is_read_as_people_type_it_and_what_is_none_is_not_looked_up
 }
 
 #[tokio::test]
-async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
+async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     let world = World::new().await;
     let device = device(&world).await;
     let guess = |n: usize| format!("BCDF-GHJ{}", ["K", "L", "M", "N", "P", "Q", "R"][n]);
@@ -323,7 +323,7 @@ async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
 
 /// One who is out of guesses does not use up those of everybody behind the same address.
 #[tokio::test]
-async fn a_person_who_goes_on_guessing_is_counted_alone() {
+async fn guesses_beyond_the_limit_count_against_the_user_only() {
     let world = World::new().await;
     let device = device(&world).await;
     let eve = Person::of(&world, "eve", Role::User).await;
@@ -354,7 +354,7 @@ async fn a_user_code_outlives_a_new_session_key() {
 }
 
 #[tokio::test]
-async fn right_codes_are_not_counted() {
+async fn correct_codes_are_not_counted() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     for _ in 0..8 {
@@ -365,7 +365,7 @@ async fn right_codes_are_not_counted() {
 }
 
 #[tokio::test]
-async fn a_device_gets_no_more_than_its_person_has() {
+async fn a_device_receives_no_more_scopes_than_its_user_has() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let begun =
@@ -389,7 +389,7 @@ async fn a_device_gets_no_more_than_its_person_has() {
 }
 
 #[tokio::test]
-async fn the_gate_applies_to_devices() {
+async fn the_allowlist_applies_to_devices() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -399,7 +399,7 @@ async fn the_gate_applies_to_devices() {
 }
 
 #[tokio::test]
-async fn the_page_wants_a_person_and_a_form_of_its_own() {
+async fn the_page_requires_a_session_and_its_own_form() {
     let world = World::new().await;
     let device = device(&world).await;
     let path = format!("/device?user_code={}", device.user_code);
@@ -429,7 +429,7 @@ async fn the_page_wants_a_person_and_a_form_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_dead_store_is_a_503_for_device_and_person() {
+async fn an_unreachable_store_is_a_503_for_device_and_user() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;

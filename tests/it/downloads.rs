@@ -14,7 +14,7 @@ async fn token(world: &World, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_runners_install_script_is_downloaded_with_a_token_in_the_query_or_as_a_bearer() {
+async fn a_runner_install_script_is_downloaded_with_a_token_in_the_query_or_as_bearer() {
     let world = World::new().await;
     let (id, runner_token) = world.runner().await;
     let path = format!("/v1/runners/{id}/install.sh");
@@ -48,7 +48,7 @@ async fn a_runners_install_script_is_downloaded_with_a_token_in_the_query_or_as_
 }
 
 #[tokio::test]
-async fn it_holds_for_its_path_and_its_time_alone() {
+async fn a_download_token_is_valid_only_for_its_path_and_lifetime() {
     let world = World::new().await;
     let ((first, _), (second, _)) = (world.runner().await, world.runner().await);
     let path = format!("/v1/runners/{first}/install.sh");
@@ -78,7 +78,7 @@ async fn it_holds_for_its_path_and_its_time_alone() {
 }
 
 #[tokio::test]
-async fn it_opens_what_its_maker_may_see() {
+async fn a_download_token_grants_only_what_its_creator_may_read() {
     let world = World::new().await;
     let (id, _) = world.runner().await;
     let path = format!("/v1/runners/{id}/install.sh");

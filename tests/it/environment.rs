@@ -70,7 +70,7 @@ fn kid_of(app: &App) -> String {
 }
 
 #[tokio::test]
-async fn a_new_secret_is_in_force_once_the_old_one_is_of_age_and_not_before() {
+async fn a_new_secret_is_read_once_the_cached_one_has_aged_and_not_before() {
     let bed = Bed::new().await;
     let sandbox = bed.start(KeyAccess::Signing).await.unwrap();
     let old = kid(&sandbox).await;
@@ -86,7 +86,7 @@ async fn a_new_secret_is_in_force_once_the_old_one_is_of_age_and_not_before() {
 
 /// LM-2: frozen for hours, and thawed: the first request already has the new keys.
 #[tokio::test]
-async fn a_sandbox_that_was_frozen_asks_before_its_first_request() {
+async fn a_thawed_environment_reads_the_secret_before_its_first_request() {
     let bed = Bed::new().await;
     let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
@@ -96,7 +96,7 @@ async fn a_sandbox_that_was_frozen_asks_before_its_first_request() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_does_not_make_keys_young() {
+async fn setting_the_clock_back_does_not_extend_the_cache() {
     let bed = Bed::new().await;
     let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
@@ -106,7 +106,7 @@ async fn a_clock_that_was_set_back_does_not_make_keys_young() {
 }
 
 #[tokio::test]
-async fn an_unchanged_secret_keeps_the_app_and_what_it_has_learnt() {
+async fn an_unchanged_secret_keeps_the_app_and_its_caches() {
     let bed = Bed::new().await;
     let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let first = sandbox.app().await;
@@ -115,8 +115,7 @@ async fn an_unchanged_secret_keeps_the_app_and_what_it_has_learnt() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_again_leaves_the_keys_at_hand_in_force_and_is_tried_again_soon()
- {
+async fn an_unreadable_secret_keeps_the_cached_keys_and_is_retried_soon() {
     let bed = Bed::new().await;
     let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
     let old = kid(&sandbox).await;
@@ -134,7 +133,7 @@ async fn a_secret_that_cannot_be_read_again_leaves_the_keys_at_hand_in_force_and
 }
 
 #[tokio::test]
-async fn a_function_whose_secret_is_missing_or_not_enough_does_not_start() {
+async fn a_function_does_not_start_if_its_secret_is_missing_or_insufficient() {
     let bed = Bed::new().await;
     std::fs::remove_file(bed.file()).unwrap();
     let error = bed.start(KeyAccess::Verification).await.unwrap_err().to_string();
@@ -163,7 +162,7 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
 
 /// The handshake belongs into the start, which runs at full CPU; and it must not depend on what a policy allows.
 #[tokio::test]
-async fn a_start_opens_the_connection_to_the_store_and_asks_for_nothing() {
+async fn starting_opens_the_connection_to_the_store_without_reading() {
     let bed = Bed::new().await;
     bed.world.wire.take();
     bed.start(KeyAccess::Verification).await.unwrap();
@@ -178,7 +177,7 @@ async fn a_start_opens_the_connection_to_the_store_and_asks_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_does_not_keep_a_function_from_starting() {
+async fn an_unreachable_store_does_not_prevent_a_function_from_starting() {
     let bed = Bed::new().await;
     for fault in [
         StoreFault::Unreachable,

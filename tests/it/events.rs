@@ -25,7 +25,7 @@ fn samples() -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_function_has_a_sample() {
+fn every_function_has_a_sample_event() {
     let functions: BTreeSet<_> =
         Template::load().unwrap().functions.into_iter().map(|function| function.binary).collect();
     let with_sample: BTreeSet<_> =
@@ -34,7 +34,7 @@ fn every_function_has_a_sample() {
 }
 
 #[tokio::test]
-async fn every_sample_is_answered_as_it_is_named() {
+async fn every_sample_event_is_answered_as_its_name_states() {
     let world = World::new().await;
     for (name, event) in samples() {
         let parts: Vec<_> = name.split('.').collect();

@@ -66,7 +66,7 @@ fn present(event: &mut Value, credential: &str) {
 }
 
 #[tokio::test]
-async fn the_fixtures_of_authorizers_are_answered_as_they_are_and_opened_by_a_good_key() {
+async fn authorizer_fixtures_are_refused_as_they_are_and_allowed_with_a_valid_key() {
     let world = World::new().await;
     let mut seen = 0;
     for (name, event) in fixtures().into_iter().filter(|(name, _)| is_authorizers(name)) {
@@ -85,7 +85,7 @@ async fn the_fixtures_of_authorizers_are_answered_as_they_are_and_opened_by_a_go
 }
 
 #[tokio::test]
-async fn no_fixture_of_any_service_is_allowed() {
+async fn no_fixture_of_another_service_is_allowed() {
     let world = World::new().await;
     let all = fixtures();
     assert!(all.len() > 100, "{}", all.len());
@@ -224,11 +224,11 @@ async fn broken_events(seed: u64, count: usize) {
 }
 
 #[tokio::test]
-async fn fifty_thousand_broken_events_let_nobody_in() {
+async fn fifty_thousand_broken_events_are_never_allowed() {
     broken_events(0x9e37_79b9_7f4a_7c15, 50_000).await;
 }
 
 #[tokio::test]
-async fn fifty_thousand_other_broken_events_let_nobody_in() {
+async fn fifty_thousand_other_broken_events_are_never_allowed() {
     broken_events(0x2545_f491_4f6c_dd1d, 50_000).await;
 }

@@ -100,7 +100,7 @@ async fn a_missing_or_empty_identity_source_is_a_401_without_an_invocation() {
 }
 
 #[tokio::test]
-async fn the_error_unauthorized_is_a_401_and_every_other_one_a_500() {
+async fn the_error_unauthorized_is_a_401_and_any_other_error_a_500() {
     let world = World::new().await;
     let good = format!("Bearer {}", world.api_key);
     for event in ALL {
@@ -125,7 +125,7 @@ async fn the_error_unauthorized_is_a_401_and_every_other_one_a_500() {
 }
 
 #[tokio::test]
-async fn a_deny_is_a_403_in_the_words_of_its_kind_of_api() {
+async fn a_deny_is_a_403_in_the_format_of_its_kind_of_api() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["other"]).await;
     let bearer = format!("Bearer {key}");
@@ -148,7 +148,7 @@ async fn a_deny_is_a_403_in_the_words_of_its_kind_of_api() {
 }
 
 #[tokio::test]
-async fn an_allow_hands_the_context_on() {
+async fn an_allow_passes_the_context_on() {
     let world = World::configured(RULES).await;
     let (id, key) = world.key(&["scans:read"]).await;
     for event in ALL {
@@ -165,7 +165,7 @@ async fn an_allow_hands_the_context_on() {
 }
 
 #[tokio::test]
-async fn an_answer_is_held_for_its_time_under_all_identity_sources() {
+async fn a_response_is_cached_for_its_ttl_by_all_identity_sources() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.api_key);
     for event in ALL {
@@ -197,7 +197,7 @@ async fn an_answer_is_held_for_its_time_under_all_identity_sources() {
 }
 
 #[tokio::test]
-async fn without_a_time_or_a_source_nothing_is_held() {
+async fn without_a_ttl_or_an_identity_source_nothing_is_cached() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.api_key);
     let no_source = Attachment {
@@ -221,7 +221,7 @@ async fn without_a_time_or_a_source_nothing_is_held() {
 }
 
 #[tokio::test]
-async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives() {
+async fn a_cached_policy_is_evaluated_for_each_route_and_decides_as_without_a_cache() {
     let world = World::configured(RULES).await;
     let routes = [
         ("GET", "/v1/scans/7"),
@@ -263,7 +263,7 @@ async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives
 }
 
 #[tokio::test]
-async fn where_rules_overlap_so_that_iam_cannot_tell_a_held_policy_denies_too_much_and_never_allows_too_much()
+async fn where_iam_cannot_express_overlapping_rules_a_cached_policy_denies_more_and_never_allows_more()
  {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["scans:trigger"]).await;
@@ -283,7 +283,7 @@ async fn where_rules_overlap_so_that_iam_cannot_tell_a_held_policy_denies_too_mu
 }
 
 #[tokio::test]
-async fn a_simple_answer_that_is_held_says_the_same_of_every_route() {
+async fn a_cached_simple_response_applies_to_every_route() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["drifts:read"]).await;
     let bearer = format!("Bearer {key}");
@@ -301,7 +301,7 @@ async fn a_simple_answer_that_is_held_says_the_same_of_every_route() {
 }
 
 #[tokio::test]
-async fn a_connection_is_a_route_of_its_own() {
+async fn a_websocket_connection_is_a_route_of_its_own() {
     let world = World::configured(RULES).await;
     for (scope, expected) in [("scans:read", 200), ("other", 403)] {
         let (_, key) = world.key(&[scope]).await;
@@ -315,7 +315,7 @@ async fn a_connection_is_a_route_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_sent_twice_is_told_as_each_kind_tells_it() {
+async fn a_duplicate_header_is_passed_on_as_each_kind_of_api_does() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.api_key);
     for event in ALL {
@@ -330,7 +330,7 @@ async fn a_header_that_is_sent_twice_is_told_as_each_kind_tells_it() {
 }
 
 #[tokio::test]
-async fn a_named_stage_stands_in_the_path_and_no_rule_sees_it() {
+async fn a_named_stage_precedes_the_path_and_is_hidden_from_rules() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["other"]).await;
     let bearer = format!("Bearer {key}");
@@ -371,7 +371,7 @@ fn any_rules() -> impl Strategy<Value = String> {
 /// Whatever the rules, and whatever was asked first: a policy is true of the route that was asked about, and never allows another that
 /// the rules deny.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_policy_for_any_rules_allows_what_they_deny() {
+async fn no_generated_policy_allows_what_its_rules_deny() {
     const KEY: &str = "a secret that is shared with the partner";
     let provider = "[[provider]]\ntype = \"jwt\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\nissuer = \"i\"\naudience = \"a\"\nscopes = [\"held\"]\n";
     let mut secrets = postern::crypto::secrets::Secrets::default();
@@ -432,7 +432,7 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
 }
 
 #[test]
-fn every_line_of_the_table_is_a_test() {
+fn every_row_of_the_documented_table_has_a_test() {
     let table =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/local-gateway.md"))
             .unwrap();

@@ -28,7 +28,7 @@ fn count(metric: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_request_that_was_served_is_one_line() {
+async fn a_served_request_is_one_log_line() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     world.get("/v1/auth/whoami").send().await.expect(200);
@@ -53,7 +53,7 @@ async fn a_request_that_was_served_is_one_line() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_counted_by_its_code_and_is_no_fault() {
+async fn a_refusal_is_counted_by_its_code_and_not_as_a_fault() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     world.whoami(&world.key_of_nobody()).await;
@@ -68,7 +68,7 @@ async fn a_refusal_is_counted_by_its_code_and_is_no_fault() {
 }
 
 #[tokio::test]
-async fn junk_costs_no_call_and_shows_no_latency() {
+async fn a_malformed_credential_logs_no_calls_and_no_latency() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     assert_eq!(world.whoami("pst_ak_junk").await, 401);
@@ -77,7 +77,7 @@ async fn junk_costs_no_call_and_shows_no_latency() {
 }
 
 #[tokio::test]
-async fn a_store_in_trouble_is_a_fault_and_every_throttled_attempt_is_counted() {
+async fn a_store_failure_is_a_fault_and_every_throttled_attempt_is_counted() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     for (fault, throttles) in [(StoreFault::Throttled, 3), (StoreFault::ServerError, 0)] {
@@ -91,7 +91,7 @@ async fn a_store_in_trouble_is_a_fault_and_every_throttled_attempt_is_counted() 
 }
 
 #[tokio::test]
-async fn reuse_is_an_event_of_its_own() {
+async fn reuse_is_logged_as_a_separate_event() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let first = world.exchange(&agent).await;
@@ -109,7 +109,7 @@ async fn reuse_is_an_event_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
+async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
     let world = World::new().await;
     let (_, narrow) = world.key(&["read"]).await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
@@ -148,7 +148,7 @@ async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
 
 /// What a metric costs is the number of its dimensions' values: none may be a caller's.
 #[tokio::test]
-async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
+async fn metrics_have_only_the_stack_and_our_codes_as_dimensions() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     world.get("/v1/auth/whoami").send().await.expect(200);
@@ -180,7 +180,7 @@ async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
 }
 
 #[tokio::test]
-async fn without_a_stack_there_are_lines_and_no_metrics() {
+async fn without_a_stack_lines_have_no_metrics() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, None);
     world.get("/v1/auth/whoami").send().await.expect(200);
@@ -192,7 +192,7 @@ async fn without_a_stack_there_are_lines_and_no_metrics() {
 }
 
 #[tokio::test]
-async fn a_line_is_a_line_whatever_stands_in_it() {
+async fn a_log_line_is_valid_json_whatever_it_contains() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     let person =
@@ -209,7 +209,7 @@ async fn a_line_is_a_line_whatever_stands_in_it() {
 
 /// The runtime tells of every handler that returns an error, and an authorizer does so for every bad credential.
 #[tokio::test]
-async fn libraries_warn_and_the_runtime_does_not_repeat_us() {
+async fn library_warnings_are_logged_and_the_runtime_does_not_repeat_ours() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     tracing::error!(target: "lambda_runtime::layers::panic", "\"Unauthorized\"");
@@ -221,7 +221,7 @@ async fn libraries_warn_and_the_runtime_does_not_repeat_us() {
 
 /// The lines are the metrics: a level that hid them would switch the alarms off.
 #[tokio::test]
-async fn no_level_hides_a_line_of_a_request() {
+async fn no_log_level_hides_request_lines() {
     let world = World::new().await;
     let sink = Sink::default();
     let lines_of_world =
@@ -233,7 +233,7 @@ async fn no_level_hides_a_line_of_a_request() {
 }
 
 #[tokio::test]
-async fn a_trace_is_named_by_its_id_and_by_nothing_that_a_caller_wrote() {
+async fn only_a_valid_trace_id_is_logged() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     let id = "1-5759e988-bd862e3fe1be46a994272793";
@@ -251,7 +251,7 @@ async fn a_trace_is_named_by_its_id_and_by_nothing_that_a_caller_wrote() {
 
 /// What a panic says may hold what was presented: a slice that ends within a letter, for one, repeats the text.
 #[tokio::test]
-async fn a_panic_is_a_fault_and_tells_where_it_was() {
+async fn a_panic_is_a_fault_and_logs_its_location() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     telemetry::panicked(Some(std::panic::Location::caller()));
@@ -263,7 +263,7 @@ async fn a_panic_is_a_fault_and_tells_where_it_was() {
 
 /// A start that fails for its settings is counted all the same: what labels a line is read before them.
 #[test]
-fn labels_need_no_sound_settings() {
+fn log_labels_do_not_depend_on_valid_settings() {
     let variables = [
         ("POSTERN_STACK", "my-stack"),
         ("AWS_LAMBDA_FUNCTION_NAME", "token"),
@@ -280,7 +280,7 @@ fn labels_need_no_sound_settings() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_given_is_one_line_too() {
+async fn a_response_that_cannot_be_sent_is_logged() {
     let world = World::new().await;
     let names: Vec<_> = (0..100).map(|n| format!("acme/{}-{n}", "x".repeat(90))).collect();
     let wanted = json!({"name": "k", "scopes": ["read"], "resources": {"repositories": names}});

@@ -78,12 +78,12 @@ async fn redeem(world: &World, code: &str, changes: &[(&str, &str)]) -> Answer {
 }
 
 #[test]
-fn the_vector_of_the_standard_holds() {
+fn the_pkce_test_vector_of_the_rfc_passes() {
     assert_eq!(BASE64URL.encode(Digest::of(VERIFIER.as_bytes()).bytes()), CHALLENGE);
 }
 
 #[tokio::test]
-async fn a_tool_gets_a_code_and_redeems_it_for_the_persons_tokens() {
+async fn a_tool_redeems_its_code_for_the_users_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let answer = arrive(&world, &issuer, &good(), "7").await.expect(303);
@@ -127,7 +127,7 @@ async fn a_tool_gets_a_code_and_redeems_it_for_the_persons_tokens() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_a_literal_loopback_one_is_refused() {
+async fn a_redirect_uri_that_is_not_a_loopback_literal_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for address in [
@@ -170,7 +170,7 @@ async fn an_address_that_is_not_a_literal_loopback_one_is_refused() {
 }
 
 #[tokio::test]
-async fn without_a_challenge_or_with_a_plain_one_nothing_begins() {
+async fn a_missing_or_plain_challenge_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (at, name, value) in [
@@ -194,7 +194,7 @@ async fn without_a_challenge_or_with_a_plain_one_nothing_begins() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_the_tool_that_asked_and_for_no_other() {
+async fn a_code_is_valid_only_for_the_tool_that_requested_it() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -224,7 +224,7 @@ async fn a_code_is_good_for_the_tool_that_asked_and_for_no_other() {
 }
 
 #[tokio::test]
-async fn a_code_that_is_shown_twice_ends_what_it_was_redeemed_for() {
+async fn replaying_a_code_revokes_the_tokens_it_was_redeemed_for() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -236,7 +236,7 @@ async fn a_code_that_is_shown_twice_ends_what_it_was_redeemed_for() {
 }
 
 #[tokio::test]
-async fn of_two_redemptions_at_once_none_is_good_in_the_end() {
+async fn two_simultaneous_redemptions_leave_no_valid_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -254,7 +254,7 @@ async fn of_two_redemptions_at_once_none_is_good_in_the_end() {
 
 /// Between the redemption and the family: the second one must end what is not there yet.
 #[tokio::test]
-async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anything() {
+async fn replaying_a_code_before_its_family_exists_leaves_no_valid_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -294,7 +294,7 @@ async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anyt
 }
 
 #[tokio::test]
-async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
+async fn a_redemption_whose_store_response_was_lost_counts_once() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -305,7 +305,7 @@ async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
 }
 
 #[tokio::test]
-async fn a_code_lives_a_minute() {
+async fn a_code_expires_after_a_minute() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (pass_ms, status) in [(59_999, 200), (60_000, 400), (6 * 366 * 86_400_000, 400)] {
@@ -316,7 +316,7 @@ async fn a_code_lives_a_minute() {
 }
 
 #[tokio::test]
-async fn a_tool_gets_what_it_asked_for_and_never_more_than_its_person_has() {
+async fn a_tool_receives_the_requested_scopes_and_never_more_than_its_user_has() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let with = |scope: &'static str| [good(), vec![("scope", scope)]].concat();
@@ -337,7 +337,7 @@ async fn a_tool_gets_what_it_asked_for_and_never_more_than_its_person_has() {
 }
 
 #[tokio::test]
-async fn who_may_not_come_in_gets_a_page_and_no_code() {
+async fn a_user_who_is_not_allowed_gets_a_page_and_no_code() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     arrive(&world, &issuer, &good(), "8").await.expect_error(403, "forbidden_user");
@@ -348,7 +348,7 @@ async fn who_may_not_come_in_gets_a_page_and_no_code() {
 }
 
 #[tokio::test]
-async fn a_person_who_refuses_is_told_to_the_tool() {
+async fn a_denial_by_the_user_is_reported_to_the_tool() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let begun = start(&world, &good()).await.expect(303);
@@ -369,7 +369,7 @@ async fn a_person_who_refuses_is_told_to_the_tool() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_code_is_kept_in_clear() {
+async fn codes_are_never_stored_in_clear() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     world.wire.take();

@@ -118,7 +118,7 @@ impl Held {
 }
 
 #[tokio::test]
-async fn a_store_in_trouble_is_503_everywhere_and_good_credentials_work_again_at_once() {
+async fn a_store_failure_is_a_503_everywhere_and_credentials_work_again_afterwards() {
     for fault in FAULTS {
         let held = held(Setup::default()).await;
         for (what, call) in held.calls() {
@@ -139,7 +139,7 @@ async fn a_store_in_trouble_is_503_everywhere_and_good_credentials_work_again_at
 }
 
 #[tokio::test]
-async fn a_store_in_trouble_ends_nothing_that_it_did_not_end() {
+async fn a_store_failure_revokes_nothing() {
     for fault in FAULTS.into_iter().filter(|fault| *fault != StoreFault::ResponseLost) {
         let held = held(Setup::default()).await;
         held.world.wire.inject(fault);
@@ -156,7 +156,7 @@ async fn a_store_in_trouble_ends_nothing_that_it_did_not_end() {
 }
 
 #[tokio::test]
-async fn one_lost_answer_is_repeated_and_recognised() {
+async fn one_lost_response_is_retried_and_recognized() {
     let held = held(Setup::default()).await;
     for (what, call) in held.calls() {
         held.world.wire.inject_next([Some(StoreFault::ResponseLost)]);
@@ -166,7 +166,7 @@ async fn one_lost_answer_is_repeated_and_recognised() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_is_lost_happens_once() {
+async fn a_write_whose_response_is_lost_happens_once() {
     let held = held(Setup::default()).await;
     let world = &held.world;
     let second_call_lost = || world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
@@ -199,7 +199,7 @@ async fn a_write_whose_answer_is_lost_happens_once() {
 }
 
 #[tokio::test]
-async fn a_conflict_or_throttle_that_passes_is_not_noticed() {
+async fn a_transient_conflict_or_throttle_goes_unnoticed() {
     let world = World::new().await;
     for fault in [
         StoreFault::Conflict,
@@ -214,7 +214,7 @@ async fn a_conflict_or_throttle_that_passes_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
+async fn an_unprocessed_key_is_not_treated_as_absent() {
     let world = World::new().await;
     let access = world.exchange(&world.agent(&["read"]).await).await.access;
     world.wire.inject(StoreFault::Unprocessed);
@@ -229,7 +229,7 @@ async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
 }
 
 #[tokio::test]
-async fn a_silent_store_costs_no_more_than_our_patience() {
+async fn a_store_that_never_responds_costs_no_more_than_the_timeout() {
     let patience = Timeouts {
         attempt: Duration::from_secs(2),
         operation: Duration::from_millis(2500),
@@ -263,7 +263,7 @@ fn authorizer_event(access: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_authorizer_answers_an_error_that_is_neither_unauthorized_nor_a_deny() {
+async fn the_authorizer_fails_with_neither_unauthorized_nor_a_deny() {
     let held = held(Setup::default()).await;
     for fault in FAULTS.into_iter().chain([StoreFault::Unprocessed]) {
         held.world.wire.inject(fault);
@@ -282,7 +282,7 @@ async fn the_authorizer_answers_an_error_that_is_neither_unauthorized_nor_a_deny
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_our_fault() {
+async fn an_unreadable_record_is_an_internal_error() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
     let client = aws_sdk_dynamodb::Client::new(&world.engine.sdk(None));

@@ -29,7 +29,7 @@ async fn family_of(world: &World, access: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refresh_token_gives_a_new_pair_of_the_same_family() {
+async fn a_refresh_returns_a_new_pair_of_the_same_family() {
     let (world, agent, first) = paired().await;
     let answer = world.refresh(&first.refresh).send().await.expect(200);
     let expected = json!({
@@ -65,7 +65,7 @@ async fn twenty_parallel_refreshes_give_one_successor() {
 
 /// RT-1, RT-2. However often honest callers collide, their family lives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_rounds_of_parallel_refreshes_never_end_a_family() {
+async fn two_hundred_rounds_of_parallel_refreshes_never_revoke_a_family() {
     let (world, _, first) = paired().await;
     let mut current = first.refresh;
     for round in 0..200 {
@@ -80,7 +80,7 @@ async fn two_hundred_rounds_of_parallel_refreshes_never_end_a_family() {
 
 /// RT-2, RT-5. The repetition is byte for byte the same, up to the end of the window and not beyond.
 #[tokio::test]
-async fn a_repetition_within_the_window_gets_the_same_successor() {
+async fn a_repeat_within_the_grace_window_gets_the_same_successor() {
     let (world, _, first) = paired().await;
     let successor = refreshed(&world, &first.refresh).await.refresh;
     for _ in 0..10 {
@@ -94,7 +94,7 @@ async fn a_repetition_within_the_window_gets_the_same_successor() {
 
 /// RT-5. The window does not slide, and ends once the successor was used.
 #[tokio::test]
-async fn a_repetition_after_the_successor_was_used_is_theft() {
+async fn a_repeat_after_the_successor_was_used_is_reuse() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let third = refreshed(&world, &second.refresh).await;
@@ -104,7 +104,7 @@ async fn a_repetition_after_the_successor_was_used_is_theft() {
 
 /// RT-4, RT-7. From the very next request on, refresh and access tokens alike.
 #[tokio::test]
-async fn a_grandparent_ends_its_family_and_all_access_tokens_of_it() {
+async fn a_token_two_generations_old_revokes_its_family_and_access_tokens() {
     let (world, agent, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let third = refreshed(&world, &second.refresh).await;
@@ -131,7 +131,7 @@ async fn a_grandparent_ends_its_family_and_all_access_tokens_of_it() {
 
 /// RT-6. Zero makes every repetition theft, and a lost answer still is none.
 #[tokio::test]
-async fn without_a_window_every_repetition_is_theft() {
+async fn without_a_grace_window_every_repeat_is_reuse() {
     let world = World::configured("[lifetimes]\nrefresh_grace = 0").await;
     let agent = world.agent(&["read"]).await;
     let first = world.exchange(&agent).await;
@@ -143,7 +143,7 @@ async fn without_a_window_every_repetition_is_theft() {
 
 /// NEW-1. A repetition from elsewhere is refused, an event is raised, and the family stays.
 #[tokio::test]
-async fn a_repetition_from_another_address_is_refused_and_the_family_stays() {
+async fn a_repeat_from_another_address_is_refused_and_keeps_the_family() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let family = family_of(&world, &second.access).await;
@@ -161,7 +161,7 @@ async fn a_repetition_from_another_address_is_refused_and_the_family_stays() {
 
 /// NEW-1. The address is the gateway's, never the caller's word.
 #[tokio::test]
-async fn a_forwarded_address_is_not_believed() {
+async fn a_forwarded_address_is_not_trusted() {
     let (world, _, first) = paired().await;
     refreshed(&world, &first.refresh).await;
     let call = world.refresh(&first.refresh).from([198, 51, 100, 7]);
@@ -170,7 +170,7 @@ async fn a_forwarded_address_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_honest_client_may_move_between_refreshes() {
+async fn an_honest_client_can_change_address_between_refreshes() {
     let (world, _, first) = paired().await;
     let second = world
         .refresh(&first.refresh)
@@ -183,7 +183,7 @@ async fn an_honest_client_may_move_between_refreshes() {
 }
 
 #[tokio::test]
-async fn reuse_from_another_address_after_the_window_ends_the_family() {
+async fn reuse_from_another_address_after_the_window_revokes_the_family() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     world.pass_ms(10_001);
@@ -198,7 +198,7 @@ async fn reuse_from_another_address_after_the_window_ends_the_family() {
 
 /// RT-3. The SDK's own repetition after a lost answer is recognised, and so is the client's.
 #[tokio::test]
-async fn a_lost_answer_costs_nothing() {
+async fn a_lost_response_costs_nothing() {
     let (world, _, first) = paired().await;
     world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let second = refreshed(&world, &first.refresh).await;
@@ -212,7 +212,7 @@ async fn a_lost_answer_costs_nothing() {
 
 /// RT-10. Both ends of life are enforced by the condition, not by the deletion of the item.
 #[tokio::test]
-async fn a_family_ends_when_it_is_idle_for_a_week() {
+async fn a_family_expires_after_an_idle_week() {
     let (world, _, first) = paired().await;
     world.pass_ms(7 * 86_400_000 - 1);
     let second = refreshed(&world, &first.refresh).await;
@@ -224,7 +224,7 @@ async fn a_family_ends_when_it_is_idle_for_a_week() {
 
 /// RT-10. However busy, a family ends after 90 days, and its access tokens with it.
 #[tokio::test]
-async fn a_family_ends_at_ninety_days_in_any_case() {
+async fn a_family_expires_after_ninety_days_in_any_case() {
     let (world, _, first) = paired().await;
     let mut current = first;
     for _ in 0..89 {
@@ -284,7 +284,7 @@ async fn no_refresh_succeeds_after_an_acknowledged_revocation() {
 
 /// RT-11. A junk client cannot end somebody's family with a leaked token; it is refused, and that is all.
 #[tokio::test]
-async fn another_client_is_refused_and_the_family_stays() {
+async fn another_client_is_refused_and_keeps_the_family() {
     let (world, agent, first) = paired().await;
     let second = world.agent(&["data:read"]).await;
     let form = |client: &Agent| {
@@ -310,7 +310,7 @@ async fn another_client_is_refused_and_the_family_stays() {
 
 /// RT-12. Nothing is kept in memory between requests: another sandbox goes on where this one was killed.
 #[tokio::test]
-async fn another_sandbox_continues_where_one_was_killed() {
+async fn another_environment_continues_after_one_was_killed() {
     let (world, agent, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let sdk = world.engine.sdk(None);
@@ -378,7 +378,7 @@ async fn a_family_keeps_its_key_when_another_is_added() {
 
 /// RT-14. The order is the generation's, not the clock's: two rotations in one millisecond are two.
 #[tokio::test]
-async fn rotations_in_one_millisecond_are_told_apart() {
+async fn rotations_in_the_same_millisecond_are_distinguished() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let third = refreshed(&world, &second.refresh).await;
@@ -387,7 +387,7 @@ async fn rotations_in_one_millisecond_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_clock_that_runs_behind_does_not_make_an_honest_caller_a_thief() {
+async fn a_slow_clock_does_not_make_an_honest_refresh_a_reuse() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     world.pass_ms(-1_500);
@@ -395,7 +395,7 @@ async fn a_clock_that_runs_behind_does_not_make_an_honest_caller_a_thief() {
 }
 
 #[tokio::test]
-async fn a_forged_refresh_token_costs_no_read_and_ends_nothing() {
+async fn a_forged_refresh_token_costs_no_read_and_revokes_nothing() {
     let (world, _, first) = paired().await;
     let other = World::new().await;
     let foreign = other.exchange(&other.agent(&["read"]).await).await.refresh;
@@ -426,7 +426,7 @@ async fn a_forged_refresh_token_costs_no_read_and_ends_nothing() {
 
 /// The grant of RFC 6749 §6, for the client that names or proves itself.
 #[tokio::test]
-async fn a_client_may_ask_for_fewer_scopes_and_the_refresh_token_keeps_all() {
+async fn a_client_can_request_fewer_scopes_and_the_refresh_token_keeps_all() {
     let (world, agent, first) = paired().await;
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", agent.id, agent.secret)));
     let ask = |token: &str, scope: &str| {
@@ -445,7 +445,7 @@ async fn a_client_may_ask_for_fewer_scopes_and_the_refresh_token_keeps_all() {
 }
 
 #[tokio::test]
-async fn fewer_scopes_need_a_client_that_says_who_it_is() {
+async fn narrowing_scopes_requires_client_authentication() {
     let (world, agent, first) = paired().await;
     let form = |extra: &[(&str, &str)]| {
         let form =
@@ -457,7 +457,7 @@ async fn fewer_scopes_need_a_client_that_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn the_form_without_a_client_is_the_json_form() {
+async fn the_form_without_a_client_equals_the_json_form() {
     let (world, _, first) = paired().await;
     let form = [("grant_type", "refresh_token"), ("refresh_token", first.refresh.as_str())];
     let answer = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);

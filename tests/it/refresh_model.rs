@@ -67,7 +67,7 @@ fn orders(left: &mut Vec<usize>, order: &mut Vec<usize>, all: &mut Vec<Vec<usize
 
 /// RT-1, RT-3. Two, three and four callers at once; each of them in turn loses its first answer and repeats the write.
 #[tokio::test]
-async fn in_every_order_of_concurrent_callers_there_is_one_advance_and_no_theft() {
+async fn every_interleaving_of_concurrent_callers_rotates_once_and_detects_no_reuse() {
     let world = World::new().await;
     let now_ms = world.now().as_millisecond();
     let mut schedules = 0;
@@ -170,7 +170,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_histories_go_as_the_plain_rules_say(histories in prop::collection::vec(prop::collection::vec(step(), 1..24), 1..6)) {
+    fn random_histories_match_the_model(histories in prop::collection::vec(prop::collection::vec(step(), 1..24), 1..6)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let world = World::new().await;

@@ -8,7 +8,7 @@ fn covers(held: &str, wanted: &str) -> bool {
 }
 
 #[test]
-fn a_scope_covers_itself_and_what_its_stars_stand_for() {
+fn a_scope_covers_itself_and_what_its_wildcards_match() {
     let table = [
         ("*", "read", true),
         ("*", "runners:read", true),
@@ -35,7 +35,7 @@ fn a_scope_covers_itself_and_what_its_stars_stand_for() {
 }
 
 #[test]
-fn the_scope_list_of_the_seeds_works_as_given() {
+fn the_documented_scope_list_works() {
     for scope in [
         "repos:read",
         "repos:write",
@@ -58,7 +58,7 @@ fn the_scope_list_of_the_seeds_works_as_given() {
 }
 
 #[test]
-fn a_list_keeps_its_order_and_drops_what_it_had() {
+fn a_scope_list_keeps_its_order_and_drops_duplicates() {
     let scopes = Scopes::parse(" write read  write ").unwrap();
     assert_eq!(scopes.to_string(), "write read");
     assert!(

@@ -8,7 +8,7 @@ use tests::{
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[test]
-fn the_listener_knows_a_secret_when_it_sees_one() {
+fn the_log_listener_recognizes_secrets() {
     let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample01234567";
     let jwt = "eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJhZ3RfMDEifQ.c2lnbmF0dXJlLW9mLTY0LWJ5dGVz";
     assert!(capture::holds_secret(format!("DEBUG body={key}").as_bytes()));
@@ -20,7 +20,7 @@ fn the_listener_knows_a_secret_when_it_sees_one() {
 
 /// All of it, and in parts: the random half of each secret, the signature of each token, the digest's preimage in any form.
 #[tokio::test]
-async fn not_even_a_part_of_a_secret_is_logged_at_trace() {
+async fn no_part_of_a_secret_is_logged_even_at_trace() {
     let sink = Sink::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(sink.clone());
@@ -114,7 +114,7 @@ async fn everything() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn debug_output_names_and_does_not_show() {
+async fn debug_output_never_shows_secrets() {
     let world = World::new().await;
     let debug = format!("{:?} {:?}", world.app, world.secrets);
     assert!(debug.contains("SigningKey") && debug.contains("MacKey"));
@@ -127,7 +127,7 @@ async fn debug_output_names_and_does_not_show() {
 }
 
 #[tokio::test]
-async fn the_store_holds_digests_and_nothing_to_reverse() {
+async fn the_store_contains_only_digests_of_secrets() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -151,7 +151,7 @@ async fn the_store_holds_digests_and_nothing_to_reverse() {
 }
 
 #[tokio::test]
-async fn one_line_tells_a_request_its_outcome_and_its_cause() {
+async fn one_line_logs_a_request_its_outcome_and_its_cause() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
     let answer = world

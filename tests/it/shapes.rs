@@ -285,7 +285,7 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
 }
 
 #[tokio::test]
-async fn every_shape_is_the_same_caller_at_every_door() {
+async fn every_credential_is_the_same_principal_everywhere() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (shown, principal) in cast(&world, &issuer).await.all {
@@ -301,7 +301,7 @@ fn wrong(value: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_shape_that_is_wrong_or_malformed_is_refused_at_every_door_without_a_read() {
+async fn every_invalid_or_malformed_credential_is_refused_everywhere_without_a_read() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let cast = cast(&world, &issuer).await.all;
@@ -323,7 +323,7 @@ async fn every_shape_that_is_wrong_or_malformed_is_refused_at_every_door_without
 }
 
 #[tokio::test]
-async fn every_shape_that_expires_is_refused_at_every_door_when_it_has() {
+async fn every_expired_credential_is_refused_everywhere() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let cast = cast(&world, &issuer).await.all;
@@ -341,7 +341,7 @@ async fn every_shape_that_expires_is_refused_at_every_door_when_it_has() {
 }
 
 #[tokio::test]
-async fn every_shape_that_can_be_revoked_is_refused_at_every_door_once_it_is() {
+async fn every_revoked_credential_is_refused_everywhere() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let cast = cast(&world, &issuer).await;
@@ -375,7 +375,7 @@ async fn every_shape_that_can_be_revoked_is_refused_at_every_door_once_it_is() {
 }
 
 #[tokio::test]
-async fn every_shape_of_another_deployment_is_refused_at_every_door() {
+async fn every_credential_of_another_deployment_is_refused_everywhere() {
     let (issuer, other_issuer) = (Issuer::open().await, Issuer::open().await);
     let world = world(&issuer).await;
     let other = self::world(&other_issuer).await;
@@ -432,7 +432,7 @@ async fn unknown_expired_revoked_and_wrong_keys_get_identical_answers() {
 }
 
 #[tokio::test]
-async fn the_first_shape_in_the_order_of_the_configuration_decides() {
+async fn the_first_credential_in_configured_order_decides() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let cast = cast(&world, &issuer).await;

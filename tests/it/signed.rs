@@ -80,7 +80,7 @@ async fn a_signed_request_passes_with_every_kind_of_key() {
 }
 
 #[tokio::test]
-async fn every_part_that_is_changed_is_refused_and_spends_no_nonce() {
+async fn every_altered_part_is_refused_and_consumes_no_nonce() {
     let world = World::new().await;
     let honest = Signed::new(&world, NONCE);
     let signature = honest.signature(&world.api_key);
@@ -129,7 +129,7 @@ async fn every_part_that_is_changed_is_refused_and_spends_no_nonce() {
 }
 
 #[tokio::test]
-async fn the_window_is_five_minutes_to_the_millisecond_both_ends_included() {
+async fn the_window_is_exactly_five_minutes_inclusive() {
     let world = World::new().await;
     for (at, (offset_ms, code)) in [
         (-300_000, None),
@@ -217,7 +217,7 @@ async fn a_stale_or_malformed_signature_costs_no_read() {
 }
 
 #[tokio::test]
-async fn a_nonce_that_is_used_twice_in_parallel_passes_once() {
+async fn a_nonce_used_twice_in_parallel_is_accepted_once() {
     let world = World::new().await;
     for round in 0..20 {
         let request = Signed::new(&world, &format!("{NONCE}-{round}"));
@@ -236,7 +236,7 @@ async fn a_nonce_that_is_used_twice_in_parallel_passes_once() {
 }
 
 #[tokio::test]
-async fn a_nonce_outlives_every_moment_at_which_its_timestamp_passes() {
+async fn a_nonce_is_kept_as_long_as_its_timestamp_is_accepted() {
     for offset_ms in [-300_000, 0, 300_000] {
         let world = World::new().await;
         let mut request = Signed::new(&world, NONCE);
@@ -261,7 +261,7 @@ fn world_nonce(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn a_lost_answer_of_the_store_is_no_replay() {
+async fn a_lost_store_response_is_not_a_replay() {
     let world = World::new().await;
     let request = Signed {
         method: "GET",
@@ -277,7 +277,7 @@ async fn a_lost_answer_of_the_store_is_no_replay() {
 }
 
 #[tokio::test]
-async fn a_dead_store_is_a_503_and_the_nonce_is_unspent() {
+async fn an_unreachable_store_is_a_503_and_consumes_no_nonce() {
     let world = World::new().await;
     let request = Signed::new(&world, NONCE);
     world.wire.inject(StoreFault::Unreachable);
@@ -290,7 +290,7 @@ async fn a_dead_store_is_a_503_and_the_nonce_is_unspent() {
 }
 
 #[tokio::test]
-async fn a_key_that_demands_a_signature_opens_nothing_without() {
+async fn a_key_that_requires_a_signature_is_refused_without_one() {
     let world = World::new().await;
     let body = json!({"name": "strict", "scopes": ["*"], "require_signature": true});
     let made = world.post("/v1/keys", body).send().await.expect(201);
@@ -319,7 +319,7 @@ async fn a_key_that_demands_a_signature_opens_nothing_without() {
 }
 
 #[tokio::test]
-async fn nothing_but_a_key_signs() {
+async fn only_keys_sign_requests() {
     let world = World::new().await;
     let legacy = World::configured(&format!(
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]",
@@ -366,7 +366,7 @@ fn event(world: &World, stage: &str, token: &str, nonce: &str, body: &str, claim
 }
 
 #[tokio::test]
-async fn the_authorizer_binds_the_bodys_digest_and_hands_it_on() {
+async fn the_authorizer_verifies_and_passes_on_the_body_digest() {
     let world = World::new().await;
     for (at, stage) in ["$default", "prod"].into_iter().enumerate() {
         let nonce = format!("{NONCE}-{at}");
@@ -422,7 +422,7 @@ async fn our_own_functions_compare_the_claimed_digest_with_the_body() {
 }
 
 #[tokio::test]
-async fn a_query_that_a_rest_api_tells_decoded_cannot_be_signed() {
+async fn a_query_that_a_rest_api_decodes_cannot_be_signed() {
     let world = World::new().await;
     let request = Signed {
         target: "/prod/orders".into(),

@@ -72,7 +72,7 @@ async fn whoami(world: &World, session: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_signs_in_with_code_state_nonce_and_pkce() {
+async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let visit = start(&world).await;
@@ -96,7 +96,7 @@ async fn a_person_signs_in_with_code_state_nonce_and_pkce() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_way_is_kept_in_clear() {
+async fn nothing_of_a_pending_sign_in_is_stored_in_clear() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     world.wire.take();
@@ -120,7 +120,7 @@ async fn nothing_of_the_way_is_kept_in_clear() {
 }
 
 #[tokio::test]
-async fn a_mixed_up_made_up_or_repeated_state_is_refused() {
+async fn a_swapped_forged_or_repeated_state_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let (mine, other) = (start(&world).await, start(&world).await);
@@ -167,7 +167,7 @@ async fn a_mixed_up_made_up_or_repeated_state_is_refused() {
 }
 
 #[tokio::test]
-async fn a_state_is_over_after_ten_minutes_whether_it_was_deleted_or_not() {
+async fn a_state_expires_after_ten_minutes_deleted_or_not() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (pass_s, status) in [(599, 303), (600, 400), (6 * 366 * 86_400, 400)] {
@@ -179,7 +179,7 @@ async fn a_state_is_over_after_ten_minutes_whether_it_was_deleted_or_not() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_injected_or_replayed_is_refused() {
+async fn an_injected_or_replayed_code_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     // An attacker's code, with the victim's state: it was asked for with another challenge.
@@ -212,7 +212,7 @@ async fn a_code_that_was_injected_or_replayed_is_refused() {
 }
 
 #[tokio::test]
-async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
+async fn an_id_token_of_another_sign_in_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for twist in [
@@ -248,7 +248,7 @@ async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_that_names_another_issuer_is_refused() {
+async fn a_callback_that_names_another_issuer_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (named, status) in [("https://evil.example", 400), ("", 400), (issuer.url.as_str(), 303)] {
@@ -261,7 +261,7 @@ async fn an_answer_that_names_another_issuer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_person_who_refuses_at_the_issuer_is_told() {
+async fn a_denial_at_the_issuer_is_shown_to_the_user() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let visit = start(&world).await;
@@ -285,7 +285,7 @@ async fn a_person_who_refuses_at_the_issuer_is_told() {
 }
 
 #[tokio::test]
-async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
+async fn the_allowlists_apply_at_the_callback_with_a_page() {
     let issuer = Issuer::open().await;
     let gate = World::configured(&config(&issuer, "[gate]\nallowed_users = [\"ada\"]")).await;
     sign_in(&gate, &issuer, "ada").await.expect(303);
@@ -326,7 +326,7 @@ async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
 }
 
 #[tokio::test]
-async fn a_person_is_the_same_with_a_bearer_token_and_a_session() {
+async fn a_user_is_the_same_with_a_bearer_token_and_a_session() {
     let issuer = Issuer::open().await;
     let provider = format!(
         "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"api\"\nsubject_prefix = \"h|\"\n[[provider]]\ntype = \"session\"\n[[provider]]\ntype = \"api_key\"",
@@ -345,7 +345,7 @@ async fn a_person_is_the_same_with_a_bearer_token_and_a_session() {
 }
 
 #[tokio::test]
-async fn a_newcomer_becomes_what_the_configuration_says_and_stays_who_they_are() {
+async fn a_new_user_gets_the_configured_role_and_keeps_their_identity() {
     let issuer = Issuer::open().await;
     let world =
         World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
@@ -362,7 +362,7 @@ async fn a_newcomer_becomes_what_the_configuration_says_and_stays_who_they_are()
 }
 
 #[tokio::test]
-async fn two_sign_ins_in_two_windows_of_one_browser_are_both_good() {
+async fn two_sign_ins_in_one_browser_both_succeed() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let first = start(&world).await;
@@ -378,7 +378,7 @@ async fn two_sign_ins_in_two_windows_of_one_browser_are_both_good() {
 }
 
 #[tokio::test]
-async fn a_browser_goes_on_where_it_wanted_to_and_nowhere_else() {
+async fn a_browser_returns_to_the_requested_page_and_no_other_site() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (next, then) in [
@@ -402,7 +402,7 @@ async fn a_browser_goes_on_where_it_wanted_to_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn one_of_several_providers_is_named() {
+async fn with_several_providers_one_must_be_named() {
     let (one, other) = (Issuer::open().await, Issuer::open().await);
     let second = format!(
         "[[signin]]\ntype = \"oidc\"\nname = \"second\"\nissuer = \"{}\"\nclient_id = \"postern\"\nsubject_prefix = \"s|\"\nallow = [\"*\"]",
@@ -445,7 +445,7 @@ async fn one_of_several_providers_is_named() {
 }
 
 #[tokio::test]
-async fn an_issuer_or_a_store_that_does_not_answer_is_a_503() {
+async fn an_unreachable_issuer_or_store_is_a_503() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     issuer.behave(Behaviour::Broken);
@@ -475,7 +475,7 @@ async fn an_issuer_or_a_store_that_does_not_answer_is_a_503() {
 }
 
 #[tokio::test]
-async fn a_client_with_a_secret_proves_itself() {
+async fn a_confidential_client_authenticates() {
     let issuer = Issuer::open().await;
     let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
     let mut secrets = postern::crypto::secrets::Secrets::default();
@@ -508,7 +508,7 @@ async fn at_github(world: &World, issuer: &Issuer, subject: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_of_github_is_their_number() {
+async fn a_github_user_is_identified_by_their_numeric_id() {
     let issuer = Issuer::open().await;
     let world = World::configured(&github(&issuer, "")).await;
     let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
@@ -541,7 +541,7 @@ async fn a_person_of_github_is_their_number() {
 }
 
 #[tokio::test]
-async fn at_github_verified_addresses_alone_count() {
+async fn only_verified_github_addresses_count() {
     let issuer = Issuer::open().await;
     let world =
         World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\""))
@@ -563,7 +563,7 @@ async fn at_github_verified_addresses_alone_count() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_makes_no_sense_stops_the_start() {
+async fn an_invalid_sign_in_configuration_prevents_the_start() {
     let oidc = |more: &str| {
         format!(
             "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://idp.example\"\nclient_id = \"c\"\n{more}"

@@ -34,7 +34,7 @@ async fn an_unknown_path_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_known_path_names_its_methods() {
+async fn a_known_path_lists_its_methods() {
     let world = World::new().await;
     for (path, allow) in [
         ("/health", "GET"),
@@ -53,7 +53,7 @@ async fn a_known_path_names_its_methods() {
 }
 
 #[test]
-fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
+fn every_route_of_the_template_is_found_without_a_gateway_match() {
     for (method, path) in Template::load()
         .unwrap()
         .functions
@@ -83,7 +83,7 @@ fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
 
 /// Function URLs and `cargo lambda watch` call every route `$default`.
 #[tokio::test]
-async fn a_function_answers_its_routes_by_whatever_name_they_come() {
+async fn a_function_answers_its_routes_for_every_route_key() {
     let world = World::new().await;
     let (id, _) = world.key(&["read"]).await;
     let ask = async |function: &str, method: &str, path: &str| {

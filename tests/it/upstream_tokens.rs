@@ -78,7 +78,7 @@ async fn nothing_is_renewed_before_the_last_minute() {
 }
 
 #[tokio::test]
-async fn fifty_requests_at_once_renew_once_and_all_go_on() {
+async fn fifty_simultaneous_requests_renew_once_and_all_succeed() {
     let it = signed_in().await;
     it.world.pass_s(545);
     let answers = at_once((0..50).map(|_| it.whoami())).await;
@@ -91,7 +91,7 @@ async fn fifty_requests_at_once_renew_once_and_all_go_on() {
 }
 
 #[tokio::test]
-async fn a_renewal_costs_two_writes_and_nobody_else_pays_then() {
+async fn a_renewal_costs_two_writes_and_later_requests_none() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.whoami().await.expect(200);
@@ -101,7 +101,7 @@ async fn a_renewal_costs_two_writes_and_nobody_else_pays_then() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_reached_ends_nothing_and_is_left_alone_for_a_while() {
+async fn an_unreachable_issuer_keeps_the_session_and_is_not_retried_for_a_while() {
     for behaviour in [Behaviour::Broken, Behaviour::Lying, Behaviour::Refusing] {
         let it = signed_in().await;
         it.issuer.behave(behaviour);
@@ -121,7 +121,7 @@ async fn an_issuer_that_cannot_be_reached_ends_nothing_and_is_left_alone_for_a_w
 }
 
 #[tokio::test]
-async fn an_issuer_that_has_ended_the_grant_ends_the_session() {
+async fn a_grant_revoked_by_the_issuer_ends_the_session() {
     let it = signed_in().await;
     it.issuer.end_all_grants();
     it.whoami().await.expect(200);
@@ -133,7 +133,7 @@ async fn an_issuer_that_has_ended_the_grant_ends_the_session() {
 }
 
 #[tokio::test]
-async fn it_ends_too_after_the_issuer_could_not_be_reached() {
+async fn a_revoked_grant_ends_the_session_after_an_outage_too() {
     let it = signed_in().await;
     it.issuer.behave(Behaviour::Broken);
     it.world.pass_s(545);
@@ -146,7 +146,7 @@ async fn it_ends_too_after_the_issuer_could_not_be_reached() {
 
 /// A sandbox that died after it took the lease, before it asked.
 #[tokio::test]
-async fn whoever_crashes_before_it_has_asked_leaves_the_renewal_to_the_next() {
+async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
     it.world.pass_s(545);
     let id = it.id().parse().unwrap();
@@ -178,7 +178,7 @@ async fn whoever_crashes_before_it_has_asked_leaves_the_renewal_to_the_next() {
 
 /// A sandbox that died while it waited for the issuer's answer.
 #[tokio::test]
-async fn whoever_crashes_while_it_asks_leaves_the_renewal_to_the_next() {
+async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.issuer.behave(Behaviour::Silent);
@@ -202,7 +202,7 @@ async fn whoever_crashes_while_it_asks_leaves_the_renewal_to_the_next() {
 
 /// The worst moment: the issuer has rotated, and the new token is lost. The old one is theft to the issuer, which ends the grant.
 #[tokio::test]
-async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
+async fn a_crash_after_the_response_signs_nobody_out() {
     let it = signed_in().await;
     it.world.pass_s(545);
     // The lease, and then the answer is not written: three attempts of the SDK.
@@ -232,7 +232,7 @@ async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_lease_whose_answer_was_lost_in_the_store_is_ours() {
+async fn a_lease_whose_store_response_was_lost_is_recognized() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.world.wire.inject_next([
@@ -250,7 +250,7 @@ async fn a_lease_whose_answer_was_lost_in_the_store_is_ours() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_never_answers_costs_one_request_some_seconds() {
+async fn an_issuer_that_never_responds_delays_one_request_by_seconds() {
     let it = signed_in().await;
     it.issuer.behave(Behaviour::Silent);
     it.world.pass_s(545);
@@ -263,7 +263,7 @@ async fn an_issuer_that_never_answers_costs_one_request_some_seconds() {
 
 /// Whether the provider behind a gateway has rotated, a 502 does not tell; nor does an answer that is none.
 #[tokio::test]
-async fn after_an_answer_that_tells_nothing_an_end_is_a_doubt() {
+async fn after_an_unclear_response_a_refused_grant_does_not_end_the_session() {
     for behaviour in [Behaviour::Gateway, Behaviour::Garbled] {
         let it = signed_in().await;
         it.issuer.behave(behaviour);
@@ -278,7 +278,7 @@ async fn after_an_answer_that_tells_nothing_an_end_is_a_doubt() {
 }
 
 #[tokio::test]
-async fn signing_out_while_somebody_renews_stays_signed_out() {
+async fn signing_out_during_a_renewal_stays_signed_out() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.issuer.behave(Behaviour::Silent);
@@ -294,7 +294,7 @@ async fn signing_out_while_somebody_renews_stays_signed_out() {
 }
 
 #[tokio::test]
-async fn tokens_that_no_key_opens_end_nothing() {
+async fn undecryptable_upstream_tokens_do_not_end_the_session() {
     let it = signed_in().await;
     it.world.pass_s(545);
     let mut secrets = it.world.secrets.clone();

@@ -40,7 +40,7 @@ async fn a_user_is_enrolled_and_shown_without_their_password() {
 }
 
 #[tokio::test]
-async fn an_address_belongs_to_one_user_whatever_its_case_and_whosever_it_is() {
+async fn an_email_address_belongs_to_one_user_in_any_case_and_organization() {
     let world = World::new().await;
     world.enrol("ada@example.com", PASSWORD, Role::User).await;
     let (_, other_key) = world.organization("Other").await;
@@ -55,7 +55,7 @@ async fn an_address_belongs_to_one_user_whatever_its_case_and_whosever_it_is() {
 }
 
 #[tokio::test]
-async fn two_who_enrol_one_address_at_once_enrol_one_user() {
+async fn simultaneous_enrolments_of_one_address_create_one_user() {
     let world = World::new().await;
     let enrol = || {
         world.post("/v1/users", json!({"email": "ada@example.com", "password": PASSWORD})).send()
@@ -67,7 +67,7 @@ async fn two_who_enrol_one_address_at_once_enrol_one_user() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_password_or_role_is_refused() {
+async fn an_invalid_address_password_or_role_is_refused() {
     let world = World::new().await;
     for (body, code) in [
         (json!({"email": "ada", "password": PASSWORD}), "invalid_request"),
@@ -96,7 +96,7 @@ async fn what_is_no_address_password_or_role_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_enrols_somebody_who_may_do_more_than_they() {
+async fn nobody_enrols_a_user_with_more_permissions_than_their_own() {
     let world = World::new().await;
     let body = |role: &str| json!({"email": format!("{role}@example.com"), "password": PASSWORD, "role": role});
     let (_, clerk) = world.key(&["users:manage"]).await;
@@ -116,7 +116,7 @@ async fn nobody_enrols_somebody_who_may_do_more_than_they() {
 }
 
 #[tokio::test]
-async fn users_of_another_organization_are_not_there() {
+async fn users_of_another_organization_are_not_found() {
     let world = World::new().await;
     let id = world.enrol("ada@example.com", PASSWORD, Role::User).await;
     let (_, other_key) = world.organization("Other").await;
@@ -151,7 +151,7 @@ async fn a_user_works_in_the_organization_that_enrolled_them() {
 }
 
 #[tokio::test]
-async fn dismissing_a_user_ends_all_that_they_hold_from_the_next_request_on() {
+async fn deleting_a_user_revokes_all_their_credentials_from_the_next_request() {
     let world = World::new().await;
     let id = world.enrol("ada@example.com", PASSWORD, Role::User).await;
     let session = world.sign_in_with_password("ada@example.com", PASSWORD).await;

@@ -83,7 +83,7 @@ mod tests {
     use super::{Decision, evaluate, matches};
 
     #[test]
-    fn a_star_is_any_characters_and_a_question_mark_one() {
+    fn a_star_matches_any_characters_and_a_question_mark_one() {
         let table = [
             ("a/*", "a/b/c", true),
             ("a/*", "a", false),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_deny_beats_every_allow_and_silence_is_none() {
+    fn an_explicit_deny_overrides_an_allow_and_the_default_is_deny() {
         let policy = json!({"Statement": [
             {"Effect": "Allow", "Resource": ["api/*"]},
             {"Effect": "Deny", "Resource": ["api/GET/secret", "api/POST/*"]},

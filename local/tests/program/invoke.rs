@@ -16,7 +16,7 @@ fn invoke(function: &str, events: &[&str]) -> Output {
 }
 
 #[test]
-fn each_event_is_answered_on_a_line_and_an_error_looks_as_lambda_shows_it() {
+fn each_event_is_answered_on_one_line_and_errors_look_like_lambdas() {
     let output = invoke(
         "authorizer",
         &[
@@ -40,7 +40,7 @@ fn each_event_is_answered_on_a_line_and_an_error_looks_as_lambda_shows_it() {
 }
 
 #[test]
-fn what_is_no_function_or_no_event_is_told_in_a_sentence() {
+fn an_unknown_function_or_invalid_event_is_reported_in_a_sentence() {
     for (output, sentence) in [
         (
             invoke("authorizr", &["discovery.health.200.json"]),

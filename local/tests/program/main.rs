@@ -60,7 +60,7 @@ fn data_survives_a_restart_on_another_port() {
 }
 
 #[test]
-fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
+fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
     let data = tempfile::tempdir().unwrap();
     let mut acknowledged: Vec<String> = Vec::new();
     for round in 0..3 {
@@ -82,7 +82,7 @@ fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
 }
 
 #[test]
-fn a_store_in_memory_leaves_nothing_behind() {
+fn an_in_memory_store_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let program = Started::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
     assert_eq!(curl(&[&program.url("/health")]).status, 200);
@@ -93,7 +93,7 @@ fn a_store_in_memory_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_store_alone_speaks_dynamodb() {
+fn the_store_command_serves_dynamodb() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data");
     let program = Started::start(
@@ -116,7 +116,7 @@ fn the_store_alone_speaks_dynamodb() {
 }
 
 #[test]
-fn the_secrets_of_a_new_deployment_come_in_two_files() {
+fn the_secrets_of_a_new_deployment_are_two_files() {
     let folder = tempfile::tempdir().unwrap();
     let output =
         Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
@@ -130,7 +130,7 @@ fn the_secrets_of_a_new_deployment_come_in_two_files() {
 }
 
 #[test]
-fn a_wrong_setting_ends_the_start_with_a_sentence() {
+fn an_invalid_setting_is_reported_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     fs::write(&config, "brand = \"Acme\"").unwrap();
@@ -153,7 +153,7 @@ fn a_wrong_setting_ends_the_start_with_a_sentence() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output =
@@ -183,7 +183,7 @@ fn the_references_of_a_secret_file_are_kept() {
 }
 
 #[test]
-fn a_secret_that_is_not_yet_in_use_is_not_overwritten() {
+fn existing_secret_files_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let make =
         || Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
@@ -196,7 +196,7 @@ fn a_secret_that_is_not_yet_in_use_is_not_overwritten() {
 }
 
 #[test]
-fn a_request_that_was_sent_in_half_does_not_keep_it_from_stopping() {
+fn an_incomplete_request_does_not_prevent_stopping() {
     use std::io::Write as _;
     let data = tempfile::tempdir().unwrap();
     let program = Started::serve(data.path());
@@ -208,7 +208,7 @@ fn a_request_that_was_sent_in_half_does_not_keep_it_from_stopping() {
 }
 
 #[test]
-fn a_user_is_signed_in_on_demand() {
+fn a_user_is_signed_in_on_request() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data");
     let arguments = [
@@ -231,7 +231,7 @@ fn a_user_is_signed_in_on_demand() {
 }
 
 #[test]
-fn a_start_with_another_brand_leaves_the_keys_of_the_first() {
+fn starting_with_another_brand_keeps_the_keys_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();
@@ -250,7 +250,7 @@ fn a_start_with_another_brand_leaves_the_keys_of_the_first() {
 }
 
 #[test]
-fn another_brand_is_another_prefix() {
+fn another_brand_changes_the_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();

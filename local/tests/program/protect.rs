@@ -47,7 +47,7 @@ fn head(answer: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
+fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     let rules = "[[route]]\nmethod = \"GET\"\npath = \"/open\"\nauth = \"none\"\n\n[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
@@ -142,7 +142,7 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
 }
 
 #[test]
-fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
+fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
     let folder = tempfile::tempdir().unwrap();
     for (event, held_s) in
         [("http-2.0", "0"), ("http-1.0", "60"), ("rest-request", "60"), ("rest-token", "60")]
@@ -196,7 +196,7 @@ fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
 }
 
 #[test]
-fn an_upstream_that_does_not_answer_is_a_503() {
+fn an_unreachable_upstream_is_a_503() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let program = Started::start(
@@ -209,7 +209,7 @@ fn an_upstream_that_does_not_answer_is_a_503() {
 }
 
 #[test]
-fn a_simple_answer_is_not_held() {
+fn a_simple_response_is_not_cached() {
     let folder = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(super::PROGRAM)
         .args([
