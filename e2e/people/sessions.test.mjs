@@ -1,4 +1,4 @@
-// Sessions over a real provider (CAT-11): one renewal, whatever the concurrency and whoever dies.
+// Sessions over a real provider: one renewal, whatever the concurrency and whoever dies.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { openProvider, signIn } from "./provider.mjs";

@@ -1,5 +1,4 @@
-//! CLI tokens: `/v1/auth/cli-tokens` and below. A signed-in person makes keys for tools of their own, for all repositories or for some
-//! (CON-4).
+//! CLI tokens: `/v1/auth/cli-tokens` and below. A signed-in person makes keys for tools of their own, for all repositories or for some.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The portal (CAT-15): pages on which people sign in and manage what is theirs. Rendered here, usable without a script.
+//! The portal: pages on which people sign in and manage what is theirs. Rendered here, usable without a script.
 //!
 //! A page asks our own routes in its visitor's name, in this process: what may be done, and what is refused how, is decided there, once.
 

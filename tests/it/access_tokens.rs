@@ -13,7 +13,7 @@ fn part(token: &str, at: usize) -> Value {
     serde_json::from_slice(&BASE64URL.decode(encoded).unwrap()).unwrap()
 }
 
-/// A token with any header and any claims, signed with the world's own key.
+/// A token with any header and claims, signed with the world's key.
 fn forged(world: &World, header: &str, claims: &str) -> String {
     let pkcs8 = BASE64.decode(world.secrets.signing_keys[0].private_key.as_ref().unwrap()).unwrap();
     let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
@@ -31,7 +31,7 @@ async fn token(world: &World) -> String {
     world.exchange(&agent).await.access
 }
 
-/// Refused with the one answer for all, and without a read.
+/// Asserts a refusal with the common answer, and without a read.
 async fn refused(world: &World, token: &str, why: &str) {
     world.wire.take();
     let answer = world.call("GET", "/v1/auth/whoami").bearer(token).send().await;
@@ -246,7 +246,7 @@ async fn incomplete_claims_or_another_audience_are_refused() {
         ] {
             let mut with = claims.clone();
             with[name] = value.clone();
-            // Text is what `scope` should be, and a list what `scopes` should be.
+            // `scope` should be text, and `scopes` a list.
             if (name == "scope" && value == "x") || (name == "scopes" && value == json!([])) {
                 continue;
             }

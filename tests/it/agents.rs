@@ -1,4 +1,4 @@
-//! `/v1/agents` (CER-3, CER-6).
+//! `/v1/agents`.
 
 use serde_json::json;
 use tests::World;

@@ -1,4 +1,4 @@
-//! The gate (CAT-6): where it lists anybody, nobody else comes in, whatever they present.
+//! The allowlist of users: if it lists anyone, everyone else is refused, whatever they present.
 
 use postern::{
     Refusal,
@@ -36,7 +36,7 @@ async fn guarded(issuer: &Issuer, allowed: &str) -> World {
     World::configured(&gate(issuer, allowed)).await
 }
 
-/// An organization of `owner`; its key.
+/// Creates an organization owned by `owner`; returns its key.
 async fn owned(world: &World, owner: &str) -> String {
     let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
     call.json(json!({"name": owner, "owner": owner})).send().await.expect(201).member("api_key")
@@ -81,7 +81,8 @@ async fn an_allowlisted_user_and_their_credentials_pass_on_every_path() {
 #[tokio::test]
 async fn everyone_else_is_forbidden_on_every_path() {
     let issuer = Issuer::open().await;
-    // What was made before the gate was closed, by an organization of somebody else and by one of nobody.
+    // Created before the allowlist was set, by an organization with another owner and by one
+    // without.
     let open = guarded(&issuer, "bob").await;
     let key = owned(&open, "bob").await;
     let session = open.sign_in("bob", Role::Admin).await;

@@ -323,14 +323,14 @@ fn every_main_function_only_wires() {
     }
 }
 
-/// Without it every start of a function waits for 60 ms: docs/decisions/0012.
+/// Jitter entropy would delay every start of a function by 60 ms: docs/decisions/0012.
 #[test]
 fn every_build_disables_jitter_entropy() {
     let config =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
     let config: toml::Value = toml::from_str(&config).unwrap();
     assert_eq!(config["env"]["AWS_LC_SYS_NO_JITTER_ENTROPY"].as_str(), Some("1"));
-    // What this very test is built with.
+    // The setting that this test itself was built with.
     #[expect(clippy::disallowed_methods, reason = "Cargo's own setting, as it reaches a program")]
     let here = std::env::var("AWS_LC_SYS_NO_JITTER_ENTROPY");
     assert_eq!(here.as_deref(), Ok("1"));

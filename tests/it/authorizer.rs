@@ -1,4 +1,4 @@
-//! The Lambda authorizer (NEW-2): HTTP APIs with payload 2.0, and REST APIs (REQUEST).
+//! The Lambda authorizer, for HTTP APIs with payload 2.0 and REST APIs with REQUEST authorizers.
 
 use lambda_runtime::Error as LambdaError;
 use serde_json::{Value, json};
@@ -49,7 +49,7 @@ fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
-/// These resources of the stage.
+/// The ARNs of these resources of the stage.
 fn all(resources: &[&str]) -> Vec<String> {
     resources.iter().map(|resource| format!("{ARN}/prod/{resource}")).collect()
 }
@@ -58,7 +58,8 @@ async fn ask(world: &World, event: Value) -> Result<Value, LambdaError> {
     functions::authorizer::handle(&world.app, event).await
 }
 
-/// Does IAM's evaluation of `policy` let `resource` pass? An explicit Deny beats every Allow; silence is no Allow.
+/// Evaluates `policy` for `resource` as IAM does: an explicit Deny overrides every Allow, and the
+/// default is Deny.
 fn permits(policy: &Value, resource: &str) -> bool {
     let glob = |pattern: &str| {
         let pattern = regex::escape(pattern).replace(r"\*", ".*");
@@ -487,7 +488,8 @@ async fn an_event_of_unknown_shape_is_an_error_and_never_an_allow() {
                     None => drop(event.as_object_mut().unwrap().remove(*member)),
                     Some(value) => event[*member] = value,
                 }
-                // A payload 2.0 event without its version is read as a REST event, and lacks an ARN.
+                // A payload 2.0 event without its version is read as a REST event, which lacks an
+                // ARN.
                 events.push(event);
             }
         }
@@ -521,7 +523,7 @@ async fn absent_headers_are_absent_credentials() {
             );
         }
     }
-    // A header that Lambda's own types cannot hold does not take the good one beside it along.
+    // A header that Lambda's types cannot represent does not affect the valid one next to it.
     let event = http(
         "GET",
         "/x",
@@ -555,14 +557,15 @@ async fn a_cached_policy_does_not_allow_ambiguous_paths_or_another_mapping() {
         assert!(!permits(&plain, &format!("{ARN}/prod/GET{odd}")), "{odd}");
     }
     assert!(!permits(&plain, &format!("{ARN}/prod/get/v1/admin/x")));
-    // A harmless escape passes where it was asked about.
+    // A harmless escape is allowed on the path that was asked about.
     let escaped =
         ask(&world, rest("GET", "/caf%C3%A9", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
     assert!(
         permits(&escaped, &format!("{ARN}/prod/GET/caf%C3%A9"))
             && !permits(&escaped, &format!("{ARN}/prod/GET/y"))
     );
-    // Behind a mapping the ARN does not tell what the rules were held against.
+    // With a base path mapping, the ARN does not contain the path that the rules were checked
+    // against.
     for (key, passes) in [(&other, true), (&all, true)] {
         let mut mapped = rest("GET", "/x", &[("X-API-Key", key)]);
         mapped["path"] = json!("/v1/x");

@@ -1,4 +1,4 @@
-//! CLI tokens (CON-4, CON-5): keys that people make for their own tools.
+//! CLI tokens: keys that users create for their own tools.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn a_user_creates_a_token_with_every_scope_for_all_repositories() {
         (principal.member("kind"), principal.member("on_behalf_of")),
         ("cli_token".into(), "ada".into())
     );
-    // Its scopes work as given.
+    // Its scopes work as granted.
     world.call("GET", "/v1/runners").bearer(&token).send().await.expect(200);
     world
         .call("POST", "/v1/runners")
@@ -132,7 +132,7 @@ async fn only_a_user_creates_a_token_and_never_with_more_than_their_own_scopes()
 #[tokio::test]
 async fn a_user_lists_and_deletes_only_their_own_tokens() {
     let world = World::new().await;
-    // Two people of one organization: one owns it, the other's record says the same.
+    // Two users of one organization: its owner, and one whose record names the same organization.
     let (ada, bob) =
         (world.sign_in("ada", Role::User).await, world.sign_in("bob", Role::User).await);
     let (id, token) = world.cli_token(&ada, &["scans:read"]).await;

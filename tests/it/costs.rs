@@ -1,9 +1,10 @@
-//! What each operation costs (NEW-8): the calls that reach the wire, by name, and how they read.
+//! The cost of each operation: the names of its calls to the store, and the consistency of its
+//! reads.
 
 use serde_json::{Value, json};
 use tests::{Call, Op, StoreFault, World, mistyped};
 
-/// Sends, and returns the calls that it took.
+/// Sends the request and returns its calls to the store.
 async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
     world.wire.take();
     call.send().await.expect(status);
@@ -174,7 +175,8 @@ async fn a_refresh_is_one_write_and_one_read() {
     assert_names(&ops, &["UpdateItem", "GetItem"]);
     assert_eq!(ops[0].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
     assert_eq!(ops[1].body["ConsistentRead"], true);
-    // A repetition costs the same, theft one write more, the end of a family nothing but the write that finds it.
+    // A repeat costs the same, reuse one more write, and a refresh of a revoked family only the
+    // write that detects it.
     assert_names(
         &cost(&world, world.refresh(&first.refresh), 200).await,
         &["UpdateItem", "GetItem"],
@@ -190,7 +192,7 @@ async fn a_refresh_is_one_write_and_one_read() {
     );
     assert_names(&cost(&world, world.refresh(&first.refresh), 400).await, &["UpdateItem"]);
 
-    // A client that shows itself is read together with the family, before the token is spent.
+    // A client that authenticates is read together with the family, before the token is used.
     let fresh = world.exchange(&agent).await;
     let form = [
         ("grant_type", "refresh_token"),

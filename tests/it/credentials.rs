@@ -1,4 +1,4 @@
-//! The forms of secrets (NEW-6): prefix, id, checksum, and one expression for secret scanners.
+//! The forms of secrets: prefix, id, checksum, and one pattern for secret scanners.
 
 use std::collections::HashSet;
 
@@ -38,7 +38,8 @@ fn a_secret_has_the_documented_form() {
 
 #[test]
 fn the_checksum_is_the_crc_32_of_all_before_it_in_base62() {
-    // Made by hand, with another CRC-32 and another base62: the form cannot change unseen.
+    // Built by hand with another CRC-32 and another base62, so that the form cannot change
+    // unnoticed.
     let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample014AOya0";
     assert_eq!(parse(key).unwrap().id.to_string(), "key_01h455vb4pex5vsknk084sn02q");
     assert!(parse(&key.replace("Sample01", "Sample02")).is_none());
@@ -69,7 +70,8 @@ fn every_kind_of_secret_is_distinguished_from_every_other() {
     assert_eq!(reads(agent.secret.expose()), [false, true, false, false]);
     assert_eq!(reads(runner.secret.expose()), [false, false, true, false]);
     assert_eq!(reads(operator.secret.expose()), [false, false, false, true]);
-    // Another kind of the same length is not reached by changing the letters: the checksum covers them.
+    // Changing the letters of the kind does not yield another kind of secret: the checksum covers
+    // them.
     assert!(parse(&agent.secret.expose().replace("_as_", "_ak_")).is_none());
     assert!(
         ParsedSecret::<id::ApiKey>::parse(&Brand::parse("cat").unwrap(), key.secret.expose())
@@ -100,7 +102,7 @@ fn secrets_use_all_characters_equally() {
     for letter in entropy.letters(BASE62, 62_000).unwrap().bytes() {
         counts[BASE62.iter().position(|known| *known == letter).unwrap()] += 1;
     }
-    // 1000 expected, standard deviation 31: eight of them away is no accident.
+    // 1000 expected with a standard deviation of 31: eight of them cannot be chance.
     assert!(counts.iter().all(|count| (750..=1250).contains(count)), "{counts:?}");
     let many: HashSet<_> = (0..1000).map(|_| minted()).collect();
     assert_eq!(many.len(), 1000);

@@ -1,4 +1,4 @@
-//! A provider of somebody's own (DEF-5) is one implementation of a trait, and joins the chain like all others.
+//! A custom provider implements one trait and joins the chain like every other provider.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The device flow (CAT-7, RFC 8628): request, approval, polls.
+//! The device flow (RFC 8628): request, approval, polling.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ async fn poll(world: &World, device: &Device) -> Answer {
     poll_as(world, &device.device_code, "postern-cli").await
 }
 
-/// A person at the page `/device`.
+/// A user on the page `/device`.
 struct Person<'w> {
     world: &'w World,
     session: String,
@@ -136,7 +136,7 @@ async fn a_user_approves_and_the_device_receives_tokens_once() {
     let device = device(&world).await;
     poll(&world, &device).await.expect_error(400, "authorization_pending");
 
-    // The code is shown and confirmed, even where the link has brought it along.
+    // The code is shown and must be confirmed, even if the link contains it.
     let page = person.look(&device.user_code).await.expect(200);
     for shown in
         [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Refuse"]
@@ -174,7 +174,7 @@ async fn a_user_denies_and_the_device_receives_access_denied() {
     let device = device(&world).await;
     person.decide(&device.user_code, "deny").await.expect(200);
     poll(&world, &device).await.expect_error(400, "access_denied");
-    // Decided is decided.
+    // A decision cannot be changed.
     person.decide(&device.user_code, "approve").await.expect(400);
     poll_after(&world, &device, 5).await.expect_error(400, "access_denied");
 }
@@ -224,7 +224,7 @@ async fn a_redemption_whose_store_response_was_lost_counts_once() {
     person.decide(&device.user_code, "approve").await.expect(200);
     world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     poll(&world, &device).await.expect(200);
-    // Nor is a poll slowed for an answer that was lost.
+    // Nor does a lost response slow down the next poll.
     let waiting = self::device(&world).await;
     world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     poll(&world, &waiting).await.expect_error(400, "authorization_pending");
@@ -282,7 +282,7 @@ async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_l
             "{junk}: {}",
             page.status
         );
-        // Only the session was read.
+        // Only the session is read.
         assert_eq!(world.wire.names(), ["BatchGetItem"]);
     }
 }
@@ -292,7 +292,7 @@ async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     let world = World::new().await;
     let device = device(&world).await;
     let guess = |n: usize| format!("BCDF-GHJ{}", ["K", "L", "M", "N", "P", "Q", "R"][n]);
-    // One person from many addresses.
+    // One user, many addresses.
     let mut eve = Person::of(&world, "eve", Role::User).await;
     for n in 0..5 {
         eve.address = [203, 0, 113, u8::try_from(n).unwrap()];
@@ -304,7 +304,7 @@ async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
         assert_eq!((page.status, page.header("retry-after")), (429, Some("900")));
     }
     assert_eq!(eve.decide(&device.user_code, "approve").await.status, 429);
-    // Many persons from one address, each with few.
+    // Many users, one address, few guesses each.
     for n in 0..20 {
         let mut person = Person::of(&world, &format!("person-{n}"), Role::User).await;
         person.address = [198, 51, 100, 1];
@@ -313,7 +313,7 @@ async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     let mut another = Person::of(&world, "another", Role::User).await;
     another.address = [198, 51, 100, 1];
     assert_eq!(another.look(&device.user_code).await.status, 429);
-    // From elsewhere, and after the window, an honest person is not in the way of it.
+    // Other addresses, and all addresses after the window, are not affected.
     another.address = [198, 51, 100, 2];
     another.look(&device.user_code).await.expect(200);
     world.pass_s(900);
@@ -321,9 +321,9 @@ async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     eve.look(&later.user_code).await.expect(200);
 }
 
-/// One who is out of guesses does not use up those of everybody behind the same address.
+/// A user without guesses left does not use up those of everyone behind the same address.
 #[tokio::test]
-async fn guesses_beyond_the_limit_count_against_the_user_only() {
+async fn guesses_beyond_a_users_limit_do_not_count_against_the_address() {
     let world = World::new().await;
     let device = device(&world).await;
     let eve = Person::of(&world, "eve", Role::User).await;
@@ -379,7 +379,7 @@ async fn a_device_receives_no_more_scopes_than_its_user_has() {
     poll_as(&world, &begun.member("device_code"), "postern-cli")
         .await
         .expect_error(400, "authorization_pending");
-    // Without a word it gets what the person has.
+    // Without `scope` it receives the scopes of the user.
     let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "offline_access")])
         .await
         .expect(200);

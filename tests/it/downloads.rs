@@ -1,4 +1,4 @@
-//! Download tokens (CON-9): one path, five minutes, in the query.
+//! Download tokens: valid for one path and five minutes, sent in the query.
 
 use serde_json::json;
 use tests::World;
@@ -62,7 +62,7 @@ async fn a_download_token_is_valid_only_for_its_path_and_lifetime() {
         .await
         .expect_error(401, "invalid_token");
     world.call("GET", &path).send().await.expect_error(401, "auth_required");
-    // No other credential opens a download, and this one opens nothing else.
+    // No other credential downloads the script, and this one works on no other route.
     world.call("GET", &path).bearer(&world.api_key).send().await.expect_error(401, "invalid_token");
     world.call("GET", &path).key(&world.api_key).send().await.expect_error(401, "auth_required");
     world.call("GET", "/v1/runners").bearer(&token).send().await.expect_error(401, "invalid_token");

@@ -1,4 +1,5 @@
-//! A sandbox lives long and is frozen in between: its keys must not grow old with it.
+//! Execution environments live long and are frozen between invocations; their keys must still be
+//! current.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -11,7 +12,7 @@ use postern::{
 use serde_json::json;
 use tests::{StoreFault, World};
 
-/// A world, and where a sandbox of it reads the secret.
+/// A world, and the secret that an execution environment of it reads.
 struct Bed {
     world: World,
     folder: tempfile::TempDir,
@@ -52,7 +53,7 @@ impl Bed {
         ExecutionEnvironment::start(self.config(), sdk, doors, needs, Box::new(|_| {})).await
     }
 
-    /// The secret with another signing key, as a rotation leaves it.
+    /// The secret with a second signing key, as after a rotation.
     fn rotated(&self) -> Secrets {
         let (clock, entropy) = (&self.world.app.context.clock, &self.world.app.context.entropy);
         let mut fresh = Secrets::default();
@@ -84,7 +85,7 @@ async fn a_new_secret_is_read_once_the_cached_one_has_aged_and_not_before() {
     assert_ne!(kid_of(&app), old);
 }
 
-/// LM-2: frozen for hours, and thawed: the first request already has the new keys.
+/// After hours of being frozen, the first request already uses the new keys.
 #[tokio::test]
 async fn a_thawed_environment_reads_the_secret_before_its_first_request() {
     let bed = Bed::new().await;
@@ -160,7 +161,7 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
     assert_eq!(sandbox.app().await.context.config.session_header, "x-of-its-own");
 }
 
-/// The handshake belongs into the start, which runs at full CPU; and it must not depend on what a policy allows.
+/// The handshake belongs to the start, which runs at full CPU, and must not depend on a permission.
 #[tokio::test]
 async fn starting_opens_the_connection_to_the_store_without_reading() {
     let bed = Bed::new().await;

@@ -1,7 +1,7 @@
-//! The sample events: each is parsed and answered as its file is named, `{function}.{what it is}.{answer}.json`.
+//! The sample events: each is answered as its file name states, `{function}.{case}.{answer}.json`.
 //!
-//! They work with `cargo lambda invoke` and `sam local invoke` too, where a fresh store knows none of their credentials
-//! (all of them were made up, and are right in form alone).
+//! They also work with `cargo lambda invoke` and `sam local invoke` on an empty store: their
+//! credentials are well-formed, but belong to no record.
 
 use std::{collections::BTreeSet, fs};
 

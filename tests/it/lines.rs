@@ -1,4 +1,4 @@
-//! What a function writes in Lambda: one line of JSON per request, which is the request's metrics too.
+//! The log of a function: one line of JSON per request, which also contains its metrics.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,13 @@ use tests::{StoreFault, World, capture::Sink};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// Writes this test's lines as the functions of the stack `my-stack` do, by the clock of `world`.
+/// Captures the lines of this test as functions of the stack `my-stack` write them, by the clock of
+/// `world`.
 fn listen(world: &World, stack: Option<&str>) -> (Sink, DefaultGuard) {
     let sink = Sink::default();
     let labels = Labels { stack: stack.map(str::to_owned), function: Some("my-function".into()) };
     let lines = Lines::new(labels, world.app.context.clock.clone(), sink.clone());
-    // The store's engine is in this process, and warns of every condition that was not met.
+    // The store's engine runs in this process and warns about every failed condition.
     let filter = telemetry::in_lambda(tracing::Level::INFO)
         .with_target("dynoxide", tracing::level_filters::LevelFilter::OFF);
     (sink, tracing_subscriber::registry().with(lines).with(filter).set_default())
@@ -146,7 +147,7 @@ async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
     assert_eq!(lines(&sink).len(), 4);
 }
 
-/// What a metric costs is the number of its dimensions' values: none may be a caller's.
+/// Each value of a dimension is billed as a metric of its own, so none may come from a caller.
 #[tokio::test]
 async fn metrics_have_only_the_stack_and_our_codes_as_dimensions() {
     let world = World::new().await;
@@ -162,7 +163,8 @@ async fn metrics_have_only_the_stack_and_our_codes_as_dimensions() {
             assert_eq!(directive["Namespace"], "Postern");
             let sets = &directive["Dimensions"];
             assert!(*sets == json!([["stack"]]) || *sets == json!([["stack", "code"]]), "{sets}");
-            // CloudWatch drops the whole line when what it names is missing, no text, or no number.
+            // CloudWatch drops the whole line if a dimension is not text or a metric is not a
+            // number.
             assert!(
                 sets[0]
                     .as_array()
@@ -207,7 +209,8 @@ async fn a_log_line_is_valid_json_whatever_it_contains() {
     assert_eq!(line["user_id"], "ada\n{\"_aws\": 1}\u{2028}");
 }
 
-/// The runtime tells of every handler that returns an error, and an authorizer does so for every bad credential.
+/// The runtime logs every error that a handler returns, and an authorizer returns one for every
+/// invalid credential.
 #[tokio::test]
 async fn library_warnings_are_logged_and_the_runtime_does_not_repeat_ours() {
     let world = World::new().await;
@@ -219,7 +222,7 @@ async fn library_warnings_are_logged_and_the_runtime_does_not_repeat_ours() {
     assert_eq!((&line["message"], line.get("_aws")), (&json!("no region"), None));
 }
 
-/// The lines are the metrics: a level that hid them would switch the alarms off.
+/// The lines contain the metrics: a level that hid them would disable the alarms.
 #[tokio::test]
 async fn no_log_level_hides_request_lines() {
     let world = World::new().await;
@@ -249,7 +252,8 @@ async fn only_a_valid_trace_id_is_logged() {
     }
 }
 
-/// What a panic says may hold what was presented: a slice that ends within a letter, for one, repeats the text.
+/// A panic message can contain presented values: slicing inside a character, for one, repeats the
+/// text.
 #[tokio::test]
 async fn a_panic_is_a_fault_and_logs_its_location() {
     let world = World::new().await;
@@ -261,7 +265,8 @@ async fn a_panic_is_a_fault_and_logs_its_location() {
     assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"], json!([count("Faults")]));
 }
 
-/// A start that fails for its settings is counted all the same: what labels a line is read before them.
+/// A start that fails because of its settings is still counted: the labels of a line are read
+/// first.
 #[test]
 fn log_labels_do_not_depend_on_valid_settings() {
     let variables = [

@@ -1,4 +1,4 @@
-//! Signing in with a password (CON-1), and the brake on those who guess.
+//! Signing in with a password, and the throttling of guesses.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ async fn a_login_returns_tokens_and_the_user() {
         (me.member("user_id"), me.member("kind"), me.member("org_id")),
         (id, "user".into(), world.org_id.clone())
     );
-    // CON-2: the refresh token works as any other, its reuse too.
+    // The refresh token works like any other, including its reuse detection.
     let next = world.refresh(&refresh).send().await.expect(200);
     assert_eq!(world.whoami(&next.member("access_token")).await, 200);
     world.refresh(&next.member("refresh_token")).send().await.expect(200);
@@ -117,7 +117,7 @@ async fn an_account_attacked_from_many_addresses_is_throttled_and_its_owner_gets
         let answer = answer.expect_error(429, "too_many_requests");
         assert_eq!(answer.header("retry-after"), Some("900"));
     }
-    // Not even looked up any more.
+    // The account is no longer even looked up.
     assert!(world.wire.names().iter().all(|name| name == "UpdateItem"));
     world.pass_s(300);
     let owner = attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7])
@@ -141,14 +141,14 @@ async fn an_address_that_attacks_many_accounts_is_throttled_and_cannot_lock_more
             .await
             .expect_error(429, "too_many_requests");
     }
-    // From elsewhere the account is as open as before.
+    // Other addresses can still log in.
     attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7]).await.expect(200);
     attempt(&world, EMAIL, PASSWORD, [203, 0, 113, 9]).await.expect_error(429, "too_many_requests");
     world.pass_s(900);
     attempt(&world, EMAIL, PASSWORD, [203, 0, 113, 9]).await.expect(200);
 }
 
-/// A counter that stands for known accounts alone would tell which those are.
+/// A counter only for known accounts would reveal which accounts exist.
 #[tokio::test]
 async fn throttling_does_not_reveal_which_accounts_exist() {
     let (world, _) = world().await;
@@ -253,7 +253,7 @@ async fn logging_out_revokes_a_family_or_session_at_once() {
     let set = answer.header("set-cookie").unwrap();
     assert_eq!(set, "__Host-postern_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax");
     forwarded("GET", "/v1/auth/whoami").send().await.expect_error(401, "session_expired");
-    // What is over needs no ending; what is nothing is nobody's.
+    // Logging out twice is harmless, and an unknown token is not an error.
     forwarded("POST", "/v1/auth/logout").send().await.expect(204);
     world
         .call("POST", "/v1/auth/logout")

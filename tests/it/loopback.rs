@@ -1,4 +1,5 @@
-//! Signing in for a tool on one's own machine (CON-3, RFC 8252, RFC 7636): a code travels to a loopback address, a token never does.
+//! Signing in for a tool on the user's machine (RFC 8252, RFC 7636): only a code reaches the
+//! loopback address, never a token.
 
 use std::collections::HashMap;
 
@@ -40,7 +41,7 @@ async fn start(world: &World, parameters: &[(&str, &str)]) -> Answer {
     world.call("GET", &format!("/v1/auth/github?{}", query(parameters))).send().await
 }
 
-/// Signs in, and comes back to where the tool waits.
+/// Signs in and returns to the address at which the tool listens.
 async fn arrive(
     world: &World,
     issuer: &Issuer,
@@ -90,7 +91,7 @@ async fn a_tool_redeems_its_code_for_the_users_tokens() {
     let told = told(&answer);
     assert_eq!((told.len(), told["state"].as_str()), (2, "of the tool"));
     assert!(told["code"].starts_with("pst_ac_"));
-    // The browser that was used gets no session.
+    // The browser receives no session.
     assert!(answer.header("set-cookie").is_none());
 
     let tokens = redeem(&world, &told["code"], &[]).await.expect(200);
@@ -102,7 +103,7 @@ async fn a_tool_redeems_its_code_for_the_users_tokens() {
         .expect(200);
     assert_eq!((me.member("user_id"), me.member("kind")), ("github|7".into(), "user".into()));
     assert_eq!(me.member("credential_id")[..4], *"fam_");
-    // The refresh token is bound to the tool: another one may not use it.
+    // The refresh token is bound to the tool: no other client can use it.
     let refresh = tokens.member("refresh_token");
     let form = |client: &'static str| {
         [
@@ -219,7 +220,7 @@ async fn a_code_is_valid_only_for_the_tool_that_requested_it() {
     ] {
         redeem(&world, &code, &changes).await.expect_error(status, error);
     }
-    // None of them has spent it.
+    // None of them has consumed it.
     redeem(&world, &code, &[]).await.expect(200);
 }
 
@@ -252,13 +253,14 @@ async fn two_simultaneous_redemptions_leave_no_valid_tokens() {
     }
 }
 
-/// Between the redemption and the family: the second one must end what is not there yet.
+/// Between the redemption and the creation of the family, a replay must revoke what does not exist
+/// yet.
 #[tokio::test]
 async fn replaying_a_code_before_its_family_exists_leaves_no_valid_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
-    // The first one has redeemed the code, and its store breaks down then: read, redemption, and no more.
+    // The first request redeems the code, and then the store fails: read, redemption, and no more.
     world.wire.inject_next([
         None,
         None,
@@ -272,7 +274,7 @@ async fn replaying_a_code_before_its_family_exists_leaves_no_valid_tokens() {
     let barred = op.body["Key"]["pk"]["S"].as_str().unwrap().to_owned();
     let item = format!("{:?}", world.item("Families", &barred).await.unwrap());
     assert!(item.contains("revoked_at_ms") && item.contains("expires_at"), "{item}");
-    // Whoever comes then with the family of before finds it barred.
+    // A later attempt to create that family finds it revoked.
     let family = postern::store::family::FamilyRecord {
         id: barred.parse().unwrap(),
         generation: 1,
@@ -298,7 +300,7 @@ async fn a_redemption_whose_store_response_was_lost_counts_once() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
-    // The read, then the write that redeems.
+    // First the read, then the write that redeems the code.
     world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     let access = redeem(&world, &code, &[]).await.expect(200).member("access_token");
     assert_eq!(world.whoami(&access).await, 200);
@@ -341,7 +343,7 @@ async fn a_user_who_is_not_allowed_gets_a_page_and_no_code() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     arrive(&world, &issuer, &good(), "8").await.expect_error(403, "forbidden_user");
-    // Who is admitted no more between code and redemption gets nothing either.
+    // A user who loses access between code and redemption receives nothing either.
     let code = code(&world, &issuer).await;
     let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
     redeem(&closed, &code, &[]).await.expect_error(403, "forbidden_user");

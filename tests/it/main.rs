@@ -1,4 +1,4 @@
-//! The specification of Postern: a module per capability, a sentence per test.
+//! The specification of Postern: one module per capability, one sentence per test.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access_tokens;

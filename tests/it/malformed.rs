@@ -1,4 +1,4 @@
-//! Anything malformed gets its 4xx of contract §8, and never a 5xx or a panic.
+//! Malformed input gets a 4xx in the common form, never a 5xx or a panic.
 
 use postern::runtime::ingress;
 use proptest::prelude::*;

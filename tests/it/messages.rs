@@ -1,4 +1,4 @@
-//! Messages (DEF-3): a trusted function asks whether a sender may.
+//! Messages: a trusted function asks whether a sender is allowed.
 
 use serde_json::{Value, json};
 use tests::World;

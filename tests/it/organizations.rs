@@ -1,4 +1,4 @@
-//! `/v1/organizations` (CER-1, CER-2).
+//! `/v1/organizations`.
 
 use serde_json::json;
 use tests::World;

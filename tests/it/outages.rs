@@ -1,5 +1,5 @@
-//! A store that is dead, throttled, broken, silent, or loses its answers: 503, never 401, nothing granted, and good
-//! credentials work again at once after.
+//! A store that is unreachable, throttled, failing or silent, or loses its responses: 503, never
+//! 401, nothing is granted, and valid credentials work again immediately afterwards.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn held(setup: Setup) -> Held {
 }
 
 impl Held {
-    /// Every route that asks the store, with a good credential.
+    /// Every route that uses the store, with a valid credential.
     fn calls(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner, runner_id } = self;
         let form = [
@@ -94,7 +94,7 @@ impl Held {
         ]
     }
 
-    /// Routes that end something, which a lost answer does all the same.
+    /// Routes that revoke something, which happens even if the response is lost.
     fn endings(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner_id, .. } = self;
         let with_key = |method: &str, path: &str| world.call(method, path).key(key);
@@ -128,7 +128,8 @@ async fn a_store_failure_is_a_503_everywhere_and_credentials_work_again_afterwar
             assert!(answer.header("www-authenticate").is_none(), "{what}");
             held.world.wire.clear_faults();
         }
-        // Everything is asked again, the refresh token first: whether it was spent in the outage or not, it is still good.
+        // Every request is repeated, the refresh first: its token still works, whether or not it
+        // was used during the outage.
         let refreshed = held.world.refresh(&held.tokens.refresh).send().await;
         assert_eq!(refreshed.status, 200, "{fault:?}: {}", refreshed.text);
         for (what, call) in held.calls() {

@@ -1,4 +1,4 @@
-//! The portal (CAT-15), as a browser without a script sees it. With eyes and fingers: `e2e/run people`.
+//! The portal, as a browser without scripts sees it. `e2e/run people` tests it in a real browser.
 
 use postern::core::principal::Role;
 use tests::{Answer, Call, StoreFault, World};
@@ -7,7 +7,7 @@ const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
 const COOKIE: &str = "__Host-postern_session";
 
-/// A browser on our pages.
+/// A browser on the portal's pages.
 struct Browser<'w> {
     world: &'w World,
     session: String,
@@ -53,7 +53,7 @@ impl<'w> Browser<'w> {
     }
 }
 
-/// The secret that a page shows.
+/// Returns the secret that a page shows.
 #[track_caller]
 fn secret(page: &Answer) -> String {
     let shown = page
@@ -81,7 +81,7 @@ async fn a_visitor_is_redirected_to_sign_in_and_returns() {
             && !set.contains("Domain"),
         "{set}"
     );
-    // Whoever is in already goes on.
+    // A user who is already signed in is redirected.
     let cookie = format!("{COOKIE}={}", entered.cookie(COOKIE));
     let again =
         world.call("GET", "/login?next=%2Fruns").header("Cookie", cookie).send().await.expect(303);
@@ -194,7 +194,7 @@ async fn every_page_has_a_restrictive_content_security_policy() {
         ] {
             assert_eq!(answer.header(name), Some(value), "{page}");
         }
-        // Nothing inline: the policy would stop it.
+        // Nothing inline: the content security policy would block it.
         for inline in ["<style", "style=\"", "onclick", "javascript:"] {
             assert!(!answer.text.contains(inline), "{page}: {inline}");
         }
@@ -271,14 +271,14 @@ async fn an_invalid_choice_creates_nothing() {
     assert_eq!(world.whoami(&secret(&made)).await, 200);
 }
 
-/// Nobody could ever show it again.
+/// The secret could never be shown again.
 #[tokio::test]
 async fn a_new_secret_is_shown_even_if_the_list_fails() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     let csrf = browser.csrf().await;
     let form = [("csrf", csrf.as_str()), ("name", "mine"), ("scopes", "data:read")];
-    // The visitor, the caller, the key; then the caller of the list, and the list.
+    // The calls: the visitor, the caller, the key; then the caller of the list, and the list.
     world.wire.inject_next([
         None,
         None,
@@ -384,7 +384,7 @@ async fn a_user_sees_and_does_what_their_role_permits() {
         browser.get(hidden).await.expect(403);
         browser.post(hidden, &[("name", "x"), ("scopes", "*")]).await.expect(403);
     }
-    // Scopes are ticked, and nobody gives away what they lack.
+    // Scopes are checkboxes, and nobody grants scopes that they lack.
     let form = browser.get("/tokens").await;
     assert!(form.text.contains("name=\"scope.scans:trigger\""));
     let made = browser
@@ -459,7 +459,7 @@ async fn a_user_lists_and_ends_their_sessions() {
         .map(|rest| rest.split('/').next().unwrap())
         .collect();
     assert_eq!(ids.len(), 2);
-    // Somebody else's is not there.
+    // Another user's session is not found.
     let others = Browser { world: &world, session: eve };
     others.post(&format!("/sessions/{}/end", ids[0]), &[]).await.expect(404);
     browser.post("/sessions/ses_01h455vb4pex5vsknk084sn02q/end", &[]).await.expect(404);
@@ -469,7 +469,7 @@ async fn a_user_lists_and_ends_their_sessions() {
     assert!(
         gone.get("/sessions").await.expect(303).header("location").unwrap().starts_with("/login")
     );
-    // Ending this one is signing out.
+    // Ending the current session signs out.
     let out = browser.post(&format!("/sessions/{}/end", ids[0]), &[]).await.expect(303);
     assert_eq!(out.cookie(COOKIE), "");
     browser.get("/").await.expect(303);
@@ -555,7 +555,7 @@ async fn page_routes_answer_browsers_with_pages_and_api_routes_with_json() {
         .send()
         .await
         .expect_error(400, "invalid_grant");
-    // Whatever the shape, a 401 says how to come in.
+    // Whatever its form, a 401 says how to authenticate.
     let wrong = world
         .call("POST", "/login")
         .form(&[("email", EMAIL), ("password", "wrong")])

@@ -1,11 +1,10 @@
-//! `POST /v1/auth/refresh` and the `refresh_token` grant (CAT-10, CAT-11, CER-6, CON-2, NEW-1). The tests of the rules
-//! RT-1 to RT-14 carry their numbers.
+//! `POST /v1/auth/refresh` and the `refresh_token` grant.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
 use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, at_once, capture};
 
-/// A world, an agent, and its first pair.
+/// A world, an agent, and its first token pair.
 async fn paired() -> (World, Agent, Tokens) {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;
@@ -51,7 +50,7 @@ async fn a_refresh_returns_a_new_pair_of_the_same_family() {
     assert_eq!(who.body["user_id"], agent.id.as_str());
 }
 
-/// RT-2. Concurrent honest callers all receive the same successor.
+/// Concurrent honest callers all receive the same successor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_parallel_refreshes_give_one_successor() {
     let (world, _, first) = paired().await;
@@ -63,7 +62,7 @@ async fn twenty_parallel_refreshes_give_one_successor() {
     refreshed(&world, successors.first().unwrap()).await;
 }
 
-/// RT-1, RT-2. However often honest callers collide, their family lives.
+/// However often honest callers collide, their family stays valid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_rounds_of_parallel_refreshes_never_revoke_a_family() {
     let (world, _, first) = paired().await;
@@ -78,7 +77,7 @@ async fn two_hundred_rounds_of_parallel_refreshes_never_revoke_a_family() {
     }
 }
 
-/// RT-2, RT-5. The repetition is byte for byte the same, up to the end of the window and not beyond.
+/// A repeat returns the same bytes until the window ends, and no longer.
 #[tokio::test]
 async fn a_repeat_within_the_grace_window_gets_the_same_successor() {
     let (world, _, first) = paired().await;
@@ -92,7 +91,7 @@ async fn a_repeat_within_the_grace_window_gets_the_same_successor() {
     world.refresh(&successor).send().await.expect_error(400, "invalid_grant");
 }
 
-/// RT-5. The window does not slide, and ends once the successor was used.
+/// The window does not slide, and ends when the successor is used.
 #[tokio::test]
 async fn a_repeat_after_the_successor_was_used_is_reuse() {
     let (world, _, first) = paired().await;
@@ -102,7 +101,7 @@ async fn a_repeat_after_the_successor_was_used_is_reuse() {
     world.refresh(&third.refresh).send().await.expect_error(400, "invalid_grant");
 }
 
-/// RT-4, RT-7. From the very next request on, refresh and access tokens alike.
+/// From the very next request on, for refresh and access tokens alike.
 #[tokio::test]
 async fn a_token_two_generations_old_revokes_its_family_and_access_tokens() {
     let (world, agent, first) = paired().await;
@@ -125,11 +124,11 @@ async fn a_token_two_generations_old_revokes_its_family_and_access_tokens() {
         world.refresh(refresh).send().await.expect_error(400, "invalid_grant");
     }
     assert!(capture::logged(&["refresh_reused", &family]));
-    // Only this family: the agent exchanges its secret again.
+    // Only this family is revoked: the agent can exchange its secret again.
     assert_eq!(world.whoami(&world.exchange(&agent).await.access).await, 200);
 }
 
-/// RT-6. Zero makes every repetition theft, and a lost answer still is none.
+/// With a window of zero every repeat is reuse, but a retry after a lost response is not.
 #[tokio::test]
 async fn without_a_grace_window_every_repeat_is_reuse() {
     let world = World::configured("[lifetimes]\nrefresh_grace = 0").await;
@@ -141,7 +140,7 @@ async fn without_a_grace_window_every_repeat_is_reuse() {
     world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
 }
 
-/// NEW-1. A repetition from elsewhere is refused, an event is raised, and the family stays.
+/// A repeat from another address is refused and logged, and the family stays valid.
 #[tokio::test]
 async fn a_repeat_from_another_address_is_refused_and_keeps_the_family() {
     let (world, _, first) = paired().await;
@@ -159,7 +158,7 @@ async fn a_repeat_from_another_address_is_refused_and_keeps_the_family() {
     refreshed(&world, &second.refresh).await;
 }
 
-/// NEW-1. The address is the gateway's, never the caller's word.
+/// The address comes from the gateway, never from the caller.
 #[tokio::test]
 async fn a_forwarded_address_is_not_trusted() {
     let (world, _, first) = paired().await;
@@ -196,7 +195,7 @@ async fn reuse_from_another_address_after_the_window_revokes_the_family() {
     world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
 }
 
-/// RT-3. The SDK's own repetition after a lost answer is recognised, and so is the client's.
+/// The SDK's retry after a lost response is recognized, and so is the client's.
 #[tokio::test]
 async fn a_lost_response_costs_nothing() {
     let (world, _, first) = paired().await;
@@ -210,7 +209,7 @@ async fn a_lost_response_costs_nothing() {
     refreshed(&world, &third.refresh).await;
 }
 
-/// RT-10. Both ends of life are enforced by the condition, not by the deletion of the item.
+/// The condition of the write enforces both expiries, not the deletion of the item.
 #[tokio::test]
 async fn a_family_expires_after_an_idle_week() {
     let (world, _, first) = paired().await;
@@ -222,7 +221,7 @@ async fn a_family_expires_after_an_idle_week() {
     assert!(world.item("Families", &family).await.is_some());
 }
 
-/// RT-10. However busy, a family ends after 90 days, and its access tokens with it.
+/// However active, a family expires after 90 days, and its access tokens with it.
 #[tokio::test]
 async fn a_family_expires_after_ninety_days_in_any_case() {
     let (world, _, first) = paired().await;
@@ -243,7 +242,7 @@ async fn a_family_expires_after_ninety_days_in_any_case() {
     assert_eq!(world.whoami(&last.access).await, 401);
 }
 
-/// RT-9. The item outlives the family, in seconds, so that late reuse is seen as reuse.
+/// The item outlives the family, so that late reuse is still detected.
 #[tokio::test]
 async fn the_tombstone_outlives_the_absolute_expiry() {
     let (world, _, first) = paired().await;
@@ -260,7 +259,7 @@ async fn the_tombstone_outlives_the_absolute_expiry() {
     assert!(capture::logged(&["refresh_reused", &family]));
 }
 
-/// RT-8. After a revocation was acknowledged no refresh succeeds, whoever raced.
+/// Once a revocation is acknowledged no refresh succeeds, whatever ran concurrently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_refresh_succeeds_after_an_acknowledged_revocation() {
     let (world, agent, _) = paired().await;
@@ -282,7 +281,7 @@ async fn no_refresh_succeeds_after_an_acknowledged_revocation() {
     }
 }
 
-/// RT-11. A junk client cannot end somebody's family with a leaked token; it is refused, and that is all.
+/// Another client cannot revoke a family with a leaked token: it is only refused.
 #[tokio::test]
 async fn another_client_is_refused_and_keeps_the_family() {
     let (world, agent, first) = paired().await;
@@ -308,7 +307,7 @@ async fn another_client_is_refused_and_keeps_the_family() {
     send(form(&agent), Some(&agent)).send().await.expect(200);
 }
 
-/// RT-12. Nothing is kept in memory between requests: another sandbox goes on where this one was killed.
+/// No state is kept in memory between requests: another execution environment can continue.
 #[tokio::test]
 async fn another_environment_continues_after_one_was_killed() {
     let (world, agent, first) = paired().await;
@@ -338,7 +337,7 @@ async fn another_environment_continues_after_one_was_killed() {
     assert_eq!(world.whoami(&world.exchange(&agent).await.access).await, 200);
 }
 
-/// RT-13. A new key makes new families; an old family keeps its own, and its successors stay the same bytes.
+/// New families use the new key; an old family keeps its key, so that its successors stay the same.
 #[tokio::test]
 async fn a_family_keeps_its_key_when_another_is_added() {
     let (world, agent, first) = paired().await;
@@ -376,7 +375,7 @@ async fn a_family_keeps_its_key_when_another_is_added() {
     drop(agent);
 }
 
-/// RT-14. The order is the generation's, not the clock's: two rotations in one millisecond are two.
+/// Generations order rotations, not the clock: two rotations in one millisecond are distinct.
 #[tokio::test]
 async fn rotations_in_the_same_millisecond_are_distinguished() {
     let (world, _, first) = paired().await;
@@ -424,7 +423,7 @@ async fn a_forged_refresh_token_costs_no_read_and_revokes_nothing() {
     refreshed(&world, &first.refresh).await;
 }
 
-/// The grant of RFC 6749 §6, for the client that names or proves itself.
+/// The grant of RFC 6749 §6, for a client that identifies itself or authenticates.
 #[tokio::test]
 async fn a_client_can_request_fewer_scopes_and_the_refresh_token_keeps_all() {
     let (world, agent, first) = paired().await;
@@ -439,7 +438,7 @@ async fn a_client_can_request_fewer_scopes_and_the_refresh_token_keeps_all() {
     assert_eq!(all.body["scope"], "data:read data:write");
     let last = all.member("refresh_token");
     ask(&last, "data:read admin").send().await.expect_error(400, "invalid_scope");
-    // The mistake did not spend the token.
+    // The mistake did not consume the token.
     world.pass_s(60);
     ask(&last, "").send().await.expect(200);
 }

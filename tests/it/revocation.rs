@@ -1,4 +1,5 @@
-//! `POST /v1/auth/revoke` (CER-6, NEW-3, RFC 7009). The bound is zero: the next request is refused.
+//! `POST /v1/auth/revoke` (RFC 7009). Revocation takes effect immediately: the next request is
+//! refused.
 
 use serde_json::json;
 use tests::{Tokens, World};
@@ -56,7 +57,7 @@ async fn an_access_token_without_a_family_is_revoked_individually() {
     let (first, second) = (lone().await, lone().await);
     world.call("POST", REVOKE).form(&[("token", first.as_str())]).send().await.expect(200);
     assert_eq!((world.whoami(&first).await, world.whoami(&second).await), (401, 200));
-    // It stays revoked as long as it could have lived, and the record of it goes after that.
+    // It stays revoked for as long as it would have been valid; then the record expires.
     world.pass_ms(3_629_999);
     assert_eq!((world.whoami(&first).await, world.whoami(&second).await), (401, 200));
 }

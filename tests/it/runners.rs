@@ -1,4 +1,4 @@
-//! `/v1/runners` (CON-7).
+//! `/v1/runners`.
 
 use serde_json::json;
 use tests::{Call, World};

@@ -1,4 +1,4 @@
-//! Scopes (CER-7, CON-5).
+//! Scopes.
 
 use postern::core::scope::{Scope, Scopes};
 use proptest::prelude::*;
@@ -78,7 +78,7 @@ fn scope() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What covers something that covers a third, covers the third: no chain of minting escalates.
+    /// Covering is transitive, so no chain of created keys escalates.
     #[test]
     fn covering_is_transitive(first in scope(), second in scope(), third in scope()) {
         prop_assert!(covers(&first, &first));

@@ -1,4 +1,4 @@
-//! Nothing that is presented or minted reaches a log, whatever its level and whoever writes it.
+//! No presented or created secret reaches a log, at any level and from any crate.
 
 use serde_json::json;
 use tests::{
@@ -18,7 +18,8 @@ fn the_log_listener_recognizes_secrets() {
     ));
 }
 
-/// All of it, and in parts: the random half of each secret, the signature of each token, the digest's preimage in any form.
+/// Each secret as a whole and in parts: its random half, the signature of a token, the preimage of
+/// a digest in any form.
 #[tokio::test]
 async fn no_part_of_a_secret_is_logged_even_at_trace() {
     let sink = Sink::default();
@@ -51,7 +52,8 @@ async fn no_part_of_a_secret_is_logged_even_at_trace() {
     }
 }
 
-/// A bit of everything, good and bad, in and out of fault; the secrets that came up.
+/// Sends a bit of everything, valid and invalid, with and without faults; returns the secrets that
+/// occurred.
 async fn everything() -> Vec<String> {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;

@@ -1,4 +1,4 @@
-//! Services and service tokens (CAT-13, CON-8).
+//! Services and service tokens.
 
 use serde_json::json;
 use tests::World;

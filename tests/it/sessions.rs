@@ -1,4 +1,4 @@
-//! Sessions (CAT-5, CAT-12): form, code, idle clock, cookie.
+//! Sessions: form, MAC, idle timeout, cookie.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
@@ -21,7 +21,7 @@ async fn a_session_names_its_user_and_their_organization() {
     assert_eq!((payload["sub"].as_str(), BASE64URL.decode(code).unwrap().len()), (Some("ada"), 32));
     let answer = forwarded(&world, &value).await.expect(200);
     assert_eq!((answer.member("user_id"), answer.member("kind")), ("ada".into(), "user".into()));
-    // A newcomer has an organization of their own, and keeps it.
+    // A new user gets an organization of their own and keeps it.
     let organization = answer.member("org_id");
     let again = world.sign_in("ada", Role::User).await;
     assert_eq!(forwarded(&world, &again).await.member("org_id"), organization);
@@ -75,7 +75,7 @@ async fn every_altered_character_is_an_invalid_signature_or_a_malformed_session(
             );
         }
     }
-    // Every byte, by every bit: whatever a client can send at all.
+    // Every bit of every byte is flipped, as far as a client can send the result.
     for at in 0..value.len() {
         for bit in 0..8 {
             let mut changed = value.clone().into_bytes();
@@ -268,7 +268,7 @@ async fn another_origin_cannot_use_the_cookie() {
         .header("Cookie", &cookie)
         .header("Origin", "https://evil.example");
     read.send().await.expect(200);
-    // A WebSocket is opened by a GET, and is no reading.
+    // A WebSocket is opened by a GET, but is not only a read.
     for (origin, expected) in
         [("https://evil.example", Some("forbidden_origin")), ("https://auth.example.com", None)]
     {
@@ -279,7 +279,8 @@ async fn another_origin_cannot_use_the_cookie() {
         let answer = functions::authorizer::handle(&world.app, connection).await.unwrap();
         assert_eq!(answer["context"]["error"].as_str(), expected);
     }
-    // Forwarded by a server of ours, no browser sent it by itself.
+    // A session in the header was forwarded by one of our servers, and not sent by a browser on its
+    // own.
     let forwarded = world
         .call("POST", "/v1/keys")
         .header("X-Postern-Session", &value)

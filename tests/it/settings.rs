@@ -1,4 +1,5 @@
-//! Settings: a wrong, unknown or missing one stops the start with a sentence that names it, and never means "open".
+//! Settings: a wrong, unknown or missing one prevents the start with a message that names it, and
+//! never means "open".
 
 use std::collections::BTreeMap;
 

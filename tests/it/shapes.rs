@@ -1,4 +1,4 @@
-//! One door for all callers (CAT-1, DEF-4, NEW-2): every credential shape, at our own routes and at all five events of authorizers.
+//! Every kind of credential, on our own routes and with all five kinds of authorizer event.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use local::{
@@ -19,7 +19,7 @@ const EVENTS: [EventKind; 5] = [
     EventKind::WebSocket,
 ];
 
-/// A deployment that knows every shape.
+/// A deployment that accepts every kind of credential.
 async fn world(issuer: &Issuer) -> World {
     use postern::crypto::Digest;
     let toml = format!(
@@ -66,7 +66,7 @@ fn partner_token(claims: &Value, secret: &str) -> String {
     )
 }
 
-/// One credential, as a header.
+/// A credential, as a header.
 #[derive(Clone, Debug)]
 struct Shown {
     what: &'static str,
@@ -82,7 +82,7 @@ fn bearer(what: &'static str, token: &str) -> Shown {
     shown(what, "authorization", format!("Bearer {token}"))
 }
 
-/// What a REST API or HTTP API makes of the authorizer's answer: the context, or a status.
+/// The result of the authorizer behind an API: the context, or a status.
 async fn through(world: &World, event: EventKind, shown: &Shown) -> Result<Value, u16> {
     let source = vec![shown.header.to_owned()];
     let attachment =
@@ -95,7 +95,7 @@ async fn through(world: &World, event: EventKind, shown: &Shown) -> Result<Value
     admitted.map(Value::Object).map_err(|response| response.status().as_u16())
 }
 
-/// The context that an authorizer hands on for this principal.
+/// The context that an authorizer passes on for this principal.
 fn context_of(principal: &Value) -> Value {
     let mut context = Map::new();
     for (name, value) in principal.as_object().unwrap() {
@@ -112,7 +112,7 @@ fn context_of(principal: &Value) -> Value {
     context.into()
 }
 
-/// The same caller everywhere; or the same refusal.
+/// Asserts the same principal everywhere, or the same refusal.
 async fn expect_everywhere(world: &World, shown: &Shown, expected: Result<&Value, (u16, &str)>) {
     let own = world.call("GET", "/v1/auth/whoami").header(shown.header, &shown.value).send().await;
     match expected {
@@ -130,7 +130,7 @@ async fn expect_everywhere(world: &World, shown: &Shown, expected: Result<&Value
         }
     }
     for event in EVENTS {
-        // A TOKEN event has one value, and no cookie among others.
+        // A TOKEN event contains a single value, so no cookie.
         let is_told = !(event == EventKind::RestToken && shown.header == "cookie");
         let found = through(world, event, shown).await;
         let wanted = match expected {
@@ -142,7 +142,7 @@ async fn expect_everywhere(world: &World, shown: &Shown, expected: Result<&Value
     }
 }
 
-/// Every shape, good, with the principal that it stands for.
+/// A valid credential of every kind, with its principal.
 struct Cast {
     all: Vec<(Shown, Value)>,
     session: String,
@@ -293,7 +293,7 @@ async fn every_credential_is_the_same_principal_everywhere() {
     }
 }
 
-/// The last letter but nine becomes another one: nothing about the form changes but what proves it.
+/// Changes the tenth character from the end: the form stays valid, the proof does not.
 fn wrong(value: &str) -> String {
     let at = value.len() - 9;
     let letter = if value.as_bytes()[at] == b'x' { "y" } else { "x" };
@@ -381,7 +381,7 @@ async fn every_credential_of_another_deployment_is_refused_everywhere() {
     let other = self::world(&other_issuer).await;
     for (shown, _) in cast(&other, &other_issuer).await.all {
         match shown.what {
-            // Deployments that share these secrets share their holders.
+            // Deployments that share these secrets also share the callers that have them.
             what if what.contains("partner") || what.contains("configured") => {}
             what if what.contains("session") => {
                 expect_everywhere(&world, &shown, Err((401, "invalid_signature"))).await

@@ -1,4 +1,4 @@
-//! Signed requests (CON-6, SIG-1 to SIG-9).
+//! Signed requests.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use postern::core::principal::Role;
@@ -10,7 +10,7 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Everything that goes into a signed request. Each part is what is sent; what was signed is made of `signed`.
+/// The parts of a signed request. The fields are sent; the signature is computed over `signed`.
 #[derive(Clone)]
 struct Signed {
     method: &'static str,
@@ -74,7 +74,7 @@ async fn a_signed_request_passes_with_every_kind_of_key() {
     );
     let session = world.sign_in("ada", Role::Admin).await;
     let (_, cli) = world.cli_token(&session, &["agents:manage", "read"]).await;
-    // The same nonce: each key has its own.
+    // The same nonce, because nonces belong to a key.
     Signed::new(&world, NONCE).sign_and_send(&world, &cli).await.expect(201);
     assert_eq!(nonces(&world).await, 2);
 }
@@ -110,7 +110,7 @@ async fn every_altered_part_is_refused_and_consumes_no_nonce() {
     ];
     for (what, forged) in cases {
         let answer = forged.send(&world, &world.api_key, &signature).await;
-        // A method that the route lacks is told before anybody authenticates.
+        // A method that the route lacks is refused before authentication.
         let expected = if what == "method" { 405 } else { 401 };
         assert_eq!(answer.status, expected, "{what}: {}", answer.text);
         if expected == 401 {
@@ -205,7 +205,8 @@ async fn a_stale_or_malformed_signature_costs_no_read() {
         assert!(is_trimmed || answer.status == 401, "{number}: {}", answer.text);
     }
     let reads = world.wire.take();
-    // A space around a value is no part of it: that request alone gets as far as the key, and its signature is another's.
+    // Whitespace around a value is not part of it: only that request reaches the key, and its
+    // signature does not match.
     assert!(reads.len() <= 1, "{reads:?}");
     with("X-Cli-Nonce", "")
         .header("X-Cli-Nonce", NONCE)
@@ -247,7 +248,7 @@ async fn a_nonce_is_kept_as_long_as_its_timestamp_is_accepted() {
             let answer = request.sign_and_send(&world, &world.api_key).await;
             assert_eq!(answer.status, 401, "{}", answer.text);
         }
-        // Once it is over, a new request may use it, though the store still holds it.
+        // Once it has expired, a new request can use it even if the store still has it.
         Signed::new(&world, NONCE).sign_and_send(&world, &world.api_key).await.expect(201);
         let stored = world.item("Nonces", &world_nonce(&world)).await.unwrap();
         let expires = stored.iter().find(|(name, _)| name == "expires_at").unwrap();

@@ -1,4 +1,4 @@
-//! Signing in at an OpenID provider (CAT-9) and at GitHub (CON-3): what a browser does, and what an attacker tries.
+//! Signing in at an OpenID provider and at GitHub: what a browser does, and what an attacker tries.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ async fn world(issuer: &Issuer) -> World {
     World::configured(&config(issuer, "")).await
 }
 
-/// A browser that has been sent to the issuer.
+/// A browser that was redirected to the issuer.
 struct Visit {
     location: String,
     browser: String,
@@ -157,10 +157,11 @@ async fn a_swapped_forged_or_repeated_state_is_refused() {
         .send()
         .await
         .expect_error(400, "invalid_request");
-    // The state of another sign-in, of the same browser even, does not fit this code: its verifier and nonce are others.
+    // The state of another sign-in does not match this code, even in the same browser: verifier and
+    // nonce differ.
     let crossed = format!("code={code}&state={}", other.parameters()["state"]);
     back(&world, &crossed, &other.browser).await.expect_error(400, "invalid_request");
-    // The right one holds still, and once.
+    // The right one is still valid, once.
     let renewed = issuer.sign_in(&mine.location, "ada");
     back(&world, &renewed, &mine.browser).await.expect(303);
     back(&world, &renewed, &mine.browser).await.expect_error(400, "invalid_request");
@@ -182,7 +183,7 @@ async fn a_state_expires_after_ten_minutes_deleted_or_not() {
 async fn an_injected_or_replayed_code_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
-    // An attacker's code, with the victim's state: it was asked for with another challenge.
+    // An attacker's code with the victim's state: it was requested with another challenge.
     let (victim, attacker) = (start(&world).await, start(&world).await);
     let stolen = issuer.sign_in(&attacker.location, "eve");
     let code = form_urlencoded::parse(stolen.as_bytes())
@@ -192,7 +193,7 @@ async fn an_injected_or_replayed_code_is_refused() {
         .into_owned();
     let query = format!("code={code}&state={}", victim.parameters()["state"]);
     back(&world, &query, &victim.browser).await.expect_error(400, "invalid_request");
-    // A code that was used.
+    // A code that was already used.
     let first = start(&world).await;
     let used = issuer.sign_in(&first.location, "ada");
     back(&world, &used, &first.browser).await.expect(303);
@@ -229,7 +230,7 @@ async fn an_id_token_of_another_sign_in_is_refused() {
         json!({"sub": null}),
         json!({"sub": ""}),
         json!({"sub": 7}),
-        // Who looks like somebody of another house.
+        // A subject that looks like a user of another issuer.
         json!({"sub": "usr_01h455vb4pex5vsknk084sn02q"}),
         json!({"sub": "github|1"}),
         json!({"sub": "agt_01h455vb4pex5vsknk084sn02q"}),
@@ -312,7 +313,7 @@ async fn the_allowlists_apply_at_the_callback_with_a_page() {
         (json!({"email": "ada@example.com.evil", "email_verified": true}), 403),
         (json!({"email": "x@evil.example@example.com", "email_verified": true}), 403),
         (json!({}), 403),
-        // About somebody else it is not believed.
+        // A userinfo response about another subject is not trusted.
         (json!({"sub": "eve", "email": "ada@example.com", "email_verified": true}), 400),
     ] {
         issuer.tell("ada", about.clone());
@@ -421,7 +422,8 @@ async fn with_several_providers_one_must_be_named() {
     let own = "https://auth.example.com/v1/auth/oidc/callback?provider=second";
     assert_eq!(visit.parameters()["redirect_uri"], own);
     let query = other.sign_in(&visit.location, "ada");
-    // Each has an address of its own: a code that comes back to another one's is nobody's, and nobody is told it.
+    // Each has its own callback: a code that arrives at another one's is refused and passed to no
+    // provider.
     for mixed_up in ["", "&provider=huudis", "&provider=nobody"] {
         let visit =
             Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
@@ -434,7 +436,7 @@ async fn with_several_providers_one_must_be_named() {
         back(&world, &format!("{query}&provider=second"), &visit.browser).await.expect(303);
     let me = whoami(&world, &answer.cookie(SESSION)).await;
     assert_eq!(me.expect(200).member("user_id"), "s|ada");
-    // The way back of the one is not the way back of GitHub.
+    // The callback of OpenID providers is not the callback of GitHub.
     let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
     let query = other.sign_in(&visit.location, "ada");
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
@@ -468,7 +470,7 @@ async fn an_unreachable_issuer_or_store_is_a_503() {
     world.wire.clear_faults();
     issuer.behave(Behaviour::Broken);
     back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
-    // The state is spent: the person begins again.
+    // The state is consumed: the user starts again.
     issuer.behave(Behaviour::Honest);
     back(&world, &query, &visit.browser).await.expect_error(400, "invalid_request");
     sign_in(&world, &issuer, "ada").await.expect(303);
@@ -484,7 +486,7 @@ async fn a_confidential_client_authenticates() {
         World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
     issuer.demand_secrets();
     sign_in(&world, &issuer, "ada").await.expect(303);
-    // A wrong one is our failure, and no person's.
+    // A wrong client secret is our failure, not the user's.
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("huudis".into(), "wrong".into());
     let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
@@ -524,7 +526,8 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
     let me = whoami(&world, &session).await.expect(200);
     assert_eq!(me.member("user_id"), "github|583231");
     assert_eq!(me.body["metadata"], json!({"login": "octocat", "name": "The Octocat"}));
-    // A code that GitHub does not know, it refuses with status 200; tokens that can be renewed are, and end as others do.
+    // GitHub refuses an unknown code with status 200. Its renewable tokens are renewed, and end
+    // like those of others.
     let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
     let query = format!("code=made-up&state={}", visit.parameters()["state"]);
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
@@ -536,7 +539,7 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
     issuer.end_all_grants();
     world.pass_s(3545);
     whoami(&world, &session).await.expect_error(401, "session_expired");
-    // Who has no number is nobody.
+    // A user without a numeric id is refused.
     at_github(&world, &issuer, "octocat").await.expect_error(400, "invalid_request");
 }
 
@@ -619,7 +622,7 @@ async fn an_invalid_sign_in_configuration_prevents_the_start() {
             .to_string();
         assert!(error.contains(named), "{toml}\n{error}");
     }
-    // A secret that is named and not there.
+    // A secret that is named but missing.
     let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"].map(|name| {
         (
             format!("POSTERN_{name}"),

@@ -1,4 +1,4 @@
-//! Template, functions, routes and tables say the same, so that they cannot drift apart.
+//! Template, functions, routes and tables are compared, so that they cannot drift apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ fn root(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The names of the files of `path`, without their extension.
+/// The names of the files in `path`, without their extension.
 fn files(path: &str) -> BTreeSet<String> {
     let names = std::fs::read_dir(root(path))
         .unwrap()
@@ -170,7 +170,7 @@ fn no_policy_has_a_wildcard_a_scan_or_an_unneeded_resource() {
     }
 }
 
-/// A change of that page is a change of the security design.
+/// A change to that page is a change to the security design.
 #[test]
 fn every_function_has_exactly_the_documented_permissions() {
     let page = std::fs::read_to_string(root("docs/permissions.md")).unwrap();
@@ -181,7 +181,7 @@ fn every_function_has_exactly_the_documented_permissions() {
     );
 }
 
-/// What one would look for first in that page.
+/// What a reviewer would check first on that page.
 #[test]
 fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
     let made = local::permissions::page(&template()).unwrap();
@@ -201,7 +201,7 @@ fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
     );
 }
 
-/// What a policy says by its condition, it says of every record that it could otherwise write.
+/// The condition of a policy covers every record that the function could otherwise write.
 #[test]
 fn no_function_writes_every_kind_of_precious_record() {
     let made = local::permissions::page(&template()).unwrap();
@@ -226,7 +226,7 @@ fn the_release_version_is_the_same_everywhere() {
     assert!(description.len() <= 256, "AWS takes 256 characters");
 }
 
-/// cargo-lambda's router, for `just watch`, is the template's.
+/// The router of cargo-lambda, for `just watch`, matches the template.
 #[test]
 fn cargo_lambda_watch_routes_as_the_template_does() {
     let manifest: toml::Value =
@@ -249,7 +249,7 @@ fn cargo_lambda_watch_routes_as_the_template_does() {
     assert_eq!(known, expected);
 }
 
-/// What anybody can see of a deployment, and what others attach to.
+/// The parameters and outputs of a deployment, to which others attach.
 #[test]
 fn every_parameter_is_described_with_a_safe_default_and_every_output_exists() {
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
@@ -327,7 +327,7 @@ fn the_examples_cache_nothing_uncacheable_and_let_the_gateway_invoke() {
         (&json!("REQUEST"), &json!(0))
     );
     assert_eq!(rest["MayInvokeAuthorizer"]["Properties"]["Principal"], "apigateway.amazonaws.com");
-    // RFC 6750 wants it on every 401, and only the gateway's own response can say it.
+    // RFC 6750 requires it on every 401, and here only the gateway can send it.
     let unauthorized = &api["GatewayResponses"]["UNAUTHORIZED"]["ResponseParameters"]["Headers"];
     assert_eq!(unauthorized["WWW-Authenticate"], "'Bearer'");
     assert!(api["GatewayResponses"].get("DEFAULT_4XX").is_none());

@@ -1,4 +1,4 @@
-//! What no route takes: contract §8 all the same.
+//! Requests without a route still get errors in the common form.
 
 use local::{invoke, template::Template};
 use postern::http::route;
@@ -81,7 +81,7 @@ fn every_route_of_the_template_is_found_without_a_gateway_match() {
     }
 }
 
-/// Function URLs and `cargo lambda watch` call every route `$default`.
+/// Function URLs and `cargo lambda watch` name every route `$default`.
 #[tokio::test]
 async fn a_function_answers_its_routes_for_every_route_key() {
     let world = World::new().await;
@@ -99,7 +99,7 @@ async fn a_function_answers_its_routes_for_every_route_key() {
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 204);
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 404);
     assert_eq!(ask("discovery", "GET", "/health").await, 200);
-    // Another function's route is not its own, even so.
+    // It still does not answer the routes of another function.
     assert_eq!(ask("keys", "GET", "/v1/agents").await, 404);
     assert_eq!(ask("discovery", "GET", "/v1/agents").await, 405);
 }

@@ -1,5 +1,5 @@
-//! The tokens of the issuer behind a session (CAT-11): renewed once, whoever asks and whoever crashes. The same against a real provider, and
-//! with a process that is killed: `e2e/run people`.
+//! The upstream tokens of a session are renewed once, whatever the concurrency and crashes.
+//! `e2e/run people` tests the same with a real provider and a killed process.
 
 use tests::{Answer, Behaviour, Issuer, StoreFault, World, at_once, capture};
 
@@ -11,7 +11,7 @@ struct Signed {
     session: String,
 }
 
-/// Somebody who has signed in; their issuer's access token lives ten minutes.
+/// A signed-in user; the access token of their issuer expires after ten minutes.
 async fn signed_in() -> Signed {
     let issuer = Issuer::open().await;
     issuer.access_tokens_live(600);
@@ -38,7 +38,7 @@ impl Signed {
             .await
     }
 
-    /// Ends once the issuer has been asked to renew.
+    /// Waits until the issuer receives a renewal.
     async fn asked(&self) {
         while self.issuer.renewals() == 0 {
             tokio::task::yield_now().await;
@@ -69,7 +69,7 @@ async fn nothing_is_renewed_before_the_last_minute() {
     assert_eq!(it.issuer.renewals(), 1);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
-    // And so on, for as long as somebody uses the session.
+    // And so on, for as long as the session is used.
     for renewals in 2..6 {
         it.world.pass_s(545);
         it.whoami().await.expect(200);
@@ -144,7 +144,7 @@ async fn a_revoked_grant_ends_the_session_after_an_outage_too() {
     it.whoami().await.expect_error(401, "session_expired");
 }
 
-/// A sandbox that died after it took the lease, before it asked.
+/// An execution environment that died after taking the lease, before the request.
 #[tokio::test]
 async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
@@ -170,13 +170,13 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     it.world.pass_s(545);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
-    // All is settled again: an end is an end.
+    // The lease was released: a revoked grant ends the session.
     it.issuer.end_all_grants();
     it.world.pass_s(545);
     it.whoami().await.expect_error(401, "session_expired");
 }
 
-/// A sandbox that died while it waited for the issuer's answer.
+/// An execution environment that died while waiting for the issuer's response.
 #[tokio::test]
 async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
@@ -200,12 +200,13 @@ async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
     assert_eq!(it.issuer.renewals(), asked + 2);
 }
 
-/// The worst moment: the issuer has rotated, and the new token is lost. The old one is theft to the issuer, which ends the grant.
+/// The worst moment: the issuer has rotated and the new token is lost. To the issuer the old one is
+/// reuse, so it revokes the grant.
 #[tokio::test]
 async fn a_crash_after_the_response_signs_nobody_out() {
     let it = signed_in().await;
     it.world.pass_s(545);
-    // The lease, and then the answer is not written: three attempts of the SDK.
+    // The lease is written, and then the response is not: three attempts of the SDK.
     it.world.wire.inject_next([
         None,
         None,
@@ -222,7 +223,7 @@ async fn a_crash_after_the_response_signs_nobody_out() {
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
     assert!(capture::logged(&["upstream_detached"]));
-    // It lives on without them, to its own end.
+    // The session continues without them until it expires.
     assert!(!it.item().await.contains("upstream"), "{}", it.item().await);
     it.world.pass_s(6 * 24 * 3600);
     it.whoami().await.expect(200);
@@ -245,7 +246,7 @@ async fn a_lease_whose_store_response_was_lost_is_recognized() {
     assert_eq!(it.issuer.renewals(), 1);
     it.issuer.end_all_grants();
     it.world.pass_s(545);
-    // Nothing was left behind that would make an end look like a crash.
+    // Nothing remains that would make a revoked grant look like a crash.
     it.whoami().await.expect_error(401, "session_expired");
 }
 
@@ -261,7 +262,7 @@ async fn an_issuer_that_never_responds_delays_one_request_by_seconds() {
     assert_eq!(it.issuer.renewals(), 1);
 }
 
-/// Whether the provider behind a gateway has rotated, a 502 does not tell; nor does an answer that is none.
+/// Neither a 502 nor an unreadable response shows whether the provider has rotated.
 #[tokio::test]
 async fn after_an_unclear_response_a_refused_grant_does_not_end_the_session() {
     for behaviour in [Behaviour::Gateway, Behaviour::Garbled] {
@@ -310,7 +311,7 @@ async fn undecryptable_upstream_tokens_do_not_end_the_session() {
     let call = other.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &it.session);
     call.send().await.expect(200);
     assert_eq!(it.issuer.renewals(), 0);
-    // What was unknown stays unknown, whatever stands in the way meanwhile.
+    // An unknown outcome stays unknown, whatever fails in between.
     it.world.pass_s(31);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);

@@ -1,4 +1,4 @@
-//! Users: people with a password, whom an organization enrols and dismisses.
+//! Users: people with a password, whom an organization enrols and deletes.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn a_user_is_enrolled_and_shown_without_their_password() {
     assert_eq!(world.get(&format!("/v1/users/{id}")).send().await.expect(200).body, expected);
     let list = world.get("/v1/users").send().await.expect(200);
     assert_eq!(list.body, json!({"items": [expected], "next_cursor": null}));
-    // At rest there is a hash by Argon2id, with OWASP's parameters.
+    // The stored hash is Argon2id with OWASP's parameters.
     let key = postern::store::key::email(&"ada@example.com".to_owned().try_into().unwrap());
     let stored = format!("{:?}", world.item("Keys", &key).await.unwrap());
     assert!(
@@ -109,7 +109,7 @@ async fn nobody_enrols_a_user_with_more_permissions_than_their_own() {
     call(&lead, "user").send().await.expect(201);
     let (_, other) = world.key(&["keys:manage"]).await;
     call(&other, "user").send().await.expect_error(403, "insufficient_scope");
-    // Nor do they dismiss one.
+    // Nor can they delete one.
     let admin = world.enrol("root@example.com", PASSWORD, Role::Admin).await;
     let dismissal = world.call("DELETE", &format!("/v1/users/{admin}")).key(&lead).send().await;
     dismissal.expect_error(403, "insufficient_scope");
@@ -172,7 +172,7 @@ async fn deleting_a_user_revokes_all_their_credentials_from_the_next_request() {
         .send()
         .await
         .expect_error(404, "not_found");
-    // The address is free again, for somebody else.
+    // The address is free again for another user.
     let next = world.enrol("ada@example.com", "another password", Role::User).await;
     assert_ne!(next, id);
     world.log_in("ada@example.com", PASSWORD).await.expect_error(401, "invalid_credentials");

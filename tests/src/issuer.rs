@@ -1,4 +1,5 @@
-//! Another issuer: an OpenID provider on loopback, which may fail in every way that providers fail. It is a GitHub too.
+//! Another issuer: an OpenID provider on loopback that can fail in every way that providers do. It
+//! also imitates GitHub.
 
 use std::{
     collections::HashMap,
@@ -24,27 +25,27 @@ use postern::crypto::sign::{self, SigningKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// How the provider behaves.
+/// The behaviour of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     Honest,
-    /// Accepts, and never answers.
+    /// Accepts connections and never responds.
     Silent,
-    /// Answers 500.
+    /// Responds with 500.
     Broken,
-    /// Its discovery document is another issuer's.
+    /// Serves the discovery document of another issuer.
     Lying,
-    /// Its answers never end.
+    /// Sends responses that never end.
     Endless,
-    /// Its key set, and its tokens, are no JSON.
+    /// Sends key sets and tokens that are not JSON.
     Garbled,
-    /// A gateway stands before it, and says that it has no answer.
+    /// A gateway in front of it responds with 502.
     Gateway,
-    /// Its token endpoint refuses everything, in a form of its own.
+    /// Its token endpoint refuses everything, in a form that is not OAuth's.
     Refusing,
 }
 
-/// A provider, and the keys that it signs with.
+/// A provider and its signing keys.
 #[derive(Clone)]
 pub struct Issuer {
     pub url: String,
@@ -60,17 +61,17 @@ struct Desk {
     fetches: AtomicUsize,
     signer: Mutex<(EncodingKey, String)>,
     visits: Mutex<HashMap<String, Visit>>,
-    /// The one good refresh token of each grant.
+    /// The generation of the valid refresh token of each grant.
     grants: Mutex<HashMap<String, usize>>,
     renewals: AtomicUsize,
-    /// What the next ID token says besides, or otherwise.
+    /// Claims that replace or extend those of the next ID tokens.
     twist: Mutex<Value>,
     people: Mutex<HashMap<String, Value>>,
     access_token_life_s: AtomicUsize,
     demands_secrets: AtomicBool,
 }
 
-/// A browser that came by, and what it said.
+/// A browser that was redirected here, and its parameters.
 #[derive(Clone)]
 struct Visit {
     parameters: HashMap<String, String>,
@@ -93,7 +94,7 @@ fn pair(kid: &str) -> (EncodingKey, Value) {
 }
 
 impl Issuer {
-    /// Opens a provider.
+    /// Starts a provider.
     pub async fn open() -> Self {
         let (key, jwk) = pair("first");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -125,17 +126,17 @@ impl Issuer {
         Self { url, kid: "first".into(), key, desk }
     }
 
-    /// Changes how it behaves.
+    /// Changes the behaviour.
     pub fn behave(&self, behaviour: Behaviour) {
         *self.desk.behaviour.lock().unwrap() = behaviour;
     }
 
-    /// How often its key set was fetched.
+    /// Returns how often the key set was fetched.
     pub fn fetches(&self) -> usize {
         self.desk.fetches.load(Ordering::SeqCst)
     }
 
-    /// Signs with a new key from now on, and publishes it beside the old one.
+    /// Signs with a new key from now on, and publishes it next to the old one.
     pub fn rotate(&mut self, kid: &str) {
         let (key, jwk) = pair(kid);
         *self.desk.signer.lock().unwrap() = (key.clone(), kid.into());
@@ -148,7 +149,7 @@ impl Issuer {
         *self.desk.keys.lock().unwrap() = keys;
     }
 
-    /// A person signs in here, whom `location` has brought: the query with which their browser goes back.
+    /// Signs a user in who was redirected to `location`; returns the query of the redirect back.
     #[track_caller]
     pub fn sign_in(&self, location: &str, subject: &str) -> String {
         let (address, query) = location.split_once('?').unwrap();
@@ -165,37 +166,37 @@ impl Issuer {
             .finish()
     }
 
-    /// From now on no client is heard that does not show the right secret.
+    /// Refuses clients without the right secret from now on.
     pub fn demand_secrets(&self) {
         self.desk.demands_secrets.store(true, Ordering::SeqCst);
     }
 
-    /// The next ID tokens say this too, or say it in place of the truth.
+    /// Adds these claims to the next ID tokens, or replaces theirs.
     pub fn twist(&self, claims: Value) {
         *self.desk.twist.lock().unwrap() = claims;
     }
 
-    /// What is told about a person.
+    /// Sets the userinfo response for a subject.
     pub fn tell(&self, subject: &str, about: Value) {
         self.desk.people.lock().unwrap().insert(subject.into(), about);
     }
 
-    /// How long access tokens live from now on.
+    /// Sets the lifetime of access tokens.
     pub fn access_tokens_live(&self, seconds: usize) {
         self.desk.access_token_life_s.store(seconds, Ordering::SeqCst);
     }
 
-    /// How often tokens were renewed, or tried to be.
+    /// Returns how often a renewal was requested.
     pub fn renewals(&self) -> usize {
         self.desk.renewals.load(Ordering::SeqCst)
     }
 
-    /// Ends every grant, as a person may at their provider's page.
+    /// Revokes every grant, as users can on their provider's page.
     pub fn end_all_grants(&self) {
         self.desk.grants.lock().unwrap().clear();
     }
 
-    /// A token with these claims, and `iss`.
+    /// Signs a token with these claims and `iss`.
     pub fn token(&self, claims: Value) -> String {
         self.token_with(
             Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) },
@@ -203,7 +204,7 @@ impl Issuer {
         )
     }
 
-    /// The same with another header.
+    /// Signs a token with another header.
     pub fn token_with(&self, header: Header, mut claims: Value) -> String {
         if claims.get("iss").is_none() {
             claims["iss"] = self.url.clone().into();
@@ -212,7 +213,7 @@ impl Issuer {
     }
 }
 
-/// Signs a token as somebody else's library does.
+/// Signs a token with a library that is not ours.
 #[expect(clippy::disallowed_methods, reason = "the point is that it is not ours")]
 pub fn encode(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     jsonwebtoken::encode(header, claims, key).unwrap()
@@ -258,7 +259,8 @@ async fn keys(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
 
 type Parameters = HashMap<String, String>;
 
-/// The token endpoint: codes with PKCE, once; refresh tokens that rotate, and end their grant when one is used twice.
+/// The token endpoint: single-use codes with PKCE, and rotating refresh tokens whose reuse revokes
+/// the grant.
 async fn token(
     State(desk): State<Arc<Desk>>,
     headers: HeaderMap,
@@ -280,7 +282,8 @@ async fn token(
         Behaviour::Endless => return "x".repeat(1 << 20).into_response(),
         Behaviour::Honest | Behaviour::Lying => {}
     }
-    // RFC 6749 §2.3.1: a client with a secret shows it; ours are called "postern", and the secret of one that has one is "hush".
+    // RFC 6749 §2.3.1: a confidential client authenticates. Our clients are called "postern", and
+    // their secret is "hush".
     let basic =
         headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_hush = |basic: &str| {
@@ -297,7 +300,7 @@ async fn token(
     if is_refresh { desk.renew(&form["refresh_token"]) } else { desk.exchange(&form) }
 }
 
-/// GitHub's way: status 200, and words of its own.
+/// GitHub's variant: status 200, and error codes of its own.
 async fn token_of_github(
     desk: State<Arc<Desk>>,
     headers: HeaderMap,
@@ -371,7 +374,7 @@ impl Desk {
         })
     }
 
-    /// The person whose access token this is.
+    /// Returns the userinfo of the user to whom the access token belongs.
     fn whose(&self, headers: &HeaderMap) -> Option<Value> {
         let subject =
             headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer access:")?.to_owned();

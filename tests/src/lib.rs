@@ -1,4 +1,4 @@
-//! What the tests share: a fresh world each, on the real embedded engine under the real SDK.
+//! What the tests share: a fresh deployment for each, with the real SDK on the embedded engine.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod answer;
@@ -14,13 +14,13 @@ pub use issuer::{Behaviour, Issuer, encode};
 pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
 
-/// `text` with another last letter, whatever it was.
+/// Returns `text` with another last character.
 pub fn mistyped(text: &str) -> String {
     let (rest, last) = text.split_at(text.len() - 1);
     format!("{rest}{}", if last == "0" { "1" } else { "0" })
 }
 
-/// Everything at once; what came of it, in the order in which it came.
+/// Runs all futures concurrently; returns their outputs in the order of completion.
 pub async fn at_once<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut under_way: Vec<_> = futures.into_iter().map(Box::pin).collect();
     let mut done = Vec::new();

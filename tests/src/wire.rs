@@ -1,4 +1,4 @@
-//! The wire between the SDK and the store: it counts, and it breaks on demand.
+//! The connection between the SDK and the store. It records calls and injects faults.
 
 use std::{
     collections::VecDeque,
@@ -21,33 +21,33 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
 
-/// A call that reached the wire.
+/// A call to the store.
 #[derive(Clone, Debug)]
 pub struct Op {
-    /// `GetItem`, `UpdateItem` …
+    /// The operation: `GetItem`, `UpdateItem` and so on.
     pub name: String,
     /// The request, as DynamoDB's JSON.
     pub body: Value,
 }
 
-/// What can be wrong with a store.
+/// A fault of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreFault {
-    /// Nobody listens.
+    /// The connection is refused.
     Unreachable,
-    /// It answers that it is asked too much.
+    /// The store throttles the request.
     Throttled,
-    /// It answers that it failed.
+    /// The store responds with an internal error.
     ServerError,
-    /// It never answers.
+    /// The store never responds.
     Timeout,
-    /// It does what it is told, and the answer is lost.
+    /// The store executes the call, and its response is lost.
     ResponseLost,
-    /// Somebody else's transaction holds the item.
+    /// Another transaction has locked the item.
     Conflict,
-    /// It answers something that is no DynamoDB.
+    /// The response is not from DynamoDB.
     InvalidResponse,
-    /// A batch comes back with its keys unread.
+    /// A batch returns with its keys unprocessed.
     Unprocessed,
 }
 
@@ -58,11 +58,12 @@ struct State {
     next: VecDeque<Option<StoreFault>>,
 }
 
-/// The wire of one world.
+/// The connection of one world.
 #[derive(Clone, Default)]
 pub struct Wire(Arc<Mutex<State>>);
 
-// The SDK logs its parts at TRACE, in every line of a call: this one must not grow with the calls that it counts.
+// The SDK logs its components at TRACE in every line of a call, so this must not grow with the
+// recorded calls.
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Wire")
@@ -70,33 +71,33 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// An HTTP client for the SDK that goes over this wire.
+    /// Returns an HTTP client for the SDK that uses this connection.
     pub fn http_client(&self) -> SharedHttpClient {
         let inner = aws_smithy_http_client::Builder::new().build_http();
         SharedHttpClient::new(Tapped { wire: self.clone(), inner })
     }
 
-    /// The calls since the last time.
+    /// Returns the calls since the last time, and forgets them.
     pub fn take(&self) -> Vec<Op> {
         std::mem::take(&mut self.0.lock().unwrap().ops)
     }
 
-    /// The names of the calls since the last time.
+    /// Returns the names of the calls since the last time, and forgets them.
     pub fn names(&self) -> Vec<String> {
         self.take().into_iter().map(|op| op.name).collect()
     }
 
-    /// From now on every call meets this fault, until [`Wire::clear_faults`].
+    /// Injects a fault into every call, until [`Wire::clear_faults`].
     pub fn inject(&self, fault: StoreFault) {
         self.0.lock().unwrap().always = Some(fault);
     }
 
-    /// The next calls meet these faults, one each.
+    /// Injects these faults into the next calls, one each.
     pub fn inject_next(&self, faults: impl IntoIterator<Item = Option<StoreFault>>) {
         self.0.lock().unwrap().next.extend(faults);
     }
 
-    /// Everything is well again.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         let mut state = self.0.lock().unwrap();
         state.always = None;

@@ -1,4 +1,4 @@
-//! The local program, as a newcomer starts it: a process of its own, talked to with `curl`.
+//! The local program, as a newcomer starts it: a separate process, used through `curl`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod install;
@@ -74,7 +74,7 @@ fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
             assert_eq!(runner.status, 201);
             acknowledged.push(runner.body["token"].as_str().unwrap().to_owned());
         }
-        // The program is killed while it still answers another caller.
+        // The program is killed while it is still answering another caller.
         let under_way = program.begin_posts();
         program.kill();
         drop(under_way);
@@ -260,7 +260,7 @@ fn another_brand_changes_the_prefix() {
     );
     let key = program.text("api_key");
     assert!(key.starts_with("cat_ak_"));
-    // The key flow of a team that calls its keys so.
+    // The key flow of a team with its own prefix.
     let listed = curl(&[&program.url("/v1/agents"), "-H", &format!("Authorization: Bearer {key}")]);
     assert_eq!(listed.body, json!({"items": [], "next_cursor": null}));
 }

@@ -1,4 +1,4 @@
-//! `protect`: the authorizer before somebody's API.
+//! `protect`: the authorizer in front of another API.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::started::{Started, curl};
 
-/// An API that answers with the request that it got.
+/// An API that echoes the request.
 fn upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -72,7 +72,7 @@ fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
     );
     assert_eq!(curl(&[&program.url("/open")]).status, 200);
 
-    // A token from Postern's own routes, which are served beside the guarded API.
+    // A token from Postern's own routes, which are served next to the guarded API.
     let own = program.text("postern_url");
     let key = format!("X-API-Key: {}", program.text("api_key"));
     let post = |path: &str, body: Value| {
