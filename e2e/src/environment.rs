@@ -1,4 +1,5 @@
-//! What the functions run on here: secrets in Secrets Manager, a store, and the fleet itself.
+//! The environment of the functions: secrets in Secrets Manager, a store, and the functions
+//! themselves.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,19 +30,19 @@ use crate::{
     process::{Process, free_address},
 };
 
-/// `iss` of all tokens, wherever they are made.
+/// The `iss` of all tokens.
 pub(crate) const ISSUER: &str = "https://auth.example.com";
 
-/// Where systems keep their root certificates: Amazon Linux, which the template names, and Debian.
+/// The paths of root certificates: on Amazon Linux, which the template names, and on Debian.
 const CERTIFICATES: [&str; 2] =
     ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
-/// What serves DynamoDB's API.
+/// An implementation of DynamoDB's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
-    /// `cargo run -p local -- store`
+    /// `postern store`.
     Embedded,
-    /// A second one, by other people.
+    /// An independent implementation.
     MiniStack,
 }
 
@@ -61,9 +62,9 @@ pub(crate) struct Environment {
     pub(crate) gateway: Gateway,
     pub(crate) secrets: Secrets,
     pub(crate) operator_key: String,
-    /// What each function is given, by its binary.
+    /// The environment variables of each function, by its binary.
     variables: BTreeMap<String, BTreeMap<String, String>>,
-    /// Ended last: the programs that the functions need, and the store's folder.
+    /// Dropped last: the programs that the functions need, and the store's folder.
     _servers: (Vec<Process>, TempDir),
 }
 
@@ -129,13 +130,13 @@ impl Environment {
         })
     }
 
-    /// What a function is given, by its binary.
+    /// Returns the environment variables of a function, by its binary.
     pub(crate) fn variables_of(&self, binary: &str) -> Result<BTreeMap<String, String>> {
         self.variables.get(binary).cloned().with_context(|| format!("no function {binary}"))
     }
 }
 
-/// The secret that the template gives to a function.
+/// Returns the secret that the template gives to a function.
 fn secret_of(function: &Function) -> Option<&str> {
     function
         .properties
@@ -143,7 +144,7 @@ fn secret_of(function: &Function) -> Option<&str> {
         .and_then(Value::as_str)
 }
 
-/// The variables that the template gives to a function.
+/// Returns the names of the variables that the template gives to a function.
 fn names(function: &Function) -> Result<BTreeSet<String>> {
     let globals = plain(TEMPLATE)?["Globals"]["Function"].clone();
     let of = |properties: &Value| {
@@ -152,7 +153,7 @@ fn names(function: &Function) -> Result<BTreeSet<String>> {
     Ok(of(&globals).into_iter().chain(of(&function.properties)).map(|(name, _)| name).collect())
 }
 
-/// What a variable of the template is here.
+/// Returns the value of a variable of the template in this environment.
 fn value_of(name: &str) -> Option<String> {
     let certificates = || CERTIFICATES.into_iter().find(|file| Path::new(file).exists());
     let value = match name {
@@ -168,7 +169,7 @@ fn value_of(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// What Lambda itself gives to a function, and where AWS is here.
+/// Returns the variables that Lambda itself sets, and the endpoints of AWS's services.
 fn of_aws(store_url: &str, aws_url: &str, binary: &str) -> BTreeMap<String, String> {
     [
         ("AWS_REGION", "eu-west-1"),
@@ -203,7 +204,7 @@ async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
     Ok((store, ready["store_url"].as_str().unwrap_or_default().to_owned()))
 }
 
-/// How the SDK reaches one of these servers.
+/// Returns the SDK's configuration for one of these servers.
 pub(crate) fn sdk(url: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -227,7 +228,7 @@ async fn put(sdk: &SdkConfig, name: &str, secrets: &Secrets) -> Result<String> {
     secret.arn.context("a secret without an ARN")
 }
 
-/// Makes the template's tables, as CloudFormation does.
+/// Creates the template's tables, as CloudFormation does.
 async fn create_tables(sdk: &SdkConfig, template: &Template) -> Result<()> {
     use aws_sdk_dynamodb::types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,

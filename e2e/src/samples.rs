@@ -1,4 +1,5 @@
-//! The sample events: every one is answered alike by the handler, by the local program and by the function under the emulator.
+//! The sample events: the handler, the local program and the function under the emulator give the
+//! same answer to each.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +21,7 @@ use crate::{
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
 
-/// The sample events' files, by their function.
+/// Returns the files of the sample events, by function.
 pub(crate) fn files() -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for entry in fs::read_dir(FOLDER)? {
@@ -38,7 +39,7 @@ pub(crate) fn read(file: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&fs::read_to_string(file)?)?)
 }
 
-/// The status that a sample's name states.
+/// Returns the status that the name of a sample states.
 pub(crate) fn status(file: &Path) -> Result<u16> {
     let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let stated =
@@ -46,7 +47,7 @@ pub(crate) fn status(file: &Path) -> Result<u16> {
     stated.parse().with_context(|| format!("{name} states no status"))
 }
 
-/// Sends every sample event through all three; how many there were.
+/// Sends every sample event to all three; returns the number of events.
 pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<usize> {
     let world =
         World::with(Setup { secrets: Some(environment.secrets.clone()), ..Setup::default() }).await;
@@ -82,12 +83,12 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
     Ok(compared)
 }
 
-/// An answer as Lambda shows it.
+/// Returns an answer as Lambda shows it.
 fn shown(answer: Result<Value, String>) -> Value {
     masked(answer.unwrap_or_else(|message| json!({"errorMessage": message})))
 }
 
-/// What `cargo run -p local -- invoke` prints.
+/// Returns what `postern invoke` prints.
 fn of_program(
     tools: &Tools,
     environment: &Environment,

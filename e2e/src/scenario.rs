@@ -1,5 +1,5 @@
-//! A scenario that every function has a part in, told three times: to the handlers, to the local program, and to the functions under the
-//! emulator. Each must hear the same, ids and secrets aside.
+//! A scenario that involves every function, run against the handlers, the local program, and the
+//! functions under the emulator. All must respond alike, except for ids and secrets.
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -13,10 +13,10 @@ use crate::{
     target::Target,
 };
 
-/// What was answer: a line per step.
+/// The responses to a scenario, one entry per step.
 type Transcript = Vec<(String, Value)>;
 
-/// Tells it at all three doors; how many steps it has.
+/// Runs the scenario against all three targets; returns the number of steps.
 pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<usize> {
     let [handlers, program, emulator] = Target::all(tools, environment).await?;
     let expected = Scenario::new(&handlers, environment).run().await.context("at the handlers")?;
@@ -52,7 +52,7 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
     Ok(expected.len())
 }
 
-/// How steps of the authorizer are called. The local program has it before APIs of others alone.
+/// The prefix of steps of the authorizer, which the local program runs only in front of other APIs.
 const AUTHORIZER: &str = "the authorizer";
 
 const PASSWORD: &str = "correct horse battery";
@@ -69,12 +69,12 @@ struct Scenario<'a> {
 type Credential<'a> = (&'static str, &'a str);
 const NO_CREDENTIAL: Credential<'static> = ("", "");
 
-/// A member of an answer that is text.
+/// Returns a text member of a response.
 fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// An HTTP API's question about a request with a credential.
+/// Returns the authorizer's event of an HTTP API for a request with a credential.
 pub(crate) fn authorizer_event(header: &str, credential: &str) -> Value {
     json!({
         "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:api/$default/GET/orders",
@@ -88,7 +88,7 @@ impl<'a> Scenario<'a> {
         Self { target, environment, transcript: Transcript::new(), steps: 0 }
     }
 
-    /// Sends a request, and keeps what was answered. The body of the answer, as it is.
+    /// Sends a request and records the response; returns its body.
     async fn call(
         &mut self,
         status: u16,
@@ -121,7 +121,8 @@ impl<'a> Scenario<'a> {
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    /// Sends a form, or asks for a page, as a browser with this cookie does. The page, and the cookie that it sets.
+    /// Sends a form or requests a page, as a browser with this cookie does; returns the page and
+    /// the cookie that it sets.
     async fn browse(
         &mut self,
         status: u16,
@@ -159,7 +160,7 @@ impl<'a> Scenario<'a> {
         Ok((text, set))
     }
 
-    /// Asks the authorizer about a request with `key`, where the target has one.
+    /// Asks the authorizer about a request with `key`, if the target has one.
     async fn authorize(&mut self, key: &str) -> Result<()> {
         let Some(invoke) = self.target.authorizer(self.environment) else { return Ok(()) };
         let event = authorizer_event("x-api-key", key);
@@ -192,13 +193,13 @@ impl<'a> Scenario<'a> {
         self.run_person(key).await?;
         self.run_device(key).await?;
 
-        // A key is no person.
+        // A key is not a user.
         let wanted = json!({"name": "cli", "scopes": ["data:read"], "all_repositories": true});
         self.call(403, "POST /v1/auth/cli-tokens", key, Some(wanted)).await?;
         Ok(self.transcript)
     }
 
-    /// Made, rotated with an overlap, deleted, and dead at once.
+    /// A key is created, rotated with an overlap, deleted, and refused at once.
     async fn run_keys(&mut self, key: Credential<'_>) -> Result<()> {
         let made = self
             .call(
@@ -221,7 +222,8 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
-    /// Tokens, a repeated refresh, theft, and the end of the family; then the same until its tokens are revoked.
+    /// An agent gets tokens, repeats a refresh, and loses the family by reuse; then it gets tokens
+    /// that are revoked.
     async fn run_agent(&mut self, key: Credential<'_>) -> Result<()> {
         let scopes = json!({"name": "agent", "scopes": ["data:read"]});
         let agent = self.call(201, "POST /v1/agents", key, Some(scopes)).await?;
@@ -275,7 +277,7 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
-    /// Its heartbeat, its install script, and another token.
+    /// A runner sends a heartbeat, downloads its install script, and gets another token.
     async fn run_runner(&mut self, key: Credential<'_>) -> Result<()> {
         let runner = self
             .call(201, "POST /v1/runners", key, Some(json!({"name": "build", "labels": ["linux"]})))
@@ -305,7 +307,7 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
-    /// A service, and its token of minutes.
+    /// A service gets a short-lived token.
     async fn run_service(&mut self, key: Credential<'_>) -> Result<()> {
         let scopes = json!({"name": "billing", "scopes": ["data:read"]});
         let service = self.call(201, "POST /v1/services", key, Some(scopes)).await?;
@@ -318,7 +320,7 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
-    /// Enrolled, with tokens and a session, and dismissed.
+    /// A user is enrolled, gets tokens and a session, and is deleted.
     async fn run_person(&mut self, key: Credential<'_>) -> Result<()> {
         let ada = json!({"email": "ada@example.com", "password": PASSWORD, "role": "user"});
         let user = self.call(201, "POST /v1/users", key, Some(ada.clone())).await?;
@@ -347,7 +349,7 @@ impl<'a> Scenario<'a> {
         let (_, session) = self.browse(303, "POST /login", "", &form).await?;
         let (page, _) = self.browse(200, "GET /tokens", &session, &[]).await?;
         let csrf = csrf(&page);
-        // Named like the other one: in a world whose clock stands still, the order of two is chance.
+        // Both have the same name, because their order is random while the clock stands still.
         let made = [("csrf", csrf.as_str()), ("name", "cli"), ("scope.scans:read", "on")];
         self.browse(200, "POST /tokens", &session, &made).await?;
         self.browse(403, "POST /tokens", &session, &made[1..]).await?;
@@ -361,7 +363,7 @@ impl<'a> Scenario<'a> {
         Ok(())
     }
 
-    /// A tool without a browser, and the person who lets it in.
+    /// A tool without a browser gets tokens after a user approves it.
     async fn run_device(&mut self, key: Credential<'_>) -> Result<()> {
         let grace = json!({"email": "grace@example.com", "password": PASSWORD, "role": "admin"});
         self.call(201, "POST /v1/users", key, Some(grace)).await?;
@@ -391,7 +393,7 @@ impl<'a> Scenario<'a> {
     }
 }
 
-/// The code in the forms of a page.
+/// Returns the CSRF token in the forms of a page.
 fn csrf(page: &str) -> String {
     page.split("name=\"csrf\" value=\"")
         .nth(1)

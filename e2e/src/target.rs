@@ -1,4 +1,4 @@
-//! The three ways to the same functions.
+//! The three targets of the scenario, all with the same functions.
 
 use std::{net::IpAddr, process::Command, sync::Arc};
 
@@ -19,12 +19,12 @@ use crate::{
     process::Process,
 };
 
-/// A way to the functions.
+/// A target: a way to call the functions.
 #[derive(Debug)]
 pub(crate) enum Target {
     /// The handlers, in this process.
     Handlers(Box<World>),
-    /// `cargo run`, over HTTP.
+    /// The local program, over HTTP.
     Program(Program),
     /// The artifacts, under the emulator.
     Emulator { gateway: Gateway, operator_key: String },
@@ -41,7 +41,7 @@ pub(crate) struct Program {
 }
 
 impl Target {
-    /// All three, with the same keys.
+    /// Starts all three, with the same keys.
     pub(crate) async fn all(tools: &Tools, environment: &Environment) -> Result<[Self; 3]> {
         let world =
             World::with(Setup { secrets: Some(environment.secrets.clone()), ..Setup::default() })
@@ -57,7 +57,7 @@ impl Target {
         ])
     }
 
-    /// Who may found organizations here.
+    /// Returns the operator key, which can create organizations.
     pub(crate) fn operator_key(&self) -> &str {
         match self {
             Self::Handlers(world) => &world.operator_key,
@@ -76,7 +76,8 @@ impl Target {
         }
     }
 
-    /// The authorizer behind this target. The local program has it before APIs of others alone.
+    /// Returns the authorizer of this target. The local program runs it only in front of other
+    /// APIs.
     pub(crate) fn authorizer(&self, environment: &Environment) -> Option<Invoke> {
         match self {
             Self::Handlers(world) => invoke::in_process(&Arc::clone(&world.app), "authorizer"),

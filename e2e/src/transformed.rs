@@ -1,4 +1,5 @@
-//! The template as CloudFormation gets it: what SAM's transform adds, and what it leaves out, is part of the defence.
+//! The template as CloudFormation receives it. What SAM's transform adds or omits is part of the
+//! security design.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -6,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use local::template::Template;
 use serde_json::{Map, Value, json};
 
-/// What every role gets from SAM: to write log lines and traces. Neither reads what Postern keeps.
+/// The policies that SAM adds to every role, to write log lines and traces. Neither can read
+/// Postern's data.
 const ADDED_BY_SAM: [&str; 2] = [
     "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
     "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
@@ -38,7 +40,7 @@ pub(crate) fn check(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether something holds of a stack.
+/// A check of a stack.
 type Check = fn(&Stack<'_>) -> Result<()>;
 
 struct Stack<'a>(&'a Map<String, Value>);
@@ -56,7 +58,7 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// `!Ref X` and `!GetAtt X.Y` as the transform writes them.
+/// Expands `!Ref X` and `!GetAtt X.Y` as the transform does.
 fn expanded(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(expanded).collect(),
@@ -130,7 +132,7 @@ fn roles(stack: &Stack<'_>) -> Result<()> {
 fn invocations(stack: &Stack<'_>) -> Result<()> {
     let mut expected = BTreeSet::new();
     for function in Template::load()?.functions {
-        // What no other route takes may be anything: one permission says it all.
+        // The default route can be any path, so its one permission covers all of them.
         let takes_rest = function.routes.iter().any(|route| route.target.is_none());
         let routes = function.routes.iter().filter_map(|route| route.target.as_ref()).map(
             |(method, path)| {
@@ -189,13 +191,14 @@ fn functions(stack: &Stack<'_>) -> Result<()> {
             "{id}: {}",
             properties["ReservedConcurrentExecutions"]
         );
-        // The patience of the secret's client, of an issuer and of five calls of the store; an HTTP API waits ten seconds for an authorizer.
+        // Enough for the timeouts of Secrets Manager, an issuer and five calls to the store. An
+        // HTTP API waits ten seconds for an authorizer.
         ensure!(
             properties["Timeout"] == if id == "Authorizer" { 10 } else { 25 },
             "{id}: {}",
             properties["Timeout"]
         );
-        // Whoever may look at a function's configuration may see its variables.
+        // Anyone who can read a function's configuration can see its variables.
         let variables = properties["Environment"]["Variables"].as_object().context("variables")?;
         for (name, value) in variables {
             let is_reference = name.starts_with("POSTERN_") && value.is_object();
@@ -213,7 +216,7 @@ fn stage<'a>(stack: &Stack<'a>) -> Result<&'a Value> {
     Ok(&stage["Properties"])
 }
 
-/// Routes where anybody may try a credential.
+/// Routes on which anyone can try a credential.
 const GUESSABLE: [&str; 9] = [
     "GET /device",
     "POST /device",
@@ -363,7 +366,7 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
     let widgets: Value = serde_json::from_str(body).context("the dashboard is no JSON")?;
     let shown = widgets.to_string();
     for metric in known {
-        // The alarm shows the keys' age.
+        // The alarm shows the age of the keys.
         ensure!(
             metric == "SecretAge" || shown.contains(metric),
             "the dashboard does not show {metric}"

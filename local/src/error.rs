@@ -1,4 +1,4 @@
-//! Why the local program cannot go on, in a sentence for whoever started it.
+//! Failures of the local program, as messages for its user.
 
 /// A failure of the local program.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Says at what an I/O error happened.
+    /// Adds what was being done to an I/O error.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

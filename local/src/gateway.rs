@@ -1,4 +1,5 @@
-//! An HTTP API, as API Gateway runs it: routes from the template, events of payload 2.0, answers from the functions.
+//! An HTTP API, as API Gateway runs it: routes from the template, events of payload 2.0, responses
+//! from the functions.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -18,9 +19,9 @@ use crate::{
     template::Template,
 };
 
-/// The largest payload that API Gateway takes (its own limit; the functions have a smaller one).
+/// The largest payload that API Gateway accepts. The functions have a smaller limit.
 pub const LARGEST_PAYLOAD: usize = 10 * 1024 * 1024;
-/// Request line and headers together (AWS: quotas of HTTP APIs).
+/// The limit of request line and headers together (AWS: quotas of HTTP APIs).
 const LARGEST_HEAD: usize = 10_240;
 
 /// The API.
@@ -43,18 +44,18 @@ struct Target {
 }
 
 impl Gateway {
-    /// An API with the template's routes, over the functions in this process.
+    /// Returns an API with the template's routes and the functions in this process.
     ///
     /// # Errors
-    /// A route whose function this program does not have.
+    /// [`Error::Template`] if this program does not contain the function of a route.
     pub fn new(app: &Arc<App>, template: &Template) -> Result<Self, Error> {
         Self::over(template, &app.context.clock, |binary| invoke::in_process(app, binary))
     }
 
-    /// An API with the template's routes, over functions wherever they are.
+    /// Returns an API with the template's routes and the given functions.
     ///
     /// # Errors
-    /// A route whose function is not among `functions`.
+    /// [`Error::Template`] if `functions` does not contain the function of a route.
     pub fn over(
         template: &Template,
         clock: &Clock,
@@ -69,14 +70,14 @@ impl Gateway {
                 routes.push(Target { key: route.key(), route: route.target.clone(), invoke });
             }
         }
-        // What is literal goes before what is a parameter; `$default` is last.
+        // Literal segments precede parameters; `$default` is last.
         routes.sort_by_key(|target| {
             target.route.as_ref().map_or((true, 0), |(_, path)| (false, path.matches('{').count()))
         });
         Ok(Self { clock: clock.clone(), routes: Arc::new(routes) })
     }
 
-    /// Answers one request.
+    /// Answers a request.
     pub async fn call(&self, request: Request<Bytes>, source_ip: IpAddr) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
         let head: usize =
@@ -100,7 +101,7 @@ impl Gateway {
         };
         let arrival = Arrival { source_ip, time: self.clock.now() };
         let event = event::http(&parts, &body, &target.key, &parameters, arrival);
-        // A panic in a function is its own end, and a 500: as in Lambda.
+        // As in Lambda, a panic ends only the invocation and is a 500.
         match tokio::spawn((target.invoke)(event)).await {
             Ok(Ok(answer)) => response(&answer),
             Ok(Err(_)) | Err(_) => {
@@ -111,7 +112,7 @@ impl Gateway {
 }
 
 impl Target {
-    /// The path parameters, if this route takes the request.
+    /// Returns the path parameters if this route matches the request.
     fn parameters(&self, method: &str, path: &str) -> Option<Vec<Parameter>> {
         let Some((wanted_method, wanted_path)) = &self.route else { return Some(Vec::new()) };
         if wanted_method != method {
@@ -121,7 +122,7 @@ impl Target {
     }
 }
 
-/// An answer of the gateway's own.
+/// Returns a response of the gateway itself.
 pub fn message(status: StatusCode, text: &str) -> Response<Bytes> {
     let mut response = Response::new(serde_json::json!({"message": text}).to_string().into());
     *response.status_mut() = status;
@@ -129,7 +130,7 @@ pub fn message(status: StatusCode, text: &str) -> Response<Bytes> {
     response
 }
 
-/// A function's answer. One that is none is a 500, as at API Gateway.
+/// Converts a function's answer into a response. As in API Gateway, an invalid answer is a 500.
 fn response(answer: &Value) -> Response<Bytes> {
     let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     let status = answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());

@@ -1,4 +1,4 @@
-//! What each function may do, as a page: function by action by resource, read from the template's policies.
+//! The permissions of each function as a page, read from the template's policies.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ condition on `dynamodb:LeadingKeys` admits.
 |---|---|---|---|
 ";
 
-/// One thing that a function may do.
+/// A permission of a function.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Permission {
     action: String,
@@ -30,10 +30,10 @@ struct Permission {
     records: String,
 }
 
-/// The page.
+/// Returns the page.
 ///
 /// # Errors
-/// A policy that is no list of plain statements.
+/// [`Error::Template`] if a policy is not a list of plain statements.
 pub fn page(template: &Template) -> Result<String, Error> {
     let mut page = HEAD.to_owned();
     let mut functions: Vec<_> = template.functions.iter().collect();
@@ -85,7 +85,7 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
     Ok(permissions)
 }
 
-/// A list of texts, if all of it is.
+/// Returns a list of strings, if all items are strings.
 fn texts(list: &Value) -> Option<Vec<&str>> {
     list.as_array()?.iter().map(Value::as_str).collect()
 }

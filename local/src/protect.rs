@@ -1,5 +1,6 @@
-//! The authorizer before any local API: requests that the [guard](crate::guard) admits go on to the upstream, with the authorizer's
-//! context in headers. An upstream that does not answer is a 503.
+//! The authorizer in front of a local API. Requests that the [guard](crate::guard) allows are
+//! forwarded to the upstream with the authorizer's context in headers. An unreachable upstream is a
+//! 503.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -25,11 +26,11 @@ use crate::{
     serve::{self, Stop},
 };
 
-/// What begins a header of the authorizer's context. Those that a caller sends are dropped, with underscores too: many servers
-/// cannot tell them from dashes.
+/// The prefix of headers with the authorizer's context. Headers of the caller with this prefix are
+/// dropped, also if spelled with underscores, which many servers do not distinguish from dashes.
 const PREFIX: &str = "x-postern-";
 
-/// Headers that concern one connection only (RFC 9110 §7.6.1).
+/// Headers that concern only one connection (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -41,7 +42,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::HOST,
 ];
 
-/// A guarded API.
+/// A protected API.
 #[derive(Clone, Debug)]
 struct Guarded {
     app: Arc<App>,
@@ -50,10 +51,10 @@ struct Guarded {
     client: Client<HttpConnector, Body>,
 }
 
-/// Reads the address of an API: `http://host:port`.
+/// Parses the URL of an API: `http://host:port`.
 ///
 /// # Errors
-/// A sentence, where it is another kind of address.
+/// A message if it is another kind of URL.
 pub fn upstream(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     let is_plain = uri.scheme_str() == Some("http")
@@ -63,10 +64,11 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
     if is_plain { Ok(uri) } else { Err("it is an address like http://127.0.0.1:3000".into()) }
 }
 
-/// Serves the guarded API on `listener` until `stop` says so.
+/// Serves the protected API on `listener` until `stop`.
 ///
 /// # Errors
-/// A listener that fails, and simple answers that are to be held: they say the same of every route.
+/// [`Error::Io`] if the listener fails, [`Error::Data`] if simple responses would be cached, which
+/// apply to every route.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
@@ -107,7 +109,7 @@ async fn answer(
 }
 
 impl Guarded {
-    /// Takes a named stage from the path; `None` where it is not there.
+    /// Removes a named stage from the path, or returns `None` if the path does not start with it.
     fn leave_stage(&self, uri: &Uri) -> Option<Uri> {
         let stage = self.guard.attachment().stage.as_str();
         if stage == "$default" {
@@ -122,7 +124,7 @@ impl Guarded {
         }
     }
 
-    /// Sends the request on; `None` where the upstream does not answer.
+    /// Forwards the request, or returns `None` if the upstream does not respond.
     async fn forward(&self, request: Request, context: &Context) -> Option<Response> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();

@@ -17,24 +17,24 @@ pub struct Template {
 /// A function of the template.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// Its name in the template.
+    /// Its logical id in the template.
     pub logical_id: String,
-    /// Its binary: the crate under `functions/`.
+    /// Its binary in the package `functions`.
     pub binary: String,
     pub routes: Vec<Route>,
-    /// The whole of its properties.
+    /// All its properties.
     pub properties: Value,
 }
 
 /// A route of the API.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// `None` for the route that takes what no other takes.
+    /// Method and path, or `None` for `$default`, which matches what no other route does.
     pub target: Option<(String, String)>,
 }
 
 impl Route {
-    /// `GET /v1/keys/{id}`, or `$default`.
+    /// Returns the route key: `GET /v1/keys/{id}`, or `$default`.
     pub fn key(&self) -> String {
         self.target.as_ref().map_or("$default".into(), |(method, path)| format!("{method} {path}"))
     }
@@ -52,7 +52,7 @@ impl Template {
     /// Reads the template of this source tree.
     ///
     /// # Errors
-    /// A template that this program does not understand.
+    /// [`Error::Template`] if this program does not understand the template.
     pub fn load() -> Result<Self, Error> {
         Self::parse(TEMPLATE)
     }
@@ -60,7 +60,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// A template that this program does not understand.
+    /// [`Error::Template`] if this program does not understand the template.
     pub fn parse(yaml: &str) -> Result<Self, Error> {
         let document = plain(yaml)?;
         let resources = document
@@ -103,10 +103,11 @@ fn route(event: &Value) -> Route {
     Route { target: text("Method").zip(text("Path")) }
 }
 
-/// A template as JSON. CloudFormation's short forms (`!Ref Keys`) become one-member objects (`{"!Ref": "Keys"}`).
+/// Parses a template into JSON. CloudFormation's short forms (`!Ref Keys`) become objects with one
+/// member (`{"!Ref": "Keys"}`).
 ///
 /// # Errors
-/// Text that is no YAML.
+/// [`Error::Template`] if the text is not YAML.
 pub fn plain(yaml: &str) -> Result<Value, Error> {
     as_json(serde_norway::from_str(yaml).map_err(|error| Error::Template(error.to_string()))?)
 }

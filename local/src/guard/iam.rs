@@ -1,17 +1,17 @@
-//! IAM's evaluation of a policy: an explicit Deny beats every Allow, and silence is no Allow.
+//! IAM's evaluation of a policy: an explicit Deny overrides every Allow, and the default is Deny.
 
 use serde_json::Value;
 
-/// What a policy says of a method.
+/// The decision of a policy about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Allow,
     ExplicitDeny,
-    /// Neither.
+    /// No statement matches.
     Silence,
 }
 
-/// Is it a policy that API Gateway takes?
+/// Reports whether API Gateway accepts the policy.
 pub(super) fn is_policy(policy: &Value) -> bool {
     let is_list = |value: &Value| {
         value.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(Value::is_string))
@@ -51,7 +51,8 @@ pub(super) fn evaluate(policy: &Value, arn: &str) -> Decision {
     }
 }
 
-/// `*` is any characters, slashes too; `?` is one. A star that did not do is widened by one, and everything behind it tried again.
+/// Matches `*` with any characters, including slashes, and `?` with one. Backtracks by extending
+/// the last star by one character.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -44,13 +44,13 @@ fn an_unknown_function_or_invalid_event_is_reported_in_a_sentence() {
     for (output, sentence) in [
         (
             invoke("authorizr", &["discovery.health.200.json"]),
-            "authorizr is no function; there are agents, ",
+            "there is no function authorizr; the functions are agents, ",
         ),
         (invoke("discovery", &["no-such-event.json"]), "no-such-event.json: No such file"),
-        (invoke("discovery", &["../README.md"]), "README.md is no JSON: "),
+        (invoke("discovery", &["../README.md"]), "README.md is not JSON: "),
     ] {
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && told.contains(sentence), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && message.contains(sentence), "{message}");
         assert!(output.stdout.is_empty());
     }
 }

@@ -158,11 +158,9 @@ fn a_port_in_use_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let output =
         Command::new(PROGRAM).args(["--data", ":memory:", "--listen", &address]).output().unwrap();
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .starts_with(&format!("postern: listening on {address}: "))
-    );
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with(&format!("postern: listening on {address}: ")));
+    assert!(message.ends_with("; choose another port with --listen\n"), "{message}");
 }
 
 #[test]
@@ -191,7 +189,7 @@ fn existing_secret_files_are_not_overwritten() {
     let first = fs::read_to_string(folder.path().join("signing.json")).unwrap();
     let second = make();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8(second.stderr).unwrap().contains("is there already"));
+    assert!(String::from_utf8(second.stderr).unwrap().contains("already exists"));
     assert_eq!(fs::read_to_string(folder.path().join("signing.json")).unwrap(), first);
 }
 

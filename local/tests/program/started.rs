@@ -43,7 +43,7 @@ impl Started {
             .unwrap();
         let mut printed = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !printed.contains("Ctrl-C stops it.") {
+        while !printed.contains("Press Ctrl-C to stop.") {
             assert!(lines.read_line(&mut printed).unwrap() > 0, "the program ended: {printed}");
         }
         // Drains its output, so that a full pipe does not block it.
