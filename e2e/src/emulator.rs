@@ -86,7 +86,7 @@ impl Emulator {
     pub(crate) fn init_ms(&self) -> Result<f64> {
         let log = fs::read_to_string(&self.log)?;
         let (_, report) =
-            log.split_once("INIT REPORT(durationMs: ").context("the emulator reports no start")?;
+            log.split_once("INIT REPORT(durationMs: ").context("the emulator reported no start")?;
         Ok(report.split(')').next().unwrap_or_default().parse()?)
     }
 
@@ -136,7 +136,7 @@ impl Fleet {
             let is_known =
                 |line: &&Value| KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known);
             if let Some(stray) = lines.iter().find(|line| !is_known(line)) {
-                bail!("{name} writes a line that is none of ours: {stray}");
+                bail!("{name} writes an unexpected line: {stray}");
             }
             let of_requests = lines.iter().filter(|line| line["Requests"] == 1);
             let (logged, invoked) =
@@ -158,7 +158,7 @@ impl Fleet {
             }
             ensure!(
                 lines.iter().any(|line| line["message"] == "started"),
-                "{name} does not say that it started"
+                "{name} does not log its start"
             );
         }
         println!(

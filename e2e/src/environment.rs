@@ -49,8 +49,8 @@ pub(crate) enum Engine {
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Embedded => "the embedded one",
-            Self::MiniStack => "MiniStack's",
+            Self::Embedded => "the embedded store",
+            Self::MiniStack => "MiniStack",
         })
     }
 }
@@ -108,7 +108,10 @@ impl Environment {
             let mut variables = of_aws(&store_url, &aws_url, &function.binary);
             for name in names(function)? {
                 let value = named(&name).with_context(|| {
-                    format!("{} is given {name}, and nobody knows what it is here", function.binary)
+                    format!(
+                        "{} is given {name}, which has no value in this environment",
+                        function.binary
+                    )
                 })?;
                 variables.insert(name, value);
             }
@@ -225,7 +228,7 @@ async fn put(sdk: &SdkConfig, name: &str, secrets: &Secrets) -> Result<String> {
         .secret_string(serde_json::to_string(secrets)?)
         .send()
         .await?;
-    secret.arn.context("a secret without an ARN")
+    secret.arn.context("the secret has no ARN")
 }
 
 /// Creates the template's tables, as CloudFormation does.

@@ -109,7 +109,7 @@ async fn interrupted() {
 async fn test(tools: &Tools) -> anyhow::Result<()> {
     let mut passed = 0;
     for engine in [environment::Engine::Embedded, environment::Engine::MiniStack] {
-        println!("\n-- the store is {engine}");
+        println!("\n-- store: {engine}");
         let environment = environment::Environment::open(tools, engine).await?;
         passed += samples::compare(tools, &environment).await?;
         passed += scenario::compare(tools, &environment).await?;

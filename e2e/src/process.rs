@@ -42,7 +42,7 @@ impl Process {
         };
         tokio::time::timeout(PATIENCE, connected)
             .await
-            .with_context(|| format!("{address}: nobody listens"))?
+            .with_context(|| format!("nothing listens at {address}"))?
     }
 
     /// Waits until `file` exists; returns its content.

@@ -21,7 +21,7 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
     let [handlers, program, emulator] = Target::all(tools, environment).await?;
     let expected = Scenario::new(&handlers, environment).run().await.context("at the handlers")?;
     for (name, target) in [("the local program", program), ("the emulator", emulator)] {
-        let answer = Scenario::new(&target, environment)
+        let transcript = Scenario::new(&target, environment)
             .run()
             .await
             .with_context(|| format!("at {name}"))?;
@@ -31,12 +31,12 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
             .filter(|(step, _)| has_authorizer || !step.starts_with(AUTHORIZER))
             .collect();
         ensure!(
-            expected.len() == answer.len(),
-            "{name} hears {} steps of {}",
-            answer.len(),
+            expected.len() == transcript.len(),
+            "{name} answers {} steps of {}",
+            transcript.len(),
             expected.len()
         );
-        for ((step, expected), (known, answer)) in expected.into_iter().zip(&answer) {
+        for ((step, expected), (known, answer)) in expected.into_iter().zip(&transcript) {
             ensure!(
                 step == known && expected == answer,
                 "{step}: the handlers answer {expected}, {name} {answer}"
@@ -44,7 +44,7 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
         }
     }
     let asked = expected.iter().filter(|(step, _)| step.starts_with(AUTHORIZER)).count();
-    ensure!(asked > 0, "nobody asked the authorizer");
+    ensure!(asked > 0, "the authorizer was never asked");
     println!(
         "   {} steps of the scenario: the same answers from handlers, local program and emulator",
         expected.len()
@@ -247,7 +247,7 @@ impl<'a> Scenario<'a> {
         let again = self.call(200, "POST /v1/auth/refresh", NO_CREDENTIAL, refresh(&first)).await?;
         ensure!(
             again["refresh_token"] == second["refresh_token"],
-            "a repetition got another successor"
+            "a repeat got another successor"
         );
         let third =
             self.call(200, "POST /v1/auth/refresh", NO_CREDENTIAL, refresh(&second)).await?;

@@ -19,21 +19,21 @@ pub(crate) fn check(file: &Path) -> Result<()> {
     let document: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
     let stack = Stack(document["Resources"].as_object().context("no Resources")?);
     let checks: [(&str, Check); 9] = [
-        ("every role may do what the template says, and no more", roles),
-        ("every function can be invoked by its own routes alone", invocations),
+        ("every role has exactly the permissions of the template", roles),
+        ("every function can be invoked only by its own routes", invocations),
         ("every function has the limits, logs and traces of the parameters", functions),
-        ("the gateway throttles by the class of a route", throttling),
-        ("access logs hold no credential", access_logs),
-        ("logs are kept for the time of the parameter", retention),
-        ("tables are encrypted, and precious ones outlive the stack", tables),
-        ("secrets outlive the stack, and none is in the template", secrets),
+        ("the gateway throttles by kind of route", throttling),
+        ("access logs contain no credential", access_logs),
+        ("logs are kept for the time that the parameter sets", retention),
+        ("tables are encrypted, and the precious one outlives the stack", tables),
+        ("secrets outlive the stack, and the template contains none", secrets),
         (
-            "alarms look at faults, reuse, throttling and old keys, and keep quiet without data",
+            "alarms watch faults, reuse, throttling and old keys, and stay silent without data",
             alarms,
         ),
     ];
     for (what, check) in checks {
-        check(&stack).with_context(|| format!("not so: {what}"))?;
+        check(&stack).with_context(|| format!("failed: {what}"))?;
         println!("   {what}");
     }
     println!("\n{} passed, 0 failed", checks.len());
@@ -82,13 +82,13 @@ fn roles(stack: &Stack<'_>) -> Result<()> {
     let template = Template::load()?;
     ensure!(
         stack.of_type("AWS::IAM::Role").count() == template.functions.len(),
-        "a role that is no function's"
+        "a role that belongs to no function"
     );
     ensure!(
         stack.of_type("AWS::IAM::Policy").count()
             + stack.of_type("AWS::IAM::ManagedPolicy").count()
             == 0,
-        "a policy apart"
+        "a policy outside of a role"
     );
     for function in &template.functions {
         let id = &function.logical_id;
@@ -167,7 +167,7 @@ fn invocations(stack: &Stack<'_>) -> Result<()> {
     ensure!(granted == expected, "granted {granted:?}, routes {expected:?}");
     ensure!(
         stack.of_type("AWS::Lambda::Url").count() == 0,
-        "a function URL asks nobody who they are"
+        "a function URL would accept unauthenticated requests"
     );
     Ok(())
 }
@@ -302,7 +302,7 @@ fn tables(stack: &Stack<'_>) -> Result<()> {
         );
         ensure!(
             properties["TimeToLiveSpecification"]["Enabled"] == true,
-            "{id} keeps what has expired"
+            "{id} does not delete expired items"
         );
         let is_precious = id == "Keys";
         let protections = [
@@ -340,7 +340,7 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
         let metric = properties["MetricName"].as_str().context("a metric")?;
         watched.insert((properties["Namespace"].as_str().unwrap_or_default(), metric));
         if properties["Namespace"] == "Postern" {
-            ensure!(known.contains(metric), "{id}: nobody writes {metric}");
+            ensure!(known.contains(metric), "{id}: the metric {metric} does not exist");
             ensure!(
                 properties["Dimensions"]
                     == json!([{"Name": "stack", "Value": {"Ref": "AWS::StackName"}}]),
@@ -348,7 +348,7 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
             );
         }
         ensure!(properties["TreatMissingData"] == "notBreaching", "{id}");
-        ensure!(properties["AlarmDescription"].is_string(), "{id} tells nobody what to do");
+        ensure!(properties["AlarmDescription"].is_string(), "{id} has no description");
         let actions = json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
         ensure!(properties["AlarmActions"] == actions, "{id}");
     }
@@ -363,7 +363,7 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
     ensure!(watched == expected.into(), "{watched:?}");
     let dashboard = stack.of_type("AWS::CloudWatch::Dashboard").next().context("no dashboard")?.1;
     let body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"].as_str().context("a body")?;
-    let widgets: Value = serde_json::from_str(body).context("the dashboard is no JSON")?;
+    let widgets: Value = serde_json::from_str(body).context("the dashboard is not JSON")?;
     let shown = widgets.to_string();
     for metric in known {
         // The alarm shows the age of the keys.

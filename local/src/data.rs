@@ -25,7 +25,9 @@ use crate::Error;
 /// Where data is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
+    /// In memory, lost when the program stops.
     Memory,
+    /// In files in this folder.
     Folder(PathBuf),
 }
 
@@ -44,8 +46,11 @@ pub struct Shown {
     /// The `iss` of all tokens: the URL of the first start, so that tokens stay valid when the port
     /// changes.
     pub issuer: Option<String>,
+    /// The operator key, which can create organizations.
     pub operator_key: Option<String>,
+    /// The id of the first organization.
     pub organization_id: Option<String>,
+    /// An API key of the first organization, with every scope.
     pub api_key: Option<String>,
     /// The keys of starts with other brands, by brand. A key contains its brand and works with no
     /// other.
@@ -88,7 +93,7 @@ impl Data {
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(Error::io(format!("making {}", folder.display())))
+            .map_err(Error::io(format!("creating {}", folder.display())))
     }
 
     /// Returns the path of the database, or `None` in memory.
@@ -111,7 +116,7 @@ impl Data {
         match self.file("shown.json").filter(|file| file.exists()) {
             None => Ok(Shown::default()),
             Some(file) => serde_json::from_str(&read(&file)?).map_err(|error| {
-                Error::Data(format!("{} is not what this program wrote: {error}", file.display()))
+                Error::Data(format!("{} was not written by this program: {error}", file.display()))
             }),
         }
     }

@@ -3,14 +3,24 @@
 /// A failure of the local program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An I/O operation failed.
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        /// What was being done.
+        what: String,
+        /// The failure.
+        source: std::io::Error,
+    },
+    /// The template is not understood.
     #[error("template.yaml: {0}")]
     Template(String),
+    /// The embedded store failed.
     #[error("the embedded store: {0}")]
     Engine(String),
+    /// Input or data is invalid.
     #[error("{0}")]
     Data(String),
+    /// Postern failed, for example because of a setting.
     #[error(transparent)]
     Postern(#[from] postern::Fault),
 }

@@ -14,7 +14,9 @@ use serde_json::{Map, Value, json};
 /// What the gateway adds to a request: its source address and time.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
+    /// The address of the client.
     pub source_ip: IpAddr,
+    /// When the request arrived.
     pub time: Timestamp,
 }
 

@@ -65,7 +65,10 @@ impl Gateway {
         for function in &template.functions {
             for route in &function.routes {
                 let invoke = functions(&function.binary).ok_or_else(|| {
-                    Error::Template(format!("{} has routes, and no handler here", function.binary))
+                    Error::Template(format!(
+                        "{} has routes, but this program does not contain it",
+                        function.binary
+                    ))
                 })?;
                 routes.push(Target { key: route.key(), route: route.target.clone(), invoke });
             }

@@ -20,6 +20,7 @@ use crate::{event::Arrival, gateway::message};
 /// How an API attaches the authorizer.
 #[derive(Clone, Debug)]
 pub struct Attachment {
+    /// The kind of API and event.
     pub event: EventKind,
     /// Required headers. Together they are the key of the cache.
     pub identity_sources: Vec<String>,
@@ -81,7 +82,11 @@ impl Guard {
     ///
     /// # Errors
     /// The response to a refused request.
-    pub async fn admit(&self, parts: &Parts, arrival: Arrival) -> Result<Context, Response<Bytes>> {
+    pub async fn authorize(
+        &self,
+        parts: &Parts,
+        arrival: Arrival,
+    ) -> Result<Context, Response<Bytes>> {
         self.judge(parts, arrival).await.map_err(|stop| self.refuse(stop))
     }
 

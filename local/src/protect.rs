@@ -61,7 +61,7 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
         && uri.host().is_some()
         && uri.path() == "/"
         && uri.query().is_none();
-    if is_plain { Ok(uri) } else { Err("it is an address like http://127.0.0.1:3000".into()) }
+    if is_plain { Ok(uri) } else { Err("expected a URL such as http://127.0.0.1:3000".into()) }
 }
 
 /// Serves the protected API on `listener` until `stop`.
@@ -79,7 +79,7 @@ pub async fn serve(
     let is_simple = attachment.event == EventKind::Http2
         && app.context.config.authorizer_answer == AuthorizerAnswer::Simple;
     if is_simple && attachment.cache_ttl_s > 0 {
-        let sentence = "a simple answer says the same of every route, so it must not be held: leave --cache-ttl away, or set POSTERN_AUTHORIZER_ANSWER=policy";
+        let sentence = "a cached simple response would apply to every route: omit --cache-ttl, or set POSTERN_AUTHORIZER_ANSWER=policy";
         return Err(Error::Data(sentence.into()));
     }
     let client = Client::builder(TokioExecutor::new()).build_http();
@@ -99,7 +99,7 @@ async fn answer(
         return message(StatusCode::NOT_FOUND, "Not Found").map(Body::from);
     };
     parts.uri = uri;
-    match guarded.guard.admit(&parts, arrival).await {
+    match guarded.guard.authorize(&parts, arrival).await {
         Err(response) => response.map(Body::from),
         Ok(context) => match guarded.forward(Request::from_parts(parts, body), &context).await {
             Some(response) => response,

@@ -40,9 +40,13 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// The options of the command line.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The address to listen on.
     pub listen: SocketAddr,
+    /// Where data is stored.
     pub data: Data,
+    /// A `postern.toml` in place of the built-in one.
     pub config: Option<PathBuf>,
+    /// The path of the ready file.
     pub ready_file: Option<PathBuf>,
     /// The URL of a store that another program serves, in place of the embedded one.
     pub store: Option<String>,
@@ -53,9 +57,13 @@ pub struct Options {
 /// A deployment on this machine.
 #[derive(Debug)]
 pub struct Deployment {
+    /// The store.
     pub engine: Engine,
+    /// What the functions share.
     pub app: Arc<App>,
+    /// The gateway of the own routes.
     pub gateway: Gateway,
+    /// The keys that are shown at every start.
     pub shown: Shown,
     /// The session of the user who was signed in.
     pub session: Option<Secret>,
@@ -64,10 +72,15 @@ pub struct Deployment {
 /// The content of the ready file.
 #[derive(Serialize)]
 pub struct Ready {
+    /// The URL at which the program listens.
     pub url: String,
+    /// The URL of the store.
     pub store_url: String,
+    /// The operator key, which can create organizations.
     pub operator_key: String,
+    /// The id of the first organization.
     pub organization_id: String,
+    /// An API key of the first organization, with every scope.
     pub api_key: String,
     /// The URL of Postern's own routes, if `url` is a protected API.
     #[serde(skip_serializing_if = "Option::is_none")]

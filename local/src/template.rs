@@ -10,7 +10,9 @@ pub const TEMPLATE: &str = include_str!("../../template.yaml");
 /// What the template declares.
 #[derive(Clone, Debug)]
 pub struct Template {
+    /// The functions, in the order of the template.
     pub functions: Vec<Function>,
+    /// The tables.
     pub tables: Vec<Table>,
 }
 
@@ -21,6 +23,7 @@ pub struct Function {
     pub logical_id: String,
     /// Its binary in the package `functions`.
     pub binary: String,
+    /// Its routes.
     pub routes: Vec<Route>,
     /// All its properties.
     pub properties: Value,
@@ -43,6 +46,7 @@ impl Route {
 /// A table of the template.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// Its logical id in the template.
     pub logical_id: String,
     /// The whole resource.
     pub resource: Value,
@@ -128,7 +132,7 @@ fn as_json(yaml: serde_norway::Value) -> Result<Value, Error> {
             let mut object = Map::new();
             for (name, value) in members {
                 let Yaml::String(name) = name else {
-                    return Err(wrong("a member whose name is no text"));
+                    return Err(wrong("a member whose name is not text"));
                 };
                 object.insert(name, as_json(value)?);
             }

@@ -8,7 +8,7 @@ use postern::{
 use serde_json::json;
 use tests::{Issuer, World};
 
-fn gate(issuer: &Issuer, allowed: &str) -> String {
+fn config(issuer: &Issuer, allowed: &str) -> String {
     format!(
         r#"
         [gate]
@@ -33,7 +33,7 @@ fn gate(issuer: &Issuer, allowed: &str) -> String {
 }
 
 async fn guarded(issuer: &Issuer, allowed: &str) -> World {
-    World::configured(&gate(issuer, allowed)).await
+    World::configured(&config(issuer, allowed)).await
 }
 
 /// Creates an organization owned by `owner`; returns its key.
@@ -106,7 +106,7 @@ async fn everyone_else_is_forbidden_on_every_path() {
         .expect(201)
         .member("token");
 
-    let closed = open.reconfigured(&gate(&issuer, "ada"));
+    let closed = open.reconfigured(&config(&issuer, "ada"));
     let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
     let oidc =
         issuer.token(json!({"sub": "bob", "aud": "cli", "exp": closed.now().as_second() + 60}));
@@ -159,7 +159,7 @@ async fn an_allowlist_refusal_is_distinguished_from_an_invalid_credential() {
     };
     let denied = functions::authorizer::handle(&world.app, event(&world.api_key)).await.unwrap();
     assert_eq!(denied, json!({"isAuthorized": false, "context": {"error": "forbidden_user"}}));
-    let unknown = world.key_of_nobody();
+    let unknown = world.unknown_key();
     assert_eq!(
         functions::authorizer::handle(&world.app, event(&unknown)).await.unwrap_err().to_string(),
         "Unauthorized"

@@ -43,7 +43,7 @@ fn only(modules: &[&str], word: &str) {
             );
         }
     }
-    assert!(found, "nobody names {word}: this test watches nothing");
+    assert!(found, "no file names {word}: this test checks nothing");
 }
 
 /// The modules of `shared` in reading order, as `lib.rs` lists them: each is allowed to use those below it.

@@ -223,17 +223,17 @@ async fn a_missing_scope_is_denied_with_the_reason() {
 async fn an_open_route_needs_no_credential_and_no_read() {
     let world = World::configured(RULES).await;
     for headers in [vec![], vec![("authorization", "Bearer nonsense")]] {
-        let answer = ask(&world, http("GET", "/open/door", &headers)).await.unwrap();
+        let answer = ask(&world, http("GET", "/open/page", &headers)).await.unwrap();
         assert_eq!(answer, json!({"isAuthorized": true, "context": {}}));
-        let answer = ask(&world, rest("GET", "/open/door", &headers)).await.unwrap();
+        let answer = ask(&world, rest("GET", "/open/page", &headers)).await.unwrap();
         assert_eq!(answer["principalId"], "anonymous");
-        assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/open/door")));
+        assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/open/page")));
         for closed in [
             "GET/x",
-            "POST/open/door",
+            "POST/open/page",
             "GET/v1/scans/7",
-            "GET/open/door/secret",
-            "GET/admin/open/door",
+            "GET/open/page/secret",
+            "GET/admin/open/page",
         ] {
             assert!(
                 !permits(&answer["policyDocument"], &format!("{ARN}/prod/{closed}")),
@@ -242,11 +242,11 @@ async fn an_open_route_needs_no_credential_and_no_read() {
         }
     }
     let simple =
-        ask(&world, http("GET", "/open/door", &[("x-api-key", &world.api_key)])).await.unwrap();
+        ask(&world, http("GET", "/open/page", &[("x-api-key", &world.api_key)])).await.unwrap();
     assert_eq!(simple, json!({"isAuthorized": true, "context": {}}));
     assert!(world.wire.take().is_empty());
     assert_eq!(
-        ask(&world, http("POST", "/open/door", &[])).await.unwrap_err().to_string(),
+        ask(&world, http("POST", "/open/page", &[])).await.unwrap_err().to_string(),
         "Unauthorized"
     );
 }
@@ -255,10 +255,10 @@ async fn an_open_route_needs_no_credential_and_no_read() {
 async fn a_policy_from_an_open_route_belongs_to_the_caller() {
     let world = World::configured(RULES).await;
     let (id, key) = world.key(&["scans:read"]).await;
-    let answer = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap();
+    let answer = ask(&world, rest("GET", "/open/page", &[("X-API-Key", &key)])).await.unwrap();
     assert_eq!(answer["principalId"], json!(id));
     for (route, expected) in
-        [("GET/open/door", true), ("GET/v1/scans/7", true), ("POST/v1/scans/7", false)]
+        [("GET/open/page", true), ("GET/v1/scans/7", true), ("POST/v1/scans/7", false)]
     {
         assert_eq!(
             permits(&answer["policyDocument"], &format!("{ARN}/prod/{route}")),
@@ -267,9 +267,9 @@ async fn a_policy_from_an_open_route_belongs_to_the_caller() {
         );
     }
     world.wire.inject(StoreFault::Unreachable);
-    let error = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap_err();
+    let error = ask(&world, rest("GET", "/open/page", &[("X-API-Key", &key)])).await.unwrap_err();
     assert_eq!(error.to_string(), "temporarily_unavailable");
-    ask(&world, rest("GET", "/open/door", &[])).await.unwrap();
+    ask(&world, rest("GET", "/open/page", &[])).await.unwrap();
 }
 
 #[tokio::test]

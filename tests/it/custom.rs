@@ -39,7 +39,7 @@ impl Provider for Badges {
                 kind: Kind::External,
                 org_id: None,
                 credential_id: "b-1".into(),
-                scopes: Scopes::parse("doors:open").unwrap(),
+                scopes: Scopes::parse("orders:read").unwrap(),
                 resources: Resources::default(),
                 on_behalf_of: None,
                 metadata: serde_json::Map::new(),

@@ -49,8 +49,10 @@ impl Bed {
 
     async fn start(&self, needs: KeyAccess) -> Result<ExecutionEnvironment, Fault> {
         let sdk = self.world.engine.sdk(Some(self.world.wire.http_client()));
-        let doors = (self.world.app.context.clock.clone(), self.world.app.context.entropy.clone());
-        ExecutionEnvironment::start(self.config(), sdk, doors, needs, Box::new(|_| {})).await
+        let clock_and_entropy =
+            (self.world.app.context.clock.clone(), self.world.app.context.entropy.clone());
+        ExecutionEnvironment::start(self.config(), sdk, clock_and_entropy, needs, Box::new(|_| {}))
+            .await
     }
 
     /// The secret with a second signing key, as after a rotation.
@@ -62,8 +64,8 @@ impl Bed {
     }
 }
 
-async fn kid(sandbox: &ExecutionEnvironment) -> String {
-    kid_of(sandbox.app().await.as_ref())
+async fn kid(environment: &ExecutionEnvironment) -> String {
+    kid_of(environment.app().await.as_ref())
 }
 
 fn kid_of(app: &App) -> String {
@@ -73,14 +75,14 @@ fn kid_of(app: &App) -> String {
 #[tokio::test]
 async fn a_new_secret_is_read_once_the_cached_one_has_aged_and_not_before() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Signing).await.unwrap();
-    let old = kid(&sandbox).await;
+    let environment = bed.start(KeyAccess::Signing).await.unwrap();
+    let old = kid(&environment).await;
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_ms(SECRET_AGE_S * 1000 - 1);
-    assert_eq!(kid(&sandbox).await, old);
+    assert_eq!(kid(&environment).await, old);
     bed.world.pass_ms(1);
-    let app = sandbox.app().await;
+    let app = environment.app().await;
     assert_eq!(kid_of(&app), rotated.signing_keys[0].kid);
     assert_ne!(kid_of(&app), old);
 }
@@ -89,48 +91,48 @@ async fn a_new_secret_is_read_once_the_cached_one_has_aged_and_not_before() {
 #[tokio::test]
 async fn a_thawed_environment_reads_the_secret_before_its_first_request() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_s(2 * 3600);
-    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+    assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
 #[tokio::test]
 async fn setting_the_clock_back_does_not_extend_the_cache() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_s(-1);
-    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+    assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
 #[tokio::test]
 async fn an_unchanged_secret_keeps_the_app_and_its_caches() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
-    let first = sandbox.app().await;
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
+    let first = environment.app().await;
     bed.world.pass_s(SECRET_AGE_S);
-    assert!(Arc::ptr_eq(&first, &sandbox.app().await));
+    assert!(Arc::ptr_eq(&first, &environment.app().await));
 }
 
 #[tokio::test]
 async fn an_unreadable_secret_keeps_the_cached_keys_and_is_retried_soon() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
-    let old = kid(&sandbox).await;
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
+    let old = kid(&environment).await;
     for broken in ["", "no JSON", "{}", r#"{"signing_keys": []}"#] {
         std::fs::write(bed.file(), broken).unwrap();
         bed.world.pass_s(SECRET_AGE_S);
-        assert_eq!(kid(&sandbox).await, old, "{broken}");
+        assert_eq!(kid(&environment).await, old, "{broken}");
     }
     assert!(tests::capture::logged(&["secret_stale", "not the expected JSON"]));
     let rotated = bed.rotated();
     bed.write(&rotated);
-    assert_eq!(kid(&sandbox).await, old, "not at every request");
+    assert_eq!(kid(&environment).await, old, "not at every request");
     bed.world.pass_s(30);
-    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+    assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
 #[tokio::test]
@@ -149,16 +151,22 @@ async fn a_function_does_not_start_if_its_secret_is_missing_or_insufficient() {
 async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
     let bed = Bed::new().await;
     let sdk = bed.world.engine.sdk(None);
-    let doors = (bed.world.app.context.clock.clone(), bed.world.app.context.entropy.clone());
+    let clock_and_entropy =
+        (bed.world.app.context.clock.clone(), bed.world.app.context.entropy.clone());
     let finish =
         Box::new(|app: &mut App| app.context.config.session_header = "x-of-its-own".into());
-    let sandbox =
-        ExecutionEnvironment::start(bed.config(), sdk, doors, KeyAccess::Verification, finish)
-            .await
-            .unwrap();
+    let environment = ExecutionEnvironment::start(
+        bed.config(),
+        sdk,
+        clock_and_entropy,
+        KeyAccess::Verification,
+        finish,
+    )
+    .await
+    .unwrap();
     bed.write(&bed.rotated());
     bed.world.pass_s(SECRET_AGE_S);
-    assert_eq!(sandbox.app().await.context.config.session_header, "x-of-its-own");
+    assert_eq!(environment.app().await.context.config.session_header, "x-of-its-own");
 }
 
 /// The handshake belongs to the start, which runs at full CPU, and must not depend on a permission.

@@ -68,7 +68,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
 
 async fn admit(world: &World, guard: &Guard, parts: &Parts) -> Result<Context, (u16, Value)> {
     let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
-    guard.admit(parts, arrival).await.map_err(|response| {
+    guard.authorize(parts, arrival).await.map_err(|response| {
         (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
     })
 }
@@ -232,7 +232,7 @@ async fn a_cached_policy_is_evaluated_for_each_route_and_decides_as_without_a_ca
         ("POST", "/v1/scans"),
         ("GET", "/v1/drifts"),
         ("POST", "/v1/drifts"),
-        ("GET", "/open/door"),
+        ("GET", "/open/page"),
         ("GET", "/x"),
     ];
     let mut verdicts = [0, 0];
@@ -243,11 +243,11 @@ async fn a_cached_policy_is_evaluated_for_each_route_and_decides_as_without_a_ca
         for event in POLICIES {
             for first in routes {
                 for second in routes {
-                    let held = guard(&world, event, 300);
-                    status(&world, &held, first.0, first.1, &headers).await;
+                    let cached = guard(&world, event, 300);
+                    status(&world, &cached, first.0, first.1, &headers).await;
                     world.wire.take();
-                    let from_cache = status(&world, &held, second.0, second.1, &headers).await;
-                    assert!(world.wire.take().is_empty(), "it was not held");
+                    let from_cache = status(&world, &cached, second.0, second.1, &headers).await;
+                    assert!(world.wire.take().is_empty(), "the response was not cached");
                     let fresh =
                         status(&world, &guard(&world, event, 0), second.0, second.1, &headers)
                             .await;
@@ -271,10 +271,10 @@ async fn where_iam_cannot_express_overlapping_rules_a_cached_policy_denies_more_
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str())];
     let outcome = async |first: &str, second: &str| {
-        let held = guard(&world, EventKind::RestRequest, 300);
+        let cached = guard(&world, EventKind::RestRequest, 300);
         (
-            status(&world, &held, "GET", first, &headers).await,
-            status(&world, &held, "GET", second, &headers).await,
+            status(&world, &cached, "GET", first, &headers).await,
+            status(&world, &cached, "GET", second, &headers).await,
         )
     };
     let (denied, allowed) = ("/v1/scans/7", "/v1/scans/7/log");
@@ -289,12 +289,12 @@ async fn a_cached_simple_response_applies_to_every_route() {
     let (_, key) = world.key(&["drifts:read"]).await;
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str())];
-    let held = guard(&world, EventKind::Http2, 300);
-    assert_eq!(status(&world, &held, "GET", "/v1/drifts", &headers).await, 200);
+    let cached = guard(&world, EventKind::Http2, 300);
+    assert_eq!(status(&world, &cached, "GET", "/v1/drifts", &headers).await, 200);
     assert_eq!(
-        status(&world, &held, "GET", "/v1/scans/7", &headers).await,
+        status(&world, &cached, "GET", "/v1/scans/7", &headers).await,
         200,
-        "which is why it must not be held"
+        "which is why it must not be cached"
     );
     let fresh = guard(&world, EventKind::Http2, 0);
     assert_eq!(status(&world, &fresh, "GET", "/v1/drifts", &headers).await, 200);
@@ -411,11 +411,12 @@ async fn no_generated_policy_allows_what_its_rules_deny() {
                     );
                 }
                 for (first, asked) in routes.iter().zip(&truths).step_by(5) {
-                    let held = guard(world, EventKind::RestRequest, 300);
-                    let told = status(world, &held, first.0, first.1, headers).await == 200;
-                    prop_assert_eq!(told, *asked, "{:?} under {}", first, rules);
+                    let cached = guard(world, EventKind::RestRequest, 300);
+                    let allowed = status(world, &cached, first.0, first.1, headers).await == 200;
+                    prop_assert_eq!(allowed, *asked, "{:?} under {}", first, rules);
                     for (second, truth) in routes.iter().zip(&truths) {
-                        let passes = status(world, &held, second.0, second.1, headers).await == 200;
+                        let passes =
+                            status(world, &cached, second.0, second.1, headers).await == 200;
                         prop_assert!(
                             *truth || !passes,
                             "{:?}, then {:?} passes under {}",

@@ -57,7 +57,7 @@ async fn a_served_request_is_one_log_line() {
 async fn a_refusal_is_counted_by_its_code_and_not_as_a_fault() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
-    world.whoami(&world.key_of_nobody()).await;
+    world.whoami(&world.unknown_key()).await;
     let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
     assert_eq!((&line["code"], &line["cause"]), (&json!("invalid_token"), &json!("ApiKeyUnknown")));
     assert_eq!(
@@ -136,7 +136,7 @@ async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
         (&json!("deny"), &json!("insufficient_scope"))
     );
     assert_eq!((&denied["Refusals"], denied.get("Faults")), (&json!(1), None));
-    let unknown = ask(&guarded, &world.key_of_nobody()).await;
+    let unknown = ask(&guarded, &world.unknown_key()).await;
     assert_eq!(
         (&unknown["status"], &unknown["Refusals"], unknown.get("Faults")),
         (&json!(401), &json!(1), None)

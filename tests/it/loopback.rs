@@ -54,7 +54,7 @@ async fn arrive(
     call.header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER))).send().await
 }
 
-fn told(answer: &Answer) -> HashMap<String, String> {
+fn redirect_parameters(answer: &Answer) -> HashMap<String, String> {
     let location = answer.header("location").unwrap();
     let (address, query) = location.split_once('?').unwrap();
     assert_eq!(address, REDIRECT);
@@ -62,7 +62,7 @@ fn told(answer: &Answer) -> HashMap<String, String> {
 }
 
 async fn code(world: &World, issuer: &Issuer) -> String {
-    told(&arrive(world, issuer, &good(), "7").await.expect(303))["code"].clone()
+    redirect_parameters(&arrive(world, issuer, &good(), "7").await.expect(303))["code"].clone()
 }
 
 async fn redeem(world: &World, code: &str, changes: &[(&str, &str)]) -> Answer {
@@ -88,13 +88,13 @@ async fn a_tool_redeems_its_code_for_the_users_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let answer = arrive(&world, &issuer, &good(), "7").await.expect(303);
-    let told = told(&answer);
-    assert_eq!((told.len(), told["state"].as_str()), (2, "of the tool"));
-    assert!(told["code"].starts_with("pst_ac_"));
+    let parameters = redirect_parameters(&answer);
+    assert_eq!((parameters.len(), parameters["state"].as_str()), (2, "of the tool"));
+    assert!(parameters["code"].starts_with("pst_ac_"));
     // The browser receives no session.
     assert!(answer.header("set-cookie").is_none());
 
-    let tokens = redeem(&world, &told["code"], &[]).await.expect(200);
+    let tokens = redeem(&world, &parameters["code"], &[]).await.expect(200);
     let me = world
         .call("GET", "/v1/auth/whoami")
         .bearer(&tokens.member("access_token"))
@@ -322,12 +322,13 @@ async fn a_tool_receives_the_requested_scopes_and_never_more_than_its_user_has()
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let with = |scope: &'static str| [good(), vec![("scope", scope)]].concat();
-    let code = told(
+    let code = redirect_parameters(
         &arrive(&world, &issuer, &with("scans:read offline_access"), "7").await.expect(303),
     )["code"]
         .clone();
     assert_eq!(redeem(&world, &code, &[]).await.expect(200).member("scope"), "scans:read");
-    let refused = told(&arrive(&world, &issuer, &with("keys:manage"), "7").await.expect(303));
+    let refused =
+        redirect_parameters(&arrive(&world, &issuer, &with("keys:manage"), "7").await.expect(303));
     assert_eq!(
         refused,
         HashMap::from([
@@ -367,7 +368,7 @@ async fn a_denial_by_the_user_is_reported_to_the_tool() {
         .send()
         .await
         .expect(303);
-    assert_eq!(told(&answer)["error"], "access_denied");
+    assert_eq!(redirect_parameters(&answer)["error"], "access_denied");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const FAULTS: [StoreFault; 6] = [
     StoreFault::InvalidResponse,
 ];
 
-struct Held {
+struct Fixture {
     world: World,
     agent: Agent,
     tokens: Tokens,
@@ -26,16 +26,16 @@ struct Held {
     runner_id: String,
 }
 
-async fn held(setup: Setup) -> Held {
+async fn fixture(setup: Setup) -> Fixture {
     let world = World::with(setup).await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
     let (key_id, key) = world.key(&["*"]).await;
     let (runner_id, runner) = world.runner().await;
-    Held { world, agent, tokens, key, key_id, runner, runner_id }
+    Fixture { world, agent, tokens, key, key_id, runner, runner_id }
 }
 
-impl Held {
+impl Fixture {
     /// Every route that uses the store, with a valid credential.
     fn calls(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner, runner_id } = self;
@@ -95,7 +95,7 @@ impl Held {
     }
 
     /// Routes that revoke something, which happens even if the response is lost.
-    fn endings(&self) -> Vec<(&'static str, Call<'_>)> {
+    fn revocations(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner_id, .. } = self;
         let with_key = |method: &str, path: &str| world.call(method, path).key(key);
         vec![
@@ -120,19 +120,19 @@ impl Held {
 #[tokio::test]
 async fn a_store_failure_is_a_503_everywhere_and_credentials_work_again_afterwards() {
     for fault in FAULTS {
-        let held = held(Setup::default()).await;
-        for (what, call) in held.calls() {
-            held.world.wire.inject(fault);
+        let fixture = fixture(Setup::default()).await;
+        for (what, call) in fixture.calls() {
+            fixture.world.wire.inject(fault);
             let answer = call.send().await.expect_error(503, "temporarily_unavailable");
             assert_eq!(answer.header("retry-after"), Some("1"), "{what}");
             assert!(answer.header("www-authenticate").is_none(), "{what}");
-            held.world.wire.clear_faults();
+            fixture.world.wire.clear_faults();
         }
         // Every request is repeated, the refresh first: its token still works, whether or not it
         // was used during the outage.
-        let refreshed = held.world.refresh(&held.tokens.refresh).send().await;
+        let refreshed = fixture.world.refresh(&fixture.tokens.refresh).send().await;
         assert_eq!(refreshed.status, 200, "{fault:?}: {}", refreshed.text);
-        for (what, call) in held.calls() {
+        for (what, call) in fixture.calls() {
             let answer = call.send().await;
             assert!(answer.status < 300, "{fault:?}, {what}: {}", answer.text);
         }
@@ -142,14 +142,14 @@ async fn a_store_failure_is_a_503_everywhere_and_credentials_work_again_afterwar
 #[tokio::test]
 async fn a_store_failure_revokes_nothing() {
     for fault in FAULTS.into_iter().filter(|fault| *fault != StoreFault::ResponseLost) {
-        let held = held(Setup::default()).await;
-        held.world.wire.inject(fault);
-        for (what, call) in held.endings() {
+        let fixture = fixture(Setup::default()).await;
+        fixture.world.wire.inject(fault);
+        for (what, call) in fixture.revocations() {
             let answer = call.send().await;
             assert_eq!(answer.status, 503, "{what}: {}", answer.text);
         }
-        held.world.wire.clear_faults();
-        for (what, call) in held.calls() {
+        fixture.world.wire.clear_faults();
+        for (what, call) in fixture.calls() {
             let answer = call.send().await;
             assert!(answer.status < 300, "{fault:?}, {what}: {}", answer.text);
         }
@@ -158,9 +158,9 @@ async fn a_store_failure_revokes_nothing() {
 
 #[tokio::test]
 async fn one_lost_response_is_retried_and_recognized() {
-    let held = held(Setup::default()).await;
-    for (what, call) in held.calls() {
-        held.world.wire.inject_next([Some(StoreFault::ResponseLost)]);
+    let fixture = fixture(Setup::default()).await;
+    for (what, call) in fixture.calls() {
+        fixture.world.wire.inject_next([Some(StoreFault::ResponseLost)]);
         let answer = call.send().await;
         assert!(answer.status < 300, "{what}: {}", answer.text);
     }
@@ -168,8 +168,8 @@ async fn one_lost_response_is_retried_and_recognized() {
 
 #[tokio::test]
 async fn a_write_whose_response_is_lost_happens_once() {
-    let held = held(Setup::default()).await;
-    let world = &held.world;
+    let fixture = fixture(Setup::default()).await;
+    let world = &fixture.world;
     let second_call_lost = || world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
 
     second_call_lost();
@@ -186,7 +186,7 @@ async fn a_write_whose_response_is_lost_happens_once() {
     );
 
     second_call_lost();
-    let tokens = world.exchange(&held.agent).await;
+    let tokens = world.exchange(&fixture.agent).await;
     assert_eq!(world.whoami(&tokens.access).await, 200);
 
     world.wire.inject_next([Some(StoreFault::ResponseLost)]);
@@ -195,7 +195,8 @@ async fn a_write_whose_response_is_lost_happens_once() {
     assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
 
     world.wire.inject_next([Some(StoreFault::ResponseLost)]);
-    let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
+    let beat =
+        world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &fixture.runner);
     beat.json(json!({"status": "busy", "version": "2"})).send().await.expect(200);
 }
 
@@ -231,28 +232,34 @@ async fn an_unprocessed_key_is_not_treated_as_absent() {
 
 #[tokio::test]
 async fn a_store_that_never_responds_costs_no_more_than_the_timeout() {
-    let patience = Timeouts {
+    let timeouts = Timeouts {
         attempt: Duration::from_secs(2),
         operation: Duration::from_millis(2500),
         attempts: 2,
     };
-    let held = held(Setup { patience, ..Setup::default() }).await;
-    held.world.wire.inject(StoreFault::Timeout);
-    let access = held.tokens.access.as_str();
-    let bearer = held.world.call("GET", "/v1/auth/whoami").bearer(access).send();
-    let beat =
-        held.world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
+    let fixture = fixture(Setup { timeouts, ..Setup::default() }).await;
+    fixture.world.wire.inject(StoreFault::Timeout);
+    let access = fixture.tokens.access.as_str();
+    let bearer = fixture.world.call("GET", "/v1/auth/whoami").bearer(access).send();
+    let beat = fixture
+        .world
+        .call("POST", "/v1/runners/heartbeat")
+        .header("X-Runner-Token", &fixture.runner);
     let beat = beat.json(json!({"status": "online", "version": "1"})).send();
-    let authorized = functions::authorizer::handle(&held.world.app, authorizer_event(access));
-    let (bearer, refresh, beat, authorized) =
-        tokio::join!(bearer, held.world.refresh(&held.tokens.refresh).send(), beat, authorized);
+    let authorized = functions::authorizer::handle(&fixture.world.app, authorizer_event(access));
+    let (bearer, refresh, beat, authorized) = tokio::join!(
+        bearer,
+        fixture.world.refresh(&fixture.tokens.refresh).send(),
+        beat,
+        authorized
+    );
     for answer in [bearer, refresh, beat] {
         answer.expect_error(503, "temporarily_unavailable");
     }
     assert_eq!(authorized.unwrap_err().to_string(), "temporarily_unavailable");
-    held.world.wire.clear_faults();
-    assert_eq!(held.world.whoami(access).await, 200);
-    held.world.refresh(&held.tokens.refresh).send().await.expect(200);
+    fixture.world.wire.clear_faults();
+    assert_eq!(fixture.world.whoami(access).await, 200);
+    fixture.world.refresh(&fixture.tokens.refresh).send().await.expect(200);
 }
 
 fn authorizer_event(access: &str) -> Value {
@@ -265,19 +272,23 @@ fn authorizer_event(access: &str) -> Value {
 
 #[tokio::test]
 async fn the_authorizer_fails_with_neither_unauthorized_nor_a_deny() {
-    let held = held(Setup::default()).await;
+    let fixture = fixture(Setup::default()).await;
     for fault in FAULTS.into_iter().chain([StoreFault::Unprocessed]) {
-        held.world.wire.inject(fault);
-        let error =
-            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
-                .await
-                .unwrap_err();
+        fixture.world.wire.inject(fault);
+        let error = functions::authorizer::handle(
+            &fixture.world.app,
+            authorizer_event(&fixture.tokens.access),
+        )
+        .await
+        .unwrap_err();
         assert_eq!(error.to_string(), "temporarily_unavailable", "{fault:?}");
-        held.world.wire.clear_faults();
-        let answer =
-            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
-                .await
-                .unwrap();
+        fixture.world.wire.clear_faults();
+        let answer = functions::authorizer::handle(
+            &fixture.world.app,
+            authorizer_event(&fixture.tokens.access),
+        )
+        .await
+        .unwrap();
         assert_eq!(answer["isAuthorized"], true, "{fault:?}");
     }
 }

@@ -534,10 +534,10 @@ async fn page_routes_answer_browsers_with_pages_and_api_routes_with_json() {
     let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
     for page in ["/nothing", "/assets/nothing", "/v1/auth/github", "/v1/auth/oidc/callback?state=x"]
     {
-        let told = world.call("GET", page).header("Accept", browser).send().await;
-        assert_eq!(told.header("content-type"), Some("text/html; charset=utf-8"), "{page}");
+        let answer = world.call("GET", page).header("Accept", browser).send().await;
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{page}");
         assert_eq!(
-            told.status,
+            answer.status,
             world.call("GET", page).header("Accept", "*/*").send().await.status
         );
     }

@@ -179,6 +179,6 @@ async fn one_line_logs_a_request_its_outcome_and_its_cause() {
         &answer.member("request_id"),
         "failed",
         "the store failed to read a record",
-        "nobody listens"
+        "connection refused"
     ]));
 }

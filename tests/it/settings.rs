@@ -172,7 +172,7 @@ fn an_insecure_provider_prevents_the_start() {
     assert_stops(
         &[],
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = []",
-        "nobody could ever come in",
+        "nobody could ever sign in",
     );
     assert_stops(
         &[],
@@ -187,7 +187,7 @@ fn an_insecure_provider_prevents_the_start() {
     assert_stops(
         &[],
         "[[provider]]\ntype = \"allowlist\"\nuser_ids = []",
-        "nobody could ever come in",
+        "nobody could ever sign in",
     );
     assert_stops(
         &[],

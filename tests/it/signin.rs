@@ -236,7 +236,7 @@ async fn an_id_token_of_another_sign_in_is_refused() {
         json!({"sub": "agt_01h455vb4pex5vsknk084sn02q"}),
         json!({"sub": "apikey_0123456789ab"}),
     ] {
-        issuer.twist(twist.clone());
+        issuer.override_claims(twist.clone());
         let answer = sign_in(&world, &issuer, "ada").await;
         assert_eq!(
             (answer.status, answer.body["error"].as_str()),
@@ -244,7 +244,7 @@ async fn an_id_token_of_another_sign_in_is_refused() {
             "{twist}"
         );
     }
-    issuer.twist(json!({"aud": ["postern", "another-client"], "azp": "postern"}));
+    issuer.override_claims(json!({"aud": ["postern", "another-client"], "azp": "postern"}));
     sign_in(&world, &issuer, "ada").await.expect(303);
 }
 
@@ -288,12 +288,12 @@ async fn a_denial_at_the_issuer_is_shown_to_the_user() {
 #[tokio::test]
 async fn the_allowlists_apply_at_the_callback_with_a_page() {
     let issuer = Issuer::open().await;
-    let gate = World::configured(&config(&issuer, "[gate]\nallowed_users = [\"ada\"]")).await;
-    sign_in(&gate, &issuer, "ada").await.expect(303);
-    sign_in(&gate, &issuer, "eve").await.expect_error(403, "forbidden_user");
-    let visit = start(&gate).await;
+    let closed = World::configured(&config(&issuer, "[gate]\nallowed_users = [\"ada\"]")).await;
+    sign_in(&closed, &issuer, "ada").await.expect(303);
+    sign_in(&closed, &issuer, "eve").await.expect_error(403, "forbidden_user");
+    let visit = start(&closed).await;
     let query = issuer.sign_in(&visit.location, "eve");
-    let call = gate.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+    let call = closed.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
     let call =
         call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html");
     let page = call.send().await.expect(403);
@@ -316,7 +316,7 @@ async fn the_allowlists_apply_at_the_callback_with_a_page() {
         // A userinfo response about another subject is not trusted.
         (json!({"sub": "eve", "email": "ada@example.com", "email_verified": true}), 400),
     ] {
-        issuer.tell("ada", about.clone());
+        issuer.set_userinfo("ada", about.clone());
         assert_eq!(sign_in(&allowlist, &issuer, "ada").await.status, status, "{about}");
     }
     sign_in(&allowlist, &issuer, "bob").await.expect(303);
@@ -350,7 +350,7 @@ async fn a_new_user_gets_the_configured_role_and_keeps_their_identity() {
     let issuer = Issuer::open().await;
     let world =
         World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
-    issuer.tell("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
+    issuer.set_userinfo("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
     let me = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION))
         .await
         .expect(200);
@@ -484,7 +484,7 @@ async fn a_confidential_client_authenticates() {
     secrets.refs.insert("huudis".into(), "hush".into());
     let world =
         World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
-    issuer.demand_secrets();
+    issuer.require_client_secret();
     sign_in(&world, &issuer, "ada").await.expect(303);
     // A wrong client secret is our failure, not the user's.
     let mut secrets = postern::crypto::secrets::Secrets::default();
@@ -521,7 +521,8 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
         (asked["code_challenge_method"].as_str(), asked["scope"].as_str()),
         ("S256", "read:user")
     );
-    issuer.tell("583231", json!({"login": "octocat", "name": "The Octocat", "email": null}));
+    issuer
+        .set_userinfo("583231", json!({"login": "octocat", "name": "The Octocat", "email": null}));
     let session = at_github(&world, &issuer, "583231").await.expect(303).cookie(SESSION);
     let me = whoami(&world, &session).await.expect(200);
     assert_eq!(me.member("user_id"), "github|583231");
@@ -536,7 +537,7 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
     world.pass_s(3545);
     whoami(&world, &session).await.expect(200);
     assert_eq!(issuer.renewals(), 1);
-    issuer.end_all_grants();
+    issuer.revoke_all_grants();
     world.pass_s(3545);
     whoami(&world, &session).await.expect_error(401, "session_expired");
     // A user without a numeric id is refused.
@@ -555,14 +556,15 @@ async fn only_verified_github_addresses_count() {
         (json!([address("a@example.com", false)]), 403),
         (json!([]), 403),
     ] {
-        issuer.tell("583231", json!({"emails": emails}));
+        issuer.set_userinfo("583231", json!({"emails": emails}));
         assert_eq!(at_github(&world, &issuer, "583231").await.status, status, "{emails}");
     }
-    issuer.tell("7", json!({"emails": []}));
+    issuer.set_userinfo("7", json!({"emails": []}));
     at_github(&world, &issuer, "7").await.expect(303);
-    let gate = World::configured(&github(&issuer, "[gate]\nallowed_users = [\"github|8\"]")).await;
-    at_github(&gate, &issuer, "7").await.expect_error(403, "forbidden_user");
-    at_github(&gate, &issuer, "8").await.expect(303);
+    let closed =
+        World::configured(&github(&issuer, "[gate]\nallowed_users = [\"github|8\"]")).await;
+    at_github(&closed, &issuer, "7").await.expect_error(403, "forbidden_user");
+    at_github(&closed, &issuer, "8").await.expect(303);
 }
 
 #[tokio::test]

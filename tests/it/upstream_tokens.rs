@@ -14,7 +14,7 @@ struct Signed {
 /// A signed-in user; the access token of their issuer expires after ten minutes.
 async fn signed_in() -> Signed {
     let issuer = Issuer::open().await;
-    issuer.access_tokens_live(600);
+    issuer.set_access_token_lifetime(600);
     let world = World::configured(&format!(
         "[[signin]]\ntype = \"oidc\"\nname = \"huudis\"\nissuer = \"{}\"\nclient_id = \"postern\"\nallow = [\"*\"]",
         issuer.url
@@ -123,7 +123,7 @@ async fn an_unreachable_issuer_keeps_the_session_and_is_not_retried_for_a_while(
 #[tokio::test]
 async fn a_grant_revoked_by_the_issuer_ends_the_session() {
     let it = signed_in().await;
-    it.issuer.end_all_grants();
+    it.issuer.revoke_all_grants();
     it.whoami().await.expect(200);
     it.world.pass_s(545);
     it.whoami().await.expect_error(401, "session_expired");
@@ -139,7 +139,7 @@ async fn a_revoked_grant_ends_the_session_after_an_outage_too() {
     it.world.pass_s(545);
     it.whoami().await.expect(200);
     it.issuer.behave(Behaviour::Honest);
-    it.issuer.end_all_grants();
+    it.issuer.revoke_all_grants();
     it.world.pass_s(31);
     it.whoami().await.expect_error(401, "session_expired");
 }
@@ -164,14 +164,14 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     for _ in 0..5 {
         it.whoami().await.expect(200);
     }
-    assert_eq!(it.issuer.renewals(), 0, "while the lease lasts nobody asks");
+    assert_eq!(it.issuer.renewals(), 0, "nobody else asks while the lease is valid");
     it.world.pass_s(15);
     it.whoami().await.expect(200);
     it.world.pass_s(545);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
     // The lease was released: a revoked grant ends the session.
-    it.issuer.end_all_grants();
+    it.issuer.revoke_all_grants();
     it.world.pass_s(545);
     it.whoami().await.expect_error(401, "session_expired");
 }
@@ -191,7 +191,7 @@ async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
     for _ in 0..10 {
         it.whoami().await.expect(200);
     }
-    assert_eq!(it.issuer.renewals(), asked, "while the lease lasts nobody else asks");
+    assert_eq!(it.issuer.renewals(), asked, "nobody else asks while the lease is valid");
     it.world.pass_s(15);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), asked + 1);
@@ -244,7 +244,7 @@ async fn a_lease_whose_store_response_was_lost_is_recognized() {
     ]);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
-    it.issuer.end_all_grants();
+    it.issuer.revoke_all_grants();
     it.world.pass_s(545);
     // Nothing remains that would make a revoked grant look like a crash.
     it.whoami().await.expect_error(401, "session_expired");
@@ -271,7 +271,7 @@ async fn after_an_unclear_response_a_refused_grant_does_not_end_the_session() {
         it.world.pass_s(545);
         it.whoami().await.expect(200);
         it.issuer.behave(Behaviour::Honest);
-        it.issuer.end_all_grants();
+        it.issuer.revoke_all_grants();
         it.world.pass_s(15);
         it.whoami().await.expect(200);
         assert!(!it.item().await.contains("upstream"));

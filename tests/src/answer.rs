@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 /// Status, headers and body.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The status.
     pub status: u16,
+    /// The headers.
     pub headers: HeaderMap,
+    /// The body as text.
     pub text: String,
     /// The body as JSON, or null if it is not JSON.
     pub body: Value,

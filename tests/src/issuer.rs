@@ -28,6 +28,7 @@ use tokio::net::TcpListener;
 /// The behaviour of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
+    /// Works as providers should.
     Honest,
     /// Accepts connections and never responds.
     Silent,
@@ -48,13 +49,15 @@ pub enum Behaviour {
 /// A provider and its signing keys.
 #[derive(Clone)]
 pub struct Issuer {
+    /// The URL, which is also `iss`.
     pub url: String,
+    /// The id of the current signing key.
     pub kid: String,
     key: EncodingKey,
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
 }
 
-struct Desk {
+struct Shared {
     url: String,
     keys: Mutex<Value>,
     behaviour: Mutex<Behaviour>,
@@ -65,10 +68,10 @@ struct Desk {
     grants: Mutex<HashMap<String, usize>>,
     renewals: AtomicUsize,
     /// Claims that replace or extend those of the next ID tokens.
-    twist: Mutex<Value>,
+    overrides: Mutex<Value>,
     people: Mutex<HashMap<String, Value>>,
     access_token_life_s: AtomicUsize,
-    demands_secrets: AtomicBool,
+    requires_client_secret: AtomicBool,
 }
 
 /// A browser that was redirected here, and its parameters.
@@ -99,7 +102,7 @@ impl Issuer {
         let (key, jwk) = pair("first");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let desk = Arc::new(Desk {
+        let shared = Arc::new(Shared {
             url: url.clone(),
             keys: Mutex::new(json!({"keys": [jwk]})),
             behaviour: Mutex::new(Behaviour::Honest),
@@ -108,10 +111,10 @@ impl Issuer {
             visits: Mutex::default(),
             grants: Mutex::default(),
             renewals: AtomicUsize::new(0),
-            twist: Mutex::new(json!({})),
+            overrides: Mutex::new(json!({})),
             people: Mutex::default(),
             access_token_life_s: AtomicUsize::new(3600),
-            demands_secrets: AtomicBool::new(false),
+            requires_client_secret: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
@@ -121,32 +124,32 @@ impl Issuer {
             .route("/login/oauth/access_token", post(token_of_github))
             .route("/api/v3/user", get(about))
             .route("/api/v3/user/emails", get(addresses))
-            .with_state(Arc::clone(&desk));
+            .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, kid: "first".into(), key, desk }
+        Self { url, kid: "first".into(), key, shared }
     }
 
     /// Changes the behaviour.
     pub fn behave(&self, behaviour: Behaviour) {
-        *self.desk.behaviour.lock().unwrap() = behaviour;
+        *self.shared.behaviour.lock().unwrap() = behaviour;
     }
 
     /// Returns how often the key set was fetched.
     pub fn fetches(&self) -> usize {
-        self.desk.fetches.load(Ordering::SeqCst)
+        self.shared.fetches.load(Ordering::SeqCst)
     }
 
     /// Signs with a new key from now on, and publishes it next to the old one.
     pub fn rotate(&mut self, kid: &str) {
         let (key, jwk) = pair(kid);
-        *self.desk.signer.lock().unwrap() = (key.clone(), kid.into());
+        *self.shared.signer.lock().unwrap() = (key.clone(), kid.into());
         (self.key, self.kid) = (key, kid.into());
-        self.desk.keys.lock().unwrap()["keys"].as_array_mut().unwrap().push(jwk);
+        self.shared.keys.lock().unwrap()["keys"].as_array_mut().unwrap().push(jwk);
     }
 
     /// Publishes these keys in place of its own.
     pub fn publish(&self, keys: Value) {
-        *self.desk.keys.lock().unwrap() = keys;
+        *self.shared.keys.lock().unwrap() = keys;
     }
 
     /// Signs a user in who was redirected to `location`; returns the query of the redirect back.
@@ -157,7 +160,7 @@ impl Issuer {
         let parameters: HashMap<_, _> =
             form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let state = parameters["state"].clone();
-        let mut visits = self.desk.visits.lock().unwrap();
+        let mut visits = self.shared.visits.lock().unwrap();
         let code = format!("code-{}", visits.len());
         visits.insert(code.clone(), Visit { parameters, subject: subject.into() });
         form_urlencoded::Serializer::new(String::new())
@@ -167,33 +170,33 @@ impl Issuer {
     }
 
     /// Refuses clients without the right secret from now on.
-    pub fn demand_secrets(&self) {
-        self.desk.demands_secrets.store(true, Ordering::SeqCst);
+    pub fn require_client_secret(&self) {
+        self.shared.requires_client_secret.store(true, Ordering::SeqCst);
     }
 
     /// Adds these claims to the next ID tokens, or replaces theirs.
-    pub fn twist(&self, claims: Value) {
-        *self.desk.twist.lock().unwrap() = claims;
+    pub fn override_claims(&self, claims: Value) {
+        *self.shared.overrides.lock().unwrap() = claims;
     }
 
     /// Sets the userinfo response for a subject.
-    pub fn tell(&self, subject: &str, about: Value) {
-        self.desk.people.lock().unwrap().insert(subject.into(), about);
+    pub fn set_userinfo(&self, subject: &str, about: Value) {
+        self.shared.people.lock().unwrap().insert(subject.into(), about);
     }
 
     /// Sets the lifetime of access tokens.
-    pub fn access_tokens_live(&self, seconds: usize) {
-        self.desk.access_token_life_s.store(seconds, Ordering::SeqCst);
+    pub fn set_access_token_lifetime(&self, seconds: usize) {
+        self.shared.access_token_life_s.store(seconds, Ordering::SeqCst);
     }
 
     /// Returns how often a renewal was requested.
     pub fn renewals(&self) -> usize {
-        self.desk.renewals.load(Ordering::SeqCst)
+        self.shared.renewals.load(Ordering::SeqCst)
     }
 
     /// Revokes every grant, as users can on their provider's page.
-    pub fn end_all_grants(&self) {
-        self.desk.grants.lock().unwrap().clear();
+    pub fn revoke_all_grants(&self) {
+        self.shared.grants.lock().unwrap().clear();
     }
 
     /// Signs a token with these claims and `iss`.
@@ -219,8 +222,8 @@ pub fn encode(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     jsonwebtoken::encode(header, claims, key).unwrap()
 }
 
-async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    let url = desk.url.clone();
+async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let url = shared.url.clone();
     let document = |issuer: &str| {
         Json(json!({
             "issuer": issuer, "jwks_uri": format!("{url}/jwks"),
@@ -229,7 +232,7 @@ async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
         }))
         .into_response()
     };
-    let behaviour = *desk.behaviour.lock().unwrap();
+    let behaviour = *shared.behaviour.lock().unwrap();
     match behaviour {
         Behaviour::Honest | Behaviour::Garbled | Behaviour::Gateway | Behaviour::Refusing => {
             document(&url)
@@ -241,10 +244,10 @@ async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     }
 }
 
-async fn keys(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    desk.fetches.fetch_add(1, Ordering::SeqCst);
-    let behaviour = *desk.behaviour.lock().unwrap();
-    let keys = desk.keys.lock().unwrap().clone();
+async fn keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    shared.fetches.fetch_add(1, Ordering::SeqCst);
+    let behaviour = *shared.behaviour.lock().unwrap();
+    let keys = shared.keys.lock().unwrap().clone();
     match behaviour {
         Behaviour::Garbled => "no JSON".into_response(),
         Behaviour::Honest
@@ -262,14 +265,14 @@ type Parameters = HashMap<String, String>;
 /// The token endpoint: single-use codes with PKCE, and rotating refresh tokens whose reuse revokes
 /// the grant.
 async fn token(
-    State(desk): State<Arc<Desk>>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Form(form): Form<Parameters>,
 ) -> Response {
-    let behaviour = *desk.behaviour.lock().unwrap();
+    let behaviour = *shared.behaviour.lock().unwrap();
     let is_refresh = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
     if is_refresh {
-        desk.renewals.fetch_add(1, Ordering::SeqCst);
+        shared.renewals.fetch_add(1, Ordering::SeqCst);
     }
     match behaviour {
         Behaviour::Silent => std::future::pending().await,
@@ -290,24 +293,24 @@ async fn token(
         BASE64.decode(basic.trim_start_matches("Basic ")).is_ok_and(|pair| pair.ends_with(b":hush"))
     };
     let proves = is_hush(basic) || form.get("client_secret").is_some_and(|given| given == "hush");
-    if desk.demands_secrets.load(Ordering::SeqCst) && !proves {
+    if shared.requires_client_secret.load(Ordering::SeqCst) && !proves {
         return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"})))
             .into_response();
     }
     if form.get("client_id").is_none_or(|id| id != "postern") && !proves {
         return refuse("invalid_client");
     }
-    if is_refresh { desk.renew(&form["refresh_token"]) } else { desk.exchange(&form) }
+    if is_refresh { shared.renew(&form["refresh_token"]) } else { shared.exchange(&form) }
 }
 
 /// GitHub's variant: status 200, and error codes of its own.
 async fn token_of_github(
-    desk: State<Arc<Desk>>,
+    shared: State<Arc<Shared>>,
     headers: HeaderMap,
     form: Form<Parameters>,
 ) -> Response {
     let is_refresh = form.0.get("grant_type").is_some_and(|grant| grant == "refresh_token");
-    let answer = token(desk, headers, form).await;
+    let answer = token(shared, headers, form).await;
     if answer.status() != StatusCode::BAD_REQUEST {
         return answer;
     }
@@ -320,7 +323,7 @@ fn refuse(error: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response()
 }
 
-impl Desk {
+impl Shared {
     fn exchange(&self, form: &Parameters) -> Response {
         let Some(visit) = self.visits.lock().unwrap().remove(&form["code"]) else {
             return refuse("invalid_grant");
@@ -340,7 +343,7 @@ impl Desk {
                 "iss": self.url, "aud": visit.parameters["client_id"], "sub": visit.subject, "nonce": nonce,
                 "iat": now, "exp": now + 10 * 366 * 24 * 3600,
             });
-            for (name, value) in self.twist.lock().unwrap().as_object().unwrap() {
+            for (name, value) in self.overrides.lock().unwrap().as_object().unwrap() {
                 claims[name] = value.clone();
             }
             let (key, kid) = self.signer.lock().unwrap().clone();
@@ -375,7 +378,7 @@ impl Desk {
     }
 
     /// Returns the userinfo of the user to whom the access token belongs.
-    fn whose(&self, headers: &HeaderMap) -> Option<Value> {
+    fn userinfo(&self, headers: &HeaderMap) -> Option<Value> {
         let subject =
             headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer access:")?.to_owned();
         let mut about = self.people.lock().unwrap().get(&subject).cloned().unwrap_or(json!({}));
@@ -387,15 +390,15 @@ impl Desk {
     }
 }
 
-async fn about(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    desk.whose(&headers).map_or_else(
+async fn about(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    shared.userinfo(&headers).map_or_else(
         || StatusCode::UNAUTHORIZED.into_response(),
         |about| Json(about).into_response(),
     )
 }
 
-async fn addresses(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    match desk.whose(&headers) {
+async fn addresses(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    match shared.userinfo(&headers) {
         Some(about) => Json(about["emails"].clone()).into_response(),
         None => StatusCode::UNAUTHORIZED.into_response(),
     }

@@ -74,7 +74,7 @@ impl Wire {
     /// Returns an HTTP client for the SDK that uses this connection.
     pub fn http_client(&self) -> SharedHttpClient {
         let inner = aws_smithy_http_client::Builder::new().build_http();
-        SharedHttpClient::new(Tapped { wire: self.clone(), inner })
+        SharedHttpClient::new(FaultInjectingClient { wire: self.clone(), inner })
     }
 
     /// Returns the calls since the last time, and forgets them.
@@ -119,29 +119,29 @@ impl Wire {
 }
 
 #[derive(Debug)]
-struct Tapped {
+struct FaultInjectingClient {
     wire: Wire,
     inner: SharedHttpClient,
 }
 
-impl HttpClient for Tapped {
+impl HttpClient for FaultInjectingClient {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Tap { wire: self.wire.clone(), inner })
+        SharedHttpConnector::new(FaultInjectingConnector { wire: self.wire.clone(), inner })
     }
 }
 
 #[derive(Debug)]
-struct Tap {
+struct FaultInjectingConnector {
     wire: Wire,
     inner: SharedHttpConnector,
 }
 
-impl HttpConnector for Tap {
+impl HttpConnector for FaultInjectingConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         const PREFIX: &str = "com.amazonaws.dynamodb.v20120810#";
         let error = |status: u16, kind: &str| {
@@ -151,7 +151,7 @@ impl HttpConnector for Tap {
         match self.wire.next_fault(&request) {
             None => self.inner.call(request),
             Some(StoreFault::Unreachable) => {
-                HttpConnectorFuture::ready(Err(ConnectorError::io("nobody listens".into())))
+                HttpConnectorFuture::ready(Err(ConnectorError::io("connection refused".into())))
             }
             Some(StoreFault::Throttled) => error(400, "ProvisionedThroughputExceededException"),
             Some(StoreFault::ServerError) => error(500, "InternalServerError"),
@@ -174,7 +174,7 @@ impl HttpConnector for Tap {
                 let under_way = self.inner.call(request);
                 HttpConnectorFuture::new(async move {
                     under_way.await?.into_body();
-                    Err(ConnectorError::io("the answer is lost".into()))
+                    Err(ConnectorError::io("the response was lost".into()))
                 })
             }
         }

@@ -38,7 +38,8 @@ pub struct Setup {
     pub toml: Option<String>,
     /// Additional environment variables.
     pub variables: Vec<(&'static str, String)>,
-    pub patience: Timeouts,
+    /// The timeouts of the store.
+    pub timeouts: Timeouts,
     /// The secrets of another deployment.
     pub secrets: Option<Secrets>,
 }
@@ -46,14 +47,21 @@ pub struct Setup {
 /// A deployment: store, functions, gateway, a manual clock, and one organization.
 #[derive(Debug)]
 pub struct World {
+    /// What the functions share.
     pub app: Arc<App>,
+    /// The gateway in front of the functions.
     pub gateway: Gateway,
+    /// The connection to the store.
     pub wire: Wire,
+    /// The store.
     pub engine: Arc<Engine>,
+    /// The secrets of the deployment.
     pub secrets: Secrets,
+    /// The operator key, which can create organizations.
     pub operator_key: String,
-    /// The first organization.
+    /// The id of the first organization.
     pub org_id: String,
+    /// An API key of the first organization, with every scope.
     pub api_key: String,
     now_ms: Arc<AtomicI64>,
 }
@@ -61,14 +69,18 @@ pub struct World {
 /// An agent and its secret.
 #[derive(Clone, Debug)]
 pub struct Agent {
+    /// The id.
     pub id: String,
+    /// The secret.
     pub secret: String,
 }
 
 /// A pair of tokens.
 #[derive(Clone, Debug)]
 pub struct Tokens {
+    /// The access token.
     pub access: String,
+    /// The refresh token.
     pub refresh: String,
 }
 
@@ -101,7 +113,7 @@ impl World {
         let store = Store::new(
             &engine.sdk(Some(wire.http_client())),
             config.tables.clone(),
-            setup.patience,
+            setup.timeouts,
             &clock,
         );
 
@@ -135,7 +147,7 @@ impl World {
 
     /// Returns the same deployment (data, keys and clock) with another `postern.toml`.
     pub fn reconfigured(&self, toml: &str) -> Self {
-        self.again(
+        self.rebuild(
             config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() }),
             self.secrets.clone(),
         )
@@ -143,10 +155,10 @@ impl World {
 
     /// Returns the same deployment with other secrets.
     pub fn with_secrets(&self, secrets: Secrets) -> Self {
-        self.again(self.app.context.config.clone(), secrets)
+        self.rebuild(self.app.context.config.clone(), secrets)
     }
 
-    fn again(&self, config: Config, secrets: Secrets) -> Self {
+    fn rebuild(&self, config: Config, secrets: Secrets) -> Self {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
         let (clock, entropy) = (self.app.context.clock.clone(), self.app.context.entropy.clone());
@@ -167,7 +179,7 @@ impl World {
     }
 
     /// Returns a well-formed key that belongs to no record.
-    pub fn key_of_nobody(&self) -> String {
+    pub fn unknown_key(&self) -> String {
         let id = id::mint::<id::ApiKey>(self.now(), &self.app.context.entropy).unwrap();
         Minted::new(&self.app.context.config.brand, &id, &self.app.context.entropy)
             .unwrap()

@@ -144,7 +144,7 @@ fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
 #[test]
 fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
     let folder = tempfile::tempdir().unwrap();
-    for (event, held_s) in
+    for (event, cached_s) in
         [("http-2.0", "0"), ("http-1.0", "60"), ("rest-request", "60"), ("rest-token", "60")]
     {
         let upstream = upstream();
@@ -162,7 +162,7 @@ fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
             "--identity-source",
             "Authorization",
             "--cache-ttl",
-            held_s,
+            cached_s,
         ];
         let program = Started::start(&arguments, folder.path());
         let bearer = format!("Authorization: Bearer {}", program.text("api_key"));
@@ -226,5 +226,5 @@ fn a_simple_response_is_not_cached() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("must not be held"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("would apply to every route"));
 }
