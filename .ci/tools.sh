@@ -1,4 +1,4 @@
-# Sourced by .ci/run and e2e/run: where build output is kept, and how tools come here. Package registries are all that it needs.
+# Sourced by .ci/run, e2e/run and the scripts in local/: the cache folder, and functions that install tools from package registries.
 
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/postern"
 mkdir -p "$cache"
@@ -7,7 +7,7 @@ export AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0
 
 step() { printf '\n== %s\n' "$*"; }
 
-# What comes with the system: installed where that is Debian's, asked for elsewhere. `system COMMAND [PACKAGE]`
+# Installs a system package on Debian; fails with a message elsewhere: `system COMMAND [PACKAGE]`
 system() {
     command -v "$1" >/dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -18,7 +18,7 @@ system() {
     fi
 }
 
-# A Python environment of its own with these packages, in exactly these versions: `venv NAME PACKAGE==VERSION …`
+# Creates a Python environment with exactly these packages: `venv NAME PACKAGE==VERSION …`
 venv() {
     local folder="$cache/$1" wanted="${*:2}"
     [ -e "$folder/wanted" ] && [ "$(cat "$folder/wanted")" = "$wanted" ] && return
@@ -32,7 +32,7 @@ venv() {
     printf '%s' "$wanted" >"$folder/wanted"
 }
 
-# Waits for a program in the background: `until_ready PID TEST…`. Ends where the program does.
+# Waits until a test succeeds; fails if the process ends first: `until_ready PID TEST…`
 until_ready() {
     until "${@:2}" >/dev/null 2>&1; do
         kill -0 "$1" 2>/dev/null || { echo "a server did not start" >&2; return 1; }
@@ -40,14 +40,14 @@ until_ready() {
     done
 }
 
-# SAM, with AWS's runtime interface emulator in it
+# SAM, which contains AWS's runtime interface emulator
 sam_cli() { venv sam aws-sam-cli==1.170.0; }
 emulator() { echo "$cache"/sam/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-"$(uname -m | sed s/aarch64/arm64/)"; }
-# cargo-lambda, with the linker that it cross-compiles by
+# cargo-lambda and the linker that it uses to cross-compile
 cargo_lambda() { venv lambda cargo-lambda==1.9.2 ziglang==0.17.1; }
-# Secrets Manager and a second DynamoDB on this machine
+# MiniStack: a local Secrets Manager and a second implementation of DynamoDB
 ministack() { venv ministack ministack==1.5.33; }
-# Node.js and npm. Where the system's is older than the packages here want, npm brings a newer one.
+# Node.js and npm. If the system's Node.js is too old, npm installs a newer one.
 node_js() {
     system node nodejs
     system npm

@@ -1,4 +1,4 @@
-// The portal in a real browser: every flow, with a script and without one. Screenshots are left for people to look at.
+// The portal in a real browser: every flow, with and without scripts. Leaves screenshots to look at.
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -51,16 +51,16 @@ async function api(method, path, body, headers = { "x-api-key": ready.api_key })
 
 const opens = async (key) => (await api("GET", "/v1/auth/whoami", undefined, { authorization: `Bearer ${key}` })).status;
 
-/** A page of a new browser, and a place for its pictures. What the browser complains about fails the test. */
+/** Opens a page in a new browser, and a folder for its screenshots. Errors of the browser fail the test. */
 async function open(t, way) {
   const context = await browser.newContext({ ...way, ...(way.javaScriptEnabled && { permissions: ["clipboard-read", "clipboard-write"] }) });
-  // No network but loopback: the provider's own pages would like to have a font from elsewhere.
+  // Only loopback: the provider's own pages would load a font from the network.
   await context.route((address) => address.hostname !== "127.0.0.1", (route) => route.abort());
   const page = await context.newPage();
   const complaints = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => {
-    // A 4xx of a page is what was asked for; what the provider's pages complain about is not ours.
+    // A page with a 4xx is expected here, and errors of the provider's pages are not ours.
     const isOurs = message.location().url.startsWith(url) && !/status of 4\d\d/.test(message.text());
     if (message.type() === "error" && isOurs) complaints.push(message.text());
   });
@@ -88,7 +88,7 @@ for (const way of WAYS) {
     const script = way.javaScriptEnabled;
     const tag = script ? "s" : "n";
 
-    test("a page asks for a person, and goes on where they wanted to", async (t) => {
+    test("a page redirects to sign-in, and returns to the requested page", async (t) => {
       const { page, look } = await open(t, way);
       await page.goto(`${url}/agents`);
       assert.equal(new URL(page.url()).pathname, "/login");
@@ -110,7 +110,7 @@ for (const way of WAYS) {
       );
     });
 
-    test("a person comes from an identity provider, and signs out", async (t) => {
+    test("a user signs in at an identity provider, and signs out", async (t) => {
       const { page, look } = await open(t, way);
       await page.goto(`${url}/login`);
       await page.getByRole("link", { name: "Continue with Example" }).click();
@@ -127,7 +127,7 @@ for (const way of WAYS) {
       assert.equal(new URL(page.url()).pathname, "/login");
     });
 
-    test("somebody whom the deployment does not admit sees why", async (t) => {
+    test("a user who is not allowed sees why", async (t) => {
       const { page, look } = await open(t, way);
       await page.goto(`${url}/v1/auth/oidc/start?provider=example`);
       await page.locator("input[name=login]").fill("eve");
@@ -140,7 +140,7 @@ for (const way of WAYS) {
       assert.equal(new URL(page.url()).pathname, "/login");
     });
 
-    test("a sign-in that nobody began is told in a page", async (t) => {
+    test("an unknown sign-in shows an error page", async (t) => {
       const { page, look } = await open(t, way);
       await page.goto(`${url}/v1/auth/oidc/callback?code=x&state=y`);
       await page.getByRole("heading", { name: "That did not work" }).waitFor();
@@ -149,7 +149,7 @@ for (const way of WAYS) {
       await page.waitForURL(`${url}/login`);
     });
 
-    test("an API key is made, copied, rotated and deleted", async (t) => {
+    test("an API key is created, copied, rotated and deleted", async (t) => {
       const { page, look } = await open(t, way);
       await signInWithPassword(page);
       await page.goto(`${url}/keys`);
@@ -195,7 +195,7 @@ for (const way of WAYS) {
       { path: "runners", one: "runner", member: "run_", fields: { Labels: "linux arm64" }, renew: "New token" },
       { path: "tokens", one: "CLI token", member: "cli_", fields: { Scopes: "scans:read", Repositories: "acme/site" } },
     ]) {
-      test(`${/^[aA]/.test(one) ? "an" : "a"} ${one} is made and ended`, async (t) => {
+      test(`${/^[aA]/.test(one) ? "an" : "a"} ${one} is created and deleted`, async (t) => {
         const { page, look } = await open(t, way);
         await signInWithPassword(page);
         await page.goto(`${url}/${path}`);
@@ -218,7 +218,7 @@ for (const way of WAYS) {
       });
     }
 
-    test("a runner is seen to come alive", async (t) => {
+    test("a runner is shown online after its heartbeat", async (t) => {
       const { page, look } = await open(t, way);
       const made = await api("POST", "/v1/runners", { name: `build-${tag}`, labels: ["linux"] });
       await signInWithPassword(page);
@@ -234,7 +234,7 @@ for (const way of WAYS) {
       await api("DELETE", `/v1/runners/${made.body.id}`);
     });
 
-    test("a device is approved, used and disconnected; another one refused", async (t) => {
+    test("a device is approved, used and disconnected; another is denied", async (t) => {
       const { page, look } = await open(t, way);
       await signInWithPassword(page, "ada@example.org");
       const begin = async () => {
@@ -276,7 +276,7 @@ for (const way of WAYS) {
       assert.equal((await poll(other)).error, "access_denied");
     });
 
-    test("a session elsewhere is seen and ended", async (t) => {
+    test("a session in another browser is listed and ended", async (t) => {
       const { page, look } = await open(t, way);
       const elsewhere = await open(t, way);
       await signInWithPassword(elsewhere.page, "ada@example.org");
@@ -293,7 +293,7 @@ for (const way of WAYS) {
       await page.getByText("You are signed out.").waitFor();
     });
 
-    test("a user ticks scopes, and sees no page that is not for them", async (t) => {
+    test("a user selects scopes, and sees only the pages of their role", async (t) => {
       const { page, look } = await open(t, way);
       await signInWithPassword(page, "ada@example.org");
       const links = await page.getByRole("navigation").getByRole("link").allTextContents();
@@ -314,7 +314,7 @@ for (const way of WAYS) {
       assert.equal(page404.status(), 404);
     });
 
-    test("everything can be reached by the keyboard, and has a name", async (t) => {
+    test("every control is reachable by keyboard and has a name", async (t) => {
       const { page } = await open(t, way);
       await page.goto(`${url}/login`);
       for (const name of ["Email", "Password"]) assert.equal(await page.getByLabel(name, { exact: true }).count(), 1);
@@ -331,7 +331,7 @@ for (const way of WAYS) {
         seen.push((await focused.textContent()).trim());
       }
       for (const name of ["Sign out", "API keys", "Sessions", "New API key", "Rotate of organization", "Delete organization"]) assert.ok(seen.includes(name), `${name} is not among ${seen}`);
-      // Every field has a label, every button a name, and no id stands twice.
+      // Every field has a label, every button a name, and ids are unique.
       const snapshot = await page.locator("body").ariaSnapshot();
       assert.doesNotMatch(snapshot, /- (button|link|textbox|combobox)(\s*:)?\s*$/m);
       const ids = await page.locator("[id]").evaluateAll((all) => all.map((one) => one.id));
@@ -340,7 +340,7 @@ for (const way of WAYS) {
   });
 }
 
-test("what is written can be read: contrast by day and by night", async (t) => {
+test("text has enough contrast in light and dark mode", async (t) => {
   for (const colorScheme of ["light", "dark"]) {
     const { page } = await open(t, { javaScriptEnabled: true, colorScheme, viewport: { width: 1100, height: 760 } });
     await signInWithPassword(page);

@@ -1,4 +1,4 @@
-// Postern, as its users start it.
+// Starts Postern as its users do.
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { once } from "node:events";
@@ -6,11 +6,11 @@ import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const program = process.env.POSTERN_LOCAL;
+const program = process.env.POSTERN_PROGRAM;
 const logs = process.env.POSTERN_LOGS ?? tmpdir();
-if (!program) throw new Error("POSTERN_LOCAL names the local program: start these tests by e2e/run people");
+if (!program) throw new Error("POSTERN_PROGRAM must name the local program; run these tests with e2e/run people");
 
-/** A port that nobody has at the moment. */
+/** Returns a free port. */
 export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -22,7 +22,7 @@ export async function freePort() {
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** A folder that is gone with the tests. */
+/** Creates a folder that is removed after the test. */
 export function folder(t) {
   const path = mkdtempSync(join(tmpdir(), "postern-people-"));
   t.after(() => rmSync(path, { recursive: true, force: true }));
@@ -31,7 +31,7 @@ export function folder(t) {
 
 let count = 0;
 
-/** Starts the local program; `ready` is what it says then. */
+/** Starts the local program; `ready` is the content of its ready file. */
 export async function start(t, args, variables = {}) {
   count += 1;
   const own = mkdtempSync(join(tmpdir(), "postern-ready-"));
@@ -52,7 +52,7 @@ export async function start(t, args, variables = {}) {
   };
 }
 
-/** A file with the deployment's secret, as far as it must be given: the program adds what is missing. */
+/** Writes a file with the provider's client secret, to which the program adds the deployment's secrets. */
 export function secretFile(folder) {
   const file = join(folder, "secrets.json");
   writeFileSync(file, JSON.stringify({ refs: { example: "a secret that is long enough for a provider" } }), { mode: 0o600 });
@@ -65,7 +65,7 @@ export function configFile(folder, toml) {
   return file;
 }
 
-/** A browser's memory, for those tests that need no more of a browser. */
+/** A cookie jar, for tests that need no real browser. */
 export class Jar {
   #cookies = new Map();
 
@@ -87,7 +87,7 @@ export class Jar {
   }
 }
 
-/** Signs `person` in at the provider, form by form; the session's value. */
+/** Signs `person` in at the provider, form by form; returns the value of the session. */
 export async function signInAs(postern, person) {
   const jar = new Jar();
   let url = `${postern}/v1/auth/oidc/start`;
@@ -111,7 +111,7 @@ export async function signInAs(postern, person) {
       body: new URLSearchParams(isLogin ? { prompt: "login", login: person, password: "any" } : { prompt: "consent" }),
     };
   }
-  throw new Error(`${person} did not get in`);
+  throw new Error(`${person} was not signed in`);
 }
 
 export async function whoami(postern, session) {

@@ -1,10 +1,10 @@
-// A real identity provider: panva's oidc-provider, with refresh tokens that rotate and a grant that ends where one is used twice. It counts what
-// it is asked for, and holds answers back when it is told to.
+// A real identity provider: panva's oidc-provider, with rotating refresh tokens and reuse detection. It counts renewals and delays
+// responses on request.
 import { createServer } from "node:http";
 import { once } from "node:events";
 import Provider from "oidc-provider";
 
-/** Opens a provider for one client of `postern`. `accessTokenLifeS` is how long its access tokens live. */
+/** Starts a provider with one client, `postern`. `accessTokenLifeS` is the lifetime of its access tokens. */
 export async function openProvider({ postern, accessTokenLifeS = 3600 }) {
   const server = createServer();
   server.listen(0, "127.0.0.1");
@@ -42,7 +42,7 @@ export async function openProvider({ postern, accessTokenLifeS = 3600 }) {
     const isToken = context.path === "/token";
     if (isToken && holding?.when === "before") {
       holding.reach();
-      if (!(await holding.released)) return; // what was sent never arrives
+      if (!(await holding.released)) return; // the request is dropped
     }
     await next();
     if (isToken && context.oidc?.params?.grant_type === "refresh_token") {
@@ -62,7 +62,7 @@ export async function openProvider({ postern, accessTokenLifeS = 3600 }) {
   return {
     url,
     seen,
-    /** The next request of tokens is held back, before or after it was worked on. */
+    /** Delays the next token request, before or after it is handled. */
     hold(when) {
       let reach, release;
       const reached = new Promise((resolve) => { reach = resolve; });
@@ -70,10 +70,10 @@ export async function openProvider({ postern, accessTokenLifeS = 3600 }) {
       holding = { when, reach, released };
       return { reached, release: (arrives = true) => { holding = null; release(arrives); } };
     },
-    /** Ends every grant, as a person may at their provider's page. */
+    /** Revokes every grant, as users can on their provider's page. */
     async endGrants() {
       const found = await Promise.all([...grants].filter(Boolean).map((id) => provider.Grant.find(id)));
-      if (!found.some(Boolean)) throw new Error("there is no grant to end");
+      if (!found.some(Boolean)) throw new Error("there is no grant to revoke");
       await Promise.all(found.filter(Boolean).map((grant) => grant.destroy()));
     },
     close() {
@@ -83,7 +83,7 @@ export async function openProvider({ postern, accessTokenLifeS = 3600 }) {
   };
 }
 
-/** What `postern.toml` says of it. */
+/** Returns the section of `postern.toml` for the provider. */
 export function signIn(provider) {
   return `
 [[signin]]

@@ -1,4 +1,4 @@
-//! Answers, with what differs between any two deployments taken out.
+//! Responses without what differs between any two deployments.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
@@ -7,11 +7,11 @@ use http::Response;
 use regex::{Captures, Regex};
 use serde_json::{Map, Value, json};
 
-/// Headers that a server adds for its connection.
+/// Headers that a server adds for the connection.
 const OF_THE_CONNECTION: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
 
-/// An HTTP answer without ids, secrets and times.
-pub(crate) fn plain(response: &Response<Bytes>) -> Value {
+/// Returns a response without ids, secrets and times.
+pub(crate) fn normalized(response: &Response<Bytes>) -> Value {
     let headers: BTreeMap<_, _> = response
         .headers()
         .iter()
@@ -25,7 +25,7 @@ pub(crate) fn plain(response: &Response<Bytes>) -> Value {
     masked(json!({"status": response.status().as_u16(), "headers": headers, "body": body}))
 }
 
-/// A value in which every id, secret, token and time stands as its kind.
+/// Replaces every id, secret, token and time in a value by its kind.
 pub(crate) fn masked(value: Value) -> Value {
     match value {
         Value::String(text) => mask(&text).into(),
@@ -43,7 +43,7 @@ pub(crate) fn masked(value: Value) -> Value {
     }
 }
 
-/// A body that is JSON in a text, as functions answer.
+/// Masks a body that is JSON inside a string, as functions return it.
 fn inner(text: String) -> Value {
     match serde_json::from_str::<Value>(&text) {
         Ok(body) if body.is_object() => masked(body),
@@ -58,7 +58,7 @@ fn mask(text: &str) -> String {
             r"(?<kind>agt|cli|cod|dev|fam|key|org|run|ses|sin|svc|tok|usr)_[0-9a-hjkmnp-tv-z]{26}";
         let session = r"(?<session>eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43})";
         let user_code = r"(?<code>\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b)";
-        // As pages show them.
+        // The forms in which pages show them.
         let form = r#"(?<form>name="csrf" value="[0-9A-Za-z_-]{43}")"#;
         let hint = "(?<hint>[a-z]{2,8}_[a-z]{2}_[0-9a-z]{1,9}…[0-9A-Za-z]{4})";
         let moment = r"(?<moment>\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d UTC)";

@@ -1,4 +1,4 @@
-//! Functions under AWS's runtime interface emulator, a process each.
+//! Functions under AWS's runtime interface emulator, each in its own process.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::{
     process::{Process, free_address},
 };
 
-/// One function under the emulator.
+/// A function under the emulator.
 #[derive(Debug)]
 pub(crate) struct Emulator {
     process: Process,
@@ -33,7 +33,7 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// Puts `bootstrap` under the emulator. It is started at its first invocation.
+    /// Starts the emulator for `bootstrap`, which itself starts with its first invocation.
     pub(crate) async fn start(
         tools: &Tools,
         bootstrap: &Path,
@@ -62,12 +62,12 @@ impl Emulator {
         Ok(Self { process, url, log, client, invocations: Arc::default() })
     }
 
-    /// Invokes the function: its answer, or the message of the error that it ended with.
+    /// Invokes the function; returns its answer, or the message of its error.
     pub(crate) async fn invoke(&self, event: Value) -> Result<Result<Value, String>> {
         invoke(&self.client, &self.url, event, &self.invocations).await
     }
 
-    /// The same as something that a gateway can invoke.
+    /// Returns the function in the form that a gateway invokes.
     pub(crate) fn as_function(&self) -> Invoke {
         let (client, url, invocations) =
             (self.client.clone(), self.url.clone(), Arc::clone(&self.invocations));
@@ -82,15 +82,15 @@ impl Emulator {
         })
     }
 
-    /// How long the start took, as the emulator says.
+    /// Returns how long the start took, as the emulator reports it.
     pub(crate) fn init_ms(&self) -> Result<f64> {
         let log = fs::read_to_string(&self.log)?;
         let (_, report) =
-            log.split_once("INIT REPORT(durationMs: ").context("the emulator reports no start")?;
+            log.split_once("INIT REPORT(durationMs: ").context("the emulator reported no start")?;
         Ok(report.split(')').next().unwrap_or_default().parse()?)
     }
 
-    /// The process of the function itself.
+    /// Returns the process id of the function itself.
     pub(crate) fn pid(&self) -> Result<u32> {
         self.process.descendants().pop().context("the function is not running")
     }
@@ -104,7 +104,7 @@ async fn invoke(
 ) -> Result<Result<Value, String>> {
     invocations.fetch_add(1, Ordering::SeqCst);
     let answer = client.post(url).body(event.to_string()).send().await?.text().await?;
-    // A function that cannot start answers nothing at all.
+    // A function that cannot start returns an empty response.
     let answer: Value = serde_json::from_str(&answer)
         .with_context(|| format!("the function answered {answer:?}"))?;
     Ok(match answer.get("errorMessage") {
@@ -118,7 +118,8 @@ async fn invoke(
 pub(crate) struct Fleet(pub(crate) BTreeMap<String, Emulator>);
 
 impl Fleet {
-    /// What each function has logged: one line per request, each of them JSON with its metrics, and no credential.
+    /// Checks the log of each function: one line of JSON per request, with its metrics and without
+    /// credentials.
     pub(crate) fn check_lines(&self) -> Result<usize> {
         for (name, function) in &self.0 {
             let text = fs::read_to_string(&function.log)?;
@@ -129,13 +130,13 @@ impl Fleet {
             );
             let lines: Vec<Value> =
                 text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-            // Nothing of the runtime's, and nothing that went wrong.
+            // No lines of the runtime, and no failures.
             const KNOWN: [&str; 5] = ["started", "secret read", "served", "refused", "decided"];
             const EVENTS: [&str; 1] = ["a spent refresh token came back"];
             let is_known =
                 |line: &&Value| KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known);
             if let Some(stray) = lines.iter().find(|line| !is_known(line)) {
-                bail!("{name} writes a line that is none of ours: {stray}");
+                bail!("{name} writes an unexpected line: {stray}");
             }
             let of_requests = lines.iter().filter(|line| line["Requests"] == 1);
             let (logged, invoked) =
@@ -157,7 +158,7 @@ impl Fleet {
             }
             ensure!(
                 lines.iter().any(|line| line["message"] == "started"),
-                "{name} does not say that it started"
+                "{name} does not log its start"
             );
         }
         println!(

@@ -1,22 +1,25 @@
-//! The functions as they are deployed, under AWS's own runtime interface emulator: `just e2e` holds their answers against those of a
-//! laptop, `just measure` says what they take. `e2e/run` installs the tools, builds the artifacts and starts this program.
+//! Runs the built functions under AWS's runtime interface emulator.
+//!
+//! `just e2e` compares their answers with those of the handlers and of the local program;
+//! `just measure` measures starts, memory and sizes. `e2e/run` installs the tools, builds the
+//! artifacts and starts this program.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
 mod answer;
-mod door;
 mod emulator;
+mod environment;
 mod measure;
 mod process;
 mod samples;
-mod stage;
-mod story;
+mod scenario;
+mod target;
 mod transformed;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-/// The functions as they are deployed, under AWS's runtime interface emulator.
+/// Tests and measures the built functions under AWS's runtime interface emulator.
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -25,30 +28,30 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Hold the answers of the built functions against those of the handlers and of the local program.
+    /// Compare the answers of the built functions with those of the handlers and the local program.
     Test(Tools),
-    /// Measure the built functions, and what others would write in place of the authorizer.
+    /// Measure the built functions, and the authorizers that others would write.
     Measure {
         #[command(flatten)]
         tools: Tools,
-        /// How often each function is started.
+        /// How often to start each function.
         #[arg(long, default_value_t = 20)]
         runs: usize,
-        /// A folder with the programs to compare with, installed and built: node/, python/.
+        /// The folder of the authorizers to compare with, installed and built: node/, python/.
         #[arg(long)]
-        rivals: PathBuf,
-        /// The page whose tables are written anew.
+        rivals: Option<PathBuf>,
+        /// The page whose table to replace.
         #[arg(long)]
-        page: PathBuf,
+        page: Option<PathBuf>,
     },
-    /// Check the template as SAM's transform leaves it.
+    /// Check the template after SAM's transform.
     Template {
         /// The transformed template, as JSON.
         transformed: PathBuf,
     },
 }
 
-/// Where the tools are.
+/// The paths of the tools.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Tools {
     /// The folder of the artifacts: `{function}/bootstrap`.
@@ -57,20 +60,20 @@ pub(crate) struct Tools {
     /// AWS's runtime interface emulator.
     #[arg(long)]
     emulator: PathBuf,
-    /// MiniStack: Secrets Manager, and a second DynamoDB.
+    /// MiniStack, which serves Secrets Manager and a second implementation of DynamoDB.
     #[arg(long)]
     ministack: PathBuf,
-    /// The local program.
+    /// The local program, `postern`.
     #[arg(long)]
-    local: PathBuf,
-    /// A folder for what the functions log.
+    program: PathBuf,
+    /// The folder for logs.
     #[arg(long)]
     logs: PathBuf,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Whatever was started ends with this program, however it ends.
+    // On a signal, returns from `main` so that every started process is dropped and killed.
     let outcome = tokio::select! {
         outcome = run(Cli::parse().command) => outcome,
         () = interrupted() => Err(anyhow::anyhow!("interrupted")),
@@ -88,28 +91,29 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Test(tools) => test(&tools).await,
         Command::Measure { tools, runs, rivals, page } => {
-            measure::run(&tools, runs, &rivals, &page).await
+            measure::run(&tools, runs, rivals.as_deref(), page.as_deref()).await
         }
         Command::Template { transformed } => transformed::check(&transformed),
     }
 }
 
-/// At Ctrl-C or SIGTERM.
+/// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() {
     if let Ok(stop) = local::serve::Stop::at_signal() {
         stop.wait().await;
     }
 }
 
-/// The same events and the same story, on each engine: in-process, through the local program, and under the emulator.
+/// Sends the sample events and the scenario to the handlers, the local program and the emulator, on
+/// each engine.
 async fn test(tools: &Tools) -> anyhow::Result<()> {
     let mut passed = 0;
-    for engine in [stage::Engine::Embedded, stage::Engine::MiniStack] {
-        println!("\n-- the store is {engine}");
-        let stage = stage::Stage::open(tools, engine).await?;
-        passed += samples::compare(tools, &stage).await?;
-        passed += story::compare(tools, &stage).await?;
-        passed += stage.fleet.check_lines()?;
+    for engine in [environment::Engine::Embedded, environment::Engine::MiniStack] {
+        println!("\n-- store: {engine}");
+        let environment = environment::Environment::open(tools, engine).await?;
+        passed += samples::compare(tools, &environment).await?;
+        passed += scenario::compare(tools, &environment).await?;
+        passed += environment.fleet.check_lines()?;
     }
     println!("\n{passed} passed, 0 failed");
     Ok(())

@@ -1,12 +1,15 @@
-//! What the functions take under the emulator, beside what others would write in place of the authorizer: cold starts in turns, so that the
-//! machine's moods are everybody's.
+//! Measures the functions under the emulator, and next to them authorizers that others would write.
+//!
+//! The subjects are started in turns, so that a slow moment of the machine affects all of them.
 
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
     time::Instant,
 };
 
@@ -18,12 +21,11 @@ use serde_json::{Value, json};
 use crate::{
     Tools,
     emulator::Emulator,
-    samples,
-    stage::{Engine, Stage},
-    story,
+    environment::{Engine, Environment},
+    samples, scenario,
 };
 
-/// Invocations of a started function.
+/// Warm invocations per start.
 const WARM: usize = 50;
 
 /// One thing to measure.
@@ -37,16 +39,16 @@ struct Subject {
     zip_bytes: u64,
 }
 
-/// What an answer must be, for a time to count.
+/// The answer that an invocation must give for its time to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
-    /// By an authorizer.
+    /// An authorizer allows the request.
     Allowed,
-    /// With this status.
+    /// A function answers with this status.
     Status(u16),
 }
 
-/// What was read off the runs of one subject.
+/// The readings of all runs of one subject.
 #[derive(Default)]
 struct Readings {
     init_ms: Vec<f64>,
@@ -56,10 +58,22 @@ struct Readings {
     peak_mib: Vec<f64>,
 }
 
-/// Measures everything `runs` times, and writes the tables of `page` anew.
-pub(crate) async fn run(tools: &Tools, runs: usize, rivals: &Path, page: &Path) -> Result<()> {
-    let stage = Stage::open(tools, Engine::Embedded).await?;
-    let subjects = subjects(tools, &stage, rivals).await?;
+/// Measures everything `runs` times and prints the table.
+///
+/// Compares with the authorizers in `rivals` and replaces the table of `page`, where these are
+/// given.
+pub(crate) async fn run(
+    tools: &Tools,
+    runs: usize,
+    rivals: Option<&Path>,
+    page: Option<&Path>,
+) -> Result<()> {
+    let environment = Environment::open(tools, Engine::Embedded).await?;
+    let decision = decision(&environment).await?;
+    let mut subjects = functions(tools, &environment, &decision)?;
+    if let Some(rivals) = rivals {
+        subjects.extend(authorizers_of_others(&environment, rivals, &decision)?);
+    }
     let mut readings: BTreeMap<&str, Readings> = BTreeMap::new();
     for run in 1..=runs {
         println!("-- run {run} of {runs}");
@@ -70,15 +84,15 @@ pub(crate) async fn run(tools: &Tools, runs: usize, rivals: &Path, page: &Path) 
     }
     let report = report(&subjects, &readings, runs);
     println!("\n{report}");
-    rewrite(page, &report)
+    page.map_or(Ok(()), |page| rewrite(page, &report))
 }
 
-async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Subject>> {
-    let decision = decision(stage).await?;
+/// Every function, with its last sample event. The authorizer is measured with `decision`.
+fn functions(tools: &Tools, environment: &Environment, decision: &Value) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     for (function, files) in samples::files()? {
         let bootstrap = tools.artifacts.join(&function).join("bootstrap");
-        let variables = stage.variables_of(&function)?;
+        let variables = environment.variables_of(&function)?;
         let (event, expected) = match function.as_str() {
             "authorizer" => (decision.clone(), Expected::Allowed),
             _ => {
@@ -89,13 +103,23 @@ async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Sub
         let zip_bytes = zipped(&[&bootstrap])?;
         subjects.push(Subject { name: function, bootstrap, variables, event, expected, zip_bytes });
     }
+    Ok(subjects)
+}
+
+/// The authorizers that others would write, built in the folder `rivals`.
+fn authorizers_of_others(
+    environment: &Environment,
+    rivals: &Path,
+    decision: &Value,
+) -> Result<Vec<Subject>> {
     let others: [(&str, &str, &[&str]); 2] = [
         ("Node.js: aws-jwt-verify, AWS SDK v3", "node", &["dist"]),
         ("Python: PyJWT, boto3", "python", &["package", "authorizer.py", "runtime.py"]),
     ];
+    let mut subjects = Vec::new();
     for (name, folder, deployed) in others {
         let folder = rivals.join(folder);
-        let mut variables = stage.variables_of("authorizer")?;
+        let mut variables = environment.variables_of("authorizer")?;
         variables.insert(
             "RIVAL_PYTHON".into(),
             rivals.join("interpreter/bin/python3").display().to_string(),
@@ -113,18 +137,19 @@ async fn subjects(tools: &Tools, stage: &Stage, rivals: &Path) -> Result<Vec<Sub
     Ok(subjects)
 }
 
-/// An HTTP API's question about an access token: one verification, one read of two records.
-async fn decision(stage: &Stage) -> Result<Value> {
+/// The event of an HTTP API for a request with an access token. Deciding it takes one verification
+/// and one read of two records.
+async fn decision(environment: &Environment) -> Result<Value> {
     let send = async |path: &str, name: &str, value: &str, body: Value| -> Result<Value> {
         let request =
             Request::post(path).header(name, value).header("content-type", "application/json");
-        let response = stage
+        let response = environment
             .gateway
             .call(request.body(Bytes::from(body.to_string()))?, [127, 0, 0, 1].into())
             .await;
         Ok(serde_json::from_slice(response.body())?)
     };
-    let operator = format!("Bearer {}", stage.operator_key);
+    let operator = format!("Bearer {}", environment.operator_key);
     let organization =
         send("/v1/organizations", "authorization", &operator, json!({"name": "Acme"})).await?;
     let key = organization["api_key"].as_str().context("an API key")?;
@@ -134,7 +159,7 @@ async fn decision(stage: &Stage) -> Result<Value> {
     let credentials = json!({"agent_id": agent["id"], "secret": agent["secret"]});
     let tokens = send("/v1/auth/token", "accept", "*/*", credentials).await?;
     let access = tokens["access_token"].as_str().context("an access token")?;
-    Ok(story::question("authorization", &format!("Bearer {access}")))
+    Ok(scenario::authorizer_event("authorization", &format!("Bearer {access}")))
 }
 
 async fn measure(tools: &Tools, subject: &Subject, readings: &mut Readings) -> Result<()> {
@@ -155,10 +180,12 @@ async fn measure(tools: &Tools, subject: &Subject, readings: &mut Readings) -> R
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a stopwatch: nothing is frozen here")]
+#[expect(clippy::disallowed_methods, reason = "a stopwatch; the process is never frozen")]
 async fn timed(emulator: &Emulator, subject: &Subject) -> Result<f64> {
+    static CALLERS: AtomicU32 = AtomicU32::new(0);
+    let event = from_caller(&subject.event, CALLERS.fetch_add(1, Ordering::Relaxed));
     let began = Instant::now();
-    let answer = emulator.invoke(subject.event.clone()).await?;
+    let answer = emulator.invoke(event).await?;
     let took_ms = began.elapsed().as_secs_f64() * 1000.0;
     let is_right = answer.as_ref().is_ok_and(|answer| match subject.expected {
         Expected::Allowed => answer["isAuthorized"] == true,
@@ -168,7 +195,27 @@ async fn timed(emulator: &Emulator, subject: &Subject) -> Result<f64> {
     Ok(took_ms)
 }
 
-/// What a process has had of the processors, in all of its threads.
+/// Returns `event` as caller number `caller` sends it: from an address of their own, and where the
+/// body names an account by its email address, about an account of their own.
+///
+/// Failed logins are throttled by address and by account. Repeated by one caller, the sample of
+/// `login` would measure the throttle after a few invocations, and not the login.
+fn from_caller(event: &Value, caller: u32) -> Value {
+    let mut event = event.clone();
+    if let Some(source_ip) = event.pointer_mut("/requestContext/http/sourceIp") {
+        // 198.18.0.0/15 is reserved for benchmarks (RFC 2544).
+        let address = u32::from(Ipv4Addr::new(198, 18, 0, 0)) | (caller & 0x1_ffff);
+        *source_ip = Ipv4Addr::from(address).to_string().into();
+    }
+    let body = event["body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok());
+    if let Some(mut body) = body.filter(|body| body["email"].is_string()) {
+        body["email"] = format!("caller-{caller}@example.com").into();
+        event["body"] = body.to_string().into();
+    }
+    event
+}
+
+/// Returns the CPU time of a process, of all its threads.
 fn cpu_ms(pid: u32) -> Result<f64> {
     let mut ns = 0.0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -226,13 +273,32 @@ fn report(subjects: &[Subject], readings: &BTreeMap<&str, Readings>, runs: usize
     text
 }
 
-/// Puts `report` between the two marks of `page`.
+/// Replaces what stands between the two marks of `page` with `report`.
 fn rewrite(page: &Path, report: &str) -> Result<()> {
     const BEGIN: &str = "<!-- measured: begin -->";
     const END: &str = "<!-- measured: end -->";
     let old = fs::read_to_string(page)?;
-    let (before, rest) = old.split_once(BEGIN).context("no mark where the table begins")?;
-    let (_, after) = rest.split_once(END).context("no mark where the table ends")?;
+    let (before, rest) = old.split_once(BEGIN).context("no mark at the beginning of the table")?;
+    let (_, after) = rest.split_once(END).context("no mark at the end of the table")?;
     fs::write(page, format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", report.trim_end()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::from_caller;
+
+    #[test]
+    fn every_caller_has_an_address_and_an_account() {
+        let body = json!({"email": "nobody@example.com", "password": "correct horse"}).to_string();
+        let event = json!({"body": body, "requestContext": {"http": {"sourceIp": "192.0.2.1"}}});
+        let (first, second) = (from_caller(&event, 0), from_caller(&event, 0x1_ffff));
+        let source_ip = "/requestContext/http/sourceIp";
+        assert_eq!(first.pointer(source_ip), Some(&json!("198.18.0.0")));
+        assert_eq!(second.pointer(source_ip), Some(&json!("198.19.255.255")));
+        assert_ne!(first["body"], second["body"]);
+        assert_eq!(from_caller(&json!({"body": "a=b"}), 1), json!({"body": "a=b"}));
+    }
 }

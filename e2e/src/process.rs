@@ -1,4 +1,4 @@
-//! Programs that are started, waited for, and ended with everything that they started.
+//! Processes that are killed with all their descendants when dropped.
 
 use std::{
     fs::{self, File},
@@ -10,11 +10,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// How long a program may take until it listens.
+/// How long a program can take until it listens.
 const PATIENCE: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_millis(5);
 
-/// A running program, in a process group of its own.
+/// A running program, in its own process group.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
@@ -22,7 +22,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command`, which is called `name`; its output goes into `log`.
+    /// Starts `command` under the name `name`, with its output in `log`.
     pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         use std::os::unix::process::CommandExt as _;
         let log = File::create(log).with_context(|| format!("writing {}", log.display()))?;
@@ -42,10 +42,10 @@ impl Process {
         };
         tokio::time::timeout(PATIENCE, connected)
             .await
-            .with_context(|| format!("{address}: nobody listens"))?
+            .with_context(|| format!("nothing listens at {address}"))?
     }
 
-    /// Waits until `file` is there.
+    /// Waits until `file` exists; returns its content.
     pub(crate) async fn written(&mut self, file: &Path) -> Result<String> {
         let written = async {
             while !file.exists() {
@@ -66,7 +66,7 @@ impl Process {
         }
     }
 
-    /// The processes that this one has started, and theirs.
+    /// Returns the ids of all descendants of this process.
     pub(crate) fn descendants(&self) -> Vec<u32> {
         fn children(pid: u32) -> Vec<u32> {
             let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
@@ -93,7 +93,7 @@ impl Drop for Process {
     }
 }
 
-/// An address on loopback at which nobody listens.
+/// Returns a free address on loopback.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

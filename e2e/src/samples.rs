@@ -1,4 +1,5 @@
-//! The sample events: every one is answered alike by the handler, by the local program and by the function under the emulator.
+//! The sample events: the handler, the local program and the function under the emulator give the
+//! same answer to each.
 
 use std::{
     collections::BTreeMap,
@@ -15,12 +16,12 @@ use tests::{Setup, World};
 use crate::{
     Tools,
     answer::masked,
-    stage::{ISSUER, Stage},
+    environment::{Environment, ISSUER},
 };
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events");
 
-/// The sample events' files, by their function.
+/// Returns the files of the sample events, by function.
 pub(crate) fn files() -> Result<BTreeMap<String, Vec<PathBuf>>> {
     let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for entry in fs::read_dir(FOLDER)? {
@@ -38,7 +39,7 @@ pub(crate) fn read(file: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&fs::read_to_string(file)?)?)
 }
 
-/// The status that a sample's name states.
+/// Returns the status that the name of a sample states.
 pub(crate) fn status(file: &Path) -> Result<u16> {
     let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let stated =
@@ -46,17 +47,20 @@ pub(crate) fn status(file: &Path) -> Result<u16> {
     stated.parse().with_context(|| format!("{name} states no status"))
 }
 
-/// Sends every sample event through all three; how many there were.
-pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
+/// Sends every sample event to all three; returns the number of events.
+pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<usize> {
     let world =
-        World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
+        World::with(Setup { secrets: Some(environment.secrets.clone()), ..Setup::default() }).await;
     let mut compared = 0;
     for (function, files) in files()? {
         let invoke = invoke::in_process(&world.app, &function)
             .with_context(|| format!("no handler {function}"))?;
-        let emulator =
-            stage.fleet.0.get(&function).with_context(|| format!("no function {function}"))?;
-        let of_program = of_program(tools, stage, &function, &files)?;
+        let emulator = environment
+            .fleet
+            .0
+            .get(&function)
+            .with_context(|| format!("no function {function}"))?;
+        let of_program = of_program(tools, environment, &function, &files)?;
         for (file, of_program) in files.iter().zip(of_program) {
             let event = read(file)?;
             let of_handler = shown(invoke(event.clone()).await);
@@ -79,35 +83,35 @@ pub(crate) async fn compare(tools: &Tools, stage: &Stage) -> Result<usize> {
     Ok(compared)
 }
 
-/// An answer as Lambda shows it.
+/// Returns an answer as Lambda shows it.
 fn shown(answer: Result<Value, String>) -> Value {
     masked(answer.unwrap_or_else(|message| json!({"errorMessage": message})))
 }
 
-/// What `cargo run -p local -- invoke` prints.
+/// Returns what `postern invoke` prints.
 fn of_program(
     tools: &Tools,
-    stage: &Stage,
+    environment: &Environment,
     function: &str,
     files: &[PathBuf],
 ) -> Result<Vec<Value>> {
     let folder = tempfile::tempdir()?;
     let secret = folder.path().join("secrets.json");
-    fs::write(&secret, serde_json::to_string(&stage.secrets)?)?;
-    let mut command = Command::new(&tools.local);
+    fs::write(&secret, serde_json::to_string(&environment.secrets)?)?;
+    let mut command = Command::new(&tools.program);
     command.args(["invoke", function, "--data", ":memory:"]).args(files);
     let output =
         command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret).output()?;
     ensure!(
         output.status.success(),
-        "local invoke {function}: {}",
+        "postern invoke {function}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
     let lines = String::from_utf8(output.stdout)?;
     let answers: Vec<_> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(
         answers.len() == files.len(),
-        "local invoke {function} printed {} answers",
+        "postern invoke {function} printed {} answers",
         answers.len()
     );
     Ok(answers)

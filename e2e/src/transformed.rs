@@ -1,4 +1,5 @@
-//! The template as CloudFormation gets it: what SAM's transform adds, and what it leaves out, is part of the defence.
+//! The template as CloudFormation receives it. What SAM's transform adds or omits is part of the
+//! security design.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -6,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use local::template::Template;
 use serde_json::{Map, Value, json};
 
-/// What every role gets from SAM: to write log lines and traces. Neither reads what Postern keeps.
+/// The policies that SAM adds to every role, to write log lines and traces. Neither can read
+/// Postern's data.
 const ADDED_BY_SAM: [&str; 2] = [
     "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
     "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
@@ -17,28 +19,28 @@ pub(crate) fn check(file: &Path) -> Result<()> {
     let document: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
     let stack = Stack(document["Resources"].as_object().context("no Resources")?);
     let checks: [(&str, Check); 9] = [
-        ("every role may do what the template says, and no more", roles),
-        ("every function can be invoked by its own routes alone", invocations),
+        ("every role has exactly the permissions of the template", roles),
+        ("every function can be invoked only by its own routes", invocations),
         ("every function has the limits, logs and traces of the parameters", functions),
-        ("the gateway throttles by the class of a route", throttling),
-        ("access logs hold no credential", access_logs),
-        ("logs are kept for the time of the parameter", retention),
-        ("tables are encrypted, and precious ones outlive the stack", tables),
-        ("secrets outlive the stack, and none is in the template", secrets),
+        ("the gateway throttles by kind of route", throttling),
+        ("access logs contain no credential", access_logs),
+        ("logs are kept for the time that the parameter sets", retention),
+        ("tables are encrypted, and the precious one outlives the stack", tables),
+        ("secrets outlive the stack, and the template contains none", secrets),
         (
-            "alarms look at faults, reuse, throttling and old keys, and keep quiet without data",
+            "alarms watch faults, reuse, throttling and old keys, and stay silent without data",
             alarms,
         ),
     ];
     for (what, check) in checks {
-        check(&stack).with_context(|| format!("not so: {what}"))?;
+        check(&stack).with_context(|| format!("failed: {what}"))?;
         println!("   {what}");
     }
     println!("\n{} passed, 0 failed", checks.len());
     Ok(())
 }
 
-/// Whether something holds of a stack.
+/// A check of a stack.
 type Check = fn(&Stack<'_>) -> Result<()>;
 
 struct Stack<'a>(&'a Map<String, Value>);
@@ -56,7 +58,7 @@ impl<'a> Stack<'a> {
     }
 }
 
-/// `!Ref X` and `!GetAtt X.Y` as the transform writes them.
+/// Expands `!Ref X` and `!GetAtt X.Y` as the transform does.
 fn expanded(value: &Value) -> Value {
     match value {
         Value::Array(items) => items.iter().map(expanded).collect(),
@@ -80,13 +82,13 @@ fn roles(stack: &Stack<'_>) -> Result<()> {
     let template = Template::load()?;
     ensure!(
         stack.of_type("AWS::IAM::Role").count() == template.functions.len(),
-        "a role that is no function's"
+        "a role that belongs to no function"
     );
     ensure!(
         stack.of_type("AWS::IAM::Policy").count()
             + stack.of_type("AWS::IAM::ManagedPolicy").count()
             == 0,
-        "a policy apart"
+        "a policy outside of a role"
     );
     for function in &template.functions {
         let id = &function.logical_id;
@@ -130,7 +132,7 @@ fn roles(stack: &Stack<'_>) -> Result<()> {
 fn invocations(stack: &Stack<'_>) -> Result<()> {
     let mut expected = BTreeSet::new();
     for function in Template::load()?.functions {
-        // What no other route takes may be anything: one permission says it all.
+        // The default route can be any path, so its one permission covers all of them.
         let takes_rest = function.routes.iter().any(|route| route.target.is_none());
         let routes = function.routes.iter().filter_map(|route| route.target.as_ref()).map(
             |(method, path)| {
@@ -165,7 +167,7 @@ fn invocations(stack: &Stack<'_>) -> Result<()> {
     ensure!(granted == expected, "granted {granted:?}, routes {expected:?}");
     ensure!(
         stack.of_type("AWS::Lambda::Url").count() == 0,
-        "a function URL asks nobody who they are"
+        "a function URL would accept unauthenticated requests"
     );
     Ok(())
 }
@@ -189,13 +191,14 @@ fn functions(stack: &Stack<'_>) -> Result<()> {
             "{id}: {}",
             properties["ReservedConcurrentExecutions"]
         );
-        // The patience of the secret's client, of an issuer and of five calls of the store; an HTTP API waits ten seconds for an authorizer.
+        // Enough for the timeouts of Secrets Manager, an issuer and five calls to the store. An
+        // HTTP API waits ten seconds for an authorizer.
         ensure!(
             properties["Timeout"] == if id == "Authorizer" { 10 } else { 25 },
             "{id}: {}",
             properties["Timeout"]
         );
-        // Whoever may look at a function's configuration may see its variables.
+        // Anyone who can read a function's configuration can see its variables.
         let variables = properties["Environment"]["Variables"].as_object().context("variables")?;
         for (name, value) in variables {
             let is_reference = name.starts_with("POSTERN_") && value.is_object();
@@ -213,7 +216,7 @@ fn stage<'a>(stack: &Stack<'a>) -> Result<&'a Value> {
     Ok(&stage["Properties"])
 }
 
-/// Routes where anybody may try a credential.
+/// Routes on which anyone can try a credential.
 const GUESSABLE: [&str; 9] = [
     "GET /device",
     "POST /device",
@@ -299,7 +302,7 @@ fn tables(stack: &Stack<'_>) -> Result<()> {
         );
         ensure!(
             properties["TimeToLiveSpecification"]["Enabled"] == true,
-            "{id} keeps what has expired"
+            "{id} does not delete expired items"
         );
         let is_precious = id == "Keys";
         let protections = [
@@ -337,7 +340,7 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
         let metric = properties["MetricName"].as_str().context("a metric")?;
         watched.insert((properties["Namespace"].as_str().unwrap_or_default(), metric));
         if properties["Namespace"] == "Postern" {
-            ensure!(known.contains(metric), "{id}: nobody writes {metric}");
+            ensure!(known.contains(metric), "{id}: the metric {metric} does not exist");
             ensure!(
                 properties["Dimensions"]
                     == json!([{"Name": "stack", "Value": {"Ref": "AWS::StackName"}}]),
@@ -345,7 +348,7 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
             );
         }
         ensure!(properties["TreatMissingData"] == "notBreaching", "{id}");
-        ensure!(properties["AlarmDescription"].is_string(), "{id} tells nobody what to do");
+        ensure!(properties["AlarmDescription"].is_string(), "{id} has no description");
         let actions = json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
         ensure!(properties["AlarmActions"] == actions, "{id}");
     }
@@ -360,10 +363,10 @@ fn alarms(stack: &Stack<'_>) -> Result<()> {
     ensure!(watched == expected.into(), "{watched:?}");
     let dashboard = stack.of_type("AWS::CloudWatch::Dashboard").next().context("no dashboard")?.1;
     let body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"].as_str().context("a body")?;
-    let widgets: Value = serde_json::from_str(body).context("the dashboard is no JSON")?;
+    let widgets: Value = serde_json::from_str(body).context("the dashboard is not JSON")?;
     let shown = widgets.to_string();
     for metric in known {
-        // The alarm shows the keys' age.
+        // The alarm shows the age of the keys.
         ensure!(
             metric == "SecretAge" || shown.contains(metric),
             "the dashboard does not show {metric}"

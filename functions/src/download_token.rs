@@ -1,4 +1,4 @@
-//! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no header (CON-9).
+//! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no header.
 
 use postern::{
     App, Error, Refusal,

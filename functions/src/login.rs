@@ -1,4 +1,4 @@
-//! `POST /v1/auth/login`: an email address and a password for tokens (CON-1). `POST /v1/auth/logout`: their end, or a session's.
+//! `POST /v1/auth/login`: an email address and a password for tokens. `POST /v1/auth/logout`: their end, or a session's.
 
 use postern::{
     App, Error, Refusal, authn,

@@ -1,4 +1,4 @@
-//! The portal (CAT-15): pages on which people sign in and manage what is theirs. Rendered here, usable without a script.
+//! The portal: pages on which people sign in and manage what is theirs. Rendered here, usable without a script.
 //!
 //! A page calls the functions of `postern::resource` with the principal of its session, as the routes
 //! do: what is allowed, and how the rest is refused, is decided there, once.

@@ -1,4 +1,4 @@
-//! Signing in at an OpenID provider (`/v1/auth/oidc/start` and `/callback`, CAT-9) or GitHub (`/v1/auth/github` and `/callback`, CON-3): for a
+//! Signing in at an OpenID provider (`/v1/auth/oidc/start` and `/callback`) or GitHub (`/v1/auth/github` and `/callback`): for a
 //! session in this browser, or for a tool on the person's machine.
 
 use postern::{

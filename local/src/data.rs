@@ -1,4 +1,5 @@
-//! The data folder: the database, the deployment's secret, and what this program shows at every start.
+//! The data folder: the database, the secrets of the deployment, and the keys that are shown at
+//! every start.
 
 use std::{
     collections::BTreeMap,
@@ -21,10 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Where data is kept.
+/// Where data is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
+    /// In memory, lost when the program stops.
     Memory,
+    /// In files in this folder.
     Folder(PathBuf),
 }
 
@@ -36,22 +39,27 @@ impl std::str::FromStr for Data {
     }
 }
 
-/// What is shown at every start. Kept in the data folder, readable for its owner alone.
+/// What is shown at every start. Stored in the data folder, readable only by its owner.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shown {
-    /// `iss` of all tokens: the URL of the first start, so that tokens outlive a change of port.
+    /// The `iss` of all tokens: the URL of the first start, so that tokens stay valid when the port
+    /// changes.
     pub issuer: Option<String>,
+    /// The operator key, which can create organizations.
     pub operator_key: Option<String>,
+    /// The id of the first organization.
     pub organization_id: Option<String>,
+    /// An API key of the first organization, with every scope.
     pub api_key: Option<String>,
-    /// The keys of starts with other brands, by brand: a key says its brand, and works under no other.
+    /// The keys of starts with other brands, by brand. A key contains its brand and works with no
+    /// other.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub other_brands: BTreeMap<String, Shown>,
 }
 
 impl Shown {
-    /// Puts the keys of another brand away, and takes those of `brand` out, if there are any.
+    /// Stores the keys of another brand away, and restores those of `brand` if there are any.
     pub fn turn_to(&mut self, brand: &Brand) {
         let known = self
             .operator_key
@@ -75,20 +83,20 @@ impl std::fmt::Debug for Shown {
 }
 
 impl Data {
-    /// Makes the folder, for its owner alone.
+    /// Creates the folder, accessible only by its owner.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// [`Error::Io`] if the folder cannot be created.
     pub fn prepare(&self) -> Result<(), Error> {
         let Self::Folder(folder) = self else { return Ok(()) };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(Error::io(format!("making {}", folder.display())))
+            .map_err(Error::io(format!("creating {}", folder.display())))
     }
 
-    /// The database's file.
+    /// Returns the path of the database, or `None` in memory.
     pub fn database(&self) -> Option<PathBuf> {
         self.file("postern.db")
     }
@@ -103,29 +111,30 @@ impl Data {
     /// Reads what is shown at every start.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// [`Error::Io`] or [`Error::Data`] if the file cannot be read or parsed.
     pub fn shown(&self) -> Result<Shown, Error> {
         match self.file("shown.json").filter(|file| file.exists()) {
             None => Ok(Shown::default()),
             Some(file) => serde_json::from_str(&read(&file)?).map_err(|error| {
-                Error::Data(format!("{} is not what this program wrote: {error}", file.display()))
+                Error::Data(format!("{} was not written by this program: {error}", file.display()))
             }),
         }
     }
 
-    /// Keeps what is shown at every start.
+    /// Stores what is shown at every start.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// [`Error::Io`] if the file cannot be written.
     pub fn keep(&self, shown: &Shown) -> Result<(), Error> {
         self.file("shown.json").map_or(Ok(()), |file| write_private(&file, &json(shown)))
     }
 
-    /// Reads the deployment's secret from `file` (by default `secrets.json` in the folder), adds what is missing, and the
-    /// operator's key to `shown`. `refs` are kept as they are.
+    /// Reads the deployment's secrets from `file` (by default `secrets.json` in the folder), adds
+    /// what is missing, and adds the operator key to `shown`. Keeps `refs` unchanged.
     ///
     /// # Errors
-    /// A file that cannot be read or written.
+    /// [`Error::Io`] if a file cannot be read or written, [`Error::Postern`] if the secrets are
+    /// invalid.
     pub fn secrets(
         &self,
         file: Option<&Path>,
@@ -154,7 +163,8 @@ impl Data {
         if let Some(file) = file.filter(|_| is_new) {
             write_private(&file, &json(&secrets))?;
         }
-        // A file may know another operator's key by its digest alone: it is kept there, and here ours holds.
+        // The file may contain the digest of another operator key. It stays in the file; this
+        // program uses its own.
         secrets.operator_key_sha256 = digest;
         shown.operator_key = operator_key;
         Ok(secrets)
@@ -169,10 +179,10 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-/// Writes a file whole or not at all, for its owner alone.
+/// Writes a file atomically, readable only by its owner.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// [`Error::Io`] if the file cannot be written.
 pub fn write_private(file: &Path, text: &str) -> Result<(), Error> {
     let what = || Error::io(format!("writing {}", file.display()));
     let folder =

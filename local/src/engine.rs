@@ -1,4 +1,4 @@
-//! The embedded store: DynamoDB's API over SQLite, reached by the real SDK over loopback.
+//! The embedded store: DynamoDB's API on SQLite, which the real SDK calls over loopback.
 
 use std::{path::Path, time::Duration};
 
@@ -14,12 +14,12 @@ use crate::{
     template::{Table, Template},
 };
 
-/// How often expired items are deleted. DynamoDB takes days.
+/// How often expired items are deleted. DynamoDB can take days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// A running store: in this process, or served elsewhere.
+/// A running store, in this process or another one.
 pub struct Engine {
-    /// Where it listens.
+    /// The URL at which it listens.
     pub url: String,
     database: Option<Database>,
     tasks: Vec<JoinHandle<()>>,
@@ -38,11 +38,12 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// Opens the database at `path` (in memory: `None`), makes the tables of the template where they are missing, and
-    /// serves it on `listener`.
+    /// Opens the database at `path` (`None`: in memory), creates missing tables of the template,
+    /// and serves it on `listener`.
     ///
     /// # Errors
-    /// A file that cannot be opened, or a template that the engine does not take.
+    /// [`Error::Engine`] if the file cannot be opened, [`Error::Template`] if the engine does not
+    /// accept a table.
     pub fn start(
         path: Option<&Path>,
         listener: TcpListener,
@@ -62,12 +63,14 @@ impl Engine {
         Ok(Self { url: format!("http://{address}"), database: Some(database), tasks: vec![server] })
     }
 
-    /// A store that is served elsewhere, as `local store` serves it: several programs may share one.
+    /// Returns a store that another program serves, such as `postern store`. Several programs can
+    /// share one.
     pub fn elsewhere(url: &str) -> Self {
         Self { url: url.to_owned(), database: None, tasks: Vec::new() }
     }
 
-    /// From now on deletes expired items, by the clock of this machine. Nothing relies on it: every read looks at the time itself.
+    /// Starts to delete expired items, by the clock of this machine. Nothing relies on it: every
+    /// read checks expiry itself.
     pub fn sweep(&mut self) {
         let Some(database) = self.database.clone() else { return };
         self.tasks.push(tokio::spawn(async move {
@@ -83,7 +86,7 @@ impl Engine {
         }));
     }
 
-    /// How the SDK reaches it, through `http_client` or a plain one.
+    /// Returns the SDK's configuration for this store, with `http_client` or a plain client.
     pub fn sdk(&self, http_client: Option<SharedHttpClient>) -> SdkConfig {
         let http_client =
             http_client.unwrap_or_else(|| aws_smithy_http_client::Builder::new().build_http());
@@ -99,7 +102,7 @@ impl Engine {
     }
 }
 
-/// Locally, tables are called as in the template.
+/// Returns the names of the tables: locally, the logical ids of the template.
 pub fn tables() -> Tables {
     Tables { keys: "Keys".into(), families: "Families".into(), nonces: "Nonces".into() }
 }

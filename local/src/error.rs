@@ -1,22 +1,32 @@
-//! Why the local program cannot go on, in a sentence for whoever started it.
+//! Failures of the local program, as messages for its user.
 
 /// A failure of the local program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An I/O operation failed.
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        /// What was being done.
+        what: String,
+        /// The failure.
+        source: std::io::Error,
+    },
+    /// The template is not understood.
     #[error("template.yaml: {0}")]
     Template(String),
+    /// The embedded store failed.
     #[error("the embedded store: {0}")]
     Engine(String),
+    /// Input or data is invalid.
     #[error("{0}")]
     Data(String),
+    /// Postern failed, for example because of a setting.
     #[error(transparent)]
     Postern(#[from] postern::Fault),
 }
 
 impl Error {
-    /// Says at what an I/O error happened.
+    /// Adds what was being done to an I/O error.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

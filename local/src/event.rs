@@ -1,4 +1,4 @@
-//! HTTP requests as API Gateway's events, payload 2.0.
+//! HTTP requests as events of API Gateway, payload 2.0.
 
 use std::{
     net::IpAddr,
@@ -11,14 +11,16 @@ use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-/// What the gateway adds to a request: where it came from, and when.
+/// What the gateway adds to a request: its source address and time.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
+    /// The address of the client.
     pub source_ip: IpAddr,
+    /// When the request arrived.
     pub time: Timestamp,
 }
 
-/// The event of a request for the route `route_key`, with its path parameters.
+/// Returns the event of a request for the route `route_key`, with its path parameters.
 pub fn http(
     parts: &Parts,
     body: &Bytes,
@@ -83,7 +85,7 @@ pub(crate) fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value 
     event
 }
 
-/// Names in lower case; the values of one name joined with commas; cookies apart.
+/// Returns headers with lowercase names and values joined by commas, without cookies.
 fn headers(parts: &Parts) -> Map<String, Value> {
     let mut headers = Map::new();
     for name in parts.headers.keys().filter(|name| *name != "cookie") {
@@ -98,7 +100,7 @@ fn headers(parts: &Parts) -> Map<String, Value> {
     headers
 }
 
-/// API Gateway hands text over as it is, and everything else in base64.
+/// Reports whether API Gateway passes the body on as text, and not as base64.
 fn is_text(parts: &Parts) -> bool {
     let kind =
         parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -114,7 +116,7 @@ fn is_text(parts: &Parts) -> bool {
         .any(|text| kind.to_ascii_lowercase().starts_with(text))
 }
 
-/// Unique in this process, and in order.
+/// Returns an id that is unique in this process and increasing.
 pub(crate) fn request_id(time: Timestamp) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{:x}-{:06x}", time.as_millisecond(), COUNT.fetch_add(1, Ordering::Relaxed))

@@ -1,4 +1,5 @@
-//! An HTTP API, as API Gateway runs it: routes from the template, events of payload 2.0, answers from the functions.
+//! An HTTP API, as API Gateway runs it: routes from the template, events of payload 2.0, responses
+//! from the functions.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -14,9 +15,9 @@ use crate::{
     template::Template,
 };
 
-/// The largest payload that API Gateway takes (its own limit; the functions have a smaller one).
+/// The largest payload that API Gateway accepts. The functions have a smaller limit.
 pub const LARGEST_PAYLOAD: usize = 10 * 1024 * 1024;
-/// Request line and headers together (AWS: quotas of HTTP APIs).
+/// The limit of request line and headers together (AWS: quotas of HTTP APIs).
 const LARGEST_HEAD: usize = 10_240;
 
 /// The key of the route that takes what no other takes.
@@ -37,18 +38,18 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// An API with the template's routes, over the functions in this process.
+    /// Returns an API with the template's routes and the functions in this process.
     ///
     /// # Errors
-    /// A route whose function this program does not have.
+    /// [`Error::Template`] if this program does not contain the function of a route.
     pub fn new(app: &Arc<App>, template: &Template) -> Result<Self, Error> {
         Self::over(template, &app.context.clock, |binary| invoke::in_process(app, binary))
     }
 
-    /// An API with the template's routes, over functions wherever they are.
+    /// Returns an API with the template's routes and the given functions.
     ///
     /// # Errors
-    /// A route whose function is not among `functions`.
+    /// [`Error::Template`] if `functions` does not contain the function of a route.
     pub fn over(
         template: &Template,
         clock: &Clock,
@@ -58,7 +59,10 @@ impl Gateway {
         for function in &template.functions {
             for route in &function.routes {
                 let invoke = functions(&function.binary).ok_or_else(|| {
-                    Error::Template(format!("{} has routes, and no handler here", function.binary))
+                    Error::Template(format!(
+                        "{} has routes, but this program does not contain it",
+                        function.binary
+                    ))
                 })?;
                 routes.insert(route.key(), invoke);
             }
@@ -66,7 +70,7 @@ impl Gateway {
         Ok(Self { clock: clock.clone(), routes: Arc::new(routes) })
     }
 
-    /// Answers one request.
+    /// Answers a request.
     pub async fn call(&self, request: Request<Bytes>, source_ip: IpAddr) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
         let head: usize =
@@ -107,7 +111,7 @@ pub fn message(status: StatusCode, text: &str) -> Response<Bytes> {
     response
 }
 
-/// A function's answer. One that is none is a 500, as at API Gateway.
+/// Converts a function's answer into a response. As in API Gateway, an invalid answer is a 500.
 fn response(answer: &Value) -> Response<Bytes> {
     let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     let status = answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());

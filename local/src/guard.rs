@@ -1,5 +1,5 @@
-//! A Lambda authorizer before an API, as API Gateway runs it: identity sources, cache, policies, outcomes. `docs/local-gateway.md` lists
-//! what it does, line by line; each line has a test.
+//! A Lambda authorizer in front of an API, as API Gateway runs it: identity sources, cache,
+//! policies, outcomes. `docs/local-gateway.md` lists its behaviour; each row has a test.
 
 mod ask;
 mod iam;
@@ -20,12 +20,13 @@ use crate::{event::Arrival, gateway::message};
 /// How an API attaches the authorizer.
 #[derive(Clone, Debug)]
 pub struct Attachment {
+    /// The kind of API and event.
     pub event: EventKind,
-    /// Headers of which each must be there; together they are the key of the cache.
+    /// Required headers. Together they are the key of the cache.
     pub identity_sources: Vec<String>,
-    /// How long an answer is held against the caller's next requests, in seconds; 0 for not at all.
+    /// How long a response is cached, in seconds; 0 disables the cache.
     pub cache_ttl_s: i64,
-    /// `$default`, or what goes before every path.
+    /// `$default`, or the name that precedes every path.
     pub stage: String,
 }
 
@@ -40,10 +41,10 @@ impl Default for Attachment {
     }
 }
 
-/// The authorizer's context, for the API behind.
+/// The authorizer's context, for the protected API.
 pub type Context = Map<String, Value>;
 
-/// The authorizer before an API.
+/// The authorizer in front of an API.
 #[derive(Debug)]
 pub struct Guard {
     app: Arc<App>,
@@ -51,14 +52,14 @@ pub struct Guard {
     cache: Mutex<HashMap<Vec<String>, Held>>,
 }
 
-/// An answer in the cache.
+/// A cached response of the authorizer.
 #[derive(Clone, Debug)]
 struct Held {
     answer: Value,
     until_s: i64,
 }
 
-/// What an API tells the caller whom it does not let in.
+/// How an API refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     Unauthenticated,
@@ -72,16 +73,20 @@ impl Guard {
         Self { app, attachment, cache: Mutex::default() }
     }
 
-    /// How it is attached.
+    /// Returns how it is attached.
     pub fn attachment(&self) -> &Attachment {
         &self.attachment
     }
 
-    /// Lets a request in, with the authorizer's context, or answers it.
+    /// Allows a request and returns the authorizer's context, or refuses it.
     ///
     /// # Errors
-    /// The answer to a request that is not let in.
-    pub async fn admit(&self, parts: &Parts, arrival: Arrival) -> Result<Context, Response<Bytes>> {
+    /// The response to a refused request.
+    pub async fn authorize(
+        &self,
+        parts: &Parts,
+        arrival: Arrival,
+    ) -> Result<Context, Response<Bytes>> {
         self.judge(parts, arrival).await.map_err(|stop| self.refuse(stop))
     }
 
@@ -104,7 +109,8 @@ impl Guard {
         self.evaluate(parts, &answer)
     }
 
-    /// The values of the identity sources. One that is missing or empty is a 401, and the authorizer is not asked.
+    /// Returns the values of the identity sources. If one is missing or empty, the request is a 401
+    /// and the authorizer is not invoked.
     fn identity(&self, parts: &Parts) -> Result<Vec<String>, Stop> {
         let value = |name: &String| {
             let joined = ask::joined(&parts.headers, name)?;
@@ -128,8 +134,8 @@ impl Guard {
         self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Asks the authorizer. The error `Unauthorized`, exactly, is a 401; every other one, and an answer of the wrong form, is a 500. Neither is
-    /// held.
+    /// Invokes the authorizer. Exactly the error `Unauthorized` is a 401; any other error, and a
+    /// response of the wrong form, is a 500. Neither is cached.
     async fn invoke(&self, parts: &Parts, arrival: Arrival) -> Result<Value, Stop> {
         let event = ask::event(parts, arrival, &self.attachment);
         match functions::authorizer::handle(&self.app, event).await {
@@ -139,7 +145,8 @@ impl Guard {
         }
     }
 
-    /// REST APIs want a principal, a policy, and a context of scalars; HTTP APIs with simple answers a boolean.
+    /// REST APIs require a principal, a policy and a context of scalars; HTTP APIs with simple
+    /// responses require a boolean.
     fn is_well_formed(&self, answer: &Value) -> bool {
         let is_scalar =
             |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
@@ -159,7 +166,7 @@ impl Guard {
         self.attachment.event == EventKind::Http2 && answer.get("policyDocument").is_none()
     }
 
-    /// Holds an answer, new or from the cache, against this request. A simple one says the same of every route.
+    /// Applies a response, new or cached, to this request. A simple one applies to every route.
     fn evaluate(&self, parts: &Parts, answer: &Value) -> Result<Context, Stop> {
         let decision = match self.answers_simply(answer) {
             true if answer["isAuthorized"] == true => iam::Decision::Allow,
@@ -173,7 +180,7 @@ impl Guard {
         }
     }
 
-    /// REST APIs and HTTP APIs word it differently.
+    /// Returns the refusal, which REST APIs and HTTP APIs word differently.
     fn refuse(&self, stop: Stop) -> Response<Bytes> {
         let is_rest = self.attachment.event.is_rest();
         let (status, kind, body) = match stop {

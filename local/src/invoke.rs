@@ -1,17 +1,17 @@
-//! A function as something that a gateway can invoke: here in this process. Lambda, or an emulator of it, is another way
-//! ([`Gateway::over`](crate::gateway::Gateway::over)).
+//! Functions that a gateway can invoke, here in this process. For others, such as functions in an
+//! emulator, see [`Gateway::over`](crate::gateway::Gateway::over).
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use postern::App;
 use serde_json::Value;
 
-/// An invocation: the function's answer, or the message of the error that it ended with.
+/// An invocation: resolves to the function's answer, or to the message of its error.
 pub type Invocation = Pin<Box<dyn Future<Output = Result<Value, String>> + Send>>;
-/// A function: event in, answer out.
+/// A function, from event to answer.
 pub type Invoke = Arc<dyn Fn(Value) -> Invocation + Send + Sync>;
 
-/// The function whose binary is called `binary`, in this process.
+/// Returns the function with the binary `binary`, in this process.
 pub fn in_process(app: &Arc<App>, binary: &str) -> Option<Invoke> {
     let (app, name) = (Arc::clone(app), functions::ALL.iter().find(|name| **name == binary)?);
     Some(Arc::new(move |event| {

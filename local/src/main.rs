@@ -1,4 +1,4 @@
-//! `cargo run -p local`: Postern on this machine.
+//! The program `postern`: Postern on this machine.
 
 mod show;
 
@@ -20,112 +20,133 @@ use serde_json::json;
 
 /// Postern on this machine, without Docker and without AWS.
 #[derive(Parser)]
-#[command(name = "local", version, args_conflicts_with_subcommands = true)]
+#[command(name = "postern", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    common: Common,
+    deployment: Deployment,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve every route of the template (the default).
-    Serve(Common),
-    /// Put the authorizer before a local API.
+    Serve(Deployment),
+    /// Protect a local API with the authorizer.
     Protect {
-        /// The API, like http://127.0.0.1:3000
+        /// The API to protect, such as http://127.0.0.1:3000.
         #[arg(value_parser = protect::upstream)]
         upstream: Uri,
-        /// Where Postern's own routes are served meanwhile.
-        #[arg(long, default_value = "127.0.0.1:0")]
+        /// The address for Postern's own routes.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
         postern_listen: SocketAddr,
         #[command(flatten)]
         attached: Attached,
         #[command(flatten)]
-        common: Common,
+        deployment: Deployment,
     },
     /// Serve only the DynamoDB-compatible store.
-    Store(Common),
-    /// Invoke a function with events, as `cargo lambda invoke` and `sam local invoke` do; prints its answers.
+    Store(Server),
+    /// Invoke a function with events and print its answers.
+    ///
+    /// Takes the same events as `cargo lambda invoke` and `sam local invoke`.
     Invoke {
-        /// The function, by the name of its folder.
+        /// The name of the function, such as heartbeat.
         function: String,
-        /// Files with an event each, like those of events/.
+        /// Files with one event each, like those in events/.
         #[arg(required = true)]
         events: Vec<PathBuf>,
-        /// The folder for data, or :memory: for none.
+        /// The data folder, or :memory: to keep nothing.
         #[arg(long, default_value = ".postern")]
         data: Data,
-        /// Another postern.toml.
-        #[arg(long)]
+        /// The configuration file to use in place of the built-in postern.toml.
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Print what the template lets each function do, as docs/permissions.md has it.
+    /// Print the permissions that the template gives each function (docs/permissions.md).
     Permissions,
-    /// Make a new deployment's secrets, as two files for AWS Secrets Manager.
+    /// Create the secrets of a new deployment, as two files for AWS Secrets Manager.
     Secret {
         /// The folder for signing.json and verification.json.
-        #[arg(long, default_value = ".")]
+        #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
-        /// Another postern.toml.
-        #[arg(long)]
+        /// The configuration file to use in place of the built-in postern.toml.
+        #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
 }
 
+/// The options of everything that listens.
 #[derive(Args, Clone)]
-struct Common {
-    /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:9000")]
+struct Server {
+    /// The address to listen on, such as 127.0.0.1:9502, or only the port.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000", value_parser = address)]
     listen: SocketAddr,
-    /// The folder for data, or :memory: for none.
+    /// The data folder, or :memory: to keep nothing.
     #[arg(long, default_value = ".postern")]
     data: Data,
-    /// Another postern.toml.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// A file that is written once the program listens: one JSON object.
-    #[arg(long)]
+    /// A file to write once the program is listening: one JSON object with URLs and keys.
+    #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
-    /// Use a store that is served elsewhere, as `local store` serves it.
+}
+
+/// The options of a whole deployment.
+#[derive(Args, Clone)]
+struct Deployment {
+    #[command(flatten)]
+    server: Server,
+    /// The configuration file to use in place of the built-in postern.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The URL of a store that another program serves (`postern store`), in place of its own.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Sign this user in and show their session.
     #[arg(long, value_name = "USER_ID", value_parser = user_id)]
     sign_in: Option<String>,
-    /// What the user who is signed in is here: user or admin.
+    /// The role of the user who is signed in: user or admin.
     #[arg(long, default_value = "user", value_parser = role)]
     role: Role,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    text.parse().map_err(|_| "expected an address such as 127.0.0.1:9502, or a port".into())
 }
 
 fn user_id(text: &str) -> Result<String, String> {
     let is_sound =
         (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_sound { Ok(text.to_owned()) } else { Err("it is 1 to 200 visible characters".into()) }
+    if is_sound {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 200 visible ASCII characters".into())
+    }
 }
 
 fn role(text: &str) -> Result<Role, String> {
     match text {
         "user" => Ok(Role::User),
         "admin" => Ok(Role::Admin),
-        _ => Err("it is user or admin".into()),
+        _ => Err("expected user or admin".into()),
     }
 }
 
-/// How the API attaches the authorizer.
+/// The options of the authorizer's attachment to the API.
 #[derive(Args, Clone)]
 struct Attached {
-    /// The kind of API and event.
+    /// The kind of API, and the payload of the authorizer's event.
     #[arg(long, value_enum, default_value_t = EventKind::Http2)]
     event: EventKind,
-    /// A header that must be there, and is part of the cache's key; may be given several times.
+    /// A required header, which is part of the cache key. Can be repeated.
     #[arg(long = "identity-source", value_name = "HEADER")]
     identity_sources: Vec<String>,
-    /// How long an answer is held against the caller's next requests, in seconds.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=3600))]
+    /// How long a response of the authorizer is cached, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=3600))]
     cache_ttl: i64,
-    /// A stage, which then goes before every path.
+    /// The stage. A named stage precedes every path.
     #[arg(long, default_value = "$default")]
     stage: String,
 }
@@ -141,30 +162,31 @@ impl From<Attached> for Attachment {
     }
 }
 
-impl From<Common> for Options {
-    fn from(common: Common) -> Self {
-        let Common { listen, data, config, ready_file, store, sign_in, role } = common;
+impl From<Server> for Options {
+    fn from(server: Server) -> Self {
+        let Server { listen, data, ready_file } = server;
+        Self { listen, data, config: None, ready_file, store: None, sign_in: None }
+    }
+}
+
+impl From<Deployment> for Options {
+    fn from(deployment: Deployment) -> Self {
+        let Deployment { server, config, store, sign_in, role } = deployment;
         let metadata = serde_json::Map::new();
-        Self {
-            listen,
-            data,
-            config,
-            ready_file,
-            store,
-            sign_in: sign_in.map(|user_id| Person { user_id, role, metadata }),
-        }
+        let sign_in = sign_in.map(|user_id| Person { user_id, role, metadata });
+        Self { config, store, sign_in, ..server.into() }
     }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = match cli.command.unwrap_or(Command::Serve(cli.common)) {
-        Command::Serve(common) => serve_all(&common.into()).await,
-        Command::Protect { upstream, postern_listen, attached, common } => {
-            protect_api(&common.into(), upstream, attached.into(), postern_listen).await
+    let outcome = match cli.command.unwrap_or(Command::Serve(cli.deployment)) {
+        Command::Serve(deployment) => serve_all(&deployment.into()).await,
+        Command::Protect { upstream, postern_listen, attached, deployment } => {
+            protect_api(&deployment.into(), upstream, attached.into(), postern_listen).await
         }
-        Command::Store(common) => serve_store(&common.into()).await,
+        Command::Store(server) => serve_store(&server.into()).await,
         Command::Invoke { function, events, data, config } => {
             invoke(&function, &events, data, config).await
         }
@@ -230,10 +252,10 @@ async fn invoke(
     data: Data,
     config: Option<PathBuf>,
 ) -> Result<(), Error> {
-    // Before anything is made in the data folder.
+    // Check this before anything is created in the data folder.
     if !functions::ALL.contains(&function) {
         return Err(Error::Data(format!(
-            "{function} is no function; there are {}",
+            "there is no function {function}; the functions are {}",
             functions::ALL.join(", ")
         )));
     }
@@ -241,13 +263,13 @@ async fn invoke(
     let options = Options { listen, data, config, ready_file: None, store: None, sign_in: None };
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = invoke::in_process(&deployment.app, function)
-        .ok_or_else(|| Error::Data(format!("{function} is not in this program")))?;
+        .ok_or_else(|| Error::Data(format!("this program does not contain {function}")))?;
     for file in events {
         let text =
             fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
         let event = serde_json::from_str(&text)
-            .map_err(|error| Error::Data(format!("{} is no JSON: {error}", file.display())))?;
-        // An error looks as Lambda shows it.
+            .map_err(|error| Error::Data(format!("{} is not JSON: {error}", file.display())))?;
+        // Shows an error as Lambda does.
         show::answer(
             &invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})),
         );

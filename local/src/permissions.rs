@@ -1,4 +1,4 @@
-//! What each function may do, as a page: function by action by resource, read from the template's policies.
+//! The permissions of each function as a page, read from the template's policies.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ condition on `dynamodb:LeadingKeys` admits.
 |---|---|---|---|
 ";
 
-/// One thing that a function may do.
+/// A permission of a function.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Permission {
     action: String,
@@ -30,10 +30,10 @@ struct Permission {
     records: String,
 }
 
-/// The page.
+/// Returns the page.
 ///
 /// # Errors
-/// A policy that is no list of plain statements.
+/// [`Error::Template`] if a policy is not a list of plain statements.
 pub fn page(template: &Template) -> Result<String, Error> {
     let mut page = HEAD.to_owned();
     let mut functions: Vec<_> = template.functions.iter().collect();
@@ -51,15 +51,14 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
         |what: &str| Error::Template(format!("the policy of {}: {what}", function.logical_id));
     let mut permissions = BTreeSet::new();
     for policy in function.properties["Policies"].as_array().into_iter().flatten() {
-        let statements = policy["Statement"]
-            .as_array()
-            .ok_or_else(|| wrong("it has no statements of its own"))?;
+        let statements =
+            policy["Statement"].as_array().ok_or_else(|| wrong("it has no inline statements"))?;
         for statement in statements {
             if statement["Effect"] != "Allow" {
-                return Err(wrong("a statement that allows nothing"));
+                return Err(wrong("a statement that is not an Allow"));
             }
             let resource = resource(&statement["Resource"])
-                .ok_or_else(|| wrong("a resource that is none of the stack's"))?;
+                .ok_or_else(|| wrong("a resource outside of the stack"))?;
             let records =
                 statement.pointer("/Condition/ForAllValues:StringLike/dynamodb:LeadingKeys");
             let records = match (statement.get("Condition"), records.map(texts)) {
@@ -67,10 +66,10 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
                 (Some(_), Some(Some(ids))) => {
                     ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(" ")
                 }
-                (Some(_), _) => return Err(wrong("a condition that this page cannot tell")),
+                (Some(_), _) => return Err(wrong("a condition that this page cannot show")),
             };
             for action in texts(&statement["Action"])
-                .ok_or_else(|| wrong("actions that are no list of texts"))?
+                .ok_or_else(|| wrong("actions that are not a list of strings"))?
             {
                 let records =
                     if action.starts_with("dynamodb:") { records.clone() } else { String::new() };
@@ -85,7 +84,7 @@ fn of(function: &Function) -> Result<BTreeSet<Permission>, Error> {
     Ok(permissions)
 }
 
-/// A list of texts, if all of it is.
+/// Returns a list of strings, if all items are strings.
 fn texts(list: &Value) -> Option<Vec<&str>> {
     list.as_array()?.iter().map(Value::as_str).collect()
 }

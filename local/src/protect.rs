@@ -1,5 +1,6 @@
-//! The authorizer before any local API: requests that the [guard](crate::guard) admits go on to the upstream, with the authorizer's
-//! context in headers. An upstream that does not answer is a 503.
+//! The authorizer in front of a local API. Requests that the [guard](crate::guard) allows are
+//! forwarded to the upstream with the authorizer's context in headers. An unreachable upstream is a
+//! 503.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -25,11 +26,11 @@ use crate::{
     serve::{self, Stop},
 };
 
-/// What begins a header of the authorizer's context. Those that a caller sends are dropped, with underscores too: many servers
-/// cannot tell them from dashes.
+/// The prefix of headers with the authorizer's context. Headers of the caller with this prefix are
+/// dropped, also if spelled with underscores, which many servers do not distinguish from dashes.
 const PREFIX: &str = "x-postern-";
 
-/// Headers that concern one connection only (RFC 9110 §7.6.1).
+/// Headers that concern only one connection (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
@@ -41,7 +42,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::HOST,
 ];
 
-/// A guarded API.
+/// A protected API.
 #[derive(Clone, Debug)]
 struct Guarded {
     app: Arc<App>,
@@ -50,23 +51,24 @@ struct Guarded {
     client: Client<HttpConnector, Body>,
 }
 
-/// Reads the address of an API: `http://host:port`.
+/// Parses the URL of an API: `http://host:port`.
 ///
 /// # Errors
-/// A sentence, where it is another kind of address.
+/// A message if it is another kind of URL.
 pub fn upstream(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     let is_plain = uri.scheme_str() == Some("http")
         && uri.host().is_some()
         && uri.path() == "/"
         && uri.query().is_none();
-    if is_plain { Ok(uri) } else { Err("it is an address like http://127.0.0.1:3000".into()) }
+    if is_plain { Ok(uri) } else { Err("expected a URL such as http://127.0.0.1:3000".into()) }
 }
 
-/// Serves the guarded API on `listener` until `stop` says so.
+/// Serves the protected API on `listener` until `stop`.
 ///
 /// # Errors
-/// A listener that fails, and simple answers that are to be held: they say the same of every route.
+/// [`Error::Io`] if the listener fails, [`Error::Data`] if simple responses would be cached, which
+/// apply to every route.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
@@ -77,7 +79,7 @@ pub async fn serve(
     let is_simple = attachment.event == EventKind::Http2
         && app.context.config.deployment.authorizer_answer == AuthorizerAnswer::Simple;
     if is_simple && attachment.cache_ttl_s > 0 {
-        let sentence = "a simple answer says the same of every route, so it must not be held: leave --cache-ttl away, or set POSTERN_AUTHORIZER_ANSWER=policy";
+        let sentence = "a cached simple response would apply to every route: omit --cache-ttl, or set POSTERN_AUTHORIZER_ANSWER=policy";
         return Err(Error::Data(sentence.into()));
     }
     let client = Client::builder(TokioExecutor::new()).build_http();
@@ -97,7 +99,7 @@ async fn answer(
         return message(StatusCode::NOT_FOUND, "Not Found").map(Body::from);
     };
     parts.uri = uri;
-    match guarded.guard.admit(&parts, arrival).await {
+    match guarded.guard.authorize(&parts, arrival).await {
         Err(response) => response.map(Body::from),
         Ok(context) => match guarded.forward(Request::from_parts(parts, body), &context).await {
             Some(response) => response,
@@ -107,7 +109,7 @@ async fn answer(
 }
 
 impl Guarded {
-    /// Takes a named stage from the path; `None` where it is not there.
+    /// Removes a named stage from the path, or returns `None` if the path does not start with it.
     fn leave_stage(&self, uri: &Uri) -> Option<Uri> {
         let stage = self.guard.attachment().stage.as_str();
         if stage == "$default" {
@@ -122,7 +124,7 @@ impl Guarded {
         }
     }
 
-    /// Sends the request on; `None` where the upstream does not answer.
+    /// Forwards the request, or returns `None` if the upstream does not respond.
     async fn forward(&self, request: Request, context: &Context) -> Option<Response> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();

@@ -1,6 +1,7 @@
-//! Everything on one loopback port: store, functions, gateway; and the way to stop.
+//! A whole deployment on one loopback port: store, functions and gateway.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -33,45 +34,58 @@ use crate::{
     template::Template,
 };
 
-/// How long requests that are under way may take when the program is told to stop.
+/// How long running requests can take after the program is told to stop.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// What the command line says.
+/// The options of the command line.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The address to listen on.
     pub listen: SocketAddr,
+    /// Where data is stored.
     pub data: Data,
+    /// A `postern.toml` in place of the built-in one.
     pub config: Option<PathBuf>,
+    /// The path of the ready file.
     pub ready_file: Option<PathBuf>,
-    /// A store that is served elsewhere, in place of the embedded one.
+    /// The URL of a store that another program serves, in place of the embedded one.
     pub store: Option<String>,
-    /// Whom to sign in at the start.
+    /// The user to sign in at the start.
     pub sign_in: Option<Person>,
 }
 
 /// A deployment on this machine.
 #[derive(Debug)]
 pub struct Deployment {
+    /// The store.
     pub engine: Engine,
+    /// What the functions share.
     pub app: Arc<App>,
+    /// The gateway of the own routes.
     pub gateway: Gateway,
+    /// The keys that are shown at every start.
     pub shown: Shown,
-    /// Of the person who was signed in.
+    /// The session of the user who was signed in.
     pub session: Option<Secret>,
 }
 
-/// What is written once the program listens.
+/// The content of the ready file.
 #[derive(Serialize)]
 pub struct Ready {
+    /// The URL at which the program listens.
     pub url: String,
+    /// The URL of the store.
     pub store_url: String,
+    /// The operator key, which can create organizations.
     pub operator_key: String,
+    /// The id of the first organization.
     pub organization_id: String,
+    /// An API key of the first organization, with every scope.
     pub api_key: String,
-    /// Where Postern's own routes are, when `url` is a guarded API.
+    /// The URL of Postern's own routes, if `url` is a protected API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postern_url: Option<String>,
-    /// The session of the person who was signed in.
+    /// The session of the user who was signed in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
 }
@@ -82,21 +96,27 @@ impl std::fmt::Debug for Ready {
     }
 }
 
-/// Binds a loopback port (or whatever the user chose).
+/// Listens on `address`; returns the listener and its URL.
 ///
 /// # Errors
-/// A port that is taken.
+/// [`Error::Data`] if the address is in use, [`Error::Io`] for other failures.
 pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
-    let listener =
-        TcpListener::bind(address).await.map_err(Error::io(format!("listening on {address}")))?;
+    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => Error::Data(format!(
+            "listening on {address}: the address is in use; choose another port with --listen"
+        )),
+        _ => Error::io(format!("listening on {address}"))(error),
+    })?;
     let address = listener.local_addr().map_err(Error::io("the address of a listener"))?;
     Ok((listener, format!("http://{address}")))
 }
 
-/// Puts a deployment together whose own routes will be served at `url`. On the first start it founds an organization.
+/// Assembles a deployment whose own routes are served at `url`. The first start creates an
+/// organization.
 ///
 /// # Errors
-/// Data that cannot be read or written, and wrong settings.
+/// [`Error::Io`] or [`Error::Data`] if data cannot be read or written, [`Error::Postern`] if a
+/// setting is invalid.
 pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let template = Template::load()?;
     options.data.prepare()?;
@@ -120,7 +140,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
         Some(SecretSource::Arn(_)) => {
             return Err(Error::Data(
-                "POSTERN_SECRET_ARN is for AWS: unset it, or set POSTERN_SECRET_FILE".into(),
+                "POSTERN_SECRET_ARN works only in AWS: unset it, or set POSTERN_SECRET_FILE".into(),
             ));
         }
     };
@@ -141,13 +161,13 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
     let gateway = Gateway::new(&app, &template)?;
     if shown.api_key.is_none() {
-        found(&gateway, &mut shown).await?;
+        create_organization(&gateway, &mut shown).await?;
         options.data.keep(&shown)?;
     }
     let session = match &options.sign_in {
         Some(person) => Some(
             session::begin(&app.context, person.clone(), Visit::default(), None).await.map_err(
-                |error| Error::Data(format!("{} was not signed in: {error:?}", person.user_id)),
+                |error| Error::Data(format!("signing in {} failed: {error:?}", person.user_id)),
             )?,
         ),
         None => None,
@@ -155,7 +175,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     Ok(Deployment { engine, app, gateway, shown, session })
 }
 
-/// The settings: those of the environment, and what a machine's own deployment needs besides.
+/// Reads the settings from the environment, and adds those of a local deployment.
 fn config(options: &Options, shown: &mut Shown, url: &str) -> Result<Config, Error> {
     let mut variables = environment();
     if let Some(file) = &options.config {
@@ -171,8 +191,8 @@ fn config(options: &Options, shown: &mut Shown, url: &str) -> Result<Config, Err
     Ok(Config::from_variables(&variables)?)
 }
 
-/// Founds the first organization, through the gateway, as any operator would.
-async fn found(gateway: &Gateway, shown: &mut Shown) -> Result<(), Error> {
+/// Creates the first organization through the gateway, as an operator would.
+async fn create_organization(gateway: &Gateway, shown: &mut Shown) -> Result<(), Error> {
     let operator_key = shown.operator_key.as_deref().unwrap_or_default();
     let request = http::Request::post("/v1/organizations")
         .header("authorization", format!("Bearer {operator_key}"))
@@ -183,14 +203,14 @@ async fn found(gateway: &Gateway, shown: &mut Shown) -> Result<(), Error> {
     let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
     (shown.organization_id, shown.api_key) = (text("id"), text("api_key"));
-    let is_founded = shown.api_key.is_some();
-    is_founded
+    let is_created = shown.api_key.is_some();
+    is_created
         .then_some(())
-        .ok_or_else(|| Error::Data(format!("the first organization was not founded: {answer}")))
+        .ok_or_else(|| Error::Data(format!("creating the first organization failed: {answer}")))
 }
 
 impl Deployment {
-    /// What is written once the program listens at `url`.
+    /// Returns the content of the ready file for a program that listens at `url`.
     pub fn ready(&self, url: String) -> Ready {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         Ready {
@@ -205,19 +225,19 @@ impl Deployment {
     }
 }
 
-/// Writes the ready file, where one was asked for.
+/// Writes the ready file, if one was requested.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// [`Error::Io`] if the file cannot be written.
 pub fn announce(options: &Options, ready: &impl Serialize) -> Result<(), Error> {
     let json = serde_json::to_string(ready).map_err(|error| Error::Data(error.to_string()))?;
     options.ready_file.as_deref().map_or(Ok(()), |file| write_private(file, &json))
 }
 
-/// Serves the gateway on `listener` until `stop` says so; requests that are under way are finished.
+/// Serves the gateway on `listener` until `stop`, and finishes running requests.
 ///
 /// # Errors
-/// A listener that fails.
+/// [`Error::Io`] if the listener fails.
 pub async fn serve(listener: TcpListener, gateway: Gateway, stop: Stop) -> Result<(), Error> {
     let router = Router::new().fallback(answer).with_state(gateway);
     run(listener, router, stop).await
@@ -226,7 +246,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, stop: Stop) -> Resul
 pub(crate) async fn run(listener: TcpListener, router: Router, stop: Stop) -> Result<(), Error> {
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(stop.clone().wait());
-    // A request that was sent in half would be waited for without end.
+    // An incomplete request would otherwise be awaited forever.
     let patience = async {
         stop.wait().await;
         tokio::time::sleep(DRAIN).await;
@@ -250,15 +270,15 @@ async fn answer(
     .map(Body::from)
 }
 
-/// When to stop.
+/// A signal to stop.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// At Ctrl-C or SIGTERM.
+    /// Stops at Ctrl-C or SIGTERM.
     ///
     /// # Errors
-    /// A process that cannot listen to signals.
+    /// [`Error::Io`] if signals cannot be received.
     pub fn at_signal() -> Result<Self, Error> {
         let mut terminate =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
@@ -274,13 +294,13 @@ impl Stop {
         Ok(Self(stopped))
     }
 
-    /// Once the returned sender says `true`, or is dropped.
+    /// Stops when the returned sender sends `true` or is dropped.
     pub fn by_hand() -> (watch::Sender<bool>, Self) {
         let (stop, stopped) = watch::channel(false);
         (stop, Self(stopped))
     }
 
-    /// Ends when it is time.
+    /// Waits until it is time to stop.
     pub async fn wait(mut self) {
         drop(self.0.wait_for(|stop| *stop).await);
     }

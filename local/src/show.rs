@@ -1,4 +1,4 @@
-//! What this program says to whoever started it.
+//! What this program prints.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 use std::{
@@ -15,26 +15,26 @@ use local::{
 use postern::config::Config;
 use serde_json::Value;
 
-/// A failure, and its cause.
+/// Prints a failure and its cause.
 pub(crate) fn error(error: &Error) {
-    eprintln!("local: {error}");
+    eprintln!("postern: {error}");
 }
 
-/// A function's answer, on a line.
+/// Prints a function's answer on one line.
 pub(crate) fn answer(answer: &Value) {
     println!("{answer}");
 }
 
-/// A page, as it is.
+/// Prints a page unchanged.
 pub(crate) fn page(page: &str) {
     print!("{page}");
 }
 
-/// What serves where, the keys, and four commands to try.
+/// Prints URLs, keys, and four commands to try.
 pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
     let Ready { url, api_key, .. } = ready;
     let data = match &options.data {
-        Data::Memory => "in memory: gone when this program stops".to_owned(),
+        Data::Memory => "in memory, lost when this program stops".to_owned(),
         Data::Folder(folder) => folder.display().to_string(),
     };
     println!("Postern is ready.\n");
@@ -58,30 +58,30 @@ pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
     println!(
         "    -d '{{\"email\": \"you@example.com\", \"password\": \"correct horse battery\", \"role\": \"admin\"}}'\n"
     );
-    println!("The last one makes a person, who signs in at {url}/login\n");
+    println!("The last command creates a user, who can sign in at {url}/login\n");
     if let Some(session) = &ready.session {
         println!("Signed in:\n");
         println!("  curl {url}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
     }
     if issuer != url {
-        println!("Tokens name {issuer} as their issuer, as at the first start.\n");
+        println!("The issuer of tokens is still {issuer}, the URL of the first start.\n");
     }
-    println!("Ctrl-C stops it.");
+    println!("Press Ctrl-C to stop.");
 }
 
-/// What is guarded, and how to get in.
+/// Prints what is protected, and how to call it.
 pub(crate) fn protecting(ready: &Ready, upstream: &Uri) {
     let Ready { url, api_key, .. } = ready;
-    println!("Postern guards {upstream}\n");
-    println!("  guarded       {url}");
+    println!("Postern protects {upstream}\n");
+    println!("  protected     {url}");
     println!("  API key       {api_key}");
     println!("  own routes    {}\n", ready.postern_url.as_deref().unwrap_or_default());
     println!("Try:\n");
     println!("  curl {url}/ -H 'X-API-Key: {api_key}'\n");
-    println!("Ctrl-C stops it.");
+    println!("Press Ctrl-C to stop.");
 }
 
-/// Where the store is, and what points the SDK at it.
+/// Prints the URL of the store, and the variables that point the SDK at it.
 pub(crate) fn store(url: &str) {
     println!("The store is ready.\n");
     println!(
@@ -90,10 +90,10 @@ pub(crate) fn store(url: &str) {
     println!(
         "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n"
     );
-    println!("Ctrl-C stops it.");
+    println!("Press Ctrl-C to stop.");
 }
 
-/// Makes the secrets of a new deployment.
+/// Creates the secrets of a new deployment in two files.
 pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Error> {
     let given = [
         ("ISSUER", "http://localhost"),
@@ -115,7 +115,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
     {
         let there = out.join(name);
         return Err(Error::Data(format!(
-            "{} is there already, perhaps not yet in use: move it away first",
+            "{} already exists and may not be in use yet: move it first",
             there.display()
         )));
     }
@@ -127,7 +127,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
         write_private(&out.join(name), &json)?;
     }
     println!(
-        "{} and {} are written: put them into the two secrets of the stack, then delete them.\n",
+        "Created {} and {}. Store them in the two secrets of the stack, then delete the files.\n",
         out.join("signing.json").display(),
         out.join("verification.json").display()
     );
@@ -139,6 +139,6 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
         "  aws secretsmanager put-secret-value --secret-id VERIFICATION_KEYS_ARN --secret-string file://{}\n",
         out.join("verification.json").display()
     );
-    println!("The operator key, shown this once:\n\n  {}", shown.operator_key.unwrap_or_default());
+    println!("The operator key, shown only once:\n\n  {}", shown.operator_key.unwrap_or_default());
     Ok(())
 }

@@ -10,31 +10,34 @@ pub const TEMPLATE: &str = include_str!("../../template.yaml");
 /// What the template declares.
 #[derive(Clone, Debug)]
 pub struct Template {
+    /// The functions, in the order of the template.
     pub functions: Vec<Function>,
+    /// The tables.
     pub tables: Vec<Table>,
 }
 
 /// A function of the template.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// Its name in the template.
+    /// Its logical id in the template.
     pub logical_id: String,
-    /// Its binary: the crate under `functions/`.
+    /// Its binary in the package `functions`.
     pub binary: String,
+    /// Its routes.
     pub routes: Vec<Route>,
-    /// The whole of its properties.
+    /// All its properties.
     pub properties: Value,
 }
 
 /// A route of the API.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
-    /// `None` for the route that takes what no other takes.
+    /// Method and path, or `None` for `$default`, which matches what no other route does.
     pub target: Option<(String, String)>,
 }
 
 impl Route {
-    /// `GET /v1/keys/{id}`, or `$default`.
+    /// Returns the route key: `GET /v1/keys/{id}`, or `$default`.
     pub fn key(&self) -> String {
         self.target.as_ref().map_or("$default".into(), |(method, path)| format!("{method} {path}"))
     }
@@ -43,6 +46,7 @@ impl Route {
 /// A table of the template.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// Its logical id in the template.
     pub logical_id: String,
     /// The whole resource.
     pub resource: Value,
@@ -52,7 +56,7 @@ impl Template {
     /// Reads the template of this source tree.
     ///
     /// # Errors
-    /// A template that this program does not understand.
+    /// [`Error::Template`] if this program does not understand the template.
     pub fn load() -> Result<Self, Error> {
         Self::parse(TEMPLATE)
     }
@@ -60,7 +64,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// A template that this program does not understand.
+    /// [`Error::Template`] if this program does not understand the template.
     pub fn parse(yaml: &str) -> Result<Self, Error> {
         let document = plain(yaml)?;
         let resources = document
@@ -103,10 +107,11 @@ fn route(event: &Value) -> Route {
     Route { target: text("Method").zip(text("Path")) }
 }
 
-/// A template as JSON. CloudFormation's short forms (`!Ref Keys`) become one-member objects (`{"!Ref": "Keys"}`).
+/// Parses a template into JSON. CloudFormation's short forms (`!Ref Keys`) become objects with one
+/// member (`{"!Ref": "Keys"}`).
 ///
 /// # Errors
-/// Text that is no YAML.
+/// [`Error::Template`] if the text is not YAML.
 pub fn plain(yaml: &str) -> Result<Value, Error> {
     as_json(serde_norway::from_str(yaml).map_err(|error| Error::Template(error.to_string()))?)
 }
@@ -127,7 +132,7 @@ fn as_json(yaml: serde_norway::Value) -> Result<Value, Error> {
             let mut object = Map::new();
             for (name, value) in members {
                 let Yaml::String(name) = name else {
-                    return Err(wrong("a member whose name is no text"));
+                    return Err(wrong("a member whose name is not text"));
                 };
                 object.insert(name, as_json(value)?);
             }

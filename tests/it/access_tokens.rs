@@ -13,7 +13,7 @@ fn part(token: &str, at: usize) -> Value {
     serde_json::from_slice(&BASE64URL.decode(encoded).unwrap()).unwrap()
 }
 
-/// A token with any header and any claims, signed with the world's own key.
+/// A token with any header and claims, signed with the world's key.
 fn forged(world: &World, header: &str, claims: &str) -> String {
     let pkcs8 = BASE64.decode(world.secrets.signing_keys[0].private_key.as_ref().unwrap()).unwrap();
     let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
@@ -31,7 +31,7 @@ async fn token(world: &World) -> String {
     world.exchange(&agent).await.access
 }
 
-/// Refused with the one answer for all, and without a read.
+/// Asserts a refusal with the common answer, and without a read.
 async fn refused(world: &World, token: &str, why: &str) {
     world.wire.take();
     let answer = world.call("GET", "/v1/auth/whoami").bearer(token).send().await;
@@ -45,7 +45,7 @@ async fn refused(world: &World, token: &str, why: &str) {
 }
 
 #[tokio::test]
-async fn a_token_says_who_what_for_whom_and_how_long() {
+async fn a_token_names_its_subject_scopes_audience_and_lifetime() {
     let world = World::new().await;
     let agent = world.agent(&["read", "write"]).await;
     let access = world.exchange(&agent).await.access;
@@ -64,7 +64,7 @@ async fn a_token_says_who_what_for_whom_and_how_long() {
 }
 
 #[tokio::test]
-async fn every_algorithm_that_signs_verifies_by_the_published_keys_alone() {
+async fn every_signing_algorithm_verifies_with_only_the_published_keys() {
     for (name, algorithm) in
         [("ES256", Algorithm::ES256), ("RS256", Algorithm::RS256), ("EdDSA", Algorithm::EdDSA)]
     {
@@ -91,7 +91,7 @@ async fn every_algorithm_that_signs_verifies_by_the_published_keys_alone() {
 }
 
 #[tokio::test]
-async fn a_token_lives_an_hour_and_the_leeway() {
+async fn a_token_expires_after_an_hour_plus_leeway() {
     let world = World::new().await;
     let access = token(&world).await;
     world.pass_ms(3_629_999);
@@ -101,7 +101,7 @@ async fn a_token_lives_an_hour_and_the_leeway() {
 }
 
 #[tokio::test]
-async fn a_token_of_tomorrow_is_refused() {
+async fn a_token_that_is_not_yet_valid_is_refused() {
     let world = World::new().await;
     let access = token(&world).await;
     world.pass_s(-30);
@@ -124,7 +124,7 @@ async fn a_token_of_another_deployment_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_whose_record_is_in_no_store_of_ours_is_refused() {
+async fn a_token_without_a_stored_record_is_refused() {
     let world = World::new().await;
     let twin = World::with(tests::Setup {
         secrets: Some(world.secrets.clone()),
@@ -135,7 +135,7 @@ async fn a_token_whose_record_is_in_no_store_of_ours_is_refused() {
 }
 
 #[tokio::test]
-async fn every_changed_letter_is_refused() {
+async fn a_token_with_any_altered_character_is_refused() {
     let world = World::new().await;
     let access = token(&world).await;
     for at in (0..access.len()).step_by(7) {
@@ -167,7 +167,7 @@ async fn every_changed_letter_is_refused() {
 }
 
 #[tokio::test]
-async fn the_header_must_be_ours_to_the_letter() {
+async fn only_the_exact_header_is_accepted() {
     let world = World::new().await;
     let access = token(&world).await;
     let (header, claims) = (part(&access, 0), part(&access, 1).to_string());
@@ -212,7 +212,7 @@ async fn the_header_must_be_ours_to_the_letter() {
 }
 
 #[tokio::test]
-async fn the_claims_must_be_whole_and_meant_for_us() {
+async fn incomplete_claims_or_another_audience_are_refused() {
     let world = World::new().await;
     let access = token(&world).await;
     let (header, claims) = (part(&access, 0).to_string(), part(&access, 1));
@@ -246,7 +246,7 @@ async fn the_claims_must_be_whole_and_meant_for_us() {
         ] {
             let mut with = claims.clone();
             with[name] = value.clone();
-            // Text is what `scope` should be, and a list what `scopes` should be.
+            // `scope` should be text, and `scopes` a list.
             if (name == "scope" && value == "x") || (name == "scopes" && value == json!([])) {
                 continue;
             }
@@ -267,7 +267,7 @@ async fn the_claims_must_be_whole_and_meant_for_us() {
 }
 
 #[tokio::test]
-async fn the_public_key_is_no_secret_to_sign_with() {
+async fn the_public_key_does_not_work_as_an_hmac_secret() {
     let world = World::new().await;
     let access = token(&world).await;
     let jwks = world.call("GET", "/.well-known/jwks.json").send().await.text;
@@ -293,7 +293,7 @@ async fn the_public_key_is_no_secret_to_sign_with() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_or_a_cookie_counts_as_absent() {
+async fn a_token_in_the_query_or_a_cookie_is_ignored() {
     let world = World::new().await;
     let access = token(&world).await;
     world

@@ -1,10 +1,10 @@
-//! `/v1/agents` (CER-3, CER-6).
+//! `/v1/agents`.
 
 use serde_json::json;
 use tests::World;
 
 #[tokio::test]
-async fn an_agent_is_made_with_a_secret_that_is_shown_once() {
+async fn creating_an_agent_shows_its_secret_once() {
     let world = World::new().await;
     let body = json!({"name": "my-agent", "scopes": ["read", "write"]});
     let made = world.post("/v1/agents", body).send().await.expect(201);
@@ -20,7 +20,7 @@ async fn an_agent_is_made_with_a_secret_that_is_shown_once() {
 }
 
 #[tokio::test]
-async fn deleting_an_agent_ends_all_that_it_holds_at_once() {
+async fn deleting_an_agent_revokes_all_its_tokens_at_once() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -63,7 +63,7 @@ async fn deleting_an_agent_ends_all_that_it_holds_at_once() {
 }
 
 #[tokio::test]
-async fn a_new_secret_ends_the_old_one_and_leaves_the_tokens() {
+async fn renewing_a_secret_invalidates_the_old_one_but_not_the_tokens() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -85,7 +85,7 @@ async fn a_new_secret_ends_the_old_one_and_leaves_the_tokens() {
 }
 
 #[tokio::test]
-async fn no_agent_is_given_more_than_its_maker_has_not_by_renewal_either() {
+async fn neither_creation_nor_renewal_grants_an_agent_more_than_its_creator_has() {
     let world = World::new().await;
     let strong = world.agent(&["admin"]).await;
     let (_, maker) = world.key(&["agents:manage", "data:read"]).await;
@@ -121,7 +121,7 @@ async fn an_agent_needs_a_scope() {
 }
 
 #[tokio::test]
-async fn every_route_asks_for_its_scope() {
+async fn every_route_requires_its_scope() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let one = format!("/v1/agents/{}", agent.id);
@@ -146,7 +146,7 @@ async fn every_route_asks_for_its_scope() {
 }
 
 #[tokio::test]
-async fn agents_of_another_organization_are_not_there() {
+async fn agents_of_another_organization_are_not_found() {
     let world = World::new().await;
     let (_, other) = world.organization("Other").await;
     let agent = world.agent(&["read"]).await;
@@ -161,7 +161,7 @@ async fn agents_of_another_organization_are_not_there() {
 }
 
 #[tokio::test]
-async fn an_id_of_another_kind_or_form_names_nothing() {
+async fn an_id_of_another_kind_or_form_is_not_found() {
     let world = World::new().await;
     let (key_id, _) = world.key(&["read"]).await;
     for id in [

@@ -45,7 +45,7 @@ fn only(modules: &[&str], word: &str) {
             );
         }
     }
-    assert!(found, "nobody names {word}: this test watches nothing");
+    assert!(found, "no file names {word}: this test checks nothing");
 }
 
 /// The modules of `shared` in reading order, as `lib.rs` lists them: each is allowed to use those below it.
@@ -129,7 +129,7 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
-fn an_arrow_that_is_turned_around_is_found() {
+fn a_reversed_dependency_is_detected() {
     let (order, graph) = (reading_order(), graph());
     for (from, to) in graph.iter().flat_map(|(from, to)| to.iter().map(move |to| (from, to))) {
         if from != to {
@@ -140,7 +140,7 @@ fn an_arrow_that_is_turned_around_is_found() {
 }
 
 #[test]
-fn imports_are_read_in_every_form() {
+fn every_form_of_import_is_parsed() {
     let read = |code: &str| imports(code).into_iter().collect::<Vec<_>>();
     assert_eq!(read("use crate::store::Store;"), ["store"]);
     assert_eq!(
@@ -166,26 +166,26 @@ fn architecture_md_lists_the_modules_in_reading_order() {
 }
 
 #[test]
-fn only_crypto_knows_cryptography() {
+fn only_crypto_uses_cryptographic_crates() {
     for word in ["jsonwebtoken", "hmac::", "sha2::", "subtle::", "aws_lc_rs", "argon2::"] {
         only(&["crypto/"], word);
     }
 }
 
 #[test]
-fn only_the_store_knows_dynamodb_and_only_secrets_secrets_manager() {
+fn only_the_store_uses_dynamodb_and_only_secrets_uses_secrets_manager() {
     only(&["store/"], "aws_sdk_dynamodb");
     only(&["crypto/secrets.rs"], "aws_sdk_secretsmanager");
 }
 
 #[test]
-fn only_sdk_says_how_aws_is_reached() {
+fn only_the_sdk_module_configures_access_to_aws() {
     only(&["runtime/sdk.rs"], "aws_config::from_env");
     only(&["runtime/sdk.rs"], "aws_smithy_http_client");
 }
 
 #[test]
-fn only_fetch_speaks_to_other_servers() {
+fn only_fetch_calls_other_servers() {
     only(&["fetch.rs"], "reqwest");
     only(&["identity_provider/"], "oauth2::");
 }
@@ -197,7 +197,7 @@ fn only_http_and_the_runtime_name_lambda() {
 }
 
 #[test]
-fn only_config_reads_the_environment_and_only_clock_and_entropy_ask_the_system() {
+fn only_config_reads_the_environment_and_only_core_reads_time_and_randomness() {
     only(&["config.rs"], "std::env");
     only(&["core/clock.rs"], "Timestamp::now");
     only(&["core/entropy.rs"], "getrandom");
@@ -207,7 +207,7 @@ fn only_config_reads_the_environment_and_only_clock_and_entropy_ask_the_system()
 }
 
 #[test]
-fn the_store_knows_no_http() {
+fn the_store_does_not_depend_on_http() {
     for path in files(&Path::new(SHARED).join("store")) {
         assert!(
             !code(&path).contains("crate::http") && !code(&path).contains("Refusal"),
@@ -218,7 +218,7 @@ fn the_store_knows_no_http() {
 }
 
 #[test]
-fn nothing_but_telemetry_logs() {
+fn only_telemetry_logs() {
     for word in ["info!", "warn!", "error!", "debug!", "trace!"] {
         for path in files(Path::new(SHARED)).into_iter().chain(files(Path::new(FUNCTIONS))) {
             assert!(
@@ -231,7 +231,7 @@ fn nothing_but_telemetry_logs() {
 }
 
 #[test]
-fn a_secret_leaves_its_type_in_few_places() {
+fn secrets_are_exposed_only_in_listed_files() {
     let mut places: Vec<_> = files(Path::new(SHARED))
         .into_iter()
         .chain(files(Path::new(FUNCTIONS)))
@@ -275,7 +275,7 @@ fn a_secret_leaves_its_type_in_few_places() {
 }
 
 #[test]
-fn no_policy_statement_gets_an_effect_that_nobody_wrote() {
+fn policy_effects_are_written_in_one_file() {
     only(&["authorizer/iam_policy.rs"], "Effect");
     for path in files(Path::new(SHARED)) {
         assert!(
@@ -287,7 +287,7 @@ fn no_policy_statement_gets_an_effect_that_nobody_wrote() {
 }
 
 #[test]
-fn every_code_is_explained_to_those_who_meet_it() {
+fn every_error_code_is_documented() {
     let manual =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
     let refusals = Refusal::ALL.iter().map(|refusal| refusal.public());
@@ -323,7 +323,7 @@ fn every_cause_is_explained_to_operators() {
 }
 
 #[test]
-fn every_main_is_wiring() {
+fn every_main_function_only_wires() {
     for entry in fs::read_dir(Path::new(FUNCTIONS).join("bin")).unwrap() {
         let main = entry.unwrap().path();
         let lines = fs::read_to_string(&main)
@@ -335,14 +335,14 @@ fn every_main_is_wiring() {
     }
 }
 
-/// Without it every start of a function waits for 60 ms: docs/decisions/0012.
+/// Jitter entropy would delay every start of a function by 60 ms: docs/decisions/0012.
 #[test]
-fn every_build_does_without_entropy_from_jitter() {
+fn every_build_disables_jitter_entropy() {
     let config =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
     let config: toml::Value = toml::from_str(&config).unwrap();
     assert_eq!(config["env"]["AWS_LC_SYS_NO_JITTER_ENTROPY"].as_str(), Some("1"));
-    // What this very test is built with.
+    // The setting that this test itself was built with.
     #[expect(clippy::disallowed_methods, reason = "Cargo's own setting, as it reaches a program")]
     let here = std::env::var("AWS_LC_SYS_NO_JITTER_ENTROPY");
     assert_eq!(here.as_deref(), Ok("1"));

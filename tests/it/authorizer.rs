@@ -1,8 +1,8 @@
-//! The Lambda authorizer (NEW-2): HTTP APIs with payload 2.0, and REST APIs (REQUEST).
+//! The Lambda authorizer, for HTTP APIs with payload 2.0 and REST APIs with REQUEST authorizers.
 
 use lambda_runtime::Error as LambdaError;
 use serde_json::{Value, json};
-use tests::{Setup, Trouble, World};
+use tests::{Setup, StoreFault, World};
 
 const RULES: &str = r#"
     [[route]]
@@ -49,7 +49,7 @@ fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
-/// These resources of the stage.
+/// The ARNs of these resources of the stage.
 fn all(resources: &[&str]) -> Vec<String> {
     resources.iter().map(|resource| format!("{ARN}/prod/{resource}")).collect()
 }
@@ -58,7 +58,8 @@ async fn ask(world: &World, event: Value) -> Result<Value, LambdaError> {
     functions::authorizer::handle(&world.app, event).await
 }
 
-/// Does IAM's evaluation of `policy` let `resource` pass? An explicit Deny beats every Allow; silence is no Allow.
+/// Evaluates `policy` for `resource` as IAM does: an explicit Deny overrides every Allow, and the
+/// default is Deny.
 fn permits(policy: &Value, resource: &str) -> bool {
     let glob = |pattern: &str| {
         let pattern = regex::escape(pattern).replace(r"\*", ".*");
@@ -83,7 +84,7 @@ fn permits(policy: &Value, resource: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_good_credential_is_allowed_with_its_principal_as_context() {
+async fn a_valid_credential_is_allowed_with_its_principal_as_context() {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;
     let access = world.exchange(&agent).await.access;
@@ -114,7 +115,7 @@ async fn a_good_credential_is_allowed_with_its_principal_as_context() {
 }
 
 #[tokio::test]
-async fn every_credential_of_the_machine_core_opens_every_event() {
+async fn every_machine_credential_works_with_every_event() {
     let world = World::new().await;
     let access = format!("Bearer {}", world.exchange(&world.agent(&["read"]).await).await.access);
     let (_, key) = world.key(&["read"]).await;
@@ -139,7 +140,7 @@ async fn every_credential_of_the_machine_core_opens_every_event() {
 }
 
 #[tokio::test]
-async fn an_absent_or_bad_credential_is_unauthorized_exactly() {
+async fn a_missing_or_invalid_credential_is_exactly_unauthorized() {
     let (world, other) = (World::new().await, World::new().await);
     let revoked = world.exchange(&world.agent(&["read"]).await).await;
     world
@@ -178,7 +179,7 @@ async fn an_absent_or_bad_credential_is_unauthorized_exactly() {
 }
 
 #[tokio::test]
-async fn the_first_provider_whose_credential_is_there_decides() {
+async fn the_first_provider_whose_credential_is_present_decides() {
     let world = World::new().await;
     let revoked = world.exchange(&world.agent(&["read"]).await).await;
     world
@@ -193,7 +194,7 @@ async fn the_first_provider_whose_credential_is_there_decides() {
 }
 
 #[tokio::test]
-async fn a_missing_scope_is_a_deny_with_its_reason() {
+async fn a_missing_scope_is_denied_with_the_reason() {
     let world = World::configured(RULES).await;
     let (id, key) = world.key(&["scans:read"]).await;
     let headers = [("x-api-key", key.as_str())];
@@ -219,20 +220,20 @@ async fn a_missing_scope_is_a_deny_with_its_reason() {
 }
 
 #[tokio::test]
-async fn an_open_route_needs_nobody_and_no_read() {
+async fn an_open_route_needs_no_credential_and_no_read() {
     let world = World::configured(RULES).await;
     for headers in [vec![], vec![("authorization", "Bearer nonsense")]] {
-        let answer = ask(&world, http("GET", "/open/door", &headers)).await.unwrap();
+        let answer = ask(&world, http("GET", "/open/page", &headers)).await.unwrap();
         assert_eq!(answer, json!({"isAuthorized": true, "context": {}}));
-        let answer = ask(&world, rest("GET", "/open/door", &headers)).await.unwrap();
+        let answer = ask(&world, rest("GET", "/open/page", &headers)).await.unwrap();
         assert_eq!(answer["principalId"], "anonymous");
-        assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/open/door")));
+        assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/open/page")));
         for closed in [
             "GET/x",
-            "POST/open/door",
+            "POST/open/page",
             "GET/v1/scans/7",
-            "GET/open/door/secret",
-            "GET/admin/open/door",
+            "GET/open/page/secret",
+            "GET/admin/open/page",
         ] {
             assert!(
                 !permits(&answer["policyDocument"], &format!("{ARN}/prod/{closed}")),
@@ -241,23 +242,23 @@ async fn an_open_route_needs_nobody_and_no_read() {
         }
     }
     let simple =
-        ask(&world, http("GET", "/open/door", &[("x-api-key", &world.api_key)])).await.unwrap();
+        ask(&world, http("GET", "/open/page", &[("x-api-key", &world.api_key)])).await.unwrap();
     assert_eq!(simple, json!({"isAuthorized": true, "context": {}}));
     assert!(world.wire.take().is_empty());
     assert_eq!(
-        ask(&world, http("POST", "/open/door", &[])).await.unwrap_err().to_string(),
+        ask(&world, http("POST", "/open/page", &[])).await.unwrap_err().to_string(),
         "Unauthorized"
     );
 }
 
 #[tokio::test]
-async fn a_policy_from_an_open_route_is_the_callers_own() {
+async fn a_policy_from_an_open_route_belongs_to_the_caller() {
     let world = World::configured(RULES).await;
     let (id, key) = world.key(&["scans:read"]).await;
-    let answer = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap();
+    let answer = ask(&world, rest("GET", "/open/page", &[("X-API-Key", &key)])).await.unwrap();
     assert_eq!(answer["principalId"], json!(id));
     for (route, expected) in
-        [("GET/open/door", true), ("GET/v1/scans/7", true), ("POST/v1/scans/7", false)]
+        [("GET/open/page", true), ("GET/v1/scans/7", true), ("POST/v1/scans/7", false)]
     {
         assert_eq!(
             permits(&answer["policyDocument"], &format!("{ARN}/prod/{route}")),
@@ -265,14 +266,14 @@ async fn a_policy_from_an_open_route_is_the_callers_own() {
             "{route}"
         );
     }
-    world.wire.suffer(Trouble::Dead);
-    let error = ask(&world, rest("GET", "/open/door", &[("X-API-Key", &key)])).await.unwrap_err();
+    world.wire.inject(StoreFault::Unreachable);
+    let error = ask(&world, rest("GET", "/open/page", &[("X-API-Key", &key)])).await.unwrap_err();
     assert_eq!(error.to_string(), "temporarily_unavailable");
-    ask(&world, rest("GET", "/open/door", &[])).await.unwrap();
+    ask(&world, rest("GET", "/open/page", &[])).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_policy_never_allows_what_the_rules_deny_whatever_was_asked_first() {
+async fn a_policy_never_allows_what_the_rules_deny_whichever_route_came_first() {
     let world = World::configured(RULES).await;
     let requests = [
         ("GET", "/v1/scans/7"),
@@ -306,7 +307,7 @@ async fn a_policy_never_allows_what_the_rules_deny_whatever_was_asked_first() {
 }
 
 #[tokio::test]
-async fn a_path_with_two_readings_is_denied_without_a_read() {
+async fn an_ambiguous_path_is_denied_without_a_read() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["scans:read"]).await;
     world.wire.take();
@@ -338,7 +339,7 @@ async fn a_path_with_two_readings_is_denied_without_a_read() {
 }
 
 #[tokio::test]
-async fn a_callers_star_is_never_a_wildcard() {
+async fn a_star_in_a_path_is_not_a_wildcard() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["scans:read"]).await;
     let answer = ask(&world, rest("GET", "/v1/scans/*", &[("X-API-Key", &key)])).await.unwrap();
@@ -349,7 +350,7 @@ async fn a_callers_star_is_never_a_wildcard() {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_or_a_head_request_is_no_way_around_a_rule() {
+async fn a_trailing_slash_or_a_head_request_does_not_bypass_a_rule() {
     let world = World::configured(RULES).await;
     let (_, other) = world.key(&["other"]).await;
     let (_, reader) = world.key(&["scans:read"]).await;
@@ -371,7 +372,7 @@ async fn a_slash_at_the_end_or_a_head_request_is_no_way_around_a_rule() {
 }
 
 #[tokio::test]
-async fn a_rule_for_all_below_a_path_is_about_the_path_too() {
+async fn a_rule_for_everything_below_a_path_covers_the_path_itself() {
     let world =
         World::configured("[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]")
             .await;
@@ -395,7 +396,7 @@ async fn a_rule_for_all_below_a_path_is_about_the_path_too() {
 }
 
 #[tokio::test]
-async fn a_method_in_small_letters_is_no_way_around_a_rule() {
+async fn a_lowercase_method_does_not_bypass_a_rule() {
     let world = World::configured(RULES).await;
     for method in ["get", "Get", "gET", "", "G T"] {
         for event in [
@@ -409,7 +410,7 @@ async fn a_method_in_small_letters_is_no_way_around_a_rule() {
 }
 
 #[tokio::test]
-async fn a_domains_mapping_before_the_path_is_no_way_around_a_rule() {
+async fn a_base_path_mapping_does_not_bypass_a_rule() {
     let world = World::configured(RULES).await;
     let (_, other) = world.key(&["other"]).await;
     let (_, reader) = world.key(&["scans:read"]).await;
@@ -428,7 +429,7 @@ async fn a_domains_mapping_before_the_path_is_no_way_around_a_rule() {
 }
 
 #[tokio::test]
-async fn a_long_path_of_many_parts_is_decided_at_once() {
+async fn a_long_path_with_many_segments_is_decided_quickly() {
     let stars = "[[route]]\nmethod = \"GET\"\npath = \"/v1/*/a/*/b/*/c/*/d/*/e\"\nscopes = [\"x\"]";
     let world = World::configured(stars).await;
     let (_, key) = world.key(&["other"]).await;
@@ -450,7 +451,7 @@ async fn a_named_stage_is_not_part_of_the_path() {
 }
 
 #[tokio::test]
-async fn an_http_api_may_ask_for_policies() {
+async fn an_http_api_can_request_policies() {
     let variables = vec![("POSTERN_AUTHORIZER_ANSWER", "policy".to_owned())];
     let world =
         World::with(Setup { variables, toml: Some(RULES.into()), ..Setup::default() }).await;
@@ -461,7 +462,7 @@ async fn an_http_api_may_ask_for_policies() {
 }
 
 #[tokio::test]
-async fn an_event_of_no_known_shape_is_our_fault_and_never_an_allow() {
+async fn an_event_of_unknown_shape_is_an_error_and_never_an_allow() {
     let world = World::new().await;
     let good = [("x-api-key", world.api_key.as_str())];
     let mut events = vec![
@@ -487,7 +488,8 @@ async fn an_event_of_no_known_shape_is_our_fault_and_never_an_allow() {
                     None => drop(event.as_object_mut().unwrap().remove(*member)),
                     Some(value) => event[*member] = value,
                 }
-                // A payload 2.0 event without its version is read as a REST event, and lacks an ARN.
+                // A payload 2.0 event without its version is read as a REST event, which lacks an
+                // ARN.
                 events.push(event);
             }
         }
@@ -521,7 +523,7 @@ async fn absent_headers_are_absent_credentials() {
             );
         }
     }
-    // A header that Lambda's own types cannot hold does not take the good one beside it along.
+    // A header that Lambda's types cannot represent does not affect the valid one next to it.
     let event = http(
         "GET",
         "/x",
@@ -531,7 +533,7 @@ async fn absent_headers_are_absent_credentials() {
 }
 
 #[tokio::test]
-async fn a_policy_that_is_held_does_not_let_odd_paths_or_another_mapping_pass() {
+async fn a_cached_policy_does_not_allow_ambiguous_paths_or_another_mapping() {
     let world = World::configured(
         "[[route]]\nmethod = \"GET\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]",
     )
@@ -555,14 +557,15 @@ async fn a_policy_that_is_held_does_not_let_odd_paths_or_another_mapping_pass() 
         assert!(!permits(&plain, &format!("{ARN}/prod/GET{odd}")), "{odd}");
     }
     assert!(!permits(&plain, &format!("{ARN}/prod/get/v1/admin/x")));
-    // A harmless escape passes where it was asked about.
+    // A harmless escape is allowed on the path that was asked about.
     let escaped =
         ask(&world, rest("GET", "/caf%C3%A9", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"].clone();
     assert!(
         permits(&escaped, &format!("{ARN}/prod/GET/caf%C3%A9"))
             && !permits(&escaped, &format!("{ARN}/prod/GET/y"))
     );
-    // Behind a mapping the ARN does not tell what the rules were held against.
+    // With a base path mapping, the ARN does not contain the path that the rules were checked
+    // against.
     for (key, passes) in [(&other, true), (&all, true)] {
         let mut mapped = rest("GET", "/x", &[("X-API-Key", key)]);
         mapped["path"] = json!("/v1/x");
@@ -573,7 +576,7 @@ async fn a_policy_that_is_held_does_not_let_odd_paths_or_another_mapping_pass() 
 }
 
 #[tokio::test]
-async fn a_mapping_or_a_stage_before_the_path_of_an_http_api_is_no_way_around_a_rule() {
+async fn a_mapping_or_stage_before_the_path_of_an_http_api_does_not_bypass_a_rule() {
     let rules = "[[route]]\nmethod = \"GET\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n[[route]]\nmethod = \"GET\"\npath = \"/v1/hidden\"\nscopes = [\"admin\"]";
     let world = World::configured(rules).await;
     let (_, other) = world.key(&["other"]).await;

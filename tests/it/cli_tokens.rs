@@ -1,4 +1,4 @@
-//! CLI tokens (CON-4, CON-5): keys that people make for their own tools.
+//! CLI tokens: keys that users create for their own tools.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn make(world: &World, session: &str, body: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_makes_a_token_for_all_repositories_with_every_scope_there_is() {
+async fn a_user_creates_a_token_with_every_scope_for_all_repositories() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
     let body = json!({"name": "CI Pipeline", "scopes": SCOPES, "all_repositories": true});
@@ -52,7 +52,7 @@ async fn a_person_makes_a_token_for_all_repositories_with_every_scope_there_is()
         (principal.member("kind"), principal.member("on_behalf_of")),
         ("cli_token".into(), "ada".into())
     );
-    // Its scopes work as given.
+    // Its scopes work as granted.
     world.call("GET", "/v1/runners").bearer(&token).send().await.expect(200);
     world
         .call("POST", "/v1/runners")
@@ -70,7 +70,7 @@ async fn a_person_makes_a_token_for_all_repositories_with_every_scope_there_is()
 }
 
 #[tokio::test]
-async fn or_for_some_repositories() {
+async fn a_user_creates_a_token_for_some_repositories() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
     let body = |repositories: Value| json!({"name": "t", "scopes": ["scans:read"], "repositories": repositories});
@@ -105,7 +105,7 @@ async fn or_for_some_repositories() {
 }
 
 #[tokio::test]
-async fn nobody_but_a_person_makes_one_and_none_holds_more_than_its_maker() {
+async fn only_a_user_creates_a_token_and_never_with_more_than_their_own_scopes() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
     let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true});
@@ -130,9 +130,9 @@ async fn nobody_but_a_person_makes_one_and_none_holds_more_than_its_maker() {
 }
 
 #[tokio::test]
-async fn a_person_sees_and_deletes_their_own_alone() {
+async fn a_user_lists_and_deletes_only_their_own_tokens() {
     let world = World::new().await;
-    // Two people of one organization: one owns it, the other's record says the same.
+    // Two users of one organization: its owner, and one whose record names the same organization.
     let (ada, bob) =
         (world.sign_in("ada", Role::User).await, world.sign_in("bob", Role::User).await);
     let (id, token) = world.cli_token(&ada, &["scans:read"]).await;
@@ -156,7 +156,7 @@ async fn a_person_sees_and_deletes_their_own_alone() {
 }
 
 #[tokio::test]
-async fn it_ends_at_its_expiry_and_when_it_is_reported_as_leaked() {
+async fn a_token_ends_when_it_expires_or_is_reported_as_leaked() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
     let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true, "expires_at": "2026-01-01T01:00:00Z"});
@@ -176,7 +176,7 @@ async fn it_ends_at_its_expiry_and_when_it_is_reported_as_leaked() {
 }
 
 #[tokio::test]
-async fn what_a_person_makes_says_on_whose_behalf() {
+async fn whatever_a_user_creates_acts_on_their_behalf() {
     let world = World::new().await;
     let admin = world.sign_in("root", Role::Admin).await;
     let make = async |route: &str, body: Value| {

@@ -1,9 +1,10 @@
-//! What each operation costs (NEW-8): the calls that reach the wire, by name, and how they read.
+//! The cost of each operation: the names of its calls to the store, and the consistency of its
+//! reads.
 
 use serde_json::{Value, json};
-use tests::{Call, Op, Trouble, World, mistyped};
+use tests::{Call, Op, StoreFault, World, mistyped};
 
-/// Sends, and returns the calls that it took.
+/// Sends the request and returns its calls to the store.
 async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
     world.wire.take();
     call.send().await.expect(status);
@@ -17,7 +18,7 @@ fn assert_names(ops: &[Op], expected: &[&str]) {
 }
 
 #[tokio::test]
-async fn junk_of_any_form_costs_nothing() {
+async fn malformed_credentials_cost_no_call() {
     let (world, other) = (World::new().await, World::new().await);
     let tokens = other.exchange(&other.agent(&["read"]).await).await;
     let (_, runner) = other.runner().await;
@@ -111,7 +112,7 @@ async fn a_runner_token_is_one_consistent_read() {
 }
 
 #[tokio::test]
-async fn a_session_is_one_round_trip_a_service_token_one_read_and_a_signature_one_write_more() {
+async fn a_session_costs_one_round_trip_a_service_token_one_read_and_a_signature_one_more_write() {
     use postern::core::principal::Role;
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
@@ -138,7 +139,7 @@ async fn a_session_is_one_round_trip_a_service_token_one_read_and_a_signature_on
 }
 
 #[tokio::test]
-async fn an_exchange_is_one_read_and_a_write_only_for_a_refresh_token() {
+async fn an_exchange_is_one_read_and_one_write_if_it_issues_a_refresh_token() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let form = [
@@ -174,7 +175,8 @@ async fn a_refresh_is_one_write_and_one_read() {
     assert_names(&ops, &["UpdateItem", "GetItem"]);
     assert_eq!(ops[0].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
     assert_eq!(ops[1].body["ConsistentRead"], true);
-    // A repetition costs the same, theft one write more, the end of a family nothing but the write that finds it.
+    // A repeat costs the same, reuse one more write, and a refresh of a revoked family only the
+    // write that detects it.
     assert_names(
         &cost(&world, world.refresh(&first.refresh), 200).await,
         &["UpdateItem", "GetItem"],
@@ -190,7 +192,7 @@ async fn a_refresh_is_one_write_and_one_read() {
     );
     assert_names(&cost(&world, world.refresh(&first.refresh), 400).await, &["UpdateItem"]);
 
-    // A client that shows itself is read together with the family, before the token is spent.
+    // A client that authenticates is read together with the family, before the token is used.
     let fresh = world.exchange(&agent).await;
     let form = [
         ("grant_type", "refresh_token"),
@@ -254,7 +256,7 @@ async fn a_revocation_is_one_write() {
 }
 
 #[tokio::test]
-async fn records_cost_one_call_beside_the_callers_own_read() {
+async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
     let world = World::new().await;
     let body = json!({"name": "x", "scopes": ["read"]});
     assert_names(
@@ -320,8 +322,8 @@ async fn an_authorizer_decision_costs_what_the_credential_costs() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_costs_one_repetition() {
+async fn a_lost_response_costs_one_retry() {
     let world = World::new().await;
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     assert_names(&cost(&world, world.get("/v1/auth/whoami"), 200).await, &["GetItem", "GetItem"]);
 }

@@ -1,4 +1,4 @@
-//! The forms of secrets (NEW-6): prefix, id, checksum, and one expression for secret scanners.
+//! The forms of secrets: prefix, id, checksum, and one pattern for secret scanners.
 
 use std::collections::HashSet;
 
@@ -28,7 +28,7 @@ fn parse(text: &str) -> Option<ParsedSecret<id::ApiKey>> {
 }
 
 #[test]
-fn a_secret_has_the_form_that_the_contract_gives() {
+fn a_secret_has_the_documented_form() {
     let key = minted();
     let form =
         Regex::new("^pst_ak_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{32}[0-9A-Za-z]{6}$").unwrap();
@@ -38,14 +38,15 @@ fn a_secret_has_the_form_that_the_contract_gives() {
 
 #[test]
 fn the_checksum_is_the_crc_32_of_all_before_it_in_base62() {
-    // Made by hand, with another CRC-32 and another base62: the form cannot change unseen.
+    // Built by hand with another CRC-32 and another base62, so that the form cannot change
+    // unnoticed.
     let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample014AOya0";
     assert_eq!(parse(key).unwrap().id.to_string(), "key_01h455vb4pex5vsknk084sn02q");
     assert!(parse(&key.replace("Sample01", "Sample02")).is_none());
 }
 
 #[test]
-fn every_kind_of_secret_is_told_from_every_other() {
+fn every_kind_of_secret_is_distinguished_from_every_other() {
     let entropy = Entropy::system();
     let now = jiff::Timestamp::UNIX_EPOCH;
     let brand = brand();
@@ -69,7 +70,8 @@ fn every_kind_of_secret_is_told_from_every_other() {
     assert_eq!(reads(agent.secret.expose()), [false, true, false, false]);
     assert_eq!(reads(runner.secret.expose()), [false, false, true, false]);
     assert_eq!(reads(operator.secret.expose()), [false, false, false, true]);
-    // Another kind of the same length is not reached by changing the letters: the checksum covers them.
+    // Changing the letters of the kind does not yield another kind of secret: the checksum covers
+    // them.
     assert!(parse(&agent.secret.expose().replace("_as_", "_ak_")).is_none());
     assert!(
         ParsedSecret::<id::ApiKey>::parse(&Brand::parse("cat").unwrap(), key.secret.expose())
@@ -78,7 +80,7 @@ fn every_kind_of_secret_is_told_from_every_other() {
 }
 
 #[test]
-fn no_changed_lost_or_added_letter_passes() {
+fn no_altered_missing_or_extra_character_passes() {
     let key = minted();
     for at in 0..key.len() {
         for letter in ['0', 'A', 'z', '_', ' '] {
@@ -94,20 +96,20 @@ fn no_changed_lost_or_added_letter_passes() {
 }
 
 #[test]
-fn secrets_are_made_of_all_letters_alike() {
+fn secrets_use_all_characters_equally() {
     let entropy = Entropy::system();
     let mut counts = [0_u32; 62];
     for letter in entropy.letters(BASE62, 62_000).unwrap().bytes() {
         counts[BASE62.iter().position(|known| *known == letter).unwrap()] += 1;
     }
-    // 1000 expected, standard deviation 31: eight of them away is no accident.
+    // 1000 expected with a standard deviation of 31: eight of them cannot be chance.
     assert!(counts.iter().all(|count| (750..=1250).contains(count)), "{counts:?}");
     let many: HashSet<_> = (0..1000).map(|_| minted()).collect();
     assert_eq!(many.len(), 1000);
 }
 
 #[tokio::test]
-async fn one_expression_finds_every_secret_and_nothing_else() {
+async fn one_pattern_finds_every_secret_and_nothing_else() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -132,7 +134,7 @@ async fn one_expression_finds_every_secret_and_nothing_else() {
 }
 
 #[test]
-fn a_million_random_strings_are_no_secrets() {
+fn a_million_random_strings_do_not_parse_as_secrets() {
     let entropy = Entropy::system();
     let text = entropy.letters(BASE62, 64_000).unwrap();
     let hits = (0..1_000_000).filter(|at| {
@@ -143,7 +145,7 @@ fn a_million_random_strings_are_no_secrets() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_follows_from_family_and_generation() {
+async fn a_refresh_token_is_derived_from_family_and_generation() {
     let world = World::new().await;
     let (brand, keyring) = (&world.app.context.config.brand, &world.app.context.keyring);
     let first =
@@ -160,7 +162,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_makes_a_parser_panic(text in "\\PC*", prefix in "(pst_(ak|rt|as)_)?") {
+    fn no_input_makes_a_parser_panic(text in "\\PC*", prefix in "(pst_(ak|rt|as)_)?") {
         let text = format!("{prefix}{text}");
         prop_assert!(parse(&text).is_none());
         prop_assert!(ParsedSecret::<id::Agent>::parse(&brand(), &text).is_none());

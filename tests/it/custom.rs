@@ -1,4 +1,4 @@
-//! A provider of somebody's own (DEF-5) is one implementation of a trait, and joins the chain like all others.
+//! A custom provider implements one trait and joins the chain like every other provider.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Provider for Badges {
                 kind: Kind::External,
                 org_id: None,
                 credential_id: "b-1".into(),
-                scopes: Scopes::parse("doors:open").unwrap(),
+                scopes: Scopes::parse("orders:read").unwrap(),
                 resources: Resources::default(),
                 on_behalf_of: None,
                 metadata: serde_json::Map::new(),
@@ -59,7 +59,7 @@ async fn ask(app: &App, headers: Value) -> Result<Value, String> {
 }
 
 #[tokio::test]
-async fn its_three_outcomes_and_its_failure_are_those_of_every_other() {
+async fn a_custom_provider_has_the_outcomes_of_every_other_provider() {
     let world = World::new().await;
     let (clock, entropy) = (world.app.context.clock.clone(), world.app.context.entropy.clone());
     let mut app = App::new(

@@ -1,10 +1,10 @@
-//! The device flow (CAT-7, RFC 8628): request, approval, polls.
+//! The device flow (RFC 8628): request, approval, polling.
 
 use std::collections::BTreeSet;
 
 use postern::core::principal::Role;
 use serde_json::json;
-use tests::{Answer, Trouble, World};
+use tests::{Answer, StoreFault, World};
 
 struct Device {
     device_code: String,
@@ -34,7 +34,7 @@ async fn poll(world: &World, device: &Device) -> Answer {
     poll_as(world, &device.device_code, "postern-cli").await
 }
 
-/// A person at the page `/device`.
+/// A user on the page `/device`.
 struct Person<'w> {
     world: &'w World,
     session: String,
@@ -86,7 +86,7 @@ impl<'w> Person<'w> {
 }
 
 #[tokio::test]
-async fn a_device_begins_and_is_told_all_that_it_needs() {
+async fn a_device_starts_the_flow_and_receives_everything_it_needs() {
     let world = World::new().await;
     let begun = begin(&world, &[("client_id", "postern-cli")]).await.expect(200);
     let user_code = begun.member("user_code");
@@ -111,7 +111,7 @@ async fn a_device_begins_and_is_told_all_that_it_needs() {
 }
 
 #[tokio::test]
-async fn codes_are_not_kept_in_clear() {
+async fn codes_are_not_stored_in_clear() {
     let world = World::new().await;
     world.wire.take();
     let device = device(&world).await;
@@ -130,13 +130,13 @@ async fn codes_are_not_kept_in_clear() {
 }
 
 #[tokio::test]
-async fn a_person_approves_and_the_device_gets_their_tokens_once() {
+async fn a_user_approves_and_the_device_receives_tokens_once() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
     poll(&world, &device).await.expect_error(400, "authorization_pending");
 
-    // The code is shown and confirmed, even where the link has brought it along.
+    // The code is shown and must be confirmed, even if the link contains it.
     let page = person.look(&device.user_code).await.expect(200);
     for shown in
         [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Refuse"]
@@ -168,19 +168,19 @@ async fn poll_after(world: &World, device: &Device, seconds: i64) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_refuses_and_the_device_is_told() {
+async fn a_user_denies_and_the_device_receives_access_denied() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
     person.decide(&device.user_code, "deny").await.expect(200);
     poll(&world, &device).await.expect_error(400, "access_denied");
-    // Decided is decided.
+    // A decision cannot be changed.
     person.decide(&device.user_code, "approve").await.expect(400);
     poll_after(&world, &device, 5).await.expect_error(400, "access_denied");
 }
 
 #[tokio::test]
-async fn a_device_that_polls_too_fast_is_slowed_for_good_and_by_every_sandbox() {
+async fn a_device_that_polls_too_fast_is_slowed_down_permanently_in_every_environment() {
     let world = World::new().await;
     let device = device(&world).await;
     poll(&world, &device).await.expect_error(400, "authorization_pending");
@@ -194,7 +194,7 @@ async fn a_device_that_polls_too_fast_is_slowed_for_good_and_by_every_sandbox() 
 }
 
 #[tokio::test]
-async fn of_polls_at_once_one_is_in_time() {
+async fn only_one_of_several_simultaneous_polls_is_on_time() {
     let world = World::new().await;
     let device = device(&world).await;
     let (one, other, third) =
@@ -205,7 +205,7 @@ async fn of_polls_at_once_one_is_in_time() {
 }
 
 #[tokio::test]
-async fn of_polls_at_once_one_gets_the_tokens() {
+async fn only_one_of_several_simultaneous_polls_receives_the_tokens() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -217,21 +217,21 @@ async fn of_polls_at_once_one_gets_the_tokens() {
 }
 
 #[tokio::test]
-async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
+async fn a_redemption_whose_store_response_was_lost_counts_once() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
     person.decide(&device.user_code, "approve").await.expect(200);
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     poll(&world, &device).await.expect(200);
-    // Nor is a poll slowed for an answer that was lost.
+    // Nor does a lost response slow down the next poll.
     let waiting = self::device(&world).await;
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     poll(&world, &waiting).await.expect_error(400, "authorization_pending");
 }
 
 #[tokio::test]
-async fn a_code_is_over_after_ten_minutes_whether_it_was_approved_or_not() {
+async fn a_code_expires_after_ten_minutes_approved_or_not() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let (one, other) = (device(&world).await, device(&world).await);
@@ -244,7 +244,7 @@ async fn a_code_is_over_after_ten_minutes_whether_it_was_approved_or_not() {
 }
 
 #[tokio::test]
-async fn a_device_code_is_its_clients_and_junk_costs_nothing() {
+async fn a_device_code_belongs_to_its_client_and_malformed_codes_cost_nothing() {
     let world = World::configured("[[client]]\nid = \"other-cli\"\nname = \"Other\"").await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -261,7 +261,7 @@ async fn a_device_code_is_its_clients_and_junk_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_user_code_is_read_as_people_type_it_and_what_is_none_is_not_looked_up() {
+async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_looked_up() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -282,17 +282,17 @@ async fn a_user_code_is_read_as_people_type_it_and_what_is_none_is_not_looked_up
             "{junk}: {}",
             page.status
         );
-        // Only the session was read.
+        // Only the session is read.
         assert_eq!(world.wire.names(), ["BatchGetItem"]);
     }
 }
 
 #[tokio::test]
-async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
+async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     let world = World::new().await;
     let device = device(&world).await;
     let guess = |n: usize| format!("BCDF-GHJ{}", ["K", "L", "M", "N", "P", "Q", "R"][n]);
-    // One person from many addresses.
+    // One user, many addresses.
     let mut eve = Person::of(&world, "eve", Role::User).await;
     for n in 0..5 {
         eve.address = [203, 0, 113, u8::try_from(n).unwrap()];
@@ -304,7 +304,7 @@ async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
         assert_eq!((page.status, page.header("retry-after")), (429, Some("900")));
     }
     assert_eq!(eve.decide(&device.user_code, "approve").await.status, 429);
-    // Many persons from one address, each with few.
+    // Many users, one address, few guesses each.
     for n in 0..20 {
         let mut person = Person::of(&world, &format!("person-{n}"), Role::User).await;
         person.address = [198, 51, 100, 1];
@@ -313,7 +313,7 @@ async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
     let mut another = Person::of(&world, "another", Role::User).await;
     another.address = [198, 51, 100, 1];
     assert_eq!(another.look(&device.user_code).await.status, 429);
-    // From elsewhere, and after the window, an honest person is not in the way of it.
+    // Other addresses, and all addresses after the window, are not affected.
     another.address = [198, 51, 100, 2];
     another.look(&device.user_code).await.expect(200);
     world.pass_s(900);
@@ -321,9 +321,9 @@ async fn the_sixth_guess_of_a_person_or_an_address_is_not_judged() {
     eve.look(&later.user_code).await.expect(200);
 }
 
-/// One who is out of guesses does not use up those of everybody behind the same address.
+/// A user without guesses left does not use up those of everyone behind the same address.
 #[tokio::test]
-async fn a_person_who_goes_on_guessing_is_counted_alone() {
+async fn guesses_beyond_a_users_limit_do_not_count_against_the_address() {
     let world = World::new().await;
     let device = device(&world).await;
     let eve = Person::of(&world, "eve", Role::User).await;
@@ -354,7 +354,7 @@ async fn a_user_code_outlives_a_new_session_key() {
 }
 
 #[tokio::test]
-async fn right_codes_are_not_counted() {
+async fn correct_codes_are_not_counted() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     for _ in 0..8 {
@@ -365,7 +365,7 @@ async fn right_codes_are_not_counted() {
 }
 
 #[tokio::test]
-async fn a_device_gets_no_more_than_its_person_has() {
+async fn a_device_receives_no_more_scopes_than_its_user_has() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let begun =
@@ -379,7 +379,7 @@ async fn a_device_gets_no_more_than_its_person_has() {
     poll_as(&world, &begun.member("device_code"), "postern-cli")
         .await
         .expect_error(400, "authorization_pending");
-    // Without a word it gets what the person has.
+    // Without `scope` it receives the scopes of the user.
     let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "offline_access")])
         .await
         .expect(200);
@@ -389,7 +389,7 @@ async fn a_device_gets_no_more_than_its_person_has() {
 }
 
 #[tokio::test]
-async fn the_gate_applies_to_devices() {
+async fn the_allowlist_applies_to_devices() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
@@ -399,7 +399,7 @@ async fn the_gate_applies_to_devices() {
 }
 
 #[tokio::test]
-async fn the_page_wants_a_person_and_a_form_of_its_own() {
+async fn the_page_requires_a_session_and_its_own_form() {
     let world = World::new().await;
     let device = device(&world).await;
     let path = format!("/device?user_code={}", device.user_code);
@@ -429,17 +429,17 @@ async fn the_page_wants_a_person_and_a_form_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_dead_store_is_a_503_for_device_and_person() {
+async fn an_unreachable_store_is_a_503_for_device_and_user() {
     let world = World::new().await;
     let person = Person::of(&world, "ada", Role::User).await;
     let device = device(&world).await;
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     begin(&world, &[("client_id", "postern-cli")])
         .await
         .expect_error(503, "temporarily_unavailable");
     poll(&world, &device).await.expect_error(503, "temporarily_unavailable");
     assert_eq!(person.look(&device.user_code).await.status, 503);
-    world.wire.heal();
+    world.wire.clear_faults();
     person.decide(&device.user_code, "approve").await.expect(200);
     poll(&world, &device).await.expect(200);
 }

@@ -1,4 +1,4 @@
-//! Download tokens (CON-9): one path, five minutes, in the query.
+//! Download tokens: valid for one path and five minutes, sent in the query.
 
 use serde_json::json;
 use tests::World;
@@ -14,7 +14,7 @@ async fn token(world: &World, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_runners_install_script_is_downloaded_with_a_token_in_the_query_or_as_a_bearer() {
+async fn a_runner_install_script_is_downloaded_with_a_token_in_the_query_or_as_bearer() {
     let world = World::new().await;
     let (id, runner_token) = world.runner().await;
     let path = format!("/v1/runners/{id}/install.sh");
@@ -48,7 +48,7 @@ async fn a_runners_install_script_is_downloaded_with_a_token_in_the_query_or_as_
 }
 
 #[tokio::test]
-async fn it_holds_for_its_path_and_its_time_alone() {
+async fn a_download_token_is_valid_only_for_its_path_and_lifetime() {
     let world = World::new().await;
     let ((first, _), (second, _)) = (world.runner().await, world.runner().await);
     let path = format!("/v1/runners/{first}/install.sh");
@@ -62,7 +62,7 @@ async fn it_holds_for_its_path_and_its_time_alone() {
         .await
         .expect_error(401, "invalid_token");
     world.call("GET", &path).send().await.expect_error(401, "auth_required");
-    // No other credential opens a download, and this one opens nothing else.
+    // No other credential downloads the script, and this one works on no other route.
     world.call("GET", &path).bearer(&world.api_key).send().await.expect_error(401, "invalid_token");
     world.call("GET", &path).key(&world.api_key).send().await.expect_error(401, "auth_required");
     world.call("GET", "/v1/runners").bearer(&token).send().await.expect_error(401, "invalid_token");
@@ -78,7 +78,7 @@ async fn it_holds_for_its_path_and_its_time_alone() {
 }
 
 #[tokio::test]
-async fn it_opens_what_its_maker_may_see() {
+async fn a_download_token_grants_only_what_its_creator_may_read() {
     let world = World::new().await;
     let (id, _) = world.runner().await;
     let path = format!("/v1/runners/{id}/install.sh");

@@ -1,7 +1,7 @@
-//! The sample events: each is parsed and answered as its file is named, `{function}.{what it is}.{answer}.json`.
+//! The sample events: each is answered as its file name states, `{function}.{case}.{answer}.json`.
 //!
-//! They work with `cargo lambda invoke` and `sam local invoke` too, where a fresh store knows none of their credentials
-//! (all of them were made up, and are right in form alone).
+//! They also work with `cargo lambda invoke` and `sam local invoke` on an empty store: their
+//! credentials are well-formed, but belong to no record.
 
 use std::{collections::BTreeSet, fs};
 
@@ -25,7 +25,7 @@ fn samples() -> Vec<(String, Value)> {
 }
 
 #[test]
-fn every_function_has_a_sample() {
+fn every_function_has_a_sample_event() {
     let functions: BTreeSet<_> =
         Template::load().unwrap().functions.into_iter().map(|function| function.binary).collect();
     let with_sample: BTreeSet<_> =
@@ -34,7 +34,7 @@ fn every_function_has_a_sample() {
 }
 
 #[tokio::test]
-async fn every_sample_is_answered_as_it_is_named() {
+async fn every_sample_event_is_answered_as_its_name_states() {
     let world = World::new().await;
     for (name, event) in samples() {
         let parts: Vec<_> = name.split('.').collect();

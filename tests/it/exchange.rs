@@ -1,4 +1,4 @@
-//! `POST /v1/auth/token` (CER-4, CER-5, RFC 6749).
+//! `POST /v1/auth/token` (RFC 6749).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
@@ -7,7 +7,7 @@ use tests::World;
 const TOKEN: &str = "/v1/auth/token";
 
 #[tokio::test]
-async fn an_agents_secret_is_exchanged_for_a_pair() {
+async fn an_agent_secret_is_exchanged_for_a_token_pair() {
     let world = World::new().await;
     let agent = world.agent(&["read", "write"]).await;
     let answer = world
@@ -60,7 +60,7 @@ async fn wrong_unknown_and_malformed_credentials_of_an_agent_get_the_same_answer
 }
 
 #[tokio::test]
-async fn client_credentials_come_in_basic_or_in_the_form_and_give_no_refresh_token() {
+async fn client_credentials_are_read_from_basic_or_the_form_and_give_no_refresh_token() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", agent.id, agent.secret)));
@@ -82,7 +82,7 @@ async fn client_credentials_come_in_basic_or_in_the_form_and_give_no_refresh_tok
 }
 
 #[tokio::test]
-async fn id_and_secret_in_basic_are_form_encoded_first() {
+async fn id_and_secret_in_basic_are_form_decoded() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let encoded: String = agent.secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -95,7 +95,7 @@ async fn id_and_secret_in_basic_are_form_encoded_first() {
 }
 
 #[tokio::test]
-async fn offline_access_asks_for_a_refresh_token() {
+async fn offline_access_requests_a_refresh_token() {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;
     let ask = async |scope: &str| {
@@ -118,7 +118,7 @@ async fn offline_access_asks_for_a_refresh_token() {
 }
 
 #[tokio::test]
-async fn scopes_may_be_fewer_and_never_more() {
+async fn scopes_can_be_narrowed_but_never_widened() {
     let world = World::new().await;
     let agent = world.agent(&["data:*", "read"]).await;
     let ask = |scope: &'static str| {
@@ -140,7 +140,7 @@ async fn scopes_may_be_fewer_and_never_more() {
 }
 
 #[tokio::test]
-async fn a_narrowed_token_is_held_to_its_scopes() {
+async fn a_narrowed_token_is_limited_to_its_scopes() {
     let world = World::new().await;
     let agent = world.agent(&["keys:read", "agents:read"]).await;
     let form = [
@@ -161,7 +161,7 @@ async fn a_narrowed_token_is_held_to_its_scopes() {
 }
 
 #[tokio::test]
-async fn the_form_is_read_as_rfc_6749_says() {
+async fn the_form_is_parsed_as_rfc_6749_requires() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let good = [
@@ -195,7 +195,7 @@ async fn the_form_is_read_as_rfc_6749_says() {
 }
 
 #[tokio::test]
-async fn a_client_shows_itself_in_one_way_only() {
+async fn a_client_authenticates_in_exactly_one_way() {
     let world = World::new().await;
     let (agent, second) = (world.agent(&["read"]).await, world.agent(&["read"]).await);
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", agent.id, agent.secret)));
@@ -238,7 +238,7 @@ async fn the_json_form_has_two_members_and_no_others() {
 }
 
 #[tokio::test]
-async fn the_json_form_takes_no_second_credential_beside_its_own() {
+async fn the_json_form_rejects_a_second_credential() {
     let world = World::new().await;
     let (first, second) = (world.agent(&["read"]).await, world.agent(&["read"]).await);
     let basic = BASE64.encode(format!("{}:{}", second.id, second.secret));

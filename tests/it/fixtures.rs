@@ -1,4 +1,5 @@
-//! Events that we did not write: those that AWS's own crate ships, unchanged; and any number of broken ones.
+//! Events that we did not write: the fixtures of AWS's own crate, and any number of broken variants
+//! of them.
 
 use std::{path::PathBuf, process::Command};
 
@@ -16,7 +17,7 @@ fn fixtures() -> Vec<(String, Value)> {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    // What this machine has no use for was never downloaded.
+    // Sources for other platforms are not downloaded.
     let version = said("rustc", &["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let metadata = said(
@@ -45,14 +46,14 @@ fn is_authorizers(name: &str) -> bool {
     name.starts_with("example-apigw-") && name.contains("custom-auth") && name.contains("request")
 }
 
-/// Does an answer let anything pass?
+/// Reports whether an answer allows anything.
 fn lets_pass(answer: &Value) -> bool {
     let statements = answer["policyDocument"]["Statement"].as_array();
     answer["isAuthorized"] == true
         || statements.is_some_and(|all| all.iter().any(|one| one["Effect"] != "Deny"))
 }
 
-/// Puts a credential where the event has its own.
+/// Replaces the credential of the event.
 fn present(event: &mut Value, credential: &str) {
     match event["type"] == "TOKEN" {
         true => event["authorizationToken"] = format!("Bearer {credential}").into(),
@@ -66,7 +67,7 @@ fn present(event: &mut Value, credential: &str) {
 }
 
 #[tokio::test]
-async fn the_fixtures_of_authorizers_are_answered_as_they_are_and_opened_by_a_good_key() {
+async fn authorizer_fixtures_are_refused_as_they_are_and_allowed_with_a_valid_key() {
     let world = World::new().await;
     let mut seen = 0;
     for (name, event) in fixtures().into_iter().filter(|(name, _)| is_authorizers(name)) {
@@ -75,7 +76,7 @@ async fn the_fixtures_of_authorizers_are_answered_as_they_are_and_opened_by_a_go
         assert_eq!(error.to_string(), "Unauthorized", "{name}");
         let mut good = event;
         present(&mut good, &world.api_key);
-        // A stage of `*`, as one of them has, is a wildcard that no policy may name.
+        // One of them has the stage `*`, a wildcard that no policy is allowed to contain.
         let has_star = good["methodArn"].as_str().is_some_and(|arn| arn.contains('*'));
         let answer = functions::authorizer::handle(&world.app, good).await.unwrap();
         assert_eq!(lets_pass(&answer), !has_star, "{name}: {answer}");
@@ -85,7 +86,7 @@ async fn the_fixtures_of_authorizers_are_answered_as_they_are_and_opened_by_a_go
 }
 
 #[tokio::test]
-async fn no_fixture_of_any_service_is_allowed() {
+async fn no_fixture_of_another_service_is_allowed() {
     let world = World::new().await;
     let all = fixtures();
     assert!(all.len() > 100, "{}", all.len());
@@ -97,7 +98,7 @@ async fn no_fixture_of_any_service_is_allowed() {
     assert!(world.wire.take().is_empty());
 }
 
-/// A small generator that always tells the same story.
+/// A small deterministic random number generator.
 struct Dice(u64);
 
 impl Dice {
@@ -109,7 +110,7 @@ impl Dice {
     }
 }
 
-/// Every place in `value`, as pointers.
+/// Every location in `value`, as JSON pointers.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
@@ -188,7 +189,7 @@ fn mutate(event: &mut Value, dice: &mut Dice) {
     };
 }
 
-/// None of them holds a credential: whatever they are made into, nothing passes, and nothing panics.
+/// None of them contains a valid credential: no variant is allowed, and none panics.
 async fn broken_events(seed: u64, count: usize) {
     let world = World::new().await;
     let originals: Vec<_> =
@@ -224,11 +225,11 @@ async fn broken_events(seed: u64, count: usize) {
 }
 
 #[tokio::test]
-async fn fifty_thousand_broken_events_let_nobody_in() {
+async fn fifty_thousand_broken_events_are_never_allowed() {
     broken_events(0x9e37_79b9_7f4a_7c15, 50_000).await;
 }
 
 #[tokio::test]
-async fn fifty_thousand_other_broken_events_let_nobody_in() {
+async fn fifty_thousand_other_broken_events_are_never_allowed() {
     broken_events(0x2545_f491_4f6c_dd1d, 50_000).await;
 }

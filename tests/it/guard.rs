@@ -1,4 +1,5 @@
-//! The local gateway runs an authorizer as API Gateway does. Each line of `docs/local-gateway.md` is a test here.
+//! The local gateway runs an authorizer as API Gateway does. Each row of the table in
+//! `docs/local-gateway.md` names its test.
 
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -12,7 +13,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Value, json};
-use tests::{Setup, Trouble, World};
+use tests::{Setup, StoreFault, World};
 
 const RULES: &str = r#"
     [[route]]
@@ -67,7 +68,7 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
 
 async fn admit(world: &World, guard: &Guard, parts: &Parts) -> Result<Context, (u16, Value)> {
     let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
-    guard.admit(parts, arrival).await.map_err(|response| {
+    guard.authorize(parts, arrival).await.map_err(|response| {
         (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
     })
 }
@@ -100,7 +101,7 @@ async fn a_missing_or_empty_identity_source_is_a_401_without_an_invocation() {
 }
 
 #[tokio::test]
-async fn the_error_unauthorized_is_a_401_and_every_other_one_a_500() {
+async fn the_error_unauthorized_is_a_401_and_any_other_error_a_500() {
     let world = World::new().await;
     let good = format!("Bearer {}", world.api_key);
     for event in ALL {
@@ -110,22 +111,22 @@ async fn the_error_unauthorized_is_a_401_and_every_other_one_a_500() {
             401,
             "{event:?}"
         );
-        for trouble in [Trouble::Dead, Trouble::Throttled, Trouble::Babbling] {
-            world.wire.suffer(trouble);
+        for fault in [StoreFault::Unreachable, StoreFault::Throttled, StoreFault::InvalidResponse] {
+            world.wire.inject(fault);
             let refused = admit(&world, &guard, &request("GET", "/x", &[("authorization", &good)]))
                 .await
                 .unwrap_err();
-            assert_eq!(refused.0, 500, "{event:?} {trouble:?}");
-            world.wire.heal();
+            assert_eq!(refused.0, 500, "{event:?} {fault:?}");
+            world.wire.clear_faults();
         }
-        // Neither was held: the good credential works again at once.
+        // Neither was cached: the valid credential works again at once.
         let outcome = status(&world, &guard, "GET", "/x", &[("authorization", &good)]).await;
         assert_eq!(outcome, 200, "{event:?}");
     }
 }
 
 #[tokio::test]
-async fn a_deny_is_a_403_in_the_words_of_its_kind_of_api() {
+async fn a_deny_is_a_403_in_the_format_of_its_kind_of_api() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["other"]).await;
     let bearer = format!("Bearer {key}");
@@ -148,7 +149,7 @@ async fn a_deny_is_a_403_in_the_words_of_its_kind_of_api() {
 }
 
 #[tokio::test]
-async fn an_allow_hands_the_context_on() {
+async fn an_allow_passes_the_context_on() {
     let world = World::configured(RULES).await;
     let (id, key) = world.key(&["scans:read"]).await;
     for event in ALL {
@@ -165,7 +166,7 @@ async fn an_allow_hands_the_context_on() {
 }
 
 #[tokio::test]
-async fn an_answer_is_held_for_its_time_under_all_identity_sources() {
+async fn a_response_is_cached_for_its_ttl_by_all_identity_sources() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.api_key);
     for event in ALL {
@@ -197,7 +198,7 @@ async fn an_answer_is_held_for_its_time_under_all_identity_sources() {
 }
 
 #[tokio::test]
-async fn without_a_time_or_a_source_nothing_is_held() {
+async fn without_a_ttl_or_an_identity_source_nothing_is_cached() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.api_key);
     let no_source = Attachment {
@@ -221,7 +222,7 @@ async fn without_a_time_or_a_source_nothing_is_held() {
 }
 
 #[tokio::test]
-async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives() {
+async fn a_cached_policy_is_evaluated_for_each_route_and_decides_as_without_a_cache() {
     let world = World::configured(RULES).await;
     let routes = [
         ("GET", "/v1/scans/7"),
@@ -231,7 +232,7 @@ async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives
         ("POST", "/v1/scans"),
         ("GET", "/v1/drifts"),
         ("POST", "/v1/drifts"),
-        ("GET", "/open/door"),
+        ("GET", "/open/page"),
         ("GET", "/x"),
     ];
     let mut verdicts = [0, 0];
@@ -242,11 +243,11 @@ async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives
         for event in POLICIES {
             for first in routes {
                 for second in routes {
-                    let held = guard(&world, event, 300);
-                    status(&world, &held, first.0, first.1, &headers).await;
+                    let cached = guard(&world, event, 300);
+                    status(&world, &cached, first.0, first.1, &headers).await;
                     world.wire.take();
-                    let from_cache = status(&world, &held, second.0, second.1, &headers).await;
-                    assert!(world.wire.take().is_empty(), "it was not held");
+                    let from_cache = status(&world, &cached, second.0, second.1, &headers).await;
+                    assert!(world.wire.take().is_empty(), "the response was not cached");
                     let fresh =
                         status(&world, &guard(&world, event, 0), second.0, second.1, &headers)
                             .await;
@@ -263,17 +264,17 @@ async fn a_held_policy_is_evaluated_for_each_route_and_gives_what_no_cache_gives
 }
 
 #[tokio::test]
-async fn where_rules_overlap_so_that_iam_cannot_tell_a_held_policy_denies_too_much_and_never_allows_too_much()
+async fn where_iam_cannot_express_overlapping_rules_a_cached_policy_denies_more_and_never_allows_more()
  {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["scans:trigger"]).await;
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str())];
     let outcome = async |first: &str, second: &str| {
-        let held = guard(&world, EventKind::RestRequest, 300);
+        let cached = guard(&world, EventKind::RestRequest, 300);
         (
-            status(&world, &held, "GET", first, &headers).await,
-            status(&world, &held, "GET", second, &headers).await,
+            status(&world, &cached, "GET", first, &headers).await,
+            status(&world, &cached, "GET", second, &headers).await,
         )
     };
     let (denied, allowed) = ("/v1/scans/7", "/v1/scans/7/log");
@@ -283,17 +284,17 @@ async fn where_rules_overlap_so_that_iam_cannot_tell_a_held_policy_denies_too_mu
 }
 
 #[tokio::test]
-async fn a_simple_answer_that_is_held_says_the_same_of_every_route() {
+async fn a_cached_simple_response_applies_to_every_route() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["drifts:read"]).await;
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str())];
-    let held = guard(&world, EventKind::Http2, 300);
-    assert_eq!(status(&world, &held, "GET", "/v1/drifts", &headers).await, 200);
+    let cached = guard(&world, EventKind::Http2, 300);
+    assert_eq!(status(&world, &cached, "GET", "/v1/drifts", &headers).await, 200);
     assert_eq!(
-        status(&world, &held, "GET", "/v1/scans/7", &headers).await,
+        status(&world, &cached, "GET", "/v1/scans/7", &headers).await,
         200,
-        "which is why it must not be held"
+        "which is why it must not be cached"
     );
     let fresh = guard(&world, EventKind::Http2, 0);
     assert_eq!(status(&world, &fresh, "GET", "/v1/drifts", &headers).await, 200);
@@ -301,7 +302,7 @@ async fn a_simple_answer_that_is_held_says_the_same_of_every_route() {
 }
 
 #[tokio::test]
-async fn a_connection_is_a_route_of_its_own() {
+async fn a_websocket_connection_is_a_route_of_its_own() {
     let world = World::configured(RULES).await;
     for (scope, expected) in [("scans:read", 200), ("other", 403)] {
         let (_, key) = world.key(&[scope]).await;
@@ -315,13 +316,13 @@ async fn a_connection_is_a_route_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_sent_twice_is_told_as_each_kind_tells_it() {
+async fn a_duplicate_header_is_passed_on_as_each_kind_of_api_does() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.api_key);
     for event in ALL {
         let guard = guard(&world, event, 0);
         let doubled = [("authorization", bearer.as_str()), ("authorization", &bearer)];
-        // A TOKEN event has the last value alone.
+        // A TOKEN event contains only the last value.
         let expected = if event == EventKind::RestToken { 200 } else { 401 };
         assert_eq!(status(&world, &guard, "GET", "/x", &doubled).await, expected, "{event:?}");
         let harmless = [("authorization", bearer.as_str()), ("accept", "a"), ("accept", "b")];
@@ -330,7 +331,7 @@ async fn a_header_that_is_sent_twice_is_told_as_each_kind_tells_it() {
 }
 
 #[tokio::test]
-async fn a_named_stage_stands_in_the_path_and_no_rule_sees_it() {
+async fn a_named_stage_precedes_the_path_and_is_hidden_from_rules() {
     let world = World::configured(RULES).await;
     let (_, key) = world.key(&["other"]).await;
     let bearer = format!("Bearer {key}");
@@ -354,7 +355,7 @@ async fn a_named_stage_stands_in_the_path_and_no_rule_sees_it() {
     }
 }
 
-/// Rules of any kind, from few enough parts that they overlap in every way.
+/// Rules of any kind, built from so few parts that they overlap in every way.
 fn any_rules() -> impl Strategy<Value = String> {
     let segment = || prop_oneof![3 => Just("a"), 3 => Just("b"), 2 => Just("*")];
     let path = (proptest::collection::vec(segment(), 1..=3), any::<bool>()).prop_map(
@@ -368,10 +369,10 @@ fn any_rules() -> impl Strategy<Value = String> {
     proptest::collection::vec(rule, 1..=5).prop_map(|rules| rules.concat())
 }
 
-/// Whatever the rules, and whatever was asked first: a policy is true of the route that was asked about, and never allows another that
-/// the rules deny.
+/// Whatever the rules, and whichever route came first: a policy decides correctly for the requested
+/// route, and never allows another that the rules deny.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_policy_for_any_rules_allows_what_they_deny() {
+async fn no_generated_policy_allows_what_its_rules_deny() {
     const KEY: &str = "a secret that is shared with the partner";
     let provider = "[[provider]]\ntype = \"jwt\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\nissuer = \"i\"\naudience = \"a\"\nscopes = [\"held\"]\n";
     let mut secrets = postern::crypto::secrets::Secrets::default();
@@ -410,11 +411,12 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
                     );
                 }
                 for (first, asked) in routes.iter().zip(&truths).step_by(5) {
-                    let held = guard(world, EventKind::RestRequest, 300);
-                    let told = status(world, &held, first.0, first.1, headers).await == 200;
-                    prop_assert_eq!(told, *asked, "{:?} under {}", first, rules);
+                    let cached = guard(world, EventKind::RestRequest, 300);
+                    let allowed = status(world, &cached, first.0, first.1, headers).await == 200;
+                    prop_assert_eq!(allowed, *asked, "{:?} under {}", first, rules);
                     for (second, truth) in routes.iter().zip(&truths) {
-                        let passes = status(world, &held, second.0, second.1, headers).await == 200;
+                        let passes =
+                            status(world, &cached, second.0, second.1, headers).await == 200;
                         prop_assert!(
                             *truth || !passes,
                             "{:?}, then {:?} passes under {}",
@@ -432,7 +434,7 @@ async fn no_policy_for_any_rules_allows_what_they_deny() {
 }
 
 #[test]
-fn every_line_of_the_table_is_a_test() {
+fn every_row_of_the_documented_table_has_a_test() {
     let table =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/local-gateway.md"))
             .unwrap();

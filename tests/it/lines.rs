@@ -1,19 +1,20 @@
-//! What a function writes in Lambda: one line of JSON per request, which is the request's metrics too.
+//! The log of a function: one line of JSON per request, which also contains its metrics.
 
 use std::collections::BTreeSet;
 
 use postern::telemetry::{self, Labels, Lines, METRICS};
 use serde_json::{Value, json};
-use tests::{Trouble, World, capture::Sink};
+use tests::{StoreFault, World, capture::Sink};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// Writes this test's lines as the functions of the stack `my-stack` do, by the clock of `world`.
+/// Captures the lines of this test as functions of the stack `my-stack` write them, by the clock of
+/// `world`.
 fn listen(world: &World, stack: Option<&str>) -> (Sink, DefaultGuard) {
     let sink = Sink::default();
     let labels = Labels { stack: stack.map(str::to_owned), function: Some("my-function".into()) };
     let lines = Lines::new(labels, world.app.context.clock.clone(), sink.clone());
-    // The store's engine is in this process, and warns of every condition that was not met.
+    // The store's engine runs in this process and warns about every failed condition.
     let filter = telemetry::in_lambda(tracing::Level::INFO)
         .with_target("dynoxide", tracing::level_filters::LevelFilter::OFF);
     (sink, tracing_subscriber::registry().with(lines).with(filter).set_default())
@@ -28,7 +29,7 @@ fn count(metric: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_request_that_was_served_is_one_line() {
+async fn a_served_request_is_one_log_line() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     world.get("/v1/auth/whoami").send().await.expect(200);
@@ -53,10 +54,10 @@ async fn a_request_that_was_served_is_one_line() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_counted_by_its_code_and_is_no_fault() {
+async fn a_refusal_is_counted_by_its_code_and_not_as_a_fault() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
-    world.whoami(&world.key_of_nobody()).await;
+    world.whoami(&world.unknown_key()).await;
     let [line] = &lines(&sink)[..] else { panic!("{}", sink.text()) };
     assert_eq!((&line["code"], &line["cause"]), (&json!("invalid_token"), &json!("ApiKeyUnknown")));
     assert_eq!(
@@ -68,7 +69,7 @@ async fn a_refusal_is_counted_by_its_code_and_is_no_fault() {
 }
 
 #[tokio::test]
-async fn junk_costs_no_call_and_shows_no_latency() {
+async fn a_malformed_credential_logs_no_calls_and_no_latency() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     assert_eq!(world.whoami("pst_ak_junk").await, 401);
@@ -77,21 +78,21 @@ async fn junk_costs_no_call_and_shows_no_latency() {
 }
 
 #[tokio::test]
-async fn a_store_in_trouble_is_a_fault_and_every_throttled_attempt_is_counted() {
+async fn a_store_failure_is_a_fault_and_every_throttled_attempt_is_counted() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
-    for (trouble, throttles) in [(Trouble::Throttled, 3), (Trouble::Broken, 0)] {
-        world.wire.suffer(trouble);
+    for (fault, throttles) in [(StoreFault::Throttled, 3), (StoreFault::ServerError, 0)] {
+        world.wire.inject(fault);
         world.get("/v1/auth/whoami").send().await.expect(503);
         let line = lines(&sink).pop().unwrap();
         assert_eq!((&line["message"], &line["level"]), (&json!("failed"), &json!("ERROR")));
-        assert_eq!((&line["Faults"], &line["store_calls"]), (&json!(1), &json!(1)), "{trouble:?}");
-        assert_eq!(line["Throttles"], throttles, "{trouble:?}");
+        assert_eq!((&line["Faults"], &line["store_calls"]), (&json!(1), &json!(1)), "{fault:?}");
+        assert_eq!(line["Throttles"], throttles, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn reuse_is_an_event_of_its_own() {
+async fn reuse_is_logged_as_a_separate_event() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let first = world.exchange(&agent).await;
@@ -109,7 +110,7 @@ async fn reuse_is_an_event_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
+async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
     let world = World::new().await;
     let (_, narrow) = world.key(&["read"]).await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
@@ -135,26 +136,26 @@ async fn an_authorizers_decision_is_one_line_and_only_our_failure_is_a_fault() {
         (&json!("deny"), &json!("insufficient_scope"))
     );
     assert_eq!((&denied["Refusals"], denied.get("Faults")), (&json!(1), None));
-    let unknown = ask(&guarded, &world.key_of_nobody()).await;
+    let unknown = ask(&guarded, &world.unknown_key()).await;
     assert_eq!(
         (&unknown["status"], &unknown["Refusals"], unknown.get("Faults")),
         (&json!(401), &json!(1), None)
     );
-    guarded.wire.suffer(Trouble::Dead);
+    guarded.wire.inject(StoreFault::Unreachable);
     let failed = ask(&guarded, &world.api_key).await;
     assert_eq!((&failed["Faults"], failed.get("Refusals")), (&json!(1), None));
     assert_eq!(lines(&sink).len(), 4);
 }
 
-/// What a metric costs is the number of its dimensions' values: none may be a caller's.
+/// Each value of a dimension is billed as a metric of its own, so none may come from a caller.
 #[tokio::test]
-async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
+async fn metrics_have_only_the_stack_and_our_codes_as_dimensions() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     world.get("/v1/auth/whoami").send().await.expect(200);
     world.whoami("junk").await;
     world.call("BREW", "/no/such/route").send().await;
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     world.get("/v1/keys").send().await.expect(503);
     let known: BTreeSet<_> = METRICS.iter().map(|(name, _)| *name).collect();
     for line in lines(&sink) {
@@ -162,7 +163,8 @@ async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
             assert_eq!(directive["Namespace"], "Postern");
             let sets = &directive["Dimensions"];
             assert!(*sets == json!([["stack"]]) || *sets == json!([["stack", "code"]]), "{sets}");
-            // CloudWatch drops the whole line when what it names is missing, no text, or no number.
+            // CloudWatch drops the whole line if a dimension is not text or a metric is not a
+            // number.
             assert!(
                 sets[0]
                     .as_array()
@@ -180,7 +182,7 @@ async fn no_metric_has_a_dimension_but_the_stack_and_a_code_of_ours() {
 }
 
 #[tokio::test]
-async fn without_a_stack_there_are_lines_and_no_metrics() {
+async fn without_a_stack_lines_have_no_metrics() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, None);
     world.get("/v1/auth/whoami").send().await.expect(200);
@@ -192,7 +194,7 @@ async fn without_a_stack_there_are_lines_and_no_metrics() {
 }
 
 #[tokio::test]
-async fn a_line_is_a_line_whatever_stands_in_it() {
+async fn a_log_line_is_valid_json_whatever_it_contains() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     let person =
@@ -207,9 +209,10 @@ async fn a_line_is_a_line_whatever_stands_in_it() {
     assert_eq!(line["user_id"], "ada\n{\"_aws\": 1}\u{2028}");
 }
 
-/// The runtime tells of every handler that returns an error, and an authorizer does so for every bad credential.
+/// The runtime logs every error that a handler returns, and an authorizer returns one for every
+/// invalid credential.
 #[tokio::test]
-async fn libraries_warn_and_the_runtime_does_not_repeat_us() {
+async fn library_warnings_are_logged_and_the_runtime_does_not_repeat_ours() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     tracing::error!(target: "lambda_runtime::layers::panic", "\"Unauthorized\"");
@@ -219,9 +222,9 @@ async fn libraries_warn_and_the_runtime_does_not_repeat_us() {
     assert_eq!((&line["message"], line.get("_aws")), (&json!("no region"), None));
 }
 
-/// The lines are the metrics: a level that hid them would switch the alarms off.
+/// The lines contain the metrics: a level that hid them would disable the alarms.
 #[tokio::test]
-async fn no_level_hides_a_line_of_a_request() {
+async fn no_log_level_hides_request_lines() {
     let world = World::new().await;
     let sink = Sink::default();
     let lines_of_world =
@@ -233,7 +236,7 @@ async fn no_level_hides_a_line_of_a_request() {
 }
 
 #[tokio::test]
-async fn a_trace_is_named_by_its_id_and_by_nothing_that_a_caller_wrote() {
+async fn only_a_valid_trace_id_is_logged() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     let id = "1-5759e988-bd862e3fe1be46a994272793";
@@ -249,9 +252,10 @@ async fn a_trace_is_named_by_its_id_and_by_nothing_that_a_caller_wrote() {
     }
 }
 
-/// What a panic says may hold what was presented: a slice that ends within a letter, for one, repeats the text.
+/// A panic message can contain presented values: slicing inside a character, for one, repeats the
+/// text.
 #[tokio::test]
-async fn a_panic_is_a_fault_and_tells_where_it_was() {
+async fn a_panic_is_a_fault_and_logs_its_location() {
     let world = World::new().await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     telemetry::panicked(Some(std::panic::Location::caller()));
@@ -261,9 +265,10 @@ async fn a_panic_is_a_fault_and_tells_where_it_was() {
     assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"], json!([count("Faults")]));
 }
 
-/// A start that fails for its settings is counted all the same: what labels a line is read before them.
+/// A start that fails because of its settings is still counted: the labels of a line are read
+/// first.
 #[test]
-fn labels_need_no_sound_settings() {
+fn log_labels_do_not_depend_on_valid_settings() {
     let variables = [
         ("POSTERN_STACK", "my-stack"),
         ("AWS_LAMBDA_FUNCTION_NAME", "token"),
@@ -280,7 +285,7 @@ fn labels_need_no_sound_settings() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_given_is_one_line_too() {
+async fn a_response_that_cannot_be_sent_is_logged() {
     let world = World::new().await;
     let names: Vec<_> = (0..100).map(|n| format!("acme/{}-{n}", "x".repeat(90))).collect();
     let wanted = json!({"name": "k", "scopes": ["read"], "resources": {"repositories": names}});

@@ -1,10 +1,10 @@
-//! Signing in with a password (CON-1), and the brake on those who guess.
+//! Signing in with a password, and the throttling of guesses.
 
 use std::collections::BTreeSet;
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, Trouble, World, at_once};
+use tests::{Answer, StoreFault, World, at_once};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
@@ -26,7 +26,7 @@ async fn attempt(world: &World, email: &str, password: &str, from: [u8; 4]) -> A
 }
 
 #[tokio::test]
-async fn a_password_gets_tokens_and_the_user() {
+async fn a_login_returns_tokens_and_the_user() {
     let (world, id) = world().await;
     let answer = world.log_in("Ada@example.com", PASSWORD).await.expect(200);
     let (access, refresh) = (answer.member("access_token"), answer.member("refresh_token"));
@@ -50,7 +50,7 @@ async fn a_password_gets_tokens_and_the_user() {
         (me.member("user_id"), me.member("kind"), me.member("org_id")),
         (id, "user".into(), world.org_id.clone())
     );
-    // CON-2: the refresh token works as any other, its reuse too.
+    // The refresh token works like any other, including its reuse detection.
     let next = world.refresh(&refresh).send().await.expect(200);
     assert_eq!(world.whoami(&next.member("access_token")).await, 200);
     world.refresh(&next.member("refresh_token")).send().await.expect(200);
@@ -59,7 +59,7 @@ async fn a_password_gets_tokens_and_the_user() {
 }
 
 #[tokio::test]
-async fn a_user_with_tokens_makes_cli_tokens() {
+async fn a_logged_in_user_creates_cli_tokens() {
     let (world, id) = world().await;
     let access = world.log_in(EMAIL, PASSWORD).await.expect(200).member("access_token");
     let body = json!({"name": "CI", "scopes": ["scans:read"], "all_repositories": true});
@@ -80,7 +80,7 @@ async fn a_user_with_tokens_makes_cli_tokens() {
 }
 
 #[tokio::test]
-async fn an_unknown_user_and_a_wrong_password_are_answered_alike_and_asked_alike() {
+async fn an_unknown_user_and_a_wrong_password_get_the_same_answer_and_the_same_calls() {
     let (world, _) = world().await;
     let ops = |world: &World| {
         world
@@ -104,7 +104,7 @@ async fn an_unknown_user_and_a_wrong_password_are_answered_alike_and_asked_alike
 }
 
 #[tokio::test]
-async fn an_account_under_attack_from_many_addresses_is_slowed_and_its_owner_gets_in_after_the_window()
+async fn an_account_attacked_from_many_addresses_is_throttled_and_its_owner_gets_in_after_the_window()
  {
     let (world, _) = world().await;
     for guess in 0..10 {
@@ -117,7 +117,7 @@ async fn an_account_under_attack_from_many_addresses_is_slowed_and_its_owner_get
         let answer = answer.expect_error(429, "too_many_requests");
         assert_eq!(answer.header("retry-after"), Some("900"));
     }
-    // Not even looked up any more.
+    // The account is no longer even looked up.
     assert!(world.wire.names().iter().all(|name| name == "UpdateItem"));
     world.pass_s(300);
     let owner = attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7])
@@ -129,7 +129,7 @@ async fn an_account_under_attack_from_many_addresses_is_slowed_and_its_owner_get
 }
 
 #[tokio::test]
-async fn an_address_that_attacks_many_accounts_is_slowed_and_cannot_lock_them_any_more() {
+async fn an_address_that_attacks_many_accounts_is_throttled_and_cannot_lock_more_of_them() {
     let (world, _) = world().await;
     for guess in 0..50 {
         let answer =
@@ -141,16 +141,16 @@ async fn an_address_that_attacks_many_accounts_is_slowed_and_cannot_lock_them_an
             .await
             .expect_error(429, "too_many_requests");
     }
-    // From elsewhere the account is as open as before.
+    // Other addresses can still log in.
     attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7]).await.expect(200);
     attempt(&world, EMAIL, PASSWORD, [203, 0, 113, 9]).await.expect_error(429, "too_many_requests");
     world.pass_s(900);
     attempt(&world, EMAIL, PASSWORD, [203, 0, 113, 9]).await.expect(200);
 }
 
-/// A counter that stands for known accounts alone would tell which those are.
+/// A counter only for known accounts would reveal which accounts exist.
 #[tokio::test]
-async fn counters_do_not_tell_who_exists() {
+async fn throttling_does_not_reveal_which_accounts_exist() {
     let (world, _) = world().await;
     let mut seen = BTreeSet::new();
     for email in [EMAIL, "nobody@example.com"] {
@@ -168,7 +168,7 @@ async fn counters_do_not_tell_who_exists() {
 }
 
 #[tokio::test]
-async fn attempts_at_once_are_no_more_than_the_limit() {
+async fn simultaneous_attempts_do_not_exceed_the_limit() {
     let (world, _) = world().await;
     let attempts = (0..30).map(|guess| attempt(&world, EMAIL, "guess", [203, 0, 113, guess]));
     let answers = at_once(attempts).await;
@@ -177,7 +177,7 @@ async fn attempts_at_once_are_no_more_than_the_limit() {
 }
 
 #[tokio::test]
-async fn good_passwords_are_not_counted() {
+async fn correct_passwords_are_not_counted() {
     let (world, _) = world().await;
     for _ in 0..60 {
         attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect(200);
@@ -190,7 +190,7 @@ async fn good_passwords_are_not_counted() {
 }
 
 #[tokio::test]
-async fn the_limits_are_settings() {
+async fn the_limits_are_configurable() {
     let world = World::configured("[throttle]\nlogin_per_account = 2").await;
     world.enrol(EMAIL, PASSWORD, Role::User).await;
     for status in [401, 401, 429] {
@@ -199,18 +199,18 @@ async fn the_limits_are_settings() {
 }
 
 #[tokio::test]
-async fn nobody_guesses_while_nobody_counts() {
+async fn no_password_is_checked_while_attempts_cannot_be_counted() {
     let (world, _) = world().await;
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1])
         .await
         .expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect(200);
 }
 
 #[tokio::test]
-async fn what_is_no_login_is_refused_and_costs_nothing() {
+async fn a_malformed_login_is_refused_without_a_call() {
     let (world, _) = world().await;
     for body in [
         json!({}),
@@ -227,7 +227,7 @@ async fn what_is_no_login_is_refused_and_costs_nothing() {
 }
 
 #[tokio::test]
-async fn the_gate_applies_to_passwords_too() {
+async fn the_allowlist_applies_to_passwords() {
     let (world, id) = world().await;
     let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody-else\"]");
     attempt(&closed, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect_error(403, "forbidden_user");
@@ -236,7 +236,7 @@ async fn the_gate_applies_to_passwords_too() {
 }
 
 #[tokio::test]
-async fn logging_out_ends_a_family_or_a_session_at_once() {
+async fn logging_out_revokes_a_family_or_session_at_once() {
     let (world, _) = world().await;
     let tokens = world.log_in(EMAIL, PASSWORD).await.expect(200);
     let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
@@ -253,7 +253,7 @@ async fn logging_out_ends_a_family_or_a_session_at_once() {
     let set = answer.header("set-cookie").unwrap();
     assert_eq!(set, "__Host-postern_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax");
     forwarded("GET", "/v1/auth/whoami").send().await.expect_error(401, "session_expired");
-    // What is over needs no ending; what is nothing is nobody's.
+    // Logging out twice is harmless, and an unknown token is not an error.
     forwarded("POST", "/v1/auth/logout").send().await.expect(204);
     world
         .call("POST", "/v1/auth/logout")
@@ -273,7 +273,7 @@ async fn logging_out_ends_a_family_or_a_session_at_once() {
 }
 
 #[tokio::test]
-async fn a_login_costs_two_counters_there_and_back_two_reads_and_a_family() {
+async fn a_login_costs_two_counters_two_refunds_two_reads_and_a_family() {
     let (world, _) = world().await;
     world.log_in(EMAIL, PASSWORD).await.expect(200);
     let names = world.wire.names();

@@ -1,11 +1,12 @@
-//! Signing in for a tool on one's own machine (CON-3, RFC 8252, RFC 7636): a code travels to a loopback address, a token never does.
+//! Signing in for a tool on the user's machine (RFC 8252, RFC 7636): only a code reaches the
+//! loopback address, never a token.
 
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::crypto::Digest;
 use serde_json::json;
-use tests::{Answer, Issuer, Trouble, World};
+use tests::{Answer, Issuer, StoreFault, World};
 
 const BROWSER: &str = "__Host-postern_signin";
 const REDIRECT: &str = "http://127.0.0.1:9876/callback";
@@ -40,7 +41,7 @@ async fn start(world: &World, parameters: &[(&str, &str)]) -> Answer {
     world.call("GET", &format!("/v1/auth/github?{}", query(parameters))).send().await
 }
 
-/// Signs in, and comes back to where the tool waits.
+/// Signs in and returns to the address at which the tool listens.
 async fn arrive(
     world: &World,
     issuer: &Issuer,
@@ -53,7 +54,7 @@ async fn arrive(
     call.header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER))).send().await
 }
 
-fn told(answer: &Answer) -> HashMap<String, String> {
+fn redirect_parameters(answer: &Answer) -> HashMap<String, String> {
     let location = answer.header("location").unwrap();
     let (address, query) = location.split_once('?').unwrap();
     assert_eq!(address, REDIRECT);
@@ -61,7 +62,7 @@ fn told(answer: &Answer) -> HashMap<String, String> {
 }
 
 async fn code(world: &World, issuer: &Issuer) -> String {
-    told(&arrive(world, issuer, &good(), "7").await.expect(303))["code"].clone()
+    redirect_parameters(&arrive(world, issuer, &good(), "7").await.expect(303))["code"].clone()
 }
 
 async fn redeem(world: &World, code: &str, changes: &[(&str, &str)]) -> Answer {
@@ -78,22 +79,22 @@ async fn redeem(world: &World, code: &str, changes: &[(&str, &str)]) -> Answer {
 }
 
 #[test]
-fn the_vector_of_the_standard_holds() {
+fn the_pkce_test_vector_of_the_rfc_passes() {
     assert_eq!(BASE64URL.encode(Digest::of(VERIFIER.as_bytes()).bytes()), CHALLENGE);
 }
 
 #[tokio::test]
-async fn a_tool_gets_a_code_and_redeems_it_for_the_persons_tokens() {
+async fn a_tool_redeems_its_code_for_the_users_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let answer = arrive(&world, &issuer, &good(), "7").await.expect(303);
-    let told = told(&answer);
-    assert_eq!((told.len(), told["state"].as_str()), (2, "of the tool"));
-    assert!(told["code"].starts_with("pst_ac_"));
-    // The browser that was used gets no session.
+    let parameters = redirect_parameters(&answer);
+    assert_eq!((parameters.len(), parameters["state"].as_str()), (2, "of the tool"));
+    assert!(parameters["code"].starts_with("pst_ac_"));
+    // The browser receives no session.
     assert!(answer.header("set-cookie").is_none());
 
-    let tokens = redeem(&world, &told["code"], &[]).await.expect(200);
+    let tokens = redeem(&world, &parameters["code"], &[]).await.expect(200);
     let me = world
         .call("GET", "/v1/auth/whoami")
         .bearer(&tokens.member("access_token"))
@@ -102,7 +103,7 @@ async fn a_tool_gets_a_code_and_redeems_it_for_the_persons_tokens() {
         .expect(200);
     assert_eq!((me.member("user_id"), me.member("kind")), ("github|7".into(), "user".into()));
     assert_eq!(me.member("credential_id")[..4], *"fam_");
-    // The refresh token is bound to the tool: another one may not use it.
+    // The refresh token is bound to the tool: no other client can use it.
     let refresh = tokens.member("refresh_token");
     let form = |client: &'static str| {
         [
@@ -127,7 +128,7 @@ async fn a_tool_gets_a_code_and_redeems_it_for_the_persons_tokens() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_a_literal_loopback_one_is_refused() {
+async fn a_redirect_uri_that_is_not_a_loopback_literal_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for address in [
@@ -170,7 +171,7 @@ async fn an_address_that_is_not_a_literal_loopback_one_is_refused() {
 }
 
 #[tokio::test]
-async fn without_a_challenge_or_with_a_plain_one_nothing_begins() {
+async fn a_missing_or_plain_challenge_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (at, name, value) in [
@@ -194,7 +195,7 @@ async fn without_a_challenge_or_with_a_plain_one_nothing_begins() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_for_the_tool_that_asked_and_for_no_other() {
+async fn a_code_is_valid_only_for_the_tool_that_requested_it() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -219,12 +220,12 @@ async fn a_code_is_good_for_the_tool_that_asked_and_for_no_other() {
     ] {
         redeem(&world, &code, &changes).await.expect_error(status, error);
     }
-    // None of them has spent it.
+    // None of them has consumed it.
     redeem(&world, &code, &[]).await.expect(200);
 }
 
 #[tokio::test]
-async fn a_code_that_is_shown_twice_ends_what_it_was_redeemed_for() {
+async fn replaying_a_code_revokes_the_tokens_it_was_redeemed_for() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -236,7 +237,7 @@ async fn a_code_that_is_shown_twice_ends_what_it_was_redeemed_for() {
 }
 
 #[tokio::test]
-async fn of_two_redemptions_at_once_none_is_good_in_the_end() {
+async fn two_simultaneous_redemptions_leave_no_valid_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
@@ -252,19 +253,20 @@ async fn of_two_redemptions_at_once_none_is_good_in_the_end() {
     }
 }
 
-/// Between the redemption and the family: the second one must end what is not there yet.
+/// Between the redemption and the creation of the family, a replay must revoke what does not exist
+/// yet.
 #[tokio::test]
-async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anything() {
+async fn replaying_a_code_before_its_family_exists_leaves_no_valid_tokens() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
-    // The first one has redeemed the code, and its store breaks down then: read, redemption, and no more.
-    world.wire.suffer_next([
+    // The first request redeems the code, and then the store fails: read, redemption, and no more.
+    world.wire.inject_next([
         None,
         None,
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
     ]);
     redeem(&world, &code, &[]).await.expect_error(503, "temporarily_unavailable");
     redeem(&world, &code, &[]).await.expect_error(400, "invalid_grant");
@@ -272,7 +274,7 @@ async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anyt
     let barred = op.body["Key"]["pk"]["S"].as_str().unwrap().to_owned();
     let item = format!("{:?}", world.item("Families", &barred).await.unwrap());
     assert!(item.contains("revoked_at_ms") && item.contains("expires_at"), "{item}");
-    // Whoever comes then with the family of before finds it barred.
+    // A later attempt to create that family finds it revoked.
     let family = postern::store::family::FamilyRecord {
         id: barred.parse().unwrap(),
         generation: 1,
@@ -294,18 +296,18 @@ async fn a_code_that_is_shown_again_before_its_family_has_begun_gets_nobody_anyt
 }
 
 #[tokio::test]
-async fn a_redemption_whose_answer_was_lost_in_the_store_is_one() {
+async fn a_redemption_whose_store_response_was_lost_counts_once() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
-    // The read, then the write that redeems.
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    // First the read, then the write that redeems the code.
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     let access = redeem(&world, &code, &[]).await.expect(200).member("access_token");
     assert_eq!(world.whoami(&access).await, 200);
 }
 
 #[tokio::test]
-async fn a_code_lives_a_minute() {
+async fn a_code_expires_after_a_minute() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (pass_ms, status) in [(59_999, 200), (60_000, 400), (6 * 366 * 86_400_000, 400)] {
@@ -316,16 +318,17 @@ async fn a_code_lives_a_minute() {
 }
 
 #[tokio::test]
-async fn a_tool_gets_what_it_asked_for_and_never_more_than_its_person_has() {
+async fn a_tool_receives_the_requested_scopes_and_never_more_than_its_user_has() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let with = |scope: &'static str| [good(), vec![("scope", scope)]].concat();
-    let code = told(
+    let code = redirect_parameters(
         &arrive(&world, &issuer, &with("scans:read offline_access"), "7").await.expect(303),
     )["code"]
         .clone();
     assert_eq!(redeem(&world, &code, &[]).await.expect(200).member("scope"), "scans:read");
-    let refused = told(&arrive(&world, &issuer, &with("keys:manage"), "7").await.expect(303));
+    let refused =
+        redirect_parameters(&arrive(&world, &issuer, &with("keys:manage"), "7").await.expect(303));
     assert_eq!(
         refused,
         HashMap::from([
@@ -337,18 +340,18 @@ async fn a_tool_gets_what_it_asked_for_and_never_more_than_its_person_has() {
 }
 
 #[tokio::test]
-async fn who_may_not_come_in_gets_a_page_and_no_code() {
+async fn a_user_who_is_not_allowed_gets_a_page_and_no_code() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     arrive(&world, &issuer, &good(), "8").await.expect_error(403, "forbidden_user");
-    // Who is admitted no more between code and redemption gets nothing either.
+    // A user who loses access between code and redemption receives nothing either.
     let code = code(&world, &issuer).await;
     let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
     redeem(&closed, &code, &[]).await.expect_error(403, "forbidden_user");
 }
 
 #[tokio::test]
-async fn a_person_who_refuses_is_told_to_the_tool() {
+async fn a_denial_by_the_user_is_reported_to_the_tool() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let begun = start(&world, &good()).await.expect(303);
@@ -365,11 +368,11 @@ async fn a_person_who_refuses_is_told_to_the_tool() {
         .send()
         .await
         .expect(303);
-    assert_eq!(told(&answer)["error"], "access_denied");
+    assert_eq!(redirect_parameters(&answer)["error"], "access_denied");
 }
 
 #[tokio::test]
-async fn nothing_of_a_code_is_kept_in_clear() {
+async fn codes_are_never_stored_in_clear() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     world.wire.take();

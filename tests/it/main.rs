@@ -1,8 +1,9 @@
-//! The specification of Postern: a module per capability, a sentence per test.
+//! The specification of Postern: one module per capability, one sentence per test.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod access_tokens;
 mod agents;
+mod allowlist;
 mod architecture;
 mod authorizer;
 mod cli_tokens;
@@ -11,10 +12,10 @@ mod credentials;
 mod custom;
 mod devices;
 mod downloads;
+mod environment;
 mod events;
 mod exchange;
 mod fixtures;
-mod gate;
 mod guard;
 mod issuers;
 mod jose;
@@ -31,7 +32,6 @@ mod refresh;
 mod refresh_model;
 mod revocation;
 mod runners;
-mod sandbox;
 mod scopes;
 mod secrecy;
 mod services;
@@ -42,5 +42,5 @@ mod signed;
 mod signin;
 mod template;
 mod unrouted;
-mod upstream;
+mod upstream_tokens;
 mod users;

@@ -1,4 +1,4 @@
-//! Anything malformed gets its 4xx of contract §8, and never a 5xx or a panic.
+//! Malformed input gets a 4xx in the common form, never a 5xx or a panic.
 
 use postern::runtime::ingress;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ const ROUTES_WITH_BODY: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn a_body_must_be_the_json_object_that_the_route_reads() {
+async fn a_body_must_be_the_json_object_that_the_route_expects() {
     let world = World::new().await;
     let bodies: [&[u8]; 18] = [
         b"",
@@ -69,7 +69,7 @@ async fn a_body_must_be_the_json_object_that_the_route_reads() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_is_415_and_one_that_is_too_large_413() {
+async fn a_body_of_another_type_is_a_415_and_an_oversized_one_a_413() {
     let world = World::new().await;
     for path in ["/v1/keys", "/v1/agents", "/v1/auth/refresh", "/v1/keys/revoke-leaked"] {
         for kind in [
@@ -137,7 +137,7 @@ async fn two_values_for_a_credential_header_are_refused() {
 }
 
 #[tokio::test]
-async fn headers_that_differ_in_case_alone_are_two_values() {
+async fn headers_that_differ_only_in_case_are_two_values() {
     let world = World::new().await;
     for name in ["X-API-Key", "x-api-key", "X-Api-Key"] {
         let mut event = event("GET", "/v1/auth/whoami");
@@ -148,7 +148,7 @@ async fn headers_that_differ_in_case_alone_are_two_values() {
 }
 
 #[tokio::test]
-async fn odd_headers_are_refused_or_ignored_and_never_fatal() {
+async fn unusual_headers_are_refused_or_ignored_and_never_fail() {
     let world = World::new().await;
     let good = json!({"x-api-key": world.api_key});
     let with = |name: &str, value: Value| {
@@ -188,7 +188,7 @@ async fn odd_headers_are_refused_or_ignored_and_never_fatal() {
 }
 
 #[tokio::test]
-async fn paths_with_two_readings_are_refused_everywhere() {
+async fn ambiguous_paths_are_refused_everywhere() {
     let world = World::new().await;
     for path in [
         "/v1/keys/../agents",
@@ -233,7 +233,7 @@ async fn paths_with_two_readings_are_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn an_event_with_nulls_and_oddities_is_answered() {
+async fn an_event_with_nulls_and_unusual_values_is_answered() {
     let world = World::new().await;
     for member in [
         "headers",
@@ -284,7 +284,7 @@ async fn an_event_with_nulls_and_oddities_is_answered() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_ends_at_the_gateway() {
+async fn oversized_headers_are_refused_by_the_gateway() {
     let world = World::new().await;
     let answer = world.call("GET", "/health").header("X-Large", "x".repeat(10_240)).send().await;
     assert_eq!(answer.status, 431);
@@ -345,7 +345,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_json_makes_a_route_fail(bodies in prop::collection::vec(json_value(), 16)) {
+    fn no_json_body_makes_a_route_fail(bodies in prop::collection::vec(json_value(), 16)) {
         on_a_world(async |world| {
             for body in bodies {
                 for path in ROUTES_WITH_BODY.into_iter().chain(["/v1/runners/heartbeat", "/v1/keys/x/rotate"]) {
@@ -357,7 +357,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_route_fail(requests in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), "[!-~]{0,60}", "[a-zA-Z0-9%/._~!$&'()*+,;=:@-]{0,40}", "[A-Z]{1,7}"), 40)) {
+    fn no_body_bytes_make_a_route_fail(requests in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), "[!-~]{0,60}", "[a-zA-Z0-9%/._~!$&'()*+,;=:@-]{0,40}", "[A-Z]{1,7}"), 40)) {
         on_a_world(async |world| {
             for (body, header, path, method) in requests {
                 for kind in ["application/json", "application/x-www-form-urlencoded", "text/plain"] {

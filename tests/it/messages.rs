@@ -1,4 +1,4 @@
-//! Messages (DEF-3): a trusted function asks whether a sender may.
+//! Messages: a trusted function asks whether a sender is allowed.
 
 use serde_json::{Value, json};
 use tests::World;
@@ -29,7 +29,7 @@ fn message(platform: &str, user_id: &str, chat_id: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_sender_on_the_list_may_and_nobody_else() {
+async fn only_listed_senders_are_allowed() {
     let world = World::configured(TOML).await;
     let answer = ask(&world, message("telegram", "123", json!("-100"))).await;
     let expected = json!({"isAuthorized": true, "context": {
@@ -59,7 +59,7 @@ async fn a_sender_on_the_list_may_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_list_does_not_apply_to_requests_nor_a_key_to_messages() {
+async fn a_sender_list_does_not_apply_to_requests_nor_a_key_to_messages() {
     let world = World::configured(TOML).await;
     let mut request = json!({
         "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
@@ -78,7 +78,7 @@ async fn a_list_does_not_apply_to_requests_nor_a_key_to_messages() {
 }
 
 #[tokio::test]
-async fn a_malformed_message_is_an_error_of_the_function_that_sends_it() {
+async fn a_malformed_message_is_an_error_for_the_calling_function() {
     let world = World::configured(TOML).await;
     for event in [
         json!({"type": "MESSAGE"}),
@@ -95,7 +95,7 @@ async fn a_malformed_message_is_an_error_of_the_function_that_sends_it() {
 }
 
 #[tokio::test]
-async fn the_gate_applies_to_messages_too() {
+async fn the_allowlist_applies_to_messages() {
     let world =
         World::configured(&format!("[gate]\nallowed_users = [\"telegram|123\"]\n{TOML}")).await;
     assert_eq!(ask(&world, message("telegram", "123", Value::Null)).await["isAuthorized"], true);

@@ -1,10 +1,10 @@
-//! `/v1/organizations` (CER-1, CER-2).
+//! `/v1/organizations`.
 
 use serde_json::json;
 use tests::World;
 
 #[tokio::test]
-async fn the_operator_founds_an_organization_and_sees_its_key_once() {
+async fn the_operator_creates_an_organization_and_sees_its_key_once() {
     let world = World::new().await;
     let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
     let answer = call.json(json!({"name": "My Company"})).send().await.expect(201);
@@ -20,7 +20,7 @@ async fn the_operator_founds_an_organization_and_sees_its_key_once() {
 }
 
 #[tokio::test]
-async fn the_first_key_may_do_everything_in_its_organization() {
+async fn the_first_key_has_every_scope_in_its_organization() {
     let world = World::new().await;
     let who = world.get("/v1/auth/whoami").send().await.expect(200);
     let id = who.member("user_id");
@@ -34,7 +34,7 @@ async fn the_first_key_may_do_everything_in_its_organization() {
 }
 
 #[tokio::test]
-async fn the_owner_is_passed_on_to_all_that_the_organization_makes() {
+async fn the_owner_is_inherited_by_everything_the_organization_creates() {
     let world = World::new().await;
     let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
     let founded =
@@ -50,7 +50,7 @@ async fn the_owner_is_passed_on_to_all_that_the_organization_makes() {
 }
 
 #[tokio::test]
-async fn nobody_but_the_operator_founds_one() {
+async fn only_the_operator_creates_organizations() {
     let world = World::new().await;
     let other = World::new().await;
     let found = || world.call("POST", "/v1/organizations").json(json!({"name": "Mine"}));
@@ -62,7 +62,7 @@ async fn nobody_but_the_operator_founds_one() {
 }
 
 #[tokio::test]
-async fn the_operator_key_opens_nothing_else() {
+async fn the_operator_key_works_on_no_other_route() {
     let world = World::new().await;
     for (method, path) in
         [("GET", "/v1/auth/whoami"), ("GET", "/v1/keys"), ("GET", "/v1/organizations/current")]
@@ -78,7 +78,7 @@ async fn the_operator_key_opens_nothing_else() {
 }
 
 #[tokio::test]
-async fn anybody_founds_one_where_signup_is_open_but_names_no_owner() {
+async fn anyone_creates_an_organization_if_signup_is_open_but_without_an_owner() {
     let world = World::configured("signup = \"open\"").await;
     let found = |body| world.call("POST", "/v1/organizations").json(body);
     found(json!({"name": "Walk-in"})).send().await.expect(201);
@@ -94,7 +94,7 @@ async fn anybody_founds_one_where_signup_is_open_but_names_no_owner() {
 }
 
 #[tokio::test]
-async fn a_name_is_needed_and_must_be_readable() {
+async fn a_readable_name_is_required() {
     let world = World::new().await;
     for name in
         [json!(""), json!("   "), json!("a\nb"), json!("x".repeat(101)), json!(7), json!(null)]

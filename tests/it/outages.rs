@@ -1,22 +1,22 @@
-//! A store that is dead, throttled, broken, silent, or loses its answers: 503, never 401, nothing granted, and good
-//! credentials work again at once after.
+//! A store that is unreachable, throttled, failing or silent, or loses its responses: 503, never
+//! 401, nothing is granted, and valid credentials work again immediately afterwards.
 
 use std::time::Duration;
 
 use postern::store::Timeouts;
 use serde_json::{Value, json};
-use tests::{Agent, Call, Setup, Tokens, Trouble, World};
+use tests::{Agent, Call, Setup, StoreFault, Tokens, World};
 
-const TROUBLES: [Trouble; 6] = [
-    Trouble::Dead,
-    Trouble::Throttled,
-    Trouble::Broken,
-    Trouble::LosesAnswers,
-    Trouble::Conflicted,
-    Trouble::Babbling,
+const FAULTS: [StoreFault; 6] = [
+    StoreFault::Unreachable,
+    StoreFault::Throttled,
+    StoreFault::ServerError,
+    StoreFault::ResponseLost,
+    StoreFault::Conflict,
+    StoreFault::InvalidResponse,
 ];
 
-struct Held {
+struct Fixture {
     world: World,
     agent: Agent,
     tokens: Tokens,
@@ -26,17 +26,17 @@ struct Held {
     runner_id: String,
 }
 
-async fn held(setup: Setup) -> Held {
+async fn fixture(setup: Setup) -> Fixture {
     let world = World::with(setup).await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
     let (key_id, key) = world.key(&["*"]).await;
     let (runner_id, runner) = world.runner().await;
-    Held { world, agent, tokens, key, key_id, runner, runner_id }
+    Fixture { world, agent, tokens, key, key_id, runner, runner_id }
 }
 
-impl Held {
-    /// Every route that asks the store, with a good credential.
+impl Fixture {
+    /// Every route that uses the store, with a valid credential.
     fn calls(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner, runner_id } = self;
         let form = [
@@ -94,8 +94,8 @@ impl Held {
         ]
     }
 
-    /// Routes that end something, which a lost answer does all the same.
-    fn endings(&self) -> Vec<(&'static str, Call<'_>)> {
+    /// Routes that revoke something, which happens even if the response is lost.
+    fn revocations(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner_id, .. } = self;
         let with_key = |method: &str, path: &str| world.call(method, path).key(key);
         vec![
@@ -118,65 +118,66 @@ impl Held {
 }
 
 #[tokio::test]
-async fn a_store_in_trouble_is_503_everywhere_and_good_credentials_work_again_at_once() {
-    for trouble in TROUBLES {
-        let held = held(Setup::default()).await;
-        for (what, call) in held.calls() {
-            held.world.wire.suffer(trouble);
+async fn a_store_failure_is_a_503_everywhere_and_credentials_work_again_afterwards() {
+    for fault in FAULTS {
+        let fixture = fixture(Setup::default()).await;
+        for (what, call) in fixture.calls() {
+            fixture.world.wire.inject(fault);
             let answer = call.send().await.expect_error(503, "temporarily_unavailable");
             assert_eq!(answer.header("retry-after"), Some("1"), "{what}");
             assert!(answer.header("www-authenticate").is_none(), "{what}");
-            held.world.wire.heal();
+            fixture.world.wire.clear_faults();
         }
-        // Everything is asked again, the refresh token first: whether it was spent in the outage or not, it is still good.
-        let refreshed = held.world.refresh(&held.tokens.refresh).send().await;
-        assert_eq!(refreshed.status, 200, "{trouble:?}: {}", refreshed.text);
-        for (what, call) in held.calls() {
+        // Every request is repeated, the refresh first: its token still works, whether or not it
+        // was used during the outage.
+        let refreshed = fixture.world.refresh(&fixture.tokens.refresh).send().await;
+        assert_eq!(refreshed.status, 200, "{fault:?}: {}", refreshed.text);
+        for (what, call) in fixture.calls() {
             let answer = call.send().await;
-            assert!(answer.status < 300, "{trouble:?}, {what}: {}", answer.text);
+            assert!(answer.status < 300, "{fault:?}, {what}: {}", answer.text);
         }
     }
 }
 
 #[tokio::test]
-async fn a_store_in_trouble_ends_nothing_that_it_did_not_end() {
-    for trouble in TROUBLES.into_iter().filter(|trouble| *trouble != Trouble::LosesAnswers) {
-        let held = held(Setup::default()).await;
-        held.world.wire.suffer(trouble);
-        for (what, call) in held.endings() {
+async fn a_store_failure_revokes_nothing() {
+    for fault in FAULTS.into_iter().filter(|fault| *fault != StoreFault::ResponseLost) {
+        let fixture = fixture(Setup::default()).await;
+        fixture.world.wire.inject(fault);
+        for (what, call) in fixture.revocations() {
             let answer = call.send().await;
             assert_eq!(answer.status, 503, "{what}: {}", answer.text);
         }
-        held.world.wire.heal();
-        for (what, call) in held.calls() {
+        fixture.world.wire.clear_faults();
+        for (what, call) in fixture.calls() {
             let answer = call.send().await;
-            assert!(answer.status < 300, "{trouble:?}, {what}: {}", answer.text);
+            assert!(answer.status < 300, "{fault:?}, {what}: {}", answer.text);
         }
     }
 }
 
 #[tokio::test]
-async fn one_lost_answer_is_repeated_and_recognised() {
-    let held = held(Setup::default()).await;
-    for (what, call) in held.calls() {
-        held.world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+async fn one_lost_response_is_retried_and_recognized() {
+    let fixture = fixture(Setup::default()).await;
+    for (what, call) in fixture.calls() {
+        fixture.world.wire.inject_next([Some(StoreFault::ResponseLost)]);
         let answer = call.send().await;
         assert!(answer.status < 300, "{what}: {}", answer.text);
     }
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_is_lost_happens_once() {
-    let held = held(Setup::default()).await;
-    let world = &held.world;
-    let second_call_lost = || world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+async fn a_write_whose_response_is_lost_happens_once() {
+    let fixture = fixture(Setup::default()).await;
+    let world = &fixture.world;
+    let second_call_lost = || world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
 
     second_call_lost();
     let made =
         world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
     assert_eq!(world.whoami(&made.member("key")).await, 200);
 
-    world.wire.suffer_next([None, None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, None, Some(StoreFault::ResponseLost)]);
     let path = format!("/v1/keys/{}/rotate", made.member("id"));
     let rotated = world.post(&path, json!({"overlap_s": 60})).send().await.expect(200);
     assert_eq!(
@@ -185,68 +186,80 @@ async fn a_write_whose_answer_is_lost_happens_once() {
     );
 
     second_call_lost();
-    let tokens = world.exchange(&held.agent).await;
+    let tokens = world.exchange(&fixture.agent).await;
     assert_eq!(world.whoami(&tokens.access).await, 200);
 
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let (_, key) = world.organization("Once").await;
     let list = world.call("GET", "/v1/keys").key(&key).send().await.expect(200);
     assert_eq!(list.body["items"].as_array().unwrap().len(), 1);
 
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
-    let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
+    let beat =
+        world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &fixture.runner);
     beat.json(json!({"status": "busy", "version": "2"})).send().await.expect(200);
 }
 
 #[tokio::test]
-async fn a_conflict_or_throttle_that_passes_is_not_noticed() {
+async fn a_transient_conflict_or_throttle_goes_unnoticed() {
     let world = World::new().await;
-    for trouble in [Trouble::Conflicted, Trouble::Throttled, Trouble::Broken, Trouble::Dead] {
-        world.wire.suffer_next([None, Some(trouble)]);
+    for fault in [
+        StoreFault::Conflict,
+        StoreFault::Throttled,
+        StoreFault::ServerError,
+        StoreFault::Unreachable,
+    ] {
+        world.wire.inject_next([None, Some(fault)]);
         world.post("/v1/keys", json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
     }
     assert!(world.wire.take().iter().filter(|op| op.name == "PutItem").count() >= 8);
 }
 
 #[tokio::test]
-async fn a_key_that_the_store_left_unread_is_not_an_absent_one() {
+async fn an_unprocessed_key_is_not_treated_as_absent() {
     let world = World::new().await;
     let access = world.exchange(&world.agent(&["read"]).await).await.access;
-    world.wire.suffer(Trouble::Unprocessed);
+    world.wire.inject(StoreFault::Unprocessed);
     world
         .call("GET", "/v1/auth/whoami")
         .bearer(&access)
         .send()
         .await
         .expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     assert_eq!(world.whoami(&access).await, 200);
 }
 
 #[tokio::test]
-async fn a_silent_store_costs_no_more_than_our_patience() {
-    let patience = Timeouts {
+async fn a_store_that_never_responds_costs_no_more_than_the_timeout() {
+    let timeouts = Timeouts {
         attempt: Duration::from_secs(2),
         operation: Duration::from_millis(2500),
         attempts: 2,
     };
-    let held = held(Setup { patience, ..Setup::default() }).await;
-    held.world.wire.suffer(Trouble::Silent);
-    let access = held.tokens.access.as_str();
-    let bearer = held.world.call("GET", "/v1/auth/whoami").bearer(access).send();
-    let beat =
-        held.world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &held.runner);
+    let fixture = fixture(Setup { timeouts, ..Setup::default() }).await;
+    fixture.world.wire.inject(StoreFault::Timeout);
+    let access = fixture.tokens.access.as_str();
+    let bearer = fixture.world.call("GET", "/v1/auth/whoami").bearer(access).send();
+    let beat = fixture
+        .world
+        .call("POST", "/v1/runners/heartbeat")
+        .header("X-Runner-Token", &fixture.runner);
     let beat = beat.json(json!({"status": "online", "version": "1"})).send();
-    let authorized = functions::authorizer::handle(&held.world.app, authorizer_event(access));
-    let (bearer, refresh, beat, authorized) =
-        tokio::join!(bearer, held.world.refresh(&held.tokens.refresh).send(), beat, authorized);
+    let authorized = functions::authorizer::handle(&fixture.world.app, authorizer_event(access));
+    let (bearer, refresh, beat, authorized) = tokio::join!(
+        bearer,
+        fixture.world.refresh(&fixture.tokens.refresh).send(),
+        beat,
+        authorized
+    );
     for answer in [bearer, refresh, beat] {
         answer.expect_error(503, "temporarily_unavailable");
     }
     assert_eq!(authorized.unwrap_err().to_string(), "temporarily_unavailable");
-    held.world.wire.heal();
-    assert_eq!(held.world.whoami(access).await, 200);
-    held.world.refresh(&held.tokens.refresh).send().await.expect(200);
+    fixture.world.wire.clear_faults();
+    assert_eq!(fixture.world.whoami(access).await, 200);
+    fixture.world.refresh(&fixture.tokens.refresh).send().await.expect(200);
 }
 
 fn authorizer_event(access: &str) -> Value {
@@ -258,26 +271,30 @@ fn authorizer_event(access: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_authorizer_answers_an_error_that_is_neither_unauthorized_nor_a_deny() {
-    let held = held(Setup::default()).await;
-    for trouble in TROUBLES.into_iter().chain([Trouble::Unprocessed]) {
-        held.world.wire.suffer(trouble);
-        let error =
-            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
-                .await
-                .unwrap_err();
-        assert_eq!(error.to_string(), "temporarily_unavailable", "{trouble:?}");
-        held.world.wire.heal();
-        let answer =
-            functions::authorizer::handle(&held.world.app, authorizer_event(&held.tokens.access))
-                .await
-                .unwrap();
-        assert_eq!(answer["isAuthorized"], true, "{trouble:?}");
+async fn the_authorizer_fails_with_neither_unauthorized_nor_a_deny() {
+    let fixture = fixture(Setup::default()).await;
+    for fault in FAULTS.into_iter().chain([StoreFault::Unprocessed]) {
+        fixture.world.wire.inject(fault);
+        let error = functions::authorizer::handle(
+            &fixture.world.app,
+            authorizer_event(&fixture.tokens.access),
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(error.to_string(), "temporarily_unavailable", "{fault:?}");
+        fixture.world.wire.clear_faults();
+        let answer = functions::authorizer::handle(
+            &fixture.world.app,
+            authorizer_event(&fixture.tokens.access),
+        )
+        .await
+        .unwrap();
+        assert_eq!(answer["isAuthorized"], true, "{fault:?}");
     }
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_our_fault() {
+async fn an_unreadable_record_is_an_internal_error() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
     let client = aws_sdk_dynamodb::Client::new(&world.engine.sdk(None));

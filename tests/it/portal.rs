@@ -1,13 +1,13 @@
-//! The portal (CAT-15), as a browser without a script sees it. With eyes and fingers: `e2e/run people`.
+//! The portal, as a browser without scripts sees it. `e2e/run people` tests it in a real browser.
 
 use postern::core::principal::Role;
-use tests::{Answer, Call, Trouble, World};
+use tests::{Answer, Call, StoreFault, World};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
 const COOKIE: &str = "__Host-postern_session";
 
-/// A browser on our pages.
+/// A browser on the portal's pages.
 struct Browser<'w> {
     world: &'w World,
     session: String,
@@ -53,7 +53,7 @@ impl<'w> Browser<'w> {
     }
 }
 
-/// The secret that a page shows.
+/// Returns the secret that a page shows.
 #[track_caller]
 fn secret(page: &Answer) -> String {
     let shown = page
@@ -65,7 +65,7 @@ fn secret(page: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn who_is_not_signed_in_is_sent_to_sign_in_and_comes_back() {
+async fn a_visitor_is_redirected_to_sign_in_and_returns() {
     let world = World::new().await;
     world.enrol(EMAIL, PASSWORD, Role::Admin).await;
     let sent = world.call("GET", "/keys?cursor=x").send().await.expect(303);
@@ -81,7 +81,7 @@ async fn who_is_not_signed_in_is_sent_to_sign_in_and_comes_back() {
             && !set.contains("Domain"),
         "{set}"
     );
-    // Whoever is in already goes on.
+    // A user who is already signed in is redirected.
     let cookie = format!("{COOKIE}={}", entered.cookie(COOKIE));
     let again =
         world.call("GET", "/login?next=%2Fruns").header("Cookie", cookie).send().await.expect(303);
@@ -99,7 +99,7 @@ async fn who_is_not_signed_in_is_sent_to_sign_in_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_shown_prolongs_the_cookie_and_what_is_refused_does_not() {
+async fn a_served_page_extends_the_cookie_and_a_refused_one_does_not() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     let page = browser.get("/runners").await.expect(200);
@@ -115,7 +115,7 @@ async fn a_page_that_is_shown_prolongs_the_cookie_and_what_is_refused_does_not()
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_on_the_page_and_slowed_as_at_the_api() {
+async fn a_wrong_password_is_reported_on_the_page_and_throttled_as_in_the_api() {
     let world = World::new().await;
     world.enrol(EMAIL, PASSWORD, Role::User).await;
     let attempt = async |email: &str, password: &str| {
@@ -156,7 +156,7 @@ async fn another_site_cannot_sign_a_visitor_in() {
 }
 
 #[tokio::test]
-async fn every_page_forbids_what_it_does_not_need() {
+async fn every_page_has_a_restrictive_content_security_policy() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     for page in [
@@ -194,7 +194,7 @@ async fn every_page_forbids_what_it_does_not_need() {
         ] {
             assert_eq!(answer.header(name), Some(value), "{page}");
         }
-        // Nothing inline: the policy would stop it.
+        // Nothing inline: the content security policy would block it.
         for inline in ["<style", "style=\"", "onclick", "javascript:"] {
             assert!(!answer.text.contains(inline), "{page}: {inline}");
         }
@@ -219,7 +219,7 @@ async fn every_page_forbids_what_it_does_not_need() {
 }
 
 #[tokio::test]
-async fn a_key_is_made_shown_once_rotated_and_deleted() {
+async fn a_key_is_created_shown_once_rotated_and_deleted() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     assert!(browser.get("/keys").await.text.contains("organization"));
@@ -254,7 +254,7 @@ async fn a_key_is_made_shown_once_rotated_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_choice_that_is_none_makes_nothing() {
+async fn an_invalid_choice_creates_nothing() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     for days in ["0", "-1", "3661", "9999", "x", "1.5"] {
@@ -271,31 +271,31 @@ async fn a_choice_that_is_none_makes_nothing() {
     assert_eq!(world.whoami(&secret(&made)).await, 200);
 }
 
-/// Nobody could ever show it again.
+/// The secret could never be shown again.
 #[tokio::test]
-async fn a_secret_that_was_made_is_shown_though_the_list_fails() {
+async fn a_new_secret_is_shown_even_if_the_list_fails() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     let csrf = browser.csrf().await;
     let form = [("csrf", csrf.as_str()), ("name", "mine"), ("scopes", "data:read")];
-    // The visitor, the caller, the key; then the caller of the list, and the list.
-    world.wire.suffer_next([
+    // The calls: the visitor, the caller, the key; then the caller of the list, and the list.
+    world.wire.inject_next([
         None,
         None,
         None,
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
     ]);
     let made = browser.call("POST", "/keys").form(&form).send().await.expect(200);
-    world.wire.heal();
+    world.wire.clear_faults();
     assert_eq!(world.whoami(&secret(&made)).await, 200);
     let odd = browser.call("POST", "/keys?cursor=bad").form(&form).send().await.expect(200);
     assert_eq!(world.whoami(&secret(&odd)).await, 200);
 }
 
 #[tokio::test]
-async fn agents_services_runners_and_tokens_are_made_and_ended() {
+async fn agents_services_runners_and_tokens_are_created_and_deleted() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     for (page, fields, renews) in [
@@ -328,7 +328,7 @@ async fn agents_services_runners_and_tokens_are_made_and_ended() {
 }
 
 #[tokio::test]
-async fn a_runner_is_shown_as_living_or_not() {
+async fn a_runner_is_shown_as_online_or_offline() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     let made = browser.post("/runners", &[("name", "build-1")]).await.expect(200);
@@ -344,7 +344,7 @@ async fn a_runner_is_shown_as_living_or_not() {
 }
 
 #[tokio::test]
-async fn what_was_typed_is_kept_and_escaped_where_it_is_refused() {
+async fn refused_input_is_kept_and_escaped() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     let evil = "\"><script>alert(1)</script>";
@@ -372,7 +372,7 @@ async fn what_was_typed_is_kept_and_escaped_where_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_user_sees_and_does_what_their_role_lets_them() {
+async fn a_user_sees_and_does_what_their_role_permits() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     let page = browser.get("/").await.expect(200);
@@ -384,7 +384,7 @@ async fn a_user_sees_and_does_what_their_role_lets_them() {
         browser.get(hidden).await.expect(403);
         browser.post(hidden, &[("name", "x"), ("scopes", "*")]).await.expect(403);
     }
-    // Scopes are ticked, and nobody gives away what they lack.
+    // Scopes are checkboxes, and nobody grants scopes that they lack.
     let form = browser.get("/tokens").await;
     assert!(form.text.contains("name=\"scope.scans:trigger\""));
     let made = browser
@@ -401,7 +401,7 @@ async fn a_user_sees_and_does_what_their_role_lets_them() {
 }
 
 #[tokio::test]
-async fn a_form_of_another_page_or_site_does_nothing() {
+async fn a_form_from_another_page_or_site_is_refused() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     let other =
@@ -432,7 +432,7 @@ async fn a_form_of_another_page_or_site_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_person_sees_their_sessions_and_ends_them() {
+async fn a_user_lists_and_ends_their_sessions() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -459,7 +459,7 @@ async fn a_person_sees_their_sessions_and_ends_them() {
         .map(|rest| rest.split('/').next().unwrap())
         .collect();
     assert_eq!(ids.len(), 2);
-    // Somebody else's is not there.
+    // Another user's session is not found.
     let others = Browser { world: &world, session: eve };
     others.post(&format!("/sessions/{}/end", ids[0]), &[]).await.expect(404);
     browser.post("/sessions/ses_01h455vb4pex5vsknk084sn02q/end", &[]).await.expect(404);
@@ -469,14 +469,14 @@ async fn a_person_sees_their_sessions_and_ends_them() {
     assert!(
         gone.get("/sessions").await.expect(303).header("location").unwrap().starts_with("/login")
     );
-    // Ending this one is signing out.
+    // Ending the current session signs out.
     let out = browser.post(&format!("/sessions/{}/end", ids[0]), &[]).await.expect(303);
     assert_eq!(out.cookie(COOKIE), "");
     browser.get("/").await.expect(303);
 }
 
 #[tokio::test]
-async fn a_person_sees_the_tools_that_act_for_them_and_disconnects_them() {
+async fn a_user_lists_and_disconnects_their_tools() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     assert!(browser.get("/devices").await.text.contains("No tool acts on your behalf"));
@@ -498,7 +498,7 @@ async fn a_person_sees_the_tools_that_act_for_them_and_disconnects_them() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_the_session_and_not_only_the_cookie() {
+async fn signing_out_revokes_the_session_and_not_only_the_cookie() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     let out = browser.post("/logout", &[]).await.expect(303);
@@ -513,7 +513,7 @@ async fn signing_out_ends_the_session_and_not_only_the_cookie() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_forged_or_over_is_forgotten() {
+async fn a_forged_or_expired_session_cookie_is_cleared() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     for session in ["x".to_owned(), "a.b".into(), tests::mistyped(&browser.session)] {
@@ -529,15 +529,15 @@ async fn a_session_that_is_forged_or_over_is_forgotten() {
 }
 
 #[tokio::test]
-async fn where_pages_are_a_browser_is_told_in_one_and_a_program_never() {
+async fn page_routes_answer_browsers_with_pages_and_api_routes_with_json() {
     let world = World::new().await;
     let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
     for page in ["/nothing", "/assets/nothing", "/v1/auth/github", "/v1/auth/oidc/callback?state=x"]
     {
-        let told = world.call("GET", page).header("Accept", browser).send().await;
-        assert_eq!(told.header("content-type"), Some("text/html; charset=utf-8"), "{page}");
+        let answer = world.call("GET", page).header("Accept", browser).send().await;
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{page}");
         assert_eq!(
-            told.status,
+            answer.status,
             world.call("GET", page).header("Accept", "*/*").send().await.status
         );
     }
@@ -555,7 +555,7 @@ async fn where_pages_are_a_browser_is_told_in_one_and_a_program_never() {
         .send()
         .await
         .expect_error(400, "invalid_grant");
-    // Whatever the shape, a 401 says how to come in.
+    // Whatever its form, a 401 says how to authenticate.
     let wrong = world
         .call("POST", "/login")
         .form(&[("email", EMAIL), ("password", "wrong")])
@@ -566,7 +566,7 @@ async fn where_pages_are_a_browser_is_told_in_one_and_a_program_never() {
 }
 
 #[tokio::test]
-async fn a_tools_token_opens_no_page_and_a_part_of_a_person_is_none() {
+async fn a_tool_token_opens_no_page_and_a_narrowed_token_is_not_a_user() {
     let world = World::new().await;
     world.enrol(EMAIL, PASSWORD, Role::User).await;
     let whole = world.log_in(EMAIL, PASSWORD).await.expect(200).member("access_token");
@@ -607,7 +607,7 @@ async fn a_tools_token_opens_no_page_and_a_part_of_a_person_is_none() {
 }
 
 #[tokio::test]
-async fn a_long_list_goes_on_on_another_page() {
+async fn a_long_list_continues_on_another_page() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     for _ in 0..52 {

@@ -1,11 +1,10 @@
-//! `POST /v1/auth/refresh` and the `refresh_token` grant (CAT-10, CAT-11, CER-6, CON-2, NEW-1). The tests of the rules
-//! RT-1 to RT-14 carry their numbers.
+//! `POST /v1/auth/refresh` and the `refresh_token` grant.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
-use tests::{Agent, Answer, Setup, Tokens, Trouble, World, at_once, capture};
+use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, at_once, capture};
 
-/// A world, an agent, and its first pair.
+/// A world, an agent, and its first token pair.
 async fn paired() -> (World, Agent, Tokens) {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;
@@ -29,7 +28,7 @@ async fn family_of(world: &World, access: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refresh_token_gives_a_new_pair_of_the_same_family() {
+async fn a_refresh_returns_a_new_pair_of_the_same_family() {
     let (world, agent, first) = paired().await;
     let answer = world.refresh(&first.refresh).send().await.expect(200);
     let expected = json!({
@@ -51,7 +50,7 @@ async fn a_refresh_token_gives_a_new_pair_of_the_same_family() {
     assert_eq!(who.body["user_id"], agent.id.as_str());
 }
 
-/// RT-2. Concurrent honest callers all receive the same successor.
+/// Concurrent honest callers all receive the same successor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_parallel_refreshes_give_one_successor() {
     let (world, _, first) = paired().await;
@@ -63,9 +62,9 @@ async fn twenty_parallel_refreshes_give_one_successor() {
     refreshed(&world, successors.first().unwrap()).await;
 }
 
-/// RT-1, RT-2. However often honest callers collide, their family lives.
+/// However often honest callers collide, their family stays valid.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_rounds_of_parallel_refreshes_never_end_a_family() {
+async fn two_hundred_rounds_of_parallel_refreshes_never_revoke_a_family() {
     let (world, _, first) = paired().await;
     let mut current = first.refresh;
     for round in 0..200 {
@@ -78,9 +77,9 @@ async fn two_hundred_rounds_of_parallel_refreshes_never_end_a_family() {
     }
 }
 
-/// RT-2, RT-5. The repetition is byte for byte the same, up to the end of the window and not beyond.
+/// A repeat returns the same bytes until the window ends, and no longer.
 #[tokio::test]
-async fn a_repetition_within_the_window_gets_the_same_successor() {
+async fn a_repeat_within_the_grace_window_gets_the_same_successor() {
     let (world, _, first) = paired().await;
     let successor = refreshed(&world, &first.refresh).await.refresh;
     for _ in 0..10 {
@@ -92,9 +91,9 @@ async fn a_repetition_within_the_window_gets_the_same_successor() {
     world.refresh(&successor).send().await.expect_error(400, "invalid_grant");
 }
 
-/// RT-5. The window does not slide, and ends once the successor was used.
+/// The window does not slide, and ends when the successor is used.
 #[tokio::test]
-async fn a_repetition_after_the_successor_was_used_is_theft() {
+async fn a_repeat_after_the_successor_was_used_is_reuse() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let third = refreshed(&world, &second.refresh).await;
@@ -102,9 +101,9 @@ async fn a_repetition_after_the_successor_was_used_is_theft() {
     world.refresh(&third.refresh).send().await.expect_error(400, "invalid_grant");
 }
 
-/// RT-4, RT-7. From the very next request on, refresh and access tokens alike.
+/// From the very next request on, for refresh and access tokens alike.
 #[tokio::test]
-async fn a_grandparent_ends_its_family_and_all_access_tokens_of_it() {
+async fn a_token_two_generations_old_revokes_its_family_and_access_tokens() {
     let (world, agent, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let third = refreshed(&world, &second.refresh).await;
@@ -125,25 +124,25 @@ async fn a_grandparent_ends_its_family_and_all_access_tokens_of_it() {
         world.refresh(refresh).send().await.expect_error(400, "invalid_grant");
     }
     assert!(capture::logged(&["refresh_reused", &family]));
-    // Only this family: the agent exchanges its secret again.
+    // Only this family is revoked: the agent can exchange its secret again.
     assert_eq!(world.whoami(&world.exchange(&agent).await.access).await, 200);
 }
 
-/// RT-6. Zero makes every repetition theft, and a lost answer still is none.
+/// With a window of zero every repeat is reuse, but a retry after a lost response is not.
 #[tokio::test]
-async fn without_a_window_every_repetition_is_theft() {
+async fn without_a_grace_window_every_repeat_is_reuse() {
     let world = World::configured("[lifetimes]\nrefresh_grace = 0").await;
     let agent = world.agent(&["read"]).await;
     let first = world.exchange(&agent).await;
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let second = refreshed(&world, &first.refresh).await;
     world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
     world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
 }
 
-/// NEW-1. A repetition from elsewhere is refused, an event is raised, and the family stays.
+/// A repeat from another address is refused and logged, and the family stays valid.
 #[tokio::test]
-async fn a_repetition_from_another_address_is_refused_and_the_family_stays() {
+async fn a_repeat_from_another_address_is_refused_and_keeps_the_family() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let family = family_of(&world, &second.access).await;
@@ -159,9 +158,9 @@ async fn a_repetition_from_another_address_is_refused_and_the_family_stays() {
     refreshed(&world, &second.refresh).await;
 }
 
-/// NEW-1. The address is the gateway's, never the caller's word.
+/// The address comes from the gateway, never from the caller.
 #[tokio::test]
-async fn a_forwarded_address_is_not_believed() {
+async fn a_forwarded_address_is_not_trusted() {
     let (world, _, first) = paired().await;
     refreshed(&world, &first.refresh).await;
     let call = world.refresh(&first.refresh).from([198, 51, 100, 7]);
@@ -170,7 +169,7 @@ async fn a_forwarded_address_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_honest_client_may_move_between_refreshes() {
+async fn an_honest_client_can_change_address_between_refreshes() {
     let (world, _, first) = paired().await;
     let second = world
         .refresh(&first.refresh)
@@ -183,7 +182,7 @@ async fn an_honest_client_may_move_between_refreshes() {
 }
 
 #[tokio::test]
-async fn reuse_from_another_address_after_the_window_ends_the_family() {
+async fn reuse_from_another_address_after_the_window_revokes_the_family() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     world.pass_ms(10_001);
@@ -196,23 +195,23 @@ async fn reuse_from_another_address_after_the_window_ends_the_family() {
     world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
 }
 
-/// RT-3. The SDK's own repetition after a lost answer is recognised, and so is the client's.
+/// The SDK's retry after a lost response is recognized, and so is the client's.
 #[tokio::test]
-async fn a_lost_answer_costs_nothing() {
+async fn a_lost_response_costs_nothing() {
     let (world, _, first) = paired().await;
-    world.wire.suffer_next([Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let second = refreshed(&world, &first.refresh).await;
 
-    world.wire.suffer(Trouble::LosesAnswers);
+    world.wire.inject(StoreFault::ResponseLost);
     world.refresh(&second.refresh).send().await.expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     let third = refreshed(&world, &second.refresh).await;
     refreshed(&world, &third.refresh).await;
 }
 
-/// RT-10. Both ends of life are enforced by the condition, not by the deletion of the item.
+/// The condition of the write enforces both expiries, not the deletion of the item.
 #[tokio::test]
-async fn a_family_ends_when_it_is_idle_for_a_week() {
+async fn a_family_expires_after_an_idle_week() {
     let (world, _, first) = paired().await;
     world.pass_ms(7 * 86_400_000 - 1);
     let second = refreshed(&world, &first.refresh).await;
@@ -222,9 +221,9 @@ async fn a_family_ends_when_it_is_idle_for_a_week() {
     assert!(world.item("Families", &family).await.is_some());
 }
 
-/// RT-10. However busy, a family ends after 90 days, and its access tokens with it.
+/// However active, a family expires after 90 days, and its access tokens with it.
 #[tokio::test]
-async fn a_family_ends_at_ninety_days_in_any_case() {
+async fn a_family_expires_after_ninety_days_in_any_case() {
     let (world, _, first) = paired().await;
     let mut current = first;
     for _ in 0..89 {
@@ -243,7 +242,7 @@ async fn a_family_ends_at_ninety_days_in_any_case() {
     assert_eq!(world.whoami(&last.access).await, 401);
 }
 
-/// RT-9. The item outlives the family, in seconds, so that late reuse is seen as reuse.
+/// The item outlives the family, so that late reuse is still detected.
 #[tokio::test]
 async fn the_tombstone_outlives_the_absolute_expiry() {
     let (world, _, first) = paired().await;
@@ -260,7 +259,7 @@ async fn the_tombstone_outlives_the_absolute_expiry() {
     assert!(capture::logged(&["refresh_reused", &family]));
 }
 
-/// RT-8. After a revocation was acknowledged no refresh succeeds, whoever raced.
+/// Once a revocation is acknowledged no refresh succeeds, whatever ran concurrently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_refresh_succeeds_after_an_acknowledged_revocation() {
     let (world, agent, _) = paired().await;
@@ -282,9 +281,9 @@ async fn no_refresh_succeeds_after_an_acknowledged_revocation() {
     }
 }
 
-/// RT-11. A junk client cannot end somebody's family with a leaked token; it is refused, and that is all.
+/// Another client cannot revoke a family with a leaked token: it is only refused.
 #[tokio::test]
-async fn another_client_is_refused_and_the_family_stays() {
+async fn another_client_is_refused_and_keeps_the_family() {
     let (world, agent, first) = paired().await;
     let second = world.agent(&["data:read"]).await;
     let form = |client: &Agent| {
@@ -308,9 +307,9 @@ async fn another_client_is_refused_and_the_family_stays() {
     send(form(&agent), Some(&agent)).send().await.expect(200);
 }
 
-/// RT-12. Nothing is kept in memory between requests: another sandbox goes on where this one was killed.
+/// No state is kept in memory between requests: another execution environment can continue.
 #[tokio::test]
-async fn another_sandbox_continues_where_one_was_killed() {
+async fn another_environment_continues_after_one_was_killed() {
     let (world, agent, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let sdk = world.engine.sdk(None);
@@ -338,7 +337,7 @@ async fn another_sandbox_continues_where_one_was_killed() {
     assert_eq!(world.whoami(&world.exchange(&agent).await.access).await, 200);
 }
 
-/// RT-13. A new key makes new families; an old family keeps its own, and its successors stay the same bytes.
+/// New families use the new key; an old family keeps its key, so that its successors stay the same.
 #[tokio::test]
 async fn a_family_keeps_its_key_when_another_is_added() {
     let (world, agent, first) = paired().await;
@@ -376,9 +375,9 @@ async fn a_family_keeps_its_key_when_another_is_added() {
     drop(agent);
 }
 
-/// RT-14. The order is the generation's, not the clock's: two rotations in one millisecond are two.
+/// Generations order rotations, not the clock: two rotations in one millisecond are distinct.
 #[tokio::test]
-async fn rotations_in_one_millisecond_are_told_apart() {
+async fn rotations_in_the_same_millisecond_are_distinguished() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     let third = refreshed(&world, &second.refresh).await;
@@ -387,7 +386,7 @@ async fn rotations_in_one_millisecond_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_clock_that_runs_behind_does_not_make_an_honest_caller_a_thief() {
+async fn a_slow_clock_does_not_make_an_honest_refresh_a_reuse() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     world.pass_ms(-1_500);
@@ -395,7 +394,7 @@ async fn a_clock_that_runs_behind_does_not_make_an_honest_caller_a_thief() {
 }
 
 #[tokio::test]
-async fn a_forged_refresh_token_costs_no_read_and_ends_nothing() {
+async fn a_forged_refresh_token_costs_no_read_and_revokes_nothing() {
     let (world, _, first) = paired().await;
     let other = World::new().await;
     let foreign = other.exchange(&other.agent(&["read"]).await).await.refresh;
@@ -424,9 +423,9 @@ async fn a_forged_refresh_token_costs_no_read_and_ends_nothing() {
     refreshed(&world, &first.refresh).await;
 }
 
-/// The grant of RFC 6749 §6, for the client that names or proves itself.
+/// The grant of RFC 6749 §6, for a client that identifies itself or authenticates.
 #[tokio::test]
-async fn a_client_may_ask_for_fewer_scopes_and_the_refresh_token_keeps_all() {
+async fn a_client_can_request_fewer_scopes_and_the_refresh_token_keeps_all() {
     let (world, agent, first) = paired().await;
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", agent.id, agent.secret)));
     let ask = |token: &str, scope: &str| {
@@ -439,13 +438,13 @@ async fn a_client_may_ask_for_fewer_scopes_and_the_refresh_token_keeps_all() {
     assert_eq!(all.body["scope"], "data:read data:write");
     let last = all.member("refresh_token");
     ask(&last, "data:read admin").send().await.expect_error(400, "invalid_scope");
-    // The mistake did not spend the token.
+    // The mistake did not consume the token.
     world.pass_s(60);
     ask(&last, "").send().await.expect(200);
 }
 
 #[tokio::test]
-async fn fewer_scopes_need_a_client_that_says_who_it_is() {
+async fn narrowing_scopes_requires_client_authentication() {
     let (world, agent, first) = paired().await;
     let form = |extra: &[(&str, &str)]| {
         let form =
@@ -457,7 +456,7 @@ async fn fewer_scopes_need_a_client_that_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn the_form_without_a_client_is_the_json_form() {
+async fn the_form_without_a_client_equals_the_json_form() {
     let (world, _, first) = paired().await;
     let form = [("grant_type", "refresh_token"), ("refresh_token", first.refresh.as_str())];
     let answer = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);

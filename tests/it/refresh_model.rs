@@ -1,4 +1,5 @@
-//! Refresh as a model: every order of concurrent callers, and random histories against a page of plain rules.
+//! A model of refresh: every interleaving of concurrent callers, and random histories against a few
+//! plain rules.
 
 use postern::{
     config::Lifetimes,
@@ -13,7 +14,7 @@ const GRACE_MS: i64 = 10_000;
 const IDLE_MS: i64 = 7 * 86_400_000;
 const ABSOLUTE_MS: i64 = 90 * 86_400_000;
 
-/// Begins a family in the store; its first token.
+/// Creates a family in the store; returns its first token.
 async fn begin(world: &World, now_ms: i64) -> RefreshToken {
     let family = id::mint(world.now(), &world.app.context.entropy).unwrap();
     let record = FamilyRecord {
@@ -49,7 +50,8 @@ async fn present(
     world.app.context.store.rotate(&presentation, &Lifetimes::default()).await.unwrap()
 }
 
-/// Every order in which the writes of `callers` can reach the store, each caller's own in its order.
+/// Every order in which the writes of `callers` can reach the store; each caller's own writes stay
+/// in order.
 fn orders(left: &mut Vec<usize>, order: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
     if left.iter().all(|count| *count == 0) {
         all.push(order.clone());
@@ -65,9 +67,10 @@ fn orders(left: &mut Vec<usize>, order: &mut Vec<usize>, all: &mut Vec<Vec<usize
     }
 }
 
-/// RT-1, RT-3. Two, three and four callers at once; each of them in turn loses its first answer and repeats the write.
+/// Two, three and four concurrent callers; each of them in turn loses its first response and
+/// retries the write.
 #[tokio::test]
-async fn in_every_order_of_concurrent_callers_there_is_one_advance_and_no_theft() {
+async fn every_interleaving_of_concurrent_callers_rotates_once_and_detects_no_reuse() {
     let world = World::new().await;
     let now_ms = world.now().as_millisecond();
     let mut schedules = 0;
@@ -94,7 +97,7 @@ async fn in_every_order_of_concurrent_callers_there_is_one_advance_and_no_theft(
     assert_eq!(schedules, 2 + 2 * 3 + 6 + 3 * 12 + 24 + 4 * 60);
 }
 
-/// What somebody does to a family.
+/// An action on a family.
 #[derive(Clone, Debug)]
 enum Step {
     /// Presents the token that is `age` generations old, from one of two addresses.
@@ -117,7 +120,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The rules of refresh, as plainly as they can be written.
+/// The rules of refresh, written as plainly as possible.
 #[derive(Debug)]
 struct Model {
     generation: u64,
@@ -170,7 +173,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_histories_go_as_the_plain_rules_say(histories in prop::collection::vec(prop::collection::vec(step(), 1..24), 1..6)) {
+    fn random_histories_match_the_model(histories in prop::collection::vec(prop::collection::vec(step(), 1..24), 1..6)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let world = World::new().await;

@@ -1,4 +1,5 @@
-//! `POST /v1/auth/revoke` (CER-6, NEW-3, RFC 7009). The bound is zero: the next request is refused.
+//! `POST /v1/auth/revoke` (RFC 7009). Revocation takes effect immediately: the next request is
+//! refused.
 
 use serde_json::json;
 use tests::{Tokens, World};
@@ -6,7 +7,7 @@ use tests::{Tokens, World};
 const REVOKE: &str = "/v1/auth/revoke";
 
 #[tokio::test]
-async fn a_revoked_refresh_token_takes_its_family_and_access_tokens_along() {
+async fn revoking_a_refresh_token_revokes_its_family_and_access_tokens() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let Tokens { access, refresh } = world.exchange(&agent).await;
@@ -22,7 +23,7 @@ async fn a_revoked_refresh_token_takes_its_family_and_access_tokens_along() {
 }
 
 #[tokio::test]
-async fn a_revoked_access_token_takes_its_family_along() {
+async fn revoking_an_access_token_revokes_its_family() {
     let world = World::new().await;
     let tokens = world.exchange(&world.agent(&["read"]).await).await;
     world
@@ -36,7 +37,7 @@ async fn a_revoked_access_token_takes_its_family_along() {
 }
 
 #[tokio::test]
-async fn an_access_token_without_a_family_ends_alone() {
+async fn an_access_token_without_a_family_is_revoked_individually() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let form = [
@@ -56,13 +57,13 @@ async fn an_access_token_without_a_family_ends_alone() {
     let (first, second) = (lone().await, lone().await);
     world.call("POST", REVOKE).form(&[("token", first.as_str())]).send().await.expect(200);
     assert_eq!((world.whoami(&first).await, world.whoami(&second).await), (401, 200));
-    // It stays revoked as long as it could have lived, and the record of it goes after that.
+    // It stays revoked for as long as it would have been valid; then the record expires.
     world.pass_ms(3_629_999);
     assert_eq!((world.whoami(&first).await, world.whoami(&second).await), (401, 200));
 }
 
 #[tokio::test]
-async fn whatever_is_no_token_of_ours_is_answered_alike() {
+async fn unknown_tokens_all_get_the_same_answer() {
     let (world, other) = (World::new().await, World::new().await);
     let tokens = world.exchange(&world.agent(&["read"]).await).await;
     let foreign = other.exchange(&other.agent(&["read"]).await).await;
@@ -91,7 +92,7 @@ async fn whatever_is_no_token_of_ours_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_revocation_needs_a_token() {
+async fn a_revocation_requires_a_token() {
     let world = World::new().await;
     world
         .call("POST", REVOKE)

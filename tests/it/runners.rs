@@ -1,4 +1,4 @@
-//! `/v1/runners` (CON-7).
+//! `/v1/runners`.
 
 use serde_json::json;
 use tests::{Call, World};
@@ -9,7 +9,7 @@ fn beat<'w>(world: &'w World, token: &str) -> Call<'w> {
 }
 
 #[tokio::test]
-async fn a_runner_beats_and_is_seen_online() {
+async fn a_runner_sends_a_heartbeat_and_is_shown_online() {
     let world = World::new().await;
     let made = world
         .post("/v1/runners", json!({"name": "build-1", "labels": ["linux", "x64"]}))
@@ -35,7 +35,7 @@ async fn a_runner_beats_and_is_seen_online() {
 }
 
 #[tokio::test]
-async fn a_runner_that_falls_silent_or_says_so_is_offline() {
+async fn a_runner_is_offline_without_heartbeats_or_when_it_reports_so() {
     let world = World::new().await;
     let (id, token) = world.runner().await;
     let online =
@@ -51,7 +51,7 @@ async fn a_runner_that_falls_silent_or_says_so_is_offline() {
 }
 
 #[tokio::test]
-async fn a_regenerated_token_ends_the_old_one() {
+async fn a_regenerated_token_invalidates_the_old_one() {
     let world = World::new().await;
     let (id, old) = world.runner().await;
     let renewed = world
@@ -67,7 +67,7 @@ async fn a_regenerated_token_ends_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_deleted_runner_is_gone_and_does_not_come_back_by_beating() {
+async fn a_heartbeat_does_not_restore_a_deleted_runner() {
     let world = World::new().await;
     let (id, token) = world.runner().await;
     world.call("DELETE", &format!("/v1/runners/{id}")).key(&world.api_key).send().await.expect(204);
@@ -76,7 +76,7 @@ async fn a_deleted_runner_is_gone_and_does_not_come_back_by_beating() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_needs_the_runners_own_token() {
+async fn a_heartbeat_requires_the_runners_own_token() {
     let world = World::new().await;
     let other = World::new().await;
     let (_, foreign) = other.runner().await;
@@ -102,7 +102,7 @@ async fn a_heartbeat_needs_the_runners_own_token() {
 }
 
 #[tokio::test]
-async fn a_status_and_a_version_have_a_form() {
+async fn status_and_version_are_validated() {
     let world = World::new().await;
     let (_, token) = world.runner().await;
     for (status, version) in [
@@ -147,7 +147,7 @@ async fn a_runner_is_a_principal_without_scopes() {
 }
 
 #[tokio::test]
-async fn labels_have_a_form() {
+async fn labels_are_validated() {
     let world = World::new().await;
     for labels in [json!([""]), json!(["x".repeat(65)]), json!(["a\nb"]), json!(vec!["x"; 33])] {
         world
@@ -159,7 +159,7 @@ async fn labels_have_a_form() {
 }
 
 #[tokio::test]
-async fn runners_of_another_organization_are_not_there() {
+async fn runners_of_another_organization_are_not_found() {
     let world = World::new().await;
     let (_, other) = world.organization("Other").await;
     let (id, token) = world.runner().await;
@@ -174,7 +174,7 @@ async fn runners_of_another_organization_are_not_there() {
 }
 
 #[tokio::test]
-async fn every_route_asks_for_its_scope() {
+async fn every_route_requires_its_scope() {
     let world = World::new().await;
     let (id, _) = world.runner().await;
     let one = format!("/v1/runners/{id}");
@@ -199,7 +199,7 @@ async fn every_route_asks_for_its_scope() {
 }
 
 #[tokio::test]
-async fn a_maker_with_limits_makes_no_runner_without_them() {
+async fn a_restricted_creator_creates_no_unrestricted_runner() {
     let world = World::new().await;
     let (id, _) = world.runner().await;
     let body = json!({"name": "limited", "scopes": ["runners:manage"], "resources": {"repositories": ["acme/site"]}});

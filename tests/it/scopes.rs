@@ -1,4 +1,4 @@
-//! Scopes (CER-7, CON-5).
+//! Scopes.
 
 use postern::core::scope::{Scope, Scopes};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn covers(held: &str, wanted: &str) -> bool {
 }
 
 #[test]
-fn a_scope_covers_itself_and_what_its_stars_stand_for() {
+fn a_scope_covers_itself_and_what_its_wildcards_match() {
     let table = [
         ("*", "read", true),
         ("*", "runners:read", true),
@@ -35,7 +35,7 @@ fn a_scope_covers_itself_and_what_its_stars_stand_for() {
 }
 
 #[test]
-fn the_scope_list_of_the_seeds_works_as_given() {
+fn the_documented_scope_list_works() {
     for scope in [
         "repos:read",
         "repos:write",
@@ -58,7 +58,7 @@ fn the_scope_list_of_the_seeds_works_as_given() {
 }
 
 #[test]
-fn a_list_keeps_its_order_and_drops_what_it_had() {
+fn a_scope_list_keeps_its_order_and_drops_duplicates() {
     let scopes = Scopes::parse(" write read  write ").unwrap();
     assert_eq!(scopes.to_string(), "write read");
     assert!(
@@ -78,7 +78,7 @@ fn scope() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What covers something that covers a third, covers the third: no chain of minting escalates.
+    /// Covering is transitive, so no chain of created keys escalates.
     #[test]
     fn covering_is_transitive(first in scope(), second in scope(), third in scope()) {
         prop_assert!(covers(&first, &first));

@@ -1,14 +1,14 @@
-//! Nothing that is presented or minted reaches a log, whatever its level and whoever writes it.
+//! No presented or created secret reaches a log, at any level and from any crate.
 
 use serde_json::json;
 use tests::{
-    Trouble, World,
+    StoreFault, World,
     capture::{self, Sink},
 };
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[test]
-fn the_listener_knows_a_secret_when_it_sees_one() {
+fn the_log_listener_recognizes_secrets() {
     let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample01234567";
     let jwt = "eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJhZ3RfMDEifQ.c2lnbmF0dXJlLW9mLTY0LWJ5dGVz";
     assert!(capture::holds_secret(format!("DEBUG body={key}").as_bytes()));
@@ -18,9 +18,10 @@ fn the_listener_knows_a_secret_when_it_sees_one() {
     ));
 }
 
-/// All of it, and in parts: the random half of each secret, the signature of each token, the digest's preimage in any form.
+/// Each secret as a whole and in parts: its random half, the signature of a token, the preimage of
+/// a digest in any form.
 #[tokio::test]
-async fn not_even_a_part_of_a_secret_is_logged_at_trace() {
+async fn no_part_of_a_secret_is_logged_even_at_trace() {
     let sink = Sink::default();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(sink.clone());
@@ -51,7 +52,8 @@ async fn not_even_a_part_of_a_secret_is_logged_at_trace() {
     }
 }
 
-/// A bit of everything, good and bad, in and out of trouble; the secrets that came up.
+/// Sends a bit of everything, valid and invalid, with and without faults; returns the secrets that
+/// occurred.
 async fn everything() -> Vec<String> {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
@@ -69,9 +71,9 @@ async fn everything() -> Vec<String> {
     ];
     secrets.extend([tokens.access.clone(), tokens.refresh.clone()]);
 
-    for trouble in [None, Some(Trouble::Dead), Some(Trouble::LosesAnswers)] {
-        if let Some(trouble) = trouble {
-            world.wire.suffer(trouble);
+    for fault in [None, Some(StoreFault::Unreachable), Some(StoreFault::ResponseLost)] {
+        if let Some(fault) = fault {
+            world.wire.inject(fault);
         }
         for bearer in [&key, &mistyped, &tokens.access, &tokens.refresh] {
             world.whoami(bearer).await;
@@ -106,7 +108,7 @@ async fn everything() -> Vec<String> {
         world.post(&format!("/v1/keys/{key_id}"), json!({"name": &key})).send().await;
         let refreshed = world.refresh(&tokens.refresh).send().await;
         secrets.extend(refreshed.body["refresh_token"].as_str().map(str::to_owned));
-        world.wire.heal();
+        world.wire.clear_faults();
     }
     world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": key})).send().await;
     world.call("POST", "/v1/auth/revoke").json(json!({"token": tokens.refresh})).send().await;
@@ -114,7 +116,7 @@ async fn everything() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn debug_output_names_and_does_not_show() {
+async fn debug_output_never_shows_secrets() {
     let world = World::new().await;
     let debug = format!("{:?} {:?}", world.app, world.secrets);
     assert!(debug.contains("SigningKey") && debug.contains("MacKey"));
@@ -127,7 +129,7 @@ async fn debug_output_names_and_does_not_show() {
 }
 
 #[tokio::test]
-async fn the_store_holds_digests_and_nothing_to_reverse() {
+async fn the_store_contains_only_digests_of_secrets() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -151,7 +153,7 @@ async fn the_store_holds_digests_and_nothing_to_reverse() {
 }
 
 #[tokio::test]
-async fn one_line_tells_a_request_its_outcome_and_its_cause() {
+async fn one_line_logs_a_request_its_outcome_and_its_cause() {
     let world = World::new().await;
     let (id, key) = world.key(&["read"]).await;
     let answer = world
@@ -171,12 +173,12 @@ async fn one_line_tells_a_request_its_outcome_and_its_cause() {
     let answer =
         world.call("GET", "/v1/keys").key(&key).send().await.expect_error(401, "invalid_token");
     assert!(capture::logged(&[&answer.member("request_id"), "refused", "cause=ApiKeyUnknown"]));
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     let answer = world.get("/v1/keys").send().await.expect_error(503, "temporarily_unavailable");
     assert!(capture::logged(&[
         &answer.member("request_id"),
         "failed",
         "the store failed to read a record",
-        "nobody listens"
+        "connection refused"
     ]));
 }

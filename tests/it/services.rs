@@ -1,10 +1,10 @@
-//! Services and service tokens (CAT-13, CON-8).
+//! Services and service tokens.
 
 use serde_json::json;
 use tests::World;
 
 #[tokio::test]
-async fn a_service_is_made_listed_and_deleted_and_its_key_is_shown_once() {
+async fn a_service_is_created_listed_and_deleted_and_its_key_is_shown_once() {
     let world = World::new().await;
     let made = world
         .post("/v1/services", json!({"name": "control", "scopes": ["runs:read"]}))
@@ -40,7 +40,7 @@ async fn a_service_is_made_listed_and_deleted_and_its_key_is_shown_once() {
 }
 
 #[tokio::test]
-async fn a_key_is_exchanged_for_a_token_of_five_minutes() {
+async fn a_service_key_is_exchanged_for_a_five_minute_token() {
     let world = World::new().await;
     let (id, key) = world.service(&["runs:read"]).await;
     world.wire.take();
@@ -67,7 +67,7 @@ async fn a_key_is_exchanged_for_a_token_of_five_minutes() {
 }
 
 #[tokio::test]
-async fn a_bad_key_gets_one_answer_and_junk_costs_no_read() {
+async fn all_invalid_keys_get_the_same_answer_and_malformed_ones_cost_no_read() {
     let (world, other) = (World::new().await, World::new().await);
     let (id, deleted) = world.service(&["read"]).await;
     world
@@ -104,7 +104,7 @@ async fn a_bad_key_gets_one_answer_and_junk_costs_no_read() {
 }
 
 #[tokio::test]
-async fn no_kind_of_token_passes_for_another() {
+async fn no_kind_of_token_is_accepted_as_another() {
     let world = World::new().await;
     let (_, key) = world.service(&["*"]).await;
     let service = world.service_token(&key).await;
@@ -136,7 +136,7 @@ async fn no_kind_of_token_passes_for_another() {
 }
 
 #[tokio::test]
-async fn a_maker_gives_a_service_no_more_than_it_has() {
+async fn a_service_is_granted_no_more_than_its_creator_has() {
     let world = World::new().await;
     let (_, maker) = world.key(&["services:manage", "runs:read"]).await;
     let make = async |scopes: &[&str]| {

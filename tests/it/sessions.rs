@@ -1,4 +1,4 @@
-//! Sessions (CAT-5, CAT-12): form, code, idle clock, cookie.
+//! Sessions: form, MAC, idle timeout, cookie.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
@@ -6,14 +6,14 @@ use postern::{
     grant::session,
 };
 use serde_json::{Value, json};
-use tests::{Answer, Setup, Trouble, World};
+use tests::{Answer, Setup, StoreFault, World};
 
 async fn forwarded(world: &World, value: &str) -> Answer {
     world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", value).send().await
 }
 
 #[tokio::test]
-async fn a_session_names_its_person_and_their_organization() {
+async fn a_session_names_its_user_and_their_organization() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     let (payload, code) = value.split_once('.').unwrap();
@@ -21,7 +21,7 @@ async fn a_session_names_its_person_and_their_organization() {
     assert_eq!((payload["sub"].as_str(), BASE64URL.decode(code).unwrap().len()), (Some("ada"), 32));
     let answer = forwarded(&world, &value).await.expect(200);
     assert_eq!((answer.member("user_id"), answer.member("kind")), ("ada".into(), "user".into()));
-    // A newcomer has an organization of their own, and keeps it.
+    // A new user gets an organization of their own and keeps it.
     let organization = answer.member("org_id");
     let again = world.sign_in("ada", Role::User).await;
     assert_eq!(forwarded(&world, &again).await.member("org_id"), organization);
@@ -34,7 +34,7 @@ async fn a_session_names_its_person_and_their_organization() {
 }
 
 #[tokio::test]
-async fn an_organization_that_was_founded_for_a_person_is_theirs() {
+async fn an_organization_created_for_a_user_is_theirs() {
     let world = World::new().await;
     let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
     let founded =
@@ -46,7 +46,7 @@ async fn an_organization_that_was_founded_for_a_person_is_theirs() {
 }
 
 #[tokio::test]
-async fn two_first_sign_ins_at_once_found_one_organization() {
+async fn two_simultaneous_first_sign_ins_create_one_organization() {
     let world = World::new().await;
     let (first, second) =
         tokio::join!(world.sign_in("ada", Role::User), world.sign_in("ada", Role::User));
@@ -55,7 +55,7 @@ async fn two_first_sign_ins_at_once_found_one_organization() {
 }
 
 #[tokio::test]
-async fn every_changed_letter_is_a_bad_signature_or_no_session() {
+async fn every_altered_character_is_an_invalid_signature_or_a_malformed_session() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     world.wire.take();
@@ -75,7 +75,7 @@ async fn every_changed_letter_is_a_bad_signature_or_no_session() {
             );
         }
     }
-    // Every byte, by every bit: whatever a client can send at all.
+    // Every bit of every byte is flipped, as far as a client can send the result.
     for at in 0..value.len() {
         for bit in 0..8 {
             let mut changed = value.clone().into_bytes();
@@ -115,7 +115,7 @@ async fn every_changed_letter_is_a_bad_signature_or_no_session() {
 }
 
 #[tokio::test]
-async fn whoever_has_the_key_of_the_code_alone_cannot_make_a_session() {
+async fn the_session_mac_key_does_not_suffice_to_forge_a_session() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     let (payload, _) = value.split_once('.').unwrap();
@@ -131,7 +131,7 @@ async fn whoever_has_the_key_of_the_code_alone_cannot_make_a_session() {
 }
 
 #[tokio::test]
-async fn it_ends_after_seven_days_of_inactivity_and_lives_on_with_use() {
+async fn a_session_expires_after_seven_idle_days_and_is_extended_by_use() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     const WEEK_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -147,7 +147,7 @@ async fn it_ends_after_seven_days_of_inactivity_and_lives_on_with_use() {
 }
 
 #[tokio::test]
-async fn the_idle_clock_is_written_once_in_a_tenth_of_its_length() {
+async fn the_idle_timer_is_written_at_most_once_per_tenth_of_its_length() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     world.wire.take();
@@ -169,7 +169,7 @@ async fn the_idle_clock_is_written_once_in_a_tenth_of_its_length() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_it_at_once_and_leaves_the_persons_keys() {
+async fn signing_out_revokes_the_session_at_once_and_keeps_the_users_keys() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     let (_, cli) = world.cli_token(&value, &["scans:read"]).await;
@@ -181,7 +181,7 @@ async fn signing_out_ends_it_at_once_and_leaves_the_persons_keys() {
 }
 
 #[tokio::test]
-async fn a_session_and_an_api_key_of_one_person_end_apart() {
+async fn a_session_and_an_api_key_of_one_user_end_independently() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::Admin).await;
     let make = async || {
@@ -201,19 +201,19 @@ async fn a_session_and_an_api_key_of_one_person_end_apart() {
 }
 
 #[tokio::test]
-async fn a_dead_store_is_a_503_and_the_session_lives_on() {
+async fn an_unreachable_store_is_a_503_and_keeps_the_session() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
-    for trouble in [Trouble::Dead, Trouble::Throttled] {
-        world.wire.suffer(trouble);
+    for fault in [StoreFault::Unreachable, StoreFault::Throttled] {
+        world.wire.inject(fault);
         forwarded(&world, &value).await.expect_error(503, "temporarily_unavailable");
-        world.wire.heal();
+        world.wire.clear_faults();
         forwarded(&world, &value).await.expect(200);
     }
 }
 
 #[tokio::test]
-async fn the_cookie_counts_once_and_only_by_its_whole_name() {
+async fn the_cookie_must_be_unique_and_match_by_full_name() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     let whoami = async |cookie: String| {
@@ -236,7 +236,7 @@ async fn the_cookie_counts_once_and_only_by_its_whole_name() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
+async fn another_origin_cannot_use_the_cookie() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::Admin).await;
     let cookie = format!("__Host-postern_session={value}");
@@ -268,7 +268,7 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
         .header("Cookie", &cookie)
         .header("Origin", "https://evil.example");
     read.send().await.expect(200);
-    // A WebSocket is opened by a GET, and is no reading.
+    // A WebSocket is opened by a GET, but is not only a read.
     for (origin, expected) in
         [("https://evil.example", Some("forbidden_origin")), ("https://auth.example.com", None)]
     {
@@ -279,7 +279,8 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
         let answer = functions::authorizer::handle(&world.app, connection).await.unwrap();
         assert_eq!(answer["context"]["error"].as_str(), expected);
     }
-    // Forwarded by a server of ours, no browser sent it by itself.
+    // A session in the header was forwarded by one of our servers, and not sent by a browser on its
+    // own.
     let forwarded = world
         .call("POST", "/v1/keys")
         .header("X-Postern-Session", &value)
@@ -288,7 +289,7 @@ async fn a_page_of_another_origin_cannot_act_with_the_cookie() {
 }
 
 #[tokio::test]
-async fn the_header_is_a_setting() {
+async fn the_session_header_is_configurable() {
     let world = World::with(Setup {
         toml: Some("session_header = \"X-Catentio-Session\"\nservice_token_header = \"X-Catentio-CP-Token\"".into()),
         ..Setup::default()

@@ -1,4 +1,5 @@
-//! Settings: a wrong, unknown or missing one stops the start with a sentence that names it, and never means "open".
+//! Settings: a wrong, unknown or missing one prevents the start with a message that names it, and
+//! never means "open".
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ fn assert_stops(changes: &[(&str, Option<&str>)], toml: &str, sentence: &str) {
 }
 
 #[test]
-fn the_repositorys_own_file_is_the_default_to_the_letter() {
+fn the_repository_file_equals_the_defaults() {
     let written = Config::from_settings(&variables(&[]), DEFAULT).unwrap();
     let empty = Config::from_settings(&variables(&[]), "").unwrap();
     assert_eq!(format!("{written:?}"), format!("{empty:?}"));
@@ -104,7 +105,7 @@ fn a_wrong_setting_is_named() {
 }
 
 #[test]
-fn lifetimes_keep_their_relations() {
+fn lifetimes_must_keep_their_relations() {
     for (setting, name) in [
         ("access_token = 0", "access_token"),
         ("access_token = 90000", "access_token"),
@@ -125,7 +126,7 @@ fn lifetimes_keep_their_relations() {
 }
 
 #[test]
-fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
+fn an_insecure_provider_prevents_the_start() {
     let oidc = |issuer: &str, more: &str| {
         format!("[[provider]]\ntype = \"oidc\"\nissuer = \"{issuer}\"\naudience = \"a\"\n{more}\n")
     };
@@ -211,7 +212,7 @@ fn a_provider_that_could_let_the_wrong_one_in_stops_the_start() {
 }
 
 #[test]
-fn a_providers_secret_or_key_that_is_missing_or_weak_stops_the_start() {
+fn a_missing_or_weak_provider_secret_prevents_the_start() {
     use postern::crypto::secrets::Secrets;
     let start = |algorithm: &str, more: &str, secret: Option<Value>| {
         let toml = format!(
@@ -242,7 +243,7 @@ fn a_providers_secret_or_key_that_is_missing_or_weak_stops_the_start() {
 }
 
 #[test]
-fn a_route_rule_that_could_mean_open_is_refused() {
+fn an_ambiguous_route_rule_is_refused() {
     assert_stops(&[], "[[route]]\nmethod = \"ANY\"\npath = \"/x\"", "method is one of");
     assert_stops(&[], "[[route]]\nmethod = \"get\"\npath = \"/x\"", "method is one of");
     assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"x\"", "must begin with /");
@@ -280,7 +281,7 @@ fn roles_have_the_scopes_of_the_configuration() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_named() {
     let fault =
         Config::from_variables(&variables(&[("POSTERN_CONFIG", Some("/nowhere/postern.toml"))]))
             .unwrap_err();
@@ -288,7 +289,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn loopback_issuers_may_be_plain() {
+fn loopback_issuers_can_use_plain_http() {
     for issuer in ["http://127.0.0.1:9000", "http://localhost:9000", "http://[::1]:9000"] {
         let config = Config::from_settings(
             &variables(&[("POSTERN_ISSUER", Some(issuer)), ("POSTERN_SECRET_FILE", Some("s"))]),
@@ -303,7 +304,7 @@ fn loopback_issuers_may_be_plain() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated() {
+fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
     use postern::crypto::{Keyring, secrets, sign::Algorithm};
     let (clock, entropy) =
         (postern::core::clock::Clock::system(), postern::core::entropy::Entropy::system());

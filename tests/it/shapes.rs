@@ -1,4 +1,4 @@
-//! One door for all callers (CAT-1, DEF-4, NEW-2): every credential shape, at our own routes and at all five events of authorizers.
+//! Every kind of credential, on our own routes and with all five kinds of authorizer event.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use local::{
@@ -19,7 +19,7 @@ const EVENTS: [EventKind; 5] = [
     EventKind::WebSocket,
 ];
 
-/// A deployment that knows every shape.
+/// A deployment that accepts every kind of credential.
 async fn world(issuer: &Issuer) -> World {
     use postern::crypto::Digest;
     let toml = format!(
@@ -66,40 +66,42 @@ fn partner_token(claims: &Value, secret: &str) -> String {
     )
 }
 
-/// One credential, as a header.
+/// A credential, as a header.
 #[derive(Clone, Debug)]
-struct Shown {
+struct Credential {
     what: &'static str,
     header: &'static str,
     value: String,
 }
 
-fn shown(what: &'static str, header: &'static str, value: impl Into<String>) -> Shown {
-    Shown { what, header, value: value.into() }
+fn credential(what: &'static str, header: &'static str, value: impl Into<String>) -> Credential {
+    Credential { what, header, value: value.into() }
 }
 
-fn bearer(what: &'static str, token: &str) -> Shown {
-    shown(what, "authorization", format!("Bearer {token}"))
+fn bearer(what: &'static str, token: &str) -> Credential {
+    credential(what, "authorization", format!("Bearer {token}"))
 }
 
-/// What a REST API or HTTP API makes of the authorizer's answer: the context, or a status.
-async fn through(world: &World, event: EventKind, shown: &Shown) -> Result<Value, u16> {
-    let source = vec![shown.header.to_owned()];
+/// The result of the authorizer behind an API: the context, or a status.
+async fn through(world: &World, event: EventKind, credential: &Credential) -> Result<Value, u16> {
+    let source = vec![credential.header.to_owned()];
     let attachment =
         Attachment { event, identity_sources: source, cache_ttl_s: 0, stage: "prod".into() };
     let guard = Guard::new(world.app.clone(), attachment);
-    let request =
-        http::Request::get("/anything").header(shown.header, &shown.value).body(()).unwrap();
+    let request = http::Request::get("/anything")
+        .header(credential.header, &credential.value)
+        .body(())
+        .unwrap();
     let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
-    let admitted = guard.admit(&request.into_parts().0, arrival).await;
+    let admitted = guard.authorize(&request.into_parts().0, arrival).await;
     admitted.map(Value::Object).map_err(|response| response.status().as_u16())
 }
 
-/// The context that an authorizer hands on for this principal.
+/// The context that an authorizer passes on for this principal.
 fn context_of(principal: &Value) -> Value {
     let mut context = Map::new();
     for (name, value) in principal.as_object().unwrap() {
-        let told = match (name.as_str(), value) {
+        let value_in_context = match (name.as_str(), value) {
             (_, Value::Null) => continue,
             ("scopes", Value::Array(all)) => {
                 all.iter().map(|scope| scope.as_str().unwrap()).collect::<Vec<_>>().join(" ").into()
@@ -107,44 +109,58 @@ fn context_of(principal: &Value) -> Value {
             (_, Value::Object(_)) => value.to_string().into(),
             (_, value) => value.clone(),
         };
-        context.insert(name.clone(), told);
+        context.insert(name.clone(), value_in_context);
     }
     context.into()
 }
 
-/// The same caller everywhere; or the same refusal.
-async fn expect_everywhere(world: &World, shown: &Shown, expected: Result<&Value, (u16, &str)>) {
-    let own = world.call("GET", "/v1/auth/whoami").header(shown.header, &shown.value).send().await;
+/// Asserts the same principal everywhere, or the same refusal.
+async fn expect_everywhere(
+    world: &World,
+    credential: &Credential,
+    expected: Result<&Value, (u16, &str)>,
+) {
+    let own = world
+        .call("GET", "/v1/auth/whoami")
+        .header(credential.header, &credential.value)
+        .send()
+        .await;
     match expected {
         Ok(principal) => {
-            assert_eq!((own.status, &own.body), (200, principal), "{}: {}", shown.what, own.text)
+            assert_eq!(
+                (own.status, &own.body),
+                (200, principal),
+                "{}: {}",
+                credential.what,
+                own.text
+            )
         }
         Err((status, code)) => {
             assert_eq!(
                 (own.status, own.body["error"].as_str()),
                 (status, Some(code)),
                 "{}: {}",
-                shown.what,
+                credential.what,
                 own.text
             );
         }
     }
     for event in EVENTS {
-        // A TOKEN event has one value, and no cookie among others.
-        let is_told = !(event == EventKind::RestToken && shown.header == "cookie");
-        let found = through(world, event, shown).await;
+        // A TOKEN event contains a single value, so no cookie.
+        let is_sent = !(event == EventKind::RestToken && credential.header == "cookie");
+        let found = through(world, event, credential).await;
         let wanted = match expected {
-            Ok(principal) if is_told => Ok(context_of(principal)),
-            Err((status @ 403, _)) if is_told => Err(status),
+            Ok(principal) if is_sent => Ok(context_of(principal)),
+            Err((status @ 403, _)) if is_sent => Err(status),
             _ => Err(401),
         };
-        assert_eq!(found, wanted, "{} at {event:?}", shown.what);
+        assert_eq!(found, wanted, "{} at {event:?}", credential.what);
     }
 }
 
-/// Every shape, good, with the principal that it stands for.
-struct Cast {
-    all: Vec<(Shown, Value)>,
+/// A valid credential of every kind, with its principal.
+struct Credentials {
+    all: Vec<(Credential, Value)>,
     session: String,
     key_id: String,
     agent_id: String,
@@ -153,7 +169,7 @@ struct Cast {
     runner_id: String,
 }
 
-async fn cast(world: &World, issuer: &Issuer) -> Cast {
+async fn credentials(world: &World, issuer: &Issuer) -> Credentials {
     let now = world.now().as_second();
     let principal = |user: &str,
                      kind: &str,
@@ -236,7 +252,7 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
     let of_legacy =
         principal(&legacy_id, "api_key", None, &legacy_id, json!(["data:read"]), json!({}));
     let all = vec![
-        (shown("an API key in its header", "x-api-key", &key), of_key.clone()),
+        (credential("an API key in its header", "x-api-key", &key), of_key.clone()),
         (bearer("an API key as a bearer token", &key), of_key),
         (bearer("a CLI token", &cli), of_cli),
         (
@@ -245,15 +261,19 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
         ),
         (bearer("a token of an OpenID provider", &oidc), of_person("j-1", oidc_claims)),
         (
-            shown("a session, forwarded", "x-postern-session", &session),
+            credential("a session, forwarded", "x-postern-session", &session),
             of_person(&session_id, json!({})),
         ),
         (
-            shown("a session's cookie", "cookie", format!("a=b; __Host-postern_session={session}")),
+            credential(
+                "a session's cookie",
+                "cookie",
+                format!("a=b; __Host-postern_session={session}"),
+            ),
             of_person(&session_id, json!({})),
         ),
         (
-            shown("a service token", "x-service-token", &service),
+            credential("a service token", "x-service-token", &service),
             principal(
                 &service_id,
                 "service",
@@ -264,7 +284,7 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
             ),
         ),
         (
-            shown("a runner token", "x-runner-token", &runner),
+            credential("a runner token", "x-runner-token", &runner),
             principal(
                 &runner_id,
                 "runner",
@@ -278,22 +298,22 @@ async fn cast(world: &World, issuer: &Issuer) -> Cast {
             bearer("a partner's token", &partner),
             principal("7", "external", None, &partner_id, json!(["data:read"]), partner_claims),
         ),
-        (shown("a configured key in its header", "x-api-key", LEGACY), of_legacy.clone()),
+        (credential("a configured key in its header", "x-api-key", LEGACY), of_legacy.clone()),
         (bearer("a configured key as a bearer token", LEGACY), of_legacy),
     ];
-    Cast { all, session, key_id, agent_id: agent.id, cli_id, service_id, runner_id }
+    Credentials { all, session, key_id, agent_id: agent.id, cli_id, service_id, runner_id }
 }
 
 #[tokio::test]
-async fn every_shape_is_the_same_caller_at_every_door() {
+async fn every_credential_is_the_same_principal_everywhere() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
-    for (shown, principal) in cast(&world, &issuer).await.all {
-        expect_everywhere(&world, &shown, Ok(&principal)).await;
+    for (credential, principal) in credentials(&world, &issuer).await.all {
+        expect_everywhere(&world, &credential, Ok(&principal)).await;
     }
 }
 
-/// The last letter but nine becomes another one: nothing about the form changes but what proves it.
+/// Changes the tenth character from the end: the form stays valid, the proof does not.
 fn wrong(value: &str) -> String {
     let at = value.len() - 9;
     let letter = if value.as_bytes()[at] == b'x' { "y" } else { "x" };
@@ -301,92 +321,99 @@ fn wrong(value: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_shape_that_is_wrong_or_malformed_is_refused_at_every_door_without_a_read() {
+async fn every_invalid_or_malformed_credential_is_refused_everywhere_without_a_read() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
-    let cast = cast(&world, &issuer).await.all;
+    let credentials = credentials(&world, &issuer).await.all;
     world.wire.take();
-    for (shown, _) in cast {
-        let code = if shown.value.contains("_ak_") || !shown.what.contains("session") {
+    for (credential, _) in credentials {
+        let code = if credential.value.contains("_ak_") || !credential.what.contains("session") {
             "invalid_token"
         } else {
             "invalid_signature"
         };
-        let mangled = Shown { value: wrong(&shown.value), ..shown.clone() };
+        let mangled = Credential { value: wrong(&credential.value), ..credential.clone() };
         expect_everywhere(&world, &mangled, Err((401, code))).await;
         let code =
-            if shown.what.contains("session") { "malformed_session" } else { "invalid_token" };
-        let cut = Shown { value: shown.value[..shown.value.len() - 5].to_owned(), ..shown };
+            if credential.what.contains("session") { "malformed_session" } else { "invalid_token" };
+        let cut = Credential {
+            value: credential.value[..credential.value.len() - 5].to_owned(),
+            ..credential
+        };
         expect_everywhere(&world, &cut, Err((401, code))).await;
     }
     assert!(world.wire.take().is_empty());
 }
 
 #[tokio::test]
-async fn every_shape_that_expires_is_refused_at_every_door_when_it_has() {
+async fn every_expired_credential_is_refused_everywhere() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
-    let cast = cast(&world, &issuer).await.all;
+    let credentials = credentials(&world, &issuer).await.all;
     world.pass_s(7 * 24 * 3600);
     let lasting = ["an API key", "a CLI token", "a runner token", "a configured key"];
-    for (shown, principal) in cast {
-        match lasting.iter().any(|what| shown.what.starts_with(what)) {
-            true => expect_everywhere(&world, &shown, Ok(&principal)).await,
-            false if shown.what.contains("session") => {
-                expect_everywhere(&world, &shown, Err((401, "session_expired"))).await;
+    for (credential, principal) in credentials {
+        match lasting.iter().any(|what| credential.what.starts_with(what)) {
+            true => expect_everywhere(&world, &credential, Ok(&principal)).await,
+            false if credential.what.contains("session") => {
+                expect_everywhere(&world, &credential, Err((401, "session_expired"))).await;
             }
-            false => expect_everywhere(&world, &shown, Err((401, "invalid_token"))).await,
+            false => expect_everywhere(&world, &credential, Err((401, "invalid_token"))).await,
         }
     }
 }
 
 #[tokio::test]
-async fn every_shape_that_can_be_revoked_is_refused_at_every_door_once_it_is() {
+async fn every_revoked_credential_is_refused_everywhere() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
-    let cast = cast(&world, &issuer).await;
+    let credentials = credentials(&world, &issuer).await;
     for (route, id) in [
-        ("/v1/keys", &cast.key_id),
-        ("/v1/agents", &cast.agent_id),
-        ("/v1/services", &cast.service_id),
-        ("/v1/runners", &cast.runner_id),
+        ("/v1/keys", &credentials.key_id),
+        ("/v1/agents", &credentials.agent_id),
+        ("/v1/services", &credentials.service_id),
+        ("/v1/runners", &credentials.runner_id),
     ] {
         world.call("DELETE", &format!("{route}/{id}")).key(&world.api_key).send().await.expect(204);
     }
-    let delete = world.call("DELETE", &format!("/v1/auth/cli-tokens/{}", cast.cli_id));
-    delete.header("X-Postern-Session", &cast.session).send().await.expect(204);
+    let delete = world.call("DELETE", &format!("/v1/auth/cli-tokens/{}", credentials.cli_id));
+    delete.header("X-Postern-Session", &credentials.session).send().await.expect(204);
     postern::grant::session::end(
         &world.app.context,
-        &postern::core::secret::Secret::new(cast.session),
+        &postern::core::secret::Secret::new(credentials.session),
     )
     .await
     .unwrap();
-    for (shown, _) in cast.all {
+    for (credential, _) in credentials.all {
         let is_beyond_us =
-            ["OpenID", "partner", "configured"].iter().any(|what| shown.what.contains(what));
-        match (is_beyond_us, shown.what.contains("session")) {
+            ["OpenID", "partner", "configured"].iter().any(|what| credential.what.contains(what));
+        match (is_beyond_us, credential.what.contains("session")) {
             (true, _) => {
-                assert_eq!(through(&world, EventKind::Http2, &shown).await.map(|_| ()), Ok(()))
+                assert_eq!(through(&world, EventKind::Http2, &credential).await.map(|_| ()), Ok(()))
             }
-            (false, true) => expect_everywhere(&world, &shown, Err((401, "session_expired"))).await,
-            (false, false) => expect_everywhere(&world, &shown, Err((401, "invalid_token"))).await,
+            (false, true) => {
+                expect_everywhere(&world, &credential, Err((401, "session_expired"))).await
+            }
+            (false, false) => {
+                expect_everywhere(&world, &credential, Err((401, "invalid_token"))).await
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn every_shape_of_another_deployment_is_refused_at_every_door() {
+async fn every_credential_of_another_deployment_is_refused_everywhere() {
     let (issuer, other_issuer) = (Issuer::open().await, Issuer::open().await);
     let world = world(&issuer).await;
     let other = self::world(&other_issuer).await;
-    for (shown, _) in cast(&other, &other_issuer).await.all {
-        match shown.what {
-            // Deployments that share these secrets share their holders.
+    for (credential, _) in credentials(&other, &other_issuer).await.all {
+        match credential.what {
+            // Deployments that share these secrets also share the callers that have them.
             what if what.contains("partner") || what.contains("configured") => {}
             what if what.contains("session") => {
-                expect_everywhere(&world, &shown, Err((401, "invalid_signature"))).await
+                expect_everywhere(&world, &credential, Err((401, "invalid_signature"))).await
             }
-            _ => expect_everywhere(&world, &shown, Err((401, "invalid_token"))).await,
+            _ => expect_everywhere(&world, &credential, Err((401, "invalid_token"))).await,
         }
     }
 }
@@ -432,11 +459,11 @@ async fn unknown_expired_revoked_and_wrong_keys_get_identical_answers() {
 }
 
 #[tokio::test]
-async fn the_first_shape_in_the_order_of_the_configuration_decides() {
+async fn the_first_credential_in_configured_order_decides() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
-    let cast = cast(&world, &issuer).await;
-    let session = cast.session;
+    let credentials = credentials(&world, &issuer).await;
+    let session = credentials.session;
     let who = async |headers: &[(&str, &str)]| {
         let call =
             headers.iter().fold(world.call("GET", "/v1/auth/whoami"), |call, (name, value)| {

@@ -1,16 +1,16 @@
-//! Signed requests (CON-6, SIG-1 to SIG-9).
+//! Signed requests.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use postern::core::principal::Role;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tests::{Answer, Trouble, World};
+use tests::{Answer, StoreFault, World};
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
     bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Everything that goes into a signed request. Each part is what is sent; what was signed is made of `signed`.
+/// The parts of a signed request. The fields are sent; the signature is computed over `signed`.
 #[derive(Clone)]
 struct Signed {
     method: &'static str,
@@ -74,13 +74,13 @@ async fn a_signed_request_passes_with_every_kind_of_key() {
     );
     let session = world.sign_in("ada", Role::Admin).await;
     let (_, cli) = world.cli_token(&session, &["agents:manage", "read"]).await;
-    // The same nonce: each key has its own.
+    // The same nonce, because nonces belong to a key.
     Signed::new(&world, NONCE).sign_and_send(&world, &cli).await.expect(201);
     assert_eq!(nonces(&world).await, 2);
 }
 
 #[tokio::test]
-async fn every_part_that_is_changed_is_refused_and_spends_no_nonce() {
+async fn every_altered_part_is_refused_and_consumes_no_nonce() {
     let world = World::new().await;
     let honest = Signed::new(&world, NONCE);
     let signature = honest.signature(&world.api_key);
@@ -110,7 +110,7 @@ async fn every_part_that_is_changed_is_refused_and_spends_no_nonce() {
     ];
     for (what, forged) in cases {
         let answer = forged.send(&world, &world.api_key, &signature).await;
-        // A method that the route lacks is told before anybody authenticates.
+        // A method that the route lacks is refused before authentication.
         let expected = if what == "method" { 405 } else { 401 };
         assert_eq!(answer.status, expected, "{what}: {}", answer.text);
         if expected == 401 {
@@ -129,7 +129,7 @@ async fn every_part_that_is_changed_is_refused_and_spends_no_nonce() {
 }
 
 #[tokio::test]
-async fn the_window_is_five_minutes_to_the_millisecond_both_ends_included() {
+async fn the_window_is_exactly_five_minutes_inclusive() {
     let world = World::new().await;
     for (at, (offset_ms, code)) in [
         (-300_000, None),
@@ -205,7 +205,8 @@ async fn a_stale_or_malformed_signature_costs_no_read() {
         assert!(is_trimmed || answer.status == 401, "{number}: {}", answer.text);
     }
     let reads = world.wire.take();
-    // A space around a value is no part of it: that request alone gets as far as the key, and its signature is another's.
+    // Whitespace around a value is not part of it: only that request reaches the key, and its
+    // signature does not match.
     assert!(reads.len() <= 1, "{reads:?}");
     with("X-Cli-Nonce", "")
         .header("X-Cli-Nonce", NONCE)
@@ -217,7 +218,7 @@ async fn a_stale_or_malformed_signature_costs_no_read() {
 }
 
 #[tokio::test]
-async fn a_nonce_that_is_used_twice_in_parallel_passes_once() {
+async fn a_nonce_used_twice_in_parallel_is_accepted_once() {
     let world = World::new().await;
     for round in 0..20 {
         let request = Signed::new(&world, &format!("{NONCE}-{round}"));
@@ -236,7 +237,7 @@ async fn a_nonce_that_is_used_twice_in_parallel_passes_once() {
 }
 
 #[tokio::test]
-async fn a_nonce_outlives_every_moment_at_which_its_timestamp_passes() {
+async fn a_nonce_is_kept_as_long_as_its_timestamp_is_accepted() {
     for offset_ms in [-300_000, 0, 300_000] {
         let world = World::new().await;
         let mut request = Signed::new(&world, NONCE);
@@ -247,7 +248,7 @@ async fn a_nonce_outlives_every_moment_at_which_its_timestamp_passes() {
             let answer = request.sign_and_send(&world, &world.api_key).await;
             assert_eq!(answer.status, 401, "{}", answer.text);
         }
-        // Once it is over, a new request may use it, though the store still holds it.
+        // Once it has expired, a new request can use it even if the store still has it.
         Signed::new(&world, NONCE).sign_and_send(&world, &world.api_key).await.expect(201);
         let stored = world.item("Nonces", &world_nonce(&world)).await.unwrap();
         let expires = stored.iter().find(|(name, _)| name == "expires_at").unwrap();
@@ -261,7 +262,7 @@ fn world_nonce(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn a_lost_answer_of_the_store_is_no_replay() {
+async fn a_lost_store_response_is_not_a_replay() {
     let world = World::new().await;
     let request = Signed {
         method: "GET",
@@ -270,27 +271,27 @@ async fn a_lost_answer_of_the_store_is_no_replay() {
         ..Signed::new(&world, NONCE)
     };
     world.wire.take();
-    world.wire.suffer_next([None, Some(Trouble::LosesAnswers)]);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     request.sign_and_send(&world, &world.api_key).await.expect(200);
     assert_eq!(world.wire.names(), ["GetItem", "PutItem", "PutItem"]);
     request.sign_and_send(&world, &world.api_key).await.expect_error(401, "replayed_nonce");
 }
 
 #[tokio::test]
-async fn a_dead_store_is_a_503_and_the_nonce_is_unspent() {
+async fn an_unreachable_store_is_a_503_and_consumes_no_nonce() {
     let world = World::new().await;
     let request = Signed::new(&world, NONCE);
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     request
         .sign_and_send(&world, &world.api_key)
         .await
         .expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     request.sign_and_send(&world, &world.api_key).await.expect(201);
 }
 
 #[tokio::test]
-async fn a_key_that_demands_a_signature_opens_nothing_without() {
+async fn a_key_that_requires_a_signature_is_refused_without_one() {
     let world = World::new().await;
     let body = json!({"name": "strict", "scopes": ["*"], "require_signature": true});
     let made = world.post("/v1/keys", body).send().await.expect(201);
@@ -319,7 +320,7 @@ async fn a_key_that_demands_a_signature_opens_nothing_without() {
 }
 
 #[tokio::test]
-async fn nothing_but_a_key_signs() {
+async fn only_keys_sign_requests() {
     let world = World::new().await;
     let legacy = World::configured(&format!(
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]",
@@ -366,7 +367,7 @@ fn event(world: &World, stage: &str, token: &str, nonce: &str, body: &str, claim
 }
 
 #[tokio::test]
-async fn the_authorizer_binds_the_bodys_digest_and_hands_it_on() {
+async fn the_authorizer_verifies_and_passes_on_the_body_digest() {
     let world = World::new().await;
     for (at, stage) in ["$default", "prod"].into_iter().enumerate() {
         let nonce = format!("{NONCE}-{at}");
@@ -422,7 +423,7 @@ async fn our_own_functions_compare_the_claimed_digest_with_the_body() {
 }
 
 #[tokio::test]
-async fn a_query_that_a_rest_api_tells_decoded_cannot_be_signed() {
+async fn a_query_that_a_rest_api_decodes_cannot_be_signed() {
     let world = World::new().await;
     let request = Signed {
         target: "/prod/orders".into(),

@@ -1,9 +1,9 @@
-//! Signing in at an OpenID provider (CAT-9) and at GitHub (CON-3): what a browser does, and what an attacker tries.
+//! Signing in at an OpenID provider and at GitHub: what a browser does, and what an attacker tries.
 
 use std::collections::HashMap;
 
 use serde_json::json;
-use tests::{Answer, Behaviour, Issuer, Setup, Trouble, World};
+use tests::{Answer, Behaviour, Issuer, Setup, StoreFault, World};
 
 const SESSION: &str = "__Host-postern_session";
 const BROWSER: &str = "__Host-postern_signin";
@@ -27,7 +27,7 @@ async fn world(issuer: &Issuer) -> World {
     World::configured(&config(issuer, "")).await
 }
 
-/// A browser that has been sent to the issuer.
+/// A browser that was redirected to the issuer.
 struct Visit {
     location: String,
     browser: String,
@@ -72,7 +72,7 @@ async fn whoami(world: &World, session: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_signs_in_with_code_state_nonce_and_pkce() {
+async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let visit = start(&world).await;
@@ -96,7 +96,7 @@ async fn a_person_signs_in_with_code_state_nonce_and_pkce() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_way_is_kept_in_clear() {
+async fn nothing_of_a_pending_sign_in_is_stored_in_clear() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     world.wire.take();
@@ -120,7 +120,7 @@ async fn nothing_of_the_way_is_kept_in_clear() {
 }
 
 #[tokio::test]
-async fn a_mixed_up_made_up_or_repeated_state_is_refused() {
+async fn a_swapped_forged_or_repeated_state_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let (mine, other) = (start(&world).await, start(&world).await);
@@ -157,17 +157,18 @@ async fn a_mixed_up_made_up_or_repeated_state_is_refused() {
         .send()
         .await
         .expect_error(400, "invalid_request");
-    // The state of another sign-in, of the same browser even, does not fit this code: its verifier and nonce are others.
+    // The state of another sign-in does not match this code, even in the same browser: verifier and
+    // nonce differ.
     let crossed = format!("code={code}&state={}", other.parameters()["state"]);
     back(&world, &crossed, &other.browser).await.expect_error(400, "invalid_request");
-    // The right one holds still, and once.
+    // The right one is still valid, once.
     let renewed = issuer.sign_in(&mine.location, "ada");
     back(&world, &renewed, &mine.browser).await.expect(303);
     back(&world, &renewed, &mine.browser).await.expect_error(400, "invalid_request");
 }
 
 #[tokio::test]
-async fn a_state_is_over_after_ten_minutes_whether_it_was_deleted_or_not() {
+async fn a_state_expires_after_ten_minutes_deleted_or_not() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (pass_s, status) in [(599, 303), (600, 400), (6 * 366 * 86_400, 400)] {
@@ -179,10 +180,10 @@ async fn a_state_is_over_after_ten_minutes_whether_it_was_deleted_or_not() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_injected_or_replayed_is_refused() {
+async fn an_injected_or_replayed_code_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
-    // An attacker's code, with the victim's state: it was asked for with another challenge.
+    // An attacker's code with the victim's state: it was requested with another challenge.
     let (victim, attacker) = (start(&world).await, start(&world).await);
     let stolen = issuer.sign_in(&attacker.location, "eve");
     let code = form_urlencoded::parse(stolen.as_bytes())
@@ -192,7 +193,7 @@ async fn a_code_that_was_injected_or_replayed_is_refused() {
         .into_owned();
     let query = format!("code={code}&state={}", victim.parameters()["state"]);
     back(&world, &query, &victim.browser).await.expect_error(400, "invalid_request");
-    // A code that was used.
+    // A code that was already used.
     let first = start(&world).await;
     let used = issuer.sign_in(&first.location, "ada");
     back(&world, &used, &first.browser).await.expect(303);
@@ -212,7 +213,7 @@ async fn a_code_that_was_injected_or_replayed_is_refused() {
 }
 
 #[tokio::test]
-async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
+async fn an_id_token_of_another_sign_in_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for twist in [
@@ -229,13 +230,13 @@ async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
         json!({"sub": null}),
         json!({"sub": ""}),
         json!({"sub": 7}),
-        // Who looks like somebody of another house.
+        // A subject that looks like a user of another issuer.
         json!({"sub": "usr_01h455vb4pex5vsknk084sn02q"}),
         json!({"sub": "github|1"}),
         json!({"sub": "agt_01h455vb4pex5vsknk084sn02q"}),
         json!({"sub": "apikey_0123456789ab"}),
     ] {
-        issuer.twist(twist.clone());
+        issuer.override_claims(twist.clone());
         let answer = sign_in(&world, &issuer, "ada").await;
         assert_eq!(
             (answer.status, answer.body["error"].as_str()),
@@ -243,12 +244,12 @@ async fn an_id_token_that_is_not_for_this_sign_in_is_refused() {
             "{twist}"
         );
     }
-    issuer.twist(json!({"aud": ["postern", "another-client"], "azp": "postern"}));
+    issuer.override_claims(json!({"aud": ["postern", "another-client"], "azp": "postern"}));
     sign_in(&world, &issuer, "ada").await.expect(303);
 }
 
 #[tokio::test]
-async fn an_answer_that_names_another_issuer_is_refused() {
+async fn a_callback_that_names_another_issuer_is_refused() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (named, status) in [("https://evil.example", 400), ("", 400), (issuer.url.as_str(), 303)] {
@@ -261,7 +262,7 @@ async fn an_answer_that_names_another_issuer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_person_who_refuses_at_the_issuer_is_told() {
+async fn a_denial_at_the_issuer_is_shown_to_the_user() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let visit = start(&world).await;
@@ -285,14 +286,14 @@ async fn a_person_who_refuses_at_the_issuer_is_told() {
 }
 
 #[tokio::test]
-async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
+async fn the_allowlists_apply_at_the_callback_with_a_page() {
     let issuer = Issuer::open().await;
-    let gate = World::configured(&config(&issuer, "[gate]\nallowed_users = [\"ada\"]")).await;
-    sign_in(&gate, &issuer, "ada").await.expect(303);
-    sign_in(&gate, &issuer, "eve").await.expect_error(403, "forbidden_user");
-    let visit = start(&gate).await;
+    let closed = World::configured(&config(&issuer, "[gate]\nallowed_users = [\"ada\"]")).await;
+    sign_in(&closed, &issuer, "ada").await.expect(303);
+    sign_in(&closed, &issuer, "eve").await.expect_error(403, "forbidden_user");
+    let visit = start(&closed).await;
     let query = issuer.sign_in(&visit.location, "eve");
-    let call = gate.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+    let call = closed.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
     let call =
         call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html");
     let page = call.send().await.expect(403);
@@ -315,10 +316,10 @@ async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
         (json!({"email": "ada@example.com.evil", "email_verified": true}), 403),
         (json!({"email": "x@evil.example@example.com", "email_verified": true}), 403),
         (json!({}), 403),
-        // About somebody else it is not believed.
+        // A userinfo response about another subject is not trusted.
         (json!({"sub": "eve", "email": "ada@example.com", "email_verified": true}), 400),
     ] {
-        issuer.tell("ada", about.clone());
+        issuer.set_userinfo("ada", about.clone());
         assert_eq!(sign_in(&allowlist, &issuer, "ada").await.status, status, "{about}");
     }
     sign_in(&allowlist, &issuer, "bob").await.expect(303);
@@ -329,7 +330,7 @@ async fn the_gate_and_the_allowlist_hold_at_the_callback_with_a_page() {
 }
 
 #[tokio::test]
-async fn a_person_is_the_same_with_a_bearer_token_and_a_session() {
+async fn a_user_is_the_same_with_a_bearer_token_and_a_session() {
     let issuer = Issuer::open().await;
     let provider = format!(
         "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"api\"\nsubject_prefix = \"h|\"\n[[provider]]\ntype = \"session\"\n[[provider]]\ntype = \"api_key\"",
@@ -348,11 +349,11 @@ async fn a_person_is_the_same_with_a_bearer_token_and_a_session() {
 }
 
 #[tokio::test]
-async fn a_newcomer_becomes_what_the_configuration_says_and_stays_who_they_are() {
+async fn a_new_user_gets_the_configured_role_and_keeps_their_identity() {
     let issuer = Issuer::open().await;
     let world =
         World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
-    issuer.tell("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
+    issuer.set_userinfo("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
     let me = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION))
         .await
         .expect(200);
@@ -365,7 +366,7 @@ async fn a_newcomer_becomes_what_the_configuration_says_and_stays_who_they_are()
 }
 
 #[tokio::test]
-async fn two_sign_ins_in_two_windows_of_one_browser_are_both_good() {
+async fn two_sign_ins_in_one_browser_both_succeed() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     let first = start(&world).await;
@@ -381,7 +382,7 @@ async fn two_sign_ins_in_two_windows_of_one_browser_are_both_good() {
 }
 
 #[tokio::test]
-async fn a_browser_goes_on_where_it_wanted_to_and_nowhere_else() {
+async fn a_browser_returns_to_the_requested_page_and_no_other_site() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     for (next, then) in [
@@ -405,7 +406,7 @@ async fn a_browser_goes_on_where_it_wanted_to_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn one_of_several_providers_is_named() {
+async fn with_several_providers_one_must_be_named() {
     let (one, other) = (Issuer::open().await, Issuer::open().await);
     let second = format!(
         "[[signin]]\ntype = \"oidc\"\nname = \"second\"\nissuer = \"{}\"\nclient_id = \"postern\"\nsubject_prefix = \"s|\"\nallow = [\"*\"]",
@@ -424,7 +425,8 @@ async fn one_of_several_providers_is_named() {
     let own = "https://auth.example.com/v1/auth/oidc/callback?provider=second";
     assert_eq!(visit.parameters()["redirect_uri"], own);
     let query = other.sign_in(&visit.location, "ada");
-    // Each has an address of its own: a code that comes back to another one's is nobody's, and nobody is told it.
+    // Each has its own callback: a code that arrives at another one's is refused and passed to no
+    // provider.
     for mixed_up in ["", "&provider=huudis", "&provider=nobody"] {
         let visit =
             Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
@@ -437,7 +439,7 @@ async fn one_of_several_providers_is_named() {
         back(&world, &format!("{query}&provider=second"), &visit.browser).await.expect(303);
     let me = whoami(&world, &answer.cookie(SESSION)).await;
     assert_eq!(me.expect(200).member("user_id"), "s|ada");
-    // The way back of the one is not the way back of GitHub.
+    // The callback of OpenID providers is not the callback of GitHub.
     let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
     let query = other.sign_in(&visit.location, "ada");
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
@@ -448,7 +450,7 @@ async fn one_of_several_providers_is_named() {
 }
 
 #[tokio::test]
-async fn an_issuer_or_a_store_that_does_not_answer_is_a_503() {
+async fn an_unreachable_issuer_or_store_is_a_503() {
     let issuer = Issuer::open().await;
     let world = world(&issuer).await;
     issuer.behave(Behaviour::Broken);
@@ -466,28 +468,28 @@ async fn an_issuer_or_a_store_that_does_not_answer_is_a_503() {
     issuer.behave(Behaviour::Honest);
     let visit = start(&world).await;
     let query = issuer.sign_in(&visit.location, "ada");
-    world.wire.suffer(Trouble::Dead);
+    world.wire.inject(StoreFault::Unreachable);
     back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
-    world.wire.heal();
+    world.wire.clear_faults();
     issuer.behave(Behaviour::Broken);
     back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
-    // The state is spent: the person begins again.
+    // The state is consumed: the user starts again.
     issuer.behave(Behaviour::Honest);
     back(&world, &query, &visit.browser).await.expect_error(400, "invalid_request");
     sign_in(&world, &issuer, "ada").await.expect(303);
 }
 
 #[tokio::test]
-async fn a_client_with_a_secret_proves_itself() {
+async fn a_confidential_client_authenticates() {
     let issuer = Issuer::open().await;
     let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("huudis".into(), "hush".into());
     let world =
         World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
-    issuer.demand_secrets();
+    issuer.require_client_secret();
     sign_in(&world, &issuer, "ada").await.expect(303);
-    // A wrong one is our failure, and no person's.
+    // A wrong client secret is our failure, not the user's.
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("huudis".into(), "wrong".into());
     let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
@@ -511,7 +513,7 @@ async fn at_github(world: &World, issuer: &Issuer, subject: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_person_of_github_is_their_number() {
+async fn a_github_user_is_identified_by_their_numeric_id() {
     let issuer = Issuer::open().await;
     let world = World::configured(&github(&issuer, "")).await;
     let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
@@ -522,12 +524,14 @@ async fn a_person_of_github_is_their_number() {
         (asked["code_challenge_method"].as_str(), asked["scope"].as_str()),
         ("S256", "read:user")
     );
-    issuer.tell("583231", json!({"login": "octocat", "name": "The Octocat", "email": null}));
+    issuer
+        .set_userinfo("583231", json!({"login": "octocat", "name": "The Octocat", "email": null}));
     let session = at_github(&world, &issuer, "583231").await.expect(303).cookie(SESSION);
     let me = whoami(&world, &session).await.expect(200);
     assert_eq!(me.member("user_id"), "github|583231");
     assert_eq!(me.body["metadata"], json!({"login": "octocat", "name": "The Octocat"}));
-    // A code that GitHub does not know, it refuses with status 200; tokens that can be renewed are, and end as others do.
+    // GitHub refuses an unknown code with status 200. Its renewable tokens are renewed, and end
+    // like those of others.
     let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
     let query = format!("code=made-up&state={}", visit.parameters()["state"]);
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
@@ -536,15 +540,15 @@ async fn a_person_of_github_is_their_number() {
     world.pass_s(3545);
     whoami(&world, &session).await.expect(200);
     assert_eq!(issuer.renewals(), 1);
-    issuer.end_all_grants();
+    issuer.revoke_all_grants();
     world.pass_s(3545);
     whoami(&world, &session).await.expect_error(401, "session_expired");
-    // Who has no number is nobody.
+    // A user without a numeric id is refused.
     at_github(&world, &issuer, "octocat").await.expect_error(400, "invalid_request");
 }
 
 #[tokio::test]
-async fn at_github_verified_addresses_alone_count() {
+async fn only_verified_github_addresses_count() {
     let issuer = Issuer::open().await;
     let world =
         World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\""))
@@ -555,18 +559,19 @@ async fn at_github_verified_addresses_alone_count() {
         (json!([address("a@example.com", false)]), 403),
         (json!([]), 403),
     ] {
-        issuer.tell("583231", json!({"emails": emails}));
+        issuer.set_userinfo("583231", json!({"emails": emails}));
         assert_eq!(at_github(&world, &issuer, "583231").await.status, status, "{emails}");
     }
-    issuer.tell("7", json!({"emails": []}));
+    issuer.set_userinfo("7", json!({"emails": []}));
     at_github(&world, &issuer, "7").await.expect(303);
-    let gate = World::configured(&github(&issuer, "[gate]\nallowed_users = [\"github|8\"]")).await;
-    at_github(&gate, &issuer, "7").await.expect_error(403, "forbidden_user");
-    at_github(&gate, &issuer, "8").await.expect(303);
+    let closed =
+        World::configured(&github(&issuer, "[gate]\nallowed_users = [\"github|8\"]")).await;
+    at_github(&closed, &issuer, "7").await.expect_error(403, "forbidden_user");
+    at_github(&closed, &issuer, "8").await.expect(303);
 }
 
 #[tokio::test]
-async fn a_sign_in_that_makes_no_sense_stops_the_start() {
+async fn an_invalid_sign_in_configuration_prevents_the_start() {
     let oidc = |more: &str| {
         format!(
             "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://idp.example\"\nclient_id = \"c\"\n{more}"
@@ -622,7 +627,7 @@ async fn a_sign_in_that_makes_no_sense_stops_the_start() {
             .to_string();
         assert!(error.contains(named), "{toml}\n{error}");
     }
-    // A secret that is named and not there.
+    // A secret that is named but missing.
     let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"].map(|name| {
         (
             format!("POSTERN_{name}"),

@@ -1,4 +1,4 @@
-//! Template, functions, routes and tables say the same, so that they cannot drift apart.
+//! Template, functions, routes and tables are compared, so that they cannot drift apart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ fn root(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The names of the files of `path`, without their extension.
+/// The names of the files in `path`, without their extension.
 fn files(path: &str) -> BTreeSet<String> {
     let names = std::fs::read_dir(root(path))
         .unwrap()
@@ -33,7 +33,7 @@ fn the_template_and_the_package_list_the_same_functions() {
 }
 
 #[test]
-fn no_route_is_given_twice_and_the_list_that_tells_405_from_404_is_the_templates() {
+fn no_route_is_listed_twice_and_the_route_table_equals_the_template() {
     let mut methods: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (method, path) in
         template().functions.into_iter().flat_map(|f| f.routes).filter_map(|route| route.target)
@@ -58,7 +58,7 @@ fn no_route_is_given_twice_and_the_list_that_tells_405_from_404_is_the_templates
 
 /// The routes that work without a credential. This list only shrinks.
 #[tokio::test]
-async fn no_route_but_these_is_public() {
+async fn only_the_listed_routes_are_public() {
     const PUBLIC: [&str; 15] = [
         "GET /.well-known/jwks.json",
         "GET /assets/{name}",
@@ -96,7 +96,7 @@ async fn no_route_but_these_is_public() {
 }
 
 #[test]
-fn the_tables_are_those_that_the_store_expects() {
+fn the_tables_match_what_the_store_expects() {
     let tables = engine::tables();
     let expected = BTreeSet::from([tables.keys, tables.families, tables.nonces]);
     let template = template();
@@ -147,7 +147,7 @@ fn statements(function: &Function) -> Vec<Value> {
 }
 
 #[test]
-fn no_policy_names_a_star_a_scan_or_a_resource_that_it_does_not_need() {
+fn no_policy_has_a_wildcard_a_scan_or_an_unneeded_resource() {
     for function in template().functions {
         for statement in statements(&function) {
             assert_eq!(statement["Effect"], "Allow");
@@ -168,9 +168,9 @@ fn no_policy_names_a_star_a_scan_or_a_resource_that_it_does_not_need() {
     }
 }
 
-/// A change of that page is a change of the security design.
+/// A change to that page is a change to the security design.
 #[test]
-fn every_function_may_do_exactly_what_the_page_says() {
+fn every_function_has_exactly_the_documented_permissions() {
     let page = std::fs::read_to_string(root("docs/permissions.md")).unwrap();
     let made = local::permissions::page(&template()).unwrap();
     assert_eq!(
@@ -179,9 +179,9 @@ fn every_function_may_do_exactly_what_the_page_says() {
     );
 }
 
-/// What one would look for first in that page.
+/// What a reviewer would check first on that page.
 #[test]
-fn who_verifies_cannot_sign_and_the_heartbeat_touches_runners_alone() {
+fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
     let made = local::permissions::page(&template()).unwrap();
     let rows = |function: &str| {
         made.lines()
@@ -199,9 +199,9 @@ fn who_verifies_cannot_sign_and_the_heartbeat_touches_runners_alone() {
     );
 }
 
-/// What a policy says by its condition, it says of every record that it could otherwise write.
+/// The condition of a policy covers every record that the function could otherwise write.
 #[test]
-fn nobody_writes_precious_records_of_every_kind() {
+fn no_function_writes_every_kind_of_precious_record() {
     let made = local::permissions::page(&template()).unwrap();
     for row in made.lines().filter(|row| {
         ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|action| row.contains(action))
@@ -211,7 +211,7 @@ fn nobody_writes_precious_records_of_every_kind() {
 }
 
 #[test]
-fn the_version_of_a_release_is_the_same_everywhere() {
+fn the_release_version_is_the_same_everywhere() {
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
     let metadata =
         local::template::plain(&yaml).unwrap()["Metadata"]["AWS::ServerlessRepo::Application"]
@@ -224,9 +224,9 @@ fn the_version_of_a_release_is_the_same_everywhere() {
     assert!(description.len() <= 256, "AWS takes 256 characters");
 }
 
-/// cargo-lambda's router, for `just watch`, is the template's.
+/// The router of cargo-lambda, for `just watch`, matches the template.
 #[test]
-fn cargo_lambda_watch_knows_every_route() {
+fn cargo_lambda_watch_routes_as_the_template_does() {
     let manifest: toml::Value =
         toml::from_str(&std::fs::read_to_string(root("Cargo.toml")).unwrap()).unwrap();
     let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
@@ -247,9 +247,9 @@ fn cargo_lambda_watch_knows_every_route() {
     assert_eq!(known, expected);
 }
 
-/// What anybody can see of a deployment, and what others attach to.
+/// The parameters and outputs of a deployment, to which others attach.
 #[test]
-fn every_parameter_is_described_and_safe_without_a_word_and_every_output_is_there() {
+fn every_parameter_is_described_with_a_safe_default_and_every_output_exists() {
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
     let document = local::template::plain(&yaml).unwrap();
     let parameters = document["Parameters"].as_object().unwrap();
@@ -276,7 +276,7 @@ fn every_parameter_is_described_and_safe_without_a_word_and_every_output_is_ther
 }
 
 #[test]
-fn a_function_is_given_the_secret_that_its_policy_lets_it_read() {
+fn a_function_receives_the_secret_that_its_policy_lets_it_read() {
     for function in template().functions {
         let given = function
             .properties
@@ -306,7 +306,7 @@ fn example(name: &str) -> Value {
 }
 
 #[test]
-fn the_examples_hold_no_answer_that_must_not_be_held_and_let_the_gateway_in() {
+fn the_examples_cache_nothing_uncacheable_and_let_the_gateway_invoke() {
     let http =
         example("http-api")["Resources"]["Orders"]["Properties"]["Auth"]["Authorizers"]["Postern"]
             .clone();
@@ -325,7 +325,7 @@ fn the_examples_hold_no_answer_that_must_not_be_held_and_let_the_gateway_in() {
         (&json!("REQUEST"), &json!(0))
     );
     assert_eq!(rest["MayInvokeAuthorizer"]["Properties"]["Principal"], "apigateway.amazonaws.com");
-    // RFC 6750 wants it on every 401, and only the gateway's own response can say it.
+    // RFC 6750 requires it on every 401, and here only the gateway can send it.
     let unauthorized = &api["GatewayResponses"]["UNAUTHORIZED"]["ResponseParameters"]["Headers"];
     assert_eq!(unauthorized["WWW-Authenticate"], "'Bearer'");
     assert!(api["GatewayResponses"].get("DEFAULT_4XX").is_none());

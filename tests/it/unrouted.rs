@@ -1,4 +1,4 @@
-//! What no route takes: contract §8 all the same.
+//! Requests without a route still get errors in the common form.
 
 use local::{invoke, template::Template};
 use postern::http::route;
@@ -34,7 +34,7 @@ async fn an_unknown_path_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_known_path_names_its_methods() {
+async fn a_known_path_lists_its_methods() {
     let world = World::new().await;
     for (path, allow) in [
         ("/health", "GET"),
@@ -53,7 +53,7 @@ async fn a_known_path_names_its_methods() {
 }
 
 #[test]
-fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
+fn every_route_of_the_template_is_found_without_a_gateway_match() {
     for (method, path) in Template::load()
         .unwrap()
         .functions
@@ -81,9 +81,9 @@ fn every_route_of_the_template_is_found_where_no_gateway_has_matched_it() {
     }
 }
 
-/// Function URLs and `cargo lambda watch` call every route `$default`.
+/// Function URLs and `cargo lambda watch` name every route `$default`.
 #[tokio::test]
-async fn a_function_answers_its_routes_by_whatever_name_they_come() {
+async fn a_function_answers_its_routes_for_every_route_key() {
     let world = World::new().await;
     let (id, _) = world.key(&["read"]).await;
     let ask = async |function: &str, method: &str, path: &str| {
@@ -99,7 +99,7 @@ async fn a_function_answers_its_routes_by_whatever_name_they_come() {
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 204);
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 404);
     assert_eq!(ask("discovery", "GET", "/health").await, 200);
-    // Another function's route is not its own, even so.
+    // It still does not answer the routes of another function.
     assert_eq!(ask("keys", "GET", "/v1/agents").await, 404);
     assert_eq!(ask("discovery", "GET", "/v1/agents").await, 405);
 }

@@ -1,4 +1,4 @@
-//! Users: people with a password, whom an organization enrols and dismisses.
+//! Users: people with a password, whom an organization enrols and deletes.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn a_user_is_enrolled_and_shown_without_their_password() {
     assert_eq!(world.get(&format!("/v1/users/{id}")).send().await.expect(200).body, expected);
     let list = world.get("/v1/users").send().await.expect(200);
     assert_eq!(list.body, json!({"items": [expected], "next_cursor": null}));
-    // At rest there is a hash by Argon2id, with OWASP's parameters.
+    // The stored hash is Argon2id with OWASP's parameters.
     let key = postern::store::key::email(&"ada@example.com".to_owned().try_into().unwrap());
     let stored = format!("{:?}", world.item("Keys", &key).await.unwrap());
     assert!(
@@ -40,7 +40,7 @@ async fn a_user_is_enrolled_and_shown_without_their_password() {
 }
 
 #[tokio::test]
-async fn an_address_belongs_to_one_user_whatever_its_case_and_whosever_it_is() {
+async fn an_email_address_belongs_to_one_user_in_any_case_and_organization() {
     let world = World::new().await;
     world.enrol("ada@example.com", PASSWORD, Role::User).await;
     let (_, other_key) = world.organization("Other").await;
@@ -55,7 +55,7 @@ async fn an_address_belongs_to_one_user_whatever_its_case_and_whosever_it_is() {
 }
 
 #[tokio::test]
-async fn two_who_enrol_one_address_at_once_enrol_one_user() {
+async fn simultaneous_enrolments_of_one_address_create_one_user() {
     let world = World::new().await;
     let enrol = || {
         world.post("/v1/users", json!({"email": "ada@example.com", "password": PASSWORD})).send()
@@ -67,7 +67,7 @@ async fn two_who_enrol_one_address_at_once_enrol_one_user() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_password_or_role_is_refused() {
+async fn an_invalid_address_password_or_role_is_refused() {
     let world = World::new().await;
     for (body, code) in [
         (json!({"email": "ada", "password": PASSWORD}), "invalid_request"),
@@ -96,7 +96,7 @@ async fn what_is_no_address_password_or_role_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_enrols_somebody_who_may_do_more_than_they() {
+async fn nobody_enrols_a_user_with_more_permissions_than_their_own() {
     let world = World::new().await;
     let body = |role: &str| json!({"email": format!("{role}@example.com"), "password": PASSWORD, "role": role});
     let (_, clerk) = world.key(&["users:manage"]).await;
@@ -109,14 +109,14 @@ async fn nobody_enrols_somebody_who_may_do_more_than_they() {
     call(&lead, "user").send().await.expect(201);
     let (_, other) = world.key(&["keys:manage"]).await;
     call(&other, "user").send().await.expect_error(403, "insufficient_scope");
-    // Nor do they dismiss one.
+    // Nor can they delete one.
     let admin = world.enrol("root@example.com", PASSWORD, Role::Admin).await;
     let dismissal = world.call("DELETE", &format!("/v1/users/{admin}")).key(&lead).send().await;
     dismissal.expect_error(403, "insufficient_scope");
 }
 
 #[tokio::test]
-async fn users_of_another_organization_are_not_there() {
+async fn users_of_another_organization_are_not_found() {
     let world = World::new().await;
     let id = world.enrol("ada@example.com", PASSWORD, Role::User).await;
     let (_, other_key) = world.organization("Other").await;
@@ -151,7 +151,7 @@ async fn a_user_works_in_the_organization_that_enrolled_them() {
 }
 
 #[tokio::test]
-async fn dismissing_a_user_ends_all_that_they_hold_from_the_next_request_on() {
+async fn deleting_a_user_revokes_all_their_credentials_from_the_next_request() {
     let world = World::new().await;
     let id = world.enrol("ada@example.com", PASSWORD, Role::User).await;
     let session = world.sign_in_with_password("ada@example.com", PASSWORD).await;
@@ -172,7 +172,7 @@ async fn dismissing_a_user_ends_all_that_they_hold_from_the_next_request_on() {
         .send()
         .await
         .expect_error(404, "not_found");
-    // The address is free again, for somebody else.
+    // The address is free again for another user.
     let next = world.enrol("ada@example.com", "another password", Role::User).await;
     assert_ne!(next, id);
     world.log_in("ada@example.com", PASSWORD).await.expect_error(401, "invalid_credentials");

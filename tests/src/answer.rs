@@ -1,4 +1,4 @@
-//! What a caller gets back.
+//! Responses, as callers see them.
 
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 /// Status, headers and body.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// The status.
     pub status: u16,
+    /// The headers.
     pub headers: HeaderMap,
+    /// The body as text.
     pub text: String,
-    /// The body as JSON; null where it is none.
+    /// The body as JSON, or null if it is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// Takes the gateway's answer.
+    /// Reads the gateway's response.
     pub fn new(response: http::Response<bytes::Bytes>) -> Self {
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -24,7 +27,7 @@ impl Answer {
         Self { status: parts.status.as_u16(), headers: parts.headers, text, body }
     }
 
-    /// A member of the body that is text.
+    /// Returns a text member of the body.
     #[track_caller]
     pub fn member(&self, name: &str) -> String {
         self.body[name]
@@ -33,12 +36,12 @@ impl Answer {
             .to_owned()
     }
 
-    /// A header's value.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The value of a cookie that was set.
+    /// Returns the value of a cookie that the response sets.
     #[track_caller]
     pub fn cookie(&self, name: &str) -> String {
         let set = self.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
@@ -50,14 +53,14 @@ impl Answer {
             .to_owned()
     }
 
-    /// Asserts success.
+    /// Asserts the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text);
         self
     }
 
-    /// Asserts a refusal or failure in the one shape that all of them have.
+    /// Asserts an error in the common form.
     #[track_caller]
     pub fn expect_error(self, status: u16, code: &str) -> Self {
         assert_eq!(
@@ -83,7 +86,7 @@ impl Answer {
         self
     }
 
-    /// Everything that the caller sees, but for the request's id.
+    /// Returns everything that the caller sees, except for the request's id.
     pub fn fingerprint(&self) -> Value {
         let mut body = self.body.clone();
         if let Some(body) = body.as_object_mut() {

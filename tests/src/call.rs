@@ -1,4 +1,4 @@
-//! A request, piece by piece.
+//! A builder for requests.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ impl<'w> Call<'w> {
         self
     }
 
-    /// Presents an API key as S2 shows it.
+    /// Presents an API key.
     pub fn key(self, key: &str) -> Self {
         self.header("X-API-Key", key)
     }
@@ -44,37 +44,37 @@ impl<'w> Call<'w> {
         self.header("Authorization", format!("Bearer {token}"))
     }
 
-    /// Comes from another address.
+    /// Sends the request from another address.
     pub fn from(mut self, source_ip: [u8; 4]) -> Self {
         self.source_ip = source_ip.into();
         self
     }
 
-    /// Sends a JSON body.
+    /// Sets a JSON body.
     pub fn json(self, body: Value) -> Self {
         self.header("Content-Type", "application/json").raw(body.to_string())
     }
 
-    /// Sends a form.
+    /// Sets a form as the body.
     pub fn form(self, parameters: &[(&str, &str)]) -> Self {
         let form =
             form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         self.header("Content-Type", "application/x-www-form-urlencoded").raw(form)
     }
 
-    /// Sends these bytes.
+    /// Sends these bytes as the body.
     pub fn raw(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into().into();
         self
     }
 
-    /// Sends it, for an answer that is no JSON; its status and text.
+    /// Sends the request; returns the status and the text of the response.
     pub async fn send_for_text(self) -> (u16, String) {
         let response = self.world.gateway.call(self.request(), self.source_ip).await;
         (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
     }
 
-    /// Sends it.
+    /// Sends the request.
     pub async fn send(self) -> Answer {
         Answer::new(self.world.gateway.call(self.request(), self.source_ip).await)
     }

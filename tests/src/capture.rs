@@ -1,4 +1,4 @@
-//! Everything that is logged in the whole test run, at TRACE, looked through as it is written.
+//! Scans everything that is logged in the whole test run, at TRACE, for secrets.
 
 use std::{
     io,
@@ -11,7 +11,8 @@ use tracing_subscriber::fmt::MakeWriter;
 static INSTALL: Once = Once::new();
 static OURS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Listens to every line of every crate from now on. A secret in one of them ends the whole run.
+/// Installs a subscriber for every line of every crate. A secret in one of them aborts the test
+/// run.
 pub fn install() {
     INSTALL.call_once(|| {
         let subscriber =
@@ -21,19 +22,19 @@ pub fn install() {
     });
 }
 
-/// Was such a line of ours logged?
+/// Reports whether one of our lines with all these parts was logged.
 pub fn logged(parts: &[&str]) -> bool {
     OURS.lock().unwrap().iter().any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
-/// Does `line` hold a credential of ours?
+/// Reports whether `line` contains one of our credentials.
 pub fn holds_secret(line: &[u8]) -> bool {
     static FORMS: OnceLock<[Regex; 2]> = OnceLock::new();
     let [candidates, forms] = FORMS.get_or_init(|| {
         let jwt = r"ey[0-9A-Za-z_-]{10,}\.ey[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,}";
         let session = r"eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43}";
         let forms = format!("{}|{jwt}|{session}", postern::credential::PATTERN);
-        // Plain words first: most lines hold none of them.
+        // Cheap check first: most lines contain none of these.
         [r"_ac_|_ak_|_as_|_ct_|_dc_|_op_|_rn_|_rt_|_sk_|_st_|\.ey|eyJzaWQi", &forms]
             .map(|forms| Regex::new(forms).expect("an expression"))
     });
@@ -46,7 +47,7 @@ struct Listener;
 impl io::Write for Listener {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if holds_secret(line) {
-            // Tests run in threads of their own: a panic here would be one test's only.
+            // Each test runs in its own thread: a panic would fail only that test.
             io::Write::write_all(
                 &mut io::stderr(),
                 b"A SECRET WAS LOGGED, in a line that begins: ",
@@ -74,12 +75,12 @@ impl<'a> MakeWriter<'a> for Listener {
     }
 }
 
-/// Where one test's lines go.
+/// Collects the lines of one test.
 #[derive(Clone, Debug, Default)]
 pub struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl Sink {
-    /// What was written.
+    /// Returns what was written.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

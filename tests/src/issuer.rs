@@ -1,4 +1,5 @@
-//! Another issuer: an OpenID provider on loopback, which may fail in every way that providers fail. It is a GitHub too.
+//! Another issuer: an OpenID provider on loopback that can fail in every way that providers do. It
+//! also imitates GitHub.
 
 use std::{
     collections::HashMap,
@@ -24,53 +25,56 @@ use postern::crypto::sign::{self, SigningKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// How the provider behaves.
+/// The behaviour of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
+    /// Works as providers should.
     Honest,
-    /// Accepts, and never answers.
+    /// Accepts connections and never responds.
     Silent,
-    /// Answers 500.
+    /// Responds with 500.
     Broken,
-    /// Its discovery document is another issuer's.
+    /// Serves the discovery document of another issuer.
     Lying,
-    /// Its answers never end.
+    /// Sends responses that never end.
     Endless,
-    /// Its key set, and its tokens, are no JSON.
+    /// Sends key sets and tokens that are not JSON.
     Garbled,
-    /// A gateway stands before it, and says that it has no answer.
+    /// A gateway in front of it responds with 502.
     Gateway,
-    /// Its token endpoint refuses everything, in a form of its own.
+    /// Its token endpoint refuses everything, in a form that is not OAuth's.
     Refusing,
 }
 
-/// A provider, and the keys that it signs with.
+/// A provider and its signing keys.
 #[derive(Clone)]
 pub struct Issuer {
+    /// The URL, which is also `iss`.
     pub url: String,
+    /// The id of the current signing key.
     pub kid: String,
     key: EncodingKey,
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
 }
 
-struct Desk {
+struct Shared {
     url: String,
     keys: Mutex<Value>,
     behaviour: Mutex<Behaviour>,
     fetches: AtomicUsize,
     signer: Mutex<(EncodingKey, String)>,
     visits: Mutex<HashMap<String, Visit>>,
-    /// The one good refresh token of each grant.
+    /// The generation of the valid refresh token of each grant.
     grants: Mutex<HashMap<String, usize>>,
     renewals: AtomicUsize,
-    /// What the next ID token says besides, or otherwise.
-    twist: Mutex<Value>,
+    /// Claims that replace or extend those of the next ID tokens.
+    overrides: Mutex<Value>,
     people: Mutex<HashMap<String, Value>>,
     access_token_life_s: AtomicUsize,
-    demands_secrets: AtomicBool,
+    requires_client_secret: AtomicBool,
 }
 
-/// A browser that came by, and what it said.
+/// A browser that was redirected here, and its parameters.
 #[derive(Clone)]
 struct Visit {
     parameters: HashMap<String, String>,
@@ -93,12 +97,12 @@ fn pair(kid: &str) -> (EncodingKey, Value) {
 }
 
 impl Issuer {
-    /// Opens a provider.
+    /// Starts a provider.
     pub async fn open() -> Self {
         let (key, jwk) = pair("first");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let desk = Arc::new(Desk {
+        let shared = Arc::new(Shared {
             url: url.clone(),
             keys: Mutex::new(json!({"keys": [jwk]})),
             behaviour: Mutex::new(Behaviour::Honest),
@@ -107,10 +111,10 @@ impl Issuer {
             visits: Mutex::default(),
             grants: Mutex::default(),
             renewals: AtomicUsize::new(0),
-            twist: Mutex::new(json!({})),
+            overrides: Mutex::new(json!({})),
             people: Mutex::default(),
             access_token_life_s: AtomicUsize::new(3600),
-            demands_secrets: AtomicBool::new(false),
+            requires_client_secret: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
@@ -120,35 +124,35 @@ impl Issuer {
             .route("/login/oauth/access_token", post(token_of_github))
             .route("/api/v3/user", get(about))
             .route("/api/v3/user/emails", get(addresses))
-            .with_state(Arc::clone(&desk));
+            .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, kid: "first".into(), key, desk }
+        Self { url, kid: "first".into(), key, shared }
     }
 
-    /// Changes how it behaves.
+    /// Changes the behaviour.
     pub fn behave(&self, behaviour: Behaviour) {
-        *self.desk.behaviour.lock().unwrap() = behaviour;
+        *self.shared.behaviour.lock().unwrap() = behaviour;
     }
 
-    /// How often its key set was fetched.
+    /// Returns how often the key set was fetched.
     pub fn fetches(&self) -> usize {
-        self.desk.fetches.load(Ordering::SeqCst)
+        self.shared.fetches.load(Ordering::SeqCst)
     }
 
-    /// Signs with a new key from now on, and publishes it beside the old one.
+    /// Signs with a new key from now on, and publishes it next to the old one.
     pub fn rotate(&mut self, kid: &str) {
         let (key, jwk) = pair(kid);
-        *self.desk.signer.lock().unwrap() = (key.clone(), kid.into());
+        *self.shared.signer.lock().unwrap() = (key.clone(), kid.into());
         (self.key, self.kid) = (key, kid.into());
-        self.desk.keys.lock().unwrap()["keys"].as_array_mut().unwrap().push(jwk);
+        self.shared.keys.lock().unwrap()["keys"].as_array_mut().unwrap().push(jwk);
     }
 
     /// Publishes these keys in place of its own.
     pub fn publish(&self, keys: Value) {
-        *self.desk.keys.lock().unwrap() = keys;
+        *self.shared.keys.lock().unwrap() = keys;
     }
 
-    /// A person signs in here, whom `location` has brought: the query with which their browser goes back.
+    /// Signs a user in who was redirected to `location`; returns the query of the redirect back.
     #[track_caller]
     pub fn sign_in(&self, location: &str, subject: &str) -> String {
         let (address, query) = location.split_once('?').unwrap();
@@ -156,7 +160,7 @@ impl Issuer {
         let parameters: HashMap<_, _> =
             form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let state = parameters["state"].clone();
-        let mut visits = self.desk.visits.lock().unwrap();
+        let mut visits = self.shared.visits.lock().unwrap();
         let code = format!("code-{}", visits.len());
         visits.insert(code.clone(), Visit { parameters, subject: subject.into() });
         form_urlencoded::Serializer::new(String::new())
@@ -165,37 +169,37 @@ impl Issuer {
             .finish()
     }
 
-    /// From now on no client is heard that does not show the right secret.
-    pub fn demand_secrets(&self) {
-        self.desk.demands_secrets.store(true, Ordering::SeqCst);
+    /// Refuses clients without the right secret from now on.
+    pub fn require_client_secret(&self) {
+        self.shared.requires_client_secret.store(true, Ordering::SeqCst);
     }
 
-    /// The next ID tokens say this too, or say it in place of the truth.
-    pub fn twist(&self, claims: Value) {
-        *self.desk.twist.lock().unwrap() = claims;
+    /// Adds these claims to the next ID tokens, or replaces theirs.
+    pub fn override_claims(&self, claims: Value) {
+        *self.shared.overrides.lock().unwrap() = claims;
     }
 
-    /// What is told about a person.
-    pub fn tell(&self, subject: &str, about: Value) {
-        self.desk.people.lock().unwrap().insert(subject.into(), about);
+    /// Sets the userinfo response for a subject.
+    pub fn set_userinfo(&self, subject: &str, about: Value) {
+        self.shared.people.lock().unwrap().insert(subject.into(), about);
     }
 
-    /// How long access tokens live from now on.
-    pub fn access_tokens_live(&self, seconds: usize) {
-        self.desk.access_token_life_s.store(seconds, Ordering::SeqCst);
+    /// Sets the lifetime of access tokens.
+    pub fn set_access_token_lifetime(&self, seconds: usize) {
+        self.shared.access_token_life_s.store(seconds, Ordering::SeqCst);
     }
 
-    /// How often tokens were renewed, or tried to be.
+    /// Returns how often a renewal was requested.
     pub fn renewals(&self) -> usize {
-        self.desk.renewals.load(Ordering::SeqCst)
+        self.shared.renewals.load(Ordering::SeqCst)
     }
 
-    /// Ends every grant, as a person may at their provider's page.
-    pub fn end_all_grants(&self) {
-        self.desk.grants.lock().unwrap().clear();
+    /// Revokes every grant, as users can on their provider's page.
+    pub fn revoke_all_grants(&self) {
+        self.shared.grants.lock().unwrap().clear();
     }
 
-    /// A token with these claims, and `iss`.
+    /// Signs a token with these claims and `iss`.
     pub fn token(&self, claims: Value) -> String {
         self.token_with(
             Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) },
@@ -203,7 +207,7 @@ impl Issuer {
         )
     }
 
-    /// The same with another header.
+    /// Signs a token with another header.
     pub fn token_with(&self, header: Header, mut claims: Value) -> String {
         if claims.get("iss").is_none() {
             claims["iss"] = self.url.clone().into();
@@ -212,14 +216,14 @@ impl Issuer {
     }
 }
 
-/// Signs a token as somebody else's library does.
+/// Signs a token with a library that is not ours.
 #[expect(clippy::disallowed_methods, reason = "the point is that it is not ours")]
 pub fn encode(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     jsonwebtoken::encode(header, claims, key).unwrap()
 }
 
-async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    let url = desk.url.clone();
+async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let url = shared.url.clone();
     let document = |issuer: &str| {
         Json(json!({
             "issuer": issuer, "jwks_uri": format!("{url}/jwks"),
@@ -228,7 +232,7 @@ async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
         }))
         .into_response()
     };
-    let behaviour = *desk.behaviour.lock().unwrap();
+    let behaviour = *shared.behaviour.lock().unwrap();
     match behaviour {
         Behaviour::Honest | Behaviour::Garbled | Behaviour::Gateway | Behaviour::Refusing => {
             document(&url)
@@ -240,10 +244,10 @@ async fn discovery(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
     }
 }
 
-async fn keys(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    desk.fetches.fetch_add(1, Ordering::SeqCst);
-    let behaviour = *desk.behaviour.lock().unwrap();
-    let keys = desk.keys.lock().unwrap().clone();
+async fn keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    shared.fetches.fetch_add(1, Ordering::SeqCst);
+    let behaviour = *shared.behaviour.lock().unwrap();
+    let keys = shared.keys.lock().unwrap().clone();
     match behaviour {
         Behaviour::Garbled => "no JSON".into_response(),
         Behaviour::Honest
@@ -258,16 +262,17 @@ async fn keys(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
 
 type Parameters = HashMap<String, String>;
 
-/// The token endpoint: codes with PKCE, once; refresh tokens that rotate, and end their grant when one is used twice.
+/// The token endpoint: single-use codes with PKCE, and rotating refresh tokens whose reuse revokes
+/// the grant.
 async fn token(
-    State(desk): State<Arc<Desk>>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Form(form): Form<Parameters>,
 ) -> Response {
-    let behaviour = *desk.behaviour.lock().unwrap();
+    let behaviour = *shared.behaviour.lock().unwrap();
     let is_refresh = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
     if is_refresh {
-        desk.renewals.fetch_add(1, Ordering::SeqCst);
+        shared.renewals.fetch_add(1, Ordering::SeqCst);
     }
     match behaviour {
         Behaviour::Silent => std::future::pending().await,
@@ -280,31 +285,32 @@ async fn token(
         Behaviour::Endless => return "x".repeat(1 << 20).into_response(),
         Behaviour::Honest | Behaviour::Lying => {}
     }
-    // RFC 6749 §2.3.1: a client with a secret shows it; ours are called "postern", and the secret of one that has one is "hush".
+    // RFC 6749 §2.3.1: a confidential client authenticates. Our clients are called "postern", and
+    // their secret is "hush".
     let basic =
         headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_hush = |basic: &str| {
         BASE64.decode(basic.trim_start_matches("Basic ")).is_ok_and(|pair| pair.ends_with(b":hush"))
     };
     let proves = is_hush(basic) || form.get("client_secret").is_some_and(|given| given == "hush");
-    if desk.demands_secrets.load(Ordering::SeqCst) && !proves {
+    if shared.requires_client_secret.load(Ordering::SeqCst) && !proves {
         return (StatusCode::UNAUTHORIZED, Json(json!({"error": "invalid_client"})))
             .into_response();
     }
     if form.get("client_id").is_none_or(|id| id != "postern") && !proves {
         return refuse("invalid_client");
     }
-    if is_refresh { desk.renew(&form["refresh_token"]) } else { desk.exchange(&form) }
+    if is_refresh { shared.renew(&form["refresh_token"]) } else { shared.exchange(&form) }
 }
 
-/// GitHub's way: status 200, and words of its own.
+/// GitHub's variant: status 200, and error codes of its own.
 async fn token_of_github(
-    desk: State<Arc<Desk>>,
+    shared: State<Arc<Shared>>,
     headers: HeaderMap,
     form: Form<Parameters>,
 ) -> Response {
     let is_refresh = form.0.get("grant_type").is_some_and(|grant| grant == "refresh_token");
-    let answer = token(desk, headers, form).await;
+    let answer = token(shared, headers, form).await;
     if answer.status() != StatusCode::BAD_REQUEST {
         return answer;
     }
@@ -317,7 +323,7 @@ fn refuse(error: &str) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response()
 }
 
-impl Desk {
+impl Shared {
     fn exchange(&self, form: &Parameters) -> Response {
         let Some(visit) = self.visits.lock().unwrap().remove(&form["code"]) else {
             return refuse("invalid_grant");
@@ -337,7 +343,7 @@ impl Desk {
                 "iss": self.url, "aud": visit.parameters["client_id"], "sub": visit.subject, "nonce": nonce,
                 "iat": now, "exp": now + 10 * 366 * 24 * 3600,
             });
-            for (name, value) in self.twist.lock().unwrap().as_object().unwrap() {
+            for (name, value) in self.overrides.lock().unwrap().as_object().unwrap() {
                 claims[name] = value.clone();
             }
             let (key, kid) = self.signer.lock().unwrap().clone();
@@ -371,8 +377,8 @@ impl Desk {
         })
     }
 
-    /// The person whose access token this is.
-    fn whose(&self, headers: &HeaderMap) -> Option<Value> {
+    /// Returns the userinfo of the user to whom the access token belongs.
+    fn userinfo(&self, headers: &HeaderMap) -> Option<Value> {
         let subject =
             headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer access:")?.to_owned();
         let mut about = self.people.lock().unwrap().get(&subject).cloned().unwrap_or(json!({}));
@@ -384,15 +390,15 @@ impl Desk {
     }
 }
 
-async fn about(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    desk.whose(&headers).map_or_else(
+async fn about(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    shared.userinfo(&headers).map_or_else(
         || StatusCode::UNAUTHORIZED.into_response(),
         |about| Json(about).into_response(),
     )
 }
 
-async fn addresses(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
-    match desk.whose(&headers) {
+async fn addresses(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    match shared.userinfo(&headers) {
         Some(about) => Json(about["emails"].clone()).into_response(),
         None => StatusCode::UNAUTHORIZED.into_response(),
     }

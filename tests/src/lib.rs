@@ -1,4 +1,4 @@
-//! What the tests share: a fresh world each, on the real embedded engine under the real SDK.
+//! What the tests share: a fresh deployment for each, with the real SDK on the embedded engine.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod answer;
@@ -13,10 +13,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 pub use answer::Answer;
 pub use call::Call;
 pub use issuer::{Behaviour, Issuer, encode};
-pub use wire::{Op, Trouble, Wire};
+pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
 
-/// `text` with another last letter, whatever it was.
+/// Returns `text` with another last character.
 pub fn mistyped(text: &str) -> String {
     let (rest, last) = text.split_at(text.len() - 1);
     format!("{rest}{}", if last == "0" { "1" } else { "0" })

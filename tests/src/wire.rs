@@ -1,4 +1,4 @@
-//! The wire between the SDK and the store: it counts, and it breaks on demand.
+//! The connection between the SDK and the store. It records calls and injects faults.
 
 use std::{
     collections::VecDeque,
@@ -21,48 +21,49 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
 
-/// A call that reached the wire.
+/// A call to the store.
 #[derive(Clone, Debug)]
 pub struct Op {
-    /// `GetItem`, `UpdateItem` …
+    /// The operation: `GetItem`, `UpdateItem` and so on.
     pub name: String,
     /// The request, as DynamoDB's JSON.
     pub body: Value,
 }
 
-/// What can be wrong with a store.
+/// A fault of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// Nobody listens.
-    Dead,
-    /// It answers that it is asked too much.
+pub enum StoreFault {
+    /// The connection is refused.
+    Unreachable,
+    /// The store throttles the request.
     Throttled,
-    /// It answers that it failed.
-    Broken,
-    /// It never answers.
-    Silent,
-    /// It does what it is told, and the answer is lost.
-    LosesAnswers,
-    /// Somebody else's transaction holds the item.
-    Conflicted,
-    /// It answers something that is no DynamoDB.
-    Babbling,
-    /// A batch comes back with its keys unread.
+    /// The store responds with an internal error.
+    ServerError,
+    /// The store never responds.
+    Timeout,
+    /// The store executes the call, and its response is lost.
+    ResponseLost,
+    /// Another transaction has locked the item.
+    Conflict,
+    /// The response is not from DynamoDB.
+    InvalidResponse,
+    /// A batch returns with its keys unprocessed.
     Unprocessed,
 }
 
 #[derive(Debug, Default)]
 struct State {
     ops: Vec<Op>,
-    always: Option<Trouble>,
-    next: VecDeque<Option<Trouble>>,
+    always: Option<StoreFault>,
+    next: VecDeque<Option<StoreFault>>,
 }
 
-/// The wire of one world.
+/// The connection of one world.
 #[derive(Clone, Default)]
 pub struct Wire(Arc<Mutex<State>>);
 
-// The SDK logs its parts at TRACE, in every line of a call: this one must not grow with the calls that it counts.
+// The SDK logs its components at TRACE in every line of a call, so this must not grow with the
+// recorded calls.
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Wire")
@@ -70,40 +71,40 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// An HTTP client for the SDK that goes over this wire.
+    /// Returns an HTTP client for the SDK that uses this connection.
     pub fn http_client(&self) -> SharedHttpClient {
         let inner = aws_smithy_http_client::Builder::new().build_http();
-        SharedHttpClient::new(Tapped { wire: self.clone(), inner })
+        SharedHttpClient::new(FaultInjectingClient { wire: self.clone(), inner })
     }
 
-    /// The calls since the last time.
+    /// Returns the calls since the last time, and forgets them.
     pub fn take(&self) -> Vec<Op> {
         std::mem::take(&mut self.0.lock().unwrap().ops)
     }
 
-    /// The names of the calls since the last time.
+    /// Returns the names of the calls since the last time, and forgets them.
     pub fn names(&self) -> Vec<String> {
         self.take().into_iter().map(|op| op.name).collect()
     }
 
-    /// From now on every call meets this trouble, until [`Wire::heal`].
-    pub fn suffer(&self, trouble: Trouble) {
-        self.0.lock().unwrap().always = Some(trouble);
+    /// Injects a fault into every call, until [`Wire::clear_faults`].
+    pub fn inject(&self, fault: StoreFault) {
+        self.0.lock().unwrap().always = Some(fault);
     }
 
-    /// The next calls meet these troubles, one each.
-    pub fn suffer_next(&self, troubles: impl IntoIterator<Item = Option<Trouble>>) {
-        self.0.lock().unwrap().next.extend(troubles);
+    /// Injects these faults into the next calls, one each.
+    pub fn inject_next(&self, faults: impl IntoIterator<Item = Option<StoreFault>>) {
+        self.0.lock().unwrap().next.extend(faults);
     }
 
-    /// Everything is well again.
-    pub fn heal(&self) {
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
         let mut state = self.0.lock().unwrap();
         state.always = None;
         state.next.clear();
     }
 
-    fn meet(&self, request: &HttpRequest) -> Option<Trouble> {
+    fn next_fault(&self, request: &HttpRequest) -> Option<StoreFault> {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let name = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body = request
@@ -118,46 +119,48 @@ impl Wire {
 }
 
 #[derive(Debug)]
-struct Tapped {
+struct FaultInjectingClient {
     wire: Wire,
     inner: SharedHttpClient,
 }
 
-impl HttpClient for Tapped {
+impl HttpClient for FaultInjectingClient {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Tap { wire: self.wire.clone(), inner })
+        SharedHttpConnector::new(FaultInjectingConnector { wire: self.wire.clone(), inner })
     }
 }
 
 #[derive(Debug)]
-struct Tap {
+struct FaultInjectingConnector {
     wire: Wire,
     inner: SharedHttpConnector,
 }
 
-impl HttpConnector for Tap {
+impl HttpConnector for FaultInjectingConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         const PREFIX: &str = "com.amazonaws.dynamodb.v20120810#";
         let error = |status: u16, kind: &str| {
             let body = format!(r#"{{"__type":"{PREFIX}{kind}","message":"injected"}}"#);
             HttpConnectorFuture::ready(Ok(answer(status, body)))
         };
-        match self.wire.meet(&request) {
+        match self.wire.next_fault(&request) {
             None => self.inner.call(request),
-            Some(Trouble::Dead) => {
-                HttpConnectorFuture::ready(Err(ConnectorError::io("nobody listens".into())))
+            Some(StoreFault::Unreachable) => {
+                HttpConnectorFuture::ready(Err(ConnectorError::io("connection refused".into())))
             }
-            Some(Trouble::Throttled) => error(400, "ProvisionedThroughputExceededException"),
-            Some(Trouble::Broken) => error(500, "InternalServerError"),
-            Some(Trouble::Conflicted) => error(400, "TransactionConflictException"),
-            Some(Trouble::Babbling) => HttpConnectorFuture::ready(Ok(answer(200, "<html>".into()))),
-            Some(Trouble::Silent) => HttpConnectorFuture::new(std::future::pending()),
-            Some(Trouble::Unprocessed) => {
+            Some(StoreFault::Throttled) => error(400, "ProvisionedThroughputExceededException"),
+            Some(StoreFault::ServerError) => error(500, "InternalServerError"),
+            Some(StoreFault::Conflict) => error(400, "TransactionConflictException"),
+            Some(StoreFault::InvalidResponse) => {
+                HttpConnectorFuture::ready(Ok(answer(200, "<html>".into())))
+            }
+            Some(StoreFault::Timeout) => HttpConnectorFuture::new(std::future::pending()),
+            Some(StoreFault::Unprocessed) => {
                 let asked: Value = request
                     .body()
                     .bytes()
@@ -167,11 +170,11 @@ impl HttpConnector for Tap {
                     serde_json::json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
                 HttpConnectorFuture::ready(Ok(answer(200, body.to_string())))
             }
-            Some(Trouble::LosesAnswers) => {
+            Some(StoreFault::ResponseLost) => {
                 let under_way = self.inner.call(request);
                 HttpConnectorFuture::new(async move {
                     under_way.await?.into_body();
-                    Err(ConnectorError::io("the answer is lost".into()))
+                    Err(ConnectorError::io("the response was lost".into()))
                 })
             }
         }

@@ -28,62 +28,74 @@ use tokio::net::TcpListener;
 
 use crate::{Answer, Call, Wire, capture};
 
-/// When every world begins: 2026-01-01T00:00:00Z.
+/// The initial time of every world: 2026-01-01T00:00:00Z.
 const BEGINNING_MS: i64 = 1_767_225_600_000;
 
-/// How a world differs from the ordinary.
+/// How a world differs from the default.
 #[derive(Debug, Default)]
 pub struct Setup {
-    /// A `postern.toml` in place of the repository's own.
+    /// A `postern.toml` in place of the repository's.
     pub toml: Option<String>,
-    /// More variables.
+    /// Additional environment variables.
     pub variables: Vec<(&'static str, String)>,
-    pub patience: Timeouts,
-    /// Another deployment's secrets.
+    /// The timeouts of the store.
+    pub timeouts: Timeouts,
+    /// The secrets of another deployment.
     pub secrets: Option<Secrets>,
 }
 
-/// A deployment: store, functions, gateway, a clock that is turned by hand, and one organization.
+/// A deployment: store, functions, gateway, a manual clock, and one organization.
 #[derive(Debug)]
 pub struct World {
+    /// What the functions share.
     pub app: Arc<App>,
+    /// The gateway in front of the functions.
     pub gateway: Gateway,
+    /// The connection to the store.
     pub wire: Wire,
+    /// The store.
     pub engine: Arc<Engine>,
+    /// The secrets of the deployment.
     pub secrets: Secrets,
+    /// The operator key, which can create organizations.
     pub operator_key: String,
-    /// The organization, and the key that may do everything in it.
+    /// The id of the first organization.
     pub org_id: String,
+    /// An API key of the first organization, with every scope.
     pub api_key: String,
     now_ms: Arc<AtomicI64>,
 }
 
-/// An agent, and its secret.
+/// An agent and its secret.
 #[derive(Clone, Debug)]
 pub struct Agent {
+    /// The id.
     pub id: String,
+    /// The secret.
     pub secret: String,
 }
 
 /// A pair of tokens.
 #[derive(Clone, Debug)]
 pub struct Tokens {
+    /// The access token.
     pub access: String,
+    /// The refresh token.
     pub refresh: String,
 }
 
 impl World {
-    /// An ordinary world.
+    /// Creates a default world.
     pub async fn new() -> Self {
         Self::with(Setup::default()).await
     }
 
-    /// A world with another `postern.toml`.
+    /// Creates a world with another `postern.toml`.
     pub async fn configured(toml: &str) -> Self {
         Self::with(Setup { toml: Some(toml.to_owned()), ..Setup::default() }).await
     }
 
-    /// A world with `setup`.
+    /// Creates a world with `setup`.
     pub async fn with(setup: Setup) -> Self {
         capture::install();
         let now_ms = Arc::new(AtomicI64::new(BEGINNING_MS));
@@ -101,7 +113,7 @@ impl World {
         let store = Store::new(
             &engine.sdk(Some(wire.http_client())),
             config.deployment.tables.clone(),
-            setup.patience,
+            setup.timeouts,
             &clock,
         );
 
@@ -133,20 +145,20 @@ impl World {
         world
     }
 
-    /// The same deployment, data and keys and clock, with another `postern.toml`.
+    /// Returns the same deployment (data, keys and clock) with another `postern.toml`.
     pub fn reconfigured(&self, toml: &str) -> Self {
-        self.again(
+        self.rebuild(
             config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() }),
             self.secrets.clone(),
         )
     }
 
-    /// The same deployment with other secrets.
+    /// Returns the same deployment with other secrets.
     pub fn with_secrets(&self, secrets: Secrets) -> Self {
-        self.again(self.app.context.config.clone(), secrets)
+        self.rebuild(self.app.context.config.clone(), secrets)
     }
 
-    fn again(&self, config: Config, secrets: Secrets) -> Self {
+    fn rebuild(&self, config: Config, secrets: Secrets) -> Self {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
         let (clock, entropy) = (self.app.context.clock.clone(), self.app.context.entropy.clone());
@@ -166,8 +178,8 @@ impl World {
         }
     }
 
-    /// A key whose form is right, and which no record has.
-    pub fn key_of_nobody(&self) -> String {
+    /// Returns a well-formed key that belongs to no record.
+    pub fn unknown_key(&self) -> String {
         let id = id::mint::<id::ApiKey>(self.now(), &self.app.context.entropy).unwrap();
         Minted::new(&self.app.context.config.brand, &id, &self.app.context.entropy)
             .unwrap()
@@ -176,22 +188,22 @@ impl World {
             .to_owned()
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn pass_ms(&self, ms: i64) {
         self.now_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn pass_s(&self, seconds: i64) {
         self.pass_ms(seconds * 1000);
     }
 
-    /// The time now.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         self.app.context.clock.now()
     }
 
-    /// Begins a request.
+    /// Starts a request.
     pub fn call(&self, method: &str, target: &str) -> Call<'_> {
         Call::new(self, method, target)
     }
@@ -206,14 +218,14 @@ impl World {
         self.call("GET", target).key(&self.api_key)
     }
 
-    /// Founds an organization; its id and key.
+    /// Creates an organization; returns its id and key.
     pub async fn organization(&self, name: &str) -> (String, String) {
         let call = self.call("POST", "/v1/organizations").bearer(&self.operator_key);
         let answer = call.json(json!({"name": name})).send().await.expect(201);
         (answer.member("id"), answer.member("api_key"))
     }
 
-    /// Makes an API key with `scopes`; its id and secret.
+    /// Creates an API key with `scopes`; returns its id and secret.
     pub async fn key(&self, scopes: &[&str]) -> (String, String) {
         let answer = self
             .post("/v1/keys", json!({"name": "key", "scopes": scopes}))
@@ -223,7 +235,7 @@ impl World {
         (answer.member("id"), answer.member("key"))
     }
 
-    /// Makes an agent with `scopes`.
+    /// Creates an agent with `scopes`.
     pub async fn agent(&self, scopes: &[&str]) -> Agent {
         let answer = self
             .post("/v1/agents", json!({"name": "agent", "scopes": scopes}))
@@ -233,13 +245,13 @@ impl World {
         Agent { id: answer.member("id"), secret: answer.member("secret") }
     }
 
-    /// Makes a runner; its id and token.
+    /// Creates a runner; returns its id and token.
     pub async fn runner(&self) -> (String, String) {
         let answer = self.post("/v1/runners", json!({"name": "runner"})).send().await.expect(201);
         (answer.member("id"), answer.member("token"))
     }
 
-    /// Signs a person in; their session's value.
+    /// Signs a user in; returns the value of the session.
     pub async fn sign_in(&self, user_id: &str, role: Role) -> String {
         let person = Person { user_id: user_id.to_owned(), role, metadata: serde_json::Map::new() };
         session::begin(&self.app.context, person, Visit::default(), None)
@@ -249,7 +261,7 @@ impl World {
             .to_owned()
     }
 
-    /// Enrols a user; their id.
+    /// Enrols a user; returns their id.
     pub async fn enrol(&self, email: &str, password: &str, role: Role) -> String {
         let body = json!({"email": email, "password": password, "role": role});
         self.post("/v1/users", body).send().await.expect(201).member("id")
@@ -263,7 +275,7 @@ impl World {
             .await
     }
 
-    /// Signs a user in on the portal's page; their session's value.
+    /// Signs a user in on the portal's page; returns the value of the session.
     pub async fn sign_in_with_password(&self, email: &str, password: &str) -> String {
         let answer = self
             .call("POST", "/login")
@@ -273,7 +285,7 @@ impl World {
         answer.expect(303).cookie("__Host-postern_session")
     }
 
-    /// Makes a CLI token for the person of a session; its id and secret.
+    /// Creates a CLI token for the user of a session; returns its id and secret.
     pub async fn cli_token(&self, session: &str, scopes: &[&str]) -> (String, String) {
         let body = json!({"name": "cli", "scopes": scopes, "all_repositories": true});
         let call = self.call("POST", "/v1/auth/cli-tokens").header("X-Postern-Session", session);
@@ -281,7 +293,7 @@ impl World {
         (answer.member("id"), answer.member("token"))
     }
 
-    /// Makes a service; its id and key.
+    /// Creates a service; returns its id and key.
     pub async fn service(&self, scopes: &[&str]) -> (String, String) {
         let answer = self
             .post("/v1/services", json!({"name": "service", "scopes": scopes}))
@@ -302,24 +314,24 @@ impl World {
         answer.member("access_token")
     }
 
-    /// Exchanges an agent's secret for the pair.
+    /// Exchanges an agent's secret for a token pair.
     pub async fn exchange(&self, agent: &Agent) -> Tokens {
         let body = json!({"agent_id": agent.id, "secret": agent.secret});
         let answer = self.call("POST", "/v1/auth/token").json(body).send().await.expect(200);
         Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") }
     }
 
-    /// Begins a refresh.
+    /// Starts a refresh.
     pub fn refresh(&self, refresh_token: &str) -> Call<'_> {
         self.call("POST", "/v1/auth/refresh").json(json!({"refresh_token": refresh_token}))
     }
 
-    /// The status of `whoami` with a bearer token.
+    /// Returns the status of `whoami` with a bearer token.
     pub async fn whoami(&self, bearer: &str) -> u16 {
         self.call("GET", "/v1/auth/whoami").bearer(bearer).send().await.status
     }
 
-    /// An item of the store, as DynamoDB's JSON, read beside the wire.
+    /// Returns an item of the store as DynamoDB's JSON, bypassing the recorded connection.
     pub async fn item(&self, table: &str, pk: &str) -> Option<Vec<(String, String)>> {
         use aws_sdk_dynamodb::types::AttributeValue;
         let client = aws_sdk_dynamodb::Client::new(&self.engine.sdk(None));

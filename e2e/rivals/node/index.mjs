@@ -1,5 +1,5 @@
-// What Postern's Lambda authorizer is compared with: the same answer to an HTTP API event (payload 2.0) that presents an access token,
-// written as a good engineer would in Node.js. For the benchmark alone, no part of the product.
+// An authorizer to compare Postern's with: gives the same answer to an HTTP API event (payload 2.0) with an access token, written as a
+// good engineer would in Node.js. Only for the benchmark, not part of the product.
 import { BatchGetItemCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { JwtVerifier } from "aws-jwt-verify";

@@ -1,4 +1,5 @@
-//! A request as the event of an authorizer, in the five shapes of API Gateway. None of them has a body.
+//! Requests as events of an authorizer, in the five forms of API Gateway. None of them contains the
+//! body.
 
 use clap::ValueEnum;
 use http::{HeaderMap, request::Parts};
@@ -7,10 +8,10 @@ use serde_json::{Map, Value, json};
 use super::Attachment;
 use crate::event::{self, Arrival};
 
-/// Region, account and API of every ARN here.
+/// The region, account and API of every ARN.
 const API: &str = "arn:aws:execute-api:eu-west-1:000000000000:local";
 
-/// The kind of API, and of event.
+/// The kind of API, and of its authorizer's event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EventKind {
     /// A REST API with a TOKEN authorizer.
@@ -23,19 +24,19 @@ pub enum EventKind {
     /// An HTTP API, payload 2.0.
     #[value(name = "http-2.0")]
     Http2,
-    /// A WebSocket API, which asks once, at the connection.
+    /// A WebSocket API, which invokes the authorizer once per connection.
     #[value(skip)]
     WebSocket,
 }
 
 impl EventKind {
-    /// REST APIs word their refusals in one way, and WebSocket APIs in the same.
+    /// Reports whether refusals are worded as by REST APIs. WebSocket APIs use the same words.
     pub(super) fn is_rest(self) -> bool {
         matches!(self, Self::RestToken | Self::RestRequest | Self::WebSocket)
     }
 }
 
-/// The method that is asked for, as an ARN.
+/// Returns the ARN of the requested method.
 pub(super) fn arn(parts: &Parts, attachment: &Attachment) -> String {
     match attachment.event {
         EventKind::WebSocket => format!("{API}/{}/$connect", attachment.stage),
@@ -45,7 +46,7 @@ pub(super) fn arn(parts: &Parts, attachment: &Attachment) -> String {
     }
 }
 
-/// The event that the authorizer is invoked with. The path of `parts` is without the stage.
+/// Returns the authorizer's event. The path of `parts` does not contain the stage.
 pub(super) fn event(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
     match attachment.event {
         EventKind::RestToken => token(parts, attachment),
@@ -71,7 +72,7 @@ fn rest(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
         for name in ["version", "identitySource", "authorizationToken"] {
             members.remove(name);
         }
-        // The last of several values; `multiValueHeaders` has all of them.
+        // The last of several values; `multiValueHeaders` contains all of them.
         members.insert(
             "headers".into(),
             each(&parts.headers, |name| last(&parts.headers, name).into()),
@@ -160,7 +161,7 @@ fn connection(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value
     event
 }
 
-/// What the client sent: a named stage goes before the path.
+/// Returns the path as the client sent it, with a named stage.
 fn with_stage(path: &str, attachment: &Attachment) -> String {
     match attachment.stage.as_str() {
         "$default" => path.to_owned(),
@@ -180,7 +181,7 @@ fn last(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get_all(name).iter().next_back().map(text)
 }
 
-/// All values of a header, joined with commas.
+/// Returns all values of a header, joined by commas.
 pub(super) fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().map(text).collect();
     (!values.is_empty()).then(|| values.join(","))

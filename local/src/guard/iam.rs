@@ -1,18 +1,18 @@
-//! IAM's evaluation of a policy: an explicit Deny beats every Allow, and silence is no Allow.
+//! IAM's evaluation of a policy: an explicit Deny overrides every Allow, and the default is Deny.
 
 use serde_json::Value;
 use wildmatch::WildMatch;
 
-/// What a policy says of a method.
+/// The decision of a policy about a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Allow,
     ExplicitDeny,
-    /// Neither.
+    /// No statement matches.
     Silence,
 }
 
-/// Is it a policy that API Gateway takes?
+/// Reports whether API Gateway accepts the policy.
 pub(super) fn is_policy(policy: &Value) -> bool {
     let is_list = |value: &Value| {
         value.as_array().is_some_and(|all| !all.is_empty() && all.iter().all(Value::is_string))
@@ -60,7 +60,7 @@ mod tests {
     use super::{Decision, evaluate};
 
     #[test]
-    fn a_star_is_any_characters_and_a_question_mark_one() {
+    fn a_star_matches_any_characters_and_a_question_mark_one() {
         let table = [
             ("a/*", "a/b/c", true),
             ("a/*", "a", false),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn an_explicit_deny_beats_every_allow_and_silence_is_none() {
+    fn an_explicit_deny_overrides_an_allow_and_the_default_is_deny() {
         let policy = json!({"Statement": [
             {"Effect": "Allow", "Resource": ["api/*"]},
             {"Effect": "Deny", "Resource": ["api/GET/secret", "api/POST/*"]},

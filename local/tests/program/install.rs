@@ -7,7 +7,7 @@ use serde_json::json;
 use super::started::{Started, curl};
 
 #[test]
-fn the_script_sends_a_real_heartbeat_and_keeps_the_token_to_itself() {
+fn the_install_script_sends_a_heartbeat_and_keeps_the_token_private() {
     let data = tempfile::tempdir().unwrap();
     let program = Started::serve(data.path());
     let runner = program.post("/v1/runners", &json!({"name": "build-1"})).body;

@@ -1,4 +1,4 @@
-//! `local invoke`: events for a function, as `cargo lambda invoke` and `sam local invoke` take them.
+//! `postern invoke`: events for a function, as `cargo lambda invoke` and `sam local invoke` take them.
 
 use std::process::{Command, Output};
 
@@ -16,7 +16,7 @@ fn invoke(function: &str, events: &[&str]) -> Output {
 }
 
 #[test]
-fn each_event_is_answered_on_a_line_and_an_error_looks_as_lambda_shows_it() {
+fn each_event_is_answered_on_one_line_and_errors_look_like_lambdas() {
     let output = invoke(
         "authorizer",
         &[
@@ -40,17 +40,17 @@ fn each_event_is_answered_on_a_line_and_an_error_looks_as_lambda_shows_it() {
 }
 
 #[test]
-fn what_is_no_function_or_no_event_is_told_in_a_sentence() {
+fn an_unknown_function_or_invalid_event_is_reported_in_a_sentence() {
     for (output, sentence) in [
         (
             invoke("authorizr", &["discovery.health.200.json"]),
-            "authorizr is no function; there are agents, ",
+            "there is no function authorizr; the functions are agents, ",
         ),
         (invoke("discovery", &["no-such-event.json"]), "no-such-event.json: No such file"),
-        (invoke("discovery", &["../README.md"]), "README.md is no JSON: "),
+        (invoke("discovery", &["../README.md"]), "README.md is not JSON: "),
     ] {
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && told.contains(sentence), "{told}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && message.contains(sentence), "{message}");
         assert!(output.stdout.is_empty());
     }
 }

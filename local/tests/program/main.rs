@@ -1,4 +1,4 @@
-//! The local program, as a newcomer starts it: a process of its own, talked to with `curl`.
+//! The local program, as a newcomer starts it: a separate process, used through `curl`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod install;
@@ -12,7 +12,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 use serde_json::json;
 use started::{Started, curl};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_local");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_postern");
 
 #[test]
 fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
@@ -60,7 +60,7 @@ fn data_survives_a_restart_on_another_port() {
 }
 
 #[test]
-fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
+fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
     let data = tempfile::tempdir().unwrap();
     let mut acknowledged: Vec<String> = Vec::new();
     for round in 0..3 {
@@ -74,7 +74,7 @@ fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
             assert_eq!(runner.status, 201);
             acknowledged.push(runner.body["token"].as_str().unwrap().to_owned());
         }
-        // The program is killed while it still answers another caller.
+        // The program is killed while it is still answering another caller.
         let under_way = program.begin_posts();
         program.kill();
         drop(under_way);
@@ -82,7 +82,7 @@ fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
 }
 
 #[test]
-fn a_store_in_memory_leaves_nothing_behind() {
+fn an_in_memory_store_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let program = Started::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
     assert_eq!(curl(&[&program.url("/health")]).status, 200);
@@ -93,7 +93,7 @@ fn a_store_in_memory_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_store_alone_speaks_dynamodb() {
+fn the_store_command_serves_dynamodb() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data");
     let program = Started::start(
@@ -116,7 +116,7 @@ fn the_store_alone_speaks_dynamodb() {
 }
 
 #[test]
-fn the_secrets_of_a_new_deployment_come_in_two_files() {
+fn the_secrets_of_a_new_deployment_are_two_files() {
     let folder = tempfile::tempdir().unwrap();
     let output =
         Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
@@ -130,7 +130,7 @@ fn the_secrets_of_a_new_deployment_come_in_two_files() {
 }
 
 #[test]
-fn a_wrong_setting_ends_the_start_with_a_sentence() {
+fn an_invalid_setting_is_reported_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     fs::write(&config, "brand = \"Acme\"").unwrap();
@@ -141,7 +141,7 @@ fn a_wrong_setting_ends_the_start_with_a_sentence() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("local: postern.toml: ") && said.contains("line 1"), "{said}");
+    assert!(said.starts_with("postern: postern.toml: ") && said.contains("line 1"), "{said}");
     assert!(said.ends_with("brand is \"Acme\"; it must be 2 to 8 of a-z\n"), "{said}");
 
     let output = Command::new(PROGRAM)
@@ -154,16 +154,14 @@ fn a_wrong_setting_ends_the_start_with_a_sentence() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output =
         Command::new(PROGRAM).args(["--data", ":memory:", "--listen", &address]).output().unwrap();
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .starts_with(&format!("local: listening on {address}: "))
-    );
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with(&format!("postern: listening on {address}: ")));
+    assert!(message.ends_with("; choose another port with --listen\n"), "{message}");
 }
 
 #[test]
@@ -184,7 +182,7 @@ fn the_references_of_a_secret_file_are_kept() {
 }
 
 #[test]
-fn a_secret_that_is_not_yet_in_use_is_not_overwritten() {
+fn existing_secret_files_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let make =
         || Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
@@ -192,12 +190,12 @@ fn a_secret_that_is_not_yet_in_use_is_not_overwritten() {
     let first = fs::read_to_string(folder.path().join("signing.json")).unwrap();
     let second = make();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8(second.stderr).unwrap().contains("is there already"));
+    assert!(String::from_utf8(second.stderr).unwrap().contains("already exists"));
     assert_eq!(fs::read_to_string(folder.path().join("signing.json")).unwrap(), first);
 }
 
 #[test]
-fn a_request_that_was_sent_in_half_does_not_keep_it_from_stopping() {
+fn an_incomplete_request_does_not_prevent_stopping() {
     use std::io::Write as _;
     let data = tempfile::tempdir().unwrap();
     let program = Started::serve(data.path());
@@ -209,7 +207,7 @@ fn a_request_that_was_sent_in_half_does_not_keep_it_from_stopping() {
 }
 
 #[test]
-fn a_user_is_signed_in_on_demand() {
+fn a_user_is_signed_in_on_request() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data");
     let arguments = [
@@ -232,7 +230,7 @@ fn a_user_is_signed_in_on_demand() {
 }
 
 #[test]
-fn a_start_with_another_brand_leaves_the_keys_of_the_first() {
+fn starting_with_another_brand_keeps_the_keys_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();
@@ -251,7 +249,7 @@ fn a_start_with_another_brand_leaves_the_keys_of_the_first() {
 }
 
 #[test]
-fn another_brand_is_another_prefix() {
+fn another_brand_changes_the_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();
@@ -261,7 +259,7 @@ fn another_brand_is_another_prefix() {
     );
     let key = program.text("api_key");
     assert!(key.starts_with("cat_ak_"));
-    // The key flow of a team that calls its keys so.
+    // The key flow of a team with its own prefix.
     let listed = curl(&[&program.url("/v1/agents"), "-H", &format!("Authorization: Bearer {key}")]);
     assert_eq!(listed.body, json!({"items": [], "next_cursor": null}));
 }

@@ -1,4 +1,4 @@
-//! `protect`: the authorizer before somebody's API.
+//! `protect`: the authorizer in front of another API.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::started::{Started, curl};
 
-/// An API that answers with the request that it got.
+/// An API that echoes the request.
 fn upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ fn head(answer: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
+fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     let rules = "[[route]]\nmethod = \"GET\"\npath = \"/open\"\nauth = \"none\"\n\n[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
@@ -72,7 +72,7 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
     );
     assert_eq!(curl(&[&program.url("/open")]).status, 200);
 
-    // A token from Postern's own routes, which are served beside the guarded API.
+    // A token from Postern's own routes, which are served next to the guarded API.
     let own = program.text("postern_url");
     let key = format!("X-API-Key: {}", program.text("api_key"));
     let post = |path: &str, body: Value| {
@@ -142,9 +142,9 @@ fn a_guarded_api_gets_the_principal_and_nobody_else_gets_in() {
 }
 
 #[test]
-fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
+fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
     let folder = tempfile::tempdir().unwrap();
-    for (event, held_s) in
+    for (event, cached_s) in
         [("http-2.0", "0"), ("http-1.0", "60"), ("rest-request", "60"), ("rest-token", "60")]
     {
         let upstream = upstream();
@@ -162,7 +162,7 @@ fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
             "--identity-source",
             "Authorization",
             "--cache-ttl",
-            held_s,
+            cached_s,
         ];
         let program = Started::start(&arguments, folder.path());
         let bearer = format!("Authorization: Bearer {}", program.text("api_key"));
@@ -196,7 +196,7 @@ fn the_context_reaches_the_upstream_and_the_callers_own_does_not() {
 }
 
 #[test]
-fn an_upstream_that_does_not_answer_is_a_503() {
+fn an_unreachable_upstream_is_a_503() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let program = Started::start(
@@ -209,7 +209,7 @@ fn an_upstream_that_does_not_answer_is_a_503() {
 }
 
 #[test]
-fn a_simple_answer_is_not_held() {
+fn a_simple_response_is_not_cached() {
     let folder = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(super::PROGRAM)
         .args([
@@ -226,5 +226,5 @@ fn a_simple_answer_is_not_held() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("must not be held"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("would apply to every route"));
 }

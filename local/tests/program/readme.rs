@@ -1,4 +1,5 @@
-//! The README's tour works as it is printed: its commands are run in one shell, and what they print is compared.
+//! The README's tour works as printed: its commands are run in one shell, and their output is
+//! compared.
 
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use super::started::Started;
 
 const README: &str = include_str!("../../../README.md");
 
-/// The fenced blocks of a kind in a section.
+/// The fenced code blocks of a language in a section.
 fn blocks(kind: &str) -> Vec<String> {
     let (_, tour) = README.split_once("## The tour").expect("a tour");
     let tour = tour.split("\n## ").next().unwrap();
@@ -31,7 +32,7 @@ fn the_tour_works_as_printed() {
         outputs.len()
     );
 
-    // The first block sets URL and KEY from what the program printed.
+    // The first block sets URL and KEY from the program's output.
     let mut script = commands[0]
         .replace("http://127.0.0.1:9000", &program.text("url"))
         .replace("pst_ak_…", &program.text("api_key"));

@@ -1,4 +1,4 @@
-//! A started program, and `curl` to talk to it.
+//! A started program, and `curl` to call it.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -8,14 +8,14 @@ use std::{
 
 use serde_json::Value;
 
-/// A program that listens.
+/// A program that is listening.
 pub(crate) struct Started {
     child: Option<Child>,
     pub(crate) ready: Value,
     pub(crate) printed: String,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -31,7 +31,7 @@ impl Started {
         )
     }
 
-    /// Starts the program and waits until it says that it listens.
+    /// Starts the program and waits until it reports that it is listening.
     pub(crate) fn start(arguments: &[&str], folder: &Path) -> Self {
         let ready_file = folder.join("ready.json");
         let mut child = Command::new(super::PROGRAM)
@@ -43,21 +43,21 @@ impl Started {
             .unwrap();
         let mut printed = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !printed.contains("Ctrl-C stops it.") {
+        while !printed.contains("Press Ctrl-C to stop.") {
             assert!(lines.read_line(&mut printed).unwrap() > 0, "the program ended: {printed}");
         }
-        // Whatever else it prints must not block it.
+        // Drains its output, so that a full pipe does not block it.
         std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
         let ready = serde_json::from_str(&std::fs::read_to_string(&ready_file).unwrap()).unwrap();
         Self { child: Some(child), ready, printed }
     }
 
-    /// A member of the ready file.
+    /// Returns a member of the ready file.
     pub(crate) fn text(&self, member: &str) -> String {
         self.ready[member].as_str().unwrap_or_default().to_owned()
     }
 
-    /// An address at the program.
+    /// Returns a URL of the program.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.text("url"))
     }
@@ -76,7 +76,7 @@ impl Started {
         ])
     }
 
-    /// A heartbeat as S4 shows it.
+    /// Sends a heartbeat.
     pub(crate) fn beat(&self, token: &str) -> Answer {
         let token = format!("X-Runner-Token: {token}");
         let body = r#"{"status": "online", "version": "1.0.0"}"#;
@@ -93,7 +93,7 @@ impl Started {
         ])
     }
 
-    /// Goes on making runners from another process, until it is dropped.
+    /// Creates runners from another process until the result is dropped.
     pub(crate) fn begin_posts(&self) -> Ended {
         let key = format!("X-API-Key: {}", self.text("api_key"));
         let url = format!("{}?[1-500]", self.url("/v1/runners"));
@@ -112,14 +112,14 @@ impl Started {
         Ended(Command::new("curl").args(arguments).stdout(Stdio::null()).spawn().unwrap())
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Sends SIGTERM and waits until the program has stopped.
     pub(crate) fn terminate(mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
         child.wait().unwrap()
     }
 
-    /// `kill -9`
+    /// Sends SIGKILL.
     pub(crate) fn kill(mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
@@ -136,7 +136,7 @@ impl Drop for Started {
     }
 }
 
-/// A process that ends with its owner.
+/// A process that is killed when dropped.
 pub(crate) struct Ended(Child);
 
 impl Drop for Ended {

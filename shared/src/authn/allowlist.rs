@@ -1,4 +1,4 @@
-//! Senders of messages. Not for requests, and not for other platforms (DEF-3).
+//! Senders of messages. Not for requests, and not for other platforms.
 
 use async_trait::async_trait;
 use serde_json::Map;

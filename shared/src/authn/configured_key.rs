@@ -1,4 +1,4 @@
-//! Keys whose digests stand in the configuration (DEF-1): in a header of their own, then as bearer tokens.
+//! Keys whose digests stand in the configuration: in a header of their own, then as bearer tokens.
 
 use async_trait::async_trait;
 use serde_json::Map;

@@ -1,4 +1,4 @@
-//! JWTs of an issuer whose one key is in the configuration (DEF-2), as bearer tokens.
+//! JWTs of an issuer whose one key is in the configuration, as bearer tokens.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! Access tokens of an OpenID provider, as bearer tokens (CAT-2): its people, who may own an organization here.
+//! Access tokens of an OpenID provider, as bearer tokens: its people, who may own an organization here.
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};

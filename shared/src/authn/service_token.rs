@@ -1,4 +1,4 @@
-//! Service tokens (CAT-13, CON-8): one of our own services speaks to another, in a header of its own.
+//! Service tokens: one of our own services speaks to another, in a header of its own.
 
 use async_trait::async_trait;
 use serde_json::Map;

@@ -1,4 +1,4 @@
-//! Sessions of people: the cookie of a browser, or the same value forwarded in a header (CAT-5).
+//! Sessions of people: the cookie of a browser, or the same value forwarded in a header.
 
 use async_trait::async_trait;
 

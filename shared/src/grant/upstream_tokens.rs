@@ -1,4 +1,4 @@
-//! Keeping a session's upstream tokens fresh: one renewal, whatever the number of requests and sandboxes (CAT-11).
+//! Keeping a session's upstream tokens fresh: one renewal, whatever the number of requests and sandboxes.
 //!
 //! 1. The tokens are due a minute before they end. Until then nothing is asked.
 //! 2. One conditional write takes the session's lease. Whoever does not get it goes on: the session is good, and somebody renews.

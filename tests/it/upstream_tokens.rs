@@ -1,7 +1,7 @@
-//! The tokens of the issuer behind a session (CAT-11): renewed once, whoever asks and whoever crashes. The same against a real provider, and
-//! with a process that is killed: `e2e/run people`.
+//! The upstream tokens of a session are renewed once, whatever the concurrency and crashes.
+//! `e2e/run people` tests the same with a real provider and a killed process.
 
-use tests::{Answer, Behaviour, Issuer, Trouble, World, at_once, capture};
+use tests::{Answer, Behaviour, Issuer, StoreFault, World, at_once, capture};
 
 const SESSION: &str = "__Host-postern_session";
 
@@ -11,10 +11,10 @@ struct Signed {
     session: String,
 }
 
-/// Somebody who has signed in; their issuer's access token lives ten minutes.
+/// A signed-in user; the access token of their issuer expires after ten minutes.
 async fn signed_in() -> Signed {
     let issuer = Issuer::open().await;
-    issuer.access_tokens_live(600);
+    issuer.set_access_token_lifetime(600);
     let world = World::configured(&format!(
         "[[signin]]\ntype = \"oidc\"\nname = \"huudis\"\nissuer = \"{}\"\nclient_id = \"postern\"\nallow = [\"*\"]",
         issuer.url
@@ -38,7 +38,7 @@ impl Signed {
             .await
     }
 
-    /// Ends once the issuer has been asked to renew.
+    /// Waits until the issuer receives a renewal.
     async fn asked(&self) {
         while self.issuer.renewals() == 0 {
             tokio::task::yield_now().await;
@@ -69,7 +69,7 @@ async fn nothing_is_renewed_before_the_last_minute() {
     assert_eq!(it.issuer.renewals(), 1);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
-    // And so on, for as long as somebody uses the session.
+    // And so on, for as long as the session is used.
     for renewals in 2..6 {
         it.world.pass_s(545);
         it.whoami().await.expect(200);
@@ -78,7 +78,7 @@ async fn nothing_is_renewed_before_the_last_minute() {
 }
 
 #[tokio::test]
-async fn fifty_requests_at_once_renew_once_and_all_go_on() {
+async fn fifty_simultaneous_requests_renew_once_and_all_succeed() {
     let it = signed_in().await;
     it.world.pass_s(545);
     let answers = at_once((0..50).map(|_| it.whoami())).await;
@@ -91,7 +91,7 @@ async fn fifty_requests_at_once_renew_once_and_all_go_on() {
 }
 
 #[tokio::test]
-async fn a_renewal_costs_two_writes_and_nobody_else_pays_then() {
+async fn a_renewal_costs_two_writes_and_later_requests_none() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.whoami().await.expect(200);
@@ -101,7 +101,7 @@ async fn a_renewal_costs_two_writes_and_nobody_else_pays_then() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_reached_ends_nothing_and_is_left_alone_for_a_while() {
+async fn an_unreachable_issuer_keeps_the_session_and_is_not_retried_for_a_while() {
     for behaviour in [Behaviour::Broken, Behaviour::Lying, Behaviour::Refusing] {
         let it = signed_in().await;
         it.issuer.behave(behaviour);
@@ -121,9 +121,9 @@ async fn an_issuer_that_cannot_be_reached_ends_nothing_and_is_left_alone_for_a_w
 }
 
 #[tokio::test]
-async fn an_issuer_that_has_ended_the_grant_ends_the_session() {
+async fn a_grant_revoked_by_the_issuer_ends_the_session() {
     let it = signed_in().await;
-    it.issuer.end_all_grants();
+    it.issuer.revoke_all_grants();
     it.whoami().await.expect(200);
     it.world.pass_s(545);
     it.whoami().await.expect_error(401, "session_expired");
@@ -133,20 +133,20 @@ async fn an_issuer_that_has_ended_the_grant_ends_the_session() {
 }
 
 #[tokio::test]
-async fn it_ends_too_after_the_issuer_could_not_be_reached() {
+async fn a_revoked_grant_ends_the_session_after_an_outage_too() {
     let it = signed_in().await;
     it.issuer.behave(Behaviour::Broken);
     it.world.pass_s(545);
     it.whoami().await.expect(200);
     it.issuer.behave(Behaviour::Honest);
-    it.issuer.end_all_grants();
+    it.issuer.revoke_all_grants();
     it.world.pass_s(31);
     it.whoami().await.expect_error(401, "session_expired");
 }
 
-/// A sandbox that died after it took the lease, before it asked.
+/// An execution environment that died after taking the lease, before the request.
 #[tokio::test]
-async fn whoever_crashes_before_it_has_asked_leaves_the_renewal_to_the_next() {
+async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
     it.world.pass_s(545);
     let id = it.id().parse().unwrap();
@@ -164,21 +164,21 @@ async fn whoever_crashes_before_it_has_asked_leaves_the_renewal_to_the_next() {
     for _ in 0..5 {
         it.whoami().await.expect(200);
     }
-    assert_eq!(it.issuer.renewals(), 0, "while the lease lasts nobody asks");
+    assert_eq!(it.issuer.renewals(), 0, "nobody else asks while the lease is valid");
     it.world.pass_s(15);
     it.whoami().await.expect(200);
     it.world.pass_s(545);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
-    // All is settled again: an end is an end.
-    it.issuer.end_all_grants();
+    // The lease was released: a revoked grant ends the session.
+    it.issuer.revoke_all_grants();
     it.world.pass_s(545);
     it.whoami().await.expect_error(401, "session_expired");
 }
 
-/// A sandbox that died while it waited for the issuer's answer.
+/// An execution environment that died while waiting for the issuer's response.
 #[tokio::test]
-async fn whoever_crashes_while_it_asks_leaves_the_renewal_to_the_next() {
+async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.issuer.behave(Behaviour::Silent);
@@ -191,7 +191,7 @@ async fn whoever_crashes_while_it_asks_leaves_the_renewal_to_the_next() {
     for _ in 0..10 {
         it.whoami().await.expect(200);
     }
-    assert_eq!(it.issuer.renewals(), asked, "while the lease lasts nobody else asks");
+    assert_eq!(it.issuer.renewals(), asked, "nobody else asks while the lease is valid");
     it.world.pass_s(15);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), asked + 1);
@@ -200,18 +200,19 @@ async fn whoever_crashes_while_it_asks_leaves_the_renewal_to_the_next() {
     assert_eq!(it.issuer.renewals(), asked + 2);
 }
 
-/// The worst moment: the issuer has rotated, and the new token is lost. The old one is theft to the issuer, which ends the grant.
+/// The worst moment: the issuer has rotated and the new token is lost. To the issuer the old one is
+/// reuse, so it revokes the grant.
 #[tokio::test]
-async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
+async fn a_crash_after_the_response_signs_nobody_out() {
     let it = signed_in().await;
     it.world.pass_s(545);
-    // The lease, and then the answer is not written: three attempts of the SDK.
-    it.world.wire.suffer_next([
+    // The lease is written, and then the response is not: three attempts of the SDK.
+    it.world.wire.inject_next([
         None,
         None,
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
-        Some(Trouble::Broken),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
+        Some(StoreFault::ServerError),
     ]);
     it.whoami().await.expect_error(503, "temporarily_unavailable");
     assert_eq!(it.issuer.renewals(), 1);
@@ -222,7 +223,7 @@ async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
     assert!(capture::logged(&["upstream_detached"]));
-    // It lives on without them, to its own end.
+    // The session continues without them until it expires.
     assert!(!it.item().await.contains("upstream"), "{}", it.item().await);
     it.world.pass_s(6 * 24 * 3600);
     it.whoami().await.expect(200);
@@ -232,25 +233,25 @@ async fn whoever_crashes_after_the_issuer_has_answered_signs_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_lease_whose_answer_was_lost_in_the_store_is_ours() {
+async fn a_lease_whose_store_response_was_lost_is_recognized() {
     let it = signed_in().await;
     it.world.pass_s(545);
-    it.world.wire.suffer_next([
+    it.world.wire.inject_next([
         None,
-        Some(Trouble::LosesAnswers),
+        Some(StoreFault::ResponseLost),
         None,
-        Some(Trouble::LosesAnswers),
+        Some(StoreFault::ResponseLost),
     ]);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
-    it.issuer.end_all_grants();
+    it.issuer.revoke_all_grants();
     it.world.pass_s(545);
-    // Nothing was left behind that would make an end look like a crash.
+    // Nothing remains that would make a revoked grant look like a crash.
     it.whoami().await.expect_error(401, "session_expired");
 }
 
 #[tokio::test]
-async fn an_issuer_that_never_answers_costs_one_request_some_seconds() {
+async fn an_issuer_that_never_responds_delays_one_request_by_seconds() {
     let it = signed_in().await;
     it.issuer.behave(Behaviour::Silent);
     it.world.pass_s(545);
@@ -261,16 +262,16 @@ async fn an_issuer_that_never_answers_costs_one_request_some_seconds() {
     assert_eq!(it.issuer.renewals(), 1);
 }
 
-/// Whether the provider behind a gateway has rotated, a 502 does not tell; nor does an answer that is none.
+/// Neither a 502 nor an unreadable response shows whether the provider has rotated.
 #[tokio::test]
-async fn after_an_answer_that_tells_nothing_an_end_is_a_doubt() {
+async fn after_an_unclear_response_a_refused_grant_does_not_end_the_session() {
     for behaviour in [Behaviour::Gateway, Behaviour::Garbled] {
         let it = signed_in().await;
         it.issuer.behave(behaviour);
         it.world.pass_s(545);
         it.whoami().await.expect(200);
         it.issuer.behave(Behaviour::Honest);
-        it.issuer.end_all_grants();
+        it.issuer.revoke_all_grants();
         it.world.pass_s(15);
         it.whoami().await.expect(200);
         assert!(!it.item().await.contains("upstream"));
@@ -278,7 +279,7 @@ async fn after_an_answer_that_tells_nothing_an_end_is_a_doubt() {
 }
 
 #[tokio::test]
-async fn signing_out_while_somebody_renews_stays_signed_out() {
+async fn signing_out_during_a_renewal_stays_signed_out() {
     let it = signed_in().await;
     it.world.pass_s(545);
     it.issuer.behave(Behaviour::Silent);
@@ -294,7 +295,7 @@ async fn signing_out_while_somebody_renews_stays_signed_out() {
 }
 
 #[tokio::test]
-async fn tokens_that_no_key_opens_end_nothing() {
+async fn undecryptable_upstream_tokens_do_not_end_the_session() {
     let it = signed_in().await;
     it.world.pass_s(545);
     let mut secrets = it.world.secrets.clone();
@@ -310,7 +311,7 @@ async fn tokens_that_no_key_opens_end_nothing() {
     let call = other.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &it.session);
     call.send().await.expect(200);
     assert_eq!(it.issuer.renewals(), 0);
-    // What was unknown stays unknown, whatever stands in the way meanwhile.
+    // An unknown outcome stays unknown, whatever fails in between.
     it.world.pass_s(31);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);

@@ -1,4 +1,5 @@
-//! A sandbox lives long and is frozen in between: its keys must not grow old with it.
+//! Execution environments live long and are frozen between invocations; their keys must still be
+//! current.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -9,9 +10,9 @@ use postern::{
     runtime::environment::{ExecutionEnvironment, SECRET_AGE_S},
 };
 use serde_json::json;
-use tests::{Trouble, World};
+use tests::{StoreFault, World};
 
-/// A world, and where a sandbox of it reads the secret.
+/// A world, and the secret that an execution environment of it reads.
 struct Bed {
     world: World,
     folder: tempfile::TempDir,
@@ -48,11 +49,13 @@ impl Bed {
 
     async fn start(&self, needs: KeyAccess) -> Result<ExecutionEnvironment, Fault> {
         let sdk = self.world.engine.sdk(Some(self.world.wire.http_client()));
-        let doors = (self.world.app.context.clock.clone(), self.world.app.context.entropy.clone());
-        ExecutionEnvironment::start(self.config(), sdk, doors, needs, Box::new(|_| {})).await
+        let clock_and_entropy =
+            (self.world.app.context.clock.clone(), self.world.app.context.entropy.clone());
+        ExecutionEnvironment::start(self.config(), sdk, clock_and_entropy, needs, Box::new(|_| {}))
+            .await
     }
 
-    /// The secret with another signing key, as a rotation leaves it.
+    /// The secret with a second signing key, as after a rotation.
     fn rotated(&self) -> Secrets {
         let (clock, entropy) = (&self.world.app.context.clock, &self.world.app.context.entropy);
         let mut fresh = Secrets::default();
@@ -61,8 +64,8 @@ impl Bed {
     }
 }
 
-async fn kid(sandbox: &ExecutionEnvironment) -> String {
-    kid_of(sandbox.app().await.as_ref())
+async fn kid(environment: &ExecutionEnvironment) -> String {
+    kid_of(environment.app().await.as_ref())
 }
 
 fn kid_of(app: &App) -> String {
@@ -70,71 +73,70 @@ fn kid_of(app: &App) -> String {
 }
 
 #[tokio::test]
-async fn a_new_secret_is_in_force_once_the_old_one_is_of_age_and_not_before() {
+async fn a_new_secret_is_read_once_the_cached_one_has_aged_and_not_before() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Signing).await.unwrap();
-    let old = kid(&sandbox).await;
+    let environment = bed.start(KeyAccess::Signing).await.unwrap();
+    let old = kid(&environment).await;
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_ms(SECRET_AGE_S * 1000 - 1);
-    assert_eq!(kid(&sandbox).await, old);
+    assert_eq!(kid(&environment).await, old);
     bed.world.pass_ms(1);
-    let app = sandbox.app().await;
+    let app = environment.app().await;
     assert_eq!(kid_of(&app), rotated.signing_keys[0].kid);
     assert_ne!(kid_of(&app), old);
 }
 
-/// LM-2: frozen for hours, and thawed: the first request already has the new keys.
+/// After hours of being frozen, the first request already uses the new keys.
 #[tokio::test]
-async fn a_sandbox_that_was_frozen_asks_before_its_first_request() {
+async fn a_thawed_environment_reads_the_secret_before_its_first_request() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_s(2 * 3600);
-    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+    assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_does_not_make_keys_young() {
+async fn setting_the_clock_back_does_not_extend_the_cache() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
     bed.world.pass_s(-1);
-    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+    assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
 #[tokio::test]
-async fn an_unchanged_secret_keeps_the_app_and_what_it_has_learnt() {
+async fn an_unchanged_secret_keeps_the_app_and_its_caches() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
-    let first = sandbox.app().await;
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
+    let first = environment.app().await;
     bed.world.pass_s(SECRET_AGE_S);
-    assert!(Arc::ptr_eq(&first, &sandbox.app().await));
+    assert!(Arc::ptr_eq(&first, &environment.app().await));
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_again_leaves_the_keys_at_hand_in_force_and_is_tried_again_soon()
- {
+async fn an_unreadable_secret_keeps_the_cached_keys_and_is_retried_soon() {
     let bed = Bed::new().await;
-    let sandbox = bed.start(KeyAccess::Verification).await.unwrap();
-    let old = kid(&sandbox).await;
+    let environment = bed.start(KeyAccess::Verification).await.unwrap();
+    let old = kid(&environment).await;
     for broken in ["", "no JSON", "{}", r#"{"signing_keys": []}"#] {
         std::fs::write(bed.file(), broken).unwrap();
         bed.world.pass_s(SECRET_AGE_S);
-        assert_eq!(kid(&sandbox).await, old, "{broken}");
+        assert_eq!(kid(&environment).await, old, "{broken}");
     }
     assert!(tests::capture::logged(&["secret_stale", "not the expected JSON"]));
     let rotated = bed.rotated();
     bed.write(&rotated);
-    assert_eq!(kid(&sandbox).await, old, "not at every request");
+    assert_eq!(kid(&environment).await, old, "not at every request");
     bed.world.pass_s(30);
-    assert_eq!(kid(&sandbox).await, rotated.signing_keys[0].kid);
+    assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
 #[tokio::test]
-async fn a_function_whose_secret_is_missing_or_not_enough_does_not_start() {
+async fn a_function_does_not_start_if_its_secret_is_missing_or_insufficient() {
     let bed = Bed::new().await;
     std::fs::remove_file(bed.file()).unwrap();
     let error = bed.start(KeyAccess::Verification).await.unwrap_err().to_string();
@@ -162,9 +164,9 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
     assert_eq!(sandbox.app().await.context.config.session_header.as_str(), "x-of-its-own");
 }
 
-/// The handshake belongs into the start, which runs at full CPU; and it must not depend on what a policy allows.
+/// The handshake belongs to the start, which runs at full CPU, and must not depend on a permission.
 #[tokio::test]
-async fn a_start_opens_the_connection_to_the_store_and_asks_for_nothing() {
+async fn starting_opens_the_connection_to_the_store_without_reading() {
     let bed = Bed::new().await;
     bed.world.wire.take();
     bed.start(KeyAccess::Verification).await.unwrap();
@@ -179,10 +181,15 @@ async fn a_start_opens_the_connection_to_the_store_and_asks_for_nothing() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_does_not_keep_a_function_from_starting() {
+async fn an_unreachable_store_does_not_prevent_a_function_from_starting() {
     let bed = Bed::new().await;
-    for trouble in [Trouble::Dead, Trouble::Broken, Trouble::Babbling, Trouble::Throttled] {
-        bed.world.wire.suffer(trouble);
+    for fault in [
+        StoreFault::Unreachable,
+        StoreFault::ServerError,
+        StoreFault::InvalidResponse,
+        StoreFault::Throttled,
+    ] {
+        bed.world.wire.inject(fault);
         bed.start(KeyAccess::Verification).await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The gate (CAT-6): where it lists anybody, nobody else comes in, whatever they present.
+//! The allowlist of users: if it lists anyone, everyone else is refused, whatever they present.
 
 use postern::{
     Refusal,
@@ -8,7 +8,7 @@ use postern::{
 use serde_json::json;
 use tests::{Issuer, World};
 
-fn gate(issuer: &Issuer, allowed: &str) -> String {
+fn config(issuer: &Issuer, allowed: &str) -> String {
     format!(
         r#"
         [gate]
@@ -33,17 +33,17 @@ fn gate(issuer: &Issuer, allowed: &str) -> String {
 }
 
 async fn guarded(issuer: &Issuer, allowed: &str) -> World {
-    World::configured(&gate(issuer, allowed)).await
+    World::configured(&config(issuer, allowed)).await
 }
 
-/// An organization of `owner`; its key.
+/// Creates an organization owned by `owner`; returns its key.
 async fn owned(world: &World, owner: &str) -> String {
     let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
     call.json(json!({"name": owner, "owner": owner})).send().await.expect(201).member("api_key")
 }
 
 #[tokio::test]
-async fn the_one_user_passes_on_every_path_and_so_does_what_acts_for_them() {
+async fn an_allowlisted_user_and_their_credentials_pass_on_every_path() {
     let issuer = Issuer::open().await;
     let world = guarded(&issuer, "ada").await;
     let key = owned(&world, "ada").await;
@@ -79,9 +79,10 @@ async fn the_one_user_passes_on_every_path_and_so_does_what_acts_for_them() {
 }
 
 #[tokio::test]
-async fn everybody_else_is_forbidden_on_every_path() {
+async fn everyone_else_is_forbidden_on_every_path() {
     let issuer = Issuer::open().await;
-    // What was made before the gate was closed, by an organization of somebody else and by one of nobody.
+    // Created before the allowlist was set, by an organization with another owner and by one
+    // without.
     let open = guarded(&issuer, "bob").await;
     let key = owned(&open, "bob").await;
     let session = open.sign_in("bob", Role::Admin).await;
@@ -105,7 +106,7 @@ async fn everybody_else_is_forbidden_on_every_path() {
         .expect(201)
         .member("token");
 
-    let closed = open.reconfigured(&gate(&issuer, "ada"));
+    let closed = open.reconfigured(&config(&issuer, "ada"));
     let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
     let oidc =
         issuer.token(json!({"sub": "bob", "aud": "cli", "exp": closed.now().as_second() + 60}));
@@ -147,7 +148,7 @@ async fn everybody_else_is_forbidden_on_every_path() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_gate_is_told_as_such_and_a_bad_credential_as_what_it_is() {
+async fn an_allowlist_refusal_is_distinguished_from_an_invalid_credential() {
     let issuer = Issuer::open().await;
     let world = guarded(&issuer, "ada").await;
     let event = |key: &str| {
@@ -158,7 +159,7 @@ async fn a_refusal_by_the_gate_is_told_as_such_and_a_bad_credential_as_what_it_i
     };
     let denied = functions::authorizer::handle(&world.app, event(&world.api_key)).await.unwrap();
     assert_eq!(denied, json!({"isAuthorized": false, "context": {"error": "forbidden_user"}}));
-    let unknown = world.key_of_nobody();
+    let unknown = world.unknown_key();
     assert_eq!(
         functions::authorizer::handle(&world.app, event(&unknown)).await.unwrap_err().to_string(),
         "Unauthorized"

@@ -1,4 +1,4 @@
-//! The three ways to the same functions.
+//! The three targets of the scenario, all with the same functions.
 
 use std::{net::IpAddr, process::Command, sync::Arc};
 
@@ -15,16 +15,16 @@ use tests::{Setup, World};
 
 use crate::{
     Tools,
+    environment::{Environment, ISSUER},
     process::Process,
-    stage::{ISSUER, Stage},
 };
 
-/// A way to the functions.
+/// A target: a way to call the functions.
 #[derive(Debug)]
-pub(crate) enum Door {
+pub(crate) enum Target {
     /// The handlers, in this process.
     Handlers(Box<World>),
-    /// `cargo run`, over HTTP.
+    /// The local program, over HTTP.
     Program(Program),
     /// The artifacts, under the emulator.
     Emulator { gateway: Gateway, operator_key: String },
@@ -40,23 +40,24 @@ pub(crate) struct Program {
     _folder: TempDir,
 }
 
-impl Door {
-    /// All three, with the same keys.
-    pub(crate) async fn all(tools: &Tools, stage: &Stage) -> Result<[Self; 3]> {
+impl Target {
+    /// Starts all three, with the same keys.
+    pub(crate) async fn all(tools: &Tools, environment: &Environment) -> Result<[Self; 3]> {
         let world =
-            World::with(Setup { secrets: Some(stage.secrets.clone()), ..Setup::default() }).await;
+            World::with(Setup { secrets: Some(environment.secrets.clone()), ..Setup::default() })
+                .await;
         let emulator = Self::Emulator {
-            gateway: stage.gateway.clone(),
-            operator_key: stage.operator_key.clone(),
+            gateway: environment.gateway.clone(),
+            operator_key: environment.operator_key.clone(),
         };
         Ok([
             Self::Handlers(Box::new(world)),
-            Self::Program(Program::start(tools, stage).await?),
+            Self::Program(Program::start(tools, environment).await?),
             emulator,
         ])
     }
 
-    /// Who may found organizations here.
+    /// Returns the operator key, which can create organizations.
     pub(crate) fn operator_key(&self) -> &str {
         match self {
             Self::Handlers(world) => &world.operator_key,
@@ -75,25 +76,26 @@ impl Door {
         }
     }
 
-    /// The authorizer behind this door. The local program has it before APIs of others alone.
-    pub(crate) fn authorizer(&self, stage: &Stage) -> Option<Invoke> {
+    /// Returns the authorizer of this target. The local program runs it only in front of other
+    /// APIs.
+    pub(crate) fn authorizer(&self, environment: &Environment) -> Option<Invoke> {
         match self {
             Self::Handlers(world) => invoke::in_process(&Arc::clone(&world.app), "authorizer"),
             Self::Program(_) => None,
             Self::Emulator { .. } => {
-                stage.fleet.0.get("authorizer").map(|function| function.as_function())
+                environment.fleet.0.get("authorizer").map(|function| function.as_function())
             }
         }
     }
 }
 
 impl Program {
-    async fn start(tools: &Tools, stage: &Stage) -> Result<Self> {
+    async fn start(tools: &Tools, environment: &Environment) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (ready, secret) =
             (folder.path().join("ready.json"), folder.path().join("secrets.json"));
-        std::fs::write(&secret, serde_json::to_string(&stage.secrets)?)?;
-        let mut command = Command::new(&tools.local);
+        std::fs::write(&secret, serde_json::to_string(&environment.secrets)?)?;
+        let mut command = Command::new(&tools.program);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"])
             .arg(&ready);

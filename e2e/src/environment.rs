@@ -1,4 +1,5 @@
-//! What the functions run on here: secrets in Secrets Manager, a store, and the fleet itself.
+//! The environment of the functions: secrets in Secrets Manager, a store, and the functions
+//! themselves.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,45 +30,45 @@ use crate::{
     process::{Process, free_address},
 };
 
-/// `iss` of all tokens, wherever they are made.
+/// The `iss` of all tokens.
 pub(crate) const ISSUER: &str = "https://auth.example.com";
 
-/// Where systems keep their root certificates: Amazon Linux, which the template names, and Debian.
+/// The paths of root certificates: on Amazon Linux, which the template names, and on Debian.
 const CERTIFICATES: [&str; 2] =
     ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
-/// What serves DynamoDB's API.
+/// An implementation of DynamoDB's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
-    /// `cargo run -p local -- store`
+    /// `postern store`.
     Embedded,
-    /// A second one, by other people.
+    /// An independent implementation.
     MiniStack,
 }
 
 impl fmt::Display for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Embedded => "the embedded one",
-            Self::MiniStack => "MiniStack's",
+            Self::Embedded => "the embedded store",
+            Self::MiniStack => "MiniStack",
         })
     }
 }
 
 /// A deployment under the emulator.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     pub(crate) fleet: Fleet,
     pub(crate) gateway: Gateway,
     pub(crate) secrets: Secrets,
     pub(crate) operator_key: String,
-    /// What each function is given, by its binary.
+    /// The environment variables of each function, by its binary.
     variables: BTreeMap<String, BTreeMap<String, String>>,
-    /// Ended last: the programs that the functions need, and the store's folder.
+    /// Dropped last: the programs that the functions need, and the store's folder.
     _servers: (Vec<Process>, TempDir),
 }
 
-impl Stage {
+impl Environment {
     /// Starts everything.
     pub(crate) async fn open(tools: &Tools, engine: Engine) -> Result<Self> {
         let template = Template::load()?;
@@ -107,7 +108,10 @@ impl Stage {
             let mut variables = of_aws(&store_url, &aws_url, &function.binary);
             for name in names(function)? {
                 let value = named(&name).with_context(|| {
-                    format!("{} is given {name}, and nobody knows what it is here", function.binary)
+                    format!(
+                        "{} is given {name}, which has no value in this environment",
+                        function.binary
+                    )
                 })?;
                 variables.insert(name, value);
             }
@@ -129,13 +133,13 @@ impl Stage {
         })
     }
 
-    /// What a function is given, by its binary.
+    /// Returns the environment variables of a function, by its binary.
     pub(crate) fn variables_of(&self, binary: &str) -> Result<BTreeMap<String, String>> {
         self.variables.get(binary).cloned().with_context(|| format!("no function {binary}"))
     }
 }
 
-/// The secret that the template gives to a function.
+/// Returns the secret that the template gives to a function.
 fn secret_of(function: &Function) -> Option<&str> {
     function
         .properties
@@ -143,7 +147,7 @@ fn secret_of(function: &Function) -> Option<&str> {
         .and_then(Value::as_str)
 }
 
-/// The variables that the template gives to a function.
+/// Returns the names of the variables that the template gives to a function.
 fn names(function: &Function) -> Result<BTreeSet<String>> {
     let globals = plain(TEMPLATE)?["Globals"]["Function"].clone();
     let of = |properties: &Value| {
@@ -152,7 +156,7 @@ fn names(function: &Function) -> Result<BTreeSet<String>> {
     Ok(of(&globals).into_iter().chain(of(&function.properties)).map(|(name, _)| name).collect())
 }
 
-/// What a variable of the template is here.
+/// Returns the value of a variable of the template in this environment.
 fn value_of(name: &str) -> Option<String> {
     let certificates = || CERTIFICATES.into_iter().find(|file| Path::new(file).exists());
     let value = match name {
@@ -168,7 +172,7 @@ fn value_of(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// What Lambda itself gives to a function, and where AWS is here.
+/// Returns the variables that Lambda itself sets, and the endpoints of AWS's services.
 fn of_aws(store_url: &str, aws_url: &str, binary: &str) -> BTreeMap<String, String> {
     [
         ("AWS_REGION", "eu-west-1"),
@@ -194,7 +198,7 @@ async fn ministack(tools: &Tools) -> Result<(Process, String)> {
 
 async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
     let ready = folder.path().join("ready.json");
-    let mut command = Command::new(&tools.local);
+    let mut command = Command::new(&tools.program);
     command
         .args(["store", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"])
         .arg(&ready);
@@ -203,7 +207,7 @@ async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
     Ok((store, ready["store_url"].as_str().unwrap_or_default().to_owned()))
 }
 
-/// How the SDK reaches one of these servers.
+/// Returns the SDK's configuration for one of these servers.
 pub(crate) fn sdk(url: &str) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -224,10 +228,10 @@ async fn put(sdk: &SdkConfig, name: &str, secrets: &Secrets) -> Result<String> {
         .secret_string(serde_json::to_string(secrets)?)
         .send()
         .await?;
-    secret.arn.context("a secret without an ARN")
+    secret.arn.context("the secret has no ARN")
 }
 
-/// Makes the template's tables, as CloudFormation does.
+/// Creates the template's tables, as CloudFormation does.
 async fn create_tables(sdk: &SdkConfig, template: &Template) -> Result<()> {
     use aws_sdk_dynamodb::types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
