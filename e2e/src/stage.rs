@@ -17,7 +17,7 @@ use local::{
 };
 use postern::{
     core::clock::Clock,
-    credential::Brand,
+    credential::TokenPrefix,
     crypto::{secrets::Secrets, sign::Algorithm},
 };
 use serde_json::Value;
@@ -89,7 +89,7 @@ impl Stage {
         };
 
         let mut shown = Shown::default();
-        let brand = Brand::parse("pst").context("the brand")?;
+        let brand = TokenPrefix::parse("pst").context("the brand")?;
         let secrets = Data::Memory.secrets(None, &brand, Algorithm::ES256, &mut shown)?;
         let sdk = sdk(&aws_url);
         let signing_arn = put(&sdk, "signing", &secrets).await?;

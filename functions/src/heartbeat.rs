@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use postern::{
     App, Error, Refusal,
+    core::subject::Subject,
     credential::RunnerToken,
     http::{Request, Response},
     store::runner::{Beat, HEARTBEAT_S},
@@ -38,7 +39,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let received_at = app.context.clock.now();
     match app.context.store.beat(&token, &status, &version, received_at.as_millisecond()).await? {
         Beat::Recorded { on_behalf_of } => {
-            app.context.config.allowlist.check(&token.id.to_string(), on_behalf_of.as_deref())?;
+            app.context
+                .config
+                .allowlist
+                .check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
             Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?)
         }
         Beat::Refused => Err(Refusal::RunnerTokenWrong.into()),

@@ -10,7 +10,7 @@ use std::{
 
 use postern::{
     core::{clock::Clock, entropy::Entropy, id},
-    credential::{Brand, Minted},
+    credential::{Minted, TokenPrefix},
     crypto::{
         Digest,
         secrets::{self, Secrets},
@@ -52,7 +52,7 @@ pub struct Shown {
 
 impl Shown {
     /// Puts the keys of another brand away, and takes those of `brand` out, if there are any.
-    pub fn turn_to(&mut self, brand: &Brand) {
+    pub fn turn_to(&mut self, brand: &TokenPrefix) {
         let known = self
             .operator_key
             .as_deref()
@@ -129,7 +129,7 @@ impl Data {
     pub fn secrets(
         &self,
         file: Option<&Path>,
-        brand: &Brand,
+        brand: &TokenPrefix,
         algorithm: Algorithm,
         shown: &mut Shown,
     ) -> Result<Secrets, Error> {

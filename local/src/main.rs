@@ -151,7 +151,7 @@ impl From<Common> for Options {
             config,
             ready_file,
             store,
-            sign_in: sign_in.map(|user_id| Person { user_id, role, metadata }),
+            sign_in: sign_in.map(|user_id| Person { user_id: user_id.into(), role, metadata }),
         }
     }
 }

@@ -16,8 +16,13 @@ pub use signin::{Admission, Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, Sig
 use tracing::Level;
 
 use crate::{
-    core::{error::Fault, principal::UserAllowlist},
-    credential::Brand,
+    core::{
+        error::Fault,
+        id::{ClientId, RESERVED_PREFIXES},
+        principal::UserAllowlist,
+        subject::CONFIGURED_KEY_PREFIX,
+    },
+    credential::TokenPrefix,
     telemetry::FUNCTION_NAME,
 };
 
@@ -60,7 +65,7 @@ pub struct Config {
     pub secret: Option<SecretSource>,
     pub log: Level,
     pub authorizer_answer: AuthorizerAnswer,
-    pub brand: Brand,
+    pub brand: TokenPrefix,
     pub signup: Signup,
     /// Where a session is forwarded, and where a service token stands; in lower case.
     pub session_header: String,
@@ -169,18 +174,7 @@ impl Config {
 impl Config {
     /// Does `user_id`, of an issuer whose prefix is `prefix`, look like a user of another issuer, or one of our own?
     pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
-        let ours = [
-            "agt_",
-            "apikey_",
-            "cli_",
-            "key_",
-            "opr_",
-            "org_",
-            "run_",
-            "svc_",
-            "usr_",
-            GITHUB_PREFIX,
-        ];
+        let ours = RESERVED_PREFIXES.iter().copied().chain([CONFIGURED_KEY_PREFIX, GITHUB_PREFIX]);
         let of_providers = self.providers.iter().filter_map(|provider| match provider {
             ProviderKind::Oidc(oidc) => Some(&oidc.subject_prefix),
             ProviderKind::Jwt(jwt) => Some(&jwt.subject_prefix),
@@ -208,8 +202,8 @@ impl Config {
     }
 
     /// The client that calls itself `id`.
-    pub fn client(&self, id: &str) -> Option<&Client> {
-        self.clients.iter().find(|client| client.id == id)
+    pub fn client(&self, id: &ClientId) -> Option<&Client> {
+        self.clients.iter().find(|client| client.id == *id)
     }
 
     /// The sign-in that is called `name`.

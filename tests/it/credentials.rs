@@ -7,14 +7,14 @@ use postern::{
         entropy::{BASE62, Entropy},
         id,
     },
-    credential::{Brand, Minted, PATTERN, RefreshToken, opaque::ParsedSecret},
+    credential::{Minted, PATTERN, RefreshToken, TokenPrefix, opaque::ParsedSecret},
 };
 use proptest::prelude::*;
 use regex::Regex;
 use tests::World;
 
-fn brand() -> Brand {
-    Brand::parse("pst").unwrap()
+fn brand() -> TokenPrefix {
+    TokenPrefix::parse("pst").unwrap()
 }
 
 fn minted() -> String {
@@ -72,7 +72,7 @@ fn every_kind_of_secret_is_told_from_every_other() {
     // Another kind of the same length is not reached by changing the letters: the checksum covers them.
     assert!(parse(&agent.secret.expose().replace("_as_", "_ak_")).is_none());
     assert!(
-        ParsedSecret::<id::ApiKey>::parse(&Brand::parse("cat").unwrap(), key.secret.expose())
+        ParsedSecret::<id::ApiKey>::parse(&TokenPrefix::parse("cat").unwrap(), key.secret.expose())
             .is_none()
     );
 }
@@ -97,7 +97,7 @@ fn no_changed_lost_or_added_letter_passes() {
 fn secrets_are_made_of_all_letters_alike() {
     let entropy = Entropy::system();
     let mut counts = [0_u32; 62];
-    for letter in entropy.letters(BASE62, 62_000).unwrap().bytes() {
+    for letter in entropy.random_string(BASE62, 62_000).unwrap().bytes() {
         counts[BASE62.iter().position(|known| *known == letter).unwrap()] += 1;
     }
     // 1000 expected, standard deviation 31: eight of them away is no accident.
@@ -134,7 +134,7 @@ async fn one_expression_finds_every_secret_and_nothing_else() {
 #[test]
 fn a_million_random_strings_are_no_secrets() {
     let entropy = Entropy::system();
-    let text = entropy.letters(BASE62, 64_000).unwrap();
+    let text = entropy.random_string(BASE62, 64_000).unwrap();
     let hits = (0..1_000_000).filter(|at| {
         let at = at % (text.len() - 64);
         parse(&text[at..at + 64]).is_some()

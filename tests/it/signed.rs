@@ -257,7 +257,7 @@ async fn a_nonce_outlives_every_moment_at_which_its_timestamp_passes() {
 
 fn world_nonce(world: &World) -> String {
     let id = world.api_key.split('_').nth(2).unwrap();
-    postern::store::key::nonce(&format!("key_{}", &id[..26]), NONCE)
+    postern::store::key::nonce(&format!("key_{}", &id[..26]).into(), NONCE)
 }
 
 #[tokio::test]

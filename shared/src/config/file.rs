@@ -12,7 +12,7 @@ use crate::{
         clock::LEEWAY_S, error::Fault, principal::UserAllowlist, route_pattern::RoutePattern,
         scope::Scopes,
     },
-    credential::Brand,
+    credential::TokenPrefix,
     crypto::sign::Algorithm,
 };
 
@@ -133,7 +133,7 @@ fn default_service_token_header() -> String {
 
 /// The file, checked.
 pub(super) struct File {
-    pub brand: Brand,
+    pub brand: TokenPrefix,
     pub signup: Signup,
     pub session_header: String,
     pub service_token_header: String,
@@ -166,7 +166,7 @@ pub(super) fn parse(toml: &str) -> Result<File, Fault> {
         );
     }
     Ok(File {
-        brand: Brand::parse(&written.brand).ok_or_else(|| {
+        brand: TokenPrefix::parse(&written.brand).ok_or_else(|| {
             Fault::Setting(format!(
                 "postern.toml: brand is {:?}; it is 2 to 8 of a-z",
                 written.brand

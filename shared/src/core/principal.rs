@@ -1,28 +1,29 @@
-//! Who is calling: the one value in which every way of authentication ends.
+//! The authenticated caller. Every provider returns this type.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::core::{
     error::Refusal,
-    id::{FamilyId, OrganizationId},
+    id::OrganizationId,
     permission::Permission,
     scope::{Resources, Scopes},
+    subject::{CredentialId, Subject},
 };
 
-/// What a person is to this deployment.
+/// A user's role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Works with what the organization has.
+    /// Can use the organization's resources but not manage them.
     #[default]
     User,
-    /// May do everything.
+    /// Can do everything.
     Admin,
 }
 
 impl Role {
-    /// What people of this role may do in their own organization.
+    /// Returns the scopes of a user with this role in their own organization.
     pub fn scopes(self) -> Scopes {
         match self {
             Self::User => Scopes::of_users(),
@@ -31,21 +32,22 @@ impl Role {
     }
 }
 
-/// The gate: where it lists anybody, nobody else is let in, whatever they present.
+/// The allowlist of users. Unless it is empty, all other callers are refused, whatever credential they
+/// present.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserAllowlist {
     #[serde(default)]
-    allowed_users: Vec<String>,
+    allowed_users: Vec<Subject>,
 }
 
 impl UserAllowlist {
-    /// Lets a caller in who is listed, or acts on behalf of one who is.
+    /// Accepts a caller who is listed, or who acts on behalf of a listed user.
     ///
     /// # Errors
     /// [`Refusal::UserForbidden`]
-    pub fn check(&self, user_id: &str, on_behalf_of: Option<&str>) -> Result<(), Refusal> {
-        let is_listed = |user: &str| self.allowed_users.iter().any(|allowed| allowed == user);
+    pub fn check(&self, user_id: &Subject, on_behalf_of: Option<&Subject>) -> Result<(), Refusal> {
+        let is_listed = |user: &Subject| self.allowed_users.contains(user);
         if self.allowed_users.is_empty()
             || is_listed(user_id)
             || on_behalf_of.is_some_and(is_listed)
@@ -57,30 +59,30 @@ impl UserAllowlist {
     }
 }
 
-/// What sort of caller a principal is.
+/// The kind of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A machine with tokens of its own.
+    /// An agent: a service account with tokens of its own.
     Agent,
     /// A static key of an organization, or of the configuration.
     ApiKey,
-    /// A person's key.
+    /// A user's personal key for command-line tools.
     CliToken,
-    /// Whoever another issuer's token names.
+    /// The subject of another issuer's token.
     External,
-    /// Somebody on a messaging platform.
+    /// The sender of a message on a messaging platform.
     Message,
     /// A self-hosted runner.
     Runner,
     /// One of our own services.
     Service,
-    /// A person.
+    /// A user.
     User,
 }
 
 impl Kind {
-    /// The name that callers see.
+    /// Returns the name that callers see.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Agent => "agent",
@@ -98,22 +100,22 @@ impl Kind {
 /// The caller, after authentication.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Principal {
-    /// The canonical identifier, stable over all credentials of one caller.
-    pub user_id: String,
-    /// What sort of caller this is.
+    /// The canonical identifier, the same for all credentials of one caller.
+    pub user_id: Subject,
+    /// The kind of caller.
     pub kind: Kind,
-    /// The organization whose records the caller may reach; callers whom another issuer, the configuration or a platform names may
-    /// have none.
+    /// The organization whose records the caller can reach. Callers from another issuer, the
+    /// configuration or a messaging platform may have none.
     pub org_id: Option<OrganizationId>,
-    /// The credential that was presented: a key, a family, a token.
-    pub credential_id: String,
-    /// What the caller may do.
+    /// The credential that was presented.
+    pub credential_id: CredentialId,
+    /// What the caller is allowed to do.
     pub scopes: Scopes,
-    /// What the caller is limited to.
+    /// The resources that the caller is limited to.
     pub resources: Resources,
-    /// The user who made the credential, inherited by what it makes.
-    pub on_behalf_of: Option<String>,
-    /// Whatever else the provider knows.
+    /// The user who created the credential. Credentials created with it inherit the user.
+    pub on_behalf_of: Option<Subject>,
+    /// What else the provider knows about the caller.
     pub metadata: Map<String, Value>,
 }
 
@@ -121,9 +123,17 @@ impl Principal {
     /// Requires `permission`.
     ///
     /// # Errors
-    /// [`Refusal::ScopeInsufficient`] where no scope of the caller covers it.
+    /// [`Refusal::ScopeInsufficient`] if no scope of the caller allows it.
     pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
-        if self.scopes.cover(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
+        if self.scopes.allow(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
+    }
+
+    /// Returns the organization, for operations that need one.
+    ///
+    /// # Errors
+    /// [`Refusal::OrganizationMissing`]
+    pub fn organization(&self) -> Result<OrganizationId, Refusal> {
+        self.org_id.ok_or(Refusal::OrganizationMissing)
     }
 
     /// Requires a user, with all of a user's rights.
@@ -134,30 +144,24 @@ impl Principal {
     /// # Errors
     /// [`Refusal::PersonNeeded`] for all other callers.
     pub fn require_user(&self) -> Result<(), Refusal> {
-        let is_tool = self.credential_id.parse::<FamilyId>().is_ok();
-        let is_whole = !is_tool || self.scopes.cover_all(&Scopes::of_users());
+        let is_tool = matches!(self.credential_id, CredentialId::Family(_));
+        let is_whole = !is_tool || self.scopes.allow_all(&Scopes::of_users());
         if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::PersonNeeded) }
     }
 
-    /// The organization, for what cannot be done without one.
-    ///
-    /// # Errors
-    /// [`Refusal::OrganizationMissing`]
-    pub fn organization(&self) -> Result<OrganizationId, Refusal> {
-        self.org_id.ok_or(Refusal::OrganizationMissing)
-    }
-
-    /// The person on whose behalf this caller makes credentials: itself, or whoever made it.
-    pub fn acting_user(&self) -> Option<String> {
+    /// Returns the user on whose behalf this caller creates credentials: the caller itself if it is a
+    /// user, else the user who created its credential.
+    pub fn acting_user(&self) -> Option<Subject> {
         if self.kind == Kind::User { Some(self.user_id.clone()) } else { self.on_behalf_of.clone() }
     }
 
-    /// A credential never holds what its maker lacks; rotating or renewing one counts as minting it.
+    /// Checks that the caller can grant `scopes` and `resources` to a credential. A credential never
+    /// has more rights than the caller who creates, rotates or renews it.
     ///
     /// # Errors
-    /// [`Refusal::ScopeEscalation`] where `scopes` or `resources` reach further than the caller's own.
+    /// [`Refusal::ScopeEscalation`] if `scopes` or `resources` exceed the caller's own.
     pub fn can_delegate(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
-        if self.scopes.cover_all(scopes) && self.resources.cover(resources) {
+        if self.scopes.allow_all(scopes) && self.resources.allow(resources) {
             Ok(())
         } else {
             Err(Refusal::ScopeEscalation)

@@ -1,4 +1,4 @@
-//! How tokens begin that can be renewed: with a family, in one write.
+//! Creating a family of refresh tokens, in one write.
 
 use jiff::Timestamp;
 
@@ -6,74 +6,78 @@ use super::Tokens;
 use crate::{
     context::Context,
     core::{
-        entropy::BASE62,
         error::{Error, Refusal},
-        id::{self, FamilyId, OrganizationId},
+        id::{self, AttemptId, ClientId, FamilyId, OrganizationId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::RefreshToken,
     store::{
-        family::{Beginning as Outset, FamilyRecord},
+        family::{Beginning, FamilyRecord},
         token_owner::TokenOwner,
     },
     telemetry, token,
 };
 
-/// What a family begins with.
+/// A family to create.
 #[derive(Debug)]
-pub struct Beginning<'a> {
+pub struct NewFamily<'a> {
+    /// Its id.
     pub id: FamilyId,
+    /// Who gets the tokens.
     pub holder: &'a TokenOwner,
+    /// The owner's organization.
     pub organization: OrganizationId,
+    /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
 
-/// A new family's id.
+/// Returns the id of a new family.
 ///
 /// # Errors
-/// A generator that fails.
+/// A failure of the random generator.
 pub fn new_id(context: &Context, now: Timestamp) -> Result<FamilyId, Error> {
     Ok(id::mint(now, &context.entropy)?)
 }
 
-/// Begins a family; its first tokens.
+/// Creates a family and returns its first tokens.
 ///
 /// # Errors
-/// [`Refusal::CodeReplayed`] where somebody has shown its code again meanwhile; a failure of ours.
+/// [`Refusal::CodeReplayed`] if its code was replayed meanwhile; a failure of ours.
 pub async fn begin(
     context: &Context,
-    beginning: &Beginning<'_>,
+    new: &NewFamily<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
-    let first = RefreshToken::first(beginning.id, &context.keyring)?;
+    let first = RefreshToken::first(new.id, &context.keyring)?;
     let absolute_expires_at_ms =
         now.as_millisecond() + context.config.lifetimes.refresh_absolute * 1000;
     let family = FamilyRecord {
         id: first.family,
         generation: first.generation,
         rotated_at_ms: now.as_millisecond(),
-        rotated_from: beginning.address.to_owned(),
-        attempt: context.entropy.letters(BASE62, 16)?,
-        client_id: beginning.holder.client_id(),
-        user_id: beginning.holder.user_id().map(str::to_owned),
-        listing: beginning.holder.listing(),
-        org_id: beginning.organization,
-        scopes: beginning.scopes.clone(),
+        rotated_from: new.address.to_owned(),
+        attempt: AttemptId::mint(&context.entropy)?,
+        client_id: new.holder.client_id(),
+        user_id: new.holder.user_id().cloned(),
+        listing: new.holder.listing(),
+        org_id: new.organization,
+        scopes: new.scopes.clone(),
         idle_expires_at_ms: now.as_millisecond() + context.config.lifetimes.refresh_idle * 1000,
         absolute_expires_at_ms,
         revoked_at_ms: None,
         expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
     };
-    if context.store.begin_family(&family).await? == Outset::Barred {
+    if context.store.begin_family(&family).await? == Beginning::Barred {
         return Err(Refusal::CodeReplayed.into());
     }
     telemetry::name_family(&family.id);
     let grant = token::Grant {
-        holder: beginning.holder,
-        organization: beginning.organization,
-        scopes: beginning.scopes,
+        holder: new.holder,
+        organization: new.organization,
+        scopes: new.scopes,
         family: Some(family.id),
         not_after_ms: None,
     };
@@ -81,19 +85,35 @@ pub async fn begin(
     Ok(Tokens::new(context, &grant, Some(refresh_token), now)?)
 }
 
-/// Begins a family for a person, whom the gate admits and whose organization is there.
+/// A family to create for a user.
+#[derive(Clone, Copy, Debug)]
+pub struct NewUserFamily<'a> {
+    /// Its id.
+    pub id: FamilyId,
+    /// The user.
+    pub user_id: &'a Subject,
+    /// The tool that gets the tokens.
+    pub client_id: &'a ClientId,
+    /// The granted scopes.
+    pub scopes: &'a Scopes,
+    /// The caller's network address: the binding of the first refresh token.
+    pub address: &'a str,
+}
+
+/// Creates a family for a user who is on the allowlist and has an organization, and returns its first
+/// tokens.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::PersonGone`] for a person without an organization, or a failure of ours.
-pub async fn begin_for_person(
+/// [`Refusal::UserForbidden`], [`Refusal::PersonGone`] for a user without an organization, or a failure
+/// of ours.
+pub async fn begin_for_user(
     context: &Context,
-    (id, user_id, client_id): (FamilyId, &str, &str),
-    scopes: &Scopes,
-    address: &str,
+    new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
+    let NewUserFamily { id, user_id, client_id, scopes, address } = new;
     context.config.allowlist.check(user_id, None)?;
     let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::PersonGone)?;
-    let holder = TokenOwner::User { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
-    begin(context, &Beginning { id, holder: &holder, organization, scopes, address }, now).await
+    let holder = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
+    begin(context, &NewFamily { id, holder: &holder, organization, scopes, address }, now).await
 }

@@ -1,4 +1,4 @@
-//! The brake on those who guess: attempts are counted before they are judged, and taken back where they were none.
+//! Rate limiting for guesses. An attempt is counted before it is checked, and refunded if it succeeds.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,10 +11,10 @@ use crate::{
     telemetry,
 };
 
-/// Counts an attempt, or says when the next one may be made.
+/// Counts an attempt, or refuses it with the time of the next possible one.
 ///
 /// # Errors
-/// [`Refusal::FailuresTooMany`], or a store that does not answer: nobody guesses while nobody counts.
+/// [`Refusal::FailuresTooMany`], or a failure of the store: without counting, no attempt is checked.
 pub(super) async fn count(
     context: &Context,
     counter: Counter<'_>,
@@ -29,7 +29,8 @@ pub(super) async fn count(
     }
 }
 
-/// Takes attempts back. What cannot be taken back stays counted for a quarter of an hour, which is no reason to refuse a good password.
+/// Refunds attempts. If that fails they stay counted for a quarter of an hour, which is no reason to
+/// refuse a right password.
 pub(super) async fn forgive(context: &Context, counters: &[Counter<'_>], then: Timestamp) {
     for counter in counters {
         let forgiven: Result<(), Fault> = context.store.forgive(*counter, then).await;
@@ -37,7 +38,8 @@ pub(super) async fn forgive(context: &Context, counters: &[Counter<'_>], then: T
     }
 }
 
-/// What one caller has of addresses: one of version 4, or a network of version 6, of which a caller has 2^64 (RFC 6177).
+/// Returns the addresses that one caller controls: an IPv4 address, or an IPv6 network, in which a caller
+/// has 2^64 addresses (RFC 6177).
 pub(super) fn network(address: &str) -> String {
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => {

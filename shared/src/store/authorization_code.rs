@@ -15,8 +15,9 @@ use super::{
 use crate::{
     core::{
         error::Fault,
-        id::{AuthorizationCodeId, FamilyId},
+        id::{AuthorizationCodeId, ClientId, FamilyId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::AuthorizationCode,
     crypto::Digest,
@@ -28,11 +29,11 @@ pub struct AuthorizationCodeRecord {
     #[serde(rename = "pk")]
     pub id: AuthorizationCodeId,
     pub digest: Digest,
-    pub client_id: String,
+    pub client_id: ClientId,
     pub redirect_uri: String,
     /// Of PKCE, by S256.
     pub challenge: Digest,
-    pub user_id: String,
+    pub user_id: Subject,
     pub scopes: Scopes,
     pub valid_until_ms: i64,
     /// What it was redeemed for.

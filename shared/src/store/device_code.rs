@@ -17,8 +17,9 @@ use crate::{
     core::{
         clock::LEEWAY_S,
         error::Fault,
-        id::{DeviceCodeId, FamilyId},
+        id::{AttemptId, ClientId, DeviceCodeId, FamilyId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::DeviceCode,
     crypto::{Digest, mac::Tag},
@@ -43,7 +44,7 @@ pub struct DeviceCodeRecord {
     #[serde(rename = "pk")]
     pub id: DeviceCodeId,
     pub digest: Digest,
-    pub client_id: String,
+    pub client_id: ClientId,
     /// What was asked for; all that the person may, where nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Scopes>,
@@ -55,7 +56,7 @@ pub struct DeviceCodeRecord {
     pub valid_until_ms: i64,
     /// Who approved it, and what was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
+    pub user_id: Option<Subject>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Scopes>,
     /// What it was redeemed for.
@@ -172,7 +173,7 @@ impl Store {
     pub async fn decide_device(
         &self,
         id: &DeviceCodeId,
-        user_id: &str,
+        user_id: &Subject,
         granted: Option<&Scopes>,
         now_ms: i64,
     ) -> Result<Decision, Fault> {
@@ -215,7 +216,7 @@ impl Store {
     pub async fn poll_device(
         &self,
         presented: &DeviceCode,
-        client_id: &str,
+        client_id: &ClientId,
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Poll, Fault> {
@@ -223,7 +224,7 @@ impl Store {
         let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else {
             return Ok(Poll::Gone);
         };
-        if !device.digest.matches(&presented.digest) || device.client_id != client_id {
+        if !device.digest.matches(&presented.digest) || device.client_id != *client_id {
             return Ok(Poll::Gone);
         }
         match device.status {
@@ -231,7 +232,7 @@ impl Store {
             _ if device.valid_until_ms <= now_ms => Ok(Poll::Expired),
             DeviceStatus::Denied => Ok(Poll::Denied),
             DeviceStatus::Approved => self.redeem_device(&device.id, family).await,
-            DeviceStatus::Pending => self.pace(&device, family, now_ms).await,
+            DeviceStatus::Pending => self.pace(&device, &(*family).into(), now_ms).await,
         }
     }
 
@@ -240,7 +241,7 @@ impl Store {
     async fn pace(
         &self,
         device: &DeviceCodeRecord,
-        poll: &FamilyId,
+        poll: &AttemptId,
         now_ms: i64,
     ) -> Result<Poll, Fault> {
         let is_early = now_ms < device.next_poll_at_ms;

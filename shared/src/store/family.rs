@@ -18,8 +18,9 @@ use crate::{
     core::{
         clock::LEEWAY_S,
         error::Fault,
-        id::{AccessTokenId, Family, FamilyId, OrganizationId},
+        id::{AccessTokenId, AttemptId, ClientId, Family, FamilyId, OrganizationId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::RefreshToken,
 };
@@ -34,11 +35,11 @@ pub struct FamilyRecord {
     /// When, from where, and in which attempt it got there.
     pub rotated_at_ms: i64,
     pub rotated_from: String,
-    pub attempt: String,
+    pub attempt: AttemptId,
     /// To whom it was granted, and what: an agent, or a tool for a person.
-    pub client_id: String,
+    pub client_id: ClientId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
+    pub user_id: Option<Subject>,
     /// The partition in which a person's families are listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<String>,
@@ -63,7 +64,7 @@ impl FamilyRecord {
                 Ok(TokenOwner::User { user_id: user_id.clone(), client_id: self.client_id.clone() })
             }
             None => {
-                let agent = self.client_id.parse().map(TokenOwner::Agent);
+                let agent = self.client_id.as_str().parse().map(TokenOwner::Agent);
                 agent.map_err(|_| Fault::Corrupt("a family of no agent and no person".into()))
             }
         }
@@ -89,9 +90,9 @@ pub struct Presentation<'a> {
     /// The caller's network address: the binding of a token that no key is bound to.
     pub address: &'a str,
     /// The client, where it named itself.
-    pub client: Option<&'a str>,
+    pub client: Option<&'a ClientId>,
     /// Random, new for each presentation: by it a write is recognised whose answer was lost.
-    pub attempt: &'a str,
+    pub attempt: &'a AttemptId,
     pub now_ms: i64,
 }
 
@@ -261,11 +262,11 @@ impl Store {
     /// A store that does not answer, or a record that cannot be read.
     pub async fn families_of(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         now_ms: i64,
     ) -> Result<Vec<FamilyRecord>, Fault> {
         let is_alive = |family: &FamilyRecord| {
-            family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms)
+            family.user_id.as_ref() == Some(user_id) && family.is_alive(now_ms)
         };
         self.held_by(key::listing_of_holder::<Family>(user_id), is_alive).await
     }
@@ -276,7 +277,7 @@ impl Store {
     /// A store that does not answer.
     pub async fn end_family_of(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Deletion, Fault> {
@@ -308,7 +309,7 @@ fn judge(
     lifetimes: &Lifetimes,
 ) -> Rotation {
     let Some(family) = stored else { return Rotation::Gone };
-    if presented.client.is_some_and(|client| client != family.client_id) {
+    if presented.client.is_some_and(|client| *client != family.client_id) {
         return Rotation::Foreign;
     }
     if family.revoked_at_ms.is_some() {
@@ -319,7 +320,7 @@ fn judge(
     let elapsed_ms = presented.now_ms - family.rotated_at_ms;
     // Two sandboxes' clocks differ: the winner's time may lie a little ahead of ours.
     let is_recent = elapsed_ms <= lifetimes.refresh_grace * 1000 && lifetimes.refresh_grace > 0;
-    let is_ours = family.attempt == presented.attempt;
+    let is_ours = family.attempt == *presented.attempt;
     match () {
         () if is_next && is_ours => Rotation::Rotated(family),
         () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Gone,

@@ -18,7 +18,11 @@
 use type_safe_id::StaticType;
 
 use crate::{
-    core::{email::Email, id::OrganizationId},
+    core::{
+        email::Email,
+        id::OrganizationId,
+        subject::{CredentialId, Subject},
+    },
     crypto::{Digest, mac::Tag},
 };
 
@@ -39,13 +43,16 @@ pub fn listing<T: StaticType>(organization: &OrganizationId) -> String {
 }
 
 /// The partition in which a person's CLI tokens are listed.
-pub fn listing_of_person<T: StaticType>(organization: &OrganizationId, user_id: &str) -> String {
+pub fn listing_of_person<T: StaticType>(
+    organization: &OrganizationId,
+    user_id: &Subject,
+) -> String {
     format!("{}#{user_id}", listing::<T>(organization))
 }
 
 /// The partition in which what a person holds is listed, one kind each.
-pub fn listing_of_holder<T: StaticType>(user_id: &str) -> String {
-    format!("{}#{}", T::TYPE, Digest::of(user_id.as_bytes()).to_hex())
+pub fn listing_of_holder<T: StaticType>(user_id: &Subject) -> String {
+    format!("{}#{}", T::TYPE, Digest::of(user_id.to_string().as_bytes()).to_hex())
 }
 
 /// The key of what a user signs in with.
@@ -64,11 +71,11 @@ pub fn counter(what: &str, whom: &str, until_s: i64) -> String {
 }
 
 /// The key under which a person's organization is found.
-pub fn owner(user_id: &str) -> String {
-    format!("own_{}", Digest::of(user_id.as_bytes()).to_hex())
+pub fn owner(user_id: &Subject) -> String {
+    format!("own_{}", Digest::of(user_id.to_string().as_bytes()).to_hex())
 }
 
 /// The key of a nonce. Each credential has its own: nobody can spend another's. Hashed, because a caller chose it.
-pub fn nonce(credential_id: &str, nonce: &str) -> String {
+pub fn nonce(credential_id: &CredentialId, nonce: &str) -> String {
     format!("non_{credential_id}#{}", Digest::of(nonce.as_bytes()).to_hex())
 }

@@ -11,7 +11,7 @@ use super::{
     key,
     record::{number, text},
 };
-use crate::core::error::Fault;
+use crate::core::{error::Fault, id::AttemptId, subject::CredentialId};
 
 /// What became of a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,9 @@ impl Store {
     /// A store that does not answer.
     pub async fn spend(
         &self,
-        credential_id: &str,
+        credential_id: &CredentialId,
         nonce: &str,
-        attempt: &str,
+        attempt: &AttemptId,
         now_s: i64,
         expires_at_s: i64,
     ) -> Result<Nonce, Fault> {
@@ -51,7 +51,7 @@ impl Store {
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failed)) => {
                 let stored = failed.item().and_then(|item| item.get("attempt"));
-                let is_ours = stored == Some(&AttributeValue::S(attempt.to_owned()));
+                let is_ours = stored == Some(&AttributeValue::S(attempt.to_string()));
                 Ok(if is_ours { Nonce::Fresh } else { Nonce::Replayed })
             }
             _ => Err(fault("spend a nonce")(error)),

@@ -10,7 +10,7 @@ use super::{
     key,
     record::{Item, item_of, item_of_record, read, text},
 };
-use crate::core::{error::Fault, id::OrganizationId};
+use crate::core::{error::Fault, id::OrganizationId, subject::Subject};
 
 /// A stored organization.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,14 +21,14 @@ pub struct OrganizationRecord {
     pub created_at_ms: i64,
     /// The user to whom it belongs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
+    pub owner: Option<Subject>,
 }
 
 /// Which organization a person owns: the first one, where there are several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OwnerRecord {
     pub pk: String,
-    pub user_id: String,
+    pub user_id: Subject,
     pub org_id: OrganizationId,
 }
 
@@ -61,7 +61,10 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer, or a record that cannot be read.
-    pub async fn organization_of(&self, user_id: &str) -> Result<Option<OrganizationId>, Fault> {
+    pub async fn organization_of(
+        &self,
+        user_id: &Subject,
+    ) -> Result<Option<OrganizationId>, Fault> {
         let item = self
             .item(AttributeValue::S(key::owner(user_id)), "read whose organization it is")
             .await?;
@@ -75,10 +78,10 @@ impl Store {
     pub async fn organization_of_newcomer(
         &self,
         draft: &OrganizationRecord,
-        user_id: &str,
+        user_id: &Subject,
     ) -> Result<OrganizationId, Fault> {
         let owned =
-            OwnerRecord { pk: key::owner(user_id), user_id: user_id.to_owned(), org_id: draft.id };
+            OwnerRecord { pk: key::owner(user_id), user_id: user_id.clone(), org_id: draft.id };
         let founded = self
             .client
             .transact_write_items()
@@ -98,7 +101,7 @@ impl Store {
     /// Remembers whose the organization is, unless they own one already.
     fn own(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         organization: &OrganizationId,
     ) -> Result<TransactWriteItem, Fault> {
         let update = Update::builder()

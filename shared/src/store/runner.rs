@@ -16,6 +16,7 @@ use crate::{
     core::{
         error::Fault,
         id::{OrganizationId, Runner, RunnerId},
+        subject::Subject,
     },
     credential::RunnerToken,
     crypto::Digest,
@@ -39,7 +40,7 @@ pub struct RunnerRecord {
     pub created_at_ms: i64,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
     /// What the runner said last, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
@@ -71,7 +72,7 @@ impl HasSecret for RunnerRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Beat {
     /// Recorded, for a runner that was made on behalf of this user.
-    Recorded { on_behalf_of: Option<String> },
+    Recorded { on_behalf_of: Option<Subject> },
     /// No runner has this token.
     Refused,
 }

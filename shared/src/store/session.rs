@@ -17,8 +17,9 @@ use crate::{
     core::{
         clock::LEEWAY_S,
         error::Fault,
-        id::{Session as SessionKind, SessionId},
+        id::{AttemptId, Session as SessionKind, SessionId},
         principal::Role,
+        subject::Subject,
     },
     crypto::Digest,
 };
@@ -28,7 +29,7 @@ use crate::{
 pub struct SessionRecord {
     #[serde(rename = "pk")]
     pub id: SessionId,
-    pub user_id: String,
+    pub user_id: Subject,
     pub role: Role,
     pub digest: Digest,
     /// What the sign-in knew of the person, besides the id.
@@ -91,7 +92,7 @@ pub enum Settlement {
 
 impl SessionRecord {
     /// The partition in which the sessions of `user_id` are listed.
-    pub fn listing(user_id: &str) -> String {
+    pub fn listing(user_id: &Subject) -> String {
         key::listing_of_holder::<SessionKind>(user_id)
     }
 
@@ -161,7 +162,7 @@ impl Store {
         &self,
         id: &SessionId,
         seen: &Upstream,
-        lease: &str,
+        lease: &AttemptId,
         now_ms: i64,
         until_ms: i64,
     ) -> Result<Lease, Fault> {
@@ -204,7 +205,7 @@ impl Store {
     pub async fn settle_session(
         &self,
         id: &SessionId,
-        lease: &str,
+        lease: &AttemptId,
         settlement: &Settlement,
     ) -> Result<(), Fault> {
         let request = self
@@ -242,7 +243,11 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn end_leased_session(&self, id: &SessionId, lease: &str) -> Result<Deletion, Fault> {
+    pub async fn end_leased_session(
+        &self,
+        id: &SessionId,
+        lease: &AttemptId,
+    ) -> Result<Deletion, Fault> {
         let held = [(":lease", text(&lease))];
         self.delete_in(&self.tables.families, &text(id), "upstream_lease = :lease", held).await
     }
@@ -253,11 +258,11 @@ impl Store {
     /// A store that does not answer, or a record that cannot be read.
     pub async fn sessions_of(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         now_ms: i64,
     ) -> Result<Vec<SessionRecord>, Fault> {
         let is_alive = |session: &SessionRecord| {
-            session.user_id == user_id && now_ms < session.idle_expires_at_ms
+            session.user_id == *user_id && now_ms < session.idle_expires_at_ms
         };
         self.held_by(key::listing_of_holder::<SessionKind>(user_id), is_alive).await
     }
@@ -266,7 +271,11 @@ impl Store {
     ///
     /// # Errors
     /// A store that does not answer.
-    pub async fn end_session_of(&self, user_id: &str, id: &SessionId) -> Result<Deletion, Fault> {
+    pub async fn end_session_of(
+        &self,
+        user_id: &Subject,
+        id: &SessionId,
+    ) -> Result<Deletion, Fault> {
         let held = [(":person", text(&user_id))];
         self.delete_in(&self.tables.families, &text(id), "user_id = :person", held).await
     }

@@ -13,7 +13,10 @@ use super::{
     record::{item_of, number, read, text},
 };
 use crate::{
-    core::{error::Fault, id::SignInId},
+    core::{
+        error::Fault,
+        id::{ClientId, SignInId},
+    },
     credential::SignInState,
     crypto::Digest,
 };
@@ -43,7 +46,7 @@ pub struct SignInRecord {
 /// A tool on the person's machine (RFC 8252 §7.3), and what proves that it is the same one that redeems the code (RFC 7636).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Loopback {
-    pub client_id: String,
+    pub client_id: ClientId,
     pub redirect_uri: String,
     pub challenge: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]

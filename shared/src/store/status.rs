@@ -16,6 +16,7 @@ use super::{
 use crate::core::{
     error::Fault,
     id::{AccessTokenId, AgentId, FamilyId, OrganizationId, SessionId},
+    subject::Subject,
 };
 
 impl Store {
@@ -52,7 +53,7 @@ impl Store {
     pub async fn session_and_organization(
         &self,
         session: &SessionId,
-        user_id: &str,
+        user_id: &Subject,
     ) -> Result<(Option<SessionRecord>, Option<OrganizationId>), Fault> {
         let (owned, session) =
             self.pair(AttributeValue::S(key::owner(user_id)), text(session)).await?;
@@ -66,7 +67,7 @@ impl Store {
     /// A store that does not answer in full, or a record that cannot be read.
     pub async fn person_and_family(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         family: &FamilyId,
     ) -> Result<(Option<OrganizationId>, Option<FamilyRecord>), Fault> {
         let (owned, family) =

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use super::{Store, client::fault, key, record::read};
 use crate::core::{
     error::Fault,
-    id::{AgentId, Family},
+    id::{AgentId, ClientId, Family},
+    subject::Subject,
 };
 
 /// To whom tokens are granted.
@@ -15,20 +16,20 @@ pub enum TokenOwner {
     /// A machine, which is its own client.
     Agent(AgentId),
     /// A person, by a client.
-    User { user_id: String, client_id: String },
+    User { user_id: Subject, client_id: ClientId },
 }
 
 impl TokenOwner {
     /// The client's id.
-    pub fn client_id(&self) -> String {
+    pub fn client_id(&self) -> ClientId {
         match self {
-            Self::Agent(agent) => agent.to_string(),
+            Self::Agent(agent) => (*agent).into(),
             Self::User { client_id, .. } => client_id.clone(),
         }
     }
 
     /// The person, if it is one.
-    pub fn user_id(&self) -> Option<&str> {
+    pub fn user_id(&self) -> Option<&Subject> {
         match self {
             Self::Agent(_) => None,
             Self::User { user_id, .. } => Some(user_id),
