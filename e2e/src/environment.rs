@@ -18,7 +18,7 @@ use local::{
 };
 use postern::{
     core::clock::Clock,
-    credential::Brand,
+    credential::TokenPrefix,
     crypto::{secrets::Secrets, sign::Algorithm},
 };
 use serde_json::Value;
@@ -90,7 +90,7 @@ impl Environment {
         };
 
         let mut shown = Shown::default();
-        let brand = Brand::parse("pst").context("the brand")?;
+        let brand = TokenPrefix::parse("pst").context("the brand")?;
         let secrets = Data::Memory.secrets(None, &brand, Algorithm::ES256, &mut shown)?;
         let sdk = sdk(&aws_url);
         let signing_arn = put(&sdk, "signing", &secrets).await?;

@@ -32,7 +32,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let client_id = client_id.ok_or_else(|| {
         Error::explained(Refusal::ParameterMissing, "The parameter 'client_id' is missing.".into())
     })?;
-    let client = app.context.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
+    let client = app.context.config.client(&client_id.into()).ok_or(Refusal::ClientUnknown)?;
     let scopes = scope.as_deref().map(Scopes::parse).transpose()?;
     let begun = device_code::begin(&app.context, client, scopes, request.source_ip()).await?;
     Ok(Response::ok(&begun)?.with_tokens())

@@ -31,7 +31,7 @@ struct Issued {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = app.providers.authenticate(&app.context, request).await?;
     let Wanted { path } = request.json()?;
-    if path.len() > LONGEST_PATH || !path::is_plain(&path) {
+    if path.len() > LONGEST_PATH || !path::is_canonical(&path) {
         return Err(Refusal::PathMalformed.into());
     }
     let token = issue::download_token(&app.context, caller, &path, app.context.clock.now())?;

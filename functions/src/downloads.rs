@@ -19,7 +19,7 @@ use postern::{
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let claims = authenticate(app, request)?;
     let wanted = Permission::RunnersRead.into();
-    if !claims.scopes.cover(&wanted) {
+    if !claims.scopes.allow(&wanted) {
         return Err(Refusal::ScopeInsufficient.into());
     }
     let organization = claims.org_id.ok_or(Refusal::OrganizationMissing)?;
@@ -47,6 +47,6 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
     if claims.path != request.path() {
         return Err(Refusal::DownloadPathMismatch.into());
     }
-    app.context.config.allowlist.check(&claims.sub, claims.on_behalf_of.as_deref())?;
+    app.context.config.allowlist.check(&claims.sub, claims.on_behalf_of.as_ref())?;
     Ok(claims)
 }

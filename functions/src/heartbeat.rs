@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use postern::{
     App, Error, Refusal,
-    core::credential_header,
+    core::{credential_header, subject::Subject},
     credential::RunnerToken,
     http::{Request, Response},
     store::runner::{HEARTBEAT_S, Heartbeat},
@@ -45,7 +45,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .await?
     {
         Heartbeat::Recorded { on_behalf_of } => {
-            app.context.config.allowlist.check(&token.id.to_string(), on_behalf_of.as_deref())?;
+            app.context
+                .config
+                .allowlist
+                .check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
             Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?)
         }
         Heartbeat::Refused => Err(Refusal::RunnerTokenWrong.into()),

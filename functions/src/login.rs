@@ -5,7 +5,8 @@ use postern::{
     core::{email::Email, principal::Role, secret::Secret},
     credential::SESSION_COOKIE,
     grant::{
-        Tokens, family,
+        Tokens,
+        family::{self, NewUserFamily},
         password::{self, Login},
         revoke, session,
     },
@@ -65,19 +66,18 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     };
     let person = password::prove(&app.context, login).await?;
     let now = app.context.clock.now();
-    let whose = (family::new_id(&app.context, now)?, person.user_id.as_str(), CLIENT);
-    let begun = family::begin_for_person(
-        &app.context,
-        whose,
-        &app.context.config.role_scopes(person.role),
-        request.source_ip(),
-        now,
-    )
-    .await;
+    let new = NewUserFamily {
+        id: family::new_id(&app.context, now)?,
+        user_id: &person.user_id,
+        client_id: &CLIENT.into(),
+        scopes: &app.context.config.role_scopes(person.role),
+        address: request.source_ip(),
+    };
+    let begun = family::begin_for_user(&app.context, new, now).await;
     // Dismissed between the two reads.
     let is_gone = begun.as_ref().err().and_then(Error::refusal) == Some(Refusal::UserDeleted);
     let tokens = if is_gone { Err(Refusal::LoginWrong.into()) } else { begun }?;
-    let user = User { id: person.user_id, email, role: person.role };
+    let user = User { id: person.user_id.to_string(), email, role: person.role };
     Ok(Response::ok(&LoggedIn { tokens, user })?.with_tokens())
 }
 

@@ -2,7 +2,7 @@
 
 use postern::{
     App, Error, Refusal,
-    core::{credential_header, secret::Secret},
+    core::{credential_header, secret::Secret, subject::Subject},
     credential::ServiceKey,
     http::{Request, Response},
     store::{HasSecret as _, service_account::ServiceRecord},
@@ -31,7 +31,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let service = service
         .filter(|service| service.digest().matches(&key.digest))
         .ok_or(Refusal::ServiceKeyWrong)?;
-    app.context.config.allowlist.check(&service.id.to_string(), service.on_behalf_of.as_deref())?;
+    app.context
+        .config
+        .allowlist
+        .check(&Subject::Service(service.id), service.on_behalf_of.as_ref())?;
     let access_token = issue::service_token(&app.context, &service, now)?;
     Ok(Response::ok(&Issued {
         access_token,

@@ -3,13 +3,13 @@
 
 use postern::{
     App, Error, Refusal,
-    core::{path, scope::Scopes, secret::Secret},
+    core::{id::ClientId, path, scope::Scopes, secret::Secret},
     credential::SESSION_COOKIE,
     crypto::Digest,
     grant::{
         authorization_code::is_loopback,
-        session::Visit,
-        sign_in::{self, Begun, LIFE_S, Returned, SignedIn},
+        session::Browser,
+        sign_in::{self, LIFE_S, Redirection, Returned, SignedIn},
     },
     http::{CredentialSource as _, Request, Response},
     identity_provider::IdentityProvider,
@@ -47,9 +47,9 @@ async fn start(
         Some("true") => Some(loopback(app, request)?),
         _ => None,
     };
-    let next = path::page(request.query("next")?.as_deref());
+    let next = path::safe_redirect(request.query("next")?.as_deref());
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
-    let Begun { location, browser } =
+    let Redirection { location, browser } =
         sign_in::begin(&app.context, upstream, &next, loopback, browser).await?;
     Ok(Response::see_other(location).cookie(BROWSER_COOKIE, &browser, LIFE_S))
 }
@@ -79,7 +79,8 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
         .query("redirect_uri")?
         .filter(|uri| is_loopback(uri))
         .ok_or(Refusal::RedirectUriNotAllowed)?;
-    let client_id = request.query("client_id")?.unwrap_or_else(|| "postern-cli".into());
+    let client_id =
+        request.query("client_id")?.map_or_else(|| ClientId::from("postern-cli"), ClientId::from);
     app.context.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
     if request.query("code_challenge_method")?.as_deref() != Some("S256") {
         return Err(Refusal::ChallengeMethodUnknown.into());
@@ -112,7 +113,7 @@ async fn callback(
         &app.context,
         &app.identity_providers,
         returned,
-        Visit::of(request),
+        Browser::of(request),
         is_expected,
     )
     .await?;

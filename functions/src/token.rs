@@ -6,10 +6,14 @@
 
 use postern::{
     App, Error, Refusal,
-    core::{id::AgentId, scope::Scopes, secret::Secret},
+    core::{
+        id::{AgentId, ClientId},
+        scope::Scopes,
+        secret::Secret,
+    },
     grant::{
         ClientCredentials, Tokens,
-        agent_secret::{self, Wish},
+        agent_secret::{self, RequestedScopes},
         authorization_code, device_code,
         refresh::{self, Client},
     },
@@ -43,7 +47,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             agent_secret::exchange(
                 &app.context,
                 &credentials,
-                Wish::Everything,
+                RequestedScopes::All,
                 request.source_ip(),
             )
             .await?
@@ -62,8 +66,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
             let ClientPart::Proven(credentials) = client else {
                 return Err(Refusal::ClientCredentialsMissing.into());
             };
-            let wish = Wish::Scopes(scopes.unwrap_or_default());
-            agent_secret::exchange(&app.context, &credentials, wish, address).await
+            let requested = RequestedScopes::Only(scopes.unwrap_or_default());
+            agent_secret::exchange(&app.context, &credentials, requested, address).await
         }
         "refresh_token" => {
             let client = match client {
@@ -95,7 +99,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
 }
 
 /// The tool that a person uses.
-fn public(client: ClientPart) -> Result<String, Error> {
+fn public(client: ClientPart) -> Result<ClientId, Error> {
     match client {
         ClientPart::Public(id) => Ok(id),
         ClientPart::Absent => Err(missing("client_id")),
@@ -112,13 +116,13 @@ enum ClientPart {
     Absent,
     Named(AgentId),
     /// A tool of people's, of the configuration.
-    Public(String),
+    Public(ClientId),
     Proven(ClientCredentials),
 }
 
 fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refusal> {
     let named = form.get("client_id").map(Secret::expose);
-    if let Some(public) = named.and_then(|id| app.context.config.client(id)) {
+    if let Some(public) = named.and_then(|id| app.context.config.client(&id.into())) {
         let shows_more = form.contains_key("client_secret") || request.basic()?.is_some();
         return if shows_more {
             Err(Refusal::ClientUnknown)

@@ -11,7 +11,7 @@ use std::{
 
 use postern::{
     core::{clock::Clock, entropy::Entropy, id},
-    credential::{Brand, Minted},
+    credential::{Minted, TokenPrefix},
     crypto::{
         Digest,
         secrets::{self, Secrets},
@@ -59,8 +59,8 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Stores the keys of another brand away, and restores those of `brand` if there are any.
-    pub fn turn_to(&mut self, brand: &Brand) {
+    /// Puts the keys of another brand away, and takes those of `brand` out, if there are any.
+    pub fn turn_to(&mut self, brand: &TokenPrefix) {
         let known = self
             .operator_key
             .as_deref()
@@ -138,7 +138,7 @@ impl Data {
     pub fn secrets(
         &self,
         file: Option<&Path>,
-        brand: &Brand,
+        brand: &TokenPrefix,
         algorithm: Algorithm,
         shown: &mut Shown,
     ) -> Result<Secrets, Error> {

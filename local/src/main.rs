@@ -173,7 +173,7 @@ impl From<Deployment> for Options {
     fn from(deployment: Deployment) -> Self {
         let Deployment { server, config, store, sign_in, role } = deployment;
         let metadata = serde_json::Map::new();
-        let sign_in = sign_in.map(|user_id| Person { user_id, role, metadata });
+        let sign_in = sign_in.map(|user_id| Person { user_id: user_id.into(), role, metadata });
         Self { config, store, sign_in, ..server.into() }
     }
 }

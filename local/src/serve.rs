@@ -19,7 +19,7 @@ use postern::{
     App,
     config::{Config, SecretSource, environment},
     core::{clock::Clock, entropy::Entropy, secret::Secret},
-    grant::session::{self, Person, Visit},
+    grant::session::{self, Browser, Person},
     store::{Store, Timeouts},
 };
 use serde::Serialize;
@@ -166,8 +166,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     }
     let session = match &options.sign_in {
         Some(person) => Some(
-            session::begin(&app.context, person.clone(), Visit::default(), None).await.map_err(
-                |error| Error::Data(format!("signing in {} failed: {error:?}", person.user_id)),
+            session::begin(&app.context, person.clone(), Browser::default(), None).await.map_err(
+                |error| Error::Data(format!("{} was not signed in: {error:?}", person.user_id)),
             )?,
         ),
         None => None,

@@ -26,10 +26,12 @@ use crate::{
     core::{
         credential_header::CredentialHeader,
         error::Fault,
+        id::{ClientId, RESERVED_PREFIXES},
         principal::{Role, UserAllowlist},
         scope::Scopes,
+        subject::CONFIGURED_KEY_PREFIX,
     },
-    credential::Brand,
+    credential::TokenPrefix,
     crypto::sign::Algorithm,
     telemetry::FUNCTION_NAME,
 };
@@ -46,7 +48,7 @@ pub struct Config {
     pub deployment: Deployment,
     /// The prefix of every secret.
     #[serde(default)]
-    pub brand: Brand,
+    pub brand: TokenPrefix,
     /// Who may create organizations.
     #[serde(default)]
     pub signup: Signup,
@@ -177,18 +179,7 @@ impl Config {
     /// Reports whether `user_id`, of an issuer whose prefix is `prefix`, looks like a user of another
     /// issuer or one of our own.
     pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
-        let ours = [
-            "agt_",
-            "apikey_",
-            "cli_",
-            "key_",
-            "opr_",
-            "org_",
-            "run_",
-            "svc_",
-            "usr_",
-            GITHUB_PREFIX,
-        ];
+        let ours = RESERVED_PREFIXES.iter().copied().chain([CONFIGURED_KEY_PREFIX, GITHUB_PREFIX]);
         let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
         let of_signins = self.signins.iter().filter_map(|signin| match signin {
             SignIn::Oidc(oidc) => oidc.subject_prefix.as_deref(),
@@ -207,8 +198,8 @@ impl Config {
     }
 
     /// Returns the client whose id is `id`.
-    pub fn client(&self, id: &str) -> Option<&Client> {
-        self.clients.iter().find(|client| client.id == id)
+    pub fn client(&self, id: &ClientId) -> Option<&Client> {
+        self.clients.iter().find(|client| client.id == *id)
     }
 
     /// Returns the sign-in whose name is `name`.

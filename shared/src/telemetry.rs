@@ -93,11 +93,11 @@ pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
 /// Records the caller in the current request's span.
 pub fn identify(principal: &Principal) {
     let span = Span::current();
-    span.record("user_id", &principal.user_id);
+    span.record("user_id", principal.user_id.to_string());
     if let Some(organization) = &principal.org_id {
         span.record("org_id", tracing::field::display(organization));
     }
-    span.record("credential_id", &principal.credential_id);
+    span.record("credential_id", principal.credential_id.to_string());
 }
 
 /// Records the family in the current request's span.

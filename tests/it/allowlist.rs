@@ -3,7 +3,7 @@
 use postern::{
     Refusal,
     core::principal::Role,
-    grant::session::{self, Person, Visit},
+    grant::session::{self, Browser, Person},
 };
 use serde_json::json;
 use tests::{Issuer, World};
@@ -143,7 +143,7 @@ async fn everyone_else_is_forbidden_on_every_path() {
         call.send().await.expect_error(403, "forbidden_user");
     }
     let bob = Person { user_id: "bob".into(), role: Role::User, metadata: serde_json::Map::new() };
-    let refused = session::begin(&closed.app.context, bob, Visit::default(), None).await;
+    let refused = session::begin(&closed.app.context, bob, Browser::default(), None).await;
     assert_eq!(refused.unwrap_err().refusal(), Some(Refusal::UserForbidden));
 }
 

@@ -7,14 +7,14 @@ use postern::{
         entropy::{BASE62, Entropy},
         id,
     },
-    credential::{Brand, Minted, PATTERN, RefreshToken, opaque::ParsedSecret},
+    credential::{Minted, PATTERN, RefreshToken, TokenPrefix, opaque::ParsedSecret},
 };
 use proptest::prelude::*;
 use regex::Regex;
 use tests::World;
 
-fn brand() -> Brand {
-    Brand::parse("pst").unwrap()
+fn brand() -> TokenPrefix {
+    TokenPrefix::parse("pst").unwrap()
 }
 
 fn minted() -> String {
@@ -74,7 +74,7 @@ fn every_kind_of_secret_is_distinguished_from_every_other() {
     // them.
     assert!(parse(&agent.secret.expose().replace("_as_", "_ak_")).is_none());
     assert!(
-        ParsedSecret::<id::ApiKey>::parse(&Brand::parse("cat").unwrap(), key.secret.expose())
+        ParsedSecret::<id::ApiKey>::parse(&TokenPrefix::parse("cat").unwrap(), key.secret.expose())
             .is_none()
     );
 }
@@ -99,7 +99,7 @@ fn no_altered_missing_or_extra_character_passes() {
 fn secrets_use_all_characters_equally() {
     let entropy = Entropy::system();
     let mut counts = [0_u32; 62];
-    for letter in entropy.letters(BASE62, 62_000).unwrap().bytes() {
+    for letter in entropy.random_string(BASE62, 62_000).unwrap().bytes() {
         counts[BASE62.iter().position(|known| *known == letter).unwrap()] += 1;
     }
     // 1000 expected with a standard deviation of 31: eight of them cannot be chance.
@@ -136,7 +136,7 @@ async fn one_pattern_finds_every_secret_and_nothing_else() {
 #[test]
 fn a_million_random_strings_do_not_parse_as_secrets() {
     let entropy = Entropy::system();
-    let text = entropy.letters(BASE62, 64_000).unwrap();
+    let text = entropy.random_string(BASE62, 64_000).unwrap();
     let hits = (0..1_000_000).filter(|at| {
         let at = at % (text.len() - 64);
         parse(&text[at..at + 64]).is_some()

@@ -8,6 +8,7 @@ use postern::{
     core::{
         principal::{Kind, Principal},
         scope::{Resources, Scopes},
+        subject::{CredentialId, Subject},
     },
     http::CredentialSource,
 };
@@ -35,11 +36,11 @@ impl Provider for Badges {
         Ok(match source.header("x-badge") {
             None => Outcome::NotPresented,
             Some("b-1") => Outcome::Authenticated(Principal {
-                user_id: "badge|b-1".into(),
+                user_id: Subject::External("badge|b-1".into()),
                 kind: Kind::External,
                 org_id: None,
-                credential_id: "b-1".into(),
-                scopes: Scopes::parse("orders:read").unwrap(),
+                credential_id: CredentialId::External("b-1".into()),
+                scopes: Scopes::parse("doors:open").unwrap(),
                 resources: Resources::default(),
                 on_behalf_of: None,
                 metadata: serde_json::Map::new(),

@@ -2,7 +2,7 @@
 
 use postern::crypto::{
     jws::JwsAlgorithm,
-    jwt::{Expected, Maker, signed_payload},
+    jwt::{Expected, IssuedBy, signed_payload},
     key_set::KeySet,
     verifying_key::VerifyingKey,
 };
@@ -40,7 +40,7 @@ fn key_set(keys: &Value) -> Option<KeySet> {
 }
 
 fn accepts(keys: &Value, jws: &str) -> bool {
-    let expected = Expected { types: &["jwt"], maker: Maker::Others };
+    let expected = Expected { types: &["jwt"], issued_by: IssuedBy::Other };
     key_set(keys).is_some_and(|keys| signed_payload(jws, &keys, expected).is_ok())
 }
 
@@ -82,8 +82,8 @@ fn object(json: &str) -> Map<String, Value> {
 }
 
 #[test]
-fn a_private_weak_or_other_purpose_key_is_not_accepted() {
-    use postern::crypto::verifying_key::Unsound;
+fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
+    use postern::crypto::verifying_key::InvalidKey;
     let ed = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
     for (more, expected) in [
         ("", None),
@@ -91,17 +91,17 @@ fn a_private_weak_or_other_purpose_key_is_not_accepted() {
         (r#","key_ops":["verify"]"#, None),
         (r#","alg":"EdDSA""#, None),
         (r#","alg":"Ed25519""#, None),
-        (r#","use":"enc""#, Some(Unsound::Use)),
-        (r#","use":7"#, Some(Unsound::Use)),
-        (r#","key_ops":["sign"]"#, Some(Unsound::Use)),
-        (r#","key_ops":["verify","verify"]"#, Some(Unsound::Use)),
-        (r#","key_ops":"verify""#, Some(Unsound::Malformed)),
-        (r#","alg":"ES256""#, Some(Unsound::Unsupported)),
-        (r#","alg":"none""#, Some(Unsound::Unsupported)),
-        (r#","alg":"HS256""#, Some(Unsound::Unsupported)),
-        (r#","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A""#, Some(Unsound::Private)),
-        (r#","kid":"a b""#, Some(Unsound::Malformed)),
-        (r#","kid":5"#, Some(Unsound::Malformed)),
+        (r#","use":"enc""#, Some(InvalidKey::Use)),
+        (r#","use":7"#, Some(InvalidKey::Use)),
+        (r#","key_ops":["sign"]"#, Some(InvalidKey::Use)),
+        (r#","key_ops":["verify","verify"]"#, Some(InvalidKey::Use)),
+        (r#","key_ops":"verify""#, Some(InvalidKey::Malformed)),
+        (r#","alg":"ES256""#, Some(InvalidKey::Unsupported)),
+        (r#","alg":"none""#, Some(InvalidKey::Unsupported)),
+        (r#","alg":"HS256""#, Some(InvalidKey::Unsupported)),
+        (r#","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A""#, Some(InvalidKey::Private)),
+        (r#","kid":"a b""#, Some(InvalidKey::Malformed)),
+        (r#","kid":5"#, Some(InvalidKey::Malformed)),
     ] {
         assert_eq!(
             VerifyingKey::jwk(&object(&format!("{{{ed}{more}}}"))).err(),
@@ -114,14 +114,14 @@ fn a_private_weak_or_other_purpose_key_is_not_accepted() {
     {
         assert_eq!(
             VerifyingKey::secret(algorithm, &vec![7; length - 1]).err(),
-            Some(Unsound::Weak)
+            Some(InvalidKey::Weak)
         );
         assert!(VerifyingKey::secret(algorithm, &vec![7; length]).is_ok());
-        assert_eq!(VerifyingKey::secret(algorithm, b"").err(), Some(Unsound::Weak));
+        assert_eq!(VerifyingKey::secret(algorithm, b"").err(), Some(InvalidKey::Weak));
     }
     assert_eq!(
         VerifyingKey::secret(JwsAlgorithm::ES256, &[7; 64]).err(),
-        Some(Unsound::Unsupported)
+        Some(InvalidKey::Unsupported)
     );
 }
 

@@ -3,7 +3,10 @@
 
 use postern::{
     config::Lifetimes,
-    core::{id, scope::Scopes},
+    core::{
+        id::{self, AttemptId},
+        scope::Scopes,
+    },
     credential::RefreshToken,
     store::family::{FamilyRecord, Presentation, Rotation},
 };
@@ -23,9 +26,7 @@ async fn begin(world: &World, now_ms: i64) -> RefreshToken {
         rotated_at_ms: now_ms,
         rotated_from: "a".into(),
         attempt: "begin".into(),
-        client_id: id::mint::<id::Agent>(world.now(), &world.app.context.entropy)
-            .unwrap()
-            .to_string(),
+        client_id: id::mint::<id::Agent>(world.now(), &world.app.context.entropy).unwrap().into(),
         user_id: None,
         listing: None,
         org_id: id::mint(world.now(), &world.app.context.entropy).unwrap(),
@@ -43,7 +44,7 @@ async fn present(
     world: &World,
     token: &RefreshToken,
     address: &str,
-    attempt: &str,
+    attempt: &AttemptId,
     now_ms: i64,
 ) -> Rotation {
     let presentation = Presentation { token, address, client: None, attempt, now_ms };
@@ -84,8 +85,14 @@ async fn every_interleaving_of_concurrent_callers_rotates_once_and_detects_no_re
                 schedules += 1;
                 let token = begin(&world, now_ms).await;
                 for caller in order {
-                    let outcome =
-                        present(&world, &token, "a", &format!("attempt of {caller}"), now_ms).await;
+                    let outcome = present(
+                        &world,
+                        &token,
+                        "a",
+                        &format!("attempt of {caller}").as_str().into(),
+                        now_ms,
+                    )
+                    .await;
                     let (Rotation::Rotated(family) | Rotation::Repeated(family)) = outcome else {
                         panic!("{outcome:?}")
                     };
@@ -210,8 +217,14 @@ async fn follow(world: &World, history: &[Step]) {
                 let token = tokens[index].clone();
                 let expected = model.present(token.generation, *elsewhere, now_ms);
                 let address = if *elsewhere { "b" } else { "a" };
-                let outcome =
-                    present(world, &token, address, &format!("attempt {at}"), now_ms).await;
+                let outcome = present(
+                    world,
+                    &token,
+                    address,
+                    &format!("attempt {at}").as_str().into(),
+                    now_ms,
+                )
+                .await;
                 let outcome = match outcome {
                     Rotation::Rotated(_) => {
                         tokens.push(token.successor());

@@ -258,7 +258,7 @@ async fn a_nonce_is_kept_as_long_as_its_timestamp_is_accepted() {
 
 fn world_nonce(world: &World) -> String {
     let id = world.api_key.split('_').nth(2).unwrap();
-    postern::store::key::nonce(&format!("key_{}", &id[..26]), NONCE)
+    postern::store::key::nonce(&format!("key_{}", &id[..26]).into(), NONCE)
 }
 
 #[tokio::test]

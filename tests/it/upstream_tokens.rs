@@ -151,14 +151,14 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     it.world.pass_s(545);
     let id = it.id().parse().unwrap();
     let (session, _) =
-        it.world.app.context.store.session_and_organization(&id, "ada").await.unwrap();
+        it.world.app.context.store.session_and_organization(&id, &"ada".into()).await.unwrap();
     let held = session.unwrap().upstream.unwrap();
     let now_ms = it.world.now().as_millisecond();
     it.world
         .app
         .context
         .store
-        .lease_session(&id, &held, "of the dead", now_ms, now_ms + 15_000)
+        .lease_session(&id, &held, &"of the dead".into(), now_ms, now_ms + 15_000)
         .await
         .unwrap();
     for _ in 0..5 {

@@ -20,7 +20,7 @@ use postern::{
     core::{clock::Clock, entropy::Entropy, id, principal::Role},
     credential::Minted,
     crypto::secrets::Secrets,
-    grant::session::{self, Person, Visit},
+    grant::session::{self, Browser, Person},
     store::{Store, Timeouts},
 };
 use serde_json::{Value, json};
@@ -253,8 +253,8 @@ impl World {
 
     /// Signs a user in; returns the value of the session.
     pub async fn sign_in(&self, user_id: &str, role: Role) -> String {
-        let person = Person { user_id: user_id.to_owned(), role, metadata: serde_json::Map::new() };
-        session::begin(&self.app.context, person, Visit::default(), None)
+        let person = Person { user_id: user_id.into(), role, metadata: serde_json::Map::new() };
+        session::begin(&self.app.context, person, Browser::default(), None)
             .await
             .unwrap()
             .expose()

@@ -7,7 +7,7 @@ use postern::{
     credential::SESSION_COOKIE,
     grant::{
         password::{self, Login},
-        session::{self, Visit as Browser},
+        session::{self, Browser},
     },
     http::{CredentialSource as _, Request, Response, page},
 };
@@ -19,7 +19,7 @@ use crate::portal::{
 
 /// `GET /login`: the ways in. Whoever is in already goes on.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
-    let next = path::page(request.query("next")?.as_deref());
+    let next = path::safe_redirect(request.query("next")?.as_deref());
     if request.cookie(SESSION_COOKIE)?.is_some()
         && let SessionCheck::SignedIn(_) = visitor::require_session(app, request).await?
     {
@@ -81,7 +81,7 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
         return Err(Refusal::OriginNotAllowed.into());
     }
     let form = request.form()?;
-    let next = path::page(Some(text(&form, "next")));
+    let next = path::safe_redirect(Some(text(&form, "next")));
     match sign_in(app, request, &form).await {
         Ok(value) => Ok(Response::see_other(next).cookie(
             SESSION_COOKIE,

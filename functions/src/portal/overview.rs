@@ -33,9 +33,9 @@ pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, E
         .collect();
     let view = view::Overview {
         frame: Frame::new(&visitor, "/"),
-        user_id: visitor.principal.user_id.clone(),
+        user_id: visitor.principal.user_id.to_string(),
         organization: visitor.principal.org_id.map(|id| id.to_string()).unwrap_or_default(),
-        role: if visitor.principal.scopes.cover_all(&Scopes::all()) { "admin" } else { "user" },
+        role: if visitor.principal.scopes.allow_all(&Scopes::all()) { "admin" } else { "user" },
         cards,
     };
     Ok(page::show(200, &view)?)

@@ -5,7 +5,7 @@ use askama::Template;
 use jiff::Timestamp;
 use postern::{
     App,
-    core::{principal::Principal, scope::Scopes, secret::Secret},
+    core::{id::ClientId, principal::Principal, scope::Scopes, secret::Secret},
     credential::CredentialKind,
     resource::{
         api_key::ApiKeyView, cli_token::CliTokenView, runner::RunnerView,
@@ -44,7 +44,7 @@ fn name(principal: &Principal) -> String {
     let known = ["name", "email", "login"]
         .into_iter()
         .find_map(|name| principal.metadata.get(name)?.as_str());
-    known.unwrap_or(&principal.user_id).to_owned()
+    known.map_or_else(|| principal.user_id.to_string(), str::to_owned)
 }
 
 /// The first page.
@@ -280,10 +280,10 @@ pub(crate) struct SessionRow {
 }
 
 /// The name of a client of the configuration.
-pub(crate) fn client_name(app: &App, id: &str) -> String {
+pub(crate) fn client_name(app: &App, id: &ClientId) -> String {
     match app.context.config.client(id) {
         Some(client) => client.name.clone(),
-        None if id == "password" => "Signed in with a password".into(),
-        None => id.to_owned(),
+        None if id.as_str() == "password" => "Signed in with a password".into(),
+        None => id.to_string(),
     }
 }

@@ -41,8 +41,9 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     match app.providers.session_user(&app.context, request).await {
         Ok(None) => Ok(SessionCheck::SignIn(to_login(request))),
         Ok(Some(principal)) => {
-            let csrf =
-                BASE64URL.encode(app.context.keyring.sign_for(PURPOSE, &principal.credential_id)?);
+            let csrf = BASE64URL.encode(
+                app.context.keyring.sign_for(PURPOSE, &principal.credential_id.to_string())?,
+            );
             Ok(SessionCheck::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
         Err(error) => match error.refusal() {
@@ -59,7 +60,11 @@ pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Fo
     let form = request.form()?;
     let tag = form.get(PURPOSE).and_then(|code| BASE64URL.decode(code.expose()).ok());
     let tag = tag.and_then(|tag| tag.try_into().ok()).ok_or(Refusal::CsrfTokenWrong)?;
-    let is_ours = app.context.keyring.verifies_for(PURPOSE, &visitor.principal.credential_id, &tag);
+    let is_ours = app.context.keyring.verifies_for(
+        PURPOSE,
+        &visitor.principal.credential_id.to_string(),
+        &tag,
+    );
     if is_ours { Ok(form) } else { Err(Refusal::CsrfTokenWrong) }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         id::AgentId,
         principal::{Kind, Principal},
         scope::Resources,
+        subject::{CredentialId, Subject},
     },
     crypto::jwt,
     http::CredentialSource,
@@ -19,7 +20,8 @@ use crate::{
     token::{self, Claims},
 };
 
-/// Signature and times without I/O, then one round trip for what may have ended the token since.
+/// Verifies signature and times without I/O, then reads in one round trip whether the token was
+/// revoked.
 #[derive(Debug)]
 pub(super) struct AccessTokens;
 
@@ -61,7 +63,7 @@ async fn of_agent(
     claims: Claims,
     now: Timestamp,
 ) -> Result<Outcome, Fault> {
-    let (agent, is_over) = match &claims.sid {
+    let (agent, is_revoked) = match &claims.sid {
         Some(family) => {
             let (agent, family) = context.store.agent_and_family(&id, family).await?;
             (agent, !family.is_some_and(|family| family.is_alive(now.as_millisecond())))
@@ -69,7 +71,7 @@ async fn of_agent(
         None => context.store.agent_and_revocation(&id, &claims.jti).await?,
     };
     Ok(match agent {
-        _ if is_over => Refusal::TokenRevoked.into(),
+        _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(agent) if agent.org_id == claims.org_id => {
             Outcome::Authenticated(principal(claims, Kind::Agent, agent.on_behalf_of))
         }
@@ -81,10 +83,10 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
     let Some(family) = &claims.sid else { return Ok(Refusal::TokenClaimsInvalid.into()) };
     let (organization, family) = context.store.person_and_family(&claims.sub, family).await?;
     let is_theirs = |family: &FamilyRecord| family.user_id.as_ref() == Some(&claims.sub);
-    let is_over =
+    let is_revoked =
         !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now.as_millisecond()));
     Ok(match organization {
-        _ if is_over => Refusal::TokenRevoked.into(),
+        _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(organization) if organization == claims.org_id => {
             Outcome::Authenticated(principal(claims, Kind::User, None))
         }
@@ -92,12 +94,12 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
     })
 }
 
-fn principal(claims: Claims, kind: Kind, on_behalf_of: Option<String>) -> Principal {
+fn principal(claims: Claims, kind: Kind, on_behalf_of: Option<Subject>) -> Principal {
     Principal {
         user_id: claims.sub,
         kind,
         org_id: Some(claims.org_id),
-        credential_id: claims.sid.map_or(claims.jti.to_string(), |family| family.to_string()),
+        credential_id: claims.sid.map_or(CredentialId::Token(claims.jti), CredentialId::Family),
         scopes: claims.scopes,
         resources: Resources::default(),
         on_behalf_of,

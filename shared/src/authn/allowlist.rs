@@ -1,4 +1,4 @@
-//! Senders of messages. Not for requests, and not for other platforms.
+//! The senders of messages. Does not apply to requests, nor to other platforms.
 
 use async_trait::async_trait;
 use serde_json::Map;
@@ -11,11 +11,12 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::Resources,
+        subject::{CredentialId, Subject},
     },
     http::CredentialSource,
 };
 
-/// No I/O: whoever may send stands in the configuration.
+/// The allowed senders are in the configuration, so no I/O is needed.
 #[derive(Debug)]
 pub(super) struct Senders(Allowlist);
 
@@ -47,12 +48,12 @@ impl Provider for Senders {
         if !list.user_ids.contains(&message.user_id) || !is_chat {
             return Ok(Refusal::SenderUnknown.into());
         }
-        // Apart from the ids of other platforms, and of everybody else.
+        // The prefix separates it from the ids of other platforms and from all other subjects.
         let user_id = format!("{}|{}", message.platform, message.user_id);
         let chat = message.chat_id.iter().map(|chat| ("chat_id".to_owned(), chat.clone().into()));
         Ok(Outcome::Authenticated(Principal {
-            credential_id: user_id.clone(),
-            user_id,
+            credential_id: CredentialId::External(user_id.clone()),
+            user_id: Subject::External(user_id),
             kind: Kind::Message,
             org_id: None,
             scopes: list.scopes.clone(),

@@ -13,15 +13,16 @@ use crate::{
         credential_header::API_KEY,
         error::{Error, Fault, Refusal},
         principal::{Kind, Principal},
+        subject::{CredentialId, Subject},
     },
     credential::{ApiKey, CliToken, CredentialKind, opaque},
     crypto::Digest,
-    grant::session::is_enrolled,
     http::CredentialSource,
     store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
 };
 
-/// The checksum without I/O, then one consistent read, and another one of an enrolled user's organization for their CLI tokens; where the request is signed, one write for its nonce.
+/// Verifies the checksum without I/O, then reads the record consistently. The CLI token of an enrolled
+/// user needs another read, of the user's organization, and a signed request one write, of its nonce.
 #[derive(Debug)]
 pub(super) struct ApiKeys;
 
@@ -50,23 +51,28 @@ impl Provider for ApiKeys {
         else {
             return Ok(Outcome::NotPresented);
         };
-        into_outcome(match ApiKey::has_prefix(&context.config.brand, text) {
-            true => authenticate_key::<ApiKeyRecord>(context, source, text).await,
-            false => authenticate_key::<CliTokenRecord>(context, source, text).await,
+        into_outcome(if ApiKey::has_prefix(&context.config.brand, text) {
+            authenticate_key::<ApiKeyRecord>(context, source, text).await
+        } else {
+            authenticate_key::<CliTokenRecord>(context, source, text).await
         })
     }
 }
 
-/// A record that its key opens.
+/// A record whose secret authenticates requests.
 trait KeyRecord: Record<Kind: CredentialKind> {
-    /// Does a secret with `digest` open it?
+    /// Reports whether `digest` is that of the record's secret.
     fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool;
-    /// Must the request be signed?
+    /// Reports whether the request must be signed.
     fn requires_signature(&self) -> bool;
-    /// The enrolled user who made it for themselves, and without whom it opens nothing.
-    fn enrolled_owner(&self) -> Option<&str> {
+    /// Returns the id of the credential.
+    fn credential_id(&self) -> CredentialId;
+    /// Returns the enrolled user who created it for themselves. It stops working when that user is
+    /// deleted.
+    fn enrolled_owner(&self) -> Option<&Subject> {
         None
     }
+    /// Returns the caller.
     fn into_principal(self) -> Principal;
 }
 
@@ -86,7 +92,7 @@ async fn authenticate_key<R: KeyRecord>(
         return Err(Refusal::ApiKeyWrong.into());
     }
     if let Some(user_id) = record.enrolled_owner() {
-        // A user who was dismissed has no organization any more.
+        // A deleted user no longer has an organization.
         let organization = context.store.organization_of(user_id).await?;
         organization
             .filter(|organization| *organization == record.org_id())
@@ -97,7 +103,7 @@ async fn authenticate_key<R: KeyRecord>(
         signature.as_ref(),
         record.requires_signature(),
         text,
-        &key.id.to_string(),
+        &record.credential_id(),
         now,
     )
     .await?;
@@ -118,12 +124,16 @@ impl KeyRecord for ApiKeyRecord {
         self.require_signature
     }
 
+    fn credential_id(&self) -> CredentialId {
+        CredentialId::ApiKey(self.id)
+    }
+
     fn into_principal(self) -> Principal {
         Principal {
-            user_id: self.id.to_string(),
+            user_id: Subject::ApiKey(self.id),
             kind: Kind::ApiKey,
             org_id: Some(self.org_id),
-            credential_id: self.id.to_string(),
+            credential_id: CredentialId::ApiKey(self.id),
             scopes: self.scopes,
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
@@ -141,16 +151,20 @@ impl KeyRecord for CliTokenRecord {
         self.require_signature
     }
 
-    fn enrolled_owner(&self) -> Option<&str> {
-        Some(self.on_behalf_of.as_str()).filter(|user_id| is_enrolled(user_id))
+    fn credential_id(&self) -> CredentialId {
+        CredentialId::CliToken(self.id)
+    }
+
+    fn enrolled_owner(&self) -> Option<&Subject> {
+        Some(&self.on_behalf_of).filter(|user| user.is_enrolled())
     }
 
     fn into_principal(self) -> Principal {
         Principal {
-            user_id: self.id.to_string(),
+            user_id: Subject::CliToken(self.id),
             kind: Kind::CliToken,
             org_id: Some(self.org_id),
-            credential_id: self.id.to_string(),
+            credential_id: CredentialId::CliToken(self.id),
             scopes: self.scopes,
             resources: self.resources,
             on_behalf_of: Some(self.on_behalf_of),

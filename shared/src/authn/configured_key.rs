@@ -1,4 +1,4 @@
-//! Keys whose digests stand in the configuration: in a header of their own, then as bearer tokens.
+//! Keys whose digests are in the configuration: in a header of their own, or as bearer tokens.
 
 use async_trait::async_trait;
 use serde_json::Map;
@@ -11,16 +11,17 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::Resources,
+        subject::{CONFIGURED_KEY_PREFIX, CredentialId, Subject},
     },
     credential::opaque,
     crypto::{Digest, jwt},
     http::CredentialSource,
 };
 
-/// Digits of a key's digest in the id of its holder.
+/// The number of digits of a key's digest in its subject.
 const ID_LEN: usize = 12;
 
-/// No I/O. Such a key has any form at all but that of a JWT or of a credential of ours.
+/// Needs no I/O. Such a key may have any form except that of a JWT or of a credential of ours.
 #[derive(Debug)]
 pub(super) struct ConfiguredKeys {
     settings: Settings,
@@ -32,7 +33,7 @@ impl ConfiguredKeys {
         Self { header: settings.header.to_string(), settings }
     }
 
-    /// Is it one of the keys? All are compared, each in constant time.
+    /// Reports whether it is one of the keys. All are compared, each in constant time.
     fn holds(&self, digest: &Digest) -> bool {
         self.settings.sha256.iter().filter(|known| known.matches(digest)).count() > 0
     }
@@ -67,10 +68,10 @@ impl Provider for ConfiguredKeys {
         if !self.holds(&digest) {
             return Ok(Refusal::ApiKeyUnknown.into());
         }
-        let user_id = format!("apikey_{}", &digest.to_hex()[..ID_LEN]);
+        let user_id = format!("{CONFIGURED_KEY_PREFIX}{}", &digest.to_hex()[..ID_LEN]);
         Ok(Outcome::Authenticated(Principal {
-            credential_id: user_id.clone(),
-            user_id,
+            credential_id: CredentialId::External(user_id.clone()),
+            user_id: Subject::ConfiguredKey(user_id),
             kind: Kind::ApiKey,
             org_id: None,
             scopes: self.settings.scopes.clone(),

@@ -1,4 +1,4 @@
-//! JWTs of an issuer whose one key is in the configuration, as bearer tokens.
+//! JWTs of an issuer whose only key is in the configuration, as bearer tokens.
 
 use async_trait::async_trait;
 
@@ -10,13 +10,14 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::Resources,
+        subject::Subject,
     },
     crypto::{jwt, key_set::KeySet, secrets::Secrets, verifying_key::VerifyingKey},
     http::CredentialSource,
     token::external::{self, Issuer},
 };
 
-/// No I/O: the key is at hand.
+/// The key is in the configuration, so no I/O is needed.
 #[derive(Debug)]
 pub(super) struct Jwt {
     settings: JwtIssuer,
@@ -29,9 +30,9 @@ impl Jwt {
             (Some(reference), _) => secrets.shared_keys(reference, settings.algorithm)?,
             (None, pem) => {
                 let pem = pem.as_deref().unwrap_or_default();
-                let key = VerifyingKey::pem(settings.algorithm, pem).map_err(|unsound| {
+                let key = VerifyingKey::pem(settings.algorithm, pem).map_err(|invalid| {
                     Fault::Setting(format!(
-                        "postern.toml: the public_key of {:?}: {unsound}",
+                        "postern.toml: the public_key of {:?}: {invalid}",
                         settings.issuer
                     ))
                 })?;
@@ -76,7 +77,7 @@ impl Provider for Jwt {
                     return Err(Refusal::TokenClaimsInvalid);
                 }
                 Ok(Principal {
-                    user_id,
+                    user_id: Subject::External(user_id),
                     kind: Kind::External,
                     org_id: None,
                     credential_id,

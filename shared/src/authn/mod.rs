@@ -1,7 +1,8 @@
 //! Authentication: a chain of providers, in which the first one whose credential is present decides.
 //!
-//! A provider has three outcomes: not presented, authenticated, refused. A refusal ends the chain: a weaker credential of the same
-//! request is not tried. Every authenticated caller is checked against the allowlist of users, whatever they presented.
+//! A provider has three outcomes: not presented, authenticated, refused. A refusal ends the chain: a
+//! weaker credential of the same request is not tried. Every authenticated caller is checked against
+//! the allowlist of users, whatever they presented.
 
 mod access_token;
 mod allowlist;
@@ -39,7 +40,7 @@ use crate::{
 /// What a provider found.
 #[derive(Debug)]
 pub enum Outcome {
-    /// No credential of this provider's form: the next provider is asked.
+    /// No credential of this provider's form: the next provider is tried.
     NotPresented,
     /// The credential is good.
     Authenticated(Principal),
@@ -72,8 +73,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Returns the headers, in lower case, in which it looks for credentials besides `Authorization` and `Cookie`.
     ///
-    /// A request with two values for one of them is refused, and a value that no provider recognizes is a bad credential rather
-    /// than an absent one.
+    /// A request with two values for one of them is refused, and a value that no provider recognizes
+    /// is a bad credential rather than an absent one.
     fn headers(&self) -> Vec<String> {
         Vec::new()
     }
@@ -86,7 +87,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Looks for a credential of this provider's form, and verifies it.
     ///
     /// # Errors
-    /// A failure of ours, never one of the credential.
+    /// A [`Fault`] if the provider cannot decide. A bad credential is [`Outcome::Refused`].
     async fn authenticate(
         &self,
         context: &Context,
@@ -99,15 +100,15 @@ pub trait Provider: fmt::Debug + Send + Sync {
 pub struct ProviderChain {
     providers: Vec<Box<dyn Provider>>,
     sessions: Sessions,
-    /// What the providers read, and what our own routes read themselves.
+    /// The headers that the providers read, and those that our own routes read themselves.
     headers: BTreeSet<String>,
 }
 
 impl ProviderChain {
-    /// Makes the chain that `config` describes; no I/O.
+    /// Returns the chain that `config` describes, without I/O.
     ///
     /// # Errors
-    /// [`Fault::Setting`] for a key or secret that is missing or invalid.
+    /// [`Fault::Setting`] if a key or secret is missing or invalid.
     pub fn new(
         config: &Config,
         secrets: &Secrets,
@@ -149,7 +150,7 @@ impl ProviderChain {
         })
     }
 
-    /// Adds a provider behind all others.
+    /// Adds a provider at the end of the chain.
     pub fn push(&mut self, provider: Box<dyn Provider>) {
         self.insert(self.providers.len(), provider);
     }
@@ -160,8 +161,10 @@ impl ProviderChain {
         self.providers.insert(index, provider);
     }
 
-    /// Reports whether the header `name`, in lower case, carries a credential. Two values for one of them are refused, since readers
-    /// disagree about which one counts.
+    /// Reports whether the header `name`, in lower case, carries a credential.
+    ///
+    /// A request with two values for such a header is refused, since readers disagree about which one
+    /// counts.
     pub fn reads_header(&self, name: &str) -> bool {
         self.headers.contains(name)
     }
@@ -169,7 +172,8 @@ impl ProviderChain {
     /// Authenticates a caller.
     ///
     /// # Errors
-    /// A 401 for an absent or bad credential, `forbidden_user` for a caller who is not on the allowlist, a 5xx where we cannot tell.
+    /// A 401 for an absent or bad credential, `forbidden_user` for a caller who is not on the allowlist,
+    /// a 5xx if a provider cannot decide.
     pub async fn authenticate(
         &self,
         context: &Context,
@@ -233,10 +237,11 @@ impl ProviderChain {
         Ok(principal)
     }
 
-    /// Authenticates the user whose session is in the cookie, whatever else is presented; `None` without a cookie.
+    /// Authenticates the user whose session is in the cookie, whatever else is presented. Returns
+    /// `None` if there is no cookie.
     ///
     /// # Errors
-    /// Those of a session, and `forbidden_user`.
+    /// The refusals of a session, and `forbidden_user`.
     pub async fn session_user(
         &self,
         context: &Context,
@@ -252,8 +257,8 @@ impl ProviderChain {
     }
 }
 
-/// Headers whose presence alone is no attempt to authenticate here: `Authorization` may have another scheme, signatures are looked
-/// at apart, and service keys are for one route.
+/// Headers whose presence is no attempt to authenticate here: `Authorization` may have another scheme,
+/// signatures are checked separately, and service keys are for one route.
 const UNCLAIMED: [&str; 6] = [
     "authorization",
     "x-cli-content-sha256",
@@ -265,6 +270,6 @@ const UNCLAIMED: [&str; 6] = [
 
 fn enforce_allowlist(context: &Context, principal: Principal) -> Result<Principal, Error> {
     telemetry::identify(&principal);
-    context.config.allowlist.check(&principal.user_id, principal.on_behalf_of.as_deref())?;
+    context.config.allowlist.check(&principal.user_id, principal.on_behalf_of.as_ref())?;
     Ok(principal)
 }

@@ -1,4 +1,4 @@
-//! Access tokens of an OpenID provider, as bearer tokens: its people, who may own an organization here.
+//! Access tokens of an OpenID provider, as bearer tokens. Its users may own an organization here.
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -11,6 +11,7 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::{Resources, Scopes},
+        subject::{CredentialId, Subject},
     },
     crypto::{Digest, jwt},
     http::CredentialSource,
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-/// The keys are fetched seldom; then one consistent read finds the person's organization.
+/// Verifies with cached keys, then reads the user's organization consistently.
 #[derive(Debug)]
 pub(super) struct Oidc {
     settings: OidcIssuer,
@@ -32,7 +33,7 @@ impl Oidc {
         Self { keys: IssuerKeys::new(settings.issuer.clone(), settings.jwks_url.clone()), settings }
     }
 
-    /// Verifies with the keys at hand, and once more with newer ones where the token names a key that they lack.
+    /// Verifies with the cached keys, and once more with newer ones if the token names an unknown key.
     async fn verify(
         &self,
         context: &Context,
@@ -87,6 +88,7 @@ impl Provider for Oidc {
         if context.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
             return Ok(Refusal::TokenClaimsInvalid.into());
         }
+        let user_id = Subject::External(user_id);
         Ok(Outcome::Authenticated(Principal {
             org_id: context.store.organization_of(&user_id).await?,
             user_id,
@@ -100,17 +102,17 @@ impl Provider for Oidc {
     }
 }
 
-/// The token's own id, or a part of its digest.
-pub(super) fn credential_id(claims: &Map<String, Value>, token: &str) -> String {
+/// Returns the token's own id, or a part of its digest.
+pub(super) fn credential_id(claims: &Map<String, Value>, token: &str) -> CredentialId {
     let id = claims.get("jti").and_then(Value::as_str).filter(|id| (1..=200).contains(&id.len()));
-    id.map_or_else(
+    CredentialId::External(id.map_or_else(
         || format!("token_{}", &Digest::of(token.as_bytes()).to_hex()[..12]),
         str::to_owned,
-    )
+    ))
 }
 
-/// What a caller may do: what the configuration says, or, where it says so, what the claim holds: text joined with spaces, or an
-/// array. Scopes that are none to us are left out.
+/// Returns the scopes of a caller: those of the configuration, or, if it names a `claim`, those in the
+/// claim, which is space-joined text or an array. Malformed scopes are left out.
 pub(super) fn scopes(
     claims: &Map<String, Value>,
     claim: Option<&str>,
@@ -124,5 +126,5 @@ pub(super) fn scopes(
         }
         _ => Vec::new(),
     };
-    Scopes::of_those_sound(given)
+    Scopes::lenient(given)
 }

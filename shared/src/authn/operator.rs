@@ -1,13 +1,14 @@
-//! The operator's key: creates organizations, and is no principal.
+//! The operator's key, which creates organizations. The operator is not a principal.
 
 use crate::{
     context::Context, core::error::Refusal, credential::OperatorKey, http::CredentialSource,
 };
 
-/// Is the caller the operator? No I/O: the digest came with the deployment's secret.
+/// Checks that the caller is the operator. The digest is part of the deployment's secret, so no I/O is
+/// needed.
 ///
 /// # Errors
-/// A 401 where nothing, or anything else, was source. Without a digest in the secret nobody is the operator.
+/// A 401 if the key is absent or wrong. Without a digest in the secret, every key is wrong.
 pub fn authenticate(context: &Context, source: &dyn CredentialSource) -> Result<(), Refusal> {
     let text = source.bearer().ok_or(Refusal::CredentialMissing)?;
     let key =

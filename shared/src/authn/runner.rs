@@ -11,6 +11,7 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::{Resources, Scopes},
+        subject::{CredentialId, Subject},
     },
     credential::RunnerToken,
     http::CredentialSource,
@@ -54,10 +55,10 @@ impl Provider for Runners {
             {
                 Some(record) if record.digest().matches(&token.digest) => {
                     Outcome::Authenticated(Principal {
-                        user_id: record.id.to_string(),
+                        user_id: Subject::Runner(record.id),
                         kind: Kind::Runner,
                         org_id: Some(record.org_id),
-                        credential_id: record.id.to_string(),
+                        credential_id: CredentialId::Runner(record.id),
                         scopes: Scopes::default(),
                         resources: Resources::default(),
                         on_behalf_of: record.on_behalf_of,

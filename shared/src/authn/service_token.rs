@@ -1,4 +1,4 @@
-//! Service tokens: one of our own services speaks to another, in a header of its own.
+//! Service tokens: one of our own services calls another. They have a header of their own.
 
 use async_trait::async_trait;
 use serde_json::Map;
@@ -11,13 +11,14 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::Resources,
+        subject::{CredentialId, Subject},
     },
     http::CredentialSource,
     store::service_account::ServiceRecord,
     token::{self, ServiceClaims},
 };
 
-/// Signature and times without I/O, then one consistent read: the service must still be there.
+/// Verifies signature and times without I/O, then reads the service consistently: it must still exist.
 #[derive(Debug)]
 pub(super) struct ServiceTokens {
     header: String,
@@ -57,10 +58,10 @@ impl Provider for ServiceTokens {
         Ok(match service {
             None => Refusal::TokenOwnerDeleted.into(),
             Some(service) => Outcome::Authenticated(Principal {
-                user_id: service.id.to_string(),
+                user_id: Subject::Service(service.id),
                 kind: Kind::Service,
                 org_id: Some(service.org_id),
-                credential_id: claims.jti.to_string(),
+                credential_id: CredentialId::Token(claims.jti),
                 scopes: claims.scopes,
                 resources: Resources::default(),
                 on_behalf_of: service.on_behalf_of,

@@ -1,4 +1,4 @@
-//! Sessions of people: the cookie of a browser, or the same value forwarded in a header.
+//! Browser sessions: the session cookie, or its value forwarded in a header.
 
 use async_trait::async_trait;
 
@@ -10,19 +10,20 @@ use crate::{
         error::{Error, Fault, Refusal},
         principal::{Kind, Principal},
         scope::Resources,
+        subject::CredentialId,
     },
     credential::{SESSION_COOKIE, Session},
-    grant::{session::is_enrolled, upstream_tokens::keep_fresh},
+    grant::upstream_tokens::keep_fresh,
     http::CredentialSource,
     identity_provider::IdentityProviders,
     store::session::{SessionRecord, Touch},
 };
 
-/// The idle clock is written once in so many parts of its length: not at every request.
+/// The idle expiry is extended in steps of this part of its length, not at every request.
 const CLOCK_PARTS: i64 = 10;
 
-/// Form and code without I/O, then one round trip for the session and its person's organization. Where the tokens of the issuer that
-/// vouched for the person are due, one caller of all has them renewed.
+/// Verifies form and MAC without I/O, then reads the session and its user's organization in one round
+/// trip. If the tokens of the user's identity provider are due, exactly one caller renews them.
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
     header: String,
@@ -63,8 +64,8 @@ impl Provider for Sessions {
     }
 }
 
-/// The session value that was presented: forwarded, or in the cookie. A browser sends the cookie whatever page asks, so there the page must be
-/// ours.
+/// Returns the session value that was presented: in the header, or in the cookie. A browser sends the
+/// cookie with requests of any page, so a request with the cookie must come from a page of ours.
 ///
 /// # Errors
 /// [`Refusal::OriginNotAllowed`], [`Refusal::DuplicateHeader`]
@@ -78,13 +79,13 @@ pub fn find<'a>(
     cookie(context, source)
 }
 
-/// The session value in the cookie.
+/// Returns the session value in the cookie.
 pub(super) fn cookie<'a>(
     context: &Context,
     source: &'a (dyn CredentialSource + 'a),
 ) -> Result<Option<&'a str>, Refusal> {
     let Some(cookie) = source.cookie(SESSION_COOKIE)? else { return Ok(None) };
-    // No CONNECT: any page may open a WebSocket, and talk over it with the cookie's rights.
+    // Not CONNECT: any page can open a WebSocket, and use it with the cookie's rights.
     let is_safe = matches!(source.method(), "GET" | "HEAD" | "OPTIONS");
     let is_foreign =
         source.header("origin").is_some_and(|origin| !context.config.has_origin(origin));
@@ -103,8 +104,8 @@ impl Sessions {
                 && now_ms < session.idle_expires_at_ms
         };
         let session = session.filter(is_this).ok_or(Refusal::SessionExpired)?;
-        // Who was enrolled and has no organization any more was dismissed.
-        if org_id.is_none() && is_enrolled(&session.user_id) {
+        // An enrolled user without an organization has been deleted.
+        if org_id.is_none() && session.user_id.is_enrolled() {
             return Err(Refusal::SessionExpired.into());
         }
         keep_fresh(context, &self.identity_providers, &session).await?;
@@ -113,7 +114,7 @@ impl Sessions {
             user_id: session.user_id,
             kind: Kind::User,
             org_id,
-            credential_id: session.id.to_string(),
+            credential_id: CredentialId::Session(session.id),
             scopes: context.config.role_scopes(session.role),
             resources: Resources::default(),
             on_behalf_of: None,

@@ -1,13 +1,15 @@
-//! Signed requests: the caller of a key proves that it holds it, and that nobody changed or repeated the request.
+//! Signed requests: the caller proves that it has the key, and that nobody changed or repeated the
+//! request.
 //!
 //! `X-Cli-Signature` is the lowercase hexadecimal HMAC-SHA256, with the presented token as the key, of
-//! `timestamp:nonce:METHOD:target:hash`. The target is what the client sent, path and query; the hash is the SHA-256 of the body. No
-//! part but the target can hold a colon, and those before and behind it have fixed forms: the parts cannot shift.
+//! `timestamp:nonce:METHOD:target:hash`. The target is the path and query as the client sent them; the
+//! hash is the SHA-256 of the body. Only the target can contain a colon, and the parts before and
+//! after it have fixed forms, so no part can be taken for another.
 //!
-//! 1. The form of all headers, and the window: no I/O.
+//! 1. Check the form of all headers and the time window, without I/O.
 //! 2. The provider looks up the key.
-//! 3. The code.
-//! 4. Only then the nonce is spent, by one conditional write: a forged request spends nothing.
+//! 3. Verify the MAC.
+//! 4. Only then consume the nonce, with one conditional write: a forged request consumes nothing.
 
 use jiff::Timestamp;
 
@@ -15,8 +17,9 @@ use crate::{
     context::Context,
     core::{
         clock::LEEWAY_S,
-        entropy::BASE62,
         error::{Error, Refusal},
+        id::AttemptId,
+        subject::CredentialId,
     },
     crypto::{
         Digest,
@@ -31,29 +34,29 @@ const TIMESTAMP: &str = "x-cli-timestamp";
 const NONCE: &str = "x-cli-nonce";
 /// All headers of a signed request.
 pub(super) const HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CONTENT];
-/// The digest of the body, for where the body is not at hand.
+/// The digest of the body, for callers who verify a request without its body.
 pub(crate) const CONTENT: &str = "x-cli-content-sha256";
 
-/// How long a nonce is kept behind the later of its request's two times, in seconds.
+/// How long a nonce is kept after the later of the request's timestamp and arrival, in seconds.
 const fn nonce_life_s(window_s: i64) -> i64 {
     2 * window_s + LEEWAY_S
 }
-// A timestamp passes until the window behind it is over, by a clock that may go wrong by the leeway. An attacker who could outlive
-// the nonce would repeat the request in between.
+// A timestamp is accepted for one window, by a clock that may be wrong by the leeway. If the nonce
+// expired earlier, an attacker could replay the request in between.
 const _: () = assert!(nonce_life_s(1) > 1 + LEEWAY_S && nonce_life_s(3600) > 3600 + LEEWAY_S);
 
-/// A signature whose form and time are right; nothing is known about its truth.
+/// A signature with a valid form and timestamp, not yet verified.
 #[derive(Debug)]
 pub(super) struct Signature {
     tag: Tag,
     timestamp_ms: i64,
     nonce: String,
-    /// What was signed.
+    /// The text that was signed.
     text: String,
 }
 
 impl Signature {
-    /// Reads the headers; `None` where there are none of them.
+    /// Parses the headers. Returns `None` if the request has none of them.
     ///
     /// # Errors
     /// [`Refusal::SignatureMalformed`], [`Refusal::SignatureStale`]
@@ -81,21 +84,21 @@ impl Signature {
         Ok(Some(Self { tag, timestamp_ms, nonce: nonce.to_owned(), text }))
     }
 
-    /// Settles whether the holder of `token`, which is the credential `credential_id`, signed this request now.
+    /// Verifies the signature with `token`, the credential `credential_id`, and consumes the nonce.
     ///
     /// # Errors
-    /// [`Refusal::SignatureWrong`], [`Refusal::NonceReplayed`], or a store that does not answer.
+    /// [`Refusal::SignatureWrong`], [`Refusal::NonceReplayed`], or a failure of the store.
     pub(super) async fn verify(
         &self,
         context: &Context,
         token: &str,
-        credential_id: &str,
+        credential_id: &CredentialId,
         now: Timestamp,
     ) -> Result<(), Error> {
         if !mac::verifies_under(token.as_bytes(), self.text.as_bytes(), &self.tag) {
             return Err(Refusal::SignatureWrong.into());
         }
-        let attempt = context.entropy.letters(BASE62, 16)?;
+        let attempt = AttemptId::mint(&context.entropy)?;
         let latest_s = self.timestamp_ms.max(now.as_millisecond()) / 1000 + 1;
         let expires_at_s =
             latest_s + nonce_life_s(context.config.lifetimes.signature_window.as_secs());
@@ -110,7 +113,7 @@ impl Signature {
     }
 }
 
-/// Settles the signature of a request that presents a key: one that is there must hold, and some keys demand one.
+/// Verifies the signature of a request, if it has one. Some keys require one.
 ///
 /// # Errors
 /// As [`Signature::verify`], and [`Refusal::SignatureMissing`].
@@ -119,7 +122,7 @@ pub(super) async fn verify_required(
     signature: Option<&Signature>,
     is_required: bool,
     token: &str,
-    credential_id: &str,
+    credential_id: &CredentialId,
     now: Timestamp,
 ) -> Result<(), Error> {
     match signature {
@@ -129,8 +132,8 @@ pub(super) async fn verify_required(
     }
 }
 
-/// Refuses a signature that the provider did not read: nothing but our own keys signs. Whoever signs with something else believes
-/// the request protected, and it must not pass as if it were.
+/// Refuses a signature that the provider did not verify. Only our own keys sign requests; a client that
+/// signs with another credential believes the request protected, so it must not be accepted.
 ///
 /// # Errors
 /// [`Refusal::SignatureNotSupported`]
@@ -139,8 +142,8 @@ pub(super) fn reject_unverified(source: &dyn CredentialSource) -> Result<(), Ref
     if is_signed { Err(Refusal::SignatureNotSupported) } else { Ok(()) }
 }
 
-/// The hash of the body. Where the body is not at hand the client's word is signed and handed on, for whoever has the body to
-/// compare; no word means an empty body.
+/// Returns the hash of the body. Without the body, this is the signed claim of the client, for the API
+/// behind us to compare; no claim means an empty body.
 fn content(source: &dyn CredentialSource) -> Result<String, Refusal> {
     let claimed = source
         .header(CONTENT)
@@ -154,7 +157,7 @@ fn content(source: &dyn CredentialSource) -> Result<String, Refusal> {
     }
 }
 
-/// Unix milliseconds, in the one way to write them.
+/// Parses Unix milliseconds in canonical form.
 fn milliseconds(text: &str) -> Option<i64> {
     text.parse::<i64>().ok().filter(|ms| *ms >= 0 && *ms < 1 << 53 && ms.to_string() == text)
 }

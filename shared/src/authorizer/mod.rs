@@ -95,7 +95,8 @@ impl AuthorizerRequest {
     /// # Errors
     /// A refusal of paths and methods that two readers could interpret differently.
     pub fn rules<'a>(&self, rules: &'a [RouteRule]) -> Result<Vec<Option<&'a RouteRule>>, Refusal> {
-        if !self.paths.iter().all(|path| path == route_pattern::CONNECT || path::is_plain(path)) {
+        if !self.paths.iter().all(|path| path == route_pattern::CONNECT || path::is_canonical(path))
+        {
             return Err(Refusal::PathMalformed);
         }
         // Methods are case-sensitive (RFC 9110 §9.1), but a backend that folds their case would run
@@ -135,7 +136,7 @@ impl AuthorizerRequest {
                 json!({"isAuthorized": refusal.is_none(), "context": context})
             }
             ResponseFormat::Policy { arn } => json!({
-                "principalId": principal.map_or("anonymous", |principal| principal.user_id.as_str()),
+                "principalId": principal.map_or_else(|| "anonymous".to_owned(), |principal| principal.user_id.to_string()),
                 "policyDocument": self.iam_policy(deployment, principal, arn, refusal.is_none()),
                 "context": context,
             }),
@@ -205,7 +206,7 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
     match app.providers.authenticate(&app.context, request).await {
         Ok(principal) => {
             let is_covered =
-                rules.into_iter().flatten().all(|rule| principal.scopes.cover_all(&rule.scopes));
+                rules.into_iter().flatten().all(|rule| principal.scopes.allow_all(&rule.scopes));
             Ok(if is_covered {
                 Decision::Allowed(principal)
             } else {
@@ -290,7 +291,7 @@ impl RouteRule {
 
     /// Reports whether the rule allows a caller with `scopes`, or an anonymous caller (`None`).
     fn allows(&self, scopes: Option<&Scopes>) -> bool {
-        self.auth == RouteAuth::None || scopes.is_some_and(|scopes| scopes.cover_all(&self.scopes))
+        self.auth == RouteAuth::None || scopes.is_some_and(|scopes| scopes.allow_all(&self.scopes))
     }
 }
 
@@ -304,14 +305,14 @@ fn context(principal: Option<&Principal>, refusal: Option<Refusal>) -> Map<Strin
     };
     tell("error", refusal.map(|refusal| refusal.public().code.to_owned()));
     if let Some(principal) = principal {
-        tell("user_id", Some(principal.user_id.clone()));
+        tell("user_id", Some(principal.user_id.to_string()));
         tell("kind", Some(principal.kind.as_str().to_owned()));
         tell("org_id", principal.org_id.as_ref().map(ToString::to_string));
-        tell("credential_id", Some(principal.credential_id.clone()));
+        tell("credential_id", Some(principal.credential_id.to_string()));
         tell("scopes", Some(principal.scopes.to_string()));
         tell("resources", Some(json!(principal.resources).to_string()));
         tell("metadata", Some(Value::Object(principal.metadata.clone()).to_string()));
-        tell("on_behalf_of", principal.on_behalf_of.clone());
+        tell("on_behalf_of", principal.on_behalf_of.as_ref().map(ToString::to_string));
     }
     context
 }

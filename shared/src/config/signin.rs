@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{ProviderKind, is_sound_url, setting};
-use crate::core::{email::Email, error::Fault, principal::Role};
+use crate::core::{email::Email, error::Fault, id::ClientId, principal::Role};
 
 /// A place where people sign in.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,7 +73,7 @@ pub struct Admission<'a> {
 
 impl Admission<'_> {
     /// Reports whether the person `user_id`, with the addresses `verified`, may sign in.
-    pub fn admits(&self, user_id: &str, verified: &[Email]) -> bool {
+    pub fn allows(&self, user_id: &str, verified: &[Email]) -> bool {
         self.allow.iter().any(|allowed| match allowed.strip_prefix('@') {
             Some(domain) => {
                 verified.iter().any(|email| email.domain().eq_ignore_ascii_case(domain))
@@ -119,7 +119,7 @@ impl SignIn {
 #[serde(deny_unknown_fields)]
 pub struct Client {
     /// Its `client_id`.
-    pub id: String,
+    pub id: ClientId,
     /// The name that people see.
     pub name: String,
 }
@@ -247,14 +247,14 @@ pub(super) fn check_clients(clients: &[Client]) -> Result<(), Fault> {
         let is_name = (1..=100).contains(&client.name.chars().count())
             && !client.name.chars().any(char::is_control);
         // An agent is a client by its id.
-        if !is_word(&client.id)
-            || client.id.starts_with("agt_")
+        if !is_word(client.id.as_str())
+            || client.id.as_str().starts_with("agt_")
             || !is_name
             || !ids.insert(client.id.clone())
         {
             return setting(format!(
                 "postern.toml: the client {:?} is given twice, or has no id of 1 to 32 of a-z, 0-9, _ and -, or no name",
-                client.id
+                client.id.as_str()
             ));
         }
     }

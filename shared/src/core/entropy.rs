@@ -43,7 +43,7 @@ impl Entropy {
     ///
     /// # Errors
     /// [`Fault::Entropy`] if the generator fails.
-    pub fn letters<const N: usize>(
+    pub fn random_string<const N: usize>(
         &self,
         alphabet: &[u8; N],
         length: usize,

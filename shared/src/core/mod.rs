@@ -15,3 +15,4 @@ pub mod principal;
 pub mod route_pattern;
 pub mod scope;
 pub mod secret;
+pub mod subject;

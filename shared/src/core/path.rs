@@ -10,14 +10,14 @@
 /// dot segments (one trailing `/` is allowed), and no escape of an unreserved character, a slash, a
 /// backslash or a control character. It contains no `;`, after which some servers see parameters,
 /// and no `*`, which is a wildcard in IAM.
-pub fn is_plain(path: &str) -> bool {
+pub fn is_canonical(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let mut segments = rest.split('/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
         if (segment.is_empty() && !last)
             || matches!(segment, "." | "..")
-            || !is_plain_segment(segment.as_bytes())
+            || !is_canonical_segment(segment.as_bytes())
         {
             return false;
         }
@@ -27,15 +27,16 @@ pub fn is_plain(path: &str) -> bool {
 
 /// Returns the page of ours that `next` names, with its query, or the first page. A link that signs
 /// in must not redirect elsewhere afterwards (RFC 9700 §4.11.1).
-pub fn page(next: Option<&str>) -> String {
+pub fn safe_redirect(next: Option<&str>) -> String {
     let is_ours = |next: &&str| {
         let (path, query) = next.split_once('?').unwrap_or((next, ""));
-        is_plain(path) && query.bytes().all(|byte| is_unreserved(byte) || b"&=%+:".contains(&byte))
+        is_canonical(path)
+            && query.bytes().all(|byte| is_unreserved(byte) || b"&=%+:".contains(&byte))
     };
     next.filter(is_ours).unwrap_or("/").to_owned()
 }
 
-fn is_plain_segment(mut bytes: &[u8]) -> bool {
+fn is_canonical_segment(mut bytes: &[u8]) -> bool {
     loop {
         bytes = match bytes {
             [] => return true,
@@ -68,12 +69,12 @@ pub fn is_unreserved(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_plain, page};
+    use super::{is_canonical, safe_redirect};
 
     #[test]
     fn a_page_is_on_this_host() {
         for ours in ["/", "/keys", "/device?user_code=BCDF-GHJK", "/keys?cursor=key_1&limit=2"] {
-            assert_eq!(page(Some(ours)), ours);
+            assert_eq!(safe_redirect(Some(ours)), ours);
         }
         let elsewhere = [
             "",
@@ -88,15 +89,15 @@ mod tests {
             "/\t//a",
         ];
         for elsewhere in elsewhere {
-            assert_eq!(page(Some(elsewhere)), "/", "{elsewhere}");
+            assert_eq!(safe_redirect(Some(elsewhere)), "/", "{elsewhere}");
         }
-        assert_eq!(page(None), "/");
+        assert_eq!(safe_redirect(None), "/");
     }
 
     #[test]
     fn ordinary_paths_are_plain() {
         for path in ["/", "/v1/keys", "/v1/keys/", "/a.b/c..d/~e", "/caf%C3%A9", "/a:b@c", "/%20"] {
-            assert!(is_plain(path), "{path}");
+            assert!(is_canonical(path), "{path}");
         }
     }
 
@@ -134,7 +135,7 @@ mod tests {
             "/a/*",
         ];
         for path in odd {
-            assert!(!is_plain(path), "{path}");
+            assert!(!is_canonical(path), "{path}");
         }
     }
 }

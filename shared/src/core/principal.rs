@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use crate::core::{
     error::Refusal,
-    id::{FamilyId, OrganizationId},
+    id::OrganizationId,
     permission::Permission,
     scope::{Resources, Scopes},
+    subject::{CredentialId, Subject},
 };
 
 /// A user's role.
@@ -36,7 +37,7 @@ impl Role {
 #[serde(deny_unknown_fields)]
 pub struct UserAllowlist {
     #[serde(default)]
-    allowed_users: Vec<String>,
+    allowed_users: Vec<Subject>,
 }
 
 impl UserAllowlist {
@@ -44,8 +45,8 @@ impl UserAllowlist {
     ///
     /// # Errors
     /// [`Refusal::UserForbidden`]
-    pub fn check(&self, user_id: &str, on_behalf_of: Option<&str>) -> Result<(), Refusal> {
-        let is_listed = |user: &str| self.allowed_users.iter().any(|allowed| allowed == user);
+    pub fn check(&self, user_id: &Subject, on_behalf_of: Option<&Subject>) -> Result<(), Refusal> {
+        let is_listed = |user: &Subject| self.allowed_users.contains(user);
         if self.allowed_users.is_empty()
             || is_listed(user_id)
             || on_behalf_of.is_some_and(is_listed)
@@ -99,20 +100,20 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Principal {
     /// The canonical identifier, stable over all credentials of one caller.
-    pub user_id: String,
+    pub user_id: Subject,
     /// What sort of caller this is.
     pub kind: Kind,
     /// The organization whose records the caller may reach; callers whom another issuer, the configuration or a platform names may
     /// have none.
     pub org_id: Option<OrganizationId>,
     /// The credential that was presented: a key, a family, a token.
-    pub credential_id: String,
+    pub credential_id: CredentialId,
     /// What the caller may do.
     pub scopes: Scopes,
     /// What the caller is limited to.
     pub resources: Resources,
     /// The user who made the credential, inherited by what it makes.
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
     /// Whatever else the provider knows.
     pub metadata: Map<String, Value>,
 }
@@ -123,7 +124,7 @@ impl Principal {
     /// # Errors
     /// [`Refusal::ScopeInsufficient`] where no scope of the caller covers it.
     pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
-        if self.scopes.cover(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
+        if self.scopes.allow(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
     }
 
     /// Requires a user, with all of a user's rights.
@@ -134,8 +135,8 @@ impl Principal {
     /// # Errors
     /// [`Refusal::UserRequired`] for all other callers.
     pub fn require_user(&self, of_users: &Scopes) -> Result<(), Refusal> {
-        let is_tool = self.credential_id.parse::<FamilyId>().is_ok();
-        let is_whole = !is_tool || self.scopes.cover_all(of_users);
+        let is_tool = matches!(self.credential_id, CredentialId::Family(_));
+        let is_whole = !is_tool || self.scopes.allow_all(of_users);
         if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::UserRequired) }
     }
 
@@ -148,7 +149,7 @@ impl Principal {
     }
 
     /// The person on whose behalf this caller makes credentials: itself, or whoever made it.
-    pub fn acting_user(&self) -> Option<String> {
+    pub fn acting_user(&self) -> Option<Subject> {
         if self.kind == Kind::User { Some(self.user_id.clone()) } else { self.on_behalf_of.clone() }
     }
 
@@ -157,7 +158,7 @@ impl Principal {
     /// # Errors
     /// [`Refusal::ScopeEscalation`] where `scopes` or `resources` reach further than the caller's own.
     pub fn can_delegate(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
-        if self.scopes.cover_all(scopes) && self.resources.cover(resources) {
+        if self.scopes.allow_all(scopes) && self.resources.allow(resources) {
             Ok(())
         } else {
             Err(Refusal::ScopeEscalation)

@@ -107,12 +107,12 @@ impl Scopes {
     ///
     /// # Errors
     /// No scope, one of the wrong form, or too many.
-    pub fn at_least_one(given: Vec<String>) -> Result<Self, Refusal> {
+    pub fn non_empty(given: Vec<String>) -> Result<Self, Refusal> {
         if given.is_empty() { Err(Refusal::ScopesEmpty) } else { given.try_into() }
     }
 
     /// Those of `given` that are scopes, as many as one credential may hold.
-    pub fn of_those_sound(given: Vec<String>) -> Self {
+    pub fn lenient(given: Vec<String>) -> Self {
         let mut sound = Vec::new();
         for scope in given.into_iter().filter_map(|text| Scope::try_from(text).ok()) {
             if !sound.contains(&scope) && sound.len() < MOST_SCOPES {
@@ -123,13 +123,13 @@ impl Scopes {
     }
 
     /// Does this credential allow what needs `wanted`?
-    pub fn cover(&self, wanted: &Scope) -> bool {
+    pub fn allow(&self, wanted: &Scope) -> bool {
         self.0.iter().any(|held| held.covers(wanted))
     }
 
     /// Is every scope of `wanted` covered?
-    pub fn cover_all(&self, wanted: &Scopes) -> bool {
-        wanted.0.iter().all(|wanted| self.cover(wanted))
+    pub fn allow_all(&self, wanted: &Scopes) -> bool {
+        wanted.0.iter().all(|wanted| self.allow(wanted))
     }
 
     /// Without the scope named `name`; and whether it was there.
@@ -206,7 +206,7 @@ impl Resources {
     }
 
     /// Does `self` reach everything that `wanted` reaches?
-    pub fn cover(&self, wanted: &Resources) -> bool {
+    pub fn allow(&self, wanted: &Resources) -> bool {
         self.0
             .iter()
             .all(|(kind, held)| wanted.0.get(kind).is_some_and(|wanted| wanted.is_subset(held)))

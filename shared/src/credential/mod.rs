@@ -29,15 +29,15 @@ const CHECK_LEN: usize = 6;
 /// The setting that names a deployment's secrets: 2 to 8 of `[a-z]`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
-pub struct Brand(String);
+pub struct TokenPrefix(String);
 
-impl Default for Brand {
+impl Default for TokenPrefix {
     fn default() -> Self {
         Self("pst".into())
     }
 }
 
-impl TryFrom<String> for Brand {
+impl TryFrom<String> for TokenPrefix {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -45,7 +45,7 @@ impl TryFrom<String> for Brand {
     }
 }
 
-impl Brand {
+impl TokenPrefix {
     /// `None` where `text` is no brand.
     pub fn parse(text: &str) -> Option<Self> {
         let sound =
@@ -60,7 +60,7 @@ impl Brand {
 }
 
 /// What follows `{brand}_{code}_` in `text`, where the checksum of the whole is right, without the checksum.
-fn body<'a>(brand: &Brand, code: &str, text: &'a str) -> Option<&'a str> {
+fn body<'a>(brand: &TokenPrefix, code: &str, text: &'a str) -> Option<&'a str> {
     let (covered, check) = text
         .is_ascii()
         .then(|| text.split_at_checked(text.len().checked_sub(CHECK_LEN)?))
@@ -74,7 +74,7 @@ fn body<'a>(brand: &Brand, code: &str, text: &'a str) -> Option<&'a str> {
 }
 
 /// `{brand}_{code}_{body}{check}`.
-fn compose(brand: &Brand, code: &str, body: &str) -> String {
+fn compose(brand: &TokenPrefix, code: &str, body: &str) -> String {
     let mut text = format!("{}_{code}_{body}", brand.as_str());
     text.push_str(&checksum(&text));
     text

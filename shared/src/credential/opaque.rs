@@ -1,11 +1,11 @@
 //! Secrets that are looked up: `{brand}_{code}_{id}{secret}{check}`.
 //!
-//! `id` is the 26 characters of the record's id, `secret` 32 base62 characters (190 bits). Whoever parses one gets the
-//! id and the digest: the text itself goes no further.
+//! `id` is the 26 characters of the record's id, `secret` 32 base62 characters (190 bits). Parsing returns
+//! the id and the digest; the text itself is not kept.
 
 use type_safe_id::StaticType;
 
-use super::{Brand, body, compose};
+use super::{TokenPrefix, body, compose};
 use crate::{
     core::{
         entropy::{BASE62, Entropy},
@@ -16,12 +16,12 @@ use crate::{
     crypto::Digest,
 };
 
-/// Characters of the random part.
+/// The number of characters in the random part.
 const SECRET_LEN: usize = 32;
 
-/// A kind of record whose credential has this form.
+/// A kind of record that has a secret of this form.
 pub trait CredentialKind: StaticType + Copy {
-    /// The two letters behind the brand.
+    /// The two letters after the brand.
     const CODE: &'static str;
 }
 
@@ -63,7 +63,7 @@ pub type AuthorizationCode = ParsedSecret<id::AuthorizationCode>;
 pub type DeviceCode = ParsedSecret<id::DeviceCode>;
 /// The `state` of a sign-in, presented.
 pub type SignInState = ParsedSecret<id::SignIn>;
-/// A person's key, presented.
+/// A user's personal key, presented.
 pub type CliToken = ParsedSecret<id::CliToken>;
 /// The operator's key, presented.
 pub type OperatorKey = ParsedSecret<id::Operator>;
@@ -72,30 +72,30 @@ pub type RunnerToken = ParsedSecret<id::Runner>;
 /// A service's key, presented.
 pub type ServiceKey = ParsedSecret<id::Service>;
 
-/// Is `text` meant as one of Postern's own opaque credentials, of whatever kind?
-pub fn is_ours(brand: &Brand, text: &str) -> bool {
+/// Reports whether `text` has the prefix of one of Postern's opaque credentials, of any kind.
+pub fn is_ours(brand: &TokenPrefix, text: &str) -> bool {
     let rest = text.strip_prefix(brand.as_str()).and_then(|rest| rest.strip_prefix('_'));
     rest.is_some_and(|rest| rest.as_bytes().get(2) == Some(&b'_'))
 }
 
-/// A credential whose form and checksum are right; nothing is known about its truth.
+/// A secret with a valid form and checksum, not yet verified.
 #[derive(Debug)]
 pub struct ParsedSecret<K: CredentialKind> {
-    /// The record that it names.
+    /// The id of its record.
     pub id: TypeSafeId<K>,
     /// The digest of the whole text.
     pub digest: Digest,
 }
 
 impl<K: CredentialKind> ParsedSecret<K> {
-    /// Is `text` meant as a credential of this kind, whatever its checksum?
-    pub fn has_prefix(brand: &Brand, text: &str) -> bool {
+    /// Reports whether `text` has the prefix of this kind, whatever its checksum.
+    pub fn has_prefix(brand: &TokenPrefix, text: &str) -> bool {
         let rest = text.strip_prefix(brand.as_str()).and_then(|rest| rest.strip_prefix('_'));
         rest.and_then(|rest| rest.strip_prefix(K::CODE)).is_some_and(|rest| rest.starts_with('_'))
     }
 
-    /// Reads `text`; `None` where form or checksum is wrong. No I/O.
-    pub fn parse(brand: &Brand, text: &str) -> Option<Self> {
+    /// Parses `text`, without I/O. Returns `None` if the form or the checksum is wrong.
+    pub fn parse(brand: &TokenPrefix, text: &str) -> Option<Self> {
         let body = body(brand, K::CODE, text)?;
         let (suffix, secret) = body.split_at_checked(id::SUFFIX_LEN)?;
         let sound =
@@ -105,32 +105,32 @@ impl<K: CredentialKind> ParsedSecret<K> {
     }
 }
 
-/// A credential that was just made.
+/// A new secret.
 #[derive(Debug)]
 pub struct Minted {
     /// The whole text, to be shown once.
     pub secret: Secret,
-    /// What is stored of it.
+    /// The digest to store.
     pub digest: Digest,
 }
 
 impl Minted {
-    /// Makes a new secret for the record `id`.
+    /// Returns a new secret for the record `id`.
     ///
     /// # Errors
     /// [`Fault::Entropy`] when the generator fails.
     pub fn new<K: CredentialKind>(
-        brand: &Brand,
+        brand: &TokenPrefix,
         id: &TypeSafeId<K>,
         entropy: &Entropy,
     ) -> Result<Self, Fault> {
-        let random = entropy.letters(BASE62, SECRET_LEN)?;
+        let random = entropy.random_string(BASE62, SECRET_LEN)?;
         let text = compose(brand, K::CODE, &format!("{}{random}", id::suffix(id)));
         Ok(Self { digest: Digest::of(text.as_bytes()), secret: Secret::new(text) })
     }
 }
 
-/// What lists show of a credential: its prefix and id, which are public.
-pub fn prefix<K: CredentialKind>(brand: &Brand, id: &TypeSafeId<K>) -> String {
+/// Returns the public part of a credential, for lists: its prefix and id.
+pub fn prefix<K: CredentialKind>(brand: &TokenPrefix, id: &TypeSafeId<K>) -> String {
     format!("{}_{}_{}", brand.as_str(), K::CODE, id::suffix(id))
 }

@@ -1,10 +1,10 @@
 //! Refresh tokens: `{brand}_rt_{kid}{family}{generation}{mac}{check}`.
 //!
-//! Nothing secret is stored for them. The MAC proves that we made the token, so that a forged one costs no read; the
-//! generation says which of its family it is; and because a token follows from its family and generation alone, the
-//! successor of a token can be answered a second time, byte for byte.
+//! Nothing secret is stored for them. The MAC proves that we issued the token, so that a forged one costs
+//! no read. Because a token is derived from its family and generation only, the successor of a token can
+//! be returned a second time, byte for byte.
 
-use super::{Brand, base62_canonical, base62_fixed, body, compose};
+use super::{TokenPrefix, base62_canonical, base62_fixed, body, compose};
 use crate::{
     core::{
         error::{Fault, Refusal},
@@ -18,39 +18,39 @@ const GENERATION_LEN: usize = 6;
 const HALF_MAC_LEN: usize = 22; // 128 bits
 const CODE: &str = "rt";
 
-/// A refresh token that we made: form, checksum and MAC are right.
+/// A refresh token with a valid form, checksum and MAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
     kid: String,
-    /// All tokens that descend from one grant.
+    /// The family: all tokens that descend from one grant.
     pub family: FamilyId,
-    /// Which of them this is; the first is 1.
+    /// The token's number within its family, from 1.
     pub generation: u64,
 }
 
 impl RefreshToken {
-    /// The first token of a new family.
+    /// Returns the first token of a new family.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where the secret holds no refresh key.
+    /// [`Fault::Setting`] if there is no refresh key.
     pub fn first(family: FamilyId, keyring: &Keyring) -> Result<Self, Fault> {
         Ok(Self { kid: keyring.current_refresh_kid()?.to_owned(), family, generation: 1 })
     }
 
-    /// The token that follows.
+    /// Returns the token that replaces this one.
     pub fn successor(&self) -> Self {
         Self { kid: self.kid.clone(), family: self.family, generation: self.generation + 1 }
     }
 
-    /// Reads `text` and verifies its MAC. No I/O.
+    /// Parses `text` and verifies its MAC, without I/O.
     ///
     /// # Errors
-    /// [`Refusal::RefreshTokenForged`] for anything that we did not make.
-    pub fn parse(brand: &Brand, keyring: &Keyring, text: &str) -> Result<Self, Refusal> {
+    /// [`Refusal::RefreshTokenForged`] for anything that we did not issue.
+    pub fn parse(brand: &TokenPrefix, keyring: &Keyring, text: &str) -> Result<Self, Refusal> {
         Self::read(brand, keyring, text).ok_or(Refusal::RefreshTokenForged)
     }
 
-    fn read(brand: &Brand, keyring: &Keyring, text: &str) -> Option<Self> {
+    fn read(brand: &TokenPrefix, keyring: &Keyring, text: &str) -> Option<Self> {
         let body = body(brand, CODE, text)?;
         let (kid, rest) = body.split_at_checked(KID_LEN)?;
         let (family, rest) = rest.split_at_checked(id::SUFFIX_LEN)?;
@@ -66,11 +66,12 @@ impl RefreshToken {
         keyring.refresh(kid)?.verifies(covered.as_bytes(), &tag).then_some(token)
     }
 
-    /// The token's text. The MAC covers brand, kid, family and generation, all of fixed length, so that no two tokens share an input.
+    /// Returns the token's text. The MAC covers brand, kid, family and generation, all of fixed length, so
+    /// that no two tokens have the same input.
     ///
     /// # Errors
-    /// [`Fault::Setting`] where the secret no longer holds the family's key.
-    pub fn encode(&self, brand: &Brand, keyring: &Keyring) -> Result<Secret, Fault> {
+    /// [`Fault::Setting`] if the family's key has been removed.
+    pub fn encode(&self, brand: &TokenPrefix, keyring: &Keyring) -> Result<Secret, Fault> {
         let generation = base62_fixed(u128::from(self.generation), GENERATION_LEN);
         let head = format!("{}{}{generation}", self.kid, id::suffix(&self.family));
         let key = keyring

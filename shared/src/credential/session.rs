@@ -1,7 +1,7 @@
 //! Session values: `base64url(payload).base64url(HMAC-SHA256 of the first part)`.
 //!
-//! The payload names the session and its person, and holds a secret of 190 bits of which the store has the digest. The code lets a
-//! made-up value be refused before any read; the secret is what authenticates.
+//! The payload contains the session's id, its user, and a secret of 190 bits, whose digest is stored. The
+//! HMAC lets a forged value be refused before any read; the secret is what authenticates.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
@@ -12,40 +12,43 @@ use crate::{
         error::{Fault, Refusal},
         id::SessionId,
         secret::Secret,
+        subject::Subject,
     },
     crypto::{Digest, Keyring},
 };
 
-/// The name of the cookie. Its prefix makes browsers keep it to one host, and to TLS (RFC 6265bis §4.1.3.2).
+/// The name of the cookie. The prefix makes browsers restrict it to one host and to TLS (RFC 6265bis
+/// §4.1.3.2).
 pub const SESSION_COOKIE: &str = "__Host-postern_session";
-/// Characters of the random part.
+/// The number of characters in the random part.
 const SECRET_LEN: usize = 32;
-/// The longest value: a cookie may have 4096 bytes with its name.
+/// The longest value, in bytes: a cookie may have 4096 with its name.
 const LONGEST: usize = 4000;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Payload {
     sid: SessionId,
-    sub: String,
+    sub: Subject,
     key: String,
 }
 
-/// A session value whose code is right; nothing is known about the session.
+/// A session value with a valid HMAC. Whether the session exists has not been checked.
 #[derive(Debug)]
 pub struct Session {
+    /// The session.
     pub id: SessionId,
-    /// The person.
-    pub user_id: String,
+    /// The user.
+    pub user_id: Subject,
     /// The digest of the secret.
     pub digest: Digest,
 }
 
 impl Session {
-    /// Reads `text`. No I/O.
+    /// Parses `text` and verifies its HMAC, without I/O.
     ///
     /// # Errors
-    /// [`Refusal::SessionMalformed`] for another shape, [`Refusal::SessionForged`] for a code that is not ours.
+    /// [`Refusal::SessionMalformed`] for another form, [`Refusal::SessionForged`] for a wrong HMAC.
     pub fn parse(keyring: &Keyring, text: &str) -> Result<Self, Refusal> {
         let parts = text
             .split_once('.')
@@ -66,20 +69,20 @@ impl Session {
         })
     }
 
-    /// Makes the value of a new session.
+    /// Returns a new session and its value.
     ///
     /// # Errors
-    /// A generator that fails, or a secret without a session key.
+    /// A [`Fault`] if the random generator fails, or there is no session key.
     pub fn mint(
         keyring: &Keyring,
         id: SessionId,
-        user_id: &str,
+        user_id: &Subject,
         entropy: &Entropy,
     ) -> Result<(Self, Secret), Fault> {
-        let key = entropy.letters(BASE62, SECRET_LEN)?;
-        let session = Self { id, user_id: user_id.to_owned(), digest: Digest::of(key.as_bytes()) };
-        let json = serde_json::to_vec(&Payload { sid: id, sub: user_id.to_owned(), key });
-        let payload = BASE64URL.encode(json.map_err(|error| Fault::Serialization(error.into()))?);
+        let key = entropy.random_string(BASE62, SECRET_LEN)?;
+        let session = Self { id, user_id: user_id.clone(), digest: Digest::of(key.as_bytes()) };
+        let json = serde_json::to_vec(&Payload { sid: id, sub: user_id.clone(), key });
+        let payload = BASE64URL.encode(json.map_err(|error| Fault::Corrupt(error.to_string()))?);
         let tag = BASE64URL.encode(keyring.sign_session(payload.as_bytes())?);
         Ok((session, Secret::new(format!("{payload}.{tag}"))))
     }

@@ -26,16 +26,16 @@ const LONGEST_HEADER: usize = 4 * 1024;
 pub struct Expected<'a> {
     /// The media types that `typ` may be, in lower case and without `application/` (RFC 7515 §4.1.9).
     pub types: &'a [&'a str],
-    pub maker: Maker,
+    pub issued_by: IssuedBy,
 }
 
 /// Whose tokens they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Maker {
+pub enum IssuedBy {
     /// Ours: the header holds `typ`, `alg` and `kid`, and nothing else.
-    Us,
+    Postern,
     /// Another issuer's: `typ` and `kid` may be absent, and what we do not know in the header is ignored, but for `crit`.
-    Others,
+    Other,
 }
 
 /// Does a bearer value look like a JWT, whatever is in it?
@@ -105,7 +105,7 @@ fn key<'k>(
     let text = |name: &str| {
         header.get(name).map(|value| value.as_str().ok_or(Refusal::TokenForged)).transpose()
     };
-    let is_ours = expected.maker == Maker::Us;
+    let is_ours = expected.issued_by == IssuedBy::Postern;
     let is_known = |name: &String| matches!(name.as_str(), "typ" | "alg" | "kid");
     if (is_ours && !header.keys().all(is_known))
         || header.contains_key("crit")

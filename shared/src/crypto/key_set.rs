@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     json::Members,
     jws::JwsAlgorithm,
-    verifying_key::{Unsound, VerifyingKey},
+    verifying_key::{InvalidKey, VerifyingKey},
 };
 
 /// The most keys of one set.
@@ -19,18 +19,18 @@ impl KeySet {
     /// Takes keys of our own.
     ///
     /// # Errors
-    /// [`Unsound::Doubled`]
-    pub fn new(keys: Vec<VerifyingKey>) -> Result<Self, Unsound> {
+    /// [`InvalidKey::Doubled`]
+    pub fn new(keys: Vec<VerifyingKey>) -> Result<Self, InvalidKey> {
         let is_doubled = |at: usize| keys[..at].iter().any(|other| other.kid == keys[at].kid);
-        if (0..keys.len()).any(is_doubled) { Err(Unsound::Doubled) } else { Ok(Self(keys)) }
+        if (0..keys.len()).any(is_doubled) { Err(InvalidKey::Doubled) } else { Ok(Self(keys)) }
     }
 
     /// Reads a set of public keys (RFC 7517 §5). A key that is not sound is left out, and so are all that share their `kid`: the
     /// others work on.
     ///
     /// # Errors
-    /// [`Unsound::Malformed`] where it is no such set at all.
-    pub fn parse(json: &[u8]) -> Result<Self, Unsound> {
+    /// [`InvalidKey::Malformed`] where it is no such set at all.
+    pub fn parse(json: &[u8]) -> Result<Self, InvalidKey> {
         let given = members(json)?;
         let sharing =
             |kid: &Value| given.iter().filter(|other| other.get("kid") == Some(kid)).count();
@@ -43,12 +43,12 @@ impl KeySet {
     ///
     /// # Errors
     /// Why it was not taken.
-    pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, Unsound> {
+    pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, InvalidKey> {
         let keys: Vec<_> =
             members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?;
         match () {
-            () if keys.is_empty() => Err(Unsound::Malformed),
-            () if keys.iter().any(|key| key.algorithm != algorithm) => Err(Unsound::Unsupported),
+            () if keys.is_empty() => Err(InvalidKey::Malformed),
+            () if keys.iter().any(|key| key.algorithm != algorithm) => Err(InvalidKey::Unsupported),
             () => Self::new(keys),
         }
     }
@@ -75,15 +75,15 @@ impl KeySet {
     }
 }
 
-fn members(json: &[u8]) -> Result<Vec<Map<String, Value>>, Unsound> {
-    let Members(mut set) = serde_json::from_slice(json).map_err(|_| Unsound::Malformed)?;
-    let Some(Value::Array(given)) = set.remove("keys") else { return Err(Unsound::Malformed) };
+fn members(json: &[u8]) -> Result<Vec<Map<String, Value>>, InvalidKey> {
+    let Members(mut set) = serde_json::from_slice(json).map_err(|_| InvalidKey::Malformed)?;
+    let Some(Value::Array(given)) = set.remove("keys") else { return Err(InvalidKey::Malformed) };
     if given.len() > MOST_KEYS {
-        return Err(Unsound::Malformed);
+        return Err(InvalidKey::Malformed);
     }
     given
         .into_iter()
-        .map(|jwk| if let Value::Object(jwk) = jwk { Ok(jwk) } else { Err(Unsound::Malformed) })
+        .map(|jwk| if let Value::Object(jwk) = jwk { Ok(jwk) } else { Err(InvalidKey::Malformed) })
         .collect()
 }
 

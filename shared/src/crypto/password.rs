@@ -18,7 +18,7 @@ const LANES: u32 = 1;
 
 /// A dummy hash, verified for unknown users so that response times do not reveal which accounts
 /// exist.
-const OF_NOBODY: &str =
+const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
 
 /// How many passwords are hashed at once in one process. Each takes its memory, and anyone can call
@@ -37,7 +37,7 @@ impl PasswordHash {
     /// A fault of the generator or the library.
     pub async fn of(password: Secret, entropy: &Entropy) -> Result<Self, Fault> {
         let salt = entropy.bytes::<16>()?;
-        apart(move || {
+        run_blocking(move || {
             let hash = hasher()?.hash_password_with_salt(password.expose().as_bytes(), &salt);
             hash.map(|hash| Self(hash.to_string())).map_err(|_| Fault::Crypto("hashing a password"))
         })
@@ -48,10 +48,10 @@ impl PasswordHash {
     ///
     /// # Errors
     /// A fault if the hash is not one that we made.
-    pub async fn admits(hash: Option<Self>, password: Secret) -> Result<bool, Fault> {
-        apart(move || {
+    pub async fn verify(hash: Option<Self>, password: Secret) -> Result<bool, Fault> {
+        run_blocking(move || {
             let is_somebody = hash.is_some();
-            let hash = hash.map_or_else(|| OF_NOBODY.to_owned(), |hash| hash.0);
+            let hash = hash.map_or_else(|| DUMMY_HASH.to_owned(), |hash| hash.0);
             match hasher()?.verify_password(password.expose().as_bytes(), hash.as_str()) {
                 Ok(()) => Ok(is_somebody),
                 Err(password_hash::Error::PasswordInvalid) => Ok(false),
@@ -68,7 +68,7 @@ fn hasher() -> Result<Argon2<'static>, Fault> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-async fn apart<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
     let _place = AT_ONCE
@@ -96,10 +96,10 @@ mod tests {
     async fn a_hash_admits_its_password_alone_and_names_owasps_parameters() {
         let hash = PasswordHash::of(secret("correct horse"), &Entropy::system()).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.0);
-        assert!(PasswordHash::admits(Some(hash.clone()), secret("correct horse")).await.unwrap());
+        assert!(PasswordHash::verify(Some(hash.clone()), secret("correct horse")).await.unwrap());
         for wrong in ["", "correct hors", "Correct horse", "correct horse "] {
             assert!(
-                !PasswordHash::admits(Some(hash.clone()), secret(wrong)).await.unwrap(),
+                !PasswordHash::verify(Some(hash.clone()), secret(wrong)).await.unwrap(),
                 "{wrong}"
             );
         }
@@ -116,14 +116,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_hash_of_nobody_can_be_compared_and_admits_nobody() {
-        assert!(!PasswordHash::admits(None, secret("")).await.unwrap());
-        assert!(!PasswordHash::admits(None, secret("nobody")).await.unwrap());
+        assert!(!PasswordHash::verify(None, secret("")).await.unwrap());
+        assert!(!PasswordHash::verify(None, secret("nobody")).await.unwrap());
     }
 
     #[tokio::test]
     async fn what_is_no_hash_is_our_failure() {
         assert!(
-            PasswordHash::admits(Some(PasswordHash("plain".into())), secret("plain"))
+            PasswordHash::verify(Some(PasswordHash("plain".into())), secret("plain"))
                 .await
                 .is_err()
         );

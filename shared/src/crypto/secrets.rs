@@ -115,7 +115,7 @@ impl Secrets {
             let kid = format!(
                 "{}-{}",
                 clock.now().strftime("%Y%m%d"),
-                entropy.letters(crate::core::entropy::BASE62, 8)?
+                entropy.random_string(crate::core::entropy::BASE62, 8)?
             );
             let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public();
             self.signing_keys.push(StoredSigningKey {
@@ -196,7 +196,7 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
 
 impl StoredMacKey {
     fn generate(entropy: &Entropy) -> Result<Self, Fault> {
-        let kid = entropy.letters(crate::core::entropy::BASE62, KID_LEN)?;
+        let kid = entropy.random_string(crate::core::entropy::BASE62, KID_LEN)?;
         Ok(Self { kid, key: BASE64.encode(entropy.bytes::<32>()?) })
     }
 

@@ -11,7 +11,7 @@ use super::jws::{Family, JwsAlgorithm};
 
 /// Why a key was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsound {
+pub enum InvalidKey {
     #[error("it shares its kid with another key")]
     Doubled,
     #[error("it is malformed")]
@@ -53,34 +53,34 @@ impl VerifyingKey {
     /// A shared secret.
     ///
     /// # Errors
-    /// [`Unsound::Weak`] where it is shorter than the hash, [`Unsound::Unsupported`] where the algorithm takes no secret.
-    pub fn secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, Unsound> {
+    /// [`InvalidKey::Weak`] where it is shorter than the hash, [`InvalidKey::Unsupported`] where the algorithm takes no secret.
+    pub fn secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, InvalidKey> {
         match algorithm.family() {
-            Family::Secret { least } if secret.len() < least => Err(Unsound::Weak),
+            Family::Secret { least } if secret.len() < least => Err(InvalidKey::Weak),
             Family::Secret { .. } => {
                 Ok(Self { kid: None, algorithm, decoding: DecodingKey::from_secret(secret) })
             }
-            Family::Rsa | Family::Ec { .. } | Family::Ed => Err(Unsound::Unsupported),
+            Family::Rsa | Family::Ec { .. } | Family::Ed => Err(InvalidKey::Unsupported),
         }
     }
 
     /// A public key in PEM.
     ///
     /// # Errors
-    /// [`Unsound::Malformed`] where it is no public key, [`Unsound::Unsupported`] where it is not one for `algorithm`.
-    pub fn pem(algorithm: JwsAlgorithm, pem: &str) -> Result<Self, Unsound> {
-        let malformed = |_| Unsound::Malformed;
+    /// [`InvalidKey::Malformed`] where it is no public key, [`InvalidKey::Unsupported`] where it is not one for `algorithm`.
+    pub fn pem(algorithm: JwsAlgorithm, pem: &str) -> Result<Self, InvalidKey> {
+        let malformed = |_| InvalidKey::Malformed;
         if !pem.contains("PUBLIC KEY-----") {
-            return Err(Unsound::Malformed);
+            return Err(InvalidKey::Malformed);
         }
         let decoding = match algorithm.family() {
-            Family::Secret { .. } => return Err(Unsound::Unsupported),
+            Family::Secret { .. } => return Err(InvalidKey::Unsupported),
             Family::Rsa => DecodingKey::from_rsa_pem(pem.as_bytes()).map_err(malformed)?,
             Family::Ec { coordinate, .. } => {
                 let key = DecodingKey::from_ec_pem(pem.as_bytes()).map_err(malformed)?;
                 let point = key.try_get_as_bytes().map_err(malformed)?;
                 if point.len() != 1 + 2 * coordinate {
-                    return Err(Unsound::Unsupported);
+                    return Err(InvalidKey::Unsupported);
                 }
                 key
             }
@@ -88,7 +88,7 @@ impl VerifyingKey {
         };
         let der = decoding.try_get_as_bytes().map_err(malformed)?;
         if algorithm.family() == Family::Rsa && !RSA_DER.contains(&der.len()) {
-            return Err(Unsound::Weak);
+            return Err(InvalidKey::Weak);
         }
         Ok(Self { kid: None, algorithm, decoding })
     }
@@ -97,16 +97,16 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// Why it was not taken.
-    pub fn secret_jwk(jwk: &Map<String, Value>) -> Result<Self, Unsound> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str).ok_or(Unsound::Malformed);
+    pub fn secret_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str).ok_or(InvalidKey::Malformed);
         is_for_verifying(jwk)?;
         if text("kty")? != "oct" {
-            return Err(Unsound::Mixed);
+            return Err(InvalidKey::Mixed);
         }
-        let algorithm = JwsAlgorithm::named(text("alg")?).ok_or(Unsound::Unsupported)?;
+        let algorithm = JwsAlgorithm::named(text("alg")?).ok_or(InvalidKey::Unsupported)?;
         let kid = jwk.get("kid").map(|_| text("kid")).transpose()?.map(str::to_owned);
         if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
-            return Err(Unsound::Malformed);
+            return Err(InvalidKey::Malformed);
         }
         Ok(Self { kid, ..Self::secret(algorithm, &bytes(text("k")?)?)? })
     }
@@ -115,63 +115,67 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// Why it was not taken.
-    pub fn jwk(jwk: &Map<String, Value>) -> Result<Self, Unsound> {
+    pub fn jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         let text = |name: &str| {
-            jwk.get(name).map(|value| value.as_str().ok_or(Unsound::Malformed)).transpose()
+            jwk.get(name).map(|value| value.as_str().ok_or(InvalidKey::Malformed)).transpose()
         };
-        let required = |name: &str| text(name)?.ok_or(Unsound::Malformed);
+        let required = |name: &str| text(name)?.ok_or(InvalidKey::Malformed);
         is_for_verifying(jwk)?;
         let kid = text("kid")?.map(str::to_owned);
         if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
-            return Err(Unsound::Malformed);
+            return Err(InvalidKey::Malformed);
         }
         let usual = match (required("kty")?, text("crv")?) {
             ("RSA", None) => "RS256",
             ("EC", Some("P-256")) => "ES256",
             ("EC", Some("P-384")) => "ES384",
             ("OKP", Some("Ed25519")) => "EdDSA",
-            ("oct", None) => return Err(Unsound::Mixed),
-            _ => return Err(Unsound::Unsupported),
+            ("oct", None) => return Err(InvalidKey::Mixed),
+            _ => return Err(InvalidKey::Unsupported),
         };
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name))
         {
-            return Err(Unsound::Private);
+            return Err(InvalidKey::Private);
         }
         let algorithm =
-            JwsAlgorithm::named(text("alg")?.unwrap_or(usual)).ok_or(Unsound::Unsupported)?;
+            JwsAlgorithm::named(text("alg")?.unwrap_or(usual)).ok_or(InvalidKey::Unsupported)?;
         let decoding = match (algorithm.family(), required("kty")?) {
             (Family::Rsa, "RSA") => rsa(required("n")?, required("e")?)?,
             (Family::Ec { curve, coordinate }, "EC") if text("crv")? == Some(curve) => {
                 let (x, y) = (required("x")?, required("y")?);
                 if bytes(x)?.len() != coordinate || bytes(y)?.len() != coordinate {
-                    return Err(Unsound::Malformed);
+                    return Err(InvalidKey::Malformed);
                 }
-                DecodingKey::from_ec_components(x, y).map_err(|_| Unsound::Malformed)?
+                DecodingKey::from_ec_components(x, y).map_err(|_| InvalidKey::Malformed)?
             }
             (Family::Ed, "OKP") => {
                 let x = required("x")?;
                 if bytes(x)?.len() != 32 {
-                    return Err(Unsound::Malformed);
+                    return Err(InvalidKey::Malformed);
                 }
-                DecodingKey::from_ed_components(x).map_err(|_| Unsound::Malformed)?
+                DecodingKey::from_ed_components(x).map_err(|_| InvalidKey::Malformed)?
             }
-            _ => return Err(Unsound::Unsupported),
+            _ => return Err(InvalidKey::Unsupported),
         };
         Ok(Self { kid, algorithm, decoding })
     }
 }
 
 /// `use` and `key_ops`, where they are given, must both allow verifying (RFC 7517 §4.2, §4.3).
-fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), Unsound> {
+fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     if jwk.get("use").is_some_and(|usage| usage != "sig") {
-        return Err(Unsound::Use);
+        return Err(InvalidKey::Use);
     }
     let Some(operations) = jwk.get("key_ops") else { return Ok(()) };
     let operations: Vec<_> =
-        operations.as_array().ok_or(Unsound::Malformed)?.iter().map(Value::as_str).collect();
+        operations.as_array().ok_or(InvalidKey::Malformed)?.iter().map(Value::as_str).collect();
     let has_each_once =
         operations.iter().enumerate().all(|(at, one)| !operations[..at].contains(one));
-    if operations.contains(&Some("verify")) && has_each_once { Ok(()) } else { Err(Unsound::Use) }
+    if operations.contains(&Some("verify")) && has_each_once {
+        Ok(())
+    } else {
+        Err(InvalidKey::Use)
+    }
 }
 
 /// Is `kid` short, and of visible characters? It is the caller's to choose, and shows up in logs.
@@ -179,11 +183,11 @@ pub(super) fn is_kid(kid: &str) -> bool {
     (1..=LONGEST_KID).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn bytes(text: &str) -> Result<Vec<u8>, Unsound> {
-    BASE64URL.decode(text).map_err(|_| Unsound::Malformed)
+fn bytes(text: &str) -> Result<Vec<u8>, InvalidKey> {
+    BASE64URL.decode(text).map_err(|_| InvalidKey::Malformed)
 }
 
-fn rsa(n: &str, e: &str) -> Result<DecodingKey, Unsound> {
+fn rsa(n: &str, e: &str) -> Result<DecodingKey, InvalidKey> {
     let (modulus, exponent) = (bytes(n)?, bytes(e)?);
     let bits =
         modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
@@ -191,7 +195,7 @@ fn rsa(n: &str, e: &str) -> Result<DecodingKey, Unsound> {
     let is_sound_exponent =
         is_odd && (3..=5).contains(&exponent.len()) && exponent.first() != Some(&0);
     if !RSA_BITS.contains(&bits) || !is_sound_exponent || has_roca(&modulus) {
-        return Err(Unsound::Weak);
+        return Err(InvalidKey::Weak);
     }
     Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
 }

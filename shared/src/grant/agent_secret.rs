@@ -1,10 +1,11 @@
 //! An agent's id and secret for tokens: the `client_credentials` grant (RFC 6749 §4.4), and its JSON form.
 //!
-//! 1. The secret's form and checksum; it names the agent itself, which must be the one that was named beside it. No I/O.
-//! 2. One consistent read of the agent; the digests are compared in constant time.
-//! 3. The scopes asked for, within those of the agent.
-//! 4. Where a refresh token is due, one write begins its family.
-//! 5. The tokens.
+//! 1. Check the secret's form and checksum. It contains the agent's id, which must be the client id that
+//!    was presented with it. No I/O.
+//! 2. Read the agent consistently, and compare the digests in constant time.
+//! 3. Check that the requested scopes are among the agent's.
+//! 4. If a refresh token is requested, create its family with one write.
+//! 5. Issue the tokens.
 
 use super::{
     ClientCredentials, Tokens,
@@ -15,29 +16,30 @@ use crate::{
     core::{
         error::{Error, Refusal},
         scope::Scopes,
+        subject::Subject,
     },
     credential::AgentSecret,
     store::{HasSecret as _, service_account::AgentRecord, token_owner::TokenOwner},
     token,
 };
 
-/// What is asked for.
+/// The scopes that a client requests.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// All of the agent's scopes, and a refresh token.
-    Everything,
-    /// These scopes (all where there are none); a refresh token only if `offline_access` is among them.
-    Scopes(Scopes),
+pub enum RequestedScopes {
+    /// All of the agent's scopes, with a refresh token.
+    All,
+    /// These scopes, or all if the list is empty; a refresh token only if `offline_access` is among them.
+    Only(Scopes),
 }
 
-/// Grants tokens to the agent that `credentials` prove. `address` binds the refresh token.
+/// Grants tokens to the agent that `credentials` authenticate. `address` binds the refresh token.
 ///
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a failure of ours.
 pub async fn exchange(
     context: &Context,
     credentials: &ClientCredentials,
-    wish: Wish,
+    requested: RequestedScopes,
     address: &str,
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
@@ -48,11 +50,11 @@ pub async fn exchange(
         .await?
         .ok_or(Refusal::AgentUnknown)?;
     compare(&agent, &secret)?;
-    context.config.allowlist.check(&agent.id.to_string(), agent.on_behalf_of.as_deref())?;
-    let (scopes, wants_refresh_token) = settle(wish, &agent.scopes)?;
+    context.config.allowlist.check(&Subject::Agent(agent.id), agent.on_behalf_of.as_ref())?;
+    let (scopes, is_renewable) = with_refresh_token(requested, &agent.scopes)?;
 
     let holder = TokenOwner::Agent(agent.id);
-    if wants_refresh_token {
+    if is_renewable {
         let id = family::new_id(context, now)?;
         let new =
             NewFamily { id, holder: &holder, organization: agent.org_id, scopes: &scopes, address };
@@ -68,7 +70,7 @@ pub async fn exchange(
     Ok(Tokens::new(context, &grant, None, now)?)
 }
 
-/// The secret's form and checksum, and that it is the secret of the agent that was named. No I/O.
+/// Checks the secret's form and checksum, and that it names the agent in `credentials`. No I/O.
 pub(super) fn parse(
     context: &Context,
     credentials: &ClientCredentials,
@@ -78,18 +80,22 @@ pub(super) fn parse(
         .ok_or(Refusal::AgentSecretMalformed)
 }
 
-/// Is this the agent's secret?
+/// Checks that `secret` is the agent's.
 pub(super) fn compare(agent: &AgentRecord, secret: &AgentSecret) -> Result<(), Refusal> {
     if agent.digest().matches(&secret.digest) { Ok(()) } else { Err(Refusal::AgentSecretWrong) }
 }
 
-/// RFC 6749 §4.4.3 wants no refresh token for client credentials; `offline_access` asks for one all the same.
-fn settle(wish: Wish, held: &Scopes) -> Result<(Scopes, bool), Refusal> {
-    match wish {
-        Wish::Everything => Ok((held.clone(), true)),
-        Wish::Scopes(asked) => match asked.without("offline_access") {
+/// Returns the scopes to grant, and whether to issue a refresh token. RFC 6749 §4.4.3 advises against a
+/// refresh token for client credentials, so a client must request one with `offline_access`.
+fn with_refresh_token(
+    requested: RequestedScopes,
+    held: &Scopes,
+) -> Result<(Scopes, bool), Refusal> {
+    match requested {
+        RequestedScopes::All => Ok((held.clone(), true)),
+        RequestedScopes::Only(scopes) => match scopes.without("offline_access") {
             (rest, offline) if rest.is_empty() => Ok((held.clone(), offline)),
-            (rest, offline) if held.cover_all(&rest) => Ok((rest, offline)),
+            (rest, offline) if held.allow_all(&rest) => Ok((rest, offline)),
             _ => Err(Refusal::ScopeNotGranted),
         },
     }

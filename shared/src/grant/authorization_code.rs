@@ -1,23 +1,30 @@
-//! One-time codes for tools on a person's machine (RFC 8252 §7.3, RFC 7636): the browser carries a code to a loopback address, never a
-//! token, and only the tool that asked has the verifier which makes the code worth anything.
+//! One-time codes for tools on a user's machine (RFC 8252 §7.3, RFC 7636).
+//!
+//! The browser carries a code, never a token, to a loopback address. The code is worthless without the
+//! verifier, which only the tool has.
 //!
 //! Redemption:
-//! 1. The code's form and checksum. No I/O for junk.
-//! 2. One consistent read: client, address and verifier must be those of the code. A wrong one spends nothing.
-//! 3. One conditional write redeems it, once. Whoever comes later with the same code has it from somewhere: what the first one got ends
-//!    (RFC 6749 §4.1.2).
-//! 4. The gate, the person's organization, and a family for the tool.
+//! 1. Check the code's form and checksum, without I/O.
+//! 2. Read the code consistently. Client, redirect URI and verifier must match; if one does not, the
+//!    code is not consumed.
+//! 3. Redeem it with one conditional write. A second redemption means that the code leaked, so the
+//!    tokens of the first one are revoked (RFC 6749 §4.1.2).
+//! 4. Check the allowlist and the user's organization, and create a family for the tool.
 
-use super::{Tokens, family};
+use super::{
+    Tokens,
+    family::{self, NewUserFamily},
+};
 use crate::{
     config::is_sound_url,
     context::Context,
     core::{
         clock::{LEEWAY_S, after},
         error::{Error, Refusal},
-        id,
+        id::{self, ClientId},
         scope::Scopes,
         secret::Secret,
+        subject::Subject,
     },
     credential::{AuthorizationCode, Minted},
     crypto::Digest,
@@ -28,31 +35,38 @@ use crate::{
     telemetry,
 };
 
-/// How long a redeemed code is known again, in seconds.
+/// How long a redeemed code is kept to detect replays, in seconds.
 const REMEMBERED_S: i64 = 24 * 3600;
-/// The longest address that is redirected to.
+/// The longest redirect URI, in bytes.
 const LONGEST_URI: usize = 1000;
 
-/// Who is sent where, with what.
+/// A redirect to the tool that a user signs in to.
 #[derive(Debug)]
 pub struct Redirect<'a> {
+    /// The tool's request.
     pub loopback: &'a Loopback,
-    pub user_id: &'a str,
+    /// The user.
+    pub user_id: &'a Subject,
+    /// The scopes that the tool gets.
     pub scopes: Scopes,
 }
 
-/// What a tool presents.
+/// The token request of a tool (RFC 6749 §4.1.3, RFC 7636 §4.5).
 #[derive(Debug)]
 pub struct CodeRedemption<'a> {
+    /// `code`.
     pub code: &'a Secret,
-    pub client_id: &'a str,
+    /// `client_id`.
+    pub client_id: &'a ClientId,
+    /// `redirect_uri`.
     pub redirect_uri: &'a str,
+    /// `code_verifier`.
     pub verifier: &'a Secret,
     /// The caller's network address.
     pub address: &'a str,
 }
 
-/// A new code.
+/// Stores and returns a new code.
 ///
 /// # Errors
 /// A failure of ours.
@@ -68,7 +82,7 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
         client_id: redirect.loopback.client_id.clone(),
         redirect_uri: redirect.loopback.redirect_uri.clone(),
         challenge: redirect.loopback.challenge,
-        user_id: redirect.user_id.to_owned(),
+        user_id: redirect.user_id.clone(),
         scopes: redirect.scopes,
         valid_until_ms: valid_until.as_millisecond(),
         family: None,
@@ -78,16 +92,16 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
     Ok(minted.secret)
 }
 
-/// Tokens for a code.
+/// Redeems a code for tokens.
 ///
 /// # Errors
-/// `invalid_grant`, whatever is wrong with it; [`Refusal::UserForbidden`]; a failure of ours.
+/// `invalid_grant` for a wrong code, client, redirect URI or verifier; [`Refusal::UserForbidden`]; a failure of ours.
 pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Result<Tokens, Error> {
     let code = AuthorizationCode::parse(&context.config.brand, redemption.code.expose())
         .ok_or(Refusal::CodeWrong)?;
     let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
-    if record.client_id != redemption.client_id || record.redirect_uri != redemption.redirect_uri {
+    if record.client_id != *redemption.client_id || record.redirect_uri != redemption.redirect_uri {
         return Err(Refusal::CodeWrong.into());
     }
     let is_verified = is_verifier(redemption.verifier)
@@ -98,12 +112,18 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
     let id = family::new_id(context, now)?;
     match context.store.redeem(&record.id, &id, now.as_millisecond()).await? {
         Redemption::Redeemed => {
-            let whose = (id, record.user_id.as_str(), redemption.client_id);
-            family::begin_for_person(context, whose, &record.scopes, redemption.address, now).await
+            let new = NewUserFamily {
+                id,
+                user_id: &record.user_id,
+                client_id: redemption.client_id,
+                scopes: &record.scopes,
+                address: redemption.address,
+            };
+            family::begin_for_user(context, new, now).await
         }
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
-            // Whoever came first may not have got as far as the family yet.
+            // The first redemption may not have created the family yet.
             let until_s = after(now, context.config.lifetimes.refresh_absolute.as_secs())
                 .as_second()
                 + LEEWAY_S;
@@ -121,8 +141,11 @@ fn is_verifier(verifier: &Secret) -> bool {
         && text.iter().all(|byte| crate::core::path::is_unreserved(*byte))
 }
 
-/// Is `text` an address at which a tool on the same machine may wait (RFC 8252 §7.3): `http`, a loopback address as a literal, a port and a
-/// path? Not `localhost`, which a resolver may send elsewhere; and no query, which could send the code on, or be taken for it.
+/// Reports whether `text` is a valid redirect URI for a tool on the same machine (RFC 8252 §7.3): `http`,
+/// a literal loopback address, a port and a path.
+///
+/// `localhost` is refused because a resolver may map it to another host, and a query because it could
+/// forward the code or be mistaken for it.
 pub fn is_loopback(text: &str) -> bool {
     let uri: Option<::http::Uri> = text.parse().ok();
     let is_at_loopback = |uri: ::http::Uri| {

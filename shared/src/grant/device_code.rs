@@ -1,19 +1,24 @@
-//! The device flow (RFC 8628): a tool without a browser shows a short code, a person enters it where they are signed in, and the tool, which
-//! has polled meanwhile, gets tokens in the person's name.
+//! The device flow (RFC 8628): a tool without a browser shows a short code, a user enters it in a browser
+//! where they are signed in, and the tool, which has polled meanwhile, gets tokens for the user.
 //!
-//! A user code has 8 letters of 20, some 34 bits, and is worth nothing without the device code. Who tries user codes is counted, as a person
-//! and as an address, before the code is looked up (§5.1); one that is no user code by its form is not looked up at all.
+//! A user code has 8 letters from an alphabet of 20, about 34 bits, and is worthless without the device
+//! code. Attempts are counted per user and per address before the code is looked up (§5.1); malformed
+//! user codes are not looked up at all.
 
 use serde::Serialize;
 
-use super::{Tokens, family, throttle};
+use super::{
+    Tokens,
+    family::{self, NewUserFamily},
+    throttle,
+};
 use crate::{
     config::Client,
     context::Context,
     core::{
         clock::after,
         error::{Error, Fault, Refusal},
-        id,
+        id::{self, ClientId},
         principal::Principal,
         scope::Scopes,
         secret::{self, Secret},
@@ -25,21 +30,21 @@ use crate::{
     },
 };
 
-/// Letters that are not mistaken for one another, and of which no words are made (RFC 8628 §6.1).
+/// Letters that are not mistaken for one another and do not form words (RFC 8628 §6.1).
 const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 const USER_CODE_LEN: usize = 8;
 /// How long a tool waits between polls, in seconds (§3.2).
 const INTERVAL_S: i64 = 5;
-/// How often a user code may be somebody else's already: twice would be an accident of 1 in 10^18.
+/// How many user codes to try: that two in a row are taken has a probability of about 1 in 10^18.
 const TRIES: usize = 3;
-/// How many persons may use up their guesses from one address: an office has one.
+/// How many users can use up their guesses from one address: an office has one address.
 const PERSONS_AT_AN_ADDRESS: i64 = 4;
-/// Keeps the codes of user codes apart from all other codes of the same key.
+/// Separates the MACs of user codes from all other MACs of the same key.
 const PURPOSE: &str = "user_code";
 
-/// The answer of §3.2.
+/// The device authorization response of §3.2.
 #[derive(Debug, Serialize)]
-pub struct Begun {
+pub struct DeviceAuthorization {
     #[serde(serialize_with = "secret::shown_once")]
     device_code: Secret,
     user_code: String,
@@ -49,7 +54,7 @@ pub struct Begun {
     interval: i64,
 }
 
-/// Begins the flow for a client, which may ask for `scopes`. `address` is where it asks from.
+/// Starts the flow for a client, which may request `scopes`. `address` is the client's.
 ///
 /// # Errors
 /// A failure of ours.
@@ -58,7 +63,7 @@ pub async fn begin(
     client: &Client,
     scopes: Option<Scopes>,
     address: &str,
-) -> Result<Begun, Error> {
+) -> Result<DeviceAuthorization, Error> {
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
     let minted = Minted::new::<id::DeviceCode>(&context.config.brand, &id, &context.entropy)?;
@@ -83,7 +88,7 @@ pub async fn begin(
     };
     let user_code = put(context, &record).await?;
     let verification_uri = format!("{}/device", context.config.deployment.issuer);
-    Ok(Begun {
+    Ok(DeviceAuthorization {
         device_code: minted.secret,
         verification_uri_complete: format!("{verification_uri}?user_code={user_code}"),
         user_code,
@@ -95,7 +100,7 @@ pub async fn begin(
 
 async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Error> {
     for _ in 0..TRIES {
-        let letters = context.entropy.letters(ALPHABET, USER_CODE_LEN)?;
+        let letters = context.entropy.random_string(ALPHABET, USER_CODE_LEN)?;
         let tag = context.keyring.sign_for(PURPOSE, &letters)?;
         let now_s = context.clock.now().as_second();
         let created = context.store.create_device_code(record, &tag, now_s).await?;
@@ -107,7 +112,7 @@ async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Err
     Err(Fault::Crypto("finding a user code that nobody has").into())
 }
 
-/// The letters of a user code that a person has typed, in whatever case and with whatever between them (§6.1).
+/// Returns the letters of a user code as typed, in any case and with any separators (§6.1).
 fn read(text: &str) -> Option<String> {
     let letters: String =
         text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
@@ -116,7 +121,7 @@ fn read(text: &str) -> Option<String> {
     is_one.then_some(letters)
 }
 
-/// The device that waits with the user code `text`, for `person` to decide about.
+/// Returns the pending device with the user code `text`, for `person` to approve or deny.
 ///
 /// # Errors
 /// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a failure of ours.
@@ -130,9 +135,10 @@ pub async fn find(
     let now = context.clock.now();
     let network = throttle::network(address);
     let limit = context.config.throttle.device_code_guesses;
-    // The person first: one who is out of guesses does not use up those of everybody behind the same address.
+    // The user first: one who is out of guesses does not use up those of others at the same address.
+    let user_id = person.user_id.to_string();
     let counters = [
-        Counter { what: "device_person", whom: &person.user_id, limit },
+        Counter { what: "device_person", whom: &user_id, limit },
         Counter { what: "device_address", whom: &network, limit: limit * PERSONS_AT_AN_ADDRESS },
     ];
     for counter in counters {
@@ -147,20 +153,20 @@ pub async fn find(
     Err(Refusal::UserCodeWrong.into())
 }
 
-/// What a device would get from `person`: what it asked for, or all that the person may.
+/// Returns the scopes that a device would get from `person`: those it requested, or all of the user's.
 ///
 /// # Errors
-/// [`Refusal::ScopeEscalation`] where it asks for more than the person has.
+/// [`Refusal::ScopeEscalation`] if it requests more than the user has.
 pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, Refusal> {
     let scopes = device.scopes.clone().unwrap_or_else(|| person.scopes.clone());
     person.can_delegate(&scopes, &Default::default())?;
     Ok(scopes)
 }
 
-/// A person's decision about a device.
+/// Stores a user's decision about a device.
 ///
 /// # Errors
-/// [`Refusal::UserCodeWrong`] where somebody has decided already, or it is too late; a failure of ours.
+/// [`Refusal::UserCodeWrong`] if the device was decided about before, or has expired; a failure of ours.
 pub async fn decide(
     context: &Context,
     device: &DeviceCodeRecord,
@@ -174,14 +180,14 @@ pub async fn decide(
     }
 }
 
-/// One poll of a device (§3.4, §3.5).
+/// Answers a poll of a device (§3.4, §3.5).
 ///
 /// # Errors
 /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a failure of ours.
 pub async fn poll(
     context: &Context,
     code: &Secret,
-    client_id: &str,
+    client_id: &ClientId,
     address: &str,
 ) -> Result<Tokens, Error> {
     let code = DeviceCode::parse(&context.config.brand, code.expose())
@@ -198,8 +204,8 @@ pub async fn poll(
             let approved = device.user_id.zip(device.granted);
             let (user_id, scopes) = approved
                 .ok_or_else(|| Fault::Corrupt("an approved device without a person".into()))?;
-            family::begin_for_person(context, (id, &user_id, client_id), &scopes, address, now)
-                .await
+            let new = NewUserFamily { id, user_id: &user_id, client_id, scopes: &scopes, address };
+            family::begin_for_user(context, new, now).await
         }
     }
 }

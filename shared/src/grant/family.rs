@@ -1,4 +1,4 @@
-//! How tokens begin that can be renewed: with a family, in one write.
+//! Creating a family of refresh tokens, in one write.
 
 use jiff::Timestamp;
 
@@ -6,10 +6,10 @@ use super::Tokens;
 use crate::{
     context::Context,
     core::{
-        entropy::BASE62,
         error::{Error, Refusal},
-        id::{self, FamilyId, OrganizationId},
+        id::{self, AttemptId, ClientId, FamilyId, OrganizationId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::RefreshToken,
     store::{
@@ -19,29 +19,33 @@ use crate::{
     telemetry, token,
 };
 
-/// What a family begins with.
+/// A family to create.
 #[derive(Debug)]
 pub struct NewFamily<'a> {
+    /// Its id.
     pub id: FamilyId,
+    /// Who gets the tokens.
     pub holder: &'a TokenOwner,
+    /// The owner's organization.
     pub organization: OrganizationId,
+    /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
 
-/// A new family's id.
+/// Returns the id of a new family.
 ///
 /// # Errors
-/// A generator that fails.
+/// A failure of the random generator.
 pub fn new_id(context: &Context, now: Timestamp) -> Result<FamilyId, Error> {
     Ok(id::mint(now, &context.entropy)?)
 }
 
-/// Begins a family; its first tokens.
+/// Creates a family and returns its first tokens.
 ///
 /// # Errors
-/// [`Refusal::CodeReplayed`] where somebody has shown its code again meanwhile; a failure of ours.
+/// [`Refusal::CodeReplayed`] if its code was replayed meanwhile; a failure of ours.
 pub async fn begin(
     context: &Context,
     new: &NewFamily<'_>,
@@ -55,9 +59,9 @@ pub async fn begin(
         generation: first.generation,
         rotated_at_ms: now.as_millisecond(),
         rotated_from: new.address.to_owned(),
-        attempt: context.entropy.letters(BASE62, 16)?,
+        attempt: AttemptId::mint(&context.entropy)?,
         client_id: new.holder.client_id(),
-        user_id: new.holder.user_id().map(str::to_owned),
+        user_id: new.holder.user_id().cloned(),
         listing: new.holder.listing(),
         org_id: new.organization,
         scopes: new.scopes.clone(),
@@ -82,19 +86,35 @@ pub async fn begin(
     Ok(Tokens::new(context, &grant, Some(refresh_token), now)?)
 }
 
-/// Begins a family for a person, whom the gate admits and whose organization is there.
+/// A family to create for a user.
+#[derive(Clone, Copy, Debug)]
+pub struct NewUserFamily<'a> {
+    /// Its id.
+    pub id: FamilyId,
+    /// The user.
+    pub user_id: &'a Subject,
+    /// The tool that gets the tokens.
+    pub client_id: &'a ClientId,
+    /// The granted scopes.
+    pub scopes: &'a Scopes,
+    /// The caller's network address: the binding of the first refresh token.
+    pub address: &'a str,
+}
+
+/// Creates a family for a user who is on the allowlist and has an organization, and returns its first
+/// tokens.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a person without an organization, or a failure of ours.
-pub async fn begin_for_person(
+/// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a user without an organization, or a failure
+/// of ours.
+pub async fn begin_for_user(
     context: &Context,
-    (id, user_id, client_id): (FamilyId, &str, &str),
-    scopes: &Scopes,
-    address: &str,
+    new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
+    let NewUserFamily { id, user_id, client_id, scopes, address } = new;
     context.config.allowlist.check(user_id, None)?;
     let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::UserDeleted)?;
-    let holder = TokenOwner::User { user_id: user_id.to_owned(), client_id: client_id.to_owned() };
+    let holder = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
     begin(context, &NewFamily { id, holder: &holder, organization, scopes, address }, now).await
 }

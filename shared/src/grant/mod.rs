@@ -1,4 +1,4 @@
-//! The protocols by which tokens are granted, renewed and revoked.
+//! The protocols that grant, renew and revoke tokens.
 
 pub mod agent_secret;
 pub mod authorization_code;
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The answer of RFC 6749 §5.1.
+/// The token response of RFC 6749 §5.1.
 #[derive(Debug, Serialize)]
 pub struct Tokens {
     #[serde(serialize_with = "secret::shown_once")]
@@ -62,9 +62,11 @@ fn shown_once_if_any<S: serde::Serializer>(
     }
 }
 
-/// A client that proves itself, or says who it is.
+/// The credentials of a confidential client.
 #[derive(Debug)]
 pub struct ClientCredentials {
+    /// The client id, which is the agent's.
     pub id: AgentId,
+    /// The client secret.
     pub secret: Secret,
 }

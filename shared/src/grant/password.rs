@@ -1,10 +1,11 @@
 //! Signing in with a password.
 //!
-//! 1. The attempt is counted before it is judged, for the address and then for the account, each in one conditional write: a thousand
-//!    attempts at once are no more than the limit. An address that is out of attempts no longer counts against accounts.
-//! 2. One consistent read. Whether there is such an account makes no difference: neither to the counters nor to what follows.
-//! 3. The password is hashed and compared, with the hash of nobody where there is no account.
-//! 4. Where it was right, the attempt is taken back: only failures count.
+//! 1. Count the attempt before checking it, for the address and then for the account, each with one
+//!    conditional write, so that concurrent attempts do not exceed the limit. An address that has
+//!    reached its limit no longer counts against accounts.
+//! 2. Read the account consistently. Whether it exists changes neither the counters nor the next step.
+//! 3. Hash and compare the password, with a dummy hash if there is no account.
+//! 4. If the password is right, refund the attempt: only failures count.
 
 use serde_json::Map;
 
@@ -18,6 +19,7 @@ use crate::{
         email::Email,
         error::{Error, Refusal},
         secret::Secret,
+        subject::Subject,
     },
     crypto::password::PasswordHash,
     store::counter::Counter,
@@ -27,16 +29,18 @@ use crate::{
 const SHORTEST: usize = 8;
 const LONGEST: usize = 256;
 
-/// Who signs in, from where.
+/// A sign-in attempt.
 #[derive(Debug)]
 pub struct Login<'a> {
+    /// The account's email address.
     pub email: &'a Email,
+    /// The presented password.
     pub password: Secret,
-    /// As the gateway saw it.
+    /// The caller's network address, as the gateway saw it.
     pub address: &'a str,
 }
 
-/// Is `password` one that an account may have?
+/// Checks that `password` is acceptable for an account.
 ///
 /// # Errors
 /// [`Refusal::PasswordMalformed`]
@@ -50,10 +54,11 @@ pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
     }
 }
 
-/// The person whose password this is.
+/// Returns the user whose password this is.
 ///
 /// # Errors
-/// [`Refusal::LoginWrong`], whatever is wrong; [`Refusal::FailuresTooMany`] with the time to wait; a failure of ours.
+/// [`Refusal::LoginWrong`] for an unknown account or a wrong password; [`Refusal::FailuresTooMany`] with
+/// the time to wait; a failure of ours.
 pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error> {
     let now = context.clock.now();
     let throttle = &context.config.throttle;
@@ -71,11 +76,11 @@ pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error>
     }
     let is_possible = login.password.expose().chars().count() <= LONGEST;
     let record = context.store.login(login.email).await?.filter(|_| is_possible);
-    let (whose, hash) =
+    let (user, hash) =
         record.map(|record| ((record.user_id, record.role), record.password)).unzip();
-    let is_theirs = PasswordHash::admits(hash, login.password).await?;
-    let (user_id, role) = whose.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
+    let is_theirs = PasswordHash::verify(hash, login.password).await?;
+    let (user_id, role) = user.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
     refund(context, &counters, now).await;
     let metadata = Map::from_iter([("email".into(), login.email.as_str().into())]);
-    Ok(Person { user_id: user_id.to_string(), role, metadata })
+    Ok(Person { user_id: Subject::User(user_id), role, metadata })
 }

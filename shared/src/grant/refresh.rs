@@ -1,22 +1,26 @@
-//! A refresh token for new tokens (RFC 6749 §6), with rotation that detects reuse and never punishes an honest client.
+//! The refresh grant (RFC 6749 §6), with rotation and reuse detection (RFC 9700 §4.14.2) that tolerates
+//! honest retries.
 //!
-//! 1. The token's form, checksum and MAC. No I/O for what we did not make.
-//! 2. A client that says who it is, is looked at first, with one read: a wrong secret or a scope too many must not spend the token.
-//! 3. One conditional write advances the family; refused, it says in the same moment what the family was.
-//! 4. The caller was first, or repeats itself within the window: tokens of the successor, which is derived and so the same
-//!    for both. Another address within the window: refused, the family stays, an event. Anything older: theft; a second
-//!    write ends the family, and with it its access tokens, from the next request on.
-//! 5. One read, unless step 2 made it: the agent, or the person's organization, must still be there.
+//! 1. Check the token's form, checksum and MAC, without I/O.
+//! 2. If the client identifies itself, authenticate it first (one read), so that a wrong secret or an
+//!    excess scope does not consume the token.
+//! 3. Rotate the family with one conditional write. If the condition fails, the response contains the
+//!    family as it was at that moment.
+//! 4. The first caller, and the same caller again within the window, get the successor, which is derived
+//!    from the token and so the same for both. A caller at another address within the window is refused,
+//!    and the family continues. Any older token was stolen: a second write revokes the family, and with
+//!    it its access tokens, from the next request on.
+//! 5. Check that the agent, or the user's organization, still exists: one read, unless step 2 made it.
 
 use super::{ClientCredentials, Tokens, agent_secret};
 use crate::{
     context::Context,
     core::{
-        entropy::BASE62,
         error::{Error, Refusal},
-        id::AgentId,
+        id::{AgentId, AttemptId, ClientId},
         scope::Scopes,
         secret::Secret,
+        subject::Subject,
     },
     credential::RefreshToken,
     store::{
@@ -27,20 +31,20 @@ use crate::{
     telemetry, token,
 };
 
-/// Who presents a refresh token.
+/// The client that presents a refresh token.
 #[derive(Debug)]
 pub enum Client {
-    /// It did not say: the token alone speaks.
+    /// It did not identify itself: only the token counts.
     Unnamed,
-    /// It gave its id, and may ask for fewer scopes.
+    /// An agent that gave its id, and may request fewer scopes.
     Named(AgentId, Option<Scopes>),
-    /// It is a tool of a person's, which has an id and no secret.
-    Public(String, Option<Scopes>),
-    /// It gave its secret too.
+    /// A public client: a tool of a user, which has an id and no secret.
+    Public(ClientId, Option<Scopes>),
+    /// An agent that gave its secret too.
     Proven(ClientCredentials, Option<Scopes>),
 }
 
-/// Grants the successor of `text` and a new access token. `address` is the binding.
+/// Grants the successor of `text` and a new access token. `address` must match the token's binding.
 ///
 /// # Errors
 /// `invalid_grant`, `invalid_client`, `invalid_scope`, or a failure of ours.
@@ -55,23 +59,29 @@ pub async fn refresh(
     let narrowed = match client {
         Client::Unnamed => None,
         Client::Named(id, scopes) => {
-            look_at(context, &presented, id, None, scopes.as_ref()).await?
+            authenticate_client(context, &presented, id, None, scopes.as_ref()).await?
         }
-        Client::Public(_, scopes) => look_at_family(context, &presented, scopes.as_ref()).await?,
+        Client::Public(_, scopes) => load_family(context, &presented, scopes.as_ref()).await?,
         Client::Proven(credentials, scopes) => {
-            look_at(context, &presented, &credentials.id, Some(credentials), scopes.as_ref())
-                .await?
+            authenticate_client(
+                context,
+                &presented,
+                &credentials.id,
+                Some(credentials),
+                scopes.as_ref(),
+            )
+            .await?
         }
     };
 
-    let family = advance(context, &presented, client, address).await?;
+    let family = rotate(context, &presented, client, address).await?;
     let now = context.clock.now();
     let holder = family.owner()?;
     match &holder {
-        TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // looked at in step 2
+        TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // checked in step 2
         TokenOwner::Agent(id) => {
             let agent: Option<AgentRecord> = context.store.record(id, now.as_second()).await?;
-            pass_gate(context, &agent.ok_or(Refusal::FamilyOwnerDeleted)?)?;
+            check_allowlist(context, &agent.ok_or(Refusal::FamilyOwnerDeleted)?)?;
         }
         TokenOwner::User { user_id, .. } => {
             let organization = context.store.organization_of(user_id).await?;
@@ -94,24 +104,24 @@ pub async fn refresh(
     Ok(Tokens::new(context, &grant, Some(successor), now)?)
 }
 
-/// Steps 3 and 4: every branch of the protocol is here.
-async fn advance(
+/// Steps 3 and 4: every branch of the protocol.
+async fn rotate(
     context: &Context,
     presented: &RefreshToken,
     client: &Client,
     address: &str,
 ) -> Result<FamilyRecord, Error> {
-    let attempt = context.entropy.letters(BASE62, 16)?;
+    let attempt = AttemptId::mint(&context.entropy)?;
     let client_id = match client {
         Client::Unnamed => None,
-        Client::Named(id, _) => Some(id.to_string()),
+        Client::Named(id, _) => Some(ClientId::from(*id)),
         Client::Public(id, _) => Some(id.clone()),
-        Client::Proven(credentials, _) => Some(credentials.id.to_string()),
+        Client::Proven(credentials, _) => Some(credentials.id.into()),
     };
     let presentation = Presentation {
         token: presented,
         address,
-        client: client_id.as_deref(),
+        client: client_id.as_ref(),
         attempt: &attempt,
         now_ms: context.clock.now().as_millisecond(),
     };
@@ -131,13 +141,13 @@ async fn advance(
     }
 }
 
-/// Step 2: the agent, its secret where it gave one, and the scopes that it asks for.
-async fn look_at(
+/// Step 2 for an agent: checks its secret, if it gave one, and the scopes that it requests.
+async fn authenticate_client(
     context: &Context,
     presented: &RefreshToken,
     id: &AgentId,
     credentials: Option<&ClientCredentials>,
-    asked: Option<&Scopes>,
+    requested: Option<&Scopes>,
 ) -> Result<Option<Scopes>, Error> {
     let secret =
         credentials.map(|credentials| agent_secret::parse(context, credentials)).transpose()?;
@@ -145,35 +155,35 @@ async fn look_at(
     match (agent, &secret) {
         (Some(agent), Some(secret)) => {
             agent_secret::compare(&agent, secret)?;
-            pass_gate(context, &agent)?;
+            check_allowlist(context, &agent)?;
         }
         (None, Some(_)) => return Err(Refusal::AgentUnknown.into()),
-        (Some(agent), None) => pass_gate(context, &agent)?,
+        (Some(agent), None) => check_allowlist(context, &agent)?,
         (None, None) => return Err(Refusal::FamilyOwnerDeleted.into()),
     }
-    narrow(&family.ok_or(Refusal::FamilyInactive)?, asked)
+    narrow(&family.ok_or(Refusal::FamilyInactive)?, requested)
 }
 
-/// The same for a public client: there is nothing to prove, and nothing to read unless it asks for fewer scopes.
-async fn look_at_family(
+/// Step 2 for a public client, which has no secret: reads the family only if it requests scopes.
+async fn load_family(
     context: &Context,
     presented: &RefreshToken,
-    asked: Option<&Scopes>,
+    requested: Option<&Scopes>,
 ) -> Result<Option<Scopes>, Error> {
-    let Some(asked) = asked else { return Ok(None) };
+    let Some(requested) = requested else { return Ok(None) };
     let family = context.store.family(&presented.family).await?.ok_or(Refusal::FamilyInactive)?;
-    narrow(&family, Some(asked))
+    narrow(&family, Some(requested))
 }
 
-fn narrow(family: &FamilyRecord, asked: Option<&Scopes>) -> Result<Option<Scopes>, Error> {
-    match asked.cloned().map(|asked| asked.without("offline_access").0) {
+fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Scopes>, Error> {
+    match requested.cloned().map(|requested| requested.without("offline_access").0) {
         None => Ok(None),
-        Some(asked) if asked.is_empty() => Ok(None),
-        Some(asked) if family.scopes.cover_all(&asked) => Ok(Some(asked)),
+        Some(requested) if requested.is_empty() => Ok(None),
+        Some(requested) if family.scopes.allow_all(&requested) => Ok(Some(requested)),
         Some(_) => Err(Refusal::ScopeNotGranted.into()),
     }
 }
 
-fn pass_gate(context: &Context, agent: &AgentRecord) -> Result<(), Refusal> {
-    context.config.allowlist.check(&agent.id.to_string(), agent.on_behalf_of.as_deref())
+fn check_allowlist(context: &Context, agent: &AgentRecord) -> Result<(), Refusal> {
+    context.config.allowlist.check(&Subject::Agent(agent.id), agent.on_behalf_of.as_ref())
 }

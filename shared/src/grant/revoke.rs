@@ -1,7 +1,7 @@
-//! Revocation (RFC 7009): possession of a token is enough to end it.
+//! Revocation (RFC 7009): possession of a token is enough to revoke it.
 //!
-//! A refresh token ends its family; an access token ends the family that it was issued with, or, where there is none,
-//! itself. One write in each case. What is no token of ours needs no ending: the answer is the same.
+//! A refresh token revokes its family; an access token revokes the family that it was issued with, or
+//! only itself if there is none. One write in each case. Invalid tokens are ignored (§2.2).
 
 use crate::{
     context::Context,
@@ -10,10 +10,10 @@ use crate::{
     telemetry, token,
 };
 
-/// Ends what `text` belongs to.
+/// Revokes the token `text`, and the family that it belongs to.
 ///
 /// # Errors
-/// A store that does not answer: then nothing was promised.
+/// A failure of the store: the token may still be valid.
 pub async fn revoke(context: &Context, text: &Secret) -> Result<(), Fault> {
     let now = context.clock.now();
     if let Ok(token) = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose()) {

@@ -1,8 +1,8 @@
-//! Sessions: how every way of signing in ends, and how a person leaves.
+//! Browser sessions: created at the end of every sign-in, deleted by sign-out.
 //!
-//! 1. The gate, at the callback already: who may not pass gets no session.
-//! 2. A newcomer's own organization, so that there is a place for what they make.
-//! 3. One write begins the session. The value goes to the browser, the store keeps the digest of its secret.
+//! 1. Check the allowlist: callers who are not on it get no session.
+//! 2. Create a personal organization for a new user, which will own what they create.
+//! 3. Store the session with one write. The browser gets the value, the store the digest of its secret.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -11,9 +11,10 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Fault, Refusal},
-        id::{self, SessionId, UserId},
+        id::{self, SessionId},
         principal::Role,
         secret::Secret,
+        subject::Subject,
     },
     credential::Session,
     http::Request,
@@ -24,51 +25,56 @@ use crate::{
     },
 };
 
-/// How long before their end an issuer's tokens are renewed, in milliseconds.
+/// How long before their expiry an issuer's tokens are renewed, in milliseconds.
 const AHEAD_MS: i64 = 60_000;
-/// What is kept of a browser's name.
+/// How much of a browser's `User-Agent` is stored, in characters.
 const LONGEST_BROWSER: usize = 200;
 
-/// Somebody who has proven to be who they are.
+/// A user who has just been authenticated.
 #[derive(Clone, Debug)]
 pub struct Person {
-    pub user_id: String,
+    /// The user.
+    pub user_id: Subject,
+    /// The user's role.
     pub role: Role,
-    /// What else the sign-in knows: a name, an address.
+    /// What else the sign-in knows, such as a name or an email address.
     pub metadata: Map<String, Value>,
 }
 
-/// The browser that signs in: shown to its person, so that they know their sessions apart.
+/// The browser that signs in, shown to users in the list of their sessions.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Visit<'a> {
-    pub browser: Option<&'a str>,
+pub struct Browser<'a> {
+    /// Its `User-Agent`.
+    pub agent: Option<&'a str>,
+    /// Its network address.
     pub address: Option<&'a str>,
 }
 
-impl<'a> Visit<'a> {
-    /// The browser that sent `request`.
+impl<'a> Browser<'a> {
+    /// Returns the browser that sent `request`.
     pub fn of(request: &'a Request) -> Self {
-        Self { browser: request.header("user-agent"), address: Some(request.source_ip()) }
+        Self { agent: request.header("user-agent"), address: Some(request.source_ip()) }
     }
 }
 
-/// Begins a session for `person`, whom the sign-in `from` may have given tokens; its value.
+/// Creates a session for `person` and returns its value. `from` is the sign-in that authenticated them,
+/// with the tokens that it issued.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was dismissed meanwhile, or a
+/// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was deleted meanwhile, or a
 /// failure of ours.
 pub async fn begin(
     context: &Context,
     person: Person,
-    visit: Visit<'_>,
+    browser: Browser<'_>,
     from: Option<(&str, Tokens)>,
 ) -> Result<Secret, Error> {
     context.config.allowlist.check(&person.user_id, None)?;
     let now = context.clock.now();
     match context.store.organization_of(&person.user_id).await? {
         Some(_) => {}
-        None if is_enrolled(&person.user_id) => return Err(Refusal::LoginWrong.into()),
-        None => own_organization(context, &person.user_id).await.map(drop)?,
+        None if person.user_id.is_enrolled() => return Err(Refusal::LoginWrong.into()),
+        None => ensure_personal_organization(context, &person.user_id).await.map(drop)?,
     }
     let (session, value) = Session::mint(
         &context.keyring,
@@ -94,18 +100,13 @@ pub async fn begin(
         metadata: person.metadata,
         created_at_ms: now.as_millisecond(),
         idle_expires_at_ms,
-        browser: visit.browser.map(|browser| browser.chars().take(LONGEST_BROWSER).collect()),
-        address: visit.address.map(str::to_owned),
+        browser: browser.agent.map(|agent| agent.chars().take(LONGEST_BROWSER).collect()),
+        address: browser.address.map(str::to_owned),
         upstream: upstream.transpose()?,
         expires_at: SessionRecord::item_until(idle_expires_at_ms),
     };
     context.store.create_session(&record).await?;
     Ok(value)
-}
-
-/// Is the person one whom an organization has enrolled? Such a one has no organization of their own, and none is made for them.
-pub fn is_enrolled(user_id: &str) -> bool {
-    user_id.parse::<UserId>().is_ok()
 }
 
 /// Encrypts an issuer's tokens for one session.
@@ -118,16 +119,17 @@ pub(super) fn seal(
     context.keyring.seal(&session.to_string(), &json, &context.entropy)
 }
 
-/// When tokens that were issued now are to be renewed: a minute before their end, and never in the first half of their life or at once.
+/// Returns when tokens that are issued `now` are to be renewed: a minute before they expire, but not in
+/// the first half of their life nor within a second.
 pub(super) fn due_at_ms(tokens: &Tokens, now: Timestamp) -> i64 {
     let life_ms = tokens.expires_in_s.saturating_mul(1000);
     now.as_millisecond().saturating_add((life_ms - AHEAD_MS).max(life_ms / 2).max(1000))
 }
 
-/// Ends the session of `value`. What is no session of ours needs no ending.
+/// Deletes the session of `value`. A value that is not valid is ignored.
 ///
 /// # Errors
-/// A store that does not answer: then nothing was promised.
+/// A failure of the store: the session may still be valid.
 pub async fn end(context: &Context, value: &Secret) -> Result<(), Fault> {
     match Session::parse(&context.keyring, value.expose()) {
         Ok(session) => context.store.end_session(&session.id, &session.digest).await.map(drop),
@@ -135,20 +137,20 @@ pub async fn end(context: &Context, value: &Secret) -> Result<(), Fault> {
     }
 }
 
-/// The organization of a person who may not have one yet.
+/// Returns the personal organization of a user, and creates it if there is none.
 ///
 /// # Errors
 /// A failure of ours.
-pub async fn own_organization(
+pub async fn ensure_personal_organization(
     context: &Context,
-    user_id: &str,
+    user_id: &Subject,
 ) -> Result<id::OrganizationId, Fault> {
     let now = context.clock.now();
     let draft = OrganizationRecord {
         id: id::mint(now, &context.entropy)?,
-        name: user_id.to_owned(),
+        name: user_id.to_string(),
         created_at_ms: now.as_millisecond(),
-        owner: Some(user_id.to_owned()),
+        owner: Some(user_id.clone()),
     };
     context.store.get_or_create_personal_organization(&draft, user_id).await
 }

@@ -11,7 +11,7 @@
 
 use super::{
     authorization_code::{self, Redirect},
-    session::{self, Person, Visit},
+    session::{self, Browser, Person},
 };
 use crate::{
     context::Context,
@@ -22,6 +22,7 @@ use crate::{
         id,
         scope::Scopes,
         secret::Secret,
+        subject::Subject,
     },
     credential::{Minted, SignInState},
     crypto::Digest,
@@ -35,59 +36,63 @@ pub const LIFE_S: i64 = 600;
 const VERIFIER_LEN: usize = 64;
 const BROWSER_LEN: usize = 32;
 
-/// A sign-in that has begun.
+/// The redirect to an identity provider.
 #[derive(Debug)]
-pub struct Begun {
+pub struct Redirection {
     /// Where the browser goes.
     pub location: String,
-    /// The cookie by which it is known again.
+    /// The cookie that identifies the browser when it comes back.
     pub browser: Secret,
 }
 
-/// What the browser brings back.
+/// The parameters with which the browser comes back.
 #[derive(Debug)]
 pub struct Returned {
+    /// `state`.
     pub state: String,
+    /// `code`.
     pub code: Option<String>,
-    /// What the issuer says where there is no code (RFC 6749 §4.1.2.1).
+    /// `error`: why there is no code (RFC 6749 §4.1.2.1).
     pub error: Option<String>,
-    /// Who has answered (RFC 9207).
+    /// `iss`: who answered (RFC 9207).
     pub issuer: Option<String>,
-    /// Whose address it came back to, where several providers have one each.
+    /// The provider whose callback URL it is, if several providers have one each.
     pub provider: Option<String>,
+    /// The cookie of [`Redirection::browser`].
     pub browser: Option<Secret>,
 }
 
-/// How a sign-in ends.
+/// The result of a sign-in.
 #[derive(Debug)]
 pub enum SignedIn {
-    /// With a session, on this page of ours.
+    /// A session, and the page of ours to continue on.
     Session { value: Secret, next: String },
-    /// With a code for a tool on the person's machine, at this address.
+    /// A redirect, with a code, to a tool on the user's machine.
     Loopback(String),
 }
 
-/// Begins a sign-in at `upstream`. `browser` is the cookie of one that was begun before: two at once, in two windows, are both good.
+/// Starts a sign-in at `upstream`. `browser` is the cookie of an earlier sign-in, which stays valid: a
+/// user may have two windows.
 ///
 /// # Errors
-/// An issuer that cannot be asked, or a failure of ours.
+/// An issuer that is unavailable, or a failure of ours.
 pub async fn begin(
     context: &Context,
     upstream: &IdentityProvider,
     next: &str,
     loopback: Option<Loopback>,
     browser: Option<Secret>,
-) -> Result<Begun, Error> {
+) -> Result<Redirection, Error> {
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
     let state = Minted::new::<id::SignIn>(&context.config.brand, &id, &context.entropy)?;
     let browser = match browser.filter(|known| known.expose().len() == BROWSER_LEN) {
         Some(browser) => browser,
-        None => Secret::new(context.entropy.letters(BASE62, BROWSER_LEN)?),
+        None => Secret::new(context.entropy.random_string(BASE62, BROWSER_LEN)?),
     };
     let proof = PendingSignIn {
-        nonce: context.entropy.letters(BASE62, BROWSER_LEN)?,
-        verifier: context.entropy.letters(BASE62, VERIFIER_LEN)?,
+        nonce: context.entropy.random_string(BASE62, BROWSER_LEN)?,
+        verifier: context.entropy.random_string(BASE62, VERIFIER_LEN)?,
     };
     let json = serde_json::to_string(&proof).map_err(|error| Fault::Serialization(error.into()))?;
     let location = upstream.authorization(context, &state.secret, &proof).await?;
@@ -102,19 +107,19 @@ pub async fn begin(
         expires_at: after(now, LIFE_S).as_second(),
     };
     context.store.create_sign_in(&record).await?;
-    Ok(Begun { location, browser })
+    Ok(Redirection { location, browser })
 }
 
-/// Ends a sign-in. `is_expected` says which sign-ins may come back this way.
+/// Completes a sign-in. `is_expected` reports which identity providers use this callback.
 ///
 /// # Errors
 /// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`], [`Refusal::SignInNotAllowed`],
-/// [`Refusal::UserForbidden`]; an issuer or a store that does not answer.
+/// [`Refusal::UserForbidden`]; a failure of the issuer or of the store.
 pub async fn finish(
     context: &Context,
     identity_providers: &IdentityProviders,
     returned: Returned,
-    visit: Visit<'_>,
+    browser: Browser<'_>,
     is_expected: impl Fn(&IdentityProvider) -> bool,
 ) -> Result<SignedIn, Error> {
     let record = take(context, &returned).await?;
@@ -131,12 +136,12 @@ pub async fn finish(
     let proof = context.keyring.open(&record.id.to_string(), &record.sealed);
     let proof: Option<PendingSignIn> = proof.and_then(|json| serde_json::from_str(&json).ok());
     let proof = proof.ok_or(Refusal::SignInExpired)?; // its key was taken out of the secret meanwhile
-    let arrival = upstream.exchange_code(context, code, returned.issuer.as_deref(), proof).await?;
-    let (person, tokens) = admit(context, upstream, arrival)?;
+    let identity = upstream.exchange_code(context, code, returned.issuer.as_deref(), proof).await?;
+    let (person, tokens) = check_allowed(context, upstream, identity)?;
     match record.loopback {
         None => {
             let from = tokens.map(|tokens| (upstream.name(), tokens));
-            let value = session::begin(context, person, visit, from).await?;
+            let value = session::begin(context, person, browser, from).await?;
             Ok(SignedIn::Session { value, next: record.next })
         }
         Some(loopback) => Ok(SignedIn::Loopback(hand_over(context, &person, &loopback).await?)),
@@ -153,7 +158,7 @@ async fn take(context: &Context, returned: &Returned) -> Result<SignInRecord, Er
     Ok(taken.ok_or(Refusal::SignInExpired)?)
 }
 
-/// The issuer has sent the person back without a code.
+/// The issuer redirected without a code.
 fn denied(loopback: Option<Loopback>) -> Result<SignedIn, Error> {
     match loopback {
         None => Err(Refusal::SignInDenied.into()),
@@ -161,42 +166,42 @@ fn denied(loopback: Option<Loopback>) -> Result<SignedIn, Error> {
     }
 }
 
-/// Whom the configuration allows, as what.
-fn admit(
+/// Checks that the configuration allows the user, and returns the role of new users.
+fn check_allowed(
     context: &Context,
     upstream: &IdentityProvider,
-    arrival: ExternalIdentity,
+    identity: ExternalIdentity,
 ) -> Result<(Person, Option<crate::identity_provider::Tokens>), Refusal> {
     let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInExpired)?;
     let admission = signin.admission();
-    if !admission.admits(&arrival.user_id, &arrival.verified) {
+    if !admission.allows(&identity.user_id, &identity.verified) {
         return Err(Refusal::SignInNotAllowed);
     }
-    context.config.allowlist.check(&arrival.user_id, None)?;
-    let person =
-        Person { user_id: arrival.user_id, role: admission.role, metadata: arrival.metadata };
-    Ok((person, arrival.tokens))
+    let user_id = Subject::External(identity.user_id);
+    context.config.allowlist.check(&user_id, None)?;
+    let person = Person { user_id, role: admission.role, metadata: identity.metadata };
+    Ok((person, identity.tokens))
 }
 
-/// A one-time code for the tool that has asked; where the browser brings it.
+/// Issues a one-time code for the tool, and returns where the browser takes it.
 async fn hand_over(
     context: &Context,
     person: &Person,
     loopback: &Loopback,
 ) -> Result<String, Error> {
-    let held = context.config.role_scopes(person.role);
+    let granted = context.config.role_scopes(person.role);
     let scopes = match &loopback.scope {
-        None => held,
-        Some(asked) => {
-            let asked = Scopes::parse(asked)?.without("offline_access").0;
-            if !held.cover_all(&asked) {
+        None => granted,
+        Some(requested) => {
+            let requested = Scopes::parse(requested)?.without("offline_access").0;
+            if !granted.allow_all(&requested) {
                 return Ok(loopback.answer(&[("error", "invalid_scope")]));
             }
-            if asked.is_empty() { held } else { asked }
+            if requested.is_empty() { granted } else { requested }
         }
     };
     if context.store.organization_of(&person.user_id).await?.is_none() {
-        session::own_organization(context, &person.user_id).await?;
+        session::ensure_personal_organization(context, &person.user_id).await?;
     }
     let redirect = Redirect { loopback, user_id: &person.user_id, scopes };
     let code = authorization_code::issue(context, redirect).await?;
@@ -204,7 +209,7 @@ async fn hand_over(
 }
 
 impl Loopback {
-    /// The address at which the tool waits, with `parameters` and its own `state`.
+    /// Returns the tool's redirect URI with `parameters` and its own `state`.
     pub fn answer(&self, parameters: &[(&str, &str)]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(parameters);

@@ -1,14 +1,16 @@
-//! Keeping a session's upstream tokens fresh: one renewal, whatever the number of requests and sandboxes.
+//! Renewing the identity provider's tokens of a session, once across all requests and environments.
 //!
-//! 1. The tokens are due a minute before they end. Until then nothing is asked.
-//! 2. One conditional write takes the session's lease. Whoever does not get it goes on: the session is good, and somebody renews.
-//! 3. The issuer is asked, for less time than a lease lasts: no second one asks while it may still answer.
-//! 4. One write says what came of it and gives the lease back. The issuer's `invalid_grant` ends the session; an issuer that cannot be
-//!    reached ends nothing.
+//! 1. The tokens are due a minute before they expire. Until then there is nothing to do.
+//! 2. Take the session's lease with one conditional write. A request that does not get it continues: the
+//!    session is valid, and another request renews the tokens.
+//! 3. Send the request to the issuer, with a timeout shorter than the lease, so that no second request is
+//!    sent while the first may still be answered.
+//! 4. Store the result and release the lease with one write. The issuer's `invalid_grant` ends the
+//!    session; an unavailable issuer does not.
 //!
-//! Whoever crashes with the lease leaves it behind. The next one takes it when it has run out, and asks with the old token, which may have
-//! been spent meanwhile: an `invalid_grant` says then that we lost the new one, not that the person has left. Such a session lives on
-//! without upstream tokens, to its own end.
+//! A crash leaves the lease behind. When it expires, the next request takes it and sends the old token,
+//! which may have been consumed: then `invalid_grant` means that the new token was lost, not that the
+//! user has left. Such a session continues without the issuer's tokens until it expires.
 
 use std::time::Duration;
 
@@ -16,9 +18,8 @@ use super::session::{due_at_ms, seal};
 use crate::{
     context::Context,
     core::{
-        entropy::BASE62,
         error::{Error, Fault, Refusal},
-        id::SessionId,
+        id::{AttemptId, SessionId},
     },
     identity_provider::{IdentityProviders, Renewal, Tokens},
     store::{
@@ -28,19 +29,19 @@ use crate::{
     telemetry,
 };
 
-/// How long a lease lasts, in milliseconds: discovery, the exchange and the write fit into it with much to spare, so that a lease that
-/// has run out is a crash.
+/// How long a lease lasts, in milliseconds. Discovery, the exchange and the write take much less, so an
+/// expired lease means a crash.
 const LEASE_MS: i64 = 15_000;
-/// How long an issuer that could not be reached is left alone, in milliseconds.
+/// How long to wait after an issuer was unavailable, in milliseconds.
 const PAUSE_MS: i64 = 30_000;
-/// How long the whole renewal may take: an authorizer has ten seconds in all.
+/// The timeout of the whole renewal: an authorizer has ten seconds in all.
 const WITHIN: Duration = Duration::from_secs(4);
 const _: () = assert!(LEASE_MS as u128 >= 3 * WITHIN.as_millis());
 
-/// Renews the tokens of `session` if they are due, and nobody else does.
+/// Renews the tokens of `session` if they are due and no other request renews them.
 ///
 /// # Errors
-/// [`Refusal::SessionExpired`] where the issuer has ended the grant; a store that does not answer.
+/// [`Refusal::SessionExpired`] if the issuer has ended the grant; a failure of the store.
 pub async fn keep_fresh(
     context: &Context,
     identity_providers: &IdentityProviders,
@@ -51,7 +52,7 @@ pub async fn keep_fresh(
     if now_ms < held.upstream_due_at_ms {
         return Ok(());
     }
-    let lease = context.entropy.letters(BASE62, 16)?;
+    let lease = AttemptId::mint(&context.entropy)?;
     match context.store.lease_session(&session.id, &held, &lease, now_ms, now_ms + LEASE_MS).await?
     {
         Lease::Busy => Ok(()),
@@ -61,13 +62,13 @@ pub async fn keep_fresh(
     }
 }
 
-/// Steps 3 and 4, for whoever holds the lease.
+/// Steps 3 and 4, with the lease.
 async fn renew(
     context: &Context,
     identity_providers: &IdentityProviders,
     session: &SessionId,
     held: UpstreamTokens,
-    lease: &str,
+    lease: &AttemptId,
     before: PreviousLease,
 ) -> Result<(), Error> {
     let result = match (ask(context, identity_providers, session, held).await, before) {
@@ -78,14 +79,14 @@ async fn renew(
         (Ok(Renewal::Ended), PreviousLease::Released) => {
             return match context.store.end_leased_session(session, lease).await? {
                 Deletion::Deleted => Err(Refusal::SessionExpired.into()),
-                Deletion::Unknown => Ok(()), // the lease was lost meanwhile: somebody else finds out
+                Deletion::Unknown => Ok(()), // the lease expired meanwhile: its next owner will decide
             };
         }
         (Ok(Renewal::Ended), PreviousLease::Abandoned) => {
             telemetry::upstream_detached(session);
             RenewalResult::Detached
         }
-        // Whether the token is spent, nobody knows, or knew before: the lease stays behind, and says so to the next one.
+        // It is unknown whether the token was consumed: the lease stays behind, as a sign for its next owner.
         (Ok(Renewal::Lost(fault)), _)
         | (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Abandoned) => {
             telemetry::upstream_failed(&fault);
@@ -99,7 +100,8 @@ async fn renew(
     Ok(context.store.release_lease(session, lease, &result).await?)
 }
 
-/// The issuer's answer. A sign-in that is no longer configured, or tokens that no key opens, are failures of ours.
+/// Sends the request to the issuer. A sign-in that is no longer configured, or tokens that no key
+/// decrypts, are failures of ours.
 async fn ask(
     context: &Context,
     identity_providers: &IdentityProviders,

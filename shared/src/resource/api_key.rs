@@ -18,6 +18,7 @@ use crate::{
         principal::Principal,
         scope::{Resources, Scopes},
         secret::{self, Secret},
+        subject::Subject,
     },
     credential::{
         AgentSecret, ApiKey, CliToken, CredentialKind, RunnerToken, ServiceKey,
@@ -70,7 +71,7 @@ pub struct ApiKeyView {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub require_signature: bool,
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
 }
 
 impl ApiKeyView {
@@ -124,7 +125,7 @@ pub async fn create(
 ) -> Result<CreatedApiKey, Error> {
     caller.require(Permission::KeysManage)?;
     let name = Name::try_from(new.name)?;
-    let scopes = Scopes::at_least_one(new.scopes)?;
+    let scopes = Scopes::non_empty(new.scopes)?;
     let resources = Resources::try_from(new.resources)?;
     caller.can_delegate(&scopes, &resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;

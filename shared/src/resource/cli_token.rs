@@ -99,7 +99,7 @@ pub async fn create(
 ) -> Result<CreatedCliToken, Error> {
     user.require_user(&context.config.role_scopes(Role::User))?;
     let name = Name::try_from(new.name)?;
-    let scopes = Scopes::at_least_one(new.scopes)?;
+    let scopes = Scopes::non_empty(new.scopes)?;
     let resources = match (new.all_repositories, new.repositories) {
         (true, None) => Resources::default(),
         (false, Some(names)) if !names.is_empty() => Resources::repositories(names)?,
@@ -110,7 +110,7 @@ pub async fn create(
 
     let org_id = match user.org_id {
         Some(organization) => organization,
-        None => session::own_organization(context, &user.user_id).await?,
+        None => session::ensure_personal_organization(context, &user.user_id).await?,
     };
     let Issued { id, minted, now } = owned::issue(context)?;
     let record = CliTokenRecord {

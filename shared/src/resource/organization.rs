@@ -13,6 +13,7 @@ use crate::{
         principal::Principal,
         scope::Scopes,
         secret::{self, Secret},
+        subject::Subject,
     },
     store::{api_key::ApiKeyRecord, organization::OrganizationRecord, time},
 };
@@ -77,7 +78,7 @@ pub async fn create(
         Some(owner) if !(1..=200).contains(&owner.len()) || owner.chars().any(char::is_control) => {
             return Err(Refusal::OwnerMalformed.into());
         }
-        owner => owner,
+        owner => owner.map(Subject::parse),
     };
     let Issued { id: key_id, minted, now } = owned::issue(context)?;
     let organization = OrganizationRecord {
@@ -114,7 +115,7 @@ pub async fn show_current(
     Ok(OrganizationView {
         id: organization.id,
         name: organization.name,
-        owner: organization.owner,
+        owner: organization.owner.map(String::from),
         created_at: time(organization.created_at_ms),
     })
 }

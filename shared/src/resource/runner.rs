@@ -15,6 +15,7 @@ use crate::{
         principal::Principal,
         scope::{Resources, Scopes},
         secret::{self, Secret},
+        subject::Subject,
     },
     credential::opaque,
     store::{
@@ -51,7 +52,7 @@ pub struct RunnerView {
     pub prefix: String,
     pub last_four: String,
     pub created_at: Timestamp,
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
 }
 
 impl RunnerView {

@@ -16,6 +16,7 @@ use crate::{
         principal::Principal,
         scope::{Resources, Scopes},
         secret::Secret,
+        subject::Subject,
     },
     credential::{CredentialKind, opaque},
     store::{
@@ -45,7 +46,7 @@ pub struct ServiceAccountView<K: CredentialKind> {
     pub prefix: String,
     pub last_four: String,
     pub created_at: Timestamp,
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
 }
 
 /// An agent without its secret.
@@ -99,7 +100,7 @@ async fn create<K: CredentialKind>(
 ) -> Result<(ServiceAccountView<K>, Secret), Error> {
     caller.require(permission)?;
     let name = Name::try_from(new.name)?;
-    let scopes = Scopes::at_least_one(new.scopes)?;
+    let scopes = Scopes::non_empty(new.scopes)?;
     // It has no resource limits of its own, so a caller with limits could not pass them on.
     caller.can_delegate(&scopes, &Resources::default())?;
 

@@ -6,9 +6,10 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Refusal},
-        id::{FamilyId, SessionId},
+        id::{ClientId, FamilyId, SessionId},
         principal::Principal,
         scope::Scopes,
+        subject::CredentialId,
     },
     store::{Deletion, time},
 };
@@ -34,7 +35,7 @@ pub struct DeviceView {
     /// The tool's family of tokens.
     pub id: FamilyId,
     /// The tool's client id.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// The network address of the last refresh.
     pub address: String,
     /// What the tool is allowed to do.
@@ -76,7 +77,7 @@ pub async fn end(context: &Context, user: &Principal, id: &SessionId) -> Result<
 }
 
 fn is_current(user: &Principal, id: &SessionId) -> bool {
-    user.credential_id == id.to_string()
+    user.credential_id == CredentialId::Session(*id)
 }
 
 /// Lists the tools that act for the user.

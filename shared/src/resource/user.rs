@@ -15,6 +15,7 @@ use crate::{
         principal::{Principal, Role},
         scope::Resources,
         secret::Secret,
+        subject::Subject,
     },
     crypto::password::PasswordHash,
     grant::password,
@@ -48,7 +49,7 @@ pub struct UserView {
     pub email: Email,
     pub role: Role,
     pub created_at: Timestamp,
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
 }
 
 impl From<UserRecord> for UserView {
@@ -131,7 +132,7 @@ pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Resul
     if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
     }
-    let (user_id, now_s) = (user.id.to_string(), context.clock.now().as_second());
+    let (user_id, now_s) = (Subject::User(user.id), context.clock.now().as_second());
     let mut cursor: Option<CliTokenId> = None;
     loop {
         let page =

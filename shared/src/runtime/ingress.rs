@@ -115,7 +115,7 @@ fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
     let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
     let (path, query) =
         text("rawPath").zip(text("rawQueryString")).ok_or(Refusal::RequestMalformed)?;
-    if !path::is_plain(path) {
+    if !path::is_canonical(path) {
         return Err(Refusal::PathMalformed);
     }
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };

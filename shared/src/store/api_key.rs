@@ -14,6 +14,7 @@ use crate::{
         error::Fault,
         id::{ApiKey, ApiKeyId, OrganizationId},
         scope::{Resources, Scopes},
+        subject::Subject,
     },
     credential::{ApiKey as Presented, Minted},
     crypto::Digest,
@@ -37,7 +38,7 @@ pub struct ApiKeyRecord {
     pub require_signature: bool,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
     /// Epoch seconds; also DynamoDB's time to live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,

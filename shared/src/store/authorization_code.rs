@@ -14,8 +14,9 @@ use super::{
 use crate::{
     core::{
         error::Fault,
-        id::{AuthorizationCodeId, FamilyId},
+        id::{AuthorizationCodeId, ClientId, FamilyId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::AuthorizationCode,
     crypto::Digest,
@@ -30,13 +31,13 @@ pub struct AuthorizationCodeRecord {
     /// The digest of the code.
     pub digest: Digest,
     /// The client that the code was issued to.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// The redirect URI that the code was sent to.
     pub redirect_uri: String,
     /// The PKCE challenge, by S256.
     pub challenge: Digest,
     /// The user who signed in.
-    pub user_id: String,
+    pub user_id: Subject,
     /// The granted scopes.
     pub scopes: Scopes,
     /// When the code expires.

@@ -8,6 +8,7 @@ use crate::{
         error::Fault,
         id::{CliToken, CliTokenId, OrganizationId},
         scope::{Resources, Scopes},
+        subject::Subject,
     },
     crypto::Digest,
 };
@@ -29,7 +30,7 @@ pub struct CliTokenRecord {
     #[serde(default)]
     pub require_signature: bool,
     /// The person.
-    pub on_behalf_of: String,
+    pub on_behalf_of: Subject,
     /// Epoch seconds; also DynamoDB's time to live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
@@ -69,7 +70,7 @@ impl Store {
     pub async fn cli_tokens(
         &self,
         organization: &OrganizationId,
-        user_id: &str,
+        user_id: &Subject,
         cursor: Option<&CliTokenId>,
         limit: i32,
         now_s: i64,
@@ -89,7 +90,7 @@ impl Store {
     /// [`Fault::Store`] if the store does not answer.
     pub async fn delete_cli_token(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         id: &CliTokenId,
     ) -> Result<Deletion, Fault> {
         let condition = Expected { attribute: "on_behalf_of", value: text(&user_id) };

@@ -18,8 +18,9 @@ use crate::{
     core::{
         clock::LEEWAY_S,
         error::Fault,
-        id::{DeviceCodeId, FamilyId},
+        id::{AttemptId, ClientId, DeviceCodeId, FamilyId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::DeviceCode,
     crypto::{Digest, mac::Tag},
@@ -51,7 +52,7 @@ pub struct DeviceCodeRecord {
     /// The digest of the code.
     pub digest: Digest,
     /// The client that asked for the code.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// The requested scopes. `None` asks for everything that the user's tools can be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Scopes>,
@@ -67,7 +68,7 @@ pub struct DeviceCodeRecord {
     pub valid_until_ms: i64,
     /// The user who decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
+    pub user_id: Option<Subject>,
     /// The granted scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Scopes>,
@@ -197,7 +198,7 @@ impl Store {
     pub async fn decide_device(
         &self,
         id: &DeviceCodeId,
-        user_id: &str,
+        user_id: &Subject,
         granted: Option<&Scopes>,
         now_ms: i64,
     ) -> Result<UserDecision, Fault> {
@@ -235,7 +236,7 @@ impl Store {
     pub async fn poll_device(
         &self,
         presented: &DeviceCode,
-        client_id: &str,
+        client_id: &ClientId,
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Poll, Fault> {
@@ -243,7 +244,7 @@ impl Store {
         let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else {
             return Ok(Poll::Unknown);
         };
-        if !device.digest.matches(&presented.digest) || device.client_id != client_id {
+        if !device.digest.matches(&presented.digest) || device.client_id != *client_id {
             return Ok(Poll::Unknown);
         }
         match device.status {
@@ -251,7 +252,7 @@ impl Store {
             _ if device.valid_until_ms <= now_ms => Ok(Poll::Expired),
             DeviceStatus::Denied => Ok(Poll::Denied),
             DeviceStatus::Approved => self.redeem_device(&device.id, family).await,
-            DeviceStatus::Pending => self.pace(&device, family, now_ms).await,
+            DeviceStatus::Pending => self.pace(&device, &(*family).into(), now_ms).await,
         }
     }
 
@@ -260,7 +261,7 @@ impl Store {
     async fn pace(
         &self,
         device: &DeviceCodeRecord,
-        poll: &FamilyId,
+        poll: &AttemptId,
         now_ms: i64,
     ) -> Result<Poll, Fault> {
         let is_early = now_ms < device.next_poll_at_ms;

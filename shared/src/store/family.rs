@@ -16,8 +16,9 @@ use crate::{
     core::{
         clock::LEEWAY_S,
         error::Fault,
-        id::{AccessTokenId, Family, FamilyId, OrganizationId},
+        id::{AccessTokenId, AttemptId, ClientId, Family, FamilyId, OrganizationId},
         scope::Scopes,
+        subject::Subject,
     },
     credential::RefreshToken,
 };
@@ -35,12 +36,12 @@ pub struct FamilyRecord {
     /// The network address that it was last rotated from.
     pub rotated_from: String,
     /// The [`Presentation::attempt`] that rotated it.
-    pub attempt: String,
+    pub attempt: AttemptId,
     /// The client: an agent, or a tool of a user.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// The user, if the client is a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user_id: Option<String>,
+    pub user_id: Option<Subject>,
     /// The partition that lists the user's families.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listing: Option<String>,
@@ -71,7 +72,7 @@ impl FamilyRecord {
                 Ok(TokenOwner::User { user_id: user_id.clone(), client_id: self.client_id.clone() })
             }
             None => {
-                let agent = self.client_id.parse().map(TokenOwner::Agent);
+                let agent = self.client_id.as_str().parse().map(TokenOwner::Agent);
                 agent.map_err(|_| Fault::Corrupt("a family of neither an agent nor a user".into()))
             }
         }
@@ -98,10 +99,10 @@ pub struct Presentation<'a> {
     /// The caller's network address, which binds a token that no key is bound to.
     pub address: &'a str,
     /// The client, if the caller identified one.
-    pub client: Option<&'a str>,
+    pub client: Option<&'a ClientId>,
     /// Random, and new for each presentation. It identifies our own write if the SDK repeats it
     /// after a lost response.
-    pub attempt: &'a str,
+    pub attempt: &'a AttemptId,
     /// The time of the presentation.
     pub now_ms: i64,
 }
@@ -273,11 +274,11 @@ impl Store {
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn families_of(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         now_ms: i64,
     ) -> Result<Vec<FamilyRecord>, Fault> {
         let is_alive = |family: &FamilyRecord| {
-            family.user_id.as_deref() == Some(user_id) && family.is_alive(now_ms)
+            family.user_id.as_ref() == Some(user_id) && family.is_alive(now_ms)
         };
         self.list_owned(key::listing_of_owner::<Family>(user_id), is_alive).await
     }
@@ -288,7 +289,7 @@ impl Store {
     /// [`Fault::Store`] if the store does not answer.
     pub async fn revoke_family_of(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         family: &FamilyId,
         now_ms: i64,
     ) -> Result<Deletion, Fault> {
@@ -324,7 +325,7 @@ fn judge(
     lifetimes: &Lifetimes,
 ) -> Rotation {
     let Some(family) = stored else { return Rotation::Inactive };
-    if presented.client.is_some_and(|client| client != family.client_id) {
+    if presented.client.is_some_and(|client| *client != family.client_id) {
         return Rotation::ClientMismatch;
     }
     if family.revoked_at_ms.is_some() {
@@ -336,7 +337,7 @@ fn judge(
     // Clocks of execution environments differ: the winner may be slightly ahead of us.
     let is_recent = elapsed_ms <= lifetimes.refresh_grace.as_secs() * 1000
         && lifetimes.refresh_grace.as_secs() > 0;
-    let is_ours = family.attempt == presented.attempt;
+    let is_ours = family.attempt == *presented.attempt;
     match () {
         () if is_next && is_ours => Rotation::Rotated(family),
         () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Inactive,

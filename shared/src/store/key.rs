@@ -19,7 +19,11 @@
 use type_safe_id::StaticType;
 
 use crate::{
-    core::{email::Email, id::OrganizationId},
+    core::{
+        email::Email,
+        id::OrganizationId,
+        subject::{CredentialId, Subject},
+    },
     crypto::{Digest, mac::Tag},
 };
 
@@ -43,13 +47,16 @@ pub fn listing<T: StaticType>(organization: &OrganizationId) -> String {
 }
 
 /// Returns the partition that lists a user's CLI tokens.
-pub fn listing_of_person<T: StaticType>(organization: &OrganizationId, user_id: &str) -> String {
+pub fn listing_of_person<T: StaticType>(
+    organization: &OrganizationId,
+    user_id: &Subject,
+) -> String {
     format!("{}#{user_id}", listing::<T>(organization))
 }
 
 /// Returns the partition that lists a user's sessions or families.
-pub fn listing_of_owner<T: StaticType>(user_id: &str) -> String {
-    format!("{}#{}", T::TYPE, Digest::of(user_id.as_bytes()).to_hex())
+pub fn listing_of_owner<T: StaticType>(user_id: &Subject) -> String {
+    format!("{}#{}", T::TYPE, Digest::of(user_id.to_string().as_bytes()).to_hex())
 }
 
 /// Returns the key of the login record of an email address.
@@ -69,12 +76,12 @@ pub fn counter(what: &str, whom: &str, until_s: i64) -> String {
 }
 
 /// Returns the key of the record that names a user's organization.
-pub fn owner(user_id: &str) -> String {
-    format!("own_{}", Digest::of(user_id.as_bytes()).to_hex())
+pub fn owner(user_id: &Subject) -> String {
+    format!("own_{}", Digest::of(user_id.to_string().as_bytes()).to_hex())
 }
 
 /// Returns the key of a nonce. The credential's id is part of it, so that nobody can consume the
 /// nonces of another credential. The nonce is hashed because the caller chose it.
-pub fn nonce(credential_id: &str, nonce: &str) -> String {
+pub fn nonce(credential_id: &CredentialId, nonce: &str) -> String {
     format!("non_{credential_id}#{}", Digest::of(nonce.as_bytes()).to_hex())
 }

@@ -8,7 +8,7 @@ use super::{
     key,
     record::{number, text},
 };
-use crate::core::error::Fault;
+use crate::core::{error::Fault, id::AttemptId, subject::CredentialId};
 
 /// The outcome of presenting a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +29,9 @@ impl Store {
     /// [`Fault::Store`] if the store does not answer.
     pub async fn consume_nonce(
         &self,
-        credential_id: &str,
+        credential_id: &CredentialId,
         nonce: &str,
-        attempt: &str,
+        attempt: &AttemptId,
         now_s: i64,
         expires_at_s: i64,
     ) -> Result<Nonce, Fault> {

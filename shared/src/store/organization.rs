@@ -10,7 +10,7 @@ use super::{
     key,
     record::{Item, item_of, item_of_record, read, text},
 };
-use crate::core::{error::Fault, id::OrganizationId};
+use crate::core::{error::Fault, id::OrganizationId, subject::Subject};
 
 /// A stored organization.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct OrganizationRecord {
     pub created_at_ms: i64,
     /// The user who owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
+    pub owner: Option<Subject>,
 }
 
 /// The organization of a user: the first one, if the user owns several.
@@ -33,7 +33,7 @@ pub struct OwnerRecord {
     /// The partition key. See [`key::owner`].
     pub pk: String,
     /// The user.
-    pub user_id: String,
+    pub user_id: Subject,
     /// The organization.
     pub org_id: OrganizationId,
 }
@@ -69,7 +69,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn organization_of(&self, user_id: &str) -> Result<Option<OrganizationId>, Fault> {
+    pub async fn organization_of(
+        &self,
+        user_id: &Subject,
+    ) -> Result<Option<OrganizationId>, Fault> {
         let item = self
             .keys_item(AttributeValue::S(key::owner(user_id)), "read a user's organization")
             .await?;
@@ -84,10 +87,10 @@ impl Store {
     pub async fn get_or_create_personal_organization(
         &self,
         draft: &OrganizationRecord,
-        user_id: &str,
+        user_id: &Subject,
     ) -> Result<OrganizationId, Fault> {
         let owned =
-            OwnerRecord { pk: key::owner(user_id), user_id: user_id.to_owned(), org_id: draft.id };
+            OwnerRecord { pk: key::owner(user_id), user_id: user_id.clone(), org_id: draft.id };
         let created = self
             .client
             .transact_write_items()
@@ -108,7 +111,7 @@ impl Store {
     /// one.
     fn set_owner(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         organization: &OrganizationId,
     ) -> Result<TransactWriteItem, Fault> {
         let update = Update::builder()

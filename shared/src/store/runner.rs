@@ -13,6 +13,7 @@ use crate::{
     core::{
         error::Fault,
         id::{OrganizationId, Runner, RunnerId},
+        subject::Subject,
     },
     credential::RunnerToken,
     crypto::Digest,
@@ -37,7 +38,7 @@ pub struct RunnerRecord {
     pub created_at_ms: i64,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
     /// What the runner said last, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
@@ -71,7 +72,7 @@ pub enum Heartbeat {
     /// The heartbeat is recorded.
     Recorded {
         /// The user on whose behalf the runner was created.
-        on_behalf_of: Option<String>,
+        on_behalf_of: Option<Subject>,
     },
     /// No runner has this token.
     Refused,

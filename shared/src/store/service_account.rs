@@ -8,6 +8,7 @@ use crate::{
     core::{
         id::{Agent, OrganizationId, Service, TypeSafeId},
         scope::Scopes,
+        subject::Subject,
     },
     crypto::Digest,
 };
@@ -31,7 +32,7 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     pub created_at_ms: i64,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
 }
 
 impl<K: StaticType + Copy> Record for ServiceAccountRecord<K> {

@@ -14,8 +14,9 @@ use crate::{
     core::{
         clock::LEEWAY_S,
         error::Fault,
-        id::{Session as SessionKind, SessionId},
+        id::{AttemptId, Session as SessionKind, SessionId},
         principal::Role,
+        subject::Subject,
     },
     crypto::Digest,
 };
@@ -27,7 +28,7 @@ pub struct SessionRecord {
     #[serde(rename = "pk")]
     pub id: SessionId,
     /// The user.
-    pub user_id: String,
+    pub user_id: Subject,
     /// The user's role.
     pub role: Role,
     /// The digest of the secret.
@@ -106,7 +107,7 @@ pub enum RenewalResult {
 
 impl SessionRecord {
     /// Returns the partition that lists the sessions of `user_id`.
-    pub fn listing(user_id: &str) -> String {
+    pub fn listing(user_id: &Subject) -> String {
         key::listing_of_owner::<SessionKind>(user_id)
     }
 
@@ -176,7 +177,7 @@ impl Store {
         &self,
         id: &SessionId,
         seen: &UpstreamTokens,
-        lease: &str,
+        lease: &AttemptId,
         now_ms: i64,
         until_ms: i64,
     ) -> Result<Lease, Fault> {
@@ -223,7 +224,7 @@ impl Store {
     pub async fn release_lease(
         &self,
         id: &SessionId,
-        lease: &str,
+        lease: &AttemptId,
         result: &RenewalResult,
     ) -> Result<(), Fault> {
         let request = self
@@ -263,7 +264,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn end_leased_session(&self, id: &SessionId, lease: &str) -> Result<Deletion, Fault> {
+    pub async fn end_leased_session(
+        &self,
+        id: &SessionId,
+        lease: &AttemptId,
+    ) -> Result<Deletion, Fault> {
         let condition = Expected { attribute: "upstream_lease", value: text(&lease) };
         self.delete_if(&self.tables.families, text(id), condition).await
     }
@@ -274,11 +279,11 @@ impl Store {
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn sessions_of(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         now_ms: i64,
     ) -> Result<Vec<SessionRecord>, Fault> {
         let is_alive = |session: &SessionRecord| {
-            session.user_id == user_id && now_ms < session.idle_expires_at_ms
+            session.user_id == *user_id && now_ms < session.idle_expires_at_ms
         };
         self.list_owned(key::listing_of_owner::<SessionKind>(user_id), is_alive).await
     }
@@ -287,7 +292,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn end_session_of(&self, user_id: &str, id: &SessionId) -> Result<Deletion, Fault> {
+    pub async fn end_session_of(
+        &self,
+        user_id: &Subject,
+        id: &SessionId,
+    ) -> Result<Deletion, Fault> {
         let condition = Expected { attribute: "user_id", value: text(&user_id) };
         self.delete_if(&self.tables.families, text(id), condition).await
     }

@@ -10,7 +10,10 @@ use super::{
     record::{hex, item_of, number, read, text},
 };
 use crate::{
-    core::{error::Fault, id::SignInId},
+    core::{
+        error::Fault,
+        id::{ClientId, SignInId},
+    },
     credential::SignInState,
     crypto::Digest,
 };
@@ -43,7 +46,7 @@ pub struct SignInRecord {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Loopback {
     /// The client.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// The redirect URI.
     pub redirect_uri: String,
     /// The PKCE challenge, by S256.

@@ -16,6 +16,7 @@ use super::{
 use crate::core::{
     error::Fault,
     id::{AccessTokenId, AgentId, FamilyId, OrganizationId, SessionId},
+    subject::Subject,
 };
 
 impl Store {
@@ -55,7 +56,7 @@ impl Store {
     pub async fn session_and_organization(
         &self,
         session: &SessionId,
-        user_id: &str,
+        user_id: &Subject,
     ) -> Result<(Option<SessionRecord>, Option<OrganizationId>), Fault> {
         let (owned, session) =
             self.batch_get_two(AttributeValue::S(key::owner(user_id)), text(session)).await?;
@@ -70,7 +71,7 @@ impl Store {
     /// a record is unreadable.
     pub async fn person_and_family(
         &self,
-        user_id: &str,
+        user_id: &Subject,
         family: &FamilyId,
     ) -> Result<(Option<OrganizationId>, Option<FamilyRecord>), Fault> {
         let (owned, family) =

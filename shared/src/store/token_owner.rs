@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use super::{Store, client::fault, key, record::read};
 use crate::core::{
     error::Fault,
-    id::{AgentId, Family},
+    id::{AgentId, ClientId, Family},
+    subject::Subject,
 };
 
 /// The owner of a grant.
@@ -18,23 +19,23 @@ pub enum TokenOwner {
     /// A user, through a client.
     User {
         /// The user.
-        user_id: String,
+        user_id: Subject,
         /// The client.
-        client_id: String,
+        client_id: ClientId,
     },
 }
 
 impl TokenOwner {
     /// Returns the client's id.
-    pub fn client_id(&self) -> String {
+    pub fn client_id(&self) -> ClientId {
         match self {
-            Self::Agent(agent) => agent.to_string(),
+            Self::Agent(agent) => (*agent).into(),
             Self::User { client_id, .. } => client_id.clone(),
         }
     }
 
     /// Returns the user, if the owner is one.
-    pub fn user_id(&self) -> Option<&str> {
+    pub fn user_id(&self) -> Option<&Subject> {
         match self {
             Self::Agent(_) => None,
             Self::User { user_id, .. } => Some(user_id),

@@ -18,6 +18,7 @@ use crate::{
         error::Fault,
         id::{OrganizationId, User, UserId},
         principal::Role,
+        subject::Subject,
     },
     crypto::password::PasswordHash,
 };
@@ -38,7 +39,7 @@ pub struct UserRecord {
     pub created_at_ms: i64,
     /// The user who created this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
 }
 
 /// What a user signs in with.
@@ -91,7 +92,7 @@ impl Store {
             role: user.role,
             password,
         };
-        let user_id = user.id.to_string();
+        let user_id = Subject::User(user.id);
         let membership = OwnerRecord { pk: key::owner(&user_id), user_id, org_id: user.org_id };
         let created = self
             .client
@@ -140,7 +141,7 @@ impl Store {
                 "attribute_exists(pk)",
             )?)
             .transact_items(delete(
-                AttributeValue::S(key::owner(&user.id.to_string())),
+                AttributeValue::S(key::owner(&Subject::User(user.id))),
                 "attribute_exists(pk)",
             )?)
             .send()

@@ -1,33 +1,37 @@
-//! What our tokens say.
+//! The claims of our tokens.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::core::{
-    id::{AccessTokenId, AgentId, FamilyId, OrganizationId, ServiceId},
+    id::{AccessTokenId, AgentId, ClientId, FamilyId, OrganizationId, ServiceId},
     principal::Kind,
     scope::{Resources, Scopes},
+    subject::{CredentialId, Subject},
 };
 
-/// A kind of token of ours: what its header and claims must say, so that none passes for another.
+/// A kind of token. Its header type and audience separate it from the other kinds.
 pub trait Token: Serialize + DeserializeOwned {
     /// The media type in the header.
     const TYPE: &'static str;
 
-    /// The audience, of tokens that `issuer` issues.
+    /// Returns the audience of tokens that `issuer` issues.
     fn audience(issuer: &str) -> String;
 
-    /// Issuer and audience, as the token says.
+    /// Returns the claims `iss` and `aud`.
     fn parties(&self) -> (&String, &String);
 
-    /// Not before, issued at, expiry; epoch seconds.
+    /// Returns the claims about time.
     fn times(&self) -> Times;
 }
 
-/// When a token holds, in epoch seconds.
+/// When a token is valid, in epoch seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
+    /// Issued at.
     pub iat: i64,
+    /// Not before.
     pub nbf: i64,
+    /// Expiry.
     pub exp: i64,
 }
 
@@ -56,34 +60,36 @@ tokens! {
     DownloadClaims is "dl+jwt" for "/downloads";
 }
 
-/// An access token: the claims of RFC 9068 §2.2, and our own. Times are epoch seconds. A member that is not listed refuses the token:
-/// what a later version adds to bind a token must not be ignored by an earlier one.
+/// The claims of an access token: those of RFC 9068 §2.2, and our own. Times are epoch seconds.
+///
+/// Unknown claims are refused: a claim that a later version adds to restrict a token must not be ignored
+/// by an earlier one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
     pub iss: String,
-    pub sub: String,
+    pub sub: Subject,
     pub aud: String,
     pub iat: i64,
     pub nbf: i64,
     pub exp: i64,
     pub jti: AccessTokenId,
-    /// The agent, or the tool to which a person lends their rights.
-    pub client_id: String,
-    /// For agents alone.
+    /// The agent, or the tool that acts for a user.
+    pub client_id: ClientId,
+    /// The agent, in tokens of agents only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     pub org_id: OrganizationId,
-    /// Space-joined, as OAuth's clients read it.
+    /// The scopes, space-joined as OAuth clients expect them.
     pub scope: String,
-    /// The same as an array.
+    /// The scopes as an array.
     pub scopes: Scopes,
     /// The family of refresh tokens with which it was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<FamilyId>,
 }
 
-/// A service token: one of our own services speaks to another.
+/// The claims of a service token, with which one of our own services calls another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceClaims {
@@ -98,25 +104,26 @@ pub struct ServiceClaims {
     pub scopes: Scopes,
 }
 
-/// A download token: its bearer may `GET` one path on behalf of whoever asked for it. It cannot be revoked; it lives minutes.
+/// The claims of a download token: its bearer can `GET` one path on behalf of the caller who requested
+/// it. It cannot be revoked, and lives minutes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownloadClaims {
     pub iss: String,
-    pub sub: String,
+    pub sub: Subject,
     pub aud: String,
     pub iat: i64,
     pub nbf: i64,
     pub exp: i64,
     pub jti: AccessTokenId,
-    /// The path that may be downloaded.
+    /// The path that can be downloaded.
     pub path: String,
     pub kind: Kind,
     pub org_id: Option<OrganizationId>,
-    pub credential_id: String,
+    pub credential_id: CredentialId,
     pub scopes: Scopes,
     #[serde(default)]
     pub resources: Resources,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Subject>,
 }

@@ -1,4 +1,4 @@
-//! The JWTs of other issuers (RFC 7519, RFC 8725), as far as their keys can tell.
+//! Verifying JWTs of other issuers (RFC 7519, RFC 8725).
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -8,33 +8,37 @@ use crate::{
     core::error::Refusal,
     crypto::{
         json::Members,
-        jwt::{self, Expected, Maker},
+        jwt::{self, Expected, IssuedBy},
         key_set::KeySet,
     },
 };
 
-/// The longest id of a user.
+/// The longest id of a user, in bytes.
 const LONGEST_USER: usize = 255;
 
-/// Whom we trust, and for whom the token must be.
+/// A trusted issuer, and the required audience.
 #[derive(Clone, Copy, Debug)]
 pub struct Issuer<'a> {
+    /// `iss`, exactly.
     pub name: &'a str,
+    /// `aud`, or a member of it.
     pub audience: &'a str,
 }
 
-/// Verifies signature, type, issuer, audience and times, and returns the claims. The issuer is one text, exactly; the audience is ours
-/// or a list of texts that holds it; times are numbers.
+/// Verifies signature, type, issuer, audience and times, and returns the claims.
+///
+/// The issuer must match exactly; the audience must be ours, or a list of strings that contains it;
+/// times must be numbers.
 ///
 /// # Errors
-/// The exact cause; all of them look alike to the caller. [`Refusal::TokenKeyUnknown`] where newer keys might help.
+/// The exact cause, which the caller does not see. [`Refusal::TokenKeyUnknown`] if newer keys might help.
 pub fn verify(
     token: &str,
     keys: &KeySet,
     issuer: Issuer<'_>,
     now: Timestamp,
 ) -> Result<Map<String, Value>, Refusal> {
-    let expected = Expected { types: &["jwt", "at+jwt"], maker: Maker::Others };
+    let expected = Expected { types: &["jwt", "at+jwt"], issued_by: IssuedBy::Other };
     let Members(claims) = jwt::verify(token, keys, expected)?;
     let is_for_us = match claims.get("aud") {
         Some(Value::String(audience)) => audience == issuer.audience,
@@ -54,11 +58,11 @@ pub fn verify(
     Ok(claims)
 }
 
-/// Takes the id of the user out of `claims`: the first of `names` that is there.
+/// Removes the id of the user from `claims`: the first of `names` that is present.
 ///
 /// # Errors
-/// [`Refusal::TokenClaimsInvalid`] where none is there, or it is no short text. Ids that others than `sub` hold
-/// may be whole numbers.
+/// [`Refusal::TokenClaimsInvalid`] if none is present, or it is not a short string. Claims other than
+/// `sub` may be whole numbers.
 pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<String, Refusal> {
     let name =
         names.iter().find(|name| claims.contains_key(**name)).ok_or(Refusal::TokenClaimsInvalid)?;
@@ -71,7 +75,7 @@ pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<Stri
     if is_sound { Ok(user) } else { Err(Refusal::TokenClaimsInvalid) }
 }
 
-/// A NumericDate (RFC 7519 §2): seconds, perhaps with a fraction, which is dropped.
+/// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped.
 fn seconds(value: &Value) -> Option<i64> {
     const LATEST: f64 = 253_402_300_799.0; // the end of the year 9999
     let whole =

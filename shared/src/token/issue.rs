@@ -11,23 +11,28 @@ use crate::{
         principal::Principal,
         scope::Scopes,
         secret::Secret,
+        subject::Subject,
     },
     store::{service_account::ServiceRecord, token_owner::TokenOwner},
 };
 
-/// What a token is issued for.
+/// What an access token grants, and to whom.
 #[derive(Debug)]
 pub struct Grant<'a> {
+    /// The agent or user.
     pub holder: &'a TokenOwner,
+    /// Their organization.
     pub organization: OrganizationId,
+    /// The granted scopes.
     pub scopes: &'a Scopes,
+    /// The family of refresh tokens with which it is issued.
     pub family: Option<FamilyId>,
-    /// The token ends with its family: never later than this.
+    /// When the family expires: the token expires no later.
     pub not_after_ms: Option<i64>,
 }
 
 impl Grant<'_> {
-    /// How long a token that is issued now lives, in seconds.
+    /// Returns the lifetime of a token that is issued `now`, in seconds.
     pub fn life_s(&self, context: &Context, now: Timestamp) -> i64 {
         let left_s = self.not_after_ms.map(|end_ms| (end_ms - now.as_millisecond()) / 1000);
         left_s.map_or(context.config.lifetimes.access_token.as_secs(), |left_s| {
@@ -39,13 +44,16 @@ impl Grant<'_> {
 /// Issues an access token for `grant`.
 ///
 /// # Errors
-/// A secret without a signing key, or a library that fails.
+/// A [`Fault`] if there is no signing key, or if the random generator or signing fails.
 pub fn access_token(context: &Context, grant: &Grant<'_>, now: Timestamp) -> Result<Secret, Fault> {
     sign(
         context,
         &Claims {
             iss: context.config.deployment.issuer.clone(),
-            sub: grant.holder.user_id().map_or_else(|| grant.holder.client_id(), str::to_owned),
+            sub: match grant.holder {
+                TokenOwner::Agent(agent) => Subject::Agent(*agent),
+                TokenOwner::User { user_id, .. } => user_id.clone(),
+            },
             aud: Claims::audience(&context.config.deployment.issuer),
             iat: now.as_second(),
             nbf: now.as_second(),
@@ -67,7 +75,7 @@ pub fn access_token(context: &Context, grant: &Grant<'_>, now: Timestamp) -> Res
 /// Issues a service token for `service`.
 ///
 /// # Errors
-/// A secret without a signing key, or a library that fails.
+/// A [`Fault`] if there is no signing key, or if the random generator or signing fails.
 pub fn service_token(
     context: &Context,
     service: &ServiceRecord,
@@ -92,7 +100,7 @@ pub fn service_token(
 /// Issues a download token for `path`, on behalf of `principal`.
 ///
 /// # Errors
-/// A secret without a signing key, or a library that fails.
+/// A [`Fault`] if there is no signing key, or if the random generator or signing fails.
 pub fn download_token(
     context: &Context,
     principal: Principal,

@@ -1,4 +1,5 @@
-//! Our tokens, which are JWTs: access tokens of RFC 9068, service tokens, download tokens. And the JWTs of others.
+//! JWTs: our access tokens (RFC 9068), service tokens and download tokens, and the tokens of other
+//! issuers.
 
 mod claims;
 pub mod external;

@@ -1,4 +1,4 @@
-//! Verifying our tokens, up to the point where the store must be asked.
+//! Verifying our tokens, except for revocation, which needs the store.
 
 use jiff::Timestamp;
 
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::{
     context::Context,
-    core::{clock::LEEWAY_S, error::Refusal},
-    crypto::jwt::{self, Expected, Maker},
+    core::{clock::LEEWAY_S, error::Refusal, id::ClientId, subject::Subject},
+    crypto::jwt::{self, Expected, IssuedBy},
 };
 
-/// Verifies signature, type, issuer, audience and times of a token. Whether it was revoked, only the store knows.
+/// Verifies signature, type, issuer, audience and times of a token, but not whether it was revoked.
 ///
 /// # Errors
-/// The exact cause; all of them look alike to the caller.
+/// The exact cause, which the caller does not see.
 pub fn verify<T: Token>(context: &Context, token: &str, now: Timestamp) -> Result<T, Refusal> {
-    let expected = Expected { types: &[T::TYPE], maker: Maker::Us };
+    let expected = Expected { types: &[T::TYPE], issued_by: IssuedBy::Postern };
     let claims: T = jwt::verify(token, context.keyring.verifying(), expected)?;
     let issuer = &context.config.deployment.issuer;
     if claims.parties() != (issuer, &T::audience(issuer)) {
@@ -27,28 +27,30 @@ pub fn verify<T: Token>(context: &Context, token: &str, now: Timestamp) -> Resul
     Ok(claims)
 }
 
-/// Verifies an access token.
+/// Verifies an access token, but not whether it was revoked.
 ///
 /// # Errors
 /// As [`verify`].
 pub fn access_token(context: &Context, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
     let claims: Claims = verify(context, token, now)?;
-    let is_one_holders = match &claims.agent_id {
-        Some(agent) => claims.sub == agent.to_string() && claims.client_id == claims.sub,
-        // A person's token ends with its family: it always has one.
-        None => claims.sid.is_some() && claims.sub != claims.client_id,
+    let is_consistent = match &claims.agent_id {
+        Some(agent) => {
+            claims.sub == Subject::Agent(*agent) && claims.client_id == ClientId::from(*agent)
+        }
+        // A user's token always has a family, and is revoked with it.
+        None => claims.sid.is_some() && claims.sub.to_string() != claims.client_id.as_str(),
     };
-    if is_one_holders { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) }
+    if is_consistent { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) }
 }
 
-/// Is it time for a token, give or take the leeway?
+/// Checks that a token is valid at `now`, within the leeway.
 pub(super) fn in_time(times: Times, now: Timestamp) -> Result<(), Refusal> {
     let now = now.as_second();
-    match () {
-        () if times.exp.saturating_add(LEEWAY_S) <= now => Err(Refusal::TokenExpired),
-        () if times.nbf > now + LEEWAY_S || times.iat > now + LEEWAY_S => {
-            Err(Refusal::TokenNotYetValid)
-        }
-        () => Ok(()),
+    if times.exp.saturating_add(LEEWAY_S) <= now {
+        Err(Refusal::TokenExpired)
+    } else if times.nbf > now + LEEWAY_S || times.iat > now + LEEWAY_S {
+        Err(Refusal::TokenNotYetValid)
+    } else {
+        Ok(())
     }
 }

@@ -1,0 +1,191 @@
+//! Who is calling, and with what: the ids inside a [`Principal`](super::principal::Principal).
+//!
+//! Both are text in claims, stored records, logs and answers. They are parsed where that text is
+//! read, and nowhere else: a decision matches on a variant.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::id::{
+    AccessTokenId, AgentId, ApiKeyId, CliTokenId, FamilyId, RunnerId, ServiceId, SessionId, UserId,
+};
+
+/// What the subject of a configured key begins with.
+pub const CONFIGURED_KEY_PREFIX: &str = "apikey_";
+
+/// The canonical identifier of a caller, the same for all credentials of one caller.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Subject {
+    /// An agent.
+    Agent(AgentId),
+    /// An API key of an organization.
+    ApiKey(ApiKeyId),
+    /// A CLI token.
+    CliToken(CliTokenId),
+    /// A key from the configuration: `apikey_` and a part of its digest.
+    ConfiguredKey(String),
+    /// A subject of another issuer, with the prefix that the configuration gives to that issuer; the
+    /// sender of a message, with the platform; the caller of a custom provider.
+    External(String),
+    /// A self-hosted runner.
+    Runner(RunnerId),
+    /// One of our own services.
+    Service(ServiceId),
+    /// A user with a password, whom an organization has enrolled.
+    User(UserId),
+}
+
+impl Subject {
+    /// Reads the text of a stored record or of a verified claim. Text that is not an id of ours is
+    /// the subject of another issuer.
+    pub fn parse(text: String) -> Self {
+        let parsed = None
+            .or_else(|| text.parse().ok().map(Self::Agent))
+            .or_else(|| text.parse().ok().map(Self::ApiKey))
+            .or_else(|| text.parse().ok().map(Self::CliToken))
+            .or_else(|| text.parse().ok().map(Self::Runner))
+            .or_else(|| text.parse().ok().map(Self::Service))
+            .or_else(|| text.parse().ok().map(Self::User));
+        match parsed {
+            Some(ours) => ours,
+            None if text.starts_with(CONFIGURED_KEY_PREFIX) => Self::ConfiguredKey(text),
+            None => Self::External(text),
+        }
+    }
+
+    /// Reports whether an organization has enrolled this user. Such a user works in that
+    /// organization, and never gets a personal one.
+    pub fn is_enrolled(&self) -> bool {
+        matches!(self, Self::User(_))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(id) => fmt::Display::fmt(id, f),
+            Self::ApiKey(id) => fmt::Display::fmt(id, f),
+            Self::CliToken(id) => fmt::Display::fmt(id, f),
+            Self::ConfiguredKey(text) | Self::External(text) => f.write_str(text),
+            Self::Runner(id) => fmt::Display::fmt(id, f),
+            Self::Service(id) => fmt::Display::fmt(id, f),
+            Self::User(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl From<String> for Subject {
+    fn from(text: String) -> Self {
+        Self::parse(text)
+    }
+}
+
+impl From<&str> for Subject {
+    fn from(text: &str) -> Self {
+        Self::parse(text.to_owned())
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.to_string()
+    }
+}
+
+/// The credential that a caller presented.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum CredentialId {
+    /// An API key.
+    ApiKey(ApiKeyId),
+    /// A CLI token.
+    CliToken(CliTokenId),
+    /// A credential that we did not issue: a token of another issuer, a configured key.
+    External(String),
+    /// An access token that was issued with a family of refresh tokens.
+    Family(FamilyId),
+    /// A runner's token.
+    Runner(RunnerId),
+    /// A browser session.
+    Session(SessionId),
+    /// A token without a family: an agent's access token, a service token.
+    Token(AccessTokenId),
+}
+
+impl CredentialId {
+    /// Reads the text of a verified claim of ours.
+    fn parse(text: String) -> Self {
+        None.or_else(|| text.parse().ok().map(Self::ApiKey))
+            .or_else(|| text.parse().ok().map(Self::CliToken))
+            .or_else(|| text.parse().ok().map(Self::Family))
+            .or_else(|| text.parse().ok().map(Self::Runner))
+            .or_else(|| text.parse().ok().map(Self::Session))
+            .or_else(|| text.parse().ok().map(Self::Token))
+            .unwrap_or(Self::External(text))
+    }
+}
+
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ApiKey(id) => fmt::Display::fmt(id, f),
+            Self::CliToken(id) => fmt::Display::fmt(id, f),
+            Self::External(text) => f.write_str(text),
+            Self::Family(id) => fmt::Display::fmt(id, f),
+            Self::Runner(id) => fmt::Display::fmt(id, f),
+            Self::Session(id) => fmt::Display::fmt(id, f),
+            Self::Token(id) => fmt::Display::fmt(id, f),
+        }
+    }
+}
+
+impl From<String> for CredentialId {
+    fn from(text: String) -> Self {
+        Self::parse(text)
+    }
+}
+
+impl From<CredentialId> for String {
+    fn from(id: CredentialId) -> Self {
+        id.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CredentialId, Subject};
+
+    #[test]
+    fn the_text_of_a_subject_survives_parsing() {
+        for (text, is_enrolled) in [
+            ("agt_01h455vb4pex5vsknk084sn02q", false),
+            ("apikey_0123456789ab", false),
+            ("cli_01h455vb4pex5vsknk084sn02q", false),
+            ("github|7", false),
+            ("key_01h455vb4pex5vsknk084sn02q", false),
+            ("run_01h455vb4pex5vsknk084sn02q", false),
+            ("svc_01h455vb4pex5vsknk084sn02q", false),
+            ("usr_01h455vb4pex5vsknk084sn02q", true),
+            ("usr_01H455VB4PEX5VSKNK084SN02Q", false),
+            ("usr_not-an-id", false),
+            ("usr_", false),
+            ("", false),
+        ] {
+            let subject = Subject::from(text);
+            assert_eq!((subject.to_string().as_str(), subject.is_enrolled()), (text, is_enrolled));
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_credential_id_survives_parsing() {
+        for kind in ["cli", "fam", "key", "run", "ses", "tok"] {
+            let text = format!("{kind}_01h455vb4pex5vsknk084sn02q");
+            let id = CredentialId::from(text.clone());
+            assert!(!matches!(id, CredentialId::External(_)), "{text}");
+            assert_eq!(id.to_string(), text);
+        }
+        assert_eq!(CredentialId::from("b-1".to_owned()), CredentialId::External("b-1".into()));
+    }
+}
