@@ -1,5 +1,5 @@
-//! `POST /v1/auth/device`: a tool without a browser begins the device flow (RFC 8628). The person approves it on the page `/device`, and the
-//! tool polls at the token endpoint.
+//! `POST /v1/auth/device`: a tool without a browser begins the device flow (RFC 8628). The person
+//! approves it on the page `/device`, and the tool polls at the token endpoint.
 
 use postern::{
     App, Error, Refusal,

@@ -1,4 +1,5 @@
-//! `GET /health`, `GET /.well-known/jwks.json`, and the answer to every request that no route takes.
+//! `GET /health`, `GET /.well-known/jwks.json`, and the answer to every request that no route
+//! takes.
 
 use postern::{
     App, Error, Refusal,
@@ -6,7 +7,8 @@ use postern::{
 };
 use serde_json::json;
 
-/// How long others may keep the key set, in seconds: whoever adds a key waits this long before it signs.
+/// How long others may keep the key set, in seconds: whoever adds a key waits this long before it
+/// signs.
 const JWKS_MAX_AGE_S: u32 = 300;
 
 /// Answers the routes.

@@ -1,4 +1,5 @@
-//! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no header.
+//! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no
+//! header.
 
 use postern::{
     App, Error, Refusal,
@@ -24,7 +25,8 @@ struct Issued {
     expires_in: i64,
 }
 
-/// Answers the route. Whether the caller may download is decided when it does, with the scopes that it has now.
+/// Answers the route. Whether the caller may download is decided when it does, with the scopes that
+/// it has now.
 ///
 /// # Errors
 /// Those of authentication, and a 400 for a path that is none.

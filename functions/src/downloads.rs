@@ -1,5 +1,5 @@
-//! `GET /v1/runners/{id}/install.sh`: what a download token opens. The token stands in the query or is a bearer token, and holds
-//! for this path alone.
+//! `GET /v1/runners/{id}/install.sh`: what a download token opens. The token stands in the query or
+//! is a bearer token, and holds for this path alone.
 
 mod install;
 

@@ -1,5 +1,6 @@
-//! `POST /v1/runners/heartbeat`: a runner says that it lives. One conditional write authenticates and records; this
-//! function has no secret, and its policy lets it update runners and nothing else.
+//! `POST /v1/runners/heartbeat`: a runner says that it lives. One conditional write authenticates
+//! and records; this function has no secret, and its policy lets it update runners and nothing
+//! else.
 
 use jiff::Timestamp;
 use postern::{

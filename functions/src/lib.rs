@@ -34,8 +34,8 @@ macro_rules! functions {
         /// The names of all functions, which are those of their binaries.
         pub const ALL: &[&str] = &[$(stringify!($http),)* $(stringify!($events),)*];
 
-        /// Invokes the function called `name` in this process: its response, or the message of the error that it ended with.
-        /// `None` if there is no such function.
+        /// Invokes the function called `name` in this process: its response, or the message of the
+        /// error that it ended with. `None` if there is no such function.
         pub async fn invoke(app: Arc<App>, name: &str, event: Value) -> Option<Result<Value, String>> {
             match name {
                 $(stringify!($http) => Some(Ok(ingress::serve(&app, event, $http::handle).await)),)*

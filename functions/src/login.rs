@@ -1,4 +1,5 @@
-//! `POST /v1/auth/login`: an email address and a password for tokens. `POST /v1/auth/logout`: their end, or a session's.
+//! `POST /v1/auth/login`: an email address and a password for tokens. `POST /v1/auth/logout`: their
+//! end, or a session's.
 
 use postern::{
     App, Error, Refusal, authn,
@@ -81,7 +82,8 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     Ok(Response::ok(&LoggedIn { tokens, user })?.with_tokens())
 }
 
-/// Whoever holds it may end it, and what is over already needs no ending: 204 for every session and token.
+/// Whoever holds it may end it, and what is over already needs no ending: 204 for every session and
+/// token.
 async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Logout = if request.has_body() { request.json()? } else { Logout::default() };
     let session = authn::presented_session(&app.context, request)?;

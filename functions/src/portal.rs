@@ -1,7 +1,8 @@
-//! The portal: pages on which people sign in and manage what is theirs. Rendered here, usable without a script.
+//! The portal: pages on which people sign in and manage what is theirs. Rendered here, usable
+//! without a script.
 //!
-//! A page calls the functions of `postern::resource` with the principal of its session, as the routes
-//! do: what is allowed, and how the rest is refused, is decided there, once.
+//! A page calls the functions of `postern::resource` with the principal of its session, as the
+//! routes do: what is allowed, and how the rest is refused, is decided there, once.
 
 mod assets;
 mod device;

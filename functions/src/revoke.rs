@@ -1,4 +1,5 @@
-//! `POST /v1/auth/revoke` (RFC 7009): ends the family of a token. The answer is 200 whatever the token was.
+//! `POST /v1/auth/revoke` (RFC 7009): ends the family of a token. The answer is 200 whatever the
+//! token was.
 
 use postern::{
     App, Error, Refusal,

@@ -1,4 +1,5 @@
-//! `POST /v1/auth/service-token`: a service's key for a token of minutes, in the header that others look for it.
+//! `POST /v1/auth/service-token`: a service's key for a token of minutes, in the header that others
+//! look for it.
 
 use postern::{
     App, Error, Refusal,

@@ -1,5 +1,6 @@
-//! Signing in at an OpenID provider (`/v1/auth/oidc/start` and `/callback`) or GitHub (`/v1/auth/github` and `/callback`): for a
-//! session in this browser, or for a tool on the person's machine.
+//! Signing in at an OpenID provider (`/v1/auth/oidc/start` and `/callback`) or GitHub
+//! (`/v1/auth/github` and `/callback`): for a session in this browser, or for a tool on the
+//! person's machine.
 
 use postern::{
     App, Error, Refusal,
@@ -72,8 +73,8 @@ fn upstream<'a>(
     }
 }
 
-/// The tool that asks. It must prove later that it is the one: without a challenge, or with one that is the verifier itself, whoever sees
-/// the code could redeem it (RFC 9700 §2.1.1).
+/// The tool that asks. It must prove later that it is the one: without a challenge, or with one
+/// that is the verifier itself, whoever sees the code could redeem it (RFC 9700 §2.1.1).
 fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     let redirect_uri = request
         .query("redirect_uri")?

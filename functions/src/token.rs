@@ -1,8 +1,8 @@
 //! `POST /v1/auth/token`: an agent's credentials for tokens.
 //!
-//! As JSON `{agent_id, secret}`, answered with the pair; or as a form with a `grant_type` (RFC 6749): `client_credentials`
-//! and `refresh_token`, the client in HTTP Basic or in the form; `authorization_code` and `device_code` for the tools of people, which have
-//! an id and no secret.
+//! As JSON `{agent_id, secret}`, answered with the pair; or as a form with a `grant_type` (RFC
+//! 6749): `client_credentials` and `refresh_token`, the client in HTTP Basic or in the form;
+//! `authorization_code` and `device_code` for the tools of people, which have an id and no secret.
 
 use postern::{
     App, Error, Refusal,
@@ -74,7 +74,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 ClientPart::Proven(credentials) => Client::Proven(credentials, scopes),
                 ClientPart::Named(id) => Client::Named(id, scopes),
                 ClientPart::Public(id) => Client::Public(id, scopes),
-                // Fewer scopes are granted to a client that can be asked about before its token is spent.
+                // Fewer scopes are granted to a client that can be asked about before its token is
+                // spent.
                 ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
                 ClientPart::Absent => Client::Unnamed,
             };

@@ -1,5 +1,5 @@
-//! Postern on one machine, without Docker and without AWS: an API gateway that reads the template, a
-//! DynamoDB-compatible store, and every function, in one program. The tests drive the same parts.
+//! Postern on one machine, without Docker and without AWS: an API gateway that reads the template,
+//! a DynamoDB-compatible store, and every function, in one program. The tests drive the same parts.
 
 pub mod data;
 pub mod engine;

@@ -101,11 +101,14 @@ impl std::fmt::Debug for Ready {
 /// # Errors
 /// [`Error::Data`] if the address is in use, [`Error::Io`] for other failures.
 pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
-    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => Error::Data(format!(
-            "listening on {address}: the address is in use; choose another port with --listen"
-        )),
-        _ => Error::io(format!("listening on {address}"))(error),
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            Error::Data(format!(
+                "listening on {address}: the address is in use; choose another port with --listen"
+            ))
+        } else {
+            Error::io(format!("listening on {address}"))(error)
+        }
     })?;
     let address = listener.local_addr().map_err(Error::io("the address of a listener"))?;
     Ok((listener, format!("http://{address}")))

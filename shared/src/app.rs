@@ -10,7 +10,8 @@ use crate::{
     store::Store,
 };
 
-/// Everything that a handler needs: built once per cold start, passed by reference. It holds no state that matters.
+/// Everything that a handler needs: built once per cold start, passed by reference. It holds no
+/// state that matters.
 #[derive(Debug)]
 pub struct App {
     /// What the protocols receive.
@@ -25,7 +26,8 @@ impl App {
     /// Puts the parts together; no I/O.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] for a key that cannot be used, [`Fault::Setting`] for a secret that is missing.
+    /// [`Fault::Crypto`] for a key that cannot be used, [`Fault::Setting`] for a secret that is
+    /// missing.
     pub fn new(
         config: Config,
         secrets: &Secrets,

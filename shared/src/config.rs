@@ -176,8 +176,8 @@ fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
 }
 
 impl Config {
-    /// Reports whether `user_id`, of an issuer whose prefix is `prefix`, looks like a user of another
-    /// issuer or one of our own.
+    /// Reports whether `user_id`, of an issuer whose prefix is `prefix`, looks like a user of
+    /// another issuer or one of our own.
     pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
         let ours = RESERVED_PREFIXES.iter().copied().chain([CONFIGURED_KEY_PREFIX, GITHUB_PREFIX]);
         let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);

@@ -8,7 +8,8 @@ use crate::{
     store::Store,
 };
 
-/// The configuration, the keys, the store, time and randomness: built once per cold start, passed by reference.
+/// The configuration, the keys, the store, time and randomness: built once per cold start, passed
+/// by reference.
 #[derive(Debug)]
 pub struct Context {
     /// All settings.

@@ -7,7 +7,8 @@ use crate::core::error::Fault;
 /// How long a connection, and the whole answer with a document, may take.
 const CONNECT: Duration = Duration::from_secs(1);
 const DOCUMENT: Duration = Duration::from_millis(1500);
-/// How long a token endpoint may take: it may have a person's session to look up, and a store of its own.
+/// How long a token endpoint may take: it may have a person's session to look up, and a store of
+/// its own.
 const EXCHANGE: Duration = Duration::from_secs(4);
 /// The largest answer of a token endpoint or of an API about one person.
 const LARGEST_ANSWER: usize = 256 * 1024;
@@ -69,7 +70,8 @@ impl Fetcher {
     /// The answer of a token endpoint, or of an API about a person.
     ///
     /// # Errors
-    /// [`FetchError`], for 5xx and 429 too. What a gateway says (502, 504) tells nothing about the server behind it.
+    /// [`FetchError`], for 5xx and 429 too. What a gateway says (502, 504) tells nothing about the
+    /// server behind it.
     pub async fn exchange(
         &self,
         request: http::Request<Vec<u8>>,

@@ -1,4 +1,5 @@
-//! The architecture as tests: the direction of dependencies, and which module is allowed to name what. See ARCHITECTURE.md.
+//! The architecture as tests: the direction of dependencies, and which module is allowed to name
+//! what. See ARCHITECTURE.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +49,8 @@ fn only(modules: &[&str], word: &str) {
     assert!(found, "no file names {word}: this test checks nothing");
 }
 
-/// The modules of `shared` in reading order, as `lib.rs` lists them: each is allowed to use those below it.
+/// The modules of `shared` in reading order, as `lib.rs` lists them: each is allowed to use those
+/// below it.
 fn reading_order() -> Vec<String> {
     let text = fs::read_to_string(Path::new(SHARED).join("lib.rs")).unwrap();
     text.lines()
@@ -56,7 +58,8 @@ fn reading_order() -> Vec<String> {
         .collect()
 }
 
-/// The modules that `code` imports from its own crate: what follows `crate::`, in and outside of braces.
+/// The modules that `code` imports from its own crate: what follows `crate::`, in and outside of
+/// braces.
 fn imports(code: &str) -> BTreeSet<String> {
     let word = |text: &str| -> String {
         text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()

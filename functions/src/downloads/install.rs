@@ -2,7 +2,8 @@
 
 use postern::core::id::{self, RunnerId};
 
-/// The script for the runner `id` of the deployment at `url`. Both are made of characters that a shell takes as they are.
+/// The script for the runner `id` of the deployment at `url`. Both are made of characters that a
+/// shell takes as they are.
 pub(crate) fn script(url: &str, id: &RunnerId) -> String {
     TEMPLATE
         .replace("@URL@", url)

@@ -1,4 +1,5 @@
-//! Approving a device (RFC 8628 §3.3): the code is shown and confirmed, even where a link has brought it along.
+//! Approving a device (RFC 8628 §3.3): the code is shown and confirmed, even where a link has
+//! brought it along.
 
 use postern::{
     App, Error, Refusal,

@@ -123,7 +123,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         manages: Some(Permission::RunnersManage),
         renewal: Some(Renewal {
             title: "New token",
-            text: "The old token stops working at once: the runner stays offline until it uses the new one.",
+            text: "The old token stops working at once. The runner needs the new one for its next heartbeat.",
             can_overlap: false,
         }),
         fields: Fields::Labels,

@@ -55,7 +55,8 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     }
 }
 
-/// The form of a page that `visitor` was shown: its code proves that no other site has made the browser send it.
+/// The form of a page that `visitor` was shown: its code proves that no other site has made the
+/// browser send it.
 pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Form, Refusal> {
     let form = request.form()?;
     let tag = form.get(PURPOSE).and_then(|code| BASE64URL.decode(code.expose()).ok());
@@ -68,7 +69,8 @@ pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Fo
     if is_ours { Ok(form) } else { Err(Refusal::CsrfTokenWrong) }
 }
 
-/// A form without a session must be from one of our pages too: else another site could sign its visitors in as somebody of its own.
+/// A form without a session must be from one of our pages too: else another site could sign its
+/// visitors in as somebody of its own.
 pub(crate) fn is_from_here(app: &App, request: &Request) -> bool {
     match (request.header("origin"), request.header("sec-fetch-site")) {
         (Some(origin), _) => app.context.config.has_origin(origin),
@@ -77,8 +79,8 @@ pub(crate) fn is_from_here(app: &App, request: &Request) -> bool {
     }
 }
 
-/// Reports whether this is the page after something was ended. It can be loaded again; the form that
-/// ended it cannot.
+/// Reports whether this is the page after something was ended. It can be loaded again; the form
+/// that ended it cannot.
 pub(crate) fn is_ended(request: &Request) -> Result<bool, Error> {
     Ok(request.query("done")?.is_some_and(|done| done == "ended"))
 }

@@ -21,8 +21,9 @@ use crate::{
     store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
 };
 
-/// Verifies the checksum without I/O, then reads the record consistently. The CLI token of an enrolled
-/// user needs another read, of the user's organization, and a signed request one write, of its nonce.
+/// Verifies the checksum without I/O, then reads the record consistently. The CLI token of an
+/// enrolled user needs another read, of the user's organization, and a signed request one write, of
+/// its nonce.
 #[derive(Debug)]
 pub(super) struct ApiKeys;
 

@@ -1,8 +1,9 @@
-//! Authentication: a chain of providers, in which the first one whose credential is present decides.
+//! Authentication: a chain of providers, in which the first one whose credential is present
+//! decides.
 //!
-//! A provider has three outcomes: not presented, authenticated, refused. A refusal ends the chain: a
-//! weaker credential of the same request is not tried. Every authenticated caller is checked against
-//! the allowlist of users, whatever they presented.
+//! A provider has three outcomes: not presented, authenticated, refused. A refusal ends the chain:
+//! a weaker credential of the same request is not tried. Every authenticated caller is checked
+//! against the allowlist of users, whatever they presented.
 
 mod access_token;
 mod allowlist;
@@ -71,10 +72,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Returns the provider's name, for the log.
     fn name(&self) -> &'static str;
 
-    /// Returns the headers, in lower case, in which it looks for credentials besides `Authorization` and `Cookie`.
+    /// Returns the headers, in lower case, in which it looks for credentials besides
+    /// `Authorization` and `Cookie`.
     ///
-    /// A request with two values for one of them is refused, and a value that no provider recognizes
-    /// is a bad credential rather than an absent one.
+    /// A request with two values for one of them is refused, and a value that no provider
+    /// recognizes is a bad credential rather than an absent one.
     fn headers(&self) -> Vec<String> {
         Vec::new()
     }
@@ -163,8 +165,8 @@ impl ProviderChain {
 
     /// Reports whether the header `name`, in lower case, carries a credential.
     ///
-    /// A request with two values for such a header is refused, since readers disagree about which one
-    /// counts.
+    /// A request with two values for such a header is refused, since readers disagree about which
+    /// one counts.
     pub fn reads_header(&self, name: &str) -> bool {
         self.headers.contains(name)
     }
@@ -172,8 +174,8 @@ impl ProviderChain {
     /// Authenticates a caller.
     ///
     /// # Errors
-    /// A 401 for an absent or bad credential, `forbidden_user` for a caller who is not on the allowlist,
-    /// a 5xx if a provider cannot decide.
+    /// A 401 for an absent or bad credential, `forbidden_user` for a caller who is not on the
+    /// allowlist, a 5xx if a provider cannot decide.
     pub async fn authenticate(
         &self,
         context: &Context,
@@ -201,7 +203,8 @@ impl ProviderChain {
         Err(self.absent(source).into())
     }
 
-    /// A value that no provider recognizes, in a header of credentials, is a bad credential and not an absent one.
+    /// A value that no provider recognizes, in a header of credentials, is a bad credential and not
+    /// an absent one.
     fn absent(&self, source: &dyn CredentialSource) -> Refusal {
         let credentials = self.headers.iter().filter(|name| !UNCLAIMED.contains(&name.as_str()));
         let is_there = credentials.into_iter().any(|name| source.header(name).is_some());
@@ -257,8 +260,8 @@ impl ProviderChain {
     }
 }
 
-/// Headers whose presence is no attempt to authenticate here: `Authorization` may have another scheme,
-/// signatures are checked separately, and service keys are for one route.
+/// Headers whose presence is no attempt to authenticate here: `Authorization` may have another
+/// scheme, signatures are checked separately, and service keys are for one route.
 const UNCLAIMED: [&str; 6] = [
     "authorization",
     "x-cli-content-sha256",

@@ -33,7 +33,8 @@ impl Oidc {
         Self { keys: IssuerKeys::new(settings.issuer.clone(), settings.jwks_url.clone()), settings }
     }
 
-    /// Verifies with the cached keys, and once more with newer ones if the token names an unknown key.
+    /// Verifies with the cached keys, and once more with newer ones if the token names an unknown
+    /// key.
     async fn verify(
         &self,
         context: &Context,
@@ -111,8 +112,8 @@ pub(super) fn credential_id(claims: &Map<String, Value>, token: &str) -> Credent
     ))
 }
 
-/// Returns the scopes of a caller: those of the configuration, or, if it names a `claim`, those in the
-/// claim, which is space-joined text or an array. Malformed scopes are left out.
+/// Returns the scopes of a caller: those of the configuration, or, if it names a `claim`, those in
+/// the claim, which is space-joined text or an array. Malformed scopes are left out.
 pub(super) fn scopes(
     claims: &Map<String, Value>,
     claim: Option<&str>,

@@ -4,8 +4,8 @@ use crate::{
     context::Context, core::error::Refusal, credential::OperatorKey, http::CredentialSource,
 };
 
-/// Checks that the caller is the operator. The digest is part of the deployment's secret, so no I/O is
-/// needed.
+/// Checks that the caller is the operator. The digest is part of the deployment's secret, so no I/O
+/// is needed.
 ///
 /// # Errors
 /// A 401 if the key is absent or wrong. Without a digest in the secret, every key is wrong.

@@ -18,7 +18,8 @@ use crate::{
     store::{HasSecret as _, runner::RunnerRecord},
 };
 
-/// The checksum without I/O, then one consistent read. A runner has no scopes: it is known, and may beat.
+/// The checksum without I/O, then one consistent read. A runner has no scopes: it is known, and may
+/// beat.
 #[derive(Debug)]
 pub(super) struct Runners;
 

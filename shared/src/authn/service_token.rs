@@ -18,7 +18,8 @@ use crate::{
     token::{self, ServiceClaims},
 };
 
-/// Verifies signature and times without I/O, then reads the service consistently: it must still exist.
+/// Verifies signature and times without I/O, then reads the service consistently: it must still
+/// exist.
 #[derive(Debug)]
 pub(super) struct ServiceTokens {
     header: String,

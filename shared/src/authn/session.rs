@@ -22,8 +22,9 @@ use crate::{
 /// The idle expiry is extended in steps of this part of its length, not at every request.
 const CLOCK_PARTS: i64 = 10;
 
-/// Verifies form and MAC without I/O, then reads the session and its user's organization in one round
-/// trip. If the tokens of the user's identity provider are due, exactly one caller renews them.
+/// Verifies form and MAC without I/O, then reads the session and its user's organization in one
+/// round trip. If the tokens of the user's identity provider are due, exactly one caller renews
+/// them.
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
     header: String,
@@ -64,8 +65,9 @@ impl Provider for Sessions {
     }
 }
 
-/// Returns the session value that was presented: in the header, or in the cookie. A browser sends the
-/// cookie with requests of any page, so a request with the cookie must come from a page of ours.
+/// Returns the session value that was presented: in the header, or in the cookie. A browser sends
+/// the cookie with requests of any page, so a request with the cookie must come from a page of
+/// ours.
 ///
 /// # Errors
 /// [`Refusal::OriginNotAllowed`], [`Refusal::DuplicateHeader`]

@@ -1,10 +1,10 @@
 //! Signed requests: the caller proves that it has the key, and that nobody changed or repeated the
 //! request.
 //!
-//! `X-Cli-Signature` is the lowercase hexadecimal HMAC-SHA256, with the presented token as the key, of
-//! `timestamp:nonce:METHOD:target:hash`. The target is the path and query as the client sent them; the
-//! hash is the SHA-256 of the body. Only the target can contain a colon, and the parts before and
-//! after it have fixed forms, so no part can be taken for another.
+//! `X-Cli-Signature` is the lowercase hexadecimal HMAC-SHA256, with the presented token as the key,
+//! of `timestamp:nonce:METHOD:target:hash`. The target is the path and query as the client sent
+//! them; the hash is the SHA-256 of the body. Only the target can contain a colon, and the parts
+//! before and after it have fixed forms, so no part can be taken for another.
 //!
 //! 1. Check the form of all headers and the time window, without I/O.
 //! 2. The provider looks up the key.
@@ -132,8 +132,8 @@ pub(super) async fn verify_required(
     }
 }
 
-/// Refuses a signature that the provider did not verify. Only our own keys sign requests; a client that
-/// signs with another credential believes the request protected, so it must not be accepted.
+/// Refuses a signature that the provider did not verify. Only our own keys sign requests; a client
+/// that signs with another credential believes the request protected, so it must not be accepted.
 ///
 /// # Errors
 /// [`Refusal::SignatureNotSupported`]
@@ -142,8 +142,8 @@ pub(super) fn reject_unverified(source: &dyn CredentialSource) -> Result<(), Ref
     if is_signed { Err(Refusal::SignatureNotSupported) } else { Ok(()) }
 }
 
-/// Returns the hash of the body. Without the body, this is the signed claim of the client, for the API
-/// behind us to compare; no claim means an empty body.
+/// Returns the hash of the body. Without the body, this is the signed claim of the client, for the
+/// API behind us to compare; no claim means an empty body.
 fn content(source: &dyn CredentialSource) -> Result<String, Refusal> {
     let claimed = source
         .header(CONTENT)

@@ -147,8 +147,8 @@ fn statements(admitted: &[String], denied: &[String]) -> Value {
     json!({"Version": "2012-10-17", "Statement": both})
 }
 
-/// IAM's matching: `*` is any characters, slashes too. Each part between stars is looked for once, from left to right, which is
-/// enough: what an earlier place could match, the rest can too.
+/// IAM's matching: `*` is any characters, slashes too. Each part between stars is looked for once,
+/// from left to right, which is enough: what an earlier place could match, the rest can too.
 fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };

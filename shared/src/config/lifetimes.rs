@@ -90,7 +90,8 @@ impl Lifetimes {
         // A longer one would let a stolen token be repeated at leisure.
         within("refresh_grace", self.refresh_grace, 0, 60)?;
         within("session_idle", self.session_idle, 60, LONGEST_S)?;
-        // Long enough to find the page and sign in, short enough that a code seen by others is of no use.
+        // Long enough to find the page and sign in, short enough that a code seen by others is of
+        // no use.
         within("device_code", self.device_code, 60, 3600)?;
         // RFC 6749 §4.1.2: at most ten minutes.
         within("authorization_code", self.authorization_code, 10, 600)?;

@@ -40,7 +40,13 @@ impl ProviderKind {
         match self {
             Self::Oidc(oidc) => Some(&oidc.subject_prefix),
             Self::Jwt(jwt) => Some(&jwt.subject_prefix),
-            _ => None,
+            Self::AccessToken {}
+            | Self::ApiKey {}
+            | Self::Session {}
+            | Self::ServiceToken {}
+            | Self::Runner {}
+            | Self::ConfiguredKeys(_)
+            | Self::Allowlist(_) => None,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Values that everything else is made of: ids, secrets, scopes, the principal, time, randomness, errors. No I/O but the
-//! operating system's clock and random generator.
+//! Values that everything else is made of: ids, secrets, scopes, the principal, time, randomness,
+//! errors. No I/O but the operating system's clock and random generator.
 
 pub mod clock;
 pub mod credential_header;

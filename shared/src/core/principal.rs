@@ -103,8 +103,8 @@ pub struct Principal {
     pub user_id: Subject,
     /// What sort of caller this is.
     pub kind: Kind,
-    /// The organization whose records the caller may reach; callers whom another issuer, the configuration or a platform names may
-    /// have none.
+    /// The organization whose records the caller may reach; callers whom another issuer, the
+    /// configuration or a platform names may have none.
     pub org_id: Option<OrganizationId>,
     /// The credential that was presented: a key, a family, a token.
     pub credential_id: CredentialId,
@@ -153,10 +153,12 @@ impl Principal {
         if self.kind == Kind::User { Some(self.user_id.clone()) } else { self.on_behalf_of.clone() }
     }
 
-    /// A credential never holds what its maker lacks; rotating or renewing one counts as minting it.
+    /// A credential never holds what its maker lacks; rotating or renewing one counts as minting
+    /// it.
     ///
     /// # Errors
-    /// [`Refusal::ScopeEscalation`] where `scopes` or `resources` reach further than the caller's own.
+    /// [`Refusal::ScopeEscalation`] where `scopes` or `resources` reach further than the caller's
+    /// own.
     pub fn can_delegate(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
         if self.scopes.allow_all(scopes) && self.resources.allow(resources) {
             Ok(())

@@ -1,7 +1,7 @@
 //! Scopes and resources: what a credential may do, and to what.
 //!
-//! A scope is `part(:part)*`, a part `[a-z0-9_-]+` or `*`. `*` alone covers every scope; a last `*` covers all that
-//! follows (`runners:*` covers `runners:read`); a `*` elsewhere covers one part.
+//! A scope is `part(:part)*`, a part `[a-z0-9_-]+` or `*`. `*` alone covers every scope; a last `*`
+//! covers all that follows (`runners:*` covers `runners:read`); a `*` elsewhere covers one part.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::error::Refusal;
 
-/// Scopes that one credential may hold. Keeps a token within the 8 KB of headers that every gateway takes.
+/// Scopes that one credential may hold. Keeps a token within the 8 KB of headers that every gateway
+/// takes.
 const MOST_SCOPES: usize = 64;
 /// Characters of one scope.
 const LONGEST_SCOPE: usize = 64;
@@ -183,7 +184,8 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// What a credential is limited to, by kind: `{"repositories": ["acme/site"]}`. A kind that is not listed is not limited.
+/// What a credential is limited to, by kind: `{"repositories": ["acme/site"]}`. A kind that is not
+/// listed is not limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "BTreeMap<String, BTreeSet<String>>",

@@ -26,8 +26,8 @@ pub enum Subject {
     CliToken(CliTokenId),
     /// A key from the configuration: `apikey_` and a part of its digest.
     ConfiguredKey(String),
-    /// A subject of another issuer, with the prefix that the configuration gives to that issuer; the
-    /// sender of a message, with the platform; the caller of a custom provider.
+    /// A subject of another issuer, with the prefix that the configuration gives to that issuer;
+    /// the sender of a message, with the platform; the caller of a custom provider.
     External(String),
     /// A self-hosted runner.
     Runner(RunnerId),

@@ -1,8 +1,8 @@
 //! The forms of Postern's secrets: `{brand}_{kind}_…{check}`.
 //!
-//! The prefix tells people and secret scanners what a string is, the id finds its record, and the CRC-32 at the end
-//! lets a typing error or a made-up string be refused before any read of the store. The checksum is no proof: the
-//! digest of the whole token is what authenticates.
+//! The prefix tells people and secret scanners what a string is, the id finds its record, and the
+//! CRC-32 at the end lets a typing error or a made-up string be refused before any read of the
+//! store. The checksum is no proof: the digest of the whole token is what authenticates.
 
 pub mod opaque;
 pub mod refresh_token;
@@ -15,7 +15,8 @@ pub use opaque::{
 pub use refresh_token::RefreshToken;
 pub use session::{SESSION_COOKIE, Session};
 
-/// One expression that finds every secret of every deployment, for secret scanners. A match still has to pass its checksum.
+/// One expression that finds every secret of every deployment, for secret scanners. A match still
+/// has to pass its checksum.
 pub const PATTERN: &str = concat!(
     r"\b[a-z]{2,8}_(?:",
     r"(?:op|ak|as|ct|rn|sk|ac|dc|st)_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{38}",
@@ -59,7 +60,8 @@ impl TokenPrefix {
     }
 }
 
-/// What follows `{brand}_{code}_` in `text`, where the checksum of the whole is right, without the checksum.
+/// What follows `{brand}_{code}_` in `text`, where the checksum of the whole is right, without the
+/// checksum.
 fn body<'a>(brand: &TokenPrefix, code: &str, text: &'a str) -> Option<&'a str> {
     let (covered, check) = text
         .is_ascii()

@@ -1,7 +1,7 @@
 //! Secrets that are looked up: `{brand}_{code}_{id}{secret}{check}`.
 //!
-//! `id` is the 26 characters of the record's id, `secret` 32 base62 characters (190 bits). Parsing returns
-//! the id and the digest; the text itself is not kept.
+//! `id` is the 26 characters of the record's id, `secret` 32 base62 characters (190 bits). Parsing
+//! returns the id and the digest; the text itself is not kept.
 
 use type_safe_id::StaticType;
 

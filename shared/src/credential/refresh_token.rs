@@ -1,8 +1,8 @@
 //! Refresh tokens: `{brand}_rt_{kid}{family}{generation}{mac}{check}`.
 //!
-//! Nothing secret is stored for them. The MAC proves that we issued the token, so that a forged one costs
-//! no read. Because a token is derived from its family and generation only, the successor of a token can
-//! be returned a second time, byte for byte.
+//! Nothing secret is stored for them. The MAC proves that we issued the token, so that a forged one
+//! costs no read. Because a token is derived from its family and generation only, the successor of
+//! a token can be returned a second time, byte for byte.
 
 use super::{TokenPrefix, base62_canonical, base62_fixed, body, compose};
 use crate::{
@@ -66,8 +66,8 @@ impl RefreshToken {
         keyring.refresh(kid)?.verifies(covered.as_bytes(), &tag).then_some(token)
     }
 
-    /// Returns the token's text. The MAC covers brand, kid, family and generation, all of fixed length, so
-    /// that no two tokens have the same input.
+    /// Returns the token's text. The MAC covers brand, kid, family and generation, all of fixed
+    /// length, so that no two tokens have the same input.
     ///
     /// # Errors
     /// [`Fault::Setting`] if the family's key has been removed.

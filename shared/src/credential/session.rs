@@ -1,7 +1,8 @@
 //! Session values: `base64url(payload).base64url(HMAC-SHA256 of the first part)`.
 //!
-//! The payload contains the session's id, its user, and a secret of 190 bits, whose digest is stored. The
-//! HMAC lets a forged value be refused before any read; the secret is what authenticates.
+//! The payload contains the session's id, its user, and a secret of 190 bits, whose digest is
+//! stored. The HMAC lets a forged value be refused before any read; the secret is what
+//! authenticates.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,8 @@ use crate::{
     crypto::{Digest, Keyring},
 };
 
-/// The name of the cookie. The prefix makes browsers restrict it to one host and to TLS (RFC 6265bis
-/// §4.1.3.2).
+/// The name of the cookie. The prefix makes browsers restrict it to one host and to TLS (RFC
+/// 6265bis §4.1.3.2).
 pub const SESSION_COOKIE: &str = "__Host-postern_session";
 /// The number of characters in the random part.
 const SECRET_LEN: usize = 32;

@@ -1,7 +1,7 @@
 //! SHA-256 digests: the only form in which a secret is kept.
 //!
-//! A plain hash is enough here, because every secret that it covers has 190 bits of entropy (NIST SP 800-63B asks for a
-//! slow hash only below 112).
+//! A plain hash is enough here, because every secret that it covers has 190 bits of entropy (NIST
+//! SP 800-63B asks for a slow hash only below 112).
 
 use std::fmt;
 
@@ -26,7 +26,8 @@ impl Digest {
         HEXLOWER.decode(hex.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).map(Self)
     }
 
-    /// Reads 43 characters of base64url, as RFC 7636 §4.2 writes a challenge; `None` for anything else.
+    /// Reads 43 characters of base64url, as RFC 7636 §4.2 writes a challenge; `None` for anything
+    /// else.
     pub fn from_base64url(text: &str) -> Option<Self> {
         BASE64URL.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(Self)
     }

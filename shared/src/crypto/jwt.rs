@@ -1,8 +1,9 @@
 //! The gate for signed JWTs (RFC 7515, RFC 7519, RFC 8725), ours and those of others.
 //!
-//! The signature is `jsonwebtoken`'s to verify. What a token may say in its header is decided here, since the library ignores `crit`
-//! and `typ` and takes any algorithm of a key's family; what it must say in its claims is decided by who reads them, since the library
-//! takes an `iss` that is an array, an `aud` that is a number, and members that stand twice.
+//! The signature is `jsonwebtoken`'s to verify. What a token may say in its header is decided here,
+//! since the library ignores `crit` and `typ` and takes any algorithm of a key's family; what it
+//! must say in its claims is decided by who reads them, since the library takes an `iss` that is an
+//! array, an `aud` that is a number, and members that stand twice.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::de::DeserializeOwned;
@@ -18,13 +19,15 @@ use crate::core::error::Refusal;
 
 /// The longest token that is looked at: headers of a request may hold 10 KB in all.
 const LONGEST: usize = 8 * 1024;
-/// The longest header: ours has about 90 characters, others carry thumbprints and chains of certificates.
+/// The longest header: ours has about 90 characters, others carry thumbprints and chains of
+/// certificates.
 const LONGEST_HEADER: usize = 4 * 1024;
 
 /// What the header of a token must say.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
-    /// The media types that `typ` may be, in lower case and without `application/` (RFC 7515 §4.1.9).
+    /// The media types that `typ` may be, in lower case and without `application/` (RFC 7515
+    /// §4.1.9).
     pub types: &'a [&'a str],
     pub issued_by: IssuedBy,
 }
@@ -34,7 +37,8 @@ pub struct Expected<'a> {
 pub enum IssuedBy {
     /// Ours: the header holds `typ`, `alg` and `kid`, and nothing else.
     Postern,
-    /// Another issuer's: `typ` and `kid` may be absent, and what we do not know in the header is ignored, but for `crit`.
+    /// Another issuer's: `typ` and `kid` may be absent, and what we do not know in the header is
+    /// ignored, but for `crit`.
     Other,
 }
 
@@ -43,18 +47,20 @@ pub fn looks_like_jwt(text: &str) -> bool {
     text.starts_with("ey") && text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
-/// Who says to have issued `token`. Nothing about it is proven: good for choosing who looks at it, and for no more.
+/// Who says to have issued `token`. Nothing about it is proven: good for choosing who looks at it,
+/// and for no more.
 pub fn unverified_issuer(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
     let Members(claims) = serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// Verifies `token` with the key that it means, and returns its claims. Nothing that they say is looked at: issuer, audience and times
-/// are the caller's to check.
+/// Verifies `token` with the key that it means, and returns its claims. Nothing that they say is
+/// looked at: issuer, audience and times are the caller's to check.
 ///
 /// # Errors
-/// Those of [`signed_payload`], and [`Refusal::TokenClaimsInvalid`] for claims that are missing, of the wrong type or doubled.
+/// Those of [`signed_payload`], and [`Refusal::TokenClaimsInvalid`] for claims that are missing, of
+/// the wrong type or doubled.
 pub fn verify<C: DeserializeOwned>(
     token: &str,
     keys: &KeySet,
@@ -67,8 +73,8 @@ pub fn verify<C: DeserializeOwned>(
 /// What a JWS in compact form (RFC 7515 §3.1) says, if the key that it means has signed it.
 ///
 /// # Errors
-/// [`Refusal::TokenForged`] for a form, header or signature that does not hold, [`Refusal::TokenKeyUnknown`] for a key that is not in
-/// the set.
+/// [`Refusal::TokenForged`] for a form, header or signature that does not hold,
+/// [`Refusal::TokenKeyUnknown`] for a key that is not in the set.
 pub fn signed_payload(
     token: &str,
     keys: &KeySet,

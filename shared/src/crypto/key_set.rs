@@ -25,8 +25,8 @@ impl KeySet {
         if (0..keys.len()).any(is_doubled) { Err(InvalidKey::Doubled) } else { Ok(Self(keys)) }
     }
 
-    /// Reads a set of public keys (RFC 7517 §5). A key that is not sound is left out, and so are all that share their `kid`: the
-    /// others work on.
+    /// Reads a set of public keys (RFC 7517 §5). A key that is not sound is left out, and so are
+    /// all that share their `kid`: the others work on.
     ///
     /// # Errors
     /// [`InvalidKey::Malformed`] where it is no such set at all.
@@ -38,8 +38,8 @@ impl KeySet {
         Ok(Self(alone.filter_map(|jwk| VerifyingKey::jwk(jwk).ok()).collect()))
     }
 
-    /// Reads a set of shared secrets, all of them for `algorithm`. It is our own configuration: one bad key refuses the whole, and so
-    /// does none.
+    /// Reads a set of shared secrets, all of them for `algorithm`. It is our own configuration: one
+    /// bad key refuses the whole, and so does none.
     ///
     /// # Errors
     /// Why it was not taken.
@@ -53,7 +53,8 @@ impl KeySet {
         }
     }
 
-    /// The key that a token means: the one of its `kid`; without a `kid` the only one of its algorithm.
+    /// The key that a token means: the one of its `kid`; without a `kid` the only one of its
+    /// algorithm.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: JwsAlgorithm) -> Option<&VerifyingKey> {
         match kid {
             Some(kid) => self.0.iter().find(|key| key.kid.as_deref() == Some(kid)),

@@ -1,5 +1,5 @@
-//! A key to verify with. It has one algorithm, whatever a token says; and none gets in that is weak, private or for another use (RFC
-//! 7517, RFC 7518, RFC 8037, RFC 8725 §3.5).
+//! A key to verify with. It has one algorithm, whatever a token says; and none gets in that is
+//! weak, private or for another use (RFC 7517, RFC 7518, RFC 8037, RFC 8725 §3.5).
 
 use std::fmt;
 
@@ -44,7 +44,8 @@ impl fmt::Debug for VerifyingKey {
 
 /// The longest `kid`.
 const LONGEST_KID: usize = 256;
-/// RSA moduli, in bits: below, they can be factored before long; above, a verification takes too long.
+/// RSA moduli, in bits: below, they can be factored before long; above, a verification takes too
+/// long.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The bytes of such a modulus and the exponent 65537 as a sequence in DER.
 const RSA_DER: std::ops::RangeInclusive<usize> = 270..=1038;
@@ -53,7 +54,8 @@ impl VerifyingKey {
     /// A shared secret.
     ///
     /// # Errors
-    /// [`InvalidKey::Weak`] where it is shorter than the hash, [`InvalidKey::Unsupported`] where the algorithm takes no secret.
+    /// [`InvalidKey::Weak`] where it is shorter than the hash, [`InvalidKey::Unsupported`] where
+    /// the algorithm takes no secret.
     pub fn secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, InvalidKey> {
         match algorithm.family() {
             Family::Secret { least } if secret.len() < least => Err(InvalidKey::Weak),
@@ -67,7 +69,8 @@ impl VerifyingKey {
     /// A public key in PEM.
     ///
     /// # Errors
-    /// [`InvalidKey::Malformed`] where it is no public key, [`InvalidKey::Unsupported`] where it is not one for `algorithm`.
+    /// [`InvalidKey::Malformed`] where it is no public key, [`InvalidKey::Unsupported`] where it is
+    /// not one for `algorithm`.
     pub fn pem(algorithm: JwsAlgorithm, pem: &str) -> Result<Self, InvalidKey> {
         let malformed = |_| InvalidKey::Malformed;
         if !pem.contains("PUBLIC KEY-----") {
@@ -111,7 +114,8 @@ impl VerifyingKey {
         Ok(Self { kid, ..Self::secret(algorithm, &bytes(text("k")?)?)? })
     }
 
-    /// A JSON Web Key. One that names no algorithm is for the usual one of its type: RS256, or that of its curve.
+    /// A JSON Web Key. One that names no algorithm is for the usual one of its type: RS256, or that
+    /// of its curve.
     ///
     /// # Errors
     /// Why it was not taken.
@@ -200,8 +204,8 @@ fn rsa(n: &str, e: &str) -> Result<DecodingKey, InvalidKey> {
     Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
 }
 
-/// Was the modulus made by the chips of CVE-2017-15361? Theirs is a power of 65537 modulo each of the first primes, which another
-/// one is for all of these with a chance of 1 in 2^27.
+/// Was the modulus made by the chips of CVE-2017-15361? Theirs is a power of 65537 modulo each of
+/// the first primes, which another one is for all of these with a chance of 1 in 2^27.
 fn has_roca(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 17] =
         [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];

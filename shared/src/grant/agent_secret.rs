@@ -1,7 +1,8 @@
-//! An agent's id and secret for tokens: the `client_credentials` grant (RFC 6749 §4.4), and its JSON form.
+//! An agent's id and secret for tokens: the `client_credentials` grant (RFC 6749 §4.4), and its
+//! JSON form.
 //!
-//! 1. Check the secret's form and checksum. It contains the agent's id, which must be the client id that
-//!    was presented with it. No I/O.
+//! 1. Check the secret's form and checksum. It contains the agent's id, which must be the client id
+//!    that was presented with it. No I/O.
 //! 2. Read the agent consistently, and compare the digests in constant time.
 //! 3. Check that the requested scopes are among the agent's.
 //! 4. If a refresh token is requested, create its family with one write.
@@ -28,7 +29,8 @@ use crate::{
 pub enum RequestedScopes {
     /// All of the agent's scopes, with a refresh token.
     All,
-    /// These scopes, or all if the list is empty; a refresh token only if `offline_access` is among them.
+    /// These scopes, or all if the list is empty; a refresh token only if `offline_access` is among
+    /// them.
     Only(Scopes),
 }
 
@@ -85,8 +87,9 @@ pub(super) fn compare(agent: &AgentRecord, secret: &AgentSecret) -> Result<(), R
     if agent.digest().matches(&secret.digest) { Ok(()) } else { Err(Refusal::AgentSecretWrong) }
 }
 
-/// Returns the scopes to grant, and whether to issue a refresh token. RFC 6749 §4.4.3 advises against a
-/// refresh token for client credentials, so a client must request one with `offline_access`.
+/// Returns the scopes to grant, and whether to issue a refresh token. RFC 6749 §4.4.3 advises
+/// against a refresh token for client credentials, so a client must request one with
+/// `offline_access`.
 fn with_refresh_token(
     requested: RequestedScopes,
     held: &Scopes,

@@ -1,12 +1,12 @@
 //! One-time codes for tools on a user's machine (RFC 8252 §7.3, RFC 7636).
 //!
-//! The browser carries a code, never a token, to a loopback address. The code is worthless without the
-//! verifier, which only the tool has.
+//! The browser carries a code, never a token, to a loopback address. The code is worthless without
+//! the verifier, which only the tool has.
 //!
 //! Redemption:
 //! 1. Check the code's form and checksum, without I/O.
-//! 2. Read the code consistently. Client, redirect URI and verifier must match; if one does not, the
-//!    code is not consumed.
+//! 2. Read the code consistently. Client, redirect URI and verifier must match; if one does not,
+//!    the code is not consumed.
 //! 3. Redeem it with one conditional write. A second redemption means that the code leaked, so the
 //!    tokens of the first one are revoked (RFC 6749 §4.1.2).
 //! 4. Check the allowlist and the user's organization, and create a family for the tool.
@@ -95,7 +95,8 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
 /// Redeems a code for tokens.
 ///
 /// # Errors
-/// `invalid_grant` for a wrong code, client, redirect URI or verifier; [`Refusal::UserForbidden`]; a failure of ours.
+/// `invalid_grant` for a wrong code, client, redirect URI or verifier; [`Refusal::UserForbidden`];
+/// a failure of ours.
 pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Result<Tokens, Error> {
     let code = AuthorizationCode::parse(&context.config.brand, redemption.code.expose())
         .ok_or(Refusal::CodeWrong)?;
@@ -141,11 +142,11 @@ fn is_verifier(verifier: &Secret) -> bool {
         && text.iter().all(|byte| crate::core::path::is_unreserved(*byte))
 }
 
-/// Reports whether `text` is a valid redirect URI for a tool on the same machine (RFC 8252 §7.3): `http`,
-/// a literal loopback address, a port and a path.
+/// Reports whether `text` is a valid redirect URI for a tool on the same machine (RFC 8252 §7.3):
+/// `http`, a literal loopback address, a port and a path.
 ///
-/// `localhost` is refused because a resolver may map it to another host, and a query because it could
-/// forward the code or be mistaken for it.
+/// `localhost` is refused because a resolver may map it to another host, and a query because it
+/// could forward the code or be mistaken for it.
 pub fn is_loopback(text: &str) -> bool {
     let uri: Option<::http::Uri> = text.parse().ok();
     let is_at_loopback = |uri: ::http::Uri| {

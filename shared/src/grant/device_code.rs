@@ -1,9 +1,10 @@
-//! The device flow (RFC 8628): a tool without a browser shows a short code, a user enters it in a browser
-//! where they are signed in, and the tool, which has polled meanwhile, gets tokens for the user.
+//! The device flow (RFC 8628): a tool without a browser shows a short code, a user enters it in a
+//! browser where they are signed in, and the tool, which has polled meanwhile, gets tokens for the
+//! user.
 //!
-//! A user code has 8 letters from an alphabet of 20, about 34 bits, and is worthless without the device
-//! code. Attempts are counted per user and per address before the code is looked up (§5.1); malformed
-//! user codes are not looked up at all.
+//! A user code has 8 letters from an alphabet of 20, about 34 bits, and is worthless without the
+//! device code. Attempts are counted per user and per address before the code is looked up (§5.1);
+//! malformed user codes are not looked up at all.
 
 use serde::Serialize;
 
@@ -135,7 +136,8 @@ pub async fn find(
     let now = context.clock.now();
     let network = throttle::network(address);
     let limit = context.config.throttle.device_code_guesses;
-    // The user first: one who is out of guesses does not use up those of others at the same address.
+    // The user first: one who is out of guesses does not use up those of others at the same
+    // address.
     let user_id = person.user_id.to_string();
     let counters = [
         Counter { what: "device_person", whom: &user_id, limit },
@@ -153,7 +155,8 @@ pub async fn find(
     Err(Refusal::UserCodeWrong.into())
 }
 
-/// Returns the scopes that a device would get from `person`: those it requested, or all of the user's.
+/// Returns the scopes that a device would get from `person`: those it requested, or all of the
+/// user's.
 ///
 /// # Errors
 /// [`Refusal::ScopeEscalation`] if it requests more than the user has.
@@ -166,7 +169,8 @@ pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, 
 /// Stores a user's decision about a device.
 ///
 /// # Errors
-/// [`Refusal::UserCodeWrong`] if the device was decided about before, or has expired; a failure of ours.
+/// [`Refusal::UserCodeWrong`] if the device was decided about before, or has expired; a failure of
+/// ours.
 pub async fn decide(
     context: &Context,
     device: &DeviceCodeRecord,
@@ -183,7 +187,8 @@ pub async fn decide(
 /// Answers a poll of a device (§3.4, §3.5).
 ///
 /// # Errors
-/// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a failure of ours.
+/// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a
+/// failure of ours.
 pub async fn poll(
     context: &Context,
     code: &Secret,

@@ -101,12 +101,12 @@ pub struct NewUserFamily<'a> {
     pub address: &'a str,
 }
 
-/// Creates a family for a user who is on the allowlist and has an organization, and returns its first
-/// tokens.
+/// Creates a family for a user who is on the allowlist and has an organization, and returns its
+/// first tokens.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a user without an organization, or a failure
-/// of ours.
+/// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a user without an organization, or a
+/// failure of ours.
 pub async fn begin_for_user(
     context: &Context,
     new: NewUserFamily<'_>,

@@ -3,7 +3,8 @@
 //! 1. Count the attempt before checking it, for the address and then for the account, each with one
 //!    conditional write, so that concurrent attempts do not exceed the limit. An address that has
 //!    reached its limit no longer counts against accounts.
-//! 2. Read the account consistently. Whether it exists changes neither the counters nor the next step.
+//! 2. Read the account consistently. Whether it exists changes neither the counters nor the next
+//!    step.
 //! 3. Hash and compare the password, with a dummy hash if there is no account.
 //! 4. If the password is right, refund the attempt: only failures count.
 
@@ -25,7 +26,8 @@ use crate::{
     store::counter::Counter,
 };
 
-/// The length of a password in characters (NIST SP 800-63B §5.1.1.2 asks for 8 at the least, and to allow 64 and more).
+/// The length of a password in characters (NIST SP 800-63B §5.1.1.2 asks for 8 at the least, and to
+/// allow 64 and more).
 const SHORTEST: usize = 8;
 const LONGEST: usize = 256;
 
@@ -57,8 +59,8 @@ pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
 /// Returns the user whose password this is.
 ///
 /// # Errors
-/// [`Refusal::LoginWrong`] for an unknown account or a wrong password; [`Refusal::FailuresTooMany`] with
-/// the time to wait; a failure of ours.
+/// [`Refusal::LoginWrong`] for an unknown account or a wrong password; [`Refusal::FailuresTooMany`]
+/// with the time to wait; a failure of ours.
 pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error> {
     let now = context.clock.now();
     let throttle = &context.config.throttle;

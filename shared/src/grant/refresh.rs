@@ -1,16 +1,17 @@
-//! The refresh grant (RFC 6749 §6), with rotation and reuse detection (RFC 9700 §4.14.2) that tolerates
-//! honest retries.
+//! The refresh grant (RFC 6749 §6), with rotation and reuse detection (RFC 9700 §4.14.2) that
+//! tolerates honest retries.
 //!
 //! 1. Check the token's form, checksum and MAC, without I/O.
-//! 2. If the client identifies itself, authenticate it first (one read), so that a wrong secret or an
-//!    excess scope does not consume the token.
-//! 3. Rotate the family with one conditional write. If the condition fails, the response contains the
-//!    family as it was at that moment.
-//! 4. The first caller, and the same caller again within the window, get the successor, which is derived
-//!    from the token and so the same for both. A caller at another address within the window is refused,
-//!    and the family continues. Any older token was stolen: a second write revokes the family, and with
-//!    it its access tokens, from the next request on.
-//! 5. Check that the agent, or the user's organization, still exists: one read, unless step 2 made it.
+//! 2. If the client identifies itself, authenticate it first (one read), so that a wrong secret or
+//!    an excess scope does not consume the token.
+//! 3. Rotate the family with one conditional write. If the condition fails, the response contains
+//!    the family as it was at that moment.
+//! 4. The first caller, and the same caller again within the window, get the successor, which is
+//!    derived from the token and so the same for both. A caller at another address within the
+//!    window is refused, and the family continues. Any older token was stolen: a second write
+//!    revokes the family, and with it its access tokens, from the next request on.
+//! 5. Check that the agent, or the user's organization, still exists: one read, unless step 2 made
+//!    it.
 
 use super::{ClientCredentials, Tokens, agent_secret};
 use crate::{

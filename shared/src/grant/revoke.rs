@@ -1,7 +1,7 @@
 //! Revocation (RFC 7009): possession of a token is enough to revoke it.
 //!
-//! A refresh token revokes its family; an access token revokes the family that it was issued with, or
-//! only itself if there is none. One write in each case. Invalid tokens are ignored (§2.2).
+//! A refresh token revokes its family; an access token revokes the family that it was issued with,
+//! or only itself if there is none. One write in each case. Invalid tokens are ignored (§2.2).
 
 use crate::{
     context::Context,

@@ -2,7 +2,8 @@
 //!
 //! 1. Check the allowlist: callers who are not on it get no session.
 //! 2. Create a personal organization for a new user, which will own what they create.
-//! 3. Store the session with one write. The browser gets the value, the store the digest of its secret.
+//! 3. Store the session with one write. The browser gets the value, the store the digest of its
+//!    secret.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -57,8 +58,8 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// Creates a session for `person` and returns its value. `from` is the sign-in that authenticated them,
-/// with the tokens that it issued.
+/// Creates a session for `person` and returns its value. `from` is the sign-in that authenticated
+/// them, with the tokens that it issued.
 ///
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was deleted meanwhile, or a
@@ -119,8 +120,8 @@ pub(super) fn seal(
     context.keyring.seal(&session.to_string(), &json, &context.entropy)
 }
 
-/// Returns when tokens that are issued `now` are to be renewed: a minute before they expire, but not in
-/// the first half of their life nor within a second.
+/// Returns when tokens that are issued `now` are to be renewed: a minute before they expire, but
+/// not in the first half of their life nor within a second.
 pub(super) fn due_at_ms(tokens: &Tokens, now: Timestamp) -> i64 {
     let life_ms = tokens.expires_in_s.saturating_mul(1000);
     now.as_millisecond().saturating_add((life_ms - AHEAD_MS).max(life_ms / 2).max(1000))

@@ -1,13 +1,17 @@
-//! Signing in at an issuer: the authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636, OpenID Connect Core §3.1), from both ends.
+//! Signing in at an issuer: the authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636, OpenID
+//! Connect Core §3.1), from both ends.
 //!
-//! Start: `state` names a new record and proves it; the record holds what the issuer's answer is verified with, sealed, and the digest of
-//! a cookie that ties it to this browser. The browser goes to the issuer with the `state`, the `nonce` and the challenge.
+//! Start: `state` names a new record and proves it; the record holds what the issuer's answer is
+//! verified with, sealed, and the digest of a cookie that ties it to this browser. The browser goes
+//! to the issuer with the `state`, the `nonce` and the challenge.
 //!
 //! Callback:
-//! 1. `state` and cookie take the record, in one write: whoever comes with another browser, or twice, finds none.
-//! 2. The code is exchanged with the verifier, which no browser has seen; the ID token must be for us and for this sign-in.
-//! 3. Whom the configuration allows, and the gate admits, gets a session; or, where a tool on the person's machine has asked, a one-time code
-//!    that is good for that tool alone.
+//! 1. `state` and cookie take the record, in one write: whoever comes with another browser, or
+//!    twice, finds none.
+//! 2. The code is exchanged with the verifier, which no browser has seen; the ID token must be for
+//!    us and for this sign-in.
+//! 3. Whom the configuration allows, and the gate admits, gets a session; or, where a tool on the
+//!    person's machine has asked, a one-time code that is good for that tool alone.
 
 use super::{
     authorization_code::{self, Redirect},
@@ -71,8 +75,8 @@ pub enum SignedIn {
     Loopback(String),
 }
 
-/// Starts a sign-in at `upstream`. `browser` is the cookie of an earlier sign-in, which stays valid: a
-/// user may have two windows.
+/// Starts a sign-in at `upstream`. `browser` is the cookie of an earlier sign-in, which stays
+/// valid: a user may have two windows.
 ///
 /// # Errors
 /// An issuer that is unavailable, or a failure of ours.
@@ -113,8 +117,9 @@ pub async fn begin(
 /// Completes a sign-in. `is_expected` reports which identity providers use this callback.
 ///
 /// # Errors
-/// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`], [`Refusal::SignInNotAllowed`],
-/// [`Refusal::UserForbidden`]; a failure of the issuer or of the store.
+/// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`],
+/// [`Refusal::SignInNotAllowed`], [`Refusal::UserForbidden`]; a failure of the issuer or of the
+/// store.
 pub async fn finish(
     context: &Context,
     identity_providers: &IdentityProviders,

@@ -42,7 +42,8 @@ pub(super) async fn refund(context: &Context, counters: &[Counter<'_>], counted_
     }
 }
 
-/// What one caller has of addresses: one of version 4, or a network of version 6, of which a caller has 2^64 (RFC 6177).
+/// What one caller has of addresses: one of version 4, or a network of version 6, of which a caller
+/// has 2^64 (RFC 6177).
 pub(super) fn network(address: &str) -> String {
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => {

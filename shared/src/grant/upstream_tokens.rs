@@ -1,16 +1,16 @@
 //! Renewing the identity provider's tokens of a session, once across all requests and environments.
 //!
 //! 1. The tokens are due a minute before they expire. Until then there is nothing to do.
-//! 2. Take the session's lease with one conditional write. A request that does not get it continues: the
-//!    session is valid, and another request renews the tokens.
-//! 3. Send the request to the issuer, with a timeout shorter than the lease, so that no second request is
-//!    sent while the first may still be answered.
+//! 2. Take the session's lease with one conditional write. A request that does not get it
+//!    continues: the session is valid, and another request renews the tokens.
+//! 3. Send the request to the issuer, with a timeout shorter than the lease, so that no second
+//!    request is sent while the first may still be answered.
 //! 4. Store the result and release the lease with one write. The issuer's `invalid_grant` ends the
 //!    session; an unavailable issuer does not.
 //!
-//! A crash leaves the lease behind. When it expires, the next request takes it and sends the old token,
-//! which may have been consumed: then `invalid_grant` means that the new token was lost, not that the
-//! user has left. Such a session continues without the issuer's tokens until it expires.
+//! A crash leaves the lease behind. When it expires, the next request takes it and sends the old
+//! token, which may have been consumed: then `invalid_grant` means that the new token was lost, not
+//! that the user has left. Such a session continues without the issuer's tokens until it expires.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ use crate::{
     telemetry,
 };
 
-/// How long a lease lasts, in milliseconds. Discovery, the exchange and the write take much less, so an
-/// expired lease means a crash.
+/// How long a lease lasts, in milliseconds. Discovery, the exchange and the write take much less,
+/// so an expired lease means a crash.
 const LEASE_MS: i64 = 15_000;
 /// How long to wait after an issuer was unavailable, in milliseconds.
 const PAUSE_MS: i64 = 30_000;
@@ -86,7 +86,8 @@ async fn renew(
             telemetry::upstream_detached(session);
             RenewalResult::Detached
         }
-        // It is unknown whether the token was consumed: the lease stays behind, as a sign for its next owner.
+        // It is unknown whether the token was consumed: the lease stays behind, as a sign for its
+        // next owner.
         (Ok(Renewal::Lost(fault)), _)
         | (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Abandoned) => {
             telemetry::upstream_failed(&fault);

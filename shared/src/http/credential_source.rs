@@ -1,4 +1,5 @@
-//! What a caller presents, wherever it comes from: one of our own routes, an authorizer's event, or a message.
+//! What a caller presents, wherever it comes from: one of our own routes, an authorizer's event, or
+//! a message.
 
 use crate::{core::error::Refusal, crypto::Digest, http::Request};
 
@@ -18,7 +19,8 @@ pub trait CredentialSource: Sync {
     /// The method of the request.
     fn method(&self) -> &str;
 
-    /// The target of the request as the client sent it, path and query; `None` where that cannot be told.
+    /// The target of the request as the client sent it, path and query; `None` where that cannot be
+    /// told.
     fn target(&self) -> Option<&str>;
 
     /// The digest of the body; `None` where the body is not at hand.
@@ -29,7 +31,8 @@ pub trait CredentialSource: Sync {
         None
     }
 
-    /// What follows `scheme` in the `Authorization` header; the scheme in any case (RFC 9110 §11.1).
+    /// What follows `scheme` in the `Authorization` header; the scheme in any case (RFC 9110
+    /// §11.1).
     fn authorization(&self, scheme: &str) -> Option<&str> {
         let (given, rest) = self.header("authorization")?.split_once(' ')?;
         given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start())
@@ -43,7 +46,8 @@ pub trait CredentialSource: Sync {
     /// A cookie's value (RFC 6265 §5.4).
     ///
     /// # Errors
-    /// [`Refusal::DuplicateHeader`] where two have this name: a page of another host may have set the second.
+    /// [`Refusal::DuplicateHeader`] where two have this name: a page of another host may have set
+    /// the second.
     fn cookie(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let pairs = self
             .header("cookie")

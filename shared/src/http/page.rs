@@ -1,4 +1,5 @@
-//! Pages for people: one frame for all of them, and headers that let nothing else run, frame or remember them.
+//! Pages for people: one frame for all of them, and headers that let nothing else run, frame or
+//! remember them.
 
 use askama::Template;
 
@@ -7,8 +8,8 @@ use crate::{
     http::Response,
 };
 
-/// What a page may load: our own style and script, by name (Content Security Policy Level 3). Nothing inline, nothing of others, no frame
-/// around it. A form leads nowhere but here.
+/// What a page may load: our own style and script, by name (Content Security Policy Level 3).
+/// Nothing inline, nothing of others, no frame around it. A form leads nowhere but here.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 

@@ -23,8 +23,8 @@ use crate::{
     http::CredentialSource as _,
 };
 
-/// A request that the ingress has checked: its path is plain, its body not too large, and no credential
-/// header stands in it twice.
+/// A request that the ingress has checked: its path is plain, its body not too large, and no
+/// credential header stands in it twice.
 #[derive(Debug)]
 pub struct Request {
     inner: lambda_http::Request,
@@ -33,7 +33,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Wraps an event that the ingress has checked, with its decoded body and the target as it was sent.
+    /// Wraps an event that the ingress has checked, with its decoded body and the target as it was
+    /// sent.
     pub(crate) fn new(event: ApiGatewayV2httpRequest, body: Vec<u8>, target: String) -> Self {
         Self { inner: LambdaRequest::ApiGatewayV2(event).into(), body, target }
     }
@@ -83,7 +84,8 @@ impl Request {
         }
     }
 
-    /// The caller's address as the gateway saw it; never `X-Forwarded-For`, which the caller writes.
+    /// The caller's address as the gateway saw it; never `X-Forwarded-For`, which the caller
+    /// writes.
     pub fn source_ip(&self) -> &str {
         match self.inner.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => {
@@ -103,7 +105,8 @@ impl Request {
             .filter(|value| !value.is_empty())
     }
 
-    /// Client id and secret of HTTP Basic: each was form-urlencoded before base64 (RFC 6749 §2.3.1).
+    /// Client id and secret of HTTP Basic: each was form-urlencoded before base64 (RFC 6749
+    /// §2.3.1).
     ///
     /// # Errors
     /// [`Refusal::AgentSecretMalformed`] for anything else behind `Basic`.
@@ -218,7 +221,8 @@ impl Request {
         if self.has_body() { self.json().map(|Nothing {}| ()) } else { Ok(()) }
     }
 
-    /// The parameters of the form in the body; one without a value counts as absent (RFC 6749 §3.2).
+    /// The parameters of the form in the body; one without a value counts as absent (RFC 6749
+    /// §3.2).
     ///
     /// # Errors
     /// A 415 for another media type, [`Refusal::DuplicateParameter`] where one stands twice.

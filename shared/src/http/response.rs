@@ -107,8 +107,8 @@ impl Response {
         }
     }
 
-    /// Sets a cookie that only this host gets, over TLS, that no script reads, and that no other site sends along but for links
-    /// (RFC 6265bis). It ends with `max_age_s`; zero ends it now.
+    /// Sets a cookie that only this host gets, over TLS, that no script reads, and that no other
+    /// site sends along but for links (RFC 6265bis). It ends with `max_age_s`; zero ends it now.
     #[must_use]
     pub fn cookie(mut self, name: &str, value: &Secret, max_age_s: i64) -> Self {
         self.cookies.push(format!(

@@ -67,8 +67,8 @@ impl From<UserRecord> for UserView {
 /// Creates a user in the caller's organization.
 ///
 /// # Errors
-/// `insufficient_scope`, `invalid_request`, `invalid_scope`, `conflict` for an email address that is
-/// taken; a failure of ours.
+/// `insufficient_scope`, `invalid_request`, `invalid_scope`, `conflict` for an email address that
+/// is taken; a failure of ours.
 pub async fn create(
     context: &Context,
     caller: &Principal,
@@ -121,8 +121,9 @@ pub async fn show(context: &Context, caller: &Principal, id: &UserId) -> Result<
 
 /// Deletes a user and everything that they hold.
 ///
-/// One transaction deletes the record of the user's organization, which every use of their sessions,
-/// tokens and keys reads. Their CLI tokens, which have stopped working then, are deleted afterwards.
+/// One transaction deletes the record of the user's organization, which every use of their
+/// sessions, tokens and keys reads. Their CLI tokens, which have stopped working then, are deleted
+/// afterwards.
 ///
 /// # Errors
 /// `insufficient_scope`, `not_found`; a failure of ours.

@@ -1,7 +1,8 @@
 //! What lives as long as a sandbox: an app, whose keys do not grow old.
 //!
-//! Between invocations a sandbox is frozen, for hours perhaps: nothing refreshes by itself. So each invocation looks at the time of
-//! day, and reads the deployment's secret again when what is at hand is older than [`SECRET_AGE_S`].
+//! Between invocations a sandbox is frozen, for hours perhaps: nothing refreshes by itself. So each
+//! invocation looks at the time of day, and reads the deployment's secret again when what is at
+//! hand is older than [`SECRET_AGE_S`].
 
 use std::{fmt, sync::Arc};
 
@@ -25,10 +26,12 @@ use crate::{
     telemetry,
 };
 
-/// How old keys may be, in seconds. A key that is taken out of the secret works for so long at most, as long as the secret can be read and used;
-/// a new one must have been published for longer before it signs.
+/// How old keys may be, in seconds. A key that is taken out of the secret works for so long at
+/// most, as long as the secret can be read and used; a new one must have been published for longer
+/// before it signs.
 pub const SECRET_AGE_S: i64 = 300;
-/// How long after a failure the secret is asked for again, in seconds: until then the keys at hand are used on.
+/// How long after a failure the secret is asked for again, in seconds: until then the keys at hand
+/// are used on.
 const RETRY_S: i64 = 30;
 
 /// Adds to an app what no setting can say, like a provider of one's own.
@@ -62,7 +65,8 @@ impl ExecutionEnvironment {
     /// Reads the secret, and opens the connection to the store meanwhile.
     ///
     /// # Errors
-    /// A setting that is wrong or missing, and a secret that cannot be read or used: the start ends here.
+    /// A setting that is wrong or missing, and a secret that cannot be read or used: the start ends
+    /// here.
     pub async fn start(
         mut config: Config,
         sdk: SdkConfig,
@@ -93,8 +97,8 @@ impl ExecutionEnvironment {
         Ok(Self { access, sdk, source, configure, cached: Mutex::new(cached) })
     }
 
-    /// The app, with keys that are at most [`SECRET_AGE_S`] old where they can be had. Where not, callers must not suffer: the keys at
-    /// hand are used on, and a line tells.
+    /// The app, with keys that are at most [`SECRET_AGE_S`] old where they can be had. Where not,
+    /// callers must not suffer: the keys at hand are used on, and a line tells.
     pub async fn app(&self) -> Arc<App> {
         let mut cached = self.cached.lock().await;
         let now = cached.app.context.clock.now();

@@ -1,7 +1,8 @@
 //! Between a gateway's event and a handler.
 //!
-//! The event arrives as plain JSON and is looked at before Lambda's own types see it: those fail on headers that they
-//! cannot hold, and panic on a malformed `Host`. What a caller can cause gets its 400 here, not a 500 there.
+//! The event arrives as plain JSON and is looked at before Lambda's own types see it: those fail on
+//! headers that they cannot hold, and panic on a malformed `Host`. What a caller can cause gets its
+//! 400 here, not a 500 there.
 
 use std::collections::HashSet;
 
@@ -25,7 +26,8 @@ use crate::{
 /// The largest body that is read, decoded.
 const LARGEST_BODY: usize = 64 * 1024;
 
-/// Answers one HTTP API event (payload 2.0) with `handler`: the whole way of a request, in Lambda and locally.
+/// Answers one HTTP API event (payload 2.0) with `handler`: the whole way of a request, in Lambda
+/// and locally.
 pub async fn serve(
     app: &App,
     event: Value,
@@ -56,7 +58,8 @@ pub async fn serve(
     outcome.unwrap_or_else(|error| Response::error(&error, &request_id)).into_payload_v2()
 }
 
-/// A browser that wants a page is told in one, where pages are. Routes for programs have one shape of errors, whatever a program accepts.
+/// A browser that wants a page is told in one, where pages are. Routes for programs have one shape
+/// of errors, whatever a program accepts.
 fn render_error_page(error: Error, request: &Request) -> Result<Response, Error> {
     let path = request.path();
     let has_pages = !path.starts_with("/v1/")
@@ -167,8 +170,9 @@ fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
     if body.len() > LARGEST_BODY { Err(Refusal::BodyTooLarge) } else { Ok(body) }
 }
 
-/// Keeps the headers that can be held, folded to lower case. Two values for one that carries a credential are refused: payload 2.0
-/// joins them with a comma, which no credential holds. `Host` goes: nothing here may depend on what a caller wrote in it.
+/// Keeps the headers that can be held, folded to lower case. Two values for one that carries a
+/// credential are refused: payload 2.0 joins them with a comma, which no credential holds. `Host`
+/// goes: nothing here may depend on what a caller wrote in it.
 fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Refusal> {
     let Some(headers) = members.get_mut("headers") else { return Ok(()) };
     let given = std::mem::take(headers.as_object_mut().ok_or(Refusal::RequestMalformed)?);
@@ -197,8 +201,9 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
     Ok(())
 }
 
-/// Could `text` be the value of a session, or two of them that a gateway has joined? A letter that was changed on the way makes a malformed
-/// session of it, and neither a malformed header nor a doubled one.
+/// Could `text` be the value of a session, or two of them that a gateway has joined? A letter that
+/// was changed on the way makes a malformed session of it, and neither a malformed header nor a
+/// doubled one.
 fn is_plausible_session_header(text: &str) -> bool {
     text.is_ascii() && (!text.contains(',') || text.split(',').all(|one| one.contains('.')))
 }

@@ -1,4 +1,5 @@
-//! What runs a handler in Lambda, and locally: the execution environment, the ingress, and how AWS is reached.
+//! What runs a handler in Lambda, and locally: the execution environment, the ingress, and how AWS
+//! is reached.
 
 pub mod environment;
 pub mod ingress;

@@ -62,8 +62,8 @@ tokens! {
 
 /// The claims of an access token: those of RFC 9068 §2.2, and our own. Times are epoch seconds.
 ///
-/// Unknown claims are refused: a claim that a later version adds to restrict a token must not be ignored
-/// by an earlier one.
+/// Unknown claims are refused: a claim that a later version adds to restrict a token must not be
+/// ignored by an earlier one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
@@ -104,8 +104,8 @@ pub struct ServiceClaims {
     pub scopes: Scopes,
 }
 
-/// The claims of a download token: its bearer can `GET` one path on behalf of the caller who requested
-/// it. It cannot be revoked, and lives minutes.
+/// The claims of a download token: its bearer can `GET` one path on behalf of the caller who
+/// requested it. It cannot be revoked, and lives minutes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownloadClaims {

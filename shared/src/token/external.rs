@@ -31,7 +31,8 @@ pub struct Issuer<'a> {
 /// times must be numbers.
 ///
 /// # Errors
-/// The exact cause, which the caller does not see. [`Refusal::TokenKeyUnknown`] if newer keys might help.
+/// The exact cause, which the caller does not see. [`Refusal::TokenKeyUnknown`] if newer keys might
+/// help.
 pub fn verify(
     token: &str,
     keys: &KeySet,
@@ -61,8 +62,8 @@ pub fn verify(
 /// Removes the id of the user from `claims`: the first of `names` that is present.
 ///
 /// # Errors
-/// [`Refusal::TokenClaimsInvalid`] if none is present, or it is not a short string. Claims other than
-/// `sub` may be whole numbers.
+/// [`Refusal::TokenClaimsInvalid`] if none is present, or it is not a short string. Claims other
+/// than `sub` may be whole numbers.
 pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<String, Refusal> {
     let name =
         names.iter().find(|name| claims.contains_key(**name)).ok_or(Refusal::TokenClaimsInvalid)?;

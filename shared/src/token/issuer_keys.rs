@@ -1,7 +1,9 @@
-//! The keys of an OpenID provider: found by discovery (OpenID Connect Discovery §4), fetched seldom, kept in this process.
+//! The keys of an OpenID provider: found by discovery (OpenID Connect Discovery §4), fetched
+//! seldom, kept in this process.
 //!
-//! A stranger can make up any `kid`, so an unknown one is worth one fetch a minute and no more. A provider that is slow, down or
-//! lying costs whoever waits for it a moment and a 503; keys that were good keep their worth for an hour.
+//! A stranger can make up any `kid`, so an unknown one is worth one fetch a minute and no more. A
+//! provider that is slow, down or lying costs whoever waits for it a moment and a 503; keys that
+//! were good keep their worth for an hour.
 
 use std::{sync::Arc, time::Duration};
 
@@ -61,7 +63,8 @@ impl IssuerKeys {
         Self { issuer, jwks_url, state: Mutex::default() }
     }
 
-    /// The keys, fetched if need be and if it is not too early to ask again. While one caller fetches the others wait for it.
+    /// The keys, fetched if need be and if it is not too early to ask again. While one caller
+    /// fetches the others wait for it.
     ///
     /// # Errors
     /// [`Fault::Issuer`] where no good keys can be had.

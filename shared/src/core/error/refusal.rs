@@ -77,7 +77,8 @@ refusals! {
     CodeReplayed => CODE_INVALID,
     /// The PKCE verifier does not match the challenge.
     CodeVerifierWrong => CODE_INVALID,
-    /// The authorization code is malformed, unknown, expired, or issued for another client or redirect URI.
+    /// The authorization code is malformed, unknown, expired, or issued for another client or
+    /// redirect URI.
     CodeWrong => CODE_INVALID,
     /// The credential has a form that no provider of this deployment knows.
     CredentialFormatUnknown => INVALID_TOKEN,
