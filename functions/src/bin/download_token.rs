@@ -1,3 +1,5 @@
+//! The Lambda function `download_token`.
+
 use postern::{crypto::KeyAccess, runtime::lambda};
 
 #[tokio::main(flavor = "current_thread")]

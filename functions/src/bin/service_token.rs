@@ -1,3 +1,5 @@
+//! The Lambda function `service_token`.
+
 use postern::{crypto::KeyAccess, runtime::lambda};
 
 #[tokio::main(flavor = "current_thread")]

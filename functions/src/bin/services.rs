@@ -1,3 +1,5 @@
+//! The Lambda function `services`.
+
 use postern::{crypto::KeyAccess, runtime::lambda};
 
 #[tokio::main(flavor = "current_thread")]

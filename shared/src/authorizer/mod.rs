@@ -62,6 +62,7 @@ enum ResponseFormat {
 pub enum Decision {
     /// The route's rule needs no caller.
     Open,
+    /// The caller is allowed.
     Allowed(Principal),
     /// The request is not allowed, with the principal if the caller was authenticated.
     Forbidden(Option<Principal>, Refusal),
@@ -70,7 +71,9 @@ pub enum Decision {
 /// An event that the authorizer understands.
 #[derive(Debug)]
 pub enum AuthorizerEvent {
+    /// A request to a guarded API.
     Request(AuthorizerRequest),
+    /// A message from a messaging platform.
     Message(Message),
 }
 

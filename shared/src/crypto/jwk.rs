@@ -12,23 +12,44 @@ use crate::core::error::Fault;
 pub enum PublicKey {
     /// A point on P-256; both coordinates base64url, 32 bytes.
     #[serde(rename = "EC")]
-    Ec { crv: String, x: String, y: String },
+    Ec {
+        /// The curve.
+        crv: String,
+        /// The x coordinate, or the public key.
+        x: String,
+        /// The y coordinate.
+        y: String,
+    },
     /// An Ed25519 key; base64url, 32 bytes.
     #[serde(rename = "OKP")]
-    Okp { crv: String, x: String },
+    Okp {
+        /// The curve.
+        crv: String,
+        /// The x coordinate, or the public key.
+        x: String,
+    },
     /// An RSA modulus and exponent; base64url.
     #[serde(rename = "RSA")]
-    Rsa { n: String, e: String },
+    Rsa {
+        /// The modulus.
+        n: String,
+        /// The exponent.
+        e: String,
+    },
 }
 
 /// An entry of the set: a public key, its id, and its only algorithm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Jwk {
     #[serde(flatten)]
+    /// The key.
     pub key: PublicKey,
+    /// The name of the key.
     pub kid: String,
+    /// Its only algorithm.
     pub alg: Algorithm,
     #[serde(rename = "use")]
+    /// What it is for: `sig`.
     pub usage: &'static str,
 }
 
@@ -50,5 +71,6 @@ impl Jwk {
 /// The body of `/.well-known/jwks.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JwkSet {
+    /// The keys.
     pub keys: Vec<Jwk>,
 }

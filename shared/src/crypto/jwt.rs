@@ -29,6 +29,7 @@ pub struct Expected<'a> {
     /// The media types that `typ` may be, in lower case and without `application/` (RFC 7515
     /// §4.1.9).
     pub types: &'a [&'a str],
+    /// Whose tokens they are.
     pub issued_by: IssuedBy,
 }
 

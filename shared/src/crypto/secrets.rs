@@ -54,8 +54,11 @@ pub struct Secrets {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredSigningKey {
+    /// The name of the key.
     pub kid: String,
+    /// Its only algorithm.
     pub algorithm: Algorithm,
+    /// The public half.
     pub public_key: PublicKey,
     /// PKCS#8 DER in base64; absent in the copy for verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +70,9 @@ pub struct StoredSigningKey {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredMacKey {
+    /// The name of the key.
     pub kid: String,
+    /// The key.
     pub key: String,
 }
 

@@ -70,7 +70,12 @@ pub struct Returned {
 #[derive(Debug)]
 pub enum SignedIn {
     /// A session, and the page of ours to continue on.
-    Session { value: Secret, next: String },
+    Session {
+        /// The value of the session cookie.
+        value: Secret,
+        /// The page to which the browser goes.
+        next: String,
+    },
     /// A redirect, with a code, to a tool on the user's machine.
     Loopback(String),
 }

@@ -6,8 +6,11 @@ use crate::{core::error::Refusal, crypto::Digest, http::Request};
 /// Somebody's message on a messaging platform, vouched for by the function that passes it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
+    /// The messaging platform.
     pub platform: String,
+    /// The user.
     pub user_id: String,
+    /// The chat, if the platform has chats.
     pub chat_id: Option<String>,
 }
 

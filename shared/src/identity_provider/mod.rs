@@ -104,6 +104,7 @@ impl std::fmt::Debug for PendingSignIn {
 /// A user as an identity provider describes them.
 #[derive(Debug)]
 pub struct ExternalIdentity {
+    /// The user.
     pub user_id: String,
     /// The email addresses that the provider has verified.
     pub verified: Vec<Email>,
@@ -132,6 +133,7 @@ impl std::fmt::Debug for Tokens {
 /// The result of a renewal.
 #[derive(Debug)]
 pub enum Renewal {
+    /// The provider issued new tokens.
     Renewed(Tokens),
     /// The provider says that the grant has ended.
     Ended,

@@ -24,14 +24,22 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApiKeyRecord {
     #[serde(rename = "pk")]
+    /// The id, and the key of the record.
     pub id: ApiKeyId,
+    /// The organization.
     pub org_id: OrganizationId,
+    /// What it is called.
     pub name: String,
+    /// What it is allowed to do.
     pub scopes: Scopes,
     #[serde(default)]
+    /// What it is limited to.
     pub resources: Resources,
+    /// The digest of its secret.
     pub digest: Digest,
+    /// The last four characters of its secret, which lists show.
     pub last_four: String,
+    /// When it was created, in epoch milliseconds.
     pub created_at_ms: i64,
     /// Does it open nothing unless the request is signed with it?
     #[serde(default)]
@@ -46,6 +54,7 @@ pub struct ApiKeyRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Until when the previous secret works, in epoch milliseconds.
     pub previous_expires_at_ms: Option<i64>,
 }
 

@@ -17,14 +17,22 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CliTokenRecord {
     #[serde(rename = "pk")]
+    /// The id, and the key of the record.
     pub id: CliTokenId,
+    /// The organization.
     pub org_id: OrganizationId,
+    /// What it is called.
     pub name: String,
+    /// What it is allowed to do.
     pub scopes: Scopes,
     #[serde(default)]
+    /// What it is limited to.
     pub resources: Resources,
+    /// The digest of its secret.
     pub digest: Digest,
+    /// The last four characters of its secret, which lists show.
     pub last_four: String,
+    /// When it was created, in epoch milliseconds.
     pub created_at_ms: i64,
     /// Does it open nothing unless the request is signed with it?
     #[serde(default)]

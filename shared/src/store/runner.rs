@@ -29,12 +29,19 @@ pub const ONLINE_S: i64 = 3 * HEARTBEAT_S;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunnerRecord {
     #[serde(rename = "pk")]
+    /// The id, and the key of the record.
     pub id: RunnerId,
+    /// The organization.
     pub org_id: OrganizationId,
+    /// What it is called.
     pub name: String,
+    /// What it is selected by.
     pub labels: Vec<String>,
+    /// The digest of its secret.
     pub digest: Digest,
+    /// The last four characters of its secret, which lists show.
     pub last_four: String,
+    /// When it was created, in epoch milliseconds.
     pub created_at_ms: i64,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,8 +50,10 @@ pub struct RunnerRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The version that the last heartbeat reported.
     pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When the last heartbeat arrived, in epoch milliseconds.
     pub last_seen_at_ms: Option<i64>,
 }
 

@@ -23,12 +23,19 @@ pub type ServiceRecord = ServiceAccountRecord<Service>;
 #[serde(bound = "")]
 pub struct ServiceAccountRecord<K: StaticType + Copy> {
     #[serde(rename = "pk")]
+    /// The id, and the key of the record.
     pub id: TypeSafeId<K>,
+    /// The organization.
     pub org_id: OrganizationId,
+    /// What it is called.
     pub name: String,
+    /// What it is allowed to do.
     pub scopes: Scopes,
+    /// The digest of its secret.
     pub digest: Digest,
+    /// The last four characters of its secret, which lists show.
     pub last_four: String,
+    /// When it was created, in epoch milliseconds.
     pub created_at_ms: i64,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]

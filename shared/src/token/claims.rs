@@ -67,18 +67,26 @@ tokens! {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claims {
+    /// The issuer: this deployment.
     pub iss: String,
+    /// The subject: whom the token is for.
     pub sub: Subject,
+    /// The audience.
     pub aud: String,
+    /// When it was issued, in epoch seconds.
     pub iat: i64,
+    /// When it becomes valid, in epoch seconds.
     pub nbf: i64,
+    /// When it expires, in epoch seconds.
     pub exp: i64,
+    /// The token's own id.
     pub jti: AccessTokenId,
     /// The agent, or the tool that acts for a user.
     pub client_id: ClientId,
     /// The agent, in tokens of agents only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
+    /// The organization.
     pub org_id: OrganizationId,
     /// The scopes, space-joined as OAuth clients expect them.
     pub scope: String,
@@ -93,14 +101,23 @@ pub struct Claims {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceClaims {
+    /// The issuer: this deployment.
     pub iss: String,
+    /// The subject: whom the token is for.
     pub sub: ServiceId,
+    /// The audience.
     pub aud: String,
+    /// When it was issued, in epoch seconds.
     pub iat: i64,
+    /// When it becomes valid, in epoch seconds.
     pub nbf: i64,
+    /// When it expires, in epoch seconds.
     pub exp: i64,
+    /// The token's own id.
     pub jti: AccessTokenId,
+    /// The organization.
     pub org_id: OrganizationId,
+    /// What it is allowed to do.
     pub scopes: Scopes,
 }
 
@@ -109,21 +126,34 @@ pub struct ServiceClaims {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownloadClaims {
+    /// The issuer: this deployment.
     pub iss: String,
+    /// The subject: whom the token is for.
     pub sub: Subject,
+    /// The audience.
     pub aud: String,
+    /// When it was issued, in epoch seconds.
     pub iat: i64,
+    /// When it becomes valid, in epoch seconds.
     pub nbf: i64,
+    /// When it expires, in epoch seconds.
     pub exp: i64,
+    /// The token's own id.
     pub jti: AccessTokenId,
     /// The path that can be downloaded.
     pub path: String,
+    /// What kind of caller it was issued to.
     pub kind: Kind,
+    /// The organization.
     pub org_id: Option<OrganizationId>,
+    /// The credential for which it was issued.
     pub credential_id: CredentialId,
+    /// What it is allowed to do.
     pub scopes: Scopes,
     #[serde(default)]
+    /// What it is limited to.
     pub resources: Resources,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The user on whose behalf its caller acts.
     pub on_behalf_of: Option<Subject>,
 }
