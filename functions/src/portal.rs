@@ -26,7 +26,7 @@ use crate::portal::resources::RESOURCES;
 /// Answers the routes.
 ///
 /// # Errors
-/// The refusals of each, and failures of ours: the door tells them in a page.
+/// The refusals of each, and failures of ours: the ingress renders them as a page.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let response = Box::pin(answer(app, request)).await?;
     // A page that was shown is a visit: the cookie lives as long from now on as the session does.

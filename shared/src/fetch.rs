@@ -1,30 +1,30 @@
-//! The one door to other servers: bounded in size and time, and it follows nothing.
+//! The only client of other servers: bounded in time and size, and it follows no redirects.
 
 use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
 use crate::core::error::Fault;
 
-/// How long a connection, and the whole answer with a document, may take.
+/// The limits on connecting, and on a whole response with a document.
 const CONNECT: Duration = Duration::from_secs(1);
 const DOCUMENT: Duration = Duration::from_millis(1500);
-/// How long a token endpoint may take: it may have a person's session to look up, and a store of
-/// its own.
+/// The limit on a token endpoint, which may have a session to look up in a store of its own.
 const EXCHANGE: Duration = Duration::from_secs(4);
-/// The largest answer of a token endpoint or of an API about one person.
+/// The largest response of a token endpoint or of an API about a user.
 const LARGEST_ANSWER: usize = 256 * 1024;
 
-/// A client for other servers. It is built at its first use: most functions never need one.
+/// A client of other servers. It is built when it is first used, because most functions never need
+/// one.
 #[derive(Default)]
 pub struct Fetcher(OnceLock<reqwest::Client>);
 
-/// Why there is no answer to a request.
+/// Why there is no response to a request.
 #[derive(Debug)]
 pub enum FetchError {
-    /// It never reached the server.
+    /// The request did not reach the server.
     NotSent(Box<dyn StdError + Send + Sync>),
-    /// The server says that it cannot answer now.
+    /// The server says that it cannot respond now.
     Unavailable(http::StatusCode),
-    /// It was sent, and what came of it nobody knows.
+    /// The request was sent, and its result is unknown.
     ResponseLost(Box<dyn StdError + Send + Sync>),
 }
 
@@ -48,10 +48,10 @@ impl StdError for FetchError {
 }
 
 impl Fetcher {
-    /// The body of a 200 answer, of at most `largest` bytes.
+    /// Returns the body of a 200 response of at most `largest` bytes.
     ///
     /// # Errors
-    /// [`Fault::Issuer`] for everything else.
+    /// [`Fault::Issuer`] for every other response.
     pub async fn get(&self, url: &str, largest: usize) -> Result<Vec<u8>, Fault> {
         let failed = |source: Box<dyn StdError + Send + Sync>| Fault::Issuer {
             issuer: url.to_owned(),
@@ -67,11 +67,11 @@ impl Fetcher {
         }
     }
 
-    /// The answer of a token endpoint, or of an API about a person.
+    /// Returns the response of a token endpoint, or of an API about a user.
     ///
     /// # Errors
-    /// [`FetchError`], for 5xx and 429 too. What a gateway says (502, 504) tells nothing about the
-    /// server behind it.
+    /// [`FetchError`], also for 5xx and 429. A gateway's 502 or 504 says nothing about the server
+    /// behind it.
     pub async fn exchange(
         &self,
         request: http::Request<Vec<u8>>,
@@ -87,7 +87,7 @@ impl Fetcher {
     ) -> Result<http::Response<Vec<u8>>, FetchError> {
         let client =
             self.client().map_err(|error| FetchError::NotSent(error.without_url().into()))?;
-        // An address may hold a code: it stays out of all errors.
+        // The URL may contain an authorization code, so keep it out of error messages.
         let mut request = reqwest::Request::try_from(request)
             .map_err(|error| FetchError::NotSent(error.without_url().into()))?;
         *request.timeout_mut() = Some(within);

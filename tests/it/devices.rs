@@ -186,10 +186,10 @@ async fn a_device_that_polls_too_fast_is_slowed_down_permanently_in_every_enviro
     poll(&world, &device).await.expect_error(400, "authorization_pending");
     poll_after(&world, &device, 4).await.expect_error(400, "slow_down"); // 10 from now on
     poll_after(&world, &device, 9).await.expect_error(400, "slow_down"); // 15
-    let other_sandbox = world.reconfigured("");
-    poll_after(&other_sandbox, &device, 14).await.expect_error(400, "slow_down"); // 20
+    let other_environment = world.reconfigured("");
+    poll_after(&other_environment, &device, 14).await.expect_error(400, "slow_down"); // 20
     poll_after(&world, &device, 20).await.expect_error(400, "authorization_pending");
-    poll_after(&other_sandbox, &device, 19).await.expect_error(400, "slow_down"); // 25
+    poll_after(&other_environment, &device, 19).await.expect_error(400, "slow_down"); // 25
     poll_after(&world, &device, 25).await.expect_error(400, "authorization_pending");
 }
 

@@ -155,13 +155,13 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
     let finish = Box::new(|app: &mut App| {
         app.context.config.session_header = String::from("x-of-its-own").try_into().unwrap()
     });
-    let sandbox =
+    let environment =
         ExecutionEnvironment::start(bed.config(), sdk, doors, KeyAccess::Verification, finish)
             .await
             .unwrap();
     bed.write(&bed.rotated());
     bed.world.pass_s(SECRET_AGE_S);
-    assert_eq!(sandbox.app().await.context.config.session_header.as_str(), "x-of-its-own");
+    assert_eq!(environment.app().await.context.config.session_header.as_str(), "x-of-its-own");
 }
 
 /// The handshake belongs to the start, which runs at full CPU, and must not depend on a permission.

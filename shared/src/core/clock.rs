@@ -13,7 +13,7 @@ pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
     /// Returns the operating system's clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that asks the operating system")]
     pub fn system() -> Self {
         Self::from_fn(Timestamp::now)
     }

@@ -16,7 +16,7 @@ pub struct Entropy(Arc<Fill>);
 impl Entropy {
     /// Returns the operating system's generator. It is called every time: no state is kept that a
     /// restored snapshot could repeat.
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that asks the operating system")]
     pub fn system() -> Self {
         Self::from_fn(|bytes| getrandom::fill(bytes).map_err(|_| Fault::Entropy))
     }

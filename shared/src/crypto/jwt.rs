@@ -1,9 +1,9 @@
-//! The gate for signed JWTs (RFC 7515, RFC 7519, RFC 8725), ours and those of others.
+//! Verification of signed JWTs (RFC 7515, RFC 7519, RFC 8725), ours and those of other issuers.
 //!
-//! The signature is `jsonwebtoken`'s to verify. What a token may say in its header is decided here,
-//! since the library ignores `crit` and `typ` and takes any algorithm of a key's family; what it
-//! must say in its claims is decided by who reads them, since the library takes an `iss` that is an
-//! array, an `aud` that is a number, and members that stand twice.
+//! `jsonwebtoken` verifies the signature. What a header may contain is decided here, because the
+//! library ignores `crit` and `typ` and accepts any algorithm of a key's family. What the claims
+//! must contain is decided by the callers, because the library accepts an `iss` that is an array,
+//! an `aud` that is a number, and duplicate members.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::de::DeserializeOwned;
@@ -17,13 +17,13 @@ use super::{
 };
 use crate::core::error::Refusal;
 
-/// The longest token that is looked at: headers of a request may hold 10 KB in all.
+/// The longest token that is accepted: all headers of a request together may have 10 KB.
 const LONGEST: usize = 8 * 1024;
-/// The longest header: ours has about 90 characters, others carry thumbprints and chains of
-/// certificates.
+/// The longest header. Ours has about 90 characters; others carry thumbprints and certificate
+/// chains.
 const LONGEST_HEADER: usize = 4 * 1024;
 
-/// What the header of a token must say.
+/// What the header of a token must contain.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The media types that `typ` may be, in lower case and without `application/` (RFC 7515
@@ -33,35 +33,35 @@ pub struct Expected<'a> {
     pub issued_by: IssuedBy,
 }
 
-/// Whose tokens they are.
+/// The issuer of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IssuedBy {
-    /// Ours: the header holds `typ`, `alg` and `kid`, and nothing else.
+    /// Ours: the header contains `typ`, `alg` and `kid`, and nothing else.
     Postern,
-    /// Another issuer's: `typ` and `kid` may be absent, and what we do not know in the header is
-    /// ignored, but for `crit`.
+    /// Another issuer: `typ` and `kid` may be absent, and unknown members of the header are
+    /// ignored, except `crit`.
     Other,
 }
 
-/// Does a bearer value look like a JWT, whatever is in it?
+/// Reports whether a bearer value looks like a JWT, whatever it contains.
 pub fn looks_like_jwt(text: &str) -> bool {
     text.starts_with("ey") && text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
-/// Who says to have issued `token`. Nothing about it is proven: good for choosing who looks at it,
-/// and for no more.
+/// Returns the issuer that `token` names. Nothing about it is proven: it only selects who verifies
+/// the token.
 pub fn unverified_issuer(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
     let Members(claims) = serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// Verifies `token` with the key that it means, and returns its claims. Nothing that they say is
-/// looked at: issuer, audience and times are the caller's to check.
+/// Verifies `token` with the key that it names, and returns its claims. Issuer, audience and times
+/// are for the caller to check.
 ///
 /// # Errors
 /// Those of [`signed_payload`], and [`Refusal::TokenClaimsInvalid`] for claims that are missing, of
-/// the wrong type or doubled.
+/// the wrong type or duplicate.
 pub fn verify<C: DeserializeOwned>(
     token: &str,
     keys: &KeySet,
@@ -71,11 +71,12 @@ pub fn verify<C: DeserializeOwned>(
         .map_err(|_| Refusal::TokenClaimsInvalid)
 }
 
-/// What a JWS in compact form (RFC 7515 §3.1) says, if the key that it means has signed it.
+/// Returns the payload of a JWS in compact form (RFC 7515 §3.1), if the key that it names signed
+/// it.
 ///
 /// # Errors
-/// [`Refusal::TokenForged`] for a form, header or signature that does not hold,
-/// [`Refusal::TokenKeyUnknown`] for a key that is not in the set.
+/// [`Refusal::TokenForged`] for an invalid form, header or signature, [`Refusal::TokenKeyUnknown`]
+/// for a key that is not in the set.
 pub fn signed_payload(
     token: &str,
     keys: &KeySet,
@@ -97,7 +98,7 @@ pub fn signed_payload(
     if holds.is_ok_and(|holds| holds) { Ok(payload) } else { Err(Refusal::TokenForged) }
 }
 
-/// The header, before anything about it is believed.
+/// Parses the header, before anything in it is trusted.
 fn parse_header(encoded: &str) -> Option<Map<String, Value>> {
     let json = BASE64URL.decode(Some(encoded).filter(|part| part.len() <= LONGEST_HEADER)?).ok()?;
     let Members(header) = serde_json::from_slice(&json).ok()?;

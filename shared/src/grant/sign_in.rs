@@ -1,17 +1,17 @@
-//! Signing in at an issuer: the authorization code flow with PKCE (RFC 6749 §4.1, RFC 7636, OpenID
-//! Connect Core §3.1), from both ends.
+//! Signing in at an identity provider: the authorization code flow with PKCE (RFC 6749 §4.1, RFC
+//! 7636, OpenID Connect Core §3.1), from start to callback.
 //!
-//! Start: `state` names a new record and proves it; the record holds what the issuer's answer is
-//! verified with, sealed, and the digest of a cookie that ties it to this browser. The browser goes
-//! to the issuer with the `state`, the `nonce` and the challenge.
+//! Start: `state` names a new record and proves it. The record holds, sealed, what verifies the
+//! provider's response, and the digest of a cookie that binds the sign-in to this browser. The
+//! browser goes to the provider with the `state`, the `nonce` and the challenge.
 //!
 //! Callback:
-//! 1. `state` and cookie take the record, in one write: whoever comes with another browser, or
-//!    twice, finds none.
-//! 2. The code is exchanged with the verifier, which no browser has seen; the ID token must be for
-//!    us and for this sign-in.
-//! 3. Whom the configuration allows, and the gate admits, gets a session; or, where a tool on the
-//!    person's machine has asked, a one-time code that is good for that tool alone.
+//! 1. `state` and cookie take the record, in one write. A second time, or from another browser,
+//!    there is none.
+//! 2. The code is exchanged with the verifier, which the browser never sees. The ID token must be
+//!    for us and for this sign-in.
+//! 3. A user whom the configuration and the allowlist allow gets a session; or, if a tool on the
+//!    user's machine asked, a one-time code that only this tool can redeem.
 
 use super::{
     authorization_code::{self, Redirect},

@@ -1,8 +1,8 @@
-//! What lives as long as a sandbox: an app, whose keys do not grow old.
+//! What lives as long as an execution environment: an app whose keys are renewed.
 //!
-//! Between invocations a sandbox is frozen, for hours perhaps: nothing refreshes by itself. So each
-//! invocation looks at the time of day, and reads the deployment's secret again when what is at
-//! hand is older than [`SECRET_AGE_S`].
+//! Between invocations an environment is frozen, perhaps for hours, so nothing can refresh in the
+//! background. Each invocation therefore checks the time, and reads the deployment's secret again
+//! if the current copy is older than [`SECRET_AGE_S`].
 
 use std::{fmt, sync::Arc};
 
@@ -26,18 +26,18 @@ use crate::{
     telemetry,
 };
 
-/// How old keys may be, in seconds. A key that is taken out of the secret works for so long at
-/// most, as long as the secret can be read and used; a new one must have been published for longer
-/// before it signs.
+/// The maximum age of keys, in seconds. A key that is removed from the secret works for at most
+/// this long, provided that the secret can be read and used. A new key must have been published for
+/// longer before it signs.
 pub const SECRET_AGE_S: i64 = 300;
-/// How long after a failure the secret is asked for again, in seconds: until then the keys at hand
-/// are used on.
+/// How long to wait after a failure before reading the secret again, in seconds. Until then the
+/// current keys stay in use.
 const RETRY_S: i64 = 30;
 
-/// Adds to an app what no setting can say, like a provider of one's own.
+/// Adds to an app what no setting can express, such as a custom provider.
 pub type Configure = Box<dyn Fn(&mut App) + Send + Sync>;
 
-/// A function's app, for as long as its sandbox lives.
+/// A function's app, for as long as its execution environment lives.
 pub struct ExecutionEnvironment {
     access: KeyAccess,
     sdk: SdkConfig,
@@ -48,7 +48,7 @@ pub struct ExecutionEnvironment {
 
 struct Cached {
     app: Arc<App>,
-    /// Of the secret that the app was made of.
+    /// The digest of the secret that the app was made from.
     digest: Option<Digest>,
     read_at: Timestamp,
     /// How long after `read_at` the secret is read again, in seconds.
@@ -62,11 +62,11 @@ impl fmt::Debug for ExecutionEnvironment {
 }
 
 impl ExecutionEnvironment {
-    /// Reads the secret, and opens the connection to the store meanwhile.
+    /// Reads the secret, and opens the connection to the store at the same time.
     ///
     /// # Errors
-    /// A setting that is wrong or missing, and a secret that cannot be read or used: the start ends
-    /// here.
+    /// [`Fault::Setting`] for a setting that is wrong or missing, [`Fault::Secret`] or
+    /// [`Fault::Crypto`] for a secret that cannot be read or used.
     pub async fn start(
         mut config: Config,
         sdk: SdkConfig,
@@ -97,12 +97,12 @@ impl ExecutionEnvironment {
         Ok(Self { access, sdk, source, configure, cached: Mutex::new(cached) })
     }
 
-    /// The app, with keys that are at most [`SECRET_AGE_S`] old where they can be had. Where not,
-    /// callers must not suffer: the keys at hand are used on, and a line tells.
+    /// Returns the app, with keys that are at most [`SECRET_AGE_S`] old. If the secret cannot be
+    /// read, keeps using the current keys and logs the failure.
     pub async fn app(&self) -> Arc<App> {
         let mut cached = self.cached.lock().await;
         let now = cached.app.context.clock.now();
-        // A clock that was set back would make keys young for ever.
+        // A clock that was set back would make keys look new forever.
         let is_fresh =
             cached.read_at <= now && now < clock::after(cached.read_at, cached.good_for_s);
         if self.access == KeyAccess::Nothing || is_fresh {
@@ -164,7 +164,7 @@ async fn read(
     Ok((secrets, Some(Digest::of(json.as_bytes()))))
 }
 
-/// The app, once it holds what its function needs.
+/// Returns the app, once it has the keys that its function needs.
 fn build(mut app: App, access: KeyAccess, configure: &Configure) -> Result<App, Fault> {
     app.context.keyring.check_access(access)?;
     let knows_sessions =

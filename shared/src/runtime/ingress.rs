@@ -1,8 +1,8 @@
-//! Between a gateway's event and a handler.
+//! From a gateway's event to a handler, and back.
 //!
-//! The event arrives as plain JSON and is looked at before Lambda's own types see it: those fail on
-//! headers that they cannot hold, and panic on a malformed `Host`. What a caller can cause gets its
-//! 400 here, not a 500 there.
+//! The event arrives as plain JSON and is checked before Lambda's own types see it: those fail on
+//! headers that they cannot represent, and panic on a malformed `Host`. What a caller can cause
+//! becomes a 400 here instead of a 500 there.
 
 use std::collections::HashSet;
 
@@ -23,11 +23,10 @@ use crate::{
     telemetry,
 };
 
-/// The largest body that is read, decoded.
+/// The largest body that is accepted, in bytes after decoding.
 const LARGEST_BODY: usize = 64 * 1024;
 
-/// Answers one HTTP API event (payload 2.0) with `handler`: the whole way of a request, in Lambda
-/// and locally.
+/// Serves one HTTP API event (payload 2.0) with `handler`, in Lambda and locally.
 pub async fn serve(
     app: &App,
     event: Value,
@@ -58,8 +57,8 @@ pub async fn serve(
     outcome.unwrap_or_else(|error| Response::error(&error, &request_id)).into_payload_v2()
 }
 
-/// A browser that wants a page is told in one, where pages are. Routes for programs have one shape
-/// of errors, whatever a program accepts.
+/// Renders the error as a page for a browser that accepts one, on the paths that have pages. Routes
+/// for programs have one form of errors, whatever a program accepts.
 fn render_error_page(error: Error, request: &Request) -> Result<Response, Error> {
     let path = request.path();
     let has_pages = !path.starts_with("/v1/")
@@ -85,7 +84,7 @@ fn log(outcome: &Result<Response, Error>) {
     }
 }
 
-/// Lets an event in.
+/// Parses an event.
 ///
 /// # Errors
 /// A 4xx for everything about it that a caller can get wrong.
@@ -113,7 +112,7 @@ fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
     Ok(Request::new(typed, body, target))
 }
 
-/// The request's target as it was sent, if its path is plain.
+/// Returns the request's target as it was sent, if its path has exactly one interpretation.
 fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
     let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
     let (path, query) =
@@ -126,7 +125,8 @@ fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
     Ok(target)
 }
 
-/// Finds the route where the gateway has not: what it calls `$default` may be one of ours.
+/// Finds the route if the gateway did not: a request that it calls `$default` may be for a route of
+/// ours.
 fn resolve_route(members: &mut Map<String, Value>) {
     if members.get("routeKey").is_none_or(|key| key != "$default") {
         return;
@@ -157,7 +157,7 @@ fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
     let is_base64 = members.remove("isBase64Encoded").is_some_and(|flag| flag == true);
     let body = match members.remove("body") {
         None => Vec::new(),
-        // Four characters hold three bytes; what is longer is not worth decoding.
+        // Four characters hold three bytes, so a longer text is not worth decoding.
         Some(Value::String(text)) if is_base64 && text.len() > LARGEST_BODY / 3 * 4 + 8 => {
             return Err(Refusal::BodyTooLarge);
         }
@@ -170,9 +170,11 @@ fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
     if body.len() > LARGEST_BODY { Err(Refusal::BodyTooLarge) } else { Ok(body) }
 }
 
-/// Keeps the headers that can be held, folded to lower case. Two values for one that carries a
-/// credential are refused: payload 2.0 joins them with a comma, which no credential holds. `Host`
-/// goes: nothing here may depend on what a caller wrote in it.
+/// Keeps the headers that can be represented, with lower-case names.
+///
+/// Two values for a header that carries a credential are refused. Payload 2.0 joins them with a
+/// comma, which no credential contains. `Host` is dropped: nothing here may depend on what a caller
+/// wrote in it.
 fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Refusal> {
     let Some(headers) = members.get_mut("headers") else { return Ok(()) };
     let given = std::mem::take(headers.as_object_mut().ok_or(Refusal::RequestMalformed)?);
@@ -201,9 +203,9 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
     Ok(())
 }
 
-/// Could `text` be the value of a session, or two of them that a gateway has joined? A letter that
-/// was changed on the way makes a malformed session of it, and neither a malformed header nor a
-/// doubled one.
+/// Reports whether `text` could be the value of a session, or two of them that a gateway has
+/// joined. A character that was changed on the way makes a malformed session, and neither a
+/// malformed nor a duplicate header.
 fn is_plausible_session_header(text: &str) -> bool {
     text.is_ascii() && (!text.contains(',') || text.split(',').all(|one| one.contains('.')))
 }

@@ -1,4 +1,4 @@
-//! What every function's `main` calls.
+//! What the `main` of every function calls.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ use crate::{
     telemetry::{self, Labels},
 };
 
-/// How a function ends: Lambda's runtime prints it.
+/// The result of a function's `main`, whose error Lambda's runtime prints.
 pub type Outcome = Result<(), lambda_runtime::Error>;
 
 /// Serves the routes of an HTTP API with `handler` until the environment ends.
 ///
 /// # Errors
-/// A start that failed, in a sentence.
+/// A start that failed, described in a sentence.
 pub async fn serve_http(
     access: KeyAccess,
     handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>,
@@ -42,10 +42,10 @@ pub async fn serve_http(
     .await
 }
 
-/// Serves invocations whose event is no HTTP request.
+/// Serves invocations whose event is not an HTTP request.
 ///
 /// # Errors
-/// A start that failed, in a sentence.
+/// A start that failed, described in a sentence.
 pub async fn serve_events(
     access: KeyAccess,
     handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
@@ -53,10 +53,10 @@ pub async fn serve_events(
     serve_events_with(access, Box::new(|_| {}), handler).await
 }
 
-/// The same with an app to which `configure` has added something.
+/// Serves invocations like [`serve_events`], with an app that `configure` has changed.
 ///
 /// # Errors
-/// A start that failed, in a sentence.
+/// A start that failed, described in a sentence.
 pub async fn serve_events_with(
     access: KeyAccess,
     configure: Configure,
@@ -83,7 +83,7 @@ async fn start(access: KeyAccess, configure: Configure) -> Result<ExecutionEnvir
     let began = clock.now();
     let variables = config::environment();
     let config = Config::from_variables(&variables);
-    // A start that fails for its settings is counted too.
+    // A start that fails because of a setting is counted too.
     let level = config.as_ref().map_or(Level::INFO, |config| config.deployment.log);
     telemetry::init(level, Labels::of(&variables));
     let environment = ExecutionEnvironment::start(
