@@ -27,10 +27,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let runner: Option<RunnerRecord> = app
         .context
         .store
-        .record_in_organization(&organization, &id, app.context.clock.now().as_second())
+        .record_in_organization(&organization, &id, app.context.clock.now())
         .await?;
     let runner = runner.ok_or(Refusal::RecordUnknown)?;
-    let script = install::script(&app.context.config.deployment.issuer, &runner.id);
+    let script = install::script(&app.context.config.deployment.issuer, &runner.meta.id);
     Ok(Response::text("text/x-shellscript; charset=utf-8", script)
         .with("referrer-policy", "no-referrer".into()))
 }

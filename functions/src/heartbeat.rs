@@ -8,7 +8,7 @@ use postern::{
     core::{credential_header, subject::Subject},
     credential::RunnerToken,
     http::{Request, Response},
-    store::runner::{HEARTBEAT_S, Heartbeat},
+    store::runner::{HEARTBEAT, Heartbeat},
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,18 +39,13 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         return Err(Refusal::RunnerStatusMalformed.into());
     }
     let received_at = app.context.clock.now();
-    match app
-        .context
-        .store
-        .record_heartbeat(&token, &status, &version, received_at.as_millisecond())
-        .await?
-    {
+    match app.context.store.record_heartbeat(&token, &status, &version, received_at).await? {
         Heartbeat::Recorded { on_behalf_of } => {
             app.context
                 .config
                 .allowlist
                 .check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
-            Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT_S })?)
+            Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT.as_secs() })?)
         }
         Heartbeat::Refused => Err(Refusal::RunnerTokenWrong.into()),
     }

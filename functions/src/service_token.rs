@@ -6,7 +6,7 @@ use postern::{
     core::{credential_header, secret::Secret, subject::Subject},
     credential::ServiceKey,
     http::{Request, Response},
-    store::{HasSecret as _, service_account::ServiceRecord},
+    store::service_account::ServiceRecord,
     token::issue,
 };
 use serde::Serialize;
@@ -28,14 +28,14 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let key = ServiceKey::parse(&app.context.config.brand, presented)
         .ok_or(Refusal::CredentialMalformed)?;
     let now = app.context.clock.now();
-    let service: Option<ServiceRecord> = app.context.store.record(&key.id, now.as_second()).await?;
+    let service: Option<ServiceRecord> = app.context.store.record(&key.id, now).await?;
     let service = service
-        .filter(|service| service.digest().matches(&key.digest))
+        .filter(|service| service.secret.digest.matches(&key.digest))
         .ok_or(Refusal::ServiceKeyWrong)?;
     app.context
         .config
         .allowlist
-        .check(&Subject::Service(service.id), service.on_behalf_of.as_ref())?;
+        .check(&Subject::Service(service.meta.id), service.on_behalf_of.as_ref())?;
     let access_token = issue::service_token(&app.context, &service, now)?;
     Ok(Response::ok(&Issued {
         access_token,

@@ -10,7 +10,7 @@ use postern::{
     grant::{
         authorization_code::is_loopback,
         session::Browser,
-        sign_in::{self, LIFE_S, Redirection, Returned, SignedIn},
+        sign_in::{self, LIFETIME, Redirection, Returned, SignedIn},
     },
     http::{CredentialSource as _, Request, Response},
     identity_provider::IdentityProvider,
@@ -52,7 +52,7 @@ async fn start(
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
     let Redirection { location, browser } =
         sign_in::begin(&app.context, upstream, &next, loopback, browser).await?;
-    Ok(Response::see_other(location).cookie(BROWSER_COOKIE, &browser, LIFE_S))
+    Ok(Response::see_other(location).cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs()))
 }
 
 /// The sign-in that `?provider=` names, or the only one.

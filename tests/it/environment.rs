@@ -7,7 +7,7 @@ use postern::{
     App, Fault,
     config::Config,
     crypto::{KeyAccess, secrets::Secrets},
-    runtime::environment::{ExecutionEnvironment, SECRET_AGE_S},
+    runtime::environment::{ExecutionEnvironment, SECRET_AGE},
 };
 use serde_json::json;
 use tests::{StoreFault, World};
@@ -79,7 +79,7 @@ async fn a_new_secret_is_read_once_the_cached_one_has_aged_and_not_before() {
     let old = kid(&environment).await;
     let rotated = bed.rotated();
     bed.write(&rotated);
-    bed.world.pass_ms(SECRET_AGE_S * 1000 - 1);
+    bed.world.pass_ms(SECRET_AGE.as_secs() * 1000 - 1);
     assert_eq!(kid(&environment).await, old);
     bed.world.pass_ms(1);
     let app = environment.app().await;
@@ -113,7 +113,7 @@ async fn an_unchanged_secret_keeps_the_app_and_its_caches() {
     let bed = Bed::new().await;
     let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let first = environment.app().await;
-    bed.world.pass_s(SECRET_AGE_S);
+    bed.world.pass_s(SECRET_AGE.as_secs());
     assert!(Arc::ptr_eq(&first, &environment.app().await));
 }
 
@@ -124,7 +124,7 @@ async fn an_unreadable_secret_keeps_the_cached_keys_and_is_retried_soon() {
     let old = kid(&environment).await;
     for broken in ["", "no JSON", "{}", r#"{"signing_keys": []}"#] {
         std::fs::write(bed.file(), broken).unwrap();
-        bed.world.pass_s(SECRET_AGE_S);
+        bed.world.pass_s(SECRET_AGE.as_secs());
         assert_eq!(kid(&environment).await, old, "{broken}");
     }
     assert!(tests::capture::logged(&["secret_stale", "not the expected JSON"]));
@@ -160,7 +160,7 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
             .await
             .unwrap();
     bed.write(&bed.rotated());
-    bed.world.pass_s(SECRET_AGE_S);
+    bed.world.pass_s(SECRET_AGE.as_secs());
     assert_eq!(environment.app().await.context.config.session_header.as_str(), "x-of-its-own");
 }
 

@@ -1,6 +1,7 @@
 //! Signing in for a tool on the user's machine (RFC 8252, RFC 7636): only a code reaches the
 //! loopback address, never a token.
 
+use jiff::Timestamp;
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
@@ -278,7 +279,7 @@ async fn replaying_a_code_before_its_family_exists_leaves_no_valid_tokens() {
     let family = postern::store::family::FamilyRecord {
         id: barred.parse().unwrap(),
         generation: 1,
-        rotated_at_ms: 0,
+        rotated_at: Timestamp::UNIX_EPOCH,
         rotated_from: String::new(),
         attempt: "a".into(),
         client_id: "postern-cli".into(),
@@ -286,10 +287,10 @@ async fn replaying_a_code_before_its_family_exists_leaves_no_valid_tokens() {
         listing: None,
         org_id: world.org_id.parse().unwrap(),
         scopes: Default::default(),
-        idle_expires_at_ms: i64::MAX,
-        absolute_expires_at_ms: i64::MAX,
-        revoked_at_ms: None,
-        expires_at: 0,
+        idle_expires_at: Timestamp::MAX,
+        absolute_expires_at: Timestamp::MAX,
+        revoked_at: None,
+        expires_at: Timestamp::UNIX_EPOCH,
     };
     let begun = world.app.context.store.create_family(&family).await.unwrap();
     assert_eq!(begun, postern::store::family::CreateFamily::AlreadyRevoked);

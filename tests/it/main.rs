@@ -40,6 +40,7 @@ mod settings;
 mod shapes;
 mod signed;
 mod signin;
+mod stored;
 mod template;
 mod unrouted;
 mod upstream_tokens;

@@ -1,6 +1,7 @@
 //! A model of refresh: every interleaving of concurrent callers, and random histories against a few
 //! plain rules.
 
+use jiff::Timestamp;
 use postern::{
     config::Lifetimes,
     core::{
@@ -17,13 +18,17 @@ const GRACE_MS: i64 = 10_000;
 const IDLE_MS: i64 = 7 * 86_400_000;
 const ABSOLUTE_MS: i64 = 90 * 86_400_000;
 
+fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap()
+}
+
 /// Creates a family in the store; returns its first token.
 async fn begin(world: &World, now_ms: i64) -> RefreshToken {
     let family = id::mint(world.now(), &world.app.context.entropy).unwrap();
     let record = FamilyRecord {
         id: family,
         generation: 1,
-        rotated_at_ms: now_ms,
+        rotated_at: time(now_ms),
         rotated_from: "a".into(),
         attempt: "begin".into(),
         client_id: id::mint::<id::Agent>(world.now(), &world.app.context.entropy).unwrap().into(),
@@ -31,10 +36,10 @@ async fn begin(world: &World, now_ms: i64) -> RefreshToken {
         listing: None,
         org_id: id::mint(world.now(), &world.app.context.entropy).unwrap(),
         scopes: Scopes::all(),
-        idle_expires_at_ms: now_ms + IDLE_MS,
-        absolute_expires_at_ms: now_ms + ABSOLUTE_MS,
-        revoked_at_ms: None,
-        expires_at: FamilyRecord::tombstone_until(now_ms + ABSOLUTE_MS),
+        idle_expires_at: time(now_ms + IDLE_MS),
+        absolute_expires_at: time(now_ms + ABSOLUTE_MS),
+        revoked_at: None,
+        expires_at: FamilyRecord::item_expires_at(time(now_ms + ABSOLUTE_MS)),
     };
     world.app.context.store.create_family(&record).await.unwrap();
     RefreshToken::first(family, &world.app.context.keyring).unwrap()
@@ -47,7 +52,7 @@ async fn present(
     attempt: &AttemptId,
     now_ms: i64,
 ) -> Rotation {
-    let presentation = Presentation { token, address, client: None, attempt, now_ms };
+    let presentation = Presentation { token, address, client: None, attempt, now: time(now_ms) };
     world.app.context.store.rotate(&presentation, &Lifetimes::default()).await.unwrap()
 }
 
@@ -206,7 +211,13 @@ async fn follow(world: &World, history: &[Step]) {
         match step {
             Step::Pass { ms } => now_ms += ms,
             Step::Revoke => {
-                world.app.context.store.revoke_family(&tokens[0].family, now_ms).await.unwrap();
+                world
+                    .app
+                    .context
+                    .store
+                    .revoke_family(&tokens[0].family, time(now_ms))
+                    .await
+                    .unwrap();
                 model.has_ended = true;
             }
             Step::Present { age, elsewhere } => {
@@ -236,7 +247,13 @@ async fn follow(world: &World, history: &[Step]) {
                     }
                     Rotation::AddressMismatch => Expected::Elsewhere,
                     Rotation::Reuse => {
-                        world.app.context.store.revoke_family(&token.family, now_ms).await.unwrap();
+                        world
+                            .app
+                            .context
+                            .store
+                            .revoke_family(&token.family, time(now_ms))
+                            .await
+                            .unwrap();
                         Expected::Reused
                     }
                     Rotation::Inactive => Expected::Gone,

@@ -1,6 +1,7 @@
 //! The upstream tokens of a session are renewed once, whatever the concurrency and crashes.
 //! `e2e/run people` tests the same with a real provider and a killed process.
 
+use jiff::SignedDuration;
 use tests::{Answer, Behaviour, Issuer, StoreFault, World, at_once, capture};
 
 const SESSION: &str = "__Host-postern_session";
@@ -153,12 +154,13 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     let (session, _) =
         it.world.app.context.store.session_and_organization(&id, &"ada".into()).await.unwrap();
     let held = session.unwrap().upstream.unwrap();
-    let now_ms = it.world.now().as_millisecond();
+    let now = it.world.now();
+    let until = now + SignedDuration::from_secs(15);
     it.world
         .app
         .context
         .store
-        .lease_session(&id, &held, &"of the dead".into(), now_ms, now_ms + 15_000)
+        .lease_session(&id, &held, &"of the dead".into(), now, until)
         .await
         .unwrap();
     for _ in 0..5 {

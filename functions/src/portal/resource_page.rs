@@ -1,6 +1,6 @@
 //! The page of a resource: a list, a form for a new one, and what can be done with one of them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use postern::{
     App, Error, Refusal,
     core::{clock, pagination::PageRequest},
@@ -212,8 +212,9 @@ async fn renew_one(
     let (id, secret, overlap) = match resource.kind {
         Kind::ApiKeys => {
             let overlap_s = whole(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
+            let rotation = Rotation { overlap: SignedDuration::from_secs(overlap_s) };
             let id = request.path_id()?;
-            let rotated = api_key::rotate(context, user, &id, Rotation { overlap_s }).await?;
+            let rotated = api_key::rotate(context, user, &id, rotation).await?;
             let overlap = Moment::new(rotated.previous_expires_at).text;
             (id.to_string(), rotated.key, Some(overlap))
         }
@@ -268,7 +269,8 @@ async fn delete_one(
 /// The expiry that was chosen, in days from now.
 fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
     let days = whole(form, "expires_in_days", 1..=3660)?;
-    Ok(days.map(|days| clock::after(app.context.clock.now(), days * 24 * 3600)))
+    Ok(days
+        .map(|days| clock::after(app.context.clock.now(), SignedDuration::from_hours(24 * days))))
 }
 
 /// A number in a form; `None` if nothing was chosen.

@@ -66,13 +66,13 @@ async fn of_agent(
     let (agent, is_revoked) = match &claims.sid {
         Some(family) => {
             let (agent, family) = context.store.agent_and_family(&id, family).await?;
-            (agent, !family.is_some_and(|family| family.is_alive(now.as_millisecond())))
+            (agent, !family.is_some_and(|family| family.is_alive(now)))
         }
         None => context.store.agent_and_revocation(&id, &claims.jti).await?,
     };
     Ok(match agent {
         _ if is_revoked => Refusal::TokenRevoked.into(),
-        Some(agent) if agent.org_id == claims.org_id => {
+        Some(agent) if agent.meta.org_id == claims.org_id => {
             Outcome::Authenticated(principal(claims, Kind::Agent, agent.on_behalf_of))
         }
         _ => Refusal::TokenOwnerDeleted.into(),
@@ -83,8 +83,7 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
     let Some(family) = &claims.sid else { return Ok(Refusal::TokenClaimsInvalid.into()) };
     let (organization, family) = context.store.person_and_family(&claims.sub, family).await?;
     let is_theirs = |family: &FamilyRecord| family.user_id.as_ref() == Some(&claims.sub);
-    let is_revoked =
-        !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now.as_millisecond()));
+    let is_revoked = !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now));
     Ok(match organization {
         _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(organization) if organization == claims.org_id => {

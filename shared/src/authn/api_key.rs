@@ -1,6 +1,7 @@
 //! API keys and CLI tokens, in `X-API-Key` or as bearer tokens.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::Map;
 
 use super::{
@@ -63,7 +64,7 @@ impl Provider for ApiKeys {
 /// A record whose secret authenticates requests.
 trait KeyRecord: Record<Kind: CredentialKind> {
     /// Reports whether `digest` is that of the record's secret.
-    fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool;
+    fn accepts_secret(&self, digest: &Digest, now: Timestamp) -> bool;
     /// Reports whether the request must be signed.
     fn requires_signature(&self) -> bool;
     /// Returns the id of the credential.
@@ -87,16 +88,15 @@ async fn authenticate_key<R: KeyRecord>(
         .ok_or(Refusal::CredentialMalformed)?;
     let now = context.clock.now();
     let signature = Signature::read(context, source, now)?;
-    let record =
-        context.store.record::<R>(&key.id, now.as_second()).await?.ok_or(Refusal::ApiKeyUnknown)?;
-    if !record.accepts_secret(&key.digest, now.as_millisecond()) {
+    let record = context.store.record::<R>(&key.id, now).await?.ok_or(Refusal::ApiKeyUnknown)?;
+    if !record.accepts_secret(&key.digest, now) {
         return Err(Refusal::ApiKeyWrong.into());
     }
     if let Some(user_id) = record.enrolled_owner() {
         // A deleted user no longer has an organization.
         let organization = context.store.organization_of(user_id).await?;
         organization
-            .filter(|organization| *organization == record.org_id())
+            .filter(|organization| *organization == record.meta().org_id)
             .ok_or(Refusal::ApiKeyUnknown)?;
     }
     signature::verify_required(
@@ -117,8 +117,8 @@ async fn authenticate_key<R: KeyRecord>(
 }
 
 impl KeyRecord for ApiKeyRecord {
-    fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool {
-        ApiKeyRecord::accepts_secret(self, digest, now_ms)
+    fn accepts_secret(&self, digest: &Digest, now: Timestamp) -> bool {
+        ApiKeyRecord::accepts_secret(self, digest, now)
     }
 
     fn requires_signature(&self) -> bool {
@@ -126,15 +126,15 @@ impl KeyRecord for ApiKeyRecord {
     }
 
     fn credential_id(&self) -> CredentialId {
-        CredentialId::ApiKey(self.id)
+        CredentialId::ApiKey(self.meta.id)
     }
 
     fn into_principal(self) -> Principal {
         Principal {
-            user_id: Subject::ApiKey(self.id),
+            user_id: Subject::ApiKey(self.meta.id),
             kind: Kind::ApiKey,
-            org_id: Some(self.org_id),
-            credential_id: CredentialId::ApiKey(self.id),
+            org_id: Some(self.meta.org_id),
+            credential_id: CredentialId::ApiKey(self.meta.id),
             scopes: self.scopes,
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
@@ -144,8 +144,8 @@ impl KeyRecord for ApiKeyRecord {
 }
 
 impl KeyRecord for CliTokenRecord {
-    fn accepts_secret(&self, digest: &Digest, _now_ms: i64) -> bool {
-        self.digest.matches(digest)
+    fn accepts_secret(&self, digest: &Digest, _now: Timestamp) -> bool {
+        self.secret.digest.matches(digest)
     }
 
     fn requires_signature(&self) -> bool {
@@ -153,7 +153,7 @@ impl KeyRecord for CliTokenRecord {
     }
 
     fn credential_id(&self) -> CredentialId {
-        CredentialId::CliToken(self.id)
+        CredentialId::CliToken(self.meta.id)
     }
 
     fn enrolled_owner(&self) -> Option<&Subject> {
@@ -162,10 +162,10 @@ impl KeyRecord for CliTokenRecord {
 
     fn into_principal(self) -> Principal {
         Principal {
-            user_id: Subject::CliToken(self.id),
+            user_id: Subject::CliToken(self.meta.id),
             kind: Kind::CliToken,
-            org_id: Some(self.org_id),
-            credential_id: CredentialId::CliToken(self.id),
+            org_id: Some(self.meta.org_id),
+            credential_id: CredentialId::CliToken(self.meta.id),
             scopes: self.scopes,
             resources: self.resources,
             on_behalf_of: Some(self.on_behalf_of),

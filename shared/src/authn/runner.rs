@@ -15,7 +15,7 @@ use crate::{
     },
     credential::RunnerToken,
     http::CredentialSource,
-    store::{HasSecret as _, runner::RunnerRecord},
+    store::runner::RunnerRecord,
 };
 
 /// The checksum without I/O, then one consistent read. A runner has no scopes: it is known, and may
@@ -48,26 +48,20 @@ impl Provider for Runners {
             return Ok(Refusal::CredentialMalformed.into());
         };
 
-        Ok(
-            match context
-                .store
-                .record::<RunnerRecord>(&token.id, context.clock.now().as_second())
-                .await?
-            {
-                Some(record) if record.digest().matches(&token.digest) => {
-                    Outcome::Authenticated(Principal {
-                        user_id: Subject::Runner(record.id),
-                        kind: Kind::Runner,
-                        org_id: Some(record.org_id),
-                        credential_id: CredentialId::Runner(record.id),
-                        scopes: Scopes::default(),
-                        resources: Resources::default(),
-                        on_behalf_of: record.on_behalf_of,
-                        metadata: Map::from_iter([("name".into(), record.name.into())]),
-                    })
-                }
-                _ => Refusal::RunnerTokenWrong.into(),
-            },
-        )
+        Ok(match context.store.record::<RunnerRecord>(&token.id, context.clock.now()).await? {
+            Some(record) if record.secret.digest.matches(&token.digest) => {
+                Outcome::Authenticated(Principal {
+                    user_id: Subject::Runner(record.meta.id),
+                    kind: Kind::Runner,
+                    org_id: Some(record.meta.org_id),
+                    credential_id: CredentialId::Runner(record.meta.id),
+                    scopes: Scopes::default(),
+                    resources: Resources::default(),
+                    on_behalf_of: record.on_behalf_of,
+                    metadata: Map::from_iter([("name".into(), record.name.into())]),
+                })
+            }
+            _ => Refusal::RunnerTokenWrong.into(),
+        })
     }
 }

@@ -52,16 +52,14 @@ impl Provider for ServiceTokens {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let service: Option<ServiceRecord> = context
-            .store
-            .record_in_organization(&claims.org_id, &claims.sub, now.as_second())
-            .await?;
+        let service: Option<ServiceRecord> =
+            context.store.record_in_organization(&claims.org_id, &claims.sub, now).await?;
         Ok(match service {
             None => Refusal::TokenOwnerDeleted.into(),
             Some(service) => Outcome::Authenticated(Principal {
-                user_id: Subject::Service(service.id),
+                user_id: Subject::Service(service.meta.id),
                 kind: Kind::Service,
-                org_id: Some(service.org_id),
+                org_id: Some(service.meta.org_id),
                 credential_id: CredentialId::Token(claims.jti),
                 scopes: claims.scopes,
                 resources: Resources::default(),

@@ -1,12 +1,14 @@
 //! Browser sessions: the session cookie, or its value forwarded in a header.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::{Outcome, Provider, into_outcome};
 use crate::{
     config::Config,
     context::Context,
     core::{
+        clock::after,
         error::{Error, Fault, Refusal},
         principal::{Kind, Principal},
         scope::Resources,
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// The idle expiry is extended in steps of this part of its length, not at every request.
-const CLOCK_PARTS: i64 = 10;
+const IDLE_STEPS: i32 = 10;
 
 /// Verifies form and MAC without I/O, then reads the session and its user's organization in one
 /// round trip. If the tokens of the user's identity provider are due, exactly one caller renews
@@ -97,13 +99,13 @@ pub(super) fn cookie<'a>(
 impl Sessions {
     pub(super) async fn verify(&self, context: &Context, text: &str) -> Result<Principal, Error> {
         let value = Session::parse(&context.keyring, text)?;
-        let now_ms = context.clock.now().as_millisecond();
+        let now = context.clock.now();
         let (session, org_id) =
             context.store.session_and_organization(&value.id, &value.user_id).await?;
         let is_this = |session: &SessionRecord| {
             session.digest.matches(&value.digest)
                 && session.user_id == value.user_id
-                && now_ms < session.idle_expires_at_ms
+                && now < session.idle_expires_at
         };
         let session = session.filter(is_this).ok_or(Refusal::SessionExpired)?;
         // An enrolled user without an organization has been deleted.
@@ -111,7 +113,7 @@ impl Sessions {
             return Err(Refusal::SessionExpired.into());
         }
         keep_fresh(context, &self.identity_providers, &session).await?;
-        keep_alive(context, &session, now_ms).await?;
+        keep_alive(context, &session, now).await?;
         Ok(Principal {
             user_id: session.user_id,
             kind: Kind::User,
@@ -125,13 +127,17 @@ impl Sessions {
     }
 }
 
-async fn keep_alive(context: &Context, session: &SessionRecord, now_ms: i64) -> Result<(), Error> {
-    let idle_ms = context.config.lifetimes.session_idle.as_secs() * 1000;
-    let next_end_ms = now_ms + idle_ms;
-    if next_end_ms - session.idle_expires_at_ms < idle_ms / CLOCK_PARTS {
+async fn keep_alive(
+    context: &Context,
+    session: &SessionRecord,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let idle = context.config.lifetimes.session_idle;
+    let idle_expires_at = after(now, idle);
+    if idle_expires_at.duration_since(session.idle_expires_at) < idle / IDLE_STEPS {
         return Ok(());
     }
-    match context.store.touch_session(&session.id, next_end_ms, now_ms).await? {
+    match context.store.touch_session(&session.id, idle_expires_at, now).await? {
         Touch::Extended => Ok(()),
         Touch::Ended => Err(Refusal::SessionExpired.into()),
     }

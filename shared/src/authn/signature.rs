@@ -11,12 +11,12 @@
 //! 3. Verify the MAC.
 //! 4. Only then consume the nonce, with one conditional write: a forged request consumes nothing.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     context::Context,
     core::{
-        clock::LEEWAY_S,
+        clock::{LEEWAY, after},
         error::{Error, Refusal},
         id::AttemptId,
         subject::CredentialId,
@@ -37,19 +37,24 @@ pub(super) const HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CONTENT];
 /// The digest of the body, for callers who verify a request without its body.
 pub(crate) const CONTENT: &str = "x-cli-content-sha256";
 
-/// How long a nonce is kept after the later of the request's timestamp and arrival, in seconds.
-const fn nonce_life_s(window_s: i64) -> i64 {
-    2 * window_s + LEEWAY_S
+/// How long a nonce is kept after the later of the request's timestamp and arrival.
+const fn nonce_lifetime(window: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(2 * window.as_secs() + LEEWAY.as_secs())
+}
+/// Reports whether the nonce outlives its timestamp, for a window of this length.
+const fn is_covered(window_s: i64) -> bool {
+    let lifetime = nonce_lifetime(SignedDuration::from_secs(window_s));
+    lifetime.as_secs() > window_s + LEEWAY.as_secs()
 }
 // A timestamp is accepted for one window, by a clock that may be wrong by the leeway. If the nonce
 // expired earlier, an attacker could replay the request in between.
-const _: () = assert!(nonce_life_s(1) > 1 + LEEWAY_S && nonce_life_s(3600) > 3600 + LEEWAY_S);
+const _: () = assert!(is_covered(1) && is_covered(3600));
 
 /// A signature with a valid form and timestamp, not yet verified.
 #[derive(Debug)]
 pub(super) struct Signature {
     tag: Tag,
-    timestamp_ms: i64,
+    timestamp: Timestamp,
     nonce: String,
     /// The text that was signed.
     text: String,
@@ -71,17 +76,16 @@ impl Signature {
             return if is_unsigned { Ok(None) } else { Err(Refusal::SignatureMalformed) };
         };
         let tag = *Digest::from_hex(signature).ok_or(Refusal::SignatureMalformed)?.bytes();
-        let timestamp_ms = milliseconds(timestamp).ok_or(Refusal::SignatureMalformed)?;
+        let timestamp = milliseconds(timestamp).ok_or(Refusal::SignatureMalformed)?;
         let target =
             source.target().filter(|_| is_nonce(nonce)).ok_or(Refusal::SignatureMalformed)?;
         let hash = content(source)?;
-        if (now.as_millisecond() - timestamp_ms).abs()
-            > context.config.lifetimes.signature_window.as_secs() * 1000
-        {
+        if now.duration_since(timestamp).abs() > context.config.lifetimes.signature_window {
             return Err(Refusal::SignatureStale);
         }
-        let text = format!("{timestamp_ms}:{nonce}:{}:{target}:{hash}", source.method());
-        Ok(Some(Self { tag, timestamp_ms, nonce: nonce.to_owned(), text }))
+        let text =
+            format!("{}:{nonce}:{}:{target}:{hash}", timestamp.as_millisecond(), source.method());
+        Ok(Some(Self { tag, timestamp, nonce: nonce.to_owned(), text }))
     }
 
     /// Verifies the signature with `token`, the credential `credential_id`, and consumes the nonce.
@@ -99,12 +103,12 @@ impl Signature {
             return Err(Refusal::SignatureWrong.into());
         }
         let attempt = AttemptId::mint(&context.entropy)?;
-        let latest_s = self.timestamp_ms.max(now.as_millisecond()) / 1000 + 1;
-        let expires_at_s =
-            latest_s + nonce_life_s(context.config.lifetimes.signature_window.as_secs());
+        let lifetime = nonce_lifetime(context.config.lifetimes.signature_window);
+        // One second more, because the time to live is stored in whole seconds.
+        let expires_at = after(self.timestamp.max(now), lifetime + SignedDuration::from_secs(1));
         match context
             .store
-            .consume_nonce(credential_id, &self.nonce, &attempt, now.as_second(), expires_at_s)
+            .consume_nonce(credential_id, &self.nonce, &attempt, now, expires_at)
             .await?
         {
             Nonce::Fresh => Ok(()),
@@ -158,8 +162,9 @@ fn content(source: &dyn CredentialSource) -> Result<String, Refusal> {
 }
 
 /// Parses Unix milliseconds in canonical form.
-fn milliseconds(text: &str) -> Option<i64> {
-    text.parse::<i64>().ok().filter(|ms| *ms >= 0 && *ms < 1 << 53 && ms.to_string() == text)
+fn milliseconds(text: &str) -> Option<Timestamp> {
+    let ms = text.parse::<i64>().ok().filter(|ms| *ms >= 0 && ms.to_string() == text)?;
+    Timestamp::from_millisecond(ms).ok()
 }
 
 fn is_nonce(text: &str) -> bool {

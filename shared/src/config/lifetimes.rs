@@ -1,47 +1,50 @@
 //! `[lifetimes]`: how long credentials live.
 
 use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::setting;
-use crate::core::{clock::LEEWAY_S, error::Fault};
+use crate::core::{
+    clock::{LEEWAY, seconds},
+    error::Fault,
+};
 
 /// How long credentials live; whole seconds in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lifetimes {
     /// An access token.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub access_token: SignedDuration,
     /// A family of refresh tokens that is not used.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub refresh_idle: SignedDuration,
     /// A family of refresh tokens in any case.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub refresh_absolute: SignedDuration,
     /// How long the same caller may repeat a refresh.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub refresh_grace: SignedDuration,
     /// A browser session that is not used.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub session_idle: SignedDuration,
     /// How long a device waits for a person.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub device_code: SignedDuration,
     /// The one-time code of a tool.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub authorization_code: SignedDuration,
     /// A service token.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub service_token: SignedDuration,
     /// A download token.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub download_token: SignedDuration,
     /// How far the timestamp of a signed request may be from our clock.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub signature_window: SignedDuration,
     /// How old a cached "not revoked" may be; only zero is offered.
-    #[serde(deserialize_with = "seconds")]
+    #[serde(with = "seconds")]
     pub revocation_staleness: SignedDuration,
 }
 
@@ -63,10 +66,6 @@ impl Default for Lifetimes {
     }
 }
 
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SignedDuration, D::Error> {
-    i64::deserialize(deserializer).map(SignedDuration::from_secs)
-}
-
 /// The longest life that may be set: ten years.
 const LONGEST_S: i64 = 10 * 366 * 24 * 3600;
 
@@ -83,7 +82,7 @@ impl Lifetimes {
                 ))
             }
         };
-        within("access_token", self.access_token, LEEWAY_S, 24 * 3600)?;
+        within("access_token", self.access_token, LEEWAY.as_secs(), 24 * 3600)?;
         // A family that ends before its access token would take the token with it.
         within("refresh_idle", self.refresh_idle, self.access_token.as_secs(), LONGEST_S)?;
         within("refresh_absolute", self.refresh_absolute, self.refresh_idle.as_secs(), LONGEST_S)?;
@@ -96,8 +95,8 @@ impl Lifetimes {
         // RFC 6749 §4.1.2: at most ten minutes.
         within("authorization_code", self.authorization_code, 10, 600)?;
         // Neither can be revoked: only their lifetime bounds them.
-        within("service_token", self.service_token, LEEWAY_S, 3600)?;
-        within("download_token", self.download_token, LEEWAY_S, 3600)?;
+        within("service_token", self.service_token, LEEWAY.as_secs(), 3600)?;
+        within("download_token", self.download_token, LEEWAY.as_secs(), 3600)?;
         within("signature_window", self.signature_window, 1, 3600)?;
         within("revocation_staleness", self.revocation_staleness, 0, 0)
     }

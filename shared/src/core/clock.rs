@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-/// How far the clocks of two honest machines may differ, in seconds: the only leeway in Postern.
-pub const LEEWAY_S: i64 = 30;
+/// How far the clocks of two honest machines may differ: the only leeway in Postern.
+pub const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 
 /// A source of the current time: the operating system, or a test.
 #[derive(Clone)]
@@ -30,14 +30,46 @@ impl Clock {
     }
 }
 
+/// Drops the fraction of a second.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// A duration as a whole number of seconds, for `#[serde(with = …)]`.
+pub mod seconds {
+    use jiff::SignedDuration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes the number of seconds.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(
+        duration: &SignedDuration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(duration.as_secs())
+    }
+
+    /// Reads a number of seconds.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SignedDuration, D::Error> {
+        i64::deserialize(deserializer).map(SignedDuration::from_secs)
+    }
+}
+
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
 }
 
-/// Adds `seconds` to `time`, saturating at the limits of the calendar.
-pub fn after(time: Timestamp, seconds: i64) -> Timestamp {
-    Timestamp::from_millisecond(time.as_millisecond().saturating_add(seconds.saturating_mul(1000)))
-        .unwrap_or(if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX })
+/// Adds `duration` to `time`, saturating at the limits of the calendar.
+pub fn after(time: Timestamp, duration: SignedDuration) -> Timestamp {
+    let limit = if duration.is_negative() { Timestamp::MIN } else { Timestamp::MAX };
+    time.checked_add(duration).unwrap_or(limit)
 }

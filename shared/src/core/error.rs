@@ -6,6 +6,7 @@
 
 mod refusal;
 
+use jiff::SignedDuration;
 use std::error::Error as StdError;
 
 pub use refusal::Refusal;
@@ -26,8 +27,8 @@ pub struct Rejection {
     pub refusal: Refusal,
     /// A sentence that replaces the one of the table. It never contains a presented value.
     detail: Option<String>,
-    /// The number of seconds after which the caller should try again.
-    retry_after_s: Option<i64>,
+    /// After how long the caller should try again.
+    retry_after: Option<SignedDuration>,
 }
 
 impl Error {
@@ -36,9 +37,9 @@ impl Error {
         Self::Rejected(Rejection { detail: Some(detail), ..refusal.into() })
     }
 
-    /// Returns a refusal of a request that can succeed after `seconds`.
-    pub fn retry_after(refusal: Refusal, seconds: i64) -> Self {
-        Self::Rejected(Rejection { retry_after_s: Some(seconds), ..refusal.into() })
+    /// Returns a refusal of a request that can succeed after `duration`.
+    pub fn rejected_until(refusal: Refusal, duration: SignedDuration) -> Self {
+        Self::Rejected(Rejection { retry_after: Some(duration), ..refusal.into() })
     }
 
     /// Returns the cause of a refusal.
@@ -65,18 +66,20 @@ impl Error {
         }
     }
 
-    /// Returns after how many seconds the caller should try again, if that is worthwhile.
-    pub fn retry_after_s(&self) -> Option<i64> {
+    /// Returns after how long the caller should try again, if that is worthwhile.
+    pub fn retry_after(&self) -> Option<SignedDuration> {
         match self {
-            Self::Rejected(rejection) => rejection.retry_after_s,
-            Self::Failed(fault) => (fault.public().status == 503).then_some(1),
+            Self::Rejected(rejection) => rejection.retry_after,
+            Self::Failed(fault) => {
+                (fault.public().status == 503).then_some(SignedDuration::from_secs(1))
+            }
         }
     }
 }
 
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, detail: None, retry_after_s: None }
+        Self { refusal, detail: None, retry_after: None }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
         subject::Subject,
     },
     credential::AgentSecret,
-    store::{HasSecret as _, service_account::AgentRecord, token_owner::TokenOwner},
+    store::{service_account::AgentRecord, token_owner::TokenOwner},
     token,
 };
 
@@ -46,28 +46,30 @@ pub async fn exchange(
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
     let secret = parse(context, credentials)?;
-    let agent = context
-        .store
-        .record::<AgentRecord>(&secret.id, now.as_second())
-        .await?
-        .ok_or(Refusal::AgentUnknown)?;
+    let agent =
+        context.store.record::<AgentRecord>(&secret.id, now).await?.ok_or(Refusal::AgentUnknown)?;
     compare(&agent, &secret)?;
-    context.config.allowlist.check(&Subject::Agent(agent.id), agent.on_behalf_of.as_ref())?;
+    context.config.allowlist.check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
     let (scopes, is_renewable) = with_refresh_token(requested, &agent.scopes)?;
 
-    let holder = TokenOwner::Agent(agent.id);
+    let holder = TokenOwner::Agent(agent.meta.id);
     if is_renewable {
         let id = family::new_id(context, now)?;
-        let new =
-            NewFamily { id, holder: &holder, organization: agent.org_id, scopes: &scopes, address };
+        let new = NewFamily {
+            id,
+            holder: &holder,
+            organization: agent.meta.org_id,
+            scopes: &scopes,
+            address,
+        };
         return family::begin(context, &new, now).await;
     }
     let grant = token::Grant {
         holder: &holder,
-        organization: agent.org_id,
+        organization: agent.meta.org_id,
         scopes: &scopes,
         family: None,
-        not_after_ms: None,
+        not_after: None,
     };
     Ok(Tokens::new(context, &grant, None, now)?)
 }
@@ -84,7 +86,11 @@ pub(super) fn parse(
 
 /// Checks that `secret` is the agent's.
 pub(super) fn compare(agent: &AgentRecord, secret: &AgentSecret) -> Result<(), Refusal> {
-    if agent.digest().matches(&secret.digest) { Ok(()) } else { Err(Refusal::AgentSecretWrong) }
+    if agent.secret.digest.matches(&secret.digest) {
+        Ok(())
+    } else {
+        Err(Refusal::AgentSecretWrong)
+    }
 }
 
 /// Returns the scopes to grant, and whether to issue a refresh token. RFC 6749 §4.4.3 advises

@@ -19,7 +19,7 @@ use crate::{
     config::is_sound_url,
     context::Context,
     core::{
-        clock::{LEEWAY_S, after},
+        clock::{LEEWAY, after},
         error::{Error, Refusal},
         id::{self, ClientId},
         scope::Scopes,
@@ -34,9 +34,10 @@ use crate::{
     },
     telemetry,
 };
+use jiff::SignedDuration;
 
 /// How long a redeemed code is kept to detect replays, in seconds.
-const REMEMBERED_S: i64 = 24 * 3600;
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 /// The longest redirect URI, in bytes.
 const LONGEST_URI: usize = 1000;
 
@@ -75,7 +76,7 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
     let id = id::mint(now, &context.entropy)?;
     let minted =
         Minted::new::<id::AuthorizationCode>(&context.config.brand, &id, &context.entropy)?;
-    let valid_until = after(now, context.config.lifetimes.authorization_code.as_secs());
+    let valid_until = after(now, context.config.lifetimes.authorization_code);
     let record = AuthorizationCodeRecord {
         id,
         digest: minted.digest,
@@ -84,9 +85,9 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
         challenge: redirect.loopback.challenge,
         user_id: redirect.user_id.clone(),
         scopes: redirect.scopes,
-        valid_until_ms: valid_until.as_millisecond(),
+        valid_until,
         family: None,
-        expires_at: valid_until.as_second() + REMEMBERED_S + LEEWAY_S,
+        expires_at: after(valid_until, REMEMBERED + LEEWAY),
     };
     context.store.put_code(&record).await?;
     Ok(minted.secret)
@@ -111,7 +112,7 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
         return Err(Refusal::CodeVerifierWrong.into());
     }
     let id = family::new_id(context, now)?;
-    match context.store.redeem(&record.id, &id, now.as_millisecond()).await? {
+    match context.store.redeem(&record.id, &id, now).await? {
         Redemption::Redeemed => {
             let new = NewUserFamily {
                 id,
@@ -125,10 +126,8 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
             // The first redemption may not have created the family yet.
-            let until_s = after(now, context.config.lifetimes.refresh_absolute.as_secs())
-                .as_second()
-                + LEEWAY_S;
-            context.store.revoke_before_creation(&family, now.as_millisecond(), until_s).await?;
+            let until = after(now, context.config.lifetimes.refresh_absolute + LEEWAY);
+            context.store.revoke_before_creation(&family, now, until).await?;
             Err(Refusal::CodeReplayed.into())
         }
         Redemption::Inactive => Err(Refusal::CodeWrong.into()),

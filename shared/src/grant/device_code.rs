@@ -6,6 +6,7 @@
 //! device code. Attempts are counted per user and per address before the code is looked up (§5.1);
 //! malformed user codes are not looked up at all.
 
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::{
@@ -35,7 +36,7 @@ use crate::{
 const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 const USER_CODE_LEN: usize = 8;
 /// How long a tool waits between polls, in seconds (§3.2).
-const INTERVAL_S: i64 = 5;
+const INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 /// How many user codes to try: that two in a row are taken has a probability of about 1 in 10^18.
 const TRIES: usize = 3;
 /// How many users can use up their guesses from one address: an office has one address.
@@ -68,8 +69,8 @@ pub async fn begin(
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
     let minted = Minted::new::<id::DeviceCode>(&context.config.brand, &id, &context.entropy)?;
-    let life_s = context.config.lifetimes.device_code.as_secs();
-    let valid_until_ms = after(now, life_s).as_millisecond();
+    let lifetime = context.config.lifetimes.device_code;
+    let valid_until = after(now, lifetime);
     let record = DeviceCodeRecord {
         id,
         digest: minted.digest,
@@ -79,13 +80,13 @@ pub async fn begin(
             .filter(|scopes| !scopes.is_empty()),
         address: address.to_owned(),
         status: DeviceStatus::Pending,
-        interval_s: INTERVAL_S,
-        next_poll_at_ms: now.as_millisecond(),
-        valid_until_ms,
+        interval: INTERVAL,
+        next_poll_at: now,
+        valid_until,
         user_id: None,
         granted: None,
         family: None,
-        expires_at: DeviceCodeRecord::item_until(valid_until_ms),
+        expires_at: DeviceCodeRecord::item_expires_at(valid_until),
     };
     let user_code = put(context, &record).await?;
     let verification_uri = format!("{}/device", context.config.deployment.issuer);
@@ -94,8 +95,8 @@ pub async fn begin(
         verification_uri_complete: format!("{verification_uri}?user_code={user_code}"),
         user_code,
         verification_uri,
-        expires_in: life_s,
-        interval: INTERVAL_S,
+        expires_in: lifetime.as_secs(),
+        interval: INTERVAL.as_secs(),
     })
 }
 
@@ -103,8 +104,8 @@ async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Err
     for _ in 0..TRIES {
         let letters = context.entropy.random_string(ALPHABET, USER_CODE_LEN)?;
         let tag = context.keyring.sign_for(PURPOSE, &letters)?;
-        let now_s = context.clock.now().as_second();
-        let created = context.store.create_device_code(record, &tag, now_s).await?;
+        let now = context.clock.now();
+        let created = context.store.create_device_code(record, &tag, now).await?;
         if created == CreateDeviceCode::Created {
             let (first, second) = letters.split_at(USER_CODE_LEN / 2);
             return Ok(format!("{first}-{second}"));
@@ -147,7 +148,7 @@ pub async fn find(
         throttle::count(context, counter, now).await?;
     }
     for tag in context.keyring.tags_for(PURPOSE, &letters) {
-        if let Some(device) = context.store.device(&tag, now.as_millisecond()).await? {
+        if let Some(device) = context.store.device(&tag, now).await? {
             throttle::refund(context, &counters, now).await;
             return Ok(device);
         }
@@ -177,8 +178,8 @@ pub async fn decide(
     person: &Principal,
     granted: Option<&Scopes>,
 ) -> Result<(), Error> {
-    let now_ms = context.clock.now().as_millisecond();
-    match context.store.decide_device(&device.id, &person.user_id, granted, now_ms).await? {
+    let now = context.clock.now();
+    match context.store.decide_device(&device.id, &person.user_id, granted, now).await? {
         UserDecision::Recorded => Ok(()),
         UserDecision::TooLate => Err(Refusal::UserCodeWrong.into()),
     }
@@ -199,7 +200,7 @@ pub async fn poll(
         .ok_or(Refusal::DeviceCodeUnknown)?;
     let now = context.clock.now();
     let id = family::new_id(context, now)?;
-    match context.store.poll_device(&code, client_id, &id, now.as_millisecond()).await? {
+    match context.store.poll_device(&code, client_id, &id, now).await? {
         Poll::Pending => Err(Refusal::DeviceCodePending.into()),
         Poll::TooEarly => Err(Refusal::DevicePollTooEarly.into()),
         Poll::Denied => Err(Refusal::DeviceDenied.into()),

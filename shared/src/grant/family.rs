@@ -6,6 +6,7 @@ use super::Tokens;
 use crate::{
     context::Context,
     core::{
+        clock::after,
         error::{Error, Refusal},
         id::{self, AttemptId, ClientId, FamilyId, OrganizationId},
         scope::Scopes,
@@ -52,12 +53,11 @@ pub async fn begin(
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     let first = RefreshToken::first(new.id, &context.keyring)?;
-    let absolute_expires_at_ms =
-        now.as_millisecond() + context.config.lifetimes.refresh_absolute.as_secs() * 1000;
+    let absolute_expires_at = after(now, context.config.lifetimes.refresh_absolute);
     let family = FamilyRecord {
         id: first.family,
         generation: first.generation,
-        rotated_at_ms: now.as_millisecond(),
+        rotated_at: now,
         rotated_from: new.address.to_owned(),
         attempt: AttemptId::mint(&context.entropy)?,
         client_id: new.holder.client_id(),
@@ -65,11 +65,10 @@ pub async fn begin(
         listing: new.holder.listing(),
         org_id: new.organization,
         scopes: new.scopes.clone(),
-        idle_expires_at_ms: now.as_millisecond()
-            + context.config.lifetimes.refresh_idle.as_secs() * 1000,
-        absolute_expires_at_ms,
-        revoked_at_ms: None,
-        expires_at: FamilyRecord::tombstone_until(absolute_expires_at_ms),
+        idle_expires_at: after(now, context.config.lifetimes.refresh_idle),
+        absolute_expires_at,
+        revoked_at: None,
+        expires_at: FamilyRecord::item_expires_at(absolute_expires_at),
     };
     if context.store.create_family(&family).await? == CreateFamily::AlreadyRevoked {
         return Err(Refusal::CodeReplayed.into());
@@ -80,7 +79,7 @@ pub async fn begin(
         organization: new.organization,
         scopes: new.scopes,
         family: Some(family.id),
-        not_after_ms: None,
+        not_after: None,
     };
     let refresh_token = first.encode(&context.config.brand, &context.keyring)?;
     Ok(Tokens::new(context, &grant, Some(refresh_token), now)?)

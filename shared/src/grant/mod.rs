@@ -45,7 +45,7 @@ impl Tokens {
         Ok(Self {
             access_token: crate::token::issue::access_token(context, grant, now)?,
             token_type: "Bearer",
-            expires_in: grant.life_s(context, now),
+            expires_in: grant.lifetime(context, now).as_secs(),
             refresh_token,
             scope: grant.scopes.to_string(),
         })

@@ -81,7 +81,7 @@ pub async fn refresh(
     match &holder {
         TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // checked in step 2
         TokenOwner::Agent(id) => {
-            let agent: Option<AgentRecord> = context.store.record(id, now.as_second()).await?;
+            let agent: Option<AgentRecord> = context.store.record(id, now).await?;
             check_allowlist(context, &agent.ok_or(Refusal::FamilyOwnerDeleted)?)?;
         }
         TokenOwner::User { user_id, .. } => {
@@ -99,7 +99,7 @@ pub async fn refresh(
         organization: family.org_id,
         scopes,
         family: Some(family.id),
-        not_after_ms: Some(family.absolute_expires_at_ms),
+        not_after: Some(family.absolute_expires_at),
     };
     let successor = presented.successor().encode(&context.config.brand, &context.keyring)?;
     Ok(Tokens::new(context, &grant, Some(successor), now)?)
@@ -124,7 +124,7 @@ async fn rotate(
         address,
         client: client_id.as_ref(),
         attempt: &attempt,
-        now_ms: context.clock.now().as_millisecond(),
+        now: context.clock.now(),
     };
     match context.store.rotate(&presentation, &context.config.lifetimes).await? {
         Rotation::Rotated(family) | Rotation::Repeated(family) => Ok(family),
@@ -134,7 +134,7 @@ async fn rotate(
         }
         Rotation::Reuse => {
             telemetry::refresh_reused(&presented.family, presented.generation);
-            context.store.revoke_family(&presented.family, presentation.now_ms).await?;
+            context.store.revoke_family(&presented.family, presentation.now).await?;
             Err(Refusal::RefreshTokenReused.into())
         }
         Rotation::Inactive => Err(Refusal::FamilyInactive.into()),
@@ -186,5 +186,5 @@ fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Sc
 }
 
 fn check_allowlist(context: &Context, agent: &AgentRecord) -> Result<(), Refusal> {
-    context.config.allowlist.check(&Subject::Agent(agent.id), agent.on_behalf_of.as_ref())
+    context.config.allowlist.check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())
 }

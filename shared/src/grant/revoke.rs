@@ -18,12 +18,12 @@ pub async fn revoke(context: &Context, text: &Secret) -> Result<(), Fault> {
     let now = context.clock.now();
     if let Ok(token) = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose()) {
         telemetry::name_family(&token.family);
-        return context.store.revoke_family(&token.family, now.as_millisecond()).await;
+        return context.store.revoke_family(&token.family, now).await;
     }
     match token::verify::access_token(context, text.expose(), now) {
         Err(_) => Ok(()),
         Ok(claims) => match claims.sid {
-            Some(family) => context.store.revoke_family(&family, now.as_millisecond()).await,
+            Some(family) => context.store.revoke_family(&family, now).await,
             None => context.store.revoke_access_token(&claims.jti, claims.exp).await,
         },
     }

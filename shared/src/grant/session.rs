@@ -5,12 +5,13 @@
 //! 3. Store the session with one write. The browser gets the value, the store the digest of its
 //!    secret.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::{
     context::Context,
     core::{
+        clock::after,
         error::{Error, Fault, Refusal},
         id::{self, SessionId},
         principal::Role,
@@ -26,8 +27,8 @@ use crate::{
     },
 };
 
-/// How long before their expiry an issuer's tokens are renewed, in milliseconds.
-const AHEAD_MS: i64 = 60_000;
+/// How long before their expiry an issuer's tokens are renewed.
+const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 /// How much of a browser's `User-Agent` is stored, in characters.
 const LONGEST_BROWSER: usize = 200;
 
@@ -83,13 +84,12 @@ pub async fn begin(
         &person.user_id,
         &context.entropy,
     )?;
-    let idle_expires_at_ms =
-        now.as_millisecond() + context.config.lifetimes.session_idle.as_secs() * 1000;
+    let idle_expires_at = after(now, context.config.lifetimes.session_idle);
     let upstream = from.map(|(signin, tokens)| {
         Ok::<_, Fault>(UpstreamTokens {
             upstream_signin: signin.to_owned(),
             upstream_sealed: seal(context, &session.id, &tokens)?,
-            upstream_due_at_ms: due_at_ms(&tokens, now),
+            upstream_due_at: due_at(&tokens, now),
         })
     });
     let record = SessionRecord {
@@ -99,12 +99,12 @@ pub async fn begin(
         role: person.role,
         digest: session.digest,
         metadata: person.metadata,
-        created_at_ms: now.as_millisecond(),
-        idle_expires_at_ms,
+        created_at: now,
+        idle_expires_at,
         browser: browser.agent.map(|agent| agent.chars().take(LONGEST_BROWSER).collect()),
         address: browser.address.map(str::to_owned),
         upstream: upstream.transpose()?,
-        expires_at: SessionRecord::item_until(idle_expires_at_ms),
+        expires_at: SessionRecord::item_expires_at(idle_expires_at),
     };
     context.store.create_session(&record).await?;
     Ok(value)
@@ -122,9 +122,10 @@ pub(super) fn seal(
 
 /// Returns when tokens that are issued `now` are to be renewed: a minute before they expire, but
 /// not in the first half of their life nor within a second.
-pub(super) fn due_at_ms(tokens: &Tokens, now: Timestamp) -> i64 {
-    let life_ms = tokens.expires_in_s.saturating_mul(1000);
-    now.as_millisecond().saturating_add((life_ms - AHEAD_MS).max(life_ms / 2).max(1000))
+pub(super) fn due_at(tokens: &Tokens, now: Timestamp) -> Timestamp {
+    let lifetime = tokens.expires_in;
+    let wait = lifetime.saturating_sub(AHEAD).max(lifetime / 2);
+    after(now, wait.max(SignedDuration::from_secs(1)))
 }
 
 /// Deletes the session of `value`. A value that is not valid is ignored.
@@ -150,7 +151,7 @@ pub async fn ensure_personal_organization(
     let draft = OrganizationRecord {
         id: id::mint(now, &context.entropy)?,
         name: user_id.to_string(),
-        created_at_ms: now.as_millisecond(),
+        created_at: now,
         owner: Some(user_id.clone()),
     };
     context.store.get_or_create_personal_organization(&draft, user_id).await

@@ -33,9 +33,10 @@ use crate::{
     identity_provider::{ExternalIdentity, IdentityProvider, IdentityProviders, PendingSignIn},
     store::sign_in::{Loopback, SignInRecord},
 };
+use jiff::SignedDuration;
 
 /// How long a person may take at the issuer, in seconds.
-pub const LIFE_S: i64 = 600;
+pub const LIFETIME: SignedDuration = SignedDuration::from_secs(600);
 /// Characters of a verifier: 256 bits and more (RFC 7636 §7.1); of the cookie and the nonce.
 const VERIFIER_LEN: usize = 64;
 const BROWSER_LEN: usize = 32;
@@ -113,7 +114,7 @@ pub async fn begin(
         sealed: context.keyring.seal(&id.to_string(), &json, &context.entropy)?,
         next: next.to_owned(),
         loopback,
-        expires_at: after(now, LIFE_S).as_second(),
+        expires_at: after(now, LIFETIME),
     };
     context.store.create_sign_in(&record).await?;
     Ok(Redirection { location, browser })
@@ -163,8 +164,7 @@ async fn take(context: &Context, returned: &Returned) -> Result<SignInRecord, Er
         SignInState::parse(&context.config.brand, &returned.state).ok_or(Refusal::SignInExpired)?;
     let browser = returned.browser.as_ref().ok_or(Refusal::SignInExpired)?;
     let browser = Digest::of(browser.expose().as_bytes());
-    let taken =
-        context.store.take_sign_in(&state, &browser, context.clock.now().as_second()).await?;
+    let taken = context.store.take_sign_in(&state, &browser, context.clock.now()).await?;
     Ok(taken.ok_or(Refusal::SignInExpired)?)
 }
 

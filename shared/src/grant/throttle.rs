@@ -25,9 +25,9 @@ pub(super) async fn count(
 ) -> Result<(), Error> {
     match context.store.count(counter, now).await? {
         Attempt::Counted => Ok(()),
-        Attempt::Exhausted { retry_after_s } => {
+        Attempt::Exhausted { retry_after } => {
             telemetry::slowed(counter.what);
-            Err(Error::retry_after(Refusal::FailuresTooMany, retry_after_s))
+            Err(Error::rejected_until(Refusal::FailuresTooMany, retry_after))
         }
     }
 }

@@ -14,10 +14,13 @@
 
 use std::time::Duration;
 
-use super::session::{due_at_ms, seal};
+use jiff::SignedDuration;
+
+use super::session::{due_at, seal};
 use crate::{
     context::Context,
     core::{
+        clock::after,
         error::{Error, Fault, Refusal},
         id::{AttemptId, SessionId},
     },
@@ -29,14 +32,14 @@ use crate::{
     telemetry,
 };
 
-/// How long a lease lasts, in milliseconds. Discovery, the exchange and the write take much less,
-/// so an expired lease means a crash.
-const LEASE_MS: i64 = 15_000;
-/// How long to wait after an issuer was unavailable, in milliseconds.
-const PAUSE_MS: i64 = 30_000;
+/// How long a lease lasts. Discovery, the exchange and the write take much less, so an expired lease
+/// means a crash.
+const LEASE: SignedDuration = SignedDuration::from_secs(15);
+/// How long to wait after an issuer was unavailable.
+const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 /// The timeout of the whole renewal: an authorizer has ten seconds in all.
 const WITHIN: Duration = Duration::from_secs(4);
-const _: () = assert!(LEASE_MS as u128 >= 3 * WITHIN.as_millis());
+const _: () = assert!(LEASE.unsigned_abs().as_millis() >= 3 * WITHIN.as_millis());
 
 /// Renews the tokens of `session` if they are due and no other request renews them.
 ///
@@ -47,14 +50,13 @@ pub async fn keep_fresh(
     identity_providers: &IdentityProviders,
     session: &SessionRecord,
 ) -> Result<(), Error> {
-    let now_ms = context.clock.now().as_millisecond();
+    let now = context.clock.now();
     let Some(held) = session.upstream.clone() else { return Ok(()) };
-    if now_ms < held.upstream_due_at_ms {
+    if now < held.upstream_due_at {
         return Ok(());
     }
     let lease = AttemptId::mint(&context.entropy)?;
-    match context.store.lease_session(&session.id, &held, &lease, now_ms, now_ms + LEASE_MS).await?
-    {
+    match context.store.lease_session(&session.id, &held, &lease, now, after(now, LEASE)).await? {
         Lease::Busy => Ok(()),
         Lease::Taken(before) => {
             renew(context, identity_providers, &session.id, held, &lease, before).await
@@ -74,7 +76,7 @@ async fn renew(
     let result = match (ask(context, identity_providers, session, held).await, before) {
         (Ok(Renewal::Renewed(tokens)), _) => RenewalResult::Renewed {
             sealed: seal(context, session, &tokens)?,
-            due_at_ms: due_at_ms(&tokens, context.clock.now()),
+            due_at: due_at(&tokens, context.clock.now()),
         },
         (Ok(Renewal::Ended), PreviousLease::Released) => {
             return match context.store.end_leased_session(session, lease).await? {
@@ -95,7 +97,7 @@ async fn renew(
         }
         (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Released) => {
             telemetry::upstream_failed(&fault);
-            RenewalResult::Postponed { due_at_ms: context.clock.now().as_millisecond() + PAUSE_MS }
+            RenewalResult::Postponed { due_at: after(context.clock.now(), PAUSE) }
         }
     };
     Ok(context.store.release_lease(session, lease, &result).await?)

@@ -101,7 +101,7 @@ impl Response {
             Some(challenge) => self.with("www-authenticate", challenge),
             None => self,
         };
-        match error.retry_after_s() {
+        match error.retry_after().map(|duration| duration.as_secs()) {
             Some(seconds) => response.with("retry-after", seconds.to_string()),
             None => response,
         }

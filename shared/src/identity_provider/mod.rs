@@ -8,6 +8,7 @@ mod github;
 mod oauth;
 mod oidc;
 
+use jiff::SignedDuration;
 use std::sync::Arc;
 
 use oauth2::{
@@ -119,9 +120,9 @@ pub struct ExternalIdentity {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Tokens {
     refresh_token: String,
-    /// The lifetime of the access token when it was issued, in seconds.
+    /// The lifetime of the access token when it was issued.
     #[serde(skip)]
-    pub expires_in_s: i64,
+    pub expires_in: SignedDuration,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -367,7 +368,7 @@ impl Tokens {
             answer.refresh_token().map(|token| token.secret().as_str()).or(old_refresh_token)?;
         Some(Self {
             refresh_token: refresh_token.to_owned(),
-            expires_in_s: i64::try_from(answer.expires_in()?.as_secs()).ok()?,
+            expires_in: answer.expires_in()?.try_into().ok()?,
         })
     }
 }

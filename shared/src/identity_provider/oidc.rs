@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use oauth2::TokenResponse as _;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-/// How long a discovery document is used, in seconds.
-const FRESH_S: i64 = 10 * 60;
+/// How long a discovery document is used.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
 const LARGEST_DISCOVERY: usize = 64 * 1024;
 /// How long the userinfo request may take.
 const ABOUT_A_PERSON: Duration = Duration::from_secs(3);
@@ -193,7 +193,7 @@ impl Provider {
         let mut known = self.known.lock().await;
         let now = context.clock.now();
         if let Some((found, since)) = known.as_ref()
-            && (0..FRESH_S).contains(&(now.as_second() - since.as_second()))
+            && (SignedDuration::ZERO..FRESH).contains(&now.duration_since(*since))
         {
             return Ok(found.clone());
         }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::owned::{self, Issued};
 use crate::{
     context::Context,
     core::{
-        clock::after,
+        clock::{after, seconds},
         error::{Error, Fault, Refusal},
         id::ApiKeyId,
         name::Name,
@@ -24,12 +24,12 @@ use crate::{
         AgentSecret, ApiKey, CliToken, CredentialKind, RunnerToken, ServiceKey,
         opaque::{self, ParsedSecret},
     },
-    store::{Deletion, api_key::ApiKeyRecord, time},
+    store::{Deletion, api_key::ApiKeyRecord},
     telemetry,
 };
 
-/// The longest time for which two secrets of one key may work, in seconds.
-const LONGEST_OVERLAP_S: i64 = 7 * 24 * 3600;
+/// The longest time for which two secrets of one key may work.
+const LONGEST_OVERLAP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// A key to be created.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -54,8 +54,8 @@ pub struct NewApiKey {
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
     /// How long the old secret keeps working, in seconds: 0 to 604800.
-    #[serde(default)]
-    pub overlap_s: i64,
+    #[serde(rename = "overlap_s", default, with = "seconds")]
+    pub overlap: SignedDuration,
 }
 
 /// A key without its secret.
@@ -77,14 +77,14 @@ pub struct ApiKeyView {
 impl ApiKeyView {
     fn new(context: &Context, record: ApiKeyRecord) -> Self {
         Self {
-            prefix: opaque::prefix(&context.config.brand, &record.id),
-            id: record.id,
+            prefix: opaque::prefix(&context.config.brand, &record.meta.id),
+            id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
             resources: record.resources,
-            last_four: record.last_four,
-            created_at: time(record.created_at_ms),
-            expires_at: record.expires_at.map(|end_s| time(end_s.saturating_mul(1000))),
+            last_four: record.secret.last_four,
+            created_at: record.meta.created_at,
+            expires_at: record.expires_at,
             require_signature: record.require_signature,
             on_behalf_of: record.on_behalf_of,
         }
@@ -130,16 +130,16 @@ pub async fn create(
     caller.can_delegate(&scopes, &resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
 
-    let Issued { id, minted, now } = owned::issue(context)?;
+    let Issued { meta, stored, secret } = owned::issue(context, caller.organization()?)?;
     let record = ApiKeyRecord {
         require_signature: new.require_signature,
         on_behalf_of: caller.acting_user(),
         expires_at,
         resources,
-        ..ApiKeyRecord::new(id, caller.organization()?, name.into(), scopes, &minted, now)
+        ..ApiKeyRecord::new(meta, stored, name.into(), scopes)
     };
     context.store.put(&record).await?;
-    Ok(CreatedApiKey { view: ApiKeyView::new(context, record), key: minted.secret })
+    Ok(CreatedApiKey { view: ApiKeyView::new(context, record), key: secret })
 }
 
 /// Lists the keys of the caller's organization.
@@ -176,13 +176,13 @@ pub async fn rotate(
     context: &Context,
     caller: &Principal,
     id: &ApiKeyId,
-    Rotation { overlap_s }: Rotation,
+    Rotation { overlap }: Rotation,
 ) -> Result<RotatedApiKey, Error> {
     caller.require(Permission::KeysManage)?;
-    if !(0..=LONGEST_OVERLAP_S).contains(&overlap_s) {
+    if !(SignedDuration::ZERO..=LONGEST_OVERLAP).contains(&overlap) {
         return Err(Refusal::OverlapTooLong.into());
     }
-    let mut previous_expires_at = after(context.clock.now(), overlap_s);
+    let mut previous_expires_at = after(context.clock.now(), overlap);
     let minted = owned::renew(
         context,
         caller,
@@ -190,9 +190,8 @@ pub async fn rotate(
         id,
         |key: &ApiKeyRecord| (key.scopes.clone(), key.resources.clone()),
         |key| {
-            let key_end = key.expires_at.map(|end_s| time(end_s.saturating_mul(1000)));
-            previous_expires_at = previous_expires_at.min(key_end.unwrap_or(Timestamp::MAX));
-            (overlap_s > 0).then(|| previous_expires_at.as_millisecond())
+            previous_expires_at = previous_expires_at.min(key.expires_at.unwrap_or(Timestamp::MAX));
+            (!overlap.is_zero()).then_some(previous_expires_at)
         },
     )
     .await?;
@@ -214,8 +213,7 @@ pub async fn delete(context: &Context, caller: &Principal, id: &ApiKeyId) -> Res
 pub async fn revoke_leaked(context: &Context, token: &str) -> Result<(), Fault> {
     let brand = &context.config.brand;
     let revoked = if let Some(key) = ApiKey::parse(brand, token) {
-        let now_ms = context.clock.now().as_millisecond();
-        let deletion = context.store.delete_held_key(&key, now_ms).await?;
+        let deletion = context.store.delete_held_key(&key, context.clock.now()).await?;
         (deletion == Deletion::Deleted).then(|| key.id.to_string())
     } else if let Some(key) = CliToken::parse(brand, token) {
         delete_presented(context, key).await?

@@ -19,7 +19,7 @@ use crate::{
     },
     credential::opaque,
     grant::session,
-    store::{Deletion, cli_token::CliTokenRecord, time},
+    store::{Deletion, cli_token::CliTokenRecord},
 };
 
 /// A token to be created.
@@ -63,15 +63,15 @@ impl CliTokenView {
     fn new(context: &Context, record: CliTokenRecord) -> Self {
         let repositories = record.resources.of_kind("repositories").cloned();
         Self {
-            prefix: opaque::prefix(&context.config.brand, &record.id),
-            id: record.id,
+            prefix: opaque::prefix(&context.config.brand, &record.meta.id),
+            id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
             all_repositories: repositories.is_none(),
             repositories,
-            last_four: record.last_four,
-            created_at: time(record.created_at_ms),
-            expires_at: record.expires_at.map(|end_s| time(end_s.saturating_mul(1000))),
+            last_four: record.secret.last_four,
+            created_at: record.meta.created_at,
+            expires_at: record.expires_at,
             require_signature: record.require_signature,
         }
     }
@@ -112,22 +112,19 @@ pub async fn create(
         Some(organization) => organization,
         None => session::ensure_personal_organization(context, &user.user_id).await?,
     };
-    let Issued { id, minted, now } = owned::issue(context)?;
+    let Issued { meta, stored, secret } = owned::issue(context, org_id)?;
     let record = CliTokenRecord {
-        id,
-        org_id,
+        meta,
         name: name.into(),
         scopes,
         resources,
-        digest: minted.digest,
-        last_four: minted.secret.last_four(),
-        created_at_ms: now.as_millisecond(),
+        secret: stored,
         require_signature: new.require_signature,
         on_behalf_of: user.user_id.clone(),
         expires_at,
     };
     context.store.put(&record).await?;
-    Ok(CreatedCliToken { view: CliTokenView::new(context, record), token: minted.secret })
+    Ok(CreatedCliToken { view: CliTokenView::new(context, record), token: secret })
 }
 
 /// Lists the caller's own tokens.
@@ -144,9 +141,9 @@ pub async fn list(
     let Some(organization) = &user.org_id else {
         return Ok(List { items: Vec::new(), next_cursor: None });
     };
-    let (cursor, now_s) = (page.cursor.as_ref(), context.clock.now().as_second());
+    let (cursor, now) = (page.cursor.as_ref(), context.clock.now());
     let page =
-        context.store.cli_tokens(organization, &user.user_id, cursor, page.limit, now_s).await?;
+        context.store.cli_tokens(organization, &user.user_id, cursor, page.limit, now).await?;
     Ok(owned::into_list(page, |record| CliTokenView::new(context, record)))
 }
 

@@ -15,7 +15,7 @@ use crate::{
         secret::{self, Secret},
         subject::Subject,
     },
-    store::{api_key::ApiKeyRecord, organization::OrganizationRecord, time},
+    store::{api_key::ApiKeyRecord, organization::OrganizationRecord},
 };
 
 /// An organization to be created.
@@ -80,25 +80,26 @@ pub async fn create(
         }
         owner => owner.map(Subject::parse),
     };
-    let Issued { id: key_id, minted, now } = owned::issue(context)?;
+    let now = context.clock.now();
     let organization = OrganizationRecord {
         id: id::mint(now, &context.entropy)?,
         name: name.into(),
-        created_at_ms: now.as_millisecond(),
+        created_at: now,
         owner: owner.clone(),
     };
+    let Issued { meta, stored, secret } = owned::issue(context, organization.id)?;
     let key_name = "organization".to_owned();
     let key = ApiKeyRecord {
         on_behalf_of: owner,
-        ..ApiKeyRecord::new(key_id, organization.id, key_name, Scopes::all(), &minted, now)
+        ..ApiKeyRecord::new(meta, stored, key_name, Scopes::all())
     };
     context.store.create_organization(&organization, &key).await?;
     Ok(CreatedOrganization {
         id: organization.id,
         name: organization.name,
-        api_key: minted.secret,
-        api_key_id: key.id,
-        created_at: time(organization.created_at_ms),
+        api_key: secret,
+        api_key_id: key.meta.id,
+        created_at: organization.created_at,
     })
 }
 
@@ -116,6 +117,6 @@ pub async fn show_current(
         id: organization.id,
         name: organization.name,
         owner: organization.owner.map(String::from),
-        created_at: time(organization.created_at_ms),
+        created_at: organization.created_at,
     })
 }

@@ -18,10 +18,7 @@ use crate::{
         subject::Subject,
     },
     credential::opaque,
-    store::{
-        runner::{ONLINE_S, RunnerRecord},
-        time,
-    },
+    store::runner::{ONLINE, RunnerRecord},
 };
 
 const MOST_LABELS: usize = 32;
@@ -58,20 +55,18 @@ pub struct RunnerView {
 impl RunnerView {
     fn new(context: &Context, record: RunnerRecord) -> Self {
         let now = context.clock.now();
-        let last_seen_at = record.last_seen_at_ms.map(time);
-        let is_recent =
-            last_seen_at.is_some_and(|seen| now.as_second() - seen.as_second() <= ONLINE_S);
+        let is_recent = record.last_seen_at.is_some_and(|seen| now.duration_since(seen) <= ONLINE);
         Self {
-            prefix: opaque::prefix(&context.config.brand, &record.id),
-            id: record.id,
+            prefix: opaque::prefix(&context.config.brand, &record.meta.id),
+            id: record.meta.id,
             name: record.name,
             labels: record.labels,
             online: is_recent && record.status.as_deref() != Some("offline"),
             status: record.status,
             version: record.version,
-            last_seen_at,
-            last_four: record.last_four,
-            created_at: time(record.created_at_ms),
+            last_seen_at: record.last_seen_at,
+            last_four: record.secret.last_four,
+            created_at: record.meta.created_at,
             on_behalf_of: record.on_behalf_of,
         }
     }
@@ -108,22 +103,19 @@ pub async fn create(
         return Err(Refusal::LabelMalformed.into());
     }
 
-    let Issued { id, minted, now } = owned::issue(context)?;
+    let Issued { meta, stored, secret } = owned::issue(context, caller.organization()?)?;
     let record = RunnerRecord {
-        id,
-        org_id: caller.organization()?,
+        meta,
         name: name.into(),
         labels: new.labels,
-        digest: minted.digest,
-        last_four: minted.secret.last_four(),
-        created_at_ms: now.as_millisecond(),
+        secret: stored,
         on_behalf_of: caller.acting_user(),
         status: None,
         version: None,
-        last_seen_at_ms: None,
+        last_seen_at: None,
     };
     context.store.put(&record).await?;
-    Ok(CreatedRunner { view: RunnerView::new(context, record), token: minted.secret })
+    Ok(CreatedRunner { view: RunnerView::new(context, record), token: secret })
 }
 
 /// Lists the runners of the caller's organization.

@@ -19,10 +19,7 @@ use crate::{
         subject::Subject,
     },
     credential::{CredentialKind, opaque},
-    store::{
-        service_account::{AgentRecord, ServiceAccountRecord, ServiceRecord},
-        time,
-    },
+    store::service_account::{AgentRecord, ServiceAccountRecord, ServiceRecord},
 };
 
 /// An agent or service to be created.
@@ -57,12 +54,12 @@ pub type ServiceView = ServiceAccountView<Service>;
 impl<K: CredentialKind> ServiceAccountView<K> {
     fn new(context: &Context, record: ServiceAccountRecord<K>) -> Self {
         Self {
-            prefix: opaque::prefix(&context.config.brand, &record.id),
-            id: record.id,
+            prefix: opaque::prefix(&context.config.brand, &record.meta.id),
+            id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
-            last_four: record.last_four,
-            created_at: time(record.created_at_ms),
+            last_four: record.secret.last_four,
+            created_at: record.meta.created_at,
             on_behalf_of: record.on_behalf_of,
         }
     }
@@ -104,19 +101,16 @@ async fn create<K: CredentialKind>(
     // It has no resource limits of its own, so a caller with limits could not pass them on.
     caller.can_delegate(&scopes, &Resources::default())?;
 
-    let Issued { id, minted, now } = owned::issue(context)?;
+    let Issued { meta, stored, secret } = owned::issue(context, caller.organization()?)?;
     let record = ServiceAccountRecord {
-        id,
-        org_id: caller.organization()?,
+        meta,
         name: name.into(),
         scopes,
-        digest: minted.digest,
-        last_four: minted.secret.last_four(),
-        created_at_ms: now.as_millisecond(),
+        secret: stored,
         on_behalf_of: caller.acting_user(),
     };
     context.store.put(&record).await?;
-    Ok((ServiceAccountView::new(context, record), minted.secret))
+    Ok((ServiceAccountView::new(context, record), secret))
 }
 
 /// Lists the agents of the caller's organization.

@@ -11,7 +11,7 @@ use crate::{
         scope::Scopes,
         subject::CredentialId,
     },
-    store::{Deletion, time},
+    store::Deletion,
 };
 
 /// A browser session of a user.
@@ -49,8 +49,8 @@ pub struct DeviceView {
 /// # Errors
 /// A failure of ours.
 pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView>, Error> {
-    let now_ms = context.clock.now().as_millisecond();
-    let sessions = context.store.sessions_of(&user.user_id, now_ms).await?;
+    let now = context.clock.now();
+    let sessions = context.store.sessions_of(&user.user_id, now).await?;
     let mut views: Vec<_> = sessions
         .into_iter()
         .map(|session| SessionView {
@@ -58,7 +58,7 @@ pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView
             id: session.id,
             browser: session.browser,
             address: session.address,
-            created_at: time(session.created_at_ms),
+            created_at: session.created_at,
         })
         .collect();
     views.sort_by_key(|view| (!view.is_current, std::cmp::Reverse(view.created_at)));
@@ -85,14 +85,14 @@ fn is_current(user: &Principal, id: &SessionId) -> bool {
 /// # Errors
 /// A failure of ours.
 pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<DeviceView>, Error> {
-    let now_ms = context.clock.now().as_millisecond();
-    let families = context.store.families_of(&user.user_id, now_ms).await?;
+    let now = context.clock.now();
+    let families = context.store.families_of(&user.user_id, now).await?;
     let view = |family: crate::store::family::FamilyRecord| DeviceView {
         id: family.id,
         client_id: family.client_id,
         address: family.rotated_from,
         scopes: family.scopes,
-        last_used_at: time(family.rotated_at_ms),
+        last_used_at: family.rotated_at,
     };
     Ok(families.into_iter().map(view).collect())
 }
@@ -102,8 +102,8 @@ pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<Dev
 /// # Errors
 /// `not_found`; a failure of ours.
 pub async fn end_device(context: &Context, user: &Principal, id: &FamilyId) -> Result<(), Error> {
-    let now_ms = context.clock.now().as_millisecond();
-    match context.store.revoke_family_of(&user.user_id, id, now_ms).await? {
+    let now = context.clock.now();
+    match context.store.revoke_family_of(&user.user_id, id, now).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }

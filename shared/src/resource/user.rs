@@ -9,7 +9,7 @@ use crate::{
     core::{
         email::Email,
         error::{Error, Refusal},
-        id::{self, CliTokenId, User, UserId},
+        id::{CliTokenId, User, UserId},
         pagination::{List, PageRequest},
         permission::Permission,
         principal::{Principal, Role},
@@ -20,7 +20,7 @@ use crate::{
     crypto::password::PasswordHash,
     grant::password,
     store::{
-        Deletion, time,
+        Deletion,
         user::{CreateUser, UserRecord},
     },
 };
@@ -55,10 +55,10 @@ pub struct UserView {
 impl From<UserRecord> for UserView {
     fn from(user: UserRecord) -> Self {
         Self {
-            id: user.id,
+            id: user.meta.id,
             email: user.email,
             role: user.role,
-            created_at: time(user.created_at_ms),
+            created_at: user.meta.created_at,
             on_behalf_of: user.on_behalf_of,
         }
     }
@@ -81,13 +81,10 @@ pub async fn create(
     // A user holds the scopes of their role, and nobody creates a user with more than their own.
     caller.can_delegate(&context.config.role_scopes(new.role), &Resources::default())?;
 
-    let now = context.clock.now();
     let user = UserRecord {
-        org_id: caller.organization()?,
-        id: id::mint(now, &context.entropy)?,
+        meta: owned::meta(context, caller.organization()?)?,
         email,
         role: new.role,
-        created_at_ms: now.as_millisecond(),
         on_behalf_of: caller.acting_user(),
     };
     let hash = PasswordHash::of(password, &context.entropy).await?;
@@ -133,13 +130,15 @@ pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Resul
     if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
     }
-    let (user_id, now_s) = (Subject::User(user.id), context.clock.now().as_second());
+    let (user_id, now) = (Subject::User(user.meta.id), context.clock.now());
     let mut cursor: Option<CliTokenId> = None;
     loop {
-        let page =
-            context.store.cli_tokens(&user.org_id, &user_id, cursor.as_ref(), 100, now_s).await?;
+        let page = context
+            .store
+            .cli_tokens(&user.meta.org_id, &user_id, cursor.as_ref(), 100, now)
+            .await?;
         for token in page.records {
-            context.store.delete_cli_token(&user_id, &token.id).await?;
+            context.store.delete_cli_token(&user_id, &token.meta.id).await?;
         }
         cursor = page.next.and_then(|next| next.parse().ok());
         if cursor.is_none() {

@@ -2,12 +2,12 @@
 //!
 //! Between invocations an environment is frozen, perhaps for hours, so nothing can refresh in the
 //! background. Each invocation therefore checks the time, and reads the deployment's secret again
-//! if the current copy is older than [`SECRET_AGE_S`].
+//! if the current copy is older than [`SECRET_AGE`].
 
 use std::{fmt, sync::Arc};
 
 use aws_config::SdkConfig;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -29,10 +29,10 @@ use crate::{
 /// The maximum age of keys, in seconds. A key that is removed from the secret works for at most
 /// this long, provided that the secret can be read and used. A new key must have been published for
 /// longer before it signs.
-pub const SECRET_AGE_S: i64 = 300;
-/// How long to wait after a failure before reading the secret again, in seconds. Until then the
+pub const SECRET_AGE: SignedDuration = SignedDuration::from_secs(300);
+/// How long to wait after a failure before reading the secret again. Until then the
 /// current keys stay in use.
-const RETRY_S: i64 = 30;
+const RETRY: SignedDuration = SignedDuration::from_secs(30);
 
 /// Adds to an app what no setting can express, such as a custom provider.
 pub type Configure = Box<dyn Fn(&mut App) + Send + Sync>;
@@ -51,8 +51,8 @@ struct Cached {
     /// The digest of the secret that the app was made from.
     digest: Option<Digest>,
     read_at: Timestamp,
-    /// How long after `read_at` the secret is read again, in seconds.
-    good_for_s: i64,
+    /// How long after `read_at` the secret is read again.
+    good_for: SignedDuration,
 }
 
 impl fmt::Debug for ExecutionEnvironment {
@@ -92,30 +92,29 @@ impl ExecutionEnvironment {
             read_at: app.context.clock.now(),
             app: Arc::new(app),
             digest,
-            good_for_s: SECRET_AGE_S,
+            good_for: SECRET_AGE,
         };
         Ok(Self { access, sdk, source, configure, cached: Mutex::new(cached) })
     }
 
-    /// Returns the app, with keys that are at most [`SECRET_AGE_S`] old. If the secret cannot be
+    /// Returns the app, with keys that are at most [`SECRET_AGE`] old. If the secret cannot be
     /// read, keeps using the current keys and logs the failure.
     pub async fn app(&self) -> Arc<App> {
         let mut cached = self.cached.lock().await;
         let now = cached.app.context.clock.now();
         // A clock that was set back would make keys look new forever.
-        let is_fresh =
-            cached.read_at <= now && now < clock::after(cached.read_at, cached.good_for_s);
+        let is_fresh = cached.read_at <= now && now < clock::after(cached.read_at, cached.good_for);
         if self.access == KeyAccess::Nothing || is_fresh {
             return Arc::clone(&cached.app);
         }
-        let good_for_s = match self.renew(&mut cached).await {
-            Ok(()) => SECRET_AGE_S,
+        let good_for = match self.renew(&mut cached).await {
+            Ok(()) => SECRET_AGE,
             Err(fault) => {
                 telemetry::secret_stale(&fault);
-                RETRY_S
+                RETRY
             }
         };
-        (cached.read_at, cached.good_for_s) = (now, good_for_s);
+        (cached.read_at, cached.good_for) = (now, good_for);
         Arc::clone(&cached.app)
     }
 

@@ -1,96 +1,94 @@
 //! API keys.
 
-use jiff::Timestamp;
+use jiff::{
+    Timestamp,
+    fmt::serde::timestamp::{millisecond, second},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, HasSecret, Record, Store,
+    Deletion, HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
     key,
-    record::{hex, number, text},
+    record::{hex, milliseconds, text},
 };
 use crate::{
     core::{
         error::Fault,
-        id::{ApiKey, ApiKeyId, OrganizationId},
+        id::ApiKey,
         scope::{Resources, Scopes},
         subject::Subject,
     },
-    credential::{ApiKey as Presented, Minted},
+    credential::ApiKey as PresentedKey,
     crypto::Digest,
 };
 
 /// A stored API key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApiKeyRecord {
-    #[serde(rename = "pk")]
-    /// The id, and the key of the record.
-    pub id: ApiKeyId,
-    /// The organization.
-    pub org_id: OrganizationId,
+    /// Id, organization and time of creation.
+    #[serde(flatten)]
+    pub meta: RecordMeta<ApiKey>,
     /// What it is called.
     pub name: String,
     /// What it is allowed to do.
     pub scopes: Scopes,
-    #[serde(default)]
     /// What it is limited to.
+    #[serde(default)]
     pub resources: Resources,
-    /// The digest of its secret.
-    pub digest: Digest,
-    /// The last four characters of its secret, which lists show.
-    pub last_four: String,
-    /// When it was created, in epoch milliseconds.
-    pub created_at_ms: i64,
-    /// Does it open nothing unless the request is signed with it?
+    /// What is stored of its secret.
+    #[serde(flatten)]
+    pub secret: StoredSecret,
+    /// Whether each request must be signed with it.
     #[serde(default)]
     pub require_signature: bool,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
-    /// Epoch seconds; also DynamoDB's time to live.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<i64>,
-    /// The secret before the last rotation, and how long it still works.
+    /// When it expires, in whole seconds. Also DynamoDB's time to live.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "second::optional")]
+    pub expires_at: Option<Timestamp>,
+    /// The digest of the secret before the last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_digest: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    /// Until when the previous secret works, in epoch milliseconds.
-    pub previous_expires_at_ms: Option<i64>,
+    /// When the previous secret stops working.
+    #[serde(
+        rename = "previous_expires_at_ms",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "millisecond::optional"
+    )]
+    pub previous_expires_at: Option<Timestamp>,
 }
 
 impl ApiKeyRecord {
     /// A new key without limits, expiry or an acting user.
     pub fn new(
-        id: ApiKeyId,
-        org_id: OrganizationId,
+        meta: RecordMeta<ApiKey>,
+        secret: StoredSecret,
         name: String,
         scopes: Scopes,
-        minted: &Minted,
-        now: Timestamp,
     ) -> Self {
         Self {
-            id,
-            org_id,
+            meta,
             name,
             scopes,
             resources: Resources::default(),
-            digest: minted.digest,
-            last_four: minted.secret.last_four(),
-            created_at_ms: now.as_millisecond(),
+            secret,
             require_signature: false,
             on_behalf_of: None,
             expires_at: None,
             previous_digest: None,
-            previous_expires_at_ms: None,
+            previous_expires_at: None,
         }
     }
 
-    /// Reports whether the secret with `digest` is accepted at `now_ms`.
-    pub fn accepts_secret(&self, digest: &Digest, now_ms: i64) -> bool {
-        let overlapping = self.previous_expires_at_ms.is_some_and(|until| now_ms < until);
+    /// Reports whether the secret with `digest` is accepted `now`.
+    pub fn accepts_secret(&self, digest: &Digest, now: Timestamp) -> bool {
+        let overlapping = self.previous_expires_at.is_some_and(|until| now < until);
         let is_previous =
             self.previous_digest.as_ref().is_some_and(|previous| previous.matches(digest));
-        self.digest.matches(digest) || (is_previous && overlapping)
+        self.secret.digest.matches(digest) || (is_previous && overlapping)
     }
 }
 
@@ -100,7 +98,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_held_key(&self, key: &Presented, now_ms: i64) -> Result<Deletion, Fault> {
+    pub async fn delete_held_key(
+        &self,
+        key: &PresentedKey,
+        now: Timestamp,
+    ) -> Result<Deletion, Fault> {
         if self.delete_held(&key.id, &key.digest).await? == Deletion::Deleted {
             return Ok(Deletion::Deleted);
         }
@@ -112,7 +114,7 @@ impl Store {
             .update_expression("REMOVE previous_digest, previous_expires_at_ms")
             .condition_expression("previous_digest = :held AND previous_expires_at_ms > :now")
             .expression_attribute_values(":held", hex(&key.digest))
-            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":now", milliseconds(now))
             .send()
             .await;
         match conditional(outcome, "revoke the previous secret of a key")? {
@@ -125,21 +127,17 @@ impl Store {
 impl Record for ApiKeyRecord {
     type Kind = ApiKey;
 
-    fn id(&self) -> ApiKeyId {
-        self.id
+    fn meta(&self) -> &RecordMeta<ApiKey> {
+        &self.meta
     }
 
-    fn org_id(&self) -> OrganizationId {
-        self.org_id
-    }
-
-    fn is_expired(&self, now_s: i64) -> bool {
-        self.expires_at.is_some_and(|end| end <= now_s)
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
     }
 }
 
 impl HasSecret for ApiKeyRecord {
-    fn digest(&self) -> &Digest {
-        &self.digest
+    fn secret(&self) -> &StoredSecret {
+        &self.secret
     }
 }

@@ -2,6 +2,10 @@
 //! detected.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use jiff::{
+    Timestamp,
+    fmt::serde::timestamp::{millisecond, second},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,7 +13,7 @@ use super::{
     client::fault,
     conditional::{Conditional, conditional},
     key,
-    record::{item_of, number, read, text},
+    record::{item_of, milliseconds, read, text},
 };
 use crate::{
     core::{
@@ -41,12 +45,14 @@ pub struct AuthorizationCodeRecord {
     /// The granted scopes.
     pub scopes: Scopes,
     /// When the code expires.
-    pub valid_until_ms: i64,
+    #[serde(rename = "valid_until_ms", with = "millisecond::required")]
+    pub valid_until: Timestamp,
     /// The family that the code was redeemed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<FamilyId>,
-    /// DynamoDB's time to live, in epoch seconds. Long enough to detect replays.
-    pub expires_at: i64,
+    /// DynamoDB's time to live. Long enough to detect replays.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// The outcome of a redemption.
@@ -93,7 +99,7 @@ impl Store {
         &self,
         id: &AuthorizationCodeId,
         family: &FamilyId,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Redemption, Fault> {
         let outcome = self
             .client
@@ -106,7 +112,7 @@ impl Store {
             )
             .expression_attribute_names("#family", "family")
             .expression_attribute_values(":family", text(family))
-            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":now", milliseconds(now))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;

@@ -1,72 +1,64 @@
 //! CLI tokens: keys that belong to one user.
 
+use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize};
 
-use super::{Deletion, HasSecret, Page, Record, Store, conditional::Expected, key, record::text};
-use crate::{
-    core::{
-        error::Fault,
-        id::{CliToken, CliTokenId, OrganizationId},
-        scope::{Resources, Scopes},
-        subject::Subject,
-    },
-    crypto::Digest,
+use super::{
+    Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret, conditional::Expected, key,
+    record::text,
+};
+use crate::core::{
+    error::Fault,
+    id::{CliToken, CliTokenId, OrganizationId},
+    scope::{Resources, Scopes},
+    subject::Subject,
 };
 
 /// A stored CLI token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CliTokenRecord {
-    #[serde(rename = "pk")]
-    /// The id, and the key of the record.
-    pub id: CliTokenId,
-    /// The organization.
-    pub org_id: OrganizationId,
+    /// Id, organization and time of creation.
+    #[serde(flatten)]
+    pub meta: RecordMeta<CliToken>,
     /// What it is called.
     pub name: String,
     /// What it is allowed to do.
     pub scopes: Scopes,
-    #[serde(default)]
     /// What it is limited to.
+    #[serde(default)]
     pub resources: Resources,
-    /// The digest of its secret.
-    pub digest: Digest,
-    /// The last four characters of its secret, which lists show.
-    pub last_four: String,
-    /// When it was created, in epoch milliseconds.
-    pub created_at_ms: i64,
-    /// Does it open nothing unless the request is signed with it?
+    /// What is stored of its secret.
+    #[serde(flatten)]
+    pub secret: StoredSecret,
+    /// Whether each request must be signed with it.
     #[serde(default)]
     pub require_signature: bool,
-    /// The person.
+    /// The user.
     pub on_behalf_of: Subject,
-    /// Epoch seconds; also DynamoDB's time to live.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<i64>,
+    /// When it expires, in whole seconds. Also DynamoDB's time to live.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "second::optional")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Record for CliTokenRecord {
     type Kind = CliToken;
 
-    fn id(&self) -> CliTokenId {
-        self.id
-    }
-
-    fn org_id(&self) -> OrganizationId {
-        self.org_id
+    fn meta(&self) -> &RecordMeta<CliToken> {
+        &self.meta
     }
 
     fn listing(&self) -> String {
-        key::listing_of_person::<CliToken>(&self.org_id, &self.on_behalf_of)
+        key::listing_of_person::<CliToken>(&self.meta.org_id, &self.on_behalf_of)
     }
 
-    fn is_expired(&self, now_s: i64) -> bool {
-        self.expires_at.is_some_and(|end| end <= now_s)
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
     }
 }
 
 impl HasSecret for CliTokenRecord {
-    fn digest(&self) -> &Digest {
-        &self.digest
+    fn secret(&self) -> &StoredSecret {
+        &self.secret
     }
 }
 
@@ -81,15 +73,10 @@ impl Store {
         user_id: &Subject,
         cursor: Option<&CliTokenId>,
         limit: i32,
-        now_s: i64,
+        now: Timestamp,
     ) -> Result<Page<CliTokenRecord>, Fault> {
-        self.list_in(
-            key::listing_of_person::<CliToken>(organization, user_id),
-            cursor,
-            limit,
-            now_s,
-        )
-        .await
+        self.list_in(key::listing_of_person::<CliToken>(organization, user_id), cursor, limit, now)
+            .await
     }
 
     /// Deletes a user's token.

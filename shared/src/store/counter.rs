@@ -4,7 +4,7 @@
 //! succeeds. A thousand simultaneous attempts are therefore limited like any others.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Store,
@@ -12,9 +12,9 @@ use super::{
     key,
     record::number,
 };
-use crate::core::{clock::LEEWAY_S, error::Fault};
+use crate::core::{clock::LEEWAY, error::Fault};
 
-/// The length of a window, in seconds.
+/// The length of a window, in seconds: windows are counted from the epoch.
 const WINDOW_S: i64 = 900;
 
 /// What is counted, and for whom.
@@ -35,13 +35,13 @@ pub enum Attempt {
     Counted,
     /// The limit is reached.
     Exhausted {
-        /// The seconds until the next window.
-        retry_after_s: i64,
+        /// How long until the next window.
+        retry_after: SignedDuration,
     },
 }
 
 /// Returns the end of the window of `now`, in epoch seconds.
-fn window_end(now: Timestamp) -> i64 {
+fn window_end_s(now: Timestamp) -> i64 {
     (now.as_second().div_euclid(WINDOW_S) + 1) * WINDOW_S
 }
 
@@ -51,7 +51,7 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
     pub async fn count(&self, counter: Counter<'_>, now: Timestamp) -> Result<Attempt, Fault> {
-        let until_s = window_end(now);
+        let until_s = window_end_s(now);
         let outcome = self
             .client
             .update_item()
@@ -60,14 +60,15 @@ impl Store {
             .update_expression("ADD attempts :one SET expires_at = :end")
             .condition_expression("attribute_not_exists(attempts) OR attempts < :limit")
             .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":end", number(until_s + LEEWAY_S))
+            .expression_attribute_values(":end", number(until_s + LEEWAY.as_secs()))
             .expression_attribute_values(":limit", number(counter.limit))
             .send()
             .await;
         match conditional(outcome, "count an attempt")? {
             Conditional::Met(_) => Ok(Attempt::Counted),
             Conditional::NotMet(_) => {
-                Ok(Attempt::Exhausted { retry_after_s: until_s - now.as_second() })
+                let retry_after = SignedDuration::from_secs(until_s - now.as_second());
+                Ok(Attempt::Exhausted { retry_after })
             }
         }
     }
@@ -83,7 +84,11 @@ impl Store {
             .table_name(&self.tables.nonces)
             .key(
                 key::PK,
-                AttributeValue::S(key::counter(counter.what, counter.whom, window_end(counted_at))),
+                AttributeValue::S(key::counter(
+                    counter.what,
+                    counter.whom,
+                    window_end_s(counted_at),
+                )),
             )
             .update_expression("ADD attempts :back")
             .condition_expression("attempts > :none")

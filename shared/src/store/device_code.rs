@@ -5,6 +5,10 @@
 //! interval, and exactly one of any number of polls gets the tokens.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use jiff::{
+    SignedDuration, Timestamp,
+    fmt::serde::timestamp::{millisecond, second},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,11 +16,11 @@ use super::{
     client::unexpected,
     conditional::{Conditional, conditional},
     key,
-    record::{attribute, item_of, number, read, text},
+    record::{attribute, item_of, milliseconds, number, read, seconds, text},
 };
 use crate::{
     core::{
-        clock::LEEWAY_S,
+        clock::{self, LEEWAY, after},
         error::Fault,
         id::{AttemptId, ClientId, DeviceCodeId, FamilyId},
         scope::Scopes,
@@ -27,7 +31,9 @@ use crate::{
 };
 
 /// How much `slow_down` lengthens the interval, for this and all later polls (RFC 8628 §3.5).
-const SLOWER_S: i64 = 5;
+const SLOWER: SignedDuration = SignedDuration::from_secs(5);
+/// How long the item outlives its code, so that a late poll is told that the code has expired.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(600);
 
 /// The state of a device code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,12 +66,15 @@ pub struct DeviceCodeRecord {
     pub address: String,
     /// The state.
     pub status: DeviceStatus,
-    /// The interval between polls, in seconds.
-    pub interval_s: i64,
+    /// The interval between polls.
+    #[serde(rename = "interval_s", with = "clock::seconds")]
+    pub interval: SignedDuration,
     /// When the next poll is allowed.
-    pub next_poll_at_ms: i64,
+    #[serde(rename = "next_poll_at_ms", with = "millisecond::required")]
+    pub next_poll_at: Timestamp,
     /// When the code expires.
-    pub valid_until_ms: i64,
+    #[serde(rename = "valid_until_ms", with = "millisecond::required")]
+    pub valid_until: Timestamp,
     /// The user who decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<Subject>,
@@ -75,9 +84,9 @@ pub struct DeviceCodeRecord {
     /// The family that the code was redeemed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<FamilyId>,
-    /// DynamoDB's time to live, in epoch seconds. A little after the code expires, so that a late
-    /// poll gets the answer that it is late.
-    pub expires_at: i64,
+    /// DynamoDB's time to live. See [`DeviceCodeRecord::item_expires_at`].
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// The device code that a user code stands for.
@@ -85,7 +94,8 @@ pub struct DeviceCodeRecord {
 struct UserCodeRecord {
     pk: String,
     device: DeviceCodeId,
-    expires_at: i64,
+    #[serde(with = "second::required")]
+    expires_at: Timestamp,
 }
 
 /// The outcome of a poll.
@@ -124,9 +134,9 @@ pub enum UserDecision {
 }
 
 impl DeviceCodeRecord {
-    /// Returns when the item of a code that expires at `valid_until_ms` ends, in epoch seconds.
-    pub fn item_until(valid_until_ms: i64) -> i64 {
-        valid_until_ms / 1000 + 600 + LEEWAY_S
+    /// Returns when the item of a code that is valid until this time can be deleted.
+    pub fn item_expires_at(valid_until: Timestamp) -> Timestamp {
+        after(valid_until, REMEMBERED + LEEWAY)
     }
 }
 
@@ -139,7 +149,7 @@ impl Store {
         &self,
         record: &DeviceCodeRecord,
         user_code: &Tag,
-        now_s: i64,
+        now: Timestamp,
     ) -> Result<CreateDeviceCode, Fault> {
         let pointer = UserCodeRecord {
             pk: key::user_code(user_code),
@@ -154,7 +164,7 @@ impl Store {
             .condition_expression(
                 "attribute_not_exists(pk) OR expires_at <= :now OR device = :ours",
             )
-            .expression_attribute_values(":now", number(now_s))
+            .expression_attribute_values(":now", seconds(now))
             .expression_attribute_values(":ours", text(&record.id))
             .send()
             .await;
@@ -173,7 +183,7 @@ impl Store {
     pub async fn device(
         &self,
         user_code: &Tag,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Option<DeviceCodeRecord>, Fault> {
         const WHAT: &str = "read a device code";
         let pointer = self.nonces_item(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
@@ -185,9 +195,8 @@ impl Store {
             .await?
             .map(read::<DeviceCodeRecord>)
             .transpose()?;
-        Ok(device.filter(|device| {
-            device.status == DeviceStatus::Pending && now_ms < device.valid_until_ms
-        }))
+        Ok(device
+            .filter(|device| device.status == DeviceStatus::Pending && now < device.valid_until))
     }
 
     /// Records a user's decision, unless the code was decided before: one write. `granted` is what
@@ -200,7 +209,7 @@ impl Store {
         id: &DeviceCodeId,
         user_id: &Subject,
         granted: Option<&Scopes>,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<UserDecision, Fault> {
         let scopes = granted.cloned().unwrap_or_default();
         let status = if granted.is_some() { DeviceStatus::Approved } else { DeviceStatus::Denied };
@@ -219,7 +228,7 @@ impl Store {
             .expression_attribute_values(":status", attribute(status)?)
             .expression_attribute_values(":user", text(&user_id))
             .expression_attribute_values(":granted", attribute(&scopes)?)
-            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":now", milliseconds(now))
             .send()
             .await;
         match conditional(outcome, "decide about a device")? {
@@ -238,7 +247,7 @@ impl Store {
         presented: &DeviceCode,
         client_id: &ClientId,
         family: &FamilyId,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Poll, Fault> {
         let stored = self.nonces_item(text(&presented.id), "read a device code").await?;
         let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else {
@@ -249,10 +258,10 @@ impl Store {
         }
         match device.status {
             DeviceStatus::Redeemed => Ok(Poll::Unknown),
-            _ if device.valid_until_ms <= now_ms => Ok(Poll::Expired),
+            _ if device.valid_until <= now => Ok(Poll::Expired),
             DeviceStatus::Denied => Ok(Poll::Denied),
             DeviceStatus::Approved => self.redeem_device(&device.id, family).await,
-            DeviceStatus::Pending => self.pace(&device, &(*family).into(), now_ms).await,
+            DeviceStatus::Pending => self.pace(&device, &(*family).into(), now).await,
         }
     }
 
@@ -262,10 +271,10 @@ impl Store {
         &self,
         device: &DeviceCodeRecord,
         poll: &AttemptId,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Poll, Fault> {
-        let is_early = now_ms < device.next_poll_at_ms;
-        let interval_s = if is_early { device.interval_s + SLOWER_S } else { device.interval_s };
+        let is_early = now < device.next_poll_at;
+        let interval = if is_early { device.interval + SLOWER } else { device.interval };
         let outcome = self
             .client
             .update_item()
@@ -279,10 +288,10 @@ impl Store {
                 "(next_poll_at_ms = :seen AND interval_s = :interval_seen) OR last_poll = :poll",
             )
             .expression_attribute_values(":poll", text(poll))
-            .expression_attribute_values(":interval", number(interval_s))
-            .expression_attribute_values(":next", number(now_ms + interval_s * 1000))
-            .expression_attribute_values(":seen", number(device.next_poll_at_ms))
-            .expression_attribute_values(":interval_seen", number(device.interval_s))
+            .expression_attribute_values(":interval", number(interval.as_secs()))
+            .expression_attribute_values(":next", milliseconds(after(now, interval)))
+            .expression_attribute_values(":seen", milliseconds(device.next_poll_at))
+            .expression_attribute_values(":interval_seen", number(device.interval.as_secs()))
             .send()
             .await;
         match conditional(outcome, "pace a device")? {

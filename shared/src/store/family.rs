@@ -1,6 +1,10 @@
 //! Refresh-token families: one item each, rotated by one conditional write.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::{
+    SignedDuration, Timestamp,
+    fmt::serde::timestamp::{millisecond, second},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -8,13 +12,13 @@ use super::{
     client::{fault, unexpected},
     conditional::{Conditional, Expected, conditional},
     key,
-    record::{Item, item_of, number, read, text},
+    record::{Item, item_of, milliseconds, read, seconds, text},
     token_owner::TokenOwner,
 };
 use crate::{
     config::Lifetimes,
     core::{
-        clock::LEEWAY_S,
+        clock::{LEEWAY, after},
         error::Fault,
         id::{AccessTokenId, AttemptId, ClientId, Family, FamilyId, OrganizationId},
         scope::Scopes,
@@ -32,7 +36,8 @@ pub struct FamilyRecord {
     /// The generation of the token that is accepted next.
     pub generation: u64,
     /// When the family was last rotated.
-    pub rotated_at_ms: i64,
+    #[serde(rename = "rotated_at_ms", with = "millisecond::required")]
+    pub rotated_at: Timestamp,
     /// The network address that it was last rotated from.
     pub rotated_from: String,
     /// The [`Presentation::attempt`] that rotated it.
@@ -50,15 +55,23 @@ pub struct FamilyRecord {
     /// The granted scopes.
     pub scopes: Scopes,
     /// When the family expires unless it is rotated.
-    pub idle_expires_at_ms: i64,
+    #[serde(rename = "idle_expires_at_ms", with = "millisecond::required")]
+    pub idle_expires_at: Timestamp,
     /// When the family expires in any case.
-    pub absolute_expires_at_ms: i64,
+    #[serde(rename = "absolute_expires_at_ms", with = "millisecond::required")]
+    pub absolute_expires_at: Timestamp,
     /// When the family was revoked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked_at_ms: Option<i64>,
-    /// DynamoDB's time to live, in epoch seconds. After the absolute expiry, so that late reuse is
-    /// still recognized as reuse.
-    pub expires_at: i64,
+    #[serde(
+        rename = "revoked_at_ms",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "millisecond::optional"
+    )]
+    pub revoked_at: Option<Timestamp>,
+    /// DynamoDB's time to live. After the absolute expiry, so that late reuse is still recognized
+    /// as reuse.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 impl FamilyRecord {
@@ -78,16 +91,14 @@ impl FamilyRecord {
         }
     }
 
-    /// Returns when the family's item ends, in epoch seconds.
-    pub fn tombstone_until(absolute_expires_at_ms: i64) -> i64 {
-        absolute_expires_at_ms / 1000 + 1 + LEEWAY_S
+    /// Returns when the item of a family with this absolute expiry can be deleted.
+    pub fn item_expires_at(absolute_expires_at: Timestamp) -> Timestamp {
+        after(absolute_expires_at, LEEWAY + SignedDuration::from_secs(1))
     }
 
     /// Reports whether the family is neither revoked nor expired.
-    pub fn is_alive(&self, now_ms: i64) -> bool {
-        self.revoked_at_ms.is_none()
-            && now_ms < self.idle_expires_at_ms
-            && now_ms < self.absolute_expires_at_ms
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && now < self.idle_expires_at && now < self.absolute_expires_at
     }
 }
 
@@ -104,7 +115,7 @@ pub struct Presentation<'a> {
     /// after a lost response.
     pub attempt: &'a AttemptId,
     /// The time of the presentation.
-    pub now_ms: i64,
+    pub now: Timestamp,
 }
 
 /// The outcome of storing a new family.
@@ -155,8 +166,8 @@ impl Store {
     pub async fn revoke_before_creation(
         &self,
         family: &FamilyId,
-        now_ms: i64,
-        until_s: i64,
+        now: Timestamp,
+        until: Timestamp,
     ) -> Result<(), Fault> {
         self.client
             .update_item()
@@ -166,8 +177,8 @@ impl Store {
                 "SET revoked_at_ms = if_not_exists(revoked_at_ms, :now), \
                  expires_at = if_not_exists(expires_at, :end)",
             )
-            .expression_attribute_values(":now", number(now_ms))
-            .expression_attribute_values(":end", number(until_s))
+            .expression_attribute_values(":now", milliseconds(now))
+            .expression_attribute_values(":end", seconds(until))
             .send()
             .await
             .map_err(fault("revoke a family before its creation"))?;
@@ -198,7 +209,7 @@ impl Store {
     ) -> Result<Rotation, Fault> {
         const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
                              AND idle_expires_at_ms > :now AND absolute_expires_at_ms > :now";
-        let idle_expires_at_ms = presented.now_ms + lifetimes.refresh_idle.as_secs() * 1000;
+        let idle_expires_at = after(presented.now, lifetimes.refresh_idle);
         let generation = |generation: u64| AttributeValue::N(generation.to_string());
         let request = self
             .client
@@ -211,10 +222,10 @@ impl Store {
             )
             .expression_attribute_values(":presented", generation(presented.token.generation))
             .expression_attribute_values(":next", generation(presented.token.generation + 1))
-            .expression_attribute_values(":now", number(presented.now_ms))
+            .expression_attribute_values(":now", milliseconds(presented.now))
             .expression_attribute_values(":address", text(&presented.address))
             .expression_attribute_values(":attempt", text(&presented.attempt))
-            .expression_attribute_values(":idle", number(idle_expires_at_ms))
+            .expression_attribute_values(":idle", milliseconds(idle_expires_at))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match presented.client {
@@ -240,15 +251,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn revoke_family(&self, family: &FamilyId, now_ms: i64) -> Result<(), Fault> {
+    pub async fn revoke_family(&self, family: &FamilyId, now: Timestamp) -> Result<(), Fault> {
         let condition = Expected { attribute: key::PK, value: text(family) };
-        self.revoke_family_if(family, now_ms, condition).await.map(drop)
+        self.revoke_family_if(family, now, condition).await.map(drop)
     }
 
     async fn revoke_family_if(
         &self,
         family: &FamilyId,
-        now_ms: i64,
+        now: Timestamp,
         condition: Expected,
     ) -> Result<Deletion, Fault> {
         let outcome = self
@@ -259,7 +270,7 @@ impl Store {
             .update_expression("SET revoked_at_ms = if_not_exists(revoked_at_ms, :now)")
             .condition_expression(condition.expression())
             .expression_attribute_values(Expected::PLACEHOLDER, condition.value)
-            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":now", milliseconds(now))
             .send()
             .await;
         match conditional(outcome, "revoke a family")? {
@@ -275,10 +286,10 @@ impl Store {
     pub async fn families_of(
         &self,
         user_id: &Subject,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Vec<FamilyRecord>, Fault> {
         let is_alive = |family: &FamilyRecord| {
-            family.user_id.as_ref() == Some(user_id) && family.is_alive(now_ms)
+            family.user_id.as_ref() == Some(user_id) && family.is_alive(now)
         };
         self.list_owned(key::listing_of_owner::<Family>(user_id), is_alive).await
     }
@@ -291,10 +302,10 @@ impl Store {
         &self,
         user_id: &Subject,
         family: &FamilyId,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Deletion, Fault> {
         let condition = Expected { attribute: "user_id", value: text(&user_id) };
-        self.revoke_family_if(family, now_ms, condition).await
+        self.revoke_family_if(family, now, condition).await
     }
 
     /// Revokes an access token without a family: one write, kept until the token expires.
@@ -304,13 +315,13 @@ impl Store {
     pub async fn revoke_access_token(
         &self,
         token: &AccessTokenId,
-        expires_at_s: i64,
+        expires_at: Timestamp,
     ) -> Result<(), Fault> {
         self.client
             .put_item()
             .table_name(&self.tables.families)
             .item(key::PK, text(token))
-            .item(key::TTL, number(expires_at_s + LEEWAY_S + 1))
+            .item(key::TTL, seconds(FamilyRecord::item_expires_at(expires_at)))
             .send()
             .await
             .map_err(fault("revoke an access token"))?;
@@ -328,24 +339,26 @@ fn judge(
     if presented.client.is_some_and(|client| *client != family.client_id) {
         return Rotation::ClientMismatch;
     }
-    if family.revoked_at_ms.is_some() {
+    if family.revoked_at.is_some() {
         return Rotation::Inactive;
     }
     let generation = presented.token.generation;
     let is_next = family.generation == generation + 1;
-    let elapsed_ms = presented.now_ms - family.rotated_at_ms;
+    let elapsed = presented.now.duration_since(family.rotated_at);
     // Clocks of execution environments differ: the winner may be slightly ahead of us.
-    let is_recent = elapsed_ms <= lifetimes.refresh_grace.as_secs() * 1000
-        && lifetimes.refresh_grace.as_secs() > 0;
+    let is_recent = elapsed <= lifetimes.refresh_grace && !lifetimes.refresh_grace.is_zero();
     let is_ours = family.attempt == *presented.attempt;
-    match () {
-        () if is_next && is_ours => Rotation::Rotated(family),
-        () if is_next && is_recent && !family.is_alive(presented.now_ms) => Rotation::Inactive,
-        () if is_next && is_recent && family.rotated_from == presented.address => {
-            Rotation::Repeated(family)
-        }
-        () if is_next && is_recent => Rotation::AddressMismatch,
-        () if family.generation > generation => Rotation::Reuse,
-        () => Rotation::Inactive,
+    if is_next && is_ours {
+        Rotation::Rotated(family)
+    } else if is_next && is_recent && !family.is_alive(presented.now) {
+        Rotation::Inactive
+    } else if is_next && is_recent && family.rotated_from == presented.address {
+        Rotation::Repeated(family)
+    } else if is_next && is_recent {
+        Rotation::AddressMismatch
+    } else if family.generation > generation {
+        Rotation::Reuse
+    } else {
+        Rotation::Inactive
     }
 }

@@ -29,10 +29,9 @@ pub mod user;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use jiff::Timestamp;
 
 pub use client::Timeouts;
-pub use record::{Deletion, HasSecret, Page, Record, Renewal};
+pub use record::{Deletion, HasSecret, Page, Record, RecordMeta, Renewal, StoredSecret};
 
 use crate::{config::Tables, core::clock::Clock};
 
@@ -56,9 +55,4 @@ impl Store {
     pub async fn connect(&self) {
         client::connect(&self.client).await;
     }
-}
-
-/// Returns the time that is stored as `ms` milliseconds.
-pub fn time(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
 }

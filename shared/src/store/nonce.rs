@@ -1,12 +1,13 @@
 //! Nonces of signed requests, each of which is accepted once.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use jiff::Timestamp;
 
 use super::{
     Store,
     conditional::{Conditional, conditional},
     key,
-    record::{number, text},
+    record::{seconds, text},
 };
 use crate::core::{error::Fault, id::AttemptId, subject::CredentialId};
 
@@ -32,8 +33,8 @@ impl Store {
         credential_id: &CredentialId,
         nonce: &str,
         attempt: &AttemptId,
-        now_s: i64,
-        expires_at_s: i64,
+        now: Timestamp,
+        expires_at: Timestamp,
     ) -> Result<Nonce, Fault> {
         let outcome = self
             .client
@@ -41,10 +42,10 @@ impl Store {
             .table_name(&self.tables.nonces)
             .item(key::PK, text(&key::nonce(credential_id, nonce)))
             .item("attempt", text(&attempt))
-            .item(key::TTL, number(expires_at_s))
+            .item(key::TTL, seconds(expires_at))
             // An expired item may still exist: DynamoDB deletes up to days late.
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
-            .expression_attribute_values(":now", number(now_s))
+            .expression_attribute_values(":now", seconds(now))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;

@@ -1,6 +1,7 @@
 //! Organizations, and which user owns or belongs to which.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,7 +22,8 @@ pub struct OrganizationRecord {
     /// The name.
     pub name: String,
     /// When it was created.
-    pub created_at_ms: i64,
+    #[serde(rename = "created_at_ms", with = "millisecond::required")]
+    pub created_at: Timestamp,
     /// The user who owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Subject>,

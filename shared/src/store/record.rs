@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use serde::{Serialize, de::DeserializeOwned};
+use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use type_safe_id::StaticType;
 
 use super::{
@@ -25,29 +26,56 @@ use crate::{
 /// An item as the SDK represents it.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
+/// What every record of an organization has. Part of each record by `#[serde(flatten)]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct RecordMeta<K: StaticType> {
+    /// The id, which is the partition key.
+    #[serde(rename = "pk")]
+    pub id: TypeSafeId<K>,
+    /// The organization that the record belongs to.
+    pub org_id: OrganizationId,
+    /// When the record was created.
+    #[serde(rename = "created_at_ms", with = "millisecond::required")]
+    pub created_at: Timestamp,
+}
+
+/// What is stored of a credential's secret. Part of its record by `#[serde(flatten)]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredSecret {
+    /// The digest, which a presented secret is compared with.
+    pub digest: Digest,
+    /// The last four characters, which lists show.
+    pub last_four: String,
+}
+
+impl From<&Minted> for StoredSecret {
+    fn from(minted: &Minted) -> Self {
+        Self { digest: minted.digest, last_four: minted.secret.last_four() }
+    }
+}
+
 /// A record of the `Keys` table that belongs to an organization.
 pub trait Record: Serialize + DeserializeOwned {
     /// The kind of the record's id.
     type Kind: StaticType;
 
-    /// Returns the record's id.
-    fn id(&self) -> TypeSafeId<Self::Kind>;
-    /// Returns the organization that owns it.
-    fn org_id(&self) -> OrganizationId;
+    /// Returns what every record has.
+    fn meta(&self) -> &RecordMeta<Self::Kind>;
     /// Returns the partition that lists it.
     fn listing(&self) -> String {
-        key::listing::<Self::Kind>(&self.org_id())
+        key::listing::<Self::Kind>(&self.meta().org_id)
     }
     /// Reports whether it has expired, although it may still be stored.
-    fn is_expired(&self, _now_s: i64) -> bool {
+    fn is_expired(&self, _now: Timestamp) -> bool {
         false
     }
 }
 
 /// A record with one secret.
 pub trait HasSecret: Record {
-    /// Returns the digest of its secret.
-    fn digest(&self) -> &Digest;
+    /// Returns what is stored of its secret.
+    fn secret(&self) -> &StoredSecret;
 }
 
 /// A page of a list.
@@ -89,7 +117,8 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn put<R: HasSecret>(&self, record: &R) -> Result<(), Fault> {
-        let is_ours = |stored: Item| Ok(read::<R>(stored)?.digest().matches(record.digest()));
+        let is_ours =
+            |stored: Item| Ok(read::<R>(stored)?.secret().digest.matches(&record.secret().digest));
         self.insert(&self.tables.keys, item_of_record(record)?, "put a record", is_ours).await
     }
 
@@ -142,10 +171,10 @@ impl Store {
     pub async fn record<R: Record>(
         &self,
         id: &TypeSafeId<R::Kind>,
-        now_s: i64,
+        now: Timestamp,
     ) -> Result<Option<R>, Fault> {
         let item = self.keys_item(text(id), "read a record").await?;
-        Ok(item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now_s)))
+        Ok(item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now)))
     }
 
     /// Returns the record `id` if it belongs to `organization`.
@@ -156,9 +185,9 @@ impl Store {
         &self,
         organization: &OrganizationId,
         id: &TypeSafeId<R::Kind>,
-        now_s: i64,
+        now: Timestamp,
     ) -> Result<Option<R>, Fault> {
-        Ok(self.record::<R>(id, now_s).await?.filter(|record| record.org_id() == *organization))
+        Ok(self.record::<R>(id, now).await?.filter(|record| record.meta().org_id == *organization))
     }
 
     /// Lists records of `organization` after `cursor`, oldest first.
@@ -170,9 +199,9 @@ impl Store {
         organization: &OrganizationId,
         cursor: Option<&TypeSafeId<R::Kind>>,
         limit: i32,
-        now_s: i64,
+        now: Timestamp,
     ) -> Result<Page<R>, Fault> {
-        self.list_in(key::listing::<R::Kind>(organization), cursor, limit, now_s).await
+        self.list_in(key::listing::<R::Kind>(organization), cursor, limit, now).await
     }
 
     /// Lists the records of one partition of the index.
@@ -181,7 +210,7 @@ impl Store {
         listing: String,
         cursor: Option<&TypeSafeId<R::Kind>>,
         limit: i32,
-        now_s: i64,
+        now: Timestamp,
     ) -> Result<Page<R>, Fault> {
         let query = self
             .client
@@ -209,7 +238,7 @@ impl Store {
             .map(read::<R>)
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Page {
-            records: records.into_iter().filter(|record| !record.is_expired(now_s)).collect(),
+            records: records.into_iter().filter(|record| !record.is_expired(now)).collect(),
             next,
         })
     }
@@ -265,7 +294,7 @@ impl Store {
     }
 
     /// Replaces the secret of `record`, if it is still the one that was read. The old secret is
-    /// accepted until `overlap_until_ms`, if given.
+    /// accepted until `overlap_until`, if given.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -273,9 +302,9 @@ impl Store {
         &self,
         record: &R,
         minted: &Minted,
-        overlap_until_ms: Option<i64>,
+        overlap_until: Option<Timestamp>,
     ) -> Result<Renewal, Fault> {
-        let update = match overlap_until_ms {
+        let update = match overlap_until {
             Some(_) => {
                 "SET digest = :new, last_four = :last_four, \
                  previous_digest = digest, previous_expires_at_ms = :until"
@@ -289,33 +318,32 @@ impl Store {
             .client
             .update_item()
             .table_name(&self.tables.keys)
-            .key(key::PK, text(&record.id()))
+            .key(key::PK, text(&record.meta().id))
             .update_expression(update)
             .condition_expression("digest = :seen")
             .expression_attribute_values(":new", hex(&minted.digest))
             .expression_attribute_values(":last_four", AttributeValue::S(minted.secret.last_four()))
-            .expression_attribute_values(":seen", hex(record.digest()))
+            .expression_attribute_values(":seen", hex(&record.secret().digest))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match overlap_until_ms {
-            Some(until) => request.expression_attribute_values(":until", number(until)),
+        let request = match overlap_until {
+            Some(until) => request.expression_attribute_values(":until", milliseconds(until)),
             None => request,
         };
         match conditional(request.send().await, "replace a secret")? {
             Conditional::Met(_) => Ok(Renewal::Renewed),
             Conditional::NotMet(stored) => {
                 let stored = stored.map(read::<R>).transpose()?;
-                let is_ours = stored.is_some_and(|stored| stored.digest().matches(&minted.digest));
+                let is_ours =
+                    stored.is_some_and(|stored| stored.secret().digest.matches(&minted.digest));
                 Ok(if is_ours { Renewal::Renewed } else { Renewal::Changed })
             }
         }
     }
 }
 
-/// Returns the item of an organization's record: its fields, its key and the partition that lists
-/// it.
+/// Returns the item of an organization's record: its fields, and the partition that lists it.
 pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
     let mut item = item_of(record)?;
-    item.insert(key::PK.into(), text(&record.id()));
     item.insert(key::LISTING.into(), AttributeValue::S(record.listing()));
     Ok(item)
 }
@@ -346,6 +374,16 @@ pub(super) fn hex(digest: &Digest) -> AttributeValue {
 /// Returns a string attribute.
 pub(super) fn text(value: &impl ToString) -> AttributeValue {
     AttributeValue::S(value.to_string())
+}
+
+/// Returns the attribute that a time is stored as, if the name ends in `_ms`.
+pub(super) fn milliseconds(time: Timestamp) -> AttributeValue {
+    number(time.as_millisecond())
+}
+
+/// Returns the attribute that a time is stored as for DynamoDB's time to live.
+pub(super) fn seconds(time: Timestamp) -> AttributeValue {
+    number(time.as_second())
 }
 
 /// Returns a number attribute.

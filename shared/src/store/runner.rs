@@ -1,77 +1,68 @@
 //! Runners, and the one write that authenticates a runner and records its heartbeat.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use jiff::{SignedDuration, Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HasSecret, Record, Store,
+    HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
     key,
-    record::{hex, number, read, text},
+    record::{hex, milliseconds, read, text},
 };
 use crate::{
-    core::{
-        error::Fault,
-        id::{OrganizationId, Runner, RunnerId},
-        subject::Subject,
-    },
+    core::{error::Fault, id::Runner, subject::Subject},
     credential::RunnerToken,
-    crypto::Digest,
 };
 
-/// How often a runner should send a heartbeat, in seconds.
-pub const HEARTBEAT_S: i64 = 30;
-/// How long after its last heartbeat a runner counts as online, in seconds. Two heartbeats may be
-/// lost.
-pub const ONLINE_S: i64 = 3 * HEARTBEAT_S;
+/// How often a runner should send a heartbeat.
+pub const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
+/// How long after its last heartbeat a runner counts as online. Two heartbeats may be lost.
+pub const ONLINE: SignedDuration = SignedDuration::from_secs(3 * HEARTBEAT.as_secs());
 
 /// A stored runner.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunnerRecord {
-    #[serde(rename = "pk")]
-    /// The id, and the key of the record.
-    pub id: RunnerId,
-    /// The organization.
-    pub org_id: OrganizationId,
+    /// Id, organization and time of creation.
+    #[serde(flatten)]
+    pub meta: RecordMeta<Runner>,
     /// What it is called.
     pub name: String,
     /// What it is selected by.
     pub labels: Vec<String>,
-    /// The digest of its secret.
-    pub digest: Digest,
-    /// The last four characters of its secret, which lists show.
-    pub last_four: String,
-    /// When it was created, in epoch milliseconds.
-    pub created_at_ms: i64,
+    /// What is stored of its secret.
+    #[serde(flatten)]
+    pub secret: StoredSecret,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
-    /// What the runner said last, and when.
+    /// The status that the last heartbeat reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     /// The version that the last heartbeat reported.
-    pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    /// When the last heartbeat arrived, in epoch milliseconds.
-    pub last_seen_at_ms: Option<i64>,
+    pub version: Option<String>,
+    /// When the last heartbeat arrived.
+    #[serde(
+        rename = "last_seen_at_ms",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "millisecond::optional"
+    )]
+    pub last_seen_at: Option<Timestamp>,
 }
 
 impl Record for RunnerRecord {
     type Kind = Runner;
 
-    fn id(&self) -> RunnerId {
-        self.id
-    }
-
-    fn org_id(&self) -> OrganizationId {
-        self.org_id
+    fn meta(&self) -> &RecordMeta<Runner> {
+        &self.meta
     }
 }
 
 impl HasSecret for RunnerRecord {
-    fn digest(&self) -> &Digest {
-        &self.digest
+    fn secret(&self) -> &StoredSecret {
+        &self.secret
     }
 }
 
@@ -100,7 +91,7 @@ impl Store {
         token: &RunnerToken,
         status: &str,
         version: &str,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Heartbeat, Fault> {
         let outcome = self
             .client
@@ -112,7 +103,7 @@ impl Store {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":status", AttributeValue::S(status.to_owned()))
             .expression_attribute_values(":version", AttributeValue::S(version.to_owned()))
-            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":now", milliseconds(now))
             .expression_attribute_values(":digest", hex(&token.digest))
             .return_values(ReturnValue::AllNew)
             .send()

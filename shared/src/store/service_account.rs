@@ -3,14 +3,11 @@
 use serde::{Deserialize, Serialize};
 use type_safe_id::StaticType;
 
-use super::{HasSecret, Record};
-use crate::{
-    core::{
-        id::{Agent, OrganizationId, Service, TypeSafeId},
-        scope::Scopes,
-        subject::Subject,
-    },
-    crypto::Digest,
+use super::{HasSecret, Record, RecordMeta, StoredSecret};
+use crate::core::{
+    id::{Agent, Service},
+    scope::Scopes,
+    subject::Subject,
 };
 
 /// A stored agent. Deleting it ends all that it holds, because every use of its tokens reads it.
@@ -22,21 +19,16 @@ pub type ServiceRecord = ServiceAccountRecord<Service>;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct ServiceAccountRecord<K: StaticType + Copy> {
-    #[serde(rename = "pk")]
-    /// The id, and the key of the record.
-    pub id: TypeSafeId<K>,
-    /// The organization.
-    pub org_id: OrganizationId,
+    /// Id, organization and time of creation.
+    #[serde(flatten)]
+    pub meta: RecordMeta<K>,
     /// What it is called.
     pub name: String,
     /// What it is allowed to do.
     pub scopes: Scopes,
-    /// The digest of its secret.
-    pub digest: Digest,
-    /// The last four characters of its secret, which lists show.
-    pub last_four: String,
-    /// When it was created, in epoch milliseconds.
-    pub created_at_ms: i64,
+    /// What is stored of its secret.
+    #[serde(flatten)]
+    pub secret: StoredSecret,
     /// The user on whose behalf it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
@@ -45,17 +37,13 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
 impl<K: StaticType + Copy> Record for ServiceAccountRecord<K> {
     type Kind = K;
 
-    fn id(&self) -> TypeSafeId<K> {
-        self.id
-    }
-
-    fn org_id(&self) -> OrganizationId {
-        self.org_id
+    fn meta(&self) -> &RecordMeta<K> {
+        &self.meta
     }
 }
 
 impl<K: StaticType + Copy> HasSecret for ServiceAccountRecord<K> {
-    fn digest(&self) -> &Digest {
-        &self.digest
+    fn secret(&self) -> &StoredSecret {
+        &self.secret
     }
 }

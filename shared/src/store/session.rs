@@ -1,6 +1,10 @@
 //! Browser sessions: one item each, which ends when it expires or its user signs out.
 
 use aws_sdk_dynamodb::types::ReturnValue;
+use jiff::{
+    SignedDuration, Timestamp,
+    fmt::serde::timestamp::{millisecond, second},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -8,11 +12,11 @@ use super::{
     Deletion, Store,
     conditional::{Conditional, Expected, conditional},
     key,
-    record::{hex, item_of, number, read, text},
+    record::{hex, item_of, milliseconds, read, seconds, text},
 };
 use crate::{
     core::{
-        clock::LEEWAY_S,
+        clock::{LEEWAY, after},
         error::Fault,
         id::{AttemptId, Session as SessionKind, SessionId},
         principal::Role,
@@ -37,9 +41,11 @@ pub struct SessionRecord {
     #[serde(default)]
     pub metadata: Map<String, Value>,
     /// When the user signed in.
-    pub created_at_ms: i64,
+    #[serde(rename = "created_at_ms", with = "millisecond::required")]
+    pub created_at: Timestamp,
     /// When the session expires unless it is used.
-    pub idle_expires_at_ms: i64,
+    #[serde(rename = "idle_expires_at_ms", with = "millisecond::required")]
+    pub idle_expires_at: Timestamp,
     /// The browser's `User-Agent`, for display only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub browser: Option<String>,
@@ -51,8 +57,9 @@ pub struct SessionRecord {
     pub upstream: Option<UpstreamTokens>,
     /// The partition that lists the user's sessions.
     pub listing: String,
-    /// DynamoDB's time to live, in epoch seconds.
-    pub expires_at: i64,
+    /// DynamoDB's time to live.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// The sealed tokens of an identity provider. Whoever renews them takes a lease, so that there is
@@ -64,7 +71,8 @@ pub struct UpstreamTokens {
     /// The tokens, sealed.
     pub upstream_sealed: String,
     /// When the tokens are due for renewal.
-    pub upstream_due_at_ms: i64,
+    #[serde(rename = "upstream_due_at_ms", with = "millisecond::required")]
+    pub upstream_due_at: Timestamp,
 }
 
 /// The outcome of taking a session's lease.
@@ -94,12 +102,12 @@ pub enum RenewalResult {
         /// The tokens, sealed.
         sealed: String,
         /// When they are due for renewal.
-        due_at_ms: i64,
+        due_at: Timestamp,
     },
     /// The identity provider is unavailable. The tokens remain as they are.
     Postponed {
         /// When the next renewal is due.
-        due_at_ms: i64,
+        due_at: Timestamp,
     },
     /// There are no tokens any more. The session continues without them.
     Detached,
@@ -111,10 +119,9 @@ impl SessionRecord {
         key::listing_of_owner::<SessionKind>(user_id)
     }
 
-    /// Returns when the item of a session that expires at `idle_expires_at_ms` ends, in epoch
-    /// seconds.
-    pub fn item_until(idle_expires_at_ms: i64) -> i64 {
-        idle_expires_at_ms / 1000 + 1 + LEEWAY_S
+    /// Returns when the item of a session with this idle expiry can be deleted.
+    pub fn item_expires_at(idle_expires_at: Timestamp) -> Timestamp {
+        after(idle_expires_at, LEEWAY + SignedDuration::from_secs(1))
     }
 }
 
@@ -144,8 +151,8 @@ impl Store {
     pub async fn touch_session(
         &self,
         id: &SessionId,
-        idle_expires_at_ms: i64,
-        now_ms: i64,
+        idle_expires_at: Timestamp,
+        now: Timestamp,
     ) -> Result<Touch, Fault> {
         let outcome = self
             .client
@@ -154,12 +161,12 @@ impl Store {
             .key(key::PK, text(id))
             .update_expression("SET idle_expires_at_ms = :idle, expires_at = :end")
             .condition_expression("idle_expires_at_ms > :now")
-            .expression_attribute_values(":idle", number(idle_expires_at_ms))
+            .expression_attribute_values(":idle", milliseconds(idle_expires_at))
             .expression_attribute_values(
                 ":end",
-                number(SessionRecord::item_until(idle_expires_at_ms)),
+                seconds(SessionRecord::item_expires_at(idle_expires_at)),
             )
-            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":now", milliseconds(now))
             .send()
             .await;
         match conditional(outcome, "extend a session")? {
@@ -178,8 +185,8 @@ impl Store {
         id: &SessionId,
         seen: &UpstreamTokens,
         lease: &AttemptId,
-        now_ms: i64,
-        until_ms: i64,
+        now: Timestamp,
+        until: Timestamp,
     ) -> Result<Lease, Fault> {
         let outcome = self
             .client
@@ -193,10 +200,10 @@ impl Store {
                  OR upstream_lease_until_ms <= :now)",
             )
             .expression_attribute_values(":lease", text(&lease))
-            .expression_attribute_values(":until", number(until_ms))
+            .expression_attribute_values(":until", milliseconds(until))
             .expression_attribute_values(":sealed", text(&seen.upstream_sealed))
-            .expression_attribute_values(":due", number(seen.upstream_due_at_ms))
-            .expression_attribute_values(":now", number(now_ms))
+            .expression_attribute_values(":due", milliseconds(seen.upstream_due_at))
+            .expression_attribute_values(":now", milliseconds(now))
             .return_values(ReturnValue::AllOld)
             .send()
             .await;
@@ -235,19 +242,19 @@ impl Store {
             .condition_expression("upstream_lease = :lease")
             .expression_attribute_values(":lease", text(&lease));
         let request = match result {
-            RenewalResult::Renewed { sealed, due_at_ms } => request
+            RenewalResult::Renewed { sealed, due_at } => request
                 .update_expression(
                     "SET upstream_sealed = :sealed, upstream_due_at_ms = :due \
                      REMOVE upstream_lease, upstream_lease_until_ms",
                 )
                 .expression_attribute_values(":sealed", text(sealed))
-                .expression_attribute_values(":due", number(*due_at_ms)),
-            RenewalResult::Postponed { due_at_ms } => request
+                .expression_attribute_values(":due", milliseconds(*due_at)),
+            RenewalResult::Postponed { due_at } => request
                 .update_expression(
                     "SET upstream_due_at_ms = :due \
                      REMOVE upstream_lease, upstream_lease_until_ms",
                 )
-                .expression_attribute_values(":due", number(*due_at_ms)),
+                .expression_attribute_values(":due", milliseconds(*due_at)),
             RenewalResult::Detached => request.update_expression(
                 "REMOVE upstream_signin, upstream_sealed, upstream_due_at_ms, \
                  upstream_lease, upstream_lease_until_ms",
@@ -280,11 +287,10 @@ impl Store {
     pub async fn sessions_of(
         &self,
         user_id: &Subject,
-        now_ms: i64,
+        now: Timestamp,
     ) -> Result<Vec<SessionRecord>, Fault> {
-        let is_alive = |session: &SessionRecord| {
-            session.user_id == *user_id && now_ms < session.idle_expires_at_ms
-        };
+        let is_alive =
+            |session: &SessionRecord| session.user_id == *user_id && now < session.idle_expires_at;
         self.list_owned(key::listing_of_owner::<SessionKind>(user_id), is_alive).await
     }
 

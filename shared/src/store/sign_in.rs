@@ -1,13 +1,14 @@
 //! Pending sign-ins at an identity provider: created once, taken once.
 
 use aws_sdk_dynamodb::types::ReturnValue;
+use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
     conditional::{Conditional, conditional},
     key,
-    record::{hex, item_of, number, read, text},
+    record::{hex, item_of, read, seconds, text},
 };
 use crate::{
     core::{
@@ -37,8 +38,9 @@ pub struct SignInRecord {
     /// The tool on the user's machine that started the sign-in, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loopback: Option<Loopback>,
-    /// When the sign-in expires, in epoch seconds. Also DynamoDB's time to live.
-    pub expires_at: i64,
+    /// When the sign-in expires, in whole seconds. Also DynamoDB's time to live.
+    #[serde(with = "second::required")]
+    pub expires_at: Timestamp,
 }
 
 /// A tool on the user's machine (RFC 8252 §7.3), with the proof that the same tool redeems the code
@@ -78,7 +80,7 @@ impl Store {
         &self,
         state: &SignInState,
         browser: &Digest,
-        now_s: i64,
+        now: Timestamp,
     ) -> Result<Option<SignInRecord>, Fault> {
         let outcome = self
             .client
@@ -88,7 +90,7 @@ impl Store {
             .condition_expression("digest = :state AND browser = :browser AND expires_at > :now")
             .expression_attribute_values(":state", hex(&state.digest))
             .expression_attribute_values(":browser", hex(browser))
-            .expression_attribute_values(":now", number(now_s))
+            .expression_attribute_values(":now", seconds(now))
             .return_values(ReturnValue::AllOld)
             .send()
             .await;

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, Record, Store,
+    Deletion, Record, RecordMeta, Store,
     client::fault,
     conditional::first_unmet,
     key,
@@ -16,7 +16,7 @@ use crate::{
     core::{
         email::Email,
         error::Fault,
-        id::{OrganizationId, User, UserId},
+        id::{User, UserId},
         principal::Role,
         subject::Subject,
     },
@@ -26,17 +26,13 @@ use crate::{
 /// A stored user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UserRecord {
-    /// The id.
-    #[serde(rename = "pk")]
-    pub id: UserId,
-    /// The organization that the user belongs to.
-    pub org_id: OrganizationId,
+    /// Id, organization and time of creation.
+    #[serde(flatten)]
+    pub meta: RecordMeta<User>,
     /// The email address.
     pub email: Email,
     /// The role.
     pub role: Role,
-    /// When the user was created.
-    pub created_at_ms: i64,
     /// The user who created this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
@@ -67,12 +63,8 @@ pub enum CreateUser {
 impl Record for UserRecord {
     type Kind = User;
 
-    fn id(&self) -> UserId {
-        self.id
-    }
-
-    fn org_id(&self) -> OrganizationId {
-        self.org_id
+    fn meta(&self) -> &RecordMeta<User> {
+        &self.meta
     }
 }
 
@@ -88,12 +80,13 @@ impl Store {
     ) -> Result<CreateUser, Fault> {
         let login = LoginRecord {
             pk: key::email(&user.email),
-            user_id: user.id,
+            user_id: user.meta.id,
             role: user.role,
             password,
         };
-        let user_id = Subject::User(user.id);
-        let membership = OwnerRecord { pk: key::owner(&user_id), user_id, org_id: user.org_id };
+        let user_id = Subject::User(user.meta.id);
+        let membership =
+            OwnerRecord { pk: key::owner(&user_id), user_id, org_id: user.meta.org_id };
         let created = self
             .client
             .transact_write_items()
@@ -135,13 +128,13 @@ impl Store {
         let deleted = self
             .client
             .transact_write_items()
-            .transact_items(delete(text(&user.id), "attribute_exists(pk)")?)
+            .transact_items(delete(text(&user.meta.id), "attribute_exists(pk)")?)
             .transact_items(delete(
                 AttributeValue::S(key::email(&user.email)),
                 "attribute_exists(pk)",
             )?)
             .transact_items(delete(
-                AttributeValue::S(key::owner(&Subject::User(user.id))),
+                AttributeValue::S(key::owner(&Subject::User(user.meta.id))),
                 "attribute_exists(pk)",
             )?)
             .send()

@@ -1,5 +1,6 @@
 //! The claims of our tokens.
 
+use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::core::{
@@ -24,15 +25,15 @@ pub trait Token: Serialize + DeserializeOwned {
     fn times(&self) -> Times;
 }
 
-/// When a token is valid, in epoch seconds.
+/// When a token is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// Issued at.
-    pub iat: i64,
+    pub iat: Timestamp,
     /// Not before.
-    pub nbf: i64,
+    pub nbf: Timestamp,
     /// Expiry.
-    pub exp: i64,
+    pub exp: Timestamp,
 }
 
 macro_rules! tokens {
@@ -60,7 +61,7 @@ tokens! {
     DownloadClaims is "dl+jwt" for "/downloads";
 }
 
-/// The claims of an access token: those of RFC 9068 §2.2, and our own. Times are epoch seconds.
+/// The claims of an access token: those of RFC 9068 §2.2, and our own.
 ///
 /// Unknown claims are refused: a claim that a later version adds to restrict a token must not be
 /// ignored by an earlier one.
@@ -73,12 +74,15 @@ pub struct Claims {
     pub sub: Subject,
     /// The audience.
     pub aud: String,
-    /// When it was issued, in epoch seconds.
-    pub iat: i64,
-    /// When it becomes valid, in epoch seconds.
-    pub nbf: i64,
-    /// When it expires, in epoch seconds.
-    pub exp: i64,
+    /// When it was issued.
+    #[serde(with = "second::required")]
+    pub iat: Timestamp,
+    /// When it becomes valid.
+    #[serde(with = "second::required")]
+    pub nbf: Timestamp,
+    /// When it expires.
+    #[serde(with = "second::required")]
+    pub exp: Timestamp,
     /// The token's own id.
     pub jti: AccessTokenId,
     /// The agent, or the tool that acts for a user.
@@ -107,12 +111,15 @@ pub struct ServiceClaims {
     pub sub: ServiceId,
     /// The audience.
     pub aud: String,
-    /// When it was issued, in epoch seconds.
-    pub iat: i64,
-    /// When it becomes valid, in epoch seconds.
-    pub nbf: i64,
-    /// When it expires, in epoch seconds.
-    pub exp: i64,
+    /// When it was issued.
+    #[serde(with = "second::required")]
+    pub iat: Timestamp,
+    /// When it becomes valid.
+    #[serde(with = "second::required")]
+    pub nbf: Timestamp,
+    /// When it expires.
+    #[serde(with = "second::required")]
+    pub exp: Timestamp,
     /// The token's own id.
     pub jti: AccessTokenId,
     /// The organization.
@@ -132,12 +139,15 @@ pub struct DownloadClaims {
     pub sub: Subject,
     /// The audience.
     pub aud: String,
-    /// When it was issued, in epoch seconds.
-    pub iat: i64,
-    /// When it becomes valid, in epoch seconds.
-    pub nbf: i64,
-    /// When it expires, in epoch seconds.
-    pub exp: i64,
+    /// When it was issued.
+    #[serde(with = "second::required")]
+    pub iat: Timestamp,
+    /// When it becomes valid.
+    #[serde(with = "second::required")]
+    pub nbf: Timestamp,
+    /// When it expires.
+    #[serde(with = "second::required")]
+    pub exp: Timestamp,
     /// The token's own id.
     pub jti: AccessTokenId,
     /// The path that can be downloaded.
@@ -150,10 +160,10 @@ pub struct DownloadClaims {
     pub credential_id: CredentialId,
     /// What it is allowed to do.
     pub scopes: Scopes,
-    #[serde(default)]
     /// What it is limited to.
+    #[serde(default)]
     pub resources: Resources,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     /// The user on whose behalf its caller acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
 }

@@ -52,10 +52,20 @@ pub fn verify(
         return Err(Refusal::TokenClaimsInvalid);
     }
     let time = |name: &str| {
-        claims.get(name).map(|value| seconds(value).ok_or(Refusal::TokenClaimsInvalid)).transpose()
+        claims
+            .get(name)
+            .map(|value| numeric_date(value).ok_or(Refusal::TokenClaimsInvalid))
+            .transpose()
     };
     let exp = time("exp")?.ok_or(Refusal::TokenClaimsInvalid)?;
-    in_time(Times { exp, nbf: time("nbf")?.unwrap_or(0), iat: time("iat")?.unwrap_or(0) }, now)?;
+    in_time(
+        Times {
+            exp,
+            nbf: time("nbf")?.unwrap_or(Timestamp::MIN),
+            iat: time("iat")?.unwrap_or(Timestamp::MIN),
+        },
+        now,
+    )?;
     Ok(claims)
 }
 
@@ -76,13 +86,15 @@ pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<Stri
     if is_sound { Ok(user) } else { Err(Refusal::TokenClaimsInvalid) }
 }
 
-/// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped.
-fn seconds(value: &Value) -> Option<i64> {
+/// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped. A time
+/// after the calendar's end is its end.
+fn numeric_date(value: &Value) -> Option<Timestamp> {
     const LATEST: f64 = 253_402_300_799.0; // the end of the year 9999
     let whole =
         || value.as_f64().filter(|seconds| (0.0..=LATEST).contains(seconds)).map(f64::floor);
-    value.as_i64().filter(|seconds| *seconds >= 0).or_else(|| {
+    let seconds = value.as_i64().filter(|seconds| *seconds >= 0).or_else(|| {
         #[expect(clippy::cast_possible_truncation, reason = "in range, and whole")]
         whole().map(|seconds| seconds as i64)
-    })
+    })?;
+    Some(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
 }

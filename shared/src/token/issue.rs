@@ -1,11 +1,12 @@
 //! Issuing our tokens.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Claims, DownloadClaims, ServiceClaims, claims::Token};
 use crate::{
     context::Context,
     core::{
+        clock::after,
         error::Fault,
         id::{self, FamilyId, OrganizationId},
         principal::Principal,
@@ -28,16 +29,14 @@ pub struct Grant<'a> {
     /// The family of refresh tokens with which it is issued.
     pub family: Option<FamilyId>,
     /// When the family expires: the token expires no later.
-    pub not_after_ms: Option<i64>,
+    pub not_after: Option<Timestamp>,
 }
 
 impl Grant<'_> {
-    /// Returns the lifetime of a token that is issued `now`, in seconds.
-    pub fn life_s(&self, context: &Context, now: Timestamp) -> i64 {
-        let left_s = self.not_after_ms.map(|end_ms| (end_ms - now.as_millisecond()) / 1000);
-        left_s.map_or(context.config.lifetimes.access_token.as_secs(), |left_s| {
-            left_s.min(context.config.lifetimes.access_token.as_secs())
-        })
+    /// Returns the lifetime of a token that is issued `now`.
+    pub fn lifetime(&self, context: &Context, now: Timestamp) -> SignedDuration {
+        let longest = context.config.lifetimes.access_token;
+        self.not_after.map_or(longest, |end| end.duration_since(now).min(longest))
     }
 }
 
@@ -55,9 +54,9 @@ pub fn access_token(context: &Context, grant: &Grant<'_>, now: Timestamp) -> Res
                 TokenOwner::User { user_id, .. } => user_id.clone(),
             },
             aud: Claims::audience(&context.config.deployment.issuer),
-            iat: now.as_second(),
-            nbf: now.as_second(),
-            exp: now.as_second() + grant.life_s(context, now),
+            iat: now,
+            nbf: now,
+            exp: after(now, grant.lifetime(context, now)),
             jti: id::mint(now, &context.entropy)?,
             client_id: grant.holder.client_id(),
             agent_id: match grant.holder {
@@ -85,13 +84,13 @@ pub fn service_token(
         context,
         &ServiceClaims {
             iss: context.config.deployment.issuer.clone(),
-            sub: service.id,
+            sub: service.meta.id,
             aud: ServiceClaims::audience(&context.config.deployment.issuer),
-            iat: now.as_second(),
-            nbf: now.as_second(),
-            exp: now.as_second() + context.config.lifetimes.service_token.as_secs(),
+            iat: now,
+            nbf: now,
+            exp: after(now, context.config.lifetimes.service_token),
             jti: id::mint(now, &context.entropy)?,
-            org_id: service.org_id,
+            org_id: service.meta.org_id,
             scopes: service.scopes.clone(),
         },
     )
@@ -113,9 +112,9 @@ pub fn download_token(
             iss: context.config.deployment.issuer.clone(),
             sub: principal.user_id,
             aud: DownloadClaims::audience(&context.config.deployment.issuer),
-            iat: now.as_second(),
-            nbf: now.as_second(),
-            exp: now.as_second() + context.config.lifetimes.download_token.as_secs(),
+            iat: now,
+            nbf: now,
+            exp: after(now, context.config.lifetimes.download_token),
             jti: id::mint(now, &context.entropy)?,
             path: path.to_owned(),
             kind: principal.kind,

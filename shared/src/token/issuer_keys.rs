@@ -7,19 +7,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::{config, context::Context, core::error::Fault, crypto::key_set::KeySet};
+use crate::{
+    config,
+    context::Context,
+    core::{clock::after, error::Fault},
+    crypto::key_set::KeySet,
+};
 
-/// How long keys are used without looking for newer ones, in seconds.
-const FRESH_S: i64 = 10 * 60;
+/// How long keys are used without looking for newer ones.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// How long they are used when no newer ones can be had.
-const STALE_S: i64 = 60 * 60;
+const STALE: SignedDuration = SignedDuration::from_mins(60);
 /// How long to wait after a fetch, and after one that failed.
-const PAUSE_S: i64 = 60;
-const PAUSE_AFTER_FAILURE_S: i64 = 5;
+const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(5);
 /// The time that discovery and keys may take together.
 const WITHIN: Duration = Duration::from_millis(1500);
 /// The largest documents that are read.
@@ -71,20 +76,18 @@ impl IssuerKeys {
     pub async fn keys(&self, context: &Context, wanted: Wanted) -> Result<Arc<KeySet>, Fault> {
         let mut state = self.state.lock().await;
         let now = context.clock.now();
-        let at_hand = state
-            .keys
-            .as_ref()
-            .map(|(keys, since)| (Arc::clone(keys), now.as_second() - since.as_second()));
+        let at_hand =
+            state.keys.as_ref().map(|(keys, since)| (Arc::clone(keys), now.duration_since(*since)));
         let is_due = match (&at_hand, wanted) {
             (None, _) | (Some(_), Wanted::Newer) => true,
-            (Some((_, age_s)), Wanted::Current) => *age_s >= FRESH_S,
+            (Some((_, age)), Wanted::Current) => *age >= FRESH,
         };
         let may_ask = state.pause_until.is_none_or(|until| now >= until);
         if is_due && may_ask {
             let fetched = self.fetch(context).await;
             state.has_failed = fetched.is_err();
-            let pause_s = if state.has_failed { PAUSE_AFTER_FAILURE_S } else { PAUSE_S };
-            state.pause_until = Some(crate::core::clock::after(now, pause_s));
+            let pause = if state.has_failed { PAUSE_AFTER_FAILURE } else { PAUSE };
+            state.pause_until = Some(after(now, pause));
             match fetched {
                 Ok(keys) => {
                     let keys = Arc::new(keys);
@@ -123,18 +126,15 @@ impl IssuerKeys {
             .await?;
         let found: Discovery = serde_json::from_slice(&json)
             .map_err(|_| self.fault("its discovery document is malformed"))?;
-        match () {
-            () if found.issuer != self.issuer => {
-                Err(self.fault("its discovery document names another issuer"))
-            }
-            () if !config::is_sound_url(&found.jwks_uri) => {
-                Err(self.fault("its jwks_uri is not https"))
-            }
-            // Nothing far away may send us to an address of this machine.
-            () if self.issuer.starts_with("https:") && !found.jwks_uri.starts_with("https:") => {
-                Err(self.fault("its jwks_uri is not https"))
-            }
-            () => Ok(found.jwks_uri),
+        // An issuer on the network must not send us to an address of this machine.
+        let is_downgrade =
+            self.issuer.starts_with("https:") && !found.jwks_uri.starts_with("https:");
+        if found.issuer != self.issuer {
+            Err(self.fault("its discovery document names another issuer"))
+        } else if !config::is_sound_url(&found.jwks_uri) || is_downgrade {
+            Err(self.fault("its jwks_uri is not https"))
+        } else {
+            Ok(found.jwks_uri)
         }
     }
 
@@ -143,6 +143,6 @@ impl IssuerKeys {
     }
 }
 
-fn still_good((keys, age_s): (Arc<KeySet>, i64)) -> Option<Arc<KeySet>> {
-    (age_s < STALE_S).then_some(keys)
+fn still_good((keys, age): (Arc<KeySet>, SignedDuration)) -> Option<Arc<KeySet>> {
+    (age < STALE).then_some(keys)
 }

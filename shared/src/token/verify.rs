@@ -8,7 +8,12 @@ use super::{
 };
 use crate::{
     context::Context,
-    core::{clock::LEEWAY_S, error::Refusal, id::ClientId, subject::Subject},
+    core::{
+        clock::{LEEWAY, after},
+        error::Refusal,
+        id::ClientId,
+        subject::Subject,
+    },
     crypto::jwt::{self, Expected, IssuedBy},
 };
 
@@ -45,10 +50,9 @@ pub fn access_token(context: &Context, token: &str, now: Timestamp) -> Result<Cl
 
 /// Checks that a token is valid at `now`, within the leeway.
 pub(super) fn in_time(times: Times, now: Timestamp) -> Result<(), Refusal> {
-    let now = now.as_second();
-    if times.exp.saturating_add(LEEWAY_S) <= now {
+    if after(times.exp, LEEWAY) <= now {
         Err(Refusal::TokenExpired)
-    } else if times.nbf > now + LEEWAY_S || times.iat > now + LEEWAY_S {
+    } else if times.nbf.max(times.iat) > after(now, LEEWAY) {
         Err(Refusal::TokenNotYetValid)
     } else {
         Ok(())

@@ -1,0 +1,181 @@
+//! The stored form of every record. A deployment reads what earlier versions wrote, so attributes
+//! are never renamed.
+
+use postern::{core::principal::Role, crypto::Digest};
+use serde_json::{Value, json};
+use tests::World;
+
+/// 2026-01-01T00:00:00Z, when every world begins, in epoch milliseconds.
+const NOW_MS: &str = "1767225600000";
+/// A day later, in epoch seconds.
+const TOMORROW_S: &str = "1767312000";
+
+/// Returns the items that were put since the last call, as DynamoDB's JSON.
+fn put(world: &World) -> Vec<Value> {
+    let transacted = |body: &Value| -> Vec<Value> {
+        let writes = body["TransactItems"].as_array().cloned().unwrap_or_default();
+        writes.iter().filter_map(|write| write.pointer("/Put/Item").cloned()).collect()
+    };
+    let put = |body: &Value| body.get("Item").cloned().into_iter().chain(transacted(body));
+    world.wire.take().iter().flat_map(|op| put(&op.body).collect::<Vec<_>>()).collect()
+}
+
+fn digest(secret: &str) -> String {
+    Digest::of(secret.as_bytes()).to_hex()
+}
+
+fn last_four(secret: &str) -> &str {
+    &secret[secret.len() - 4..]
+}
+
+#[tokio::test]
+async fn an_api_key_is_stored_as_before() {
+    let world = World::new().await;
+    world.wire.take();
+    let body = json!({
+        "name": "ci", "scopes": ["scans:read"], "resources": {"repositories": ["acme/app"]},
+        "expires_at": "2026-01-02T00:00:00Z", "require_signature": true,
+    });
+    let made = world.post("/v1/keys", body).send().await.expect(201);
+    let (id, secret) = (made.member("id"), made.member("key"));
+    let item = json!({
+        "pk": {"S": id}, "org_id": {"S": world.org_id}, "name": {"S": "ci"},
+        "listing": {"S": format!("{}#key", world.org_id)},
+        "scopes": {"L": [{"S": "scans:read"}]},
+        "resources": {"M": {"repositories": {"L": [{"S": "acme/app"}]}}},
+        "digest": {"S": digest(&secret)}, "last_four": {"S": last_four(&secret)},
+        "created_at_ms": {"N": NOW_MS}, "expires_at": {"N": TOMORROW_S},
+        "require_signature": {"BOOL": true},
+    });
+    assert_eq!(put(&world), [item]);
+}
+
+#[tokio::test]
+async fn a_rotated_api_key_is_stored_as_before() {
+    let world = World::new().await;
+    let (id, _) = world.key(&["scans:read"]).await;
+    world.wire.take();
+    let rotate = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 86400}));
+    let secret = rotate.send().await.expect(200).member("key");
+    let ops = world.wire.take();
+    let update = ops.iter().find(|op| op.name == "UpdateItem").unwrap();
+    assert_eq!(update.body["ExpressionAttributeValues"][":until"], json!({"N": "1767312000000"}));
+    let item = format!("{:?}", world.item("Keys", &id).await.unwrap());
+    assert!(item.contains(&digest(&secret)), "{item}");
+    assert!(item.contains("previous_digest") && item.contains("previous_expires_at_ms"), "{item}");
+}
+
+#[tokio::test]
+async fn a_cli_token_is_stored_as_before() {
+    let world = World::new().await;
+    let session = world.sign_in("github|7", Role::User).await;
+    world.cli_token(&session, &["scans:read"]).await;
+    world.wire.take();
+    let (id, secret) = world.cli_token(&session, &["scans:read"]).await;
+    let [item] = &put(&world)[..] else { panic!("one item") };
+    let organization = item["org_id"]["S"].as_str().unwrap();
+    let expected = json!({
+        "pk": {"S": id}, "org_id": {"S": organization}, "name": {"S": "cli"},
+        "listing": {"S": format!("{organization}#cli#github|7")},
+        "scopes": {"L": [{"S": "scans:read"}]}, "resources": {"M": {}},
+        "digest": {"S": digest(&secret)}, "last_four": {"S": last_four(&secret)},
+        "created_at_ms": {"N": NOW_MS}, "require_signature": {"BOOL": false},
+        "on_behalf_of": {"S": "github|7"},
+    });
+    assert_eq!(*item, expected);
+}
+
+#[tokio::test]
+async fn agents_services_and_runners_are_stored_as_before() {
+    let world = World::new().await;
+    world.wire.take();
+    let scopes = ["scans:read"];
+    let agent = world.agent(&scopes).await;
+    let (service, service_key) = world.service(&scopes).await;
+    let common = |id: &str, name: &str, kind: &str, secret: &str| {
+        json!({
+            "pk": {"S": id}, "org_id": {"S": world.org_id}, "name": {"S": name},
+            "listing": {"S": format!("{}#{kind}", world.org_id)},
+            "digest": {"S": digest(secret)}, "last_four": {"S": last_four(secret)},
+            "created_at_ms": {"N": NOW_MS},
+        })
+    };
+    let mut agent = common(&agent.id, "agent", "agt", &agent.secret);
+    agent["scopes"] = json!({"L": [{"S": "scans:read"}]});
+    let mut service = common(&service, "service", "svc", &service_key);
+    service["scopes"] = json!({"L": [{"S": "scans:read"}]});
+    assert_eq!(put(&world), [agent, service]);
+
+    let (id, token) = world.runner().await;
+    let mut runner = common(&id, "runner", "run", &token);
+    runner["labels"] = json!({"L": []});
+    assert_eq!(put(&world), [runner]);
+}
+
+#[tokio::test]
+async fn a_user_is_stored_as_before() {
+    let world = World::new().await;
+    world.wire.take();
+    let id = world.enrol("ada@example.com", "correct horse battery", Role::User).await;
+    let user = json!({
+        "pk": {"S": id}, "org_id": {"S": world.org_id}, "email": {"S": "ada@example.com"},
+        "listing": {"S": format!("{}#usr", world.org_id)}, "role": {"S": "user"},
+        "created_at_ms": {"N": NOW_MS},
+    });
+    assert!(put(&world).contains(&user));
+}
+
+#[tokio::test]
+async fn a_family_is_stored_as_before() {
+    let world = World::new().await;
+    let agent = world.agent(&["scans:read", "offline_access"]).await;
+    world.wire.take();
+    world.exchange(&agent).await;
+    let mut items = put(&world);
+    let [item] = &mut items[..] else { panic!("one item") };
+    let random = ["pk", "attempt"].map(|name| item[name].take());
+    assert!(random.iter().all(|value| value["S"].is_string()), "{random:?}");
+    let expected = json!({
+        "pk": null, "attempt": null, "generation": {"N": "1"}, "rotated_at_ms": {"N": NOW_MS},
+        "rotated_from": {"S": "192.0.2.1"}, "client_id": {"S": agent.id},
+        "org_id": {"S": world.org_id},
+        "scopes": {"L": [{"S": "scans:read"}, {"S": "offline_access"}]},
+        "idle_expires_at_ms": {"N": "1767830400000"},
+        "absolute_expires_at_ms": {"N": "1775001600000"}, "expires_at": {"N": "1775001631"},
+    });
+    assert_eq!(*item, expected);
+}
+
+#[tokio::test]
+async fn a_session_is_stored_as_before() {
+    let world = World::new().await;
+    world.sign_in("github|7", Role::Admin).await;
+    let items = put(&world);
+    let mut item = items.last().unwrap().clone();
+    let random = ["pk", "digest"].map(|name| item[name].take());
+    assert!(random.iter().all(|value| value["S"].is_string()), "{random:?}");
+    let expected = json!({
+        "pk": null, "digest": null, "user_id": {"S": "github|7"}, "role": {"S": "admin"},
+        "metadata": {"M": {}}, "created_at_ms": {"N": NOW_MS},
+        "idle_expires_at_ms": {"N": "1767830400000"}, "expires_at": {"N": "1767830431"},
+        "listing": {"S": format!("ses#{}", digest("github|7"))},
+    });
+    assert_eq!(item, expected);
+}
+
+#[tokio::test]
+async fn a_device_code_is_stored_as_before() {
+    let world = World::new().await;
+    world.wire.take();
+    let call = world.call("POST", "/v1/auth/device").form(&[("client_id", "postern-cli")]);
+    let code = call.send().await.expect(200).member("device_code");
+    let items = put(&world);
+    let item = items.iter().find(|item| item.get("interval_s").is_some()).unwrap();
+    let expected = json!({
+        "pk": item["pk"], "digest": {"S": digest(&code)}, "client_id": {"S": "postern-cli"},
+        "address": {"S": "192.0.2.1"}, "status": {"S": "pending"}, "interval_s": {"N": "5"},
+        "next_poll_at_ms": {"N": NOW_MS}, "valid_until_ms": {"N": "1767226200000"},
+        "expires_at": {"N": "1767226830"},
+    });
+    assert_eq!(*item, expected);
+}
