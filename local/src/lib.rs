@@ -12,5 +12,6 @@ pub mod permissions;
 pub mod protect;
 pub mod serve;
 pub mod template;
+pub mod watch;
 
 pub use error::Error;

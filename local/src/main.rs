@@ -14,6 +14,7 @@ use local::{
     invoke, permissions, protect,
     serve::{self, Options, Stop},
     template::Template,
+    watch,
 };
 use postern::{core::principal::Role, grant::session::Person};
 use serde_json::json;
@@ -65,6 +66,8 @@ enum Command {
     },
     /// Print the permissions that the template gives each function (docs/permissions.md).
     Permissions,
+    /// Print the template's routes as the configuration of `cargo lambda watch`.
+    WatchConfig,
     /// Create the secrets of a new deployment, as two files for AWS Secrets Manager.
     Secret {
         /// The folder for signing.json and verification.json.
@@ -193,6 +196,9 @@ async fn main() -> ExitCode {
         Command::Permissions => Template::load()
             .and_then(|template| permissions::page(&template))
             .map(|page| show::page(&page)),
+        Command::WatchConfig => {
+            Template::load().map(|template| show::page(&watch::config(&template)))
+        }
         Command::Secret { out, config } => show::make_secret(&out, config),
     };
     match outcome {

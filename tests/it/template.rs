@@ -224,12 +224,11 @@ fn the_release_version_is_the_same_everywhere() {
     assert!(description.len() <= 256, "AWS takes 256 characters");
 }
 
-/// The router of cargo-lambda, for `just watch`, matches the template.
+/// The configuration that `just watch` gives to cargo-lambda.
 #[test]
 fn cargo_lambda_watch_routes_as_the_template_does() {
-    let manifest: toml::Value =
-        toml::from_str(&std::fs::read_to_string(root("Cargo.toml")).unwrap()).unwrap();
-    let router = manifest["workspace"]["metadata"]["lambda"]["watch"]["router"].as_table().unwrap();
+    let config: toml::Value = toml::from_str(&local::watch::config(&template())).unwrap();
+    let router = config["watch"]["router"].as_table().unwrap();
     let text = |value: &toml::Value, name: &str| value[name].as_str().unwrap().to_owned();
     let known: BTreeSet<_> = router
         .iter()
