@@ -25,11 +25,11 @@ pub use signin::{Admission, Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, Sig
 use crate::{
     core::{
         credential_header::CredentialHeader,
-        error::Fault,
+        error::{Fault, Refusal},
         id::{ClientId, RESERVED_PREFIXES},
         principal::{Role, UserAllowlist},
         scope::Scopes,
-        subject::CONFIGURED_KEY_PREFIX,
+        subject::{CONFIGURED_KEY_PREFIX, Subject},
     },
     credential::TokenPrefix,
     crypto::sign::Algorithm,
@@ -176,9 +176,20 @@ fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
 }
 
 impl Config {
-    /// Reports whether `user_id`, of an issuer whose prefix is `prefix`, looks like a user of
-    /// another issuer or one of our own.
-    pub fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
+    /// Returns the subject of the user `user` of another issuer, whose prefix is `prefix`.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenClaimsInvalid`] if it would read as a subject of ours or of a third issuer.
+    pub fn external_subject(&self, prefix: &str, user: &str) -> Result<Subject, Refusal> {
+        let text = format!("{prefix}{user}");
+        if self.is_of_another_issuer(prefix, &text) {
+            Err(Refusal::TokenClaimsInvalid)
+        } else {
+            Ok(Subject::External(text))
+        }
+    }
+
+    fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
         let ours = RESERVED_PREFIXES.iter().copied().chain([CONFIGURED_KEY_PREFIX, GITHUB_PREFIX]);
         let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
         let of_signins = self.signins.iter().filter_map(|signin| match signin {

@@ -7,10 +7,9 @@ use crate::{
     config::JwtIssuer,
     context::Context,
     core::{
-        error::{Fault, Refusal},
+        error::Fault,
         principal::{Kind, Principal},
         scope::Resources,
-        subject::Subject,
     },
     crypto::{jwt, key_set::KeySet, secrets::Secrets, verifying_key::VerifyingKey},
     http::CredentialSource,
@@ -72,12 +71,9 @@ impl Provider for Jwt {
                     &self.settings.scopes,
                 );
                 let user = external::take_user(&mut claims, &["sub", "user_id", "id"])?;
-                let user_id = format!("{}{user}", self.settings.subject_prefix);
-                if context.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
-                    return Err(Refusal::TokenClaimsInvalid);
-                }
+                let prefix = &self.settings.subject_prefix;
                 Ok(Principal {
-                    user_id: Subject::External(user_id),
+                    user_id: context.config.external_subject(prefix, &user)?,
                     kind: Kind::External,
                     org_id: None,
                     credential_id,

@@ -11,7 +11,7 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Kind, Principal},
         scope::{Resources, Scopes},
-        subject::{CredentialId, Subject},
+        subject::CredentialId,
     },
     crypto::{Digest, jwt},
     http::CredentialSource,
@@ -82,14 +82,13 @@ impl Provider for Oidc {
             self.settings.scopes_claim.as_deref(),
             &context.config.role_scopes(self.settings.role),
         );
-        let user_id = match external::take_user(&mut claims, &["sub"]) {
-            Ok(subject) => format!("{}{subject}", self.settings.subject_prefix),
+        let prefix = &self.settings.subject_prefix;
+        let user_id = match external::take_user(&mut claims, &["sub"])
+            .and_then(|subject| context.config.external_subject(prefix, &subject))
+        {
+            Ok(subject) => subject,
             Err(refusal) => return Ok(refusal.into()),
         };
-        if context.config.is_of_another_issuer(&self.settings.subject_prefix, &user_id) {
-            return Ok(Refusal::TokenClaimsInvalid.into());
-        }
-        let user_id = Subject::External(user_id);
         Ok(Outcome::Authenticated(Principal {
             org_id: context.store.organization_of(&user_id).await?,
             user_id,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{ProviderKind, is_sound_url, setting};
-use crate::core::{email::Email, error::Fault, id::ClientId, principal::Role};
+use crate::core::{email::Email, error::Fault, id::ClientId, principal::Role, subject::Subject};
 
 /// A place where people sign in.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,7 +36,7 @@ pub struct OidcSignIn {
     #[serde(default)]
     pub role: Role,
     /// Who may sign in: user ids, `@domain` of verified addresses, or `*`; nobody if it is empty.
-    pub allow: Vec<String>,
+    pub allow: Vec<Allowed>,
 }
 
 /// GitHub, or a GitHub Enterprise Server.
@@ -56,7 +56,7 @@ pub struct GithubSignIn {
     #[serde(default)]
     pub role: Role,
     /// Who may sign in, as in [`OidcSignIn::allow`].
-    pub allow: Vec<String>,
+    pub allow: Vec<Allowed>,
 }
 
 fn github() -> String {
@@ -68,23 +68,49 @@ fn github() -> String {
 pub struct Admission<'a> {
     /// The role of a new user.
     pub role: Role,
-    allow: &'a [String],
+    allow: &'a [Allowed],
+}
+
+/// An entry of `allow`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Allowed {
+    /// Everyone whom the identity provider authenticates: `*`.
+    Everyone,
+    /// Whoever has a verified address of this domain: `@example.com`.
+    Domain(String),
+    /// One user, by id.
+    User(Subject),
+}
+
+impl TryFrom<String> for Allowed {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match (text.as_str(), text.strip_prefix('@')) {
+            ("" | "@", _) => Err("an entry is empty: expected a user id, an @domain, or \"*\""),
+            ("*", _) => Ok(Self::Everyone),
+            (_, Some(domain)) => Ok(Self::Domain(domain.to_owned())),
+            (_, None) => Ok(Self::User(Subject::External(text))),
+        }
+    }
 }
 
 impl Admission<'_> {
-    /// Reports whether the person `user_id`, with the addresses `verified`, may sign in.
-    pub fn allows(&self, user_id: &str, verified: &[Email]) -> bool {
-        self.allow.iter().any(|allowed| match allowed.strip_prefix('@') {
-            Some(domain) => {
+    /// Reports whether `subject`, who has the addresses `verified`, may sign in.
+    pub fn allows(&self, subject: &Subject, verified: &[Email]) -> bool {
+        self.allow.iter().any(|allowed| match allowed {
+            Allowed::Everyone => true,
+            Allowed::Domain(domain) => {
                 verified.iter().any(|email| email.domain().eq_ignore_ascii_case(domain))
             }
-            None => allowed == "*" || allowed == user_id,
+            Allowed::User(user) => user == subject,
         })
     }
 
     /// Reports whether the decision needs verified addresses.
     pub fn asks_for_addresses(&self) -> bool {
-        self.allow.iter().any(|allowed| allowed.starts_with('@'))
+        self.allow.iter().any(|allowed| matches!(allowed, Allowed::Domain(_)))
     }
 }
 
@@ -167,9 +193,6 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
                 "the name {:?} is given twice, or not 1 to 32 of a-z, 0-9, _ and -",
                 signin.name()
             ));
-        }
-        if signin.admission().allow.iter().any(|allowed| matches!(allowed.as_str(), "" | "@")) {
-            return refuse("an entry of allow is empty: user ids, @domains, or \"*\"");
         }
         let client_id = match signin {
             SignIn::Oidc(oidc) => {

@@ -26,7 +26,6 @@ use crate::{
         id,
         scope::Scopes,
         secret::Secret,
-        subject::Subject,
     },
     credential::{Minted, SignInState},
     crypto::Digest,
@@ -184,12 +183,12 @@ fn check_allowed(
 ) -> Result<(Person, Option<crate::identity_provider::Tokens>), Refusal> {
     let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInExpired)?;
     let admission = signin.admission();
-    if !admission.allows(&identity.user_id, &identity.verified) {
+    if !admission.allows(&identity.subject, &identity.verified) {
         return Err(Refusal::SignInNotAllowed);
     }
-    let user_id = Subject::External(identity.user_id);
-    context.config.allowlist.check(&user_id, None)?;
-    let person = Person { user_id, role: admission.role, metadata: identity.metadata };
+    context.config.allowlist.check(&identity.subject, None)?;
+    let person =
+        Person { user_id: identity.subject, role: admission.role, metadata: identity.metadata };
     Ok((person, identity.tokens))
 }
 

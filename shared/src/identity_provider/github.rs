@@ -11,6 +11,7 @@ use crate::{
     core::{
         email::Email,
         error::{Error, Fault, Refusal},
+        subject::Subject,
     },
 };
 
@@ -68,7 +69,7 @@ impl Server {
             .filter_map(|(ours, theirs)| Some((ours.to_owned(), readable(user.get(theirs))?)))
             .collect();
         Ok(ExternalIdentity {
-            user_id: format!("{GITHUB_PREFIX}{id}"),
+            subject: Subject::External(format!("{GITHUB_PREFIX}{id}")),
             verified: verified.filter_map(|address| Email::try_from(address.email).ok()).collect(),
             metadata,
             tokens: None,

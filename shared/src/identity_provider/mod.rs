@@ -27,6 +27,7 @@ use crate::{
         email::Email,
         error::{Error, Fault, Refusal},
         secret::Secret,
+        subject::Subject,
     },
     crypto::secrets::Secrets,
     fetch::FetchError,
@@ -106,7 +107,7 @@ impl std::fmt::Debug for PendingSignIn {
 #[derive(Debug)]
 pub struct ExternalIdentity {
     /// The user.
-    pub user_id: String,
+    pub subject: Subject,
     /// The email addresses that the provider has verified.
     pub verified: Vec<Email>,
     /// A name and an email address, for display.

@@ -118,14 +118,12 @@ impl Provider {
         if !is_this_one || !is_for_us {
             return Err(Refusal::SignInRefused.into());
         }
-        let subject =
-            external::take_user(&mut claims, &["sub"]).map_err(|_| Refusal::SignInRefused)?;
-        let user_id = format!("{}{subject}", self.subject_prefix);
-        if context.config.is_of_another_issuer(&self.subject_prefix, &user_id) {
-            return Err(Refusal::SignInRefused.into());
-        }
+        let refused = |_| Refusal::SignInRefused;
+        let user = external::take_user(&mut claims, &["sub"]).map_err(refused)?;
+        let prefix = &self.subject_prefix;
+        let subject = context.config.external_subject(prefix, &user).map_err(refused)?;
         if !claims.contains_key("email") {
-            match self.userinfo(context, answer.access_token().secret(), &subject).await {
+            match self.userinfo(context, answer.access_token().secret(), &user).await {
                 Ok(more) => claims.extend(more),
                 Err(error) if self.needs_addresses => return Err(error),
                 Err(_) => {} // without it the person is only less nice to look at
@@ -141,7 +139,7 @@ impl Provider {
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), readable(claims.get(name))?)))
             .collect();
-        Ok(ExternalIdentity { user_id, verified, metadata, tokens: None })
+        Ok(ExternalIdentity { subject, verified, metadata, tokens: None })
     }
 
     async fn verify(
