@@ -4,7 +4,10 @@ use postern::{
     App, Error, Refusal,
     core::{id::AgentId, permission::Permission, secret::Secret},
     http::{Request, Response},
-    resource::service_account::{self, AgentView},
+    resource::{
+        self,
+        service_account::{self, AgentView},
+    },
 };
 use serde::Serialize;
 
@@ -33,23 +36,22 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/agents" => {
             let caller = authorize(Permission::AgentsManage).await?;
-            let (view, secret) =
-                service_account::create_agent(context, &caller, request.json()?).await?;
+            let (view, secret) = service_account::create(context, &caller, request.json()?).await?;
             Ok(Response::created(&Created { view, secret })?)
         }
         "GET /v1/agents" => {
             let caller = authorize(Permission::AgentsRead).await?;
-            let agents = service_account::list_agents(context, &caller, request.page()?).await?;
+            let agents = resource::list::<AgentView>(context, &caller, request.page()?).await?;
             Ok(Response::ok(&agents)?)
         }
         "GET /v1/agents/{id}" => {
             let caller = authorize(Permission::AgentsRead).await?;
-            let agent = service_account::show_agent(context, &caller, &request.path_id()?).await?;
+            let agent = resource::show::<AgentView>(context, &caller, &request.path_id()?).await?;
             Ok(Response::ok(&agent)?)
         }
         "DELETE /v1/agents/{id}" => {
             let caller = authorize(Permission::AgentsManage).await?;
-            service_account::delete_agent(context, &caller, &request.path_id()?).await?;
+            resource::delete::<AgentView>(context, &caller, &request.path_id()?).await?;
             Ok(Response::no_content())
         }
         "POST /v1/agents/{id}/secret" => {

@@ -4,7 +4,10 @@ use postern::{
     App, Error, Refusal,
     core::permission::Permission,
     http::{Request, Response},
-    resource::api_key::{self, Rotation},
+    resource::{
+        self,
+        api_key::{self, ApiKeyView, Rotation},
+    },
 };
 use serde::Deserialize;
 
@@ -29,15 +32,19 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/keys" => {
             let caller = authorize(Permission::KeysRead).await?;
-            Ok(Response::ok(&api_key::list(context, &caller, request.page()?).await?)?)
+            Ok(Response::ok(
+                &resource::list::<ApiKeyView>(context, &caller, request.page()?).await?,
+            )?)
         }
         "GET /v1/keys/{id}" => {
             let caller = authorize(Permission::KeysRead).await?;
-            Ok(Response::ok(&api_key::show(context, &caller, &request.path_id()?).await?)?)
+            Ok(Response::ok(
+                &resource::show::<ApiKeyView>(context, &caller, &request.path_id()?).await?,
+            )?)
         }
         "DELETE /v1/keys/{id}" => {
             let caller = authorize(Permission::KeysManage).await?;
-            api_key::delete(context, &caller, &request.path_id()?).await?;
+            resource::delete::<ApiKeyView>(context, &caller, &request.path_id()?).await?;
             Ok(Response::no_content())
         }
         "POST /v1/keys/{id}/rotate" => {

@@ -4,7 +4,10 @@ use postern::{
     App, Error, Refusal,
     core::{id::RunnerId, permission::Permission, secret::Secret},
     http::{Request, Response},
-    resource::runner,
+    resource::{
+        self,
+        runner::{self, RunnerView},
+    },
 };
 use serde::Serialize;
 
@@ -29,15 +32,19 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/runners" => {
             let caller = authorize(Permission::RunnersRead).await?;
-            Ok(Response::ok(&runner::list(context, &caller, request.page()?).await?)?)
+            Ok(Response::ok(
+                &resource::list::<RunnerView>(context, &caller, request.page()?).await?,
+            )?)
         }
         "GET /v1/runners/{id}" => {
             let caller = authorize(Permission::RunnersRead).await?;
-            Ok(Response::ok(&runner::show(context, &caller, &request.path_id()?).await?)?)
+            Ok(Response::ok(
+                &resource::show::<RunnerView>(context, &caller, &request.path_id()?).await?,
+            )?)
         }
         "DELETE /v1/runners/{id}" => {
             let caller = authorize(Permission::RunnersManage).await?;
-            runner::delete(context, &caller, &request.path_id()?).await?;
+            resource::delete::<RunnerView>(context, &caller, &request.path_id()?).await?;
             Ok(Response::no_content())
         }
         "POST /v1/runners/{id}/token" => {

@@ -4,7 +4,10 @@ use postern::{
     App, Error, Refusal,
     core::{permission::Permission, secret::Secret},
     http::{Request, Response},
-    resource::service_account::{self, ServiceView},
+    resource::{
+        self,
+        service_account::{self, ServiceView},
+    },
 };
 use serde::Serialize;
 
@@ -27,19 +30,17 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/services" => {
             let caller = authorize().await?;
-            let (view, key) =
-                service_account::create_service(context, &caller, request.json()?).await?;
+            let (view, key) = service_account::create(context, &caller, request.json()?).await?;
             Ok(Response::created(&Created { view, key })?)
         }
         "GET /v1/services" => {
             let caller = authorize().await?;
-            let services =
-                service_account::list_services(context, &caller, request.page()?).await?;
+            let services = resource::list::<ServiceView>(context, &caller, request.page()?).await?;
             Ok(Response::ok(&services)?)
         }
         "DELETE /v1/services/{id}" => {
             let caller = authorize().await?;
-            service_account::delete_service(context, &caller, &request.path_id()?).await?;
+            resource::delete::<ServiceView>(context, &caller, &request.path_id()?).await?;
             Ok(Response::no_content())
         }
         _ => Err(Refusal::RouteUnknown.into()),

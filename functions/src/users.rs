@@ -4,7 +4,10 @@ use postern::{
     App, Error, Refusal,
     core::permission::Permission,
     http::{Request, Response},
-    resource::user,
+    resource::{
+        self,
+        user::{self, UserView},
+    },
 };
 
 /// Handles the routes.
@@ -22,11 +25,13 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/users" => {
             let caller = authorize().await?;
-            Ok(Response::ok(&user::list(context, &caller, request.page()?).await?)?)
+            Ok(Response::ok(&resource::list::<UserView>(context, &caller, request.page()?).await?)?)
         }
         "GET /v1/users/{id}" => {
             let caller = authorize().await?;
-            Ok(Response::ok(&user::show(context, &caller, &request.path_id()?).await?)?)
+            Ok(Response::ok(
+                &resource::show::<UserView>(context, &caller, &request.path_id()?).await?,
+            )?)
         }
         "DELETE /v1/users/{id}" => {
             let caller = authorize().await?;

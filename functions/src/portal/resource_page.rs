@@ -3,13 +3,18 @@
 use jiff::{SignedDuration, Timestamp};
 use postern::{
     App, Error, Refusal,
-    core::{clock, pagination::PageRequest},
+    core::{
+        clock,
+        id::{Agent, Service},
+        pagination::PageRequest,
+    },
     http::{Form, Request, Response, page},
     resource::{
-        api_key::{self, NewApiKey, Rotation},
+        self,
+        api_key::{self, ApiKeyView, NewApiKey, Rotation},
         cli_token::{self, NewCliToken},
-        runner::{self, NewRunner},
-        service_account::{self, NewServiceAccount},
+        runner::{self, NewRunner, RunnerView},
+        service_account::{self, AgentView, NewServiceAccount, ServiceView},
     },
     telemetry,
 };
@@ -92,11 +97,11 @@ async fn rows(
         }};
     }
     match kind {
-        Kind::ApiKeys => rows!(api_key::list),
+        Kind::ApiKeys => rows!(resource::list::<ApiKeyView>),
         Kind::CliTokens => rows!(cli_token::list),
-        Kind::Agents => rows!(service_account::list_agents),
-        Kind::Services => rows!(service_account::list_services),
-        Kind::Runners => rows!(runner::list),
+        Kind::Agents => rows!(resource::list::<AgentView>),
+        Kind::Services => rows!(resource::list::<ServiceView>),
+        Kind::Runners => rows!(resource::list::<RunnerView>),
     }
 }
 
@@ -160,12 +165,12 @@ async fn create_one(
         }
         Kind::Agents => {
             let (agent, secret) =
-                service_account::create_agent(context, user, service_account()).await?;
+                service_account::create::<Agent>(context, user, service_account()).await?;
             (agent.id.to_string(), secret)
         }
         Kind::Services => {
             let (service, key) =
-                service_account::create_service(context, user, service_account()).await?;
+                service_account::create::<Service>(context, user, service_account()).await?;
             (service.id.to_string(), key)
         }
         Kind::Runners => {
@@ -258,11 +263,11 @@ async fn delete_one(
 ) -> Result<(), Error> {
     let (context, user) = (&app.context, &visitor.principal);
     match kind {
-        Kind::ApiKeys => api_key::delete(context, user, &request.path_id()?).await,
+        Kind::ApiKeys => resource::delete::<ApiKeyView>(context, user, &request.path_id()?).await,
         Kind::CliTokens => cli_token::delete(context, user, &request.path_id()?).await,
-        Kind::Agents => service_account::delete_agent(context, user, &request.path_id()?).await,
-        Kind::Services => service_account::delete_service(context, user, &request.path_id()?).await,
-        Kind::Runners => runner::delete(context, user, &request.path_id()?).await,
+        Kind::Agents => resource::delete::<AgentView>(context, user, &request.path_id()?).await,
+        Kind::Services => resource::delete::<ServiceView>(context, user, &request.path_id()?).await,
+        Kind::Runners => resource::delete::<RunnerView>(context, user, &request.path_id()?).await,
     }
 }
 

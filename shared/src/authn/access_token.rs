@@ -32,9 +32,7 @@ impl Provider for AccessTokens {
     }
 
     fn knows_bearer(&self, context: &Context, token: &str) -> bool {
-        jwt::looks_like_jwt(token)
-            && jwt::unverified_issuer(token)
-                .is_some_and(|issuer| issuer == context.config.deployment.issuer)
+        jwt::names_issuer(token, &context.config.deployment.issuer)
     }
 
     async fn authenticate(

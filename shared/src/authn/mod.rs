@@ -206,7 +206,7 @@ impl ProviderChain {
     /// A value that no provider recognizes, in a header of credentials, is a bad credential and not
     /// an absent one.
     fn absent(&self, source: &dyn CredentialSource) -> Refusal {
-        let credentials = self.headers.iter().filter(|name| !UNCLAIMED.contains(&name.as_str()));
+        let credentials = self.headers.iter().filter(|name| !is_unclaimed(name));
         let is_there = credentials.into_iter().any(|name| source.header(name).is_some());
         if is_there { Refusal::CredentialFormatUnknown } else { Refusal::CredentialMissing }
     }
@@ -260,16 +260,12 @@ impl ProviderChain {
     }
 }
 
-/// Headers whose presence is no attempt to authenticate here: `Authorization` may have another
-/// scheme, signatures are checked separately, and service keys are for one route.
-const UNCLAIMED: [&str; 6] = [
-    "authorization",
-    "x-cli-content-sha256",
-    "x-cli-nonce",
-    "x-cli-signature",
-    "x-cli-timestamp",
-    credential_header::SERVICE_KEY,
-];
+/// Reports whether the presence of a header is no attempt to authenticate here: `Authorization` may
+/// have another scheme, signatures are checked separately, and service keys are for one route.
+fn is_unclaimed(name: &str) -> bool {
+    matches!(name, "authorization" | credential_header::SERVICE_KEY)
+        || signature::HEADERS.contains(&name)
+}
 
 fn enforce_allowlist(context: &Context, principal: Principal) -> Result<Principal, Error> {
     telemetry::identify(&principal);

@@ -60,8 +60,7 @@ impl Provider for Oidc {
     }
 
     fn knows_bearer(&self, _context: &Context, token: &str) -> bool {
-        jwt::looks_like_jwt(token)
-            && jwt::unverified_issuer(token).is_some_and(|issuer| issuer == self.settings.issuer)
+        jwt::names_issuer(token, &self.settings.issuer)
     }
 
     async fn authenticate(

@@ -48,9 +48,13 @@ pub fn looks_like_jwt(text: &str) -> bool {
     text.starts_with("ey") && text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
-/// Returns the issuer that `token` names. Nothing about it is proven: it only selects who verifies
-/// the token.
-pub fn unverified_issuer(token: &str) -> Option<String> {
+/// Reports whether `token` looks like a JWT and names `issuer`. Nothing about it is proven: this only
+/// selects who verifies the token.
+pub fn names_issuer(token: &str, issuer: &str) -> bool {
+    looks_like_jwt(token) && unverified_issuer(token).is_some_and(|named| named == issuer)
+}
+
+fn unverified_issuer(token: &str) -> Option<String> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
     let Members(claims) = serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued};
+use super::owned::{self, Issued, Resource};
 use crate::{
     context::Context,
     core::{
@@ -13,7 +13,6 @@ use crate::{
         error::{Error, Fault, Refusal},
         id::ApiKeyId,
         name::Name,
-        pagination::{List, PageRequest},
         permission::Permission,
         principal::Principal,
         scope::{Resources, Scopes},
@@ -74,8 +73,12 @@ pub struct ApiKeyView {
     pub on_behalf_of: Option<Subject>,
 }
 
-impl ApiKeyView {
-    fn new(context: &Context, record: ApiKeyRecord) -> Self {
+impl Resource for ApiKeyView {
+    type Record = ApiKeyRecord;
+    const READ: Permission = Permission::KeysRead;
+    const MANAGE: Permission = Permission::KeysManage;
+
+    fn view(context: &Context, record: ApiKeyRecord) -> Self {
         Self {
             prefix: opaque::prefix(&context.config.brand, &record.meta.id),
             id: record.meta.id,
@@ -123,7 +126,7 @@ pub async fn create(
     caller: &Principal,
     new: NewApiKey,
 ) -> Result<CreatedApiKey, Error> {
-    caller.require(Permission::KeysManage)?;
+    caller.require(ApiKeyView::MANAGE)?;
     let name = Name::try_from(new.name)?;
     let scopes = Scopes::non_empty(new.scopes)?;
     let resources = Resources::try_from(new.resources)?;
@@ -139,33 +142,7 @@ pub async fn create(
         ..ApiKeyRecord::new(meta, stored, name.into(), scopes)
     };
     context.store.put(&record).await?;
-    Ok(CreatedApiKey { view: ApiKeyView::new(context, record), key: secret })
-}
-
-/// Lists the keys of the caller's organization.
-///
-/// # Errors
-/// `insufficient_scope`; a failure of ours.
-pub async fn list(
-    context: &Context,
-    caller: &Principal,
-    page: PageRequest<crate::core::id::ApiKey>,
-) -> Result<List<ApiKeyView>, Error> {
-    let view = |record| ApiKeyView::new(context, record);
-    owned::list(context, caller, Permission::KeysRead, page, view).await
-}
-
-/// Shows one key.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn show(
-    context: &Context,
-    caller: &Principal,
-    id: &ApiKeyId,
-) -> Result<ApiKeyView, Error> {
-    let record = owned::show(context, caller, Permission::KeysRead, id).await?;
-    Ok(ApiKeyView::new(context, record))
+    Ok(CreatedApiKey { view: ApiKeyView::view(context, record), key: secret })
 }
 
 /// Gives a key a new secret. The old one works until the end of the overlap.
@@ -178,32 +155,23 @@ pub async fn rotate(
     id: &ApiKeyId,
     Rotation { overlap }: Rotation,
 ) -> Result<RotatedApiKey, Error> {
-    caller.require(Permission::KeysManage)?;
+    caller.require(ApiKeyView::MANAGE)?;
     if !(SignedDuration::ZERO..=LONGEST_OVERLAP).contains(&overlap) {
         return Err(Refusal::OverlapTooLong.into());
     }
     let mut previous_expires_at = after(context.clock.now(), overlap);
-    let minted = owned::renew(
+    let key = owned::renew::<ApiKeyView>(
         context,
         caller,
-        Permission::KeysManage,
         id,
-        |key: &ApiKeyRecord| (key.scopes.clone(), key.resources.clone()),
+        |key| (key.scopes.clone(), key.resources.clone()),
         |key| {
             previous_expires_at = previous_expires_at.min(key.expires_at.unwrap_or(Timestamp::MAX));
             (!overlap.is_zero()).then_some(previous_expires_at)
         },
     )
     .await?;
-    Ok(RotatedApiKey { id: *id, key: minted.secret, previous_expires_at })
-}
-
-/// Deletes a key.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn delete(context: &Context, caller: &Principal, id: &ApiKeyId) -> Result<(), Error> {
-    owned::delete::<ApiKeyRecord>(context, caller, Permission::KeysManage, id).await
+    Ok(RotatedApiKey { id: *id, key, previous_expires_at })
 }
 
 /// Revokes a leaked credential of any kind. Possession is enough, and nothing is revealed.

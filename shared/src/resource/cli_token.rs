@@ -60,7 +60,7 @@ pub struct CliTokenView {
 }
 
 impl CliTokenView {
-    fn new(context: &Context, record: CliTokenRecord) -> Self {
+    fn view(context: &Context, record: CliTokenRecord) -> Self {
         let repositories = record.resources.of_kind("repositories").cloned();
         Self {
             prefix: opaque::prefix(&context.config.brand, &record.meta.id),
@@ -124,7 +124,7 @@ pub async fn create(
         expires_at,
     };
     context.store.put(&record).await?;
-    Ok(CreatedCliToken { view: CliTokenView::new(context, record), token: secret })
+    Ok(CreatedCliToken { view: CliTokenView::view(context, record), token: secret })
 }
 
 /// Lists the caller's own tokens.
@@ -144,7 +144,10 @@ pub async fn list(
     let (cursor, now) = (page.cursor.as_ref(), context.clock.now());
     let page =
         context.store.cli_tokens(organization, &user.user_id, cursor, page.limit, now).await?;
-    Ok(owned::into_list(page, |record| CliTokenView::new(context, record)))
+    Ok(List {
+        items: page.records.into_iter().map(|record| CliTokenView::view(context, record)).collect(),
+        next_cursor: page.next,
+    })
 }
 
 /// Deletes one of the caller's own tokens.

@@ -1,7 +1,8 @@
 //! What can be done with records: create, list, show, rotate, delete.
 //!
 //! Each function receives the principal and checks itself what the principal is allowed to do. The
-//! routes call these functions, and so does the portal; nothing here knows HTTP.
+//! routes call these functions, and so does the portal; nothing here knows HTTP. [`list`], [`show`]
+//! and [`delete`] work for every resource that an organization owns.
 
 pub mod api_key;
 pub mod cli_token;
@@ -11,3 +12,5 @@ pub mod runner;
 pub mod service_account;
 pub mod session;
 pub mod user;
+
+pub use owned::{Resource, delete, list, show};

@@ -57,36 +57,58 @@ pub(super) fn expiry(
     if end.is_some_and(|end| end <= now) { Err(Refusal::ExpiryInThePast) } else { Ok(end) }
 }
 
-/// Returns a page of the records of the caller's organization.
-pub(super) async fn list<R: Record, V>(
-    context: &Context,
-    caller: &Principal,
-    permission: Permission,
-    page: PageRequest<R::Kind>,
-    view: impl Fn(R) -> V,
-) -> Result<List<V>, Error> {
-    caller.require(permission)?;
-    let (organization, now) = (caller.organization()?, context.clock.now());
-    let page = context.store.list(&organization, page.cursor.as_ref(), page.limit, now).await?;
-    Ok(into_list(page, view))
+/// What callers see of a record that an organization owns.
+pub trait Resource: Sized {
+    /// The record.
+    type Record: Record;
+    /// The permission to list and show it.
+    const READ: Permission;
+    /// The permission to create, change and delete it.
+    const MANAGE: Permission;
+
+    /// Returns what callers see of `record`.
+    fn view(context: &Context, record: Self::Record) -> Self;
 }
 
-pub(super) fn into_list<R, V>(page: Page<R>, view: impl Fn(R) -> V) -> List<V> {
+/// The id of a resource.
+pub(super) type Id<V> = TypeSafeId<<<V as Resource>::Record as Record>::Kind>;
+
+/// Lists a resource of the caller's organization.
+///
+/// # Errors
+/// `insufficient_scope`; a failure of ours.
+pub async fn list<V: Resource>(
+    context: &Context,
+    caller: &Principal,
+    page: PageRequest<<V::Record as Record>::Kind>,
+) -> Result<List<V>, Error> {
+    caller.require(V::READ)?;
+    let (organization, now) = (caller.organization()?, context.clock.now());
+    let page = context.store.list(&organization, page.cursor.as_ref(), page.limit, now).await?;
+    Ok(views(context, page))
+}
+
+/// Returns what callers see of a page of records.
+pub(super) fn views<V: Resource>(context: &Context, page: Page<V::Record>) -> List<V> {
+    let view = |record| V::view(context, record);
     List { items: page.records.into_iter().map(view).collect(), next_cursor: page.next }
 }
 
-/// Returns the record `id`, if it belongs to the caller's organization.
-pub(super) async fn show<R: Record>(
+/// Shows the resource `id`, if it belongs to the caller's organization.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn show<V: Resource>(
     context: &Context,
     caller: &Principal,
-    permission: Permission,
-    id: &TypeSafeId<R::Kind>,
-) -> Result<R, Error> {
-    caller.require(permission)?;
-    find(context, &caller.organization()?, id).await
+    id: &Id<V>,
+) -> Result<V, Error> {
+    caller.require(V::READ)?;
+    Ok(V::view(context, find(context, &caller.organization()?, id).await?))
 }
 
-async fn find<R: Record>(
+/// Returns the record `id`, if it belongs to `organization`.
+pub(super) async fn find<R: Record>(
     context: &Context,
     organization: &OrganizationId,
     id: &TypeSafeId<R::Kind>,
@@ -96,39 +118,41 @@ async fn find<R: Record>(
     Ok(record.ok_or(Refusal::RecordUnknown)?)
 }
 
-/// Deletes the record `id`, if it belongs to the caller's organization.
-pub(super) async fn delete<R: Record>(
+/// Deletes the resource `id`, if it belongs to the caller's organization. What it was used for stops
+/// working with the next request.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`; a failure of ours.
+pub async fn delete<V: Resource>(
     context: &Context,
     caller: &Principal,
-    permission: Permission,
-    id: &TypeSafeId<R::Kind>,
+    id: &Id<V>,
 ) -> Result<(), Error> {
-    caller.require(permission)?;
+    caller.require(V::MANAGE)?;
     match context.store.delete(&caller.organization()?, id).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
 }
 
-/// Gives the record `id` a new secret. The old one stops working, unless `overlap_until` returns
+/// Gives the resource `id` a new secret. The old one stops working, unless `overlap_until` returns
 /// a later time for the record.
 ///
 /// Renewing counts as minting: the caller needs everything that the record holds.
-pub(super) async fn renew<R: Record<Kind: CredentialKind> + HasSecret>(
+pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + HasSecret>>(
     context: &Context,
     caller: &Principal,
-    permission: Permission,
-    id: &TypeSafeId<R::Kind>,
-    holds: impl FnOnce(&R) -> (Scopes, Resources),
-    overlap_until: impl FnOnce(&R) -> Option<Timestamp>,
-) -> Result<Minted, Error> {
-    caller.require(permission)?;
-    let record: R = find(context, &caller.organization()?, id).await?;
+    id: &Id<V>,
+    holds: impl FnOnce(&V::Record) -> (Scopes, Resources),
+    overlap_until: impl FnOnce(&V::Record) -> Option<Timestamp>,
+) -> Result<Secret, Error> {
+    caller.require(V::MANAGE)?;
+    let record: V::Record = find(context, &caller.organization()?, id).await?;
     let (scopes, resources) = holds(&record);
     caller.can_delegate(&scopes, &resources)?;
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
     match context.store.renew(&record, &minted, overlap_until(&record)).await? {
-        Renewal::Renewed => Ok(minted),
+        Renewal::Renewed => Ok(minted.secret),
         Renewal::Changed => Err(Refusal::RecordChanged.into()),
     }
 }

@@ -3,14 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued};
+use super::owned::{self, Issued, Resource};
 use crate::{
     context::Context,
     core::{
         error::{Error, Refusal},
-        id::{Runner, RunnerId},
+        id::RunnerId,
         name::Name,
-        pagination::{List, PageRequest},
         permission::Permission,
         principal::Principal,
         scope::{Resources, Scopes},
@@ -52,8 +51,12 @@ pub struct RunnerView {
     pub on_behalf_of: Option<Subject>,
 }
 
-impl RunnerView {
-    fn new(context: &Context, record: RunnerRecord) -> Self {
+impl Resource for RunnerView {
+    type Record = RunnerRecord;
+    const READ: Permission = Permission::RunnersRead;
+    const MANAGE: Permission = Permission::RunnersManage;
+
+    fn view(context: &Context, record: RunnerRecord) -> Self {
         let now = context.clock.now();
         let is_recent = record.last_seen_at.is_some_and(|seen| now.duration_since(seen) <= ONLINE);
         Self {
@@ -92,7 +95,7 @@ pub async fn create(
     caller: &Principal,
     new: NewRunner,
 ) -> Result<CreatedRunner, Error> {
-    caller.require(Permission::RunnersManage)?;
+    caller.require(RunnerView::MANAGE)?;
     // It has no limits of its own, so a caller with limits could not pass them on.
     caller.can_delegate(&Scopes::default(), &Resources::default())?;
     let name = Name::try_from(new.name)?;
@@ -115,33 +118,7 @@ pub async fn create(
         last_seen_at: None,
     };
     context.store.put(&record).await?;
-    Ok(CreatedRunner { view: RunnerView::new(context, record), token: secret })
-}
-
-/// Lists the runners of the caller's organization.
-///
-/// # Errors
-/// `insufficient_scope`; a failure of ours.
-pub async fn list(
-    context: &Context,
-    caller: &Principal,
-    page: PageRequest<Runner>,
-) -> Result<List<RunnerView>, Error> {
-    let view = |record| RunnerView::new(context, record);
-    owned::list(context, caller, Permission::RunnersRead, page, view).await
-}
-
-/// Shows one runner.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn show(
-    context: &Context,
-    caller: &Principal,
-    id: &RunnerId,
-) -> Result<RunnerView, Error> {
-    let record = owned::show(context, caller, Permission::RunnersRead, id).await?;
-    Ok(RunnerView::new(context, record))
+    Ok(CreatedRunner { view: RunnerView::view(context, record), token: secret })
 }
 
 /// Gives a runner a new token. The old one stops working at once.
@@ -154,15 +131,5 @@ pub async fn renew_token(
     id: &RunnerId,
 ) -> Result<Secret, Error> {
     let holds = |_: &RunnerRecord| (Scopes::default(), Resources::default());
-    let renewed =
-        owned::renew(context, caller, Permission::RunnersManage, id, holds, |_| None).await?;
-    Ok(renewed.secret)
-}
-
-/// Deletes a runner.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn delete(context: &Context, caller: &Principal, id: &RunnerId) -> Result<(), Error> {
-    owned::delete::<RunnerRecord>(context, caller, Permission::RunnersManage, id).await
+    owned::renew::<RunnerView>(context, caller, id, holds, |_| None).await
 }

@@ -4,14 +4,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued};
+use super::owned::{self, Issued, Resource};
 use crate::{
     context::Context,
     core::{
         error::Error,
-        id::{Agent, AgentId, Service, ServiceId, TypeSafeId},
+        id::{Agent, AgentId, Service, TypeSafeId},
         name::Name,
-        pagination::{List, PageRequest},
         permission::Permission,
         principal::Principal,
         scope::{Resources, Scopes},
@@ -19,7 +18,7 @@ use crate::{
         subject::Subject,
     },
     credential::{CredentialKind, opaque},
-    store::service_account::{AgentRecord, ServiceAccountRecord, ServiceRecord},
+    store::service_account::{AgentRecord, ServiceAccountRecord},
 };
 
 /// An agent or service to be created.
@@ -51,8 +50,30 @@ pub type AgentView = ServiceAccountView<Agent>;
 /// A service without its key.
 pub type ServiceView = ServiceAccountView<Service>;
 
-impl<K: CredentialKind> ServiceAccountView<K> {
-    fn new(context: &Context, record: ServiceAccountRecord<K>) -> Self {
+/// A kind of service account: which permissions it takes to see and change it.
+pub trait ServiceAccountKind: CredentialKind {
+    /// The permission to list and show it.
+    const READ: Permission;
+    /// The permission to create, change and delete it.
+    const MANAGE: Permission;
+}
+
+impl ServiceAccountKind for Agent {
+    const READ: Permission = Permission::AgentsRead;
+    const MANAGE: Permission = Permission::AgentsManage;
+}
+
+impl ServiceAccountKind for Service {
+    const READ: Permission = Permission::ServicesManage;
+    const MANAGE: Permission = Permission::ServicesManage;
+}
+
+impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
+    type Record = ServiceAccountRecord<K>;
+    const READ: Permission = K::READ;
+    const MANAGE: Permission = K::MANAGE;
+
+    fn view(context: &Context, record: ServiceAccountRecord<K>) -> Self {
         Self {
             prefix: opaque::prefix(&context.config.brand, &record.meta.id),
             id: record.meta.id,
@@ -65,37 +86,16 @@ impl<K: CredentialKind> ServiceAccountView<K> {
     }
 }
 
-/// Creates an agent, and returns its secret.
+/// Creates an agent or a service, and returns its secret.
 ///
 /// # Errors
 /// `insufficient_scope`, `invalid_request` or `invalid_scope`; a failure of ours.
-pub async fn create_agent(
+pub async fn create<K: ServiceAccountKind>(
     context: &Context,
     caller: &Principal,
-    new: NewServiceAccount,
-) -> Result<(AgentView, Secret), Error> {
-    create(context, caller, Permission::AgentsManage, new).await
-}
-
-/// Creates a service, and returns its key.
-///
-/// # Errors
-/// `insufficient_scope`, `invalid_request` or `invalid_scope`; a failure of ours.
-pub async fn create_service(
-    context: &Context,
-    caller: &Principal,
-    new: NewServiceAccount,
-) -> Result<(ServiceView, Secret), Error> {
-    create(context, caller, Permission::ServicesManage, new).await
-}
-
-async fn create<K: CredentialKind>(
-    context: &Context,
-    caller: &Principal,
-    permission: Permission,
     new: NewServiceAccount,
 ) -> Result<(ServiceAccountView<K>, Secret), Error> {
-    caller.require(permission)?;
+    caller.require(K::MANAGE)?;
     let name = Name::try_from(new.name)?;
     let scopes = Scopes::non_empty(new.scopes)?;
     // It has no resource limits of its own, so a caller with limits could not pass them on.
@@ -110,46 +110,7 @@ async fn create<K: CredentialKind>(
         on_behalf_of: caller.acting_user(),
     };
     context.store.put(&record).await?;
-    Ok((ServiceAccountView::new(context, record), secret))
-}
-
-/// Lists the agents of the caller's organization.
-///
-/// # Errors
-/// `insufficient_scope`; a failure of ours.
-pub async fn list_agents(
-    context: &Context,
-    caller: &Principal,
-    page: PageRequest<Agent>,
-) -> Result<List<AgentView>, Error> {
-    let view = |record: AgentRecord| AgentView::new(context, record);
-    owned::list(context, caller, Permission::AgentsRead, page, view).await
-}
-
-/// Lists the services of the caller's organization.
-///
-/// # Errors
-/// `insufficient_scope`; a failure of ours.
-pub async fn list_services(
-    context: &Context,
-    caller: &Principal,
-    page: PageRequest<Service>,
-) -> Result<List<ServiceView>, Error> {
-    let view = |record: ServiceRecord| ServiceView::new(context, record);
-    owned::list(context, caller, Permission::ServicesManage, page, view).await
-}
-
-/// Shows one agent.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn show_agent(
-    context: &Context,
-    caller: &Principal,
-    id: &AgentId,
-) -> Result<AgentView, Error> {
-    let record: AgentRecord = owned::show(context, caller, Permission::AgentsRead, id).await?;
-    Ok(AgentView::new(context, record))
+    Ok((ServiceAccountView::view(context, record), secret))
 }
 
 /// Gives an agent a new secret. The old one stops working at once; its tokens stay valid until they
@@ -163,31 +124,5 @@ pub async fn renew_agent_secret(
     id: &AgentId,
 ) -> Result<Secret, Error> {
     let holds = |agent: &AgentRecord| (agent.scopes.clone(), Resources::default());
-    let renewed =
-        owned::renew(context, caller, Permission::AgentsManage, id, holds, |_| None).await?;
-    Ok(renewed.secret)
-}
-
-/// Deletes an agent, which ends its tokens.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn delete_agent(
-    context: &Context,
-    caller: &Principal,
-    id: &AgentId,
-) -> Result<(), Error> {
-    owned::delete::<AgentRecord>(context, caller, Permission::AgentsManage, id).await
-}
-
-/// Deletes a service.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn delete_service(
-    context: &Context,
-    caller: &Principal,
-    id: &ServiceId,
-) -> Result<(), Error> {
-    owned::delete::<ServiceRecord>(context, caller, Permission::ServicesManage, id).await
+    owned::renew::<AgentView>(context, caller, id, holds, |_| None).await
 }

@@ -3,14 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned;
+use super::owned::{self, Resource};
 use crate::{
     context::Context,
     core::{
         email::Email,
         error::{Error, Refusal},
-        id::{CliTokenId, User, UserId},
-        pagination::{List, PageRequest},
+        id::{CliTokenId, UserId},
         permission::Permission,
         principal::{Principal, Role},
         scope::Resources,
@@ -52,8 +51,12 @@ pub struct UserView {
     pub on_behalf_of: Option<Subject>,
 }
 
-impl From<UserRecord> for UserView {
-    fn from(user: UserRecord) -> Self {
+impl Resource for UserView {
+    type Record = UserRecord;
+    const READ: Permission = Permission::UsersManage;
+    const MANAGE: Permission = Permission::UsersManage;
+
+    fn view(_context: &Context, user: UserRecord) -> Self {
         Self {
             id: user.meta.id,
             email: user.email,
@@ -74,7 +77,7 @@ pub async fn create(
     caller: &Principal,
     new: NewUser,
 ) -> Result<UserView, Error> {
-    caller.require(Permission::UsersManage)?;
+    caller.require(UserView::MANAGE)?;
     let email = Email::try_from(new.email)?;
     let password = Secret::new(new.password);
     password::suitable(&password, &email)?;
@@ -89,31 +92,9 @@ pub async fn create(
     };
     let hash = PasswordHash::of(password, &context.entropy).await?;
     match context.store.create_user(&user, hash).await? {
-        CreateUser::Created => Ok(user.into()),
+        CreateUser::Created => Ok(UserView::view(context, user)),
         CreateUser::AddressTaken => Err(Refusal::EmailTaken.into()),
     }
-}
-
-/// Lists the users of the caller's organization.
-///
-/// # Errors
-/// `insufficient_scope`; a failure of ours.
-pub async fn list(
-    context: &Context,
-    caller: &Principal,
-    page: PageRequest<User>,
-) -> Result<List<UserView>, Error> {
-    owned::list(context, caller, Permission::UsersManage, page, |user: UserRecord| user.into())
-        .await
-}
-
-/// Shows one user.
-///
-/// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
-pub async fn show(context: &Context, caller: &Principal, id: &UserId) -> Result<UserView, Error> {
-    let user: UserRecord = owned::show(context, caller, Permission::UsersManage, id).await?;
-    Ok(user.into())
 }
 
 /// Deletes a user and everything that they hold.
@@ -125,7 +106,8 @@ pub async fn show(context: &Context, caller: &Principal, id: &UserId) -> Result<
 /// # Errors
 /// `insufficient_scope`, `not_found`; a failure of ours.
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
-    let user: UserRecord = owned::show(context, caller, Permission::UsersManage, id).await?;
+    caller.require(UserView::MANAGE)?;
+    let user: UserRecord = owned::find(context, &caller.organization()?, id).await?;
     caller.can_delegate(&context.config.role_scopes(user.role), &Resources::default())?;
     if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
