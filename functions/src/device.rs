@@ -21,13 +21,12 @@ struct Wanted {
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a failure of ours.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let Wanted { client_id, scope } = match request.is_form() {
-        true => {
-            let mut form = request.form()?;
-            let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
-            Wanted { client_id: take("client_id"), scope: take("scope") }
-        }
-        false => request.json()?,
+    let Wanted { client_id, scope } = if request.is_form() {
+        let mut form = request.form()?;
+        let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
+        Wanted { client_id: take("client_id"), scope: take("scope") }
+    } else {
+        request.json()?
     };
     let client_id = client_id.ok_or_else(|| {
         Error::explained(Refusal::ParameterMissing, "The parameter 'client_id' is missing.".into())

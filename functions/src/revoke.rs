@@ -24,9 +24,10 @@ struct Revocation {
 /// # Errors
 /// A request without a token, or a store that does not answer.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let token = match request.is_form() {
-        true => request.form()?.remove("token").ok_or(Refusal::ParameterMissing)?,
-        false => Secret::new(request.json::<Revocation>()?.token),
+    let token = if request.is_form() {
+        request.form()?.remove("token").ok_or(Refusal::ParameterMissing)?
+    } else {
+        Secret::new(request.json::<Revocation>()?.token)
     };
     revoke(&app.context, &token).await?;
     Ok(Response::ok(&json!({}))?)

@@ -33,25 +33,22 @@ struct Exchange {
 /// # Errors
 /// Those of the grants.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let tokens = match request.is_form() {
-        true => granted(app, request, &request.form()?).await?,
-        false => {
-            if request.basic()?.is_some() {
-                return Err(Refusal::DuplicateClientCredentials.into());
-            }
-            let body: Exchange = request.json()?;
-            let credentials = ClientCredentials {
-                id: client_id(&body.agent_id)?,
-                secret: Secret::new(body.secret),
-            };
-            agent_secret::exchange(
-                &app.context,
-                &credentials,
-                RequestedScopes::All,
-                request.source_ip(),
-            )
-            .await?
+    let tokens = if request.is_form() {
+        granted(app, request, &request.form()?).await?
+    } else {
+        if request.basic()?.is_some() {
+            return Err(Refusal::DuplicateClientCredentials.into());
         }
+        let body: Exchange = request.json()?;
+        let credentials =
+            ClientCredentials { id: client_id(&body.agent_id)?, secret: Secret::new(body.secret) };
+        agent_secret::exchange(
+            &app.context,
+            &credentials,
+            RequestedScopes::All,
+            request.source_ip(),
+        )
+        .await?
     };
     Ok(Response::ok(&tokens)?.with_tokens())
 }

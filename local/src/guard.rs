@@ -152,13 +152,12 @@ impl Guard {
             |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
         let context = answer.get("context").and_then(Value::as_object);
         let has_scalars = context.is_none_or(|context| context.values().all(is_scalar));
-        match self.answers_simply(answer) {
-            true => answer["isAuthorized"].is_boolean(),
-            false => {
-                answer["principalId"].is_string()
-                    && iam::is_policy(&answer["policyDocument"])
-                    && has_scalars
-            }
+        if self.answers_simply(answer) {
+            answer["isAuthorized"].is_boolean()
+        } else {
+            answer["principalId"].is_string()
+                && iam::is_policy(&answer["policyDocument"])
+                && has_scalars
         }
     }
 
@@ -168,10 +167,12 @@ impl Guard {
 
     /// Applies a response, new or cached, to this request. A simple one applies to every route.
     fn evaluate(&self, parts: &Parts, answer: &Value) -> Result<Context, Stop> {
-        let decision = match self.answers_simply(answer) {
-            true if answer["isAuthorized"] == true => iam::Decision::Allow,
-            true => iam::Decision::ExplicitDeny,
-            false => iam::evaluate(&answer["policyDocument"], &ask::arn(parts, &self.attachment)),
+        let decision = if !self.answers_simply(answer) {
+            iam::evaluate(&answer["policyDocument"], &ask::arn(parts, &self.attachment))
+        } else if answer["isAuthorized"] == true {
+            iam::Decision::Allow
+        } else {
+            iam::Decision::ExplicitDeny
         };
         match decision {
             iam::Decision::Allow => Ok(answer["context"].as_object().cloned().unwrap_or_default()),

@@ -55,13 +55,12 @@ fn lets_pass(answer: &Value) -> bool {
 
 /// Replaces the credential of the event.
 fn present(event: &mut Value, credential: &str) {
-    match event["type"] == "TOKEN" {
-        true => event["authorizationToken"] = format!("Bearer {credential}").into(),
-        false => {
-            event["headers"]["X-API-Key"] = credential.into();
-            if event.get("multiValueHeaders").is_some() {
-                event["multiValueHeaders"]["X-API-Key"] = json!([credential]);
-            }
+    if event["type"] == "TOKEN" {
+        event["authorizationToken"] = format!("Bearer {credential}").into()
+    } else {
+        event["headers"]["X-API-Key"] = credential.into();
+        if event.get("multiValueHeaders").is_some() {
+            event["multiValueHeaders"]["X-API-Key"] = json!([credential]);
         }
     }
 }

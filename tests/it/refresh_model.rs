@@ -170,10 +170,12 @@ impl Model {
         }
         let is_parent = presented + 1 == self.generation;
         if is_parent && now_ms - self.rotated_at_ms <= GRACE_MS {
-            return match () {
-                () if is_over => Expected::Gone,
-                () if elsewhere == self.elsewhere => Expected::Repeated,
-                () => Expected::Elsewhere,
+            return if is_over {
+                Expected::Gone
+            } else if elsewhere == self.elsewhere {
+                Expected::Repeated
+            } else {
+                Expected::Elsewhere
             };
         }
         self.has_ended = true;

@@ -353,13 +353,14 @@ async fn every_expired_credential_is_refused_everywhere() {
     world.pass_s(7 * 24 * 3600);
     let lasting = ["an API key", "a CLI token", "a runner token", "a configured key"];
     for (credential, principal) in credentials {
-        match lasting.iter().any(|what| credential.what.starts_with(what)) {
-            true => expect_everywhere(&world, &credential, Ok(&principal)).await,
-            false if credential.what.contains("session") => {
-                expect_everywhere(&world, &credential, Err((401, "session_expired"))).await;
-            }
-            false => expect_everywhere(&world, &credential, Err((401, "invalid_token"))).await,
-        }
+        let expected = if lasting.iter().any(|what| credential.what.starts_with(what)) {
+            Ok(&principal)
+        } else if credential.what.contains("session") {
+            Err((401, "session_expired"))
+        } else {
+            Err((401, "invalid_token"))
+        };
+        expect_everywhere(&world, &credential, expected).await;
     }
 }
 

@@ -71,16 +71,17 @@ pub(super) fn compile(
         policy.to_string().len() <= LONGEST_POLICY
             && denied.iter().all(|r| r.len() <= LONGEST_RESOURCE)
     };
-    match () {
-        () if !allowed && !is_true_of_asked => deny_all(stage),
-        () if scopes.is_some() && is_true_of_asked && !is_told_twice && fits(&policy) => policy,
-        () if allowed => {
-            let elsewhere: Vec<_> =
-                denied.iter().filter(|resource| !glob(resource, asked)).cloned().collect();
-            let narrow = statements(&[asked.to_owned()], &elsewhere);
-            if fits(&narrow) { narrow } else { statements(&[asked.to_owned()], &[]) }
-        }
-        () => deny_all(stage),
+    if !allowed && !is_true_of_asked {
+        deny_all(stage)
+    } else if scopes.is_some() && is_true_of_asked && !is_told_twice && fits(&policy) {
+        policy
+    } else if allowed {
+        let elsewhere: Vec<_> =
+            denied.iter().filter(|resource| !glob(resource, asked)).cloned().collect();
+        let narrow = statements(&[asked.to_owned()], &elsewhere);
+        if fits(&narrow) { narrow } else { statements(&[asked.to_owned()], &[]) }
+    } else {
+        deny_all(stage)
     }
 }
 

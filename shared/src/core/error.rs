@@ -102,8 +102,14 @@ pub enum Fault {
     #[error("a stored record cannot be read: {0}")]
     Corrupt(String),
     /// A cryptographic operation failed, or a key is invalid.
-    #[error("cryptographic operation failed: {0}")]
-    Crypto(&'static str),
+    #[error("the cryptographic library failed to {operation}")]
+    Crypto {
+        /// The operation, as an infinitive.
+        operation: &'static str,
+        /// What failed.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
     /// The operating system returned no random bytes.
     #[error("the random number generator failed")]
     Entropy,
@@ -119,8 +125,8 @@ pub enum Fault {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The secret cannot be read.
-    #[error("the secret cannot be read: {0}")]
+    /// The deployment's secret cannot be read, or one of its keys cannot be used.
+    #[error("the deployment's secret cannot be used: {0}")]
     Secret(String),
     /// A response, record or page cannot be serialized.
     #[error("serialization failed")]
@@ -140,12 +146,19 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Returns a function that makes the library's error a fault.
+    pub fn crypto<E: Into<Box<dyn StdError + Send + Sync>>>(
+        operation: &'static str,
+    ) -> impl Fn(E) -> Self {
+        move |error| Self::Crypto { operation, source: error.into() }
+    }
+
     /// Returns what the caller sees.
     pub fn public(&self) -> Public {
         match self {
             Fault::Issuer { .. } | Fault::Store { .. } => UNAVAILABLE,
             Fault::Corrupt(_)
-            | Fault::Crypto(_)
+            | Fault::Crypto { .. }
             | Fault::Entropy
             | Fault::Event(_)
             | Fault::Secret(_)

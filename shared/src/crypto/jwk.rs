@@ -41,15 +41,15 @@ pub enum PublicKey {
 /// An entry of the set: a public key, its id, and its only algorithm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Jwk {
-    #[serde(flatten)]
     /// The key.
+    #[serde(flatten)]
     pub key: PublicKey,
     /// The name of the key.
     pub kid: String,
     /// Its only algorithm.
     pub alg: Algorithm,
-    #[serde(rename = "use")]
     /// What it is for: `sig`.
+    #[serde(rename = "use")]
     pub usage: &'static str,
 }
 
@@ -57,13 +57,12 @@ impl Jwk {
     /// Returns the members of its JSON.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] if it cannot be serialized.
+    /// [`Fault::Serialization`].
     pub fn members(&self) -> Result<Map<String, Value>, Fault> {
-        let written = serde_json::to_value(self);
-        if let Ok(Value::Object(members)) = written {
-            Ok(members)
-        } else {
-            Err(Fault::Crypto("writing a public key"))
+        match serde_json::to_value(self) {
+            Ok(Value::Object(members)) => Ok(members),
+            Ok(_) => Err(Fault::Serialization("a JWK is not an object".into())),
+            Err(error) => Err(Fault::Serialization(error.into())),
         }
     }
 }

@@ -46,10 +46,12 @@ impl KeySet {
     pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, InvalidKey> {
         let keys: Vec<_> =
             members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?;
-        match () {
-            () if keys.is_empty() => Err(InvalidKey::Malformed),
-            () if keys.iter().any(|key| key.algorithm != algorithm) => Err(InvalidKey::Unsupported),
-            () => Self::new(keys),
+        if keys.is_empty() {
+            Err(InvalidKey::Malformed)
+        } else if keys.iter().any(|key| key.algorithm != algorithm) {
+            Err(InvalidKey::Unsupported)
+        } else {
+            Self::new(keys)
         }
     }
 

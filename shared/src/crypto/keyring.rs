@@ -8,7 +8,7 @@ use super::{
     key_set::KeySet,
     mac::{MacKey, Tag},
     seal::SealingKey,
-    secrets::{Secrets, StoredMacKey},
+    secrets::{Secrets, StoredMacKey, unusable},
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
 };
@@ -60,7 +60,7 @@ impl Keyring {
             let jwk = stored.jwk();
             verifying.push(
                 VerifyingKey::jwk(&jwk.members()?)
-                    .map_err(|_| Fault::Crypto("parsing a public key"))?,
+                    .map_err(|invalid| unusable(&format!("a public key: {invalid}")))?,
             );
             ring.published.push(jwk);
             if let Some(key) = stored.signing_key()?
@@ -71,7 +71,7 @@ impl Keyring {
             }
         }
         ring.verifying =
-            KeySet::new(verifying).map_err(|_| Fault::Crypto("a kid is given twice"))?;
+            KeySet::new(verifying).map_err(|_| unusable("two signing keys have the same kid"))?;
         ring.refresh =
             secrets.refresh_keys.iter().map(StoredMacKey::parse).collect::<Result<_, _>>()?;
         let session = secrets.session_keys.iter().map(StoredMacKey::parse);
@@ -85,7 +85,7 @@ impl Keyring {
             let mut seen = HashSet::new();
             kids.into_iter().all(|kid| seen.insert(kid))
         });
-        is_distinct.then_some(ring).ok_or(Fault::Crypto("a kid is given twice"))
+        is_distinct.then_some(ring).ok_or_else(|| unusable("two keys have the same kid"))
     }
 
     /// Checks that the keys which a function needs exist. With only some of them it would refuse

@@ -39,7 +39,8 @@ impl PasswordHash {
         let salt = entropy.bytes::<16>()?;
         run_blocking(move || {
             let hash = hasher()?.hash_password_with_salt(password.expose().as_bytes(), &salt);
-            hash.map(|hash| Self(hash.to_string())).map_err(|_| Fault::Crypto("hashing a password"))
+            hash.map(|hash| Self(hash.to_string()))
+                .map_err(|error| failed("hash a password", error))
         })
         .await
     }
@@ -55,7 +56,7 @@ impl PasswordHash {
             match hasher()?.verify_password(password.expose().as_bytes(), hash.as_str()) {
                 Ok(()) => Ok(is_somebody),
                 Err(password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(_) => Err(Fault::Crypto("comparing a password")),
+                Err(error) => Err(failed("compare a password", error)),
             }
         })
         .await
@@ -64,18 +65,21 @@ impl PasswordHash {
 
 fn hasher() -> Result<Argon2<'static>, Fault> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
-        .map_err(|_| Fault::Crypto("Argon2's parameters"))?;
+        .map_err(|error| failed("set the parameters of Argon2", error))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// Returns the fault of an error that is only a text.
+fn failed(operation: &'static str, error: impl std::fmt::Display) -> Fault {
+    Fault::crypto(operation)(error.to_string())
 }
 
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let _place = AT_ONCE
-        .acquire()
-        .await
-        .map_err(|_| Fault::Crypto("waiting for a place to hash a password"))?;
-    tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Crypto("hashing a password"))?
+    let _place =
+        AT_ONCE.acquire().await.map_err(Fault::crypto("wait for a place to hash a password"))?;
+    tokio::task::spawn_blocking(work).await.map_err(Fault::crypto("hash a password"))?
 }
 
 impl fmt::Debug for PasswordHash {

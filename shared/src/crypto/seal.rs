@@ -20,8 +20,8 @@ impl SealingKey {
     /// # Errors
     /// [`Fault::Crypto`] if the library rejects it.
     pub fn new(bytes: &[u8; 32]) -> Result<Self, Fault> {
-        let key = UnboundKey::new(&AES_256_GCM, bytes)
-            .map_err(|_| Fault::Crypto("preparing a sealing key"))?;
+        let key =
+            UnboundKey::new(&AES_256_GCM, bytes).map_err(Fault::crypto("prepare a sealing key"))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
@@ -36,7 +36,7 @@ impl SealingKey {
                 Aad::from(owner.as_bytes()),
                 &mut sealed,
             )
-            .map_err(|_| Fault::Crypto("sealing"))?;
+            .map_err(Fault::crypto("seal a text"))?;
         Ok(BASE64URL.encode([&nonce[..], &sealed].concat()))
     }
 

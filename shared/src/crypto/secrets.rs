@@ -88,13 +88,12 @@ impl StoredSigningKey {
 
     pub(super) fn signing_key(&self) -> Result<Option<SigningKey>, Fault> {
         let Some(private) = &self.private_key else { return Ok(None) };
-        let pkcs8 =
-            BASE64.decode(private).map_err(|_| Fault::Crypto("a private key is not base64"))?;
+        let pkcs8 = BASE64.decode(private).map_err(|_| unusable("a private key is not base64"))?;
         let key = SigningKey::parse(self.kid.clone(), self.algorithm, &pkcs8)?;
         let is_its_own = key.public() == self.public_key;
         is_its_own
             .then_some(Some(key))
-            .ok_or(Fault::Crypto("a public key is not the one of its private key"))
+            .ok_or_else(|| unusable("a public key does not match its private key"))
     }
 }
 
@@ -217,15 +216,18 @@ impl StoredMacKey {
         let bytes =
             BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         match bytes {
-            None => {
-                Err(Fault::Crypto("a refresh, session or sealing key is not 32 bytes in base64"))
-            }
-            Some(_) if !is_kid(&self.kid) => Err(Fault::Crypto(
+            None => Err(unusable("a refresh, session or sealing key is not 32 bytes in base64")),
+            Some(_) if !is_kid(&self.kid) => Err(unusable(
                 "the kid of a refresh, session or sealing key is not two letters or digits",
             )),
             Some(bytes) => Ok(bytes),
         }
     }
+}
+
+/// Returns the fault of a secret that contains a key that cannot be used.
+pub(super) fn unusable(why: &str) -> Fault {
+    Fault::Secret(why.to_owned())
 }
 
 macro_rules! redacted {

@@ -7,6 +7,7 @@ use std::fmt;
 
 use aws_lc_rs::{
     encoding::AsDer as _,
+    error::{KeyRejected, Unspecified},
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
@@ -17,7 +18,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
 
-use super::{jwk::PublicKey, jws::JwsAlgorithm};
+use super::{jwk::PublicKey, jws::JwsAlgorithm, secrets::unusable};
 use crate::core::error::Fault;
 
 /// The signature algorithms that Postern signs with (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -62,22 +63,22 @@ impl SigningKey {
     /// # Errors
     /// [`Fault::Crypto`] if the library fails.
     pub fn generate(algorithm: Algorithm) -> Result<Vec<u8>, Fault> {
-        let failed = |_| Fault::Crypto("generating a signing key");
+        const WHAT: &str = "generate a signing key";
         Ok(match algorithm {
             Algorithm::ES256 => {
                 EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-                    .map_err(failed)?
+                    .map_err(Fault::crypto(WHAT))?
                     .as_ref()
                     .to_vec()
             }
             Algorithm::EdDSA => Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
-                .map_err(failed)?
+                .map_err(Fault::crypto(WHAT))?
                 .as_ref()
                 .to_vec(),
             Algorithm::RS256 => RsaKeyPair::generate(KeySize::Rsa2048)
-                .map_err(failed)?
+                .map_err(Fault::crypto(WHAT))?
                 .as_der()
-                .map_err(failed)?
+                .map_err(Fault::crypto(WHAT))?
                 .as_ref()
                 .to_vec(),
         })
@@ -88,7 +89,7 @@ impl SigningKey {
     /// # Errors
     /// [`Fault::Crypto`] if it is not a key for `algorithm`.
     pub fn parse(kid: String, algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, Fault> {
-        let failed = |_| Fault::Crypto("parsing a signing key");
+        let failed = |rejected: KeyRejected| unusable(&format!("a private key: {rejected}"));
         let private = match algorithm {
             Algorithm::ES256 => Private::Ec(
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
@@ -135,7 +136,7 @@ impl SigningKey {
     }
 
     fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Fault> {
-        let failed = |_| Fault::Crypto("signing a token");
+        let failed = |error: Unspecified| Fault::crypto("sign a token")(error);
         match &self.private {
             Private::Ec(pair) => {
                 Ok(pair.sign(&SystemRandom::new(), message).map_err(failed)?.as_ref().to_vec())
@@ -165,5 +166,6 @@ struct Header<'a> {
 }
 
 fn part(value: &impl Serialize) -> Result<String, Fault> {
-    Ok(BASE64URL.encode(serde_json::to_vec(value).map_err(|_| Fault::Crypto("encoding a token"))?))
+    Ok(BASE64URL
+        .encode(serde_json::to_vec(value).map_err(|error| Fault::Serialization(error.into()))?))
 }

@@ -12,26 +12,26 @@ use super::jws::{Family, JwsAlgorithm};
 /// Why a key was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    #[error("it shares its kid with another key")]
     /// Another key has the same `kid`.
+    #[error("it shares its kid with another key")]
     Doubled,
-    #[error("it is malformed")]
     /// It cannot be parsed.
+    #[error("it is malformed")]
     Malformed,
-    #[error("it holds private members")]
     /// It contains private members.
+    #[error("it holds private members")]
     Private,
-    #[error("it is a secret in a set of public keys, or the other way round")]
     /// A secret in a set of public keys, or the reverse.
+    #[error("it is a secret in a set of public keys, or the other way round")]
     Mixed,
-    #[error("its type, curve or algorithm is not supported")]
     /// Its type, curve or algorithm is not supported.
+    #[error("its type, curve or algorithm is not supported")]
     Unsupported,
-    #[error("it is not for verifying signatures")]
     /// It is not for verifying signatures.
+    #[error("it is not for verifying signatures")]
     Use,
-    #[error("it is too weak")]
     /// It is too weak.
+    #[error("it is too weak")]
     Weak,
 }
 

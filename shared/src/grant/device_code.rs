@@ -111,7 +111,8 @@ async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Err
             return Ok(format!("{first}-{second}"));
         }
     }
-    Err(Fault::Crypto("finding a user code that nobody has").into())
+    let source = "every user code was taken".into();
+    Err(Fault::Store { operation: "put a user code", source }.into())
 }
 
 /// Returns the letters of a user code as typed, in any case and with any separators (§6.1).

@@ -119,7 +119,7 @@ async fn ask(
     })?;
     let opened = context.keyring.open(&session.to_string(), &held.upstream_sealed);
     let tokens: Option<Tokens> = opened.and_then(|json| serde_json::from_str(&json).ok());
-    let tokens = tokens.ok_or(Fault::Crypto("opening the tokens of a session"))?;
+    let tokens = tokens.ok_or_else(|| Fault::Corrupt("the tokens of a session".into()))?;
     match tokio::time::timeout(WITHIN, upstream.renew(context, &tokens)).await {
         Ok(renewal) => Ok(renewal),
         Err(elapsed) => Ok(Renewal::Lost(Fault::Issuer {

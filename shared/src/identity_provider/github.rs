@@ -59,9 +59,10 @@ impl Server {
     ) -> Result<ExternalIdentity, Error> {
         let user: Map<String, Value> = self.ask(context, "/user", access_token).await?;
         let id = user.get("id").and_then(Value::as_u64).ok_or(Refusal::SignInRefused)?;
-        let verified = match self.needs_addresses {
-            true => self.ask::<Vec<Address>>(context, "/user/emails", access_token).await?,
-            false => Vec::new(),
+        let verified = if self.needs_addresses {
+            self.ask::<Vec<Address>>(context, "/user/emails", access_token).await?
+        } else {
+            Vec::new()
         };
         let verified = verified.into_iter().filter(|address| address.verified);
         let metadata = [("login", "login"), ("name", "name"), ("email", "email")]

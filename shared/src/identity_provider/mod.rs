@@ -343,9 +343,10 @@ impl IdentityProvider {
                 TokenUrl::new(endpoints.token.clone()).map_err(|error| self.fault(error))?,
             )
             .set_redirect_uri(RedirectUrl::new(callback).map_err(|error| self.fault(error))?)
-            .set_auth_type(match endpoints.secret_in_body {
-                true => oauth2::AuthType::RequestBody,
-                false => oauth2::AuthType::BasicAuth,
+            .set_auth_type(if endpoints.secret_in_body {
+                oauth2::AuthType::RequestBody
+            } else {
+                oauth2::AuthType::BasicAuth
             });
         Ok(match &self.secret {
             Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),

@@ -110,9 +110,10 @@ impl ClassifyRetry for RetryConflicts {
             .output_or_error()
             .and_then(|outcome| outcome.err())
             .and_then(|error| error.as_operation_error());
-        match error.is_some_and(is_conflict) {
-            true => RetryAction::throttling_error(),
-            false => RetryAction::NoActionIndicated,
+        if error.is_some_and(is_conflict) {
+            RetryAction::throttling_error()
+        } else {
+            RetryAction::NoActionIndicated
         }
     }
 
