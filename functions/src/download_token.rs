@@ -1,5 +1,5 @@
-//! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no
-//! header.
+//! `POST /v1/auth/download-token`: issues a token for one path that expires within minutes, for
+//! clients that cannot send a header.
 
 use postern::{
     App, Error, Refusal,
@@ -9,7 +9,7 @@ use postern::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The longest path.
+/// The maximum length of a path, in bytes.
 const LONGEST_PATH: usize = 1024;
 
 #[derive(Deserialize)]
@@ -25,7 +25,7 @@ struct Issued {
     expires_in: i64,
 }
 
-/// Answers the route. Whether the caller may download is decided when it does, with the scopes that
+/// Handles the route. Whether the caller may download is decided when it does, with the scopes that
 /// it has now.
 ///
 /// # Errors

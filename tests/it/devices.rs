@@ -139,7 +139,7 @@ async fn a_user_approves_and_the_device_receives_tokens_once() {
     // The code is shown and must be confirmed, even if the link contains it.
     let page = person.look(&device.user_code).await.expect(200);
     for shown in
-        [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Refuse"]
+        [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Deny"]
     {
         assert!(page.text.contains(shown), "{shown}");
     }

@@ -242,22 +242,24 @@ impl Request {
     }
 }
 
-/// Tells which member is wrong, where that is a name; a value is never repeated.
+/// Names the invalid member, if the parser reports one. Never repeats a value.
 fn explain(error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let member = text
         .split('`')
         .nth(1)
         .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-    let sentence = |what: &str| {
+    let sentence = |problem: &str| {
         let member = member.filter(|name| (1..=40).contains(&name.len()))?;
-        Some(format!("The body {what} the member '{member}'."))
+        Some(format!("The member '{member}' of the body {problem}."))
     };
     let sentence = match text.split('`').next() {
-        Some("unknown field ") => sentence("must not have"),
-        Some("missing field ") => sentence("needs"),
-        Some("duplicate field ") => sentence("has twice"),
-        _ if error.is_data() => Some("A member of the body has the wrong type or form.".into()),
+        Some("unknown field ") => sentence("is unknown"),
+        Some("missing field ") => sentence("is missing"),
+        Some("duplicate field ") => sentence("was sent twice"),
+        _ if error.is_data() => {
+            Some("A member of the body has the wrong type or an invalid value.".into())
+        }
         _ => None,
     };
     sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {
