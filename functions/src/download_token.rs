@@ -25,11 +25,11 @@ struct Issued {
     expires_in: i64,
 }
 
-/// Handles the route. Whether the caller may download is decided when it does, with the scopes that
-/// it has now.
+/// Handles the route. The token carries the scopes that the caller has now; the download checks
+/// them.
 ///
 /// # Errors
-/// Those of authentication, and a 400 for a path that is none.
+/// Those of authentication, and a 400 if the path is invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = app.providers.authenticate(&app.context, request).await?;
     let Wanted { path } = request.json()?;
