@@ -372,7 +372,7 @@ async fn a_device_receives_no_more_scopes_than_its_user_has() {
         begin(&world, &[("client_id", "postern-cli"), ("scope", "keys:manage")]).await.expect(200);
     let page = person.look(&begun.member("user_code")).await.expect(200);
     assert!(
-        page.text.contains("more than you may do yourself")
+        page.text.contains("permissions that you do not have")
             && !page.text.contains("value=\"approve\"")
     );
     person.decide(&begun.member("user_code"), "approve").await.expect(403);

@@ -213,7 +213,7 @@ fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal
         }
         let all: &mut String = headers.entry(name).or_default();
         if !all.is_empty() {
-            all.push_str("; "); // as cookies are joined; nothing else is looked at that may stand twice
+            all.push_str("; "); // as cookies are joined; no other header that is read can occur twice
         }
         all.push_str(value);
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 
-/// How far the clocks of two honest machines may differ, in seconds: the only leeway in Postern.
+/// How far the clocks of two honest machines can differ, in seconds: the only leeway in Postern.
 pub const LEEWAY_S: i64 = 30;
 
 /// A source of the current time: the operating system, or a test.

@@ -1,8 +1,8 @@
-//! What goes wrong: a [`Refusal`] is the caller's mistake, a [`Fault`] is our failure. Neither ever
+//! Errors: a [`Refusal`] is the caller's mistake, and a [`Fault`] is our failure. Neither ever
 //! becomes the other.
 //!
-//! The log gets the exact cause, the caller a general answer: unknown, wrong, expired and revoked
-//! credentials get the same one. [`Refusal::public`] has the table.
+//! The log contains the exact cause. The caller gets a general answer, the same for unknown, wrong,
+//! expired and revoked credentials ([`Refusal::public`]).
 
 mod refusal;
 
@@ -104,7 +104,7 @@ pub enum Fault {
     /// The operating system returned no random bytes.
     #[error("the random number generator failed")]
     Entropy,
-    /// Lambda's event does not have the form of one.
+    /// The event from Lambda is invalid.
     #[error("the event is invalid: {0}")]
     Event(String),
     /// A request to another issuer failed, or its response is invalid.

@@ -41,15 +41,15 @@ pub enum PublicKey {
 /// An entry of the set: a public key, its id, and its only algorithm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Jwk {
-    #[serde(flatten)]
     /// The key.
+    #[serde(flatten)]
     pub key: PublicKey,
     /// The name of the key.
     pub kid: String,
     /// Its only algorithm.
     pub alg: Algorithm,
-    #[serde(rename = "use")]
     /// What it is for: `sig`.
+    #[serde(rename = "use")]
     pub usage: &'static str,
 }
 

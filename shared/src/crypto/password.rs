@@ -21,8 +21,8 @@ const LANES: u32 = 1;
 const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
 
-/// How many passwords are hashed at once in one process. Each takes its memory, and anyone can call
-/// the login.
+/// How many passwords are hashed at once in one process. Each hash takes 19 MiB, and anyone can
+/// call the login.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
 /// A password's hash with its salt and parameters, as a PHC string.
@@ -71,10 +71,8 @@ fn hasher() -> Result<Argon2<'static>, Fault> {
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let _place = AT_ONCE
-        .acquire()
-        .await
-        .map_err(|_| Fault::Crypto("waiting for a place to hash a password"))?;
+    let _place =
+        AT_ONCE.acquire().await.map_err(|_| Fault::Crypto("waiting to hash a password"))?;
     tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Crypto("hashing a password"))?
 }
 

@@ -94,7 +94,7 @@ impl StoredSigningKey {
         let is_its_own = key.public() == self.public_key;
         is_its_own
             .then_some(Some(key))
-            .ok_or(Fault::Crypto("a public key is not the one of its private key"))
+            .ok_or(Fault::Crypto("a public key does not match its private key"))
     }
 }
 
@@ -170,7 +170,7 @@ impl Secrets {
         let text = self.refs.get(reference).and_then(Value::as_str).filter(|text| !text.is_empty());
         text.map(|text| Secret::new(text.to_owned())).ok_or_else(|| {
             Fault::Setting(format!(
-                "{reference:?} in refs of the secret: it is not there, or no text"
+                "{reference:?} in refs of the secret: it is missing, or is not text"
             ))
         })
     }
@@ -185,7 +185,7 @@ impl Secrets {
             Fault::Setting(format!("{reference:?} in refs of the secret: {what}"))
         };
         match self.refs.get(reference) {
-            None => Err(wrong(&"it is not there")),
+            None => Err(wrong(&"it is missing")),
             Some(Value::String(secret)) => VerifyingKey::secret(algorithm, secret.as_bytes())
                 .map(KeySet::from)
                 .map_err(|unsound| wrong(&unsound)),
@@ -239,7 +239,7 @@ macro_rules! redacted {
 }
 redacted!(Secrets StoredSigningKey StoredMacKey);
 
-/// How long Secrets Manager may take: an authorizer has little time, and the current keys remain
+/// The timeout of Secrets Manager. An authorizer has little time, and the current keys remain
 /// usable for a while.
 const ATTEMPT: Duration = Duration::from_millis(1500);
 const OPERATION: Duration = Duration::from_secs(3);

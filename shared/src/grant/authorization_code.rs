@@ -124,7 +124,7 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
         }
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
-            // The first redemption may not have created the family yet.
+            // The first redemption may not have created its family yet.
             let until_s = after(now, context.config.lifetimes.refresh_absolute.as_secs())
                 .as_second()
                 + LEEWAY_S;

@@ -24,7 +24,7 @@ use crate::{
 pub struct NewFamily<'a> {
     /// Its id.
     pub id: FamilyId,
-    /// Who gets the tokens.
+    /// The agent or user who gets the tokens.
     pub holder: &'a TokenOwner,
     /// The owner's organization.
     pub organization: OrganizationId,

@@ -26,8 +26,8 @@ use crate::{
     store::counter::Counter,
 };
 
-/// The length of a password in characters (NIST SP 800-63B §5.1.1.2 asks for 8 at the least, and to
-/// allow 64 and more).
+/// The length of a password in characters (NIST SP 800-63B §5.1.1.2 requires at least 8, and to
+/// allow at least 64).
 const SHORTEST: usize = 8;
 const LONGEST: usize = 256;
 

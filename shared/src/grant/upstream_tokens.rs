@@ -34,7 +34,7 @@ use crate::{
 const LEASE_MS: i64 = 15_000;
 /// How long to wait after an issuer was unavailable, in milliseconds.
 const PAUSE_MS: i64 = 30_000;
-/// The timeout of the whole renewal: an authorizer has ten seconds in all.
+/// The timeout of the whole renewal. An authorizer has ten seconds in total.
 const WITHIN: Duration = Duration::from_secs(4);
 const _: () = assert!(LEASE_MS as u128 >= 3 * WITHIN.as_millis());
 
@@ -86,8 +86,8 @@ async fn renew(
             telemetry::upstream_detached(session);
             RenewalResult::Detached
         }
-        // It is unknown whether the token was consumed: the lease stays behind, as a sign for its
-        // next owner.
+        // It is unknown whether the token was consumed. The lease is not released, so that its next
+        // owner knows.
         (Ok(Renewal::Lost(fault)), _)
         | (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Abandoned) => {
             telemetry::upstream_failed(&fault);
@@ -117,7 +117,7 @@ async fn ask(
     })?;
     let opened = context.keyring.open(&session.to_string(), &held.upstream_sealed);
     let tokens: Option<Tokens> = opened.and_then(|json| serde_json::from_str(&json).ok());
-    let tokens = tokens.ok_or(Fault::Crypto("opening the tokens of a session"))?;
+    let tokens = tokens.ok_or(Fault::Crypto("decrypting the tokens of a session"))?;
     match tokio::time::timeout(WITHIN, upstream.renew(context, &tokens)).await {
         Ok(renewal) => Ok(renewal),
         Err(elapsed) => Ok(Renewal::Lost(Fault::Issuer {
