@@ -327,7 +327,7 @@ for (const way of WAYS) {
       for (let step = 0; step < 40; step += 1) {
         await page.keyboard.press("Tab");
         const focused = page.locator(":focus");
-        if ((await focused.count()) === 0) break; // behind the last one
+        if ((await focused.count()) === 0) break; // after the last one
         seen.push((await focused.textContent()).trim());
       }
       for (const name of ["Sign out", "API keys", "Sessions", "New API key", "Rotate of organization", "Delete organization"]) assert.ok(seen.includes(name), `${name} is not among ${seen}`);

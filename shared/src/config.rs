@@ -64,7 +64,7 @@ pub struct Config {
     /// The lifetimes of credentials.
     #[serde(default)]
     pub lifetimes: Lifetimes,
-    /// How our tokens are signed.
+    /// The settings for signing tokens.
     #[serde(default)]
     pub signing: Signing,
     /// The ways to authenticate, in the order in which they are tried.
@@ -98,7 +98,7 @@ pub enum Signup {
     Open,
 }
 
-/// How our tokens are signed.
+/// The settings for signing tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signing {

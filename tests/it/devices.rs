@@ -321,7 +321,7 @@ async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     eve.look(&later.user_code).await.expect(200);
 }
 
-/// A user without guesses left does not use up those of everyone behind the same address.
+/// A user without guesses left does not use up those of other users at the same address.
 #[tokio::test]
 async fn guesses_beyond_a_users_limit_do_not_count_against_the_address() {
     let world = World::new().await;

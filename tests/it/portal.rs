@@ -384,7 +384,7 @@ async fn a_user_sees_and_does_what_their_role_permits() {
         browser.get(hidden).await.expect(403);
         browser.post(hidden, &[("name", "x"), ("scopes", "*")]).await.expect(403);
     }
-    // Scopes are checkboxes, and nobody grants scopes that they lack.
+    // Scopes are checkboxes, and users cannot grant scopes that they lack.
     let form = browser.get("/tokens").await;
     assert!(form.text.contains("name=\"scope.scans:trigger\""));
     let made = browser

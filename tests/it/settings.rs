@@ -140,7 +140,7 @@ fn an_insecure_provider_prevents_the_start() {
     for issuer in
         ["http://idp.example", "idp.example", "https://user@idp.example", "https://idp.example#x"]
     {
-        assert_stops(&[], &oidc(issuer, ""), "oidc: issuer and jwks_url are https URLs");
+        assert_stops(&[], &oidc(issuer, ""), "oidc: issuer and jwks_url must be https URLs");
     }
     assert_stops(
         &[],
@@ -200,7 +200,11 @@ fn an_insecure_provider_prevents_the_start() {
         "method = \"CONNECT\"\npath = \"/x\"",
         "method = \"*\"\npath = \"$connect\"",
     ] {
-        assert_stops(&[], &format!("[[route]]\n{rule}"), "a connection has the method CONNECT");
+        assert_stops(
+            &[],
+            &format!("[[route]]\n{rule}"),
+            "the method CONNECT and the path $connect",
+        );
     }
     for header in ["Authorization", "X-Api-Key", "X-Cli-Signature", "a b", ""] {
         let setting = format!("session_header = \"{header}\"");

@@ -20,7 +20,7 @@ use crate::portal::{
     visitor::{self, Visitor, text},
 };
 
-/// What a page shows besides its list.
+/// The state of a page, besides its list.
 #[derive(Default)]
 struct PageState {
     values: FormValues,

@@ -275,7 +275,7 @@ pub(crate) struct SessionRow {
     pub(crate) is_current: bool,
     pub(crate) facts: Vec<String>,
     pub(crate) scopes: Vec<String>,
-    /// What the time means, and the time.
+    /// The label of the time, and the time.
     pub(crate) when: (&'static str, Moment),
 }
 

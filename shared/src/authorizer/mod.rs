@@ -71,7 +71,7 @@ pub enum Decision {
 /// An event that the authorizer understands.
 #[derive(Debug)]
 pub enum AuthorizerEvent {
-    /// A request to a guarded API.
+    /// A request to a protected API.
     Request(AuthorizerRequest),
     /// A message from a messaging platform.
     Message(Message),

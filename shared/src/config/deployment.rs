@@ -14,11 +14,11 @@ pub struct Tables {
     pub keys: String,
     /// Families of refresh tokens, sessions and revocations.
     pub families: String,
-    /// What can be used once or a limited number of times.
+    /// Everything that can be used only once or a limited number of times.
     pub nonces: String,
 }
 
-/// Where the deployment's secret is.
+/// The source of the deployment's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// In Secrets Manager.
@@ -27,7 +27,7 @@ pub enum SecretSource {
     File(String),
 }
 
-/// How the authorizer answers an HTTP API with payload 2.0.
+/// The response format of the authorizer for HTTP APIs with payload 2.0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuthorizerAnswer {
     /// `{"isAuthorized": …}`
@@ -44,7 +44,7 @@ pub struct Deployment {
     pub issuer: String,
     /// The names of the tables.
     pub tables: Tables,
-    /// Where the secret is; functions without keys have none.
+    /// The source of the secret; `None` for functions without keys.
     pub secret: Option<SecretSource>,
     /// The log level.
     pub log: Level,

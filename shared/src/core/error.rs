@@ -165,7 +165,7 @@ pub enum Challenge {
     BearerError,
 }
 
-/// What the caller sees of a refusal or fault. Codes never change.
+/// The public part of a refusal or fault. Codes never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Public {
     /// The HTTP status.
@@ -174,7 +174,7 @@ pub struct Public {
     pub code: &'static str,
     /// The sentence in `error_description`.
     pub description: &'static str,
-    /// How the response asks for credentials.
+    /// The challenge of the response.
     pub challenge: Challenge,
 }
 
