@@ -1,5 +1,6 @@
-//! `POST /v1/auth/login`: exchanges an email address and a password for tokens. `POST
-//! /v1/auth/logout`: ends those tokens, or a session.
+//! `POST /v1/auth/login`: exchanges an email address and a password for tokens.
+//!
+//! `POST /v1/auth/logout`: ends those tokens, or a session.
 
 use postern::{
     App, Error, Refusal, authn,

@@ -140,7 +140,7 @@ pub struct Throttle {
     pub login_per_account: i64,
     /// Failed logins from one address.
     pub login_per_address: i64,
-    /// Wrong user codes of one user. The limit per address is a multiple of this.
+    /// Wrong user codes of one user. The limit per address is four times as high.
     pub device_code_guesses: i64,
 }
 

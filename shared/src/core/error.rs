@@ -92,7 +92,7 @@ impl From<Fault> for Error {
     }
 }
 
-/// A failure of ours, with the operation that failed.
+/// Our failure, with the operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// A stored record cannot be read.

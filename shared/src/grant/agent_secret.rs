@@ -37,7 +37,7 @@ pub enum RequestedScopes {
 /// Grants tokens to the agent that `credentials` authenticate. `address` binds the refresh token.
 ///
 /// # Errors
-/// `invalid_client`, `invalid_scope`, or a failure of ours.
+/// `invalid_client`, `invalid_scope`, or a fault.
 pub async fn exchange(
     context: &Context,
     credentials: &ClientCredentials,

@@ -58,7 +58,7 @@ pub struct DeviceAuthorization {
 /// Starts the flow for a client, which may request `scopes`. `address` is the client's.
 ///
 /// # Errors
-/// A failure of ours.
+/// A [`Fault`].
 pub async fn begin(
     context: &Context,
     client: &Client,
@@ -125,7 +125,7 @@ fn read(text: &str) -> Option<String> {
 /// Returns the pending device with the user code `text`, for `person` to approve or deny.
 ///
 /// # Errors
-/// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a failure of ours.
+/// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a [`Fault`].
 pub async fn find(
     context: &Context,
     person: &Principal,
@@ -170,7 +170,7 @@ pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, 
 ///
 /// # Errors
 /// [`Refusal::UserCodeWrong`] if the device was already approved or denied, or has expired; a
-/// failure of ours.
+/// [`Fault`].
 pub async fn decide(
     context: &Context,
     device: &DeviceCodeRecord,
@@ -188,7 +188,7 @@ pub async fn decide(
 ///
 /// # Errors
 /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a
-/// failure of ours.
+/// [`Fault`].
 pub async fn poll(
     context: &Context,
     code: &Secret,

@@ -60,7 +60,7 @@ pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Refusal::LoginWrong`] for an unknown account or a wrong password; [`Refusal::FailuresTooMany`]
-/// with the time to wait; a failure of ours.
+/// with the time to wait; a fault.
 pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error> {
     let now = context.clock.now();
     let throttle = &context.config.throttle;

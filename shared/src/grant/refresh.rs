@@ -48,7 +48,7 @@ pub enum Client {
 /// Grants the successor of `text` and a new access token. `address` must match the token's binding.
 ///
 /// # Errors
-/// `invalid_grant`, `invalid_client`, `invalid_scope`, or a failure of ours.
+/// `invalid_grant`, `invalid_client`, `invalid_scope`, or a fault.
 pub async fn refresh(
     context: &Context,
     text: &Secret,

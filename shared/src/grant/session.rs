@@ -63,7 +63,7 @@ impl<'a> Browser<'a> {
 ///
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was deleted meanwhile, or a
-/// failure of ours.
+/// [`Fault`].
 pub async fn begin(
     context: &Context,
     person: Person,
@@ -141,7 +141,7 @@ pub async fn end(context: &Context, value: &Secret) -> Result<(), Fault> {
 /// Returns the personal organization of a user, and creates it if there is none.
 ///
 /// # Errors
-/// A failure of ours.
+/// A [`Fault`].
 pub async fn ensure_personal_organization(
     context: &Context,
     user_id: &Subject,

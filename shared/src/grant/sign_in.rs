@@ -86,7 +86,7 @@ pub enum SignedIn {
 /// valid: a user may have two windows.
 ///
 /// # Errors
-/// An issuer that is unavailable, or a failure of ours.
+/// An issuer that is unavailable, or a [`Fault`].
 pub async fn begin(
     context: &Context,
     upstream: &IdentityProvider,

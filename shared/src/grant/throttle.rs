@@ -42,8 +42,8 @@ pub(super) async fn refund(context: &Context, counters: &[Counter<'_>], counted_
     }
 }
 
-/// Returns the addresses that one caller controls: a single IPv4 address, or an IPv6 network of
-/// 2^64 addresses (RFC 6177).
+/// Returns the network that one caller controls: a single IPv4 address, or an IPv6 network of 2^64
+/// addresses (RFC 6177).
 pub(super) fn network(address: &str) -> String {
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => {

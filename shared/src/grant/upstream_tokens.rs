@@ -102,7 +102,7 @@ async fn renew(
 }
 
 /// Sends the request to the issuer. A sign-in that is no longer configured, or tokens that no key
-/// decrypts, are failures of ours.
+/// decrypts, are faults.
 async fn ask(
     context: &Context,
     identity_providers: &IdentityProviders,
