@@ -9,8 +9,7 @@
 //! | WebSocket API | `REQUEST` | any | `requestContext.eventType` is `CONNECT` | policy |
 //! | message | `MESSAGE` | – | – | simple |
 //!
-//! Any other event is a fault of ours: the function is attached to something that it does not
-//! support.
+//! Any other event is a fault: the function is attached to something that it does not support.
 
 use std::collections::BTreeMap;
 

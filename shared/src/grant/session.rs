@@ -2,8 +2,8 @@
 //!
 //! 1. Check the allowlist: callers who are not on it get no session.
 //! 2. Create a personal organization for a new user, which will own what they create.
-//! 3. Store the session with one write. The browser gets the value, the store the digest of its
-//!    secret.
+//! 3. Store the session with one write. The browser gets the value, and the store gets the digest
+//!    of its secret.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
