@@ -13,7 +13,7 @@ system() {
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq && apt-get install -y -qq "${2:-$1}"
     else
-        echo "$1 is needed: install it (Debian's package is ${2:-$1})" >&2
+        echo "$1 is required: install it (on Debian, the package ${2:-$1})" >&2
         return 1
     fi
 }

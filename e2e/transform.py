@@ -1,4 +1,4 @@
-"""Prints a SAM template as CloudFormation gets it: what SAM's transform makes of it, as JSON."""
+"""Prints a SAM template after SAM's transform, as CloudFormation receives it, as JSON."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from samtranslator.translator.managed_policy_translator import ManagedPolicyLoad
 
 
 class NoPolicies(ManagedPolicyLoader):
-    """The template names no managed policy, and asking AWS for their list needs an account."""
+    """The template uses no managed policies, and fetching AWS's list of them requires an account."""
 
     def __init__(self):
         super().__init__(None)

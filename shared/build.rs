@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             match (text("Path"), text("Method")) {
                 (Some(path), Some(method)) => drop(routes.insert((path, method))),
-                (None, None) => {} // the route that takes what no other takes
+                (None, None) => {} // `$default`, which matches what no other route does
                 _ => return Err(format!("{name:?} has a route without path or method").into()),
             }
         }

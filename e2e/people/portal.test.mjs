@@ -145,7 +145,7 @@ for (const way of WAYS) {
       await page.goto(`${url}/v1/auth/oidc/callback?code=x&state=y`);
       await page.getByRole("heading", { name: "That did not work" }).waitFor();
       await look("refused");
-      await page.getByRole("link", { name: "Begin again" }).click();
+      await page.getByRole("link", { name: "Start again" }).click();
       await page.waitForURL(`${url}/login`);
     });
 
@@ -178,7 +178,7 @@ for (const way of WAYS) {
 
       await rowOf(page, `cron-${tag}`).getByText("Rotate", { exact: false }).first().click();
       await look("keys-rotate");
-      await page.getByLabel("The old secret works for").locator("visible=true").selectOption("not a moment longer");
+      await page.getByLabel("The old secret stops working").locator("visible=true").selectOption("immediately");
       await page.getByRole("button", { name: "Rotate", exact: true }).locator("visible=true").click();
       const next = await secretOf(page);
       assert.deepEqual([await opens(key), await opens(next)], [401, 200]);
@@ -227,7 +227,7 @@ for (const way of WAYS) {
       await row.getByText("offline").waitFor();
       const beat = await api("POST", "/v1/runners/heartbeat", { status: "idle", version: "1.2.3" }, { "x-runner-token": made.body.token });
       assert.equal(beat.status, 200);
-      if (!script) await page.getByRole("link", { name: "Look again" }).click();
+      if (!script) await page.getByRole("link", { name: "Refresh" }).click();
       await row.getByText("online").waitFor({ timeout: 15_000 });
       await row.getByText("version 1.2.3").waitFor();
       await look("runners");
@@ -248,12 +248,12 @@ for (const way of WAYS) {
       const device = await begin();
       await page.goto(`${url}/device`);
       await look("device-empty");
-      await page.getByLabel("The code that it shows").fill("BCDF-GHJK");
-      await page.getByRole("button", { name: "Go on" }).click();
+      await page.getByLabel("The code that the device shows").fill("BCDF-GHJK");
+      await page.getByRole("button", { name: "Continue" }).click();
       await page.getByRole("alert").getByText("The code is wrong or has expired").waitFor();
-      await page.getByLabel("The code that it shows").fill(device.user_code.toLowerCase().replace("-", " "));
-      await page.getByRole("button", { name: "Go on" }).click();
-      await page.getByRole("heading", { name: "Postern CLI waits for you" }).waitFor();
+      await page.getByLabel("The code that the device shows").fill(device.user_code.toLowerCase().replace("-", " "));
+      await page.getByRole("button", { name: "Continue" }).click();
+      await page.getByRole("heading", { name: "Postern CLI is waiting for your approval" }).waitFor();
       await page.getByText("scans:read").waitFor();
       await look("device-asked");
       await page.getByRole("button", { name: "Approve" }).click();
@@ -271,7 +271,7 @@ for (const way of WAYS) {
       const other = await begin();
       await page.goto(other.verification_uri_complete);
       await page.getByText(other.user_code).waitFor();
-      await page.getByRole("button", { name: "Refuse" }).click();
+      await page.getByRole("button", { name: "Deny" }).click();
       await page.getByRole("status").getByText("The device was denied.").waitFor();
       assert.equal((await poll(other)).error, "access_denied");
     });
@@ -308,7 +308,7 @@ for (const way of WAYS) {
       assert.deepEqual(answer.body.scopes, ["scans:trigger"]);
       const page403 = await page.goto(`${url}/keys`);
       assert.equal(page403.status(), 403);
-      await page.getByRole("heading", { name: "You cannot do this here" }).waitFor();
+      await page.getByRole("heading", { name: "You are not allowed to do this" }).waitFor();
       await look("forbidden");
       const page404 = await page.goto(`${url}/nothing`);
       assert.equal(page404.status(), 404);
@@ -322,12 +322,12 @@ for (const way of WAYS) {
       await page.goto(`${url}/keys`);
       await page.keyboard.press("Tab");
       const first = page.locator(":focus");
-      assert.equal(await first.textContent(), "Skip to the content");
+      assert.equal(await first.textContent(), "Skip to content");
       const seen = [];
       for (let step = 0; step < 40; step += 1) {
         await page.keyboard.press("Tab");
         const focused = page.locator(":focus");
-        if ((await focused.count()) === 0) break; // behind the last one
+        if ((await focused.count()) === 0) break; // after the last one
         seen.push((await focused.textContent()).trim());
       }
       for (const name of ["Sign out", "API keys", "Sessions", "New API key", "Rotate of organization", "Delete organization"]) assert.ok(seen.includes(name), `${name} is not among ${seen}`);

@@ -1,4 +1,4 @@
-// Starts Postern as its users do.
+// Starts Postern as users do.
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { once } from "node:events";

@@ -55,7 +55,7 @@ test("a process killed before its request was handled leaves the renewal to the 
 
   const survivor = { ...it, urls: [it.urls[1]] };
   await allSucceed(survivor);
-  assert.equal(it.provider.seen.renewals, 0, "nobody else asks while the lease is valid");
+  assert.equal(it.provider.seen.renewals, 0, "no other request is sent while the lease is valid");
   await pause(LEASE_S * 1000 + 200);
   await allSucceed(survivor);
   assert.deepEqual(it.provider.seen, { renewals: 1, renewed: 1, refused: [] });

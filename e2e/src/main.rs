@@ -30,14 +30,14 @@ struct Cli {
 enum Command {
     /// Compare the answers of the built functions with those of the handlers and the local program.
     Test(Tools),
-    /// Measure the built functions, and the authorizers that others would write.
+    /// Measure the built functions, and other implementations of the authorizer.
     Measure {
         #[command(flatten)]
         tools: Tools,
         /// How often to start each function.
         #[arg(long, default_value_t = 20)]
         runs: usize,
-        /// The folder of the authorizers to compare with, installed and built: node/, python/.
+        /// The folder of the other implementations, installed and built: node/, python/.
         #[arg(long)]
         rivals: Option<PathBuf>,
         /// The page whose table to replace.

@@ -1,6 +1,6 @@
-//! Measures the functions under the emulator, and next to them authorizers that others would write.
+//! Measures the functions under the emulator, and other implementations of the authorizer.
 //!
-//! The subjects are started in turns, so that a slow moment of the machine affects all of them.
+//! The subjects are started in turns, so that load on the machine affects all of them alike.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ struct Subject {
     variables: BTreeMap<String, String>,
     event: Value,
     expected: Expected,
-    /// What is deployed, packed.
+    /// The deployed package.
     zip_bytes: u64,
 }
 
@@ -60,8 +60,8 @@ struct Readings {
 
 /// Measures everything `runs` times and prints the table.
 ///
-/// Compares with the authorizers in `rivals` and replaces the table of `page`, where these are
-/// given.
+/// If `rivals` is given, also measures the authorizers there. If `page` is given, replaces its
+/// table.
 pub(crate) async fn run(
     tools: &Tools,
     runs: usize,
@@ -106,7 +106,7 @@ fn functions(tools: &Tools, environment: &Environment, decision: &Value) -> Resu
     Ok(subjects)
 }
 
-/// The authorizers that others would write, built in the folder `rivals`.
+/// The other implementations of the authorizer, built in the folder `rivals`.
 fn authorizers_of_others(
     environment: &Environment,
     rivals: &Path,
@@ -195,11 +195,11 @@ async fn timed(emulator: &Emulator, subject: &Subject) -> Result<f64> {
     Ok(took_ms)
 }
 
-/// Returns `event` as caller number `caller` sends it: from an address of their own, and where the
-/// body names an account by its email address, about an account of their own.
+/// Returns `event` as caller number `caller` sends it: from its own address, and, if the body
+/// contains an email address, with its own account.
 ///
-/// Failed logins are throttled by address and by account. Repeated by one caller, the sample of
-/// `login` would measure the throttle after a few invocations, and not the login.
+/// Failed logins are throttled per address and per account. If one caller repeated the sample of
+/// `login`, it would measure the throttle after a few invocations, and not the login.
 fn from_caller(event: &Value, caller: u32) -> Value {
     let mut event = event.clone();
     if let Some(source_ip) = event.pointer_mut("/requestContext/http/sourceIp") {
@@ -273,7 +273,7 @@ fn report(subjects: &[Subject], readings: &BTreeMap<&str, Readings>, runs: usize
     text
 }
 
-/// Replaces what stands between the two marks of `page` with `report`.
+/// Replaces the text between the two marks of `page` with `report`.
 fn rewrite(page: &Path, report: &str) -> Result<()> {
     const BEGIN: &str = "<!-- measured: begin -->";
     const END: &str = "<!-- measured: end -->";

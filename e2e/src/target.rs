@@ -106,7 +106,7 @@ impl Program {
         let text = |name: &str| {
             ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"))
         };
-        let never = reqwest::redirect::Policy::none(); // what was answered is what counts
+        let never = reqwest::redirect::Policy::none(); // compare the responses themselves
         let client = reqwest::Client::builder().no_proxy().redirect(never).build()?;
         Ok(Self {
             url: text("url")?,

@@ -240,7 +240,7 @@ fn throttling(stack: &Stack<'_>) -> Result<()> {
         of_routes.keys().collect::<BTreeSet<_>>() == GUESSABLE.map(str::to_owned).iter().collect(),
         "{of_routes:?}"
     );
-    let limits = json!({"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}); // numbers: no parameter would be one
+    let limits = json!({"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}); // numbers, which parameters cannot be
     ensure!(of_routes.values().all(|settings| *settings == limits), "{of_routes:?}");
     let routes: BTreeSet<_> = Template::load()?
         .functions

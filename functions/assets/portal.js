@@ -1,7 +1,7 @@
-// What a page does better with a script. Without one it does all the same.
+// Improves the pages. They also work without this script.
 "use strict";
 
-// Copying a secret
+// Copies a secret to the clipboard.
 for (const button of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) continue;
   button.hidden = false;
@@ -18,10 +18,10 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// On a narrow screen: the page that is shown, among the others
+// On a narrow screen, scrolls the link of the current page into view.
 document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-// Times, as seen from here
+// Shows times relative to now.
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 function tellTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
@@ -34,7 +34,7 @@ function tellTimes(root) {
 }
 tellTimes(document);
 
-// One question at a time
+// Keeps at most one dialog open.
 document.addEventListener("toggle", (event) => {
   const opened = event.target;
   if (!opened.matches?.("details.ask[open]")) return;
@@ -49,7 +49,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// What lives is looked at again, unless somebody is about to do something with it
+// Reloads a live list every five seconds, unless the user is interacting with it.
 const live = document.querySelector("[data-live]");
 if (live) {
   document.querySelector("p.live")?.remove();
@@ -64,6 +64,6 @@ if (live) {
       fresh.querySelector("p.live")?.remove();
       tellTimes(fresh);
       live.replaceChildren(...fresh.childNodes);
-    } catch { /* the next time, then */ }
+    } catch { /* try again at the next interval */ }
   }, 5000);
 }

@@ -1,21 +1,21 @@
-//! The Lambda authorizer: REST APIs (TOKEN and REQUEST), HTTP APIs (payload 1.0 and 2.0), WebSocket
-//! APIs; and messages, which a trusted function passes on.
+//! The Lambda authorizer for REST APIs (TOKEN and REQUEST), HTTP APIs (payload 1.0 and 2.0) and
+//! WebSocket APIs. It also decides about messages that a trusted function passes on.
 //!
-//! A caller who is not authenticated gets the error `Unauthorized`, exactly: API Gateway turns it
-//! into a 401. A caller who is not allowed gets a Deny, which becomes a 403. Our own failures are
-//! any other error: a 500, which is not cached, so that nobody discards a good credential because
-//! of it.
+//! If the caller is not authenticated, the function fails with exactly `Unauthorized`, which API
+//! Gateway turns into a 401. If the caller is not allowed, it returns a Deny, which becomes a 403.
+//! If we fail, it fails with another error, which becomes a 500. API Gateway does not cache a 500,
+//! and clients do not discard a valid credential because of one.
 
 use lambda_runtime::Error as LambdaError;
 use postern::{App, Error, authorizer, telemetry};
 use serde_json::Value;
 use tracing::Instrument as _;
 
-/// Answers one event.
+/// Handles one event.
 ///
 /// # Errors
-/// `Unauthorized` for an absent or bad credential; `internal_error` or `temporarily_unavailable`
-/// for a failure of ours.
+/// `Unauthorized` if the credential is missing or invalid; `internal_error` or
+/// `temporarily_unavailable` if we fail.
 pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let span = telemetry::request_span(

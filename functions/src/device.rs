@@ -1,5 +1,6 @@
-//! `POST /v1/auth/device`: a tool without a browser begins the device flow (RFC 8628). The person
-//! approves it on the page `/device`, and the tool polls at the token endpoint.
+//! `POST /v1/auth/device`: starts the device flow (RFC 8628) for a tool without a browser.
+//!
+//! The user approves the tool on the page `/device` while the tool polls the token endpoint.
 
 use postern::{
     App, Error, Refusal,
@@ -16,10 +17,10 @@ struct Wanted {
     scope: Option<String>,
 }
 
-/// Answers the route: a form (RFC 8628 §3.1), or the same as JSON.
+/// Handles the route. The body is a form (RFC 8628 §3.1), or JSON with the same members.
 ///
 /// # Errors
-/// `invalid_client`, `invalid_scope`, or a failure of ours.
+/// `invalid_client`, `invalid_scope`, or a fault.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let Wanted { client_id, scope } = if request.is_form() {
         let mut form = request.form()?;

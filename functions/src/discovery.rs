@@ -1,5 +1,5 @@
-//! `GET /health`, `GET /.well-known/jwks.json`, and the answer to every request that no route
-//! takes.
+//! `GET /health`, `GET /.well-known/jwks.json`, and the response to every request that matches no
+//! route.
 
 use postern::{
     App, Error, Refusal,
@@ -7,14 +7,14 @@ use postern::{
 };
 use serde_json::json;
 
-/// How long others may keep the key set, in seconds: whoever adds a key waits this long before it
-/// signs.
+/// How long verifiers can cache the key set, in seconds. After adding a key, wait this long before
+/// signing with it.
 const JWKS_MAX_AGE_S: u32 = 300;
 
-/// Answers the routes.
+/// Handles the routes.
 ///
 /// # Errors
-/// A 404 or 405 for what no route takes.
+/// A 404 or 405 for a request that matches no route.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "GET /health" => {

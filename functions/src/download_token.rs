@@ -1,5 +1,5 @@
-//! `POST /v1/auth/download-token`: a token of minutes for one path, for those who can send no
-//! header.
+//! `POST /v1/auth/download-token`: issues a token for one path that expires within minutes, for
+//! clients that cannot send a header.
 
 use postern::{
     App, Error, Refusal,
@@ -9,7 +9,7 @@ use postern::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The longest path.
+/// The maximum length of a path, in bytes.
 const LONGEST_PATH: usize = 1024;
 
 #[derive(Deserialize)]
@@ -25,11 +25,11 @@ struct Issued {
     expires_in: i64,
 }
 
-/// Answers the route. Whether the caller may download is decided when it does, with the scopes that
-/// it has now.
+/// Handles the route. The token carries the scopes that the caller has now; the download checks
+/// them.
 ///
 /// # Errors
-/// Those of authentication, and a 400 for a path that is none.
+/// Those of authentication, and a 400 if the path is invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = app.providers.authenticate(&app.context, request).await?;
     let Wanted { path } = request.json()?;

@@ -1,5 +1,6 @@
-//! `GET /v1/runners/{id}/install.sh`: what a download token opens. The token stands in the query or
-//! is a bearer token, and holds for this path alone.
+//! `GET /v1/runners/{id}/install.sh`: a download, authorized by a download token.
+//!
+//! The token is sent in the query or as a bearer token, and is valid only for its own path.
 
 mod install;
 
@@ -12,10 +13,11 @@ use postern::{
     token::{DownloadClaims, verify},
 };
 
-/// Answers the route: the token without I/O, then one consistent read.
+/// Handles the route: verifies the token without I/O, then makes one consistent read.
 ///
 /// # Errors
-/// A 401 for an absent or bad token, a 403 without the scope, a 404 for a runner of somebody else.
+/// A 401 if the token is missing or invalid, a 403 without the scope, a 404 for a runner of another
+/// organization.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let claims = authenticate(app, request)?;
     let wanted = Permission::RunnersRead.into();

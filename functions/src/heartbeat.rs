@@ -1,6 +1,7 @@
-//! `POST /v1/runners/heartbeat`: a runner says that it lives. One conditional write authenticates
-//! and records; this function has no secret, and its policy lets it update runners and nothing
-//! else.
+//! `POST /v1/runners/heartbeat`: a runner reports its status.
+//!
+//! One conditional write authenticates the runner and records the heartbeat. This function has no
+//! secret, and its policy allows it only to update runners.
 
 use jiff::Timestamp;
 use postern::{
@@ -25,10 +26,10 @@ struct Received {
     next_heartbeat_s: i64,
 }
 
-/// Answers the route.
+/// Handles the route.
 ///
 /// # Errors
-/// A 401 for an absent or bad token, a 400 for a status or version of the wrong form.
+/// A 401 if the token is missing or invalid, a 400 if the status or version is invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let presented =
         request.header(credential_header::RUNNER_TOKEN).ok_or(Refusal::CredentialMissing)?;

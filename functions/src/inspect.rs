@@ -1,14 +1,14 @@
-//! `GET /v1/auth/whoami`: the caller, as every guarded API sees it.
+//! `GET /v1/auth/whoami`: returns the caller, as every protected API sees it.
 
 use postern::{
     App, Error,
     http::{Request, Response},
 };
 
-/// Answers the route.
+/// Handles the route.
 ///
 /// # Errors
-/// A 401 for an absent or bad credential.
+/// A 401 if the credential is missing or invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let principal = app.providers.authenticate(&app.context, request).await?;
     Ok(Response::ok(&principal)?)

@@ -1,5 +1,6 @@
-//! `POST /v1/auth/login`: an email address and a password for tokens. `POST /v1/auth/logout`: their
-//! end, or a session's.
+//! `POST /v1/auth/login`: exchanges an email address and a password for tokens.
+//!
+//! `POST /v1/auth/logout`: ends those tokens, or a session.
 
 use postern::{
     App, Error, Refusal, authn,
@@ -15,7 +16,7 @@ use postern::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Tokens of a login are nobody's tool's: this is the client that they name.
+/// The client id in tokens from a password login, which belong to no configured client.
 const CLIENT: &str = "password";
 
 #[derive(Deserialize)]
@@ -45,10 +46,10 @@ struct Logout {
     refresh_token: Option<String>,
 }
 
-/// Answers the routes.
+/// Handles the routes.
 ///
 /// # Errors
-/// The refusals of each, and failures of ours.
+/// The refusals of each route, and faults.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/auth/login" => login(app, request).await,
@@ -75,15 +76,15 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
         address: request.source_ip(),
     };
     let begun = family::begin_for_user(&app.context, new, now).await;
-    // Dismissed between the two reads.
+    // The user was deleted between the two reads.
     let is_gone = begun.as_ref().err().and_then(Error::refusal) == Some(Refusal::UserDeleted);
     let tokens = if is_gone { Err(Refusal::LoginWrong.into()) } else { begun }?;
     let user = User { id: person.user_id.to_string(), email, role: person.role };
     Ok(Response::ok(&LoggedIn { tokens, user })?.with_tokens())
 }
 
-/// Whoever holds it may end it, and what is over already needs no ending: 204 for every session and
-/// token.
+/// Ends a session or a token family. Anyone who has the session or token can end it. The response
+/// is 204 for every session and token, even if it has already ended.
 async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Logout = if request.has_body() { request.json()? } else { Logout::default() };
     let session = authn::presented_session(&app.context, request)?;

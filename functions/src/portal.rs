@@ -1,8 +1,8 @@
-//! The portal: pages on which people sign in and manage what is theirs. Rendered here, usable
-//! without a script.
+//! The portal: pages on which users sign in and manage their credentials. Pages are rendered on the
+//! server and work without scripts.
 //!
 //! A page calls the functions of `postern::resource` with the principal of its session, as the
-//! routes do: what is allowed, and how the rest is refused, is decided there, once.
+//! routes do. Permissions are checked there.
 
 mod assets;
 mod device;
@@ -23,13 +23,13 @@ use postern::{
 
 use crate::portal::resources::RESOURCES;
 
-/// Answers the routes.
+/// Handles the routes.
 ///
 /// # Errors
-/// The refusals of each, and failures of ours: the ingress renders them as a page.
+/// The refusals of each route, and faults. The ingress renders them as a page.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let response = Box::pin(answer(app, request)).await?;
-    // A page that was shown is a visit: the cookie lives as long from now on as the session does.
+    // Showing a page extends the session, so extend the cookie with it.
     Ok(match visitor::session(request)? {
         Some(session) if response.is_page() => response.cookie(
             SESSION_COOKIE,
@@ -57,7 +57,8 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
     }
 }
 
-/// Keys, tokens, agents, services and runners have pages alike: listed, made, renewed, deleted.
+/// Handles the pages of keys, tokens, agents, services and runners, which have the same actions:
+/// list, create, renew and delete.
 async fn resource(app: &App, request: &Request, route: &str) -> Result<Response, Error> {
     let (method, path) = route.split_once(' ').unwrap_or_default();
     let of_path = |known: &&resources::Resource| {

@@ -1,4 +1,4 @@
-//! `POST /v1/auth/refresh`: `{refresh_token}` for a new pair.
+//! `POST /v1/auth/refresh`: exchanges `{refresh_token}` for a new pair of tokens.
 
 use postern::{
     App, Error,
@@ -14,7 +14,7 @@ struct Refresh {
     refresh_token: String,
 }
 
-/// Answers the route.
+/// Handles the route.
 ///
 /// # Errors
 /// Those of the grant.

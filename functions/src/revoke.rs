@@ -1,5 +1,5 @@
-//! `POST /v1/auth/revoke` (RFC 7009): ends the family of a token. The answer is 200 whatever the
-//! token was.
+//! `POST /v1/auth/revoke` (RFC 7009): ends the family of a token. The response is 200 for every
+//! token, even an unknown one.
 
 use postern::{
     App, Error, Refusal,
@@ -14,15 +14,15 @@ use serde_json::json;
 #[serde(deny_unknown_fields)]
 struct Revocation {
     token: String,
-    /// A hint, and no more: the token says itself what it is.
+    /// Accepted and ignored: the token itself shows its type.
     #[serde(default, rename = "token_type_hint")]
     _hint: Option<IgnoredAny>,
 }
 
-/// Answers the route.
+/// Handles the route.
 ///
 /// # Errors
-/// A request without a token, or a store that does not answer.
+/// A 400 if the token is missing, or a fault of the store.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let token = if request.is_form() {
         request.form()?.remove("token").ok_or(Refusal::ParameterMissing)?

@@ -1,5 +1,5 @@
-//! `POST /v1/auth/service-token`: a service's key for a token of minutes, in the header that others
-//! look for it.
+//! `POST /v1/auth/service-token`: exchanges the key of a service for a token that expires within
+//! minutes, which the service sends to other services.
 
 use postern::{
     App, Error, Refusal,
@@ -18,10 +18,10 @@ struct Issued {
     expires_in: i64,
 }
 
-/// Answers the route: the key's form without I/O, then one consistent read.
+/// Handles the route: checks the format of the key without I/O, then makes one consistent read.
 ///
 /// # Errors
-/// A 401 for an absent or bad key.
+/// A 401 if the key is missing or invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let presented =
         request.header(credential_header::SERVICE_KEY).ok_or(Refusal::CredentialMissing)?;

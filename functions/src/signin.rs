@@ -1,6 +1,6 @@
-//! Signing in at an OpenID provider (`/v1/auth/oidc/start` and `/callback`) or GitHub
-//! (`/v1/auth/github` and `/callback`): for a session in this browser, or for a tool on the
-//! person's machine.
+//! Sign-in at an OpenID provider (`/v1/auth/oidc/start` and `/callback`) or GitHub
+//! (`/v1/auth/github` and `/callback`), either for a session in this browser or for a tool on the
+//! user's machine.
 
 use postern::{
     App, Error, Refusal,
@@ -17,15 +17,15 @@ use postern::{
     store::sign_in::Loopback,
 };
 
-/// Ties a sign-in to the browser that began it.
+/// Binds a sign-in to the browser that started it.
 const BROWSER_COOKIE: &str = "__Host-postern_signin";
-/// The longest `state` of a tool.
+/// The maximum length of a tool's `state`, in bytes.
 const LONGEST_STATE: usize = 500;
 
-/// Answers the routes.
+/// Handles the routes.
 ///
 /// # Errors
-/// The refusals of each, and failures of ours.
+/// The refusals of each route, and faults.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "GET /v1/auth/oidc/start" => start(app, request, |upstream| !upstream.is_github()).await,
@@ -55,7 +55,7 @@ async fn start(
     Ok(Response::see_other(location).cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs()))
 }
 
-/// The sign-in that `?provider=` names, or the only one.
+/// Returns the identity provider that `?provider=` names, or the only one.
 fn upstream<'a>(
     app: &'a App,
     request: &Request,
@@ -73,8 +73,10 @@ fn upstream<'a>(
     }
 }
 
-/// The tool that asks. It must prove later that it is the one: without a challenge, or with one
-/// that is the verifier itself, whoever sees the code could redeem it (RFC 9700 §2.1.1).
+/// Parses the parameters of a tool that receives its code on a loopback address.
+///
+/// Requires a PKCE challenge with S256: without one, or with the `plain` method, anyone who sees
+/// the code could redeem it (RFC 9700 §2.1.1).
 fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     let redirect_uri = request
         .query("redirect_uri")?

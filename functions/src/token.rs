@@ -1,8 +1,9 @@
-//! `POST /v1/auth/token`: an agent's credentials for tokens.
+//! `POST /v1/auth/token`: the token endpoint.
 //!
-//! As JSON `{agent_id, secret}`, answered with the pair; or as a form with a `grant_type` (RFC
-//! 6749): `client_credentials` and `refresh_token`, the client in HTTP Basic or in the form;
-//! `authorization_code` and `device_code` for the tools of people, which have an id and no secret.
+//! Accepts JSON `{agent_id, secret}`, or a form with a `grant_type` (RFC 6749). For
+//! `client_credentials` and `refresh_token`, the client is authenticated by HTTP Basic or in the
+//! form. `authorization_code` and `device_code` are for tools of users, which have a client id but
+//! no secret.
 
 use postern::{
     App, Error, Refusal,
@@ -28,7 +29,7 @@ struct Exchange {
     secret: String,
 }
 
-/// Answers the route.
+/// Handles the route.
 ///
 /// # Errors
 /// Those of the grants.
@@ -71,8 +72,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 ClientPart::Proven(credentials) => Client::Proven(credentials, scopes),
                 ClientPart::Named(id) => Client::Named(id, scopes),
                 ClientPart::Public(id) => Client::Public(id, scopes),
-                // Fewer scopes are granted to a client that can be asked about before its token is
-                // spent.
+                // To request fewer scopes, the client must be named: its scopes are checked before
+                // the token is consumed.
                 ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
                 ClientPart::Absent => Client::Unnamed,
             };
@@ -96,7 +97,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     }
 }
 
-/// The tool that a person uses.
+/// Returns the id of a public client.
 fn public(client: ClientPart) -> Result<ClientId, Error> {
     match client {
         ClientPart::Public(id) => Ok(id),
@@ -109,11 +110,11 @@ fn missing(name: &'static str) -> Error {
     Error::explained(Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
 }
 
-/// How the client showed itself (RFC 6749 §2.3.1): in one way only.
+/// How the client identified itself (RFC 6749 §2.3.1).
 enum ClientPart {
     Absent,
     Named(AgentId),
-    /// A tool of people's, of the configuration.
+    /// A public client from the configuration.
     Public(ClientId),
     Proven(ClientCredentials),
 }
@@ -146,7 +147,7 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refus
     }
 }
 
-/// What is no agent's id names no client.
+/// Parses an agent's id. Anything else is the id of no client.
 fn client_id(text: &str) -> Result<AgentId, Refusal> {
     text.parse().map_err(|_| Refusal::AgentUnknown)
 }

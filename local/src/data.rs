@@ -39,7 +39,8 @@ impl std::str::FromStr for Data {
     }
 }
 
-/// What is shown at every start. Stored in the data folder, readable only by its owner.
+/// The keys and ids that are shown at every start. Stored in the data folder, readable only by its
+/// owner.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shown {
@@ -187,7 +188,7 @@ pub fn write_private(file: &Path, text: &str) -> Result<(), Error> {
     let what = || Error::io(format!("writing {}", file.display()));
     let folder =
         file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(what())?; // a name that nobody can prepare, mode 0600
+    let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(what())?; // an unpredictable name, mode 0600
     fresh.write_all(text.as_bytes()).and_then(|()| fresh.as_file().sync_all()).map_err(what())?;
     fresh.persist(file).map(drop).map_err(|error| what()(error.error))
 }

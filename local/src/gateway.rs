@@ -93,7 +93,7 @@ impl Gateway {
         };
         let arrival = Arrival { source_ip, time: self.clock.now() };
         let event = event::http(&parts, &body, &key, &parameters, arrival);
-        // A panic in a function is its own end, and a 500: as in Lambda.
+        // As in Lambda, a panic ends only this invocation, with a 500.
         match tokio::spawn(invoke(event)).await {
             Ok(Ok(answer)) => response(&answer),
             Ok(Err(_)) | Err(_) => {
@@ -103,7 +103,7 @@ impl Gateway {
     }
 }
 
-/// An answer of the gateway's own.
+/// Returns a response of the gateway itself.
 pub fn message(status: StatusCode, text: &str) -> Response<Bytes> {
     let mut response = Response::new(serde_json::json!({"message": text}).to_string().into());
     *response.status_mut() = status;

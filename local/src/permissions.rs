@@ -9,14 +9,18 @@ use crate::{
     template::{Function, Template},
 };
 
-const HEAD: &str = "# What each function may do
+const HEAD: &str = "# What each function is allowed to do
 
-Made from `template.yaml` by `cargo run -p local -- permissions`; a test holds the two together. A change of this page is a change of the security
-design. A function that somebody breaks into can do what stands in its rows, and nothing else.
+Generated from `template.yaml` by `cargo run -p local -- permissions`. A test compares them. A
+change to this page is a change to the security design: an attacker who takes over a function can do
+what its rows list, and nothing else.
 
-SAM adds to every role that it may write log lines, to any group of the account, and traces (`AWSLambdaBasicExecutionRole`, `AWSXrayWriteOnlyAccess`): a
-function that somebody has broken into can write lies there, and read nothing that Postern keeps. The transformed template is checked for that, and for these very statements, by `e2e/run template`. *Records* are the ids that the policy's
-condition on `dynamodb:LeadingKeys` admits.
+SAM also allows every role to write traces, and log lines to any log group of the account
+(`AWSXrayWriteOnlyAccess`, `AWSLambdaBasicExecutionRole`). An attacker who takes over a function can
+write false entries there, but cannot read any data of Postern. `e2e/run template` checks that the
+transformed template contains these permissions and the ones below, and no others.
+
+*Records* are the ids that the policy's condition on `dynamodb:LeadingKeys` allows.
 
 | function | action | resource | records |
 |---|---|---|---|

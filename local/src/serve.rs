@@ -59,7 +59,7 @@ pub struct Options {
 pub struct Deployment {
     /// The store.
     pub engine: Engine,
-    /// What the functions share.
+    /// The app that the functions share.
     pub app: Arc<App>,
     /// The gateway of the own routes.
     pub gateway: Gateway,

@@ -7,7 +7,7 @@ use crate::Error;
 /// The template of this source tree.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
 
-/// What the template declares.
+/// The functions and tables of the template.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// The functions, in the order of the template.

@@ -10,20 +10,20 @@ use crate::{
     store::Store,
 };
 
-/// Everything that a handler needs: built once per cold start, passed by reference. It holds no
-/// state that matters.
+/// Everything that a handler needs: built once per cold start and passed by reference. Its only
+/// state is caches.
 #[derive(Debug)]
 pub struct App {
-    /// What the protocols receive.
+    /// The values that the protocols use.
     pub context: Context,
     /// The ways to authenticate, in the order of the configuration.
     pub providers: ProviderChain,
-    /// Where people sign in, in the order of the configuration.
+    /// The identity providers at which people sign in, in the order of the configuration.
     pub identity_providers: IdentityProviders,
 }
 
 impl App {
-    /// Puts the parts together; no I/O.
+    /// Assembles the app, without I/O.
     ///
     /// # Errors
     /// [`Fault::Crypto`] for a key that cannot be used, [`Fault::Setting`] for a secret that is

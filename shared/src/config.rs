@@ -49,7 +49,7 @@ pub struct Config {
     /// The prefix of every secret.
     #[serde(default)]
     pub brand: TokenPrefix,
-    /// Who may create organizations.
+    /// Who can create organizations.
     #[serde(default)]
     pub signup: Signup,
     /// The header in which a session is forwarded.
@@ -58,13 +58,13 @@ pub struct Config {
     /// The header of a service token.
     #[serde(default = "default_service_token_header")]
     pub service_token_header: CredentialHeader,
-    /// The users who are let in; everybody, if it lists none.
+    /// The users who are allowed to use the deployment. An empty list allows everyone.
     #[serde(default, rename = "gate")]
     pub allowlist: UserAllowlist,
-    /// How long credentials live.
+    /// The lifetimes of credentials.
     #[serde(default)]
     pub lifetimes: Lifetimes,
-    /// How our tokens are signed.
+    /// The settings for signing tokens.
     #[serde(default)]
     pub signing: Signing,
     /// The ways to authenticate, in the order in which they are tried.
@@ -73,13 +73,13 @@ pub struct Config {
     /// The rules of the authorizer; the first match decides.
     #[serde(default, rename = "route")]
     pub routes: Vec<RouteRule>,
-    /// Where people sign in, besides with a password.
+    /// The identity providers at which people can sign in.
     #[serde(default, rename = "signin")]
     pub signins: Vec<SignIn>,
     /// The tools that people run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
-    /// What the roles of people may do.
+    /// The scopes of the roles.
     #[serde(default, rename = "role")]
     pub roles: Vec<RoleSettings>,
     /// The limits on failures.
@@ -87,18 +87,18 @@ pub struct Config {
     pub throttle: Throttle,
 }
 
-/// Who may create organizations.
+/// Who can create organizations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signup {
     /// Only the operator.
     #[default]
     Operator,
-    /// Anybody.
+    /// Anyone.
     Open,
 }
 
-/// How our tokens are signed.
+/// The settings for signing tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signing {
@@ -115,7 +115,7 @@ fn default_service_token_header() -> CredentialHeader {
 }
 
 impl Config {
-    /// Takes the settings of `variables` and of the file that `POSTERN_CONFIG` names.
+    /// Parses the settings in `variables` and in the file that `POSTERN_CONFIG` names.
     ///
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names the setting.
@@ -125,7 +125,7 @@ impl Config {
         Self::from_settings(variables, &toml)
     }
 
-    /// Takes the settings of `variables` and `toml`.
+    /// Parses the settings in `variables` and `toml`.
     ///
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names the setting.
@@ -137,7 +137,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks what the type of one setting cannot.
+    /// Checks what the types of single settings cannot check.
     fn check(&mut self) -> Result<(), Fault> {
         self.lifetimes.check()?;
         for rule in &self.routes {
@@ -218,14 +218,14 @@ impl Config {
         self.signins.iter().find(|signin| signin.name() == name)
     }
 
-    /// Returns the scopes of a role, which people of that role have in their own organization.
+    /// Returns the scopes that a role gives its users in their own organization.
     pub fn role_scopes(&self, role: Role) -> Scopes {
         let settings = self.roles.iter().find(|settings| settings.name == role);
         settings.map(|settings| settings.scopes.clone()).unwrap_or_default()
     }
 
-    /// Returns the `refs` of the deployment's secret that providers verify with, and with which
-    /// sign-ins authenticate our own client.
+    /// Returns the `refs` of the deployment's secret that providers use to verify tokens, and that
+    /// sign-ins use to authenticate our client.
     pub fn refs(&self) -> Vec<&str> {
         let named = self.providers.iter().filter_map(|provider| {
             if let ProviderKind::Jwt(jwt) = provider { jwt.secret_ref.as_deref() } else { None }
@@ -234,7 +234,7 @@ impl Config {
     }
 }
 
-/// Returns the variables of this process's environment that are ours.
+/// Returns the environment variables of this process that concern Postern.
 #[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
 pub fn environment() -> BTreeMap<String, String> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {

@@ -1,4 +1,4 @@
-//! What everything above the store receives by reference.
+//! The values that everything above the store receives by reference.
 
 use crate::{
     config::Config,
@@ -8,13 +8,13 @@ use crate::{
     store::Store,
 };
 
-/// The configuration, the keys, the store, time and randomness: built once per cold start, passed
-/// by reference.
+/// The configuration, the keys, the store, time and randomness: built once per cold start and
+/// passed by reference.
 #[derive(Debug)]
 pub struct Context {
     /// All settings.
     pub config: Config,
-    /// The keys that this function may use.
+    /// The keys that this function can use.
     pub keyring: Keyring,
     /// The three tables.
     pub store: Store,
@@ -27,7 +27,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Puts the parts together; no I/O.
+    /// Assembles the context, without I/O.
     ///
     /// # Errors
     /// [`Fault::Crypto`] for a key that cannot be used.

@@ -1,15 +1,15 @@
-//! The only client of other servers: bounded in time and size, and it follows no redirects.
+//! The only client of other servers. It limits time and size, and follows no redirects.
 
 use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
 use crate::core::error::Fault;
 
-/// The limits on connecting, and on a whole response with a document.
+/// The timeouts for connecting and for fetching a document.
 const CONNECT: Duration = Duration::from_secs(1);
 const DOCUMENT: Duration = Duration::from_millis(1500);
-/// The limit on a token endpoint, which may have a session to look up in a store of its own.
+/// The timeout of a token endpoint, which may have to look up a session in its own store.
 const EXCHANGE: Duration = Duration::from_secs(4);
-/// The largest response of a token endpoint or of an API about a user.
+/// The maximum size of a response from a token endpoint or from an API about a user.
 const LARGEST_ANSWER: usize = 256 * 1024;
 
 /// A client of other servers. It is built when it is first used, because most functions never need
@@ -33,7 +33,7 @@ impl fmt::Display for FetchError {
         match self {
             Self::NotSent(_) => f.write_str("it cannot be reached"),
             Self::Unavailable(status) => write!(f, "it answered {status}"),
-            Self::ResponseLost(_) => f.write_str("its answer did not arrive"),
+            Self::ResponseLost(_) => f.write_str("its response did not arrive"),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Fetcher {
             body.extend_from_slice(&chunk);
             if body.len() > largest {
                 return Err(FetchError::ResponseLost(
-                    format!("its answer is larger than {largest} bytes").into(),
+                    format!("its response is larger than {largest} bytes").into(),
                 ));
             }
         }
@@ -129,7 +129,7 @@ impl Fetcher {
             return Ok(client);
         }
         let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none()) // the address is the configuration's to say
+            .redirect(reqwest::redirect::Policy::none()) // only the configuration chooses the URL
             .no_proxy()
             .connect_timeout(CONNECT)
             .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))

@@ -169,7 +169,7 @@ pub fn not_started(fault: &Fault) {
     tracing::error!(target: "postern", fault = %fault, causes = ?causes(fault), Faults = 1_u64, "not started");
 }
 
-/// Logs a panic by its location. Its message may contain what was presented.
+/// Logs the location of a panic, but not its message, which may contain a presented value.
 pub fn panicked(location: Option<&Location<'_>>) {
     let location = location.map(ToString::to_string);
     tracing::error!(target: "postern", location, Faults = 1_u64, "panicked");
@@ -192,7 +192,7 @@ pub fn secret_stale(fault: &Fault) {
 pub fn refresh_reused(family: &FamilyId, generation: u64) {
     tracing::warn!(
         target: "postern", event = "refresh_reused", %family, generation, Reuse = 1_u64,
-        "a spent refresh token came back"
+        "a spent refresh token was used again"
     );
 }
 
@@ -228,7 +228,7 @@ pub fn slowed(what: &str) {
 
 /// Logs that a spent authorization code was presented, which revoked what it had been redeemed for.
 pub fn code_replayed(family: &FamilyId) {
-    tracing::warn!(target: "postern", event = "code_replayed", %family, Reuse = 1_u64, "a spent authorization code came back");
+    tracing::warn!(target: "postern", event = "code_replayed", %family, Reuse = 1_u64, "a spent authorization code was used again");
 }
 
 /// Logs that a credential was reported as leaked and has been revoked.

@@ -1,4 +1,4 @@
-//! Access tokens: RFC 9068, RFC 8725, and what a JWT library lets pass.
+//! Access tokens: RFC 9068, RFC 8725, and what a JWT library does not check.
 
 use base64::{
     Engine as _,
@@ -257,7 +257,7 @@ async fn incomplete_claims_or_another_audience_are_refused() {
     refused(&world, &sign(&doubled), "sub twice").await;
     let mut bound = claims.clone();
     bound["cnf"] = json!({"jkt": "x"});
-    refused(&world, &sign(&bound.to_string()), "a binding that nobody checks").await;
+    refused(&world, &sign(&bound.to_string()), "a binding that is not checked").await;
     let huge = claims.to_string().replacen("\"exp\":", "\"exp\":1e400,\"x\":", 1);
     refused(&world, &sign(&huge), "an infinite life").await;
     let agent = world.agent(&["read"]).await;

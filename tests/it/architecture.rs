@@ -58,7 +58,7 @@ fn reading_order() -> Vec<String> {
         .collect()
 }
 
-/// The modules that `code` imports from its own crate: what follows `crate::`, in and outside of
+/// The modules that `code` imports from its own crate: the names after `crate::`, also inside
 /// braces.
 fn imports(code: &str) -> BTreeSet<String> {
     let word = |text: &str| -> String {
@@ -92,7 +92,7 @@ fn imports(code: &str) -> BTreeSet<String> {
     found
 }
 
-/// The arrows against the reading order, of a graph from modules to what they import.
+/// The imports that point against the reading order, in a graph from modules to their imports.
 fn arrows_against<'a>(
     order: &[String],
     graph: &'a [(String, BTreeSet<String>)],
@@ -345,7 +345,7 @@ fn every_build_disables_jitter_entropy() {
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
     let config: toml::Value = toml::from_str(&config).unwrap();
     assert_eq!(config["env"]["AWS_LC_SYS_NO_JITTER_ENTROPY"].as_str(), Some("1"));
-    // The setting that this test itself was built with.
+    // The setting with which this test itself was built.
     #[expect(clippy::disallowed_methods, reason = "Cargo's own setting, as it reaches a program")]
     let here = std::env::var("AWS_LC_SYS_NO_JITTER_ENTROPY");
     assert_eq!(here.as_deref(), Ok("1"));

@@ -139,7 +139,7 @@ async fn a_user_approves_and_the_device_receives_tokens_once() {
     // The code is shown and must be confirmed, even if the link contains it.
     let page = person.look(&device.user_code).await.expect(200);
     for shown in
-        [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Refuse"]
+        [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Deny"]
     {
         assert!(page.text.contains(shown), "{shown}");
     }
@@ -321,7 +321,7 @@ async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     eve.look(&later.user_code).await.expect(200);
 }
 
-/// A user without guesses left does not use up those of everyone behind the same address.
+/// A user without guesses left does not use up those of other users at the same address.
 #[tokio::test]
 async fn guesses_beyond_a_users_limit_do_not_count_against_the_address() {
     let world = World::new().await;
@@ -372,7 +372,7 @@ async fn a_device_receives_no_more_scopes_than_its_user_has() {
         begin(&world, &[("client_id", "postern-cli"), ("scope", "keys:manage")]).await.expect(200);
     let page = person.look(&begun.member("user_code")).await.expect(200);
     assert!(
-        page.text.contains("more than you may do yourself")
+        page.text.contains("permissions that you do not have")
             && !page.text.contains("value=\"approve\"")
     );
     person.decide(&begun.member("user_code"), "approve").await.expect(403);

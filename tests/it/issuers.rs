@@ -103,7 +103,7 @@ async fn a_failing_provider_is_a_503_and_does_not_affect_others() {
         let found = timeout(Duration::from_secs(2), whoami(&world, &token)).await.unwrap();
         assert!(is(&found, AWAY), "{behaviour:?}: {found:?}");
         world.get("/v1/auth/whoami").send().await.expect(200);
-        // It is not asked again for a moment; then it is, and answers.
+        // Its keys are not fetched again at once; after a pause, they are.
         issuer.behave(Behaviour::Honest);
         assert!(is(&whoami(&world, &token).await, AWAY), "{behaviour:?}");
         world.pass_s(5);
@@ -190,7 +190,7 @@ async fn a_token_with_invalid_claims_is_refused_without_a_read() {
         }),
         ("another audience", with("aud", json!("other"))),
         ("a part of the audience", with("aud", json!("cl"))),
-        ("an audience that is no text", with("aud", json!(["cli", 5]))),
+        ("an audience that is not text", with("aud", json!(["cli", 5]))),
         ("an audience that is an object", with("aud", json!({"cli": true}))),
         ("an issuer that is an array", with("iss", json!([issuer.url]))),
         ("another issuer", with("iss", json!("https://other.example"))),

@@ -53,15 +53,15 @@ fn every_wycheproof_key_is_accepted_or_refused_as_expected() {
     }
 }
 
-/// Where we deviate from the vectors, and why.
+/// Our deviations from the vectors, with the reasons.
 const DIFFERENT: [(u64, &str); 8] = [
     (346, "the key says PS256 and the token PS384: a key has one algorithm"),
-    (347, "ES521 is the name of no algorithm, and ES512 is not offered"),
+    (347, "ES521 is not an algorithm, and ES512 is not supported"),
     (350, "as 346"),
     (351, "as 347"),
-    (367, "the very text of the valid test 357"),
-    (370, "the very text of the valid test 357"),
-    (372, "a letter outside of base64url in the header: readers disagree about what was signed"),
+    (367, "identical to the valid test 357"),
+    (370, "identical to the valid test 357"),
+    (372, "a character outside base64url in the header: parsers disagree about what was signed"),
     (373, "the same in the payload"),
 ];
 

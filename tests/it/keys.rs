@@ -494,7 +494,7 @@ async fn the_owner_is_never_taken_from_the_body() {
         let answer = world.post("/v1/keys", body).send().await.expect_error(400, "invalid_request");
         assert_eq!(
             answer.member("error_description"),
-            format!("The body must not have the member '{member}'.")
+            format!("The member '{member}' of the body is unknown.")
         );
     }
 }

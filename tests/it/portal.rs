@@ -332,11 +332,11 @@ async fn a_runner_is_shown_as_online_or_offline() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     let made = browser.post("/runners", &[("name", "build-1")]).await.expect(200);
-    assert!(made.text.contains("never heard"));
+    assert!(made.text.contains("never seen"));
     let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", secret(&made));
     beat.json(serde_json::json!({"status": "idle", "version": "1.2.3"})).send().await.expect(200);
     let page = browser.get("/runners").await;
-    for shown in ["state on", "online", "version 1.2.3", "says “idle”"] {
+    for shown in ["state on", "online", "version 1.2.3", "status “idle”"] {
         assert!(page.text.contains(shown), "{shown}");
     }
     world.pass_s(91);
@@ -384,7 +384,7 @@ async fn a_user_sees_and_does_what_their_role_permits() {
         browser.get(hidden).await.expect(403);
         browser.post(hidden, &[("name", "x"), ("scopes", "*")]).await.expect(403);
     }
-    // Scopes are checkboxes, and nobody grants scopes that they lack.
+    // Scopes are checkboxes, and users cannot grant scopes that they lack.
     let form = browser.get("/tokens").await;
     assert!(form.text.contains("name=\"scope.scans:trigger\""));
     let made = browser
@@ -450,7 +450,7 @@ async fn a_user_lists_and_ends_their_sessions() {
     assert!(
         page.text.contains("Firefox on Linux")
             && page.text.contains("from 203.0.113.5")
-            && page.text.contains("this one")
+            && page.text.contains("this browser")
     );
     let ids: Vec<_> = page
         .text

@@ -232,7 +232,7 @@ async fn a_family_expires_after_ninety_days_in_any_case() {
     }
     world.pass_ms(86_400_000 - 1);
     let answer = world.refresh(&current.refresh).send().await.expect(200);
-    assert_eq!(answer.body["expires_in"], 0, "no token is said to outlive its family");
+    assert_eq!(answer.body["expires_in"], 0, "no token outlives its family");
     let last =
         Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") };
     assert_eq!(world.whoami(&last.access).await, 200);

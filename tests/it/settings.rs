@@ -140,7 +140,7 @@ fn an_insecure_provider_prevents_the_start() {
     for issuer in
         ["http://idp.example", "idp.example", "https://user@idp.example", "https://idp.example#x"]
     {
-        assert_stops(&[], &oidc(issuer, ""), "oidc: issuer and jwks_url are https URLs");
+        assert_stops(&[], &oidc(issuer, ""), "oidc: issuer and jwks_url must be https URLs");
     }
     assert_stops(
         &[],
@@ -165,14 +165,14 @@ fn an_insecure_provider_prevents_the_start() {
         assert_stops(
             &[],
             &jwt(more),
-            "jwt: HS256, HS384 and HS512 take a secret_ref, all others a public_key",
+            "jwt: HS256, HS384 and HS512 require secret_ref; all others require public_key",
         );
     }
     assert_stops(&[], &jwt("algorithm = \"none\""), "unknown variant `none`");
     assert_stops(
         &[],
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = []",
-        "nobody could ever authenticate",
+        "no caller could authenticate",
     );
     assert_stops(
         &[],
@@ -184,11 +184,11 @@ fn an_insecure_provider_prevents_the_start() {
         "0".repeat(64)
     );
     assert_stops(&[], &with_header, "configured_keys: header");
-    assert_stops(&[], &with_header, "the name of a header that has no other meaning");
+    assert_stops(&[], &with_header, "a valid header name without another meaning");
     assert_stops(
         &[],
         "[[provider]]\ntype = \"allowlist\"\nuser_ids = []",
-        "nobody could ever authenticate",
+        "no sender could be allowed",
     );
     assert_stops(
         &[],
@@ -200,12 +200,16 @@ fn an_insecure_provider_prevents_the_start() {
         "method = \"CONNECT\"\npath = \"/x\"",
         "method = \"*\"\npath = \"$connect\"",
     ] {
-        assert_stops(&[], &format!("[[route]]\n{rule}"), "a connection has the method CONNECT");
+        assert_stops(
+            &[],
+            &format!("[[route]]\n{rule}"),
+            "the method CONNECT and the path $connect",
+        );
     }
     for header in ["Authorization", "X-Api-Key", "X-Cli-Signature", "a b", ""] {
         let setting = format!("session_header = \"{header}\"");
         assert_stops(&[], &setting, &setting);
-        assert_stops(&[], &setting, "a header that has no other meaning");
+        assert_stops(&[], &setting, "a valid header name without another meaning");
     }
     assert_stops(&[], "[gate]\nallowed_user = [\"ada\"]", "unknown field `allowed_user`");
     assert_stops(&[], "[gate]\nallowed_users = \"ada\"", "invalid type");
@@ -230,7 +234,7 @@ fn a_missing_or_weak_provider_secret_prevents_the_start() {
     assert_eq!(start("HS256", reference, Some(long.clone())), Ok(()));
     assert_eq!(
         start("HS256", reference, None),
-        Err("\"partner\" in refs of the secret: it is not there".into())
+        Err("\"partner\" in refs of the secret: it is missing".into())
     );
     let weak = Err("\"partner\" in refs of the secret: it is too weak".to_owned());
     assert_eq!(start("HS256", reference, Some("x".repeat(31).into())), weak);
@@ -244,14 +248,14 @@ fn a_missing_or_weak_provider_secret_prevents_the_start() {
 
 #[test]
 fn an_ambiguous_route_rule_is_refused() {
-    assert_stops(&[], "[[route]]\nmethod = \"ANY\"\npath = \"/x\"", "method is one of");
-    assert_stops(&[], "[[route]]\nmethod = \"get\"\npath = \"/x\"", "method is one of");
+    assert_stops(&[], "[[route]]\nmethod = \"ANY\"\npath = \"/x\"", "method must be one of");
+    assert_stops(&[], "[[route]]\nmethod = \"get\"\npath = \"/x\"", "method must be one of");
     assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"x\"", "must begin with /");
-    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/a/**/b\"", "** at its end alone");
+    assert_stops(&[], "[[route]]\nmethod = \"GET\"\npath = \"/a/**/b\"", "** only at its end");
     assert_stops(
         &[],
         "[[route]]\nmethod = \"GET\"\npath = \"/x\"\nauth = \"none\"\nscopes = [\"a\"]",
-        "cannot need scopes",
+        "cannot require scopes",
     );
     assert_stops(
         &[],

@@ -175,11 +175,11 @@ fn every_function_has_exactly_the_documented_permissions() {
     let made = local::permissions::page(&template()).unwrap();
     assert_eq!(
         page, made,
-        "if this is meant: cargo run -p local -- permissions > docs/permissions.md"
+        "if this change is intended: cargo run -p local -- permissions > docs/permissions.md"
     );
 }
 
-/// What a reviewer would check first on that page.
+/// The rows that a reviewer would check first on that page.
 #[test]
 fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
     let made = local::permissions::page(&template()).unwrap();
@@ -246,7 +246,7 @@ fn cargo_lambda_watch_routes_as_the_template_does() {
     assert_eq!(known, expected);
 }
 
-/// The parameters and outputs of a deployment, to which others attach.
+/// The parameters and outputs of a deployment, which other stacks use.
 #[test]
 fn every_parameter_is_described_with_a_safe_default_and_every_output_exists() {
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();

@@ -166,7 +166,7 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     for _ in 0..5 {
         it.whoami().await.expect(200);
     }
-    assert_eq!(it.issuer.renewals(), 0, "nobody else asks while the lease is valid");
+    assert_eq!(it.issuer.renewals(), 0, "no other request is sent while the lease is valid");
     it.world.pass_s(15);
     it.whoami().await.expect(200);
     it.world.pass_s(545);
@@ -193,7 +193,7 @@ async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
     for _ in 0..10 {
         it.whoami().await.expect(200);
     }
-    assert_eq!(it.issuer.renewals(), asked, "nobody else asks while the lease is valid");
+    assert_eq!(it.issuer.renewals(), asked, "no other request is sent while the lease is valid");
     it.world.pass_s(15);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), asked + 1);

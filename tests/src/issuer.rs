@@ -25,7 +25,7 @@ use postern::crypto::sign::{self, SigningKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// The behaviour of the provider.
+/// The behavior of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Works as providers should.
@@ -60,7 +60,7 @@ pub struct Issuer {
 struct Shared {
     url: String,
     keys: Mutex<Value>,
-    behaviour: Mutex<Behaviour>,
+    behavior: Mutex<Behaviour>,
     fetches: AtomicUsize,
     signer: Mutex<(EncodingKey, String)>,
     visits: Mutex<HashMap<String, Visit>>,
@@ -105,7 +105,7 @@ impl Issuer {
         let shared = Arc::new(Shared {
             url: url.clone(),
             keys: Mutex::new(json!({"keys": [jwk]})),
-            behaviour: Mutex::new(Behaviour::Honest),
+            behavior: Mutex::new(Behaviour::Honest),
             fetches: AtomicUsize::new(0),
             signer: Mutex::new((key.clone(), "first".into())),
             visits: Mutex::default(),
@@ -129,9 +129,9 @@ impl Issuer {
         Self { url, kid: "first".into(), key, shared }
     }
 
-    /// Changes the behaviour.
-    pub fn behave(&self, behaviour: Behaviour) {
-        *self.shared.behaviour.lock().unwrap() = behaviour;
+    /// Changes the behavior.
+    pub fn behave(&self, behavior: Behaviour) {
+        *self.shared.behavior.lock().unwrap() = behavior;
     }
 
     /// Returns how often the key set was fetched.
@@ -232,8 +232,8 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         }))
         .into_response()
     };
-    let behaviour = *shared.behaviour.lock().unwrap();
-    match behaviour {
+    let behavior = *shared.behavior.lock().unwrap();
+    match behavior {
         Behaviour::Honest | Behaviour::Garbled | Behaviour::Gateway | Behaviour::Refusing => {
             document(&url)
         }
@@ -246,9 +246,9 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 async fn keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     shared.fetches.fetch_add(1, Ordering::SeqCst);
-    let behaviour = *shared.behaviour.lock().unwrap();
+    let behavior = *shared.behavior.lock().unwrap();
     let keys = shared.keys.lock().unwrap().clone();
-    match behaviour {
+    match behavior {
         Behaviour::Garbled => "no JSON".into_response(),
         Behaviour::Honest
         | Behaviour::Lying
@@ -269,12 +269,12 @@ async fn token(
     headers: HeaderMap,
     Form(form): Form<Parameters>,
 ) -> Response {
-    let behaviour = *shared.behaviour.lock().unwrap();
+    let behavior = *shared.behavior.lock().unwrap();
     let is_refresh = form.get("grant_type").is_some_and(|grant| grant == "refresh_token");
     if is_refresh {
         shared.renewals.fetch_add(1, Ordering::SeqCst);
     }
-    match behaviour {
+    match behavior {
         Behaviour::Silent => std::future::pending().await,
         Behaviour::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Behaviour::Garbled => return "no JSON".into_response(),

@@ -31,7 +31,7 @@ use crate::{Answer, Call, Wire, capture};
 /// The initial time of every world: 2026-01-01T00:00:00Z.
 const BEGINNING_MS: i64 = 1_767_225_600_000;
 
-/// How a world differs from the default.
+/// The differences of a world from the default.
 #[derive(Debug, Default)]
 pub struct Setup {
     /// A `postern.toml` in place of the repository's.
@@ -47,7 +47,7 @@ pub struct Setup {
 /// A deployment: store, functions, gateway, a manual clock, and one organization.
 #[derive(Debug)]
 pub struct World {
-    /// What the functions share.
+    /// The app that the functions share.
     pub app: Arc<App>,
     /// The gateway in front of the functions.
     pub gateway: Gateway,

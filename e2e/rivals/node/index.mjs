@@ -1,5 +1,5 @@
-// An authorizer to compare Postern's with: gives the same answer to an HTTP API event (payload 2.0) with an access token, written as a
-// good engineer would in Node.js. Only for the benchmark, not part of the product.
+// An authorizer for comparison with Postern's, as a good engineer would write it in Node.js: it gives the same answer to an HTTP API event
+// (payload 2.0) with an access token. Only for the benchmark, not part of the product.
 import { BatchGetItemCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { JwtVerifier } from "aws-jwt-verify";
@@ -61,7 +61,7 @@ function isAlive(family) {
 }
 
 function unauthorized() {
-  return new Error("Unauthorized"); // API Gateway makes a 401 of exactly this, and a 500 of any other
+  return new Error("Unauthorized"); // API Gateway turns exactly this error into a 401, and any other into a 500
 }
 
 async function authorize(event) {

@@ -1,4 +1,4 @@
-// Lambda's runtime API, as little of it as an authorizer needs: lighter than the runtime client of AWS, in favour of the rival.
+// The part of Lambda's runtime API that an authorizer needs. It is lighter than AWS's runtime client, which favors this implementation.
 import http from "node:http";
 
 const [host, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(":");

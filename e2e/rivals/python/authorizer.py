@@ -1,5 +1,5 @@
-"""An authorizer to compare Postern's with: gives the same answer to an HTTP API event (payload 2.0) with an access token, written as a
-good engineer would in Python. Only for the benchmark, not part of the product."""
+"""An authorizer for comparison with Postern's, as a good engineer would write it in Python: it gives the same answer to an HTTP API event
+(payload 2.0) with an access token. Only for the benchmark, not part of the product."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Lambda's runtime API, as little of it as an authorizer needs: lighter than the runtime client of AWS, in favour of the rival."""
+"""The part of Lambda's runtime API that an authorizer needs. It is lighter than AWS's runtime client, which favors this implementation."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ import traceback
 
 
 def serve(handler):
-    """Answers invocations with `handler` until the sandbox ends."""
+    """Answers invocations with `handler` until the execution environment ends."""
     connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 
     def call(method, path, value=None):

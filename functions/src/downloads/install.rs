@@ -2,8 +2,8 @@
 
 use postern::core::id::{self, RunnerId};
 
-/// The script for the runner `id` of the deployment at `url`. Both are made of characters that a
-/// shell takes as they are.
+/// Returns the script for the runner `id` of the deployment at `url`. Neither contains characters
+/// that a shell interprets.
 pub(crate) fn script(url: &str, id: &RunnerId) -> String {
     TEMPLATE
         .replace("@URL@", url)

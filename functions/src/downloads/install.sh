@@ -3,8 +3,8 @@
 #
 #   RUNNER_TOKEN=... sh install.sh
 #
-# The token was shown when the runner was created. It is kept in a file that only this user can read, and never stands on a
-# command line. Nothing outside of the folder is touched.
+# The token was shown when the runner was created. It is stored in a file that only this user can read, and is never passed on
+# a command line. Nothing outside the folder is changed.
 set -eu
 
 if [ -z "${RUNNER_TOKEN:-}" ]; then
@@ -19,7 +19,7 @@ case "$RUNNER_TOKEN" in
     ;;
 esac
 if ! command -v curl >/dev/null; then
-    echo "install.sh: curl is needed" >&2
+    echo "install.sh: curl is required" >&2
     exit 1
 fi
 
@@ -30,7 +30,7 @@ printf 'X-Runner-Token: %s\n' "$RUNNER_TOKEN" >"$folder/token.new"
 
 cat >"$folder/heartbeat" <<'HEARTBEAT'
 #!/bin/sh
-# Says once that the runner lives, and how: heartbeat [online|busy|offline|...]
+# Sends one heartbeat with the status of the runner: heartbeat [online|busy|offline|...]
 set -eu
 exec curl --fail --silent --show-error --max-time 10 --retry 2 \
     --header @"${RUNNER_TOKEN_FILE:-$(dirname "$0")/token}" --header 'Content-Type: application/json' \
@@ -39,7 +39,7 @@ HEARTBEAT
 
 cat >"$folder/run" <<'RUN'
 #!/bin/sh
-# Says so every half minute, until it is stopped.
+# Sends a heartbeat every 30 seconds until it is stopped.
 trap '"$(dirname "$0")/heartbeat" offline >/dev/null; exit 0' INT TERM
 while :; do
     "$(dirname "$0")/heartbeat" >/dev/null || true
@@ -49,11 +49,11 @@ done
 RUN
 
 chmod 700 "$folder/heartbeat" "$folder/run"
-# A token that worked before is replaced by one that works.
+# Replace the stored token only if the new one works.
 if ! RUNNER_TOKEN_FILE="$folder/token.new" "$folder/heartbeat" >/dev/null; then
     rm "$folder/token.new"
-    echo "install.sh: the first heartbeat was refused; is RUNNER_TOKEN the token of @RUNNER@?" >&2
+    echo "install.sh: the first heartbeat failed; check that RUNNER_TOKEN is the token of the runner @RUNNER@" >&2
     exit 1
 fi
 mv "$folder/token.new" "$folder/token"
-echo "The runner @RUNNER@ is online. Keep it so with: $folder/run"
+echo "The runner @RUNNER@ is online. To keep it online, run: $folder/run"

@@ -1,11 +1,11 @@
-//! What pages load: one style, one script, one picture.
+//! The style sheet, script and icon of the pages.
 
 use postern::{
     Error, Refusal,
     http::{Request, Response},
 };
 
-/// How long a browser may keep them, in seconds.
+/// How long browsers can cache them, in seconds.
 const MAX_AGE_S: u32 = 3600;
 
 /// `GET /assets/{name}`

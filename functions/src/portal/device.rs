@@ -1,5 +1,5 @@
-//! Approving a device (RFC 8628 §3.3): the code is shown and confirmed, even where a link has
-//! brought it along.
+//! The page that approves a device (RFC 8628 §3.3). It always shows the code for confirmation, even
+//! if a link contains the code.
 
 use postern::{
     App, Error, Refusal,
@@ -52,7 +52,7 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> Waiting {
     }
 }
 
-/// `POST /device`: yes or no. What was done is told on a page that can be loaded again.
+/// `POST /device`: approves or denies the device, then redirects to a page that can be reloaded.
 pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;

@@ -20,7 +20,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     let row = |device: session::DeviceView| SessionRow {
         name: view::client_name(app, &device.client_id),
         is_current: false,
-        facts: vec![format!("last from {}", device.address)],
+        facts: vec![format!("from {}", device.address)],
         scopes: view::words(&device.scopes),
         when: ("last used", Moment::new(device.last_used_at)),
         id: device.id.to_string(),

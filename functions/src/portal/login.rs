@@ -1,4 +1,4 @@
-//! Coming in and leaving.
+//! The pages that sign in and sign out.
 
 use postern::{
     App, Error, Refusal,
@@ -17,7 +17,7 @@ use crate::portal::{
     visitor::{self, SessionCheck, forget, is_from_here, text},
 };
 
-/// `GET /login`: the ways in. Whoever is in already goes on.
+/// `GET /login`: shows the ways to sign in. A signed-in user is redirected.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let next = path::safe_redirect(request.query("next")?.as_deref());
     if request.cookie(SESSION_COOKIE)?.is_some()
@@ -46,7 +46,7 @@ fn show(
     Ok(page::show(200, &view::Login { providers, email, next, error, notice })?)
 }
 
-/// What the button says.
+/// Returns the label of a provider's button.
 fn label(signin: &SignIn) -> String {
     match signin {
         SignIn::Github(github) if github.base_url.is_none() && github.name == "github" => {
@@ -75,7 +75,7 @@ fn address(signin: &SignIn, next: &str) -> String {
     format!("{route}?{}", query.finish())
 }
 
-/// `POST /login`: a password for a session.
+/// `POST /login`: exchanges an email address and a password for a session.
 pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     if !is_from_here(app, request) {
         return Err(Refusal::OriginNotAllowed.into());
@@ -108,7 +108,7 @@ async fn sign_in(
     session::begin(&app.context, person, Browser::of(request), None).await
 }
 
-/// `POST /logout`: the session ends, at once.
+/// `POST /logout`: ends the session immediately.
 pub(crate) async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;

@@ -1,4 +1,4 @@
-//! The first page.
+//! The overview page.
 
 use postern::{
     App, Error,

@@ -1,4 +1,4 @@
-//! The page of a resource: a list, a form for a new one, and what can be done with one of them.
+//! The page of a resource: a list, a form to create one, and the actions for each.
 
 use jiff::{SignedDuration, Timestamp};
 use postern::{
@@ -25,7 +25,7 @@ use crate::portal::{
     visitor::{self, Visitor, text},
 };
 
-/// What a page shows besides its list.
+/// The state of a page, besides its list.
 #[derive(Default)]
 struct PageState {
     values: FormValues,
@@ -34,7 +34,7 @@ struct PageState {
     done: Option<&'static str>,
 }
 
-/// `GET`: the list.
+/// `GET`: shows the list.
 pub(crate) async fn list(
     app: &App,
     request: &Request,
@@ -82,7 +82,7 @@ async fn show(
     })
 }
 
-/// The rows of a page, and where the next one begins.
+/// Returns the rows of a page, and the cursor of the next page.
 async fn rows(
     app: &App,
     visitor: &Visitor,
@@ -105,13 +105,14 @@ async fn rows(
     }
 }
 
-/// Scopes to choose from, if the visitor's own can be listed; otherwise they are typed.
+/// Returns the scopes to choose from. Empty if the visitor has a wildcard, so that scopes must be
+/// typed.
 fn choices(visitor: &Visitor) -> Vec<String> {
     let own = visitor.principal.scopes.to_string();
     if own.contains('*') { Vec::new() } else { own.split_whitespace().map(str::to_owned).collect() }
 }
 
-/// `POST`: a new one.
+/// `POST`: creates one.
 pub(crate) async fn create(
     app: &App,
     request: &Request,
@@ -182,7 +183,7 @@ async fn create_one(
     Ok(ShownOnce { what: what(resource, form), secret, id, overlap: None })
 }
 
-/// What a secret belongs to, in a sentence.
+/// Returns a phrase for the owner of a secret, such as `agent “deploy”`.
 fn what(resource: &Resource, form: &Form) -> String {
     match text(form, "name") {
         "" => resource.one.to_owned(),
@@ -190,7 +191,7 @@ fn what(resource: &Resource, form: &Form) -> String {
     }
 }
 
-/// `POST …/renew`: a new secret for one.
+/// `POST …/renew`: creates a new secret.
 pub(crate) async fn renew(
     app: &App,
     request: &Request,
@@ -237,7 +238,7 @@ async fn renew_one(
     Ok(ShownOnce { what: what(resource, form), secret, id, overlap })
 }
 
-/// `POST …/delete`: deletes one, and says so on a page that can be loaded again.
+/// `POST …/delete`: deletes one, then redirects to a page that can be reloaded.
 pub(crate) async fn delete(
     app: &App,
     request: &Request,
@@ -271,14 +272,14 @@ async fn delete_one(
     }
 }
 
-/// The expiry that was chosen, in days from now.
+/// Returns the expiry that was selected.
 fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
     let days = whole(form, "expires_in_days", 1..=3660)?;
     Ok(days
         .map(|days| clock::after(app.context.clock.now(), SignedDuration::from_hours(24 * days))))
 }
 
-/// A number in a form; `None` if nothing was chosen.
+/// Parses a number in a form; `None` if nothing was selected.
 fn whole(
     form: &Form,
     name: &str,
@@ -295,7 +296,7 @@ fn whole(
     }
 }
 
-/// The words of a field.
+/// Splits a field into words.
 fn words(form: &Form, name: &str) -> Vec<String> {
     text(form, name)
         .split([' ', ',', '\n', '\r'])
@@ -304,7 +305,7 @@ fn words(form: &Form, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The boxes that were checked, and what was typed.
+/// Returns the scopes of the form: those that were checked, and those that were typed.
 fn scopes(form: &Form) -> Vec<String> {
     let checked = form.keys().filter_map(|name| name.strip_prefix("scope.")).map(str::to_owned);
     let typed = text(form, "scopes").split([' ', ',']).filter(|word| !word.is_empty());

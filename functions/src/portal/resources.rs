@@ -15,21 +15,21 @@ pub(crate) enum Kind {
     Runners,
 }
 
-/// What the pages of a resource say.
+/// The texts and the fields of a resource's page.
 pub(crate) struct Resource {
     pub(crate) kind: Kind,
     pub(crate) path: &'static str,
     pub(crate) title: &'static str,
-    /// What one of them is called, in a sentence.
+    /// The name of one of them, for use within a sentence.
     pub(crate) one: &'static str,
-    /// What they are for, on the first page.
+    /// Their purpose, for the overview page.
     pub(crate) summary: &'static str,
     pub(crate) lead: &'static str,
     pub(crate) empty: &'static str,
-    /// The permissions that listing and changing need; none if every user may.
+    /// The permissions to list and to change them; `None` if every user is allowed to.
     pub(crate) reads: Option<Permission>,
     pub(crate) manages: Option<Permission>,
-    /// What the form for a new secret says, if there can be one.
+    /// The form for a new secret, if this kind of credential has one.
     pub(crate) renewal: Option<Renewal>,
     pub(crate) fields: Fields,
 }
@@ -131,7 +131,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
 ];
 
 impl Resource {
-    /// Reports whether the visitor may see it.
+    /// Whether the visitor is allowed to see it.
     pub(crate) fn is_open_to(&self, visitor: &Visitor) -> bool {
         self.reads.is_none_or(|permission| visitor.may(permission))
     }
@@ -152,7 +152,7 @@ impl Resource {
         matches!(self.fields, Fields::ScopesAndExpiry | Fields::ScopesRepositoriesAndExpiry)
     }
 
-    /// Reports whether the list shows which of them are online.
+    /// Whether the list shows which of them are online.
     pub(crate) fn is_live(&self) -> bool {
         self.fields == Fields::Labels
     }

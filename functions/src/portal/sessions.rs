@@ -52,7 +52,7 @@ pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error>
 
 /// A readable browser name guessed from the `User-Agent`. For display only.
 fn browser(agent: &str) -> String {
-    // In this order: most browsers call themselves by the names of others too.
+    // The order matters: most browsers also name other browsers.
     const BROWSERS: [(&str, &str); 6] = [
         ("Edg/", "Edge"),
         ("OPR/", "Opera"),

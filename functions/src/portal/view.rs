@@ -1,4 +1,4 @@
-//! What pages are made of: their data, ready to be shown.
+//! The data of the pages, in the form in which templates show it.
 
 use crate::portal::{resources::RESOURCES, visitor::Visitor};
 use askama::Template;
@@ -13,14 +13,14 @@ use postern::{
     },
 };
 
-/// What stands around every page of a visitor.
+/// The header and navigation of every page of a visitor.
 pub(crate) struct Frame {
     pub(crate) person: String,
     pub(crate) links: Vec<Link>,
     pub(crate) csrf: String,
 }
 
-/// A link of the navigation.
+/// A link in the navigation.
 pub(crate) struct Link {
     pub(crate) href: &'static str,
     pub(crate) title: &'static str,
@@ -39,7 +39,7 @@ impl Frame {
     }
 }
 
-/// What a person is called: what they would call themselves, if we know it.
+/// Returns the user's name, email address or login if known, otherwise the user id.
 fn name(principal: &Principal) -> String {
     let known = ["name", "email", "login"]
         .into_iter()
@@ -47,7 +47,7 @@ fn name(principal: &Principal) -> String {
     known.map_or_else(|| principal.user_id.to_string(), str::to_owned)
 }
 
-/// The first page.
+/// The overview page.
 #[derive(Template)]
 #[template(path = "overview.html")]
 pub(crate) struct Overview {
@@ -58,14 +58,14 @@ pub(crate) struct Overview {
     pub(crate) cards: Vec<Card>,
 }
 
-/// What one can do, and where.
+/// A link to another page, with a description.
 pub(crate) struct Card {
     pub(crate) href: &'static str,
     pub(crate) title: &'static str,
     pub(crate) text: &'static str,
 }
 
-/// Signing in.
+/// The sign-in page.
 #[derive(Template)]
 #[template(path = "login.html")]
 pub(crate) struct Login<'a> {
@@ -76,7 +76,7 @@ pub(crate) struct Login<'a> {
     pub(crate) notice: Option<&'a str>,
 }
 
-/// A list of credentials, and the form for a new one.
+/// A list of credentials, and the form to create one.
 #[derive(Template)]
 #[template(path = "resource.html")]
 pub(crate) struct ResourcePage<'a> {
@@ -93,30 +93,30 @@ pub(crate) struct ResourcePage<'a> {
     pub(crate) done: Option<&'a str>,
 }
 
-/// What was typed, so that nobody has to type it again.
+/// The values of a form that was refused, so that the user does not have to type them again.
 #[derive(Default)]
 pub(crate) struct FormValues {
     pub(crate) name: String,
     pub(crate) scopes: String,
     pub(crate) labels: String,
     pub(crate) repositories: String,
-    /// Is the form shown?
+    /// Whether the form is open.
     pub(crate) is_open: bool,
 }
 
 impl FormValues {
-    /// Was this scope ticked?
+    /// Whether this scope was checked.
     fn has(&self, scope: &str) -> bool {
         self.scopes.split(' ').any(|ticked| ticked == scope)
     }
 }
 
-/// A secret, on the one page that ever shows it.
+/// A new secret, on the only page that ever shows it.
 pub(crate) struct ShownOnce {
     pub(crate) what: String,
     pub(crate) secret: Secret,
     pub(crate) id: String,
-    /// Until when the one before works.
+    /// When the previous secret expires.
     pub(crate) overlap: Option<String>,
 }
 
@@ -127,11 +127,11 @@ impl ShownOnce {
     }
 }
 
-/// One of a list.
+/// An entry in the list.
 pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) name: String,
-    /// How the secret begins and ends.
+    /// The first and last characters of the secret.
     pub(crate) hint: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) notes: Vec<String>,
@@ -140,7 +140,7 @@ pub(crate) struct Row {
     pub(crate) runner: Option<Runner>,
 }
 
-/// A runner, as it was heard last.
+/// The last reported state of a runner.
 pub(crate) struct Runner {
     pub(crate) is_online: bool,
     pub(crate) status: String,
@@ -148,7 +148,7 @@ pub(crate) struct Runner {
     pub(crate) seen: Option<Moment>,
 }
 
-/// A time: for people, and for their programs.
+/// A time, as text for people and in RFC 3339.
 pub(crate) struct Moment {
     pub(crate) text: String,
     pub(crate) exact: String,
@@ -230,12 +230,12 @@ fn signature_note(is_required: bool) -> impl Iterator<Item = String> {
     is_required.then(|| "signed requests only".to_owned()).into_iter()
 }
 
-/// The scopes, one by one.
+/// Returns the scopes as a list.
 pub(crate) fn words(scopes: &Scopes) -> Vec<String> {
     scopes.to_string().split_whitespace().map(str::to_owned).collect()
 }
 
-/// A device that waits, or the form to find it.
+/// A device that is waiting for approval, or the form to enter its code.
 #[derive(Template)]
 #[template(path = "device.html")]
 pub(crate) struct Device {
@@ -246,7 +246,7 @@ pub(crate) struct Device {
     pub(crate) done: Option<&'static str>,
 }
 
-/// What a person is asked about.
+/// A device that is waiting for approval.
 pub(crate) struct Waiting {
     pub(crate) client: String,
     pub(crate) address: String,
@@ -254,7 +254,7 @@ pub(crate) struct Waiting {
     pub(crate) can_be_granted: bool,
 }
 
-/// What a person holds in browsers or on devices.
+/// The browsers or the devices in which a user is signed in.
 #[derive(Template)]
 #[template(path = "signed_in.html")]
 pub(crate) struct SignedIn {
@@ -268,18 +268,18 @@ pub(crate) struct SignedIn {
     pub(crate) done: Option<&'static str>,
 }
 
-/// One of them.
+/// A browser session or a device.
 pub(crate) struct SessionRow {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) is_current: bool,
     pub(crate) facts: Vec<String>,
     pub(crate) scopes: Vec<String>,
-    /// What happened then, and when.
+    /// The label of the time, and the time.
     pub(crate) when: (&'static str, Moment),
 }
 
-/// The name of a client of the configuration.
+/// Returns the name of a client, from the configuration if it is there.
 pub(crate) fn client_name(app: &App, id: &ClientId) -> String {
     match app.context.config.client(id) {
         Some(client) => client.name.clone(),

@@ -1,4 +1,4 @@
-//! Who is looking at a page, and whether a form is from one of ours.
+//! The visitor of a page, and protection against cross-site request forgery.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
@@ -9,31 +9,32 @@ use postern::{
     http::{CredentialSource as _, Form, Request, Response},
 };
 
-/// Keeps the codes of forms apart from all other codes of the same key.
+/// Separates CSRF tokens from other MACs of the same key.
 const PURPOSE: &str = "csrf";
 
-/// A person with a session in this browser.
+/// A user with a session in this browser.
 pub(crate) struct Visitor {
     pub(crate) principal: Principal,
-    /// The session's value, with which signing out ends it.
+    /// The value of the session cookie.
     pub(crate) session: Secret,
-    /// What the forms of this session's pages carry.
+    /// The CSRF token of this session's forms.
     pub(crate) csrf: String,
 }
 
-/// Who visits, or where they go instead.
+/// A signed-in visitor, or a redirect to the sign-in page.
 pub(crate) enum SessionCheck {
     SignedIn(Box<Visitor>),
     SignIn(Response),
 }
 
-/// The value in this browser's cookie.
+/// Returns the value of the session cookie.
 pub(crate) fn session(request: &Request) -> Result<Option<Secret>, Refusal> {
     let value = request.cookie(SESSION_COOKIE)?.filter(|value| !value.is_empty());
     Ok(value.map(|value| Secret::new(value.to_owned())))
 }
 
-/// Finds out who visits. Whoever has no session, or none any more, signs in first and comes back.
+/// Authenticates the visitor. Without a valid session, redirects to the sign-in page, which returns
+/// to this page.
 pub(crate) async fn require_session(app: &App, request: &Request) -> Result<SessionCheck, Error> {
     let Some(session) = session(request)? else {
         return Ok(SessionCheck::SignIn(to_login(request)));
@@ -55,8 +56,8 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     }
 }
 
-/// The form of a page that `visitor` was shown: its code proves that no other site has made the
-/// browser send it.
+/// Parses the form of a page that was shown to `visitor`. Its CSRF token proves that no other site
+/// made the browser send it.
 pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Form, Refusal> {
     let form = request.form()?;
     let tag = form.get(PURPOSE).and_then(|code| BASE64URL.decode(code.expose()).ok());
@@ -69,23 +70,22 @@ pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Fo
     if is_ours { Ok(form) } else { Err(Refusal::CsrfTokenWrong) }
 }
 
-/// A form without a session must be from one of our pages too: else another site could sign its
-/// visitors in as somebody of its own.
+/// Whether one of our pages sent a form that has no session. Without this check, another site could
+/// sign its visitors in to an account of its own (login CSRF).
 pub(crate) fn is_from_here(app: &App, request: &Request) -> bool {
     match (request.header("origin"), request.header("sec-fetch-site")) {
         (Some(origin), _) => app.context.config.has_origin(origin),
         (None, Some(site)) => matches!(site, "same-origin" | "none"),
-        (None, None) => true, // no browser, so no page that has made it
+        (None, None) => true, // not a browser, so no other site sent it
     }
 }
 
-/// Reports whether this is the page after something was ended. It can be loaded again; the form
-/// that ended it cannot.
+/// Whether this page was shown after a session or device was ended.
 pub(crate) fn is_ended(request: &Request) -> Result<bool, Error> {
     Ok(request.query("done")?.is_some_and(|done| done == "ended"))
 }
 
-/// The text of a form's member; empty where there is none.
+/// Returns the text of a form's member, or an empty string.
 pub(crate) fn text<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", Secret::expose).trim()
 }
@@ -99,19 +99,19 @@ fn to_login(request: &Request) -> Response {
     Response::see_other(format!("/login?{query}"))
 }
 
-/// Ends the cookie.
+/// Deletes the session cookie.
 pub(crate) fn forget(response: Response) -> Response {
     response.cookie(SESSION_COOKIE, &Secret::new(String::new()), 0)
 }
 
 impl Visitor {
-    /// May the visitor do what needs `scope`?
+    /// Whether the visitor has the permission.
     pub(crate) fn may(&self, permission: Permission) -> bool {
         self.principal.require(permission).is_ok()
     }
 }
 
-/// `let visitor = signed_in!(app, request);` in a handler: whoever is not, is sent to sign in.
+/// Returns the visitor, or makes the handler return a redirect to the sign-in page.
 macro_rules! signed_in {
     ($app:expr, $request:expr) => {
         match crate::portal::visitor::require_session($app, $request).await? {

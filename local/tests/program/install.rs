@@ -30,7 +30,7 @@ fn the_install_script_sends_a_heartbeat_and_keeps_the_token_private() {
     for (wrong, said) in [
         ("pst_rn_nonsense", "is not the token of the runner"),
         (other["token"].as_str().unwrap(), "is not the token of the runner"),
-        (&format!("{}00", &token[..token.len() - 2]), "the first heartbeat was refused"),
+        (&format!("{}00", &token[..token.len() - 2]), "the first heartbeat failed"),
     ] {
         let refused = install(wrong);
         assert_eq!(refused.status.code(), Some(1));

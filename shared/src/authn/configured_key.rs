@@ -1,4 +1,4 @@
-//! Keys whose digests are in the configuration: in a header of their own, or as bearer tokens.
+//! Keys whose digests are in the configuration, in their own header or as bearer tokens.
 
 use async_trait::async_trait;
 use serde_json::Map;
@@ -21,7 +21,7 @@ use crate::{
 /// The number of digits of a key's digest in its subject.
 const ID_LEN: usize = 12;
 
-/// Needs no I/O. Such a key may have any form except that of a JWT or of a credential of ours.
+/// Needs no I/O. Such a key can have any format except that of a JWT or of our own credentials.
 #[derive(Debug)]
 pub(super) struct ConfiguredKeys {
     settings: Settings,

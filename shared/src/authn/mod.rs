@@ -38,16 +38,16 @@ use crate::{
     telemetry,
 };
 
-/// What a provider found.
+/// The result of a provider.
 #[derive(Debug)]
 pub enum Outcome {
-    /// No credential of this provider's form: the next provider is tried.
+    /// There is no credential of this provider, so the next provider is tried.
     NotPresented,
-    /// The credential is good.
+    /// The credential is valid.
     Authenticated(Principal),
-    /// The credential is good, and the request was signed with it.
+    /// The credential is valid, and the request was signed with it.
     AuthenticatedWithSignature(Principal),
-    /// A credential was presented and is not good: the chain ends.
+    /// The presented credential is invalid, so the chain ends.
     Refused(Refusal),
 }
 
@@ -66,7 +66,7 @@ fn into_outcome(result: Result<Outcome, Error>) -> Result<Outcome, Fault> {
     }
 }
 
-/// A way to authenticate. Implement it to add one.
+/// A way to authenticate. Implement this trait to add one.
 #[async_trait]
 pub trait Provider: fmt::Debug + Send + Sync {
     /// Returns the provider's name, for the log.
@@ -174,7 +174,7 @@ impl ProviderChain {
     /// Authenticates a caller.
     ///
     /// # Errors
-    /// A 401 for an absent or bad credential, `forbidden_user` for a caller who is not on the
+    /// A 401 if the credential is missing or invalid, `forbidden_user` if the caller is not on the
     /// allowlist, a 5xx if a provider cannot decide.
     pub async fn authenticate(
         &self,
@@ -203,8 +203,8 @@ impl ProviderChain {
         Err(self.absent(source).into())
     }
 
-    /// A value that no provider recognizes, in a header of credentials, is a bad credential and not
-    /// an absent one.
+    /// Returns the refusal if no provider found a credential. If a credential header has a value,
+    /// the credential is invalid rather than missing.
     fn absent(&self, source: &dyn CredentialSource) -> Refusal {
         let credentials = self.headers.iter().filter(|name| !is_unclaimed(name));
         let is_there = credentials.into_iter().any(|name| source.header(name).is_some());
@@ -260,8 +260,8 @@ impl ProviderChain {
     }
 }
 
-/// Reports whether the presence of a header is no attempt to authenticate here: `Authorization` may
-/// have another scheme, signatures are checked separately, and service keys are for one route.
+/// Headers that do not count as an attempt to authenticate: `Authorization` may have another
+/// scheme, signatures are checked separately, and only one route reads service keys.
 fn is_unclaimed(name: &str) -> bool {
     matches!(name, "authorization" | credential_header::SERVICE_KEY)
         || signature::HEADERS.contains(&name)

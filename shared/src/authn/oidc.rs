@@ -1,4 +1,4 @@
-//! Access tokens of an OpenID provider, as bearer tokens. Its users may own an organization here.
+//! Access tokens of an OpenID provider, as bearer tokens. Its users can own an organization here.
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};

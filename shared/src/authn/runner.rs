@@ -18,8 +18,8 @@ use crate::{
     store::runner::RunnerRecord,
 };
 
-/// The checksum without I/O, then one consistent read. A runner has no scopes: it is known, and may
-/// beat.
+/// Verifies the checksum without I/O, then makes one consistent read. A runner has no scopes; it
+/// can only send heartbeats and be identified.
 #[derive(Debug)]
 pub(super) struct Runners;
 

@@ -1,4 +1,4 @@
-//! Service tokens: one of our own services calls another. They have a header of their own.
+//! Service tokens, with which one of our own services calls another, in their own header.
 
 use async_trait::async_trait;
 use serde_json::Map;

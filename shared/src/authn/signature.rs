@@ -1,4 +1,4 @@
-//! Signed requests: the caller proves that it has the key, and that nobody changed or repeated the
+//! Signed requests: the caller proves that it has the key, and that no one changed or repeated the
 //! request.
 //!
 //! `X-Cli-Signature` is the lowercase hexadecimal HMAC-SHA256, with the presented token as the key,

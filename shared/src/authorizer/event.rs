@@ -9,8 +9,7 @@
 //! | WebSocket API | `REQUEST` | any | `requestContext.eventType` is `CONNECT` | policy |
 //! | message | `MESSAGE` | – | – | simple |
 //!
-//! Any other event is a fault of ours: the function is attached to something that it does not
-//! support.
+//! Any other event is a fault: the function is attached to something that it does not support.
 
 use std::collections::BTreeMap;
 
@@ -213,7 +212,7 @@ fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal
         }
         let all: &mut String = headers.entry(name).or_default();
         if !all.is_empty() {
-            all.push_str("; "); // as cookies are joined; nothing else is looked at that may stand twice
+            all.push_str("; "); // as cookies are joined; no other header that is read can occur twice
         }
         all.push_str(value);
     }

@@ -22,7 +22,7 @@ use crate::{
 const LONGEST_RESOURCE: usize = 512;
 const LONGEST_POLICY: usize = 7 * 1024;
 
-/// Patterns of paths that two readers could interpret differently, as IAM writes them.
+/// Paths that two parsers could interpret differently, as IAM patterns.
 ///
 /// The rules refuse such paths, so a cached policy must not allow them either: the backend might
 /// read `/%61dmin` or `/x/../admin` as `/admin`. A harmless escape is denied too, unless it is part
@@ -148,8 +148,8 @@ fn statements(admitted: &[String], denied: &[String]) -> Value {
     json!({"Version": "2012-10-17", "Statement": both})
 }
 
-/// IAM's matching: `*` is any characters, slashes too. Each part between stars is looked for once,
-/// from left to right, which is enough: what an earlier place could match, the rest can too.
+/// Matches as IAM does: `*` matches any characters, including slashes. Taking the first match of
+/// each part from left to right is enough, because it leaves the most text for the following parts.
 fn glob(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };

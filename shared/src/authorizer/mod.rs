@@ -44,7 +44,7 @@ pub struct AuthorizerRequest {
 
 impl fmt::Debug for AuthorizerRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AuthorizerRequest") // its headers hold credentials
+        f.write_str("AuthorizerRequest") // its headers contain credentials
     }
 }
 
@@ -71,7 +71,7 @@ pub enum Decision {
 /// An event that the authorizer understands.
 #[derive(Debug)]
 pub enum AuthorizerEvent {
-    /// A request to a guarded API.
+    /// A request to a protected API.
     Request(AuthorizerRequest),
     /// A message from a messaging platform.
     Message(Message),
@@ -96,7 +96,7 @@ impl AuthorizerRequest {
     /// that a caller is required and no scope.
     ///
     /// # Errors
-    /// A refusal of paths and methods that two readers could interpret differently.
+    /// A refusal of paths and methods that two parsers could interpret differently.
     pub fn rules<'a>(&self, rules: &'a [RouteRule]) -> Result<Vec<Option<&'a RouteRule>>, Refusal> {
         if !self.paths.iter().all(|path| path == route_pattern::CONNECT || path::is_canonical(path))
         {
@@ -183,12 +183,12 @@ impl AuthorizerRequest {
 /// Responds to one event.
 ///
 /// # Errors
-/// The refusal of an absent or bad credential, which becomes a 401; a failure of ours.
+/// The refusal of a missing or invalid credential, which becomes a 401; a fault.
 pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
     match AuthorizerEvent::parse(event, app)?? {
         AuthorizerEvent::Request(request) => {
             let decision = decide(app, &request).await?;
-            let answer = request.answer(&app.context, &decision)?; // can still fail: then the failure is logged instead
+            let answer = request.answer(&app.context, &decision)?; // log the decision only if this succeeds
             telemetry::decided(decision.as_str(), decision.cause());
             Ok(answer)
         }
@@ -216,7 +216,7 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
                 Decision::Forbidden(Some(principal), Refusal::ScopeInsufficient)
             })
         }
-        // A policy may be cached for the caller's other routes, so on an open route a good
+        // A policy may be cached for the caller's other routes, so on an open route a valid
         // credential still gets its own policy.
         Err(Error::Rejected(_)) if is_open => Ok(Decision::Open),
         Err(Error::Rejected(rejection)) if rejection.refusal.public().status == 403 => {
@@ -226,7 +226,8 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
     }
 }
 
-/// A sender who is not allowed is not an error: the invoking function expects a yes or a no.
+/// Responds to a message. A sender who is not allowed is not an error, because the invoking
+/// function expects a decision.
 async fn respond_to_message(app: &App, message: &Message) -> Result<Value, Error> {
     let principal = match app.providers.authenticate(&app.context, message).await {
         Ok(principal) => Ok(principal),
@@ -287,7 +288,8 @@ impl RouteRule {
         (methods == ["*"] || methods.contains(&method)) && self.path.matches(path)
     }
 
-    /// Most servers answer HEAD from their GET route.
+    /// Returns the methods that the rule applies to: a rule for GET also applies to HEAD, which
+    /// most servers handle with their GET route.
     fn methods(&self) -> Vec<&str> {
         if self.method == "GET" { vec!["GET", "HEAD"] } else { vec![&self.method] }
     }

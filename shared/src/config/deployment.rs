@@ -14,11 +14,11 @@ pub struct Tables {
     pub keys: String,
     /// Families of refresh tokens, sessions and revocations.
     pub families: String,
-    /// What can be used once or a limited number of times.
+    /// Everything that can be used only once or a limited number of times.
     pub nonces: String,
 }
 
-/// Where the deployment's secret is.
+/// The source of the deployment's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// In Secrets Manager.
@@ -27,7 +27,7 @@ pub enum SecretSource {
     File(String),
 }
 
-/// How the authorizer answers an HTTP API with payload 2.0.
+/// The response format of the authorizer for HTTP APIs with payload 2.0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AuthorizerAnswer {
     /// `{"isAuthorized": …}`
@@ -40,19 +40,19 @@ pub enum AuthorizerAnswer {
 /// The settings of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployment {
-    /// `iss` of our tokens, and `aud` too: the public URL without a trailing slash.
+    /// `iss` and `aud` of our tokens: the public URL without a trailing slash.
     pub issuer: String,
     /// The names of the tables.
     pub tables: Tables,
-    /// Where the secret is; functions without keys have none.
+    /// The source of the secret; `None` for functions without keys.
     pub secret: Option<SecretSource>,
-    /// The least severe level that is logged.
+    /// The log level.
     pub log: Level,
-    /// The format of the authorizer's answers.
+    /// The format of the authorizer's responses.
     pub authorizer_answer: AuthorizerAnswer,
 }
 
-/// Stands in while the file is parsed; [`Deployment::from_variables`] makes all others.
+/// A placeholder while the file is parsed. [`Deployment::from_variables`] replaces it.
 impl Default for Deployment {
     fn default() -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Default for Deployment {
     }
 }
 
-/// The variables that a deployment sets, and the one that we read of Lambda's.
+/// The variables that a deployment can set, and the one of Lambda's that we read.
 const KNOWN: [&str; 11] = [
     FUNCTION_NAME,
     "POSTERN_AUTHORIZER_ANSWER",
@@ -81,13 +81,16 @@ const KNOWN: [&str; 11] = [
 ];
 
 impl Deployment {
-    /// Takes the settings of `variables`.
+    /// Parses the settings in `variables`.
     ///
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names the variable.
     pub fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self, Fault> {
         if let Some(unknown) = variables.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-            return setting(format!("{unknown} is not a setting; known are {}", KNOWN.join(", ")));
+            return setting(format!(
+                "{unknown} is not a setting; the settings are {}",
+                KNOWN.join(", ")
+            ));
         }
         let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         let required =
@@ -114,7 +117,7 @@ impl Deployment {
                 None => Level::INFO,
                 Some(level) => level.parse().map_err(|_| {
                     Fault::Setting(format!(
-                        "POSTERN_LOG is {level:?}; it is one of error, warn, info, debug, trace"
+                        "POSTERN_LOG is {level:?}; it must be error, warn, info, debug or trace"
                     ))
                 })?,
             },
@@ -123,7 +126,7 @@ impl Deployment {
                 Some("policy") => AuthorizerAnswer::Policy,
                 Some(other) => {
                     return setting(format!(
-                        "POSTERN_AUTHORIZER_ANSWER is {other:?}; it is simple or policy"
+                        "POSTERN_AUTHORIZER_ANSWER is {other:?}; it must be simple or policy"
                     ));
                 }
             },
@@ -137,7 +140,7 @@ fn issuer(text: String) -> Result<String, Fault> {
         Ok(text)
     } else {
         setting(format!(
-            "POSTERN_ISSUER is {text:?}; it is an https URL without query, fragment and trailing slash (http for loopback addresses)"
+            "POSTERN_ISSUER is {text:?}; it must be an https URL without query, fragment and trailing slash (http for loopback addresses)"
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! `[lifetimes]`: how long credentials live.
+//! `[lifetimes]`: the lifetimes of credentials.
 
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -9,26 +9,26 @@ use crate::core::{
     error::Fault,
 };
 
-/// How long credentials live; whole seconds in the file.
+/// The lifetimes of credentials. In the file they are whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lifetimes {
     /// An access token.
     #[serde(with = "seconds")]
     pub access_token: SignedDuration,
-    /// A family of refresh tokens that is not used.
+    /// How long a family of refresh tokens lives without being used.
     #[serde(with = "seconds")]
     pub refresh_idle: SignedDuration,
-    /// A family of refresh tokens in any case.
+    /// How long a family of refresh tokens lives at most.
     #[serde(with = "seconds")]
     pub refresh_absolute: SignedDuration,
-    /// How long the same caller may repeat a refresh.
+    /// How long the same caller can repeat a refresh.
     #[serde(with = "seconds")]
     pub refresh_grace: SignedDuration,
-    /// A browser session that is not used.
+    /// How long a browser session lives without being used.
     #[serde(with = "seconds")]
     pub session_idle: SignedDuration,
-    /// How long a device waits for a person.
+    /// How long a device waits for approval.
     #[serde(with = "seconds")]
     pub device_code: SignedDuration,
     /// The one-time code of a tool.
@@ -40,10 +40,10 @@ pub struct Lifetimes {
     /// A download token.
     #[serde(with = "seconds")]
     pub download_token: SignedDuration,
-    /// How far the timestamp of a signed request may be from our clock.
+    /// How far the timestamp of a signed request can be from our clock.
     #[serde(with = "seconds")]
     pub signature_window: SignedDuration,
-    /// How old a cached "not revoked" may be; only zero is offered.
+    /// How long "not revoked" can be cached. Only zero is supported.
     #[serde(with = "seconds")]
     pub revocation_staleness: SignedDuration,
 }
@@ -66,7 +66,7 @@ impl Default for Lifetimes {
     }
 }
 
-/// The longest life that may be set: ten years.
+/// The maximum of every lifetime: ten years.
 const LONGEST_S: i64 = 10 * 366 * 24 * 3600;
 
 impl Lifetimes {
@@ -83,18 +83,18 @@ impl Lifetimes {
             }
         };
         within("access_token", self.access_token, LEEWAY.as_secs(), 24 * 3600)?;
-        // A family that ends before its access token would take the token with it.
+        // When a family ends, its access tokens end with it.
         within("refresh_idle", self.refresh_idle, self.access_token.as_secs(), LONGEST_S)?;
         within("refresh_absolute", self.refresh_absolute, self.refresh_idle.as_secs(), LONGEST_S)?;
-        // A longer one would let a stolen token be repeated at leisure.
+        // A longer window would give a thief more time to repeat a stolen token.
         within("refresh_grace", self.refresh_grace, 0, 60)?;
         within("session_idle", self.session_idle, 60, LONGEST_S)?;
-        // Long enough to find the page and sign in, short enough that a code seen by others is of
-        // no use.
+        // Long enough to open the page and sign in, and short enough that a code that others have
+        // seen is useless.
         within("device_code", self.device_code, 60, 3600)?;
         // RFC 6749 §4.1.2: at most ten minutes.
         within("authorization_code", self.authorization_code, 10, 600)?;
-        // Neither can be revoked: only their lifetime bounds them.
+        // Neither can be revoked, so only their lifetimes limit them.
         within("service_token", self.service_token, LEEWAY.as_secs(), 3600)?;
         within("download_token", self.download_token, LEEWAY.as_secs(), 3600)?;
         within("signature_window", self.signature_window, 1, 3600)?;

@@ -35,7 +35,7 @@ pub enum ProviderKind {
 }
 
 impl ProviderKind {
-    /// Returns what goes before `sub` in the ids of an issuer's users; `None` for other providers.
+    /// Returns the prefix of the ids of an issuer's users; `None` for other providers.
     pub fn subject_prefix(&self) -> Option<&str> {
         match self {
             Self::Oidc(oidc) => Some(&oidc.subject_prefix),
@@ -51,7 +51,7 @@ impl ProviderKind {
     }
 }
 
-/// Returns the providers of a file that lists none.
+/// Returns the default providers, for a file that lists none.
 pub(super) fn defaults() -> Vec<ProviderKind> {
     vec![
         ProviderKind::AccessToken {},
@@ -68,17 +68,17 @@ pub(super) fn defaults() -> Vec<ProviderKind> {
 pub struct OidcIssuer {
     /// `iss`, exactly.
     pub issuer: String,
-    /// What `aud` must be or contain.
+    /// The required audience: `aud`, or a member of it.
     pub audience: String,
-    /// The URL of the key set; discovery finds it if this is absent.
+    /// The URL of the key set. Without it, discovery is used.
     pub jwks_url: Option<String>,
-    /// Goes before `sub` in the user's id, to tell it from those of other issuers.
+    /// The prefix of `sub` in the user's id, which distinguishes it from the ids of other issuers.
     #[serde(default)]
     pub subject_prefix: String,
     /// The role of its users.
     #[serde(default)]
     pub role: Role,
-    /// The claim with their scopes, if the issuer decides about them instead of the role.
+    /// The claim that contains their scopes, if the issuer grants them instead of the role.
     pub scopes_claim: Option<String>,
 }
 
@@ -94,15 +94,15 @@ pub struct JwtIssuer {
     pub public_key: Option<String>,
     /// `iss`, exactly.
     pub issuer: String,
-    /// What `aud` must be or contain.
+    /// The required audience: `aud`, or a member of it.
     pub audience: String,
-    /// Goes before the subject in the user's id.
+    /// The prefix of the subject in the user's id.
     #[serde(default)]
     pub subject_prefix: String,
-    /// What its users may do.
+    /// The scopes of its users.
     #[serde(default)]
     pub scopes: Scopes,
-    /// The claim with their scopes, if the issuer decides about them.
+    /// The claim that contains their scopes, if the issuer grants them.
     pub scopes_claim: Option<String>,
 }
 
@@ -115,7 +115,7 @@ pub struct ConfiguredKeys {
     pub header: CredentialHeader,
     /// SHA-256 of each key, in lowercase hexadecimal digits.
     pub sha256: Vec<Digest>,
-    /// What callers with these keys may do.
+    /// The scopes of callers with these keys.
     #[serde(default)]
     pub scopes: Scopes,
 }
@@ -126,19 +126,19 @@ fn key_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CredentialHe
         .map_err(|error| de::Error::custom(format!("configured_keys: header: {error}")))
 }
 
-/// Who may send messages.
+/// The senders whose messages are allowed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Allowlist {
-    /// The platforms that it applies to; all, if it lists none.
+    /// The platforms that it applies to. An empty list means all.
     #[serde(default)]
     pub platforms: BTreeSet<String>,
     /// The ids of the senders.
     pub user_ids: BTreeSet<String>,
-    /// The chats that messages must come from; any, if it lists none.
+    /// The chats that messages must come from. An empty list means any.
     #[serde(default)]
     pub chat_ids: BTreeSet<String>,
-    /// What they may do.
+    /// The scopes of these senders.
     #[serde(default)]
     pub scopes: Scopes,
 }
@@ -153,14 +153,14 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
                 for url in [Some(&oidc.issuer), oidc.jwks_url.as_ref()].into_iter().flatten() {
                     if !is_sound_url(url) {
                         return refuse(&format!(
-                            "oidc: issuer and jwks_url are https URLs, not {url:?}"
+                            "oidc: issuer and jwks_url must be https URLs, not {url:?}"
                         ));
                     }
                 }
                 if !prefixes.insert(&oidc.subject_prefix) {
                     let prefix = &oidc.subject_prefix;
                     return refuse(&format!(
-                        "two issuers have the subject_prefix {prefix:?}: a user of one could pass for one of the other"
+                        "two issuers have the subject_prefix {prefix:?}: a user of one could have the id of a user of the other"
                     ));
                 }
                 named("oidc", &oidc.issuer, &oidc.audience, &mut issuers)?;
@@ -170,7 +170,7 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
                 let is_public = jwt.public_key.is_some() && jwt.secret_ref.is_none();
                 if !(if jwt.algorithm.is_symmetric() { is_secret } else { is_public }) {
                     return refuse(
-                        "jwt: HS256, HS384 and HS512 take a secret_ref, all others a public_key",
+                        "jwt: HS256, HS384 and HS512 require secret_ref; all others require public_key",
                     );
                 }
                 named("jwt", &jwt.issuer, &jwt.audience, &mut issuers)?;
@@ -178,12 +178,12 @@ pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
             ProviderKind::ConfiguredKeys(keys) => {
                 if keys.sha256.is_empty() {
                     return refuse(
-                        "configured_keys: sha256 is empty, so nobody could ever authenticate",
+                        "configured_keys: sha256 is empty, so no caller could authenticate",
                     );
                 }
             }
             ProviderKind::Allowlist(list) if list.user_ids.is_empty() => {
-                return refuse("allowlist: user_ids is empty, so nobody could ever authenticate");
+                return refuse("allowlist: user_ids is empty, so no sender could be allowed");
             }
             ProviderKind::Allowlist(_)
             | ProviderKind::AccessToken {}

@@ -1,4 +1,4 @@
-//! `[[role]]`: what people may do in their own organization.
+//! `[[role]]`: what users are allowed to do in their own organization.
 
 use serde::Deserialize;
 
@@ -11,11 +11,11 @@ use crate::core::{error::Fault, principal::Role, scope::Scopes};
 pub struct RoleSettings {
     /// The role.
     pub name: Role,
-    /// What people of this role may do.
+    /// The scopes of users with this role.
     pub scopes: Scopes,
 }
 
-/// The roles of a file, and nothing else of it.
+/// The roles of a file, without its other settings.
 #[derive(Deserialize)]
 struct Roles {
     role: Vec<RoleSettings>,

@@ -5,13 +5,13 @@ use serde::Deserialize;
 use super::setting;
 use crate::core::{error::Fault, route_pattern::RoutePattern, scope::Scopes};
 
-/// Whether a route of a guarded API needs a caller.
+/// Whether a route of a protected API requires a caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RouteAuth {
-    /// It is open to everybody.
+    /// It is open to everyone.
     None,
-    /// It needs a caller.
+    /// It requires a caller.
     #[default]
     Required,
 }
@@ -22,36 +22,34 @@ pub enum RouteAuth {
 pub struct RouteRule {
     /// The method, or `*`.
     pub method: String,
-    /// The paths that it is about.
+    /// The paths that it matches.
     pub path: RoutePattern,
-    /// Whether it needs a caller.
+    /// Whether it requires a caller.
     #[serde(default)]
     pub auth: RouteAuth,
-    /// What the caller must be allowed.
+    /// The scopes that the caller must have.
     #[serde(default)]
     pub scopes: Scopes,
 }
 
-/// A method that no request has would make a rule that never matches.
+/// The methods that a rule can name. A rule for any other method would never match.
 const METHODS: [&str; 9] =
     ["*", "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 impl RouteRule {
-    /// Checks what the types cannot.
+    /// Checks what the types cannot check.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let refuse = |what: &str| {
             setting(format!("postern.toml: the rule {} {}: {what}", self.method, self.path))
         };
         if !METHODS.contains(&self.method.as_str()) {
-            return refuse(&format!("method is one of {}", METHODS.join(" ")));
+            return refuse(&format!("method must be one of {}", METHODS.join(" ")));
         }
         if self.path.is_connect() != (self.method == "CONNECT") {
-            return refuse(
-                "a connection has the method CONNECT and the path $connect, and nothing else has",
-            );
+            return refuse("the method CONNECT and the path $connect must be used together");
         }
         if self.auth == RouteAuth::None && !self.scopes.is_empty() {
-            return refuse("a route without authentication cannot need scopes");
+            return refuse("a route without authentication cannot require scopes");
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! `[[signin]]` and `[[client]]`: where people sign in, and the tools that act for them.
+//! `[[signin]]` and `[[client]]`: the identity providers at which people sign in, and the tools
+//! that act for them.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +8,13 @@ use serde::Deserialize;
 use super::{ProviderKind, is_sound_url, setting};
 use crate::core::{email::Email, error::Fault, id::ClientId, principal::Role, subject::Subject};
 
-/// A place where people sign in.
+/// An identity provider at which people sign in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SignIn {
-    /// At an OpenID provider.
+    /// An OpenID provider.
     Oidc(OidcSignIn),
-    /// At GitHub.
+    /// GitHub.
     Github(GithubSignIn),
 }
 
@@ -27,15 +28,17 @@ pub struct OidcSignIn {
     pub issuer: String,
     /// Our client's id there.
     pub client_id: String,
-    /// The name of the client's secret in `refs` of the deployment's secret; a public client has
-    /// none.
+    /// The name of the client's secret in `refs` of the deployment's secret; `None` for a public
+    /// client.
     pub secret_ref: Option<String>,
-    /// Goes before `sub` in the person's id. An `oidc` provider with the same issuer has the same.
+    /// The prefix of `sub` in the user's id. An `oidc` provider of the same issuer has the same
+    /// prefix.
     pub subject_prefix: Option<String>,
     /// The role of a new user.
     #[serde(default)]
     pub role: Role,
-    /// Who may sign in: user ids, `@domain` of verified addresses, or `*`; nobody if it is empty.
+    /// Who can sign in: user ids, `@domain` of verified addresses, or `*`. An empty list allows no
+    /// one.
     pub allow: Vec<Allowed>,
 }
 
@@ -55,7 +58,7 @@ pub struct GithubSignIn {
     /// The role of a new user.
     #[serde(default)]
     pub role: Role,
-    /// Who may sign in, as in [`OidcSignIn::allow`].
+    /// Who can sign in, as in [`OidcSignIn::allow`].
     pub allow: Vec<Allowed>,
 }
 
@@ -63,7 +66,7 @@ fn github() -> String {
     "github".into()
 }
 
-/// Who may sign in, and with which role.
+/// Who can sign in, and with which role.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission<'a> {
     /// The role of a new user.
@@ -97,7 +100,7 @@ impl TryFrom<String> for Allowed {
 }
 
 impl Admission<'_> {
-    /// Reports whether `subject`, who has the addresses `verified`, may sign in.
+    /// Reports whether the user `user_id` with the verified addresses `verified` can sign in.
     pub fn allows(&self, subject: &Subject, verified: &[Email]) -> bool {
         self.allow.iter().any(|allowed| match allowed {
             Allowed::Everyone => true,
@@ -131,7 +134,7 @@ impl SignIn {
         }
     }
 
-    /// Returns who may sign in.
+    /// Returns who can sign in.
     pub fn admission(&self) -> Admission<'_> {
         match self {
             Self::Oidc(oidc) => Admission { role: oidc.role, allow: &oidc.allow },
@@ -155,7 +158,7 @@ pub(super) fn default_client() -> Client {
     Client { id: "postern-cli".into(), name: "Postern CLI".into() }
 }
 
-/// How many failures are allowed per quarter of an hour.
+/// How many failures are allowed per 15 minutes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Throttle {
@@ -163,7 +166,7 @@ pub struct Throttle {
     pub login_per_account: i64,
     /// Failed logins from one address.
     pub login_per_address: i64,
-    /// Wrong device codes of one person, and from one address.
+    /// Wrong user codes of one user. The limit per address is four times as high.
     pub device_code_guesses: i64,
 }
 
@@ -173,9 +176,9 @@ impl Default for Throttle {
     }
 }
 
-/// Begins the ids of GitHub's users.
+/// The prefix of the ids of GitHub's users.
 pub const GITHUB_PREFIX: &str = "github|";
-/// Begins the ids of users with a password.
+/// The prefix of the ids of users with a password.
 const USER_PREFIX: &str = "usr_";
 
 /// Checks the sign-ins against each other and the providers, and sets their prefixes.
@@ -190,7 +193,7 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
     for signin in signins {
         if !is_word(signin.name()) || !names.insert(signin.name().to_owned()) {
             return refuse(&format!(
-                "the name {:?} is given twice, or not 1 to 32 of a-z, 0-9, _ and -",
+                "the name {:?} is used twice, or is not 1 to 32 of a-z, 0-9, _ and -",
                 signin.name()
             ));
         }
@@ -198,7 +201,7 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
             SignIn::Oidc(oidc) => {
                 if !is_sound_url(&oidc.issuer) || oidc.issuer.contains('?') {
                     return refuse(&format!(
-                        "issuer is an https URL without a query, not {:?}",
+                        "issuer must be an https URL without a query, not {:?}",
                         oidc.issuer
                     ));
                 }
@@ -213,11 +216,13 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
                 if base_url.is_some_and(|url| {
                     !is_sound_url(url) || url.contains('?') || url.ends_with('/')
                 }) {
-                    return refuse("base_url is an https URL without query and trailing slash");
+                    return refuse(
+                        "base_url must be an https URL without query and trailing slash",
+                    );
                 }
                 if !issuers.insert(GITHUB_PREFIX.to_owned()) {
                     return refuse(
-                        "github is configured twice: an id there would be two people here",
+                        "github is configured twice: users of both would have the same ids",
                     );
                 }
                 &github.client_id
@@ -230,7 +235,8 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
     Ok(())
 }
 
-/// Sets the prefix. A person has one id, with a bearer token and with a session, so both share it.
+/// Sets the prefix. A user has the same id with a bearer token and with a session, so both share
+/// the prefix.
 fn settle_prefix(
     oidc: &mut OidcSignIn,
     providers: &[ProviderKind],
@@ -244,7 +250,7 @@ fn settle_prefix(
     let prefix = match (same_issuer, &oidc.subject_prefix) {
         (Some(known), Some(given)) if known != given => {
             return refuse(&format!(
-                "the issuer {:?} has another subject_prefix as a provider",
+                "the issuer {:?} has a different subject_prefix in a [[provider]]",
                 oidc.issuer
             ));
         }
@@ -253,7 +259,7 @@ fn settle_prefix(
             let prefix = given.clone().unwrap_or_default();
             if !prefixes.insert(prefix.clone()) {
                 return refuse(&format!(
-                    "the subject_prefix {prefix:?} is another issuer's: a user of one could pass for one of the other"
+                    "another issuer has the subject_prefix {prefix:?}: a user of one could have the id of a user of the other"
                 ));
             }
             prefix
@@ -269,14 +275,14 @@ pub(super) fn check_clients(clients: &[Client]) -> Result<(), Fault> {
     for client in clients {
         let is_name = (1..=100).contains(&client.name.chars().count())
             && !client.name.chars().any(char::is_control);
-        // An agent is a client by its id.
+        // An agent's id is its client id.
         if !is_word(client.id.as_str())
             || client.id.as_str().starts_with("agt_")
             || !is_name
             || !ids.insert(client.id.clone())
         {
             return setting(format!(
-                "postern.toml: the client {:?} is given twice, or has no id of 1 to 32 of a-z, 0-9, _ and -, or no name",
+                "postern.toml: the client {:?} is listed twice, has no name, or its id is not 1 to 32 of a-z, 0-9, _ and -",
                 client.id.as_str()
             ));
         }
@@ -284,7 +290,7 @@ pub(super) fn check_clients(clients: &[Client]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks the limits: without one, anybody could guess.
+/// Checks the limits: without them, anyone could guess.
 pub(super) fn throttle(throttle: &Throttle) -> Result<(), Fault> {
     let limits =
         [throttle.login_per_account, throttle.login_per_address, throttle.device_code_guesses];

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How far the clocks of two honest machines may differ: the only leeway in Postern.
+/// How far the clocks of two honest machines can differ: the only leeway in Postern.
 pub const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 
 /// A source of the current time: the operating system, or a test.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Bearer tokens and client credentials.
 pub const AUTHORIZATION: &str = "authorization";
-/// API keys, CLI tokens and the keys of the configuration.
+/// API keys, CLI tokens and keys from the configuration.
 pub const API_KEY: &str = "x-api-key";
 /// Tokens of runners.
 pub const RUNNER_TOKEN: &str = "x-runner-token";
@@ -16,9 +16,9 @@ pub const SERVICE_KEY: &str = "x-service-key";
 /// Credential headers with a fixed name.
 pub const FIXED: [&str; 4] = [AUTHORIZATION, API_KEY, RUNNER_TOKEN, SERVICE_KEY];
 
-/// Headers with a meaning that is not a credential header's.
+/// Headers that have another meaning and cannot carry credentials.
 const OTHER: [&str; 4] = ["content-type", "cookie", "host", "origin"];
-/// The headers of a signed request begin with this.
+/// The prefix of the headers of a signed request.
 const SIGNATURE_PREFIX: &str = "x-cli-";
 
 /// The configurable name of a header that carries a credential, in lower case.
@@ -32,15 +32,15 @@ impl CredentialHeader {
         Self(API_KEY.to_owned())
     }
 
-    /// A header that is named in our own code.
+    /// Returns a header that is named in our own code.
     pub(crate) fn known(lower: &'static str) -> Self {
         Self(lower.to_owned())
     }
 
-    /// Takes the header for keys of the configuration, which may share the one of API keys.
+    /// Parses the header for keys from the configuration, which can be the one of API keys.
     ///
     /// # Errors
-    /// [`InvalidHeader`]
+    /// [`InvalidHeader`] if it is not a header name, or has another meaning.
     pub fn for_keys(name: String) -> Result<Self, InvalidHeader> {
         if name.eq_ignore_ascii_case(API_KEY) { Ok(Self::api_key()) } else { name.try_into() }
     }
@@ -70,7 +70,7 @@ impl fmt::Display for CredentialHeader {
     }
 }
 
-/// A name that is not a header's, or that has another meaning.
+/// The error for a text that is not a header name, or that names a header with another meaning.
 #[derive(Debug, thiserror::Error)]
-#[error("a credential header must be the name of a header that has no other meaning, not {0:?}")]
+#[error("a credential header must be a valid header name without another meaning, not {0:?}")]
 pub struct InvalidHeader(String);

@@ -1,8 +1,8 @@
-//! What goes wrong: a [`Refusal`] is the caller's mistake, a [`Fault`] is our failure. Neither ever
+//! Errors: a [`Refusal`] is the caller's mistake, and a [`Fault`] is our failure. Neither ever
 //! becomes the other.
 //!
-//! The log gets the exact cause, the caller a general answer: unknown, wrong, expired and revoked
-//! credentials get the same one. [`Refusal::public`] has the table.
+//! The log contains the exact cause. The caller gets a general answer, the same for unknown, wrong,
+//! expired and revoked credentials ([`Refusal::public`]).
 
 mod refusal;
 
@@ -95,7 +95,7 @@ impl From<Fault> for Error {
     }
 }
 
-/// A failure of ours, with the operation that failed.
+/// Our failure, with the operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// A stored record cannot be read.
@@ -113,7 +113,7 @@ pub enum Fault {
     /// The operating system returned no random bytes.
     #[error("the random number generator failed")]
     Entropy,
-    /// Lambda's event does not have the form of one.
+    /// The event from Lambda is invalid.
     #[error("the event is invalid: {0}")]
     Event(String),
     /// A request to another issuer failed, or its response is invalid.
@@ -181,7 +181,7 @@ pub enum Challenge {
     BearerError,
 }
 
-/// What the caller sees of a refusal or fault. Codes never change.
+/// The public part of a refusal or fault. Codes never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Public {
     /// The HTTP status.
@@ -190,7 +190,7 @@ pub struct Public {
     pub code: &'static str,
     /// The sentence in `error_description`.
     pub description: &'static str,
-    /// How the response asks for credentials.
+    /// The challenge of the response.
     pub challenge: Challenge,
 }
 

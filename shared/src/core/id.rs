@@ -27,8 +27,8 @@ macro_rules! ids {
         #[doc = concat!("`", $prefix, "_` and 26 characters.")]
         pub type $alias = TypeSafeId<$record>;
     )*
-        /// What the ids of our own records begin with. No other issuer's subject is allowed to
-        /// begin like this: it could pass for the record.
+        /// The prefixes of our own ids. A subject of another issuer is not allowed to begin with
+        /// one of them, because it could be mistaken for our record.
         pub const RESERVED_PREFIXES: &[&str] = &[$(concat!($prefix, "_")),*];
     };
 }

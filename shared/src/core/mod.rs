@@ -1,5 +1,5 @@
-//! Values that everything else is made of: ids, secrets, scopes, the principal, time, randomness,
-//! errors. No I/O but the operating system's clock and random generator.
+//! The basic types that all other modules use: ids, secrets, scopes, the principal, time,
+//! randomness, errors. The only I/O is reading the operating system's clock and random generator.
 
 pub mod clock;
 pub mod credential_header;

@@ -8,15 +8,15 @@ use crate::core::error::Refusal;
 const DEFAULT_LIMIT: i32 = 50;
 const LARGEST_LIMIT: i32 = 100;
 
-/// Which part of a list is requested.
+/// A request for one page of a list.
 ///
 /// A cursor is the id of the last record of the previous page, so it reaches no further than the
 /// caller's own list.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRequest<K: StaticType> {
-    /// The most records to return: 1 to 100.
+    /// The maximum number of records to return, from 1 to 100.
     pub limit: i32,
-    /// The record after which the page begins.
+    /// The id of the last record of the previous page.
     pub cursor: Option<TypeSafeId<K>>,
 }
 
@@ -44,6 +44,6 @@ impl<K: StaticType> PageRequest<K> {
 pub struct List<T> {
     /// The records of this page.
     pub items: Vec<T>,
-    /// Where the next page begins; `None` on the last page.
+    /// The cursor of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
 }

@@ -1,8 +1,8 @@
 //! Paths with exactly one interpretation.
 //!
 //! Gateways, proxies and backends disagree about dot segments, repeated slashes, backslashes and
-//! needless escapes. A path that one of them reads differently gets around a rule, so such paths
-//! are refused everywhere, before anything is matched.
+//! unnecessary escapes. A path that two of them interpret differently could bypass a rule, so such
+//! paths are refused everywhere, before anything is matched.
 
 /// Reports whether `path` has exactly one interpretation.
 ///
@@ -25,8 +25,8 @@ pub fn is_canonical(path: &str) -> bool {
     true
 }
 
-/// Returns the page of ours that `next` names, with its query, or the first page. A link that signs
-/// in must not redirect elsewhere afterwards (RFC 9700 §4.11.1).
+/// Returns `next` if it is a path on this host, otherwise `/`. A sign-in link must not redirect to
+/// another site afterwards (RFC 9700 §4.11.1).
 pub fn safe_redirect(next: Option<&str>) -> String {
     let is_ours = |next: &&str| {
         let (path, query) = next.split_once('?').unwrap_or((next, ""));

@@ -1,8 +1,9 @@
-//! What our own routes ask of a caller's scopes.
+//! The permissions that our own routes require.
 
 use crate::core::scope::Scope;
 
-/// A permission that one of our own routes needs: a scope that covers it.
+/// A permission that one of our own routes requires. A caller has it if one of its scopes covers
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
     /// Create, renew and delete agents.
@@ -36,7 +37,7 @@ impl Permission {
         Self::UsersManage,
     ];
 
-    /// Returns its name, as it stands in scopes.
+    /// Returns its name, as in scopes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AgentsManage => "agents:manage",

@@ -1,4 +1,4 @@
-//! Who is calling: the one value in which every way of authentication ends.
+//! The authenticated caller, in the same form for every way to authenticate.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,7 +32,7 @@ impl Role {
     }
 }
 
-/// The users who are let in, whatever they present; everybody, if it lists none.
+/// The users who are allowed to use the deployment. An empty list allows everyone.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserAllowlist {
@@ -41,7 +41,7 @@ pub struct UserAllowlist {
 }
 
 impl UserAllowlist {
-    /// Accepts a caller who is listed, or who acts on behalf of a listed user.
+    /// Checks that the caller, or the user on whose behalf it acts, is listed.
     ///
     /// # Errors
     /// [`Refusal::UserForbidden`]
@@ -58,30 +58,30 @@ impl UserAllowlist {
     }
 }
 
-/// What sort of caller a principal is.
+/// The kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A machine with tokens of its own.
+    /// An agent.
     Agent,
-    /// A static key of an organization, or of the configuration.
+    /// An API key of an organization, or a key from the configuration.
     ApiKey,
-    /// A person's key.
+    /// A user's CLI token.
     CliToken,
-    /// Whoever another issuer's token names.
+    /// The subject of another issuer's token.
     External,
-    /// Somebody on a messaging platform.
+    /// The sender of a message on a messaging platform.
     Message,
     /// A self-hosted runner.
     Runner,
     /// One of our own services.
     Service,
-    /// A person.
+    /// A user.
     User,
 }
 
 impl Kind {
-    /// The name that callers see.
+    /// Returns its name, as in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Agent => "agent",
@@ -99,22 +99,22 @@ impl Kind {
 /// The caller, after authentication.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Principal {
-    /// The canonical identifier, stable over all credentials of one caller.
+    /// The canonical identifier, the same for all credentials of one caller.
     pub user_id: Subject,
-    /// What sort of caller this is.
+    /// The kind of caller.
     pub kind: Kind,
-    /// The organization whose records the caller may reach; callers whom another issuer, the
-    /// configuration or a platform names may have none.
+    /// The organization whose records the caller can access. `None` for some callers that another
+    /// issuer, the configuration or a messaging platform identifies.
     pub org_id: Option<OrganizationId>,
-    /// The credential that was presented: a key, a family, a token.
+    /// The presented credential: a key, a family or a token.
     pub credential_id: CredentialId,
-    /// What the caller may do.
+    /// The scopes of the caller.
     pub scopes: Scopes,
-    /// What the caller is limited to.
+    /// The resources that the caller is limited to.
     pub resources: Resources,
-    /// The user who made the credential, inherited by what it makes.
+    /// The user who created the credential. Credentials that it creates inherit this user.
     pub on_behalf_of: Option<Subject>,
-    /// Whatever else the provider knows.
+    /// What else the provider knows about the caller.
     pub metadata: Map<String, Value>,
 }
 
@@ -122,15 +122,15 @@ impl Principal {
     /// Requires `permission`.
     ///
     /// # Errors
-    /// [`Refusal::ScopeInsufficient`] where no scope of the caller covers it.
+    /// [`Refusal::ScopeInsufficient`] if no scope of the caller covers it.
     pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
         if self.scopes.allow(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
     }
 
-    /// Requires a user, with all of a user's rights.
+    /// Requires a user, or a tool with all scopes of a user.
     ///
-    /// A tool to which a user has granted less than all of a user's rights is not the user: what no
-    /// scope covers, such as the list of a user's tokens, is not granted with it.
+    /// Some actions need no scope, such as listing a user's tokens. A tool to which the user
+    /// granted only some scopes is not allowed to perform them.
     ///
     /// # Errors
     /// [`Refusal::UserRequired`] for all other callers.
@@ -140,7 +140,7 @@ impl Principal {
         if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::UserRequired) }
     }
 
-    /// The organization, for what cannot be done without one.
+    /// Returns the organization, for actions that require one.
     ///
     /// # Errors
     /// [`Refusal::OrganizationMissing`]
@@ -148,17 +148,17 @@ impl Principal {
         self.org_id.ok_or(Refusal::OrganizationMissing)
     }
 
-    /// The person on whose behalf this caller makes credentials: itself, or whoever made it.
+    /// Returns the user on whose behalf this caller creates credentials: itself if it is a user,
+    /// otherwise the user who created it.
     pub fn acting_user(&self) -> Option<Subject> {
         if self.kind == Kind::User { Some(self.user_id.clone()) } else { self.on_behalf_of.clone() }
     }
 
-    /// A credential never holds what its maker lacks; rotating or renewing one counts as minting
-    /// it.
+    /// Checks that the caller is allowed to create, rotate or renew a credential with these scopes
+    /// and resources.
     ///
     /// # Errors
-    /// [`Refusal::ScopeEscalation`] where `scopes` or `resources` reach further than the caller's
-    /// own.
+    /// [`Refusal::ScopeEscalation`] if the caller lacks one of them.
     pub fn can_delegate(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
         if self.scopes.allow_all(scopes) && self.resources.allow(resources) {
             Ok(())

@@ -1,7 +1,7 @@
 //! Path patterns of route rules.
 //!
-//! `*` matches one segment. `**` at the end matches the rest, which may be empty: a rule for
-//! `/admin/**` that left `/admin` open would be a surprise.
+//! `*` matches one segment. `**` at the end matches the rest, which may be empty, so that a rule
+//! for `/admin/**` also protects `/admin`.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::core::path::is_unreserved;
 
-/// What a WebSocket connection has in place of a path: its route key.
+/// The route key of a WebSocket connection, which has no path.
 pub(crate) const CONNECT: &str = "$connect";
 
 /// A path pattern such as `/v1/scans/*`. Its literal parts contain only characters with one
@@ -58,7 +58,7 @@ impl RoutePattern {
         self.0.strip_suffix("/*").is_some_and(|prefix| other.0.strip_suffix("/**") == Some(prefix))
     }
 
-    /// Reports whether it is about WebSocket connections, which have no path.
+    /// Reports whether it matches WebSocket connections, which have no path.
     pub(crate) fn is_connect(&self) -> bool {
         self.0 == CONNECT
     }
@@ -92,11 +92,15 @@ impl TryFrom<String> for RoutePattern {
             match *segment {
                 "*" => {}
                 "**" if is_last => {}
-                "**" => return wrong("may have ** at its end alone"),
+                "**" => return wrong("can contain ** only at its end"),
                 "." | ".." => return wrong("has a dot segment"),
                 "" if segments.len() > 1 => return wrong("has an empty segment"),
                 literal if literal.bytes().all(is_unreserved) => {}
-                _ => return wrong("may hold letters, digits, - . _ ~ and the segments * and **"),
+                _ => {
+                    return wrong(
+                        "can contain only letters, digits, - . _ ~ and the segments * and **",
+                    );
+                }
             }
         }
         Ok(Self(text))

@@ -1,7 +1,8 @@
-//! Scopes and resources: what a credential may do, and to what.
+//! Scopes and resources: what a credential is allowed to do, and to which resources.
 //!
-//! A scope is `part(:part)*`, a part `[a-z0-9_-]+` or `*`. `*` alone covers every scope; a last `*`
-//! covers all that follows (`runners:*` covers `runners:read`); a `*` elsewhere covers one part.
+//! A scope is `part(:part)*`, where a part is `[a-z0-9_-]+` or `*`. The scope `*` covers every
+//! scope, a final `*` covers everything that follows (`runners:*` covers `runners:read`), and any
+//! other `*` covers one part.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,24 +13,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::error::Refusal;
 
-/// Scopes that one credential may hold. Keeps a token within the 8 KB of headers that every gateway
-/// takes.
+/// The maximum number of scopes of one credential, so that a token fits into the 8 KB of headers
+/// that every gateway accepts.
 const MOST_SCOPES: usize = 64;
-/// Characters of one scope.
+/// The maximum length of one scope, in characters.
 const LONGEST_SCOPE: usize = 64;
-/// Characters of all scopes of one credential, space-joined.
+/// The maximum length of all scopes of one credential, space-joined, in characters.
 const LONGEST_LIST: usize = 2048;
-/// Entries of a resource list, and characters of one entry.
+/// The maximum number of entries in resource lists, and the maximum length of an entry.
 const MOST_RESOURCES: usize = 100;
 const LONGEST_RESOURCE: usize = 200;
 
-/// One scope, well-formed.
+/// A well-formed scope.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(String);
 
 impl Scope {
-    /// Does holding `self` allow what needs `wanted`?
+    /// Reports whether this scope covers `wanted`.
     pub fn covers(&self, wanted: &Scope) -> bool {
         let mut wanted = wanted.0.split(':');
         let mut held = self.0.split(':').peekable();
@@ -47,7 +48,7 @@ impl Scope {
 }
 
 impl Scope {
-    /// A scope that is written in our own code.
+    /// Returns a scope that is written in our own code.
     pub(super) fn known(text: &'static str) -> Self {
         Self(text.to_owned())
     }
@@ -81,13 +82,13 @@ impl fmt::Display for Scope {
     }
 }
 
-/// The scopes of one credential, in the order in which they were given, none twice.
+/// The scopes of one credential, in their original order, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<Scope>")]
 pub struct Scopes(Vec<Scope>);
 
 impl Scopes {
-    /// The one scope that covers all.
+    /// Returns the single scope that covers all others.
     pub fn all() -> Self {
         Self(vec![Scope("*".into())])
     }
@@ -95,7 +96,7 @@ impl Scopes {
     /// Parses the space-joined form of RFC 6749 §3.3.
     ///
     /// # Errors
-    /// A scope of the wrong form, or too many.
+    /// [`Refusal::ScopeMalformed`], [`Refusal::ScopesTooMany`].
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         text.split(' ')
             .filter(|part| !part.is_empty())
@@ -104,15 +105,15 @@ impl Scopes {
             .try_into()
     }
 
-    /// Takes the scopes of a new credential: one at least.
+    /// Parses the scopes of a new credential, which needs at least one.
     ///
     /// # Errors
-    /// No scope, one of the wrong form, or too many.
+    /// [`Refusal::ScopesEmpty`], [`Refusal::ScopeMalformed`], [`Refusal::ScopesTooMany`].
     pub fn non_empty(given: Vec<String>) -> Result<Self, Refusal> {
         if given.is_empty() { Err(Refusal::ScopesEmpty) } else { given.try_into() }
     }
 
-    /// Those of `given` that are scopes, as many as one credential may hold.
+    /// Returns the well-formed scopes of `given`, up to the limits of one credential.
     pub fn lenient(given: Vec<String>) -> Self {
         let mut sound = Vec::new();
         for scope in given.into_iter().filter_map(|text| Scope::try_from(text).ok()) {
@@ -123,17 +124,17 @@ impl Scopes {
         Self(sound)
     }
 
-    /// Does this credential allow what needs `wanted`?
+    /// Reports whether one of the scopes covers `wanted`.
     pub fn allow(&self, wanted: &Scope) -> bool {
         self.0.iter().any(|held| held.covers(wanted))
     }
 
-    /// Is every scope of `wanted` covered?
+    /// Reports whether every scope of `wanted` is covered.
     pub fn allow_all(&self, wanted: &Scopes) -> bool {
         wanted.0.iter().all(|wanted| self.allow(wanted))
     }
 
-    /// Without the scope named `name`; and whether it was there.
+    /// Removes the scope `name`, and reports whether it was present.
     pub fn without(self, name: &str) -> (Self, bool) {
         let before = self.0.len();
         let rest: Vec<_> = self.0.into_iter().filter(|scope| scope.0 != name).collect();
@@ -141,7 +142,7 @@ impl Scopes {
         (Self(rest), found)
     }
 
-    /// No scope at all?
+    /// Reports whether there are no scopes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -184,8 +185,8 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// What a credential is limited to, by kind: `{"repositories": ["acme/site"]}`. A kind that is not
-/// listed is not limited.
+/// The resources that a credential is limited to, by kind: `{"repositories": ["acme/site"]}`. A
+/// kind that is not listed is not limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "BTreeMap<String, BTreeSet<String>>",
@@ -194,7 +195,7 @@ impl fmt::Display for Scopes {
 pub struct Resources(BTreeMap<String, BTreeSet<String>>);
 
 impl Resources {
-    /// These repositories and no others.
+    /// Limits a credential to these repositories.
     ///
     /// # Errors
     /// [`Refusal::ResourcesMalformed`]
@@ -202,12 +203,13 @@ impl Resources {
         BTreeMap::from([("repositories".to_owned(), names)]).try_into()
     }
 
-    /// What a credential is limited to of this kind; `None` where it is not limited.
+    /// Returns the resources of this kind that the credential is limited to; `None` if it is not
+    /// limited.
     pub fn of_kind(&self, kind: &str) -> Option<&BTreeSet<String>> {
         self.0.get(kind)
     }
 
-    /// Does `self` reach everything that `wanted` reaches?
+    /// Reports whether everything that `wanted` allows is also allowed here.
     pub fn allow(&self, wanted: &Resources) -> bool {
         self.0
             .iter()

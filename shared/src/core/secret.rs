@@ -1,13 +1,13 @@
-//! A secret in clear.
+//! A secret in plain text.
 
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serializer;
 
-/// A secret in clear, on its way to the one person who may see it.
+/// A secret in plain text: presented by a caller, or about to be shown once.
 ///
-/// It has no `Display`, its `Debug` prints its name, and [`Secret::expose`] is its one exit.
+/// It has no `Display`, its `Debug` prints only its name, and only [`Secret::expose`] returns it.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
@@ -17,7 +17,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Returns the secret itself. Every use deserves a look in review.
+    /// Returns the secret itself. Review every use.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

@@ -1,7 +1,8 @@
-//! Who is calling, and with what: the ids inside a [`Principal`](super::principal::Principal).
+//! The ids inside a [`Principal`](super::principal::Principal): those of the caller and of the
+//! credential.
 //!
-//! Both are text in claims, stored records, logs and answers. They are parsed where that text is
-//! read, and nowhere else: a decision matches on a variant.
+//! Both are text in claims, stored records, logs and responses. They are parsed only where that
+//! text is read; decisions match on a variant.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use crate::core::id::{
     AccessTokenId, AgentId, ApiKeyId, CliTokenId, FamilyId, RunnerId, ServiceId, SessionId, UserId,
 };
 
-/// What the subject of a configured key begins with.
+/// The prefix of the subject of a configured key.
 pub const CONFIGURED_KEY_PREFIX: &str = "apikey_";
 
 /// The canonical identifier of a caller, the same for all credentials of one caller.
@@ -33,13 +34,13 @@ pub enum Subject {
     Runner(RunnerId),
     /// One of our own services.
     Service(ServiceId),
-    /// A user with a password, whom an organization has enrolled.
+    /// A user with a password, created by an organization.
     User(UserId),
 }
 
 impl Subject {
-    /// Reads the text of a stored record or of a verified claim. Text that is not an id of ours is
-    /// the subject of another issuer.
+    /// Parses the text of a stored record or of a verified claim. Text that is not one of our ids
+    /// is the subject of another issuer.
     pub fn parse(text: String) -> Self {
         let parsed = None
             .or_else(|| text.parse().ok().map(Self::Agent))
@@ -55,8 +56,8 @@ impl Subject {
         }
     }
 
-    /// Reports whether an organization has enrolled this user. Such a user works in that
-    /// organization, and never gets a personal one.
+    /// Reports whether an organization created this user. Such a user belongs to that organization,
+    /// and never gets a personal one.
     pub fn is_enrolled(&self) -> bool {
         matches!(self, Self::User(_))
     }
@@ -115,7 +116,7 @@ pub enum CredentialId {
 }
 
 impl CredentialId {
-    /// Reads the text of a verified claim of ours.
+    /// Parses the text of a verified claim in one of our tokens.
     fn parse(text: String) -> Self {
         None.or_else(|| text.parse().ok().map(Self::ApiKey))
             .or_else(|| text.parse().ok().map(Self::CliToken))

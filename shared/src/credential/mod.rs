@@ -1,8 +1,8 @@
 //! The forms of Postern's secrets: `{brand}_{kind}_…{check}`.
 //!
-//! The prefix tells people and secret scanners what a string is, the id finds its record, and the
-//! CRC-32 at the end lets a typing error or a made-up string be refused before any read of the
-//! store. The checksum is no proof: the digest of the whole token is what authenticates.
+//! The prefix shows people and secret scanners what a string is, and the id identifies its record.
+//! With the CRC-32 at the end, a typing error or a made-up string is refused before any read of the
+//! store. The checksum proves nothing: the digest of the whole text authenticates.
 
 pub mod opaque;
 pub mod refresh_token;
@@ -15,8 +15,8 @@ pub use opaque::{
 pub use refresh_token::RefreshToken;
 pub use session::{SESSION_COOKIE, Session};
 
-/// One expression that finds every secret of every deployment, for secret scanners. A match still
-/// has to pass its checksum.
+/// A regular expression that finds every secret of every deployment, for secret scanners. A match
+/// is a secret only if its checksum is valid.
 pub const PATTERN: &str = concat!(
     r"\b[a-z]{2,8}_(?:",
     r"(?:op|ak|as|ct|rn|sk|ac|dc|st)_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{38}",
@@ -24,10 +24,10 @@ pub const PATTERN: &str = concat!(
     r")\b"
 );
 
-/// Characters of a checksum.
+/// The length of a checksum, in characters.
 const CHECK_LEN: usize = 6;
 
-/// The setting that names a deployment's secrets: 2 to 8 of `[a-z]`.
+/// The prefix of a deployment's secrets: 2 to 8 of `[a-z]`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct TokenPrefix(String);
@@ -47,21 +47,20 @@ impl TryFrom<String> for TokenPrefix {
 }
 
 impl TokenPrefix {
-    /// `None` where `text` is no brand.
+    /// Parses a brand; `None` if `text` is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let sound =
             (2..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase());
         sound.then(|| Self(text.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What follows `{brand}_{code}_` in `text`, where the checksum of the whole is right, without the
-/// checksum.
+/// Returns the text between `{brand}_{code}_` and the checksum, if the checksum is valid.
 fn body<'a>(brand: &TokenPrefix, code: &str, text: &'a str) -> Option<&'a str> {
     let (covered, check) = text
         .is_ascii()
@@ -75,7 +74,7 @@ fn body<'a>(brand: &TokenPrefix, code: &str, text: &'a str) -> Option<&'a str> {
     (check == checksum(covered)).then_some(body)
 }
 
-/// `{brand}_{code}_{body}{check}`.
+/// Returns `{brand}_{code}_{body}{check}`.
 fn compose(brand: &TokenPrefix, code: &str, body: &str) -> String {
     let mut text = format!("{}_{code}_{body}", brand.as_str());
     text.push_str(&checksum(&text));
@@ -86,12 +85,12 @@ fn checksum(covered: &str) -> String {
     base62_fixed(u128::from(crc32fast::hash(covered.as_bytes())), CHECK_LEN)
 }
 
-/// `number` in base62, padded with zeros to `length`.
+/// Returns `number` in base62, padded with zeros to `length`.
 fn base62_fixed(number: u128, length: usize) -> String {
     format!("{:0>length$}", base62::encode(number))
 }
 
-/// The number in `text`, where that is the one way to write it in this length.
+/// Parses a number in base62; `None` if this is not the canonical form of this length.
 fn base62_canonical(text: &str) -> Option<u128> {
     let number = base62::decode(text).ok()?;
     (base62_fixed(number, text.len()) == text).then_some(number)

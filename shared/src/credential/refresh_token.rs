@@ -74,9 +74,9 @@ impl RefreshToken {
     pub fn encode(&self, brand: &TokenPrefix, keyring: &Keyring) -> Result<Secret, Fault> {
         let generation = base62_fixed(u128::from(self.generation), GENERATION_LEN);
         let head = format!("{}{}{generation}", self.kid, id::suffix(&self.family));
-        let key = keyring
-            .refresh(&self.kid)
-            .ok_or_else(|| Fault::Setting("the secret holds no such refresh key".into()))?;
+        let key = keyring.refresh(&self.kid).ok_or_else(|| {
+            Fault::Setting("the secret no longer contains the refresh key of this family".into())
+        })?;
         let tag = key.sign(format!("{}_{CODE}_{head}", brand.as_str()).as_bytes());
         Ok(Secret::new(compose(brand, CODE, &format!("{head}{}", write_tag(&tag)))))
     }

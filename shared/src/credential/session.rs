@@ -1,8 +1,7 @@
 //! Session values: `base64url(payload).base64url(HMAC-SHA256 of the first part)`.
 //!
 //! The payload contains the session's id, its user, and a secret of 190 bits, whose digest is
-//! stored. The HMAC lets a forged value be refused before any read; the secret is what
-//! authenticates.
+//! stored. With the HMAC, a forged value is refused before any read; the secret authenticates.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,7 @@ use crate::{
 pub const SESSION_COOKIE: &str = "__Host-postern_session";
 /// The number of characters in the random part.
 const SECRET_LEN: usize = 32;
-/// The longest value, in bytes: a cookie may have 4096 with its name.
+/// The maximum length of a value, in bytes: a cookie can have 4096 with its name.
 const LONGEST: usize = 4000;
 
 #[derive(Serialize, Deserialize)]

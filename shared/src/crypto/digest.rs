@@ -1,7 +1,7 @@
-//! SHA-256 digests: the only form in which a secret is kept.
+//! SHA-256 digests, the only form in which secrets are stored.
 //!
-//! A plain hash is enough here, because every secret that it covers has 190 bits of entropy (NIST
-//! SP 800-63B asks for a slow hash only below 112).
+//! A plain hash is enough, because each of these secrets has 190 bits of entropy (NIST SP 800-63B
+//! requires a slow hash only below 112).
 
 use std::fmt;
 
@@ -11,38 +11,38 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The SHA-256 of something secret; 64 lowercase hexadecimal digits at rest.
+/// The SHA-256 digest of a secret. Serialized as 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Reads 64 lowercase hexadecimal digits; `None` for anything else.
+    /// Parses 64 lowercase hexadecimal digits; `None` for anything else.
     pub fn from_hex(hex: &str) -> Option<Self> {
         HEXLOWER.decode(hex.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok()).map(Self)
     }
 
-    /// Reads 43 characters of base64url, as RFC 7636 §4.2 writes a challenge; `None` for anything
-    /// else.
+    /// Parses 43 characters of base64url, the format of a PKCE challenge (RFC 7636 §4.2); `None`
+    /// for anything else.
     pub fn from_base64url(text: &str) -> Option<Self> {
         BASE64URL.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(Self)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 digits.
+    /// Returns the 64 hexadecimal digits.
     pub fn to_hex(self) -> String {
         HEXLOWER.encode(&self.0)
     }
 
-    /// Compares in constant time. There is no `==`.
+    /// Reports whether both are equal, in constant time. There is no `==`.
     pub fn matches(&self, other: &Digest) -> bool {
         self.0.ct_eq(&other.0).into()
     }

@@ -1,5 +1,5 @@
-//! JSON in which no object has duplicate members: readers disagree about which one counts, and a
-//! signature covers both.
+//! JSON objects without duplicate members. Parsers disagree about which of two members counts, and
+//! a signature covers both.
 
 use std::fmt;
 
@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut object = Map::new();
         while let Some((name, Unique(value))) = members.next_entry::<String, Unique>()? {
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member stands twice"));
+                return Err(A::Error::custom("duplicate member"));
             }
         }
         Ok(object.into())

@@ -48,7 +48,7 @@ pub struct Jwk {
     pub kid: String,
     /// Its only algorithm.
     pub alg: Algorithm,
-    /// What it is for: `sig`.
+    /// Its use: `sig`.
     #[serde(rename = "use")]
     pub usage: &'static str,
 }

@@ -23,7 +23,7 @@ const LONGEST: usize = 8 * 1024;
 /// chains.
 const LONGEST_HEADER: usize = 4 * 1024;
 
-/// What the header of a token must contain.
+/// The requirements for the header of a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The media types that `typ` may be, in lower case and without `application/` (RFC 7515

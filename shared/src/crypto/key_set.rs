@@ -1,4 +1,4 @@
-//! The keys of one issuer (RFC 7517 §5), of which no two share a name.
+//! The keys of one issuer (RFC 7517 §5), each with a different `kid`.
 
 use serde_json::{Map, Value};
 
@@ -8,28 +8,28 @@ use super::{
     verifying_key::{InvalidKey, VerifyingKey},
 };
 
-/// The most keys of one set.
+/// The maximum number of keys in one set.
 const MOST_KEYS: usize = 100;
 
-/// Keys of one issuer.
+/// The keys of one issuer.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet(Vec<VerifyingKey>);
 
 impl KeySet {
-    /// Takes keys of our own.
+    /// Creates a set of our own keys.
     ///
     /// # Errors
-    /// [`InvalidKey::Doubled`]
+    /// [`InvalidKey::Doubled`] if two keys have the same `kid`.
     pub fn new(keys: Vec<VerifyingKey>) -> Result<Self, InvalidKey> {
         let is_doubled = |at: usize| keys[..at].iter().any(|other| other.kid == keys[at].kid);
         if (0..keys.len()).any(is_doubled) { Err(InvalidKey::Doubled) } else { Ok(Self(keys)) }
     }
 
-    /// Reads a set of public keys (RFC 7517 §5). A key that is not sound is left out, and so are
-    /// all that share their `kid`: the others work on.
+    /// Parses a set of public keys (RFC 7517 §5). Invalid keys, and keys that share a `kid`, are
+    /// left out; the others can be used.
     ///
     /// # Errors
-    /// [`InvalidKey::Malformed`] where it is no such set at all.
+    /// [`InvalidKey::Malformed`] if it is not a key set.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidKey> {
         let given = members(json)?;
         let sharing =
@@ -38,11 +38,11 @@ impl KeySet {
         Ok(Self(alone.filter_map(|jwk| VerifyingKey::jwk(jwk).ok()).collect()))
     }
 
-    /// Reads a set of shared secrets, all of them for `algorithm`. It is our own configuration: one
-    /// bad key refuses the whole, and so does none.
+    /// Parses a set of shared secrets, all of them for `algorithm`. It is part of our own
+    /// configuration, so one invalid key, or an empty set, is an error.
     ///
     /// # Errors
-    /// Why it was not taken.
+    /// [`InvalidKey`]
     pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, InvalidKey> {
         let keys: Vec<_> =
             members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?;
@@ -55,8 +55,8 @@ impl KeySet {
         }
     }
 
-    /// The key that a token means: the one of its `kid`; without a `kid` the only one of its
-    /// algorithm.
+    /// Returns the key for a token: the one with its `kid`, or, without a `kid`, the only one for
+    /// its algorithm.
     pub(super) fn find(&self, kid: Option<&str>, algorithm: JwsAlgorithm) -> Option<&VerifyingKey> {
         match kid {
             Some(kid) => self.0.iter().find(|key| key.kid.as_deref() == Some(kid)),
@@ -67,12 +67,12 @@ impl KeySet {
         }
     }
 
-    /// How many keys were taken.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// None at all?
+    /// Reports whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -17,7 +17,7 @@ use crate::core::{entropy::Entropy, error::Fault};
 /// The length of the name of a MAC key, in characters.
 pub const KID_LEN: usize = 2;
 
-/// Reports whether `kid` can name a MAC key: it stands in refresh tokens.
+/// Reports whether `kid` can name a MAC key. Refresh tokens contain it, so its length is fixed.
 pub fn is_kid(kid: &str) -> bool {
     kid.len() == KID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
@@ -88,8 +88,8 @@ impl Keyring {
         is_distinct.then_some(ring).ok_or_else(|| unusable("two keys have the same kid"))
     }
 
-    /// Checks that the keys which a function needs exist. With only some of them it would refuse
-    /// good credentials.
+    /// Checks that the keys that a function needs exist. Without some of them, it would refuse
+    /// valid credentials.
     ///
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names what is missing.
@@ -97,7 +97,7 @@ impl Keyring {
         match needs {
             KeyAccess::Nothing => Ok(()),
             KeyAccess::Publication | KeyAccess::Verification if self.verifying.is_empty() => {
-                Err(Fault::Setting("the secret holds no signing_keys".into()))
+                Err(Fault::Setting("the secret contains no signing_keys".into()))
             }
             KeyAccess::Publication | KeyAccess::Verification => Ok(()),
             KeyAccess::Signing => self.signing().and_then(|_| self.current_refresh_kid()).map(drop),
@@ -115,7 +115,7 @@ impl Keyring {
     /// [`Fault::Setting`] if this function's secret contains none.
     pub fn signing(&self) -> Result<&SigningKey, Fault> {
         self.signing.as_ref().ok_or_else(|| {
-            Fault::Setting("the secret holds no private key of the configured algorithm".into())
+            Fault::Setting("the secret contains no private key for the configured algorithm".into())
         })
     }
 
@@ -132,7 +132,7 @@ impl Keyring {
         self.refresh
             .first()
             .map(|(kid, _)| kid.as_str())
-            .ok_or_else(|| Fault::Setting("the secret holds no refresh key".into()))
+            .ok_or_else(|| Fault::Setting("the secret contains no refresh key".into()))
     }
 
     /// Returns the refresh key named `kid`.
@@ -140,23 +140,22 @@ impl Keyring {
         self.refresh.iter().find(|(known, _)| known == kid).map(|(_, key)| key)
     }
 
-    /// Returns the code of a new session value.
+    /// Returns the MAC of a new session value.
     ///
     /// # Errors
     /// [`Fault::Setting`] if this function's secret contains no session key.
     pub fn sign_session(&self, payload: &[u8]) -> Result<Tag, Fault> {
         let key = self.session.first();
         key.map(|key| key.sign(payload))
-            .ok_or_else(|| Fault::Setting("the secret holds no session key".into()))
+            .ok_or_else(|| Fault::Setting("the secret contains no session key".into()))
     }
 
-    /// Reports whether there are keys of session values. Without any, every good session would look
-    /// forged.
+    /// Reports whether there are session keys. Without any, every valid session would look forged.
     pub fn has_session_keys(&self) -> bool {
         !self.session.is_empty()
     }
 
-    /// Reports whether `tag` is the code of a session value's payload, by any of the keys.
+    /// Reports whether `tag` is the MAC of a session value's payload, by any of the keys.
     pub fn verifies_session(&self, payload: &[u8], tag: &Tag) -> bool {
         self.session.iter().any(|key| key.verifies(payload, tag))
     }
@@ -169,7 +168,7 @@ impl Keyring {
         let (kid, key) = self
             .sealing
             .first()
-            .ok_or_else(|| Fault::Setting("the secret holds no sealing_keys".into()))?;
+            .ok_or_else(|| Fault::Setting("the secret contains no sealing_keys".into()))?;
         Ok(format!("{kid}.{}", key.seal(owner, text, entropy)?))
     }
 
@@ -185,8 +184,7 @@ impl Keyring {
         !self.sealing.is_empty()
     }
 
-    /// Returns a code of `message` by a session key, separated from all other codes by its
-    /// `purpose`.
+    /// Returns a MAC of `message` by a session key, separated from all other MACs by its `purpose`.
     ///
     /// # Errors
     /// [`Fault::Setting`] if this function's secret contains no session key.
@@ -194,7 +192,7 @@ impl Keyring {
         self.sign_session(format!("{purpose}\0{message}").as_bytes())
     }
 
-    /// Returns the codes that [`Keyring::sign_for`] may have made, one for each key.
+    /// Returns the MACs that [`Keyring::sign_for`] could have returned, one for each key.
     pub fn tags_for(&self, purpose: &str, message: &str) -> Vec<Tag> {
         self.session
             .iter()
@@ -202,12 +200,12 @@ impl Keyring {
             .collect()
     }
 
-    /// Reports whether `tag` is a code that [`Keyring::sign_for`] made, by any of the keys.
+    /// Reports whether `tag` is a MAC from [`Keyring::sign_for`], by any of the keys.
     pub fn verifies_for(&self, purpose: &str, message: &str, tag: &Tag) -> bool {
         self.verifies_session(format!("{purpose}\0{message}").as_bytes(), tag)
     }
 
-    /// Returns the public keys, for those who verify our tokens themselves.
+    /// Returns the public keys, for services that verify our tokens themselves.
     pub fn jwks(&self) -> JwkSet {
         JwkSet { keys: self.published.clone() }
     }

@@ -21,18 +21,18 @@ impl MacKey {
         Self(Hmac::new(&block.into()))
     }
 
-    /// Returns the code of `message`.
+    /// Returns the MAC of `message`.
     pub fn sign(&self, message: &[u8]) -> Tag {
         self.0.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Reports whether `tag` is the code of `message`, in constant time.
+    /// Reports whether `tag` is the MAC of `message`, in constant time.
     pub fn verifies(&self, message: &[u8], tag: &Tag) -> bool {
         self.0.clone().chain_update(message).verify_slice(tag).is_ok()
     }
 }
 
-/// Reports whether `tag` is the code of `message` under `key`, which may have any length, in
+/// Reports whether `tag` is the MAC of `message` under `key`, which can have any length, in
 /// constant time.
 pub fn verifies_under(key: &[u8], message: &[u8], tag: &Tag) -> bool {
     Hmac::<Sha256>::new_from_slice(key)

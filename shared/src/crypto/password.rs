@@ -21,8 +21,8 @@ const LANES: u32 = 1;
 const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGF0IGFsbA$XK0KjRVEErJpzHGuQVFlPsVKVEVyfxTVMjpsZVj3vIw";
 
-/// How many passwords are hashed at once in one process. Each takes its memory, and anyone can call
-/// the login.
+/// How many passwords are hashed at once in one process. Each hash takes 19 MiB, and anyone can
+/// call the login.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
 /// A password's hash with its salt and parameters, as a PHC string.

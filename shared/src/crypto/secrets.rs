@@ -169,7 +169,7 @@ impl Secrets {
         let text = self.refs.get(reference).and_then(Value::as_str).filter(|text| !text.is_empty());
         text.map(|text| Secret::new(text.to_owned())).ok_or_else(|| {
             Fault::Setting(format!(
-                "{reference:?} in refs of the secret: it is not there, or no text"
+                "{reference:?} in refs of the secret: it is missing, or is not text"
             ))
         })
     }
@@ -184,7 +184,7 @@ impl Secrets {
             Fault::Setting(format!("{reference:?} in refs of the secret: {what}"))
         };
         match self.refs.get(reference) {
-            None => Err(wrong(&"it is not there")),
+            None => Err(wrong(&"it is missing")),
             Some(Value::String(secret)) => VerifyingKey::secret(algorithm, secret.as_bytes())
                 .map(KeySet::from)
                 .map_err(|unsound| wrong(&unsound)),
@@ -241,7 +241,7 @@ macro_rules! redacted {
 }
 redacted!(Secrets StoredSigningKey StoredMacKey);
 
-/// How long Secrets Manager may take: an authorizer has little time, and the current keys remain
+/// The timeout of Secrets Manager. An authorizer has little time, and the current keys remain
 /// usable for a while.
 const ATTEMPT: Duration = Duration::from_millis(1500);
 const OPERATION: Duration = Duration::from_secs(3);

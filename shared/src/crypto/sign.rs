@@ -106,7 +106,7 @@ impl SigningKey {
         let encode = |bytes: &[u8]| BASE64URL.encode(bytes);
         match &self.private {
             Private::Ec(pair) => {
-                let (x, y) = pair.public_key().as_ref()[1..].split_at(32); // behind the 0x04 of an uncompressed point
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32); // after the 0x04 of an uncompressed point
                 PublicKey::Ec { crv: "P-256".into(), x: encode(x), y: encode(y) }
             }
             Private::Ed(pair) => {

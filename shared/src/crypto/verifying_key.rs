@@ -1,5 +1,5 @@
-//! A key to verify with. It has one algorithm, whatever a token says; and none gets in that is
-//! weak, private or for another use (RFC 7517, RFC 7518, RFC 8037, RFC 8725 §3.5).
+//! Keys that verify signatures. A key has one algorithm, whatever a token names. Keys that are
+//! weak, private or for another use are rejected (RFC 7517, RFC 7518, RFC 8037, RFC 8725 §3.5).
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::jws::{Family, JwsAlgorithm};
 
-/// Why a key was not taken.
+/// Why a key was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
     /// Another key has the same `kid`.
@@ -35,7 +35,7 @@ pub enum InvalidKey {
     Weak,
 }
 
-/// A key to verify with, and the one algorithm that it is for.
+/// A key that verifies signatures, and its only algorithm.
 #[derive(Clone)]
 pub struct VerifyingKey {
     pub(super) kid: Option<String>,
@@ -49,20 +49,20 @@ impl fmt::Debug for VerifyingKey {
     }
 }
 
-/// The longest `kid`.
+/// The maximum length of a `kid`.
 const LONGEST_KID: usize = 256;
-/// RSA moduli, in bits: below, they can be factored before long; above, a verification takes too
-/// long.
+/// The allowed lengths of RSA moduli, in bits. A shorter one could be factored soon, and a longer
+/// one takes too long to verify.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// The bytes of such a modulus and the exponent 65537 as a sequence in DER.
+/// The length in bytes of such a modulus with the exponent 65537, as a DER sequence.
 const RSA_DER: std::ops::RangeInclusive<usize> = 270..=1038;
 
 impl VerifyingKey {
-    /// A shared secret.
+    /// Creates a key from a shared secret.
     ///
     /// # Errors
-    /// [`InvalidKey::Weak`] where it is shorter than the hash, [`InvalidKey::Unsupported`] where
-    /// the algorithm takes no secret.
+    /// [`InvalidKey::Weak`] if it is shorter than the hash, [`InvalidKey::Unsupported`] if the
+    /// algorithm does not use a secret.
     pub fn secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, InvalidKey> {
         match algorithm.family() {
             Family::Secret { least } if secret.len() < least => Err(InvalidKey::Weak),
@@ -73,11 +73,11 @@ impl VerifyingKey {
         }
     }
 
-    /// A public key in PEM.
+    /// Parses a public key in PEM.
     ///
     /// # Errors
-    /// [`InvalidKey::Malformed`] where it is no public key, [`InvalidKey::Unsupported`] where it is
-    /// not one for `algorithm`.
+    /// [`InvalidKey::Malformed`] if it is not a public key, [`InvalidKey::Unsupported`] if it is
+    /// not a key for `algorithm`.
     pub fn pem(algorithm: JwsAlgorithm, pem: &str) -> Result<Self, InvalidKey> {
         let malformed = |_| InvalidKey::Malformed;
         if !pem.contains("PUBLIC KEY-----") {
@@ -103,10 +103,10 @@ impl VerifyingKey {
         Ok(Self { kid: None, algorithm, decoding })
     }
 
-    /// A shared secret, as a JSON Web Key, which must name its algorithm.
+    /// Parses a shared secret from a JSON Web Key, which must name its algorithm.
     ///
     /// # Errors
-    /// Why it was not taken.
+    /// [`InvalidKey`]
     pub fn secret_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str).ok_or(InvalidKey::Malformed);
         is_for_verifying(jwk)?;
@@ -121,11 +121,11 @@ impl VerifyingKey {
         Ok(Self { kid, ..Self::secret(algorithm, &bytes(text("k")?)?)? })
     }
 
-    /// A JSON Web Key. One that names no algorithm is for the usual one of its type: RS256, or that
-    /// of its curve.
+    /// Parses a public JSON Web Key. Without `alg`, its algorithm is the usual one of its type:
+    /// RS256, or the one of its curve.
     ///
     /// # Errors
-    /// Why it was not taken.
+    /// [`InvalidKey`]
     pub fn jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         let text = |name: &str| {
             jwk.get(name).map(|value| value.as_str().ok_or(InvalidKey::Malformed)).transpose()
@@ -172,7 +172,7 @@ impl VerifyingKey {
     }
 }
 
-/// `use` and `key_ops`, where they are given, must both allow verifying (RFC 7517 §4.2, §4.3).
+/// Checks that `use` and `key_ops`, if present, both allow verifying (RFC 7517 §4.2, §4.3).
 fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     if jwk.get("use").is_some_and(|usage| usage != "sig") {
         return Err(InvalidKey::Use);
@@ -189,7 +189,8 @@ fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     }
 }
 
-/// Is `kid` short, and of visible characters? It is the caller's to choose, and shows up in logs.
+/// Reports whether `kid` is short and contains only visible characters. The caller can choose it,
+/// and it appears in logs.
 pub(super) fn is_kid(kid: &str) -> bool {
     (1..=LONGEST_KID).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -211,8 +212,10 @@ fn rsa(n: &str, e: &str) -> Result<DecodingKey, InvalidKey> {
     Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
 }
 
-/// Was the modulus made by the chips of CVE-2017-15361? Theirs is a power of 65537 modulo each of
-/// the first primes, which another one is for all of these with a chance of 1 in 2^27.
+/// Reports whether the modulus was generated by a chip with the flaw CVE-2017-15361.
+///
+/// Such a modulus is a power of 65537 modulo each of the first primes. Any other modulus has this
+/// property for all of these primes with a probability of 1 in 2^27.
 fn has_roca(modulus: &[u8]) -> bool {
     const PRIMES: [u32; 17] =
         [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];

@@ -1,5 +1,5 @@
-//! An agent's id and secret for tokens: the `client_credentials` grant (RFC 6749 §4.4), and its
-//! JSON form.
+//! Exchanging an agent's id and secret for tokens: the `client_credentials` grant (RFC 6749 §4.4),
+//! and its JSON form.
 //!
 //! 1. Check the secret's form and checksum. It contains the agent's id, which must be the client id
 //!    that was presented with it. No I/O.
@@ -37,7 +37,7 @@ pub enum RequestedScopes {
 /// Grants tokens to the agent that `credentials` authenticate. `address` binds the refresh token.
 ///
 /// # Errors
-/// `invalid_client`, `invalid_scope`, or a failure of ours.
+/// `invalid_client`, `invalid_scope`, or a fault.
 pub async fn exchange(
     context: &Context,
     credentials: &ClientCredentials,

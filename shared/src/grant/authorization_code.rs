@@ -70,7 +70,7 @@ pub struct CodeRedemption<'a> {
 /// Stores and returns a new code.
 ///
 /// # Errors
-/// A failure of ours.
+/// A fault.
 pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, Error> {
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
@@ -97,7 +97,7 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
 ///
 /// # Errors
 /// `invalid_grant` for a wrong code, client, redirect URI or verifier; [`Refusal::UserForbidden`];
-/// a failure of ours.
+/// a fault.
 pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Result<Tokens, Error> {
     let code = AuthorizationCode::parse(&context.config.brand, redemption.code.expose())
         .ok_or(Refusal::CodeWrong)?;
@@ -125,7 +125,7 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
         }
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
-            // The first redemption may not have created the family yet.
+            // The first redemption may not have created its family yet.
             let until = after(now, context.config.lifetimes.refresh_absolute + LEEWAY);
             context.store.revoke_before_creation(&family, now, until).await?;
             Err(Refusal::CodeReplayed.into())

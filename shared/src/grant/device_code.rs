@@ -37,9 +37,9 @@ const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 const USER_CODE_LEN: usize = 8;
 /// How long a tool waits between polls, in seconds (§3.2).
 const INTERVAL: SignedDuration = SignedDuration::from_secs(5);
-/// How many user codes to try: that two in a row are taken has a probability of about 1 in 10^18.
+/// How many user codes to try. The probability that two in a row are taken is about 1 in 10^18.
 const TRIES: usize = 3;
-/// How many users can use up their guesses from one address: an office has one address.
+/// How many users can use up their guesses from one address, because an office may share one.
 const PERSONS_AT_AN_ADDRESS: i64 = 4;
 /// Separates the MACs of user codes from all other MACs of the same key.
 const PURPOSE: &str = "user_code";
@@ -59,7 +59,7 @@ pub struct DeviceAuthorization {
 /// Starts the flow for a client, which may request `scopes`. `address` is the client's.
 ///
 /// # Errors
-/// A failure of ours.
+/// A [`Fault`].
 pub async fn begin(
     context: &Context,
     client: &Client,
@@ -127,7 +127,7 @@ fn read(text: &str) -> Option<String> {
 /// Returns the pending device with the user code `text`, for `person` to approve or deny.
 ///
 /// # Errors
-/// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a failure of ours.
+/// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a [`Fault`].
 pub async fn find(
     context: &Context,
     person: &Principal,
@@ -138,8 +138,8 @@ pub async fn find(
     let now = context.clock.now();
     let network = throttle::network(address);
     let limit = context.config.throttle.device_code_guesses;
-    // The user first: one who is out of guesses does not use up those of others at the same
-    // address.
+    // Count the user first: a user who has no guesses left does not use up those of others at the
+    // same address.
     let user_id = person.user_id.to_string();
     let counters = [
         Counter { what: "device_person", whom: &user_id, limit },
@@ -171,8 +171,8 @@ pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, 
 /// Stores a user's decision about a device.
 ///
 /// # Errors
-/// [`Refusal::UserCodeWrong`] if the device was decided about before, or has expired; a failure of
-/// ours.
+/// [`Refusal::UserCodeWrong`] if the device was already approved or denied, or has expired; a
+/// [`Fault`].
 pub async fn decide(
     context: &Context,
     device: &DeviceCodeRecord,
@@ -190,7 +190,7 @@ pub async fn decide(
 ///
 /// # Errors
 /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a
-/// failure of ours.
+/// [`Fault`].
 pub async fn poll(
     context: &Context,
     code: &Secret,
@@ -210,7 +210,7 @@ pub async fn poll(
         Poll::Redeemed(device) => {
             let approved = device.user_id.zip(device.granted);
             let (user_id, scopes) = approved
-                .ok_or_else(|| Fault::Corrupt("an approved device without a person".into()))?;
+                .ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
             let new = NewUserFamily { id, user_id: &user_id, client_id, scopes: &scopes, address };
             family::begin_for_user(context, new, now).await
         }

@@ -25,7 +25,7 @@ use crate::{
 pub struct NewFamily<'a> {
     /// Its id.
     pub id: FamilyId,
-    /// Who gets the tokens.
+    /// The agent or user who gets the tokens.
     pub holder: &'a TokenOwner,
     /// The owner's organization.
     pub organization: OrganizationId,
@@ -46,7 +46,7 @@ pub fn new_id(context: &Context, now: Timestamp) -> Result<FamilyId, Error> {
 /// Creates a family and returns its first tokens.
 ///
 /// # Errors
-/// [`Refusal::CodeReplayed`] if its code was replayed meanwhile; a failure of ours.
+/// [`Refusal::CodeReplayed`] if its code was replayed meanwhile; a fault.
 pub async fn begin(
     context: &Context,
     new: &NewFamily<'_>,
@@ -105,7 +105,7 @@ pub struct NewUserFamily<'a> {
 ///
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a user without an organization, or a
-/// failure of ours.
+/// fault.
 pub async fn begin_for_user(
     context: &Context,
     new: NewUserFamily<'_>,

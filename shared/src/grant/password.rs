@@ -26,8 +26,8 @@ use crate::{
     store::counter::Counter,
 };
 
-/// The length of a password in characters (NIST SP 800-63B §5.1.1.2 asks for 8 at the least, and to
-/// allow 64 and more).
+/// The length of a password in characters (NIST SP 800-63B §5.1.1.2 requires at least 8, and to
+/// allow at least 64).
 const SHORTEST: usize = 8;
 const LONGEST: usize = 256;
 
@@ -60,7 +60,7 @@ pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// [`Refusal::LoginWrong`] for an unknown account or a wrong password; [`Refusal::FailuresTooMany`]
-/// with the time to wait; a failure of ours.
+/// with the time to wait; a fault.
 pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error> {
     let now = context.clock.now();
     let throttle = &context.config.throttle;

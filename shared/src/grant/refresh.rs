@@ -6,10 +6,10 @@
 //!    an excess scope does not consume the token.
 //! 3. Rotate the family with one conditional write. If the condition fails, the response contains
 //!    the family as it was at that moment.
-//! 4. The first caller, and the same caller again within the window, get the successor, which is
-//!    derived from the token and so the same for both. A caller at another address within the
-//!    window is refused, and the family continues. Any older token was stolen: a second write
-//!    revokes the family, and with it its access tokens, from the next request on.
+//! 4. The first caller gets the successor. The same caller gets it again within the window: it is
+//!    derived from the token, so it is the same. A caller at another address within the window is
+//!    refused, and the family continues. Any older token was stolen: a second write revokes the
+//!    family, and with it its access tokens, from the next request on.
 //! 5. Check that the agent, or the user's organization, still exists: one read, unless step 2 made
 //!    it.
 
@@ -48,7 +48,7 @@ pub enum Client {
 /// Grants the successor of `text` and a new access token. `address` must match the token's binding.
 ///
 /// # Errors
-/// `invalid_grant`, `invalid_client`, `invalid_scope`, or a failure of ours.
+/// `invalid_grant`, `invalid_client`, `invalid_scope`, or a fault.
 pub async fn refresh(
     context: &Context,
     text: &Secret,

@@ -2,8 +2,8 @@
 //!
 //! 1. Check the allowlist: callers who are not on it get no session.
 //! 2. Create a personal organization for a new user, which will own what they create.
-//! 3. Store the session with one write. The browser gets the value, the store the digest of its
-//!    secret.
+//! 3. Store the session with one write. The browser gets the value, and the store gets the digest
+//!    of its secret.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -64,7 +64,7 @@ impl<'a> Browser<'a> {
 ///
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was deleted meanwhile, or a
-/// failure of ours.
+/// [`Fault`].
 pub async fn begin(
     context: &Context,
     person: Person,
@@ -142,7 +142,7 @@ pub async fn end(context: &Context, value: &Secret) -> Result<(), Fault> {
 /// Returns the personal organization of a user, and creates it if there is none.
 ///
 /// # Errors
-/// A failure of ours.
+/// A [`Fault`].
 pub async fn ensure_personal_organization(
     context: &Context,
     user_id: &Subject,

@@ -1,17 +1,18 @@
 //! Signing in at an identity provider: the authorization code flow with PKCE (RFC 6749 §4.1, RFC
 //! 7636, OpenID Connect Core §3.1), from start to callback.
 //!
-//! Start: `state` names a new record and proves it. The record holds, sealed, what verifies the
-//! provider's response, and the digest of a cookie that binds the sign-in to this browser. The
-//! browser goes to the provider with the `state`, the `nonce` and the challenge.
+//! Start: `state` is the credential of a new record. The record contains, encrypted, what is needed
+//! to verify the provider's response, and the digest of a cookie that binds the sign-in to this
+//! browser. The browser is redirected to the provider with the `state`, the `nonce` and the
+//! challenge.
 //!
 //! Callback:
-//! 1. `state` and cookie take the record, in one write. A second time, or from another browser,
-//!    there is none.
-//! 2. The code is exchanged with the verifier, which the browser never sees. The ID token must be
-//!    for us and for this sign-in.
-//! 3. A user whom the configuration and the allowlist allow gets a session; or, if a tool on the
-//!    user's machine asked, a one-time code that only this tool can redeem.
+//! 1. `state` and the cookie consume the record, with one write. A second callback, or one from
+//!    another browser, finds no record.
+//! 2. Exchange the code with the verifier, which the browser never sees. The ID token must be for
+//!    us and for this sign-in.
+//! 3. If the configuration and the allowlist allow the user, create a session; or, for a tool on
+//!    the user's machine, a one-time code that only this tool can redeem.
 
 use super::{
     authorization_code::{self, Redirect},
@@ -34,22 +35,23 @@ use crate::{
 };
 use jiff::SignedDuration;
 
-/// How long a person may take at the issuer, in seconds.
+/// How long a sign-in at the issuer can take.
 pub const LIFETIME: SignedDuration = SignedDuration::from_secs(600);
-/// Characters of a verifier: 256 bits and more (RFC 7636 §7.1); of the cookie and the nonce.
+/// The lengths in characters of a verifier, with at least 256 bits (RFC 7636 §7.1), and of the
+/// cookie and the nonce.
 const VERIFIER_LEN: usize = 64;
 const BROWSER_LEN: usize = 32;
 
 /// The redirect to an identity provider.
 #[derive(Debug)]
 pub struct Redirection {
-    /// Where the browser goes.
+    /// The URL to which the browser is redirected.
     pub location: String,
-    /// The cookie that identifies the browser when it comes back.
+    /// The cookie that identifies the browser when it returns.
     pub browser: Secret,
 }
 
-/// The parameters with which the browser comes back.
+/// The parameters with which the browser returns.
 #[derive(Debug)]
 pub struct Returned {
     /// `state`.
@@ -58,9 +60,9 @@ pub struct Returned {
     pub code: Option<String>,
     /// `error`: why there is no code (RFC 6749 §4.1.2.1).
     pub error: Option<String>,
-    /// `iss`: who answered (RFC 9207).
+    /// `iss`: the issuer that responded (RFC 9207).
     pub issuer: Option<String>,
-    /// The provider whose callback URL it is, if several providers have one each.
+    /// The provider that the callback URL names, if several providers are configured.
     pub provider: Option<String>,
     /// The cookie of [`Redirection::browser`].
     pub browser: Option<Secret>,
@@ -69,11 +71,11 @@ pub struct Returned {
 /// The result of a sign-in.
 #[derive(Debug)]
 pub enum SignedIn {
-    /// A session, and the page of ours to continue on.
+    /// A session, and the page to continue on.
     Session {
         /// The value of the session cookie.
         value: Secret,
-        /// The page to which the browser goes.
+        /// The page to which the browser is redirected.
         next: String,
     },
     /// A redirect, with a code, to a tool on the user's machine.
@@ -84,7 +86,7 @@ pub enum SignedIn {
 /// valid: a user may have two windows.
 ///
 /// # Errors
-/// An issuer that is unavailable, or a failure of ours.
+/// An issuer that is unavailable, or a [`Fault`].
 pub async fn begin(
     context: &Context,
     upstream: &IdentityProvider,
@@ -145,7 +147,7 @@ pub async fn finish(
     };
     let proof = context.keyring.open(&record.id.to_string(), &record.sealed);
     let proof: Option<PendingSignIn> = proof.and_then(|json| serde_json::from_str(&json).ok());
-    let proof = proof.ok_or(Refusal::SignInExpired)?; // its key was taken out of the secret meanwhile
+    let proof = proof.ok_or(Refusal::SignInExpired)?; // its key was removed from the secret meanwhile
     let identity = upstream.exchange_code(context, code, returned.issuer.as_deref(), proof).await?;
     let (person, tokens) = check_allowed(context, upstream, identity)?;
     match record.loopback {
@@ -167,7 +169,7 @@ async fn take(context: &Context, returned: &Returned) -> Result<SignInRecord, Er
     Ok(taken.ok_or(Refusal::SignInExpired)?)
 }
 
-/// The issuer redirected without a code.
+/// Handles a redirect from the issuer without a code.
 fn denied(loopback: Option<Loopback>) -> Result<SignedIn, Error> {
     match loopback {
         None => Err(Refusal::SignInDenied.into()),
@@ -192,7 +194,7 @@ fn check_allowed(
     Ok((person, identity.tokens))
 }
 
-/// Issues a one-time code for the tool, and returns where the browser takes it.
+/// Issues a one-time code for the tool, and returns the URL to which the browser takes it.
 async fn hand_over(
     context: &Context,
     person: &Person,

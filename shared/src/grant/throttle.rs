@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Refusal::FailuresTooMany`], or a fault of the store: an attempt that cannot be counted is not
-/// checked either.
+/// checked.
 pub(super) async fn count(
     context: &Context,
     counter: Counter<'_>,
@@ -42,8 +42,8 @@ pub(super) async fn refund(context: &Context, counters: &[Counter<'_>], counted_
     }
 }
 
-/// What one caller has of addresses: one of version 4, or a network of version 6, of which a caller
-/// has 2^64 (RFC 6177).
+/// Returns the network that one caller controls: a single IPv4 address, or an IPv6 network of 2^64
+/// addresses (RFC 6177).
 pub(super) fn network(address: &str) -> String {
     match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
         Ok(IpAddr::V6(address)) => {

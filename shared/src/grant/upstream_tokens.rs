@@ -32,12 +32,12 @@ use crate::{
     telemetry,
 };
 
-/// How long a lease lasts. Discovery, the exchange and the write take much less, so an expired lease
-/// means a crash.
+/// How long a lease lasts. Discovery, the exchange and the write take much less,
+/// so an expired lease means a crash.
 const LEASE: SignedDuration = SignedDuration::from_secs(15);
 /// How long to wait after an issuer was unavailable.
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
-/// The timeout of the whole renewal: an authorizer has ten seconds in all.
+/// The timeout of the whole renewal. An authorizer has ten seconds in total.
 const WITHIN: Duration = Duration::from_secs(4);
 const _: () = assert!(LEASE.unsigned_abs().as_millis() >= 3 * WITHIN.as_millis());
 
@@ -88,8 +88,8 @@ async fn renew(
             telemetry::upstream_detached(session);
             RenewalResult::Detached
         }
-        // It is unknown whether the token was consumed: the lease stays behind, as a sign for its
-        // next owner.
+        // It is unknown whether the token was consumed. The lease is not released, so that its next
+        // owner knows.
         (Ok(Renewal::Lost(fault)), _)
         | (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Abandoned) => {
             telemetry::upstream_failed(&fault);
@@ -104,7 +104,7 @@ async fn renew(
 }
 
 /// Sends the request to the issuer. A sign-in that is no longer configured, or tokens that no key
-/// decrypts, are failures of ours.
+/// decrypts, are faults.
 async fn ask(
     context: &Context,
     identity_providers: &IdentityProviders,

@@ -1,9 +1,9 @@
-//! What a caller presents, wherever it comes from: one of our own routes, an authorizer's event, or
-//! a message.
+//! The source of a caller's credentials: a request to one of our own routes, an authorizer's event,
+//! or a message.
 
 use crate::{core::error::Refusal, crypto::Digest, http::Request};
 
-/// Somebody's message on a messaging platform, vouched for by the function that passes it on.
+/// A message on a messaging platform. The function that passes it on is trusted to name the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The messaging platform.
@@ -14,43 +14,42 @@ pub struct Message {
     pub chat_id: Option<String>,
 }
 
-/// What a caller presented.
+/// A request or message in which providers look for credentials.
 pub trait CredentialSource: Sync {
-    /// A header's value, by its name in lower case; `None` where it is missing or empty.
+    /// Returns the value of a header, by its name in lower case; `None` if it is missing or empty.
     fn header(&self, name: &str) -> Option<&str>;
 
-    /// The method of the request.
+    /// Returns the method of the request.
     fn method(&self) -> &str;
 
-    /// The target of the request as the client sent it, path and query; `None` where that cannot be
-    /// told.
+    /// Returns the target as the client sent it, path and query; `None` if it is unknown.
     fn target(&self) -> Option<&str>;
 
-    /// The digest of the body; `None` where the body is not at hand.
+    /// Returns the digest of the body; `None` if the body is not available.
     fn body_digest(&self) -> Option<Digest>;
 
-    /// The message that this is, if it is no request.
+    /// Returns the message, if this is not a request.
     fn message(&self) -> Option<&Message> {
         None
     }
 
-    /// What follows `scheme` in the `Authorization` header; the scheme in any case (RFC 9110
-    /// §11.1).
+    /// Returns the credentials of `scheme` in the `Authorization` header. The scheme is
+    /// case-insensitive (RFC 9110 §11.1).
     fn authorization(&self, scheme: &str) -> Option<&str> {
         let (given, rest) = self.header("authorization")?.split_once(' ')?;
         given.eq_ignore_ascii_case(scheme).then(|| rest.trim_start())
     }
 
-    /// The bearer token (RFC 6750 §2.1).
+    /// Returns the bearer token (RFC 6750 §2.1).
     fn bearer(&self) -> Option<&str> {
         self.authorization("bearer")
     }
 
-    /// A cookie's value (RFC 6265 §5.4).
+    /// Returns the value of a cookie (RFC 6265 §5.4).
     ///
     /// # Errors
-    /// [`Refusal::DuplicateHeader`] where two have this name: a page of another host may have set
-    /// the second.
+    /// [`Refusal::DuplicateHeader`] if two cookies have this name: a page of another host may have
+    /// set the second.
     fn cookie(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let pairs = self
             .header("cookie")

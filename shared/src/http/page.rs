@@ -1,5 +1,4 @@
-//! Pages for people: one frame for all of them, and headers that let nothing else run, frame or
-//! remember them.
+//! HTML pages. They share one frame, and headers that forbid foreign scripts, framing and caching.
 
 use askama::Template;
 
@@ -8,12 +7,14 @@ use crate::{
     http::Response,
 };
 
-/// What a page may load: our own style and script, by name (Content Security Policy Level 3).
-/// Nothing inline, nothing of others, no frame around it. A form leads nowhere but here.
+/// The Content Security Policy (Level 3) of pages.
+///
+/// A page loads only our own style sheet and script, from files. Nothing is inline, no other site
+/// can frame the page, and forms submit only to this site.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// A page that says one thing: what went wrong, mostly, and what to do.
+/// A page with a single message: usually what went wrong, and what to do next.
 #[derive(Template)]
 #[template(path = "notice.html")]
 struct Notice<'a> {
@@ -23,10 +24,10 @@ struct Notice<'a> {
     request_id: &'a str,
 }
 
-/// A page, as an answer.
+/// Renders a page as a response.
 ///
 /// # Errors
-/// A template that cannot be filled.
+/// [`Fault::Serialization`] if the template cannot be rendered.
 pub fn show(status: u16, page: &impl Template) -> Result<Response, Fault> {
     let html = page.render().map_err(|error| Fault::Serialization(error.into()))?;
     Ok(Response::text("text/html; charset=utf-8", html)
@@ -40,19 +41,19 @@ pub fn show(status: u16, page: &impl Template) -> Result<Response, Fault> {
         .with("permissions-policy", "camera=(), geolocation=(), microphone=()".into()))
 }
 
-/// What a person sees whose request was not served.
+/// Renders the page for a request that was refused or failed.
 ///
 /// # Errors
-/// A template that cannot be filled.
+/// [`Fault::Serialization`] if the template cannot be rendered.
 pub fn notice(error: Error, request_id: &str) -> Result<Response, Fault> {
     let public = error.public();
     let (title, link) = match public.status {
         401 if public.code != "invalid_client" => ("You are not signed in", ("/login", "Sign in")),
-        403 => ("You cannot do this here", ("/", "Go to the first page")),
-        404 => ("There is nothing here", ("/", "Go to the first page")),
-        429 => ("Too many tries", ("/", "Go to the first page")),
-        500.. => ("Something failed on our side", ("/", "Try again")),
-        _ => ("That did not work", ("/login", "Begin again")),
+        403 => ("You are not allowed to do this", ("/", "Go to the overview")),
+        404 => ("Page not found", ("/", "Go to the overview")),
+        429 => ("Too many attempts", ("/", "Go to the overview")),
+        500.. => ("Something went wrong on our side", ("/", "Try again")),
+        _ => ("That did not work", ("/login", "Start again")),
     };
     Ok(show(public.status, &Notice { title, text: error.description(), link, request_id })?
         .because(error))

@@ -1,4 +1,4 @@
-//! A request, and the ways to take something out of it.
+//! Requests.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -23,8 +23,8 @@ use crate::{
     http::CredentialSource as _,
 };
 
-/// A request that the ingress has checked: its path is plain, its body not too large, and no
-/// credential header stands in it twice.
+/// A request that the ingress has checked: its path is canonical, its body is not too large, and no
+/// credential header is duplicated.
 #[derive(Debug)]
 pub struct Request {
     inner: lambda_http::Request,
@@ -33,8 +33,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Wraps an event that the ingress has checked, with its decoded body and the target as it was
-    /// sent.
+    /// Wraps an event that the ingress has checked, with its decoded body and the target as the
+    /// client sent it.
     pub(crate) fn new(event: ApiGatewayV2httpRequest, body: Vec<u8>, target: String) -> Self {
         Self { inner: LambdaRequest::ApiGatewayV2(event).into(), body, target }
     }
@@ -44,27 +44,27 @@ impl Request {
 pub type Form = BTreeMap<String, Secret>;
 
 impl Request {
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &str {
         self.inner.method().as_str()
     }
 
-    /// The target as the client sent it: path and query.
+    /// Returns the target as the client sent it: path and query.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// The body, decoded.
+    /// Returns the decoded body.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The path as the client sent it, plain.
+    /// Returns the path as the client sent it, which is canonical.
     pub fn path(&self) -> &str {
         self.inner.raw_http_path()
     }
 
-    /// The route that matched, like `GET /v1/keys/{id}`.
+    /// Returns the key of the route that matched, such as `GET /v1/keys/{id}`.
     pub fn route(&self) -> &str {
         match self.inner.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => {
@@ -74,7 +74,7 @@ impl Request {
         }
     }
 
-    /// The gateway's name for this request.
+    /// Returns the gateway's id of this request.
     pub fn id(&self) -> &str {
         match self.inner.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => {
@@ -84,8 +84,8 @@ impl Request {
         }
     }
 
-    /// The caller's address as the gateway saw it; never `X-Forwarded-For`, which the caller
-    /// writes.
+    /// Returns the caller's network address as the gateway saw it, and never `X-Forwarded-For`,
+    /// which the caller can set.
     pub fn source_ip(&self) -> &str {
         match self.inner.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => {
@@ -95,7 +95,7 @@ impl Request {
         }
     }
 
-    /// A header's value; `None` where it is missing or empty.
+    /// Returns the value of a header; `None` if it is missing or empty.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.inner
             .headers()
@@ -105,11 +105,11 @@ impl Request {
             .filter(|value| !value.is_empty())
     }
 
-    /// Client id and secret of HTTP Basic: each was form-urlencoded before base64 (RFC 6749
-    /// §2.3.1).
+    /// Returns the client id and secret of HTTP Basic. Each is form-urlencoded inside the base64
+    /// (RFC 6749 §2.3.1).
     ///
     /// # Errors
-    /// [`Refusal::AgentSecretMalformed`] for anything else behind `Basic`.
+    /// [`Refusal::AgentSecretMalformed`] for any other value of the scheme `Basic`.
     pub fn basic(&self) -> Result<Option<(String, Secret)>, Refusal> {
         let Some(encoded) = self.authorization("basic") else { return Ok(None) };
         let decoded = BASE64.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -125,10 +125,10 @@ impl Request {
         Ok(Some((part(id)?, Secret::new(part(secret)?))))
     }
 
-    /// A query parameter.
+    /// Returns a query parameter.
     ///
     /// # Errors
-    /// [`Refusal::DuplicateParameter`] where it stands twice.
+    /// [`Refusal::DuplicateParameter`] if it was sent twice.
     pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
         let query = self.inner.uri().query().unwrap_or_default();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
@@ -138,7 +138,7 @@ impl Request {
         }
     }
 
-    /// The requested part of a list: `?limit=` (1 to 100, 50 by default) and `?cursor=`.
+    /// Returns the requested page of a list: `?limit=` (1 to 100, by default 50) and `?cursor=`.
     ///
     /// # Errors
     /// [`Refusal::LimitMalformed`], [`Refusal::CursorMalformed`].
@@ -146,30 +146,30 @@ impl Request {
         PageRequest::parse(self.query("limit")?.as_deref(), self.query("cursor")?.as_deref())
     }
 
-    /// The id in the path. One that is not of the record's kind names no record.
+    /// Returns the id in the path.
     ///
     /// # Errors
-    /// [`Refusal::RecordUnknown`]
+    /// [`Refusal::RecordUnknown`] if it is not an id of this kind of record.
     pub fn path_id<T: StaticType>(&self) -> Result<TypeSafeId<T>, Refusal> {
         self.path_parameter("id").and_then(|id| id.parse().ok()).ok_or(Refusal::RecordUnknown)
     }
 
-    /// The path parameter `name`.
+    /// Returns the path parameter `name`.
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
         self.inner.path_parameters_ref().and_then(|parameters| parameters.first(name))
     }
 
-    /// Is it a browser that asks, for a page to show?
+    /// Reports whether the client accepts HTML.
     pub fn wants_page(&self) -> bool {
         self.header("accept").is_some_and(|types| types.contains("text/html"))
     }
 
-    /// Was a body sent?
+    /// Reports whether a body was sent.
     pub fn has_body(&self) -> bool {
         !self.body.is_empty()
     }
 
-    /// Is the body a form?
+    /// Reports whether the body is a form.
     pub fn is_form(&self) -> bool {
         self.media_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
     }
@@ -181,10 +181,10 @@ impl Request {
             .trim()
     }
 
-    /// The JSON object in the body.
+    /// Parses the JSON object in the body.
     ///
     /// # Errors
-    /// A 415 for another media type, a 400 for anything that is not the object that `T` reads.
+    /// A 415 for another media type, a 400 if the body is not a valid `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         if !self.media_type().eq_ignore_ascii_case("application/json") {
             return Err(if self.has_body() {
@@ -194,7 +194,7 @@ impl Request {
             }
             .into());
         }
-        // An array would do for a struct, member by member.
+        // serde would also accept an array for a struct, member by member.
         if self.body.trim_ascii_start().first() != Some(&b'{') {
             return Err(if self.has_body() {
                 Refusal::BodyMalformed
@@ -204,13 +204,13 @@ impl Request {
             .into());
         }
         let read = serde_json::from_slice(&self.body).map_err(|error| explain(&error))?;
-        // A map would take the second of two members at any depth.
+        // serde accepts duplicate members inside maps, so check the whole body.
         serde_json::from_slice::<Members>(&self.body)
             .map(|_| read)
             .map_err(|_| Refusal::BodyMalformed.into())
     }
 
-    /// Nothing in the body, or an object without members.
+    /// Checks that the body is empty, or an object without members.
     ///
     /// # Errors
     /// As [`Request::json`].
@@ -221,11 +221,10 @@ impl Request {
         if self.has_body() { self.json().map(|Nothing {}| ()) } else { Ok(()) }
     }
 
-    /// The parameters of the form in the body; one without a value counts as absent (RFC 6749
-    /// §3.2).
+    /// Parses the form in the body. A parameter without a value counts as absent (RFC 6749 §3.2).
     ///
     /// # Errors
-    /// A 415 for another media type, [`Refusal::DuplicateParameter`] where one stands twice.
+    /// A 415 for another media type, [`Refusal::DuplicateParameter`] if one was sent twice.
     pub fn form(&self) -> Result<Form, Refusal> {
         if !self.is_form() {
             return Err(Refusal::MediaTypeUnsupported);
@@ -242,22 +241,24 @@ impl Request {
     }
 }
 
-/// Tells which member is wrong, where that is a name; a value is never repeated.
+/// Names the invalid member, if the parser reports one. Never repeats a value.
 fn explain(error: &serde_json::Error) -> Error {
     let text = error.to_string();
     let member = text
         .split('`')
         .nth(1)
         .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-    let sentence = |what: &str| {
+    let sentence = |problem: &str| {
         let member = member.filter(|name| (1..=40).contains(&name.len()))?;
-        Some(format!("The body {what} the member '{member}'."))
+        Some(format!("The member '{member}' of the body {problem}."))
     };
     let sentence = match text.split('`').next() {
-        Some("unknown field ") => sentence("must not have"),
-        Some("missing field ") => sentence("needs"),
-        Some("duplicate field ") => sentence("has twice"),
-        _ if error.is_data() => Some("A member of the body has the wrong type or form.".into()),
+        Some("unknown field ") => sentence("is unknown"),
+        Some("missing field ") => sentence("is missing"),
+        Some("duplicate field ") => sentence("was sent twice"),
+        _ if error.is_data() => {
+            Some("A member of the body has the wrong type or an invalid value.".into())
+        }
         _ => None,
     };
     sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {

@@ -1,4 +1,4 @@
-//! An answer.
+//! Responses.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -8,40 +8,40 @@ use crate::core::{
     secret::Secret,
 };
 
-/// Status, headers and body. Nothing may store it unless [`Response::cacheable`] says so.
+/// A response. Caches must not store it, unless [`Response::cacheable`] allows it.
 #[derive(Debug)]
 pub struct Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: String,
     cookies: Vec<String>,
-    /// Why this is no success, where the response is a page that says so.
+    /// The error that this page shows, if it shows one.
     cause: Option<Box<Error>>,
 }
 
 impl Response {
-    /// 200 with a JSON body.
+    /// Returns a 200 with a JSON body.
     ///
     /// # Errors
-    /// [`Fault::Serialization`] where `body` cannot be written.
+    /// [`Fault::Serialization`] if `body` cannot be serialized.
     pub fn ok(body: &impl Serialize) -> Result<Self, Fault> {
         Self::json(200, body)
     }
 
-    /// 201 with a JSON body.
+    /// Returns a 201 with a JSON body.
     ///
     /// # Errors
-    /// [`Fault::Serialization`] where `body` cannot be written.
+    /// [`Fault::Serialization`] if `body` cannot be serialized.
     pub fn created(body: &impl Serialize) -> Result<Self, Fault> {
         Self::json(201, body)
     }
 
-    /// 202 without a body.
+    /// Returns a 202 without a body.
     pub fn accepted() -> Self {
         Self::empty(202)
     }
 
-    /// 204.
+    /// Returns a 204.
     pub fn no_content() -> Self {
         Self::empty(204)
     }
@@ -67,7 +67,7 @@ impl Response {
         Ok(Self { status, headers, body, cookies: Vec::new(), cause: None })
     }
 
-    /// 200 with text of another media type.
+    /// Returns a 200 with text of the given media type.
     pub fn text(media_type: &'static str, body: String) -> Self {
         let headers = vec![
             ("content-type", media_type.into()),
@@ -77,25 +77,26 @@ impl Response {
         Self { status: 200, headers, body, cookies: Vec::new(), cause: None }
     }
 
-    /// 303: the browser goes to `location` with a `GET` (RFC 9110 §15.4.4).
+    /// Returns a 303, which makes the browser `GET` `location` (RFC 9110 §15.4.4).
     pub fn see_other(location: String) -> Self {
         Self::empty(303).with("location", location)
     }
 
-    /// The same answer with another status.
+    /// Sets the status.
     #[must_use]
     pub fn status(self, status: u16) -> Self {
         Self { status, ..self }
     }
 
-    /// The same answer, which tells a person of `error`: its status, and the line of log.
+    /// Marks the response as a page that shows `error`, and sets the status and headers of the
+    /// error. The log line contains its cause.
     #[must_use]
     pub fn because(self, error: Error) -> Self {
         let response = Self { status: error.public().status, ..self }.with_error_headers(&error);
         Self { cause: Some(Box::new(error)), ..response }
     }
 
-    /// What stands beside the body for those who do not read it.
+    /// Adds the headers of an error: `WWW-Authenticate` and `Retry-After`.
     fn with_error_headers(self, error: &Error) -> Self {
         let response = match challenge(&error.public()) {
             Some(challenge) => self.with("www-authenticate", challenge),
@@ -107,8 +108,9 @@ impl Response {
         }
     }
 
-    /// Sets a cookie that only this host gets, over TLS, that no script reads, and that no other
-    /// site sends along but for links (RFC 6265bis). It ends with `max_age_s`; zero ends it now.
+    /// Sets a cookie that is sent only to this host and only over TLS, and that scripts cannot
+    /// read. Other sites can send it only by links (`SameSite=Lax`, RFC 6265bis). A `max_age_s` of
+    /// zero deletes it.
     #[must_use]
     pub fn cookie(mut self, name: &str, value: &Secret, max_age_s: i64) -> Self {
         self.cookies.push(format!(
@@ -118,13 +120,13 @@ impl Response {
         self
     }
 
-    /// Lets anybody keep the answer for `seconds`.
+    /// Allows any cache to store the response for `seconds`.
     #[must_use]
     pub fn cacheable(self, seconds: u32) -> Self {
         self.with("cache-control", format!("public, max-age={seconds}"))
     }
 
-    /// Is it a page that was shown as it was asked for?
+    /// Reports whether this is a page with status 200.
     pub fn is_page(&self) -> bool {
         let is_html = |(name, value): &(&str, String)| {
             *name == "content-type" && value.starts_with("text/html")
@@ -132,7 +134,7 @@ impl Response {
         self.status == 200 && self.headers.iter().any(is_html)
     }
 
-    /// Marks an answer with tokens for HTTP/1.0 caches too (RFC 6749 §5.1).
+    /// Forbids caching also for HTTP/1.0 caches, for responses with tokens (RFC 6749 §5.1).
     #[must_use]
     pub fn with_tokens(self) -> Self {
         self.with("pragma", "no-cache".into())
@@ -146,7 +148,7 @@ impl Response {
         self
     }
 
-    /// The answer to a request that was not served.
+    /// Returns the JSON response for an error.
     pub fn error(error: &Error, request_id: &str) -> Self {
         let public = error.public();
         let body = json!({
@@ -169,7 +171,7 @@ impl Response {
         self.cause.as_deref()
     }
 
-    /// Converts into what API Gateway expects (payload 2.0).
+    /// Converts the response into the format that API Gateway expects (payload 2.0).
     pub fn into_payload_v2(self) -> Value {
         let headers: Map<_, _> =
             self.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
@@ -178,7 +180,7 @@ impl Response {
         })
     }
 
-    /// 405 with the methods that the path has (RFC 9110 §15.5.6).
+    /// Returns a 405 with the methods that the path supports (RFC 9110 §15.5.6).
     pub fn method_not_allowed(allow: &str, request_id: &str) -> Self {
         Self::error(&Refusal::MethodUnknown.into(), request_id).with("allow", allow.to_owned())
     }

@@ -1,7 +1,7 @@
-//! The route table, for requests that no gateway has matched.
+//! The route table, for requests whose route the gateway has not matched.
 //!
-//! An HTTP API names `$default` for a request that no route takes. Function URLs and
-//! `cargo lambda watch` name it for every request.
+//! An HTTP API uses the route key `$default` for a request that matches no route. Function URLs and
+//! `cargo lambda watch` use it for every request.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ pub type Parameter = (String, String);
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::new);
 
-/// The patterns of each method, and of all.
+/// The patterns of each method, and the methods of each pattern.
 #[derive(Default)]
 struct Table {
     by_method: BTreeMap<&'static str, Router<&'static str>>,
@@ -48,7 +48,7 @@ pub fn methods(path: &str) -> Option<String> {
     Some(found.value.iter().copied().collect::<Vec<_>>().join(", "))
 }
 
-/// Returns the key of the route that takes a request, such as `GET /v1/keys/{id}`, and its path
+/// Returns the key of the route that matches a request, such as `GET /v1/keys/{id}`, and its path
 /// parameters.
 pub fn find(method: &str, path: &str) -> Option<(String, Vec<Parameter>)> {
     let found = TABLE.by_method.get(method)?.at(path).ok()?;

@@ -17,11 +17,11 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Server {
-    /// Where people sign in.
+    /// The URL of the site.
     web: String,
-    /// Where the API is: a separate host for github.com, a path for other servers.
+    /// The URL of the API: a separate host for github.com, a path for other servers.
     api: String,
-    /// Are email addresses needed to decide who is allowed to sign in?
+    /// Whether `allow` needs verified email addresses.
     needs_addresses: bool,
 }
 
@@ -51,7 +51,8 @@ impl Server {
         }
     }
 
-    /// Returns the token's user. The numeric id counts: a login name may be reassigned.
+    /// Returns the token's user, identified by the numeric id, because a login name can be
+    /// reassigned.
     pub(super) async fn exchange_code(
         &self,
         context: &Context,
@@ -99,6 +100,6 @@ impl Server {
             return Err(fault(format!("its API answered {}", answer.status()).into()).into());
         }
         Ok(serde_json::from_slice(answer.body())
-            .map_err(|_| fault("its answer is not what its manual says".into()))?)
+            .map_err(|_| fault("it returned an unreadable response".into()))?)
     }
 }

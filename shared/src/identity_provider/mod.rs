@@ -1,8 +1,8 @@
-//! Where people sign in: an OpenID provider or GitHub, to which we are a client (RFC 6749 §4.1, RFC
-//! 7636).
+//! The identity providers at which people sign in: OpenID providers and GitHub. We are their client
+//! (RFC 6749 §4.1, RFC 7636).
 //!
-//! The `oauth2` crate writes the requests and reads the responses. What an ID token must contain is
-//! decided here, and its signature is verified like that of any other issuer's token.
+//! The `oauth2` crate writes the requests and parses the responses. This module checks the claims
+//! of ID tokens; their signatures are verified like those of any other issuer's tokens.
 
 mod github;
 mod oauth;
@@ -76,8 +76,8 @@ pub struct IdentityProvider {
     name: String,
     client_id: String,
     secret: Option<Secret>,
-    /// Is it one of several OpenID providers? Then it has a callback of its own, so that no
-    /// provider receives another one's code (RFC 9700 §4.4.2.2).
+    /// Whether it is one of several OpenID providers. Each of them then has its own callback, so
+    /// that no provider receives another one's code (RFC 9700 §4.4.2.2).
     is_one_of_several: bool,
     kind: Kind,
 }
@@ -88,7 +88,7 @@ enum Kind {
     Github(github::Server),
 }
 
-/// What verifies the provider's response to a sign-in. The browser does not see it.
+/// The values that verify the provider's response to a sign-in. The browser does not see them.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PendingSignIn {
     /// The `nonce` of OpenID Connect Core §3.1.2.1.
@@ -103,7 +103,7 @@ impl std::fmt::Debug for PendingSignIn {
     }
 }
 
-/// A user as an identity provider describes them.
+/// A user, as described by an identity provider.
 #[derive(Debug)]
 pub struct ExternalIdentity {
     /// The user.
@@ -116,8 +116,8 @@ pub struct ExternalIdentity {
     pub tokens: Option<Tokens>,
 }
 
-/// What is kept of a provider's tokens: the refresh token. We never call a provider with a stored
-/// access token.
+/// The stored part of a provider's tokens: the refresh token. We never call a provider with a
+/// stored access token.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Tokens {
     refresh_token: String,
@@ -137,11 +137,11 @@ impl std::fmt::Debug for Tokens {
 pub enum Renewal {
     /// The provider issued new tokens.
     Renewed(Tokens),
-    /// The provider says that the grant has ended.
+    /// The provider reported that the grant has ended.
     Ended,
-    /// The provider was not asked: it cannot be reached or cannot respond.
+    /// The provider did not process the request: it is unreachable or unavailable.
     Unreachable(Fault),
-    /// The provider may have been asked, and its response is lost.
+    /// The provider may have processed the request, but its response was lost.
     Lost(Fault),
 }
 
@@ -152,7 +152,7 @@ struct Endpoints {
     token: String,
     /// The scopes that we request.
     scopes: Vec<String>,
-    /// Send the client secret in the body instead of a header?
+    /// Whether to send the client secret in the body instead of a header.
     secret_in_body: bool,
 }
 
@@ -215,7 +215,7 @@ impl IdentityProvider {
         if let Kind::Oidc(_) = self.kind {
             request = request.add_extra_param("nonce", proof.nonce.clone());
             if endpoints.scopes.iter().any(|scope| scope == "offline_access") {
-                request = request.add_extra_param("prompt", "consent"); // OpenID Connect Core §11: else it is ignored
+                request = request.add_extra_param("prompt", "consent"); // OpenID Connect Core §11: otherwise offline_access is ignored
             }
         }
         Ok(request.url().0.into())
@@ -244,8 +244,8 @@ impl IdentityProvider {
             .set_pkce_verifier(PkceCodeVerifier::new(proof.verifier.clone()))
             .request_async(&http)
             .await;
-        // An invalid code is the caller's doing. A rejected client or an unreadable response is
-        // ours to fix.
+        // The caller causes an invalid code. A rejected client or an unreadable response is our
+        // failure.
         let answer = answer.map_err(|failure| match failure {
             RequestTokenError::ServerResponse(error) if is_over(&error) => {
                 Refusal::SignInRefused.into()
@@ -290,7 +290,7 @@ impl IdentityProvider {
             // RFC 6749 §6: without a new refresh token in the response, the old one remains valid.
             Ok(answer) => match Tokens::of(&answer, Some(&old.refresh_token)) {
                 Some(tokens) => Renewal::Renewed(tokens),
-                None => Renewal::Lost(self.fault("new tokens without an end")),
+                None => Renewal::Lost(self.fault("it returned new tokens without an expiry")),
             },
             Err(RequestTokenError::ServerResponse(error)) if is_over(&error) => Renewal::Ended,
             Err(RequestTokenError::ServerResponse(error)) => {
@@ -355,7 +355,7 @@ impl IdentityProvider {
     }
 
     fn refused_us(&self, error: &BasicErrorResponse) -> Fault {
-        self.fault(format!("it refuses us: {}", error.error().as_ref()))
+        self.fault(format!("it refused our client: {}", error.error().as_ref()))
     }
 
     fn fault(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {

@@ -1,5 +1,5 @@
-//! The `oauth2` crate, over our only client of other servers, and with responses as providers
-//! really send them.
+//! Adapts the `oauth2` crate to our only client of other servers, and to responses that deviate
+//! from the RFC.
 
 use std::pin::Pin;
 
@@ -37,8 +37,8 @@ impl<'c> AsyncHttpClient<'c> for Http<'_> {
     }
 }
 
-/// Normalizes a response to RFC 6749 §5. GitHub sends errors with status 200. An error of unknown
-/// form, perhaps from a proxy, has spent nothing.
+/// Normalizes a response to RFC 6749 §5. GitHub sends errors with status 200. An error in an
+/// unknown format, perhaps from a proxy, means that nothing was consumed.
 fn settled(answer: HttpResponse) -> Result<HttpResponse, FetchError> {
     let body: Map<String, Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
     match (answer.status(), body.get("error").is_some_and(Value::is_string)) {
@@ -52,8 +52,8 @@ fn settled(answer: HttpResponse) -> Result<HttpResponse, FetchError> {
     }
 }
 
-/// Reports whether a token endpoint says that a code or refresh token is no longer valid. GitHub
-/// has error codes of its own.
+/// Reports whether an error means that a code or refresh token is no longer valid. GitHub uses its
+/// own error codes.
 pub(super) fn is_over(error: &BasicErrorResponse) -> bool {
     error.error() == &BasicErrorResponseType::InvalidGrant
         || matches!(error.error().as_ref(), "bad_refresh_token" | "bad_verification_code")
@@ -74,5 +74,5 @@ pub(super) type OauthClient = Client<
     EndpointNotSet,
     EndpointSet,
 >;
-/// Why a token endpoint issued no tokens.
+/// Why a token endpoint did not issue tokens.
 pub(super) type Failure = RequestTokenError<FetchError, BasicErrorResponse>;

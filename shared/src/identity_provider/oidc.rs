@@ -1,5 +1,5 @@
-//! An OpenID provider: found by discovery, trusted through its ID token (OpenID Connect Core
-//! §3.1.3.7).
+//! OpenID providers. Discovery finds their endpoints, and the ID token identifies the user (OpenID
+//! Connect Core §3.1.3.7).
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ use crate::{
 /// How long a discovery document is used.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
 const LARGEST_DISCOVERY: usize = 64 * 1024;
-/// How long the userinfo request may take.
+/// The timeout of the userinfo request.
 const ABOUT_A_PERSON: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Provider {
     issuer: String,
     subject_prefix: String,
-    /// Are email addresses needed to decide who is allowed to sign in?
+    /// Whether `allow` needs verified email addresses.
     needs_addresses: bool,
     keys: IssuerKeys,
     known: Mutex<Option<(Discovered, Timestamp)>>,
@@ -126,7 +126,7 @@ impl Provider {
             match self.userinfo(context, answer.access_token().secret(), &user).await {
                 Ok(more) => claims.extend(more),
                 Err(error) if self.needs_addresses => return Err(error),
-                Err(_) => {} // without it the person is only less nice to look at
+                Err(_) => {} // it is only for display
             }
         }
         let verified = match (claims.get("email"), claims.get("email_verified")) {
@@ -178,10 +178,11 @@ impl Provider {
             .body(Vec::new())
             .map_err(|error| self.fault(error.to_string()))?;
         let answer = tokio::time::timeout(ABOUT_A_PERSON, context.fetcher.exchange(request)).await;
-        let answer =
-            answer.map_err(|_| self.fault("it is too slow"))?.map_err(|error| self.fault(error))?;
+        let answer = answer
+            .map_err(|_| self.fault("it did not respond in time"))?
+            .map_err(|error| self.fault(error))?;
         let claims: Map<String, Value> = serde_json::from_slice(answer.body())
-            .map_err(|_| self.fault("what it tells about a person is no JSON"))?;
+            .map_err(|_| self.fault("its userinfo response is malformed"))?;
         // OpenID Connect Core §5.3.2: claims about another subject must not be used.
         let is_theirs = claims.get("sub").and_then(Value::as_str) == Some(subject);
         if is_theirs { Ok(claims) } else { Err(Refusal::SignInRefused.into()) }

@@ -1,4 +1,4 @@
-//! What lives as long as an execution environment: an app whose keys are renewed.
+//! The state of an execution environment: an app whose keys are renewed.
 //!
 //! Between invocations an environment is frozen, perhaps for hours, so nothing can refresh in the
 //! background. Each invocation therefore checks the time, and reads the deployment's secret again
@@ -34,7 +34,7 @@ pub const SECRET_AGE: SignedDuration = SignedDuration::from_secs(300);
 /// current keys stay in use.
 const RETRY: SignedDuration = SignedDuration::from_secs(30);
 
-/// Adds to an app what no setting can express, such as a custom provider.
+/// Changes an app in ways that settings cannot express, such as adding a custom provider.
 pub type Configure = Box<dyn Fn(&mut App) + Send + Sync>;
 
 /// A function's app, for as long as its execution environment lives.
@@ -75,7 +75,7 @@ impl ExecutionEnvironment {
         configure: Configure,
     ) -> Result<Self, Fault> {
         if access == KeyAccess::Nothing {
-            config.providers.clear(); // without keys it authenticates nobody by them
+            config.providers.clear(); // without keys, it cannot authenticate anyone by them
             config.signins.clear();
         }
         let source = config.deployment.secret.clone();
@@ -102,7 +102,7 @@ impl ExecutionEnvironment {
     pub async fn app(&self) -> Arc<App> {
         let mut cached = self.cached.lock().await;
         let now = cached.app.context.clock.now();
-        // A clock that was set back would make keys look new forever.
+        // If the clock is set back, keys must not look new forever.
         let is_fresh = cached.read_at <= now && now < clock::after(cached.read_at, cached.good_for);
         if self.access == KeyAccess::Nothing || is_fresh {
             return Arc::clone(&cached.app);
@@ -170,12 +170,12 @@ fn build(mut app: App, access: KeyAccess, configure: &Configure) -> Result<App, 
         app.context.config.providers.iter().any(|kind| matches!(kind, ProviderKind::Session {}));
     if knows_sessions && !app.context.keyring.has_session_keys() {
         return Err(Fault::Setting(
-            "the secret holds no session_keys, and a provider needs them".into(),
+            "the secret contains no session_keys, which a provider needs".into(),
         ));
     }
     if !app.identity_providers.is_empty() && !app.context.keyring.has_sealing_keys() {
         return Err(Fault::Setting(
-            "the secret holds no sealing_keys, and a signin needs them".into(),
+            "the secret contains no sealing_keys, which a signin needs".into(),
         ));
     }
     configure(&mut app);

@@ -1,8 +1,8 @@
 //! From a gateway's event to a handler, and back.
 //!
 //! The event arrives as plain JSON and is checked before Lambda's own types see it: those fail on
-//! headers that they cannot represent, and panic on a malformed `Host`. What a caller can cause
-//! becomes a 400 here instead of a 500 there.
+//! headers that they cannot represent, and panic on a malformed `Host`. So a malformed request gets
+//! a 400 here instead of a 500 there.
 
 use std::collections::HashSet;
 
@@ -57,8 +57,8 @@ pub async fn serve(
     outcome.unwrap_or_else(|error| Response::error(&error, &request_id)).into_payload_v2()
 }
 
-/// Renders the error as a page for a browser that accepts one, on the paths that have pages. Routes
-/// for programs have one form of errors, whatever a program accepts.
+/// Renders the error as a page if the client accepts one and the path belongs to the pages. Routes
+/// for programs always return JSON errors.
 fn render_error_page(error: Error, request: &Request) -> Result<Response, Error> {
     let path = request.path();
     let has_pages = !path.starts_with("/v1/")
@@ -87,7 +87,7 @@ fn log(outcome: &Result<Response, Error>) {
 /// Parses an event.
 ///
 /// # Errors
-/// A 4xx for everything about it that a caller can get wrong.
+/// A 4xx if the caller sent a malformed request.
 fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
     let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
     members.retain(|_, value| !value.is_null());
@@ -125,8 +125,8 @@ fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
     Ok(target)
 }
 
-/// Finds the route if the gateway did not: a request that it calls `$default` may be for a route of
-/// ours.
+/// Finds the route if the gateway did not: a request with the route key `$default` may be for one
+/// of our routes.
 fn resolve_route(members: &mut Map<String, Value>) {
     if members.get("routeKey").is_none_or(|key| key != "$default") {
         return;
@@ -157,7 +157,7 @@ fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
     let is_base64 = members.remove("isBase64Encoded").is_some_and(|flag| flag == true);
     let body = match members.remove("body") {
         None => Vec::new(),
-        // Four characters hold three bytes, so a longer text is not worth decoding.
+        // Four characters encode three bytes, so a longer text cannot be within the limit.
         Some(Value::String(text)) if is_base64 && text.len() > LARGEST_BODY / 3 * 4 + 8 => {
             return Err(Refusal::BodyTooLarge);
         }
@@ -173,8 +173,8 @@ fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
 /// Keeps the headers that can be represented, with lower-case names.
 ///
 /// Two values for a header that carries a credential are refused. Payload 2.0 joins them with a
-/// comma, which no credential contains. `Host` is dropped: nothing here may depend on what a caller
-/// wrote in it.
+/// comma, which no credential contains. `Host` is dropped: nothing may depend on it, because the
+/// caller can set it.
 fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Refusal> {
     let Some(headers) = members.get_mut("headers") else { return Ok(()) };
     let given = std::mem::take(headers.as_object_mut().ok_or(Refusal::RequestMalformed)?);
@@ -204,8 +204,8 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
 }
 
 /// Reports whether `text` could be the value of a session, or two of them that a gateway has
-/// joined. A character that was changed on the way makes a malformed session, and neither a
-/// malformed nor a duplicate header.
+/// joined. If a character was changed on the way, the session is malformed, but the header is
+/// neither malformed nor a duplicate.
 fn is_plausible_session_header(text: &str) -> bool {
     text.is_ascii() && (!text.contains(',') || text.split(',').all(|one| one.contains('.')))
 }

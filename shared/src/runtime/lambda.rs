@@ -1,4 +1,4 @@
-//! What the `main` of every function calls.
+//! The functions that every `main` calls.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What runs a handler in Lambda, and locally: the execution environment, the ingress, and how AWS
-//! is reached.
+//! The runtime of a handler, in Lambda and locally: the execution environment, the ingress, and the
+//! connection to AWS.
 
 pub mod environment;
 pub mod ingress;

@@ -1,9 +1,9 @@
-//! How AWS's SDK reaches AWS: credentials and region from the environment, and one pool of
+//! The configuration of the AWS SDK: credentials and region from the environment, and one pool of
 //! connections for all services.
 //!
-//! Left to itself each client of the SDK parses the system's 140 root certificates twice at its
-//! start. One connector for all of them does it once, and finds the connections that another client
-//! has opened.
+//! By default, each client of the SDK parses the system's 140 root certificates twice when it
+//! starts. One connector for all clients parses them once, and reuses the connections that another
+//! client has opened.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
 };
 
-/// How long a connection may take: an authorizer has no second to lose, and the first handshake of
-/// a small Lambda needs most of one.
+/// The timeout for connecting. It is short because of the authorizer; the first handshake of a
+/// small Lambda takes most of it.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The SDK's configuration, as the environment says.
+/// Loads the SDK's configuration from the environment.
 pub async fn load() -> SdkConfig {
     aws_config::from_env().http_client(http_client()).load().await
 }
 
-/// One connector, made once, for every client and whatever its settings: the time for whole answers
-/// is each client's own to say.
+/// Returns a client with one connector for all SDK clients, whatever their settings. Each SDK
+/// client sets its own timeout for whole responses.
 fn http_client() -> SharedHttpClient {
     let mut builder = Connector::builder()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))

@@ -39,7 +39,7 @@ pub const METRICS: [(&str, &str); 8] = [
 /// The metric that has `code` as a second dimension. Codes come from the error table.
 const BY_CODE: &str = "Refusals";
 
-/// What every line of a function contains.
+/// The members that every line of a function contains.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
     /// The deployment, which is the dimension of its metrics. Without it there are no metrics.

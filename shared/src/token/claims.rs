@@ -124,12 +124,12 @@ pub struct ServiceClaims {
     pub jti: AccessTokenId,
     /// The organization.
     pub org_id: OrganizationId,
-    /// What it is allowed to do.
+    /// The scopes of the service.
     pub scopes: Scopes,
 }
 
 /// The claims of a download token: its bearer can `GET` one path on behalf of the caller who
-/// requested it. It cannot be revoked, and lives minutes.
+/// requested it. It cannot be revoked, and expires within minutes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DownloadClaims {
@@ -152,15 +152,15 @@ pub struct DownloadClaims {
     pub jti: AccessTokenId,
     /// The path that can be downloaded.
     pub path: String,
-    /// What kind of caller it was issued to.
+    /// The kind of caller to which it was issued.
     pub kind: Kind,
     /// The organization.
     pub org_id: Option<OrganizationId>,
     /// The credential for which it was issued.
     pub credential_id: CredentialId,
-    /// What it is allowed to do.
+    /// The scopes of the caller.
     pub scopes: Scopes,
-    /// What it is limited to.
+    /// The resources that it is limited to.
     #[serde(default)]
     pub resources: Resources,
     /// The user on whose behalf its caller acts.

@@ -17,7 +17,7 @@ use crate::{
     store::{service_account::ServiceRecord, token_owner::TokenOwner},
 };
 
-/// What an access token grants, and to whom.
+/// The grant for which an access token is issued.
 #[derive(Debug)]
 pub struct Grant<'a> {
     /// The agent or user.

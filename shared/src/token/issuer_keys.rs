@@ -1,9 +1,9 @@
-//! The keys of an OpenID provider: found by discovery (OpenID Connect Discovery §4), fetched
-//! seldom, kept in this process.
+//! The keys of an OpenID provider. They are found by discovery (OpenID Connect Discovery §4),
+//! rarely fetched, and cached in this process.
 //!
-//! A stranger can make up any `kid`, so an unknown one is worth one fetch a minute and no more. A
-//! provider that is slow, down or lying costs whoever waits for it a moment and a 503; keys that
-//! were good keep their worth for an hour.
+//! Anyone can make up a `kid`, so an unknown one causes at most one fetch a minute. If the provider
+//! is slow, unavailable or returns invalid documents, its callers get a 503 after a short wait.
+//! Cached keys stay valid for an hour.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,16 +18,16 @@ use crate::{
     crypto::key_set::KeySet,
 };
 
-/// How long keys are used without looking for newer ones.
+/// How long keys are used before newer ones are fetched.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
-/// How long they are used when no newer ones can be had.
+/// How long they are used if newer ones cannot be fetched.
 const STALE: SignedDuration = SignedDuration::from_mins(60);
-/// How long to wait after a fetch, and after one that failed.
+/// How long to wait after a fetch, and after a failed one.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(5);
-/// The time that discovery and keys may take together.
+/// The timeout of discovery and the key set together.
 const WITHIN: Duration = Duration::from_millis(1500);
-/// The largest documents that are read.
+/// The maximum sizes of the documents, in bytes.
 const LARGEST_DISCOVERY: usize = 64 * 1024;
 const LARGEST_KEY_SET: usize = 150_000; // as much as API Gateway's own authorizer reads
 
@@ -35,7 +35,7 @@ const LARGEST_KEY_SET: usize = 150_000; // as much as API Gateway's own authoriz
 #[derive(Debug)]
 pub struct IssuerKeys {
     issuer: String,
-    /// Where the keys are, if discovery is not to be asked.
+    /// The URL of the key set, if it is configured; otherwise discovery is used.
     jwks_url: Option<String>,
     state: Mutex<State>,
 }
@@ -47,12 +47,12 @@ struct State {
     has_failed: bool,
 }
 
-/// Which keys will do.
+/// Which keys a caller needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those at hand, if they are fresh.
+    /// The cached ones, if they are fresh.
     Current,
-    /// Newer ones: a token named a key that those at hand lack.
+    /// Newer ones, because a token named a key that is not cached.
     Newer,
 }
 
@@ -63,16 +63,16 @@ struct Discovery {
 }
 
 impl IssuerKeys {
-    /// No I/O.
+    /// Creates an empty cache, without I/O.
     pub fn new(issuer: String, jwks_url: Option<String>) -> Self {
         Self { issuer, jwks_url, state: Mutex::default() }
     }
 
-    /// The keys, fetched if need be and if it is not too early to ask again. While one caller
-    /// fetches the others wait for it.
+    /// Returns the keys. Fetches them if necessary, unless the last fetch was too recent. While one
+    /// caller fetches, the others wait for it.
     ///
     /// # Errors
-    /// [`Fault::Issuer`] where no good keys can be had.
+    /// [`Fault::Issuer`] if there are no valid keys.
     pub async fn keys(&self, context: &Context, wanted: Wanted) -> Result<Arc<KeySet>, Fault> {
         let mut state = self.state.lock().await;
         let now = context.clock.now();
@@ -102,7 +102,7 @@ impl IssuerKeys {
         at_hand
             .filter(|_| !cannot_tell)
             .and_then(still_good)
-            .ok_or_else(|| self.fault("it did not answer a moment ago"))
+            .ok_or_else(|| self.fault("it did not respond to a recent request"))
     }
 
     async fn fetch(&self, context: &Context) -> Result<KeySet, Fault> {
@@ -113,9 +113,9 @@ impl IssuerKeys {
             };
             context.fetcher.get(&url, LARGEST_KEY_SET).await
         });
-        let json = fetched.await.map_err(|_| self.fault("it is too slow"))??;
-        let keys = KeySet::parse(&json).map_err(|_| self.fault("its keys are no JWK Set"))?;
-        if keys.is_empty() { Err(self.fault("none of its keys is sound")) } else { Ok(keys) }
+        let json = fetched.await.map_err(|_| self.fault("it did not respond in time"))??;
+        let keys = KeySet::parse(&json).map_err(|_| self.fault("its key set is malformed"))?;
+        if keys.is_empty() { Err(self.fault("it has no valid keys")) } else { Ok(keys) }
     }
 
     async fn discover(&self, context: &Context) -> Result<String, Fault> {
@@ -126,7 +126,7 @@ impl IssuerKeys {
             .await?;
         let found: Discovery = serde_json::from_slice(&json)
             .map_err(|_| self.fault("its discovery document is malformed"))?;
-        // An issuer on the network must not send us to an address of this machine.
+        // A remote issuer must not make us fetch from this machine.
         let is_downgrade =
             self.issuer.starts_with("https:") && !found.jwks_uri.starts_with("https:");
         if found.issuer != self.issuer {

@@ -1,12 +1,13 @@
-//! Every cause for which a caller is refused, and what the caller sees of it: one table.
+//! The table of all refusals: every cause, and what the caller sees of it.
 
 use super::{Challenge, Public};
 
-/// Makes [`Refusal`] of a table with one row per cause: what happened, its name, what the caller
-/// sees. A cause without a description or without an answer does not compile.
+/// Generates [`Refusal`] from a table with one row per cause: what happened, its name, and what the
+/// caller sees. A cause without a description or an answer does not compile.
 macro_rules! refusals {
     ($($(#[doc = $meaning:literal])+ $cause:ident => $answer:expr,)+) => {
-        /// Why we refused: one variant per cause, in alphabetical order. Our log names it.
+        /// Why a caller was refused: one variant per cause, in alphabetical order. Only the log
+        /// names the cause.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
         #[error("{}", self.public().description)]
         pub enum Refusal {
@@ -17,7 +18,7 @@ macro_rules! refusals {
             /// All causes, in alphabetical order.
             pub const ALL: &[Self] = &[$(Self::$cause),+];
 
-            /// Returns the cause's name, as the log has it.
+            /// Returns the name of the cause, as in the log.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$cause => stringify!($cause),)+
@@ -31,8 +32,8 @@ macro_rules! refusals {
                 }
             }
 
-            /// Returns what the caller sees, which several causes have in common where it would
-            /// otherwise help to guess credentials.
+            /// Returns what the caller sees. Several causes share an answer where the difference
+            /// would help someone guess credentials.
             pub const fn public(self) -> Public {
                 match self {
                     $(Self::$cause => $answer,)+
@@ -43,15 +44,15 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// The client secret does not have the form of this agent's secret.
+    /// The client secret is malformed, or is the secret of another agent.
     AgentSecretMalformed => INVALID_CLIENT,
-    /// The client secret is not the agent's.
+    /// The client secret is wrong.
     AgentSecretWrong => INVALID_CLIENT,
     /// There is no agent with this client id.
     AgentUnknown => INVALID_CLIENT,
     /// There is no such key, or its owner no longer belongs to its organization.
     ApiKeyUnknown => INVALID_TOKEN,
-    /// The key exists, and the secret is not its secret.
+    /// The key exists, but its secret is wrong.
     ApiKeyWrong => INVALID_TOKEN,
     /// The body is not the JSON object that the route expects.
     BodyMalformed => invalid_request(
@@ -65,11 +66,12 @@ refusals! {
     ChallengeMethodUnknown => invalid_request(
         "The code_challenge_method is not supported: use S256 (RFC 7636).",
     ),
-    /// The token endpoint got a secret without an id, or no secret for client_credentials.
+    /// The token endpoint received a secret without a client id, or no secret for
+    /// client_credentials.
     ClientCredentialsMissing => INVALID_CLIENT,
     /// The client id is not one of the configured clients.
     ClientUnknown => INVALID_CLIENT,
-    /// The PKCE challenge does not have the form of one.
+    /// The PKCE challenge is malformed.
     CodeChallengeMalformed => invalid_request(
         "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
     ),
@@ -80,9 +82,9 @@ refusals! {
     /// The authorization code is malformed, unknown, expired, or issued for another client or
     /// redirect URI.
     CodeWrong => CODE_INVALID,
-    /// The credential has a form that no provider of this deployment knows.
+    /// No provider of this deployment recognizes the format of the credential.
     CredentialFormatUnknown => INVALID_TOKEN,
-    /// The credential does not have the form, or the checksum, of its kind.
+    /// The format or the checksum of the credential is invalid.
     CredentialMalformed => INVALID_TOKEN,
     /// No credential was presented.
     CredentialMissing => Public::new(
@@ -91,7 +93,7 @@ refusals! {
         "No credential was presented in a header that this route reads.",
     )
     .challenging(Challenge::Bearer),
-    /// The form carries no CSRF token of this session.
+    /// The form does not contain the CSRF token of this session.
     CsrfTokenWrong => Public::new(
         403,
         "forbidden_origin",
@@ -107,7 +109,7 @@ refusals! {
         "expired_token",
         "The device code has expired. Start the sign-in again.",
     ),
-    /// Nobody has decided about the device yet.
+    /// The user has not approved or denied the device yet.
     DeviceCodePending => Public::new(
         400,
         "authorization_pending",
@@ -115,7 +117,7 @@ refusals! {
     ),
     /// The device code is malformed, unknown or already redeemed.
     DeviceCodeUnknown => CODE_INVALID,
-    /// The user refused to approve the device.
+    /// The user denied the device.
     DeviceDenied => ACCESS_DENIED,
     /// The device polled before its interval had passed.
     DevicePollTooEarly => Public::new(
@@ -159,9 +161,9 @@ refusals! {
     ),
     /// A header's name or value is not valid.
     HeaderMalformed => invalid_request("A header is malformed."),
-    /// The identity provider is not one of those that are configured.
+    /// The identity provider is not configured.
     IdentityProviderUnknown => invalid_request(
-        "The identity provider is unknown: use the name of a configured one.",
+        "The identity provider is unknown: use the name of a configured provider.",
     ),
     /// A label is empty or too long, or there are too many.
     LabelMalformed => invalid_request(
@@ -186,7 +188,7 @@ refusals! {
         "method_not_allowed",
         "This path does not support the method: see the Allow header.",
     ),
-    /// The name is empty, too long, or has control characters.
+    /// The name is empty, too long, or contains control characters.
     NameMalformed => invalid_request(
         "The name is not valid: use 1 to 100 characters, without control characters.",
     ),
@@ -195,7 +197,7 @@ refusals! {
         "replayed_nonce",
         "The nonce was already used: sign the request again with a new nonce.",
     ),
-    /// The operator key is not the one in the secret.
+    /// The operator key does not match the one in the secret.
     OperatorKeyWrong => INVALID_TOKEN,
     /// The caller belongs to no organization.
     OrganizationMissing => insufficient_scope(
@@ -239,7 +241,7 @@ refusals! {
     RedirectUriNotAllowed => invalid_request(
         "The redirect_uri is not allowed: use http, a loopback address (127.0.0.1 or [::1]), a port and a path.",
     ),
-    /// The refresh token was presented from another address than the one that it was rotated from.
+    /// The refresh token was already rotated, from another address.
     RefreshAddressMismatch => INVALID_GRANT,
     /// The refresh token is malformed, or was not issued by us.
     RefreshTokenForged => INVALID_GRANT,
@@ -249,7 +251,7 @@ refusals! {
     RepositoriesMalformed => invalid_request(
         "The repositories are not valid: set all_repositories to true, or list 1 to 100 names in repositories.",
     ),
-    /// The request does not have the form that the route expects.
+    /// The request is not in the form that the route expects.
     RequestMalformed => invalid_request("The request is malformed."),
     /// The resources of a key are not valid, or too many.
     ResourcesMalformed => invalid_request(
@@ -261,15 +263,15 @@ refusals! {
     RunnerStatusMalformed => invalid_request(
         "status must be 1 to 32 of a-z, 0-9, _ and -; version must be 1 to 64 visible characters.",
     ),
-    /// The runner does not exist, or the token is not its token.
+    /// The runner does not exist, or the token is wrong.
     RunnerTokenWrong => INVALID_TOKEN,
     /// The caller tried to create a credential with more rights than its own.
     ScopeEscalation => insufficient_scope(
         "A credential cannot have scopes or resources that its creator lacks.",
     ),
-    /// The credential is valid and lacks the scope.
+    /// The credential is valid but lacks the scope.
     ScopeInsufficient => insufficient_scope("The credential lacks the required scope."),
-    /// The scope does not have the form of one.
+    /// The scope is malformed.
     ScopeMalformed => invalid_scope(
         "The scope is not valid: use resource:action with a-z, 0-9, _ and -, or *; at most 64 characters.",
     ),
@@ -283,9 +285,9 @@ refusals! {
     ScopesTooMany => invalid_scope(
         "Too many scopes: send at most 64, with 2048 characters in total.",
     ),
-    /// The sender of a chat message is not listed, or writes in a chat that is not.
+    /// The sender of a chat message, or the chat, is not listed.
     SenderUnknown => INVALID_TOKEN,
-    /// The service does not exist, or the key is not its key.
+    /// The service does not exist, or the key is wrong.
     ServiceKeyWrong => INVALID_TOKEN,
     /// The session expired, or was signed out.
     SessionExpired => unauthorized(
@@ -294,7 +296,7 @@ refusals! {
     ),
     /// The session's MAC is invalid.
     SessionForged => INVALID_SIGNATURE,
-    /// The session does not have the form of one.
+    /// The session is malformed.
     SessionMalformed => unauthorized(
         "malformed_session",
         "The session is malformed. Sign in again.",
@@ -313,9 +315,9 @@ refusals! {
     ),
     /// The signature headers are incomplete or malformed.
     SignatureMalformed => INVALID_SIGNATURE,
-    /// The key requires signed requests, and the request has no signature.
+    /// The key requires signed requests, but the request has no signature.
     SignatureMissing => INVALID_SIGNATURE,
-    /// The request is signed, and its credential does not support signatures.
+    /// The request is signed, but its credential does not support signatures.
     SignatureNotSupported => INVALID_SIGNATURE,
     /// The request was signed too long ago, or in the future.
     SignatureStale => unauthorized(
@@ -324,7 +326,7 @@ refusals! {
     ),
     /// The signature does not match the request.
     SignatureWrong => INVALID_SIGNATURE,
-    /// The issuer, audience or another claim of the token is not acceptable.
+    /// The issuer, audience or another claim of the token is invalid.
     TokenClaimsInvalid => INVALID_TOKEN,
     /// The token has expired.
     TokenExpired => INVALID_TOKEN,
