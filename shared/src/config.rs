@@ -235,16 +235,35 @@ impl Config {
 }
 
 /// Returns the environment variables of this process that concern Postern.
-#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
 pub fn environment() -> BTreeMap<String, String> {
-    let ours = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name
-            .into_string()
-            .ok()
-            .filter(|name| name.starts_with("POSTERN_") || name == FUNCTION_NAME)?;
+    variables(|name| name.starts_with("POSTERN_") || name == FUNCTION_NAME)
+}
+
+/// The environment variables that say how to reach AWS. Credentials are not among them: only the
+/// SDK reads those.
+#[derive(Clone, Debug, Default)]
+pub struct AwsVariables(BTreeMap<String, String>);
+
+impl AwsVariables {
+    /// Returns the value of `name`, if it is set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// Returns the environment variables of this process that say how to reach AWS.
+pub fn aws_variables() -> AwsVariables {
+    const PREFIXES: [&str; 3] = ["AWS_ENDPOINT_URL", "AWS_REGION", "AWS_USE_"];
+    AwsVariables(variables(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix))))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
+fn variables(is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+    let wanted = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| is_wanted(name))?;
         Some((name, value.to_string_lossy().into_owned()))
     });
-    ours.collect()
+    wanted.collect()
 }
 
 /// Reads a file that a setting names.

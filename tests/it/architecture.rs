@@ -183,7 +183,7 @@ fn only_the_store_uses_dynamodb_and_only_secrets_uses_secrets_manager() {
 
 #[test]
 fn only_the_sdk_module_configures_access_to_aws() {
-    only(&["runtime/sdk.rs"], "aws_config::from_env");
+    only(&["runtime/sdk.rs"], "SdkConfig::builder");
     only(&["runtime/sdk.rs"], "aws_smithy_http_client");
 }
 

@@ -88,7 +88,7 @@ async fn start(access: KeyAccess, configure: Configure) -> Result<ExecutionEnvir
     telemetry::init(level, Labels::of(&variables));
     let environment = ExecutionEnvironment::start(
         config?,
-        sdk::load().await,
+        sdk::config(config::aws_variables()),
         (clock.clone(), Entropy::system()),
         access,
         configure,
