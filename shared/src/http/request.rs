@@ -3,11 +3,8 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use lambda_http::{
-    RequestExt as _,
-    aws_lambda_events::apigw::ApiGatewayV2httpRequest,
-    request::{LambdaRequest, RequestContext},
-};
+use http::{HeaderValue, header::COOKIE, uri::PathAndQuery};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use type_safe_id::StaticType;
@@ -27,16 +24,26 @@ use crate::{
 /// credential header stands in it twice.
 #[derive(Debug)]
 pub struct Request {
-    inner: lambda_http::Request,
+    event: ApiGatewayV2httpRequest,
+    target: PathAndQuery,
     body: Vec<u8>,
-    target: String,
 }
 
 impl Request {
-    /// Wraps an event that the ingress has checked, with its decoded body and the target as it was
-    /// sent.
-    pub(crate) fn new(event: ApiGatewayV2httpRequest, body: Vec<u8>, target: String) -> Self {
-        Self { inner: LambdaRequest::ApiGatewayV2(event).into(), body, target }
+    /// Wraps an event that the ingress has checked, with the target as it was sent and the decoded
+    /// body.
+    pub(crate) fn new(
+        mut event: ApiGatewayV2httpRequest,
+        target: PathAndQuery,
+        body: Vec<u8>,
+    ) -> Self {
+        // Payload 2.0 lists the cookies beside the headers.
+        if let Some(cookies) = event.cookies.take()
+            && let Ok(cookies) = HeaderValue::from_str(&cookies.join("; "))
+        {
+            event.headers.insert(COOKIE, cookies);
+        }
+        Self { event, target, body }
     }
 }
 
@@ -46,12 +53,12 @@ pub type Form = BTreeMap<String, Secret>;
 impl Request {
     /// The method.
     pub fn method(&self) -> &str {
-        self.inner.method().as_str()
+        self.event.request_context.http.method.as_str()
     }
 
     /// The target as the client sent it: path and query.
     pub fn target(&self) -> &str {
-        &self.target
+        self.target.as_str()
     }
 
     /// The body, decoded.
@@ -61,44 +68,29 @@ impl Request {
 
     /// The path as the client sent it, plain.
     pub fn path(&self) -> &str {
-        self.inner.raw_http_path()
+        self.target.path()
     }
 
     /// The route that matched, like `GET /v1/keys/{id}`.
     pub fn route(&self) -> &str {
-        match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.route_key.as_deref().unwrap_or_default()
-            }
-            _ => "",
-        }
+        self.event.request_context.route_key.as_deref().unwrap_or_default()
     }
 
     /// The gateway's name for this request.
     pub fn id(&self) -> &str {
-        match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.request_id.as_deref().unwrap_or_default()
-            }
-            _ => "",
-        }
+        self.event.request_context.request_id.as_deref().unwrap_or_default()
     }
 
     /// The caller's address as the gateway saw it; never `X-Forwarded-For`, which the caller
     /// writes.
     pub fn source_ip(&self) -> &str {
-        match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.http.source_ip.as_deref().unwrap_or_default()
-            }
-            _ => "",
-        }
+        self.event.request_context.http.source_ip.as_deref().unwrap_or_default()
     }
 
     /// A header's value; `None` where it is missing or empty.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.inner
-            .headers()
+        self.event
+            .headers
             .get(name)
             .and_then(|value| value.to_str().ok())
             .map(str::trim)
@@ -130,7 +122,7 @@ impl Request {
     /// # Errors
     /// [`Refusal::DuplicateParameter`] where it stands twice.
     pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
-        let query = self.inner.uri().query().unwrap_or_default();
+        let query = self.target.query().unwrap_or_default();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Refusal::DuplicateParameter),
@@ -156,7 +148,7 @@ impl Request {
 
     /// The path parameter `name`.
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
-        self.inner.path_parameters_ref().and_then(|parameters| parameters.first(name))
+        self.event.path_parameters.get(name).map(String::as_str)
     }
 
     /// Is it a browser that asks, for a page to show?
