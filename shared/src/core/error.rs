@@ -8,6 +8,7 @@ mod refusal;
 
 use std::error::Error as StdError;
 
+use http::StatusCode;
 pub use refusal::Refusal;
 
 /// The reason why a request was not served.
@@ -69,7 +70,9 @@ impl Error {
     pub fn retry_after_s(&self) -> Option<i64> {
         match self {
             Self::Rejected(rejection) => rejection.retry_after_s,
-            Self::Failed(fault) => (fault.public().status == 503).then_some(1),
+            Self::Failed(fault) => {
+                (fault.public().status == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
+            }
         }
     }
 }
@@ -169,7 +172,7 @@ pub enum Challenge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Public {
     /// The HTTP status.
-    pub status: u16,
+    pub status: StatusCode,
     /// The code in `error`.
     pub code: &'static str,
     /// The sentence in `error_description`.
@@ -180,7 +183,7 @@ pub struct Public {
 
 impl Public {
     /// Returns an answer without a challenge.
-    const fn new(status: u16, code: &'static str, description: &'static str) -> Self {
+    const fn new(status: StatusCode, code: &'static str, description: &'static str) -> Self {
         Self { status, code, description, challenge: Challenge::None }
     }
 
@@ -191,12 +194,12 @@ impl Public {
 }
 
 const UNAVAILABLE: Public = Public::new(
-    503,
+    StatusCode::SERVICE_UNAVAILABLE,
     "temporarily_unavailable",
     "A service that this depends on is unavailable. Your credential is unaffected: try again shortly.",
 );
 const INTERNAL: Public = Public::new(
-    500,
+    StatusCode::INTERNAL_SERVER_ERROR,
     "internal_error",
     "An internal error occurred. Your credential is unaffected.",
 );

@@ -72,7 +72,7 @@ fn render_error_page(error: Error, request: &Request) -> Result<Response, Error>
 
 fn log(outcome: &Result<Response, Error>) {
     let cause = match outcome {
-        Ok(response) => response.cause().ok_or(response.status_code()),
+        Ok(response) => response.cause().ok_or(response.status()),
         Err(error) => Ok(error),
     };
     match cause {
