@@ -268,7 +268,7 @@ fn answer_message(principal: Result<&Principal, Refusal>) -> Value {
 
 impl CredentialSource for AuthorizerRequest {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.headers.get(name).map(|value| value.trim_ascii()).filter(|value| !value.is_empty())
     }
 
     fn method(&self) -> &str {

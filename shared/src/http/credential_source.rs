@@ -48,6 +48,9 @@ pub trait CredentialSource: Sync {
 
     /// A cookie's value (RFC 6265 §5.4).
     ///
+    /// Only ASCII whitespace is trimmed: browsers do not apply the rules of `__Host-` to a cookie
+    /// whose name begins with another space, so another host of the domain may have set it.
+    ///
     /// # Errors
     /// [`Refusal::DuplicateHeader`] where two have this name: a page of another host may have set
     /// the second.
@@ -56,7 +59,7 @@ pub trait CredentialSource: Sync {
             .header("cookie")
             .unwrap_or_default()
             .split(';')
-            .filter_map(|pair| pair.trim().split_once('='));
+            .filter_map(|pair| pair.trim_ascii().split_once('='));
         let mut values = pairs.filter(|(given, _)| *given == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Refusal::DuplicateHeader),
