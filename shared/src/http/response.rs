@@ -1,5 +1,6 @@
 //! An answer.
 
+use cookie::{Cookie, SameSite, time::Duration};
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{
@@ -113,12 +114,15 @@ impl Response {
     /// # Errors
     /// [`Fault::Serialization`] where a header cannot contain `value`.
     pub fn cookie(mut self, name: &str, value: &Secret, max_age_s: i64) -> Result<Self, Fault> {
-        let mut cookie = header_value(format!(
-            "{name}={}; Path=/; Max-Age={max_age_s}; HttpOnly; Secure; SameSite=Lax",
-            value.expose()
-        ))?;
-        cookie.set_sensitive(true);
-        self.inner.headers_mut().append(SET_COOKIE, cookie);
+        let cookie = Cookie::build((name, value.expose()))
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(true)
+            .path("/")
+            .max_age(Duration::seconds(max_age_s));
+        let mut set = header_value(cookie.to_string())?;
+        set.set_sensitive(true);
+        self.inner.headers_mut().append(SET_COOKIE, set);
         Ok(self)
     }
 
