@@ -22,6 +22,7 @@ use crate::core::{
     clock::Clock,
     error::{Fault, Refusal},
     id::{FamilyId, SessionId},
+    method,
     principal::Principal,
 };
 
@@ -76,8 +77,7 @@ pub fn invocation_span(trace_header: Option<&str>) -> Span {
 /// Returns the span of one request, to which [`identify`] and [`name_family`] add.
 pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
     // A caller may send any text as its method.
-    const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
-    let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+    let method = method::known(method).unwrap_or("other");
     tracing::info_span!(
         target: "postern",
         "request",

@@ -8,7 +8,7 @@ mod iam_policy;
 
 use std::{collections::BTreeMap, fmt};
 
-use ::http::StatusCode;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
