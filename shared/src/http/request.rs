@@ -7,6 +7,7 @@ use http::{HeaderValue, header::COOKIE, uri::PathAndQuery};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
 use type_safe_id::StaticType;
 
 use crate::{
@@ -195,7 +196,9 @@ impl Request {
             }
             .into());
         }
-        let read = serde_json::from_slice(&self.body).map_err(|error| explain(&error))?;
+        let mut json = serde_json::Deserializer::from_slice(&self.body);
+        let read = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(&error))?;
+        json.end().map_err(|_| Refusal::BodyMalformed)?;
         // A map would take the second of two members at any depth.
         serde_json::from_slice::<Members>(&self.body)
             .map(|_| read)
@@ -235,24 +238,42 @@ impl Request {
 }
 
 /// Tells which member is wrong, where that is a name; a value is never repeated.
-fn explain(error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    let member = text
-        .split('`')
-        .nth(1)
-        .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-    let sentence = |what: &str| {
-        let member = member.filter(|name| (1..=40).contains(&name.len()))?;
-        Some(format!("The body {what} the member '{member}'."))
-    };
-    let sentence = match text.split('`').next() {
-        Some("unknown field ") => sentence("must not have"),
-        Some("missing field ") => sentence("needs"),
-        Some("duplicate field ") => sentence("has twice"),
-        _ if error.is_data() => Some("A member of the body has the wrong type or form.".into()),
+fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    // What kind of error it is, and a member that is not there, stand only in the text.
+    let text = error.inner().to_string();
+    let mut parts = text.split('`');
+    let (kind, quoted) = (parts.next().unwrap_or_default(), parts.next());
+    let sentence = match kind {
+        "unknown field " => {
+            member(quoted).map(|name| format!("The body must not have the member '{name}'."))
+        }
+        "missing field " => {
+            member(quoted).map(|name| format!("The body needs the member '{name}'."))
+        }
+        "duplicate field " => {
+            member(quoted).map(|name| format!("The body has twice the member '{name}'."))
+        }
+        _ if error.inner().is_data() => Some(match member(outermost(error.path())) {
+            Some(name) => format!("The member '{name}' has the wrong type or form."),
+            None => "A member of the body has the wrong type or form.".into(),
+        }),
         _ => None,
     };
     sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {
         Error::explained(Refusal::BodyMalformed, sentence)
+    })
+}
+
+/// The member of the body in which the error is.
+fn outermost(path: &Path) -> Option<&str> {
+    match path.iter().next()? {
+        Segment::Map { key } => Some(key),
+        Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+fn member(name: Option<&str>) -> Option<&str> {
+    name.filter(|name| {
+        (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
     })
 }
