@@ -6,6 +6,7 @@
 //! If we fail, it fails with another error, which becomes a 500. API Gateway does not cache a 500,
 //! and clients do not discard a valid credential because of one.
 
+use http::StatusCode;
 use lambda_runtime::Error as LambdaError;
 use postern::{App, Error, authorizer, telemetry};
 use serde_json::Value;
@@ -31,11 +32,15 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
 fn to_lambda_error(error: &Error) -> LambdaError {
     match error {
         Error::Rejected(rejection) => {
-            telemetry::refused(401, rejection.refusal.public().code, rejection.refusal);
+            telemetry::refused(
+                StatusCode::UNAUTHORIZED,
+                rejection.refusal.public().code,
+                rejection.refusal,
+            );
             "Unauthorized".into()
         }
         Error::Failed(fault) => {
-            telemetry::failed(500, fault);
+            telemetry::failed(StatusCode::INTERNAL_SERVER_ERROR, fault);
             fault.public().code.into()
         }
     }

@@ -21,10 +21,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))?)
         }
         "GET /.well-known/jwks.json" => {
-            Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S))
+            Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S)?)
         }
         _ => match route::methods(request.path()) {
-            Some(allow) => Ok(Response::method_not_allowed(&allow, request.id())),
+            Some(allow) => Ok(Response::method_not_allowed(allow, request.id())?),
             None => Err(Refusal::RouteUnknown.into()),
         },
     }

@@ -4,6 +4,7 @@
 
 mod install;
 
+use http::{HeaderValue, header::REFERRER_POLICY};
 use postern::{
     App, Error, Refusal,
     core::permission::Permission,
@@ -12,6 +13,9 @@ use postern::{
     store::runner::RunnerRecord,
     token::{DownloadClaims, verify},
 };
+
+const SCRIPT: HeaderValue = HeaderValue::from_static("text/x-shellscript; charset=utf-8");
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 
 /// Handles the route: verifies the token without I/O, then makes one consistent read.
 ///
@@ -33,8 +37,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .await?;
     let runner = runner.ok_or(Refusal::RecordUnknown)?;
     let script = install::script(&app.context.config.deployment.issuer, &runner.meta.id);
-    Ok(Response::text("text/x-shellscript; charset=utf-8", script)
-        .with("referrer-policy", "no-referrer".into()))
+    Ok(Response::text(SCRIPT, script).with(REFERRER_POLICY, NO_REFERRER))
 }
 
 fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {

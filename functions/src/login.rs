@@ -97,5 +97,5 @@ async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     if let Some(session) = session {
         session::end(&app.context, &Secret::new(session.to_owned())).await?;
     }
-    Ok(Response::no_content().cookie(SESSION_COOKIE, &Secret::new(String::new()), 0))
+    Ok(Response::no_content().cookie(SESSION_COOKIE, &Secret::new(String::new()), 0)?)
 }

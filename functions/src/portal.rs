@@ -35,7 +35,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             SESSION_COOKIE,
             &session,
             app.context.config.lifetimes.session_idle.as_secs(),
-        ),
+        )?,
         _ => response,
     })
 }

@@ -52,7 +52,7 @@ async fn start(
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
     let Redirection { location, browser } =
         sign_in::begin(&app.context, upstream, &next, loopback, browser).await?;
-    Ok(Response::see_other(location).cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs()))
+    Ok(Response::see_other(location)?.cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs())?)
 }
 
 /// Returns the identity provider that `?provider=` names, or the only one.
@@ -121,11 +121,11 @@ async fn callback(
     )
     .await?;
     Ok(match signed_in {
-        SignedIn::Session { value, next } => Response::see_other(next).cookie(
+        SignedIn::Session { value, next } => Response::see_other(next)?.cookie(
             SESSION_COOKIE,
             &value,
             app.context.config.lifetimes.session_idle.as_secs(),
-        ),
-        SignedIn::Loopback(location) => Response::see_other(location),
+        )?,
+        SignedIn::Loopback(location) => Response::see_other(location)?,
     })
 }

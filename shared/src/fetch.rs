@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
 use crate::core::error::Fault;
 
 /// The timeouts for connecting and for fetching a document.
@@ -91,7 +93,7 @@ impl Fetcher {
         let mut request = reqwest::Request::try_from(request)
             .map_err(|error| FetchError::NotSent(error.without_url().into()))?;
         *request.timeout_mut() = Some(within);
-        let mut answer = client.execute(request).await.map_err(|error| {
+        let answer = client.execute(request).await.map_err(|error| {
             let is_unsent = error.is_connect() || error.is_builder();
             let source = error.without_url().into();
             if is_unsent { FetchError::NotSent(source) } else { FetchError::ResponseLost(source) }
@@ -105,23 +107,15 @@ impl Fetcher {
             status if status.is_server_error() => return Err(FetchError::Unavailable(status)),
             _ => {}
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer
-            .chunk()
-            .await
-            .map_err(|error| FetchError::ResponseLost(error.without_url().into()))?
-        {
-            body.extend_from_slice(&chunk);
-            if body.len() > largest {
-                return Err(FetchError::ResponseLost(
-                    format!("its response is larger than {largest} bytes").into(),
-                ));
-            }
-        }
-        let mut response = http::Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = std::mem::take(answer.headers_mut());
-        Ok(response)
+        let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        let body = Limited::new(body, largest).collect().await.map_err(|error| {
+            FetchError::ResponseLost(if error.is::<LengthLimitError>() {
+                format!("its response is larger than {largest} bytes").into()
+            } else {
+                error // it does not contain the URL
+            })
+        })?;
+        Ok(http::Response::from_parts(parts, body.to_bytes().into()))
     }
 
     fn client(&self) -> Result<&reqwest::Client, reqwest::Error> {

@@ -8,6 +8,7 @@ mod meter;
 
 use std::panic::Location;
 
+use http::StatusCode;
 pub use line::{FUNCTION_NAME, Labels, Lines, METRICS};
 pub use meter::{metered, store_called, store_throttled};
 use tracing::{Level, Span, field::Empty};
@@ -21,6 +22,7 @@ use crate::core::{
     clock::Clock,
     error::{Fault, Refusal},
     id::{FamilyId, SessionId},
+    method,
     principal::Principal,
 };
 
@@ -75,8 +77,7 @@ pub fn invocation_span(trace_header: Option<&str>) -> Span {
 /// Returns the span of one request, to which [`identify`] and [`name_family`] add.
 pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
     // A caller may send any text as its method.
-    const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
-    let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+    let method = method::known(method).unwrap_or("other");
     tracing::info_span!(
         target: "postern",
         "request",
@@ -123,18 +124,18 @@ macro_rules! answered {
 }
 
 /// Logs a request that was served.
-pub fn served(status: u16) {
-    answered!(info, "served", status);
+pub fn served(status: StatusCode) {
+    answered!(info, "served", status = status.as_u16());
 }
 
 /// Logs a request that was refused, with the exact cause.
-pub fn refused(status: u16, code: &str, refusal: Refusal) {
-    answered!(info, "refused", status, code, cause = ?refusal, Refusals = 1_u64);
+pub fn refused(status: StatusCode, code: &str, refusal: Refusal) {
+    answered!(info, "refused", status = status.as_u16(), code, cause = ?refusal, Refusals = 1_u64);
 }
 
 /// Logs a request that failed because of us, with everything we know.
-pub fn failed(status: u16, fault: &Fault) {
-    answered!(error, "failed", status, fault = %fault, causes = ?causes(fault), Faults = 1_u64);
+pub fn failed(status: StatusCode, fault: &Fault) {
+    answered!(error, "failed", status = status.as_u16(), fault = %fault, causes = ?causes(fault), Faults = 1_u64);
 }
 
 /// Logs an authorizer's decision: `open`, `allow`, or `deny` with its cause.

@@ -1,6 +1,6 @@
 //! Tokens of other issuers: their keys, their claims, and every way in which providers fail.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::secrets::Secrets;
@@ -278,6 +278,20 @@ async fn a_public_key_does_not_work_as_a_shared_secret() {
         let token = tests::encode(&header, &claims, &EncodingKey::from_secret(secret.as_bytes()));
         assert!(is(&whoami(&world, &token).await, REFUSED));
     }
+}
+
+#[tokio::test]
+async fn a_document_larger_than_the_limit_is_not_read() {
+    let issuer = Issuer::open().await;
+    let url = format!("{}/jwks", issuer.url);
+    let fetcher = postern::fetch::Fetcher::default();
+    let size = fetch(&url).await.len();
+    assert_eq!(fetcher.get(&url, size).await.unwrap().len(), size);
+    let fault = fetcher.get(&url, size - 1).await.unwrap_err();
+    let causes = [fault.source(), fault.source().and_then(Error::source)]
+        .map(|cause| cause.map(ToString::to_string).unwrap_or_default());
+    let expected = format!("its response is larger than {} bytes", size - 1);
+    assert_eq!(causes, ["its response did not arrive".to_owned(), expected]);
 }
 
 async fn fetch(url: &str) -> String {

@@ -485,6 +485,45 @@ async fn unknown_wrong_expired_and_deleted_keys_get_the_same_answer() {
 }
 
 #[tokio::test]
+async fn an_invalid_body_is_explained_by_the_name_of_the_member_and_never_by_its_value() {
+    let world = World::new().await;
+    for (body, sentence) in [
+        (r#"{"scopes": []}"#, "The member 'name' of the body is missing."),
+        (r#"{"name": "k", "name": "k"}"#, "The member 'name' of the body was sent twice."),
+        (r#"{"name": "k", "surprise": 1}"#, "The member 'surprise' of the body is unknown."),
+        (r#"{"name": 7}"#, "The member 'name' of the body has the wrong type or an invalid value."),
+        (
+            r#"{"name": "k", "scopes": [7]}"#,
+            "The member 'scopes' of the body has the wrong type or an invalid value.",
+        ),
+        (
+            r#"{"name": "k", "scopes": [], "resources": {"pst_secret": 7}}"#,
+            "The member 'resources' of the body has the wrong type or an invalid value.",
+        ),
+        (
+            r#"{"name": "k", "scopes": [], "expires_at": "pst_secret"}"#,
+            "The member 'expires_at' of the body has the wrong type or an invalid value.",
+        ),
+        (
+            r#"{"name": "k", "Pst-Secret": 1}"#,
+            "The body is not valid: send a JSON object with the members that this route documents.",
+        ),
+        (
+            r#"{"name": "k", "scopes": []} x"#,
+            "The body is not valid: send a JSON object with the members that this route documents.",
+        ),
+    ] {
+        let call = world
+            .call("POST", "/v1/keys")
+            .key(&world.api_key)
+            .header("Content-Type", "application/json")
+            .raw(body);
+        let answer = call.send().await.expect_error(400, "invalid_request");
+        assert_eq!(answer.member("error_description"), sentence, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn the_owner_is_never_taken_from_the_body() {
     let world = World::new().await;
     for member in ["org_id", "user_id", "on_behalf_of", "id", "digest", "created_at", "key", "kind"]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use http::StatusCode;
 use postern::telemetry::{self, Labels, Lines, METRICS};
 use serde_json::{Value, json};
 use tests::{StoreFault, World, capture::Sink};
@@ -247,7 +248,8 @@ async fn only_a_valid_trace_id_is_logged() {
         (Some("Self=1;CalledFrom=evil".into()), json!(null)),
         (None, json!(null)),
     ] {
-        telemetry::invocation_span(header.as_deref()).in_scope(|| telemetry::served(200));
+        telemetry::invocation_span(header.as_deref())
+            .in_scope(|| telemetry::served(StatusCode::OK));
         assert_eq!(lines(&sink).pop().unwrap()["trace_id"], expected, "{header:?}");
     }
 }

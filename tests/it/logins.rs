@@ -251,7 +251,7 @@ async fn logging_out_revokes_a_family_or_session_at_once() {
     forwarded("GET", "/v1/auth/whoami").send().await.expect(200);
     let answer = forwarded("POST", "/v1/auth/logout").send().await.expect(204);
     let set = answer.header("set-cookie").unwrap();
-    assert_eq!(set, "__Host-postern_session=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax");
+    assert_eq!(set, "__Host-postern_session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
     forwarded("GET", "/v1/auth/whoami").send().await.expect_error(401, "session_expired");
     // Logging out twice is harmless, and an unknown token is not an error.
     forwarded("POST", "/v1/auth/logout").send().await.expect(204);

@@ -1,6 +1,6 @@
 //! Malformed input gets a 4xx in the common form, never a 5xx or a panic.
 
-use postern::runtime::ingress;
+use postern::{Fault, core::secret::Secret, http::Response, runtime::ingress};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tests::World;
@@ -185,6 +185,26 @@ async fn unusual_headers_are_refused_or_ignored_and_never_fail() {
         let answer = ingress::serve(&world.app, event, inspect).await;
         assert_eq!(answer["statusCode"], status, "{headers} {answer}");
     }
+}
+
+#[test]
+fn a_value_that_no_header_can_contain_is_a_fault_and_never_a_panic() {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    for odd in ["/a\r\nset-cookie: b=c", "/\0", "/\u{7f}", "\n"] {
+        let response = Response::see_other("/".into()).unwrap();
+        for outcome in [
+            Response::see_other(odd.into()),
+            Response::method_not_allowed(odd.into(), "r-1"),
+            response.cookie("__Host-a", &secret(odd), 1),
+        ] {
+            assert!(matches!(outcome, Err(Fault::Serialization(_))), "{odd:?} {outcome:?}");
+        }
+    }
+    let response = Response::see_other("/\u{e9}".into()).unwrap().cookie("a", &secret("b"), 1);
+    let payload = response.unwrap().into_payload_v2();
+    assert_eq!(payload["headers"]["location"], "/\u{e9}");
+    assert_eq!(payload["headers"].as_object().unwrap().len(), 2);
+    assert_eq!(payload["cookies"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

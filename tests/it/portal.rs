@@ -77,7 +77,7 @@ async fn a_visitor_is_redirected_to_sign_in_and_returns() {
     assert_eq!(entered.header("location"), Some("/keys"));
     let set = entered.header("set-cookie").unwrap();
     assert!(
-        set.ends_with("; Path=/; Max-Age=604800; HttpOnly; Secure; SameSite=Lax")
+        set.ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=604800")
             && !set.contains("Domain"),
         "{set}"
     );

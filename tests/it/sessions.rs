@@ -233,6 +233,18 @@ async fn the_cookie_must_be_unique_and_match_by_full_name() {
         whoami(format!("{other}={value}")).await.expect_error(401, "auth_required");
     }
     whoami("__Host-postern_session=".into()).await.expect_error(401, "malformed_session");
+    // Browsers let another host of the domain set a cookie whose name begins with such a space.
+    let authorize = async |cookie: String| {
+        let request = json!({
+            "type": "REQUEST", "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/GET/x", "headers": {"Cookie": cookie},
+            "httpMethod": "GET", "path": "/x", "requestContext": {"stage": "prod", "path": "/prod/x"},
+        });
+        functions::authorizer::handle(&world.app, request).await.is_ok()
+    };
+    assert!(authorize(format!("__Host-postern_session={value}")).await);
+    for space in ["\u{2000}", "\u{a0}", "\u{3000}", "\u{85}"] {
+        assert!(!authorize(format!("{space}__Host-postern_session={value}")).await, "{space:?}");
+    }
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
     assert_eq!(answer.header("location"), Some("/"));
     let set = answer.header("set-cookie").unwrap();
     assert!(set.starts_with(&format!("{SESSION}=")), "{set}");
-    assert!(set.ends_with("; Path=/; Max-Age=604800; HttpOnly; Secure; SameSite=Lax"), "{set}");
+    assert!(set.ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=604800"), "{set}");
     let me = whoami(&world, &answer.cookie(SESSION)).await.expect(200);
     assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
 }

@@ -1,5 +1,6 @@
 //! The style sheet, script and icon of the pages.
 
+use http::HeaderValue;
 use postern::{
     Error, Refusal,
     http::{Request, Response},
@@ -8,15 +9,17 @@ use postern::{
 /// How long browsers can cache them, in seconds.
 const MAX_AGE_S: u32 = 3600;
 
+const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
+const SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
+
 /// `GET /assets/{name}`
 pub(crate) fn serve(request: &Request) -> Result<Response, Error> {
     let (media_type, text) = match request.path_parameter("name") {
-        Some("portal.css") => ("text/css; charset=utf-8", include_str!("../../assets/portal.css")),
-        Some("portal.js") => {
-            ("text/javascript; charset=utf-8", include_str!("../../assets/portal.js"))
-        }
-        Some("icon.svg") => ("image/svg+xml", include_str!("../../assets/icon.svg")),
+        Some("portal.css") => (CSS, include_str!("../../assets/portal.css")),
+        Some("portal.js") => (JAVASCRIPT, include_str!("../../assets/portal.js")),
+        Some("icon.svg") => (SVG, include_str!("../../assets/icon.svg")),
         _ => return Err(Refusal::RouteUnknown.into()),
     };
-    Ok(Response::text(media_type, text.to_owned()).cacheable(MAX_AGE_S))
+    Ok(Response::text(media_type, text.to_owned()).cacheable(MAX_AGE_S)?)
 }

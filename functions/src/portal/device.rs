@@ -75,7 +75,7 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
         }
     };
     match decided.await {
-        Ok(then) => Ok(Response::see_other(then.into())),
+        Ok(then) => Ok(Response::see_other(then.into())?),
         Err(error) => refused(&visitor, code, error),
     }
 }
@@ -98,5 +98,5 @@ fn show(
     done: Option<&'static str>,
 ) -> Result<Response, Error> {
     let frame = Frame::new(visitor, "/devices");
-    Ok(pages::show(200, &view::Device { frame, user_code, error, waiting, done })?)
+    Ok(pages::show(&view::Device { frame, user_code, error, waiting, done })?)
 }

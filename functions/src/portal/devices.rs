@@ -35,7 +35,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         rows: devices.into_iter().map(row).collect(),
         done,
     };
-    Ok(page::show(200, &view)?)
+    Ok(page::show(&view)?)
 }
 
 /// `POST /devices/{id}/end`
@@ -44,5 +44,5 @@ pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error>
     visitor::form(app, request, &visitor)?;
     let id = request.path_id::<Family>()?;
     session::end_device(&app.context, &visitor.principal, &id).await?;
-    Ok(Response::see_other("/devices?done=ended".into()))
+    Ok(Response::see_other("/devices?done=ended".into())?)
 }

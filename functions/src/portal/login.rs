@@ -23,7 +23,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     if request.cookie(SESSION_COOKIE)?.is_some()
         && let SessionCheck::SignedIn(_) = visitor::require_session(app, request).await?
     {
-        return Ok(Response::see_other(next));
+        return Ok(Response::see_other(next)?);
     }
     let notice = request.query("signed_out")?.map(|_| "You are signed out.");
     show(app, "", &next, None, notice)
@@ -43,7 +43,7 @@ fn show(
         .iter()
         .map(|signin| (label(signin), address(signin, next)))
         .collect();
-    Ok(page::show(200, &view::Login { providers, email, next, error, notice })?)
+    Ok(page::show(&view::Login { providers, email, next, error, notice })?)
 }
 
 /// Returns the label of a provider's button.
@@ -83,11 +83,11 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
     let form = request.form()?;
     let next = path::safe_redirect(Some(text(&form, "next")));
     match sign_in(app, request, &form).await {
-        Ok(value) => Ok(Response::see_other(next).cookie(
+        Ok(value) => Ok(Response::see_other(next)?.cookie(
             SESSION_COOKIE,
             &value,
             app.context.config.lifetimes.session_idle.as_secs(),
-        )),
+        )?),
         Err(Error::Failed(fault)) => Err(fault.into()),
         Err(error) => {
             Ok(show(app, text(&form, "email"), &next, Some(error.description()), None)?
@@ -113,5 +113,5 @@ pub(crate) async fn logout(app: &App, request: &Request) -> Result<Response, Err
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
     session::end(&app.context, &visitor.session).await?;
-    Ok(forget(Response::see_other("/login?signed_out=1".into())))
+    Ok(forget(Response::see_other("/login?signed_out=1".into())?)?)
 }

@@ -38,5 +38,5 @@ pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, E
         role: if visitor.principal.scopes.allow_all(&Scopes::all()) { "admin" } else { "user" },
         cards,
     };
-    Ok(page::show(200, &view)?)
+    Ok(page::show(&view)?)
 }

@@ -75,7 +75,7 @@ async fn show(
         shown: state.shown,
         done: state.done,
     };
-    let response = page::show(200, &view)?;
+    let response = page::show(&view)?;
     Ok(match state.error {
         Some(error) => response.because(error),
         None => response,
@@ -247,7 +247,7 @@ pub(crate) async fn delete(
     let visitor = visitor::signed_in!(app, request);
     visitor::form(app, request, &visitor)?;
     match delete_one(app, request, &visitor, resource.kind).await {
-        Ok(()) => Ok(Response::see_other(format!("{}?done=deleted", resource.path))),
+        Ok(()) => Ok(Response::see_other(format!("{}?done=deleted", resource.path))?),
         Err(Error::Failed(fault)) => Err(fault.into()),
         Err(error) => {
             let state = PageState { error: Some(error), ..PageState::default() };

@@ -35,7 +35,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         rows: sessions.into_iter().map(row).collect(),
         done,
     };
-    Ok(page::show(200, &view)?)
+    Ok(page::show(&view)?)
 }
 
 /// `POST /sessions/{id}/end`
@@ -44,9 +44,9 @@ pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error>
     visitor::form(app, request, &visitor)?;
     let id = request.path_id::<Session>()?;
     if session::end(&app.context, &visitor.principal, &id).await? {
-        Ok(forget(Response::see_other("/login?signed_out=1".into())))
+        Ok(forget(Response::see_other("/login?signed_out=1".into())?)?)
     } else {
-        Ok(Response::see_other("/sessions?done=ended".into()))
+        Ok(Response::see_other("/sessions?done=ended".into())?)
     }
 }
 

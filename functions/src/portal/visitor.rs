@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
-    App, Error, Refusal,
+    App, Error, Fault, Refusal,
     core::permission::Permission,
     core::{principal::Principal, secret::Secret},
     credential::SESSION_COOKIE,
@@ -37,10 +37,10 @@ pub(crate) fn session(request: &Request) -> Result<Option<Secret>, Refusal> {
 /// to this page.
 pub(crate) async fn require_session(app: &App, request: &Request) -> Result<SessionCheck, Error> {
     let Some(session) = session(request)? else {
-        return Ok(SessionCheck::SignIn(to_login(request)));
+        return Ok(SessionCheck::SignIn(to_login(request)?));
     };
     match app.providers.session_user(&app.context, request).await {
-        Ok(None) => Ok(SessionCheck::SignIn(to_login(request))),
+        Ok(None) => Ok(SessionCheck::SignIn(to_login(request)?)),
         Ok(Some(principal)) => {
             let csrf = BASE64URL.encode(
                 app.context.keyring.sign_for(PURPOSE, &principal.credential_id.to_string())?,
@@ -49,7 +49,7 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
         }
         Err(error) => match error.refusal() {
             Some(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed) => {
-                Ok(SessionCheck::SignIn(forget(to_login(request))))
+                Ok(SessionCheck::SignIn(forget(to_login(request)?)?))
             }
             _ => Err(error),
         },
@@ -90,7 +90,7 @@ pub(crate) fn text<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", Secret::expose).trim()
 }
 
-fn to_login(request: &Request) -> Response {
+fn to_login(request: &Request) -> Result<Response, Fault> {
     let next = if request.method() == "GET" { request.target() } else { "/" };
     if next == "/" {
         return Response::see_other("/login".into());
@@ -100,7 +100,7 @@ fn to_login(request: &Request) -> Response {
 }
 
 /// Deletes the session cookie.
-pub(crate) fn forget(response: Response) -> Response {
+pub(crate) fn forget(response: Response) -> Result<Response, Fault> {
     response.cookie(SESSION_COOKIE, &Secret::new(String::new()), 0)
 }
 

@@ -11,11 +11,12 @@
 //! denies too much elsewhere: attach the authorizer without caching, or write rules that do not
 //! overlap in this way.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     config::RouteRule,
-    core::{route_pattern::RoutePattern, scope::Scopes},
+    core::{method::METHODS, route_pattern::RoutePattern, scope::Scopes},
 };
 
 /// The longest resource, and the longest policy that every kind of API accepts, in bytes.
@@ -28,9 +29,6 @@ const LONGEST_POLICY: usize = 7 * 1024;
 /// read `/%61dmin` or `/x/../admin` as `/admin`. A harmless escape is denied too, unless it is part
 /// of the requested path.
 const ODD: [&str; 8] = ["*%*", "*//*", "*/./*", "*/../*", "*/.", "*/..", "*\\*", "*;*"];
-
-/// The methods that API Gateway routes.
-const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// Compiles the policy for a caller with `scopes` (`None` for an anonymous caller) who requested
 /// the method ARN `asked`, with the decision `allowed`.
@@ -62,7 +60,7 @@ pub(super) fn compile(
     let everything = if is_connection {
         vec![format!("{stage}/$connect")]
     } else {
-        METHODS.map(|method| format!("{stage}/{method}/*")).into()
+        METHODS.iter().map(|method| format!("{stage}/{method}/*")).collect()
     };
 
     let policy = statements(&everything, &denied);
@@ -101,7 +99,11 @@ fn resources(
         earlier.method != "*"
             && (earlier.path.covers(&rule.path) || earlier.path.is_one_level_above(&rule.path))
     });
-    let methods = if rule.method == "*" && takes_some { METHODS.to_vec() } else { rule.methods() };
+    let methods = if rule.method == "*" && takes_some {
+        METHODS.iter().map(Method::as_str).collect()
+    } else {
+        rule.methods()
+    };
     methods.into_iter().flat_map(|method| of_method(stage, method, rule, &admitting)).collect()
 }
 

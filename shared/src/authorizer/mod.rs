@@ -8,6 +8,7 @@ mod iam_policy;
 
 use std::{collections::BTreeMap, fmt};
 
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -219,7 +220,9 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
         // A policy may be cached for the caller's other routes, so on an open route a valid
         // credential still gets its own policy.
         Err(Error::Rejected(_)) if is_open => Ok(Decision::Open),
-        Err(Error::Rejected(rejection)) if rejection.refusal.public().status == 403 => {
+        Err(Error::Rejected(rejection))
+            if rejection.refusal.public().status == StatusCode::FORBIDDEN =>
+        {
             Ok(Decision::Forbidden(None, rejection.refusal))
         }
         Err(error) => Err(error),
@@ -266,7 +269,7 @@ fn answer_message(principal: Result<&Principal, Refusal>) -> Value {
 
 impl CredentialSource for AuthorizerRequest {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.headers.get(name).map(|value| value.trim_ascii()).filter(|value| !value.is_empty())
     }
 
     fn method(&self) -> &str {

@@ -1,9 +1,15 @@
 //! `[[route]]`: the rules of the authorizer.
 
+use http::Method;
 use serde::Deserialize;
 
 use super::setting;
-use crate::core::{error::Fault, route_pattern::RoutePattern, scope::Scopes};
+use crate::core::{
+    error::Fault,
+    method::{self, METHODS},
+    route_pattern::RoutePattern,
+    scope::Scopes,
+};
 
 /// Whether a route of a protected API requires a caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -32,18 +38,17 @@ pub struct RouteRule {
     pub scopes: Scopes,
 }
 
-/// The methods that a rule can name. A rule for any other method would never match.
-const METHODS: [&str; 9] =
-    ["*", "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
-
 impl RouteRule {
     /// Checks what the types cannot check.
     pub(super) fn check(&self) -> Result<(), Fault> {
         let refuse = |what: &str| {
             setting(format!("postern.toml: the rule {} {}: {what}", self.method, self.path))
         };
-        if !METHODS.contains(&self.method.as_str()) {
-            return refuse(&format!("method must be one of {}", METHODS.join(" ")));
+        // A rule for any other method would never match.
+        if !matches!(self.method.as_str(), "*" | "CONNECT") && method::known(&self.method).is_none()
+        {
+            let methods = METHODS.each_ref().map(Method::as_str).join(" ");
+            return refuse(&format!("method must be one of * CONNECT {methods}"));
         }
         if self.path.is_connect() != (self.method == "CONNECT") {
             return refuse("the method CONNECT and the path $connect must be used together");

@@ -9,6 +9,7 @@ mod refusal;
 use jiff::SignedDuration;
 use std::error::Error as StdError;
 
+use http::StatusCode;
 pub use refusal::Refusal;
 
 /// The reason why a request was not served.
@@ -71,7 +72,8 @@ impl Error {
         match self {
             Self::Rejected(rejection) => rejection.retry_after,
             Self::Failed(fault) => {
-                (fault.public().status == 503).then_some(SignedDuration::from_secs(1))
+                let is_temporary = fault.public().status == StatusCode::SERVICE_UNAVAILABLE;
+                is_temporary.then_some(SignedDuration::from_secs(1))
             }
         }
     }
@@ -185,7 +187,7 @@ pub enum Challenge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Public {
     /// The HTTP status.
-    pub status: u16,
+    pub status: StatusCode,
     /// The code in `error`.
     pub code: &'static str,
     /// The sentence in `error_description`.
@@ -196,7 +198,7 @@ pub struct Public {
 
 impl Public {
     /// Returns an answer without a challenge.
-    const fn new(status: u16, code: &'static str, description: &'static str) -> Self {
+    const fn new(status: StatusCode, code: &'static str, description: &'static str) -> Self {
         Self { status, code, description, challenge: Challenge::None }
     }
 
@@ -207,12 +209,12 @@ impl Public {
 }
 
 const UNAVAILABLE: Public = Public::new(
-    503,
+    StatusCode::SERVICE_UNAVAILABLE,
     "temporarily_unavailable",
     "A service that this depends on is unavailable. Your credential is unaffected: try again shortly.",
 );
 const INTERNAL: Public = Public::new(
-    500,
+    StatusCode::INTERNAL_SERVER_ERROR,
     "internal_error",
     "An internal error occurred. Your credential is unaffected.",
 );

@@ -7,6 +7,7 @@ pub mod email;
 pub mod entropy;
 pub mod error;
 pub mod id;
+pub mod method;
 pub mod name;
 pub mod pagination;
 pub mod path;

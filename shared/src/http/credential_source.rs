@@ -47,6 +47,9 @@ pub trait CredentialSource: Sync {
 
     /// Returns the value of a cookie (RFC 6265 §5.4).
     ///
+    /// Only ASCII whitespace is trimmed: browsers do not apply the rules of `__Host-` to a cookie
+    /// whose name begins with another space, so another host of the domain may have set it.
+    ///
     /// # Errors
     /// [`Refusal::DuplicateHeader`] if two cookies have this name: a page of another host may have
     /// set the second.
@@ -55,7 +58,7 @@ pub trait CredentialSource: Sync {
             .header("cookie")
             .unwrap_or_default()
             .split(';')
-            .filter_map(|pair| pair.trim().split_once('='));
+            .filter_map(|pair| pair.trim_ascii().split_once('='));
         let mut values = pairs.filter(|(given, _)| *given == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Refusal::DuplicateHeader),

@@ -1,11 +1,14 @@
 //! HTML pages. They share one frame, and headers that forbid foreign scripts, framing and caching.
 
 use askama::Template;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
     core::error::{Error, Fault},
     http::Response,
 };
+
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// The Content Security Policy (Level 3) of pages.
 ///
@@ -24,21 +27,31 @@ struct Notice<'a> {
     request_id: &'a str,
 }
 
-/// Renders a page as a response.
+/// The headers of every page.
+const HEADERS: [(HeaderName, HeaderValue); 6] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    // Not "no-referrer": a form would then be sent with the origin "null".
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
+    ),
+];
+
+/// Renders a page as a response with status 200.
 ///
 /// # Errors
 /// [`Fault::Serialization`] if the template cannot be rendered.
-pub fn show(status: u16, page: &impl Template) -> Result<Response, Fault> {
+pub fn show(page: &impl Template) -> Result<Response, Fault> {
     let html = page.render().map_err(|error| Fault::Serialization(error.into()))?;
-    Ok(Response::text("text/html; charset=utf-8", html)
-        .status(status)
-        .with("content-security-policy", POLICY.into())
-        .with("strict-transport-security", "max-age=31536000".into())
-        .with("x-frame-options", "DENY".into())
-        // Not "no-referrer": a form would then be sent with the origin "null".
-        .with("referrer-policy", "same-origin".into())
-        .with("cross-origin-opener-policy", "same-origin".into())
-        .with("permissions-policy", "camera=(), geolocation=(), microphone=()".into()))
+    let response = Response::text(HTML, html);
+    Ok(HEADERS.into_iter().fold(response, |response, (name, value)| response.with(name, value)))
 }
 
 /// Renders the page for a request that was refused or failed.
@@ -48,13 +61,16 @@ pub fn show(status: u16, page: &impl Template) -> Result<Response, Fault> {
 pub fn notice(error: Error, request_id: &str) -> Result<Response, Fault> {
     let public = error.public();
     let (title, link) = match public.status {
-        401 if public.code != "invalid_client" => ("You are not signed in", ("/login", "Sign in")),
-        403 => ("You are not allowed to do this", ("/", "Go to the overview")),
-        404 => ("Page not found", ("/", "Go to the overview")),
-        429 => ("Too many attempts", ("/", "Go to the overview")),
-        500.. => ("Something went wrong on our side", ("/", "Try again")),
+        StatusCode::UNAUTHORIZED if public.code != "invalid_client" => {
+            ("You are not signed in", ("/login", "Sign in"))
+        }
+        StatusCode::FORBIDDEN => ("You are not allowed to do this", ("/", "Go to the overview")),
+        StatusCode::NOT_FOUND => ("Page not found", ("/", "Go to the overview")),
+        StatusCode::TOO_MANY_REQUESTS => ("Too many attempts", ("/", "Go to the overview")),
+        status if status.is_server_error() => {
+            ("Something went wrong on our side", ("/", "Try again"))
+        }
         _ => ("That did not work", ("/login", "Start again")),
     };
-    Ok(show(public.status, &Notice { title, text: error.description(), link, request_id })?
-        .because(error))
+    Ok(show(&Notice { title, text: error.description(), link, request_id })?.because(error))
 }

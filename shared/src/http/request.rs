@@ -3,13 +3,11 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use lambda_http::{
-    RequestExt as _,
-    aws_lambda_events::apigw::ApiGatewayV2httpRequest,
-    request::{LambdaRequest, RequestContext},
-};
+use http::{HeaderValue, header::COOKIE, uri::PathAndQuery};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
 use type_safe_id::StaticType;
 
 use crate::{
@@ -27,16 +25,26 @@ use crate::{
 /// credential header is duplicated.
 #[derive(Debug)]
 pub struct Request {
-    inner: lambda_http::Request,
+    event: ApiGatewayV2httpRequest,
+    target: PathAndQuery,
     body: Vec<u8>,
-    target: String,
 }
 
 impl Request {
-    /// Wraps an event that the ingress has checked, with its decoded body and the target as the
-    /// client sent it.
-    pub(crate) fn new(event: ApiGatewayV2httpRequest, body: Vec<u8>, target: String) -> Self {
-        Self { inner: LambdaRequest::ApiGatewayV2(event).into(), body, target }
+    /// Wraps an event that the ingress has checked, with the target as the client sent it and the
+    /// decoded body.
+    pub(crate) fn new(
+        mut event: ApiGatewayV2httpRequest,
+        target: PathAndQuery,
+        body: Vec<u8>,
+    ) -> Self {
+        // Payload 2.0 lists the cookies beside the headers.
+        if let Some(cookies) = event.cookies.take()
+            && let Ok(cookies) = HeaderValue::from_str(&cookies.join("; "))
+        {
+            event.headers.insert(COOKIE, cookies);
+        }
+        Self { event, target, body }
     }
 }
 
@@ -46,12 +54,12 @@ pub type Form = BTreeMap<String, Secret>;
 impl Request {
     /// Returns the method.
     pub fn method(&self) -> &str {
-        self.inner.method().as_str()
+        self.event.request_context.http.method.as_str()
     }
 
     /// Returns the target as the client sent it: path and query.
     pub fn target(&self) -> &str {
-        &self.target
+        self.target.as_str()
     }
 
     /// Returns the decoded body.
@@ -61,44 +69,29 @@ impl Request {
 
     /// Returns the path as the client sent it, which is canonical.
     pub fn path(&self) -> &str {
-        self.inner.raw_http_path()
+        self.target.path()
     }
 
     /// Returns the key of the route that matched, such as `GET /v1/keys/{id}`.
     pub fn route(&self) -> &str {
-        match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.route_key.as_deref().unwrap_or_default()
-            }
-            _ => "",
-        }
+        self.event.request_context.route_key.as_deref().unwrap_or_default()
     }
 
     /// Returns the gateway's id of this request.
     pub fn id(&self) -> &str {
-        match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.request_id.as_deref().unwrap_or_default()
-            }
-            _ => "",
-        }
+        self.event.request_context.request_id.as_deref().unwrap_or_default()
     }
 
     /// Returns the caller's network address as the gateway saw it, and never `X-Forwarded-For`,
     /// which the caller can set.
     pub fn source_ip(&self) -> &str {
-        match self.inner.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => {
-                context.http.source_ip.as_deref().unwrap_or_default()
-            }
-            _ => "",
-        }
+        self.event.request_context.http.source_ip.as_deref().unwrap_or_default()
     }
 
     /// Returns the value of a header; `None` if it is missing or empty.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.inner
-            .headers()
+        self.event
+            .headers
             .get(name)
             .and_then(|value| value.to_str().ok())
             .map(str::trim)
@@ -130,7 +123,7 @@ impl Request {
     /// # Errors
     /// [`Refusal::DuplicateParameter`] if it was sent twice.
     pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
-        let query = self.inner.uri().query().unwrap_or_default();
+        let query = self.target.query().unwrap_or_default();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Refusal::DuplicateParameter),
@@ -156,7 +149,7 @@ impl Request {
 
     /// Returns the path parameter `name`.
     pub fn path_parameter(&self, name: &str) -> Option<&str> {
-        self.inner.path_parameters_ref().and_then(|parameters| parameters.first(name))
+        self.event.path_parameters.get(name).map(String::as_str)
     }
 
     /// Reports whether the client accepts HTML.
@@ -203,7 +196,9 @@ impl Request {
             }
             .into());
         }
-        let read = serde_json::from_slice(&self.body).map_err(|error| explain(&error))?;
+        let mut json = serde_json::Deserializer::from_slice(&self.body);
+        let read = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(&error))?;
+        json.end().map_err(|_| Refusal::BodyMalformed)?;
         // serde accepts duplicate members inside maps, so check the whole body.
         serde_json::from_slice::<Members>(&self.body)
             .map(|_| read)
@@ -241,27 +236,43 @@ impl Request {
     }
 }
 
-/// Names the invalid member, if the parser reports one. Never repeats a value.
-fn explain(error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    let member = text
-        .split('`')
-        .nth(1)
-        .filter(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+/// Names the invalid member, if its name is known. Never repeats a value.
+fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    // Only the text says what kind of error it is, and which member is missing.
+    let text = error.inner().to_string();
+    let mut parts = text.split('`');
+    let (kind, quoted) = (parts.next().unwrap_or_default(), parts.next());
     let sentence = |problem: &str| {
-        let member = member.filter(|name| (1..=40).contains(&name.len()))?;
-        Some(format!("The member '{member}' of the body {problem}."))
+        let name = member(quoted)?;
+        Some(format!("The member '{name}' of the body {problem}."))
     };
-    let sentence = match text.split('`').next() {
-        Some("unknown field ") => sentence("is unknown"),
-        Some("missing field ") => sentence("is missing"),
-        Some("duplicate field ") => sentence("was sent twice"),
-        _ if error.is_data() => {
-            Some("A member of the body has the wrong type or an invalid value.".into())
-        }
+    let sentence = match kind {
+        "unknown field " => sentence("is unknown"),
+        "missing field " => sentence("is missing"),
+        "duplicate field " => sentence("was sent twice"),
+        _ if error.inner().is_data() => Some(match member(outermost(error.path())) {
+            Some(name) => {
+                format!("The member '{name}' of the body has the wrong type or an invalid value.")
+            }
+            None => "A member of the body has the wrong type or an invalid value.".into(),
+        }),
         _ => None,
     };
     sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {
         Error::explained(Refusal::BodyMalformed, sentence)
+    })
+}
+
+/// The member of the body in which the error is.
+fn outermost(path: &Path) -> Option<&str> {
+    match path.iter().next()? {
+        Segment::Map { key } => Some(key),
+        Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
+    }
+}
+
+fn member(name: Option<&str>) -> Option<&str> {
+    name.filter(|name| {
+        (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
     })
 }

@@ -1,5 +1,13 @@
 //! Responses.
 
+use cookie::{Cookie, SameSite, time::Duration};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, PRAGMA, RETRY_AFTER, SET_COOKIE,
+        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -8,13 +16,17 @@ use crate::core::{
     secret::Secret,
 };
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="postern", charset="UTF-8""#);
+const BEARER: HeaderValue = HeaderValue::from_static(r#"Bearer realm="postern""#);
+
 /// A response. Caches must not store it, unless [`Response::cacheable`] allows it.
 #[derive(Debug)]
 pub struct Response {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: String,
-    cookies: Vec<String>,
+    inner: http::Response<String>,
     /// The error that this page shows, if it shows one.
     cause: Option<Box<Error>>,
 }
@@ -25,7 +37,7 @@ impl Response {
     /// # Errors
     /// [`Fault::Serialization`] if `body` cannot be serialized.
     pub fn ok(body: &impl Serialize) -> Result<Self, Fault> {
-        Self::json(200, body)
+        Self::json(StatusCode::OK, body)
     }
 
     /// Returns a 201 with a JSON body.
@@ -33,77 +45,66 @@ impl Response {
     /// # Errors
     /// [`Fault::Serialization`] if `body` cannot be serialized.
     pub fn created(body: &impl Serialize) -> Result<Self, Fault> {
-        Self::json(201, body)
+        Self::json(StatusCode::CREATED, body)
     }
 
     /// Returns a 202 without a body.
     pub fn accepted() -> Self {
-        Self::empty(202)
+        Self::empty(StatusCode::ACCEPTED)
     }
 
     /// Returns a 204.
     pub fn no_content() -> Self {
-        Self::empty(204)
+        Self::empty(StatusCode::NO_CONTENT)
     }
 
-    fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: vec![("cache-control", "no-store".into())],
-            body: String::new(),
-            cookies: Vec::new(),
-            cause: None,
-        }
+    fn empty(status: StatusCode) -> Self {
+        let mut inner = http::Response::new(String::new());
+        *inner.status_mut() = status;
+        Self { inner, cause: None }.with(CACHE_CONTROL, NO_STORE)
     }
 
-    fn json(status: u16, body: &impl Serialize) -> Result<Self, Fault> {
+    fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Fault> {
         let body =
             serde_json::to_string(body).map_err(|error| Fault::Serialization(error.into()))?;
-        let headers = vec![
-            ("content-type", "application/json".into()),
-            ("cache-control", "no-store".into()),
-            ("x-content-type-options", "nosniff".into()),
-        ];
-        Ok(Self { status, headers, body, cookies: Vec::new(), cause: None })
+        Ok(Self::empty(status).with_body(JSON, body))
     }
 
     /// Returns a 200 with text of the given media type.
-    pub fn text(media_type: &'static str, body: String) -> Self {
-        let headers = vec![
-            ("content-type", media_type.into()),
-            ("cache-control", "no-store".into()),
-            ("x-content-type-options", "nosniff".into()),
-        ];
-        Self { status: 200, headers, body, cookies: Vec::new(), cause: None }
+    pub fn text(media_type: HeaderValue, body: String) -> Self {
+        Self::empty(StatusCode::OK).with_body(media_type, body)
     }
 
     /// Returns a 303, which makes the browser `GET` `location` (RFC 9110 §15.4.4).
-    pub fn see_other(location: String) -> Self {
-        Self::empty(303).with("location", location)
+    ///
+    /// # Errors
+    /// [`Fault::Serialization`] if a header cannot contain `location`.
+    pub fn see_other(location: String) -> Result<Self, Fault> {
+        Ok(Self::empty(StatusCode::SEE_OTHER).with(LOCATION, header_value(location)?))
     }
 
-    /// Sets the status.
-    #[must_use]
-    pub fn status(self, status: u16) -> Self {
-        Self { status, ..self }
+    fn with_body(self, media_type: HeaderValue, body: String) -> Self {
+        let inner = self.inner.map(|_| body);
+        Self { inner, ..self }.with(CONTENT_TYPE, media_type).with(X_CONTENT_TYPE_OPTIONS, NOSNIFF)
     }
 
     /// Marks the response as a page that shows `error`, and sets the status and headers of the
     /// error. The log line contains its cause.
     #[must_use]
     pub fn because(self, error: Error) -> Self {
-        let response = Self { status: error.public().status, ..self }.with_error_headers(&error);
+        let mut response = self.with_error_headers(&error);
+        *response.inner.status_mut() = error.public().status;
         Self { cause: Some(Box::new(error)), ..response }
     }
 
     /// Adds the headers of an error: `WWW-Authenticate` and `Retry-After`.
     fn with_error_headers(self, error: &Error) -> Self {
         let response = match challenge(&error.public()) {
-            Some(challenge) => self.with("www-authenticate", challenge),
+            Some(challenge) => self.with(WWW_AUTHENTICATE, challenge),
             None => self,
         };
-        match error.retry_after().map(|duration| duration.as_secs()) {
-            Some(seconds) => response.with("retry-after", seconds.to_string()),
+        match error.retry_after() {
+            Some(duration) => response.with(RETRY_AFTER, duration.as_secs().into()),
             None => response,
         }
     }
@@ -111,40 +112,51 @@ impl Response {
     /// Sets a cookie that is sent only to this host and only over TLS, and that scripts cannot
     /// read. Other sites can send it only by links (`SameSite=Lax`, RFC 6265bis). A `max_age_s` of
     /// zero deletes it.
-    #[must_use]
-    pub fn cookie(mut self, name: &str, value: &Secret, max_age_s: i64) -> Self {
-        self.cookies.push(format!(
-            "{name}={}; Path=/; Max-Age={max_age_s}; HttpOnly; Secure; SameSite=Lax",
-            value.expose()
-        ));
-        self
+    ///
+    /// # Errors
+    /// [`Fault::Serialization`] if a header cannot contain `value`.
+    pub fn cookie(mut self, name: &str, value: &Secret, max_age_s: i64) -> Result<Self, Fault> {
+        let cookie = Cookie::build((name, value.expose()))
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(true)
+            .path("/")
+            .max_age(Duration::seconds(max_age_s));
+        let mut set = header_value(cookie.to_string())?;
+        set.set_sensitive(true);
+        self.inner.headers_mut().append(SET_COOKIE, set);
+        Ok(self)
     }
 
     /// Allows any cache to store the response for `seconds`.
-    #[must_use]
-    pub fn cacheable(self, seconds: u32) -> Self {
-        self.with("cache-control", format!("public, max-age={seconds}"))
+    ///
+    /// # Errors
+    /// [`Fault::Serialization`] if a header cannot contain the value, which no number causes.
+    pub fn cacheable(self, seconds: u32) -> Result<Self, Fault> {
+        let value = header_value(format!("public, max-age={seconds}"))?;
+        Ok(self.with(CACHE_CONTROL, value))
     }
 
     /// Reports whether this is a page with status 200.
     pub fn is_page(&self) -> bool {
-        let is_html = |(name, value): &(&str, String)| {
-            *name == "content-type" && value.starts_with("text/html")
-        };
-        self.status == 200 && self.headers.iter().any(is_html)
+        self.status() == StatusCode::OK
+            && self
+                .inner
+                .headers()
+                .get(CONTENT_TYPE)
+                .is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/html"))
     }
 
     /// Forbids caching also for HTTP/1.0 caches, for responses with tokens (RFC 6749 §5.1).
     #[must_use]
     pub fn with_tokens(self) -> Self {
-        self.with("pragma", "no-cache".into())
+        self.with(PRAGMA, NO_CACHE)
     }
 
     /// Sets a header.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: String) -> Self {
-        self.headers.retain(|(known, _)| *known != name);
-        self.headers.push((name, value));
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.inner.headers_mut().insert(name, value);
         self
     }
 
@@ -154,16 +166,12 @@ impl Response {
         let body = json!({
             "error": public.code, "error_description": error.description(), "request_id": request_id,
         });
-        let mut response = Self::empty(public.status)
-            .with("content-type", "application/json".into())
-            .with("x-content-type-options", "nosniff".into());
-        response.body = body.to_string();
-        response.with_error_headers(error)
+        Self::empty(public.status).with_body(JSON, body.to_string()).with_error_headers(error)
     }
 
     /// Returns the status.
-    pub fn status_code(&self) -> u16 {
-        self.status
+    pub fn status(&self) -> StatusCode {
+        self.inner.status()
     }
 
     /// Returns the error that this page shows, if it shows one.
@@ -171,29 +179,49 @@ impl Response {
         self.cause.as_deref()
     }
 
-    /// Converts the response into the format that API Gateway expects (payload 2.0).
+    /// Converts the response into the format that API Gateway expects (payload 2.0), with the cookies
+    /// beside the other headers.
     pub fn into_payload_v2(self) -> Value {
-        let headers: Map<_, _> =
-            self.headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let (parts, body) = self.inner.into_parts();
+        let text = |value: &HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()));
+        let cookies: Vec<_> = parts.headers.get_all(SET_COOKIE).iter().map(text).collect();
+        let headers: Map<_, _> = parts
+            .headers
+            .iter()
+            .filter(|(name, _)| **name != SET_COOKIE)
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect();
         json!({
-            "statusCode": self.status, "headers": headers, "body": self.body, "isBase64Encoded": false, "cookies": self.cookies,
+            "statusCode": parts.status.as_u16(), "headers": headers, "body": body, "isBase64Encoded": false, "cookies": cookies,
         })
     }
 
     /// Returns a 405 with the methods that the path supports (RFC 9110 §15.5.6).
-    pub fn method_not_allowed(allow: &str, request_id: &str) -> Self {
-        Self::error(&Refusal::MethodUnknown.into(), request_id).with("allow", allow.to_owned())
+    ///
+    /// # Errors
+    /// [`Fault::Serialization`] if a header cannot contain `allow`.
+    pub fn method_not_allowed(allow: String, request_id: &str) -> Result<Self, Fault> {
+        let response = Self::error(&Refusal::MethodUnknown.into(), request_id);
+        Ok(response.with(ALLOW, header_value(allow)?))
     }
 }
 
-fn challenge(public: &Public) -> Option<String> {
+fn header_value(text: String) -> Result<HeaderValue, Fault> {
+    HeaderValue::try_from(text).map_err(|error| Fault::Serialization(error.into()))
+}
+
+fn challenge(public: &Public) -> Option<HeaderValue> {
     match public.challenge {
         Challenge::None => None,
-        Challenge::Basic => Some(r#"Basic realm="postern", charset="UTF-8""#.into()),
-        Challenge::Bearer => Some(r#"Bearer realm="postern""#.into()),
-        Challenge::BearerError => Some(format!(
-            r#"Bearer realm="postern", error="{}", error_description="{}""#,
-            public.code, public.description
-        )),
+        Challenge::Basic => Some(BASIC),
+        Challenge::Bearer => Some(BEARER),
+        Challenge::BearerError => {
+            let challenge = format!(
+                r#"Bearer realm="postern", error="{}", error_description="{}""#,
+                public.code, public.description
+            );
+            // The table of refusals has only ASCII, which a test checks.
+            Some(HeaderValue::try_from(challenge).unwrap_or(BEARER))
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! From a gateway's event to a handler, and back.
 //!
 //! The event arrives as plain JSON and is checked before Lambda's own types see it: those fail on
-//! headers that they cannot represent, and panic on a malformed `Host`. So a malformed request gets
-//! a 400 here instead of a 500 there.
+//! headers that they cannot represent, and on `null`. So a malformed request gets a 400 here instead
+//! of a 500 there.
 
 use std::collections::HashSet;
 
@@ -72,7 +72,7 @@ fn render_error_page(error: Error, request: &Request) -> Result<Response, Error>
 
 fn log(outcome: &Result<Response, Error>) {
     let cause = match outcome {
-        Ok(response) => response.cause().ok_or(response.status_code()),
+        Ok(response) => response.cause().ok_or(response.status()),
         Err(error) => Ok(error),
     };
     match cause {
@@ -109,11 +109,11 @@ fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
     }
     let typed: ApiGatewayV2httpRequest =
         serde_json::from_value(event).map_err(|_| Refusal::RequestMalformed)?;
-    Ok(Request::new(typed, body, target))
+    Ok(Request::new(typed, target, body))
 }
 
 /// Returns the request's target as it was sent, if its path has exactly one interpretation.
-fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
+fn plain_target(members: &Map<String, Value>) -> Result<PathAndQuery, Refusal> {
     let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
     let (path, query) =
         text("rawPath").zip(text("rawQueryString")).ok_or(Refusal::RequestMalformed)?;
@@ -121,8 +121,7 @@ fn plain_target(members: &Map<String, Value>) -> Result<String, Refusal> {
         return Err(Refusal::PathMalformed);
     }
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    PathAndQuery::try_from(target.as_str()).map_err(|_| Refusal::RequestMalformed)?;
-    Ok(target)
+    PathAndQuery::try_from(target).map_err(|_| Refusal::RequestMalformed)
 }
 
 /// Finds the route if the gateway did not: a request with the route key `$default` may be for one

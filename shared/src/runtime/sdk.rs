@@ -11,10 +11,10 @@ use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
     identity::IdentityCache,
 };
-use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::{
     rt::sleep::{SharedAsyncSleep, TokioSleep},
-    time::{SharedTimeSource, SystemTimeSource},
+    time::SharedTimeSource,
 };
 use aws_smithy_http_client::{
     Connector,
@@ -47,7 +47,7 @@ pub fn config(variables: AwsVariables) -> SdkConfig {
         .identity_cache(IdentityCache::lazy().build())
         .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
-        .time_source(SharedTimeSource::new(SystemTimeSource::new()))
+        .time_source(SharedTimeSource::default())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .http_client(http_client())
         .service_config(Endpoints(variables))

@@ -1,5 +1,7 @@
 //! The table of all refusals: every cause, and what the caller sees of it.
 
+use http::StatusCode;
+
 use super::{Challenge, Public};
 
 /// Generates [`Refusal`] from a table with one row per cause: what happened, its name, and what the
@@ -61,7 +63,7 @@ refusals! {
     /// The body is empty.
     BodyMissing => invalid_request("The body is missing: send a JSON object or a form."),
     /// The body exceeds the limit.
-    BodyTooLarge => Public::new(413, "payload_too_large", "The body is larger than 64 KiB."),
+    BodyTooLarge => Public::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is larger than 64 KiB."),
     /// The PKCE method is not S256.
     ChallengeMethodUnknown => invalid_request(
         "The code_challenge_method is not supported: use S256 (RFC 7636).",
@@ -88,14 +90,14 @@ refusals! {
     CredentialMalformed => INVALID_TOKEN,
     /// No credential was presented.
     CredentialMissing => Public::new(
-        401,
+        StatusCode::UNAUTHORIZED,
         "auth_required",
         "No credential was presented in a header that this route reads.",
     )
     .challenging(Challenge::Bearer),
     /// The form does not contain the CSRF token of this session.
     CsrfTokenWrong => Public::new(
-        403,
+        StatusCode::FORBIDDEN,
         "forbidden_origin",
         "The form has expired or was not sent from this site. Reload the page and try again.",
     ),
@@ -105,13 +107,13 @@ refusals! {
     ),
     /// The device code has expired.
     DeviceCodeExpired => Public::new(
-        400,
+        StatusCode::BAD_REQUEST,
         "expired_token",
         "The device code has expired. Start the sign-in again.",
     ),
     /// The user has not approved or denied the device yet.
     DeviceCodePending => Public::new(
-        400,
+        StatusCode::BAD_REQUEST,
         "authorization_pending",
         "The device has not been approved yet. Poll again after the interval.",
     ),
@@ -121,7 +123,7 @@ refusals! {
     DeviceDenied => ACCESS_DENIED,
     /// The device polled before its interval had passed.
     DevicePollTooEarly => Public::new(
-        400,
+        StatusCode::BAD_REQUEST,
         "slow_down",
         "The device polled too early. Add 5 seconds to the interval between polls.",
     ),
@@ -138,12 +140,12 @@ refusals! {
     /// The email address is not valid.
     EmailMalformed => invalid_request("The email address is not valid."),
     /// Another user has this email address.
-    EmailTaken => Public::new(409, "conflict", "Another user already has this email address."),
+    EmailTaken => Public::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
     /// The requested expiry is in the past.
     ExpiryInThePast => invalid_request("expires_at is in the past: send a future time."),
     /// Too many attempts failed, for the account or from the address.
     FailuresTooMany => Public::new(
-        429,
+        StatusCode::TOO_MANY_REQUESTS,
         "too_many_requests",
         "Too many failed attempts. Try again within 15 minutes.",
     ),
@@ -155,7 +157,7 @@ refusals! {
     FamilyOwnerDeleted => INVALID_GRANT,
     /// The token endpoint does not support this grant type.
     GrantTypeUnknown => Public::new(
-        400,
+        StatusCode::BAD_REQUEST,
         "unsupported_grant_type",
         "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.",
     ),
@@ -178,13 +180,13 @@ refusals! {
     ),
     /// The route does not accept a body of this type.
     MediaTypeUnsupported => Public::new(
-        415,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported_media_type",
         "The Content-Type is not supported: use application/json, or application/x-www-form-urlencoded for OAuth and pages.",
     ),
     /// The path exists, with other methods.
     MethodUnknown => Public::new(
-        405,
+        StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "This path does not support the method: see the Allow header.",
     ),
@@ -205,7 +207,7 @@ refusals! {
     ),
     /// A page of another origin sent the request with our cookie.
     OriginNotAllowed => Public::new(
-        403,
+        StatusCode::FORBIDDEN,
         "forbidden_origin",
         "Requests with a session cookie are only accepted from this site.",
     ),
@@ -231,7 +233,7 @@ refusals! {
     ),
     /// The record changed between reading and writing it.
     RecordChanged => Public::new(
-        409,
+        StatusCode::CONFLICT,
         "conflict",
         "The record was changed by another request. Read it again and retry.",
     ),
@@ -352,17 +354,29 @@ refusals! {
     UserRequired => insufficient_scope("Only a signed-in user is allowed to do this."),
 }
 
-const ACCESS_DENIED: Public =
-    Public::new(400, "access_denied", "Access was denied by the user or by the identity provider.");
-const CODE_INVALID: Public =
-    Public::new(400, "invalid_grant", "The code is invalid or has expired. Start again.");
-const FORBIDDEN_USER: Public =
-    Public::new(403, "forbidden_user", "This user is not allowed to use this deployment.");
-const INVALID_CLIENT: Public =
-    Public::new(401, "invalid_client", "The client id or secret is not valid.")
-        .challenging(Challenge::Basic);
+const ACCESS_DENIED: Public = Public::new(
+    StatusCode::BAD_REQUEST,
+    "access_denied",
+    "Access was denied by the user or by the identity provider.",
+);
+const CODE_INVALID: Public = Public::new(
+    StatusCode::BAD_REQUEST,
+    "invalid_grant",
+    "The code is invalid or has expired. Start again.",
+);
+const FORBIDDEN_USER: Public = Public::new(
+    StatusCode::FORBIDDEN,
+    "forbidden_user",
+    "This user is not allowed to use this deployment.",
+);
+const INVALID_CLIENT: Public = Public::new(
+    StatusCode::UNAUTHORIZED,
+    "invalid_client",
+    "The client id or secret is not valid.",
+)
+.challenging(Challenge::Basic);
 const INVALID_GRANT: Public = Public::new(
-    400,
+    StatusCode::BAD_REQUEST,
     "invalid_grant",
     "The refresh token is not valid. Sign in again, or exchange the client's credentials again.",
 );
@@ -371,23 +385,24 @@ const INVALID_SIGNATURE: Public =
 const INVALID_TOKEN: Public = unauthorized("invalid_token", "The credential is not valid.");
 
 const fn insufficient_scope(description: &'static str) -> Public {
-    Public::new(403, "insufficient_scope", description).challenging(Challenge::BearerError)
+    Public::new(StatusCode::FORBIDDEN, "insufficient_scope", description)
+        .challenging(Challenge::BearerError)
 }
 
 const fn invalid_request(description: &'static str) -> Public {
-    Public::new(400, "invalid_request", description)
+    Public::new(StatusCode::BAD_REQUEST, "invalid_request", description)
 }
 
 const fn invalid_scope(description: &'static str) -> Public {
-    Public::new(400, "invalid_scope", description)
+    Public::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
 }
 
 const fn not_found(description: &'static str) -> Public {
-    Public::new(404, "not_found", description)
+    Public::new(StatusCode::NOT_FOUND, "not_found", description)
 }
 
 const fn unauthorized(code: &'static str, description: &'static str) -> Public {
-    Public::new(401, code, description).challenging(Challenge::BearerError)
+    Public::new(StatusCode::UNAUTHORIZED, code, description).challenging(Challenge::BearerError)
 }
 
 #[cfg(test)]
