@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 const OF_THE_CONNECTION: [&str; 4] = ["connection", "content-length", "date", "transfer-encoding"];
 
 /// Returns a response without ids, secrets and times.
-pub(crate) fn normalized(response: &Response<Bytes>) -> Value {
+pub(crate) fn normalize(response: &Response<Bytes>) -> Value {
     let headers: BTreeMap<_, _> = response
         .headers()
         .iter()
@@ -22,20 +22,20 @@ pub(crate) fn normalized(response: &Response<Bytes>) -> Value {
         .collect();
     let text = String::from_utf8_lossy(response.body()).into_owned();
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    masked(json!({"status": response.status().as_u16(), "headers": headers, "body": body}))
+    mask_value(json!({"status": response.status().as_u16(), "headers": headers, "body": body}))
 }
 
 /// Replaces every id, secret, token and time in a value by its kind.
-pub(crate) fn masked(value: Value) -> Value {
+pub(crate) fn mask_value(value: Value) -> Value {
     match value {
         Value::String(text) => mask(&text).into(),
-        Value::Array(items) => items.into_iter().map(masked).collect(),
+        Value::Array(items) => items.into_iter().map(mask_value).collect(),
         Value::Object(members) => {
             let masked = members.into_iter().map(|(name, value)| match (name.as_str(), value) {
                 ("request_id", Value::String(_)) => (name, "<request>".into()),
                 ("last_four", Value::String(_)) => (name, "<last four>".into()),
                 ("body", Value::String(text)) => (name, inner(text)),
-                (_, value) => (name, masked(value)),
+                (_, value) => (name, mask_value(value)),
             });
             masked.collect::<Map<_, _>>().into()
         }
@@ -46,7 +46,7 @@ pub(crate) fn masked(value: Value) -> Value {
 /// Masks a body that is JSON inside a string, as functions return it.
 fn inner(text: String) -> Value {
     match serde_json::from_str::<Value>(&text) {
-        Ok(body) if body.is_object() => masked(body),
+        Ok(body) if body.is_object() => mask_value(body),
         _ => mask(&text).into(),
     }
 }

@@ -56,7 +56,7 @@ impl Emulator {
             .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "30")
             .envs(variables);
         let mut process = Process::start(name, &mut command, &log)?;
-        process.listening(address).await?;
+        process.wait_for_listener(address).await?;
         let url = format!("http://{address}/2015-03-31/functions/function/invocations");
         let client = reqwest::Client::builder().no_proxy().build()?;
         Ok(Self { process, url, log, client, invocations: Arc::default() })
@@ -115,16 +115,16 @@ async fn invoke(
 
 /// Every function of the template under the emulator, by its binary.
 #[derive(Debug)]
-pub(crate) struct Fleet(pub(crate) BTreeMap<String, Emulator>);
+pub(crate) struct Emulators(pub(crate) BTreeMap<String, Emulator>);
 
-impl Fleet {
+impl Emulators {
     /// Checks the log of each function: one line of JSON per request, with its metrics and without
     /// credentials.
-    pub(crate) fn check_lines(&self) -> Result<usize> {
+    pub(crate) fn check_log_lines(&self) -> Result<usize> {
         for (name, function) in &self.0 {
             let text = fs::read_to_string(&function.log)?;
             ensure!(
-                !capture::holds_secret(text.as_bytes()),
+                !capture::contains_secret(text.as_bytes()),
                 "{name} logs a secret: {}",
                 function.log.display()
             );

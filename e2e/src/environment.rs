@@ -12,9 +12,9 @@ use anyhow::{Context as _, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use local::{
-    data::{Data, Shown},
+    data::{DataLocation, LocalCredentials},
     gateway::Gateway,
-    template::{Function, TEMPLATE, Template, plain},
+    template::{Function, TEMPLATE, Template, parse_yaml},
 };
 use postern::{
     core::clock::Clock,
@@ -26,7 +26,7 @@ use tempfile::TempDir;
 
 use crate::{
     Tools,
-    emulator::{Emulator, Fleet},
+    emulator::{Emulator, Emulators},
     process::{Process, free_address},
 };
 
@@ -39,14 +39,14 @@ const CERTIFICATES: [&str; 2] =
 
 /// An implementation of DynamoDB's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
+pub(crate) enum StoreKind {
     /// `postern store`.
     Embedded,
     /// An independent implementation.
     MiniStack,
 }
 
-impl fmt::Display for Engine {
+impl fmt::Display for StoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Embedded => "the embedded store",
@@ -58,7 +58,7 @@ impl fmt::Display for Engine {
 /// A deployment under the emulator.
 #[derive(Debug)]
 pub(crate) struct Environment {
-    pub(crate) fleet: Fleet,
+    pub(crate) emulators: Emulators,
     pub(crate) gateway: Gateway,
     pub(crate) secrets: Secrets,
     pub(crate) operator_key: String,
@@ -70,7 +70,7 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// Starts everything.
-    pub(crate) async fn open(tools: &Tools, engine: Engine) -> Result<Self> {
+    pub(crate) async fn start(tools: &Tools, engine: StoreKind) -> Result<Self> {
         let template = Template::load()?;
         let folder = tempfile::tempdir()?;
         std::fs::create_dir_all(&tools.logs)?;
@@ -78,25 +78,25 @@ impl Environment {
         let (ministack, aws_url) = ministack(tools).await?;
         let mut servers = vec![ministack];
         let store_url = match engine {
-            Engine::Embedded => {
+            StoreKind::Embedded => {
                 let (store, url) = store(tools, &folder).await?;
                 servers.push(store);
                 url
             }
-            Engine::MiniStack => {
+            StoreKind::MiniStack => {
                 create_tables(&sdk(&aws_url), &template).await?;
                 aws_url.clone()
             }
         };
 
-        let mut shown = Shown::default();
+        let mut shown = LocalCredentials::default();
         let brand = TokenPrefix::parse("pst").context("the brand")?;
-        let secrets = Data::Memory.secrets(None, &brand, Algorithm::ES256, &mut shown)?;
+        let secrets = DataLocation::Memory.secrets(None, &brand, Algorithm::ES256, &mut shown)?;
         let sdk = sdk(&aws_url);
         let signing_arn = put(&sdk, "signing", &secrets).await?;
         let verification_arn = put(&sdk, "verification", &secrets.verification(&[])).await?;
 
-        let (mut fleet, mut given) = (BTreeMap::new(), BTreeMap::new());
+        let (mut emulators, mut given) = (BTreeMap::new(), BTreeMap::new());
         for function in &template.functions {
             let named = |name: &str| match name {
                 "POSTERN_SECRET_ARN" if secret_of(function) == Some("SigningSecret") => {
@@ -117,14 +117,14 @@ impl Environment {
             }
             let bootstrap = tools.artifacts.join(&function.binary).join("bootstrap");
             let emulator = Emulator::start(tools, &bootstrap, &variables, &function.binary).await?;
-            fleet.insert(function.binary.clone(), emulator);
+            emulators.insert(function.binary.clone(), emulator);
             given.insert(function.binary.clone(), variables);
         }
-        let fleet = Fleet(fleet);
-        let of_fleet = |binary: &str| fleet.0.get(binary).map(Emulator::as_function);
-        let gateway = Gateway::over(&template, &Clock::system(), of_fleet)?;
+        let emulators = Emulators(emulators);
+        let of_fleet = |binary: &str| emulators.0.get(binary).map(Emulator::as_function);
+        let gateway = Gateway::with_functions(&template, &Clock::system(), of_fleet)?;
         Ok(Self {
-            fleet,
+            emulators,
             gateway,
             secrets,
             operator_key: shown.operator_key.unwrap_or_default(),
@@ -149,7 +149,7 @@ fn secret_of(function: &Function) -> Option<&str> {
 
 /// Returns the names of the variables that the template gives to a function.
 fn names(function: &Function) -> Result<BTreeSet<String>> {
-    let globals = plain(TEMPLATE)?["Globals"]["Function"].clone();
+    let globals = parse_yaml(TEMPLATE)?["Globals"]["Function"].clone();
     let of = |properties: &Value| {
         properties["Environment"]["Variables"].as_object().cloned().unwrap_or_default()
     };
@@ -192,7 +192,7 @@ async fn ministack(tools: &Tools) -> Result<(Process, String)> {
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", address.port().to_string());
     let mut ministack =
         Process::start("MiniStack", &mut command, &tools.logs.join("ministack.log"))?;
-    ministack.listening(address).await?;
+    ministack.wait_for_listener(address).await?;
     Ok((ministack, format!("http://{address}")))
 }
 
@@ -203,7 +203,7 @@ async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
         .args(["store", "--listen", "127.0.0.1:0", "--data", ":memory:", "--ready-file"])
         .arg(&ready);
     let mut store = Process::start("the store", &mut command, &tools.logs.join("store.log"))?;
-    let ready: Value = serde_json::from_str(&store.written(&ready).await?)?;
+    let ready: Value = serde_json::from_str(&store.wait_for_file(&ready).await?)?;
     Ok((store, ready["store_url"].as_str().unwrap_or_default().to_owned()))
 }
 

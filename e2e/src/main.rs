@@ -99,7 +99,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
 
 /// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() {
-    if let Ok(stop) = local::serve::Stop::at_signal() {
+    if let Ok(stop) = local::serve::Shutdown::on_signal() {
         stop.wait().await;
     }
 }
@@ -108,12 +108,12 @@ async fn interrupted() {
 /// each engine.
 async fn test(tools: &Tools) -> anyhow::Result<()> {
     let mut passed = 0;
-    for engine in [environment::Engine::Embedded, environment::Engine::MiniStack] {
+    for engine in [environment::StoreKind::Embedded, environment::StoreKind::MiniStack] {
         println!("\n-- store: {engine}");
-        let environment = environment::Environment::open(tools, engine).await?;
+        let environment = environment::Environment::start(tools, engine).await?;
         passed += samples::compare(tools, &environment).await?;
         passed += scenario::compare(tools, &environment).await?;
-        passed += environment.fleet.check_lines()?;
+        passed += environment.emulators.check_log_lines()?;
     }
     println!("\n{passed} passed, 0 failed");
     Ok(())

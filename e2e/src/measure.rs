@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     Tools,
     emulator::Emulator,
-    environment::{Engine, Environment},
+    environment::{Environment, StoreKind},
     samples, scenario,
 };
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(
     rivals: Option<&Path>,
     page: Option<&Path>,
 ) -> Result<()> {
-    let environment = Environment::open(tools, Engine::Embedded).await?;
+    let environment = Environment::start(tools, StoreKind::Embedded).await?;
     let decision = decision(&environment).await?;
     let mut subjects = functions(tools, &environment, &decision)?;
     if let Some(rivals) = rivals {

@@ -32,7 +32,7 @@ impl Process {
     }
 
     /// Waits until something listens at `address`.
-    pub(crate) async fn listening(&mut self, address: SocketAddr) -> Result<()> {
+    pub(crate) async fn wait_for_listener(&mut self, address: SocketAddr) -> Result<()> {
         let connected = async {
             while tokio::net::TcpStream::connect(address).await.is_err() {
                 self.alive()?;
@@ -46,7 +46,7 @@ impl Process {
     }
 
     /// Waits until `file` exists; returns its content.
-    pub(crate) async fn written(&mut self, file: &Path) -> Result<String> {
+    pub(crate) async fn wait_for_file(&mut self, file: &Path) -> Result<String> {
         let written = async {
             while !file.exists() {
                 self.alive()?;

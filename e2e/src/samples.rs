@@ -15,7 +15,7 @@ use tests::{Setup, World};
 
 use crate::{
     Tools,
-    answer::masked,
+    answer::mask_value,
     environment::{Environment, ISSUER},
 };
 
@@ -56,7 +56,7 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
         let invoke = invoke::in_process(&world.app, &function)
             .with_context(|| format!("no handler {function}"))?;
         let emulator = environment
-            .fleet
+            .emulators
             .0
             .get(&function)
             .with_context(|| format!("no function {function}"))?;
@@ -67,7 +67,7 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
             let of_emulator = shown(emulator.invoke(event).await?);
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             ensure!(
-                masked(of_program.clone()) == of_handler,
+                mask_value(of_program.clone()) == of_handler,
                 "{name}: the handler answers {of_handler}, the local program {of_program}"
             );
             ensure!(
@@ -85,7 +85,7 @@ pub(crate) async fn compare(tools: &Tools, environment: &Environment) -> Result<
 
 /// Returns an answer as Lambda shows it.
 fn shown(answer: Result<Value, String>) -> Value {
-    masked(answer.unwrap_or_else(|message| json!({"errorMessage": message})))
+    mask_value(answer.unwrap_or_else(|message| json!({"errorMessage": message})))
 }
 
 /// Returns what `postern invoke` prints.

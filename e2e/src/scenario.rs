@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Tools,
-    answer::{masked, normalized},
+    answer::{mask_value, normalize},
     environment::Environment,
     target::Target,
 };
@@ -108,10 +108,13 @@ impl<'a> Scenario<'a> {
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let response = self.target.send(request.body(body)?).await?;
         let text = String::from_utf8_lossy(response.body()).into_owned();
-        let answer = normalized(&response);
+        let answer = normalize(&response);
         self.steps += 1;
-        let name =
-            format!("{} {method} {}", self.steps, masked(path.into()).as_str().unwrap_or_default());
+        let name = format!(
+            "{} {method} {}",
+            self.steps,
+            mask_value(path.into()).as_str().unwrap_or_default()
+        );
         ensure!(
             response.status().as_u16() == status,
             "{name}: {} {text}, not {status}",
@@ -149,14 +152,17 @@ impl<'a> Scenario<'a> {
             .unwrap_or_default();
         let set = set.split([';', '=']).nth(1).unwrap_or_default().to_owned();
         self.steps += 1;
-        let name =
-            format!("{} {method} {}", self.steps, masked(path.into()).as_str().unwrap_or_default());
+        let name = format!(
+            "{} {method} {}",
+            self.steps,
+            mask_value(path.into()).as_str().unwrap_or_default()
+        );
         ensure!(
             response.status().as_u16() == status,
             "{name}: {} {text}, not {status}",
             response.status()
         );
-        self.transcript.push((name, normalized(&response)));
+        self.transcript.push((name, normalize(&response)));
         Ok((text, set))
     }
 
@@ -164,8 +170,9 @@ impl<'a> Scenario<'a> {
     async fn authorize(&mut self, key: &str) -> Result<()> {
         let Some(invoke) = self.target.authorizer(self.environment) else { return Ok(()) };
         let event = authorizer_event("x-api-key", key);
-        let answer =
-            masked(invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})));
+        let answer = mask_value(
+            invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})),
+        );
         self.transcript.push((format!("{AUTHORIZER}, after {} steps", self.steps), answer));
         Ok(())
     }

@@ -83,7 +83,7 @@ impl Target {
             Self::Handlers(world) => invoke::in_process(&Arc::clone(&world.app), "authorizer"),
             Self::Program(_) => None,
             Self::Emulator { .. } => {
-                environment.fleet.0.get("authorizer").map(|function| function.as_function())
+                environment.emulators.0.get("authorizer").map(|function| function.as_function())
             }
         }
     }
@@ -102,7 +102,7 @@ impl Program {
         command.env("POSTERN_ISSUER", ISSUER).env("POSTERN_SECRET_FILE", &secret);
         let mut process =
             Process::start("the local program", &mut command, &tools.logs.join("local.log"))?;
-        let ready: Value = serde_json::from_str(&process.written(&ready).await?)?;
+        let ready: Value = serde_json::from_str(&process.wait_for_file(&ready).await?)?;
         let text = |name: &str| {
             ready[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"))
         };

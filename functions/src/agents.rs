@@ -41,7 +41,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/agents" => {
             let caller = authorize(Permission::AgentsRead).await?;
-            let agents = resource::list::<AgentView>(context, &caller, request.page()?).await?;
+            let agents =
+                resource::list::<AgentView>(context, &caller, request.page_request()?).await?;
             Ok(Response::ok(&agents)?)
         }
         "GET /v1/agents/{id}" => {

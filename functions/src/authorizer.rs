@@ -32,7 +32,7 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
 fn to_lambda_error(error: &Error) -> LambdaError {
     match error {
         Error::Rejected(rejection) => {
-            telemetry::refused(
+            telemetry::log_refusal(
                 StatusCode::UNAUTHORIZED,
                 rejection.refusal.public().code,
                 rejection.refusal,
@@ -40,7 +40,7 @@ fn to_lambda_error(error: &Error) -> LambdaError {
             "Unauthorized".into()
         }
         Error::Failed(fault) => {
-            telemetry::failed(StatusCode::INTERNAL_SERVER_ERROR, fault);
+            telemetry::log_fault(StatusCode::INTERNAL_SERVER_ERROR, fault);
             fault.public().code.into()
         }
     }

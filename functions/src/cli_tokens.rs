@@ -20,7 +20,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/auth/cli-tokens" => {
             let user = authenticate().await?;
-            Ok(Response::ok(&cli_token::list(context, &user, request.page()?).await?)?)
+            Ok(Response::ok(&cli_token::list(context, &user, request.page_request()?).await?)?)
         }
         "DELETE /v1/auth/cli-tokens/{id}" => {
             let user = authenticate().await?;

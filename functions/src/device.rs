@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct DeviceAuthorizationRequest {
     client_id: Option<String>,
     scope: Option<String>,
 }
@@ -22,18 +22,21 @@ struct Wanted {
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a fault.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let Wanted { client_id, scope } = if request.is_form() {
+    let DeviceAuthorizationRequest { client_id, scope } = if request.is_form() {
         let mut form = request.form()?;
         let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
-        Wanted { client_id: take("client_id"), scope: take("scope") }
+        DeviceAuthorizationRequest { client_id: take("client_id"), scope: take("scope") }
     } else {
         request.json()?
     };
     let client_id = client_id.ok_or_else(|| {
-        Error::explained(Refusal::ParameterMissing, "The parameter 'client_id' is missing.".into())
+        Error::with_detail(
+            Refusal::ParameterMissing,
+            "The parameter 'client_id' is missing.".into(),
+        )
     })?;
     let client = app.context.config.client(&client_id.into()).ok_or(Refusal::ClientUnknown)?;
     let scopes = scope.as_deref().map(Scopes::parse).transpose()?;
-    let begun = device_code::begin(&app.context, client, scopes, request.source_ip()).await?;
-    Ok(Response::ok(&begun)?.with_tokens())
+    let begun = device_code::start(&app.context, client, scopes, request.source_ip()).await?;
+    Ok(Response::ok(&begun)?.with_pragma_no_cache())
 }

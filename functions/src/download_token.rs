@@ -14,12 +14,12 @@ const LONGEST_PATH: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct DownloadTokenRequest {
     path: String,
 }
 
 #[derive(Serialize)]
-struct Issued {
+struct TokenResponse {
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     token: Secret,
     expires_in: i64,
@@ -32,14 +32,14 @@ struct Issued {
 /// Those of authentication, and a 400 if the path is invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = app.providers.authenticate(&app.context, request).await?;
-    let Wanted { path } = request.json()?;
+    let DownloadTokenRequest { path } = request.json()?;
     if path.len() > LONGEST_PATH || !path::is_canonical(&path) {
         return Err(Refusal::PathMalformed.into());
     }
     let token = issue::download_token(&app.context, caller, &path, app.context.clock.now())?;
-    Ok(Response::created(&Issued {
+    Ok(Response::created(&TokenResponse {
         token,
         expires_in: app.context.config.lifetimes.download_token.as_secs(),
     })?
-    .with_tokens())
+    .with_pragma_no_cache())
 }

@@ -25,7 +25,7 @@ const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let claims = authenticate(app, request)?;
     let wanted = Permission::RunnersRead.into();
-    if !claims.scopes.allow(&wanted) {
+    if !claims.scopes.allows(&wanted) {
         return Err(Refusal::ScopeInsufficient.into());
     }
     let organization = claims.org_id.ok_or(Refusal::OrganizationMissing)?;
@@ -37,7 +37,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .await?;
     let runner = runner.ok_or(Refusal::RecordUnknown)?;
     let script = install::script(&app.context.config.deployment.issuer, &runner.meta.id);
-    Ok(Response::text(SCRIPT, script).with(REFERRER_POLICY, NO_REFERRER))
+    Ok(Response::text(SCRIPT, script).with_header(REFERRER_POLICY, NO_REFERRER))
 }
 
 fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {

@@ -6,7 +6,7 @@ use postern::{
     http::{Request, Response},
     resource::{
         self,
-        api_key::{self, ApiKeyView, Rotation},
+        api_key::{self, ApiKeyView, RotateApiKey},
     },
 };
 use serde::Deserialize;
@@ -33,7 +33,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /v1/keys" => {
             let caller = authorize(Permission::KeysRead).await?;
             Ok(Response::ok(
-                &resource::list::<ApiKeyView>(context, &caller, request.page()?).await?,
+                &resource::list::<ApiKeyView>(context, &caller, request.page_request()?).await?,
             )?)
         }
         "GET /v1/keys/{id}" => {
@@ -50,7 +50,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "POST /v1/keys/{id}/rotate" => {
             let caller = authorize(Permission::KeysManage).await?;
             let id = request.path_id()?;
-            let rotation = if request.has_body() { request.json()? } else { Rotation::default() };
+            let rotation =
+                if request.has_body() { request.json()? } else { RotateApiKey::default() };
             Ok(Response::ok(&api_key::rotate(context, &caller, &id, rotation).await?)?)
         }
         "POST /v1/keys/revoke-leaked" => {

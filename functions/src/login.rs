@@ -66,7 +66,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
         password: Secret::new(given.password),
         address: request.source_ip(),
     };
-    let person = password::prove(&app.context, login).await?;
+    let person = password::verify(&app.context, login).await?;
     let now = app.context.clock.now();
     let new = NewUserFamily {
         id: family::new_id(&app.context, now)?,
@@ -75,12 +75,12 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
         scopes: &app.context.config.role_scopes(person.role),
         address: request.source_ip(),
     };
-    let begun = family::begin_for_user(&app.context, new, now).await;
+    let begun = family::create_for_user(&app.context, new, now).await;
     // The user was deleted between the two reads.
     let is_gone = begun.as_ref().err().and_then(Error::refusal) == Some(Refusal::UserDeleted);
     let tokens = if is_gone { Err(Refusal::LoginWrong.into()) } else { begun }?;
     let user = User { id: person.user_id.to_string(), email, role: person.role };
-    Ok(Response::ok(&LoggedIn { tokens, user })?.with_tokens())
+    Ok(Response::ok(&LoggedIn { tokens, user })?.with_pragma_no_cache())
 }
 
 /// Ends a session or a token family. Anyone who has the session or token can end it. The response
@@ -95,7 +95,7 @@ async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
         revoke::revoke(&app.context, &Secret::new(token)).await?;
     }
     if let Some(session) = session {
-        session::end(&app.context, &Secret::new(session.to_owned())).await?;
+        session::delete(&app.context, &Secret::new(session.to_owned())).await?;
     }
     Ok(Response::no_content().cookie(SESSION_COOKIE, &Secret::new(String::new()), 0)?)
 }

@@ -6,7 +6,7 @@ use postern::{
     authn::operator,
     config::Signup,
     http::{Request, Response},
-    resource::organization::{self, Founder},
+    resource::organization::{self, OrganizationCreator},
 };
 
 /// Handles the routes.
@@ -17,8 +17,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let context = &app.context;
     match request.route() {
         "POST /v1/organizations" => {
-            let founder = founder(app, request)?;
-            let created = organization::create(context, founder, request.json()?).await?;
+            let creator = creator(app, request)?;
+            let created = organization::create(context, creator, request.json()?).await?;
             Ok(Response::created(&created)?)
         }
         "GET /v1/organizations/current" => {
@@ -29,10 +29,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     }
 }
 
-fn founder(app: &App, request: &Request) -> Result<Founder, Refusal> {
+fn creator(app: &App, request: &Request) -> Result<OrganizationCreator, Refusal> {
     match (operator::authenticate(&app.context, request), app.context.config.signup) {
-        (Ok(()), _) => Ok(Founder::Operator),
-        (Err(Refusal::CredentialMissing), Signup::Open) => Ok(Founder::Anyone),
+        (Ok(()), _) => Ok(OrganizationCreator::Operator),
+        (Err(Refusal::CredentialMissing), Signup::Open) => Ok(OrganizationCreator::Anyone),
         (Err(refusal), _) => Err(refusal),
     }
 }

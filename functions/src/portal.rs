@@ -30,8 +30,8 @@ use crate::portal::resources::RESOURCES;
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let response = Box::pin(answer(app, request)).await?;
     // Showing a page extends the session, so extend the cookie with it.
-    Ok(match visitor::session(request)? {
-        Some(session) if response.is_page() => response.cookie(
+    Ok(match visitor::session_cookie(request)? {
+        Some(session) if response.is_html_page() => response.cookie(
             SESSION_COOKIE,
             &session,
             app.context.config.lifetimes.session_idle.as_secs(),

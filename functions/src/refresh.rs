@@ -3,7 +3,7 @@
 use postern::{
     App, Error,
     core::secret::Secret,
-    grant::refresh::{Client, refresh},
+    grant::refresh::{RefreshClient, refresh},
     http::{Request, Response},
 };
 use serde::Deserialize;
@@ -21,6 +21,7 @@ struct Refresh {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let body: Refresh = request.json()?;
     let token = Secret::new(body.refresh_token);
-    let tokens = refresh(&app.context, &token, &Client::Unnamed, request.source_ip()).await?;
-    Ok(Response::ok(&tokens)?.with_tokens())
+    let tokens =
+        refresh(&app.context, &token, &RefreshClient::Unidentified, request.source_ip()).await?;
+    Ok(Response::ok(&tokens)?.with_pragma_no_cache())
 }

@@ -12,7 +12,7 @@ use postern::{
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Issued {
+struct TokenResponse {
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     access_token: Secret,
     expires_in: i64,
@@ -37,9 +37,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .allowlist
         .check(&Subject::Service(service.meta.id), service.on_behalf_of.as_ref())?;
     let access_token = issue::service_token(&app.context, &service, now)?;
-    Ok(Response::ok(&Issued {
+    Ok(Response::ok(&TokenResponse {
         access_token,
         expires_in: app.context.config.lifetimes.service_token.as_secs(),
     })?
-    .with_tokens())
+    .with_pragma_no_cache())
 }

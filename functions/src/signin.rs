@@ -10,7 +10,7 @@ use postern::{
     grant::{
         authorization_code::is_loopback,
         session::Browser,
-        sign_in::{self, LIFETIME, Redirection, Returned, SignedIn},
+        sign_in::{self, AuthorizationRedirect, LIFETIME, Returned, SignedIn},
     },
     http::{CredentialSource as _, Request, Response},
     identity_provider::IdentityProvider,
@@ -50,8 +50,8 @@ async fn start(
     };
     let next = path::safe_redirect(request.query("next")?.as_deref());
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
-    let Redirection { location, browser } =
-        sign_in::begin(&app.context, upstream, &next, loopback, browser).await?;
+    let AuthorizationRedirect { location, browser } =
+        sign_in::start(&app.context, upstream, &next, loopback, browser).await?;
     Ok(Response::see_other(location)?.cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs())?)
 }
 
@@ -112,11 +112,11 @@ async fn callback(
         provider: request.query("provider")?,
         browser: request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned())),
     };
-    let signed_in = sign_in::finish(
+    let signed_in = sign_in::complete(
         &app.context,
         &app.identity_providers,
         returned,
-        Browser::of(request),
+        Browser::from_request(request),
         is_expected,
     )
     .await?;
@@ -126,6 +126,6 @@ async fn callback(
             &value,
             app.context.config.lifetimes.session_idle.as_secs(),
         )?,
-        SignedIn::Loopback(location) => Response::see_other(location)?,
+        SignedIn::Redirect(location) => Response::see_other(location)?,
     })
 }

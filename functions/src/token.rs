@@ -16,7 +16,7 @@ use postern::{
         ClientCredentials, Tokens,
         agent_secret::{self, RequestedScopes},
         authorization_code, device_code,
-        refresh::{self, Client},
+        refresh::{self, RefreshClient},
     },
     http::{Form, Request, Response},
 };
@@ -51,7 +51,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         )
         .await?
     };
-    Ok(Response::ok(&tokens)?.with_tokens())
+    Ok(Response::ok(&tokens)?.with_pragma_no_cache())
 }
 
 async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
@@ -69,18 +69,20 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
         }
         "refresh_token" => {
             let client = match client {
-                ClientPart::Proven(credentials) => Client::Proven(credentials, scopes),
-                ClientPart::Named(id) => Client::Named(id, scopes),
-                ClientPart::Public(id) => Client::Public(id, scopes),
+                ClientPart::Proven(credentials) => {
+                    RefreshClient::AgentWithSecret(credentials, scopes)
+                }
+                ClientPart::Named(id) => RefreshClient::Agent(id, scopes),
+                ClientPart::Public(id) => RefreshClient::Public(id, scopes),
                 // To request fewer scopes, the client must be named: its scopes are checked before
                 // the token is consumed.
                 ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
-                ClientPart::Absent => Client::Unnamed,
+                ClientPart::Absent => RefreshClient::Unidentified,
             };
             refresh::refresh(&app.context, parameter("refresh_token")?, &client, address).await
         }
         "authorization_code" => {
-            let presented = authorization_code::CodeRedemption {
+            let presented = authorization_code::AccessTokenRequest {
                 code: parameter("code")?,
                 client_id: &public(client)?,
                 redirect_uri: parameter("redirect_uri")?.expose(),
@@ -107,7 +109,7 @@ fn public(client: ClientPart) -> Result<ClientId, Error> {
 }
 
 fn missing(name: &'static str) -> Error {
-    Error::explained(Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
+    Error::with_detail(Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
 }
 
 /// How the client identified itself (RFC 6749 §2.3.1).

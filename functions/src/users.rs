@@ -25,7 +25,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "GET /v1/users" => {
             let caller = authorize().await?;
-            Ok(Response::ok(&resource::list::<UserView>(context, &caller, request.page()?).await?)?)
+            Ok(Response::ok(
+                &resource::list::<UserView>(context, &caller, request.page_request()?).await?,
+            )?)
         }
         "GET /v1/users/{id}" => {
             let caller = authorize().await?;

@@ -24,14 +24,14 @@ use crate::Error;
 
 /// Where data is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Data {
+pub enum DataLocation {
     /// In memory, lost when the program stops.
     Memory,
     /// In files in this folder.
     Folder(PathBuf),
 }
 
-impl std::str::FromStr for Data {
+impl std::str::FromStr for DataLocation {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -43,7 +43,7 @@ impl std::str::FromStr for Data {
 /// owner.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Shown {
+pub struct LocalCredentials {
     /// The `iss` of all tokens: the URL of the first start, so that tokens stay valid when the port
     /// changes.
     pub issuer: Option<String>,
@@ -56,12 +56,12 @@ pub struct Shown {
     /// The keys of starts with other brands, by brand. A key contains its brand and works with no
     /// other.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub other_brands: BTreeMap<String, Shown>,
+    pub other_brands: BTreeMap<String, LocalCredentials>,
 }
 
-impl Shown {
+impl LocalCredentials {
     /// Puts the keys of another brand away, and takes those of `brand` out, if there are any.
-    pub fn turn_to(&mut self, brand: &TokenPrefix) {
+    pub fn switch_brand(&mut self, brand: &TokenPrefix) {
         let known = self
             .operator_key
             .as_deref()
@@ -77,13 +77,13 @@ impl Shown {
     }
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for LocalCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shown")
+        f.write_str("LocalCredentials")
     }
 }
 
-impl Data {
+impl DataLocation {
     /// Creates the folder, accessible only by its owner.
     ///
     /// # Errors
@@ -112,12 +112,15 @@ impl Data {
     /// Reads what is shown at every start.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Data`] if the file cannot be read or parsed.
-    pub fn shown(&self) -> Result<Shown, Error> {
+    /// [`Error::Io`] or [`Error::Invalid`] if the file cannot be read or parsed.
+    pub fn load_credentials(&self) -> Result<LocalCredentials, Error> {
         match self.file("shown.json").filter(|file| file.exists()) {
-            None => Ok(Shown::default()),
+            None => Ok(LocalCredentials::default()),
             Some(file) => serde_json::from_str(&read(&file)?).map_err(|error| {
-                Error::Data(format!("{} was not written by this program: {error}", file.display()))
+                Error::Invalid(format!(
+                    "{} was not written by this program: {error}",
+                    file.display()
+                ))
             }),
         }
     }
@@ -126,7 +129,7 @@ impl Data {
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
-    pub fn keep(&self, shown: &Shown) -> Result<(), Error> {
+    pub fn save_credentials(&self, shown: &LocalCredentials) -> Result<(), Error> {
         self.file("shown.json").map_or(Ok(()), |file| write_private(&file, &json(shown)))
     }
 
@@ -141,7 +144,7 @@ impl Data {
         file: Option<&Path>,
         brand: &TokenPrefix,
         algorithm: Algorithm,
-        shown: &mut Shown,
+        shown: &mut LocalCredentials,
     ) -> Result<Secrets, Error> {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let file = file.map(Path::to_path_buf).or_else(|| self.file("secrets.json"));
@@ -149,7 +152,7 @@ impl Data {
             None => Secrets::default(),
             Some(file) => secrets::parse(&read(file)?)?,
         };
-        let mut is_new = secrets.complete(algorithm, &clock, &entropy)?;
+        let mut is_new = secrets.generate_missing(algorithm, &clock, &entropy)?;
         let mut operator_key = shown.operator_key.take();
         if operator_key.is_none() {
             let minted =

@@ -65,7 +65,7 @@ impl Engine {
 
     /// Returns a store that another program serves, such as `postern store`. Several programs can
     /// share one.
-    pub fn elsewhere(url: &str) -> Self {
+    pub fn remote(url: &str) -> Self {
         Self { url: url.to_owned(), database: None, tasks: Vec::new() }
     }
 

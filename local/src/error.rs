@@ -19,7 +19,7 @@ pub enum Error {
     Engine(String),
     /// Input or data is invalid.
     #[error("{0}")]
-    Data(String),
+    Invalid(String),
     /// Postern failed, for example because of a setting.
     #[error(transparent)]
     Postern(#[from] postern::Fault),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 /// What the gateway adds to a request: its source address and time.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival {
+pub struct RequestContext {
     /// The address of the client.
     pub source_ip: IpAddr,
     /// When the request arrived.
@@ -26,9 +26,9 @@ pub fn http(
     body: &Bytes,
     route_key: &str,
     parameters: &[(String, String)],
-    arrival: Arrival,
+    arrival: RequestContext,
 ) -> Value {
-    let mut event = common(parts, route_key, arrival);
+    let mut event = base_event(parts, route_key, arrival);
     if !parameters.is_empty() {
         let parameters: Map<_, _> =
             parameters.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
@@ -42,7 +42,7 @@ pub fn http(
     event
 }
 
-pub(crate) fn common(parts: &Parts, route_key: &str, arrival: Arrival) -> Value {
+pub(crate) fn base_event(parts: &Parts, route_key: &str, arrival: RequestContext) -> Value {
     let path = parts.uri.path();
     let user_agent = parts
         .headers

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Error,
-    event::{self, Arrival},
+    event::{self, RequestContext},
     invoke::{self, Invoke},
     template::Template,
 };
@@ -43,14 +43,14 @@ impl Gateway {
     /// # Errors
     /// [`Error::Template`] if this program does not contain the function of a route.
     pub fn new(app: &Arc<App>, template: &Template) -> Result<Self, Error> {
-        Self::over(template, &app.context.clock, |binary| invoke::in_process(app, binary))
+        Self::with_functions(template, &app.context.clock, |binary| invoke::in_process(app, binary))
     }
 
     /// Returns an API with the template's routes and the given functions.
     ///
     /// # Errors
     /// [`Error::Template`] if `functions` does not contain the function of a route.
-    pub fn over(
+    pub fn with_functions(
         template: &Template,
         clock: &Clock,
         functions: impl Fn(&str) -> Option<Invoke>,
@@ -78,33 +78,33 @@ impl Gateway {
         if head + parts.uri.path_and_query().map_or(0, |target| target.as_str().len())
             > LARGEST_HEAD
         {
-            return message(
+            return error_response(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "Request Header Fields Too Large",
             );
         }
         if body.len() > LARGEST_PAYLOAD {
-            return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+            return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         }
-        let (key, parameters) = route::find(parts.method.as_str(), parts.uri.path())
+        let (key, parameters) = route::match_route(parts.method.as_str(), parts.uri.path())
             .unwrap_or_else(|| (DEFAULT.to_owned(), Vec::new()));
         let Some(invoke) = self.routes.get(&key) else {
-            return message(StatusCode::NOT_FOUND, "Not Found");
+            return error_response(StatusCode::NOT_FOUND, "Not Found");
         };
-        let arrival = Arrival { source_ip, time: self.clock.now() };
+        let arrival = RequestContext { source_ip, time: self.clock.now() };
         let event = event::http(&parts, &body, &key, &parameters, arrival);
         // As in Lambda, a panic ends only this invocation, with a 500.
         match tokio::spawn(invoke(event)).await {
             Ok(Ok(answer)) => response(&answer),
             Ok(Err(_)) | Err(_) => {
-                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+                error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }
         }
     }
 }
 
 /// Returns a response of the gateway itself.
-pub fn message(status: StatusCode, text: &str) -> Response<Bytes> {
+pub fn error_response(status: StatusCode, text: &str) -> Response<Bytes> {
     let mut response = Response::new(serde_json::json!({"message": text}).to_string().into());
     *response.status_mut() = status;
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
@@ -113,7 +113,7 @@ pub fn message(status: StatusCode, text: &str) -> Response<Bytes> {
 
 /// Converts a function's answer into a response. As in API Gateway, an invalid answer is a 500.
 fn response(answer: &Value) -> Response<Bytes> {
-    let broken = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    let broken = || error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     let status = answer["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok());
     let Some(Ok(status)) = status.map(StatusCode::from_u16) else { return broken() };
     let cookies = answer["cookies"].as_array().into_iter().flatten();

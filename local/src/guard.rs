@@ -1,7 +1,7 @@
 //! A Lambda authorizer in front of an API, as API Gateway runs it: identity sources, cache,
 //! policies, outcomes. `docs/local-gateway.md` lists its behaviour; each row has a test.
 
-mod ask;
+mod authorizer_event;
 mod iam;
 
 use std::{
@@ -9,17 +9,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-pub use ask::EventKind;
+pub use authorizer_event::EventKind;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, request::Parts};
 use postern::App;
 use serde_json::{Map, Value};
 
-use crate::{event::Arrival, gateway::message};
+use crate::{event::RequestContext, gateway::error_response};
 
 /// How an API attaches the authorizer.
 #[derive(Clone, Debug)]
-pub struct Attachment {
+pub struct AuthorizerConfig {
     /// The kind of API and event.
     pub event: EventKind,
     /// Required headers. Together they are the key of the cache.
@@ -30,7 +30,7 @@ pub struct Attachment {
     pub stage: String,
 }
 
-impl Default for Attachment {
+impl Default for AuthorizerConfig {
     fn default() -> Self {
         Self {
             event: EventKind::Http2,
@@ -42,13 +42,13 @@ impl Default for Attachment {
 }
 
 /// The authorizer's context, for the protected API.
-pub type Context = Map<String, Value>;
+pub type AuthorizerContext = Map<String, Value>;
 
 /// The authorizer in front of an API.
 #[derive(Debug)]
 pub struct Guard {
     app: Arc<App>,
-    attachment: Attachment,
+    attachment: AuthorizerConfig,
     cache: Mutex<HashMap<Vec<String>, Held>>,
 }
 
@@ -61,7 +61,7 @@ struct Held {
 
 /// How an API refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+enum Rejection {
     Unauthenticated,
     Forbidden { explicitly: bool },
     Broken,
@@ -69,12 +69,12 @@ enum Stop {
 
 impl Guard {
     /// Attaches the authorizer.
-    pub fn new(app: Arc<App>, attachment: Attachment) -> Self {
+    pub fn new(app: Arc<App>, attachment: AuthorizerConfig) -> Self {
         Self { app, attachment, cache: Mutex::default() }
     }
 
     /// Returns how it is attached.
-    pub fn attachment(&self) -> &Attachment {
+    pub fn attachment(&self) -> &AuthorizerConfig {
         &self.attachment
     }
 
@@ -85,12 +85,16 @@ impl Guard {
     pub async fn authorize(
         &self,
         parts: &Parts,
-        arrival: Arrival,
-    ) -> Result<Context, Response<Bytes>> {
+        arrival: RequestContext,
+    ) -> Result<AuthorizerContext, Response<Bytes>> {
         self.judge(parts, arrival).await.map_err(|stop| self.refuse(stop))
     }
 
-    async fn judge(&self, parts: &Parts, arrival: Arrival) -> Result<Context, Stop> {
+    async fn judge(
+        &self,
+        parts: &Parts,
+        arrival: RequestContext,
+    ) -> Result<AuthorizerContext, Rejection> {
         let identity = self.identity(parts)?;
         let now_s = arrival.time.as_second();
         let caches = self.attachment.cache_ttl_s > 0 && !identity.is_empty();
@@ -111,15 +115,15 @@ impl Guard {
 
     /// Returns the values of the identity sources. If one is missing or empty, the request is a 401
     /// and the authorizer is not invoked.
-    fn identity(&self, parts: &Parts) -> Result<Vec<String>, Stop> {
+    fn identity(&self, parts: &Parts) -> Result<Vec<String>, Rejection> {
         let value = |name: &String| {
-            let joined = ask::joined(&parts.headers, name)?;
+            let joined = authorizer_event::joined(&parts.headers, name)?;
             (!joined.trim().is_empty()).then_some(joined)
         };
         self.attachment
             .identity_sources
             .iter()
-            .map(|name| value(name).ok_or(Stop::Unauthenticated))
+            .map(|name| value(name).ok_or(Rejection::Unauthenticated))
             .collect()
     }
 
@@ -136,12 +140,12 @@ impl Guard {
 
     /// Invokes the authorizer. Exactly the error `Unauthorized` is a 401; any other error, and a
     /// response of the wrong form, is a 500. Neither is cached.
-    async fn invoke(&self, parts: &Parts, arrival: Arrival) -> Result<Value, Stop> {
-        let event = ask::event(parts, arrival, &self.attachment);
+    async fn invoke(&self, parts: &Parts, arrival: RequestContext) -> Result<Value, Rejection> {
+        let event = authorizer_event::event(parts, arrival, &self.attachment);
         match functions::authorizer::handle(&self.app, event).await {
             Ok(answer) if self.is_well_formed(&answer) => Ok(answer),
-            Err(error) if error.to_string() == "Unauthorized" => Err(Stop::Unauthenticated),
-            Ok(_) | Err(_) => Err(Stop::Broken),
+            Err(error) if error.to_string() == "Unauthorized" => Err(Rejection::Unauthenticated),
+            Ok(_) | Err(_) => Err(Rejection::Broken),
         }
     }
 
@@ -166,9 +170,12 @@ impl Guard {
     }
 
     /// Applies a response, new or cached, to this request. A simple one applies to every route.
-    fn evaluate(&self, parts: &Parts, answer: &Value) -> Result<Context, Stop> {
+    fn evaluate(&self, parts: &Parts, answer: &Value) -> Result<AuthorizerContext, Rejection> {
         let decision = if !self.answers_simply(answer) {
-            iam::evaluate(&answer["policyDocument"], &ask::arn(parts, &self.attachment))
+            iam::evaluate(
+                &answer["policyDocument"],
+                &authorizer_event::arn(parts, &self.attachment),
+            )
         } else if answer["isAuthorized"] == true {
             iam::Decision::Allow
         } else {
@@ -176,35 +183,35 @@ impl Guard {
         };
         match decision {
             iam::Decision::Allow => Ok(answer["context"].as_object().cloned().unwrap_or_default()),
-            iam::Decision::ExplicitDeny => Err(Stop::Forbidden { explicitly: true }),
-            iam::Decision::Silence => Err(Stop::Forbidden { explicitly: false }),
+            iam::Decision::ExplicitDeny => Err(Rejection::Forbidden { explicitly: true }),
+            iam::Decision::ImplicitDeny => Err(Rejection::Forbidden { explicitly: false }),
         }
     }
 
     /// Returns the refusal, which REST APIs and HTTP APIs word differently.
-    fn refuse(&self, stop: Stop) -> Response<Bytes> {
+    fn refuse(&self, stop: Rejection) -> Response<Bytes> {
         let is_rest = self.attachment.event.is_rest();
         let (status, kind, body) = match stop {
-            Stop::Unauthenticated => (StatusCode::UNAUTHORIZED, "UnauthorizedException", None),
-            Stop::Forbidden { explicitly: true } => (
+            Rejection::Unauthenticated => (StatusCode::UNAUTHORIZED, "UnauthorizedException", None),
+            Rejection::Forbidden { explicitly: true } => (
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
                 is_rest
                     .then_some(r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#),
             ),
-            Stop::Forbidden { explicitly: false } => (
+            Rejection::Forbidden { explicitly: false } => (
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
                 is_rest.then_some(r#"{"Message":"User is not authorized to access this resource"}"#),
             ),
-            Stop::Broken => (
+            Rejection::Broken => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "AuthorizerConfigurationException",
                 is_rest.then_some(r#"{"message":null}"#),
             ),
         };
         let text = status.canonical_reason().unwrap_or_default();
-        let mut response = message(status, text);
+        let mut response = error_response(status, text);
         if let Some(body) = body {
             *response.body_mut() = Bytes::from_static(body.as_bytes());
         }

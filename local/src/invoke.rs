@@ -1,5 +1,5 @@
 //! Functions that a gateway can invoke, here in this process. For others, such as functions in an
-//! emulator, see [`Gateway::over`](crate::gateway::Gateway::over).
+//! emulator, see [`Gateway::with_functions`](crate::gateway::Gateway::with_functions).
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

@@ -8,15 +8,15 @@ use clap::{Args, Parser, Subcommand};
 use http::Uri;
 use local::{
     Error,
-    data::Data,
+    data::DataLocation,
     engine::Engine,
-    guard::{Attachment, EventKind},
+    guard::{AuthorizerConfig, EventKind},
     invoke, permissions, protect,
-    serve::{self, Options, Stop},
+    serve::{self, Options, Shutdown},
     template::Template,
     watch,
 };
-use postern::{core::principal::Role, grant::session::Person};
+use postern::{core::principal::Role, grant::session::AuthenticatedUser};
 use serde_json::json;
 
 /// Postern on this machine, without Docker and without AWS.
@@ -59,7 +59,7 @@ enum Command {
         events: Vec<PathBuf>,
         /// The data folder, or :memory: to keep nothing.
         #[arg(long, default_value = ".postern")]
-        data: Data,
+        data: DataLocation,
         /// The configuration file to use in place of the built-in postern.toml.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -87,7 +87,7 @@ struct Server {
     listen: SocketAddr,
     /// The data folder, or :memory: to keep nothing.
     #[arg(long, default_value = ".postern")]
-    data: Data,
+    data: DataLocation,
     /// A file to write once the program is listening: one JSON object with URLs and keys.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -154,7 +154,7 @@ struct Attached {
     stage: String,
 }
 
-impl From<Attached> for Attachment {
+impl From<Attached> for AuthorizerConfig {
     fn from(attached: Attached) -> Self {
         let Attached { event, mut identity_sources, cache_ttl, stage } = attached;
         // A TOKEN authorizer has exactly one.
@@ -176,7 +176,8 @@ impl From<Deployment> for Options {
     fn from(deployment: Deployment) -> Self {
         let Deployment { server, config, store, sign_in, role } = deployment;
         let metadata = serde_json::Map::new();
-        let sign_in = sign_in.map(|user_id| Person { user_id: user_id.into(), role, metadata });
+        let sign_in =
+            sign_in.map(|user_id| AuthenticatedUser { user_id: user_id.into(), role, metadata });
         Self { config, store, sign_in, ..server.into() }
     }
 }
@@ -194,60 +195,60 @@ async fn main() -> ExitCode {
             invoke(&function, &events, data, config).await
         }
         Command::Permissions => Template::load()
-            .and_then(|template| permissions::page(&template))
-            .map(|page| show::page(&page)),
+            .and_then(|template| permissions::markdown(&template))
+            .map(|page| show::print_page(&page)),
         Command::WatchConfig => {
-            Template::load().map(|template| show::page(&watch::config(&template)))
+            Template::load().map(|template| show::print_page(&watch::config(&template)))
         }
         Command::Secret { out, config } => show::make_secret(&out, config),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            show::error(&error);
+            show::print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
 async fn serve_all(options: &Options) -> Result<(), Error> {
-    let stop = Stop::at_signal()?;
+    let stop = Shutdown::on_signal()?;
     let (listener, url) = serve::bind(options.listen).await?;
     let deployment = serve::deploy(options, &url).await?;
     let ready = deployment.ready(url);
-    serve::announce(options, &ready)?;
-    show::ready(&ready, options, &deployment.app.context.config.deployment.issuer);
+    serve::write_ready_file(options, &ready)?;
+    show::print_ready(&ready, options, &deployment.app.context.config.deployment.issuer);
     serve::serve(listener, deployment.gateway.clone(), stop).await
 }
 
 async fn protect_api(
     options: &Options,
     upstream: Uri,
-    attachment: Attachment,
+    attachment: AuthorizerConfig,
     postern_listen: SocketAddr,
 ) -> Result<(), Error> {
-    let stop = Stop::at_signal()?;
+    let stop = Shutdown::on_signal()?;
     let (listener, url) = serve::bind(options.listen).await?;
     let (own_listener, own_url) = serve::bind(postern_listen).await?;
     let deployment = serve::deploy(options, &own_url).await?;
     let mut ready = deployment.ready(url);
     ready.postern_url = Some(own_url);
-    serve::announce(options, &ready)?;
-    show::protecting(&ready, &upstream);
+    serve::write_ready_file(options, &ready)?;
+    show::print_protecting(&ready, &upstream);
     let own = serve::serve(own_listener, deployment.gateway.clone(), stop.clone());
     let guarded = protect::serve(listener, deployment.app.clone(), attachment, upstream, stop);
     tokio::try_join!(own, guarded).map(drop)
 }
 
 async fn serve_store(options: &Options) -> Result<(), Error> {
-    let stop = Stop::at_signal()?;
+    let stop = Shutdown::on_signal()?;
     options.data.prepare()?;
     let (listener, url) = serve::bind(options.listen).await?;
     let mut engine =
         Engine::start(options.data.database().as_deref(), listener, &Template::load()?)?;
     engine.sweep();
-    serve::announce(options, &json!({"url": url, "store_url": engine.url}))?;
-    show::store(&engine.url);
+    serve::write_ready_file(options, &json!({"url": url, "store_url": engine.url}))?;
+    show::print_store(&engine.url);
     stop.wait().await;
     Ok(())
 }
@@ -255,12 +256,12 @@ async fn serve_store(options: &Options) -> Result<(), Error> {
 async fn invoke(
     function: &str,
     events: &[PathBuf],
-    data: Data,
+    data: DataLocation,
     config: Option<PathBuf>,
 ) -> Result<(), Error> {
     // Check this before anything is created in the data folder.
     if !functions::ALL.contains(&function) {
-        return Err(Error::Data(format!(
+        return Err(Error::Invalid(format!(
             "there is no function {function}; the functions are {}",
             functions::ALL.join(", ")
         )));
@@ -269,14 +270,14 @@ async fn invoke(
     let options = Options { listen, data, config, ready_file: None, store: None, sign_in: None };
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = invoke::in_process(&deployment.app, function)
-        .ok_or_else(|| Error::Data(format!("this program does not contain {function}")))?;
+        .ok_or_else(|| Error::Invalid(format!("this program does not contain {function}")))?;
     for file in events {
         let text =
             fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
         let event = serde_json::from_str(&text)
-            .map_err(|error| Error::Data(format!("{} is not JSON: {error}", file.display())))?;
+            .map_err(|error| Error::Invalid(format!("{} is not JSON: {error}", file.display())))?;
         // Shows an error as Lambda does.
-        show::answer(
+        show::print_answer(
             &invoke(event).await.unwrap_or_else(|message| json!({"errorMessage": message})),
         );
     }

@@ -38,7 +38,7 @@ struct Permission {
 ///
 /// # Errors
 /// [`Error::Template`] if a policy is not a list of plain statements.
-pub fn page(template: &Template) -> Result<String, Error> {
+pub fn markdown(template: &Template) -> Result<String, Error> {
     let mut page = HEAD.to_owned();
     let mut functions: Vec<_> = template.functions.iter().collect();
     functions.sort_by(|a, b| a.binary.cmp(&b.binary));

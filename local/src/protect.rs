@@ -20,10 +20,10 @@ use tokio::net::TcpListener;
 
 use crate::{
     Error,
-    event::Arrival,
-    gateway::message,
-    guard::{Attachment, Context, EventKind, Guard},
-    serve::{self, Stop},
+    event::RequestContext,
+    gateway::error_response,
+    guard::{AuthorizerConfig, AuthorizerContext, EventKind, Guard},
+    serve::{self, Shutdown},
 };
 
 /// The prefix of headers with the authorizer's context. Headers of the caller with this prefix are
@@ -67,20 +67,20 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
 /// Serves the protected API on `listener` until `stop`.
 ///
 /// # Errors
-/// [`Error::Io`] if the listener fails, [`Error::Data`] if simple responses would be cached, which
+/// [`Error::Io`] if the listener fails, [`Error::Invalid`] if simple responses would be cached, which
 /// apply to every route.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
-    attachment: Attachment,
+    attachment: AuthorizerConfig,
     upstream: Uri,
-    stop: Stop,
+    stop: Shutdown,
 ) -> Result<(), Error> {
     let is_simple = attachment.event == EventKind::Http2
         && app.context.config.deployment.authorizer_answer == AuthorizerAnswer::Simple;
     if is_simple && attachment.cache_ttl_s > 0 {
         let sentence = "a cached simple response would apply to every route: omit --cache-ttl, or set POSTERN_AUTHORIZER_ANSWER=policy";
-        return Err(Error::Data(sentence.into()));
+        return Err(Error::Invalid(sentence.into()));
     }
     let client = Client::builder(TokioExecutor::new()).build_http();
     let guard = Arc::new(Guard::new(Arc::clone(&app), attachment));
@@ -94,16 +94,17 @@ async fn answer(
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let arrival = Arrival { source_ip: peer.ip(), time: guarded.app.context.clock.now() };
+    let arrival = RequestContext { source_ip: peer.ip(), time: guarded.app.context.clock.now() };
     let Some(uri) = guarded.leave_stage(&parts.uri) else {
-        return message(StatusCode::NOT_FOUND, "Not Found").map(Body::from);
+        return error_response(StatusCode::NOT_FOUND, "Not Found").map(Body::from);
     };
     parts.uri = uri;
     match guarded.guard.authorize(&parts, arrival).await {
         Err(response) => response.map(Body::from),
         Ok(context) => match guarded.forward(Request::from_parts(parts, body), &context).await {
             Some(response) => response,
-            None => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").map(Body::from),
+            None => error_response(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+                .map(Body::from),
         },
     }
 }
@@ -125,7 +126,7 @@ impl Guarded {
     }
 
     /// Forwards the request, or returns `None` if the upstream does not respond.
-    async fn forward(&self, request: Request, context: &Context) -> Option<Response> {
+    async fn forward(&self, request: Request, context: &AuthorizerContext) -> Option<Response> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();
         target.path_and_query =

@@ -17,9 +17,9 @@ use axum::{
 use http::StatusCode;
 use postern::{
     App,
-    config::{Config, SecretSource, environment},
+    config::{Config, SecretSource, environment_variables},
     core::{clock::Clock, entropy::Entropy, secret::Secret},
-    grant::session::{self, Browser, Person},
+    grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
 };
 use serde::Serialize;
@@ -28,9 +28,9 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     Error,
-    data::{Data, Shown, write_private},
+    data::{DataLocation, LocalCredentials, write_private},
     engine::{self, Engine},
-    gateway::{Gateway, LARGEST_PAYLOAD, message},
+    gateway::{Gateway, LARGEST_PAYLOAD, error_response},
     template::Template,
 };
 
@@ -43,7 +43,7 @@ pub struct Options {
     /// The address to listen on.
     pub listen: SocketAddr,
     /// Where data is stored.
-    pub data: Data,
+    pub data: DataLocation,
     /// A `postern.toml` in place of the built-in one.
     pub config: Option<PathBuf>,
     /// The path of the ready file.
@@ -51,7 +51,7 @@ pub struct Options {
     /// The URL of a store that another program serves, in place of the embedded one.
     pub store: Option<String>,
     /// The user to sign in at the start.
-    pub sign_in: Option<Person>,
+    pub sign_in: Option<AuthenticatedUser>,
 }
 
 /// A deployment on this machine.
@@ -64,7 +64,7 @@ pub struct Deployment {
     /// The gateway of the own routes.
     pub gateway: Gateway,
     /// The keys that are shown at every start.
-    pub shown: Shown,
+    pub shown: LocalCredentials,
     /// The session of the user who was signed in.
     pub session: Option<Secret>,
 }
@@ -99,11 +99,11 @@ impl std::fmt::Debug for Ready {
 /// Listens on `address`; returns the listener and its URL.
 ///
 /// # Errors
-/// [`Error::Data`] if the address is in use, [`Error::Io`] for other failures.
+/// [`Error::Invalid`] if the address is in use, [`Error::Io`] for other failures.
 pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
-            Error::Data(format!(
+            Error::Invalid(format!(
                 "listening on {address}: the address is in use; choose another port with --listen"
             ))
         } else {
@@ -118,17 +118,17 @@ pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
 /// organization.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Data`] if data cannot be read or written, [`Error::Postern`] if a
+/// [`Error::Io`] or [`Error::Invalid`] if data cannot be read or written, [`Error::Postern`] if a
 /// setting is invalid.
 pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let template = Template::load()?;
     options.data.prepare()?;
-    let mut shown = options.data.shown()?;
+    let mut shown = options.data.load_credentials()?;
     let config = config(options, &mut shown, url)?;
     postern::telemetry::init_readable(config.deployment.log);
 
     let engine = match &options.store {
-        Some(url) => Engine::elsewhere(url),
+        Some(url) => Engine::remote(url),
         None => {
             let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
             let mut engine =
@@ -137,12 +137,12 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
             engine
         }
     };
-    shown.turn_to(&config.brand);
+    shown.switch_brand(&config.brand);
     let secret_file = match &config.deployment.secret {
         None => None,
         Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
         Some(SecretSource::Arn(_)) => {
-            return Err(Error::Data(
+            return Err(Error::Invalid(
                 "POSTERN_SECRET_ARN works only in AWS: unset it, or set POSTERN_SECRET_FILE".into(),
             ));
         }
@@ -153,7 +153,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         config.signing.algorithm,
         &mut shown,
     )?;
-    options.data.keep(&shown)?;
+    options.data.save_credentials(&shown)?;
     let clock = Clock::system();
     let store = Store::new(
         &engine.sdk(None),
@@ -165,12 +165,12 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let gateway = Gateway::new(&app, &template)?;
     if shown.api_key.is_none() {
         create_organization(&gateway, &mut shown).await?;
-        options.data.keep(&shown)?;
+        options.data.save_credentials(&shown)?;
     }
     let session = match &options.sign_in {
         Some(person) => Some(
-            session::begin(&app.context, person.clone(), Browser::default(), None).await.map_err(
-                |error| Error::Data(format!("{} was not signed in: {error:?}", person.user_id)),
+            session::create(&app.context, person.clone(), Browser::default(), None).await.map_err(
+                |error| Error::Invalid(format!("{} was not signed in: {error:?}", person.user_id)),
             )?,
         ),
         None => None,
@@ -179,8 +179,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
 }
 
 /// Reads the settings from the environment, and adds those of a local deployment.
-fn config(options: &Options, shown: &mut Shown, url: &str) -> Result<Config, Error> {
-    let mut variables = environment();
+fn config(options: &Options, shown: &mut LocalCredentials, url: &str) -> Result<Config, Error> {
+    let mut variables = environment_variables();
     if let Some(file) = &options.config {
         variables.insert("POSTERN_CONFIG".into(), file.display().to_string());
     }
@@ -195,13 +195,13 @@ fn config(options: &Options, shown: &mut Shown, url: &str) -> Result<Config, Err
 }
 
 /// Creates the first organization through the gateway, as an operator would.
-async fn create_organization(gateway: &Gateway, shown: &mut Shown) -> Result<(), Error> {
+async fn create_organization(gateway: &Gateway, shown: &mut LocalCredentials) -> Result<(), Error> {
     let operator_key = shown.operator_key.as_deref().unwrap_or_default();
     let request = http::Request::post("/v1/organizations")
         .header("authorization", format!("Bearer {operator_key}"))
         .header("content-type", "application/json")
         .body(Bytes::from(json!({"name": "Local"}).to_string()))
-        .map_err(|error| Error::Data(error.to_string()))?;
+        .map_err(|error| Error::Invalid(error.to_string()))?;
     let response = gateway.call(request, IpAddr::from([127, 0, 0, 1])).await;
     let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
@@ -209,7 +209,7 @@ async fn create_organization(gateway: &Gateway, shown: &mut Shown) -> Result<(),
     let is_created = shown.api_key.is_some();
     is_created
         .then_some(())
-        .ok_or_else(|| Error::Data(format!("creating the first organization failed: {answer}")))
+        .ok_or_else(|| Error::Invalid(format!("creating the first organization failed: {answer}")))
 }
 
 impl Deployment {
@@ -232,8 +232,8 @@ impl Deployment {
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
-pub fn announce(options: &Options, ready: &impl Serialize) -> Result<(), Error> {
-    let json = serde_json::to_string(ready).map_err(|error| Error::Data(error.to_string()))?;
+pub fn write_ready_file(options: &Options, ready: &impl Serialize) -> Result<(), Error> {
+    let json = serde_json::to_string(ready).map_err(|error| Error::Invalid(error.to_string()))?;
     options.ready_file.as_deref().map_or(Ok(()), |file| write_private(file, &json))
 }
 
@@ -241,12 +241,16 @@ pub fn announce(options: &Options, ready: &impl Serialize) -> Result<(), Error> 
 ///
 /// # Errors
 /// [`Error::Io`] if the listener fails.
-pub async fn serve(listener: TcpListener, gateway: Gateway, stop: Stop) -> Result<(), Error> {
+pub async fn serve(listener: TcpListener, gateway: Gateway, stop: Shutdown) -> Result<(), Error> {
     let router = Router::new().fallback(answer).with_state(gateway);
     run(listener, router, stop).await
 }
 
-pub(crate) async fn run(listener: TcpListener, router: Router, stop: Stop) -> Result<(), Error> {
+pub(crate) async fn run(
+    listener: TcpListener,
+    router: Router,
+    stop: Shutdown,
+) -> Result<(), Error> {
     let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(stop.clone().wait());
     // An incomplete request would otherwise be awaited forever.
@@ -268,21 +272,21 @@ async fn answer(
     let (parts, body) = request.into_parts();
     match to_bytes(body, LARGEST_PAYLOAD).await {
         Ok(body) => gateway.call(Request::from_parts(parts, body), peer.ip()).await,
-        Err(_) => message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+        Err(_) => error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
     }
     .map(Body::from)
 }
 
 /// A signal to stop.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Shutdown(watch::Receiver<bool>);
 
-impl Stop {
+impl Shutdown {
     /// Stops at Ctrl-C or SIGTERM.
     ///
     /// # Errors
     /// [`Error::Io`] if signals cannot be received.
-    pub fn at_signal() -> Result<Self, Error> {
+    pub fn on_signal() -> Result<Self, Error> {
         let mut terminate =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
                 .map_err(Error::io("listening to SIGTERM"))?;
@@ -298,7 +302,7 @@ impl Stop {
     }
 
     /// Stops when the returned sender sends `true` or is dropped.
-    pub fn by_hand() -> (watch::Sender<bool>, Self) {
+    pub fn manual() -> (watch::Sender<bool>, Self) {
         let (stop, stopped) = watch::channel(false);
         (stop, Self(stopped))
     }

@@ -9,33 +9,33 @@ use std::{
 use http::Uri;
 use local::{
     Error,
-    data::{Data, Shown, write_private},
+    data::{DataLocation, LocalCredentials, write_private},
     serve::{Options, Ready},
 };
 use postern::config::Config;
 use serde_json::Value;
 
 /// Prints a failure and its cause.
-pub(crate) fn error(error: &Error) {
+pub(crate) fn print_error(error: &Error) {
     eprintln!("postern: {error}");
 }
 
 /// Prints a function's answer on one line.
-pub(crate) fn answer(answer: &Value) {
+pub(crate) fn print_answer(answer: &Value) {
     println!("{answer}");
 }
 
 /// Prints a page unchanged.
-pub(crate) fn page(page: &str) {
+pub(crate) fn print_page(page: &str) {
     print!("{page}");
 }
 
 /// Prints URLs, keys, and four commands to try.
-pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
+pub(crate) fn print_ready(ready: &Ready, options: &Options, issuer: &str) {
     let Ready { url, api_key, .. } = ready;
     let data = match &options.data {
-        Data::Memory => "in memory, lost when this program stops".to_owned(),
-        Data::Folder(folder) => folder.display().to_string(),
+        DataLocation::Memory => "in memory, lost when this program stops".to_owned(),
+        DataLocation::Folder(folder) => folder.display().to_string(),
     };
     println!("Postern is ready.\n");
     println!("  url           {url}");
@@ -70,7 +70,7 @@ pub(crate) fn ready(ready: &Ready, options: &Options, issuer: &str) {
 }
 
 /// Prints what is protected, and how to call it.
-pub(crate) fn protecting(ready: &Ready, upstream: &Uri) {
+pub(crate) fn print_protecting(ready: &Ready, upstream: &Uri) {
     let Ready { url, api_key, .. } = ready;
     println!("Postern protects {upstream}\n");
     println!("  protected     {url}");
@@ -82,7 +82,7 @@ pub(crate) fn protecting(ready: &Ready, upstream: &Uri) {
 }
 
 /// Prints the URL of the store, and the variables that point the SDK at it.
-pub(crate) fn store(url: &str) {
+pub(crate) fn print_store(url: &str) {
     println!("The store is ready.\n");
     println!(
         "  export AWS_ENDPOINT_URL_DYNAMODB={url} AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
@@ -107,23 +107,24 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
         variables.insert("POSTERN_CONFIG".into(), file.display().to_string());
     }
     let config = Config::from_variables(&variables)?;
-    let mut shown = Shown::default();
+    let mut shown = LocalCredentials::default();
     let secrets =
-        Data::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
+        DataLocation::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
     if let Some(name) =
         ["signing.json", "verification.json"].into_iter().find(|name| out.join(name).exists())
     {
         let there = out.join(name);
-        return Err(Error::Data(format!(
+        return Err(Error::Invalid(format!(
             "{} already exists and may not be in use yet: move it first",
             there.display()
         )));
     }
-    for (name, secrets) in
-        [("signing.json", &secrets), ("verification.json", &secrets.verification(&config.refs()))]
-    {
+    for (name, secrets) in [
+        ("signing.json", &secrets),
+        ("verification.json", &secrets.verification(&config.secret_refs())),
+    ] {
         let json =
-            serde_json::to_string(secrets).map_err(|error| Error::Data(error.to_string()))?;
+            serde_json::to_string(secrets).map_err(|error| Error::Invalid(error.to_string()))?;
         write_private(&out.join(name), &json)?;
     }
     println!(

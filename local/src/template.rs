@@ -66,7 +66,7 @@ impl Template {
     /// # Errors
     /// [`Error::Template`] if this program does not understand the template.
     pub fn parse(yaml: &str) -> Result<Self, Error> {
-        let document = plain(yaml)?;
+        let document = parse_yaml(yaml)?;
         let resources = document
             .get("Resources")
             .and_then(Value::as_object)
@@ -112,7 +112,7 @@ fn route(event: &Value) -> Route {
 ///
 /// # Errors
 /// [`Error::Template`] if the text is not YAML.
-pub fn plain(yaml: &str) -> Result<Value, Error> {
+pub fn parse_yaml(yaml: &str) -> Result<Value, Error> {
     as_json(serde_norway::from_str(yaml).map_err(|error| Error::Template(error.to_string()))?)
 }
 

@@ -17,10 +17,12 @@ use serde::Deserialize;
 
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub use lifetimes::Lifetimes;
-pub use provider::{Allowlist, ConfiguredKeys, JwtIssuer, OidcIssuer, ProviderKind};
+pub use provider::{ConfiguredKeys, JwtIssuer, OidcIssuer, ProviderKind, SenderAllowlist};
 pub use role::RoleSettings;
 pub use route::{RouteAuth, RouteRule};
-pub use signin::{Admission, Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, SignIn, Throttle};
+pub use signin::{
+    Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, SignInRules, SignInSettings, Throttle,
+};
 
 use crate::{
     core::{
@@ -66,7 +68,7 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// The settings for signing tokens.
     #[serde(default)]
-    pub signing: Signing,
+    pub signing: SigningSettings,
     /// The ways to authenticate, in the order in which they are tried.
     #[serde(default, rename = "provider")]
     pub providers: Vec<ProviderKind>,
@@ -75,7 +77,7 @@ pub struct Config {
     pub routes: Vec<RouteRule>,
     /// The identity providers at which people can sign in.
     #[serde(default, rename = "signin")]
-    pub signins: Vec<SignIn>,
+    pub signins: Vec<SignInSettings>,
     /// The tools that people run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
@@ -101,17 +103,17 @@ pub enum Signup {
 /// The settings for signing tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Signing {
+pub struct SigningSettings {
     /// The algorithm of new signatures.
     pub algorithm: Algorithm,
 }
 
 fn default_session_header() -> CredentialHeader {
-    CredentialHeader::known("x-postern-session")
+    CredentialHeader::from_static("x-postern-session")
 }
 
 fn default_service_token_header() -> CredentialHeader {
-    CredentialHeader::known("x-service-token")
+    CredentialHeader::from_static("x-service-token")
 }
 
 impl Config {
@@ -121,7 +123,7 @@ impl Config {
     /// [`Fault::Setting`] with a sentence that names the setting.
     pub fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self, Fault> {
         let file = variables.get("POSTERN_CONFIG").filter(|path| !path.is_empty());
-        let toml = file.map_or_else(|| Ok(DEFAULT.to_owned()), read)?;
+        let toml = file.map_or_else(|| Ok(DEFAULT.to_owned()), read_file)?;
         Self::from_settings(variables, &toml)
     }
 
@@ -132,22 +134,22 @@ impl Config {
     pub fn from_settings(variables: &BTreeMap<String, String>, toml: &str) -> Result<Self, Fault> {
         let deployment = Deployment::from_variables(variables)?;
         let mut config = Self { deployment, ..parse(toml)? };
-        config.check()?;
+        config.validate()?;
         config.complete()?;
         Ok(config)
     }
 
     /// Checks what the types of single settings cannot check.
-    fn check(&mut self) -> Result<(), Fault> {
-        self.lifetimes.check()?;
+    fn validate(&mut self) -> Result<(), Fault> {
+        self.lifetimes.validate()?;
         for rule in &self.routes {
-            rule.check()?;
+            rule.validate()?;
         }
-        provider::check(&self.providers)?;
-        signin::check(&mut self.signins, &self.providers)?;
-        signin::check_clients(&self.clients)?;
-        signin::throttle(&self.throttle)?;
-        role::check(&self.roles)?;
+        provider::validate(&self.providers)?;
+        signin::validate(&mut self.signins, &self.providers)?;
+        signin::validate_clients(&self.clients)?;
+        signin::validate_throttle(&self.throttle)?;
+        role::validate(&self.roles)?;
         if self.session_header == self.service_token_header {
             return setting(
                 "postern.toml: session_header and service_token_header are the same header".into(),
@@ -165,7 +167,7 @@ impl Config {
         if self.client(&client.id).is_none() {
             self.clients.push(client);
         }
-        role::complete(&mut self.roles)
+        role::add_default_roles(&mut self.roles)
     }
 }
 
@@ -182,19 +184,19 @@ impl Config {
     /// [`Refusal::TokenClaimsInvalid`] if it would read as a subject of ours or of a third issuer.
     pub fn external_subject(&self, prefix: &str, user: &str) -> Result<Subject, Refusal> {
         let text = format!("{prefix}{user}");
-        if self.is_of_another_issuer(prefix, &text) {
+        if self.collides_with_another_issuer(prefix, &text) {
             Err(Refusal::TokenClaimsInvalid)
         } else {
             Ok(Subject::External(text))
         }
     }
 
-    fn is_of_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
+    fn collides_with_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
         let ours = RESERVED_PREFIXES.iter().copied().chain([CONFIGURED_KEY_PREFIX, GITHUB_PREFIX]);
         let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
         let of_signins = self.signins.iter().filter_map(|signin| match signin {
-            SignIn::Oidc(oidc) => oidc.subject_prefix.as_deref(),
-            SignIn::Github(_) => None,
+            SignInSettings::Oidc(oidc) => oidc.subject_prefix.as_deref(),
+            SignInSettings::Github(_) => None,
         });
         let others = of_providers.chain(of_signins).chain(ours);
         let mut others = others.filter(|other| *other != prefix && other.len() > prefix.len());
@@ -214,7 +216,7 @@ impl Config {
     }
 
     /// Returns the sign-in whose name is `name`.
-    pub fn signin(&self, name: &str) -> Option<&SignIn> {
+    pub fn signin(&self, name: &str) -> Option<&SignInSettings> {
         self.signins.iter().find(|signin| signin.name() == name)
     }
 
@@ -226,16 +228,16 @@ impl Config {
 
     /// Returns the `refs` of the deployment's secret that providers use to verify tokens, and that
     /// sign-ins use to authenticate our client.
-    pub fn refs(&self) -> Vec<&str> {
+    pub fn secret_refs(&self) -> Vec<&str> {
         let named = self.providers.iter().filter_map(|provider| {
             if let ProviderKind::Jwt(jwt) = provider { jwt.secret_ref.as_deref() } else { None }
         });
-        named.chain(self.signins.iter().filter_map(SignIn::secret_ref)).collect()
+        named.chain(self.signins.iter().filter_map(SignInSettings::secret_ref)).collect()
     }
 }
 
 /// Returns the environment variables of this process that concern Postern.
-pub fn environment() -> BTreeMap<String, String> {
+pub fn environment_variables() -> BTreeMap<String, String> {
     variables(|name| name.starts_with("POSTERN_") || name == FUNCTION_NAME)
 }
 
@@ -270,7 +272,7 @@ fn variables(is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// [`Fault::Setting`] if it cannot be read.
-pub fn read(path: impl AsRef<Path>) -> Result<String, Fault> {
+pub fn read_file(path: impl AsRef<Path>) -> Result<String, Fault> {
     let path = path.as_ref();
     std::fs::read_to_string(path)
         .map_err(|error| Fault::Setting(format!("cannot read {}: {error}", path.display())))
@@ -282,7 +284,7 @@ fn setting<T>(sentence: String) -> Result<T, Fault> {
 
 /// Reports whether `text` is an `https` URL, or an `http` URL of a loopback address, without user
 /// information and fragment.
-pub fn is_sound_url(text: &str) -> bool {
+pub fn is_https_or_loopback_url(text: &str) -> bool {
     let uri: Option<::http::Uri> = text.parse().ok();
     let is_plain = !text.contains(['#', '@']);
     is_plain

@@ -74,7 +74,7 @@ impl Fetcher {
     /// # Errors
     /// [`FetchError`], also for 5xx and 429. A gateway's 502 or 504 says nothing about the server
     /// behind it.
-    pub async fn exchange(
+    pub async fn request(
         &self,
         request: http::Request<Vec<u8>>,
     ) -> Result<http::Response<Vec<u8>>, FetchError> {

@@ -74,7 +74,7 @@ pub fn invocation_span(trace_header: Option<&str>) -> Span {
     tracing::info_span!(target: "postern", "invocation", trace_id = root.filter(is_id))
 }
 
-/// Returns the span of one request, to which [`identify`] and [`name_family`] add.
+/// Returns the span of one request, to which [`record_principal`] and [`record_family`] add.
 pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
     // A caller may send any text as its method.
     let method = method::known(method).unwrap_or("other");
@@ -92,7 +92,7 @@ pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
 }
 
 /// Records the caller in the current request's span.
-pub fn identify(principal: &Principal) {
+pub fn record_principal(principal: &Principal) {
     let span = Span::current();
     span.record("user_id", principal.user_id.to_string());
     if let Some(organization) = &principal.org_id {
@@ -102,14 +102,14 @@ pub fn identify(principal: &Principal) {
 }
 
 /// Records the family in the current request's span.
-pub fn name_family(family: &FamilyId) {
+pub fn record_family(family: &FamilyId) {
     Span::current().record("family", tracing::field::display(family));
 }
 
 /// Logs the line of a request, with its cost.
 macro_rules! answered {
     ($level:ident, $message:literal, $($field:tt)*) => {{
-        let took = meter::read();
+        let took = meter::snapshot();
         tracing::$level!(
             target: "postern",
             $($field)*,
@@ -124,22 +124,22 @@ macro_rules! answered {
 }
 
 /// Logs a request that was served.
-pub fn served(status: StatusCode) {
+pub fn log_success(status: StatusCode) {
     answered!(info, "served", status = status.as_u16());
 }
 
 /// Logs a request that was refused, with the exact cause.
-pub fn refused(status: StatusCode, code: &str, refusal: Refusal) {
+pub fn log_refusal(status: StatusCode, code: &str, refusal: Refusal) {
     answered!(info, "refused", status = status.as_u16(), code, cause = ?refusal, Refusals = 1_u64);
 }
 
 /// Logs a request that failed because of us, with everything we know.
-pub fn failed(status: StatusCode, fault: &Fault) {
+pub fn log_fault(status: StatusCode, fault: &Fault) {
     answered!(error, "failed", status = status.as_u16(), fault = %fault, causes = ?causes(fault), Faults = 1_u64);
 }
 
 /// Logs an authorizer's decision: `open`, `allow`, or `deny` with its cause.
-pub fn decided(decision: &str, cause: Option<Refusal>) {
+pub fn log_decision(decision: &str, cause: Option<Refusal>) {
     match cause {
         None => answered!(info, "decided", decision),
         Some(cause) => {
@@ -199,7 +199,7 @@ pub fn refresh_reused(family: &FamilyId, generation: u64) {
 
 /// Logs that a refresh token was repeated from another address. It was refused, and the family
 /// stays.
-pub fn refresh_elsewhere(family: &FamilyId, generation: u64) {
+pub fn refresh_address_mismatch(family: &FamilyId, generation: u64) {
     tracing::warn!(target: "postern", event = "refresh_elsewhere", %family, generation, "a refresh token was repeated from another address");
 }
 
@@ -223,7 +223,7 @@ pub fn refund_failed(fault: &Fault) {
 }
 
 /// Logs that a limit on failures was reached.
-pub fn slowed(what: &str) {
+pub fn attempts_throttled(what: &str) {
     tracing::warn!(target: "postern", event = "slowed", what, "too many failures");
 }
 

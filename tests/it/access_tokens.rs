@@ -94,9 +94,9 @@ async fn every_signing_algorithm_verifies_with_only_the_published_keys() {
 async fn a_token_expires_after_an_hour_plus_leeway() {
     let world = World::new().await;
     let access = token(&world).await;
-    world.pass_ms(3_629_999);
+    world.advance_ms(3_629_999);
     assert_eq!(world.whoami(&access).await, 200);
-    world.pass_ms(1);
+    world.advance_ms(1);
     refused(&world, &access, "expired").await;
 }
 
@@ -104,9 +104,9 @@ async fn a_token_expires_after_an_hour_plus_leeway() {
 async fn a_token_that_is_not_yet_valid_is_refused() {
     let world = World::new().await;
     let access = token(&world).await;
-    world.pass_s(-30);
+    world.advance_s(-30);
     assert_eq!(world.whoami(&access).await, 200);
-    world.pass_s(-1);
+    world.advance_s(-1);
     refused(&world, &access, "not yet valid").await;
 }
 

@@ -88,7 +88,7 @@ async fn renewing_a_secret_invalidates_the_old_one_but_not_the_tokens() {
 async fn neither_creation_nor_renewal_grants_an_agent_more_than_its_creator_has() {
     let world = World::new().await;
     let strong = world.agent(&["admin"]).await;
-    let (_, maker) = world.key(&["agents:manage", "data:read"]).await;
+    let (_, maker) = world.create_key(&["agents:manage", "data:read"]).await;
     let make = |scope: &str| {
         world.call("POST", "/v1/agents").key(&maker).json(json!({"name": "a", "scopes": [scope]}))
     };
@@ -126,8 +126,8 @@ async fn every_route_requires_its_scope() {
     let agent = world.agent(&["read"]).await;
     let one = format!("/v1/agents/{}", agent.id);
     let secret = format!("{one}/secret");
-    let (_, reader) = world.key(&["agents:read"]).await;
-    let (_, manager) = world.key(&["agents:manage", "read"]).await;
+    let (_, reader) = world.create_key(&["agents:read"]).await;
+    let (_, manager) = world.create_key(&["agents:manage", "read"]).await;
     let table = [
         ("POST", "/v1/agents", &manager, &reader),
         ("GET", "/v1/agents", &reader, &manager),
@@ -163,7 +163,7 @@ async fn agents_of_another_organization_are_not_found() {
 #[tokio::test]
 async fn an_id_of_another_kind_or_form_is_not_found() {
     let world = World::new().await;
-    let (key_id, _) = world.key(&["read"]).await;
+    let (key_id, _) = world.create_key(&["read"]).await;
     for id in [
         key_id.as_str(),
         "agt_",

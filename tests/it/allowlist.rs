@@ -3,7 +3,7 @@
 use postern::{
     Refusal,
     core::principal::Role,
-    grant::session::{self, Browser, Person},
+    grant::session::{self, AuthenticatedUser, Browser},
 };
 use serde_json::json;
 use tests::{Issuer, World};
@@ -44,7 +44,7 @@ async fn owned(world: &World, owner: &str) -> String {
 
 #[tokio::test]
 async fn an_allowlisted_user_and_their_credentials_pass_on_every_path() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = guarded(&issuer, "ada").await;
     let key = owned(&world, "ada").await;
     let whoami = || world.call("GET", "/v1/auth/whoami");
@@ -80,7 +80,7 @@ async fn an_allowlisted_user_and_their_credentials_pass_on_every_path() {
 
 #[tokio::test]
 async fn everyone_else_is_forbidden_on_every_path() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     // Created before the allowlist was set, by an organization with another owner and by one
     // without.
     let open = guarded(&issuer, "bob").await;
@@ -142,14 +142,18 @@ async fn everyone_else_is_forbidden_on_every_path() {
     ] {
         call.send().await.expect_error(403, "forbidden_user");
     }
-    let bob = Person { user_id: "bob".into(), role: Role::User, metadata: serde_json::Map::new() };
-    let refused = session::begin(&closed.app.context, bob, Browser::default(), None).await;
+    let bob = AuthenticatedUser {
+        user_id: "bob".into(),
+        role: Role::User,
+        metadata: serde_json::Map::new(),
+    };
+    let refused = session::create(&closed.app.context, bob, Browser::default(), None).await;
     assert_eq!(refused.unwrap_err().refusal(), Some(Refusal::UserForbidden));
 }
 
 #[tokio::test]
 async fn an_allowlist_refusal_is_distinguished_from_an_invalid_credential() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = guarded(&issuer, "ada").await;
     let event = |key: &str| {
         json!({

@@ -118,7 +118,7 @@ async fn a_valid_credential_is_allowed_with_its_principal_as_context() {
 async fn every_machine_credential_works_with_every_event() {
     let world = World::new().await;
     let access = format!("Bearer {}", world.exchange(&world.agent(&["read"]).await).await.access);
-    let (_, key) = world.key(&["read"]).await;
+    let (_, key) = world.create_key(&["read"]).await;
     let (_, runner) = world.runner().await;
     let bearer_key = format!("bearer {key}");
     for (name, value, kind) in [
@@ -196,7 +196,7 @@ async fn the_first_provider_whose_credential_is_present_decides() {
 #[tokio::test]
 async fn a_missing_scope_is_denied_with_the_reason() {
     let world = World::configured(RULES).await;
-    let (id, key) = world.key(&["scans:read"]).await;
+    let (id, key) = world.create_key(&["scans:read"]).await;
     let headers = [("x-api-key", key.as_str())];
     let allowed = ask(&world, http("GET", "/v1/scans/7", &headers)).await.unwrap();
     assert_eq!(allowed["isAuthorized"], true);
@@ -254,7 +254,7 @@ async fn an_open_route_needs_no_credential_and_no_read() {
 #[tokio::test]
 async fn a_policy_from_an_open_route_belongs_to_the_caller() {
     let world = World::configured(RULES).await;
-    let (id, key) = world.key(&["scans:read"]).await;
+    let (id, key) = world.create_key(&["scans:read"]).await;
     let answer = ask(&world, rest("GET", "/open/page", &[("X-API-Key", &key)])).await.unwrap();
     assert_eq!(answer["principalId"], json!(id));
     for (route, expected) in
@@ -283,7 +283,7 @@ async fn a_policy_never_allows_what_the_rules_deny_whichever_route_came_first() 
         ("GET", "/x"),
     ];
     for scopes in [&["scans:read"][..], &["scans:trigger"], &["scans:*"], &["other"], &["*"]] {
-        let (_, key) = world.key(scopes).await;
+        let (_, key) = world.create_key(scopes).await;
         let headers = [("X-API-Key", key.as_str())];
         for (method, path) in requests {
             let policy =
@@ -309,7 +309,7 @@ async fn a_policy_never_allows_what_the_rules_deny_whichever_route_came_first() 
 #[tokio::test]
 async fn an_ambiguous_path_is_denied_without_a_read() {
     let world = World::configured(RULES).await;
-    let (_, key) = world.key(&["scans:read"]).await;
+    let (_, key) = world.create_key(&["scans:read"]).await;
     world.wire.take();
     for path in [
         "/open/../v1/scans/7",
@@ -341,7 +341,7 @@ async fn an_ambiguous_path_is_denied_without_a_read() {
 #[tokio::test]
 async fn a_star_in_a_path_is_not_a_wildcard() {
     let world = World::configured(RULES).await;
-    let (_, key) = world.key(&["scans:read"]).await;
+    let (_, key) = world.create_key(&["scans:read"]).await;
     let answer = ask(&world, rest("GET", "/v1/scans/*", &[("X-API-Key", &key)])).await.unwrap();
     let document = &answer["policyDocument"];
     for other in ["POST/v1/scans/7", "GET/v1/scans/7/log", "GET/v1/scans/7", "GET/v1/scans/*"] {
@@ -352,8 +352,8 @@ async fn a_star_in_a_path_is_not_a_wildcard() {
 #[tokio::test]
 async fn a_trailing_slash_or_a_head_request_does_not_bypass_a_rule() {
     let world = World::configured(RULES).await;
-    let (_, other) = world.key(&["other"]).await;
-    let (_, reader) = world.key(&["scans:read"]).await;
+    let (_, other) = world.create_key(&["other"]).await;
+    let (_, reader) = world.create_key(&["scans:read"]).await;
     for (method, path) in [
         ("GET", "/v1/scans/7/"),
         ("HEAD", "/v1/scans/7"),
@@ -376,7 +376,7 @@ async fn a_rule_for_everything_below_a_path_covers_the_path_itself() {
     let world =
         World::configured("[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]")
             .await;
-    let (_, other) = world.key(&["other"]).await;
+    let (_, other) = world.create_key(&["other"]).await;
     let from_elsewhere = ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap();
     for path in ["/admin", "/admin/", "/admin/x", "/admin/x/y"] {
         assert_eq!(
@@ -412,8 +412,8 @@ async fn a_lowercase_method_does_not_bypass_a_rule() {
 #[tokio::test]
 async fn a_base_path_mapping_does_not_bypass_a_rule() {
     let world = World::configured(RULES).await;
-    let (_, other) = world.key(&["other"]).await;
-    let (_, reader) = world.key(&["scans:read"]).await;
+    let (_, other) = world.create_key(&["other"]).await;
+    let (_, reader) = world.create_key(&["scans:read"]).await;
     for (key, allowed) in [(&other, false), (&reader, true)] {
         let mut event = rest("GET", "/v1/scans/7", &[("X-API-Key", key)]);
         event["path"] = json!("/mapping/v1/scans/7");
@@ -432,7 +432,7 @@ async fn a_base_path_mapping_does_not_bypass_a_rule() {
 async fn a_long_path_with_many_segments_is_decided_quickly() {
     let stars = "[[route]]\nmethod = \"GET\"\npath = \"/v1/*/a/*/b/*/c/*/d/*/e\"\nscopes = [\"x\"]";
     let world = World::configured(stars).await;
-    let (_, key) = world.key(&["other"]).await;
+    let (_, key) = world.create_key(&["other"]).await;
     let path = format!("/v1{}", "/a/b/c/d".repeat(1000));
     let answer = ask(&world, rest("GET", &path, &[("X-API-Key", &key)])).await.unwrap();
     assert!(!permits(&answer["policyDocument"], &format!("{ARN}/prod/GET{path}")));
@@ -444,7 +444,7 @@ async fn a_long_path_with_many_segments_is_decided_quickly() {
 #[tokio::test]
 async fn a_named_stage_is_not_part_of_the_path() {
     let world = World::configured(RULES).await;
-    let (_, key) = world.key(&["other"]).await;
+    let (_, key) = world.create_key(&["other"]).await;
     let mut event = http("GET", "/prod/v1/scans/7", &[("x-api-key", &key)]);
     event["requestContext"]["stage"] = json!("prod");
     assert_eq!(ask(&world, event).await.unwrap()["isAuthorized"], false);
@@ -455,7 +455,7 @@ async fn an_http_api_can_request_policies() {
     let variables = vec![("POSTERN_AUTHORIZER_ANSWER", "policy".to_owned())];
     let world =
         World::with(Setup { variables, toml: Some(RULES.into()), ..Setup::default() }).await;
-    let (_, key) = world.key(&["scans:read"]).await;
+    let (_, key) = world.create_key(&["scans:read"]).await;
     let answer = ask(&world, http("GET", "/v1/scans/7", &[("x-api-key", &key)])).await.unwrap();
     assert!(permits(&answer["policyDocument"], &format!("{ARN}/$default/GET/v1/scans/7")));
     assert!(!permits(&answer["policyDocument"], &format!("{ARN}/$default/POST/v1/scans/7")));
@@ -538,8 +538,8 @@ async fn a_cached_policy_does_not_allow_ambiguous_paths_or_another_mapping() {
         "[[route]]\nmethod = \"GET\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]",
     )
     .await;
-    let (_, other) = world.key(&["other"]).await;
-    let (_, all) = world.key(&["*"]).await;
+    let (_, other) = world.create_key(&["other"]).await;
+    let (_, all) = world.create_key(&["*"]).await;
     let plain =
         ask(&world, rest("GET", "/x", &[("X-API-Key", &other)])).await.unwrap()["policyDocument"]
             .clone();
@@ -579,7 +579,7 @@ async fn a_cached_policy_does_not_allow_ambiguous_paths_or_another_mapping() {
 async fn a_mapping_or_stage_before_the_path_of_an_http_api_does_not_bypass_a_rule() {
     let rules = "[[route]]\nmethod = \"GET\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n[[route]]\nmethod = \"GET\"\npath = \"/v1/hidden\"\nscopes = [\"admin\"]";
     let world = World::configured(rules).await;
-    let (_, other) = world.key(&["other"]).await;
+    let (_, other) = world.create_key(&["other"]).await;
     for (raw_path, stage, routed, allowed) in [
         ("/v1/admin/x", "$default", "/admin/x", false),
         ("/v1/admin/x", "v1", "/admin/x", false),

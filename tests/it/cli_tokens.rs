@@ -169,9 +169,9 @@ async fn a_token_ends_when_it_expires_or_is_reported_as_leaked() {
         .await
         .expect(202);
     assert_eq!(world.whoami(&leaked).await, 401);
-    world.pass_s(3_599);
+    world.advance_s(3_599);
     assert_eq!(world.whoami(&short).await, 200);
-    world.pass_s(1);
+    world.advance_s(1);
     assert_eq!(world.whoami(&short).await, 401);
 }
 

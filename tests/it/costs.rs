@@ -2,7 +2,7 @@
 //! reads.
 
 use serde_json::{Value, json};
-use tests::{Call, Op, StoreFault, World, mistyped};
+use tests::{Call, Op, StoreFault, World, with_other_last_char};
 
 /// Sends the request and returns its calls to the store.
 async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
@@ -28,8 +28,8 @@ async fn malformed_credentials_cost_no_call() {
         "pst_ak_".into(),
         "a.b.c".into(),
         "eyJ.eyJ.x".into(),
-        mistyped(&world.api_key),
-        mistyped(&runner),
+        with_other_last_char(&world.api_key),
+        with_other_last_char(&runner),
         tokens.access,
         tokens.refresh,
         "é".into(),
@@ -185,7 +185,7 @@ async fn a_refresh_is_one_write_and_one_read() {
         &cost(&world, world.refresh(&first.refresh).from([198, 51, 100, 7]), 400).await,
         &["UpdateItem"],
     );
-    world.pass_ms(10_001);
+    world.advance_ms(10_001);
     assert_names(
         &cost(&world, world.refresh(&first.refresh), 400).await,
         &["UpdateItem", "UpdateItem"],
@@ -243,7 +243,7 @@ async fn a_revocation_is_one_write() {
     assert_names(&cost(&world, revoke(&tokens.refresh), 200).await, &["UpdateItem"]);
     assert_names(&cost(&world, revoke(&tokens.access), 200).await, &["UpdateItem"]);
     assert_names(&cost(&world, revoke(&lone), 200).await, &["PutItem"]);
-    let (_, key) = world.key(&["read"]).await;
+    let (_, key) = world.create_key(&["read"]).await;
     assert_names(
         &cost(
             &world,
@@ -273,7 +273,7 @@ async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
         assert_names(&ops, &["GetItem", "Query"]);
         assert_eq!(ops[1].body["IndexName"], "by_organization");
     }
-    let (id, _) = world.key(&["read"]).await;
+    let (id, _) = world.create_key(&["read"]).await;
     assert_names(
         &cost(&world, world.get(&format!("/v1/keys/{id}")), 200).await,
         &["GetItem", "GetItem"],

@@ -6,7 +6,7 @@ use postern::{
     App, Context, Fault, Refusal,
     authn::{Outcome, Provider},
     core::{
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::{Resources, Scopes},
         subject::{CredentialId, Subject},
     },
@@ -37,7 +37,7 @@ impl Provider for Badges {
             None => Outcome::NotPresented,
             Some("b-1") => Outcome::Authenticated(Principal {
                 user_id: Subject::External("badge|b-1".into()),
-                kind: Kind::External,
+                kind: PrincipalKind::External,
                 org_id: None,
                 credential_id: CredentialId::External("b-1".into()),
                 scopes: Scopes::parse("doors:open").unwrap(),

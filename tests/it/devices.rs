@@ -147,7 +147,7 @@ async fn a_user_approves_and_the_device_receives_tokens_once() {
     let done = person.decide(&device.user_code, "approve").await.expect(200);
     assert!(done.text.contains("The device is approved"));
 
-    world.pass_s(5);
+    world.advance_s(5);
     let tokens = poll(&world, &device).await.expect(200);
     assert_eq!(tokens.member("scope"), "scans:read");
     let me = world
@@ -158,12 +158,12 @@ async fn a_user_approves_and_the_device_receives_tokens_once() {
         .expect(200);
     assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
     world.refresh(&tokens.member("refresh_token")).send().await.expect(200);
-    world.pass_s(5);
+    world.advance_s(5);
     poll(&world, &device).await.expect_error(400, "invalid_grant");
 }
 
 async fn poll_after(world: &World, device: &Device, seconds: i64) -> Answer {
-    world.pass_s(seconds);
+    world.advance_s(seconds);
     poll(world, device).await
 }
 
@@ -236,7 +236,7 @@ async fn a_code_expires_after_ten_minutes_approved_or_not() {
     let person = Person::of(&world, "ada", Role::User).await;
     let (one, other) = (device(&world).await, device(&world).await);
     person.decide(&one.user_code, "approve").await.expect(200);
-    world.pass_s(600);
+    world.advance_s(600);
     poll(&world, &one).await.expect_error(400, "expired_token");
     poll(&world, &other).await.expect_error(400, "expired_token");
     assert_eq!(person.look(&other.user_code).await.status, 400);
@@ -253,7 +253,9 @@ async fn a_device_code_belongs_to_its_client_and_malformed_codes_cost_nothing() 
     poll_as(&world, &device.device_code, "nobody").await.expect_error(401, "invalid_client");
     poll_as(&world, &device.device_code, "").await.expect_error(400, "invalid_request");
     world.wire.take();
-    for junk in ["x", "pst_dc_", &tests::mistyped(&device.device_code), &device.user_code] {
+    for junk in
+        ["x", "pst_dc_", &tests::with_other_last_char(&device.device_code), &device.user_code]
+    {
         poll_as(&world, junk, "postern-cli").await.expect_error(400, "invalid_grant");
     }
     assert!(world.wire.take().is_empty());
@@ -316,7 +318,7 @@ async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
     // Other addresses, and all addresses after the window, are not affected.
     another.address = [198, 51, 100, 2];
     another.look(&device.user_code).await.expect(200);
-    world.pass_s(900);
+    world.advance_s(900);
     let later = self::device(&world).await;
     eve.look(&later.user_code).await.expect(200);
 }
@@ -340,7 +342,7 @@ async fn a_user_code_outlives_a_new_session_key() {
     let mut secrets = world.secrets.clone();
     let old = std::mem::take(&mut secrets.session_keys);
     secrets
-        .complete(
+        .generate_missing(
             world.app.context.config.signing.algorithm,
             &world.app.context.clock,
             &world.app.context.entropy,

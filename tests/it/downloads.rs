@@ -67,9 +67,9 @@ async fn a_download_token_is_valid_only_for_its_path_and_lifetime() {
     world.call("GET", &path).key(&world.api_key).send().await.expect_error(401, "auth_required");
     world.call("GET", "/v1/runners").bearer(&token).send().await.expect_error(401, "invalid_token");
     assert!(world.wire.take().is_empty());
-    world.pass_s(329);
+    world.advance_s(329);
     assert_eq!(world.call("GET", &format!("{path}?token={token}")).send_for_text().await.0, 200);
-    world.pass_s(1);
+    world.advance_s(1);
     world
         .call("GET", &format!("{path}?token={token}"))
         .send()
@@ -88,7 +88,7 @@ async fn a_download_token_grants_only_what_its_creator_may_read() {
         let token = call.send().await.expect(201).member("token");
         world.call("GET", &format!("{path}?token={token}"))
     };
-    let (_, blind) = world.key(&["scans:read"]).await;
+    let (_, blind) = world.create_key(&["scans:read"]).await;
     by(&blind).await.send().await.expect_error(403, "insufficient_scope");
     let (_, foreign) = world.organization("Other").await;
     by(&foreign).await.send().await.expect_error(404, "not_found");

@@ -59,7 +59,9 @@ impl Bed {
     fn rotated(&self) -> Secrets {
         let (clock, entropy) = (&self.world.app.context.clock, &self.world.app.context.entropy);
         let mut fresh = Secrets::default();
-        fresh.complete(self.world.app.context.config.signing.algorithm, clock, entropy).unwrap();
+        fresh
+            .generate_missing(self.world.app.context.config.signing.algorithm, clock, entropy)
+            .unwrap();
         Secrets { signing_keys: fresh.signing_keys, ..self.world.secrets.clone() }
     }
 }
@@ -79,9 +81,9 @@ async fn a_new_secret_is_read_once_the_cached_one_has_aged_and_not_before() {
     let old = kid(&environment).await;
     let rotated = bed.rotated();
     bed.write(&rotated);
-    bed.world.pass_ms(SECRET_AGE.as_secs() * 1000 - 1);
+    bed.world.advance_ms(SECRET_AGE.as_secs() * 1000 - 1);
     assert_eq!(kid(&environment).await, old);
-    bed.world.pass_ms(1);
+    bed.world.advance_ms(1);
     let app = environment.app().await;
     assert_eq!(kid_of(&app), rotated.signing_keys[0].kid);
     assert_ne!(kid_of(&app), old);
@@ -94,7 +96,7 @@ async fn a_thawed_environment_reads_the_secret_before_its_first_request() {
     let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
-    bed.world.pass_s(2 * 3600);
+    bed.world.advance_s(2 * 3600);
     assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
@@ -104,7 +106,7 @@ async fn setting_the_clock_back_does_not_extend_the_cache() {
     let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let rotated = bed.rotated();
     bed.write(&rotated);
-    bed.world.pass_s(-1);
+    bed.world.advance_s(-1);
     assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
@@ -113,7 +115,7 @@ async fn an_unchanged_secret_keeps_the_app_and_its_caches() {
     let bed = Bed::new().await;
     let environment = bed.start(KeyAccess::Verification).await.unwrap();
     let first = environment.app().await;
-    bed.world.pass_s(SECRET_AGE.as_secs());
+    bed.world.advance_s(SECRET_AGE.as_secs());
     assert!(Arc::ptr_eq(&first, &environment.app().await));
 }
 
@@ -124,14 +126,14 @@ async fn an_unreadable_secret_keeps_the_cached_keys_and_is_retried_soon() {
     let old = kid(&environment).await;
     for broken in ["", "no JSON", "{}", r#"{"signing_keys": []}"#] {
         std::fs::write(bed.file(), broken).unwrap();
-        bed.world.pass_s(SECRET_AGE.as_secs());
+        bed.world.advance_s(SECRET_AGE.as_secs());
         assert_eq!(kid(&environment).await, old, "{broken}");
     }
     assert!(tests::capture::logged(&["secret_stale", "not the expected JSON"]));
     let rotated = bed.rotated();
     bed.write(&rotated);
     assert_eq!(kid(&environment).await, old, "not at every request");
-    bed.world.pass_s(30);
+    bed.world.advance_s(30);
     assert_eq!(kid(&environment).await, rotated.signing_keys[0].kid);
 }
 
@@ -160,7 +162,7 @@ async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
             .await
             .unwrap();
     bed.write(&bed.rotated());
-    bed.world.pass_s(SECRET_AGE.as_secs());
+    bed.world.advance_s(SECRET_AGE.as_secs());
     assert_eq!(environment.app().await.context.config.session_header.as_str(), "x-of-its-own");
 }
 

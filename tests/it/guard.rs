@@ -4,8 +4,8 @@
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use local::{
-    event::Arrival,
-    guard::{Attachment, Context, EventKind, Guard},
+    event::RequestContext,
+    guard::{AuthorizerConfig, AuthorizerContext, EventKind, Guard},
 };
 use proptest::{
     prelude::{Just, Strategy, any},
@@ -55,7 +55,7 @@ fn guard(world: &World, event: EventKind, cache_ttl_s: i64) -> Guard {
     let identity_sources = vec!["authorization".to_owned()];
     Guard::new(
         world.app.clone(),
-        Attachment { event, identity_sources, cache_ttl_s, stage: "prod".into() },
+        AuthorizerConfig { event, identity_sources, cache_ttl_s, stage: "prod".into() },
     )
 }
 
@@ -66,8 +66,12 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
     builder.method(method).uri(path).body(()).unwrap().into_parts().0
 }
 
-async fn admit(world: &World, guard: &Guard, parts: &Parts) -> Result<Context, (u16, Value)> {
-    let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
+async fn admit(
+    world: &World,
+    guard: &Guard,
+    parts: &Parts,
+) -> Result<AuthorizerContext, (u16, Value)> {
+    let arrival = RequestContext { source_ip: [192, 0, 2, 1].into(), time: world.now() };
     guard.authorize(parts, arrival).await.map_err(|response| {
         (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
     })
@@ -128,7 +132,7 @@ async fn the_error_unauthorized_is_a_401_and_any_other_error_a_500() {
 #[tokio::test]
 async fn a_deny_is_a_403_in_the_format_of_its_kind_of_api() {
     let world = World::configured(RULES).await;
-    let (_, key) = world.key(&["other"]).await;
+    let (_, key) = world.create_key(&["other"]).await;
     let bearer = format!("Bearer {key}");
     let explicit =
         json!({"Message": "User is not authorized to access this resource with an explicit deny"});
@@ -151,7 +155,7 @@ async fn a_deny_is_a_403_in_the_format_of_its_kind_of_api() {
 #[tokio::test]
 async fn an_allow_passes_the_context_on() {
     let world = World::configured(RULES).await;
-    let (id, key) = world.key(&["scans:read"]).await;
+    let (id, key) = world.create_key(&["scans:read"]).await;
     for event in ALL {
         let bearer = format!("Bearer {key}");
         let asked = request("GET", "/v1/scans/7", &[("authorization", &bearer)]);
@@ -173,8 +177,8 @@ async fn a_response_is_cached_for_its_ttl_by_all_identity_sources() {
         let guard = guard(&world, event, 300);
         let headers = [("authorization", bearer.as_str())];
         let mut reads = Vec::new();
-        for pass_ms in [0, 299_999, 1, 299_999, 1] {
-            world.pass_ms(pass_ms);
+        for advance_ms in [0, 299_999, 1, 299_999, 1] {
+            world.advance_ms(advance_ms);
             world.wire.take();
             assert_eq!(status(&world, &guard, "GET", "/x", &headers).await, 200);
             reads.push(world.wire.take().len());
@@ -182,7 +186,7 @@ async fn a_response_is_cached_for_its_ttl_by_all_identity_sources() {
         assert_eq!(reads, [1, 0, 1, 0, 1], "{event:?}");
     }
     let identity_sources = vec!["authorization".to_owned(), "x-tenant".into()];
-    let attachment = Attachment {
+    let attachment = AuthorizerConfig {
         event: EventKind::RestRequest,
         identity_sources,
         cache_ttl_s: 300,
@@ -201,7 +205,7 @@ async fn a_response_is_cached_for_its_ttl_by_all_identity_sources() {
 async fn without_a_ttl_or_an_identity_source_nothing_is_cached() {
     let world = World::new().await;
     let bearer = format!("Bearer {}", world.api_key);
-    let no_source = Attachment {
+    let no_source = AuthorizerConfig {
         event: EventKind::Http2,
         identity_sources: Vec::new(),
         cache_ttl_s: 300,
@@ -237,7 +241,7 @@ async fn a_cached_policy_is_evaluated_for_each_route_and_decides_as_without_a_ca
     ];
     let mut verdicts = [0, 0];
     for scopes in [&["scans:read"][..], &["scans:trigger"], &["*"], &["other"]] {
-        let (_, key) = world.key(scopes).await;
+        let (_, key) = world.create_key(scopes).await;
         let bearer = format!("Bearer {key}");
         let headers = [("authorization", bearer.as_str())];
         for event in POLICIES {
@@ -267,7 +271,7 @@ async fn a_cached_policy_is_evaluated_for_each_route_and_decides_as_without_a_ca
 async fn where_iam_cannot_express_overlapping_rules_a_cached_policy_denies_more_and_never_allows_more()
  {
     let world = World::configured(RULES).await;
-    let (_, key) = world.key(&["scans:trigger"]).await;
+    let (_, key) = world.create_key(&["scans:trigger"]).await;
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str())];
     let outcome = async |first: &str, second: &str| {
@@ -286,7 +290,7 @@ async fn where_iam_cannot_express_overlapping_rules_a_cached_policy_denies_more_
 #[tokio::test]
 async fn a_cached_simple_response_applies_to_every_route() {
     let world = World::configured(RULES).await;
-    let (_, key) = world.key(&["drifts:read"]).await;
+    let (_, key) = world.create_key(&["drifts:read"]).await;
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", bearer.as_str())];
     let cached = guard(&world, EventKind::Http2, 300);
@@ -305,7 +309,7 @@ async fn a_cached_simple_response_applies_to_every_route() {
 async fn a_websocket_connection_is_a_route_of_its_own() {
     let world = World::configured(RULES).await;
     for (scope, expected) in [("scans:read", 200), ("other", 403)] {
-        let (_, key) = world.key(&[scope]).await;
+        let (_, key) = world.create_key(&[scope]).await;
         let bearer = format!("Bearer {key}");
         let guard = guard(&world, EventKind::WebSocket, 0);
         assert_eq!(
@@ -333,7 +337,7 @@ async fn a_duplicate_header_is_passed_on_as_each_kind_of_api_does() {
 #[tokio::test]
 async fn a_named_stage_precedes_the_path_and_is_hidden_from_rules() {
     let world = World::configured(RULES).await;
-    let (_, key) = world.key(&["other"]).await;
+    let (_, key) = world.create_key(&["other"]).await;
     let bearer = format!("Bearer {key}");
     for event in ALL {
         for stage in ["$default", "prod", "v1", "open"] {
@@ -341,7 +345,7 @@ async fn a_named_stage_precedes_the_path_and_is_hidden_from_rules() {
             let identity_sources =
                 is_token.then(|| "authorization".to_owned()).into_iter().collect();
             let attachment =
-                Attachment { event, identity_sources, cache_ttl_s: 0, stage: stage.into() };
+                AuthorizerConfig { event, identity_sources, cache_ttl_s: 0, stage: stage.into() };
             let guard = Guard::new(world.app.clone(), attachment);
             let denied =
                 status(&world, &guard, "GET", "/v1/scans/7", &[("authorization", &bearer)]).await;

@@ -16,7 +16,7 @@ fn provider(issuer: &Issuer) -> String {
 }
 
 async fn setting() -> (Issuer, World) {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = World::configured(&provider(&issuer)).await;
     (issuer, world)
 }
@@ -47,7 +47,7 @@ async fn a_flood_of_unknown_kids_causes_at_most_two_fetches() {
         let header = Header { kid: Some(format!("kid-{at}")), ..Header::new(Algorithm::ES256) };
         let found = whoami(&world, &issuer.token_with(header, claims(&world))).await;
         assert!(is(&found, REFUSED), "{found:?}");
-        world.pass_ms(5); // fifty seconds in all
+        world.advance_ms(5); // fifty seconds in all
     }
     assert!(world.wire.take().is_empty());
     assert!(issuer.fetches() <= 2, "{} fetches", issuer.fetches());
@@ -59,16 +59,16 @@ async fn a_new_key_is_fetched_at_once_and_then_at_most_once_a_minute() {
     let (mut issuer, world) = setting().await;
     let old = issuer.token(claims(&world));
     assert_eq!(whoami(&world, &old).await.0, 200);
-    world.pass_s(60);
+    world.advance_s(60);
     issuer.rotate("second");
     assert_eq!(whoami(&world, &issuer.token(claims(&world))).await.0, 200);
     assert_eq!(whoami(&world, &old).await.0, 200);
     assert_eq!(issuer.fetches(), 2);
     issuer.rotate("third");
     let newest = issuer.token(claims(&world));
-    world.pass_ms(59_999);
+    world.advance_ms(59_999);
     assert!(is(&whoami(&world, &newest).await, REFUSED));
-    world.pass_ms(1);
+    world.advance_ms(1);
     assert_eq!(whoami(&world, &newest).await.0, 200);
     assert_eq!(issuer.fetches(), 3);
 }
@@ -79,34 +79,34 @@ async fn a_withdrawn_key_is_refused_within_ten_minutes() {
     let token =
         issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
     assert_eq!(whoami(&world, &token).await.0, 200);
-    let other = Issuer::open().await;
+    let other = Issuer::start().await;
     issuer.publish(json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "other", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}));
     drop(other);
-    world.pass_s(599);
+    world.advance_s(599);
     assert_eq!(whoami(&world, &token).await.0, 200);
-    world.pass_s(1);
+    world.advance_s(1);
     assert!(is(&whoami(&world, &token).await, REFUSED));
 }
 
 #[tokio::test]
 async fn a_failing_provider_is_a_503_and_does_not_affect_others() {
     for behaviour in [
-        Behaviour::Silent,
-        Behaviour::Broken,
-        Behaviour::Lying,
-        Behaviour::Endless,
-        Behaviour::Garbled,
+        Behaviour::NoResponse,
+        Behaviour::InternalServerError,
+        Behaviour::WrongIssuer,
+        Behaviour::EndlessBody,
+        Behaviour::InvalidJson,
     ] {
         let (issuer, world) = setting().await;
-        issuer.behave(behaviour);
+        issuer.set_behaviour(behaviour);
         let token = issuer.token(claims(&world));
         let found = timeout(Duration::from_secs(2), whoami(&world, &token)).await.unwrap();
         assert!(is(&found, AWAY), "{behaviour:?}: {found:?}");
         world.get("/v1/auth/whoami").send().await.expect(200);
         // Its keys are not fetched again at once; after a pause, they are.
-        issuer.behave(Behaviour::Honest);
+        issuer.set_behaviour(Behaviour::Normal);
         assert!(is(&whoami(&world, &token).await, AWAY), "{behaviour:?}");
-        world.pass_s(5);
+        world.advance_s(5);
         assert_eq!(whoami(&world, &token).await.0, 200, "{behaviour:?}");
     }
 }
@@ -117,19 +117,19 @@ async fn cached_keys_survive_an_hour_long_outage_of_the_provider() {
     let token =
         issuer.token(json!({"sub": "ada", "aud": "cli", "exp": world.now().as_second() + 86_400}));
     assert_eq!(whoami(&world, &token).await.0, 200);
-    issuer.behave(Behaviour::Broken);
-    world.pass_s(3_599);
+    issuer.set_behaviour(Behaviour::InternalServerError);
+    world.advance_s(3_599);
     assert_eq!(whoami(&world, &token).await.0, 200);
     let unknown = Header { kid: Some("unknown".into()), ..Header::new(Algorithm::ES256) };
     assert!(is(&whoami(&world, &issuer.token_with(unknown, claims(&world))).await, AWAY));
-    world.pass_s(1);
+    world.advance_s(1);
     assert!(is(&whoami(&world, &token).await, AWAY));
 }
 
 #[tokio::test]
 async fn a_slow_provider_does_not_delay_the_others() {
     let (issuer, world) = setting().await;
-    issuer.behave(Behaviour::Silent);
+    issuer.set_behaviour(Behaviour::NoResponse);
     let token = issuer.token(claims(&world));
     let waiting =
         (0..20).map(|_| world.call("GET", "/v1/auth/whoami").bearer(&token).send()).collect();
@@ -282,7 +282,7 @@ async fn a_public_key_does_not_work_as_a_shared_secret() {
 
 #[tokio::test]
 async fn a_document_larger_than_the_limit_is_not_read() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let url = format!("{}/jwks", issuer.url);
     let fetcher = postern::fetch::Fetcher::default();
     let size = fetch(&url).await.len();
@@ -301,7 +301,7 @@ async fn fetch(url: &str) -> String {
 
 #[tokio::test]
 async fn scopes_of_the_provider_count_only_if_configured() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let with = |more: &str| {
         format!(
             "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"cli\"\n{more}",
@@ -347,7 +347,7 @@ async fn scopes_of_the_provider_count_only_if_configured() {
 
 #[tokio::test]
 async fn a_prefix_separates_the_users_of_two_issuers() {
-    let (first, second) = (Issuer::open().await, Issuer::open().await);
+    let (first, second) = (Issuer::start().await, Issuer::start().await);
     let both = |prefix: &str| {
         format!(
             "{}[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"cli\"\nsubject_prefix = \"{prefix}\"\n",

@@ -2,7 +2,7 @@
 
 use postern::crypto::{
     jws::JwsAlgorithm,
-    jwt::{Expected, IssuedBy, signed_payload},
+    jwt::{HeaderRequirements, IssuedBy, signed_payload},
     key_set::KeySet,
     verifying_key::VerifyingKey,
 };
@@ -30,8 +30,10 @@ fn key_set(keys: &Value) -> Option<KeySet> {
         if keys.get("keys").is_some() { keys.clone() } else { serde_json::json!({"keys": [keys]}) };
     let has_secrets = set["keys"].as_array().unwrap().iter().any(|key| key["kty"] == "oct");
     let json = set.to_string();
-    let algorithm =
-        set["keys"][0]["alg"].as_str().and_then(JwsAlgorithm::named).unwrap_or(JwsAlgorithm::HS256);
+    let algorithm = set["keys"][0]["alg"]
+        .as_str()
+        .and_then(JwsAlgorithm::from_name)
+        .unwrap_or(JwsAlgorithm::HS256);
     if has_secrets {
         KeySet::parse_secrets(json.as_bytes(), algorithm).ok()
     } else {
@@ -40,7 +42,7 @@ fn key_set(keys: &Value) -> Option<KeySet> {
 }
 
 fn accepts(keys: &Value, jws: &str) -> bool {
-    let expected = Expected { types: &["jwt"], issued_by: IssuedBy::Other };
+    let expected = HeaderRequirements { types: &["jwt"], issued_by: IssuedBy::Other };
     key_set(keys).is_some_and(|keys| signed_payload(jws, &keys, expected).is_ok())
 }
 
@@ -91,10 +93,10 @@ fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
         (r#","key_ops":["verify"]"#, None),
         (r#","alg":"EdDSA""#, None),
         (r#","alg":"Ed25519""#, None),
-        (r#","use":"enc""#, Some(InvalidKey::Use)),
-        (r#","use":7"#, Some(InvalidKey::Use)),
-        (r#","key_ops":["sign"]"#, Some(InvalidKey::Use)),
-        (r#","key_ops":["verify","verify"]"#, Some(InvalidKey::Use)),
+        (r#","use":"enc""#, Some(InvalidKey::WrongUse)),
+        (r#","use":7"#, Some(InvalidKey::WrongUse)),
+        (r#","key_ops":["sign"]"#, Some(InvalidKey::WrongUse)),
+        (r#","key_ops":["verify","verify"]"#, Some(InvalidKey::WrongUse)),
         (r#","key_ops":"verify""#, Some(InvalidKey::Malformed)),
         (r#","alg":"ES256""#, Some(InvalidKey::Unsupported)),
         (r#","alg":"none""#, Some(InvalidKey::Unsupported)),
@@ -104,7 +106,7 @@ fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
         (r#","kid":5"#, Some(InvalidKey::Malformed)),
     ] {
         assert_eq!(
-            VerifyingKey::jwk(&object(&format!("{{{ed}{more}}}"))).err(),
+            VerifyingKey::from_jwk(&object(&format!("{{{ed}{more}}}"))).err(),
             expected,
             "{more}"
         );
@@ -113,14 +115,14 @@ fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
         [(JwsAlgorithm::HS256, 32), (JwsAlgorithm::HS384, 48), (JwsAlgorithm::HS512, 64)]
     {
         assert_eq!(
-            VerifyingKey::secret(algorithm, &vec![7; length - 1]).err(),
+            VerifyingKey::from_secret(algorithm, &vec![7; length - 1]).err(),
             Some(InvalidKey::Weak)
         );
-        assert!(VerifyingKey::secret(algorithm, &vec![7; length]).is_ok());
-        assert_eq!(VerifyingKey::secret(algorithm, b"").err(), Some(InvalidKey::Weak));
+        assert!(VerifyingKey::from_secret(algorithm, &vec![7; length]).is_ok());
+        assert_eq!(VerifyingKey::from_secret(algorithm, b"").err(), Some(InvalidKey::Weak));
     }
     assert_eq!(
-        VerifyingKey::secret(JwsAlgorithm::ES256, &[7; 64]).err(),
+        VerifyingKey::from_secret(JwsAlgorithm::ES256, &[7; 64]).err(),
         Some(InvalidKey::Unsupported)
     );
 }

@@ -48,7 +48,7 @@ async fn a_duplicate_member_at_any_depth_is_refused() {
 #[tokio::test]
 async fn after_a_delete_no_request_with_the_key_succeeds() {
     let world = World::new().await;
-    let (id, key) = world.key(&["keys:read"]).await;
+    let (id, key) = world.create_key(&["keys:read"]).await;
     world.call("GET", "/v1/keys").key(&key).send().await.expect(200);
     world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key).send().await.expect(204);
     world.call("GET", "/v1/keys").key(&key).send().await.expect_error(401, "invalid_token");
@@ -68,10 +68,10 @@ async fn a_key_expires_even_while_the_store_still_has_it() {
     let made = world.post("/v1/keys", body).send().await.expect(201);
     let (id, key) = (made.member("id"), made.member("key"));
     assert_eq!(made.body["expires_at"], "2026-01-01T01:00:00Z");
-    world.pass_ms(3_599_999);
+    world.advance_ms(3_599_999);
     assert_eq!(world.whoami(&key).await, 200);
     for later_ms in [1, 1_000, 86_400_000, 6 * 366 * 86_400_000] {
-        world.pass_ms(later_ms);
+        world.advance_ms(later_ms);
         assert_eq!(world.whoami(&key).await, 401, "{later_ms}");
         world.get(&format!("/v1/keys/{id}")).send().await.expect_error(404, "not_found");
         world
@@ -103,7 +103,7 @@ async fn an_expiry_in_the_past_or_of_another_form_is_refused() {
 #[tokio::test]
 async fn rotation_keeps_the_id_and_invalidates_the_old_secret_at_once() {
     let world = World::new().await;
-    let (id, old) = world.key(&["read"]).await;
+    let (id, old) = world.create_key(&["read"]).await;
     let rotated = world
         .call("POST", &format!("/v1/keys/{id}/rotate"))
         .key(&world.api_key)
@@ -127,7 +127,7 @@ async fn rotation_keeps_the_id_and_invalidates_the_old_secret_at_once() {
 #[tokio::test]
 async fn rotation_with_an_overlap_lets_both_secrets_work_until_it_ends() {
     let world = World::new().await;
-    let (id, old) = world.key(&["read"]).await;
+    let (id, old) = world.create_key(&["read"]).await;
     let rotated = world
         .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 3600}))
         .send()
@@ -135,16 +135,16 @@ async fn rotation_with_an_overlap_lets_both_secrets_work_until_it_ends() {
         .expect(200);
     let new = rotated.member("key");
     assert_eq!(rotated.body["previous_expires_at"], "2026-01-01T01:00:00Z");
-    world.pass_ms(3_599_999);
+    world.advance_ms(3_599_999);
     assert_eq!((world.whoami(&old).await, world.whoami(&new).await), (200, 200));
-    world.pass_ms(1);
+    world.advance_ms(1);
     assert_eq!((world.whoami(&old).await, world.whoami(&new).await), (401, 200));
 }
 
 #[tokio::test]
 async fn a_second_rotation_invalidates_the_secret_before_the_previous_one() {
     let world = World::new().await;
-    let (id, first) = world.key(&["read"]).await;
+    let (id, first) = world.create_key(&["read"]).await;
     let rotate = async |overlap_s: i64| {
         world
             .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": overlap_s}))
@@ -182,7 +182,7 @@ async fn an_overlap_ends_with_its_key() {
 #[tokio::test]
 async fn an_overlap_is_at_most_a_week() {
     let world = World::new().await;
-    let (id, key) = world.key(&["read"]).await;
+    let (id, key) = world.create_key(&["read"]).await;
     for overlap_s in
         [json!(-1), json!(604_801), json!(1.5), json!("3600"), json!(null), json!(9e30)]
     {
@@ -200,7 +200,7 @@ async fn an_overlap_is_at_most_a_week() {
 #[tokio::test]
 async fn no_key_is_granted_more_than_its_creator_has() {
     let world = World::new().await;
-    let (_, maker) = world.key(&["keys:manage", "scans:read", "runners:*"]).await;
+    let (_, maker) = world.create_key(&["keys:manage", "scans:read", "runners:*"]).await;
     let mint = |scopes: Value| {
         world.call("POST", "/v1/keys").key(&maker).json(json!({"name": "child", "scopes": scopes}))
     };
@@ -226,9 +226,9 @@ async fn no_key_is_granted_more_than_its_creator_has() {
 #[tokio::test]
 async fn rotating_a_key_requires_the_scopes_to_create_it() {
     let world = World::new().await;
-    let (strong, _) = world.key(&["*"]).await;
-    let (weak, _) = world.key(&["scans:read"]).await;
-    let (_, maker) = world.key(&["keys:manage", "scans:read"]).await;
+    let (strong, _) = world.create_key(&["*"]).await;
+    let (weak, _) = world.create_key(&["scans:read"]).await;
+    let (_, maker) = world.create_key(&["keys:manage", "scans:read"]).await;
     let rotate = |id: &str| world.call("POST", &format!("/v1/keys/{id}/rotate")).key(&maker);
     rotate(&strong).send().await.expect_error(403, "insufficient_scope");
     rotate(&weak).send().await.expect(200);
@@ -268,7 +268,7 @@ async fn a_resource_restriction_is_inherited_and_cannot_be_removed() {
 #[tokio::test]
 async fn every_route_requires_its_scope() {
     let world = World::new().await;
-    let (id, _) = world.key(&["read"]).await;
+    let (id, _) = world.create_key(&["read"]).await;
     let one = format!("/v1/keys/{id}");
     let rotate = format!("{one}/rotate");
     let table = [
@@ -278,9 +278,9 @@ async fn every_route_requires_its_scope() {
         ("POST", &rotate, "keys:manage"),
         ("DELETE", &one, "keys:manage"),
     ];
-    let (_, reader) = world.key(&["keys:read"]).await;
-    let (_, manager) = world.key(&["keys:manage", "read"]).await;
-    let (_, stranger) = world.key(&["agents:*"]).await;
+    let (_, reader) = world.create_key(&["keys:read"]).await;
+    let (_, manager) = world.create_key(&["keys:manage", "read"]).await;
+    let (_, stranger) = world.create_key(&["agents:*"]).await;
     for (method, path, scope) in table {
         let call = |key: &str| world.call(method, path).key(key);
         call(&stranger).send().await.expect_error(403, "insufficient_scope");
@@ -297,7 +297,7 @@ async fn every_route_requires_its_scope() {
 async fn keys_of_another_organization_are_not_found() {
     let world = World::new().await;
     let (_, other) = world.organization("Other").await;
-    let (id, key) = world.key(&["read"]).await;
+    let (id, key) = world.create_key(&["read"]).await;
     for (method, path) in [
         ("GET", format!("/v1/keys/{id}")),
         ("DELETE", format!("/v1/keys/{id}")),
@@ -320,8 +320,8 @@ async fn a_list_is_paginated_oldest_first() {
     let world = World::new().await;
     let mut made = vec![world.get("/v1/auth/whoami").send().await.member("user_id")];
     for _ in 0..6 {
-        world.pass_ms(1);
-        made.push(world.key(&["read"]).await.0);
+        world.advance_ms(1);
+        made.push(world.create_key(&["read"]).await.0);
     }
     let mut seen = Vec::new();
     let mut target = "/v1/keys?limit=3".to_owned();
@@ -366,7 +366,7 @@ async fn a_page_has_one_to_a_hundred_records_and_only_a_returned_cursor_is_valid
 async fn a_cursor_of_another_organization_reveals_nothing() {
     let world = World::new().await;
     let (_, other) = world.organization("Other").await;
-    let (theirs, _) = world.key(&["read"]).await;
+    let (theirs, _) = world.create_key(&["read"]).await;
     let page = world
         .call("GET", &format!("/v1/keys?cursor={theirs}"))
         .key(&other)
@@ -380,7 +380,7 @@ async fn a_cursor_of_another_organization_reveals_nothing() {
 #[tokio::test]
 async fn a_leaked_key_revokes_itself() {
     let world = World::new().await;
-    let (id, key) = world.key(&["read"]).await;
+    let (id, key) = world.create_key(&["read"]).await;
     let leak =
         |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
     assert_eq!(leak(&key).send().await.expect(202).text, "");
@@ -409,7 +409,7 @@ async fn a_leaked_agent_secret_or_runner_token_revokes_itself() {
 #[tokio::test]
 async fn leaking_the_old_secret_during_an_overlap_keeps_the_new_one() {
     let world = World::new().await;
-    let (id, old) = world.key(&["read"]).await;
+    let (id, old) = world.create_key(&["read"]).await;
     let new = world
         .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 60}))
         .send()
@@ -428,7 +428,7 @@ async fn leaking_the_old_secret_during_an_overlap_keeps_the_new_one() {
 #[tokio::test]
 async fn reporting_anything_else_is_accepted_the_same_way_and_changes_nothing() {
     let world = World::new().await;
-    let (id, old) = world.key(&["read"]).await;
+    let (id, old) = world.create_key(&["read"]).await;
     let new = world
         .post(&format!("/v1/keys/{id}/rotate"), json!({}))
         .send()
@@ -451,14 +451,14 @@ async fn reporting_anything_else_is_accepted_the_same_way_and_changes_nothing() 
 async fn unknown_wrong_expired_and_deleted_keys_get_the_same_answer() {
     let world = World::new().await;
     let other = World::new().await;
-    let (deleted_id, deleted) = world.key(&["read"]).await;
+    let (deleted_id, deleted) = world.create_key(&["read"]).await;
     world
         .call("DELETE", &format!("/v1/keys/{deleted_id}"))
         .key(&world.api_key)
         .send()
         .await
         .expect(204);
-    let (rotated_id, wrong) = world.key(&["read"]).await;
+    let (rotated_id, wrong) = world.create_key(&["read"]).await;
     world
         .call("POST", &format!("/v1/keys/{rotated_id}/rotate"))
         .key(&world.api_key)
@@ -467,7 +467,7 @@ async fn unknown_wrong_expired_and_deleted_keys_get_the_same_answer() {
         .expect(200);
     let body = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T00:00:01Z"});
     let expired = world.post("/v1/keys", body).send().await.expect(201).member("key");
-    world.pass_s(1);
+    world.advance_s(1);
 
     let answer = async |key: &str| {
         world

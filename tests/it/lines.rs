@@ -113,7 +113,7 @@ async fn reuse_is_logged_as_a_separate_event() {
 #[tokio::test]
 async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
     let world = World::new().await;
-    let (_, narrow) = world.key(&["read"]).await;
+    let (_, narrow) = world.create_key(&["read"]).await;
     let (sink, _listening) = listen(&world, Some("my-stack"));
     let guarded =
         world.reconfigured("[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"write\"]\n");
@@ -249,7 +249,7 @@ async fn only_a_valid_trace_id_is_logged() {
         (None, json!(null)),
     ] {
         telemetry::invocation_span(header.as_deref())
-            .in_scope(|| telemetry::served(StatusCode::OK));
+            .in_scope(|| telemetry::log_success(StatusCode::OK));
         assert_eq!(lines(&sink).pop().unwrap()["trace_id"], expected, "{header:?}");
     }
 }
@@ -276,13 +276,14 @@ fn log_labels_do_not_depend_on_valid_settings() {
         ("AWS_LAMBDA_FUNCTION_NAME", "token"),
         ("POSTERN_NO_SUCH", "x"),
     ];
-    let labels =
-        Labels::of(&variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    let labels = Labels::from_variables(
+        &variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+    );
     assert_eq!(
         (labels.stack.as_deref(), labels.function.as_deref()),
         (Some("my-stack"), Some("token"))
     );
-    let labels = Labels::of(&[("POSTERN_STACK".to_owned(), String::new())].into());
+    let labels = Labels::from_variables(&[("POSTERN_STACK".to_owned(), String::new())].into());
     assert_eq!(labels.stack, None);
 }
 

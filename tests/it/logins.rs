@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, StoreFault, World, at_once};
+use tests::{Answer, StoreFault, World, run_concurrently};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
 
 async fn world() -> (World, String) {
     let world = World::new().await;
-    let id = world.enrol(EMAIL, PASSWORD, Role::User).await;
+    let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
     world.wire.take();
     (world, id)
 }
@@ -119,12 +119,12 @@ async fn an_account_attacked_from_many_addresses_is_throttled_and_its_owner_gets
     }
     // The account is no longer even looked up.
     assert!(world.wire.names().iter().all(|name| name == "UpdateItem"));
-    world.pass_s(300);
+    world.advance_s(300);
     let owner = attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7])
         .await
         .expect_error(429, "too_many_requests");
     assert_eq!(owner.header("retry-after"), Some("600"));
-    world.pass_s(600);
+    world.advance_s(600);
     attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7]).await.expect(200);
 }
 
@@ -144,7 +144,7 @@ async fn an_address_that_attacks_many_accounts_is_throttled_and_cannot_lock_more
     // Other addresses can still log in.
     attempt(&world, EMAIL, PASSWORD, [198, 51, 100, 7]).await.expect(200);
     attempt(&world, EMAIL, PASSWORD, [203, 0, 113, 9]).await.expect_error(429, "too_many_requests");
-    world.pass_s(900);
+    world.advance_s(900);
     attempt(&world, EMAIL, PASSWORD, [203, 0, 113, 9]).await.expect(200);
 }
 
@@ -171,7 +171,7 @@ async fn throttling_does_not_reveal_which_accounts_exist() {
 async fn simultaneous_attempts_do_not_exceed_the_limit() {
     let (world, _) = world().await;
     let attempts = (0..30).map(|guess| attempt(&world, EMAIL, "guess", [203, 0, 113, guess]));
-    let answers = at_once(attempts).await;
+    let answers = run_concurrently(attempts).await;
     let judged = answers.iter().filter(|answer| answer.status == 401).count();
     assert_eq!((judged, answers.iter().filter(|answer| answer.status == 429).count()), (10, 20));
 }
@@ -192,7 +192,7 @@ async fn correct_passwords_are_not_counted() {
 #[tokio::test]
 async fn the_limits_are_configurable() {
     let world = World::configured("[throttle]\nlogin_per_account = 2").await;
-    world.enrol(EMAIL, PASSWORD, Role::User).await;
+    world.create_user(EMAIL, PASSWORD, Role::User).await;
     for status in [401, 401, 429] {
         assert_eq!(attempt(&world, EMAIL, "guess", [192, 0, 2, 1]).await.status, status);
     }

@@ -30,7 +30,7 @@ async fn fixture(setup: Setup) -> Fixture {
     let world = World::with(setup).await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
-    let (key_id, key) = world.key(&["*"]).await;
+    let (key_id, key) = world.create_key(&["*"]).await;
     let (runner_id, runner) = world.runner().await;
     Fixture { world, agent, tokens, key, key_id, runner, runner_id }
 }
@@ -296,7 +296,7 @@ async fn the_authorizer_fails_with_neither_unauthorized_nor_a_deny() {
 #[tokio::test]
 async fn an_unreadable_record_is_an_internal_error() {
     let world = World::new().await;
-    let (id, key) = world.key(&["read"]).await;
+    let (id, key) = world.create_key(&["read"]).await;
     let client = aws_sdk_dynamodb::Client::new(&world.engine.sdk(None));
     let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.into());
     client

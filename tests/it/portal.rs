@@ -15,7 +15,7 @@ struct Browser<'w> {
 
 impl<'w> Browser<'w> {
     async fn of(world: &'w World, role: Role) -> Self {
-        world.enrol(EMAIL, PASSWORD, role).await;
+        world.create_user(EMAIL, PASSWORD, role).await;
         Self { world, session: world.sign_in_with_password(EMAIL, PASSWORD).await }
     }
 
@@ -67,7 +67,7 @@ fn secret(page: &Answer) -> String {
 #[tokio::test]
 async fn a_visitor_is_redirected_to_sign_in_and_returns() {
     let world = World::new().await;
-    world.enrol(EMAIL, PASSWORD, Role::Admin).await;
+    world.create_user(EMAIL, PASSWORD, Role::Admin).await;
     let sent = world.call("GET", "/keys?cursor=x").send().await.expect(303);
     assert_eq!(sent.header("location"), Some("/login?next=%2Fkeys%3Fcursor%3Dx"));
     let page = world.call("GET", "/login?next=%2Fkeys").send().await.expect(200);
@@ -117,7 +117,7 @@ async fn a_served_page_extends_the_cookie_and_a_refused_one_does_not() {
 #[tokio::test]
 async fn a_wrong_password_is_reported_on_the_page_and_throttled_as_in_the_api() {
     let world = World::new().await;
-    world.enrol(EMAIL, PASSWORD, Role::User).await;
+    world.create_user(EMAIL, PASSWORD, Role::User).await;
     let attempt = async |email: &str, password: &str| {
         world.call("POST", "/login").form(&[("email", email), ("password", password)]).send().await
     };
@@ -140,7 +140,7 @@ async fn a_wrong_password_is_reported_on_the_page_and_throttled_as_in_the_api() 
 #[tokio::test]
 async fn another_site_cannot_sign_a_visitor_in() {
     let world = World::new().await;
-    world.enrol(EMAIL, PASSWORD, Role::User).await;
+    world.create_user(EMAIL, PASSWORD, Role::User).await;
     let form = [("email", EMAIL), ("password", PASSWORD)];
     for (header, value) in [
         ("Origin", "https://evil.example"),
@@ -339,7 +339,7 @@ async fn a_runner_is_shown_as_online_or_offline() {
     for shown in ["state on", "online", "version 1.2.3", "status “idle”"] {
         assert!(page.text.contains(shown), "{shown}");
     }
-    world.pass_s(91);
+    world.advance_s(91);
     assert!(browser.get("/runners").await.text.contains("state off"));
 }
 
@@ -443,7 +443,7 @@ async fn a_user_lists_and_ends_their_sessions() {
         .await
         .expect(303)
         .cookie(COOKIE);
-    world.enrol("eve@example.com", PASSWORD, Role::User).await;
+    world.create_user("eve@example.com", PASSWORD, Role::User).await;
     let eve = world.sign_in_with_password("eve@example.com", PASSWORD).await;
 
     let page = browser.get("/sessions").await.expect(200);
@@ -485,7 +485,7 @@ async fn a_user_lists_and_disconnects_their_tools() {
     assert!(page.text.contains("Signed in with a password") && page.text.contains("scans:read"));
     let id =
         page.text.split("action=\"/devices/").nth(1).unwrap().split('/').next().unwrap().to_owned();
-    world.enrol("eve@example.com", PASSWORD, Role::User).await;
+    world.create_user("eve@example.com", PASSWORD, Role::User).await;
     let eve = Browser {
         world: &world,
         session: world.sign_in_with_password("eve@example.com", PASSWORD).await,
@@ -516,7 +516,7 @@ async fn signing_out_revokes_the_session_and_not_only_the_cookie() {
 async fn a_forged_or_expired_session_cookie_is_cleared() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
-    for session in ["x".to_owned(), "a.b".into(), tests::mistyped(&browser.session)] {
+    for session in ["x".to_owned(), "a.b".into(), tests::with_other_last_char(&browser.session)] {
         let gone = Browser { world: &world, session };
         let sent = gone.get("/keys").await.expect(303);
         assert_eq!(
@@ -568,7 +568,7 @@ async fn page_routes_answer_browsers_with_pages_and_api_routes_with_json() {
 #[tokio::test]
 async fn a_tool_token_opens_no_page_and_a_narrowed_token_is_not_a_user() {
     let world = World::new().await;
-    world.enrol(EMAIL, PASSWORD, Role::User).await;
+    world.create_user(EMAIL, PASSWORD, Role::User).await;
     let whole = world.log_in(EMAIL, PASSWORD).await.expect(200).member("access_token");
     let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
     let begun = world

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
-use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, at_once, capture};
+use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, capture, run_concurrently};
 
 /// A world, an agent, and its first token pair.
 async fn paired() -> (World, Agent, Tokens) {
@@ -55,7 +55,7 @@ async fn a_refresh_returns_a_new_pair_of_the_same_family() {
 async fn twenty_parallel_refreshes_give_one_successor() {
     let (world, _, first) = paired().await;
     let calls = (0..20).map(|_| world.refresh(&first.refresh).send());
-    let answers: Vec<Answer> = at_once(calls).await;
+    let answers: Vec<Answer> = run_concurrently(calls).await;
     let successors: std::collections::BTreeSet<_> =
         answers.into_iter().map(|answer| answer.expect(200).member("refresh_token")).collect();
     assert_eq!(successors.len(), 1);
@@ -68,12 +68,13 @@ async fn two_hundred_rounds_of_parallel_refreshes_never_revoke_a_family() {
     let (world, _, first) = paired().await;
     let mut current = first.refresh;
     for round in 0..200 {
-        let answers: Vec<Answer> = at_once((0..4).map(|_| world.refresh(&current).send())).await;
+        let answers: Vec<Answer> =
+            run_concurrently((0..4).map(|_| world.refresh(&current).send())).await;
         let successors: std::collections::BTreeSet<_> =
             answers.into_iter().map(|answer| answer.expect(200).member("refresh_token")).collect();
         assert_eq!(successors.len(), 1, "round {round}");
         current = successors.into_iter().next().unwrap();
-        world.pass_s(3600);
+        world.advance_s(3600);
     }
 }
 
@@ -83,10 +84,10 @@ async fn a_repeat_within_the_grace_window_gets_the_same_successor() {
     let (world, _, first) = paired().await;
     let successor = refreshed(&world, &first.refresh).await.refresh;
     for _ in 0..10 {
-        world.pass_ms(1_000);
+        world.advance_ms(1_000);
         assert_eq!(refreshed(&world, &first.refresh).await.refresh, successor);
     }
-    world.pass_ms(1);
+    world.advance_ms(1);
     world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
     world.refresh(&successor).send().await.expect_error(400, "invalid_grant");
 }
@@ -185,7 +186,7 @@ async fn an_honest_client_can_change_address_between_refreshes() {
 async fn reuse_from_another_address_after_the_window_revokes_the_family() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
-    world.pass_ms(10_001);
+    world.advance_ms(10_001);
     world
         .refresh(&first.refresh)
         .from([198, 51, 100, 7])
@@ -213,10 +214,10 @@ async fn a_lost_response_costs_nothing() {
 #[tokio::test]
 async fn a_family_expires_after_an_idle_week() {
     let (world, _, first) = paired().await;
-    world.pass_ms(7 * 86_400_000 - 1);
+    world.advance_ms(7 * 86_400_000 - 1);
     let second = refreshed(&world, &first.refresh).await;
     let family = family_of(&world, &second.access).await;
-    world.pass_ms(7 * 86_400_000);
+    world.advance_ms(7 * 86_400_000);
     world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
     assert!(world.item("Families", &family).await.is_some());
 }
@@ -227,16 +228,16 @@ async fn a_family_expires_after_ninety_days_in_any_case() {
     let (world, _, first) = paired().await;
     let mut current = first;
     for _ in 0..89 {
-        world.pass_s(86_400);
+        world.advance_s(86_400);
         current = refreshed(&world, &current.refresh).await;
     }
-    world.pass_ms(86_400_000 - 1);
+    world.advance_ms(86_400_000 - 1);
     let answer = world.refresh(&current.refresh).send().await.expect(200);
     assert_eq!(answer.body["expires_in"], 0, "no token outlives its family");
     let last =
         Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") };
     assert_eq!(world.whoami(&last.access).await, 200);
-    world.pass_ms(1);
+    world.advance_ms(1);
     world.refresh(&last.refresh).send().await.expect_error(400, "invalid_grant");
     world.refresh(&current.refresh).send().await.expect_error(400, "invalid_grant");
     assert_eq!(world.whoami(&last.access).await, 401);
@@ -254,7 +255,7 @@ async fn the_tombstone_outlives_the_absolute_expiry() {
 
     let second = refreshed(&world, &first.refresh).await;
     refreshed(&world, &second.refresh).await;
-    world.pass_s(90 * 86_400);
+    world.advance_s(90 * 86_400);
     world.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
     assert!(capture::logged(&["refresh_reused", &family]));
 }
@@ -321,7 +322,7 @@ async fn another_environment_continues_after_one_was_killed() {
         postern::App::new(world.app.context.config.clone(), &world.secrets, store, clock, entropy)
             .unwrap(),
     );
-    let client = postern::grant::refresh::Client::Unnamed;
+    let client = postern::grant::refresh::RefreshClient::Unidentified;
     let refresh = async |token: &str| {
         let token = postern::core::secret::Secret::new(token.to_owned());
         let tokens =
@@ -344,7 +345,7 @@ async fn a_family_keeps_its_key_when_another_is_added() {
     let successor = refreshed(&world, &first.refresh).await.refresh;
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets
-        .complete(
+        .generate_missing(
             postern::crypto::sign::Algorithm::ES256,
             &world.app.context.clock,
             &world.app.context.entropy,
@@ -389,7 +390,7 @@ async fn rotations_in_the_same_millisecond_are_distinguished() {
 async fn a_slow_clock_does_not_make_an_honest_refresh_a_reuse() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
-    world.pass_ms(-1_500);
+    world.advance_ms(-1_500);
     assert_eq!(refreshed(&world, &first.refresh).await.refresh, second.refresh);
 }
 
@@ -439,7 +440,7 @@ async fn a_client_can_request_fewer_scopes_and_the_refresh_token_keeps_all() {
     let last = all.member("refresh_token");
     ask(&last, "data:read admin").send().await.expect_error(400, "invalid_scope");
     // The mistake did not consume the token.
-    world.pass_s(60);
+    world.advance_s(60);
     ask(&last, "").send().await.expect(200);
 }
 

@@ -9,7 +9,7 @@ use postern::{
         scope::Scopes,
     },
     credential::RefreshToken,
-    store::family::{FamilyRecord, Presentation, Rotation},
+    store::family::{FamilyRecord, Rotation, RotationRequest},
 };
 use proptest::prelude::*;
 use tests::World;
@@ -52,8 +52,8 @@ async fn present(
     attempt: &AttemptId,
     now_ms: i64,
 ) -> Rotation {
-    let presentation = Presentation { token, address, client: None, attempt, now: time(now_ms) };
-    world.app.context.store.rotate(&presentation, &Lifetimes::default()).await.unwrap()
+    let presentation = RotationRequest { token, address, client: None, attempt, now: time(now_ms) };
+    world.app.context.store.rotate_family(&presentation, &Lifetimes::default()).await.unwrap()
 }
 
 /// Every order in which the writes of `callers` can reach the store; each caller's own writes stay

@@ -58,7 +58,7 @@ async fn an_access_token_without_a_family_is_revoked_individually() {
     world.call("POST", REVOKE).form(&[("token", first.as_str())]).send().await.expect(200);
     assert_eq!((world.whoami(&first).await, world.whoami(&second).await), (401, 200));
     // It stays revoked for as long as it would have been valid; then the record expires.
-    world.pass_ms(3_629_999);
+    world.advance_ms(3_629_999);
     assert_eq!((world.whoami(&first).await, world.whoami(&second).await), (401, 200));
 }
 

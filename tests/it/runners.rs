@@ -24,7 +24,7 @@ async fn a_runner_sends_a_heartbeat_and_is_shown_online() {
     });
     assert_eq!(world.get(&format!("/v1/runners/{id}")).send().await.expect(200).body, before);
 
-    world.pass_s(5);
+    world.advance_s(5);
     let answer = beat(&world, &token).send().await.expect(200);
     assert_eq!(answer.body, json!({"received_at": "2026-01-01T00:00:05Z", "next_heartbeat_s": 30}));
     let shown = world.get("/v1/runners").send().await.expect(200).body["items"][0].clone();
@@ -41,9 +41,9 @@ async fn a_runner_is_offline_without_heartbeats_or_when_it_reports_so() {
     let online =
         async || world.get(&format!("/v1/runners/{id}")).send().await.body["online"].clone();
     beat(&world, &token).send().await.expect(200);
-    world.pass_s(90);
+    world.advance_s(90);
     assert_eq!(online().await, true);
-    world.pass_s(1);
+    world.advance_s(1);
     assert_eq!(online().await, false);
     let call = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &token);
     call.json(json!({"status": "offline", "version": "1.0.0"})).send().await.expect(200);
@@ -179,8 +179,8 @@ async fn every_route_requires_its_scope() {
     let (id, _) = world.runner().await;
     let one = format!("/v1/runners/{id}");
     let token = format!("{one}/token");
-    let (_, reader) = world.key(&["runners:read"]).await;
-    let (_, manager) = world.key(&["runners:manage"]).await;
+    let (_, reader) = world.create_key(&["runners:read"]).await;
+    let (_, manager) = world.create_key(&["runners:manage"]).await;
     let table = [
         ("POST", "/v1/runners", &manager, &reader),
         ("GET", "/v1/runners", &reader, &manager),

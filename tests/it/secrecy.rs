@@ -11,9 +11,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 fn the_log_listener_recognizes_secrets() {
     let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample01234567";
     let jwt = "eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJhZ3RfMDEifQ.c2lnbmF0dXJlLW9mLTY0LWJ5dGVz";
-    assert!(capture::holds_secret(format!("DEBUG body={key}").as_bytes()));
-    assert!(capture::holds_secret(format!("DEBUG header=\"Bearer {jwt}\"").as_bytes()));
-    assert!(!capture::holds_secret(
+    assert!(capture::contains_secret(format!("DEBUG body={key}").as_bytes()));
+    assert!(capture::contains_secret(format!("DEBUG header=\"Bearer {jwt}\"").as_bytes()));
+    assert!(!capture::contains_secret(
         b"INFO postern: served credential_id=key_01h455vb4pex5vsknk084sn02q"
     ));
 }
@@ -58,16 +58,16 @@ async fn everything() -> Vec<String> {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
-    let (key_id, key) = world.key(&["*"]).await;
+    let (key_id, key) = world.create_key(&["*"]).await;
     let (_, runner) = world.runner().await;
-    let mistyped = tests::mistyped(&key);
+    let with_other_last_char = tests::with_other_last_char(&key);
     let mut secrets = vec![
         world.api_key.clone(),
         world.operator_key.clone(),
         agent.secret.clone(),
         key.clone(),
         runner.clone(),
-        mistyped.clone(),
+        with_other_last_char.clone(),
     ];
     secrets.extend([tokens.access.clone(), tokens.refresh.clone()]);
 
@@ -75,7 +75,7 @@ async fn everything() -> Vec<String> {
         if let Some(fault) = fault {
             world.wire.inject(fault);
         }
-        for bearer in [&key, &mistyped, &tokens.access, &tokens.refresh] {
+        for bearer in [&key, &with_other_last_char, &tokens.access, &tokens.refresh] {
             world.whoami(bearer).await;
         }
         world
@@ -140,7 +140,7 @@ async fn the_store_contains_only_digests_of_secrets() {
         .await
         .member("credential_id");
     let (runner_id, runner) = world.runner().await;
-    let (key_id, key) = world.key(&["read"]).await;
+    let (key_id, key) = world.create_key(&["read"]).await;
     for (table, pk, secret) in [
         ("Keys", &agent.id, &agent.secret),
         ("Keys", &runner_id, &runner),
@@ -155,7 +155,7 @@ async fn the_store_contains_only_digests_of_secrets() {
 #[tokio::test]
 async fn one_line_logs_a_request_its_outcome_and_its_cause() {
     let world = World::new().await;
-    let (id, key) = world.key(&["read"]).await;
+    let (id, key) = world.create_key(&["read"]).await;
     let answer = world
         .call("GET", "/v1/keys")
         .key(&key)

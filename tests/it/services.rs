@@ -60,9 +60,9 @@ async fn a_service_key_is_exchanged_for_a_five_minute_token() {
     let whoami = || world.call("GET", "/v1/auth/whoami").header("X-Service-Token", &token).send();
     let principal = whoami().await.expect(200);
     assert_eq!((principal.member("user_id"), principal.member("kind")), (id, "service".into()));
-    world.pass_s(329);
+    world.advance_s(329);
     whoami().await.expect(200);
-    world.pass_s(1);
+    world.advance_s(1);
     whoami().await.expect_error(401, "invalid_token");
 }
 
@@ -84,7 +84,7 @@ async fn all_invalid_keys_get_the_same_answer_and_malformed_ones_cost_no_read() 
     let expected = exchange(&deleted).await.expect_error(401, "invalid_token").fingerprint();
     assert_eq!(exchange(&foreign).await.fingerprint(), expected);
     world.wire.take();
-    let mangled = tests::mistyped(&live);
+    let mangled = tests::with_other_last_char(&live);
     for junk in [mangled.as_str(), "x", &world.api_key, "pst_sk_"] {
         assert_eq!(exchange(junk).await.fingerprint(), expected);
     }
@@ -138,7 +138,7 @@ async fn no_kind_of_token_is_accepted_as_another() {
 #[tokio::test]
 async fn a_service_is_granted_no_more_than_its_creator_has() {
     let world = World::new().await;
-    let (_, maker) = world.key(&["services:manage", "runs:read"]).await;
+    let (_, maker) = world.create_key(&["services:manage", "runs:read"]).await;
     let make = async |scopes: &[&str]| {
         world
             .call("POST", "/v1/services")

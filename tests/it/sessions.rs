@@ -136,12 +136,12 @@ async fn a_session_expires_after_seven_idle_days_and_is_extended_by_use() {
     let value = world.sign_in("ada", Role::User).await;
     const WEEK_MS: i64 = 7 * 24 * 3600 * 1000;
     for _ in 0..4 {
-        world.pass_ms(WEEK_MS - 1);
+        world.advance_ms(WEEK_MS - 1);
         forwarded(&world, &value).await.expect(200);
     }
-    world.pass_ms(WEEK_MS);
+    world.advance_ms(WEEK_MS);
     for later_ms in [0, 1, 86_400_000, 6 * 366 * 86_400_000] {
-        world.pass_ms(later_ms);
+        world.advance_ms(later_ms);
         forwarded(&world, &value).await.expect_error(401, "session_expired");
     }
 }
@@ -152,13 +152,13 @@ async fn the_idle_timer_is_written_at_most_once_per_tenth_of_its_length() {
     let value = world.sign_in("ada", Role::User).await;
     world.wire.take();
     let tenth_ms = 7 * 24 * 3600 * 1000 / 10;
-    for (pass_ms, expected) in [
+    for (advance_ms, expected) in [
         (0, vec!["BatchGetItem"]),
         (tenth_ms - 1, vec!["BatchGetItem"]),
         (1, vec!["BatchGetItem", "UpdateItem"]),
         (1, vec!["BatchGetItem"]),
     ] {
-        world.pass_ms(pass_ms);
+        world.advance_ms(advance_ms);
         forwarded(&world, &value).await.expect(200);
         let ops = world.wire.take();
         assert_eq!(ops.iter().map(|op| op.name.as_str()).collect::<Vec<_>>(), expected);
@@ -173,11 +173,11 @@ async fn signing_out_revokes_the_session_at_once_and_keeps_the_users_keys() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     let (_, cli) = world.cli_token(&value, &["scans:read"]).await;
-    session::end(&world.app.context, &Secret::new(value.clone())).await.unwrap();
+    session::delete(&world.app.context, &Secret::new(value.clone())).await.unwrap();
     forwarded(&world, &value).await.expect_error(401, "session_expired");
     assert_eq!(world.whoami(&cli).await, 200);
-    session::end(&world.app.context, &Secret::new(value)).await.unwrap();
-    session::end(&world.app.context, &Secret::new("no session".into())).await.unwrap();
+    session::delete(&world.app.context, &Secret::new(value)).await.unwrap();
+    session::delete(&world.app.context, &Secret::new("no session".into())).await.unwrap();
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn a_session_and_an_api_key_of_one_user_end_independently() {
     world.call("DELETE", &format!("/v1/keys/{gone_id}")).key(&kept).send().await.expect(204);
     assert_eq!(world.whoami(&gone).await, 401);
     forwarded(&world, &value).await.expect(200);
-    session::end(&world.app.context, &Secret::new(value.clone())).await.unwrap();
+    session::delete(&world.app.context, &Secret::new(value.clone())).await.unwrap();
     forwarded(&world, &value).await.expect_error(401, "session_expired");
     assert_eq!(world.whoami(&kept).await, 200);
 }

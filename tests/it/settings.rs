@@ -313,14 +313,14 @@ fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
     let (clock, entropy) =
         (postern::core::clock::Clock::system(), postern::core::entropy::Entropy::system());
     let mut good = secrets::Secrets::default();
-    good.complete(Algorithm::ES256, &clock, &entropy).unwrap();
+    good.generate_missing(Algorithm::ES256, &clock, &entropy).unwrap();
     Keyring::new(&good, Algorithm::ES256).unwrap();
 
     let mut doubled = good.clone();
     doubled.signing_keys.push(doubled.signing_keys[0].clone());
     let mut swapped = good.clone();
     let mut other = secrets::Secrets::default();
-    other.complete(Algorithm::ES256, &clock, &entropy).unwrap();
+    other.generate_missing(Algorithm::ES256, &clock, &entropy).unwrap();
     swapped.signing_keys[0].public_key = other.signing_keys[0].public_key.clone();
     let mut mislabelled = good.clone();
     mislabelled.signing_keys[0].algorithm = Algorithm::RS256;
@@ -357,9 +357,9 @@ fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
 
     let verifier = Keyring::new(&good.verification(&[]), Algorithm::ES256).unwrap();
     assert!(
-        verifier.signing().is_err()
+        verifier.signing_key().is_err()
             && verifier.current_refresh_kid().is_err()
-            && verifier.verifying().len() == 1
+            && verifier.verifying_keys().len() == 1
     );
     let json = serde_json::to_string(&good.verification(&[])).unwrap();
     assert!(!json.contains("private_key") && !json.contains("refresh_keys"));

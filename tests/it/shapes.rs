@@ -2,8 +2,8 @@
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use local::{
-    event::Arrival,
-    guard::{Attachment, EventKind, Guard},
+    event::RequestContext,
+    guard::{AuthorizerConfig, EventKind, Guard},
 };
 use postern::{core::principal::Role, crypto::secrets::Secrets};
 use serde_json::{Map, Value, json};
@@ -86,13 +86,13 @@ fn bearer(what: &'static str, token: &str) -> Credential {
 async fn through(world: &World, event: EventKind, credential: &Credential) -> Result<Value, u16> {
     let source = vec![credential.header.to_owned()];
     let attachment =
-        Attachment { event, identity_sources: source, cache_ttl_s: 0, stage: "prod".into() };
+        AuthorizerConfig { event, identity_sources: source, cache_ttl_s: 0, stage: "prod".into() };
     let guard = Guard::new(world.app.clone(), attachment);
     let request = http::Request::get("/anything")
         .header(credential.header, &credential.value)
         .body(())
         .unwrap();
-    let arrival = Arrival { source_ip: [192, 0, 2, 1].into(), time: world.now() };
+    let arrival = RequestContext { source_ip: [192, 0, 2, 1].into(), time: world.now() };
     let admitted = guard.authorize(&request.into_parts().0, arrival).await;
     admitted.map(Value::Object).map_err(|response| response.status().as_u16())
 }
@@ -183,7 +183,7 @@ async fn credentials(world: &World, issuer: &Issuer) -> Credentials {
         })
     };
     let org = world.org_id.as_str();
-    let (key_id, key) = world.key(&["data:read"]).await;
+    let (key_id, key) = world.create_key(&["data:read"]).await;
     let agent = world.agent(&["data:read"]).await;
     let access = world.exchange(&agent).await.access;
     let (runner_id, runner) = world.runner().await;
@@ -306,7 +306,7 @@ async fn credentials(world: &World, issuer: &Issuer) -> Credentials {
 
 #[tokio::test]
 async fn every_credential_is_the_same_principal_everywhere() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     for (credential, principal) in credentials(&world, &issuer).await.all {
         expect_everywhere(&world, &credential, Ok(&principal)).await;
@@ -322,7 +322,7 @@ fn wrong(value: &str) -> String {
 
 #[tokio::test]
 async fn every_invalid_or_malformed_credential_is_refused_everywhere_without_a_read() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let credentials = credentials(&world, &issuer).await.all;
     world.wire.take();
@@ -347,10 +347,10 @@ async fn every_invalid_or_malformed_credential_is_refused_everywhere_without_a_r
 
 #[tokio::test]
 async fn every_expired_credential_is_refused_everywhere() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let credentials = credentials(&world, &issuer).await.all;
-    world.pass_s(7 * 24 * 3600);
+    world.advance_s(7 * 24 * 3600);
     let lasting = ["an API key", "a CLI token", "a runner token", "a configured key"];
     for (credential, principal) in credentials {
         let expected = if lasting.iter().any(|what| credential.what.starts_with(what)) {
@@ -366,7 +366,7 @@ async fn every_expired_credential_is_refused_everywhere() {
 
 #[tokio::test]
 async fn every_revoked_credential_is_refused_everywhere() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let credentials = credentials(&world, &issuer).await;
     for (route, id) in [
@@ -379,7 +379,7 @@ async fn every_revoked_credential_is_refused_everywhere() {
     }
     let delete = world.call("DELETE", &format!("/v1/auth/cli-tokens/{}", credentials.cli_id));
     delete.header("X-Postern-Session", &credentials.session).send().await.expect(204);
-    postern::grant::session::end(
+    postern::grant::session::delete(
         &world.app.context,
         &postern::core::secret::Secret::new(credentials.session),
     )
@@ -404,7 +404,7 @@ async fn every_revoked_credential_is_refused_everywhere() {
 
 #[tokio::test]
 async fn every_credential_of_another_deployment_is_refused_everywhere() {
-    let (issuer, other_issuer) = (Issuer::open().await, Issuer::open().await);
+    let (issuer, other_issuer) = (Issuer::start().await, Issuer::start().await);
     let world = world(&issuer).await;
     let other = self::world(&other_issuer).await;
     for (credential, _) in credentials(&other, &other_issuer).await.all {
@@ -422,7 +422,7 @@ async fn every_credential_of_another_deployment_is_refused_everywhere() {
 #[tokio::test]
 async fn unknown_expired_revoked_and_wrong_keys_get_identical_answers() {
     let (world, other) = (World::new().await, World::new().await);
-    let (revoked_id, revoked) = world.key(&["read"]).await;
+    let (revoked_id, revoked) = world.create_key(&["read"]).await;
     world
         .call("DELETE", &format!("/v1/keys/{revoked_id}"))
         .key(&world.api_key)
@@ -431,19 +431,19 @@ async fn unknown_expired_revoked_and_wrong_keys_get_identical_answers() {
         .expect(204);
     let short = json!({"name": "short", "scopes": ["read"], "expires_at": "2026-01-01T00:00:10Z"});
     let expired = world.post("/v1/keys", short).send().await.expect(201).member("key");
-    let (_, unknown) = other.key(&["read"]).await;
-    let (rotated_id, rotated) = world.key(&["read"]).await;
+    let (_, unknown) = other.create_key(&["read"]).await;
+    let (rotated_id, rotated) = world.create_key(&["read"]).await;
     world
         .call("POST", &format!("/v1/keys/{rotated_id}/rotate"))
         .key(&world.api_key)
         .send()
         .await
         .expect(200);
-    world.pass_s(10);
-    let mistyped = wrong(&rotated);
+    world.advance_s(10);
+    let with_other_last_char = wrong(&rotated);
     let answers: Vec<_> = {
         let mut answers = Vec::new();
-        for key in [&revoked, &expired, &unknown, &rotated, &mistyped] {
+        for key in [&revoked, &expired, &unknown, &rotated, &with_other_last_char] {
             answers.push(
                 world
                     .call("GET", "/v1/auth/whoami")
@@ -461,7 +461,7 @@ async fn unknown_expired_revoked_and_wrong_keys_get_identical_answers() {
 
 #[tokio::test]
 async fn the_first_credential_in_configured_order_decides() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let credentials = credentials(&world, &issuer).await;
     let session = credentials.session;
@@ -476,7 +476,7 @@ async fn the_first_credential_in_configured_order_decides() {
             answer.body["kind"].as_str().or(answer.body["error"].as_str()).unwrap().to_owned(),
         )
     };
-    let (_, key) = world.key(&["read"]).await;
+    let (_, key) = world.create_key(&["read"]).await;
     let bad = wrong(&key);
     assert_eq!(
         who(&[("x-api-key", &key), ("x-postern-session", &session)]).await,

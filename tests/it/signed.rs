@@ -122,7 +122,7 @@ async fn every_altered_part_is_refused_and_consumes_no_nonce() {
         let forged = format!("{}{letter}{}", &signature[..at], &signature[at + 1..]);
         honest.send(&world, &world.api_key, &forged).await.expect_error(401, "invalid_signature");
     }
-    let (_, other) = world.key(&["*"]).await;
+    let (_, other) = world.create_key(&["*"]).await;
     honest.send(&world, &other, &signature).await.expect_error(401, "invalid_signature");
     assert_eq!(nonces(&world).await, 0);
     honest.send(&world, &world.api_key, &signature).await.expect(201);
@@ -244,7 +244,7 @@ async fn a_nonce_is_kept_as_long_as_its_timestamp_is_accepted() {
         request.timestamp = (world.now().as_millisecond() + offset_ms).to_string();
         request.sign_and_send(&world, &world.api_key).await.expect(201);
         for _ in 0..1_300 {
-            world.pass_s(1);
+            world.advance_s(1);
             let answer = request.sign_and_send(&world, &world.api_key).await;
             assert_eq!(answer.status, 401, "{}", answer.text);
         }

@@ -73,7 +73,7 @@ async fn whoami(world: &World, session: &str) -> Answer {
 
 #[tokio::test]
 async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let visit = start(&world).await;
     let asked = visit.parameters();
@@ -97,7 +97,7 @@ async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
 
 #[tokio::test]
 async fn nothing_of_a_pending_sign_in_is_stored_in_clear() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     world.wire.take();
     let visit = start(&world).await;
@@ -121,7 +121,7 @@ async fn nothing_of_a_pending_sign_in_is_stored_in_clear() {
 
 #[tokio::test]
 async fn a_swapped_forged_or_repeated_state_is_refused() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let (mine, other) = (start(&world).await, start(&world).await);
     let query = issuer.sign_in(&mine.location, "ada");
@@ -137,7 +137,7 @@ async fn a_swapped_forged_or_repeated_state_is_refused() {
         ("with half a state", format!("code={code}&state={}", &state[..40]), &mine.browser),
         (
             "with a changed state",
-            format!("code={code}&state={}", tests::mistyped(state)),
+            format!("code={code}&state={}", tests::with_other_last_char(state)),
             &mine.browser,
         ),
         ("in another browser", query.clone(), &other.browser),
@@ -169,19 +169,19 @@ async fn a_swapped_forged_or_repeated_state_is_refused() {
 
 #[tokio::test]
 async fn a_state_expires_after_ten_minutes_deleted_or_not() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
-    for (pass_s, status) in [(599, 303), (600, 400), (6 * 366 * 86_400, 400)] {
+    for (advance_s, status) in [(599, 303), (600, 400), (6 * 366 * 86_400, 400)] {
         let visit = start(&world).await;
         let query = issuer.sign_in(&visit.location, "ada");
-        world.pass_s(pass_s);
-        assert_eq!(back(&world, &query, &visit.browser).await.status, status, "{pass_s}");
+        world.advance_s(advance_s);
+        assert_eq!(back(&world, &query, &visit.browser).await.status, status, "{advance_s}");
     }
 }
 
 #[tokio::test]
 async fn an_injected_or_replayed_code_is_refused() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     // An attacker's code with the victim's state: it was requested with another challenge.
     let (victim, attacker) = (start(&world).await, start(&world).await);
@@ -214,7 +214,7 @@ async fn an_injected_or_replayed_code_is_refused() {
 
 #[tokio::test]
 async fn an_id_token_of_another_sign_in_is_refused() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     for twist in [
         json!({"nonce": "another"}),
@@ -250,7 +250,7 @@ async fn an_id_token_of_another_sign_in_is_refused() {
 
 #[tokio::test]
 async fn a_callback_that_names_another_issuer_is_refused() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     for (named, status) in [("https://evil.example", 400), ("", 400), (issuer.url.as_str(), 303)] {
         let visit = start(&world).await;
@@ -263,7 +263,7 @@ async fn a_callback_that_names_another_issuer_is_refused() {
 
 #[tokio::test]
 async fn a_denial_at_the_issuer_is_shown_to_the_user() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let visit = start(&world).await;
     let query = format!("error=access_denied&state={}", visit.parameters()["state"]);
@@ -287,7 +287,7 @@ async fn a_denial_at_the_issuer_is_shown_to_the_user() {
 
 #[tokio::test]
 async fn the_allowlists_apply_at_the_callback_with_a_page() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let closed = World::configured(&config(&issuer, "[gate]\nallowed_users = [\"ada\"]")).await;
     sign_in(&closed, &issuer, "ada").await.expect(303);
     sign_in(&closed, &issuer, "eve").await.expect_error(403, "forbidden_user");
@@ -331,7 +331,7 @@ async fn the_allowlists_apply_at_the_callback_with_a_page() {
 
 #[tokio::test]
 async fn a_user_is_the_same_with_a_bearer_token_and_a_session() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let provider = format!(
         "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"api\"\nsubject_prefix = \"h|\"\n[[provider]]\ntype = \"session\"\n[[provider]]\ntype = \"api_key\"",
         issuer.url
@@ -350,7 +350,7 @@ async fn a_user_is_the_same_with_a_bearer_token_and_a_session() {
 
 #[tokio::test]
 async fn a_new_user_gets_the_configured_role_and_keeps_their_identity() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world =
         World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
     issuer.set_userinfo("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
@@ -367,7 +367,7 @@ async fn a_new_user_gets_the_configured_role_and_keeps_their_identity() {
 
 #[tokio::test]
 async fn two_sign_ins_in_one_browser_both_succeed() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let first = start(&world).await;
     let call = world
@@ -383,7 +383,7 @@ async fn two_sign_ins_in_one_browser_both_succeed() {
 
 #[tokio::test]
 async fn a_browser_returns_to_the_requested_page_and_no_other_site() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     for (next, then) in [
         ("/keys", "/keys"),
@@ -407,7 +407,7 @@ async fn a_browser_returns_to_the_requested_page_and_no_other_site() {
 
 #[tokio::test]
 async fn with_several_providers_one_must_be_named() {
-    let (one, other) = (Issuer::open().await, Issuer::open().await);
+    let (one, other) = (Issuer::start().await, Issuer::start().await);
     let second = format!(
         "[[signin]]\ntype = \"oidc\"\nname = \"second\"\nissuer = \"{}\"\nclient_id = \"postern\"\nsubject_prefix = \"s|\"\nallow = [\"*\"]",
         other.url
@@ -451,37 +451,37 @@ async fn with_several_providers_one_must_be_named() {
 
 #[tokio::test]
 async fn an_unreachable_issuer_or_store_is_a_503() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = world(&issuer).await;
-    issuer.behave(Behaviour::Broken);
+    issuer.set_behaviour(Behaviour::InternalServerError);
     world
         .call("GET", "/v1/auth/oidc/start")
         .send()
         .await
         .expect_error(503, "temporarily_unavailable");
-    issuer.behave(Behaviour::Lying);
+    issuer.set_behaviour(Behaviour::WrongIssuer);
     world
         .call("GET", "/v1/auth/oidc/start")
         .send()
         .await
         .expect_error(503, "temporarily_unavailable");
-    issuer.behave(Behaviour::Honest);
+    issuer.set_behaviour(Behaviour::Normal);
     let visit = start(&world).await;
     let query = issuer.sign_in(&visit.location, "ada");
     world.wire.inject(StoreFault::Unreachable);
     back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
     world.wire.clear_faults();
-    issuer.behave(Behaviour::Broken);
+    issuer.set_behaviour(Behaviour::InternalServerError);
     back(&world, &query, &visit.browser).await.expect_error(503, "temporarily_unavailable");
     // The state is consumed: the user starts again.
-    issuer.behave(Behaviour::Honest);
+    issuer.set_behaviour(Behaviour::Normal);
     back(&world, &query, &visit.browser).await.expect_error(400, "invalid_request");
     sign_in(&world, &issuer, "ada").await.expect(303);
 }
 
 #[tokio::test]
 async fn a_confidential_client_authenticates() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let toml = config(&issuer, "").replace("client_id", "secret_ref = \"huudis\"\nclient_id");
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets.refs.insert("huudis".into(), "hush".into());
@@ -514,7 +514,7 @@ async fn at_github(world: &World, issuer: &Issuer, subject: &str) -> Answer {
 
 #[tokio::test]
 async fn a_github_user_is_identified_by_their_numeric_id() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world = World::configured(&github(&issuer, "")).await;
     let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
     assert!(visit.location.starts_with(&format!("{}/login/oauth/authorize?", issuer.url)));
@@ -537,11 +537,11 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
     let refused = call.header("Cookie", format!("{BROWSER}={}", visit.browser)).send().await;
     refused.expect_error(400, "invalid_request");
-    world.pass_s(3545);
+    world.advance_s(3545);
     whoami(&world, &session).await.expect(200);
     assert_eq!(issuer.renewals(), 1);
     issuer.revoke_all_grants();
-    world.pass_s(3545);
+    world.advance_s(3545);
     whoami(&world, &session).await.expect_error(401, "session_expired");
     // A user without a numeric id is refused.
     at_github(&world, &issuer, "octocat").await.expect_error(400, "invalid_request");
@@ -549,7 +549,7 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
 
 #[tokio::test]
 async fn only_verified_github_addresses_count() {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     let world =
         World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\""))
             .await;

@@ -53,7 +53,7 @@ async fn an_api_key_is_stored_as_before() {
 #[tokio::test]
 async fn a_rotated_api_key_is_stored_as_before() {
     let world = World::new().await;
-    let (id, _) = world.key(&["scans:read"]).await;
+    let (id, _) = world.create_key(&["scans:read"]).await;
     world.wire.take();
     let rotate = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 86400}));
     let secret = rotate.send().await.expect(200).member("key");
@@ -116,7 +116,7 @@ async fn agents_services_and_runners_are_stored_as_before() {
 async fn a_user_is_stored_as_before() {
     let world = World::new().await;
     world.wire.take();
-    let id = world.enrol("ada@example.com", "correct horse battery", Role::User).await;
+    let id = world.create_user("ada@example.com", "correct horse battery", Role::User).await;
     let user = json!({
         "pk": {"S": id}, "org_id": {"S": world.org_id}, "email": {"S": "ada@example.com"},
         "listing": {"S": format!("{}#usr", world.org_id)}, "role": {"S": "user"},

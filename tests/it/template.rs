@@ -172,7 +172,7 @@ fn no_policy_has_a_wildcard_a_scan_or_an_unneeded_resource() {
 #[test]
 fn every_function_has_exactly_the_documented_permissions() {
     let page = std::fs::read_to_string(root("docs/permissions.md")).unwrap();
-    let made = local::permissions::page(&template()).unwrap();
+    let made = local::permissions::markdown(&template()).unwrap();
     assert_eq!(
         page, made,
         "if this change is intended: cargo run -p local -- permissions > docs/permissions.md"
@@ -182,7 +182,7 @@ fn every_function_has_exactly_the_documented_permissions() {
 /// The rows that a reviewer would check first on that page.
 #[test]
 fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
-    let made = local::permissions::page(&template()).unwrap();
+    let made = local::permissions::markdown(&template()).unwrap();
     let rows = |function: &str| {
         made.lines()
             .filter(move |row| row.starts_with(&format!("| `{function}` |")))
@@ -202,7 +202,7 @@ fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
 /// The condition of a policy covers every record that the function could otherwise write.
 #[test]
 fn no_function_writes_every_kind_of_precious_record() {
-    let made = local::permissions::page(&template()).unwrap();
+    let made = local::permissions::markdown(&template()).unwrap();
     for row in made.lines().filter(|row| {
         ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|action| row.contains(action))
     }) {
@@ -214,7 +214,7 @@ fn no_function_writes_every_kind_of_precious_record() {
 fn the_release_version_is_the_same_everywhere() {
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
     let metadata =
-        local::template::plain(&yaml).unwrap()["Metadata"]["AWS::ServerlessRepo::Application"]
+        local::template::parse_yaml(&yaml).unwrap()["Metadata"]["AWS::ServerlessRepo::Application"]
             .clone();
     assert_eq!(metadata["SemanticVersion"], env!("CARGO_PKG_VERSION"));
     for file in [&metadata["LicenseUrl"], &metadata["ReadmeUrl"]] {
@@ -250,7 +250,7 @@ fn cargo_lambda_watch_routes_as_the_template_does() {
 #[test]
 fn every_parameter_is_described_with_a_safe_default_and_every_output_exists() {
     let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
-    let document = local::template::plain(&yaml).unwrap();
+    let document = local::template::parse_yaml(&yaml).unwrap();
     let parameters = document["Parameters"].as_object().unwrap();
     let grouped = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
         .as_array()
@@ -301,7 +301,7 @@ fn a_function_receives_the_secret_that_its_policy_lets_it_read() {
 
 fn example(name: &str) -> Value {
     let yaml = std::fs::read_to_string(root(&format!("examples/{name}/template.yaml"))).unwrap();
-    local::template::plain(&yaml).unwrap()
+    local::template::parse_yaml(&yaml).unwrap()
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn every_route_of_the_template_is_found_without_a_gateway_match() {
         .filter_map(|r| r.target)
     {
         let sent = path.replace("{id}", "some").replace("{name}", "some");
-        let (key, parameters) = route::find(&method, &sent).unwrap();
+        let (key, parameters) = route::match_route(&method, &sent).unwrap();
         assert_eq!(key, format!("{method} {path}"));
         let named = ["id", "name"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
         assert_eq!(
@@ -77,7 +77,7 @@ fn every_route_of_the_template_is_found_without_a_gateway_match() {
         ("BREW", "/health"),
         ("GET", "/nothing"),
     ] {
-        assert_eq!(route::find(method, path), None, "{method} {path}");
+        assert_eq!(route::match_route(method, path), None, "{method} {path}");
     }
 }
 
@@ -85,7 +85,7 @@ fn every_route_of_the_template_is_found_without_a_gateway_match() {
 #[tokio::test]
 async fn a_function_answers_its_routes_for_every_route_key() {
     let world = World::new().await;
-    let (id, _) = world.key(&["read"]).await;
+    let (id, _) = world.create_key(&["read"]).await;
     let ask = async |function: &str, method: &str, path: &str| {
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": {"x-api-key": world.api_key},

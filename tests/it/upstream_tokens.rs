@@ -2,7 +2,7 @@
 //! `e2e/run people` tests the same with a real provider and a killed process.
 
 use jiff::SignedDuration;
-use tests::{Answer, Behaviour, Issuer, StoreFault, World, at_once, capture};
+use tests::{Answer, Behaviour, Issuer, StoreFault, World, capture, run_concurrently};
 
 const SESSION: &str = "__Host-postern_session";
 
@@ -14,7 +14,7 @@ struct Signed {
 
 /// A signed-in user; the access token of their issuer expires after ten minutes.
 async fn signed_in() -> Signed {
-    let issuer = Issuer::open().await;
+    let issuer = Issuer::start().await;
     issuer.set_access_token_lifetime(600);
     let world = World::configured(&format!(
         "[[signin]]\ntype = \"oidc\"\nname = \"huudis\"\nissuer = \"{}\"\nclient_id = \"postern\"\nallow = [\"*\"]",
@@ -62,17 +62,17 @@ impl Signed {
 #[tokio::test]
 async fn nothing_is_renewed_before_the_last_minute() {
     let it = signed_in().await;
-    it.world.pass_s(539);
+    it.world.advance_s(539);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 0);
-    it.world.pass_s(1);
+    it.world.advance_s(1);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
     // And so on, for as long as the session is used.
     for renewals in 2..6 {
-        it.world.pass_s(545);
+        it.world.advance_s(545);
         it.whoami().await.expect(200);
         assert_eq!(it.issuer.renewals(), renewals);
     }
@@ -81,12 +81,12 @@ async fn nothing_is_renewed_before_the_last_minute() {
 #[tokio::test]
 async fn fifty_simultaneous_requests_renew_once_and_all_succeed() {
     let it = signed_in().await;
-    it.world.pass_s(545);
-    let answers = at_once((0..50).map(|_| it.whoami())).await;
+    it.world.advance_s(545);
+    let answers = run_concurrently((0..50).map(|_| it.whoami())).await;
     let answers: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(answers, [200; 50]);
     assert_eq!(it.issuer.renewals(), 1);
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
 }
@@ -94,7 +94,7 @@ async fn fifty_simultaneous_requests_renew_once_and_all_succeed() {
 #[tokio::test]
 async fn a_renewal_costs_two_writes_and_later_requests_none() {
     let it = signed_in().await;
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     it.whoami().await.expect(200);
     assert_eq!(it.world.wire.names(), ["BatchGetItem", "UpdateItem", "UpdateItem"]);
     it.whoami().await.expect(200);
@@ -103,10 +103,12 @@ async fn a_renewal_costs_two_writes_and_later_requests_none() {
 
 #[tokio::test]
 async fn an_unreachable_issuer_keeps_the_session_and_is_not_retried_for_a_while() {
-    for behaviour in [Behaviour::Broken, Behaviour::Lying, Behaviour::Refusing] {
+    for behaviour in
+        [Behaviour::InternalServerError, Behaviour::WrongIssuer, Behaviour::NonOauthError]
+    {
         let it = signed_in().await;
-        it.issuer.behave(behaviour);
-        it.world.pass_s(700); // what discovery said is old too
+        it.issuer.set_behaviour(behaviour);
+        it.world.advance_s(700); // what discovery said is old too
         it.whoami().await.expect(200);
         let asked = it.issuer.renewals();
         for _ in 0..5 {
@@ -114,8 +116,8 @@ async fn an_unreachable_issuer_keeps_the_session_and_is_not_retried_for_a_while(
         }
         assert_eq!(it.issuer.renewals(), asked);
         assert!(capture::logged(&["upstream_failed"]));
-        it.issuer.behave(Behaviour::Honest);
-        it.world.pass_s(31);
+        it.issuer.set_behaviour(Behaviour::Normal);
+        it.world.advance_s(31);
         it.whoami().await.expect(200);
         assert_eq!(it.issuer.renewals(), asked + 1);
     }
@@ -126,7 +128,7 @@ async fn a_grant_revoked_by_the_issuer_ends_the_session() {
     let it = signed_in().await;
     it.issuer.revoke_all_grants();
     it.whoami().await.expect(200);
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     it.whoami().await.expect_error(401, "session_expired");
     it.whoami().await.expect_error(401, "session_expired");
     assert_eq!(it.issuer.renewals(), 1);
@@ -136,12 +138,12 @@ async fn a_grant_revoked_by_the_issuer_ends_the_session() {
 #[tokio::test]
 async fn a_revoked_grant_ends_the_session_after_an_outage_too() {
     let it = signed_in().await;
-    it.issuer.behave(Behaviour::Broken);
-    it.world.pass_s(545);
+    it.issuer.set_behaviour(Behaviour::InternalServerError);
+    it.world.advance_s(545);
     it.whoami().await.expect(200);
-    it.issuer.behave(Behaviour::Honest);
+    it.issuer.set_behaviour(Behaviour::Normal);
     it.issuer.revoke_all_grants();
-    it.world.pass_s(31);
+    it.world.advance_s(31);
     it.whoami().await.expect_error(401, "session_expired");
 }
 
@@ -149,7 +151,7 @@ async fn a_revoked_grant_ends_the_session_after_an_outage_too() {
 #[tokio::test]
 async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     let id = it.id().parse().unwrap();
     let (session, _) =
         it.world.app.context.store.session_and_organization(&id, &"ada".into()).await.unwrap();
@@ -167,14 +169,14 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
         it.whoami().await.expect(200);
     }
     assert_eq!(it.issuer.renewals(), 0, "no other request is sent while the lease is valid");
-    it.world.pass_s(15);
+    it.world.advance_s(15);
     it.whoami().await.expect(200);
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
     // The lease was released: a revoked grant ends the session.
     it.issuer.revoke_all_grants();
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     it.whoami().await.expect_error(401, "session_expired");
 }
 
@@ -182,22 +184,22 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
 #[tokio::test]
 async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
     let it = signed_in().await;
-    it.world.pass_s(545);
-    it.issuer.behave(Behaviour::Silent);
+    it.world.advance_s(545);
+    it.issuer.set_behaviour(Behaviour::NoResponse);
     tokio::select! {
         answer = it.whoami() => panic!("the holder should still wait: {}", answer.text),
         () = it.asked() => {} // and now the holder is dropped, as a killed process is
     }
-    it.issuer.behave(Behaviour::Honest);
+    it.issuer.set_behaviour(Behaviour::Normal);
     let asked = it.issuer.renewals();
     for _ in 0..10 {
         it.whoami().await.expect(200);
     }
     assert_eq!(it.issuer.renewals(), asked, "no other request is sent while the lease is valid");
-    it.world.pass_s(15);
+    it.world.advance_s(15);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), asked + 1);
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), asked + 2);
 }
@@ -207,7 +209,7 @@ async fn a_crash_during_the_request_leaves_the_renewal_to_the_next() {
 #[tokio::test]
 async fn a_crash_after_the_response_signs_nobody_out() {
     let it = signed_in().await;
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     // The lease is written, and then the response is not: three attempts of the SDK.
     it.world.wire.inject_next([
         None,
@@ -221,23 +223,23 @@ async fn a_crash_after_the_response_signs_nobody_out() {
     for _ in 0..5 {
         it.whoami().await.expect(200);
     }
-    it.world.pass_s(15);
+    it.world.advance_s(15);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
     assert!(capture::logged(&["upstream_detached"]));
     // The session continues without them until it expires.
     assert!(!it.item().await.contains("upstream"), "{}", it.item().await);
-    it.world.pass_s(6 * 24 * 3600);
+    it.world.advance_s(6 * 24 * 3600);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 2);
-    it.world.pass_s(7 * 24 * 3600);
+    it.world.advance_s(7 * 24 * 3600);
     it.whoami().await.expect_error(401, "session_expired");
 }
 
 #[tokio::test]
 async fn a_lease_whose_store_response_was_lost_is_recognized() {
     let it = signed_in().await;
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     it.world.wire.inject_next([
         None,
         Some(StoreFault::ResponseLost),
@@ -247,7 +249,7 @@ async fn a_lease_whose_store_response_was_lost_is_recognized() {
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
     it.issuer.revoke_all_grants();
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     // Nothing remains that would make a revoked grant look like a crash.
     it.whoami().await.expect_error(401, "session_expired");
 }
@@ -255,8 +257,8 @@ async fn a_lease_whose_store_response_was_lost_is_recognized() {
 #[tokio::test]
 async fn an_issuer_that_never_responds_delays_one_request_by_seconds() {
     let it = signed_in().await;
-    it.issuer.behave(Behaviour::Silent);
-    it.world.pass_s(545);
+    it.issuer.set_behaviour(Behaviour::NoResponse);
+    it.world.advance_s(545);
     it.whoami().await.expect(200);
     for _ in 0..5 {
         it.whoami().await.expect(200);
@@ -267,14 +269,14 @@ async fn an_issuer_that_never_responds_delays_one_request_by_seconds() {
 /// Neither a 502 nor an unreadable response shows whether the provider has rotated.
 #[tokio::test]
 async fn after_an_unclear_response_a_refused_grant_does_not_end_the_session() {
-    for behaviour in [Behaviour::Gateway, Behaviour::Garbled] {
+    for behaviour in [Behaviour::BadGateway, Behaviour::InvalidJson] {
         let it = signed_in().await;
-        it.issuer.behave(behaviour);
-        it.world.pass_s(545);
+        it.issuer.set_behaviour(behaviour);
+        it.world.advance_s(545);
         it.whoami().await.expect(200);
-        it.issuer.behave(Behaviour::Honest);
+        it.issuer.set_behaviour(Behaviour::Normal);
         it.issuer.revoke_all_grants();
-        it.world.pass_s(15);
+        it.world.advance_s(15);
         it.whoami().await.expect(200);
         assert!(!it.item().await.contains("upstream"));
     }
@@ -283,13 +285,13 @@ async fn after_an_unclear_response_a_refused_grant_does_not_end_the_session() {
 #[tokio::test]
 async fn signing_out_during_a_renewal_stays_signed_out() {
     let it = signed_in().await;
-    it.world.pass_s(545);
-    it.issuer.behave(Behaviour::Silent);
+    it.world.advance_s(545);
+    it.issuer.set_behaviour(Behaviour::NoResponse);
     let (renewed, ()) = tokio::join!(it.whoami(), async {
         it.asked().await;
         let out = it.world.call("POST", "/v1/auth/logout").header("X-Postern-Session", &it.session);
         out.send().await.expect(204);
-        it.issuer.behave(Behaviour::Honest);
+        it.issuer.set_behaviour(Behaviour::Normal);
     });
     drop(renewed);
     it.whoami().await.expect_error(401, "session_expired");
@@ -299,11 +301,11 @@ async fn signing_out_during_a_renewal_stays_signed_out() {
 #[tokio::test]
 async fn undecryptable_upstream_tokens_do_not_end_the_session() {
     let it = signed_in().await;
-    it.world.pass_s(545);
+    it.world.advance_s(545);
     let mut secrets = it.world.secrets.clone();
     secrets.sealing_keys.clear();
     secrets
-        .complete(
+        .generate_missing(
             it.world.app.context.config.signing.algorithm,
             &it.world.app.context.clock,
             &it.world.app.context.entropy,
@@ -314,7 +316,7 @@ async fn undecryptable_upstream_tokens_do_not_end_the_session() {
     call.send().await.expect(200);
     assert_eq!(it.issuer.renewals(), 0);
     // An unknown outcome stays unknown, whatever fails in between.
-    it.world.pass_s(31);
+    it.world.advance_s(31);
     it.whoami().await.expect(200);
     assert_eq!(it.issuer.renewals(), 1);
 }

@@ -42,7 +42,7 @@ async fn a_user_is_enrolled_and_shown_without_their_password() {
 #[tokio::test]
 async fn an_email_address_belongs_to_one_user_in_any_case_and_organization() {
     let world = World::new().await;
-    world.enrol("ada@example.com", PASSWORD, Role::User).await;
+    world.create_user("ada@example.com", PASSWORD, Role::User).await;
     let (_, other_key) = world.organization("Other").await;
     for (key, email) in [(&world.api_key, "ADA@example.com"), (&other_key, "ada@example.com")] {
         let call = world
@@ -99,18 +99,18 @@ async fn an_invalid_address_password_or_role_is_refused() {
 async fn nobody_enrols_a_user_with_more_permissions_than_their_own() {
     let world = World::new().await;
     let body = |role: &str| json!({"email": format!("{role}@example.com"), "password": PASSWORD, "role": role});
-    let (_, clerk) = world.key(&["users:manage"]).await;
+    let (_, clerk) = world.create_key(&["users:manage"]).await;
     let call = |key: &str, role: &str| world.call("POST", "/v1/users").key(key).json(body(role));
     call(&clerk, "user").send().await.expect_error(403, "insufficient_scope");
     call(&clerk, "admin").send().await.expect_error(403, "insufficient_scope");
     let (_, lead) =
-        world.key(&["users:manage", "repos:*", "scans:*", "drifts:*", "runners:*"]).await;
+        world.create_key(&["users:manage", "repos:*", "scans:*", "drifts:*", "runners:*"]).await;
     call(&lead, "admin").send().await.expect_error(403, "insufficient_scope");
     call(&lead, "user").send().await.expect(201);
-    let (_, other) = world.key(&["keys:manage"]).await;
+    let (_, other) = world.create_key(&["keys:manage"]).await;
     call(&other, "user").send().await.expect_error(403, "insufficient_scope");
     // Nor can they delete one.
-    let admin = world.enrol("root@example.com", PASSWORD, Role::Admin).await;
+    let admin = world.create_user("root@example.com", PASSWORD, Role::Admin).await;
     let dismissal = world.call("DELETE", &format!("/v1/users/{admin}")).key(&lead).send().await;
     dismissal.expect_error(403, "insufficient_scope");
 }
@@ -118,7 +118,7 @@ async fn nobody_enrols_a_user_with_more_permissions_than_their_own() {
 #[tokio::test]
 async fn users_of_another_organization_are_not_found() {
     let world = World::new().await;
-    let id = world.enrol("ada@example.com", PASSWORD, Role::User).await;
+    let id = world.create_user("ada@example.com", PASSWORD, Role::User).await;
     let (_, other_key) = world.organization("Other").await;
     for method in ["GET", "DELETE"] {
         let call = world.call(method, &format!("/v1/users/{id}")).key(&other_key);
@@ -130,7 +130,7 @@ async fn users_of_another_organization_are_not_found() {
 #[tokio::test]
 async fn a_user_works_in_the_organization_that_enrolled_them() {
     let world = World::new().await;
-    world.enrol("ada@example.com", PASSWORD, Role::Admin).await;
+    world.create_user("ada@example.com", PASSWORD, Role::Admin).await;
     let session = world.sign_in_with_password("ada@example.com", PASSWORD).await;
     let me = world
         .call("GET", "/v1/auth/whoami")
@@ -140,7 +140,7 @@ async fn a_user_works_in_the_organization_that_enrolled_them() {
         .expect(200);
     assert_eq!(me.member("org_id"), world.org_id);
     assert_eq!(role_of(&world, &session).await, json!(["*"]));
-    let (_, key) = world.key(&["read"]).await;
+    let (_, key) = world.create_key(&["read"]).await;
     let keys = world
         .call("GET", "/v1/keys")
         .header("X-Postern-Session", &session)
@@ -153,7 +153,7 @@ async fn a_user_works_in_the_organization_that_enrolled_them() {
 #[tokio::test]
 async fn deleting_a_user_revokes_all_their_credentials_from_the_next_request() {
     let world = World::new().await;
-    let id = world.enrol("ada@example.com", PASSWORD, Role::User).await;
+    let id = world.create_user("ada@example.com", PASSWORD, Role::User).await;
     let session = world.sign_in_with_password("ada@example.com", PASSWORD).await;
     let tokens = world.log_in("ada@example.com", PASSWORD).await.expect(200);
     let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
@@ -173,7 +173,7 @@ async fn deleting_a_user_revokes_all_their_credentials_from_the_next_request() {
         .await
         .expect_error(404, "not_found");
     // The address is free again for another user.
-    let next = world.enrol("ada@example.com", "another password", Role::User).await;
+    let next = world.create_user("ada@example.com", "another password", Role::User).await;
     assert_ne!(next, id);
     world.log_in("ada@example.com", PASSWORD).await.expect_error(401, "invalid_credentials");
 }

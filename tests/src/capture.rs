@@ -28,7 +28,7 @@ pub fn logged(parts: &[&str]) -> bool {
 }
 
 /// Reports whether `line` contains one of our credentials.
-pub fn holds_secret(line: &[u8]) -> bool {
+pub fn contains_secret(line: &[u8]) -> bool {
     static FORMS: OnceLock<[Regex; 2]> = OnceLock::new();
     let [candidates, forms] = FORMS.get_or_init(|| {
         let jwt = r"ey[0-9A-Za-z_-]{10,}\.ey[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{10,}";
@@ -46,7 +46,7 @@ struct Listener;
 
 impl io::Write for Listener {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if holds_secret(line) {
+        if contains_secret(line) {
             // Each test runs in its own thread: a panic would fail only that test.
             io::Write::write_all(
                 &mut io::stderr(),

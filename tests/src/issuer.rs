@@ -29,21 +29,21 @@ use tokio::net::TcpListener;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// Works as providers should.
-    Honest,
+    Normal,
     /// Accepts connections and never responds.
-    Silent,
+    NoResponse,
     /// Responds with 500.
-    Broken,
+    InternalServerError,
     /// Serves the discovery document of another issuer.
-    Lying,
+    WrongIssuer,
     /// Sends responses that never end.
-    Endless,
+    EndlessBody,
     /// Sends key sets and tokens that are not JSON.
-    Garbled,
+    InvalidJson,
     /// A gateway in front of it responds with 502.
-    Gateway,
+    BadGateway,
     /// Its token endpoint refuses everything, in a form that is not OAuth's.
-    Refusing,
+    NonOauthError,
 }
 
 /// A provider and its signing keys.
@@ -89,7 +89,8 @@ impl std::fmt::Debug for Issuer {
 
 fn pair(kid: &str) -> (EncodingKey, Value) {
     let pkcs8 = SigningKey::generate(sign::Algorithm::ES256).unwrap();
-    let public = SigningKey::parse(kid.into(), sign::Algorithm::ES256, &pkcs8).unwrap().public();
+    let public =
+        SigningKey::parse(kid.into(), sign::Algorithm::ES256, &pkcs8).unwrap().public_key();
     let mut jwk = serde_json::to_value(public).unwrap();
     jwk["kid"] = kid.into();
     jwk["use"] = "sig".into();
@@ -98,14 +99,14 @@ fn pair(kid: &str) -> (EncodingKey, Value) {
 
 impl Issuer {
     /// Starts a provider.
-    pub async fn open() -> Self {
+    pub async fn start() -> Self {
         let (key, jwk) = pair("first");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             url: url.clone(),
             keys: Mutex::new(json!({"keys": [jwk]})),
-            behavior: Mutex::new(Behaviour::Honest),
+            behavior: Mutex::new(Behaviour::Normal),
             fetches: AtomicUsize::new(0),
             signer: Mutex::new((key.clone(), "first".into())),
             visits: Mutex::default(),
@@ -130,7 +131,7 @@ impl Issuer {
     }
 
     /// Changes the behavior.
-    pub fn behave(&self, behavior: Behaviour) {
+    pub fn set_behaviour(&self, behavior: Behaviour) {
         *self.shared.behavior.lock().unwrap() = behavior;
     }
 
@@ -234,13 +235,14 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     };
     let behavior = *shared.behavior.lock().unwrap();
     match behavior {
-        Behaviour::Honest | Behaviour::Garbled | Behaviour::Gateway | Behaviour::Refusing => {
-            document(&url)
-        }
-        Behaviour::Lying => document("https://other.example"),
-        Behaviour::Silent => std::future::pending().await,
-        Behaviour::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Behaviour::Endless => "x".repeat(1 << 20).into_response(),
+        Behaviour::Normal
+        | Behaviour::InvalidJson
+        | Behaviour::BadGateway
+        | Behaviour::NonOauthError => document(&url),
+        Behaviour::WrongIssuer => document("https://other.example"),
+        Behaviour::NoResponse => std::future::pending().await,
+        Behaviour::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Behaviour::EndlessBody => "x".repeat(1 << 20).into_response(),
     }
 }
 
@@ -249,14 +251,14 @@ async fn keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let behavior = *shared.behavior.lock().unwrap();
     let keys = shared.keys.lock().unwrap().clone();
     match behavior {
-        Behaviour::Garbled => "no JSON".into_response(),
-        Behaviour::Honest
-        | Behaviour::Lying
-        | Behaviour::Silent
-        | Behaviour::Broken
-        | Behaviour::Endless
-        | Behaviour::Gateway
-        | Behaviour::Refusing => Json(keys).into_response(),
+        Behaviour::InvalidJson => "no JSON".into_response(),
+        Behaviour::Normal
+        | Behaviour::WrongIssuer
+        | Behaviour::NoResponse
+        | Behaviour::InternalServerError
+        | Behaviour::EndlessBody
+        | Behaviour::BadGateway
+        | Behaviour::NonOauthError => Json(keys).into_response(),
     }
 }
 
@@ -275,15 +277,15 @@ async fn token(
         shared.renewals.fetch_add(1, Ordering::SeqCst);
     }
     match behavior {
-        Behaviour::Silent => std::future::pending().await,
-        Behaviour::Broken => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Behaviour::Garbled => return "no JSON".into_response(),
-        Behaviour::Gateway => return StatusCode::BAD_GATEWAY.into_response(),
-        Behaviour::Refusing => {
+        Behaviour::NoResponse => std::future::pending().await,
+        Behaviour::InternalServerError => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Behaviour::InvalidJson => return "no JSON".into_response(),
+        Behaviour::BadGateway => return StatusCode::BAD_GATEWAY.into_response(),
+        Behaviour::NonOauthError => {
             return (StatusCode::FORBIDDEN, "<html>not you</html>").into_response();
         }
-        Behaviour::Endless => return "x".repeat(1 << 20).into_response(),
-        Behaviour::Honest | Behaviour::Lying => {}
+        Behaviour::EndlessBody => return "x".repeat(1 << 20).into_response(),
+        Behaviour::Normal | Behaviour::WrongIssuer => {}
     }
     // RFC 6749 §2.3.1: a confidential client authenticates. Our clients are called "postern", and
     // their secret is "hush".

@@ -17,12 +17,12 @@ pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
 
 /// Returns `text` with another last character.
-pub fn mistyped(text: &str) -> String {
+pub fn with_other_last_char(text: &str) -> String {
     let (rest, last) = text.split_at(text.len() - 1);
     format!("{rest}{}", if last == "0" { "1" } else { "0" })
 }
 
 /// Runs all futures concurrently and returns their outputs in the order of completion.
-pub async fn at_once<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+pub async fn run_concurrently<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     futures.into_iter().collect::<FuturesUnordered<_>>().collect().await
 }

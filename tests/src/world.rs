@@ -20,7 +20,7 @@ use postern::{
     core::{clock::Clock, entropy::Entropy, id, principal::Role},
     credential::Minted,
     crypto::secrets::Secrets,
-    grant::session::{self, Browser, Person},
+    grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
 };
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ impl World {
         );
 
         let mut secrets = setup.secrets.unwrap_or_default();
-        secrets.complete(config.signing.algorithm, &clock, &entropy).unwrap();
+        secrets.generate_missing(config.signing.algorithm, &clock, &entropy).unwrap();
         let operator: Minted = Minted::new::<id::Operator>(
             &config.brand,
             &id::mint(clock.now(), &entropy).unwrap(),
@@ -189,13 +189,13 @@ impl World {
     }
 
     /// Advances the clock.
-    pub fn pass_ms(&self, ms: i64) {
+    pub fn advance_ms(&self, ms: i64) {
         self.now_ms.fetch_add(ms, Ordering::SeqCst);
     }
 
     /// Advances the clock.
-    pub fn pass_s(&self, seconds: i64) {
-        self.pass_ms(seconds * 1000);
+    pub fn advance_s(&self, seconds: i64) {
+        self.advance_ms(seconds * 1000);
     }
 
     /// Returns the current time.
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// Creates an API key with `scopes`; returns its id and secret.
-    pub async fn key(&self, scopes: &[&str]) -> (String, String) {
+    pub async fn create_key(&self, scopes: &[&str]) -> (String, String) {
         let answer = self
             .post("/v1/keys", json!({"name": "key", "scopes": scopes}))
             .send()
@@ -253,8 +253,9 @@ impl World {
 
     /// Signs a user in; returns the value of the session.
     pub async fn sign_in(&self, user_id: &str, role: Role) -> String {
-        let person = Person { user_id: user_id.into(), role, metadata: serde_json::Map::new() };
-        session::begin(&self.app.context, person, Browser::default(), None)
+        let person =
+            AuthenticatedUser { user_id: user_id.into(), role, metadata: serde_json::Map::new() };
+        session::create(&self.app.context, person, Browser::default(), None)
             .await
             .unwrap()
             .expose()
@@ -262,7 +263,7 @@ impl World {
     }
 
     /// Enrols a user; returns their id.
-    pub async fn enrol(&self, email: &str, password: &str, role: Role) -> String {
+    pub async fn create_user(&self, email: &str, password: &str, role: Role) -> String {
         let body = json!({"email": email, "password": password, "role": role});
         self.post("/v1/users", body).send().await.expect(201).member("id")
     }

@@ -3,6 +3,6 @@
 use postern::{crypto::KeyAccess, runtime::lambda};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> lambda::Outcome {
+async fn main() -> lambda::MainResult {
     lambda::serve_http(KeyAccess::Signing, functions::refresh::handle).await
 }

@@ -4,18 +4,18 @@
 use postern::{
     App, Error, Refusal,
     grant::device_code,
-    http::{Request, Response, page as pages},
+    http::{Request, Response, html},
     store::device_code::DeviceCodeRecord,
 };
 
 use crate::portal::{
-    view::{self, Frame, Waiting},
-    visitor::{self, Visitor, text},
+    view::{self, Layout, PendingDevice},
+    visitor::{self, Visitor, field},
 };
 
 /// `GET /device`
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     let done = match request.query("done")?.as_deref() {
         Some("approved") => Some(
             "The device is approved. It will continue in a few seconds. You can close this page.",
@@ -35,16 +35,18 @@ async fn found(
     visitor: &Visitor,
     code: String,
 ) -> Result<Response, Error> {
-    match device_code::find(&app.context, &visitor.principal, &code, request.source_ip()).await {
+    match device_code::pending_device(&app.context, &visitor.principal, &code, request.source_ip())
+        .await
+    {
         Ok(device) => show(visitor, code, Some(waiting(app, visitor, &device)), None, None),
         Err(error) => refused(visitor, code, error),
     }
 }
 
-fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> Waiting {
-    let offered = device_code::offered(device, &visitor.principal);
+fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDevice {
+    let offered = device_code::grantable_scopes(device, &visitor.principal);
     let scopes = device.scopes.as_ref().unwrap_or(&visitor.principal.scopes);
-    Waiting {
+    PendingDevice {
         client: view::client_name(app, &device.client_id),
         address: device.address.clone(),
         scopes: scopes.to_string().split_whitespace().map(str::to_owned).collect(),
@@ -54,15 +56,20 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> Waiting {
 
 /// `POST /device`: approves or denies the device, then redirects to a page that can be reloaded.
 pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
-    let code = text(&form, "user_code").to_owned();
+    let code = field(&form, "user_code").to_owned();
     let decided = async {
-        let device =
-            device_code::find(&app.context, &visitor.principal, &code, request.source_ip()).await?;
-        match text(&form, "decision") {
+        let device = device_code::pending_device(
+            &app.context,
+            &visitor.principal,
+            &code,
+            request.source_ip(),
+        )
+        .await?;
+        match field(&form, "decision") {
             "approve" => {
-                let scopes = device_code::offered(&device, &visitor.principal)?;
+                let scopes = device_code::grantable_scopes(&device, &visitor.principal)?;
                 device_code::decide(&app.context, &device, &visitor.principal, Some(&scopes))
                     .await?;
                 Ok("/device?done=approved")
@@ -85,7 +92,7 @@ fn refused(visitor: &Visitor, code: String, error: Error) -> Result<Response, Er
         Error::Failed(fault) => Err(fault.into()),
         error @ Error::Rejected(_) => {
             let sentence = error.description().to_owned();
-            Ok(show(visitor, code, None, Some(sentence), None)?.because(error))
+            Ok(show(visitor, code, None, Some(sentence), None)?.with_error(error))
         }
     }
 }
@@ -93,10 +100,10 @@ fn refused(visitor: &Visitor, code: String, error: Error) -> Result<Response, Er
 fn show(
     visitor: &Visitor,
     user_code: String,
-    waiting: Option<Waiting>,
+    waiting: Option<PendingDevice>,
     error: Option<String>,
     done: Option<&'static str>,
 ) -> Result<Response, Error> {
-    let frame = Frame::new(visitor, "/devices");
-    Ok(pages::show(&view::Device { frame, user_code, error, waiting, done })?)
+    let frame = Layout::new(visitor, "/devices");
+    Ok(html::render(&view::DevicePage { frame, user_code, error, waiting, done })?)
 }

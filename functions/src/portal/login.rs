@@ -2,19 +2,19 @@
 
 use postern::{
     App, Error, Refusal,
-    config::SignIn,
+    config::SignInSettings,
     core::{email::Email, path, secret::Secret},
     credential::SESSION_COOKIE,
     grant::{
         password::{self, Login},
         session::{self, Browser},
     },
-    http::{CredentialSource as _, Request, Response, page},
+    http::{CredentialSource as _, Request, Response, html},
 };
 
 use crate::portal::{
     view,
-    visitor::{self, SessionCheck, forget, is_from_here, text},
+    visitor::{self, SessionCheck, clear_session_cookie, field, is_same_origin},
 };
 
 /// `GET /login`: shows the ways to sign in. A signed-in user is redirected.
@@ -43,16 +43,16 @@ fn show(
         .iter()
         .map(|signin| (label(signin), address(signin, next)))
         .collect();
-    Ok(page::show(&view::Login { providers, email, next, error, notice })?)
+    Ok(html::render(&view::LoginPage { providers, email, next, error, notice })?)
 }
 
 /// Returns the label of a provider's button.
-fn label(signin: &SignIn) -> String {
+fn label(signin: &SignInSettings) -> String {
     match signin {
-        SignIn::Github(github) if github.base_url.is_none() && github.name == "github" => {
+        SignInSettings::Github(github) if github.base_url.is_none() && github.name == "github" => {
             "GitHub".into()
         }
-        SignIn::Github(_) | SignIn::Oidc(_) => {
+        SignInSettings::Github(_) | SignInSettings::Oidc(_) => {
             let mut letters = signin.name().chars();
             letters
                 .next()
@@ -62,10 +62,10 @@ fn label(signin: &SignIn) -> String {
     }
 }
 
-fn address(signin: &SignIn, next: &str) -> String {
+fn address(signin: &SignInSettings, next: &str) -> String {
     let route = match signin {
-        SignIn::Oidc(_) => "/v1/auth/oidc/start",
-        SignIn::Github(_) => "/v1/auth/github",
+        SignInSettings::Oidc(_) => "/v1/auth/oidc/start",
+        SignInSettings::Github(_) => "/v1/auth/github",
     };
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("provider", signin.name());
@@ -77,11 +77,11 @@ fn address(signin: &SignIn, next: &str) -> String {
 
 /// `POST /login`: exchanges an email address and a password for a session.
 pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Error> {
-    if !is_from_here(app, request) {
+    if !is_same_origin(app, request) {
         return Err(Refusal::OriginNotAllowed.into());
     }
     let form = request.form()?;
-    let next = path::safe_redirect(Some(text(&form, "next")));
+    let next = path::safe_redirect(Some(field(&form, "next")));
     match sign_in(app, request, &form).await {
         Ok(value) => Ok(Response::see_other(next)?.cookie(
             SESSION_COOKIE,
@@ -89,10 +89,8 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
             app.context.config.lifetimes.session_idle.as_secs(),
         )?),
         Err(Error::Failed(fault)) => Err(fault.into()),
-        Err(error) => {
-            Ok(show(app, text(&form, "email"), &next, Some(error.description()), None)?
-                .because(error))
-        }
+        Err(error) => Ok(show(app, field(&form, "email"), &next, Some(error.description()), None)?
+            .with_error(error)),
     }
 }
 
@@ -101,17 +99,17 @@ async fn sign_in(
     request: &Request,
     form: &postern::http::Form,
 ) -> Result<Secret, Error> {
-    let email = Email::try_from(text(form, "email").to_owned())?;
+    let email = Email::try_from(field(form, "email").to_owned())?;
     let password = form.get("password").cloned().ok_or(Refusal::LoginWrong)?;
     let login = Login { email: &email, password, address: request.source_ip() };
-    let person = password::prove(&app.context, login).await?;
-    session::begin(&app.context, person, Browser::of(request), None).await
+    let person = password::verify(&app.context, login).await?;
+    session::create(&app.context, person, Browser::from_request(request), None).await
 }
 
 /// `POST /logout`: ends the session immediately.
 pub(crate) async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     visitor::form(app, request, &visitor)?;
-    session::end(&app.context, &visitor.session).await?;
-    Ok(forget(Response::see_other("/login?signed_out=1".into())?)?)
+    session::delete(&app.context, &visitor.session).await?;
+    Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
 }

@@ -3,19 +3,19 @@
 use postern::{
     App, Error,
     core::scope::Scopes,
-    http::{Request, Response, page},
+    http::{Request, Response, html},
 };
 
 use crate::portal::{
     resources::RESOURCES,
-    view::{self, Card, Frame},
+    view::{self, Card, Layout},
     visitor,
 };
 
 /// `GET /`
 pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
-    let resources = RESOURCES.iter().filter(|resource| resource.is_open_to(&visitor));
+    let visitor = visitor::visitor_or_sign_in!(app, request);
+    let resources = RESOURCES.iter().filter(|resource| resource.is_visible_to(&visitor));
     let cards = resources
         .map(|resource| Card { href: resource.path, title: resource.title, text: resource.summary })
         .chain([
@@ -31,12 +31,12 @@ pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, E
             },
         ])
         .collect();
-    let view = view::Overview {
-        frame: Frame::new(&visitor, "/"),
+    let view = view::OverviewPage {
+        frame: Layout::new(&visitor, "/"),
         user_id: visitor.principal.user_id.to_string(),
         organization: visitor.principal.org_id.map(|id| id.to_string()).unwrap_or_default(),
-        role: if visitor.principal.scopes.allow_all(&Scopes::all()) { "admin" } else { "user" },
+        role: if visitor.principal.scopes.allows_all(&Scopes::all()) { "admin" } else { "user" },
         cards,
     };
-    Ok(page::show(&view)?)
+    Ok(html::render(&view)?)
 }

@@ -8,10 +8,10 @@ use postern::{
         id::{Agent, Service},
         pagination::PageRequest,
     },
-    http::{Form, Request, Response, page},
+    http::{Form, Request, Response, html},
     resource::{
         self,
-        api_key::{self, ApiKeyView, NewApiKey, Rotation},
+        api_key::{self, ApiKeyView, NewApiKey, RotateApiKey},
         cli_token::{self, NewCliToken},
         runner::{self, NewRunner, RunnerView},
         service_account::{self, AgentView, NewServiceAccount, ServiceView},
@@ -20,9 +20,9 @@ use postern::{
 };
 
 use crate::portal::{
-    resources::{Kind, Resource},
-    view::{FormValues, Frame, Moment, ResourcePage, Row, ShownOnce},
-    visitor::{self, Visitor, text},
+    resources::{Resource, ResourceKind},
+    view::{DisplayTime, FormValues, Layout, ResourcePage, Row, ShownOnce},
+    visitor::{self, Visitor, field},
 };
 
 /// The state of a page, besides its list.
@@ -40,7 +40,7 @@ pub(crate) async fn list(
     request: &Request,
     resource: &Resource,
 ) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     let is_deleted = request.query("done")?.is_some_and(|done| done == "deleted");
     let done = is_deleted.then_some("Deleted. It no longer works.");
     show(app, request, &visitor, resource, PageState { done, ..PageState::default() }).await
@@ -57,15 +57,15 @@ async fn show(
     // A new secret is shown even if the list fails: it cannot be shown again.
     let (rows, next_cursor) = match rows(app, visitor, resource.kind, cursor.as_deref()).await {
         Err(Error::Failed(fault)) if state.shown.is_some() => {
-            telemetry::failed(fault.public().status, &fault);
+            telemetry::log_fault(fault.public().status, &fault);
             (Vec::new(), None)
         }
         listed => listed?,
     };
     let view = ResourcePage {
-        frame: Frame::new(visitor, resource.path),
+        frame: Layout::new(visitor, resource.path),
         resource,
-        may_manage: resource.manages.is_none_or(|permission| visitor.may(permission)),
+        may_manage: resource.manages.is_none_or(|permission| visitor.has_permission(permission)),
         rows,
         next_cursor,
         is_first_page: cursor.is_none(),
@@ -75,9 +75,9 @@ async fn show(
         shown: state.shown,
         done: state.done,
     };
-    let response = page::show(&view)?;
+    let response = html::render(&view)?;
     Ok(match state.error {
-        Some(error) => response.because(error),
+        Some(error) => response.with_error(error),
         None => response,
     })
 }
@@ -86,7 +86,7 @@ async fn show(
 async fn rows(
     app: &App,
     visitor: &Visitor,
-    kind: Kind,
+    kind: ResourceKind,
     cursor: Option<&str>,
 ) -> Result<(Vec<Row>, Option<String>), Error> {
     let (context, user) = (&app.context, &visitor.principal);
@@ -97,11 +97,11 @@ async fn rows(
         }};
     }
     match kind {
-        Kind::ApiKeys => rows!(resource::list::<ApiKeyView>),
-        Kind::CliTokens => rows!(cli_token::list),
-        Kind::Agents => rows!(resource::list::<AgentView>),
-        Kind::Services => rows!(resource::list::<ServiceView>),
-        Kind::Runners => rows!(resource::list::<RunnerView>),
+        ResourceKind::ApiKeys => rows!(resource::list::<ApiKeyView>),
+        ResourceKind::CliTokens => rows!(cli_token::list),
+        ResourceKind::Agents => rows!(resource::list::<AgentView>),
+        ResourceKind::Services => rows!(resource::list::<ServiceView>),
+        ResourceKind::Runners => rows!(resource::list::<RunnerView>),
     }
 }
 
@@ -118,7 +118,7 @@ pub(crate) async fn create(
     request: &Request,
     resource: &Resource,
 ) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
     let state = match create_one(app, &visitor, resource, &form).await {
         Ok(shown) => PageState { shown: Some(shown), ..PageState::default() },
@@ -137,10 +137,10 @@ async fn create_one(
     form: &Form,
 ) -> Result<ShownOnce, Error> {
     let (context, user) = (&app.context, &visitor.principal);
-    let name = text(form, "name").to_owned();
+    let name = field(form, "name").to_owned();
     let service_account = || NewServiceAccount { name: name.clone(), scopes: scopes(form) };
     let (id, secret) = match resource.kind {
-        Kind::ApiKeys => {
+        ResourceKind::ApiKeys => {
             let new = NewApiKey {
                 name,
                 scopes: scopes(form),
@@ -150,8 +150,8 @@ async fn create_one(
             let created = api_key::create(context, user, new).await?;
             (created.view.id.to_string(), created.key)
         }
-        Kind::CliTokens => {
-            let repositories = words(form, "repositories");
+        ResourceKind::CliTokens => {
+            let repositories = split_list(form, "repositories");
             let new = NewCliToken {
                 name,
                 scopes: scopes(form),
@@ -164,18 +164,18 @@ async fn create_one(
             let created = cli_token::create(context, user, new).await?;
             (created.view.id.to_string(), created.token)
         }
-        Kind::Agents => {
+        ResourceKind::Agents => {
             let (agent, secret) =
                 service_account::create::<Agent>(context, user, service_account()).await?;
             (agent.id.to_string(), secret)
         }
-        Kind::Services => {
+        ResourceKind::Services => {
             let (service, key) =
                 service_account::create::<Service>(context, user, service_account()).await?;
             (service.id.to_string(), key)
         }
-        Kind::Runners => {
-            let new = NewRunner { name, labels: words(form, "labels") };
+        ResourceKind::Runners => {
+            let new = NewRunner { name, labels: split_list(form, "labels") };
             let created = runner::create(context, user, new).await?;
             (created.view.id.to_string(), created.token)
         }
@@ -185,7 +185,7 @@ async fn create_one(
 
 /// Returns a phrase for the owner of a secret, such as `agent “deploy”`.
 fn what(resource: &Resource, form: &Form) -> String {
-    match text(form, "name") {
+    match field(form, "name") {
         "" => resource.one.to_owned(),
         name => format!("{} “{name}”", resource.one),
     }
@@ -197,7 +197,7 @@ pub(crate) async fn renew(
     request: &Request,
     resource: &Resource,
 ) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
     let state = match renew_one(app, request, &visitor, resource, &form).await {
         Ok(shown) => PageState { shown: Some(shown), ..PageState::default() },
@@ -216,24 +216,26 @@ async fn renew_one(
 ) -> Result<ShownOnce, Error> {
     let (context, user) = (&app.context, &visitor.principal);
     let (id, secret, overlap) = match resource.kind {
-        Kind::ApiKeys => {
+        ResourceKind::ApiKeys => {
             let overlap_s = whole(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
-            let rotation = Rotation { overlap: SignedDuration::from_secs(overlap_s) };
+            let rotation = RotateApiKey { overlap: SignedDuration::from_secs(overlap_s) };
             let id = request.path_id()?;
             let rotated = api_key::rotate(context, user, &id, rotation).await?;
-            let overlap = Moment::new(rotated.previous_expires_at).text;
+            let overlap = DisplayTime::new(rotated.previous_expires_at).text;
             (id.to_string(), rotated.key, Some(overlap))
         }
-        Kind::Agents => {
+        ResourceKind::Agents => {
             let id = request.path_id()?;
             let secret = service_account::renew_agent_secret(context, user, &id).await?;
             (id.to_string(), secret, None)
         }
-        Kind::Runners => {
+        ResourceKind::Runners => {
             let id = request.path_id()?;
             (id.to_string(), runner::renew_token(context, user, &id).await?, None)
         }
-        Kind::CliTokens | Kind::Services => return Err(Refusal::RouteUnknown.into()),
+        ResourceKind::CliTokens | ResourceKind::Services => {
+            return Err(Refusal::RouteUnknown.into());
+        }
     };
     Ok(ShownOnce { what: what(resource, form), secret, id, overlap })
 }
@@ -244,7 +246,7 @@ pub(crate) async fn delete(
     request: &Request,
     resource: &Resource,
 ) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     visitor::form(app, request, &visitor)?;
     match delete_one(app, request, &visitor, resource.kind).await {
         Ok(()) => Ok(Response::see_other(format!("{}?done=deleted", resource.path))?),
@@ -260,15 +262,23 @@ async fn delete_one(
     app: &App,
     request: &Request,
     visitor: &Visitor,
-    kind: Kind,
+    kind: ResourceKind,
 ) -> Result<(), Error> {
     let (context, user) = (&app.context, &visitor.principal);
     match kind {
-        Kind::ApiKeys => resource::delete::<ApiKeyView>(context, user, &request.path_id()?).await,
-        Kind::CliTokens => cli_token::delete(context, user, &request.path_id()?).await,
-        Kind::Agents => resource::delete::<AgentView>(context, user, &request.path_id()?).await,
-        Kind::Services => resource::delete::<ServiceView>(context, user, &request.path_id()?).await,
-        Kind::Runners => resource::delete::<RunnerView>(context, user, &request.path_id()?).await,
+        ResourceKind::ApiKeys => {
+            resource::delete::<ApiKeyView>(context, user, &request.path_id()?).await
+        }
+        ResourceKind::CliTokens => cli_token::delete(context, user, &request.path_id()?).await,
+        ResourceKind::Agents => {
+            resource::delete::<AgentView>(context, user, &request.path_id()?).await
+        }
+        ResourceKind::Services => {
+            resource::delete::<ServiceView>(context, user, &request.path_id()?).await
+        }
+        ResourceKind::Runners => {
+            resource::delete::<RunnerView>(context, user, &request.path_id()?).await
+        }
     }
 }
 
@@ -285,7 +295,7 @@ fn whole(
     name: &str,
     range: std::ops::RangeInclusive<i64>,
 ) -> Result<Option<i64>, Refusal> {
-    match text(form, name) {
+    match field(form, name) {
         "" => Ok(None),
         typed => typed
             .parse()
@@ -297,8 +307,8 @@ fn whole(
 }
 
 /// Splits a field into words.
-fn words(form: &Form, name: &str) -> Vec<String> {
-    text(form, name)
+fn split_list(form: &Form, name: &str) -> Vec<String> {
+    field(form, name)
         .split([' ', ',', '\n', '\r'])
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
@@ -308,16 +318,16 @@ fn words(form: &Form, name: &str) -> Vec<String> {
 /// Returns the scopes of the form: those that were checked, and those that were typed.
 fn scopes(form: &Form) -> Vec<String> {
     let checked = form.keys().filter_map(|name| name.strip_prefix("scope.")).map(str::to_owned);
-    let typed = text(form, "scopes").split([' ', ',']).filter(|word| !word.is_empty());
+    let typed = field(form, "scopes").split([' ', ',']).filter(|word| !word.is_empty());
     checked.chain(typed.map(str::to_owned)).collect()
 }
 
 fn values(form: &Form) -> FormValues {
     FormValues {
-        name: text(form, "name").to_owned(),
+        name: field(form, "name").to_owned(),
         scopes: scopes(form).join(" "),
-        labels: text(form, "labels").to_owned(),
-        repositories: text(form, "repositories").to_owned(),
+        labels: field(form, "labels").to_owned(),
+        repositories: field(form, "repositories").to_owned(),
         is_open: true,
     }
 }

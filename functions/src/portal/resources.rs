@@ -7,7 +7,7 @@ use crate::portal::visitor::Visitor;
 
 /// A kind of credential with a page of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ResourceKind {
     ApiKeys,
     CliTokens,
     Agents,
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
 
 /// The texts and the fields of a resource's page.
 pub(crate) struct Resource {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ResourceKind,
     pub(crate) path: &'static str,
     pub(crate) title: &'static str,
     /// The name of one of them, for use within a sentence.
@@ -52,7 +52,7 @@ pub(crate) enum Fields {
 
 pub(crate) const RESOURCES: [Resource; 5] = [
     Resource {
-        kind: Kind::ApiKeys,
+        kind: ResourceKind::ApiKeys,
         path: "/keys",
         title: "API keys",
         one: "API key",
@@ -69,7 +69,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         fields: Fields::ScopesAndExpiry,
     },
     Resource {
-        kind: Kind::CliTokens,
+        kind: ResourceKind::CliTokens,
         path: "/tokens",
         title: "CLI tokens",
         one: "CLI token",
@@ -82,7 +82,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         fields: Fields::ScopesRepositoriesAndExpiry,
     },
     Resource {
-        kind: Kind::Agents,
+        kind: ResourceKind::Agents,
         path: "/agents",
         title: "Agents",
         one: "agent",
@@ -99,7 +99,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         fields: Fields::Scopes,
     },
     Resource {
-        kind: Kind::Services,
+        kind: ResourceKind::Services,
         path: "/services",
         title: "Services",
         one: "service",
@@ -112,7 +112,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         fields: Fields::Scopes,
     },
     Resource {
-        kind: Kind::Runners,
+        kind: ResourceKind::Runners,
         path: "/runners",
         title: "Runners",
         one: "runner",
@@ -132,8 +132,8 @@ pub(crate) const RESOURCES: [Resource; 5] = [
 
 impl Resource {
     /// Whether the visitor is allowed to see it.
-    pub(crate) fn is_open_to(&self, visitor: &Visitor) -> bool {
-        self.reads.is_none_or(|permission| visitor.may(permission))
+    pub(crate) fn is_visible_to(&self, visitor: &Visitor) -> bool {
+        self.reads.is_none_or(|permission| visitor.has_permission(permission))
     }
 
     pub(crate) fn has_scopes(&self) -> bool {

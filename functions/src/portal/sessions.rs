@@ -3,19 +3,19 @@
 use postern::{
     App, Error,
     core::id::Session,
-    http::{Request, Response, page},
+    http::{Request, Response, html},
     resource::session,
 };
 
 use crate::portal::{
-    view::{Frame, Moment, SessionRow, SignedIn},
-    visitor::{self, forget},
+    view::{DisplayTime, Layout, SessionRow, SessionsPage},
+    visitor::{self, clear_session_cookie},
 };
 
 /// `GET /sessions`
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
-    let done = visitor::is_ended(request)?.then_some("The session has ended.");
+    let visitor = visitor::visitor_or_sign_in!(app, request);
+    let done = visitor::has_ended_notice(request)?.then_some("The session has ended.");
     let sessions = session::list(&app.context, &visitor.principal).await?;
     let row = |session: session::SessionView| SessionRow {
         is_current: session.is_current,
@@ -23,10 +23,10 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         name: session.browser.as_deref().map_or_else(|| "A browser".into(), browser),
         facts: session.address.into_iter().map(|address| format!("from {address}")).collect(),
         scopes: Vec::new(),
-        when: ("since", Moment::new(session.created_at)),
+        when: ("since", DisplayTime::new(session.created_at)),
     };
-    let view = SignedIn {
-        frame: Frame::new(&visitor, "/sessions"),
+    let view = SessionsPage {
+        frame: Layout::new(&visitor, "/sessions"),
         path: "/sessions",
         title: "Sessions",
         lead: "The browsers in which you are signed in. A session ends when you sign out, or after some days without a visit.",
@@ -35,16 +35,16 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         rows: sessions.into_iter().map(row).collect(),
         done,
     };
-    Ok(page::show(&view)?)
+    Ok(html::render(&view)?)
 }
 
 /// `POST /sessions/{id}/end`
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
-    let visitor = visitor::signed_in!(app, request);
+    let visitor = visitor::visitor_or_sign_in!(app, request);
     visitor::form(app, request, &visitor)?;
     let id = request.path_id::<Session>()?;
     if session::end(&app.context, &visitor.principal, &id).await? {
-        Ok(forget(Response::see_other("/login?signed_out=1".into())?)?)
+        Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
     } else {
         Ok(Response::see_other("/sessions?done=ended".into())?)
     }

@@ -14,7 +14,7 @@ use postern::{
 };
 
 /// The header and navigation of every page of a visitor.
-pub(crate) struct Frame {
+pub(crate) struct Layout {
     pub(crate) person: String,
     pub(crate) links: Vec<Link>,
     pub(crate) csrf: String,
@@ -27,10 +27,10 @@ pub(crate) struct Link {
     pub(crate) is_current: bool,
 }
 
-impl Frame {
+impl Layout {
     pub(crate) fn new(visitor: &Visitor, current: &str) -> Self {
         let link = |href, title| Link { href, title, is_current: href == current };
-        let resources = RESOURCES.iter().filter(|resource| resource.is_open_to(visitor));
+        let resources = RESOURCES.iter().filter(|resource| resource.is_visible_to(visitor));
         let links = resources
             .map(|resource| link(resource.path, resource.title))
             .chain([link("/devices", "Devices"), link("/sessions", "Sessions")])
@@ -50,8 +50,8 @@ fn name(principal: &Principal) -> String {
 /// The overview page.
 #[derive(Template)]
 #[template(path = "overview.html")]
-pub(crate) struct Overview {
-    pub(crate) frame: Frame,
+pub(crate) struct OverviewPage {
+    pub(crate) frame: Layout,
     pub(crate) user_id: String,
     pub(crate) organization: String,
     pub(crate) role: &'static str,
@@ -68,7 +68,7 @@ pub(crate) struct Card {
 /// The sign-in page.
 #[derive(Template)]
 #[template(path = "login.html")]
-pub(crate) struct Login<'a> {
+pub(crate) struct LoginPage<'a> {
     pub(crate) providers: Vec<(String, String)>,
     pub(crate) email: &'a str,
     pub(crate) next: &'a str,
@@ -80,7 +80,7 @@ pub(crate) struct Login<'a> {
 #[derive(Template)]
 #[template(path = "resource.html")]
 pub(crate) struct ResourcePage<'a> {
-    pub(crate) frame: Frame,
+    pub(crate) frame: Layout,
     pub(crate) resource: &'a crate::portal::resources::Resource,
     pub(crate) may_manage: bool,
     pub(crate) rows: Vec<Row>,
@@ -135,8 +135,8 @@ pub(crate) struct Row {
     pub(crate) hint: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) notes: Vec<String>,
-    pub(crate) created: Moment,
-    pub(crate) expires: Option<Moment>,
+    pub(crate) created: DisplayTime,
+    pub(crate) expires: Option<DisplayTime>,
     pub(crate) runner: Option<Runner>,
 }
 
@@ -145,16 +145,16 @@ pub(crate) struct Runner {
     pub(crate) is_online: bool,
     pub(crate) status: String,
     pub(crate) version: String,
-    pub(crate) seen: Option<Moment>,
+    pub(crate) seen: Option<DisplayTime>,
 }
 
 /// A time, as text for people and in RFC 3339.
-pub(crate) struct Moment {
+pub(crate) struct DisplayTime {
     pub(crate) text: String,
     pub(crate) exact: String,
 }
 
-impl Moment {
+impl DisplayTime {
     pub(crate) fn new(time: Timestamp) -> Self {
         Self { text: time.strftime("%-d %b %Y, %H:%M UTC").to_string(), exact: time.to_string() }
     }
@@ -169,7 +169,7 @@ impl Row {
             hint: format!("{}…{last_four}", prefix.chars().take(12).collect::<String>()),
             scopes: Vec::new(),
             notes: Vec::new(),
-            created: Moment::new(created),
+            created: DisplayTime::new(created),
             expires: None,
             runner: None,
         }
@@ -179,9 +179,9 @@ impl Row {
 impl From<ApiKeyView> for Row {
     fn from(key: ApiKeyView) -> Self {
         Self {
-            scopes: words(&key.scopes),
+            scopes: scope_list(&key.scopes),
             notes: signature_note(key.require_signature).collect(),
-            expires: key.expires_at.map(Moment::new),
+            expires: key.expires_at.map(DisplayTime::new),
             ..Self::new(key.id.to_string(), key.name, (key.prefix, key.last_four), key.created_at)
         }
     }
@@ -192,9 +192,9 @@ impl From<CliTokenView> for Row {
         let repositories = token.repositories.into_iter().flatten();
         let hint = (token.prefix, token.last_four);
         Self {
-            scopes: words(&token.scopes),
+            scopes: scope_list(&token.scopes),
             notes: repositories.chain(signature_note(token.require_signature)).collect(),
-            expires: token.expires_at.map(Moment::new),
+            expires: token.expires_at.map(DisplayTime::new),
             ..Self::new(token.id.to_string(), token.name, hint, token.created_at)
         }
     }
@@ -204,7 +204,7 @@ impl<K: CredentialKind> From<ServiceAccountView<K>> for Row {
     fn from(account: ServiceAccountView<K>) -> Self {
         let hint = (account.prefix, account.last_four);
         Self {
-            scopes: words(&account.scopes),
+            scopes: scope_list(&account.scopes),
             ..Self::new(account.id.to_string(), account.name, hint, account.created_at)
         }
     }
@@ -219,7 +219,7 @@ impl From<RunnerView> for Row {
                 is_online: runner.online,
                 status: runner.status.unwrap_or_default(),
                 version: runner.version.unwrap_or_default(),
-                seen: runner.last_seen_at.map(Moment::new),
+                seen: runner.last_seen_at.map(DisplayTime::new),
             }),
             ..Self::new(runner.id.to_string(), runner.name, hint, runner.created_at)
         }
@@ -231,23 +231,23 @@ fn signature_note(is_required: bool) -> impl Iterator<Item = String> {
 }
 
 /// Returns the scopes as a list.
-pub(crate) fn words(scopes: &Scopes) -> Vec<String> {
+pub(crate) fn scope_list(scopes: &Scopes) -> Vec<String> {
     scopes.to_string().split_whitespace().map(str::to_owned).collect()
 }
 
 /// A device that is waiting for approval, or the form to enter its code.
 #[derive(Template)]
 #[template(path = "device.html")]
-pub(crate) struct Device {
-    pub(crate) frame: Frame,
+pub(crate) struct DevicePage {
+    pub(crate) frame: Layout,
     pub(crate) user_code: String,
     pub(crate) error: Option<String>,
-    pub(crate) waiting: Option<Waiting>,
+    pub(crate) waiting: Option<PendingDevice>,
     pub(crate) done: Option<&'static str>,
 }
 
 /// A device that is waiting for approval.
-pub(crate) struct Waiting {
+pub(crate) struct PendingDevice {
     pub(crate) client: String,
     pub(crate) address: String,
     pub(crate) scopes: Vec<String>,
@@ -257,8 +257,8 @@ pub(crate) struct Waiting {
 /// The browsers or the devices in which a user is signed in.
 #[derive(Template)]
 #[template(path = "signed_in.html")]
-pub(crate) struct SignedIn {
-    pub(crate) frame: Frame,
+pub(crate) struct SessionsPage {
+    pub(crate) frame: Layout,
     pub(crate) path: &'static str,
     pub(crate) title: &'static str,
     pub(crate) lead: &'static str,
@@ -276,7 +276,7 @@ pub(crate) struct SessionRow {
     pub(crate) facts: Vec<String>,
     pub(crate) scopes: Vec<String>,
     /// The label of the time, and the time.
-    pub(crate) when: (&'static str, Moment),
+    pub(crate) when: (&'static str, DisplayTime),
 }
 
 /// Returns the name of a client, from the configuration if it is there.

@@ -28,7 +28,7 @@ pub(crate) enum SessionCheck {
 }
 
 /// Returns the value of the session cookie.
-pub(crate) fn session(request: &Request) -> Result<Option<Secret>, Refusal> {
+pub(crate) fn session_cookie(request: &Request) -> Result<Option<Secret>, Refusal> {
     let value = request.cookie(SESSION_COOKIE)?.filter(|value| !value.is_empty());
     Ok(value.map(|value| Secret::new(value.to_owned())))
 }
@@ -36,7 +36,7 @@ pub(crate) fn session(request: &Request) -> Result<Option<Secret>, Refusal> {
 /// Authenticates the visitor. Without a valid session, redirects to the sign-in page, which returns
 /// to this page.
 pub(crate) async fn require_session(app: &App, request: &Request) -> Result<SessionCheck, Error> {
-    let Some(session) = session(request)? else {
+    let Some(session) = session_cookie(request)? else {
         return Ok(SessionCheck::SignIn(to_login(request)?));
     };
     match app.providers.session_user(&app.context, request).await {
@@ -49,7 +49,7 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
         }
         Err(error) => match error.refusal() {
             Some(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed) => {
-                Ok(SessionCheck::SignIn(forget(to_login(request)?)?))
+                Ok(SessionCheck::SignIn(clear_session_cookie(to_login(request)?)?))
             }
             _ => Err(error),
         },
@@ -72,7 +72,7 @@ pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Fo
 
 /// Whether one of our pages sent a form that has no session. Without this check, another site could
 /// sign its visitors in to an account of its own (login CSRF).
-pub(crate) fn is_from_here(app: &App, request: &Request) -> bool {
+pub(crate) fn is_same_origin(app: &App, request: &Request) -> bool {
     match (request.header("origin"), request.header("sec-fetch-site")) {
         (Some(origin), _) => app.context.config.has_origin(origin),
         (None, Some(site)) => matches!(site, "same-origin" | "none"),
@@ -81,12 +81,12 @@ pub(crate) fn is_from_here(app: &App, request: &Request) -> bool {
 }
 
 /// Whether this page was shown after a session or device was ended.
-pub(crate) fn is_ended(request: &Request) -> Result<bool, Error> {
+pub(crate) fn has_ended_notice(request: &Request) -> Result<bool, Error> {
     Ok(request.query("done")?.is_some_and(|done| done == "ended"))
 }
 
 /// Returns the text of a form's member, or an empty string.
-pub(crate) fn text<'a>(form: &'a Form, name: &str) -> &'a str {
+pub(crate) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", Secret::expose).trim()
 }
 
@@ -100,19 +100,19 @@ fn to_login(request: &Request) -> Result<Response, Fault> {
 }
 
 /// Deletes the session cookie.
-pub(crate) fn forget(response: Response) -> Result<Response, Fault> {
+pub(crate) fn clear_session_cookie(response: Response) -> Result<Response, Fault> {
     response.cookie(SESSION_COOKIE, &Secret::new(String::new()), 0)
 }
 
 impl Visitor {
     /// Whether the visitor has the permission.
-    pub(crate) fn may(&self, permission: Permission) -> bool {
+    pub(crate) fn has_permission(&self, permission: Permission) -> bool {
         self.principal.require(permission).is_ok()
     }
 }
 
 /// Returns the visitor, or makes the handler return a redirect to the sign-in page.
-macro_rules! signed_in {
+macro_rules! visitor_or_sign_in {
     ($app:expr, $request:expr) => {
         match crate::portal::visitor::require_session($app, $request).await? {
             crate::portal::visitor::SessionCheck::SignedIn(visitor) => visitor,
@@ -120,4 +120,4 @@ macro_rules! signed_in {
         }
     };
 }
-pub(crate) use signed_in;
+pub(crate) use visitor_or_sign_in;

@@ -9,7 +9,7 @@ pub(super) enum Decision {
     Allow,
     ExplicitDeny,
     /// No statement matches.
-    Silence,
+    ImplicitDeny,
 }
 
 /// Reports whether API Gateway accepts the policy.
@@ -48,7 +48,7 @@ pub(super) fn evaluate(policy: &Value, arn: &str) -> Decision {
     match (says("Deny"), says("Allow")) {
         (true, _) => Decision::ExplicitDeny,
         (false, true) => Decision::Allow,
-        (false, false) => Decision::Silence,
+        (false, false) => Decision::ImplicitDeny,
     }
 }
 
@@ -85,6 +85,6 @@ mod tests {
         assert_eq!(evaluate(&policy, "api/GET/x"), Decision::Allow);
         assert_eq!(evaluate(&policy, "api/GET/secret"), Decision::ExplicitDeny);
         assert_eq!(evaluate(&policy, "api/POST/x"), Decision::ExplicitDeny);
-        assert_eq!(evaluate(&policy, "other/GET/x"), Decision::Silence);
+        assert_eq!(evaluate(&policy, "other/GET/x"), Decision::ImplicitDeny);
     }
 }

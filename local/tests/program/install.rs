@@ -4,12 +4,12 @@ use std::{os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::json;
 
-use super::started::{Started, curl};
+use super::started::{RunningProgram, curl};
 
 #[test]
 fn the_install_script_sends_a_heartbeat_and_keeps_the_token_private() {
     let data = tempfile::tempdir().unwrap();
-    let program = Started::serve(data.path());
+    let program = RunningProgram::serve(data.path());
     let runner = program.post("/v1/runners", &json!({"name": "build-1"})).body;
     let (id, token) = (runner["id"].as_str().unwrap(), runner["token"].as_str().unwrap());
     let path = format!("/v1/runners/{id}/install.sh");

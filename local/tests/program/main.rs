@@ -10,14 +10,14 @@ mod started;
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::json;
-use started::{Started, curl};
+use started::{RunningProgram, curl};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_postern");
 
 #[test]
 fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
     let data = tempfile::tempdir().unwrap();
-    let program = Started::serve(data.path());
+    let program = RunningProgram::serve(data.path());
     let commands: Vec<_> = program
         .printed
         .split("\n\n")
@@ -42,14 +42,14 @@ fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
 #[test]
 fn data_survives_a_restart_on_another_port() {
     let data = tempfile::tempdir().unwrap();
-    let first = Started::serve(data.path());
+    let first = RunningProgram::serve(data.path());
     let agent = first.post("/v1/agents", &json!({"name": "a", "scopes": ["read"]})).body;
     let body = json!({"agent_id": agent["id"], "secret": agent["secret"]});
     let tokens = first.post("/v1/auth/token", &body).body;
     let (key, operator) = (first.text("api_key"), first.text("operator_key"));
     assert!(first.terminate().success());
 
-    let second = Started::serve(data.path());
+    let second = RunningProgram::serve(data.path());
     assert_eq!((second.text("api_key"), second.text("operator_key")), (key, operator));
     let bearer = format!("Authorization: Bearer {}", tokens["access_token"].as_str().unwrap());
     assert_eq!(curl(&[&second.url("/v1/auth/whoami"), "-H", &bearer]).body["user_id"], agent["id"]);
@@ -64,9 +64,9 @@ fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
     let data = tempfile::tempdir().unwrap();
     let mut acknowledged: Vec<String> = Vec::new();
     for round in 0..3 {
-        let program = Started::serve(data.path());
+        let program = RunningProgram::serve(data.path());
         for known in &acknowledged {
-            let beat = program.beat(known);
+            let beat = program.send_heartbeat(known);
             assert_eq!(beat.status, 200, "round {round}");
         }
         for _ in 0..5 {
@@ -75,7 +75,7 @@ fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
             acknowledged.push(runner.body["token"].as_str().unwrap().to_owned());
         }
         // The program is killed while it is still answering another caller.
-        let under_way = program.begin_posts();
+        let under_way = program.post_in_background();
         program.kill();
         drop(under_way);
     }
@@ -84,7 +84,8 @@ fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
 #[test]
 fn an_in_memory_store_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
-    let program = Started::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
+    let program =
+        RunningProgram::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
     assert_eq!(curl(&[&program.url("/health")]).status, 200);
     program.terminate();
     let left: Vec<_> =
@@ -96,7 +97,7 @@ fn an_in_memory_store_leaves_no_files() {
 fn the_store_command_serves_dynamodb() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("data");
-    let program = Started::start(
+    let program = RunningProgram::start(
         &["store", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"],
         data.path(),
     );
@@ -170,7 +171,7 @@ fn the_references_of_a_secret_file_are_kept() {
     let others = "0".repeat(64);
     let written = json!({"operator_key_sha256": others, "refs": {"partner": "s3cret"}});
     fs::write(data.path().join("secrets.json"), written.to_string()).unwrap();
-    Started::serve(data.path()).terminate();
+    RunningProgram::serve(data.path()).terminate();
     let kept: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(data.path().join("secrets.json")).unwrap())
             .unwrap();
@@ -198,7 +199,7 @@ fn existing_secret_files_are_not_overwritten() {
 fn an_incomplete_request_does_not_prevent_stopping() {
     use std::io::Write as _;
     let data = tempfile::tempdir().unwrap();
-    let program = Started::serve(data.path());
+    let program = RunningProgram::serve(data.path());
     let mut half =
         std::net::TcpStream::connect(program.text("url").trim_start_matches("http://")).unwrap();
     half.write_all(b"POST /v1/keys HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n").unwrap();
@@ -220,7 +221,7 @@ fn a_user_is_signed_in_on_request() {
         "--role",
         "admin",
     ];
-    let program = Started::start(&arguments, data.path());
+    let program = RunningProgram::start(&arguments, data.path());
     let header = format!("X-Postern-Session: {}", program.text("session"));
     let answer = curl(&[&program.url("/v1/auth/whoami"), "-H", &header]);
     assert_eq!(
@@ -239,7 +240,7 @@ fn starting_with_another_brand_keeps_the_keys_of_the_first() {
     let branded = [&ordinary[..], &["--config", config.to_str().unwrap()]].concat();
     let mut keys = Vec::new();
     for arguments in [&ordinary[..], &branded, &ordinary, &branded] {
-        let program = Started::start(arguments, folder.path());
+        let program = RunningProgram::start(arguments, folder.path());
         keys.push((program.text("api_key"), program.text("operator_key")));
         let header = format!("X-API-Key: {}", program.text("api_key"));
         assert_eq!(curl(&[&program.url("/v1/auth/whoami"), "-H", &header]).status, 200);
@@ -253,7 +254,7 @@ fn another_brand_changes_the_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();
-    let program = Started::start(
+    let program = RunningProgram::start(
         &["--data", ":memory:", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()],
         folder.path(),
     );

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::started::{Started, curl};
+use super::started::{RunningProgram, curl};
 
 /// An API that echoes the request.
 fn upstream() -> String {
@@ -63,7 +63,7 @@ fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
         "--config",
         config.to_str().unwrap(),
     ];
-    let program = Started::start(&arguments, folder.path());
+    let program = RunningProgram::start(&arguments, folder.path());
 
     assert_eq!(curl(&[&program.url("/x")]).status, 401);
     assert_eq!(
@@ -164,7 +164,7 @@ fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
             "--cache-ttl",
             cached_s,
         ];
-        let program = Started::start(&arguments, folder.path());
+        let program = RunningProgram::start(&arguments, folder.path());
         let bearer = format!("Authorization: Bearer {}", program.text("api_key"));
         for _ in 0..2 {
             let answer = curl(&[
@@ -199,7 +199,7 @@ fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
 fn an_unreachable_upstream_is_a_503() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let program = Started::start(
+    let program = RunningProgram::start(
         &["protect", &format!("http://{nobody}"), "--listen", "127.0.0.1:0", "--data", ":memory:"],
         folder.path(),
     );

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use regex::Regex;
 
-use super::started::Started;
+use super::started::RunningProgram;
 
 const README: &str = include_str!("../../../README.md");
 
@@ -23,7 +23,7 @@ fn blocks(kind: &str) -> Vec<String> {
 #[test]
 fn the_tour_works_as_printed() {
     let data = tempfile::tempdir().unwrap();
-    let program = Started::serve(data.path());
+    let program = RunningProgram::serve(data.path());
     let (commands, outputs) = (blocks("sh"), blocks("console"));
     assert!(
         commands.len() >= 8 && commands.len() == outputs.len() + 1,

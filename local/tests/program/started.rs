@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 /// A program that is listening.
-pub(crate) struct Started {
+pub(crate) struct RunningProgram {
     child: Option<Child>,
     pub(crate) ready: Value,
     pub(crate) printed: String,
@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-impl Started {
+impl RunningProgram {
     /// Starts everything on a free port, with data in `folder`.
     pub(crate) fn serve(folder: &Path) -> Self {
         Self::start(
@@ -77,7 +77,7 @@ impl Started {
     }
 
     /// Sends a heartbeat.
-    pub(crate) fn beat(&self, token: &str) -> Answer {
+    pub(crate) fn send_heartbeat(&self, token: &str) -> Answer {
         let token = format!("X-Runner-Token: {token}");
         let body = r#"{"status": "online", "version": "1.0.0"}"#;
         curl(&[
@@ -94,7 +94,7 @@ impl Started {
     }
 
     /// Creates runners from another process until the result is dropped.
-    pub(crate) fn begin_posts(&self) -> Ended {
+    pub(crate) fn post_in_background(&self) -> KillOnDrop {
         let key = format!("X-API-Key: {}", self.text("api_key"));
         let url = format!("{}?[1-500]", self.url("/v1/runners"));
         let arguments = [
@@ -109,7 +109,7 @@ impl Started {
             "-d",
             r#"{"name": "r"}"#,
         ];
-        Ended(Command::new("curl").args(arguments).stdout(Stdio::null()).spawn().unwrap())
+        KillOnDrop(Command::new("curl").args(arguments).stdout(Stdio::null()).spawn().unwrap())
     }
 
     /// Sends SIGTERM and waits until the program has stopped.
@@ -127,7 +127,7 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             drop(child.kill());
@@ -137,9 +137,9 @@ impl Drop for Started {
 }
 
 /// A process that is killed when dropped.
-pub(crate) struct Ended(Child);
+pub(crate) struct KillOnDrop(Child);
 
-impl Drop for Ended {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         drop(self.0.kill());
         drop(self.0.wait());

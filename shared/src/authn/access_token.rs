@@ -10,7 +10,7 @@ use crate::{
     core::{
         error::{Fault, Refusal},
         id::AgentId,
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::Resources,
         subject::{CredentialId, Subject},
     },
@@ -23,10 +23,10 @@ use crate::{
 /// Verifies signature and times without I/O, then reads in one round trip whether the token was
 /// revoked.
 #[derive(Debug)]
-pub(super) struct AccessTokens;
+pub(super) struct AccessTokenProvider;
 
 #[async_trait]
-impl Provider for AccessTokens {
+impl Provider for AccessTokenProvider {
     fn name(&self) -> &'static str {
         "access_token"
     }
@@ -71,7 +71,7 @@ async fn of_agent(
     Ok(match agent {
         _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(agent) if agent.meta.org_id == claims.org_id => {
-            Outcome::Authenticated(principal(claims, Kind::Agent, agent.on_behalf_of))
+            Outcome::Authenticated(principal(claims, PrincipalKind::Agent, agent.on_behalf_of))
         }
         _ => Refusal::TokenOwnerDeleted.into(),
     })
@@ -79,24 +79,26 @@ async fn of_agent(
 
 async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
     let Some(family) = &claims.sid else { return Ok(Refusal::TokenClaimsInvalid.into()) };
-    let (organization, family) = context.store.person_and_family(&claims.sub, family).await?;
+    let (organization, family) = context.store.organization_and_family(&claims.sub, family).await?;
     let is_theirs = |family: &FamilyRecord| family.user_id.as_ref() == Some(&claims.sub);
     let is_revoked = !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now));
     Ok(match organization {
         _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(organization) if organization == claims.org_id => {
-            Outcome::Authenticated(principal(claims, Kind::User, None))
+            Outcome::Authenticated(principal(claims, PrincipalKind::User, None))
         }
         _ => Refusal::TokenOwnerDeleted.into(),
     })
 }
 
-fn principal(claims: Claims, kind: Kind, on_behalf_of: Option<Subject>) -> Principal {
+fn principal(claims: Claims, kind: PrincipalKind, on_behalf_of: Option<Subject>) -> Principal {
     Principal {
         user_id: claims.sub,
         kind,
         org_id: Some(claims.org_id),
-        credential_id: claims.sid.map_or(CredentialId::Token(claims.jti), CredentialId::Family),
+        credential_id: claims
+            .sid
+            .map_or(CredentialId::AccessToken(claims.jti), CredentialId::Family),
         scopes: claims.scopes,
         resources: Resources::default(),
         on_behalf_of,

@@ -5,11 +5,11 @@ use serde_json::Map;
 
 use super::{Outcome, Provider};
 use crate::{
-    config::Allowlist,
+    config::SenderAllowlist,
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::Resources,
         subject::{CredentialId, Subject},
     },
@@ -18,16 +18,16 @@ use crate::{
 
 /// The allowed senders are in the configuration, so no I/O is needed.
 #[derive(Debug)]
-pub(super) struct Senders(Allowlist);
+pub(super) struct SenderProvider(SenderAllowlist);
 
-impl Senders {
-    pub(super) fn new(settings: Allowlist) -> Self {
+impl SenderProvider {
+    pub(super) fn new(settings: SenderAllowlist) -> Self {
         Self(settings)
     }
 }
 
 #[async_trait]
-impl Provider for Senders {
+impl Provider for SenderProvider {
     fn name(&self) -> &'static str {
         "allowlist"
     }
@@ -54,7 +54,7 @@ impl Provider for Senders {
         Ok(Outcome::Authenticated(Principal {
             credential_id: CredentialId::External(user_id.clone()),
             user_id: Subject::External(user_id),
-            kind: Kind::Message,
+            kind: PrincipalKind::Message,
             org_id: None,
             scopes: list.scopes.clone(),
             resources: Resources::default(),

@@ -13,10 +13,10 @@ use crate::{
     core::{
         credential_header::API_KEY,
         error::{Error, Fault, Refusal},
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         subject::{CredentialId, Subject},
     },
-    credential::{ApiKey, CliToken, CredentialKind, opaque},
+    credential::{CredentialKind, ParsedApiKey, ParsedCliToken, opaque},
     crypto::Digest,
     http::CredentialSource,
     store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
@@ -26,10 +26,10 @@ use crate::{
 /// enrolled user needs another read, of the user's organization, and a signed request one write, of
 /// its nonce.
 #[derive(Debug)]
-pub(super) struct ApiKeys;
+pub(super) struct ApiKeyProvider;
 
 #[async_trait]
-impl Provider for ApiKeys {
+impl Provider for ApiKeyProvider {
     fn name(&self) -> &'static str {
         "api_key"
     }
@@ -40,7 +40,7 @@ impl Provider for ApiKeys {
 
     fn knows_bearer(&self, context: &Context, token: &str) -> bool {
         let brand = &context.config.brand;
-        ApiKey::has_prefix(brand, token) || CliToken::has_prefix(brand, token)
+        ParsedApiKey::has_prefix(brand, token) || ParsedCliToken::has_prefix(brand, token)
     }
 
     async fn authenticate(
@@ -53,7 +53,7 @@ impl Provider for ApiKeys {
         else {
             return Ok(Outcome::NotPresented);
         };
-        into_outcome(if ApiKey::has_prefix(&context.config.brand, text) {
+        into_outcome(if ParsedApiKey::has_prefix(&context.config.brand, text) {
             authenticate_key::<ApiKeyRecord>(context, source, text).await
         } else {
             authenticate_key::<CliTokenRecord>(context, source, text).await
@@ -87,7 +87,7 @@ async fn authenticate_key<R: KeyRecord>(
     let key = opaque::ParsedSecret::<R::Kind>::parse(&context.config.brand, text)
         .ok_or(Refusal::CredentialMalformed)?;
     let now = context.clock.now();
-    let signature = Signature::read(context, source, now)?;
+    let signature = Signature::from_headers(context, source, now)?;
     let record = context.store.record::<R>(&key.id, now).await?.ok_or(Refusal::ApiKeyUnknown)?;
     if !record.accepts_secret(&key.digest, now) {
         return Err(Refusal::ApiKeyWrong.into());
@@ -132,7 +132,7 @@ impl KeyRecord for ApiKeyRecord {
     fn into_principal(self) -> Principal {
         Principal {
             user_id: Subject::ApiKey(self.meta.id),
-            kind: Kind::ApiKey,
+            kind: PrincipalKind::ApiKey,
             org_id: Some(self.meta.org_id),
             credential_id: CredentialId::ApiKey(self.meta.id),
             scopes: self.scopes,
@@ -163,7 +163,7 @@ impl KeyRecord for CliTokenRecord {
     fn into_principal(self) -> Principal {
         Principal {
             user_id: Subject::CliToken(self.meta.id),
-            kind: Kind::CliToken,
+            kind: PrincipalKind::CliToken,
             org_id: Some(self.meta.org_id),
             credential_id: CredentialId::CliToken(self.meta.id),
             scopes: self.scopes,

@@ -5,11 +5,11 @@ use serde_json::Map;
 
 use super::{Outcome, Provider};
 use crate::{
-    config::ConfiguredKeys as Settings,
+    config::ConfiguredKeys,
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::Resources,
         subject::{CONFIGURED_KEY_PREFIX, CredentialId, Subject},
     },
@@ -23,13 +23,13 @@ const ID_LEN: usize = 12;
 
 /// Needs no I/O. Such a key can have any format except that of a JWT or of our own credentials.
 #[derive(Debug)]
-pub(super) struct ConfiguredKeys {
-    settings: Settings,
+pub(super) struct ConfiguredKeyProvider {
+    settings: ConfiguredKeys,
     header: String,
 }
 
-impl ConfiguredKeys {
-    pub(super) fn new(settings: Settings) -> Self {
+impl ConfiguredKeyProvider {
+    pub(super) fn new(settings: ConfiguredKeys) -> Self {
         Self { header: settings.header.to_string(), settings }
     }
 
@@ -40,7 +40,7 @@ impl ConfiguredKeys {
 }
 
 #[async_trait]
-impl Provider for ConfiguredKeys {
+impl Provider for ConfiguredKeyProvider {
     fn name(&self) -> &'static str {
         "configured_keys"
     }
@@ -72,7 +72,7 @@ impl Provider for ConfiguredKeys {
         Ok(Outcome::Authenticated(Principal {
             credential_id: CredentialId::External(user_id.clone()),
             user_id: Subject::ConfiguredKey(user_id),
-            kind: Kind::ApiKey,
+            kind: PrincipalKind::ApiKey,
             org_id: None,
             scopes: self.settings.scopes.clone(),
             resources: Resources::default(),

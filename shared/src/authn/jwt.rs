@@ -8,28 +8,28 @@ use crate::{
     context::Context,
     core::{
         error::Fault,
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::Resources,
     },
     crypto::{jwt, key_set::KeySet, secrets::Secrets, verifying_key::VerifyingKey},
     http::CredentialSource,
-    token::external::{self, Issuer},
+    token::external::{self, ExpectedIssuer},
 };
 
 /// The key is in the configuration, so no I/O is needed.
 #[derive(Debug)]
-pub(super) struct Jwt {
+pub(super) struct JwtProvider {
     settings: JwtIssuer,
     keys: KeySet,
 }
 
-impl Jwt {
+impl JwtProvider {
     pub(super) fn new(settings: JwtIssuer, secrets: &Secrets) -> Result<Self, Fault> {
         let keys = match (&settings.secret_ref, &settings.public_key) {
             (Some(reference), _) => secrets.shared_keys(reference, settings.algorithm)?,
             (None, pem) => {
                 let pem = pem.as_deref().unwrap_or_default();
-                let key = VerifyingKey::pem(settings.algorithm, pem).map_err(|invalid| {
+                let key = VerifyingKey::from_pem(settings.algorithm, pem).map_err(|invalid| {
                     Fault::Setting(format!(
                         "postern.toml: the public_key of {:?}: {invalid}",
                         settings.issuer
@@ -43,7 +43,7 @@ impl Jwt {
 }
 
 #[async_trait]
-impl Provider for Jwt {
+impl Provider for JwtProvider {
     fn name(&self) -> &'static str {
         "jwt"
     }
@@ -60,7 +60,8 @@ impl Provider for Jwt {
         let Some(token) = source.bearer().filter(|token| self.knows_bearer(context, token)) else {
             return Ok(Outcome::NotPresented);
         };
-        let issuer = Issuer { name: &self.settings.issuer, audience: &self.settings.audience };
+        let issuer =
+            ExpectedIssuer { name: &self.settings.issuer, audience: &self.settings.audience };
         let found = external::verify(token, &self.keys, issuer, context.clock.now()).and_then(
             |mut claims| {
                 let credential_id = oidc::credential_id(&claims, token);
@@ -69,11 +70,11 @@ impl Provider for Jwt {
                     self.settings.scopes_claim.as_deref(),
                     &self.settings.scopes,
                 );
-                let user = external::take_user(&mut claims, &["sub", "user_id", "id"])?;
+                let user = external::remove_user_id(&mut claims, &["sub", "user_id", "id"])?;
                 let prefix = &self.settings.subject_prefix;
                 Ok(Principal {
                     user_id: context.config.external_subject(prefix, &user)?,
-                    kind: Kind::External,
+                    kind: PrincipalKind::External,
                     org_id: None,
                     credential_id,
                     scopes,

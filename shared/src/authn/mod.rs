@@ -20,9 +20,9 @@ pub(crate) mod signature;
 use std::{collections::BTreeSet, fmt};
 
 use async_trait::async_trait;
-pub use session::find as presented_session;
+pub use session::presented_session;
 
-use self::session::Sessions;
+use self::session::SessionProvider;
 use crate::{
     config::{Config, ProviderKind},
     context::Context,
@@ -101,7 +101,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct ProviderChain {
     providers: Vec<Box<dyn Provider>>,
-    sessions: Sessions,
+    sessions: SessionProvider,
     /// The headers that the providers read, and those that our own routes read themselves.
     headers: BTreeSet<String>,
 }
@@ -116,11 +116,13 @@ impl ProviderChain {
         secrets: &Secrets,
         identity_providers: &IdentityProviders,
     ) -> Result<Self, Fault> {
-        let sessions = Sessions::new(config, identity_providers);
+        let sessions = SessionProvider::new(config, identity_providers);
         let configured = [&config.session_header, &config.service_token_header];
-        let of_our_routes =
-            credential_header::FIXED.into_iter().chain(configured.map(CredentialHeader::as_str));
-        let headers = of_our_routes.chain(signature::HEADERS).map(str::to_owned).collect();
+        let of_our_routes = credential_header::FIXED_HEADERS
+            .into_iter()
+            .chain(configured.map(CredentialHeader::as_str));
+        let headers =
+            of_our_routes.chain(signature::SIGNATURE_HEADERS).map(str::to_owned).collect();
         let mut chain = Self { providers: Vec::new(), sessions, headers };
         for kind in &config.providers {
             let provider = chain.provider(kind, config, secrets)?;
@@ -136,18 +138,22 @@ impl ProviderChain {
         secrets: &Secrets,
     ) -> Result<Box<dyn Provider>, Fault> {
         Ok(match kind {
-            ProviderKind::AccessToken {} => Box::new(access_token::AccessTokens),
-            ProviderKind::ApiKey {} => Box::new(api_key::ApiKeys),
+            ProviderKind::AccessToken {} => Box::new(access_token::AccessTokenProvider),
+            ProviderKind::ApiKey {} => Box::new(api_key::ApiKeyProvider),
             ProviderKind::Session {} => Box::new(self.sessions.clone()),
-            ProviderKind::ServiceToken {} => Box::new(service_token::ServiceTokens::new(config)),
-            ProviderKind::Runner {} => Box::new(runner::Runners),
-            ProviderKind::Oidc(settings) => Box::new(oidc::Oidc::new(settings.clone())),
-            ProviderKind::Jwt(settings) => Box::new(jwt::Jwt::new(settings.clone(), secrets)?),
+            ProviderKind::ServiceToken {} => {
+                Box::new(service_token::ServiceTokenProvider::new(config))
+            }
+            ProviderKind::Runner {} => Box::new(runner::RunnerProvider),
+            ProviderKind::Oidc(settings) => Box::new(oidc::OidcProvider::new(settings.clone())),
+            ProviderKind::Jwt(settings) => {
+                Box::new(jwt::JwtProvider::new(settings.clone(), secrets)?)
+            }
             ProviderKind::ConfiguredKeys(settings) => {
-                Box::new(configured_key::ConfiguredKeys::new(settings.clone()))
+                Box::new(configured_key::ConfiguredKeyProvider::new(settings.clone()))
             }
             ProviderKind::Allowlist(settings) => {
-                Box::new(allowlist::Senders::new(settings.clone()))
+                Box::new(allowlist::SenderProvider::new(settings.clone()))
             }
         })
     }
@@ -264,11 +270,11 @@ impl ProviderChain {
 /// scheme, signatures are checked separately, and only one route reads service keys.
 fn is_unclaimed(name: &str) -> bool {
     matches!(name, "authorization" | credential_header::SERVICE_KEY)
-        || signature::HEADERS.contains(&name)
+        || signature::SIGNATURE_HEADERS.contains(&name)
 }
 
 fn enforce_allowlist(context: &Context, principal: Principal) -> Result<Principal, Error> {
-    telemetry::identify(&principal);
+    telemetry::record_principal(&principal);
     context.config.allowlist.check(&principal.user_id, principal.on_behalf_of.as_ref())?;
     Ok(principal)
 }

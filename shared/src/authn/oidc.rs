@@ -9,26 +9,26 @@ use crate::{
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::{Resources, Scopes},
         subject::CredentialId,
     },
     crypto::{Digest, jwt},
     http::CredentialSource,
     token::{
-        external::{self, Issuer},
-        issuer_keys::{IssuerKeys, Wanted},
+        external::{self, ExpectedIssuer},
+        issuer_keys::{IssuerKeys, KeySetAge},
     },
 };
 
 /// Verifies with cached keys, then reads the user's organization consistently.
 #[derive(Debug)]
-pub(super) struct Oidc {
+pub(super) struct OidcProvider {
     settings: OidcIssuer,
     keys: IssuerKeys,
 }
 
-impl Oidc {
+impl OidcProvider {
     pub(super) fn new(settings: OidcIssuer) -> Self {
         Self { keys: IssuerKeys::new(settings.issuer.clone(), settings.jwks_url.clone()), settings }
     }
@@ -40,12 +40,13 @@ impl Oidc {
         context: &Context,
         token: &str,
     ) -> Result<Result<Map<String, Value>, Refusal>, Fault> {
-        let issuer = Issuer { name: &self.settings.issuer, audience: &self.settings.audience };
+        let issuer =
+            ExpectedIssuer { name: &self.settings.issuer, audience: &self.settings.audience };
         let now = context.clock.now();
-        let keys = self.keys.keys(context, Wanted::Current).await?;
+        let keys = self.keys.keys(context, KeySetAge::Cached).await?;
         match external::verify(token, &keys, issuer, now) {
             Err(Refusal::TokenKeyUnknown) => {
-                let newer = self.keys.keys(context, Wanted::Newer).await?;
+                let newer = self.keys.keys(context, KeySetAge::Newer).await?;
                 Ok(external::verify(token, &newer, issuer, now))
             }
             verified => Ok(verified),
@@ -54,7 +55,7 @@ impl Oidc {
 }
 
 #[async_trait]
-impl Provider for Oidc {
+impl Provider for OidcProvider {
     fn name(&self) -> &'static str {
         "oidc"
     }
@@ -82,7 +83,7 @@ impl Provider for Oidc {
             &context.config.role_scopes(self.settings.role),
         );
         let prefix = &self.settings.subject_prefix;
-        let user_id = match external::take_user(&mut claims, &["sub"])
+        let user_id = match external::remove_user_id(&mut claims, &["sub"])
             .and_then(|subject| context.config.external_subject(prefix, &subject))
         {
             Ok(subject) => subject,
@@ -91,7 +92,7 @@ impl Provider for Oidc {
         Ok(Outcome::Authenticated(Principal {
             org_id: context.store.organization_of(&user_id).await?,
             user_id,
-            kind: Kind::User,
+            kind: PrincipalKind::User,
             credential_id,
             scopes,
             resources: Resources::default(),
@@ -125,5 +126,5 @@ pub(super) fn scopes(
         }
         _ => Vec::new(),
     };
-    Scopes::lenient(given)
+    Scopes::from_well_formed(given)
 }

@@ -13,6 +13,7 @@ pub fn authenticate(context: &Context, source: &dyn CredentialSource) -> Result<
     let text = source.bearer().ok_or(Refusal::CredentialMissing)?;
     let key =
         OperatorKey::parse(&context.config.brand, text).ok_or(Refusal::CredentialMalformed)?;
-    let known = context.keyring.operator().is_some_and(|digest| digest.matches(&key.digest));
+    let known =
+        context.keyring.operator_key_digest().is_some_and(|digest| digest.matches(&key.digest));
     if known { Ok(()) } else { Err(Refusal::OperatorKeyWrong) }
 }

@@ -9,7 +9,7 @@ use crate::{
     core::{
         credential_header::RUNNER_TOKEN,
         error::{Fault, Refusal},
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::{Resources, Scopes},
         subject::{CredentialId, Subject},
     },
@@ -21,10 +21,10 @@ use crate::{
 /// Verifies the checksum without I/O, then makes one consistent read. A runner has no scopes; it
 /// can only send heartbeats and be identified.
 #[derive(Debug)]
-pub(super) struct Runners;
+pub(super) struct RunnerProvider;
 
 #[async_trait]
-impl Provider for Runners {
+impl Provider for RunnerProvider {
     fn name(&self) -> &'static str {
         "runner"
     }
@@ -52,7 +52,7 @@ impl Provider for Runners {
             Some(record) if record.secret.digest.matches(&token.digest) => {
                 Outcome::Authenticated(Principal {
                     user_id: Subject::Runner(record.meta.id),
-                    kind: Kind::Runner,
+                    kind: PrincipalKind::Runner,
                     org_id: Some(record.meta.org_id),
                     credential_id: CredentialId::Runner(record.meta.id),
                     scopes: Scopes::default(),

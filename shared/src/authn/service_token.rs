@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::Resources,
         subject::{CredentialId, Subject},
     },
@@ -21,18 +21,18 @@ use crate::{
 /// Verifies signature and times without I/O, then reads the service consistently: it must still
 /// exist.
 #[derive(Debug)]
-pub(super) struct ServiceTokens {
+pub(super) struct ServiceTokenProvider {
     header: String,
 }
 
-impl ServiceTokens {
+impl ServiceTokenProvider {
     pub(super) fn new(config: &Config) -> Self {
         Self { header: config.service_token_header.to_string() }
     }
 }
 
 #[async_trait]
-impl Provider for ServiceTokens {
+impl Provider for ServiceTokenProvider {
     fn name(&self) -> &'static str {
         "service_token"
     }
@@ -58,9 +58,9 @@ impl Provider for ServiceTokens {
             None => Refusal::TokenOwnerDeleted.into(),
             Some(service) => Outcome::Authenticated(Principal {
                 user_id: Subject::Service(service.meta.id),
-                kind: Kind::Service,
+                kind: PrincipalKind::Service,
                 org_id: Some(service.meta.org_id),
-                credential_id: CredentialId::Token(claims.jti),
+                credential_id: CredentialId::AccessToken(claims.jti),
                 scopes: claims.scopes,
                 resources: Resources::default(),
                 on_behalf_of: service.on_behalf_of,

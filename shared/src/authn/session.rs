@@ -10,15 +10,15 @@ use crate::{
     core::{
         clock::after,
         error::{Error, Fault, Refusal},
-        principal::{Kind, Principal},
+        principal::{Principal, PrincipalKind},
         scope::Resources,
         subject::CredentialId,
     },
-    credential::{SESSION_COOKIE, Session},
-    grant::upstream_tokens::keep_fresh,
+    credential::{SESSION_COOKIE, SessionToken},
+    grant::upstream_tokens::renew_if_due,
     http::CredentialSource,
     identity_provider::IdentityProviders,
-    store::session::{SessionRecord, Touch},
+    store::session::{ExtendSession, SessionRecord},
 };
 
 /// The idle expiry is extended in steps of this part of its length, not at every request.
@@ -28,12 +28,12 @@ const IDLE_STEPS: i32 = 10;
 /// round trip. If the tokens of the user's identity provider are due, exactly one caller renews
 /// them.
 #[derive(Clone, Debug)]
-pub(super) struct Sessions {
+pub(super) struct SessionProvider {
     header: String,
     identity_providers: IdentityProviders,
 }
 
-impl Sessions {
+impl SessionProvider {
     pub(super) fn new(config: &Config, identity_providers: &IdentityProviders) -> Self {
         Self {
             header: config.session_header.to_string(),
@@ -43,7 +43,7 @@ impl Sessions {
 }
 
 #[async_trait]
-impl Provider for Sessions {
+impl Provider for SessionProvider {
     fn name(&self) -> &'static str {
         "session"
     }
@@ -57,7 +57,7 @@ impl Provider for Sessions {
         context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Outcome, Fault> {
-        match find(context, source) {
+        match presented_session(context, source) {
             Ok(Some(text)) => {
                 into_outcome(self.verify(context, text).await.map(Outcome::Authenticated))
             }
@@ -73,7 +73,7 @@ impl Provider for Sessions {
 ///
 /// # Errors
 /// [`Refusal::OriginNotAllowed`], [`Refusal::DuplicateHeader`]
-pub fn find<'a>(
+pub fn presented_session<'a>(
     context: &Context,
     source: &'a (dyn CredentialSource + 'a),
 ) -> Result<Option<&'a str>, Refusal> {
@@ -96,9 +96,9 @@ pub(super) fn cookie<'a>(
     if is_foreign && !is_safe { Err(Refusal::OriginNotAllowed) } else { Ok(Some(cookie)) }
 }
 
-impl Sessions {
+impl SessionProvider {
     pub(super) async fn verify(&self, context: &Context, text: &str) -> Result<Principal, Error> {
-        let value = Session::parse(&context.keyring, text)?;
+        let value = SessionToken::parse(&context.keyring, text)?;
         let now = context.clock.now();
         let (session, org_id) =
             context.store.session_and_organization(&value.id, &value.user_id).await?;
@@ -112,11 +112,11 @@ impl Sessions {
         if org_id.is_none() && session.user_id.is_enrolled() {
             return Err(Refusal::SessionExpired.into());
         }
-        keep_fresh(context, &self.identity_providers, &session).await?;
+        renew_if_due(context, &self.identity_providers, &session).await?;
         keep_alive(context, &session, now).await?;
         Ok(Principal {
             user_id: session.user_id,
-            kind: Kind::User,
+            kind: PrincipalKind::User,
             org_id,
             credential_id: CredentialId::Session(session.id),
             scopes: context.config.role_scopes(session.role),
@@ -137,8 +137,8 @@ async fn keep_alive(
     if idle_expires_at.duration_since(session.idle_expires_at) < idle / IDLE_STEPS {
         return Ok(());
     }
-    match context.store.touch_session(&session.id, idle_expires_at, now).await? {
-        Touch::Extended => Ok(()),
-        Touch::Ended => Err(Refusal::SessionExpired.into()),
+    match context.store.extend_session(&session.id, idle_expires_at, now).await? {
+        ExtendSession::Extended => Ok(()),
+        ExtendSession::Ended => Err(Refusal::SessionExpired.into()),
     }
 }

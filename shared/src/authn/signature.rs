@@ -33,9 +33,9 @@ pub(crate) const SIGNATURE: &str = "x-cli-signature";
 const TIMESTAMP: &str = "x-cli-timestamp";
 const NONCE: &str = "x-cli-nonce";
 /// All headers of a signed request.
-pub(super) const HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CONTENT];
+pub(super) const SIGNATURE_HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CONTENT_SHA256];
 /// The digest of the body, for callers who verify a request without its body.
-pub(crate) const CONTENT: &str = "x-cli-content-sha256";
+pub(crate) const CONTENT_SHA256: &str = "x-cli-content-sha256";
 
 /// How long a nonce is kept after the later of the request's timestamp and arrival.
 const fn nonce_lifetime(window: SignedDuration) -> SignedDuration {
@@ -65,7 +65,7 @@ impl Signature {
     ///
     /// # Errors
     /// [`Refusal::SignatureMalformed`], [`Refusal::SignatureStale`]
-    pub(super) fn read(
+    pub(super) fn from_headers(
         context: &Context,
         source: &dyn CredentialSource,
         now: Timestamp,
@@ -150,7 +150,7 @@ pub(super) fn reject_unverified(source: &dyn CredentialSource) -> Result<(), Ref
 /// API behind us to compare; no claim means an empty body.
 fn content(source: &dyn CredentialSource) -> Result<String, Refusal> {
     let claimed = source
-        .header(CONTENT)
+        .header(CONTENT_SHA256)
         .map(|hex| Digest::from_hex(hex).ok_or(Refusal::SignatureMalformed))
         .transpose()?;
     match (source.body_digest(), claimed) {

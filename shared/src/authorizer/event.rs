@@ -54,7 +54,7 @@ pub(super) fn is_message(event: &Value) -> bool {
 ///
 /// # Errors
 /// A fault if a member is missing or is not text.
-pub(super) fn message(event: &Value) -> Result<Message, Fault> {
+pub(super) fn parse_message(event: &Value) -> Result<Message, Fault> {
     let read = Event(event);
     let chat_id = match event.get("chat_id") {
         None | Some(Value::Null) => None,

@@ -97,7 +97,7 @@ fn resources(
     let admitting: Vec<_> = earlier.iter().filter(|earlier| earlier.allows(scopes)).collect();
     let takes_some = admitting.iter().any(|earlier| {
         earlier.method != "*"
-            && (earlier.path.covers(&rule.path) || earlier.path.is_one_level_above(&rule.path))
+            && (earlier.path.covers(&rule.path) || earlier.path.is_single_segment_of(&rule.path))
     });
     let methods = if rule.method == "*" && takes_some {
         METHODS.iter().map(Method::as_str).collect()
@@ -115,11 +115,11 @@ fn of_method(stage: &str, method: &str, rule: &RouteRule, admitting: &[&RouteRul
     if same.clone().any(|earlier| earlier.path.covers(&rule.path)) {
         return Vec::new();
     }
-    let reach = |path: &RoutePattern| format!("{stage}/{method}/{}", path.widened());
+    let reach = |path: &RoutePattern| format!("{stage}/{method}/{}", path.to_iam_pattern());
     let all = reach(&rule.path);
     match rule.path.root().map(|root| reach(&root)) {
         // Of `/a/**`, a rule for `/a/*` leaves `/a` itself and everything two levels below it.
-        Some(root) if same.any(|earlier| earlier.path.is_one_level_above(&rule.path)) => {
+        Some(root) if same.any(|earlier| earlier.path.is_single_segment_of(&rule.path)) => {
             vec![format!("{root}/"), format!("{all}/*"), root]
         }
         Some(root) => vec![all, root],

@@ -62,7 +62,7 @@ enum ResponseFormat {
 #[derive(Debug)]
 pub enum Decision {
     /// The route's rule needs no caller.
-    Open,
+    NoAuthRequired,
     /// The caller is allowed.
     Allowed(Principal),
     /// The request is not allowed, with the principal if the caller was authenticated.
@@ -86,7 +86,7 @@ impl AuthorizerEvent {
     /// kind.
     fn parse(event: &Value, app: &App) -> Result<Result<Self, Refusal>, Fault> {
         if event::is_message(event) {
-            return event::message(event).map(|message| Ok(Self::Message(message)));
+            return event::parse_message(event).map(|message| Ok(Self::Message(message)));
         }
         Ok(event::parse(event, app)?.map(Self::Request))
     }
@@ -125,9 +125,9 @@ impl AuthorizerRequest {
     ///
     /// # Errors
     /// A fault if the response is larger than the gateway accepts.
-    pub fn answer(&self, deployment: &Context, decision: &Decision) -> Result<Value, Fault> {
+    pub fn to_response(&self, deployment: &Context, decision: &Decision) -> Result<Value, Fault> {
         let (principal, refusal) = match decision {
-            Decision::Open => (None, None),
+            Decision::NoAuthRequired => (None, None),
             Decision::Allowed(principal) => (Some(principal), None),
             Decision::Forbidden(principal, refusal) => (principal.as_ref(), Some(*refusal)),
         };
@@ -176,7 +176,8 @@ impl AuthorizerRequest {
     fn signed_content(&self) -> Option<String> {
         self.header(signature::SIGNATURE)?;
         Some(
-            self.header(signature::CONTENT).map_or_else(|| Digest::of(b"").to_hex(), str::to_owned),
+            self.header(signature::CONTENT_SHA256)
+                .map_or_else(|| Digest::of(b"").to_hex(), str::to_owned),
         )
     }
 }
@@ -189,8 +190,8 @@ pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
     match AuthorizerEvent::parse(event, app)?? {
         AuthorizerEvent::Request(request) => {
             let decision = decide(app, &request).await?;
-            let answer = request.answer(&app.context, &decision)?; // log the decision only if this succeeds
-            telemetry::decided(decision.as_str(), decision.cause());
+            let answer = request.to_response(&app.context, &decision)?; // log the decision only if this succeeds
+            telemetry::log_decision(decision.as_str(), decision.cause());
             Ok(answer)
         }
         AuthorizerEvent::Message(message) => respond_to_message(app, &message).await,
@@ -205,12 +206,12 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
     };
     let is_open = rules.iter().all(|rule| rule.is_some_and(|rule| rule.auth == RouteAuth::None));
     if is_open && !request.wants_iam_policy() {
-        return Ok(Decision::Open);
+        return Ok(Decision::NoAuthRequired);
     }
     match app.providers.authenticate(&app.context, request).await {
         Ok(principal) => {
             let is_covered =
-                rules.into_iter().flatten().all(|rule| principal.scopes.allow_all(&rule.scopes));
+                rules.into_iter().flatten().all(|rule| principal.scopes.allows_all(&rule.scopes));
             Ok(if is_covered {
                 Decision::Allowed(principal)
             } else {
@@ -219,7 +220,7 @@ async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Erro
         }
         // A policy may be cached for the caller's other routes, so on an open route a valid
         // credential still gets its own policy.
-        Err(Error::Rejected(_)) if is_open => Ok(Decision::Open),
+        Err(Error::Rejected(_)) if is_open => Ok(Decision::NoAuthRequired),
         Err(Error::Rejected(rejection))
             if rejection.refusal.public().status == StatusCode::FORBIDDEN =>
         {
@@ -241,14 +242,14 @@ async fn respond_to_message(app: &App, message: &Message) -> Result<Value, Error
         Ok(_) => ("allow", None),
         Err(refusal) => ("deny", Some(*refusal)),
     };
-    telemetry::decided(decision, cause);
+    telemetry::log_decision(decision, cause);
     Ok(answer_message(principal.as_ref().map_err(|refusal| *refusal)))
 }
 
 impl Decision {
     fn as_str(&self) -> &'static str {
         match self {
-            Self::Open => "open",
+            Self::NoAuthRequired => "open",
             Self::Allowed(_) => "allow",
             Self::Forbidden(..) => "deny",
         }
@@ -256,7 +257,7 @@ impl Decision {
 
     fn cause(&self) -> Option<Refusal> {
         match self {
-            Self::Open | Self::Allowed(_) => None,
+            Self::NoAuthRequired | Self::Allowed(_) => None,
             Self::Forbidden(_, cause) => Some(*cause),
         }
     }
@@ -299,7 +300,7 @@ impl RouteRule {
 
     /// Reports whether the rule allows a caller with `scopes`, or an anonymous caller (`None`).
     fn allows(&self, scopes: Option<&Scopes>) -> bool {
-        self.auth == RouteAuth::None || scopes.is_some_and(|scopes| scopes.allow_all(&self.scopes))
+        self.auth == RouteAuth::None || scopes.is_some_and(|scopes| scopes.allows_all(&self.scopes))
     }
 }
 

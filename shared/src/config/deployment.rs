@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::Level;
 
-use super::{is_sound_url, setting};
+use super::{is_https_or_loopback_url, setting};
 use crate::{core::error::Fault, telemetry::FUNCTION_NAME};
 
 /// The names of the three tables.
@@ -136,7 +136,7 @@ impl Deployment {
 
 /// RFC 8414 §2: `https`, no query and no fragment.
 fn issuer(text: String) -> Result<String, Fault> {
-    if is_sound_url(&text) && !text.contains('?') && !text.ends_with('/') {
+    if is_https_or_loopback_url(&text) && !text.contains('?') && !text.ends_with('/') {
         Ok(text)
     } else {
         setting(format!(

@@ -71,7 +71,7 @@ const LONGEST_S: i64 = 10 * 366 * 24 * 3600;
 
 impl Lifetimes {
     /// Checks the bounds and how the lifetimes relate to each other.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
         let within = |name: &str, value: SignedDuration, least: i64, most: i64| {
             let value = value.as_secs();
             if (least..=most).contains(&value) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{is_sound_url, setting};
+use super::{is_https_or_loopback_url, setting};
 use crate::{
     core::{credential_header::CredentialHeader, error::Fault, principal::Role, scope::Scopes},
     crypto::{Digest, jws::JwsAlgorithm},
@@ -31,7 +31,7 @@ pub enum ProviderKind {
     /// Keys whose digests are configured.
     ConfiguredKeys(ConfiguredKeys),
     /// Senders on messaging platforms.
-    Allowlist(Allowlist),
+    Allowlist(SenderAllowlist),
 }
 
 impl ProviderKind {
@@ -129,7 +129,7 @@ fn key_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CredentialHe
 /// The senders whose messages are allowed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Allowlist {
+pub struct SenderAllowlist {
     /// The platforms that it applies to. An empty list means all.
     #[serde(default)]
     pub platforms: BTreeSet<String>,
@@ -144,14 +144,14 @@ pub struct Allowlist {
 }
 
 /// Checks each provider, and the providers against each other.
-pub(super) fn check(providers: &[ProviderKind]) -> Result<(), Fault> {
+pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
     let mut issuers = BTreeSet::new();
     let mut prefixes = BTreeSet::new();
     for provider in providers {
         match provider {
             ProviderKind::Oidc(oidc) => {
                 for url in [Some(&oidc.issuer), oidc.jwks_url.as_ref()].into_iter().flatten() {
-                    if !is_sound_url(url) {
+                    if !is_https_or_loopback_url(url) {
                         return refuse(&format!(
                             "oidc: issuer and jwks_url must be https URLs, not {url:?}"
                         ));

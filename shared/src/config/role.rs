@@ -22,7 +22,7 @@ struct Roles {
 }
 
 /// Checks that each role is listed once and has scopes.
-pub(super) fn check(roles: &[RoleSettings]) -> Result<(), Fault> {
+pub(super) fn validate(roles: &[RoleSettings]) -> Result<(), Fault> {
     for (at, role) in roles.iter().enumerate() {
         let name = role.name.as_str();
         if roles[..at].iter().any(|other| other.name == role.name) {
@@ -36,7 +36,7 @@ pub(super) fn check(roles: &[RoleSettings]) -> Result<(), Fault> {
 }
 
 /// Adds the roles of the default file that `roles` does not list.
-pub(super) fn complete(roles: &mut Vec<RoleSettings>) -> Result<(), Fault> {
+pub(super) fn add_default_roles(roles: &mut Vec<RoleSettings>) -> Result<(), Fault> {
     let defaults: Roles = parse(DEFAULT)?;
     for role in defaults.role {
         if roles.iter().all(|known| known.name != role.name) {

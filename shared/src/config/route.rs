@@ -40,7 +40,7 @@ pub struct RouteRule {
 
 impl RouteRule {
     /// Checks what the types cannot check.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
         let refuse = |what: &str| {
             setting(format!("postern.toml: the rule {} {}: {what}", self.method, self.path))
         };

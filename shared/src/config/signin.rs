@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{ProviderKind, is_sound_url, setting};
+use super::{ProviderKind, is_https_or_loopback_url, setting};
 use crate::core::{email::Email, error::Fault, id::ClientId, principal::Role, subject::Subject};
 
 /// An identity provider at which people sign in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SignIn {
+pub enum SignInSettings {
     /// An OpenID provider.
     Oidc(OidcSignIn),
     /// GitHub.
@@ -68,7 +68,7 @@ fn github() -> String {
 
 /// Who can sign in, and with which role.
 #[derive(Clone, Copy, Debug)]
-pub struct Admission<'a> {
+pub struct SignInRules<'a> {
     /// The role of a new user.
     pub role: Role,
     allow: &'a [Allowed],
@@ -99,7 +99,7 @@ impl TryFrom<String> for Allowed {
     }
 }
 
-impl Admission<'_> {
+impl SignInRules<'_> {
     /// Reports whether the user `user_id` with the verified addresses `verified` can sign in.
     pub fn allows(&self, subject: &Subject, verified: &[Email]) -> bool {
         self.allow.iter().any(|allowed| match allowed {
@@ -112,12 +112,12 @@ impl Admission<'_> {
     }
 
     /// Reports whether the decision needs verified addresses.
-    pub fn asks_for_addresses(&self) -> bool {
+    pub fn needs_verified_emails(&self) -> bool {
         self.allow.iter().any(|allowed| matches!(allowed, Allowed::Domain(_)))
     }
 }
 
-impl SignIn {
+impl SignInSettings {
     /// Returns its name.
     pub fn name(&self) -> &str {
         match self {
@@ -135,10 +135,10 @@ impl SignIn {
     }
 
     /// Returns who can sign in.
-    pub fn admission(&self) -> Admission<'_> {
+    pub fn rules(&self) -> SignInRules<'_> {
         match self {
-            Self::Oidc(oidc) => Admission { role: oidc.role, allow: &oidc.allow },
-            Self::Github(github) => Admission { role: github.role, allow: &github.allow },
+            Self::Oidc(oidc) => SignInRules { role: oidc.role, allow: &oidc.allow },
+            Self::Github(github) => SignInRules { role: github.role, allow: &github.allow },
         }
     }
 }
@@ -182,7 +182,10 @@ pub const GITHUB_PREFIX: &str = "github|";
 const USER_PREFIX: &str = "usr_";
 
 /// Checks the sign-ins against each other and the providers, and sets their prefixes.
-pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Result<(), Fault> {
+pub(super) fn validate(
+    signins: &mut [SignInSettings],
+    providers: &[ProviderKind],
+) -> Result<(), Fault> {
     let (mut names, mut issuers) = (BTreeSet::new(), BTreeSet::new());
     let mut prefixes: BTreeSet<String> = [GITHUB_PREFIX.to_owned(), USER_PREFIX.to_owned()].into();
     for provider in providers {
@@ -198,8 +201,8 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
             ));
         }
         let client_id = match signin {
-            SignIn::Oidc(oidc) => {
-                if !is_sound_url(&oidc.issuer) || oidc.issuer.contains('?') {
+            SignInSettings::Oidc(oidc) => {
+                if !is_https_or_loopback_url(&oidc.issuer) || oidc.issuer.contains('?') {
                     return refuse(&format!(
                         "issuer must be an https URL without a query, not {:?}",
                         oidc.issuer
@@ -211,10 +214,10 @@ pub(super) fn check(signins: &mut [SignIn], providers: &[ProviderKind]) -> Resul
                 settle_prefix(oidc, providers, &mut prefixes)?;
                 &oidc.client_id
             }
-            SignIn::Github(github) => {
+            SignInSettings::Github(github) => {
                 let base_url = github.base_url.as_deref();
                 if base_url.is_some_and(|url| {
-                    !is_sound_url(url) || url.contains('?') || url.ends_with('/')
+                    !is_https_or_loopback_url(url) || url.contains('?') || url.ends_with('/')
                 }) {
                     return refuse(
                         "base_url must be an https URL without query and trailing slash",
@@ -270,7 +273,7 @@ fn settle_prefix(
 }
 
 /// Checks the clients.
-pub(super) fn check_clients(clients: &[Client]) -> Result<(), Fault> {
+pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
     let mut ids = BTreeSet::new();
     for client in clients {
         let is_name = (1..=100).contains(&client.name.chars().count())
@@ -291,7 +294,7 @@ pub(super) fn check_clients(clients: &[Client]) -> Result<(), Fault> {
 }
 
 /// Checks the limits: without them, anyone could guess.
-pub(super) fn throttle(throttle: &Throttle) -> Result<(), Fault> {
+pub(super) fn validate_throttle(throttle: &Throttle) -> Result<(), Fault> {
     let limits =
         [throttle.login_per_account, throttle.login_per_address, throttle.device_code_guesses];
     if limits.iter().all(|limit| (1..=100_000).contains(limit)) {

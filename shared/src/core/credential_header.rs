@@ -14,7 +14,7 @@ pub const RUNNER_TOKEN: &str = "x-runner-token";
 pub const SERVICE_KEY: &str = "x-service-key";
 
 /// Credential headers with a fixed name.
-pub const FIXED: [&str; 4] = [AUTHORIZATION, API_KEY, RUNNER_TOKEN, SERVICE_KEY];
+pub const FIXED_HEADERS: [&str; 4] = [AUTHORIZATION, API_KEY, RUNNER_TOKEN, SERVICE_KEY];
 
 /// Headers that have another meaning and cannot carry credentials.
 const OTHER: [&str; 4] = ["content-type", "cookie", "host", "origin"];
@@ -33,7 +33,7 @@ impl CredentialHeader {
     }
 
     /// Returns a header that is named in our own code.
-    pub(crate) fn known(lower: &'static str) -> Self {
+    pub(crate) fn from_static(lower: &'static str) -> Self {
         Self(lower.to_owned())
     }
 
@@ -57,7 +57,7 @@ impl TryFrom<String> for CredentialHeader {
     fn try_from(name: String) -> Result<Self, InvalidHeader> {
         let lower = name.to_ascii_lowercase();
         let is_name = http::HeaderName::from_bytes(lower.as_bytes()).is_ok();
-        let is_taken = FIXED.contains(&lower.as_str())
+        let is_taken = FIXED_HEADERS.contains(&lower.as_str())
             || OTHER.contains(&lower.as_str())
             || lower.starts_with(SIGNATURE_PREFIX);
         if is_name && !is_taken { Ok(Self(lower)) } else { Err(InvalidHeader(name)) }

@@ -34,7 +34,7 @@ pub struct Rejection {
 
 impl Error {
     /// Returns a refusal whose description is `detail`.
-    pub fn explained(refusal: Refusal, detail: String) -> Self {
+    pub fn with_detail(refusal: Refusal, detail: String) -> Self {
         Self::Rejected(Rejection { detail: Some(detail), ..refusal.into() })
     }
 
@@ -52,7 +52,7 @@ impl Error {
     }
 
     /// Returns what the caller sees.
-    pub fn public(&self) -> Public {
+    pub fn public(&self) -> PublicError {
         match self {
             Self::Rejected(rejection) => rejection.refusal.public(),
             Self::Failed(fault) => fault.public(),
@@ -129,7 +129,7 @@ pub enum Fault {
     },
     /// The deployment's secret cannot be read, or one of its keys cannot be used.
     #[error("the deployment's secret cannot be used: {0}")]
-    Secret(String),
+    DeploymentSecret(String),
     /// A response, record or page cannot be serialized.
     #[error("serialization failed")]
     Serialization(#[source] Box<dyn StdError + Send + Sync>),
@@ -156,14 +156,14 @@ impl Fault {
     }
 
     /// Returns what the caller sees.
-    pub fn public(&self) -> Public {
+    pub fn public(&self) -> PublicError {
         match self {
             Fault::Issuer { .. } | Fault::Store { .. } => UNAVAILABLE,
             Fault::Corrupt(_)
             | Fault::Crypto { .. }
             | Fault::Entropy
             | Fault::Event(_)
-            | Fault::Secret(_)
+            | Fault::DeploymentSecret(_)
             | Fault::Serialization(_)
             | Fault::Setting(_) => INTERNAL,
         }
@@ -185,7 +185,7 @@ pub enum Challenge {
 
 /// The public part of a refusal or fault. Codes never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Public {
+pub struct PublicError {
     /// The HTTP status.
     pub status: StatusCode,
     /// The code in `error`.
@@ -196,7 +196,7 @@ pub struct Public {
     pub challenge: Challenge,
 }
 
-impl Public {
+impl PublicError {
     /// Returns an answer without a challenge.
     const fn new(status: StatusCode, code: &'static str, description: &'static str) -> Self {
         Self { status, code, description, challenge: Challenge::None }
@@ -208,12 +208,12 @@ impl Public {
     }
 }
 
-const UNAVAILABLE: Public = Public::new(
+const UNAVAILABLE: PublicError = PublicError::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "temporarily_unavailable",
     "A service that this depends on is unavailable. Your credential is unaffected: try again shortly.",
 );
-const INTERNAL: Public = Public::new(
+const INTERNAL: PublicError = PublicError::new(
     StatusCode::INTERNAL_SERVER_ERROR,
     "internal_error",
     "An internal error occurred. Your credential is unaffected.",

@@ -54,7 +54,7 @@ impl Permission {
 
 impl From<Permission> for Scope {
     fn from(permission: Permission) -> Self {
-        Self::known(permission.as_str())
+        Self::from_static(permission.as_str())
     }
 }
 

@@ -61,7 +61,7 @@ impl UserAllowlist {
 /// The kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum PrincipalKind {
     /// An agent.
     Agent,
     /// An API key of an organization, or a key from the configuration.
@@ -80,18 +80,18 @@ pub enum Kind {
     User,
 }
 
-impl Kind {
+impl PrincipalKind {
     /// Returns its name, as in responses.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Agent => "agent",
-            Kind::ApiKey => "api_key",
-            Kind::CliToken => "cli_token",
-            Kind::External => "external",
-            Kind::Message => "message",
-            Kind::Runner => "runner",
-            Kind::Service => "service",
-            Kind::User => "user",
+            PrincipalKind::Agent => "agent",
+            PrincipalKind::ApiKey => "api_key",
+            PrincipalKind::CliToken => "cli_token",
+            PrincipalKind::External => "external",
+            PrincipalKind::Message => "message",
+            PrincipalKind::Runner => "runner",
+            PrincipalKind::Service => "service",
+            PrincipalKind::User => "user",
         }
     }
 }
@@ -102,7 +102,7 @@ pub struct Principal {
     /// The canonical identifier, the same for all credentials of one caller.
     pub user_id: Subject,
     /// The kind of caller.
-    pub kind: Kind,
+    pub kind: PrincipalKind,
     /// The organization whose records the caller can access. `None` for some callers that another
     /// issuer, the configuration or a messaging platform identifies.
     pub org_id: Option<OrganizationId>,
@@ -124,7 +124,11 @@ impl Principal {
     /// # Errors
     /// [`Refusal::ScopeInsufficient`] if no scope of the caller covers it.
     pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
-        if self.scopes.allow(&permission.into()) { Ok(()) } else { Err(Refusal::ScopeInsufficient) }
+        if self.scopes.allows(&permission.into()) {
+            Ok(())
+        } else {
+            Err(Refusal::ScopeInsufficient)
+        }
     }
 
     /// Requires a user, or a tool with all scopes of a user.
@@ -136,22 +140,30 @@ impl Principal {
     /// [`Refusal::UserRequired`] for all other callers.
     pub fn require_user(&self, of_users: &Scopes) -> Result<(), Refusal> {
         let is_tool = matches!(self.credential_id, CredentialId::Family(_));
-        let is_whole = !is_tool || self.scopes.allow_all(of_users);
-        if self.kind == Kind::User && is_whole { Ok(()) } else { Err(Refusal::UserRequired) }
+        let is_whole = !is_tool || self.scopes.allows_all(of_users);
+        if self.kind == PrincipalKind::User && is_whole {
+            Ok(())
+        } else {
+            Err(Refusal::UserRequired)
+        }
     }
 
     /// Returns the organization, for actions that require one.
     ///
     /// # Errors
     /// [`Refusal::OrganizationMissing`]
-    pub fn organization(&self) -> Result<OrganizationId, Refusal> {
+    pub fn require_organization(&self) -> Result<OrganizationId, Refusal> {
         self.org_id.ok_or(Refusal::OrganizationMissing)
     }
 
     /// Returns the user on whose behalf this caller creates credentials: itself if it is a user,
     /// otherwise the user who created it.
     pub fn acting_user(&self) -> Option<Subject> {
-        if self.kind == Kind::User { Some(self.user_id.clone()) } else { self.on_behalf_of.clone() }
+        if self.kind == PrincipalKind::User {
+            Some(self.user_id.clone())
+        } else {
+            self.on_behalf_of.clone()
+        }
     }
 
     /// Checks that the caller is allowed to create, rotate or renew a credential with these scopes
@@ -160,7 +172,7 @@ impl Principal {
     /// # Errors
     /// [`Refusal::ScopeEscalation`] if the caller lacks one of them.
     pub fn can_delegate(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
-        if self.scopes.allow_all(scopes) && self.resources.allow(resources) {
+        if self.scopes.allows_all(scopes) && self.resources.allows(resources) {
             Ok(())
         } else {
             Err(Refusal::ScopeEscalation)

@@ -54,7 +54,7 @@ impl RoutePattern {
 
     /// For `/a/**`: reports whether `other` matches all paths of one segment below `/a`, as `/a/*`
     /// does.
-    pub(crate) fn is_one_level_above(&self, other: &RoutePattern) -> bool {
+    pub(crate) fn is_single_segment_of(&self, other: &RoutePattern) -> bool {
         self.0.strip_suffix("/*").is_some_and(|prefix| other.0.strip_suffix("/**") == Some(prefix))
     }
 
@@ -70,7 +70,7 @@ impl RoutePattern {
 
     /// Returns the pattern for an IAM policy, without the leading slash. IAM's `*` also matches
     /// slashes, so it is wider than the pattern.
-    pub(crate) fn widened(&self) -> String {
+    pub(crate) fn to_iam_pattern(&self) -> String {
         self.0[1..].replace("**", "*")
     }
 }

@@ -49,7 +49,7 @@ impl Scope {
 
 impl Scope {
     /// Returns a scope that is written in our own code.
-    pub(super) fn known(text: &'static str) -> Self {
+    pub(super) fn from_static(text: &'static str) -> Self {
         Self(text.to_owned())
     }
 }
@@ -114,7 +114,7 @@ impl Scopes {
     }
 
     /// Returns the well-formed scopes of `given`, up to the limits of one credential.
-    pub fn lenient(given: Vec<String>) -> Self {
+    pub fn from_well_formed(given: Vec<String>) -> Self {
         let mut sound = Vec::new();
         for scope in given.into_iter().filter_map(|text| Scope::try_from(text).ok()) {
             if !sound.contains(&scope) && sound.len() < MOST_SCOPES {
@@ -125,13 +125,13 @@ impl Scopes {
     }
 
     /// Reports whether one of the scopes covers `wanted`.
-    pub fn allow(&self, wanted: &Scope) -> bool {
+    pub fn allows(&self, wanted: &Scope) -> bool {
         self.0.iter().any(|held| held.covers(wanted))
     }
 
     /// Reports whether every scope of `wanted` is covered.
-    pub fn allow_all(&self, wanted: &Scopes) -> bool {
-        wanted.0.iter().all(|wanted| self.allow(wanted))
+    pub fn allows_all(&self, wanted: &Scopes) -> bool {
+        wanted.0.iter().all(|wanted| self.allows(wanted))
     }
 
     /// Removes the scope `name`, and reports whether it was present.
@@ -210,7 +210,7 @@ impl Resources {
     }
 
     /// Reports whether everything that `wanted` allows is also allowed here.
-    pub fn allow(&self, wanted: &Resources) -> bool {
+    pub fn allows(&self, wanted: &Resources) -> bool {
         self.0
             .iter()
             .all(|(kind, held)| wanted.0.get(kind).is_some_and(|wanted| wanted.is_subset(held)))

@@ -112,7 +112,7 @@ pub enum CredentialId {
     /// A browser session.
     Session(SessionId),
     /// A token without a family: an agent's access token, a service token.
-    Token(AccessTokenId),
+    AccessToken(AccessTokenId),
 }
 
 impl CredentialId {
@@ -123,7 +123,7 @@ impl CredentialId {
             .or_else(|| text.parse().ok().map(Self::Family))
             .or_else(|| text.parse().ok().map(Self::Runner))
             .or_else(|| text.parse().ok().map(Self::Session))
-            .or_else(|| text.parse().ok().map(Self::Token))
+            .or_else(|| text.parse().ok().map(Self::AccessToken))
             .unwrap_or(Self::External(text))
     }
 }
@@ -137,7 +137,7 @@ impl fmt::Display for CredentialId {
             Self::Family(id) => fmt::Display::fmt(id, f),
             Self::Runner(id) => fmt::Display::fmt(id, f),
             Self::Session(id) => fmt::Display::fmt(id, f),
-            Self::Token(id) => fmt::Display::fmt(id, f),
+            Self::AccessToken(id) => fmt::Display::fmt(id, f),
         }
     }
 }

@@ -9,11 +9,11 @@ pub mod refresh_token;
 mod session;
 
 pub use opaque::{
-    AgentSecret, ApiKey, AuthorizationCode, CliToken, CredentialKind, DeviceCode, Minted,
-    OperatorKey, RunnerToken, ServiceKey, SignInState,
+    AgentSecret, CredentialKind, Minted, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
+    ParsedCliToken, ParsedDeviceCode, RunnerToken, ServiceKey, SignInState,
 };
 pub use refresh_token::RefreshToken;
-pub use session::{SESSION_COOKIE, Session};
+pub use session::{SESSION_COOKIE, SessionToken};
 
 /// A regular expression that finds every secret of every deployment, for secret scanners. A match
 /// is a secret only if its checksum is valid.

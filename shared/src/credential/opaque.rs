@@ -56,15 +56,15 @@ impl CredentialKind for id::SignIn {
 /// An agent's secret, presented.
 pub type AgentSecret = ParsedSecret<id::Agent>;
 /// An organization's API key, presented.
-pub type ApiKey = ParsedSecret<id::ApiKey>;
+pub type ParsedApiKey = ParsedSecret<id::ApiKey>;
 /// A loopback code (RFC 8252), presented.
-pub type AuthorizationCode = ParsedSecret<id::AuthorizationCode>;
+pub type ParsedAuthorizationCode = ParsedSecret<id::AuthorizationCode>;
 /// A device code (RFC 8628), presented.
-pub type DeviceCode = ParsedSecret<id::DeviceCode>;
+pub type ParsedDeviceCode = ParsedSecret<id::DeviceCode>;
 /// The `state` of a sign-in, presented.
 pub type SignInState = ParsedSecret<id::SignIn>;
 /// A user's personal key, presented.
-pub type CliToken = ParsedSecret<id::CliToken>;
+pub type ParsedCliToken = ParsedSecret<id::CliToken>;
 /// The operator's key, presented.
 pub type OperatorKey = ParsedSecret<id::Operator>;
 /// A runner's token, presented.

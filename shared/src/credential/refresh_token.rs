@@ -11,7 +11,7 @@ use crate::{
         id::{self, FamilyId},
         secret::Secret,
     },
-    crypto::{Keyring, keyring::KID_LEN, mac::Tag},
+    crypto::{Keyring, keyring::MAC_KEY_ID_LEN, mac::Tag},
 };
 
 const GENERATION_LEN: usize = 6;
@@ -52,7 +52,7 @@ impl RefreshToken {
 
     fn read(brand: &TokenPrefix, keyring: &Keyring, text: &str) -> Option<Self> {
         let body = body(brand, CODE, text)?;
-        let (kid, rest) = body.split_at_checked(KID_LEN)?;
+        let (kid, rest) = body.split_at_checked(MAC_KEY_ID_LEN)?;
         let (family, rest) = rest.split_at_checked(id::SUFFIX_LEN)?;
         let (generation, mac) = rest.split_at_checked(GENERATION_LEN)?;
         let tag = read_tag(mac)?;
@@ -63,7 +63,7 @@ impl RefreshToken {
             generation: base62_canonical(generation)
                 .and_then(|number| u64::try_from(number).ok())?,
         };
-        keyring.refresh(kid)?.verifies(covered.as_bytes(), &tag).then_some(token)
+        keyring.refresh_key(kid)?.verifies(covered.as_bytes(), &tag).then_some(token)
     }
 
     /// Returns the token's text. The MAC covers brand, kid, family and generation, all of fixed
@@ -74,7 +74,7 @@ impl RefreshToken {
     pub fn encode(&self, brand: &TokenPrefix, keyring: &Keyring) -> Result<Secret, Fault> {
         let generation = base62_fixed(u128::from(self.generation), GENERATION_LEN);
         let head = format!("{}{}{generation}", self.kid, id::suffix(&self.family));
-        let key = keyring.refresh(&self.kid).ok_or_else(|| {
+        let key = keyring.refresh_key(&self.kid).ok_or_else(|| {
             Fault::Setting("the secret no longer contains the refresh key of this family".into())
         })?;
         let tag = key.sign(format!("{}_{CODE}_{head}", brand.as_str()).as_bytes());

@@ -35,7 +35,7 @@ struct Payload {
 
 /// A session value with a valid HMAC. Whether the session exists has not been checked.
 #[derive(Debug)]
-pub struct Session {
+pub struct SessionToken {
     /// The session.
     pub id: SessionId,
     /// The user.
@@ -44,7 +44,7 @@ pub struct Session {
     pub digest: Digest,
 }
 
-impl Session {
+impl SessionToken {
     /// Parses `text` and verifies its HMAC, without I/O.
     ///
     /// # Errors

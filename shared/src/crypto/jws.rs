@@ -34,9 +34,9 @@ pub enum JwsAlgorithm {
 
 /// The type of key that an algorithm needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum KeyType {
     /// A secret of at least this many bytes: the length of the hash (RFC 7518 §3.2).
-    Secret {
+    Oct {
         least: usize,
     },
     Rsa,
@@ -45,31 +45,31 @@ pub(super) enum Family {
         curve: &'static str,
         coordinate: usize,
     },
-    Ed,
+    Okp,
 }
 
 impl JwsAlgorithm {
     /// Returns the algorithm that a token or key names, in its exact case.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
     }
 
     /// Reports whether the key is a secret that signs as well as it verifies.
     pub fn is_symmetric(self) -> bool {
-        matches!(self.family(), Family::Secret { .. })
+        matches!(self.key_type(), KeyType::Oct { .. })
     }
 
-    pub(super) fn family(self) -> Family {
+    pub(super) fn key_type(self) -> KeyType {
         match self {
-            Self::HS256 => Family::Secret { least: 32 },
-            Self::HS384 => Family::Secret { least: 48 },
-            Self::HS512 => Family::Secret { least: 64 },
+            Self::HS256 => KeyType::Oct { least: 32 },
+            Self::HS384 => KeyType::Oct { least: 48 },
+            Self::HS512 => KeyType::Oct { least: 64 },
             Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => {
-                Family::Rsa
+                KeyType::Rsa
             }
-            Self::ES256 => Family::Ec { curve: "P-256", coordinate: 32 },
-            Self::ES384 => Family::Ec { curve: "P-384", coordinate: 48 },
-            Self::EdDSA => Family::Ed,
+            Self::ES256 => KeyType::Ec { curve: "P-256", coordinate: 32 },
+            Self::ES384 => KeyType::Ec { curve: "P-384", coordinate: 48 },
+            Self::EdDSA => KeyType::Okp,
         }
     }
 }

@@ -25,7 +25,7 @@ const LONGEST_HEADER: usize = 4 * 1024;
 
 /// The requirements for the header of a token.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected<'a> {
+pub struct HeaderRequirements<'a> {
     /// The media types that `typ` may be, in lower case and without `application/` (RFC 7515
     /// §4.1.9).
     pub types: &'a [&'a str],
@@ -69,7 +69,7 @@ fn unverified_issuer(token: &str) -> Option<String> {
 pub fn verify<C: DeserializeOwned>(
     token: &str,
     keys: &KeySet,
-    expected: Expected<'_>,
+    expected: HeaderRequirements<'_>,
 ) -> Result<C, Refusal> {
     serde_json::from_slice(&signed_payload(token, keys, expected)?)
         .map_err(|_| Refusal::TokenClaimsInvalid)
@@ -84,7 +84,7 @@ pub fn verify<C: DeserializeOwned>(
 pub fn signed_payload(
     token: &str,
     keys: &KeySet,
-    expected: Expected<'_>,
+    expected: HeaderRequirements<'_>,
 ) -> Result<Vec<u8>, Refusal> {
     let forged = |_| Refusal::TokenForged;
     let (message, signature) =
@@ -112,7 +112,7 @@ fn parse_header(encoded: &str) -> Option<Map<String, Value>> {
 fn key<'k>(
     header: &Map<String, Value>,
     keys: &'k KeySet,
-    expected: Expected<'_>,
+    expected: HeaderRequirements<'_>,
 ) -> Result<&'k VerifyingKey, Refusal> {
     let text = |name: &str| {
         header.get(name).map(|value| value.as_str().ok_or(Refusal::TokenForged)).transpose()
@@ -134,7 +134,7 @@ fn key<'k>(
         }
         None | Some(_) => {}
     }
-    let algorithm = text("alg")?.and_then(JwsAlgorithm::named).ok_or(Refusal::TokenForged)?;
+    let algorithm = text("alg")?.and_then(JwsAlgorithm::from_name).ok_or(Refusal::TokenForged)?;
     let kid = text("kid")?;
     if kid.is_some_and(|kid| !is_kid(kid)) || (is_ours && kid.is_none()) {
         return Err(Refusal::TokenForged);

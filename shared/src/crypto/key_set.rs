@@ -19,10 +19,10 @@ impl KeySet {
     /// Creates a set of our own keys.
     ///
     /// # Errors
-    /// [`InvalidKey::Doubled`] if two keys have the same `kid`.
+    /// [`InvalidKey::DuplicateKid`] if two keys have the same `kid`.
     pub fn new(keys: Vec<VerifyingKey>) -> Result<Self, InvalidKey> {
         let is_doubled = |at: usize| keys[..at].iter().any(|other| other.kid == keys[at].kid);
-        if (0..keys.len()).any(is_doubled) { Err(InvalidKey::Doubled) } else { Ok(Self(keys)) }
+        if (0..keys.len()).any(is_doubled) { Err(InvalidKey::DuplicateKid) } else { Ok(Self(keys)) }
     }
 
     /// Parses a set of public keys (RFC 7517 §5). Invalid keys, and keys that share a `kid`, are
@@ -35,7 +35,7 @@ impl KeySet {
         let sharing =
             |kid: &Value| given.iter().filter(|other| other.get("kid") == Some(kid)).count();
         let alone = given.iter().filter(|jwk| jwk.get("kid").is_none_or(|kid| sharing(kid) == 1));
-        Ok(Self(alone.filter_map(|jwk| VerifyingKey::jwk(jwk).ok()).collect()))
+        Ok(Self(alone.filter_map(|jwk| VerifyingKey::from_jwk(jwk).ok()).collect()))
     }
 
     /// Parses a set of shared secrets, all of them for `algorithm`. It is part of our own
@@ -45,7 +45,7 @@ impl KeySet {
     /// [`InvalidKey`]
     pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, InvalidKey> {
         let keys: Vec<_> =
-            members(json)?.iter().map(VerifyingKey::secret_jwk).collect::<Result<_, _>>()?;
+            members(json)?.iter().map(VerifyingKey::from_secret_jwk).collect::<Result<_, _>>()?;
         if keys.is_empty() {
             Err(InvalidKey::Malformed)
         } else if keys.iter().any(|key| key.algorithm != algorithm) {

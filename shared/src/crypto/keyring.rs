@@ -15,11 +15,11 @@ use super::{
 use crate::core::{entropy::Entropy, error::Fault};
 
 /// The length of the name of a MAC key, in characters.
-pub const KID_LEN: usize = 2;
+pub const MAC_KEY_ID_LEN: usize = 2;
 
 /// Reports whether `kid` can name a MAC key. Refresh tokens contain it, so its length is fixed.
-pub fn is_kid(kid: &str) -> bool {
-    kid.len() == KID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
+pub fn is_mac_key_id(kid: &str) -> bool {
+    kid.len() == MAC_KEY_ID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The parts of the deployment's secret that a function's policy lets it read.
@@ -59,7 +59,7 @@ impl Keyring {
         for stored in &secrets.signing_keys {
             let jwk = stored.jwk();
             verifying.push(
-                VerifyingKey::jwk(&jwk.members()?)
+                VerifyingKey::from_jwk(&jwk.members()?)
                     .map_err(|invalid| unusable(&format!("a public key: {invalid}")))?,
             );
             ring.published.push(jwk);
@@ -100,12 +100,14 @@ impl Keyring {
                 Err(Fault::Setting("the secret contains no signing_keys".into()))
             }
             KeyAccess::Publication | KeyAccess::Verification => Ok(()),
-            KeyAccess::Signing => self.signing().and_then(|_| self.current_refresh_kid()).map(drop),
+            KeyAccess::Signing => {
+                self.signing_key().and_then(|_| self.current_refresh_kid()).map(drop)
+            }
         }
     }
 
     /// Returns the digest of the operator key, if there is one.
-    pub fn operator(&self) -> Option<&Digest> {
+    pub fn operator_key_digest(&self) -> Option<&Digest> {
         self.operator.as_ref()
     }
 
@@ -113,14 +115,14 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Fault::Setting`] if this function's secret contains none.
-    pub fn signing(&self) -> Result<&SigningKey, Fault> {
+    pub fn signing_key(&self) -> Result<&SigningKey, Fault> {
         self.signing.as_ref().ok_or_else(|| {
             Fault::Setting("the secret contains no private key for the configured algorithm".into())
         })
     }
 
     /// Returns the keys that verify our tokens.
-    pub fn verifying(&self) -> &KeySet {
+    pub fn verifying_keys(&self) -> &KeySet {
         &self.verifying
     }
 
@@ -136,7 +138,7 @@ impl Keyring {
     }
 
     /// Returns the refresh key named `kid`.
-    pub fn refresh(&self, kid: &str) -> Option<&MacKey> {
+    pub fn refresh_key(&self, kid: &str) -> Option<&MacKey> {
         self.refresh.iter().find(|(known, _)| known == kid).map(|(_, key)| key)
     }
 

@@ -35,7 +35,7 @@ impl PasswordHash {
     ///
     /// # Errors
     /// A fault of the generator or the library.
-    pub async fn of(password: Secret, entropy: &Entropy) -> Result<Self, Fault> {
+    pub async fn hash(password: Secret, entropy: &Entropy) -> Result<Self, Fault> {
         let salt = entropy.bytes::<16>()?;
         run_blocking(move || {
             let hash = hasher()?.hash_password_with_salt(password.expose().as_bytes(), &salt);
@@ -98,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_admits_its_password_alone_and_names_owasps_parameters() {
-        let hash = PasswordHash::of(secret("correct horse"), &Entropy::system()).await.unwrap();
+        let hash = PasswordHash::hash(secret("correct horse"), &Entropy::system()).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.0);
         assert!(PasswordHash::verify(Some(hash.clone()), secret("correct horse")).await.unwrap());
         for wrong in ["", "correct hors", "Correct horse", "correct horse "] {
@@ -112,8 +112,8 @@ mod tests {
     #[tokio::test]
     async fn two_hashes_of_one_password_differ() {
         let (one, other) = (
-            PasswordHash::of(secret("same"), &Entropy::system()).await.unwrap(),
-            PasswordHash::of(secret("same"), &Entropy::system()).await.unwrap(),
+            PasswordHash::hash(secret("same"), &Entropy::system()).await.unwrap(),
+            PasswordHash::hash(secret("same"), &Entropy::system()).await.unwrap(),
         );
         assert_ne!(one.0, other.0);
     }

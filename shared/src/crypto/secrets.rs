@@ -14,7 +14,7 @@ use super::{
     jwk::{Jwk, PublicKey},
     jws::JwsAlgorithm,
     key_set::KeySet,
-    keyring::{KID_LEN, is_kid},
+    keyring::{MAC_KEY_ID_LEN, is_mac_key_id},
     mac::MacKey,
     seal::SealingKey,
     sign::{Algorithm, SigningKey},
@@ -90,7 +90,7 @@ impl StoredSigningKey {
         let Some(private) = &self.private_key else { return Ok(None) };
         let pkcs8 = BASE64.decode(private).map_err(|_| unusable("a private key is not base64"))?;
         let key = SigningKey::parse(self.kid.clone(), self.algorithm, &pkcs8)?;
-        let is_its_own = key.public() == self.public_key;
+        let is_its_own = key.public_key() == self.public_key;
         is_its_own
             .then_some(Some(key))
             .ok_or_else(|| unusable("a public key does not match its private key"))
@@ -103,7 +103,7 @@ impl Secrets {
     ///
     /// # Errors
     /// A fault of the generator.
-    pub fn complete(
+    pub fn generate_missing(
         &mut self,
         algorithm: Algorithm,
         clock: &Clock,
@@ -121,7 +121,7 @@ impl Secrets {
                 clock.now().strftime("%Y%m%d"),
                 entropy.random_string(crate::core::entropy::BASE62, 8)?
             );
-            let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public();
+            let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public_key();
             self.signing_keys.push(StoredSigningKey {
                 kid,
                 algorithm,
@@ -165,7 +165,7 @@ impl Secrets {
     ///
     /// # Errors
     /// [`Fault::Setting`] if it is missing or is not text.
-    pub fn text(&self, reference: &str) -> Result<Secret, Fault> {
+    pub fn named_secret(&self, reference: &str) -> Result<Secret, Fault> {
         let text = self.refs.get(reference).and_then(Value::as_str).filter(|text| !text.is_empty());
         text.map(|text| Secret::new(text.to_owned())).ok_or_else(|| {
             Fault::Setting(format!(
@@ -185,7 +185,7 @@ impl Secrets {
         };
         match self.refs.get(reference) {
             None => Err(wrong(&"it is missing")),
-            Some(Value::String(secret)) => VerifyingKey::secret(algorithm, secret.as_bytes())
+            Some(Value::String(secret)) => VerifyingKey::from_secret(algorithm, secret.as_bytes())
                 .map(KeySet::from)
                 .map_err(|unsound| wrong(&unsound)),
             Some(set) => KeySet::parse_secrets(set.to_string().as_bytes(), algorithm)
@@ -200,7 +200,7 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
 
 impl StoredMacKey {
     fn generate(entropy: &Entropy) -> Result<Self, Fault> {
-        let kid = entropy.random_string(crate::core::entropy::BASE62, KID_LEN)?;
+        let kid = entropy.random_string(crate::core::entropy::BASE62, MAC_KEY_ID_LEN)?;
         Ok(Self { kid, key: BASE64.encode(entropy.bytes::<32>()?) })
     }
 
@@ -217,7 +217,7 @@ impl StoredMacKey {
             BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         match bytes {
             None => Err(unusable("a refresh, session or sealing key is not 32 bytes in base64")),
-            Some(_) if !is_kid(&self.kid) => Err(unusable(
+            Some(_) if !is_mac_key_id(&self.kid) => Err(unusable(
                 "the kid of a refresh, session or sealing key is not two letters or digits",
             )),
             Some(bytes) => Ok(bytes),
@@ -227,7 +227,7 @@ impl StoredMacKey {
 
 /// Returns the fault of a secret that contains a key that cannot be used.
 pub(super) fn unusable(why: &str) -> Fault {
-    Fault::Secret(why.to_owned())
+    Fault::DeploymentSecret(why.to_owned())
 }
 
 macro_rules! redacted {
@@ -249,8 +249,11 @@ const OPERATION: Duration = Duration::from_secs(3);
 /// Reads the secret's JSON from Secrets Manager, and the time at which this version was written.
 ///
 /// # Errors
-/// [`Fault::Secret`] if it cannot be read.
-pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timestamp>), Fault> {
+/// [`Fault::DeploymentSecret`] if it cannot be read.
+pub async fn get_secret_value(
+    sdk: &SdkConfig,
+    arn: &str,
+) -> Result<(String, Option<Timestamp>), Fault> {
     let timeouts = TimeoutConfig::builder()
         .operation_attempt_timeout(ATTEMPT)
         .operation_timeout(OPERATION)
@@ -263,7 +266,9 @@ pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timesta
         .send()
         .await
         .map_err(|error| {
-            Fault::Secret(aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string())
+            Fault::DeploymentSecret(
+                aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string(),
+            )
         })?;
     let written = answer.created_date().and_then(|date| Timestamp::from_second(date.secs()).ok());
     Ok((answer.secret_string.unwrap_or_default(), written))
@@ -272,10 +277,10 @@ pub async fn fetch(sdk: &SdkConfig, arn: &str) -> Result<(String, Option<Timesta
 /// Parses the secret's JSON. The error contains only the position, nothing of the content.
 ///
 /// # Errors
-/// [`Fault::Secret`] if it is not the expected JSON.
+/// [`Fault::DeploymentSecret`] if it is not the expected JSON.
 pub fn parse(json: &str) -> Result<Secrets, Fault> {
     serde_json::from_str(json).map_err(|error| {
-        Fault::Secret(format!(
+        Fault::DeploymentSecret(format!(
             "not the expected JSON at line {}, column {}",
             error.line(),
             error.column()

@@ -102,7 +102,7 @@ impl SigningKey {
     }
 
     /// Returns the public half.
-    pub fn public(&self) -> PublicKey {
+    pub fn public_key(&self) -> PublicKey {
         let encode = |bytes: &[u8]| BASE64URL.encode(bytes);
         match &self.private {
             Private::Ec(pair) => {

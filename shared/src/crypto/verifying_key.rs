@@ -7,14 +7,14 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL}
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
-use super::jws::{Family, JwsAlgorithm};
+use super::jws::{JwsAlgorithm, KeyType};
 
 /// Why a key was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
     /// Another key has the same `kid`.
     #[error("it shares its kid with another key")]
-    Doubled,
+    DuplicateKid,
     /// It cannot be parsed.
     #[error("it is malformed")]
     Malformed,
@@ -23,13 +23,13 @@ pub enum InvalidKey {
     Private,
     /// A secret in a set of public keys, or the reverse.
     #[error("it is a secret in a set of public keys, or the other way round")]
-    Mixed,
+    WrongKeySet,
     /// Its type, curve or algorithm is not supported.
     #[error("its type, curve or algorithm is not supported")]
     Unsupported,
     /// It is not for verifying signatures.
     #[error("it is not for verifying signatures")]
-    Use,
+    WrongUse,
     /// It is too weak.
     #[error("it is too weak")]
     Weak,
@@ -63,13 +63,13 @@ impl VerifyingKey {
     /// # Errors
     /// [`InvalidKey::Weak`] if it is shorter than the hash, [`InvalidKey::Unsupported`] if the
     /// algorithm does not use a secret.
-    pub fn secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, InvalidKey> {
-        match algorithm.family() {
-            Family::Secret { least } if secret.len() < least => Err(InvalidKey::Weak),
-            Family::Secret { .. } => {
+    pub fn from_secret(algorithm: JwsAlgorithm, secret: &[u8]) -> Result<Self, InvalidKey> {
+        match algorithm.key_type() {
+            KeyType::Oct { least } if secret.len() < least => Err(InvalidKey::Weak),
+            KeyType::Oct { .. } => {
                 Ok(Self { kid: None, algorithm, decoding: DecodingKey::from_secret(secret) })
             }
-            Family::Rsa | Family::Ec { .. } | Family::Ed => Err(InvalidKey::Unsupported),
+            KeyType::Rsa | KeyType::Ec { .. } | KeyType::Okp => Err(InvalidKey::Unsupported),
         }
     }
 
@@ -78,15 +78,15 @@ impl VerifyingKey {
     /// # Errors
     /// [`InvalidKey::Malformed`] if it is not a public key, [`InvalidKey::Unsupported`] if it is
     /// not a key for `algorithm`.
-    pub fn pem(algorithm: JwsAlgorithm, pem: &str) -> Result<Self, InvalidKey> {
+    pub fn from_pem(algorithm: JwsAlgorithm, pem: &str) -> Result<Self, InvalidKey> {
         let malformed = |_| InvalidKey::Malformed;
         if !pem.contains("PUBLIC KEY-----") {
             return Err(InvalidKey::Malformed);
         }
-        let decoding = match algorithm.family() {
-            Family::Secret { .. } => return Err(InvalidKey::Unsupported),
-            Family::Rsa => DecodingKey::from_rsa_pem(pem.as_bytes()).map_err(malformed)?,
-            Family::Ec { coordinate, .. } => {
+        let decoding = match algorithm.key_type() {
+            KeyType::Oct { .. } => return Err(InvalidKey::Unsupported),
+            KeyType::Rsa => DecodingKey::from_rsa_pem(pem.as_bytes()).map_err(malformed)?,
+            KeyType::Ec { coordinate, .. } => {
                 let key = DecodingKey::from_ec_pem(pem.as_bytes()).map_err(malformed)?;
                 let point = key.try_get_as_bytes().map_err(malformed)?;
                 if point.len() != 1 + 2 * coordinate {
@@ -94,10 +94,10 @@ impl VerifyingKey {
                 }
                 key
             }
-            Family::Ed => DecodingKey::from_ed_pem(pem.as_bytes()).map_err(malformed)?,
+            KeyType::Okp => DecodingKey::from_ed_pem(pem.as_bytes()).map_err(malformed)?,
         };
         let der = decoding.try_get_as_bytes().map_err(malformed)?;
-        if algorithm.family() == Family::Rsa && !RSA_DER.contains(&der.len()) {
+        if algorithm.key_type() == KeyType::Rsa && !RSA_DER.contains(&der.len()) {
             return Err(InvalidKey::Weak);
         }
         Ok(Self { kid: None, algorithm, decoding })
@@ -107,18 +107,18 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// [`InvalidKey`]
-    pub fn secret_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
+    pub fn from_secret_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str).ok_or(InvalidKey::Malformed);
         is_for_verifying(jwk)?;
         if text("kty")? != "oct" {
-            return Err(InvalidKey::Mixed);
+            return Err(InvalidKey::WrongKeySet);
         }
-        let algorithm = JwsAlgorithm::named(text("alg")?).ok_or(InvalidKey::Unsupported)?;
+        let algorithm = JwsAlgorithm::from_name(text("alg")?).ok_or(InvalidKey::Unsupported)?;
         let kid = jwk.get("kid").map(|_| text("kid")).transpose()?.map(str::to_owned);
         if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
             return Err(InvalidKey::Malformed);
         }
-        Ok(Self { kid, ..Self::secret(algorithm, &bytes(text("k")?)?)? })
+        Ok(Self { kid, ..Self::from_secret(algorithm, &bytes(text("k")?)?)? })
     }
 
     /// Parses a public JSON Web Key. Without `alg`, its algorithm is the usual one of its type:
@@ -126,7 +126,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// [`InvalidKey`]
-    pub fn jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
+    pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         let text = |name: &str| {
             jwk.get(name).map(|value| value.as_str().ok_or(InvalidKey::Malformed)).transpose()
         };
@@ -141,25 +141,25 @@ impl VerifyingKey {
             ("EC", Some("P-256")) => "ES256",
             ("EC", Some("P-384")) => "ES384",
             ("OKP", Some("Ed25519")) => "EdDSA",
-            ("oct", None) => return Err(InvalidKey::Mixed),
+            ("oct", None) => return Err(InvalidKey::WrongKeySet),
             _ => return Err(InvalidKey::Unsupported),
         };
         if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name))
         {
             return Err(InvalidKey::Private);
         }
-        let algorithm =
-            JwsAlgorithm::named(text("alg")?.unwrap_or(usual)).ok_or(InvalidKey::Unsupported)?;
-        let decoding = match (algorithm.family(), required("kty")?) {
-            (Family::Rsa, "RSA") => rsa(required("n")?, required("e")?)?,
-            (Family::Ec { curve, coordinate }, "EC") if text("crv")? == Some(curve) => {
+        let algorithm = JwsAlgorithm::from_name(text("alg")?.unwrap_or(usual))
+            .ok_or(InvalidKey::Unsupported)?;
+        let decoding = match (algorithm.key_type(), required("kty")?) {
+            (KeyType::Rsa, "RSA") => rsa(required("n")?, required("e")?)?,
+            (KeyType::Ec { curve, coordinate }, "EC") if text("crv")? == Some(curve) => {
                 let (x, y) = (required("x")?, required("y")?);
                 if bytes(x)?.len() != coordinate || bytes(y)?.len() != coordinate {
                     return Err(InvalidKey::Malformed);
                 }
                 DecodingKey::from_ec_components(x, y).map_err(|_| InvalidKey::Malformed)?
             }
-            (Family::Ed, "OKP") => {
+            (KeyType::Okp, "OKP") => {
                 let x = required("x")?;
                 if bytes(x)?.len() != 32 {
                     return Err(InvalidKey::Malformed);
@@ -175,7 +175,7 @@ impl VerifyingKey {
 /// Checks that `use` and `key_ops`, if present, both allow verifying (RFC 7517 §4.2, §4.3).
 fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     if jwk.get("use").is_some_and(|usage| usage != "sig") {
-        return Err(InvalidKey::Use);
+        return Err(InvalidKey::WrongUse);
     }
     let Some(operations) = jwk.get("key_ops") else { return Ok(()) };
     let operations: Vec<_> =
@@ -185,7 +185,7 @@ fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     if operations.contains(&Some("verify")) && has_each_once {
         Ok(())
     } else {
-        Err(InvalidKey::Use)
+        Err(InvalidKey::WrongUse)
     }
 }
 

@@ -48,24 +48,24 @@ pub async fn exchange(
     let secret = parse(context, credentials)?;
     let agent =
         context.store.record::<AgentRecord>(&secret.id, now).await?.ok_or(Refusal::AgentUnknown)?;
-    compare(&agent, &secret)?;
+    verify_secret(&agent, &secret)?;
     context.config.allowlist.check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
     let (scopes, is_renewable) = with_refresh_token(requested, &agent.scopes)?;
 
-    let holder = TokenOwner::Agent(agent.meta.id);
+    let owner = TokenOwner::Agent(agent.meta.id);
     if is_renewable {
         let id = family::new_id(context, now)?;
         let new = NewFamily {
             id,
-            holder: &holder,
+            owner: &owner,
             organization: agent.meta.org_id,
             scopes: &scopes,
             address,
         };
-        return family::begin(context, &new, now).await;
+        return family::create(context, &new, now).await;
     }
-    let grant = token::Grant {
-        holder: &holder,
+    let grant = token::NewAccessToken {
+        owner: &owner,
         organization: agent.meta.org_id,
         scopes: &scopes,
         family: None,
@@ -85,7 +85,7 @@ pub(super) fn parse(
 }
 
 /// Checks that `secret` is the agent's.
-pub(super) fn compare(agent: &AgentRecord, secret: &AgentSecret) -> Result<(), Refusal> {
+pub(super) fn verify_secret(agent: &AgentRecord, secret: &AgentSecret) -> Result<(), Refusal> {
     if agent.secret.digest.matches(&secret.digest) {
         Ok(())
     } else {
@@ -104,7 +104,7 @@ fn with_refresh_token(
         RequestedScopes::All => Ok((held.clone(), true)),
         RequestedScopes::Only(scopes) => match scopes.without("offline_access") {
             (rest, offline) if rest.is_empty() => Ok((held.clone(), offline)),
-            (rest, offline) if held.allow_all(&rest) => Ok((rest, offline)),
+            (rest, offline) if held.allows_all(&rest) => Ok((rest, offline)),
             _ => Err(Refusal::ScopeNotGranted),
         },
     }

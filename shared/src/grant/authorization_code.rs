@@ -16,7 +16,7 @@ use super::{
     family::{self, NewUserFamily},
 };
 use crate::{
-    config::is_sound_url,
+    config::is_https_or_loopback_url,
     context::Context,
     core::{
         clock::{LEEWAY, after},
@@ -26,7 +26,7 @@ use crate::{
         secret::Secret,
         subject::Subject,
     },
-    credential::{AuthorizationCode, Minted},
+    credential::{Minted, ParsedAuthorizationCode},
     crypto::Digest,
     store::{
         authorization_code::{AuthorizationCodeRecord, Redemption},
@@ -43,7 +43,7 @@ const LONGEST_URI: usize = 1000;
 
 /// A redirect to the tool that a user signs in to.
 #[derive(Debug)]
-pub struct Redirect<'a> {
+pub struct NewAuthorizationCode<'a> {
     /// The tool's request.
     pub loopback: &'a Loopback,
     /// The user.
@@ -54,7 +54,7 @@ pub struct Redirect<'a> {
 
 /// The token request of a tool (RFC 6749 §4.1.3, RFC 7636 §4.5).
 #[derive(Debug)]
-pub struct CodeRedemption<'a> {
+pub struct AccessTokenRequest<'a> {
     /// `code`.
     pub code: &'a Secret,
     /// `client_id`.
@@ -71,7 +71,7 @@ pub struct CodeRedemption<'a> {
 ///
 /// # Errors
 /// A fault.
-pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, Error> {
+pub async fn issue(context: &Context, redirect: NewAuthorizationCode<'_>) -> Result<Secret, Error> {
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
     let minted =
@@ -98,8 +98,11 @@ pub async fn issue(context: &Context, redirect: Redirect<'_>) -> Result<Secret, 
 /// # Errors
 /// `invalid_grant` for a wrong code, client, redirect URI or verifier; [`Refusal::UserForbidden`];
 /// a fault.
-pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Result<Tokens, Error> {
-    let code = AuthorizationCode::parse(&context.config.brand, redemption.code.expose())
+pub async fn redeem(
+    context: &Context,
+    redemption: &AccessTokenRequest<'_>,
+) -> Result<Tokens, Error> {
+    let code = ParsedAuthorizationCode::parse(&context.config.brand, redemption.code.expose())
         .ok_or(Refusal::CodeWrong)?;
     let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
@@ -112,7 +115,7 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
         return Err(Refusal::CodeVerifierWrong.into());
     }
     let id = family::new_id(context, now)?;
-    match context.store.redeem(&record.id, &id, now).await? {
+    match context.store.redeem_code(&record.id, &id, now).await? {
         Redemption::Redeemed => {
             let new = NewUserFamily {
                 id,
@@ -121,7 +124,7 @@ pub async fn redeem(context: &Context, redemption: &CodeRedemption<'_>) -> Resul
                 scopes: &record.scopes,
                 address: redemption.address,
             };
-            family::begin_for_user(context, new, now).await
+            family::create_for_user(context, new, now).await
         }
         Redemption::Replayed(family) => {
             telemetry::code_replayed(&family);
@@ -156,7 +159,7 @@ pub fn is_loopback(text: &str) -> bool {
         text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>?".contains(&byte));
     text.len() <= LONGEST_URI
         && is_printable
-        && is_sound_url(text)
+        && is_https_or_loopback_url(text)
         && uri.is_some_and(is_at_loopback)
 }
 

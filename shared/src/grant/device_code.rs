@@ -25,10 +25,10 @@ use crate::{
         scope::Scopes,
         secret::{self, Secret},
     },
-    credential::{DeviceCode, Minted},
+    credential::{Minted, ParsedDeviceCode},
     store::{
         counter::Counter,
-        device_code::{CreateDeviceCode, DeviceCodeRecord, DeviceStatus, Poll, UserDecision},
+        device_code::{CreateDeviceCode, DecideDevice, DeviceCodeRecord, DeviceStatus, Poll},
     },
 };
 
@@ -60,7 +60,7 @@ pub struct DeviceAuthorization {
 ///
 /// # Errors
 /// A [`Fault`].
-pub async fn begin(
+pub async fn start(
     context: &Context,
     client: &Client,
     scopes: Option<Scopes>,
@@ -128,7 +128,7 @@ fn read(text: &str) -> Option<String> {
 ///
 /// # Errors
 /// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a [`Fault`].
-pub async fn find(
+pub async fn pending_device(
     context: &Context,
     person: &Principal,
     text: &str,
@@ -149,7 +149,7 @@ pub async fn find(
         throttle::count(context, counter, now).await?;
     }
     for tag in context.keyring.tags_for(PURPOSE, &letters) {
-        if let Some(device) = context.store.device(&tag, now).await? {
+        if let Some(device) = context.store.pending_device_code(&tag, now).await? {
             throttle::refund(context, &counters, now).await;
             return Ok(device);
         }
@@ -162,7 +162,7 @@ pub async fn find(
 ///
 /// # Errors
 /// [`Refusal::ScopeEscalation`] if it requests more than the user has.
-pub fn offered(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, Refusal> {
+pub fn grantable_scopes(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, Refusal> {
     let scopes = device.scopes.clone().unwrap_or_else(|| person.scopes.clone());
     person.can_delegate(&scopes, &Default::default())?;
     Ok(scopes)
@@ -181,8 +181,8 @@ pub async fn decide(
 ) -> Result<(), Error> {
     let now = context.clock.now();
     match context.store.decide_device(&device.id, &person.user_id, granted, now).await? {
-        UserDecision::Recorded => Ok(()),
-        UserDecision::TooLate => Err(Refusal::UserCodeWrong.into()),
+        DecideDevice::Recorded => Ok(()),
+        DecideDevice::TooLate => Err(Refusal::UserCodeWrong.into()),
     }
 }
 
@@ -197,7 +197,7 @@ pub async fn poll(
     client_id: &ClientId,
     address: &str,
 ) -> Result<Tokens, Error> {
-    let code = DeviceCode::parse(&context.config.brand, code.expose())
+    let code = ParsedDeviceCode::parse(&context.config.brand, code.expose())
         .ok_or(Refusal::DeviceCodeUnknown)?;
     let now = context.clock.now();
     let id = family::new_id(context, now)?;
@@ -212,7 +212,7 @@ pub async fn poll(
             let (user_id, scopes) = approved
                 .ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
             let new = NewUserFamily { id, user_id: &user_id, client_id, scopes: &scopes, address };
-            family::begin_for_user(context, new, now).await
+            family::create_for_user(context, new, now).await
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct NewFamily<'a> {
     /// Its id.
     pub id: FamilyId,
     /// The agent or user who gets the tokens.
-    pub holder: &'a TokenOwner,
+    pub owner: &'a TokenOwner,
     /// The owner's organization.
     pub organization: OrganizationId,
     /// The granted scopes.
@@ -47,7 +47,7 @@ pub fn new_id(context: &Context, now: Timestamp) -> Result<FamilyId, Error> {
 ///
 /// # Errors
 /// [`Refusal::CodeReplayed`] if its code was replayed meanwhile; a fault.
-pub async fn begin(
+pub async fn create(
     context: &Context,
     new: &NewFamily<'_>,
     now: Timestamp,
@@ -60,9 +60,9 @@ pub async fn begin(
         rotated_at: now,
         rotated_from: new.address.to_owned(),
         attempt: AttemptId::mint(&context.entropy)?,
-        client_id: new.holder.client_id(),
-        user_id: new.holder.user_id().cloned(),
-        listing: new.holder.listing(),
+        client_id: new.owner.client_id(),
+        user_id: new.owner.user_id().cloned(),
+        listing: new.owner.listing(),
         org_id: new.organization,
         scopes: new.scopes.clone(),
         idle_expires_at: after(now, context.config.lifetimes.refresh_idle),
@@ -73,9 +73,9 @@ pub async fn begin(
     if context.store.create_family(&family).await? == CreateFamily::AlreadyRevoked {
         return Err(Refusal::CodeReplayed.into());
     }
-    telemetry::name_family(&family.id);
-    let grant = token::Grant {
-        holder: new.holder,
+    telemetry::record_family(&family.id);
+    let grant = token::NewAccessToken {
+        owner: new.owner,
         organization: new.organization,
         scopes: new.scopes,
         family: Some(family.id),
@@ -106,7 +106,7 @@ pub struct NewUserFamily<'a> {
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a user without an organization, or a
 /// fault.
-pub async fn begin_for_user(
+pub async fn create_for_user(
     context: &Context,
     new: NewUserFamily<'_>,
     now: Timestamp,
@@ -114,6 +114,6 @@ pub async fn begin_for_user(
     let NewUserFamily { id, user_id, client_id, scopes, address } = new;
     context.config.allowlist.check(user_id, None)?;
     let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::UserDeleted)?;
-    let holder = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
-    begin(context, &NewFamily { id, holder: &holder, organization, scopes, address }, now).await
+    let owner = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
+    create(context, &NewFamily { id, owner: &owner, organization, scopes, address }, now).await
 }

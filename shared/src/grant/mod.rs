@@ -38,7 +38,7 @@ pub struct Tokens {
 impl Tokens {
     fn new(
         context: &Context,
-        grant: &crate::token::Grant<'_>,
+        grant: &crate::token::NewAccessToken<'_>,
         refresh_token: Option<Secret>,
         now: jiff::Timestamp,
     ) -> Result<Self, Fault> {

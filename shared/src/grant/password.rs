@@ -11,7 +11,7 @@
 use serde_json::Map;
 
 use super::{
-    session::Person,
+    session::AuthenticatedUser,
     throttle::{count, network, refund},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub struct Login<'a> {
 ///
 /// # Errors
 /// [`Refusal::PasswordMalformed`]
-pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
+pub fn validate_password(password: &Secret, email: &Email) -> Result<(), Refusal> {
     let text = password.expose();
     let is_long_enough = (SHORTEST..=LONGEST).contains(&text.chars().count());
     if is_long_enough && !text.eq_ignore_ascii_case(email.as_str()) {
@@ -61,7 +61,7 @@ pub fn suitable(password: &Secret, email: &Email) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::LoginWrong`] for an unknown account or a wrong password; [`Refusal::FailuresTooMany`]
 /// with the time to wait; a fault.
-pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error> {
+pub async fn verify(context: &Context, login: Login<'_>) -> Result<AuthenticatedUser, Error> {
     let now = context.clock.now();
     let throttle = &context.config.throttle;
     let network = network(login.address);
@@ -77,12 +77,12 @@ pub async fn prove(context: &Context, login: Login<'_>) -> Result<Person, Error>
         count(context, counter, now).await?;
     }
     let is_possible = login.password.expose().chars().count() <= LONGEST;
-    let record = context.store.login(login.email).await?.filter(|_| is_possible);
+    let record = context.store.login_record(login.email).await?.filter(|_| is_possible);
     let (user, hash) =
         record.map(|record| ((record.user_id, record.role), record.password)).unzip();
     let is_theirs = PasswordHash::verify(hash, login.password).await?;
     let (user_id, role) = user.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
     refund(context, &counters, now).await;
     let metadata = Map::from_iter([("email".into(), login.email.as_str().into())]);
-    Ok(Person { user_id: Subject::User(user_id), role, metadata })
+    Ok(AuthenticatedUser { user_id: Subject::User(user_id), role, metadata })
 }

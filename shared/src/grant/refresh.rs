@@ -25,7 +25,7 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        family::{FamilyRecord, Presentation, Rotation},
+        family::{FamilyRecord, Rotation, RotationRequest},
         service_account::AgentRecord,
         token_owner::TokenOwner,
     },
@@ -34,15 +34,15 @@ use crate::{
 
 /// The client that presents a refresh token.
 #[derive(Debug)]
-pub enum Client {
+pub enum RefreshClient {
     /// It did not identify itself: only the token counts.
-    Unnamed,
+    Unidentified,
     /// An agent that gave its id, and may request fewer scopes.
-    Named(AgentId, Option<Scopes>),
+    Agent(AgentId, Option<Scopes>),
     /// A public client: a tool of a user, which has an id and no secret.
     Public(ClientId, Option<Scopes>),
     /// An agent that gave its secret too.
-    Proven(ClientCredentials, Option<Scopes>),
+    AgentWithSecret(ClientCredentials, Option<Scopes>),
 }
 
 /// Grants the successor of `text` and a new access token. `address` must match the token's binding.
@@ -52,18 +52,20 @@ pub enum Client {
 pub async fn refresh(
     context: &Context,
     text: &Secret,
-    client: &Client,
+    client: &RefreshClient,
     address: &str,
 ) -> Result<Tokens, Error> {
     let presented = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose())?;
-    telemetry::name_family(&presented.family);
+    telemetry::record_family(&presented.family);
     let narrowed = match client {
-        Client::Unnamed => None,
-        Client::Named(id, scopes) => {
+        RefreshClient::Unidentified => None,
+        RefreshClient::Agent(id, scopes) => {
             authenticate_client(context, &presented, id, None, scopes.as_ref()).await?
         }
-        Client::Public(_, scopes) => load_family(context, &presented, scopes.as_ref()).await?,
-        Client::Proven(credentials, scopes) => {
+        RefreshClient::Public(_, scopes) => {
+            load_family(context, &presented, scopes.as_ref()).await?
+        }
+        RefreshClient::AgentWithSecret(credentials, scopes) => {
             authenticate_client(
                 context,
                 &presented,
@@ -77,9 +79,10 @@ pub async fn refresh(
 
     let family = rotate(context, &presented, client, address).await?;
     let now = context.clock.now();
-    let holder = family.owner()?;
-    match &holder {
-        TokenOwner::Agent(_) if matches!(client, Client::Named(..) | Client::Proven(..)) => {} // checked in step 2
+    let owner = family.owner()?;
+    match &owner {
+        TokenOwner::Agent(_)
+            if matches!(client, RefreshClient::Agent(..) | RefreshClient::AgentWithSecret(..)) => {} // checked in step 2
         TokenOwner::Agent(id) => {
             let agent: Option<AgentRecord> = context.store.record(id, now).await?;
             check_allowlist(context, &agent.ok_or(Refusal::FamilyOwnerDeleted)?)?;
@@ -94,8 +97,8 @@ pub async fn refresh(
     }
 
     let scopes = narrowed.as_ref().unwrap_or(&family.scopes);
-    let grant = token::Grant {
-        holder: &holder,
+    let grant = token::NewAccessToken {
+        owner: &owner,
         organization: family.org_id,
         scopes,
         family: Some(family.id),
@@ -109,27 +112,27 @@ pub async fn refresh(
 async fn rotate(
     context: &Context,
     presented: &RefreshToken,
-    client: &Client,
+    client: &RefreshClient,
     address: &str,
 ) -> Result<FamilyRecord, Error> {
     let attempt = AttemptId::mint(&context.entropy)?;
     let client_id = match client {
-        Client::Unnamed => None,
-        Client::Named(id, _) => Some(ClientId::from(*id)),
-        Client::Public(id, _) => Some(id.clone()),
-        Client::Proven(credentials, _) => Some(credentials.id.into()),
+        RefreshClient::Unidentified => None,
+        RefreshClient::Agent(id, _) => Some(ClientId::from(*id)),
+        RefreshClient::Public(id, _) => Some(id.clone()),
+        RefreshClient::AgentWithSecret(credentials, _) => Some(credentials.id.into()),
     };
-    let presentation = Presentation {
+    let presentation = RotationRequest {
         token: presented,
         address,
         client: client_id.as_ref(),
         attempt: &attempt,
         now: context.clock.now(),
     };
-    match context.store.rotate(&presentation, &context.config.lifetimes).await? {
+    match context.store.rotate_family(&presentation, &context.config.lifetimes).await? {
         Rotation::Rotated(family) | Rotation::Repeated(family) => Ok(family),
         Rotation::AddressMismatch => {
-            telemetry::refresh_elsewhere(&presented.family, presented.generation);
+            telemetry::refresh_address_mismatch(&presented.family, presented.generation);
             Err(Refusal::RefreshAddressMismatch.into())
         }
         Rotation::Reuse => {
@@ -155,7 +158,7 @@ async fn authenticate_client(
     let (agent, family) = context.store.agent_and_family(id, &presented.family).await?;
     match (agent, &secret) {
         (Some(agent), Some(secret)) => {
-            agent_secret::compare(&agent, secret)?;
+            agent_secret::verify_secret(&agent, secret)?;
             check_allowlist(context, &agent)?;
         }
         (None, Some(_)) => return Err(Refusal::AgentUnknown.into()),
@@ -180,7 +183,7 @@ fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Sc
     match requested.cloned().map(|requested| requested.without("offline_access").0) {
         None => Ok(None),
         Some(requested) if requested.is_empty() => Ok(None),
-        Some(requested) if family.scopes.allow_all(&requested) => Ok(Some(requested)),
+        Some(requested) if family.scopes.allows_all(&requested) => Ok(Some(requested)),
         Some(_) => Err(Refusal::ScopeNotGranted.into()),
     }
 }

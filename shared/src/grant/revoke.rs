@@ -17,7 +17,7 @@ use crate::{
 pub async fn revoke(context: &Context, text: &Secret) -> Result<(), Fault> {
     let now = context.clock.now();
     if let Ok(token) = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose()) {
-        telemetry::name_family(&token.family);
+        telemetry::record_family(&token.family);
         return context.store.revoke_family(&token.family, now).await;
     }
     match token::verify::access_token(context, text.expose(), now) {

@@ -18,9 +18,9 @@ use crate::{
         secret::Secret,
         subject::Subject,
     },
-    credential::Session,
+    credential::SessionToken,
     http::Request,
-    identity_provider::Tokens,
+    identity_provider::ExternalTokens,
     store::{
         organization::OrganizationRecord,
         session::{SessionRecord, UpstreamTokens},
@@ -34,7 +34,7 @@ const LONGEST_BROWSER: usize = 200;
 
 /// A user who has just been authenticated.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct AuthenticatedUser {
     /// The user.
     pub user_id: Subject,
     /// The user's role.
@@ -54,7 +54,7 @@ pub struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     /// Returns the browser that sent `request`.
-    pub fn of(request: &'a Request) -> Self {
+    pub fn from_request(request: &'a Request) -> Self {
         Self { agent: request.header("user-agent"), address: Some(request.source_ip()) }
     }
 }
@@ -65,11 +65,11 @@ impl<'a> Browser<'a> {
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was deleted meanwhile, or a
 /// [`Fault`].
-pub async fn begin(
+pub async fn create(
     context: &Context,
-    person: Person,
+    person: AuthenticatedUser,
     browser: Browser<'_>,
-    from: Option<(&str, Tokens)>,
+    from: Option<(&str, ExternalTokens)>,
 ) -> Result<Secret, Error> {
     context.config.allowlist.check(&person.user_id, None)?;
     let now = context.clock.now();
@@ -78,7 +78,7 @@ pub async fn begin(
         None if person.user_id.is_enrolled() => return Err(Refusal::LoginWrong.into()),
         None => ensure_personal_organization(context, &person.user_id).await.map(drop)?,
     }
-    let (session, value) = Session::mint(
+    let (session, value) = SessionToken::mint(
         &context.keyring,
         id::mint(now, &context.entropy)?,
         &person.user_id,
@@ -88,7 +88,7 @@ pub async fn begin(
     let upstream = from.map(|(signin, tokens)| {
         Ok::<_, Fault>(UpstreamTokens {
             upstream_signin: signin.to_owned(),
-            upstream_sealed: seal(context, &session.id, &tokens)?,
+            upstream_sealed: seal_tokens(context, &session.id, &tokens)?,
             upstream_due_at: due_at(&tokens, now),
         })
     });
@@ -111,10 +111,10 @@ pub async fn begin(
 }
 
 /// Encrypts an issuer's tokens for one session.
-pub(super) fn seal(
+pub(super) fn seal_tokens(
     context: &Context,
     session: &SessionId,
-    tokens: &Tokens,
+    tokens: &ExternalTokens,
 ) -> Result<String, Fault> {
     let json = serde_json::to_string(tokens).map_err(|error| Fault::Serialization(error.into()))?;
     context.keyring.seal(&session.to_string(), &json, &context.entropy)
@@ -122,7 +122,7 @@ pub(super) fn seal(
 
 /// Returns when tokens that are issued `now` are to be renewed: a minute before they expire, but
 /// not in the first half of their life nor within a second.
-pub(super) fn due_at(tokens: &Tokens, now: Timestamp) -> Timestamp {
+pub(super) fn due_at(tokens: &ExternalTokens, now: Timestamp) -> Timestamp {
     let lifetime = tokens.expires_in;
     let wait = lifetime.saturating_sub(AHEAD).max(lifetime / 2);
     after(now, wait.max(SignedDuration::from_secs(1)))
@@ -132,8 +132,8 @@ pub(super) fn due_at(tokens: &Tokens, now: Timestamp) -> Timestamp {
 ///
 /// # Errors
 /// A failure of the store: the session may still be valid.
-pub async fn end(context: &Context, value: &Secret) -> Result<(), Fault> {
-    match Session::parse(&context.keyring, value.expose()) {
+pub async fn delete(context: &Context, value: &Secret) -> Result<(), Fault> {
+    match SessionToken::parse(&context.keyring, value.expose()) {
         Ok(session) => context.store.end_session(&session.id, &session.digest).await.map(drop),
         Err(_) => Ok(()),
     }

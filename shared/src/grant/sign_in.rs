@@ -15,8 +15,8 @@
 //!    the user's machine, a one-time code that only this tool can redeem.
 
 use super::{
-    authorization_code::{self, Redirect},
-    session::{self, Browser, Person},
+    authorization_code::{self, NewAuthorizationCode},
+    session::{self, AuthenticatedUser, Browser},
 };
 use crate::{
     context::Context,
@@ -44,7 +44,7 @@ const BROWSER_LEN: usize = 32;
 
 /// The redirect to an identity provider.
 #[derive(Debug)]
-pub struct Redirection {
+pub struct AuthorizationRedirect {
     /// The URL to which the browser is redirected.
     pub location: String,
     /// The cookie that identifies the browser when it returns.
@@ -64,7 +64,7 @@ pub struct Returned {
     pub issuer: Option<String>,
     /// The provider that the callback URL names, if several providers are configured.
     pub provider: Option<String>,
-    /// The cookie of [`Redirection::browser`].
+    /// The cookie of [`AuthorizationRedirect::browser`].
     pub browser: Option<Secret>,
 }
 
@@ -79,7 +79,7 @@ pub enum SignedIn {
         next: String,
     },
     /// A redirect, with a code, to a tool on the user's machine.
-    Loopback(String),
+    Redirect(String),
 }
 
 /// Starts a sign-in at `upstream`. `browser` is the cookie of an earlier sign-in, which stays
@@ -87,13 +87,13 @@ pub enum SignedIn {
 ///
 /// # Errors
 /// An issuer that is unavailable, or a [`Fault`].
-pub async fn begin(
+pub async fn start(
     context: &Context,
     upstream: &IdentityProvider,
     next: &str,
     loopback: Option<Loopback>,
     browser: Option<Secret>,
-) -> Result<Redirection, Error> {
+) -> Result<AuthorizationRedirect, Error> {
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
     let state = Minted::new::<id::SignIn>(&context.config.brand, &id, &context.entropy)?;
@@ -106,7 +106,7 @@ pub async fn begin(
         verifier: context.entropy.random_string(BASE62, VERIFIER_LEN)?,
     };
     let json = serde_json::to_string(&proof).map_err(|error| Fault::Serialization(error.into()))?;
-    let location = upstream.authorization(context, &state.secret, &proof).await?;
+    let location = upstream.authorization_url(context, &state.secret, &proof).await?;
     let record = SignInRecord {
         id,
         digest: state.digest,
@@ -118,7 +118,7 @@ pub async fn begin(
         expires_at: after(now, LIFETIME),
     };
     context.store.create_sign_in(&record).await?;
-    Ok(Redirection { location, browser })
+    Ok(AuthorizationRedirect { location, browser })
 }
 
 /// Completes a sign-in. `is_expected` reports which identity providers use this callback.
@@ -127,7 +127,7 @@ pub async fn begin(
 /// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`],
 /// [`Refusal::SignInNotAllowed`], [`Refusal::UserForbidden`]; a failure of the issuer or of the
 /// store.
-pub async fn finish(
+pub async fn complete(
     context: &Context,
     identity_providers: &IdentityProviders,
     returned: Returned,
@@ -139,7 +139,7 @@ pub async fn finish(
         is_expected(upstream) && upstream.matches_callback(returned.provider.as_deref())
     };
     let upstream =
-        identity_providers.named(&record.signin).filter(is_met).ok_or(Refusal::SignInExpired)?;
+        identity_providers.by_name(&record.signin).filter(is_met).ok_or(Refusal::SignInExpired)?;
     let code = match (returned.code, returned.error) {
         (Some(code), None) => code,
         (_, Some(_)) => return denied(record.loopback),
@@ -153,10 +153,10 @@ pub async fn finish(
     match record.loopback {
         None => {
             let from = tokens.map(|tokens| (upstream.name(), tokens));
-            let value = session::begin(context, person, browser, from).await?;
+            let value = session::create(context, person, browser, from).await?;
             Ok(SignedIn::Session { value, next: record.next })
         }
-        Some(loopback) => Ok(SignedIn::Loopback(hand_over(context, &person, &loopback).await?)),
+        Some(loopback) => Ok(SignedIn::Redirect(hand_over(context, &person, &loopback).await?)),
     }
 }
 
@@ -173,7 +173,9 @@ async fn take(context: &Context, returned: &Returned) -> Result<SignInRecord, Er
 fn denied(loopback: Option<Loopback>) -> Result<SignedIn, Error> {
     match loopback {
         None => Err(Refusal::SignInDenied.into()),
-        Some(loopback) => Ok(SignedIn::Loopback(loopback.answer(&[("error", "access_denied")]))),
+        Some(loopback) => {
+            Ok(SignedIn::Redirect(loopback.redirect_url(&[("error", "access_denied")])))
+        }
     }
 }
 
@@ -182,22 +184,25 @@ fn check_allowed(
     context: &Context,
     upstream: &IdentityProvider,
     identity: ExternalIdentity,
-) -> Result<(Person, Option<crate::identity_provider::Tokens>), Refusal> {
+) -> Result<(AuthenticatedUser, Option<crate::identity_provider::ExternalTokens>), Refusal> {
     let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInExpired)?;
-    let admission = signin.admission();
+    let admission = signin.rules();
     if !admission.allows(&identity.subject, &identity.verified) {
         return Err(Refusal::SignInNotAllowed);
     }
     context.config.allowlist.check(&identity.subject, None)?;
-    let person =
-        Person { user_id: identity.subject, role: admission.role, metadata: identity.metadata };
+    let person = AuthenticatedUser {
+        user_id: identity.subject,
+        role: admission.role,
+        metadata: identity.metadata,
+    };
     Ok((person, identity.tokens))
 }
 
 /// Issues a one-time code for the tool, and returns the URL to which the browser takes it.
 async fn hand_over(
     context: &Context,
-    person: &Person,
+    person: &AuthenticatedUser,
     loopback: &Loopback,
 ) -> Result<String, Error> {
     let granted = context.config.role_scopes(person.role);
@@ -205,8 +210,8 @@ async fn hand_over(
         None => granted,
         Some(requested) => {
             let requested = Scopes::parse(requested)?.without("offline_access").0;
-            if !granted.allow_all(&requested) {
-                return Ok(loopback.answer(&[("error", "invalid_scope")]));
+            if !granted.allows_all(&requested) {
+                return Ok(loopback.redirect_url(&[("error", "invalid_scope")]));
             }
             if requested.is_empty() { granted } else { requested }
         }
@@ -214,14 +219,14 @@ async fn hand_over(
     if context.store.organization_of(&person.user_id).await?.is_none() {
         session::ensure_personal_organization(context, &person.user_id).await?;
     }
-    let redirect = Redirect { loopback, user_id: &person.user_id, scopes };
+    let redirect = NewAuthorizationCode { loopback, user_id: &person.user_id, scopes };
     let code = authorization_code::issue(context, redirect).await?;
-    Ok(loopback.answer(&[("code", code.expose())]))
+    Ok(loopback.redirect_url(&[("code", code.expose())]))
 }
 
 impl Loopback {
     /// Returns the tool's redirect URI with `parameters` and its own `state`.
-    pub fn answer(&self, parameters: &[(&str, &str)]) -> String {
+    pub fn redirect_url(&self, parameters: &[(&str, &str)]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(parameters);
         if let Some(state) = &self.state {

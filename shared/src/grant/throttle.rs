@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::{
     context::Context,
     core::error::{Error, Refusal},
-    store::counter::{Attempt, Counter},
+    store::counter::{Counter, RateLimit},
     telemetry,
 };
 
@@ -23,10 +23,10 @@ pub(super) async fn count(
     counter: Counter<'_>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    match context.store.count(counter, now).await? {
-        Attempt::Counted => Ok(()),
-        Attempt::Exhausted { retry_after } => {
-            telemetry::slowed(counter.what);
+    match context.store.count_attempt(counter, now).await? {
+        RateLimit::Within => Ok(()),
+        RateLimit::Exceeded { retry_after } => {
+            telemetry::attempts_throttled(counter.what);
             Err(Error::rejected_until(Refusal::FailuresTooMany, retry_after))
         }
     }
@@ -36,7 +36,7 @@ pub(super) async fn count(
 /// its window ends, which is no reason to reject a correct password.
 pub(super) async fn refund(context: &Context, counters: &[Counter<'_>], counted_at: Timestamp) {
     for counter in counters {
-        if let Err(fault) = context.store.refund(*counter, counted_at).await {
+        if let Err(fault) = context.store.refund_attempt(*counter, counted_at).await {
             telemetry::refund_failed(&fault);
         }
     }

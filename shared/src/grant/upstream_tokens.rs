@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::session::{due_at, seal};
+use super::session::{due_at, seal_tokens};
 use crate::{
     context::Context,
     core::{
@@ -24,10 +24,10 @@ use crate::{
         error::{Error, Fault, Refusal},
         id::{AttemptId, SessionId},
     },
-    identity_provider::{IdentityProviders, Renewal, Tokens},
+    identity_provider::{ExternalTokens, IdentityProviders, Renewal},
     store::{
         Deletion,
-        session::{Lease, PreviousLease, RenewalResult, SessionRecord, UpstreamTokens},
+        session::{Lease, LeaseOutcome, PreviousLease, SessionRecord, UpstreamTokens},
     },
     telemetry,
 };
@@ -45,7 +45,7 @@ const _: () = assert!(LEASE.unsigned_abs().as_millis() >= 3 * WITHIN.as_millis()
 ///
 /// # Errors
 /// [`Refusal::SessionExpired`] if the issuer has ended the grant; a failure of the store.
-pub async fn keep_fresh(
+pub async fn renew_if_due(
     context: &Context,
     identity_providers: &IdentityProviders,
     session: &SessionRecord,
@@ -74,8 +74,8 @@ async fn renew(
     before: PreviousLease,
 ) -> Result<(), Error> {
     let result = match (ask(context, identity_providers, session, held).await, before) {
-        (Ok(Renewal::Renewed(tokens)), _) => RenewalResult::Renewed {
-            sealed: seal(context, session, &tokens)?,
+        (Ok(Renewal::Renewed(tokens)), _) => LeaseOutcome::Renewed {
+            sealed: seal_tokens(context, session, &tokens)?,
             due_at: due_at(&tokens, context.clock.now()),
         },
         (Ok(Renewal::Ended), PreviousLease::Released) => {
@@ -86,7 +86,7 @@ async fn renew(
         }
         (Ok(Renewal::Ended), PreviousLease::Abandoned) => {
             telemetry::upstream_detached(session);
-            RenewalResult::Detached
+            LeaseOutcome::Detached
         }
         // It is unknown whether the token was consumed. The lease is not released, so that its next
         // owner knows.
@@ -97,7 +97,7 @@ async fn renew(
         }
         (Ok(Renewal::Unreachable(fault)) | Err(fault), PreviousLease::Released) => {
             telemetry::upstream_failed(&fault);
-            RenewalResult::Postponed { due_at: after(context.clock.now(), PAUSE) }
+            LeaseOutcome::Postponed { due_at: after(context.clock.now(), PAUSE) }
         }
     };
     Ok(context.store.release_lease(session, lease, &result).await?)
@@ -111,14 +111,14 @@ async fn ask(
     session: &SessionId,
     held: UpstreamTokens,
 ) -> Result<Renewal, Fault> {
-    let upstream = identity_providers.named(&held.upstream_signin).ok_or_else(|| {
+    let upstream = identity_providers.by_name(&held.upstream_signin).ok_or_else(|| {
         Fault::Setting(format!(
             "the signin {:?} of a session is not configured",
             held.upstream_signin
         ))
     })?;
     let opened = context.keyring.open(&session.to_string(), &held.upstream_sealed);
-    let tokens: Option<Tokens> = opened.and_then(|json| serde_json::from_str(&json).ok());
+    let tokens: Option<ExternalTokens> = opened.and_then(|json| serde_json::from_str(&json).ok());
     let tokens = tokens.ok_or_else(|| Fault::Corrupt("the tokens of a session".into()))?;
     match tokio::time::timeout(WITHIN, upstream.renew(context, &tokens)).await {
         Ok(renewal) => Ok(renewal),

@@ -1,7 +1,7 @@
 //! HTTP: a handler receives a [`Request`] and returns a [`Response`].
 
 mod credential_source;
-pub mod page;
+pub mod html;
 mod request;
 mod response;
 pub mod route;

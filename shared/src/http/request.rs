@@ -135,7 +135,7 @@ impl Request {
     ///
     /// # Errors
     /// [`Refusal::LimitMalformed`], [`Refusal::CursorMalformed`].
-    pub fn page<K: StaticType>(&self) -> Result<PageRequest<K>, Refusal> {
+    pub fn page_request<K: StaticType>(&self) -> Result<PageRequest<K>, Refusal> {
         PageRequest::parse(self.query("limit")?.as_deref(), self.query("cursor")?.as_deref())
     }
 
@@ -153,7 +153,7 @@ impl Request {
     }
 
     /// Reports whether the client accepts HTML.
-    pub fn wants_page(&self) -> bool {
+    pub fn accepts_html(&self) -> bool {
         self.header("accept").is_some_and(|types| types.contains("text/html"))
     }
 
@@ -259,7 +259,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
         _ => None,
     };
     sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {
-        Error::explained(Refusal::BodyMalformed, sentence)
+        Error::with_detail(Refusal::BodyMalformed, sentence)
     })
 }
 

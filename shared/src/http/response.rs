@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::core::{
-    error::{Challenge, Error, Fault, Public, Refusal},
+    error::{Challenge, Error, Fault, PublicError, Refusal},
     secret::Secret,
 };
 
@@ -61,7 +61,7 @@ impl Response {
     fn empty(status: StatusCode) -> Self {
         let mut inner = http::Response::new(String::new());
         *inner.status_mut() = status;
-        Self { inner, cause: None }.with(CACHE_CONTROL, NO_STORE)
+        Self { inner, cause: None }.with_header(CACHE_CONTROL, NO_STORE)
     }
 
     fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Fault> {
@@ -80,18 +80,20 @@ impl Response {
     /// # Errors
     /// [`Fault::Serialization`] if a header cannot contain `location`.
     pub fn see_other(location: String) -> Result<Self, Fault> {
-        Ok(Self::empty(StatusCode::SEE_OTHER).with(LOCATION, header_value(location)?))
+        Ok(Self::empty(StatusCode::SEE_OTHER).with_header(LOCATION, header_value(location)?))
     }
 
     fn with_body(self, media_type: HeaderValue, body: String) -> Self {
         let inner = self.inner.map(|_| body);
-        Self { inner, ..self }.with(CONTENT_TYPE, media_type).with(X_CONTENT_TYPE_OPTIONS, NOSNIFF)
+        Self { inner, ..self }
+            .with_header(CONTENT_TYPE, media_type)
+            .with_header(X_CONTENT_TYPE_OPTIONS, NOSNIFF)
     }
 
     /// Marks the response as a page that shows `error`, and sets the status and headers of the
     /// error. The log line contains its cause.
     #[must_use]
-    pub fn because(self, error: Error) -> Self {
+    pub fn with_error(self, error: Error) -> Self {
         let mut response = self.with_error_headers(&error);
         *response.inner.status_mut() = error.public().status;
         Self { cause: Some(Box::new(error)), ..response }
@@ -100,11 +102,11 @@ impl Response {
     /// Adds the headers of an error: `WWW-Authenticate` and `Retry-After`.
     fn with_error_headers(self, error: &Error) -> Self {
         let response = match challenge(&error.public()) {
-            Some(challenge) => self.with(WWW_AUTHENTICATE, challenge),
+            Some(challenge) => self.with_header(WWW_AUTHENTICATE, challenge),
             None => self,
         };
         match error.retry_after() {
-            Some(duration) => response.with(RETRY_AFTER, duration.as_secs().into()),
+            Some(duration) => response.with_header(RETRY_AFTER, duration.as_secs().into()),
             None => response,
         }
     }
@@ -134,11 +136,11 @@ impl Response {
     /// [`Fault::Serialization`] if a header cannot contain the value, which no number causes.
     pub fn cacheable(self, seconds: u32) -> Result<Self, Fault> {
         let value = header_value(format!("public, max-age={seconds}"))?;
-        Ok(self.with(CACHE_CONTROL, value))
+        Ok(self.with_header(CACHE_CONTROL, value))
     }
 
     /// Reports whether this is a page with status 200.
-    pub fn is_page(&self) -> bool {
+    pub fn is_html_page(&self) -> bool {
         self.status() == StatusCode::OK
             && self
                 .inner
@@ -149,13 +151,13 @@ impl Response {
 
     /// Forbids caching also for HTTP/1.0 caches, for responses with tokens (RFC 6749 §5.1).
     #[must_use]
-    pub fn with_tokens(self) -> Self {
-        self.with(PRAGMA, NO_CACHE)
+    pub fn with_pragma_no_cache(self) -> Self {
+        self.with_header(PRAGMA, NO_CACHE)
     }
 
     /// Sets a header.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.inner.headers_mut().insert(name, value);
         self
     }
@@ -202,7 +204,7 @@ impl Response {
     /// [`Fault::Serialization`] if a header cannot contain `allow`.
     pub fn method_not_allowed(allow: String, request_id: &str) -> Result<Self, Fault> {
         let response = Self::error(&Refusal::MethodUnknown.into(), request_id);
-        Ok(response.with(ALLOW, header_value(allow)?))
+        Ok(response.with_header(ALLOW, header_value(allow)?))
     }
 }
 
@@ -210,7 +212,7 @@ fn header_value(text: String) -> Result<HeaderValue, Fault> {
     HeaderValue::try_from(text).map_err(|error| Fault::Serialization(error.into()))
 }
 
-fn challenge(public: &Public) -> Option<HeaderValue> {
+fn challenge(public: &PublicError) -> Option<HeaderValue> {
     match public.challenge {
         Challenge::None => None,
         Challenge::Basic => Some(BASIC),

@@ -50,7 +50,7 @@ pub fn methods(path: &str) -> Option<String> {
 
 /// Returns the key of the route that matches a request, such as `GET /v1/keys/{id}`, and its path
 /// parameters.
-pub fn find(method: &str, path: &str) -> Option<(String, Vec<Parameter>)> {
+pub fn match_route(method: &str, path: &str) -> Option<(String, Vec<Parameter>)> {
     let found = TABLE.by_method.get(method)?.at(path).ok()?;
     Some((format!("{method} {}", found.value), parameters(&found.params)))
 }

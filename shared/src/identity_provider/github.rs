@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct GithubIdentityProvider {
     /// The URL of the site.
     web: String,
     /// The URL of the API: a separate host for github.com, a path for other servers.
@@ -31,7 +31,7 @@ struct Address {
     verified: bool,
 }
 
-impl Server {
+impl GithubIdentityProvider {
     pub(super) fn new(settings: &GithubSignIn, needs_addresses: bool) -> Self {
         let (web, api) = match &settings.base_url {
             None => ("https://github.com".to_owned(), "https://api.github.com".to_owned()),
@@ -53,7 +53,7 @@ impl Server {
 
     /// Returns the token's user, identified by the numeric id, because a login name can be
     /// reassigned.
-    pub(super) async fn exchange_code(
+    pub(super) async fn fetch_identity(
         &self,
         context: &Context,
         access_token: &str,
@@ -94,8 +94,7 @@ impl Server {
             .header("x-github-api-version", "2022-11-28")
             .body(Vec::new())
             .map_err(|error| fault(error.into()))?;
-        let answer =
-            context.fetcher.exchange(request).await.map_err(|error| fault(error.into()))?;
+        let answer = context.fetcher.request(request).await.map_err(|error| fault(error.into()))?;
         if !answer.status().is_success() {
             return Err(fault(format!("its API answered {}", answer.status()).into()).into());
         }

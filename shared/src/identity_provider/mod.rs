@@ -19,9 +19,11 @@ use oauth2::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use self::oauth::{Answer, Failure, Http, OauthClient, is_over};
+use self::oauth::{
+    OauthClient, OauthHttpClient, OauthTokenResponse, TokenRequestError, is_invalid_grant,
+};
 use crate::{
-    config::{Config, SignIn},
+    config::{Config, SignInSettings},
     context::Context,
     core::{
         email::Email,
@@ -44,7 +46,7 @@ impl IdentityProviders {
     /// # Errors
     /// [`Fault::Setting`] for a client secret that is missing.
     pub fn new(config: &Config, secrets: &Secrets) -> Result<Self, Fault> {
-        let is_oidc = |signin: &&SignIn| matches!(signin, SignIn::Oidc(_));
+        let is_oidc = |signin: &&SignInSettings| matches!(signin, SignInSettings::Oidc(_));
         let several = config.signins.iter().filter(is_oidc).count() > 1;
         config
             .signins
@@ -65,7 +67,7 @@ impl IdentityProviders {
     }
 
     /// Returns the one that the configuration calls `name`.
-    pub fn named(&self, name: &str) -> Option<&IdentityProvider> {
+    pub fn by_name(&self, name: &str) -> Option<&IdentityProvider> {
         self.iter().find(|provider| provider.name() == name)
     }
 }
@@ -79,13 +81,13 @@ pub struct IdentityProvider {
     /// Whether it is one of several OpenID providers. Each of them then has its own callback, so
     /// that no provider receives another one's code (RFC 9700 §4.4.2.2).
     is_one_of_several: bool,
-    kind: Kind,
+    kind: IdentityProviderKind,
 }
 
 #[derive(Debug)]
-enum Kind {
-    Oidc(Box<oidc::Provider>),
-    Github(github::Server),
+enum IdentityProviderKind {
+    Oidc(Box<oidc::OidcIdentityProvider>),
+    Github(github::GithubIdentityProvider),
 }
 
 /// The values that verify the provider's response to a sign-in. The browser does not see them.
@@ -113,22 +115,22 @@ pub struct ExternalIdentity {
     /// A name and an email address, for display.
     pub metadata: Map<String, Value>,
     /// Tokens that can be renewed, if the provider issued any.
-    pub tokens: Option<Tokens>,
+    pub tokens: Option<ExternalTokens>,
 }
 
 /// The stored part of a provider's tokens: the refresh token. We never call a provider with a
 /// stored access token.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Tokens {
+pub struct ExternalTokens {
     refresh_token: String,
     /// The lifetime of the access token when it was issued.
     #[serde(skip)]
     pub expires_in: SignedDuration,
 }
 
-impl std::fmt::Debug for Tokens {
+impl std::fmt::Debug for ExternalTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tokens")
+        f.write_str("ExternalTokens")
     }
 }
 
@@ -136,7 +138,7 @@ impl std::fmt::Debug for Tokens {
 #[derive(Debug)]
 pub enum Renewal {
     /// The provider issued new tokens.
-    Renewed(Tokens),
+    Renewed(ExternalTokens),
     /// The provider reported that the grant has ended.
     Ended,
     /// The provider did not process the request: it is unreachable or unavailable.
@@ -161,18 +163,21 @@ impl IdentityProvider {
     ///
     /// # Errors
     /// [`Fault::Setting`] for a client secret that is missing.
-    fn new(settings: &SignIn, secrets: &Secrets, several: bool) -> Result<Self, Fault> {
-        let secret = settings.secret_ref().map(|reference| secrets.text(reference)).transpose()?;
-        let asks = settings.admission().asks_for_addresses();
+    fn new(settings: &SignInSettings, secrets: &Secrets, several: bool) -> Result<Self, Fault> {
+        let secret =
+            settings.secret_ref().map(|reference| secrets.named_secret(reference)).transpose()?;
+        let asks = settings.rules().needs_verified_emails();
         let (client_id, kind) = match settings {
-            SignIn::Oidc(oidc) => {
-                (&oidc.client_id, Kind::Oidc(Box::new(oidc::Provider::new(oidc, asks))))
-            }
-            SignIn::Github(github) => {
-                (&github.client_id, Kind::Github(github::Server::new(github, asks)))
-            }
+            SignInSettings::Oidc(oidc) => (
+                &oidc.client_id,
+                IdentityProviderKind::Oidc(Box::new(oidc::OidcIdentityProvider::new(oidc, asks))),
+            ),
+            SignInSettings::Github(github) => (
+                &github.client_id,
+                IdentityProviderKind::Github(github::GithubIdentityProvider::new(github, asks)),
+            ),
         };
-        let is_one_of_several = several && matches!(kind, Kind::Oidc(_));
+        let is_one_of_several = several && matches!(kind, IdentityProviderKind::Oidc(_));
         Ok(Self {
             name: settings.name().to_owned(),
             client_id: client_id.clone(),
@@ -189,14 +194,14 @@ impl IdentityProvider {
 
     /// Reports whether it is GitHub.
     pub fn is_github(&self) -> bool {
-        matches!(self.kind, Kind::Github(_))
+        matches!(self.kind, IdentityProviderKind::Github(_))
     }
 
     /// Returns the URL at which the browser signs in, and from which it returns with `state`.
     ///
     /// # Errors
     /// [`Fault::Issuer`] if the provider's endpoints cannot be discovered.
-    pub async fn authorization(
+    pub async fn authorization_url(
         &self,
         context: &Context,
         state: &Secret,
@@ -212,7 +217,7 @@ impl IdentityProvider {
             .authorize_url(|| CsrfToken::new(state))
             .add_scopes(endpoints.scopes.iter().cloned().map(Scope::new))
             .set_pkce_challenge(challenge);
-        if let Kind::Oidc(_) = self.kind {
+        if let IdentityProviderKind::Oidc(_) = self.kind {
             request = request.add_extra_param("nonce", proof.nonce.clone());
             if endpoints.scopes.iter().any(|scope| scope == "offline_access") {
                 request = request.add_extra_param("prompt", "consent"); // OpenID Connect Core §11: otherwise offline_access is ignored
@@ -234,11 +239,11 @@ impl IdentityProvider {
         proof: PendingSignIn,
     ) -> Result<ExternalIdentity, Error> {
         let endpoints = self.endpoints(context).await?;
-        if let Kind::Oidc(provider) = &self.kind {
-            provider.expect_from(answered_by).await?;
+        if let IdentityProviderKind::Oidc(provider) = &self.kind {
+            provider.check_response_issuer(answered_by).await?;
         }
         let client = self.client(context, &endpoints)?;
-        let http = Http(&context.fetcher);
+        let http = OauthHttpClient(&context.fetcher);
         let answer = client
             .exchange_code(AuthorizationCode::new(code))
             .set_pkce_verifier(PkceCodeVerifier::new(proof.verifier.clone()))
@@ -247,7 +252,7 @@ impl IdentityProvider {
         // The caller causes an invalid code. A rejected client or an unreadable response is our
         // failure.
         let answer = answer.map_err(|failure| match failure {
-            RequestTokenError::ServerResponse(error) if is_over(&error) => {
+            RequestTokenError::ServerResponse(error) if is_invalid_grant(&error) => {
                 Refusal::SignInRefused.into()
             }
             RequestTokenError::ServerResponse(error) => Error::Failed(self.refused_us(&error)),
@@ -258,19 +263,19 @@ impl IdentityProvider {
             RequestTokenError::Other(what) => Error::Failed(self.fault(what)),
         })?;
         let mut arrival = match &self.kind {
-            Kind::Oidc(provider) => {
-                provider.exchange_code(context, &self.client_id, &answer, &proof).await?
+            IdentityProviderKind::Oidc(provider) => {
+                provider.fetch_identity(context, &self.client_id, &answer, &proof).await?
             }
-            Kind::Github(server) => {
-                server.exchange_code(context, answer.access_token().secret()).await?
+            IdentityProviderKind::Github(server) => {
+                server.fetch_identity(context, answer.access_token().secret()).await?
             }
         };
-        arrival.tokens = Tokens::of(&answer, None);
+        arrival.tokens = ExternalTokens::of(&answer, None);
         Ok(arrival)
     }
 
     /// Exchanges the refresh token for new tokens.
-    pub async fn renew(&self, context: &Context, tokens: &Tokens) -> Renewal {
+    pub async fn renew(&self, context: &Context, tokens: &ExternalTokens) -> Renewal {
         let endpoints = match self.endpoints(context).await {
             Ok(endpoints) => endpoints,
             Err(fault) => return Renewal::Unreachable(fault),
@@ -279,20 +284,26 @@ impl IdentityProvider {
             Ok(client) => client,
             Err(fault) => return Renewal::Unreachable(fault),
         };
-        let http = Http(&context.fetcher);
+        let http = OauthHttpClient(&context.fetcher);
         let refresh_token = RefreshToken::new(tokens.refresh_token.clone());
         let answer = client.exchange_refresh_token(&refresh_token).request_async(&http).await;
         self.judge(answer, tokens)
     }
 
-    fn judge(&self, answer: Result<Answer, Failure>, old: &Tokens) -> Renewal {
+    fn judge(
+        &self,
+        answer: Result<OauthTokenResponse, TokenRequestError>,
+        old: &ExternalTokens,
+    ) -> Renewal {
         match answer {
             // RFC 6749 §6: without a new refresh token in the response, the old one remains valid.
-            Ok(answer) => match Tokens::of(&answer, Some(&old.refresh_token)) {
+            Ok(answer) => match ExternalTokens::of(&answer, Some(&old.refresh_token)) {
                 Some(tokens) => Renewal::Renewed(tokens),
                 None => Renewal::Lost(self.fault("it returned new tokens without an expiry")),
             },
-            Err(RequestTokenError::ServerResponse(error)) if is_over(&error) => Renewal::Ended,
+            Err(RequestTokenError::ServerResponse(error)) if is_invalid_grant(&error) => {
+                Renewal::Ended
+            }
             Err(RequestTokenError::ServerResponse(error)) => {
                 Renewal::Unreachable(self.refused_us(&error))
             }
@@ -311,8 +322,8 @@ impl IdentityProvider {
 
     async fn endpoints(&self, context: &Context) -> Result<Endpoints, Fault> {
         match &self.kind {
-            Kind::Oidc(provider) => provider.endpoints(context).await,
-            Kind::Github(server) => Ok(server.endpoints()),
+            IdentityProviderKind::Oidc(provider) => provider.endpoints(context).await,
+            IdentityProviderKind::Github(server) => Ok(server.endpoints()),
         }
     }
 
@@ -320,11 +331,11 @@ impl IdentityProvider {
     fn callback(&self, context: &Context) -> String {
         let issuer = &context.config.deployment.issuer;
         match self.kind {
-            Kind::Github(_) => format!("{issuer}/v1/auth/github/callback"),
-            Kind::Oidc(_) if self.is_one_of_several => {
+            IdentityProviderKind::Github(_) => format!("{issuer}/v1/auth/github/callback"),
+            IdentityProviderKind::Oidc(_) if self.is_one_of_several => {
                 format!("{issuer}/v1/auth/oidc/callback?provider={}", self.name)
             }
-            Kind::Oidc(_) => format!("{issuer}/v1/auth/oidc/callback"),
+            IdentityProviderKind::Oidc(_) => format!("{issuer}/v1/auth/oidc/callback"),
         }
     }
 
@@ -363,9 +374,9 @@ impl IdentityProvider {
     }
 }
 
-impl Tokens {
+impl ExternalTokens {
     /// Returns the tokens of a response, if they can be renewed and have a stated lifetime.
-    fn of(answer: &Answer, old_refresh_token: Option<&str>) -> Option<Self> {
+    fn of(answer: &OauthTokenResponse, old_refresh_token: Option<&str>) -> Option<Self> {
         let refresh_token =
             answer.refresh_token().map(|token| token.secret().as_str()).or(old_refresh_token)?;
         Some(Self {

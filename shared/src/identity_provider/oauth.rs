@@ -19,21 +19,21 @@ use crate::fetch::{FetchError, Fetcher};
 
 /// Members of a token response beyond RFC 6749.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Extra {
+pub(super) struct IdTokenField {
     pub(super) id_token: Option<String>,
 }
 
-impl ExtraTokenFields for Extra {}
+impl ExtraTokenFields for IdTokenField {}
 
 /// The fetcher, as the `oauth2` crate expects it.
-pub(super) struct Http<'a>(pub(super) &'a Fetcher);
+pub(super) struct OauthHttpClient<'a>(pub(super) &'a Fetcher);
 
-impl<'c> AsyncHttpClient<'c> for Http<'_> {
+impl<'c> AsyncHttpClient<'c> for OauthHttpClient<'_> {
     type Error = FetchError;
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, FetchError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async { self.0.exchange(request).await.and_then(settled) })
+        Box::pin(async { self.0.request(request).await.and_then(settled) })
     }
 }
 
@@ -54,17 +54,17 @@ fn settled(answer: HttpResponse) -> Result<HttpResponse, FetchError> {
 
 /// Reports whether an error means that a code or refresh token is no longer valid. GitHub uses its
 /// own error codes.
-pub(super) fn is_over(error: &BasicErrorResponse) -> bool {
+pub(super) fn is_invalid_grant(error: &BasicErrorResponse) -> bool {
     error.error() == &BasicErrorResponseType::InvalidGrant
         || matches!(error.error().as_ref(), "bad_refresh_token" | "bad_verification_code")
 }
 
 /// The response of a token endpoint.
-pub(super) type Answer = StandardTokenResponse<Extra, BasicTokenType>;
+pub(super) type OauthTokenResponse = StandardTokenResponse<IdTokenField, BasicTokenType>;
 /// A client with an authorization endpoint and a token endpoint.
 pub(super) type OauthClient = Client<
     BasicErrorResponse,
-    Answer,
+    OauthTokenResponse,
     BasicTokenIntrospectionResponse,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
@@ -75,4 +75,4 @@ pub(super) type OauthClient = Client<
     EndpointSet,
 >;
 /// Why a token endpoint did not issue tokens.
-pub(super) type Failure = RequestTokenError<FetchError, BasicErrorResponse>;
+pub(super) type TokenRequestError = RequestTokenError<FetchError, BasicErrorResponse>;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use super::{Endpoints, ExternalIdentity, PendingSignIn, oauth::Answer, readable};
+use super::{Endpoints, ExternalIdentity, PendingSignIn, oauth::OauthTokenResponse, readable};
 use crate::{
     config::{self, OidcSignIn},
     context::Context,
@@ -18,8 +18,8 @@ use crate::{
         error::{Error, Fault, Refusal},
     },
     token::{
-        external::{self, Issuer},
-        issuer_keys::{IssuerKeys, Wanted},
+        external::{self, ExpectedIssuer},
+        issuer_keys::{IssuerKeys, KeySetAge},
     },
 };
 
@@ -30,7 +30,7 @@ const LARGEST_DISCOVERY: usize = 64 * 1024;
 const ABOUT_A_PERSON: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub(super) struct Provider {
+pub(super) struct OidcIdentityProvider {
     issuer: String,
     subject_prefix: String,
     /// Whether `allow` needs verified email addresses.
@@ -54,7 +54,7 @@ struct Discovered {
     authorization_response_iss_parameter_supported: bool,
 }
 
-impl Provider {
+impl OidcIdentityProvider {
     pub(super) fn new(settings: &OidcSignIn, needs_addresses: bool) -> Self {
         Self {
             issuer: settings.issuer.clone(),
@@ -90,7 +90,10 @@ impl Provider {
 
     /// Checks the issuer that a response names. Otherwise another provider's code would be sent to
     /// this one (RFC 9207 §2.4).
-    pub(super) async fn expect_from(&self, answered_by: Option<&str>) -> Result<(), Refusal> {
+    pub(super) async fn check_response_issuer(
+        &self,
+        answered_by: Option<&str>,
+    ) -> Result<(), Refusal> {
         let is_named = |(found, _): &(Discovered, Timestamp)| {
             found.authorization_response_iss_parameter_supported
         };
@@ -104,11 +107,11 @@ impl Provider {
 
     /// Returns the user that the ID token names, if the token is valid, for us, and for this
     /// sign-in.
-    pub(super) async fn exchange_code(
+    pub(super) async fn fetch_identity(
         &self,
         context: &Context,
         client_id: &str,
-        answer: &Answer,
+        answer: &OauthTokenResponse,
         proof: &PendingSignIn,
     ) -> Result<ExternalIdentity, Error> {
         let id_token = answer.extra_fields().id_token.as_deref().ok_or(Refusal::SignInRefused)?;
@@ -119,7 +122,7 @@ impl Provider {
             return Err(Refusal::SignInRefused.into());
         }
         let refused = |_| Refusal::SignInRefused;
-        let user = external::take_user(&mut claims, &["sub"]).map_err(refused)?;
+        let user = external::remove_user_id(&mut claims, &["sub"]).map_err(refused)?;
         let prefix = &self.subject_prefix;
         let subject = context.config.external_subject(prefix, &user).map_err(refused)?;
         if !claims.contains_key("email") {
@@ -148,13 +151,13 @@ impl Provider {
         client_id: &str,
         id_token: &str,
     ) -> Result<Map<String, Value>, Error> {
-        let issuer = Issuer { name: &self.issuer, audience: client_id };
+        let issuer = ExpectedIssuer { name: &self.issuer, audience: client_id };
         let now = context.clock.now();
-        let keys = self.keys.keys(context, Wanted::Current).await?;
+        let keys = self.keys.keys(context, KeySetAge::Cached).await?;
         let verified = match external::verify(id_token, &keys, issuer, now) {
             Err(Refusal::TokenKeyUnknown) => external::verify(
                 id_token,
-                &*self.keys.keys(context, Wanted::Newer).await?,
+                &*self.keys.keys(context, KeySetAge::Newer).await?,
                 issuer,
                 now,
             ),
@@ -177,7 +180,7 @@ impl Provider {
             .header("accept", "application/json")
             .body(Vec::new())
             .map_err(|error| self.fault(error.to_string()))?;
-        let answer = tokio::time::timeout(ABOUT_A_PERSON, context.fetcher.exchange(request)).await;
+        let answer = tokio::time::timeout(ABOUT_A_PERSON, context.fetcher.request(request)).await;
         let answer = answer
             .map_err(|_| self.fault("it did not respond in time"))?
             .map_err(|error| self.fault(error))?;
@@ -209,7 +212,7 @@ impl Provider {
             found.userinfo_endpoint.as_ref(),
         ];
         let is_sound = |url: &String| {
-            config::is_sound_url(url)
+            config::is_https_or_loopback_url(url)
                 && (self.issuer.starts_with("http:") || url.starts_with("https:"))
         };
         if found.issuer != self.issuer || !urls.into_iter().flatten().all(is_sound) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued, Resource};
+use super::owned::{self, NewCredential, Resource};
 use crate::{
     context::Context,
     core::{
@@ -20,7 +20,7 @@ use crate::{
         subject::Subject,
     },
     credential::{
-        AgentSecret, ApiKey, CliToken, CredentialKind, RunnerToken, ServiceKey,
+        AgentSecret, CredentialKind, ParsedApiKey, ParsedCliToken, RunnerToken, ServiceKey,
         opaque::{self, ParsedSecret},
     },
     store::{Deletion, api_key::ApiKeyRecord},
@@ -51,7 +51,7 @@ pub struct NewApiKey {
 /// How a key is rotated.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rotation {
+pub struct RotateApiKey {
     /// How long the old secret keeps working, in seconds: 0 to 604800.
     #[serde(rename = "overlap_s", default, with = "seconds")]
     pub overlap: SignedDuration,
@@ -133,7 +133,8 @@ pub async fn create(
     caller.can_delegate(&scopes, &resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
 
-    let Issued { meta, stored, secret } = owned::issue(context, caller.organization()?)?;
+    let NewCredential { meta, stored, secret } =
+        owned::new_credential(context, caller.require_organization()?)?;
     let record = ApiKeyRecord {
         require_signature: new.require_signature,
         on_behalf_of: caller.acting_user(),
@@ -141,7 +142,7 @@ pub async fn create(
         resources,
         ..ApiKeyRecord::new(meta, stored, name.into(), scopes)
     };
-    context.store.put(&record).await?;
+    context.store.put_record(&record).await?;
     Ok(CreatedApiKey { view: ApiKeyView::view(context, record), key: secret })
 }
 
@@ -153,7 +154,7 @@ pub async fn rotate(
     context: &Context,
     caller: &Principal,
     id: &ApiKeyId,
-    Rotation { overlap }: Rotation,
+    RotateApiKey { overlap }: RotateApiKey,
 ) -> Result<RotatedApiKey, Error> {
     caller.require(ApiKeyView::MANAGE)?;
     if !(SignedDuration::ZERO..=LONGEST_OVERLAP).contains(&overlap) {
@@ -180,10 +181,10 @@ pub async fn rotate(
 /// A failure of ours.
 pub async fn revoke_leaked(context: &Context, token: &str) -> Result<(), Fault> {
     let brand = &context.config.brand;
-    let revoked = if let Some(key) = ApiKey::parse(brand, token) {
-        let deletion = context.store.delete_held_key(&key, context.clock.now()).await?;
+    let revoked = if let Some(key) = ParsedApiKey::parse(brand, token) {
+        let deletion = context.store.delete_key_by_secret(&key, context.clock.now()).await?;
         (deletion == Deletion::Deleted).then(|| key.id.to_string())
-    } else if let Some(key) = CliToken::parse(brand, token) {
+    } else if let Some(key) = ParsedCliToken::parse(brand, token) {
         delete_presented(context, key).await?
     } else if let Some(secret) = AgentSecret::parse(brand, token) {
         delete_presented(context, secret).await?
@@ -205,6 +206,6 @@ async fn delete_presented<K: CredentialKind>(
     context: &Context,
     presented: ParsedSecret<K>,
 ) -> Result<Option<String>, Fault> {
-    let deletion = context.store.delete_held(&presented.id, &presented.digest).await?;
+    let deletion = context.store.delete_by_secret(&presented.id, &presented.digest).await?;
     Ok((deletion == Deletion::Deleted).then(|| presented.id.to_string()))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued};
+use super::owned::{self, NewCredential};
 use crate::{
     context::Context,
     core::{
@@ -112,7 +112,7 @@ pub async fn create(
         Some(organization) => organization,
         None => session::ensure_personal_organization(context, &user.user_id).await?,
     };
-    let Issued { meta, stored, secret } = owned::issue(context, org_id)?;
+    let NewCredential { meta, stored, secret } = owned::new_credential(context, org_id)?;
     let record = CliTokenRecord {
         meta,
         name: name.into(),
@@ -123,7 +123,7 @@ pub async fn create(
         on_behalf_of: user.user_id.clone(),
         expires_at,
     };
-    context.store.put(&record).await?;
+    context.store.put_record(&record).await?;
     Ok(CreatedCliToken { view: CliTokenView::view(context, record), token: secret })
 }
 

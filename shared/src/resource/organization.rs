@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued};
+use super::owned::{self, NewCredential};
 use crate::{
     context::Context,
     core::{
@@ -30,7 +30,7 @@ pub struct NewOrganization {
 
 /// Who creates an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Founder {
+pub enum OrganizationCreator {
     /// The operator of the deployment.
     Operator,
     /// Anyone, if signup is open.
@@ -69,12 +69,14 @@ pub struct OrganizationView {
 /// `invalid_request`; a failure of ours.
 pub async fn create(
     context: &Context,
-    founder: Founder,
+    creator: OrganizationCreator,
     new: NewOrganization,
 ) -> Result<CreatedOrganization, Error> {
     let name = Name::try_from(new.name)?;
     let owner = match new.owner {
-        Some(_) if founder != Founder::Operator => return Err(Refusal::OwnerNotAllowed.into()),
+        Some(_) if creator != OrganizationCreator::Operator => {
+            return Err(Refusal::OwnerNotAllowed.into());
+        }
         Some(owner) if !(1..=200).contains(&owner.len()) || owner.chars().any(char::is_control) => {
             return Err(Refusal::OwnerMalformed.into());
         }
@@ -87,7 +89,7 @@ pub async fn create(
         created_at: now,
         owner: owner.clone(),
     };
-    let Issued { meta, stored, secret } = owned::issue(context, organization.id)?;
+    let NewCredential { meta, stored, secret } = owned::new_credential(context, organization.id)?;
     let key_name = "organization".to_owned();
     let key = ApiKeyRecord {
         on_behalf_of: owner,
@@ -111,7 +113,7 @@ pub async fn show_current(
     context: &Context,
     caller: &Principal,
 ) -> Result<OrganizationView, Error> {
-    let organization = context.store.organization(&caller.organization()?).await?;
+    let organization = context.store.organization(&caller.require_organization()?).await?;
     let organization = organization.ok_or(Refusal::RecordUnknown)?;
     Ok(OrganizationView {
         id: organization.id,

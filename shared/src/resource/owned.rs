@@ -16,24 +16,24 @@ use crate::{
         secret::Secret,
     },
     credential::{CredentialKind, Minted},
-    store::{Deletion, HasSecret, Page, Record, RecordMeta, Renewal, StoredSecret},
+    store::{Deletion, HasSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret},
 };
 
 /// The parts of a new record that are the same for every kind, and its secret.
-pub(super) struct Issued<K: CredentialKind> {
+pub(super) struct NewCredential<K: CredentialKind> {
     pub(super) meta: RecordMeta<K>,
     pub(super) stored: StoredSecret,
     pub(super) secret: Secret,
 }
 
 /// Mints the id and the secret of a new record of `organization`.
-pub(super) fn issue<K: CredentialKind>(
+pub(super) fn new_credential<K: CredentialKind>(
     context: &Context,
     organization: OrganizationId,
-) -> Result<Issued<K>, Error> {
+) -> Result<NewCredential<K>, Error> {
     let meta = meta(context, organization)?;
     let minted = Minted::new(&context.config.brand, &meta.id, &context.entropy)?;
-    Ok(Issued { meta, stored: StoredSecret::from(&minted), secret: minted.secret })
+    Ok(NewCredential { meta, stored: StoredSecret::from(&minted), secret: minted.secret })
 }
 
 /// Mints the id of a new record of `organization`.
@@ -83,7 +83,7 @@ pub async fn list<V: Resource>(
     page: PageRequest<<V::Record as Record>::Kind>,
 ) -> Result<List<V>, Error> {
     caller.require(V::READ)?;
-    let (organization, now) = (caller.organization()?, context.clock.now());
+    let (organization, now) = (caller.require_organization()?, context.clock.now());
     let page = context.store.list(&organization, page.cursor.as_ref(), page.limit, now).await?;
     Ok(views(context, page))
 }
@@ -104,7 +104,7 @@ pub async fn show<V: Resource>(
     id: &Id<V>,
 ) -> Result<V, Error> {
     caller.require(V::READ)?;
-    Ok(V::view(context, find(context, &caller.organization()?, id).await?))
+    Ok(V::view(context, find(context, &caller.require_organization()?, id).await?))
 }
 
 /// Returns the record `id`, if it belongs to `organization`.
@@ -129,7 +129,7 @@ pub async fn delete<V: Resource>(
     id: &Id<V>,
 ) -> Result<(), Error> {
     caller.require(V::MANAGE)?;
-    match context.store.delete(&caller.organization()?, id).await? {
+    match context.store.delete(&caller.require_organization()?, id).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
@@ -147,12 +147,12 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
     overlap_until: impl FnOnce(&V::Record) -> Option<Timestamp>,
 ) -> Result<Secret, Error> {
     caller.require(V::MANAGE)?;
-    let record: V::Record = find(context, &caller.organization()?, id).await?;
+    let record: V::Record = find(context, &caller.require_organization()?, id).await?;
     let (scopes, resources) = holds(&record);
     caller.can_delegate(&scopes, &resources)?;
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
-    match context.store.renew(&record, &minted, overlap_until(&record)).await? {
-        Renewal::Renewed => Ok(minted.secret),
-        Renewal::Changed => Err(Refusal::RecordChanged.into()),
+    match context.store.replace_secret(&record, &minted, overlap_until(&record)).await? {
+        SecretReplacement::Replaced => Ok(minted.secret),
+        SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued, Resource};
+use super::owned::{self, NewCredential, Resource};
 use crate::{
     context::Context,
     core::{
@@ -106,7 +106,8 @@ pub async fn create(
         return Err(Refusal::LabelMalformed.into());
     }
 
-    let Issued { meta, stored, secret } = owned::issue(context, caller.organization()?)?;
+    let NewCredential { meta, stored, secret } =
+        owned::new_credential(context, caller.require_organization()?)?;
     let record = RunnerRecord {
         meta,
         name: name.into(),
@@ -117,7 +118,7 @@ pub async fn create(
         version: None,
         last_seen_at: None,
     };
-    context.store.put(&record).await?;
+    context.store.put_record(&record).await?;
     Ok(CreatedRunner { view: RunnerView::view(context, record), token: secret })
 }
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Issued, Resource};
+use super::owned::{self, NewCredential, Resource};
 use crate::{
     context::Context,
     core::{
@@ -101,7 +101,8 @@ pub async fn create<K: ServiceAccountKind>(
     // It has no resource limits of its own, so a caller with limits could not pass them on.
     caller.can_delegate(&scopes, &Resources::default())?;
 
-    let Issued { meta, stored, secret } = owned::issue(context, caller.organization()?)?;
+    let NewCredential { meta, stored, secret } =
+        owned::new_credential(context, caller.require_organization()?)?;
     let record = ServiceAccountRecord {
         meta,
         name: name.into(),
@@ -109,7 +110,7 @@ pub async fn create<K: ServiceAccountKind>(
         secret: stored,
         on_behalf_of: caller.acting_user(),
     };
-    context.store.put(&record).await?;
+    context.store.put_record(&record).await?;
     Ok((ServiceAccountView::view(context, record), secret))
 }
 

@@ -80,17 +80,17 @@ pub async fn create(
     caller.require(UserView::MANAGE)?;
     let email = Email::try_from(new.email)?;
     let password = Secret::new(new.password);
-    password::suitable(&password, &email)?;
+    password::validate_password(&password, &email)?;
     // A user holds the scopes of their role, and nobody creates a user with more than their own.
     caller.can_delegate(&context.config.role_scopes(new.role), &Resources::default())?;
 
     let user = UserRecord {
-        meta: owned::meta(context, caller.organization()?)?,
+        meta: owned::meta(context, caller.require_organization()?)?,
         email,
         role: new.role,
         on_behalf_of: caller.acting_user(),
     };
-    let hash = PasswordHash::of(password, &context.entropy).await?;
+    let hash = PasswordHash::hash(password, &context.entropy).await?;
     match context.store.create_user(&user, hash).await? {
         CreateUser::Created => Ok(UserView::view(context, user)),
         CreateUser::AddressTaken => Err(Refusal::EmailTaken.into()),
@@ -107,7 +107,7 @@ pub async fn create(
 /// `insufficient_scope`, `not_found`; a failure of ours.
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     caller.require(UserView::MANAGE)?;
-    let user: UserRecord = owned::find(context, &caller.organization()?, id).await?;
+    let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
     caller.can_delegate(&context.config.role_scopes(user.role), &Resources::default())?;
     if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());

@@ -35,14 +35,14 @@ pub const SECRET_AGE: SignedDuration = SignedDuration::from_secs(300);
 const RETRY: SignedDuration = SignedDuration::from_secs(30);
 
 /// Changes an app in ways that settings cannot express, such as adding a custom provider.
-pub type Configure = Box<dyn Fn(&mut App) + Send + Sync>;
+pub type ConfigureApp = Box<dyn Fn(&mut App) + Send + Sync>;
 
 /// A function's app, for as long as its execution environment lives.
 pub struct ExecutionEnvironment {
     access: KeyAccess,
     sdk: SdkConfig,
     source: Option<SecretSource>,
-    configure: Configure,
+    configure: ConfigureApp,
     cached: Mutex<Cached>,
 }
 
@@ -65,14 +65,14 @@ impl ExecutionEnvironment {
     /// Reads the secret, and opens the connection to the store at the same time.
     ///
     /// # Errors
-    /// [`Fault::Setting`] for a setting that is wrong or missing, [`Fault::Secret`] or
+    /// [`Fault::Setting`] for a setting that is wrong or missing, [`Fault::DeploymentSecret`] or
     /// [`Fault::Crypto`] for a secret that cannot be read or used.
     pub async fn start(
         mut config: Config,
         sdk: SdkConfig,
         (clock, entropy): (Clock, Entropy),
         access: KeyAccess,
-        configure: Configure,
+        configure: ConfigureApp,
     ) -> Result<Self, Fault> {
         if access == KeyAccess::Nothing {
             config.providers.clear(); // without keys, it cannot authenticate anyone by them
@@ -148,8 +148,8 @@ async fn read(
 ) -> Result<(Secrets, Option<Digest>), Fault> {
     let (json, written) = match (access, source) {
         (KeyAccess::Nothing, _) => return Ok((Secrets::default(), None)),
-        (_, Some(SecretSource::Arn(arn))) => secrets::fetch(sdk, arn).await?,
-        (_, Some(SecretSource::File(path))) => (crate::config::read(path)?, None),
+        (_, Some(SecretSource::Arn(arn))) => secrets::get_secret_value(sdk, arn).await?,
+        (_, Some(SecretSource::File(path))) => (crate::config::read_file(path)?, None),
         (_, None) => {
             return Err(Fault::Setting(
                 "POSTERN_SECRET_ARN or POSTERN_SECRET_FILE must be set".into(),
@@ -164,7 +164,7 @@ async fn read(
 }
 
 /// Returns the app, once it has the keys that its function needs.
-fn build(mut app: App, access: KeyAccess, configure: &Configure) -> Result<App, Fault> {
+fn build(mut app: App, access: KeyAccess, configure: &ConfigureApp) -> Result<App, Fault> {
     app.context.keyring.check_access(access)?;
     let knows_sessions =
         app.context.config.providers.iter().any(|kind| matches!(kind, ProviderKind::Session {}));

@@ -19,7 +19,7 @@ use crate::{
         path,
     },
     credential::SESSION_COOKIE,
-    http::{Request, Response, page, route},
+    http::{Request, Response, html, route},
     telemetry,
 };
 
@@ -63,8 +63,8 @@ fn render_error_page(error: Error, request: &Request) -> Result<Response, Error>
     let path = request.path();
     let has_pages = !path.starts_with("/v1/")
         || ["/v1/auth/oidc/", "/v1/auth/github"].iter().any(|signin| path.starts_with(signin));
-    if has_pages && request.wants_page() {
-        Ok(page::notice(error, request.id())?)
+    if has_pages && request.accepts_html() {
+        Ok(html::error_page(error, request.id())?)
     } else {
         Err(error)
     }
@@ -76,11 +76,11 @@ fn log(outcome: &Result<Response, Error>) {
         Err(error) => Ok(error),
     };
     match cause {
-        Err(status) => telemetry::served(status),
+        Err(status) => telemetry::log_success(status),
         Ok(Error::Rejected(Rejection { refusal, .. })) => {
-            telemetry::refused(refusal.public().status, refusal.public().code, *refusal);
+            telemetry::log_refusal(refusal.public().status, refusal.public().code, *refusal);
         }
-        Ok(Error::Failed(fault)) => telemetry::failed(fault.public().status, fault),
+        Ok(Error::Failed(fault)) => telemetry::log_fault(fault.public().status, fault),
     }
 }
 
@@ -134,7 +134,7 @@ fn resolve_route(members: &mut Map<String, Value>) {
         members.get("requestContext").and_then(|context| context["http"]["method"].as_str());
     let path = members.get("rawPath").and_then(Value::as_str);
     let Some((key, parameters)) =
-        method.zip(path).and_then(|(method, path)| route::find(method, path))
+        method.zip(path).and_then(|(method, path)| route::match_route(method, path))
     else {
         return;
     };

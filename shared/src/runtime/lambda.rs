@@ -17,14 +17,14 @@ use crate::{
     crypto::KeyAccess,
     http::{Request, Response},
     runtime::{
-        environment::{Configure, ExecutionEnvironment},
+        environment::{ConfigureApp, ExecutionEnvironment},
         ingress, sdk,
     },
     telemetry::{self, Labels},
 };
 
 /// The result of a function's `main`, whose error Lambda's runtime prints.
-pub type Outcome = Result<(), lambda_runtime::Error>;
+pub type MainResult = Result<(), lambda_runtime::Error>;
 
 /// Serves the routes of an HTTP API with `handler` until the environment ends.
 ///
@@ -33,7 +33,7 @@ pub type Outcome = Result<(), lambda_runtime::Error>;
 pub async fn serve_http(
     access: KeyAccess,
     handler: impl AsyncFn(&App, &Request) -> Result<Response, Error>,
-) -> Outcome {
+) -> MainResult {
     run(
         access,
         Box::new(|_| {}),
@@ -49,7 +49,7 @@ pub async fn serve_http(
 pub async fn serve_events(
     access: KeyAccess,
     handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
-) -> Outcome {
+) -> MainResult {
     serve_events_with(access, Box::new(|_| {}), handler).await
 }
 
@@ -59,17 +59,17 @@ pub async fn serve_events(
 /// A start that failed, described in a sentence.
 pub async fn serve_events_with(
     access: KeyAccess,
-    configure: Configure,
+    configure: ConfigureApp,
     handler: impl AsyncFn(&App, Value) -> Result<Value, lambda_runtime::Error>,
-) -> Outcome {
+) -> MainResult {
     run(access, configure, async |app, event| handler(&app, event).await).await
 }
 
 async fn run(
     access: KeyAccess,
-    configure: Configure,
+    configure: ConfigureApp,
     handler: impl AsyncFn(Arc<App>, Value) -> Result<Value, lambda_runtime::Error>,
-) -> Outcome {
+) -> MainResult {
     let environment = start(access, configure).await.inspect_err(telemetry::not_started)?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         let span = telemetry::invocation_span(event.context.xray_trace_id.as_deref());
@@ -78,14 +78,14 @@ async fn run(
     .await
 }
 
-async fn start(access: KeyAccess, configure: Configure) -> Result<ExecutionEnvironment, Fault> {
+async fn start(access: KeyAccess, configure: ConfigureApp) -> Result<ExecutionEnvironment, Fault> {
     let clock = Clock::system();
     let began = clock.now();
-    let variables = config::environment();
+    let variables = config::environment_variables();
     let config = Config::from_variables(&variables);
     // A start that fails because of a setting is counted too.
     let level = config.as_ref().map_or(Level::INFO, |config| config.deployment.log);
-    telemetry::init(level, Labels::of(&variables));
+    telemetry::init(level, Labels::from_variables(&variables));
     let environment = ExecutionEnvironment::start(
         config?,
         sdk::config(config::aws_variables()),

@@ -19,7 +19,7 @@ use crate::{
         scope::{Resources, Scopes},
         subject::Subject,
     },
-    credential::ApiKey as PresentedKey,
+    credential::ParsedApiKey,
     crypto::Digest,
 };
 
@@ -98,12 +98,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_held_key(
+    pub async fn delete_key_by_secret(
         &self,
-        key: &PresentedKey,
+        key: &ParsedApiKey,
         now: Timestamp,
     ) -> Result<Deletion, Fault> {
-        if self.delete_held(&key.id, &key.digest).await? == Deletion::Deleted {
+        if self.delete_by_secret(&key.id, &key.digest).await? == Deletion::Deleted {
             return Ok(Deletion::Deleted);
         }
         let outcome = self

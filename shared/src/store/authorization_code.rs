@@ -13,7 +13,7 @@ use super::{
     client::fault,
     conditional::{Conditional, conditional},
     key,
-    record::{item_of, milliseconds, read, text},
+    record::{from_item, item_of, milliseconds, text},
 };
 use crate::{
     core::{
@@ -22,7 +22,7 @@ use crate::{
         scope::Scopes,
         subject::Subject,
     },
-    credential::AuthorizationCode,
+    credential::ParsedAuthorizationCode,
     crypto::Digest,
 };
 
@@ -72,8 +72,9 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn put_code(&self, record: &AuthorizationCodeRecord) -> Result<(), Fault> {
-        let is_ours =
-            |stored| Ok(read::<AuthorizationCodeRecord>(stored)?.digest.matches(&record.digest));
+        let is_ours = |stored| {
+            Ok(from_item::<AuthorizationCodeRecord>(stored)?.digest.matches(&record.digest))
+        };
         self.insert(&self.tables.nonces, item_of(record)?, "put an authorization code", is_ours)
             .await
     }
@@ -84,10 +85,10 @@ impl Store {
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn code(
         &self,
-        presented: &AuthorizationCode,
+        presented: &ParsedAuthorizationCode,
     ) -> Result<Option<AuthorizationCodeRecord>, Fault> {
         let item = self.nonces_item(text(&presented.id), "read an authorization code").await?;
-        let record = item.map(read::<AuthorizationCodeRecord>).transpose()?;
+        let record = item.map(from_item::<AuthorizationCodeRecord>).transpose()?;
         Ok(record.filter(|record| record.digest.matches(&presented.digest)))
     }
 
@@ -95,7 +96,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn redeem(
+    pub async fn redeem_code(
         &self,
         id: &AuthorizationCodeId,
         family: &FamilyId,
@@ -119,7 +120,7 @@ impl Store {
         match conditional(outcome, "redeem an authorization code")? {
             Conditional::Met(_) => Ok(Redemption::Redeemed),
             Conditional::NotMet(stored) => {
-                let stored = stored.map(read::<AuthorizationCodeRecord>).transpose()?;
+                let stored = stored.map(from_item::<AuthorizationCodeRecord>).transpose()?;
                 Ok(match stored.and_then(|stored| stored.family) {
                     // Our own redemption, repeated after a lost response.
                     Some(known) if known == *family => Redemption::Redeemed,

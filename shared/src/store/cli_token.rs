@@ -4,8 +4,8 @@ use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret, conditional::Expected, key,
-    record::text,
+    Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret,
+    conditional::AttributeEquals, key, record::text,
 };
 use crate::core::{
     error::Fault,
@@ -48,7 +48,7 @@ impl Record for CliTokenRecord {
     }
 
     fn listing(&self) -> String {
-        key::listing_of_person::<CliToken>(&self.meta.org_id, &self.on_behalf_of)
+        key::listing_of_user_in::<CliToken>(&self.meta.org_id, &self.on_behalf_of)
     }
 
     fn is_expired(&self, now: Timestamp) -> bool {
@@ -75,7 +75,7 @@ impl Store {
         limit: i32,
         now: Timestamp,
     ) -> Result<Page<CliTokenRecord>, Fault> {
-        self.list_in(key::listing_of_person::<CliToken>(organization, user_id), cursor, limit, now)
+        self.list_in(key::listing_of_user_in::<CliToken>(organization, user_id), cursor, limit, now)
             .await
     }
 
@@ -88,7 +88,7 @@ impl Store {
         user_id: &Subject,
         id: &CliTokenId,
     ) -> Result<Deletion, Fault> {
-        let condition = Expected { attribute: "on_behalf_of", value: text(&user_id) };
+        let condition = AttributeEquals { attribute: "on_behalf_of", value: text(&user_id) };
         self.delete_if(&self.tables.keys, text(id), condition).await
     }
 }

@@ -75,14 +75,14 @@ pub(super) fn first_unmet(error: &SdkError<TransactWriteItemsError>) -> Option<u
 }
 
 /// The condition that an attribute of the stored item has a value. It implies that the item exists.
-pub(super) struct Expected {
+pub(super) struct AttributeEquals {
     /// The attribute's name.
     pub attribute: &'static str,
     /// The value that it must have.
     pub value: AttributeValue,
 }
 
-impl Expected {
+impl AttributeEquals {
     /// The placeholder of the value in [`Self::expression`].
     pub(super) const PLACEHOLDER: &'static str = ":expected";
 

@@ -30,11 +30,11 @@ pub struct Counter<'a> {
 
 /// The outcome of counting an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempt {
+pub enum RateLimit {
     /// The attempt is within the limit.
-    Counted,
+    Within,
     /// The limit is reached.
-    Exhausted {
+    Exceeded {
         /// How long until the next window.
         retry_after: SignedDuration,
     },
@@ -50,7 +50,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn count(&self, counter: Counter<'_>, now: Timestamp) -> Result<Attempt, Fault> {
+    pub async fn count_attempt(
+        &self,
+        counter: Counter<'_>,
+        now: Timestamp,
+    ) -> Result<RateLimit, Fault> {
         let until_s = window_end_s(now);
         let outcome = self
             .client
@@ -65,10 +69,10 @@ impl Store {
             .send()
             .await;
         match conditional(outcome, "count an attempt")? {
-            Conditional::Met(_) => Ok(Attempt::Counted),
+            Conditional::Met(_) => Ok(RateLimit::Within),
             Conditional::NotMet(_) => {
                 let retry_after = SignedDuration::from_secs(until_s - now.as_second());
-                Ok(Attempt::Exhausted { retry_after })
+                Ok(RateLimit::Exceeded { retry_after })
             }
         }
     }
@@ -77,7 +81,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn refund(&self, counter: Counter<'_>, counted_at: Timestamp) -> Result<(), Fault> {
+    pub async fn refund_attempt(
+        &self,
+        counter: Counter<'_>,
+        counted_at: Timestamp,
+    ) -> Result<(), Fault> {
         let outcome = self
             .client
             .update_item()

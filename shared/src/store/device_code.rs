@@ -16,7 +16,7 @@ use super::{
     client::unexpected,
     conditional::{Conditional, conditional},
     key,
-    record::{attribute, item_of, milliseconds, number, read, seconds, text},
+    record::{attribute, from_item, item_of, milliseconds, number, seconds, text},
 };
 use crate::{
     core::{
@@ -26,7 +26,7 @@ use crate::{
         scope::Scopes,
         subject::Subject,
     },
-    credential::DeviceCode,
+    credential::ParsedDeviceCode,
     crypto::{Digest, mac::Tag},
 };
 
@@ -126,7 +126,7 @@ pub enum CreateDeviceCode {
 
 /// The outcome of recording a user's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserDecision {
+pub enum DecideDevice {
     /// The decision is recorded.
     Recorded,
     /// The code was decided before, or has expired.
@@ -171,7 +171,8 @@ impl Store {
         if let Conditional::NotMet(_) = conditional(put, "put a user code")? {
             return Ok(CreateDeviceCode::UserCodeTaken);
         }
-        let is_ours = |stored| Ok(read::<DeviceCodeRecord>(stored)?.digest.matches(&record.digest));
+        let is_ours =
+            |stored| Ok(from_item::<DeviceCodeRecord>(stored)?.digest.matches(&record.digest));
         self.insert(&self.tables.nonces, item_of(record)?, "put a device code", is_ours).await?;
         Ok(CreateDeviceCode::Created)
     }
@@ -180,20 +181,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn device(
+    pub async fn pending_device_code(
         &self,
         user_code: &Tag,
         now: Timestamp,
     ) -> Result<Option<DeviceCodeRecord>, Fault> {
         const WHAT: &str = "read a device code";
         let pointer = self.nonces_item(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
-        let Some(pointer) = pointer.map(read::<UserCodeRecord>).transpose()? else {
+        let Some(pointer) = pointer.map(from_item::<UserCodeRecord>).transpose()? else {
             return Ok(None);
         };
         let device = self
             .nonces_item(text(&pointer.device), WHAT)
             .await?
-            .map(read::<DeviceCodeRecord>)
+            .map(from_item::<DeviceCodeRecord>)
             .transpose()?;
         Ok(device
             .filter(|device| device.status == DeviceStatus::Pending && now < device.valid_until))
@@ -210,7 +211,7 @@ impl Store {
         user_id: &Subject,
         granted: Option<&Scopes>,
         now: Timestamp,
-    ) -> Result<UserDecision, Fault> {
+    ) -> Result<DecideDevice, Fault> {
         let scopes = granted.cloned().unwrap_or_default();
         let status = if granted.is_some() { DeviceStatus::Approved } else { DeviceStatus::Denied };
         let outcome = self
@@ -232,8 +233,8 @@ impl Store {
             .send()
             .await;
         match conditional(outcome, "decide about a device")? {
-            Conditional::Met(_) => Ok(UserDecision::Recorded),
-            Conditional::NotMet(_) => Ok(UserDecision::TooLate),
+            Conditional::Met(_) => Ok(DecideDevice::Recorded),
+            Conditional::NotMet(_) => Ok(DecideDevice::TooLate),
         }
     }
 
@@ -244,13 +245,13 @@ impl Store {
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
     pub async fn poll_device(
         &self,
-        presented: &DeviceCode,
+        presented: &ParsedDeviceCode,
         client_id: &ClientId,
         family: &FamilyId,
         now: Timestamp,
     ) -> Result<Poll, Fault> {
         let stored = self.nonces_item(text(&presented.id), "read a device code").await?;
-        let Some(device) = stored.map(read::<DeviceCodeRecord>).transpose()? else {
+        let Some(device) = stored.map(from_item::<DeviceCodeRecord>).transpose()? else {
             return Ok(Poll::Unknown);
         };
         if !device.digest.matches(&presented.digest) || device.client_id != *client_id {
@@ -322,7 +323,7 @@ impl Store {
             .await;
         match conditional(outcome, WHAT)? {
             Conditional::Met(answer) => match answer.attributes {
-                Some(item) => Ok(Poll::Redeemed(Box::new(read(item)?))),
+                Some(item) => Ok(Poll::Redeemed(Box::new(from_item(item)?))),
                 None => Err(unexpected(WHAT, "an update without attributes")),
             },
             Conditional::NotMet(_) => Ok(Poll::Unknown),

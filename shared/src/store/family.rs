@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Deletion, Store,
     client::{fault, unexpected},
-    conditional::{Conditional, Expected, conditional},
+    conditional::{AttributeEquals, Conditional, conditional},
     key,
-    record::{Item, item_of, milliseconds, read, seconds, text},
+    record::{Item, from_item, item_of, milliseconds, seconds, text},
     token_owner::TokenOwner,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub struct FamilyRecord {
     pub rotated_at: Timestamp,
     /// The network address that it was last rotated from.
     pub rotated_from: String,
-    /// The [`Presentation::attempt`] that rotated it.
+    /// The [`RotationRequest::attempt`] that rotated it.
     pub attempt: AttemptId,
     /// The client: an agent, or a tool of a user.
     pub client_id: ClientId,
@@ -104,7 +104,7 @@ impl FamilyRecord {
 
 /// One presentation of a refresh token.
 #[derive(Debug)]
-pub struct Presentation<'a> {
+pub struct RotationRequest<'a> {
     /// The token.
     pub token: &'a RefreshToken,
     /// The caller's network address, which binds a token that no key is bound to.
@@ -153,7 +153,7 @@ impl Store {
         let mut is_revoked = false;
         let is_ours = |stored: Item| {
             is_revoked = stored.contains_key("revoked_at_ms") && !stored.contains_key("generation");
-            Ok(is_revoked || read::<FamilyRecord>(stored)?.attempt == family.attempt)
+            Ok(is_revoked || from_item::<FamilyRecord>(stored)?.attempt == family.attempt)
         };
         self.insert(&self.tables.families, item_of(family)?, "create a family", is_ours).await?;
         Ok(if is_revoked { CreateFamily::AlreadyRevoked } else { CreateFamily::Created })
@@ -194,7 +194,7 @@ impl Store {
         let request =
             self.client.get_item().table_name(&self.tables.families).key(key::PK, text(id));
         let answer = request.consistent_read(true).send().await.map_err(fault(WHAT))?;
-        answer.item.map(read).transpose()
+        answer.item.map(from_item).transpose()
     }
 
     /// Rotates a family: one write, which decides by itself which of any number of callers is
@@ -202,9 +202,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn rotate(
+    pub async fn rotate_family(
         &self,
-        presented: &Presentation<'_>,
+        presented: &RotationRequest<'_>,
         lifetimes: &Lifetimes,
     ) -> Result<Rotation, Fault> {
         const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
@@ -236,11 +236,11 @@ impl Store {
         };
         match conditional(request.send().await, "rotate a family")? {
             Conditional::Met(answer) => match answer.attributes {
-                Some(item) => Ok(Rotation::Rotated(read(item)?)),
+                Some(item) => Ok(Rotation::Rotated(from_item(item)?)),
                 None => Err(unexpected("rotate a family", "an update without attributes")),
             },
             Conditional::NotMet(stored) => {
-                let stored = stored.map(read).transpose()?;
+                let stored = stored.map(from_item).transpose()?;
                 Ok(judge(stored, presented, lifetimes))
             }
         }
@@ -252,7 +252,7 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
     pub async fn revoke_family(&self, family: &FamilyId, now: Timestamp) -> Result<(), Fault> {
-        let condition = Expected { attribute: key::PK, value: text(family) };
+        let condition = AttributeEquals { attribute: key::PK, value: text(family) };
         self.revoke_family_if(family, now, condition).await.map(drop)
     }
 
@@ -260,7 +260,7 @@ impl Store {
         &self,
         family: &FamilyId,
         now: Timestamp,
-        condition: Expected,
+        condition: AttributeEquals,
     ) -> Result<Deletion, Fault> {
         let outcome = self
             .client
@@ -269,7 +269,7 @@ impl Store {
             .key(key::PK, text(family))
             .update_expression("SET revoked_at_ms = if_not_exists(revoked_at_ms, :now)")
             .condition_expression(condition.expression())
-            .expression_attribute_values(Expected::PLACEHOLDER, condition.value)
+            .expression_attribute_values(AttributeEquals::PLACEHOLDER, condition.value)
             .expression_attribute_values(":now", milliseconds(now))
             .send()
             .await;
@@ -291,7 +291,7 @@ impl Store {
         let is_alive = |family: &FamilyRecord| {
             family.user_id.as_ref() == Some(user_id) && family.is_alive(now)
         };
-        self.list_owned(key::listing_of_owner::<Family>(user_id), is_alive).await
+        self.list_owned(key::listing_of_user::<Family>(user_id), is_alive).await
     }
 
     /// Revokes a family of a user: one write.
@@ -304,7 +304,7 @@ impl Store {
         family: &FamilyId,
         now: Timestamp,
     ) -> Result<Deletion, Fault> {
-        let condition = Expected { attribute: "user_id", value: text(&user_id) };
+        let condition = AttributeEquals { attribute: "user_id", value: text(&user_id) };
         self.revoke_family_if(family, now, condition).await
     }
 
@@ -332,7 +332,7 @@ impl Store {
 /// Returns why a rotation was refused, from the item as it was at that moment.
 fn judge(
     stored: Option<FamilyRecord>,
-    presented: &Presentation<'_>,
+    presented: &RotationRequest<'_>,
     lifetimes: &Lifetimes,
 ) -> Rotation {
     let Some(family) = stored else { return Rotation::Inactive };

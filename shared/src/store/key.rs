@@ -37,7 +37,7 @@ pub const TTL: &str = "expires_at";
 pub const LISTING_INDEX: &str = "by_organization";
 /// The index of `Families` that lists a user's sessions and the families of a user's tools. It is
 /// never consistent either.
-pub const PERSON_INDEX: &str = "by_person";
+pub const USER_INDEX: &str = "by_person";
 /// The partition key of both indexes. Their sort key is [`PK`], which sorts by creation time.
 pub const LISTING: &str = "listing";
 
@@ -47,7 +47,7 @@ pub fn listing<T: StaticType>(organization: &OrganizationId) -> String {
 }
 
 /// Returns the partition that lists a user's CLI tokens.
-pub fn listing_of_person<T: StaticType>(
+pub fn listing_of_user_in<T: StaticType>(
     organization: &OrganizationId,
     user_id: &Subject,
 ) -> String {
@@ -55,7 +55,7 @@ pub fn listing_of_person<T: StaticType>(
 }
 
 /// Returns the partition that lists a user's sessions or families.
-pub fn listing_of_owner<T: StaticType>(user_id: &Subject) -> String {
+pub fn listing_of_user<T: StaticType>(user_id: &Subject) -> String {
     format!("{}#{}", T::TYPE, Digest::of(user_id.to_string().as_bytes()).to_hex())
 }
 
@@ -76,7 +76,7 @@ pub fn counter(what: &str, whom: &str, until_s: i64) -> String {
 }
 
 /// Returns the key of the record that names a user's organization.
-pub fn owner(user_id: &Subject) -> String {
+pub fn membership(user_id: &Subject) -> String {
     format!("own_{}", Digest::of(user_id.to_string().as_bytes()).to_hex())
 }
 

@@ -31,7 +31,7 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 
 pub use client::Timeouts;
-pub use record::{Deletion, HasSecret, Page, Record, RecordMeta, Renewal, StoredSecret};
+pub use record::{Deletion, HasSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret};
 
 use crate::{config::Tables, core::clock::Clock};
 

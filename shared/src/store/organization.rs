@@ -9,7 +9,7 @@ use super::{
     api_key::ApiKeyRecord,
     client::fault,
     key,
-    record::{Item, item_of, item_of_record, read, text},
+    record::{Item, from_item, item_of, item_of_record, text},
 };
 use crate::core::{error::Fault, id::OrganizationId, subject::Subject};
 
@@ -31,8 +31,8 @@ pub struct OrganizationRecord {
 
 /// The organization of a user: the first one, if the user owns several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OwnerRecord {
-    /// The partition key. See [`key::owner`].
+pub struct MembershipRecord {
+    /// The partition key. See [`key::membership`].
     pub pk: String,
     /// The user.
     pub user_id: Subject,
@@ -76,9 +76,9 @@ impl Store {
         user_id: &Subject,
     ) -> Result<Option<OrganizationId>, Fault> {
         let item = self
-            .keys_item(AttributeValue::S(key::owner(user_id)), "read a user's organization")
+            .keys_item(AttributeValue::S(key::membership(user_id)), "read a user's organization")
             .await?;
-        Ok(item.map(read::<OwnerRecord>).transpose()?.map(|owned| owned.org_id))
+        Ok(item.map(from_item::<MembershipRecord>).transpose()?.map(|owned| owned.org_id))
     }
 
     /// Returns the organization of a user, and creates it from `draft` if there is none.
@@ -91,8 +91,11 @@ impl Store {
         draft: &OrganizationRecord,
         user_id: &Subject,
     ) -> Result<OrganizationId, Fault> {
-        let owned =
-            OwnerRecord { pk: key::owner(user_id), user_id: user_id.clone(), org_id: draft.id };
+        let owned = MembershipRecord {
+            pk: key::membership(user_id),
+            user_id: user_id.clone(),
+            org_id: draft.id,
+        };
         let created = self
             .client
             .transact_write_items()
@@ -118,7 +121,7 @@ impl Store {
     ) -> Result<TransactWriteItem, Fault> {
         let update = Update::builder()
             .table_name(&self.tables.keys)
-            .key(key::PK, AttributeValue::S(key::owner(user_id)))
+            .key(key::PK, AttributeValue::S(key::membership(user_id)))
             .update_expression("SET user_id = :user, org_id = if_not_exists(org_id, :org)")
             .expression_attribute_values(":user", text(&user_id))
             .expression_attribute_values(":org", text(organization))
@@ -146,6 +149,6 @@ impl Store {
         &self,
         id: &OrganizationId,
     ) -> Result<Option<OrganizationRecord>, Fault> {
-        self.keys_item(text(id), "read an organization").await?.map(read).transpose()
+        self.keys_item(text(id), "read an organization").await?.map(from_item).transpose()
     }
 }

@@ -11,7 +11,7 @@ use type_safe_id::StaticType;
 use super::{
     Store,
     client::{fault, unexpected},
-    conditional::{Conditional, Expected, conditional},
+    conditional::{AttributeEquals, Conditional, conditional},
     key,
 };
 use crate::{
@@ -104,9 +104,9 @@ pub enum Deletion {
 
 /// The outcome of replacing the secret of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewal {
+pub enum SecretReplacement {
     /// The new secret is stored.
-    Renewed,
+    Replaced,
     /// The secret was replaced since it was read, or the record was deleted.
     Changed,
 }
@@ -116,9 +116,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
-    pub async fn put<R: HasSecret>(&self, record: &R) -> Result<(), Fault> {
-        let is_ours =
-            |stored: Item| Ok(read::<R>(stored)?.secret().digest.matches(&record.secret().digest));
+    pub async fn put_record<R: HasSecret>(&self, record: &R) -> Result<(), Fault> {
+        let is_ours = |stored: Item| {
+            Ok(from_item::<R>(stored)?.secret().digest.matches(&record.secret().digest))
+        };
         self.insert(&self.tables.keys, item_of_record(record)?, "put a record", is_ours).await
     }
 
@@ -174,7 +175,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<R>, Fault> {
         let item = self.keys_item(text(id), "read a record").await?;
-        Ok(item.map(read::<R>).transpose()?.filter(|record| !record.is_expired(now)))
+        Ok(item.map(from_item::<R>).transpose()?.filter(|record| !record.is_expired(now)))
     }
 
     /// Returns the record `id` if it belongs to `organization`.
@@ -235,7 +236,7 @@ impl Store {
             .items
             .unwrap_or_default()
             .into_iter()
-            .map(read::<R>)
+            .map(from_item::<R>)
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Page {
             records: records.into_iter().filter(|record| !record.is_expired(now)).collect(),
@@ -253,7 +254,7 @@ impl Store {
         organization: &OrganizationId,
         id: &TypeSafeId<T>,
     ) -> Result<Deletion, Fault> {
-        let condition = Expected { attribute: "org_id", value: text(organization) };
+        let condition = AttributeEquals { attribute: "org_id", value: text(organization) };
         self.delete_if(&self.tables.keys, text(id), condition).await
     }
 
@@ -262,12 +263,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_held<T: StaticType>(
+    pub async fn delete_by_secret<T: StaticType>(
         &self,
         id: &TypeSafeId<T>,
         digest: &Digest,
     ) -> Result<Deletion, Fault> {
-        let condition = Expected { attribute: "digest", value: hex(digest) };
+        let condition = AttributeEquals { attribute: "digest", value: hex(digest) };
         self.delete_if(&self.tables.keys, text(id), condition).await
     }
 
@@ -276,7 +277,7 @@ impl Store {
         &self,
         table: &str,
         pk: AttributeValue,
-        condition: Expected,
+        condition: AttributeEquals,
     ) -> Result<Deletion, Fault> {
         let outcome = self
             .client
@@ -284,7 +285,7 @@ impl Store {
             .table_name(table)
             .key(key::PK, pk)
             .condition_expression(condition.expression())
-            .expression_attribute_values(Expected::PLACEHOLDER, condition.value)
+            .expression_attribute_values(AttributeEquals::PLACEHOLDER, condition.value)
             .send()
             .await;
         match conditional(outcome, "delete a record")? {
@@ -298,12 +299,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn renew<R: HasSecret>(
+    pub async fn replace_secret<R: HasSecret>(
         &self,
         record: &R,
         minted: &Minted,
         overlap_until: Option<Timestamp>,
-    ) -> Result<Renewal, Fault> {
+    ) -> Result<SecretReplacement, Fault> {
         let update = match overlap_until {
             Some(_) => {
                 "SET digest = :new, last_four = :last_four, \
@@ -330,12 +331,12 @@ impl Store {
             None => request,
         };
         match conditional(request.send().await, "replace a secret")? {
-            Conditional::Met(_) => Ok(Renewal::Renewed),
+            Conditional::Met(_) => Ok(SecretReplacement::Replaced),
             Conditional::NotMet(stored) => {
-                let stored = stored.map(read::<R>).transpose()?;
+                let stored = stored.map(from_item::<R>).transpose()?;
                 let is_ours =
                     stored.is_some_and(|stored| stored.secret().digest.matches(&minted.digest));
-                Ok(if is_ours { Renewal::Renewed } else { Renewal::Changed })
+                Ok(if is_ours { SecretReplacement::Replaced } else { SecretReplacement::Changed })
             }
         }
     }
@@ -355,7 +356,7 @@ pub(super) fn item_of(value: &impl Serialize) -> Result<Item, Fault> {
 }
 
 /// Returns the value in an item. An unreadable one is our fault, never a bad credential.
-pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
+pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
     serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
         .map_err(|error| Fault::Corrupt(error.to_string()))
 }

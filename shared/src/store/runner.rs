@@ -8,7 +8,7 @@ use super::{
     HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
     key,
-    record::{hex, milliseconds, read, text},
+    record::{from_item, hex, milliseconds, text},
 };
 use crate::{
     core::{error::Fault, id::Runner, subject::Subject},
@@ -110,7 +110,7 @@ impl Store {
             .await;
         match conditional(outcome, "record a heartbeat")? {
             Conditional::Met(answer) => {
-                let runner: RunnerRecord = read(answer.attributes.unwrap_or_default())?;
+                let runner: RunnerRecord = from_item(answer.attributes.unwrap_or_default())?;
                 Ok(Heartbeat::Recorded { on_behalf_of: runner.on_behalf_of })
             }
             Conditional::NotMet(_) => Ok(Heartbeat::Refused),

@@ -10,15 +10,15 @@ use serde_json::{Map, Value};
 
 use super::{
     Deletion, Store,
-    conditional::{Conditional, Expected, conditional},
+    conditional::{AttributeEquals, Conditional, conditional},
     key,
-    record::{hex, item_of, milliseconds, read, seconds, text},
+    record::{from_item, hex, item_of, milliseconds, seconds, text},
 };
 use crate::{
     core::{
         clock::{LEEWAY, after},
         error::Fault,
-        id::{AttemptId, Session as SessionKind, SessionId},
+        id::{AttemptId, Session, SessionId},
         principal::Role,
         subject::Subject,
     },
@@ -96,7 +96,7 @@ pub enum PreviousLease {
 
 /// The result of a renewal, written when the lease is released.
 #[derive(Clone, Debug)]
-pub enum RenewalResult {
+pub enum LeaseOutcome {
     /// There are new tokens.
     Renewed {
         /// The tokens, sealed.
@@ -116,7 +116,7 @@ pub enum RenewalResult {
 impl SessionRecord {
     /// Returns the partition that lists the sessions of `user_id`.
     pub fn listing(user_id: &Subject) -> String {
-        key::listing_of_owner::<SessionKind>(user_id)
+        key::listing_of_user::<Session>(user_id)
     }
 
     /// Returns when the item of a session with this idle expiry can be deleted.
@@ -127,7 +127,7 @@ impl SessionRecord {
 
 /// The outcome of extending a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Touch {
+pub enum ExtendSession {
     /// The session expires at the new time.
     Extended,
     /// The session ended in the meantime.
@@ -140,7 +140,8 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn create_session(&self, session: &SessionRecord) -> Result<(), Fault> {
-        let is_ours = |stored| Ok(read::<SessionRecord>(stored)?.digest.matches(&session.digest));
+        let is_ours =
+            |stored| Ok(from_item::<SessionRecord>(stored)?.digest.matches(&session.digest));
         self.insert(&self.tables.families, item_of(session)?, "create a session", is_ours).await
     }
 
@@ -148,12 +149,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn touch_session(
+    pub async fn extend_session(
         &self,
         id: &SessionId,
         idle_expires_at: Timestamp,
         now: Timestamp,
-    ) -> Result<Touch, Fault> {
+    ) -> Result<ExtendSession, Fault> {
         let outcome = self
             .client
             .update_item()
@@ -170,8 +171,8 @@ impl Store {
             .send()
             .await;
         match conditional(outcome, "extend a session")? {
-            Conditional::Met(_) => Ok(Touch::Extended),
-            Conditional::NotMet(_) => Ok(Touch::Ended),
+            Conditional::Met(_) => Ok(ExtendSession::Extended),
+            Conditional::NotMet(_) => Ok(ExtendSession::Ended),
         }
     }
 
@@ -232,7 +233,7 @@ impl Store {
         &self,
         id: &SessionId,
         lease: &AttemptId,
-        result: &RenewalResult,
+        result: &LeaseOutcome,
     ) -> Result<(), Fault> {
         let request = self
             .client
@@ -242,20 +243,20 @@ impl Store {
             .condition_expression("upstream_lease = :lease")
             .expression_attribute_values(":lease", text(&lease));
         let request = match result {
-            RenewalResult::Renewed { sealed, due_at } => request
+            LeaseOutcome::Renewed { sealed, due_at } => request
                 .update_expression(
                     "SET upstream_sealed = :sealed, upstream_due_at_ms = :due \
                      REMOVE upstream_lease, upstream_lease_until_ms",
                 )
                 .expression_attribute_values(":sealed", text(sealed))
                 .expression_attribute_values(":due", milliseconds(*due_at)),
-            RenewalResult::Postponed { due_at } => request
+            LeaseOutcome::Postponed { due_at } => request
                 .update_expression(
                     "SET upstream_due_at_ms = :due \
                      REMOVE upstream_lease, upstream_lease_until_ms",
                 )
                 .expression_attribute_values(":due", milliseconds(*due_at)),
-            RenewalResult::Detached => request.update_expression(
+            LeaseOutcome::Detached => request.update_expression(
                 "REMOVE upstream_signin, upstream_sealed, upstream_due_at_ms, \
                  upstream_lease, upstream_lease_until_ms",
             ),
@@ -276,7 +277,7 @@ impl Store {
         id: &SessionId,
         lease: &AttemptId,
     ) -> Result<Deletion, Fault> {
-        let condition = Expected { attribute: "upstream_lease", value: text(&lease) };
+        let condition = AttributeEquals { attribute: "upstream_lease", value: text(&lease) };
         self.delete_if(&self.tables.families, text(id), condition).await
     }
 
@@ -291,7 +292,7 @@ impl Store {
     ) -> Result<Vec<SessionRecord>, Fault> {
         let is_alive =
             |session: &SessionRecord| session.user_id == *user_id && now < session.idle_expires_at;
-        self.list_owned(key::listing_of_owner::<SessionKind>(user_id), is_alive).await
+        self.list_owned(key::listing_of_user::<Session>(user_id), is_alive).await
     }
 
     /// Ends a session of a user, in whichever browser it is.
@@ -303,7 +304,7 @@ impl Store {
         user_id: &Subject,
         id: &SessionId,
     ) -> Result<Deletion, Fault> {
-        let condition = Expected { attribute: "user_id", value: text(&user_id) };
+        let condition = AttributeEquals { attribute: "user_id", value: text(&user_id) };
         self.delete_if(&self.tables.families, text(id), condition).await
     }
 
@@ -312,7 +313,7 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
     pub async fn end_session(&self, id: &SessionId, digest: &Digest) -> Result<Deletion, Fault> {
-        let condition = Expected { attribute: "digest", value: hex(digest) };
+        let condition = AttributeEquals { attribute: "digest", value: hex(digest) };
         self.delete_if(&self.tables.families, text(id), condition).await
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Store,
     conditional::{Conditional, conditional},
     key,
-    record::{hex, item_of, read, seconds, text},
+    record::{from_item, hex, item_of, seconds, text},
 };
 use crate::{
     core::{
@@ -67,7 +67,8 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
     pub async fn create_sign_in(&self, record: &SignInRecord) -> Result<(), Fault> {
-        let is_ours = |stored| Ok(read::<SignInRecord>(stored)?.digest.matches(&record.digest));
+        let is_ours =
+            |stored| Ok(from_item::<SignInRecord>(stored)?.digest.matches(&record.digest));
         self.insert(&self.tables.nonces, item_of(record)?, "create a sign-in", is_ours).await
     }
 
@@ -95,7 +96,7 @@ impl Store {
             .send()
             .await;
         match conditional(outcome, "take a sign-in")? {
-            Conditional::Met(answer) => answer.attributes.map(read).transpose(),
+            Conditional::Met(answer) => answer.attributes.map(from_item).transpose(),
             Conditional::NotMet(_) => Ok(None),
         }
     }

@@ -8,8 +8,8 @@ use super::{
     client::{fault, unexpected},
     family::FamilyRecord,
     key,
-    organization::OwnerRecord,
-    record::{Item, read, text},
+    organization::MembershipRecord,
+    record::{Item, from_item, text},
     service_account::AgentRecord,
     session::SessionRecord,
 };
@@ -31,7 +31,7 @@ impl Store {
         family: &FamilyId,
     ) -> Result<(Option<AgentRecord>, Option<FamilyRecord>), Fault> {
         let (agent, family) = self.batch_get_two(text(agent), text(family)).await?;
-        Ok((agent.map(read).transpose()?, family.map(read).transpose()?))
+        Ok((agent.map(from_item).transpose()?, family.map(from_item).transpose()?))
     }
 
     /// Returns an agent, and whether this token of it was revoked.
@@ -45,7 +45,7 @@ impl Store {
         token: &AccessTokenId,
     ) -> Result<(Option<AgentRecord>, bool), Fault> {
         let (agent, revocation) = self.batch_get_two(text(agent), text(token)).await?;
-        Ok((agent.map(read).transpose()?, revocation.is_some()))
+        Ok((agent.map(from_item).transpose()?, revocation.is_some()))
     }
 
     /// Returns a session, and the organization of its user.
@@ -59,9 +59,9 @@ impl Store {
         user_id: &Subject,
     ) -> Result<(Option<SessionRecord>, Option<OrganizationId>), Fault> {
         let (owned, session) =
-            self.batch_get_two(AttributeValue::S(key::owner(user_id)), text(session)).await?;
-        let owned = owned.map(read::<OwnerRecord>).transpose()?;
-        Ok((session.map(read).transpose()?, owned.map(|owned| owned.org_id)))
+            self.batch_get_two(AttributeValue::S(key::membership(user_id)), text(session)).await?;
+        let owned = owned.map(from_item::<MembershipRecord>).transpose()?;
+        Ok((session.map(from_item).transpose()?, owned.map(|owned| owned.org_id)))
     }
 
     /// Returns the organization of a user, and a family that may belong to the user.
@@ -69,15 +69,15 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
     /// a record is unreadable.
-    pub async fn person_and_family(
+    pub async fn organization_and_family(
         &self,
         user_id: &Subject,
         family: &FamilyId,
     ) -> Result<(Option<OrganizationId>, Option<FamilyRecord>), Fault> {
         let (owned, family) =
-            self.batch_get_two(AttributeValue::S(key::owner(user_id)), text(family)).await?;
-        let owned = owned.map(read::<OwnerRecord>).transpose()?;
-        Ok((owned.map(|owned| owned.org_id), family.map(read).transpose()?))
+            self.batch_get_two(AttributeValue::S(key::membership(user_id)), text(family)).await?;
+        let owned = owned.map(from_item::<MembershipRecord>).transpose()?;
+        Ok((owned.map(|owned| owned.org_id), family.map(from_item).transpose()?))
     }
 
     /// Reads one item of `Keys` and one of `Families`, both consistently.

@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
-use super::{Store, client::fault, key, record::read};
+use super::{Store, client::fault, key, record::from_item};
 use crate::core::{
     error::Fault,
     id::{AgentId, ClientId, Family},
@@ -44,7 +44,7 @@ impl TokenOwner {
 
     /// Returns the partition that lists the user's families.
     pub fn listing(&self) -> Option<String> {
-        self.user_id().map(key::listing_of_owner::<Family>)
+        self.user_id().map(key::listing_of_user::<Family>)
     }
 }
 
@@ -64,7 +64,7 @@ impl Store {
                 .client
                 .query()
                 .table_name(&self.tables.families)
-                .index_name(key::PERSON_INDEX)
+                .index_name(key::USER_INDEX)
                 .key_condition_expression("listing = :listing")
                 .expression_attribute_values(":listing", AttributeValue::S(listing.clone()))
                 .scan_index_forward(false)
@@ -72,8 +72,12 @@ impl Store {
                 .send()
                 .await
                 .map_err(fault("list what a user owns"))?;
-            let page: Vec<R> =
-                answer.items.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;
+            let page: Vec<R> = answer
+                .items
+                .unwrap_or_default()
+                .into_iter()
+                .map(from_item)
+                .collect::<Result<_, _>>()?;
             owned.extend(page.into_iter().filter(&is_shown));
             start = answer.last_evaluated_key;
             if start.is_none() || owned.len() >= MOST {

@@ -9,8 +9,8 @@ use super::{
     client::fault,
     conditional::first_unmet,
     key,
-    organization::OwnerRecord,
-    record::{item_of, item_of_record, read, text},
+    organization::MembershipRecord,
+    record::{from_item, item_of, item_of_record, text},
 };
 use crate::{
     core::{
@@ -86,7 +86,7 @@ impl Store {
         };
         let user_id = Subject::User(user.meta.id);
         let membership =
-            OwnerRecord { pk: key::owner(&user_id), user_id, org_id: user.meta.org_id };
+            MembershipRecord { pk: key::membership(&user_id), user_id, org_id: user.meta.org_id };
         let created = self
             .client
             .transact_write_items()
@@ -106,10 +106,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn login(&self, email: &Email) -> Result<Option<LoginRecord>, Fault> {
+    pub async fn login_record(&self, email: &Email) -> Result<Option<LoginRecord>, Fault> {
         let item =
             self.keys_item(AttributeValue::S(key::email(email)), "read a login record").await?;
-        item.map(read).transpose()
+        item.map(from_item).transpose()
     }
 
     /// Deletes a user with the login record and the membership. Sessions and tokens end with the
@@ -134,7 +134,7 @@ impl Store {
                 "attribute_exists(pk)",
             )?)
             .transact_items(delete(
-                AttributeValue::S(key::owner(&Subject::User(user.meta.id))),
+                AttributeValue::S(key::membership(&Subject::User(user.meta.id))),
                 "attribute_exists(pk)",
             )?)
             .send()

@@ -50,7 +50,7 @@ pub struct Labels {
 
 impl Labels {
     /// Reads the labels from a function's environment.
-    pub fn of(variables: &BTreeMap<String, String>) -> Self {
+    pub fn from_variables(variables: &BTreeMap<String, String>) -> Self {
         let given = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
         Self { stack: given("POSTERN_STACK"), function: given(FUNCTION_NAME) }
     }

@@ -58,7 +58,7 @@ fn add(to: impl FnOnce(&Meter)) {
     METER.try_with(to).unwrap_or_default();
 }
 
-pub(super) fn read() -> Reading {
+pub(super) fn snapshot() -> Reading {
     let read = |meter: &Meter| Reading {
         duration_ms: Some(meter.clock.now().as_millisecond() - meter.began.as_millisecond()),
         store_calls: Some(meter.store_calls.get()),

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::core::{
     id::{AccessTokenId, AgentId, ClientId, FamilyId, OrganizationId, ServiceId},
-    principal::Kind,
+    principal::PrincipalKind,
     scope::{Resources, Scopes},
     subject::{CredentialId, Subject},
 };
 
 /// A kind of token. Its header type and audience separate it from the other kinds.
-pub trait Token: Serialize + DeserializeOwned {
+pub trait TokenClaims: Serialize + DeserializeOwned {
     /// The media type in the header.
     const TYPE: &'static str;
 
@@ -19,7 +19,7 @@ pub trait Token: Serialize + DeserializeOwned {
     fn audience(issuer: &str) -> String;
 
     /// Returns the claims `iss` and `aud`.
-    fn parties(&self) -> (&String, &String);
+    fn issuer_and_audience(&self) -> (&String, &String);
 
     /// Returns the claims about time.
     fn times(&self) -> Times;
@@ -38,14 +38,14 @@ pub struct Times {
 
 macro_rules! tokens {
     ($($claims:ident is $typ:literal for $suffix:literal;)*) => {$(
-        impl Token for $claims {
+        impl TokenClaims for $claims {
             const TYPE: &'static str = $typ;
 
             fn audience(issuer: &str) -> String {
                 format!("{issuer}{}", $suffix)
             }
 
-            fn parties(&self) -> (&String, &String) {
+            fn issuer_and_audience(&self) -> (&String, &String) {
                 (&self.iss, &self.aud)
             }
 
@@ -153,7 +153,7 @@ pub struct DownloadClaims {
     /// The path that can be downloaded.
     pub path: String,
     /// The kind of caller to which it was issued.
-    pub kind: Kind,
+    pub kind: PrincipalKind,
     /// The organization.
     pub org_id: Option<OrganizationId>,
     /// The credential for which it was issued.

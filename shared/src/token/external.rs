@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{claims::Times, verify::in_time};
+use super::{claims::Times, verify::check_times};
 use crate::{
     core::error::Refusal,
     crypto::{
         json::Members,
-        jwt::{self, Expected, IssuedBy},
+        jwt::{self, HeaderRequirements, IssuedBy},
         key_set::KeySet,
     },
 };
@@ -18,7 +18,7 @@ const LONGEST_USER: usize = 255;
 
 /// A trusted issuer, and the required audience.
 #[derive(Clone, Copy, Debug)]
-pub struct Issuer<'a> {
+pub struct ExpectedIssuer<'a> {
     /// `iss`, exactly.
     pub name: &'a str,
     /// `aud`, or a member of it.
@@ -36,10 +36,10 @@ pub struct Issuer<'a> {
 pub fn verify(
     token: &str,
     keys: &KeySet,
-    issuer: Issuer<'_>,
+    issuer: ExpectedIssuer<'_>,
     now: Timestamp,
 ) -> Result<Map<String, Value>, Refusal> {
-    let expected = Expected { types: &["jwt", "at+jwt"], issued_by: IssuedBy::Other };
+    let expected = HeaderRequirements { types: &["jwt", "at+jwt"], issued_by: IssuedBy::Other };
     let Members(claims) = jwt::verify(token, keys, expected)?;
     let is_for_us = match claims.get("aud") {
         Some(Value::String(audience)) => audience == issuer.audience,
@@ -58,7 +58,7 @@ pub fn verify(
             .transpose()
     };
     let exp = time("exp")?.ok_or(Refusal::TokenClaimsInvalid)?;
-    in_time(
+    check_times(
         Times {
             exp,
             nbf: time("nbf")?.unwrap_or(Timestamp::MIN),
@@ -74,7 +74,7 @@ pub fn verify(
 /// # Errors
 /// [`Refusal::TokenClaimsInvalid`] if none is present, or it is not a short string. Claims other
 /// than `sub` may be whole numbers.
-pub fn take_user(claims: &mut Map<String, Value>, names: &[&str]) -> Result<String, Refusal> {
+pub fn remove_user_id(claims: &mut Map<String, Value>, names: &[&str]) -> Result<String, Refusal> {
     let name =
         names.iter().find(|name| claims.contains_key(**name)).ok_or(Refusal::TokenClaimsInvalid)?;
     let user = match claims.remove(*name) {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Claims, DownloadClaims, ServiceClaims, claims::Token};
+use super::{Claims, DownloadClaims, ServiceClaims, claims::TokenClaims};
 use crate::{
     context::Context,
     core::{
@@ -19,9 +19,9 @@ use crate::{
 
 /// The grant for which an access token is issued.
 #[derive(Debug)]
-pub struct Grant<'a> {
+pub struct NewAccessToken<'a> {
     /// The agent or user.
-    pub holder: &'a TokenOwner,
+    pub owner: &'a TokenOwner,
     /// Their organization.
     pub organization: OrganizationId,
     /// The granted scopes.
@@ -32,7 +32,7 @@ pub struct Grant<'a> {
     pub not_after: Option<Timestamp>,
 }
 
-impl Grant<'_> {
+impl NewAccessToken<'_> {
     /// Returns the lifetime of a token that is issued `now`.
     pub fn lifetime(&self, context: &Context, now: Timestamp) -> SignedDuration {
         let longest = context.config.lifetimes.access_token;
@@ -44,12 +44,16 @@ impl Grant<'_> {
 ///
 /// # Errors
 /// A [`Fault`] if there is no signing key, or if the random generator or signing fails.
-pub fn access_token(context: &Context, grant: &Grant<'_>, now: Timestamp) -> Result<Secret, Fault> {
+pub fn access_token(
+    context: &Context,
+    grant: &NewAccessToken<'_>,
+    now: Timestamp,
+) -> Result<Secret, Fault> {
     sign(
         context,
         &Claims {
             iss: context.config.deployment.issuer.clone(),
-            sub: match grant.holder {
+            sub: match grant.owner {
                 TokenOwner::Agent(agent) => Subject::Agent(*agent),
                 TokenOwner::User { user_id, .. } => user_id.clone(),
             },
@@ -58,8 +62,8 @@ pub fn access_token(context: &Context, grant: &Grant<'_>, now: Timestamp) -> Res
             nbf: now,
             exp: after(now, grant.lifetime(context, now)),
             jti: id::mint(now, &context.entropy)?,
-            client_id: grant.holder.client_id(),
-            agent_id: match grant.holder {
+            client_id: grant.owner.client_id(),
+            agent_id: match grant.owner {
                 TokenOwner::Agent(agent) => Some(*agent),
                 TokenOwner::User { .. } => None,
             },
@@ -127,6 +131,6 @@ pub fn download_token(
     )
 }
 
-fn sign<T: Token>(context: &Context, claims: &T) -> Result<Secret, Fault> {
-    Ok(Secret::new(context.keyring.signing()?.sign(T::TYPE, claims)?))
+fn sign<T: TokenClaims>(context: &Context, claims: &T) -> Result<Secret, Fault> {
+    Ok(Secret::new(context.keyring.signing_key()?.sign(T::TYPE, claims)?))
 }

@@ -49,9 +49,9 @@ struct State {
 
 /// Which keys a caller needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum KeySetAge {
     /// The cached ones, if they are fresh.
-    Current,
+    Cached,
     /// Newer ones, because a token named a key that is not cached.
     Newer,
 }
@@ -73,14 +73,14 @@ impl IssuerKeys {
     ///
     /// # Errors
     /// [`Fault::Issuer`] if there are no valid keys.
-    pub async fn keys(&self, context: &Context, wanted: Wanted) -> Result<Arc<KeySet>, Fault> {
+    pub async fn keys(&self, context: &Context, wanted: KeySetAge) -> Result<Arc<KeySet>, Fault> {
         let mut state = self.state.lock().await;
         let now = context.clock.now();
         let at_hand =
             state.keys.as_ref().map(|(keys, since)| (Arc::clone(keys), now.duration_since(*since)));
         let is_due = match (&at_hand, wanted) {
-            (None, _) | (Some(_), Wanted::Newer) => true,
-            (Some((_, age)), Wanted::Current) => *age >= FRESH,
+            (None, _) | (Some(_), KeySetAge::Newer) => true,
+            (Some((_, age)), KeySetAge::Cached) => *age >= FRESH,
         };
         let may_ask = state.pause_until.is_none_or(|until| now >= until);
         if is_due && may_ask {
@@ -94,11 +94,11 @@ impl IssuerKeys {
                     state.keys = Some((Arc::clone(&keys), now));
                     return Ok(keys);
                 }
-                Err(fault) if wanted == Wanted::Newer => return Err(fault),
+                Err(fault) if wanted == KeySetAge::Newer => return Err(fault),
                 Err(fault) => return at_hand.and_then(still_good).ok_or(fault),
             }
         }
-        let cannot_tell = state.has_failed && wanted == Wanted::Newer;
+        let cannot_tell = state.has_failed && wanted == KeySetAge::Newer;
         at_hand
             .filter(|_| !cannot_tell)
             .and_then(still_good)
@@ -131,7 +131,7 @@ impl IssuerKeys {
             self.issuer.starts_with("https:") && !found.jwks_uri.starts_with("https:");
         if found.issuer != self.issuer {
             Err(self.fault("its discovery document names another issuer"))
-        } else if !config::is_sound_url(&found.jwks_uri) || is_downgrade {
+        } else if !config::is_https_or_loopback_url(&found.jwks_uri) || is_downgrade {
             Err(self.fault("its jwks_uri is not https"))
         } else {
             Ok(found.jwks_uri)

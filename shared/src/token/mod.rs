@@ -7,5 +7,5 @@ pub mod issue;
 pub mod issuer_keys;
 pub mod verify;
 
-pub use claims::{Claims, DownloadClaims, ServiceClaims, Token};
-pub use issue::Grant;
+pub use claims::{Claims, DownloadClaims, ServiceClaims, TokenClaims};
+pub use issue::NewAccessToken;

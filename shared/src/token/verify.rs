@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Claims,
-    claims::{Times, Token},
+    claims::{Times, TokenClaims},
 };
 use crate::{
     context::Context,
@@ -14,21 +14,25 @@ use crate::{
         id::ClientId,
         subject::Subject,
     },
-    crypto::jwt::{self, Expected, IssuedBy},
+    crypto::jwt::{self, HeaderRequirements, IssuedBy},
 };
 
 /// Verifies signature, type, issuer, audience and times of a token, but not whether it was revoked.
 ///
 /// # Errors
 /// The exact cause, which the caller does not see.
-pub fn verify<T: Token>(context: &Context, token: &str, now: Timestamp) -> Result<T, Refusal> {
-    let expected = Expected { types: &[T::TYPE], issued_by: IssuedBy::Postern };
-    let claims: T = jwt::verify(token, context.keyring.verifying(), expected)?;
+pub fn verify<T: TokenClaims>(
+    context: &Context,
+    token: &str,
+    now: Timestamp,
+) -> Result<T, Refusal> {
+    let expected = HeaderRequirements { types: &[T::TYPE], issued_by: IssuedBy::Postern };
+    let claims: T = jwt::verify(token, context.keyring.verifying_keys(), expected)?;
     let issuer = &context.config.deployment.issuer;
-    if claims.parties() != (issuer, &T::audience(issuer)) {
+    if claims.issuer_and_audience() != (issuer, &T::audience(issuer)) {
         return Err(Refusal::TokenClaimsInvalid);
     }
-    in_time(claims.times(), now)?;
+    check_times(claims.times(), now)?;
     Ok(claims)
 }
 
@@ -49,7 +53,7 @@ pub fn access_token(context: &Context, token: &str, now: Timestamp) -> Result<Cl
 }
 
 /// Checks that a token is valid at `now`, within the leeway.
-pub(super) fn in_time(times: Times, now: Timestamp) -> Result<(), Refusal> {
+pub(super) fn check_times(times: Times, now: Timestamp) -> Result<(), Refusal> {
     if after(times.exp, LEEWAY) <= now {
         Err(Refusal::TokenExpired)
     } else if times.nbf.max(times.iat) > after(now, LEEWAY) {

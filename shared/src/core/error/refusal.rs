@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Challenge, Public};
+use super::{Challenge, PublicError};
 
 /// Generates [`Refusal`] from a table with one row per cause: what happened, its name, and what the
 /// caller sees. A cause without a description or an answer does not compile.
@@ -36,7 +36,7 @@ macro_rules! refusals {
 
             /// Returns what the caller sees. Several causes share an answer where the difference
             /// would help someone guess credentials.
-            pub const fn public(self) -> Public {
+            pub const fn public(self) -> PublicError {
                 match self {
                     $(Self::$cause => $answer,)+
                 }
@@ -63,7 +63,7 @@ refusals! {
     /// The body is empty.
     BodyMissing => invalid_request("The body is missing: send a JSON object or a form."),
     /// The body exceeds the limit.
-    BodyTooLarge => Public::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is larger than 64 KiB."),
+    BodyTooLarge => PublicError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is larger than 64 KiB."),
     /// The PKCE method is not S256.
     ChallengeMethodUnknown => invalid_request(
         "The code_challenge_method is not supported: use S256 (RFC 7636).",
@@ -89,14 +89,14 @@ refusals! {
     /// The format or the checksum of the credential is invalid.
     CredentialMalformed => INVALID_TOKEN,
     /// No credential was presented.
-    CredentialMissing => Public::new(
+    CredentialMissing => PublicError::new(
         StatusCode::UNAUTHORIZED,
         "auth_required",
         "No credential was presented in a header that this route reads.",
     )
     .challenging(Challenge::Bearer),
     /// The form does not contain the CSRF token of this session.
-    CsrfTokenWrong => Public::new(
+    CsrfTokenWrong => PublicError::new(
         StatusCode::FORBIDDEN,
         "forbidden_origin",
         "The form has expired or was not sent from this site. Reload the page and try again.",
@@ -106,13 +106,13 @@ refusals! {
         "The cursor is invalid: use a next_cursor returned by this list.",
     ),
     /// The device code has expired.
-    DeviceCodeExpired => Public::new(
+    DeviceCodeExpired => PublicError::new(
         StatusCode::BAD_REQUEST,
         "expired_token",
         "The device code has expired. Start the sign-in again.",
     ),
     /// The user has not approved or denied the device yet.
-    DeviceCodePending => Public::new(
+    DeviceCodePending => PublicError::new(
         StatusCode::BAD_REQUEST,
         "authorization_pending",
         "The device has not been approved yet. Poll again after the interval.",
@@ -122,7 +122,7 @@ refusals! {
     /// The user denied the device.
     DeviceDenied => ACCESS_DENIED,
     /// The device polled before its interval had passed.
-    DevicePollTooEarly => Public::new(
+    DevicePollTooEarly => PublicError::new(
         StatusCode::BAD_REQUEST,
         "slow_down",
         "The device polled too early. Add 5 seconds to the interval between polls.",
@@ -140,11 +140,11 @@ refusals! {
     /// The email address is not valid.
     EmailMalformed => invalid_request("The email address is not valid."),
     /// Another user has this email address.
-    EmailTaken => Public::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
+    EmailTaken => PublicError::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
     /// The requested expiry is in the past.
     ExpiryInThePast => invalid_request("expires_at is in the past: send a future time."),
     /// Too many attempts failed, for the account or from the address.
-    FailuresTooMany => Public::new(
+    FailuresTooMany => PublicError::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too_many_requests",
         "Too many failed attempts. Try again within 15 minutes.",
@@ -156,7 +156,7 @@ refusals! {
     /// The owner of the token family was deleted, or left its organization.
     FamilyOwnerDeleted => INVALID_GRANT,
     /// The token endpoint does not support this grant type.
-    GrantTypeUnknown => Public::new(
+    GrantTypeUnknown => PublicError::new(
         StatusCode::BAD_REQUEST,
         "unsupported_grant_type",
         "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.",
@@ -179,13 +179,13 @@ refusals! {
         "The email address or the password is wrong.",
     ),
     /// The route does not accept a body of this type.
-    MediaTypeUnsupported => Public::new(
+    MediaTypeUnsupported => PublicError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported_media_type",
         "The Content-Type is not supported: use application/json, or application/x-www-form-urlencoded for OAuth and pages.",
     ),
     /// The path exists, with other methods.
-    MethodUnknown => Public::new(
+    MethodUnknown => PublicError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "This path does not support the method: see the Allow header.",
@@ -206,7 +206,7 @@ refusals! {
         "The caller does not belong to an organization, which this route requires.",
     ),
     /// A page of another origin sent the request with our cookie.
-    OriginNotAllowed => Public::new(
+    OriginNotAllowed => PublicError::new(
         StatusCode::FORBIDDEN,
         "forbidden_origin",
         "Requests with a session cookie are only accepted from this site.",
@@ -232,7 +232,7 @@ refusals! {
         "The path is ambiguous: remove dot segments, empty segments, unnecessary escapes, semicolons, asterisks, backslashes and control characters.",
     ),
     /// The record changed between reading and writing it.
-    RecordChanged => Public::new(
+    RecordChanged => PublicError::new(
         StatusCode::CONFLICT,
         "conflict",
         "The record was changed by another request. Read it again and retry.",
@@ -354,55 +354,56 @@ refusals! {
     UserRequired => insufficient_scope("Only a signed-in user is allowed to do this."),
 }
 
-const ACCESS_DENIED: Public = Public::new(
+const ACCESS_DENIED: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "access_denied",
     "Access was denied by the user or by the identity provider.",
 );
-const CODE_INVALID: Public = Public::new(
+const CODE_INVALID: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_grant",
     "The code is invalid or has expired. Start again.",
 );
-const FORBIDDEN_USER: Public = Public::new(
+const FORBIDDEN_USER: PublicError = PublicError::new(
     StatusCode::FORBIDDEN,
     "forbidden_user",
     "This user is not allowed to use this deployment.",
 );
-const INVALID_CLIENT: Public = Public::new(
+const INVALID_CLIENT: PublicError = PublicError::new(
     StatusCode::UNAUTHORIZED,
     "invalid_client",
     "The client id or secret is not valid.",
 )
 .challenging(Challenge::Basic);
-const INVALID_GRANT: Public = Public::new(
+const INVALID_GRANT: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_grant",
     "The refresh token is not valid. Sign in again, or exchange the client's credentials again.",
 );
-const INVALID_SIGNATURE: Public =
+const INVALID_SIGNATURE: PublicError =
     unauthorized("invalid_signature", "The signature is missing or invalid.");
-const INVALID_TOKEN: Public = unauthorized("invalid_token", "The credential is not valid.");
+const INVALID_TOKEN: PublicError = unauthorized("invalid_token", "The credential is not valid.");
 
-const fn insufficient_scope(description: &'static str) -> Public {
-    Public::new(StatusCode::FORBIDDEN, "insufficient_scope", description)
+const fn insufficient_scope(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::FORBIDDEN, "insufficient_scope", description)
         .challenging(Challenge::BearerError)
 }
 
-const fn invalid_request(description: &'static str) -> Public {
-    Public::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+const fn invalid_request(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::BAD_REQUEST, "invalid_request", description)
 }
 
-const fn invalid_scope(description: &'static str) -> Public {
-    Public::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
+const fn invalid_scope(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
 }
 
-const fn not_found(description: &'static str) -> Public {
-    Public::new(StatusCode::NOT_FOUND, "not_found", description)
+const fn not_found(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::NOT_FOUND, "not_found", description)
 }
 
-const fn unauthorized(code: &'static str, description: &'static str) -> Public {
-    Public::new(StatusCode::UNAUTHORIZED, code, description).challenging(Challenge::BearerError)
+const fn unauthorized(code: &'static str, description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::UNAUTHORIZED, code, description)
+        .challenging(Challenge::BearerError)
 }
 
 #[cfg(test)]

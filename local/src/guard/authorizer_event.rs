@@ -5,8 +5,8 @@ use clap::ValueEnum;
 use http::{HeaderMap, request::Parts};
 use serde_json::{Map, Value, json};
 
-use super::Attachment;
-use crate::event::{self, Arrival};
+use super::AuthorizerConfig;
+use crate::event::{self, RequestContext};
 
 /// The region, account and API of every ARN.
 const API: &str = "arn:aws:execute-api:eu-west-1:000000000000:local";
@@ -37,7 +37,7 @@ impl EventKind {
 }
 
 /// Returns the ARN of the requested method.
-pub(super) fn arn(parts: &Parts, attachment: &Attachment) -> String {
+pub(super) fn arn(parts: &Parts, attachment: &AuthorizerConfig) -> String {
     match attachment.event {
         EventKind::WebSocket => format!("{API}/{}/$connect", attachment.stage),
         EventKind::RestToken | EventKind::RestRequest | EventKind::Http1 | EventKind::Http2 => {
@@ -47,7 +47,11 @@ pub(super) fn arn(parts: &Parts, attachment: &Attachment) -> String {
 }
 
 /// Returns the authorizer's event. The path of `parts` does not contain the stage.
-pub(super) fn event(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
+pub(super) fn event(
+    parts: &Parts,
+    arrival: RequestContext,
+    attachment: &AuthorizerConfig,
+) -> Value {
     match attachment.event {
         EventKind::RestToken => token(parts, attachment),
         EventKind::RestRequest => rest(parts, arrival, attachment),
@@ -57,7 +61,7 @@ pub(super) fn event(parts: &Parts, arrival: Arrival, attachment: &Attachment) ->
     }
 }
 
-fn token(parts: &Parts, attachment: &Attachment) -> Value {
+fn token(parts: &Parts, attachment: &AuthorizerConfig) -> Value {
     let source = attachment.identity_sources.first().map_or("authorization", String::as_str);
     json!({
         "type": "TOKEN",
@@ -66,7 +70,7 @@ fn token(parts: &Parts, attachment: &Attachment) -> Value {
     })
 }
 
-fn rest(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
+fn rest(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {
     let mut event = http_1(parts, arrival, attachment);
     if let Some(members) = event.as_object_mut() {
         for name in ["version", "identitySource", "authorizationToken"] {
@@ -87,7 +91,7 @@ fn rest(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
     event
 }
 
-fn http_1(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
+fn http_1(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {
     let path = parts.uri.path();
     let sources: Vec<_> = attachment
         .identity_sources
@@ -123,8 +127,8 @@ fn http_1(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
     })
 }
 
-fn http_2(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
-    let mut event = event::common(parts, "$default", arrival);
+fn http_2(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {
+    let mut event = event::base_event(parts, "$default", arrival);
     let path = with_stage(parts.uri.path(), attachment);
     let sources: Vec<_> = attachment
         .identity_sources
@@ -140,7 +144,7 @@ fn http_2(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
     event
 }
 
-fn connection(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value {
+fn connection(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {
     let mut event = rest(parts, arrival, attachment);
     if let Some(members) = event.as_object_mut() {
         for name in ["resource", "path", "httpMethod", "pathParameters"] {
@@ -162,7 +166,7 @@ fn connection(parts: &Parts, arrival: Arrival, attachment: &Attachment) -> Value
 }
 
 /// Returns the path as the client sent it, with a named stage.
-fn with_stage(path: &str, attachment: &Attachment) -> String {
+fn with_stage(path: &str, attachment: &AuthorizerConfig) -> String {
     match attachment.stage.as_str() {
         "$default" => path.to_owned(),
         stage => format!("/{stage}{path}"),

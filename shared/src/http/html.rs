@@ -48,17 +48,19 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
 ///
 /// # Errors
 /// [`Fault::Serialization`] if the template cannot be rendered.
-pub fn show(page: &impl Template) -> Result<Response, Fault> {
+pub fn render(page: &impl Template) -> Result<Response, Fault> {
     let html = page.render().map_err(|error| Fault::Serialization(error.into()))?;
     let response = Response::text(HTML, html);
-    Ok(HEADERS.into_iter().fold(response, |response, (name, value)| response.with(name, value)))
+    Ok(HEADERS
+        .into_iter()
+        .fold(response, |response, (name, value)| response.with_header(name, value)))
 }
 
 /// Renders the page for a request that was refused or failed.
 ///
 /// # Errors
 /// [`Fault::Serialization`] if the template cannot be rendered.
-pub fn notice(error: Error, request_id: &str) -> Result<Response, Fault> {
+pub fn error_page(error: Error, request_id: &str) -> Result<Response, Fault> {
     let public = error.public();
     let (title, link) = match public.status {
         StatusCode::UNAUTHORIZED if public.code != "invalid_client" => {
@@ -72,5 +74,5 @@ pub fn notice(error: Error, request_id: &str) -> Result<Response, Fault> {
         }
         _ => ("That did not work", ("/login", "Start again")),
     };
-    Ok(show(&Notice { title, text: error.description(), link, request_id })?.because(error))
+    Ok(render(&Notice { title, text: error.description(), link, request_id })?.with_error(error))
 }
