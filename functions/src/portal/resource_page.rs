@@ -34,6 +34,20 @@ struct PageState {
     done: Option<&'static str>,
 }
 
+impl PageState {
+    /// Returns the state after an action: the new secret, or the reason why it was refused.
+    ///
+    /// # Errors
+    /// The fault, if the action failed.
+    fn after(result: Result<Option<ShownOnce>, Error>) -> Result<Self, Error> {
+        match result {
+            Ok(shown) => Ok(Self { shown, ..Self::default() }),
+            Err(Error::Failed(fault)) => Err(fault.into()),
+            Err(error) => Ok(Self { error: Some(error), ..Self::default() }),
+        }
+    }
+}
+
 /// `GET`: shows the list.
 pub(crate) async fn list(
     app: &App,
@@ -120,13 +134,10 @@ pub(crate) async fn create(
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
-    let state = match create_one(app, &visitor, resource, &form).await {
-        Ok(shown) => PageState { shown: Some(shown), ..PageState::default() },
-        Err(Error::Failed(fault)) => return Err(fault.into()),
-        Err(error) => {
-            PageState { values: values(&form), error: Some(error), ..PageState::default() }
-        }
-    };
+    let created = create_one(app, &visitor, resource, &form).await.map(Some);
+    // After a refusal the form keeps what was entered.
+    let values = if created.is_err() { values(&form) } else { FormValues::default() };
+    let state = PageState { values, ..PageState::after(created)? };
     show(app, request, &visitor, resource, state).await
 }
 
@@ -199,12 +210,8 @@ pub(crate) async fn renew(
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
-    let state = match renew_one(app, request, &visitor, resource, &form).await {
-        Ok(shown) => PageState { shown: Some(shown), ..PageState::default() },
-        Err(Error::Failed(fault)) => return Err(fault.into()),
-        Err(error) => PageState { error: Some(error), ..PageState::default() },
-    };
-    show(app, request, &visitor, resource, state).await
+    let renewed = renew_one(app, request, &visitor, resource, &form).await.map(Some);
+    show(app, request, &visitor, resource, PageState::after(renewed)?).await
 }
 
 async fn renew_one(
@@ -248,14 +255,12 @@ pub(crate) async fn delete(
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     visitor::form(app, request, &visitor)?;
-    match delete_one(app, request, &visitor, resource.kind).await {
-        Ok(()) => Ok(Response::see_other(format!("{}?done=deleted", resource.path))?),
-        Err(Error::Failed(fault)) => Err(fault.into()),
-        Err(error) => {
-            let state = PageState { error: Some(error), ..PageState::default() };
-            show(app, request, &visitor, resource, state).await
-        }
+    let deleted = delete_one(app, request, &visitor, resource.kind).await;
+    if deleted.is_ok() {
+        return Ok(Response::see_other(format!("{}?done=deleted", resource.path))?);
     }
+    let state = PageState::after(deleted.map(|()| None))?;
+    show(app, request, &visitor, resource, state).await
 }
 
 async fn delete_one(

@@ -2,15 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Outcome, Provider, oidc};
+use super::{Outcome, Provider, claim_mapping::ClaimMapping};
 use crate::{
     config::JwtIssuer,
     context::Context,
-    core::{
-        error::Fault,
-        principal::{Principal, PrincipalKind},
-        scope::Resources,
-    },
+    core::{error::Fault, principal::PrincipalKind},
     crypto::{jwt, key_set::KeySet, secrets::Secrets, verifying_key::VerifyingKey},
     http::CredentialSource,
     token::external::{self, ExpectedIssuer},
@@ -62,28 +58,15 @@ impl Provider for JwtProvider {
         };
         let issuer =
             ExpectedIssuer { name: &self.settings.issuer, audience: &self.settings.audience };
-        let found = external::verify(token, &self.keys, issuer, context.clock.now()).and_then(
-            |mut claims| {
-                let credential_id = oidc::credential_id(&claims, token);
-                let scopes = oidc::scopes(
-                    &claims,
-                    self.settings.scopes_claim.as_deref(),
-                    &self.settings.scopes,
-                );
-                let user = external::remove_user_id(&mut claims, &["sub", "user_id", "id"])?;
-                let prefix = &self.settings.subject_prefix;
-                Ok(Principal {
-                    user_id: context.config.external_subject(prefix, &user)?,
-                    kind: PrincipalKind::External,
-                    org_id: None,
-                    credential_id,
-                    scopes,
-                    resources: Resources::default(),
-                    on_behalf_of: None,
-                    metadata: claims,
-                })
-            },
-        );
+        let mapping = ClaimMapping {
+            user_claims: &["sub", "user_id", "id"],
+            subject_prefix: &self.settings.subject_prefix,
+            scopes_claim: self.settings.scopes_claim.as_deref(),
+            scopes: &self.settings.scopes,
+            kind: PrincipalKind::External,
+        };
+        let found = external::verify(token, &self.keys, issuer, context.clock.now())
+            .and_then(|claims| mapping.principal(&context.config, token, claims));
         Ok(found.map_or_else(Outcome::Refused, Outcome::Authenticated))
     }
 }

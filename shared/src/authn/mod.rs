@@ -8,6 +8,7 @@
 mod access_token;
 mod allowlist;
 mod api_key;
+mod claim_mapping;
 mod configured_key;
 mod jwt;
 mod oidc;

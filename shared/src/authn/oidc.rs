@@ -3,17 +3,15 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Outcome, Provider};
+use super::{Outcome, Provider, claim_mapping::ClaimMapping};
 use crate::{
     config::OidcIssuer,
     context::Context,
     core::{
         error::{Fault, Refusal},
         principal::{Principal, PrincipalKind},
-        scope::{Resources, Scopes},
-        subject::CredentialId,
     },
-    crypto::{Digest, jwt},
+    crypto::jwt,
     http::CredentialSource,
     token::{
         external::{self, ExpectedIssuer},
@@ -72,59 +70,24 @@ impl Provider for OidcProvider {
         let Some(token) = source.bearer().filter(|token| self.knows_bearer(context, token)) else {
             return Ok(Outcome::NotPresented);
         };
-        let mut claims = match self.verify(context, token).await? {
+        let claims = match self.verify(context, token).await? {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let credential_id = credential_id(&claims, token);
-        let scopes = scopes(
-            &claims,
-            self.settings.scopes_claim.as_deref(),
-            &context.config.role_scopes(self.settings.role),
-        );
-        let prefix = &self.settings.subject_prefix;
-        let user_id = match external::remove_user_id(&mut claims, &["sub"])
-            .and_then(|subject| context.config.external_subject(prefix, &subject))
-        {
-            Ok(subject) => subject,
+        let scopes = context.config.role_scopes(self.settings.role);
+        let caller = ClaimMapping {
+            user_claims: &["sub"],
+            subject_prefix: &self.settings.subject_prefix,
+            scopes_claim: self.settings.scopes_claim.as_deref(),
+            scopes: &scopes,
+            kind: PrincipalKind::User,
+        }
+        .principal(&context.config, token, claims);
+        let caller = match caller {
+            Ok(caller) => caller,
             Err(refusal) => return Ok(refusal.into()),
         };
-        Ok(Outcome::Authenticated(Principal {
-            org_id: context.store.organization_of(&user_id).await?,
-            user_id,
-            kind: PrincipalKind::User,
-            credential_id,
-            scopes,
-            resources: Resources::default(),
-            on_behalf_of: None,
-            metadata: claims,
-        }))
+        let org_id = context.store.organization_of(&caller.user_id).await?;
+        Ok(Outcome::Authenticated(Principal { org_id, ..caller }))
     }
-}
-
-/// Returns the token's own id, or a part of its digest.
-pub(super) fn credential_id(claims: &Map<String, Value>, token: &str) -> CredentialId {
-    let id = claims.get("jti").and_then(Value::as_str).filter(|id| (1..=200).contains(&id.len()));
-    CredentialId::External(id.map_or_else(
-        || format!("token_{}", &Digest::of(token.as_bytes()).to_hex()[..12]),
-        str::to_owned,
-    ))
-}
-
-/// Returns the scopes of a caller: those of the configuration, or, if it names a `claim`, those in
-/// the claim, which is space-joined text or an array. Malformed scopes are left out.
-pub(super) fn scopes(
-    claims: &Map<String, Value>,
-    claim: Option<&str>,
-    configured: &Scopes,
-) -> Scopes {
-    let Some(claim) = claim else { return configured.clone() };
-    let given: Vec<_> = match claims.get(claim) {
-        Some(Value::String(text)) => text.split(' ').map(str::to_owned).collect(),
-        Some(Value::Array(all)) => {
-            all.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
-    };
-    Scopes::from_well_formed(given)
 }
