@@ -26,13 +26,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    deployment: Deployment,
+    deployment: DeploymentArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve every route of the template (the default).
-    Serve(Deployment),
+    Serve(DeploymentArgs),
     /// Protect a local API with the authorizer.
     Protect {
         /// The API to protect, such as http://127.0.0.1:3000.
@@ -44,7 +44,7 @@ enum Command {
         #[command(flatten)]
         attached: Attached,
         #[command(flatten)]
-        deployment: Deployment,
+        deployment: DeploymentArgs,
     },
     /// Serve only the DynamoDB-compatible store.
     Store(Server),
@@ -95,7 +95,7 @@ struct Server {
 
 /// The options of a whole deployment.
 #[derive(Args, Clone)]
-struct Deployment {
+struct DeploymentArgs {
     #[command(flatten)]
     server: Server,
     /// The configuration file to use in place of the built-in postern.toml.
@@ -172,9 +172,9 @@ impl From<Server> for Options {
     }
 }
 
-impl From<Deployment> for Options {
-    fn from(deployment: Deployment) -> Self {
-        let Deployment { server, config, store, sign_in, role } = deployment;
+impl From<DeploymentArgs> for Options {
+    fn from(deployment: DeploymentArgs) -> Self {
+        let DeploymentArgs { server, config, store, sign_in, role } = deployment;
         let metadata = serde_json::Map::new();
         let sign_in =
             sign_in.map(|user_id| AuthenticatedUser { user_id: user_id.into(), role, metadata });

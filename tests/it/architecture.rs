@@ -168,6 +168,49 @@ fn architecture_md_lists_the_modules_in_reading_order() {
     assert_eq!(listed, reading_order());
 }
 
+/// The types that a crate declares, with the files that declare them. The id markers of `ids!` are
+/// among them.
+fn declared_types(folder: &str) -> BTreeMap<String, Vec<String>> {
+    let mut types: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for path in files(Path::new(folder)) {
+        let file = path.strip_prefix(folder).unwrap().display().to_string();
+        for line in code(&path).lines() {
+            let visible = line.trim_start().strip_prefix("pub").unwrap_or_default();
+            let declaration = visible.split_once(' ').map_or("", |(scope, rest)| {
+                if scope.starts_with('(') || scope.is_empty() { rest } else { "" }
+            });
+            let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+            let declared = kinds.iter().find_map(|kind| declaration.strip_prefix(kind));
+            let marker = line.split_once(" = \"").filter(|(_, rest)| rest.contains("\" => "));
+            if let Some(rest) = declared.or(marker.map(|(name, _)| name.trim())) {
+                let is_part = |c: char| c.is_alphanumeric() || c == '_';
+                let name: String = rest.chars().take_while(|c| is_part(*c)).collect();
+                if !name.is_empty() {
+                    types.entry(name).or_default().push(file.clone());
+                }
+            }
+        }
+    }
+    types
+}
+
+#[test]
+fn no_public_type_name_means_two_things_in_one_crate() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    for (folder, known) in [
+        ("shared/src", ["ApiKey", "Session"]),
+        ("functions/src", ["LoginPage", "Resource"]),
+        ("local/src", ["Engine", "Gateway"]),
+        ("tests/src", ["World", "Issuer"]),
+        ("e2e/src", ["Environment", "Target"]),
+    ] {
+        let types = declared_types(&format!("{root}/{folder}"));
+        assert!(known.iter().all(|name| types.contains_key(*name)), "{folder}: {types:?}");
+        let repeated: Vec<_> = types.into_iter().filter(|(_, files)| files.len() > 1).collect();
+        assert!(repeated.is_empty(), "{folder}: {repeated:?}");
+    }
+}
+
 #[test]
 fn only_crypto_uses_cryptographic_crates() {
     for word in ["jsonwebtoken", "hmac::", "sha2::", "subtle::", "aws_lc_rs", "argon2::"] {

@@ -50,15 +50,15 @@ pub fn config(variables: AwsVariables) -> SdkConfig {
         .time_source(SharedTimeSource::default())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
         .http_client(http_client())
-        .service_config(Endpoints(variables))
+        .service_config(ServiceEndpoints(variables))
         .build()
 }
 
 /// The endpoint of a service, if the environment names one (`AWS_ENDPOINT_URL_DYNAMODB`).
 #[derive(Debug)]
-struct Endpoints(AwsVariables);
+struct ServiceEndpoints(AwsVariables);
 
-impl LoadServiceConfig for Endpoints {
+impl LoadServiceConfig for ServiceEndpoints {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
         let service = key.service_id().replace(' ', "_").to_uppercase();
         let specific = format!("{}_{service}", key.env());

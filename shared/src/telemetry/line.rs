@@ -77,7 +77,7 @@ where
     W: for<'w> MakeWriter<'w> + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut members = Members::default();
+        let mut members = RecordedFields::default();
         attributes.record(&mut members);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(members);
@@ -86,7 +86,7 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(members) = span.extensions_mut().get_mut::<Members>()
+            && let Some(members) = span.extensions_mut().get_mut::<RecordedFields>()
         {
             values.record(members);
         }
@@ -94,7 +94,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let now = self.clock.now();
-        let mut line = Members::default();
+        let mut line = RecordedFields::default();
         line.0.insert("timestamp".into(), now.to_string().into());
         line.0.insert("level".into(), event.metadata().level().as_str().into());
         for (name, label) in [("stack", &self.labels.stack), ("function", &self.labels.function)] {
@@ -117,7 +117,7 @@ where
 }
 
 fn members<'a, S: LookupSpan<'a>>(span: &SpanRef<'a, S>) -> Map<String, Value> {
-    span.extensions().get::<Members>().map(|members| members.0.clone()).unwrap_or_default()
+    span.extensions().get::<RecordedFields>().map(|members| members.0.clone()).unwrap_or_default()
 }
 
 /// Returns the declaration that turns members of a line into metrics (CloudWatch user guide,
@@ -143,15 +143,15 @@ fn metrics(line: &Map<String, Value>, timestamp_ms: i64) -> Option<Value> {
 
 /// The members of a line or span.
 #[derive(Default)]
-struct Members(Map<String, Value>);
+struct RecordedFields(Map<String, Value>);
 
-impl Members {
+impl RecordedFields {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }
 }
 
-impl Visit for Members {
+impl Visit for RecordedFields {
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.set(field, value);
     }
