@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Deletion, HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
+    item::{hex, milliseconds, text},
     key,
-    record::{hex, milliseconds, text},
 };
 use crate::{
     core::{

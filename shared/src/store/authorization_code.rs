@@ -12,8 +12,8 @@ use super::{
     Store,
     client::fault,
     conditional::{Conditional, conditional},
+    item::{from_item, item_of, milliseconds, text},
     key,
-    record::{from_item, item_of, milliseconds, text},
 };
 use crate::{
     core::{
@@ -136,7 +136,7 @@ impl Store {
         &self,
         pk: AttributeValue,
         what: &'static str,
-    ) -> Result<Option<super::record::Item>, Fault> {
+    ) -> Result<Option<super::item::Item>, Fault> {
         let request = self
             .client
             .get_item()

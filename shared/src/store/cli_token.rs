@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret,
-    conditional::AttributeEquals, key, record::text,
+    conditional::AttributeEquals, item::text, key,
 };
 use crate::core::{
     error::Fault,

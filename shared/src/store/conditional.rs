@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 
-use super::{client::fault, record::Item};
+use super::{client::fault, item::Item};
 use crate::core::error::Fault;
 
 /// The outcome of a write with a condition. The SDK reports an unmet condition as an error, but it

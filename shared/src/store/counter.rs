@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Store,
     conditional::{Conditional, conditional},
+    item::number,
     key,
-    record::number,
 };
 use crate::core::{clock::LEEWAY, error::Fault};
 

@@ -15,8 +15,8 @@ use super::{
     Store,
     client::unexpected,
     conditional::{Conditional, conditional},
+    item::{attribute, from_item, item_of, milliseconds, number, seconds, text},
     key,
-    record::{attribute, from_item, item_of, milliseconds, number, seconds, text},
 };
 use crate::{
     core::{

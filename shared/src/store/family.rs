@@ -11,8 +11,8 @@ use super::{
     Deletion, Store,
     client::{fault, unexpected},
     conditional::{AttributeEquals, Conditional, conditional},
+    item::{Item, from_item, item_of, milliseconds, seconds, text},
     key,
-    record::{Item, from_item, item_of, milliseconds, seconds, text},
     token_owner::TokenOwner,
 };
 use crate::{

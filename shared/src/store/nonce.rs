@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::{
     Store,
     conditional::{Conditional, conditional},
+    item::{seconds, text},
     key,
-    record::{seconds, text},
 };
 use crate::core::{error::Fault, id::AttemptId, subject::CredentialId};
 

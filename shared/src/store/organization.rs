@@ -8,8 +8,9 @@ use super::{
     Store,
     api_key::ApiKeyRecord,
     client::fault,
+    item::{Item, from_item, item_of, text},
     key,
-    record::{Item, from_item, item_of, item_of_record, text},
+    record::item_of_record,
 };
 use crate::core::{error::Fault, id::OrganizationId, subject::Subject};
 

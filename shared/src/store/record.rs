@@ -1,8 +1,6 @@
 //! What the records of organizations have in common: they are created once, read by id, listed by
 //! organization, and deleted.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -12,6 +10,7 @@ use super::{
     Store,
     client::{fault, unexpected},
     conditional::{AttributeEquals, Conditional, conditional},
+    item::{Item, from_item, hex, item_of, milliseconds, text},
     key,
 };
 use crate::{
@@ -22,9 +21,6 @@ use crate::{
     credential::Minted,
     crypto::Digest,
 };
-
-/// An item as the SDK represents it.
-pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// What every record of an organization has. Part of each record by `#[serde(flatten)]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -347,47 +343,4 @@ pub(super) fn item_of_record<R: Record>(record: &R) -> Result<Item, Fault> {
     let mut item = item_of(record)?;
     item.insert(key::LISTING.into(), AttributeValue::S(record.listing()));
     Ok(item)
-}
-
-/// Returns the item of a value.
-pub(super) fn item_of(value: &impl Serialize) -> Result<Item, Fault> {
-    serde_dynamo::aws_sdk_dynamodb_1::to_item(value)
-        .map_err(|error| Fault::Serialization(error.into()))
-}
-
-/// Returns the value in an item. An unreadable one is our fault, never a bad credential.
-pub(super) fn from_item<T: DeserializeOwned>(item: Item) -> Result<T, Fault> {
-    serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
-        .map_err(|error| Fault::Corrupt(error.to_string()))
-}
-
-/// Returns the attribute that a value is stored as.
-pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, Fault> {
-    serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(value)
-        .map_err(|error| Fault::Corrupt(error.to_string()))
-}
-
-/// Returns the attribute that a digest is stored as.
-pub(super) fn hex(digest: &Digest) -> AttributeValue {
-    AttributeValue::S(digest.to_hex())
-}
-
-/// Returns a string attribute.
-pub(super) fn text(value: &impl ToString) -> AttributeValue {
-    AttributeValue::S(value.to_string())
-}
-
-/// Returns the attribute that a time is stored as, if the name ends in `_ms`.
-pub(super) fn milliseconds(time: Timestamp) -> AttributeValue {
-    number(time.as_millisecond())
-}
-
-/// Returns the attribute that a time is stored as for DynamoDB's time to live.
-pub(super) fn seconds(time: Timestamp) -> AttributeValue {
-    number(time.as_second())
-}
-
-/// Returns a number attribute.
-pub(super) fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

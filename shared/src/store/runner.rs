@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
+    item::{from_item, hex, milliseconds, text},
     key,
-    record::{from_item, hex, milliseconds, text},
 };
 use crate::{
     core::{error::Fault, id::Runner, subject::Subject},

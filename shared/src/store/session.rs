@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::{
     Deletion, Store,
     conditional::{AttributeEquals, Conditional, conditional},
+    item::{from_item, hex, item_of, milliseconds, seconds, text},
     key,
-    record::{from_item, hex, item_of, milliseconds, seconds, text},
 };
 use crate::{
     core::{

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store,
     conditional::{Conditional, conditional},
+    item::{from_item, hex, item_of, seconds, text},
     key,
-    record::{from_item, hex, item_of, seconds, text},
 };
 use crate::{
     core::{

@@ -7,9 +7,9 @@ use super::{
     Store,
     client::{fault, unexpected},
     family::FamilyRecord,
+    item::{Item, from_item, text},
     key,
     organization::MembershipRecord,
-    record::{Item, from_item, text},
     service_account::AgentRecord,
     session::SessionRecord,
 };

@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;
 
-use super::{Store, client::fault, key, record::from_item};
+use super::{Store, client::fault, item::from_item, key};
 use crate::core::{
     error::Fault,
     id::{AgentId, ClientId, Family},

@@ -8,9 +8,10 @@ use super::{
     Deletion, Record, RecordMeta, Store,
     client::fault,
     conditional::first_unmet,
+    item::{from_item, item_of, text},
     key,
     organization::MembershipRecord,
-    record::{from_item, item_of, item_of_record, text},
+    record::item_of_record,
 };
 use crate::{
     core::{
