@@ -12,7 +12,7 @@ use crate::portal::{
     visitor::{self},
 };
 
-/// `GET /devices`
+/// `GET /devices`: shows the tools that act for the user.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let done = visitor::has_ended_notice(request)?.then_some("The device is disconnected.");
@@ -38,7 +38,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     Ok(html::render(&view)?)
 }
 
-/// `POST /devices/{id}/end`
+/// `POST /devices/{id}/end`: disconnects a tool.
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     visitor::form(app, request, &visitor)?;

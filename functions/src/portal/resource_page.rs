@@ -289,7 +289,7 @@ fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
         .map(|days| clock::after(app.context.clock.now(), SignedDuration::from_hours(24 * days))))
 }
 
-/// Parses a number in a form; `None` if nothing was selected.
+/// Parses a number in a form. Returns `None` if nothing was selected.
 fn whole(
     form: &Form,
     name: &str,

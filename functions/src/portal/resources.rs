@@ -15,7 +15,7 @@ pub(crate) enum ResourceKind {
     Runners,
 }
 
-/// The texts and the fields of a resource's page.
+/// The texts and fields of a resource's page.
 pub(crate) struct Resource {
     pub(crate) kind: ResourceKind,
     pub(crate) path: &'static str,
@@ -131,7 +131,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
 ];
 
 impl Resource {
-    /// Whether the visitor is allowed to see it.
+    /// Reports whether the visitor is allowed to see it.
     pub(crate) fn is_visible_to(&self, visitor: &Visitor) -> bool {
         self.reads.is_none_or(|permission| visitor.has_permission(permission))
     }
@@ -152,7 +152,7 @@ impl Resource {
         matches!(self.fields, Fields::ScopesAndExpiry | Fields::ScopesRepositoriesAndExpiry)
     }
 
-    /// Whether the list shows which of them are online.
+    /// Reports whether the list shows which of them are online.
     pub(crate) fn is_live(&self) -> bool {
         self.fields == Fields::Labels
     }

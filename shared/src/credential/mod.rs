@@ -27,7 +27,7 @@ pub const PATTERN: &str = concat!(
 /// The length of a checksum, in characters.
 const CHECK_LEN: usize = 6;
 
-/// The prefix of a deployment's secrets: 2 to 8 of `[a-z]`.
+/// The prefix of a deployment's secrets: 2 to 8 letters from a to z.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct TokenPrefix(String);

@@ -263,7 +263,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     })
 }
 
-/// The member of the body in which the error is.
+/// Returns the member of the body that contains the error.
 fn outermost(path: &Path) -> Option<&str> {
     match path.iter().next()? {
         Segment::Map { key } => Some(key),
