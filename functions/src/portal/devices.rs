@@ -30,7 +30,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         path: "/devices",
         title: "Devices",
         lead: "Tools that you approved or signed in to, and that act on your behalf. Disconnecting one revokes its tokens immediately.",
-        empty: "No tool acts on your behalf. Start one in a terminal, and enter the code that it shows.",
+        empty: "No tools act on your behalf. Start a tool in a terminal, and enter the code that it shows.",
         end: "Disconnect",
         rows: devices.into_iter().map(row).collect(),
         done,

@@ -93,7 +93,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         manages: Some(Permission::AgentsManage),
         renewal: Some(Renewal {
             title: "New secret",
-            text: "The old secret stops working at once. Tokens that were issued for it work until they expire.",
+            text: "The old secret stops working at once. Tokens that were already issued keep working until they expire.",
             can_overlap: false,
         }),
         fields: Fields::Scopes,
@@ -104,7 +104,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         title: "Services",
         one: "service",
         summary: "Your own services, which call each other.",
-        lead: "Your own services: each exchanges its key for five-minute tokens, with which it calls the others.",
+        lead: "Your own services: each exchanges its key for five-minute tokens, which it uses to call the others.",
         empty: "No services yet. Create one for a service that calls another.",
         reads: Some(Permission::ServicesManage),
         manages: Some(Permission::ServicesManage),

@@ -140,7 +140,7 @@ fn issuer(text: String) -> Result<String, Fault> {
         Ok(text)
     } else {
         setting(format!(
-            "POSTERN_ISSUER is {text:?}; it must be an https URL without query, fragment and trailing slash (http for loopback addresses)"
+            "POSTERN_ISSUER is {text:?}; it must be an https URL without a query, fragment or trailing slash (http for loopback addresses)"
         ))
     }
 }

@@ -196,7 +196,7 @@ pub(super) fn validate(
     for signin in signins {
         if !is_word(signin.name()) || !names.insert(signin.name().to_owned()) {
             return refuse(&format!(
-                "the name {:?} is used twice, or is not 1 to 32 of a-z, 0-9, _ and -",
+                "the name {:?} is used twice, or is not 1 to 32 characters from a-z, 0-9, _ and -",
                 signin.name()
             ));
         }
@@ -220,7 +220,7 @@ pub(super) fn validate(
                     !is_https_or_loopback_url(url) || url.contains('?') || url.ends_with('/')
                 }) {
                     return refuse(
-                        "base_url must be an https URL without query and trailing slash",
+                        "base_url must be an https URL without a query or trailing slash",
                     );
                 }
                 if !issuers.insert(GITHUB_PREFIX.to_owned()) {
@@ -285,7 +285,7 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
             || !ids.insert(client.id.clone())
         {
             return setting(format!(
-                "postern.toml: the client {:?} is listed twice, has no name, or its id is not 1 to 32 of a-z, 0-9, _ and -",
+                "postern.toml: the client {:?} is listed twice, has no name, or its id is not 1 to 32 characters from a-z, 0-9, _ and -",
                 client.id.as_str()
             ));
         }

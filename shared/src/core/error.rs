@@ -211,7 +211,7 @@ impl PublicError {
 const UNAVAILABLE: PublicError = PublicError::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "temporarily_unavailable",
-    "A service that this depends on is unavailable. Your credential is unaffected: try again shortly.",
+    "A required service is unavailable. Your credential is unaffected: try again shortly.",
 );
 const INTERNAL: PublicError = PublicError::new(
     StatusCode::INTERNAL_SERVER_ERROR,

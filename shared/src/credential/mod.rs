@@ -42,7 +42,8 @@ impl TryFrom<String> for TokenPrefix {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("brand is {text:?}; it must be 2 to 8 of a-z"))
+        Self::parse(&text)
+            .ok_or_else(|| format!("brand is {text:?}; it must be 2 to 8 letters from a to z"))
     }
 }
 
