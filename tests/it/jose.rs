@@ -84,7 +84,7 @@ fn object(json: &str) -> Map<String, Value> {
 }
 
 #[test]
-fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
+fn a_key_that_is_private_weak_or_for_another_use_is_rejected() {
     use postern::crypto::verifying_key::InvalidKey;
     let ed = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
     for (more, expected) in [

@@ -198,7 +198,7 @@ async fn reuse_from_another_address_after_the_window_revokes_the_family() {
 
 /// The SDK's retry after a lost response is recognized, and so is the client's.
 #[tokio::test]
-async fn a_lost_response_costs_nothing() {
+async fn a_retry_after_a_lost_response_is_not_reuse() {
     let (world, _, first) = paired().await;
     world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let second = refreshed(&world, &first.refresh).await;
@@ -387,7 +387,7 @@ async fn rotations_in_the_same_millisecond_are_distinguished() {
 }
 
 #[tokio::test]
-async fn a_slow_clock_does_not_make_an_honest_refresh_a_reuse() {
+async fn a_slow_clock_does_not_make_an_honest_refresh_look_like_reuse() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     world.advance_ms(-1_500);

@@ -134,7 +134,9 @@ refusals! {
         "The client's credentials were sent twice: send them in either the header or the body.",
     ),
     /// A header that carries a credential occurs more than once.
-    DuplicateHeader => invalid_request("A header that carries a credential was sent more than once: send it once."),
+    DuplicateHeader => invalid_request(
+        "A header that carries a credential was sent more than once: send it once.",
+    ),
     /// A parameter occurs more than once.
     DuplicateParameter => invalid_request("A parameter was sent more than once: send it once."),
     /// The email address is not valid.
