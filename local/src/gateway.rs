@@ -23,7 +23,7 @@ const LARGEST_HEAD: usize = 10_240;
 /// The key of the route for requests that match no other route.
 const DEFAULT: &str = "$default";
 
-/// The API.
+/// An HTTP API with the template's routes.
 #[derive(Clone)]
 pub struct Gateway {
     clock: Clock,

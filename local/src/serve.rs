@@ -34,7 +34,7 @@ use crate::{
     template::Template,
 };
 
-/// How long running requests can take after the program is told to stop.
+/// How long running requests can take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// The options of the command line.

@@ -22,7 +22,7 @@ const RULES: &str = r#"
 "#;
 const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234";
 
-/// The event of an HTTP API.
+/// Returns the event of an HTTP API.
 fn http(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     let headers: serde_json::Map<_, _> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
@@ -33,7 +33,7 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
-/// The event of a REST API.
+/// Returns the event of a REST API.
 fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     let single: serde_json::Map<_, _> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
@@ -49,7 +49,7 @@ fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
-/// The ARNs of these resources of the stage.
+/// Returns the ARNs of these resources of the stage.
 fn all(resources: &[&str]) -> Vec<String> {
     resources.iter().map(|resource| format!("{ARN}/prod/{resource}")).collect()
 }

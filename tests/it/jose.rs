@@ -9,7 +9,7 @@ use postern::crypto::{
 use serde_json::{Map, Value};
 use wycheproof_ng_kdf_jose::json_web::TestName;
 
-/// Each test of a file, with the verification keys of its group and whether they are shared
+/// Returns each test of a file, with the verification keys of its group and whether they are shared
 /// secrets.
 fn tests(name: TestName) -> Vec<(u64, Value, String, bool)> {
     let file: Value = serde_json::from_str(name.json_data()).unwrap();

@@ -489,7 +489,7 @@ async fn an_invalid_body_is_explained_by_the_name_of_the_member_and_never_by_its
     let world = World::new().await;
     for (body, sentence) in [
         (r#"{"scopes": []}"#, "The member 'name' of the body is missing."),
-        (r#"{"name": "k", "name": "k"}"#, "The member 'name' of the body was sent twice."),
+        (r#"{"name": "k", "name": "k"}"#, "The member 'name' of the body was sent more than once."),
         (r#"{"name": "k", "surprise": 1}"#, "The member 'surprise' of the body is unknown."),
         (r#"{"name": 7}"#, "The member 'name' of the body has the wrong type or an invalid value."),
         (

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
 use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, capture, run_concurrently};
 
-/// A world, an agent, and its first token pair.
+/// Creates a world and an agent, and returns them with its first token pair.
 async fn paired() -> (World, Agent, Tokens) {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;

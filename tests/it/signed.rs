@@ -343,7 +343,7 @@ async fn only_keys_sign_requests() {
     call.send().await.expect_error(401, "invalid_signature");
 }
 
-/// The event of an HTTP API for a signed request.
+/// Returns the event of an HTTP API for a signed request.
 fn event(world: &World, stage: &str, token: &str, nonce: &str, body: &str, claims: bool) -> Value {
     let target = if stage == "$default" {
         "/orders?page=2".to_owned()

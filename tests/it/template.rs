@@ -16,7 +16,7 @@ fn root(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The names of the files in `path`, without their extension.
+/// Returns the names of the files in `path`, without their extension.
 fn files(path: &str) -> BTreeSet<String> {
     let names = std::fs::read_dir(root(path))
         .unwrap()

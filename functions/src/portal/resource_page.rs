@@ -112,7 +112,7 @@ fn choices(visitor: &Visitor) -> Vec<String> {
     if own.contains('*') { Vec::new() } else { own.split_whitespace().map(str::to_owned).collect() }
 }
 
-/// `POST`: creates one.
+/// `POST`: creates a credential.
 pub(crate) async fn create(
     app: &App,
     request: &Request,
@@ -240,7 +240,7 @@ async fn renew_one(
     Ok(ShownOnce { what: what(resource, form), secret, id, overlap })
 }
 
-/// `POST …/delete`: deletes one, then redirects to a page that can be reloaded.
+/// `POST …/delete`: deletes a credential, then redirects to a page that can be reloaded.
 pub(crate) async fn delete(
     app: &App,
     request: &Request,

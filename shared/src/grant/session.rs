@@ -46,7 +46,7 @@ pub struct AuthenticatedUser {
 /// The browser that signs in, shown to users in the list of their sessions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Browser<'a> {
-    /// Its `User-Agent`.
+    /// The browser's `User-Agent`.
     pub agent: Option<&'a str>,
     /// Its network address.
     pub address: Option<&'a str>,
