@@ -147,7 +147,7 @@ impl SignInSettings {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
-    /// Its `client_id`.
+    /// The `client_id` that the tool sends.
     pub id: ClientId,
     /// The name that users see.
     pub name: String,

@@ -48,7 +48,7 @@ pub struct AuthenticatedUser {
 pub struct Browser<'a> {
     /// The browser's `User-Agent`.
     pub agent: Option<&'a str>,
-    /// Its network address.
+    /// The browser's network address.
     pub address: Option<&'a str>,
 }
 

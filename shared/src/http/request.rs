@@ -219,7 +219,8 @@ impl Request {
     /// Parses the form in the body. A parameter without a value counts as absent (RFC 6749 §3.2).
     ///
     /// # Errors
-    /// A 415 for another media type, [`Refusal::DuplicateParameter`] if one was sent more than once.
+    /// A 415 for another media type, [`Refusal::DuplicateParameter`] if one was sent more than
+    /// once.
     pub fn form(&self) -> Result<Form, Refusal> {
         if !self.is_form() {
             return Err(Refusal::MediaTypeUnsupported);

@@ -108,7 +108,7 @@ pub struct CreatedApiKey {
 /// A key's new secret.
 #[derive(Debug, Serialize)]
 pub struct RotatedApiKey {
-    /// The key.
+    /// The id of the key.
     pub id: ApiKeyId,
     /// Its new secret, shown once.
     #[serde(serialize_with = "secret::shown_once")]

@@ -47,7 +47,7 @@ pub struct CreatedOrganization {
     /// The secret of its first key, shown once.
     #[serde(serialize_with = "secret::shown_once")]
     pub api_key: Secret,
-    /// Its first key.
+    /// The id of its first key.
     pub api_key_id: ApiKeyId,
     /// When it was created.
     pub created_at: Timestamp,

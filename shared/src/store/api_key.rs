@@ -39,7 +39,7 @@ pub struct ApiKeyRecord {
     /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
-    /// Whether each request must be signed with it.
+    /// Whether every request must be signed with it.
     #[serde(default)]
     pub require_signature: bool,
     /// The user on whose behalf it was created.

@@ -87,10 +87,10 @@ pub enum Lease {
 /// How the lease before ours ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreviousLease {
-    /// There was none, or its holder released it.
+    /// There was no lease, or its holder released it.
     Released,
-    /// Its holder took it and never returned. It is unknown whether the identity provider received
-    /// the request and answered.
+    /// Its holder never released it. It is unknown whether the identity provider received the
+    /// request and answered.
     Abandoned,
 }
 
