@@ -87,7 +87,7 @@ pub(crate) async fn run(
     page.map_or(Ok(()), |page| rewrite(page, &report))
 }
 
-/// Every function, with its last sample event. The authorizer is measured with `decision`.
+/// Returns every function, with its last sample event. The authorizer is measured with `decision`.
 fn functions(tools: &Tools, environment: &Environment, decision: &Value) -> Result<Vec<Subject>> {
     let mut subjects = Vec::new();
     for (function, files) in samples::files()? {
@@ -106,7 +106,7 @@ fn functions(tools: &Tools, environment: &Environment, decision: &Value) -> Resu
     Ok(subjects)
 }
 
-/// The other implementations of the authorizer, built in the folder `rivals`.
+/// Returns the other implementations of the authorizer, built in the folder `rivals`.
 fn authorizers_of_others(
     environment: &Environment,
     rivals: &Path,
@@ -137,8 +137,8 @@ fn authorizers_of_others(
     Ok(subjects)
 }
 
-/// The event of an HTTP API for a request with an access token. Deciding it takes one verification
-/// and one read of two records.
+/// Returns the event of an HTTP API for a request with an access token. Deciding it takes one
+/// verification and one read of two records.
 async fn decision(environment: &Environment) -> Result<Value> {
     let send = async |path: &str, name: &str, value: &str, body: Value| -> Result<Value> {
         let request =

@@ -25,7 +25,7 @@ pub(crate) fn check(file: &Path) -> Result<()> {
         ("the gateway throttles by kind of route", throttling),
         ("access logs contain no credential", access_logs),
         ("logs are kept for the time that the parameter sets", retention),
-        ("tables are encrypted, and the precious one outlives the stack", tables),
+        ("tables are encrypted, and the table of keys outlives the stack", tables),
         ("secrets outlive the stack, and the template contains none", secrets),
         (
             "alarms watch faults, reuse, throttling and old keys, and stay silent without data",

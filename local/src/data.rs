@@ -60,7 +60,7 @@ pub struct LocalCredentials {
 }
 
 impl LocalCredentials {
-    /// Puts the keys of another brand away, and takes those of `brand` out, if there are any.
+    /// Sets aside the keys of another brand, and restores those of `brand`, if there are any.
     pub fn switch_brand(&mut self, brand: &TokenPrefix) {
         let known = self
             .operator_key

@@ -20,14 +20,14 @@ pub const LARGEST_PAYLOAD: usize = 10 * 1024 * 1024;
 /// The limit of request line and headers together (AWS: quotas of HTTP APIs).
 const LARGEST_HEAD: usize = 10_240;
 
-/// The key of the route that takes what no other takes.
+/// The key of the route for requests that match no other route.
 const DEFAULT: &str = "$default";
 
-/// The API.
+/// An HTTP API with the template's routes.
 #[derive(Clone)]
 pub struct Gateway {
     clock: Clock,
-    /// By their keys, such as `GET /v1/keys/{id}`.
+    /// The routes by key, such as `GET /v1/keys/{id}`.
     routes: Arc<BTreeMap<String, Invoke>>,
 }
 

@@ -1,5 +1,5 @@
 //! A Lambda authorizer in front of an API, as API Gateway runs it: identity sources, cache,
-//! policies, outcomes. `docs/local-gateway.md` lists its behaviour; each row has a test.
+//! policies, outcomes. `docs/local-gateway.md` lists its behavior; each row has a test.
 
 mod authorizer_event;
 mod iam;
@@ -73,7 +73,7 @@ impl Guard {
         Self { app, attachment, cache: Mutex::default() }
     }
 
-    /// Returns how it is attached.
+    /// Returns how the API attaches the authorizer.
     pub fn attachment(&self) -> &AuthorizerConfig {
         &self.attachment
     }
@@ -113,8 +113,8 @@ impl Guard {
         self.evaluate(parts, &answer)
     }
 
-    /// Returns the values of the identity sources. If one is missing or empty, the request is a 401
-    /// and the authorizer is not invoked.
+    /// Returns the values of the identity sources. If one is missing or empty, the response is a
+    /// 401 and the authorizer is not invoked.
     fn identity(&self, parts: &Parts) -> Result<Vec<String>, Rejection> {
         let value = |name: &String| {
             let joined = authorizer_event::joined(&parts.headers, name)?;
@@ -149,8 +149,8 @@ impl Guard {
         }
     }
 
-    /// REST APIs require a principal, a policy and a context of scalars; HTTP APIs with simple
-    /// responses require a boolean.
+    /// Reports whether a response has the form that its kind of API requires: a principal, a policy
+    /// and a context of scalars for REST APIs; a boolean for HTTP APIs with simple responses.
     fn is_well_formed(&self, answer: &Value) -> bool {
         let is_scalar =
             |value: &Value| value.is_string() || value.is_number() || value.is_boolean();

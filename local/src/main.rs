@@ -137,7 +137,7 @@ fn role(text: &str) -> Result<Role, String> {
     }
 }
 
-/// The options of the authorizer's attachment to the API.
+/// The options for attaching the authorizer to the API.
 #[derive(Args, Clone)]
 struct Attached {
     /// The kind of API, and the payload of the authorizer's event.

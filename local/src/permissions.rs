@@ -93,7 +93,8 @@ fn texts(list: &Value) -> Option<Vec<&str>> {
     list.as_array()?.iter().map(Value::as_str).collect()
 }
 
-/// ``Keys``, ``Keys, index `by_organization` `` or ``SigningSecret``.
+/// Returns the name of a resource, such as `SigningSecret`, `Keys`, or
+/// ``Keys, index `by_organization` ``.
 fn resource(value: &Value) -> Option<String> {
     let (kind, name) = value.as_object()?.iter().next()?;
     let name = name.as_str()?.to_owned();

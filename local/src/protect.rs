@@ -67,8 +67,8 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
 /// Serves the protected API on `listener` until `stop`.
 ///
 /// # Errors
-/// [`Error::Io`] if the listener fails, [`Error::Invalid`] if simple responses would be cached, which
-/// apply to every route.
+/// [`Error::Io`] if the listener fails, [`Error::Invalid`] if simple responses would be cached,
+/// because they apply to every route.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,

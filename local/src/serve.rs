@@ -18,7 +18,7 @@ use http::StatusCode;
 use postern::{
     App,
     config::{Config, SecretSource, environment_variables},
-    core::{clock::Clock, entropy::Entropy, secret::Secret},
+    core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
 };
@@ -34,7 +34,7 @@ use crate::{
     template::Template,
 };
 
-/// How long running requests can take after the program is told to stop.
+/// How long running requests can take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// The options of the command line.
@@ -169,13 +169,22 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     }
     let session = match &options.sign_in {
         Some(person) => Some(
-            session::create(&app.context, person.clone(), Browser::default(), None).await.map_err(
-                |error| Error::Invalid(format!("{} was not signed in: {error:?}", person.user_id)),
-            )?,
+            session::create(&app.context, person.clone(), Browser::default(), None)
+                .await
+                .map_err(|error| not_signed_in(&person.user_id, error))?,
         ),
         None => None,
     };
     Ok(Deployment { engine, app, gateway, shown, session })
+}
+
+fn not_signed_in(user: &Subject, error: postern::Error) -> Error {
+    match error {
+        postern::Error::Failed(fault) => Error::Postern(fault),
+        postern::Error::Rejected(_) => {
+            Error::Invalid(format!("{user} was not signed in: {}", error.description()))
+        }
+    }
 }
 
 /// Reads the settings from the environment, and adds those of a local deployment.

@@ -115,7 +115,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
     {
         let there = out.join(name);
         return Err(Error::Invalid(format!(
-            "{} already exists and may not be in use yet: move it first",
+            "{} already exists and may not be stored in AWS yet: move it first",
             there.display()
         )));
     }

@@ -18,7 +18,7 @@ pub struct App {
     pub context: Context,
     /// The ways to authenticate, in the order of the configuration.
     pub providers: ProviderChain,
-    /// The identity providers at which people sign in, in the order of the configuration.
+    /// The identity providers at which users sign in, in the order of the configuration.
     pub identity_providers: IdentityProviders,
 }
 

@@ -75,10 +75,10 @@ pub struct Config {
     /// The rules of the authorizer; the first match decides.
     #[serde(default, rename = "route")]
     pub routes: Vec<RouteRule>,
-    /// The identity providers at which people can sign in.
+    /// The identity providers at which users can sign in.
     #[serde(default, rename = "signin")]
     pub signins: Vec<SignInSettings>,
-    /// The tools that people run.
+    /// The tools that users run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
     /// The scopes of the roles.

@@ -13,7 +13,7 @@ fn part(token: &str, at: usize) -> Value {
     serde_json::from_slice(&BASE64URL.decode(encoded).unwrap()).unwrap()
 }
 
-/// A token with any header and claims, signed with the world's key.
+/// Returns a token with any header and claims, signed with the world's key.
 fn forged(world: &World, header: &str, claims: &str) -> String {
     let pkcs8 = BASE64.decode(world.secrets.signing_keys[0].private_key.as_ref().unwrap()).unwrap();
     let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));

@@ -25,7 +25,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The production part of a file, without comments.
+/// Returns the production part of a file, without comments.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap();
@@ -49,8 +49,8 @@ fn only(modules: &[&str], word: &str) {
     assert!(found, "no file names {word}: this test checks nothing");
 }
 
-/// The modules of `shared` in reading order, as `lib.rs` lists them: each is allowed to use those
-/// below it.
+/// Returns the modules of `shared` in reading order, as `lib.rs` lists them: each is allowed to use
+/// those below it.
 fn reading_order() -> Vec<String> {
     let text = fs::read_to_string(Path::new(SHARED).join("lib.rs")).unwrap();
     text.lines()
@@ -58,8 +58,8 @@ fn reading_order() -> Vec<String> {
         .collect()
 }
 
-/// The modules that `code` imports from its own crate: the names after `crate::`, also inside
-/// braces.
+/// Returns the modules that `code` imports from its own crate: the names after `crate::`, also
+/// inside braces.
 fn imports(code: &str) -> BTreeSet<String> {
     let word = |text: &str| -> String {
         text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
@@ -92,7 +92,8 @@ fn imports(code: &str) -> BTreeSet<String> {
     found
 }
 
-/// The imports that point against the reading order, in a graph from modules to their imports.
+/// Returns the imports that point against the reading order, in a graph from modules to their
+/// imports.
 fn arrows_against<'a>(
     order: &[String],
     graph: &'a [(String, BTreeSet<String>)],

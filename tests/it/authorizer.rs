@@ -22,7 +22,7 @@ const RULES: &str = r#"
 "#;
 const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234";
 
-/// The event of an HTTP API.
+/// Returns the event of an HTTP API.
 fn http(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     let headers: serde_json::Map<_, _> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
@@ -33,7 +33,7 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
-/// The event of a REST API.
+/// Returns the event of a REST API.
 fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     let single: serde_json::Map<_, _> =
         headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
@@ -49,7 +49,7 @@ fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
-/// The ARNs of these resources of the stage.
+/// Returns the ARNs of these resources of the stage.
 fn all(resources: &[&str]) -> Vec<String> {
     resources.iter().map(|resource| format!("{ARN}/prod/{resource}")).collect()
 }
@@ -84,7 +84,7 @@ fn permits(policy: &Value, resource: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_valid_credential_is_allowed_with_its_principal_as_context() {
+async fn a_valid_credential_is_allowed_and_its_principal_is_the_context() {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;
     let access = world.exchange(&agent).await.access;
@@ -462,7 +462,7 @@ async fn an_http_api_can_request_policies() {
 }
 
 #[tokio::test]
-async fn an_event_of_unknown_shape_is_an_error_and_never_an_allow() {
+async fn an_event_of_an_unknown_kind_is_an_error_and_never_an_allow() {
     let world = World::new().await;
     let good = [("x-api-key", world.api_key.as_str())];
     let mut events = vec![

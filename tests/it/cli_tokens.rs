@@ -156,7 +156,7 @@ async fn a_user_lists_and_deletes_only_their_own_tokens() {
 }
 
 #[tokio::test]
-async fn a_token_ends_when_it_expires_or_is_reported_as_leaked() {
+async fn a_token_stops_working_when_it_expires_or_is_reported_as_leaked() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
     let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true, "expires_at": "2026-01-01T01:00:00Z"});

@@ -64,7 +64,7 @@ async fn malformed_credentials_cost_no_call() {
 }
 
 #[tokio::test]
-async fn an_api_key_is_one_consistent_read() {
+async fn an_api_key_costs_one_consistent_read() {
     let world = World::new().await;
     let ops = cost(&world, world.get("/v1/auth/whoami"), 200).await;
     assert_names(&ops, &["GetItem"]);
@@ -72,7 +72,7 @@ async fn an_api_key_is_one_consistent_read() {
 }
 
 #[tokio::test]
-async fn an_access_token_is_one_round_trip_of_consistent_reads() {
+async fn an_access_token_costs_one_round_trip_of_consistent_reads() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let form = [
@@ -101,7 +101,7 @@ async fn an_access_token_is_one_round_trip_of_consistent_reads() {
 }
 
 #[tokio::test]
-async fn a_runner_token_is_one_consistent_read() {
+async fn a_runner_token_costs_one_consistent_read() {
     let world = World::new().await;
     let (_, token) = world.runner().await;
     let ops =
@@ -139,7 +139,7 @@ async fn a_session_costs_one_round_trip_a_service_token_one_read_and_a_signature
 }
 
 #[tokio::test]
-async fn an_exchange_is_one_read_and_one_write_if_it_issues_a_refresh_token() {
+async fn an_exchange_costs_one_read_and_a_refresh_token_one_more_write() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let form = [
@@ -167,7 +167,7 @@ async fn an_exchange_is_one_read_and_one_write_if_it_issues_a_refresh_token() {
 }
 
 #[tokio::test]
-async fn a_refresh_is_one_write_and_one_read() {
+async fn a_refresh_costs_one_write_and_one_read() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let first = world.exchange(&agent).await;
@@ -208,7 +208,7 @@ async fn a_refresh_is_one_write_and_one_read() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_is_exactly_one_write() {
+async fn a_heartbeat_costs_exactly_one_write() {
     let world = World::new().await;
     let (id, token) = world.runner().await;
     let beat = || {
@@ -223,7 +223,7 @@ async fn a_heartbeat_is_exactly_one_write() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_one_write() {
+async fn a_revocation_costs_one_write() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let form = [

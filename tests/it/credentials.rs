@@ -37,7 +37,7 @@ fn a_secret_has_the_documented_form() {
 }
 
 #[test]
-fn the_checksum_is_the_crc_32_of_all_before_it_in_base62() {
+fn the_checksum_is_the_crc_32_of_everything_before_it_in_base62() {
     // Built by hand with another CRC-32 and another base62, so that the form cannot change
     // unnoticed.
     let key = "pst_ak_01h455vb4pex5vsknk084sn02qSampleSampleSampleSampleSample014AOya0";

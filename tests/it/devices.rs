@@ -111,7 +111,7 @@ async fn a_device_starts_the_flow_and_receives_everything_it_needs() {
 }
 
 #[tokio::test]
-async fn codes_are_not_stored_in_clear() {
+async fn device_codes_and_user_codes_are_not_stored_in_clear() {
     let world = World::new().await;
     world.wire.take();
     let device = device(&world).await;
@@ -290,7 +290,7 @@ async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_l
 }
 
 #[tokio::test]
-async fn the_sixth_guess_by_a_user_or_address_is_not_checked() {
+async fn guesses_are_limited_for_each_user_and_for_each_address() {
     let world = World::new().await;
     let device = device(&world).await;
     let guess = |n: usize| format!("BCDF-GHJ{}", ["K", "L", "M", "N", "P", "Q", "R"][n]);

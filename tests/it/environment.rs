@@ -55,7 +55,7 @@ impl Bed {
             .await
     }
 
-    /// The secret with a second signing key, as after a rotation.
+    /// Returns the secret with a second signing key, as after a rotation.
     fn rotated(&self) -> Secrets {
         let (clock, entropy) = (&self.world.app.context.clock, &self.world.app.context.entropy);
         let mut fresh = Secrets::default();

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::Command};
 use serde_json::{Value, json};
 use tests::World;
 
-/// The fixtures of `aws_lambda_events`, where cargo keeps the crate's source.
+/// Returns the fixtures of `aws_lambda_events`, where cargo keeps the crate's source.
 fn fixtures() -> Vec<(String, Value)> {
     let said = |program: &str, arguments: &[&str]| {
         let output = Command::new(program)
@@ -109,7 +109,7 @@ impl Dice {
     }
 }
 
-/// Every location in `value`, as JSON pointers.
+/// Collects every location in `value`, as JSON pointers.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {

@@ -500,7 +500,7 @@ async fn a_configured_public_key_verifies_only_its_algorithm() {
     }
 }
 
-/// The public half, as a SubjectPublicKeyInfo.
+/// Returns the public half, as a SubjectPublicKeyInfo.
 fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u8]) -> String {
     use aws_lc_rs::{
         encoding::AsDer as _,

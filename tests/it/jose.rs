@@ -9,7 +9,7 @@ use postern::crypto::{
 use serde_json::{Map, Value};
 use wycheproof_ng_kdf_jose::json_web::TestName;
 
-/// Each test of a file, with the verification keys of its group and whether they are shared
+/// Returns each test of a file, with the verification keys of its group and whether they are shared
 /// secrets.
 fn tests(name: TestName) -> Vec<(u64, Value, String, bool)> {
     let file: Value = serde_json::from_str(name.json_data()).unwrap();
@@ -84,7 +84,7 @@ fn object(json: &str) -> Map<String, Value> {
 }
 
 #[test]
-fn a_key_that_is_private_weak_or_for_another_use_is_not_taken() {
+fn a_key_that_is_private_weak_or_for_another_use_is_rejected() {
     use postern::crypto::verifying_key::InvalidKey;
     let ed = r#""kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#;
     for (more, expected) in [

@@ -86,7 +86,7 @@ async fn a_key_expires_even_while_the_store_still_has_it() {
 }
 
 #[tokio::test]
-async fn an_expiry_in_the_past_or_of_another_form_is_refused() {
+async fn an_expiry_in_the_past_or_in_another_format_is_refused() {
     let world = World::new().await;
     for expires_at in [
         "2026-01-01T00:00:00Z",
@@ -407,7 +407,7 @@ async fn a_leaked_agent_secret_or_runner_token_revokes_itself() {
 }
 
 #[tokio::test]
-async fn leaking_the_old_secret_during_an_overlap_keeps_the_new_one() {
+async fn reporting_the_old_secret_as_leaked_during_an_overlap_keeps_the_new_one() {
     let world = World::new().await;
     let (id, old) = world.create_key(&["read"]).await;
     let new = world
@@ -489,7 +489,7 @@ async fn an_invalid_body_is_explained_by_the_name_of_the_member_and_never_by_its
     let world = World::new().await;
     for (body, sentence) in [
         (r#"{"scopes": []}"#, "The member 'name' of the body is missing."),
-        (r#"{"name": "k", "name": "k"}"#, "The member 'name' of the body was sent twice."),
+        (r#"{"name": "k", "name": "k"}"#, "The member 'name' of the body was sent more than once."),
         (r#"{"name": "k", "surprise": 1}"#, "The member 'surprise' of the body is unknown."),
         (r#"{"name": 7}"#, "The member 'name' of the body has the wrong type or an invalid value."),
         (

@@ -36,7 +36,7 @@ async fn fixture(setup: Setup) -> Fixture {
 }
 
 impl Fixture {
-    /// Every route that uses the store, with a valid credential.
+    /// Returns every route that uses the store, with a valid credential.
     fn calls(&self) -> Vec<(&'static str, Call<'_>)> {
         let Self { world, agent, tokens, key, key_id, runner, runner_id } = self;
         let form = [

@@ -479,7 +479,7 @@ async fn a_user_lists_and_ends_their_sessions() {
 async fn a_user_lists_and_disconnects_their_tools() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
-    assert!(browser.get("/devices").await.text.contains("No tool acts on your behalf"));
+    assert!(browser.get("/devices").await.text.contains("No tools act on your behalf"));
     let tokens = world.log_in(EMAIL, PASSWORD).await.expect(200);
     let page = browser.get("/devices").await;
     assert!(page.text.contains("Signed in with a password") && page.text.contains("scans:read"));
@@ -494,7 +494,7 @@ async fn a_user_lists_and_disconnects_their_tools() {
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 200);
     browser.post(&format!("/devices/{id}/end"), &[]).await.expect(200);
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 401);
-    assert!(browser.get("/devices").await.text.contains("No tool acts on your behalf"));
+    assert!(browser.get("/devices").await.text.contains("No tools act on your behalf"));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
 use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, capture, run_concurrently};
 
-/// A world, an agent, and its first token pair.
+/// Creates a world and an agent, and returns them with its first token pair.
 async fn paired() -> (World, Agent, Tokens) {
     let world = World::new().await;
     let agent = world.agent(&["data:read", "data:write"]).await;
@@ -198,7 +198,7 @@ async fn reuse_from_another_address_after_the_window_revokes_the_family() {
 
 /// The SDK's retry after a lost response is recognized, and so is the client's.
 #[tokio::test]
-async fn a_lost_response_costs_nothing() {
+async fn a_retry_after_a_lost_response_is_not_reuse() {
     let (world, _, first) = paired().await;
     world.wire.inject_next([Some(StoreFault::ResponseLost)]);
     let second = refreshed(&world, &first.refresh).await;
@@ -387,7 +387,7 @@ async fn rotations_in_the_same_millisecond_are_distinguished() {
 }
 
 #[tokio::test]
-async fn a_slow_clock_does_not_make_an_honest_refresh_a_reuse() {
+async fn a_slow_clock_does_not_make_an_honest_refresh_look_like_reuse() {
     let (world, _, first) = paired().await;
     let second = refreshed(&world, &first.refresh).await;
     world.advance_ms(-1_500);

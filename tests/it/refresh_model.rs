@@ -56,8 +56,8 @@ async fn present(
     world.app.context.store.rotate_family(&presentation, &Lifetimes::default()).await.unwrap()
 }
 
-/// Every order in which the writes of `callers` can reach the store; each caller's own writes stay
-/// in order.
+/// Collects every order in which the writes of `callers` can reach the store; each caller's own
+/// writes stay in order.
 fn orders(left: &mut Vec<usize>, order: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
     if left.iter().all(|count| *count == 0) {
         all.push(order.clone());

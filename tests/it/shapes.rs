@@ -19,7 +19,7 @@ const EVENTS: [EventKind; 5] = [
     EventKind::WebSocket,
 ];
 
-/// A deployment that accepts every kind of credential.
+/// Creates a deployment that accepts every kind of credential.
 async fn world(issuer: &Issuer) -> World {
     use postern::crypto::Digest;
     let toml = format!(
@@ -82,7 +82,7 @@ fn bearer(what: &'static str, token: &str) -> Credential {
     credential(what, "authorization", format!("Bearer {token}"))
 }
 
-/// The result of the authorizer behind an API: the context, or a status.
+/// Returns the result of the authorizer behind an API: the context, or a status.
 async fn through(world: &World, event: EventKind, credential: &Credential) -> Result<Value, u16> {
     let source = vec![credential.header.to_owned()];
     let attachment =
@@ -97,7 +97,7 @@ async fn through(world: &World, event: EventKind, credential: &Credential) -> Re
     admitted.map(Value::Object).map_err(|response| response.status().as_u16())
 }
 
-/// The context that an authorizer passes on for this principal.
+/// Returns the context that an authorizer passes on for this principal.
 fn context_of(principal: &Value) -> Value {
     let mut context = Map::new();
     for (name, value) in principal.as_object().unwrap() {

@@ -137,6 +137,8 @@ async fn the_window_is_exactly_five_minutes_inclusive() {
         (-299_999, None),
         (300_000, None),
         (300_001, Some("stale_timestamp")),
+        // Microseconds: far after the end of the calendar.
+        (world.now().as_microsecond(), Some("stale_timestamp")),
         (299_999, None),
     ]
     .into_iter()
@@ -343,7 +345,7 @@ async fn only_keys_sign_requests() {
     call.send().await.expect_error(401, "invalid_signature");
 }
 
-/// The event of an HTTP API for a signed request.
+/// Returns the event of an HTTP API for a signed request.
 fn event(world: &World, stage: &str, token: &str, nonce: &str, body: &str, claims: bool) -> Value {
     let target = if stage == "$default" {
         "/orders?page=2".to_owned()

@@ -96,7 +96,7 @@ async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_pending_sign_in_is_stored_in_clear() {
+async fn no_secret_of_a_sign_in_is_stored_in_clear() {
     let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     world.wire.take();

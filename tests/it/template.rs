@@ -16,7 +16,7 @@ fn root(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The names of the files in `path`, without their extension.
+/// Returns the names of the files in `path`, without their extension.
 fn files(path: &str) -> BTreeSet<String> {
     let names = std::fs::read_dir(root(path))
         .unwrap()
@@ -117,7 +117,7 @@ fn the_tables_match_what_the_store_expects() {
 }
 
 #[test]
-fn the_precious_table_is_protected() {
+fn the_keys_table_is_backed_up_encrypted_and_protected_from_deletion() {
     let template = template();
     let keys = template.tables.iter().find(|table| table.logical_id == "Keys").unwrap();
     let properties = &keys.resource["Properties"];
@@ -201,7 +201,7 @@ fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
 
 /// The condition of a policy covers every record that the function could otherwise write.
 #[test]
-fn no_function_writes_every_kind_of_precious_record() {
+fn no_function_writes_every_kind_of_record() {
     let made = local::permissions::markdown(&template()).unwrap();
     for row in made.lines().filter(|row| {
         ["PutItem", "UpdateItem", "DeleteItem"].iter().any(|action| row.contains(action))
@@ -305,7 +305,7 @@ fn example(name: &str) -> Value {
 }
 
 #[test]
-fn the_examples_cache_nothing_uncacheable_and_let_the_gateway_invoke() {
+fn the_examples_disable_caching_and_let_the_gateway_invoke_the_authorizer() {
     let http =
         example("http-api")["Resources"]["Orders"]["Properties"]["Auth"]["Authorizers"]["Postern"]
             .clone();

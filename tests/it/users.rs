@@ -1,4 +1,4 @@
-//! Users: people with a password, whom an organization enrols and deletes.
+//! Users: people with a password, whom an organization enrolls and deletes.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn an_email_address_belongs_to_one_user_in_any_case_and_organization() {
 }
 
 #[tokio::test]
-async fn simultaneous_enrolments_of_one_address_create_one_user() {
+async fn simultaneous_enrollments_of_one_address_create_one_user() {
     let world = World::new().await;
     let enrol = || {
         world.post("/v1/users", json!({"email": "ada@example.com", "password": PASSWORD})).send()
@@ -96,7 +96,7 @@ async fn an_invalid_address_password_or_role_is_refused() {
 }
 
 #[tokio::test]
-async fn nobody_enrols_a_user_with_more_permissions_than_their_own() {
+async fn no_one_enrolls_a_user_with_more_permissions_than_their_own() {
     let world = World::new().await;
     let body = |role: &str| json!({"email": format!("{role}@example.com"), "password": PASSWORD, "role": role});
     let (_, clerk) = world.create_key(&["users:manage"]).await;

@@ -262,7 +262,7 @@ impl World {
             .to_owned()
     }
 
-    /// Enrols a user; returns their id.
+    /// Enrolls a user and returns their id.
     pub async fn create_user(&self, email: &str, password: &str, role: Role) -> String {
         let body = json!({"email": email, "password": password, "role": role});
         self.post("/v1/users", body).send().await.expect(201).member("id")

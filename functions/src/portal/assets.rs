@@ -13,7 +13,7 @@ const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
 const SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
 
-/// `GET /assets/{name}`
+/// `GET /assets/{name}`: returns an asset.
 pub(crate) fn serve(request: &Request) -> Result<Response, Error> {
     let (media_type, text) = match request.path_parameter("name") {
         Some("portal.css") => (CSS, include_str!("../../assets/portal.css")),

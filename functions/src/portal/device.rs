@@ -13,7 +13,7 @@ use crate::portal::{
     visitor::{self, Visitor, field},
 };
 
-/// `GET /device`
+/// `GET /device`: shows the form for a code, or the device that is waiting for approval.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let done = match request.query("done")?.as_deref() {

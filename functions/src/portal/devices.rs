@@ -12,7 +12,7 @@ use crate::portal::{
     visitor::{self},
 };
 
-/// `GET /devices`
+/// `GET /devices`: shows the tools that act for the user.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let done = visitor::has_ended_notice(request)?.then_some("The device is disconnected.");
@@ -30,7 +30,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         path: "/devices",
         title: "Devices",
         lead: "Tools that you approved or signed in to, and that act on your behalf. Disconnecting one revokes its tokens immediately.",
-        empty: "No tool acts on your behalf. Start one in a terminal, and enter the code that it shows.",
+        empty: "No tools act on your behalf. Start a tool in a terminal, and enter the code that it shows.",
         end: "Disconnect",
         rows: devices.into_iter().map(row).collect(),
         done,
@@ -38,7 +38,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     Ok(html::render(&view)?)
 }
 
-/// `POST /devices/{id}/end`
+/// `POST /devices/{id}/end`: disconnects a tool.
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     visitor::form(app, request, &visitor)?;

@@ -12,7 +12,7 @@ use crate::portal::{
     visitor,
 };
 
-/// `GET /`
+/// `GET /`: shows the links to all pages of the visitor.
 pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let resources = RESOURCES.iter().filter(|resource| resource.is_visible_to(&visitor));

@@ -126,7 +126,7 @@ fn choices(visitor: &Visitor) -> Vec<String> {
     if own.contains('*') { Vec::new() } else { own.split_whitespace().map(str::to_owned).collect() }
 }
 
-/// `POST`: creates one.
+/// `POST`: creates a credential.
 pub(crate) async fn create(
     app: &App,
     request: &Request,
@@ -247,7 +247,7 @@ async fn renew_one(
     Ok(ShownOnce { what: what(resource, form), secret, id, overlap })
 }
 
-/// `POST …/delete`: deletes one, then redirects to a page that can be reloaded.
+/// `POST …/delete`: deletes a credential, then redirects to a page that can be reloaded.
 pub(crate) async fn delete(
     app: &App,
     request: &Request,
@@ -294,7 +294,7 @@ fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
         .map(|days| clock::after(app.context.clock.now(), SignedDuration::from_hours(24 * days))))
 }
 
-/// Parses a number in a form; `None` if nothing was selected.
+/// Parses a number in a form. Returns `None` if nothing was selected.
 fn whole(
     form: &Form,
     name: &str,

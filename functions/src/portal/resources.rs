@@ -15,7 +15,7 @@ pub(crate) enum ResourceKind {
     Runners,
 }
 
-/// The texts and the fields of a resource's page.
+/// The texts and fields of a resource's page.
 pub(crate) struct Resource {
     pub(crate) kind: ResourceKind,
     pub(crate) path: &'static str,
@@ -93,7 +93,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         manages: Some(Permission::AgentsManage),
         renewal: Some(Renewal {
             title: "New secret",
-            text: "The old secret stops working at once. Tokens that were issued for it work until they expire.",
+            text: "The old secret stops working at once. Tokens that were already issued keep working until they expire.",
             can_overlap: false,
         }),
         fields: Fields::Scopes,
@@ -104,7 +104,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         title: "Services",
         one: "service",
         summary: "Your own services, which call each other.",
-        lead: "Your own services: each exchanges its key for five-minute tokens, with which it calls the others.",
+        lead: "Your own services: each exchanges its key for five-minute tokens, which it uses to call the others.",
         empty: "No services yet. Create one for a service that calls another.",
         reads: Some(Permission::ServicesManage),
         manages: Some(Permission::ServicesManage),
@@ -131,7 +131,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
 ];
 
 impl Resource {
-    /// Whether the visitor is allowed to see it.
+    /// Reports whether the visitor is allowed to see it.
     pub(crate) fn is_visible_to(&self, visitor: &Visitor) -> bool {
         self.reads.is_none_or(|permission| visitor.has_permission(permission))
     }
@@ -152,7 +152,7 @@ impl Resource {
         matches!(self.fields, Fields::ScopesAndExpiry | Fields::ScopesRepositoriesAndExpiry)
     }
 
-    /// Whether the list shows which of them are online.
+    /// Reports whether the list shows which of them are online.
     pub(crate) fn is_live(&self) -> bool {
         self.fields == Fields::Labels
     }

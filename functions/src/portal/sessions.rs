@@ -12,7 +12,7 @@ use crate::portal::{
     visitor::{self, clear_session_cookie},
 };
 
-/// `GET /sessions`
+/// `GET /sessions`: shows the user's sessions.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let done = visitor::has_ended_notice(request)?.then_some("The session has ended.");
@@ -38,7 +38,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     Ok(html::render(&view)?)
 }
 
-/// `POST /sessions/{id}/end`
+/// `POST /sessions/{id}/end`: ends a session.
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     visitor::form(app, request, &visitor)?;
@@ -50,7 +50,7 @@ pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error>
     }
 }
 
-/// A readable browser name guessed from the `User-Agent`. For display only.
+/// Returns a readable browser name guessed from the `User-Agent`, for display only.
 fn browser(agent: &str) -> String {
     // The order matters: most browsers also name other browsers.
     const BROWSERS: [(&str, &str); 6] = [

@@ -105,7 +105,7 @@ pub(crate) struct FormValues {
 }
 
 impl FormValues {
-    /// Whether this scope was checked.
+    /// Reports whether this scope was checked.
     fn has(&self, scope: &str) -> bool {
         self.scopes.split(' ').any(|ticked| ticked == scope)
     }

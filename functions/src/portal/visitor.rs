@@ -70,8 +70,8 @@ pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Fo
     if is_ours { Ok(form) } else { Err(Refusal::CsrfTokenWrong) }
 }
 
-/// Whether one of our pages sent a form that has no session. Without this check, another site could
-/// sign its visitors in to an account of its own (login CSRF).
+/// Reports whether one of our pages sent a form that has no session. Without this check, another
+/// site could sign its visitors in to an account of its own (login CSRF).
 pub(crate) fn is_same_origin(app: &App, request: &Request) -> bool {
     match (request.header("origin"), request.header("sec-fetch-site")) {
         (Some(origin), _) => app.context.config.has_origin(origin),
@@ -80,7 +80,7 @@ pub(crate) fn is_same_origin(app: &App, request: &Request) -> bool {
     }
 }
 
-/// Whether this page was shown after a session or device was ended.
+/// Reports whether this page was shown after a session or device was ended.
 pub(crate) fn has_ended_notice(request: &Request) -> Result<bool, Error> {
     Ok(request.query("done")?.is_some_and(|done| done == "ended"))
 }
@@ -105,7 +105,7 @@ pub(crate) fn clear_session_cookie(response: Response) -> Result<Response, Fault
 }
 
 impl Visitor {
-    /// Whether the visitor has the permission.
+    /// Reports whether the visitor has the permission.
     pub(crate) fn has_permission(&self, permission: Permission) -> bool {
         self.principal.require(permission).is_ok()
     }

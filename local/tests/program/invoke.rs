@@ -17,7 +17,7 @@ fn invoke(function: &str, events: &[&str]) -> Output {
 }
 
 #[test]
-fn each_event_is_answered_on_one_line_and_errors_look_like_lambdas() {
+fn each_event_is_answered_on_one_line_and_errors_look_like_those_of_lambda() {
     let output = invoke(
         "authorizer",
         &[

@@ -143,7 +143,7 @@ fn an_invalid_setting_is_reported_in_a_sentence() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("postern: postern.toml: ") && said.contains("line 1"), "{said}");
-    assert!(said.ends_with("brand is \"Acme\"; it must be 2 to 8 of a-z\n"), "{said}");
+    assert!(said.ends_with("brand is \"Acme\"; it must be 2 to 8 letters from a to z\n"), "{said}");
 
     let output = Command::new(PROGRAM)
         .args(["--data", ":memory:"])

@@ -21,7 +21,7 @@ fn blocks(kind: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_tour_works_as_printed() {
+fn every_command_of_the_readme_works_as_printed() {
     let data = tempfile::tempdir().unwrap();
     let program = RunningProgram::serve(data.path());
     let (commands, outputs) = (blocks("sh"), blocks("console"));

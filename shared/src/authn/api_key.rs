@@ -78,7 +78,8 @@ trait KeyRecord: Record<Kind: CredentialKind> {
     fn into_principal(self) -> Principal;
 }
 
-/// The protocol of a key: form, lookup, comparison, signature.
+/// Authenticates a key: checks its form, reads its record, compares the digest, and verifies the
+/// signature.
 async fn authenticate_key<R: KeyRecord>(
     context: &Context,
     source: &dyn CredentialSource,

@@ -33,7 +33,7 @@ impl ConfiguredKeyProvider {
         Self { header: settings.header.to_string(), settings }
     }
 
-    /// Reports whether it is one of the keys. All are compared, each in constant time.
+    /// Reports whether `digest` is that of a key. All are compared, each in constant time.
     fn holds(&self, digest: &Digest) -> bool {
         self.settings.sha256.iter().filter(|known| known.matches(digest)).count() > 0
     }

@@ -37,7 +37,7 @@ pub(super) const SIGNATURE_HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CO
 /// The digest of the body, for callers who verify a request without its body.
 pub(crate) const CONTENT_SHA256: &str = "x-cli-content-sha256";
 
-/// How long a nonce is kept after the later of the request's timestamp and arrival.
+/// Returns how long a nonce is kept after the later of the request's timestamp and arrival.
 const fn nonce_lifetime(window: SignedDuration) -> SignedDuration {
     SignedDuration::from_secs(2 * window.as_secs() + LEEWAY.as_secs())
 }
@@ -50,7 +50,7 @@ const fn is_covered(window_s: i64) -> bool {
 // expired earlier, an attacker could replay the request in between.
 const _: () = assert!(is_covered(1) && is_covered(3600));
 
-/// A signature with a valid form and timestamp, not yet verified.
+/// A well-formed signature with an acceptable timestamp, not yet verified.
 #[derive(Debug)]
 pub(super) struct Signature {
     tag: Tag,
@@ -163,8 +163,10 @@ fn content(source: &dyn CredentialSource) -> Result<String, Refusal> {
 
 /// Parses Unix milliseconds in canonical form.
 fn milliseconds(text: &str) -> Option<Timestamp> {
-    let ms = text.parse::<i64>().ok().filter(|ms| *ms >= 0 && ms.to_string() == text)?;
-    Timestamp::from_millisecond(ms).ok()
+    let is_canonical = |ms: &i64| (0..1 << 53).contains(ms) && ms.to_string() == text;
+    let ms = text.parse().ok().filter(is_canonical)?;
+    // A time after the calendar's end is as stale as its end.
+    Some(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX))
 }
 
 fn is_nonce(text: &str) -> bool {

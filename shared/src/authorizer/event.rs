@@ -32,7 +32,8 @@ use crate::{
 /// Parses an event.
 ///
 /// # Errors
-/// An inner refusal if the caller made the event unreadable; a fault for an event of unknown kind.
+/// An inner refusal if the caller made the event unreadable; a fault for an event of an unknown
+/// kind.
 pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest, Refusal>, Fault> {
     let read = Event(event);
     let is_connection = read.text("/requestContext/eventType") == Some("CONNECT");

@@ -82,8 +82,8 @@ impl AuthorizerEvent {
     /// Parses an event.
     ///
     /// # Errors
-    /// An inner refusal if the request presents a credential twice; a fault for an event of unknown
-    /// kind.
+    /// An inner refusal if the request presents a credential twice; a fault for an event of an
+    /// unknown kind.
     fn parse(event: &Value, app: &App) -> Result<Result<Self, Refusal>, Fault> {
         if event::is_message(event) {
             return event::parse_message(event).map(|message| Ok(Self::Message(message)));

@@ -1,4 +1,4 @@
-//! What differs between deployments: the environment variables `POSTERN_…`.
+//! The settings that differ between deployments: the environment variables `POSTERN_…`.
 
 use std::collections::BTreeMap;
 
@@ -134,13 +134,13 @@ impl Deployment {
     }
 }
 
-/// RFC 8414 §2: `https`, no query and no fragment.
+/// Checks the issuer (RFC 8414 §2): `https`, no query and no fragment.
 fn issuer(text: String) -> Result<String, Fault> {
     if is_https_or_loopback_url(&text) && !text.contains('?') && !text.ends_with('/') {
         Ok(text)
     } else {
         setting(format!(
-            "POSTERN_ISSUER is {text:?}; it must be an https URL without query, fragment and trailing slash (http for loopback addresses)"
+            "POSTERN_ISSUER is {text:?}; it must be an https URL without a query, fragment or trailing slash (http for loopback addresses)"
         ))
     }
 }

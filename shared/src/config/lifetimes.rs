@@ -19,7 +19,7 @@ pub struct Lifetimes {
     /// How long a family of refresh tokens lives without being used.
     #[serde(with = "seconds")]
     pub refresh_idle: SignedDuration,
-    /// How long a family of refresh tokens lives at most.
+    /// The maximum lifetime of a family of refresh tokens.
     #[serde(with = "seconds")]
     pub refresh_absolute: SignedDuration,
     /// How long the same caller can repeat a refresh.

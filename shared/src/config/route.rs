@@ -15,9 +15,9 @@ use crate::core::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RouteAuth {
-    /// It is open to everyone.
+    /// The route is open to everyone.
     None,
-    /// It requires a caller.
+    /// The route requires a caller.
     #[default]
     Required,
 }
@@ -30,7 +30,7 @@ pub struct RouteRule {
     pub method: String,
     /// The paths that it matches.
     pub path: RoutePattern,
-    /// Whether it requires a caller.
+    /// Whether the route requires a caller.
     #[serde(default)]
     pub auth: RouteAuth,
     /// The scopes that the caller must have.

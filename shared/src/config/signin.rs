@@ -1,4 +1,4 @@
-//! `[[signin]]` and `[[client]]`: the identity providers at which people sign in, and the tools
+//! `[[signin]]` and `[[client]]`: the identity providers at which users sign in, and the tools
 //! that act for them.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{ProviderKind, is_https_or_loopback_url, setting};
 use crate::core::{email::Email, error::Fault, id::ClientId, principal::Role, subject::Subject};
 
-/// An identity provider at which people sign in.
+/// An identity provider at which users sign in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SignInSettings {
@@ -126,7 +126,7 @@ impl SignInSettings {
         }
     }
 
-    /// Returns the name of its client's secret.
+    /// Returns the name of the client secret in `refs`, if the client has one.
     pub fn secret_ref(&self) -> Option<&str> {
         match self {
             Self::Oidc(oidc) => oidc.secret_ref.as_deref(),
@@ -143,13 +143,13 @@ impl SignInSettings {
     }
 }
 
-/// A public OAuth client: a tool that people run (RFC 8252).
+/// A public OAuth client: a tool that users run (RFC 8252).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
-    /// Its `client_id`.
+    /// The `client_id` that the tool sends.
     pub id: ClientId,
-    /// The name that people see.
+    /// The name that users see.
     pub name: String,
 }
 
@@ -196,7 +196,7 @@ pub(super) fn validate(
     for signin in signins {
         if !is_word(signin.name()) || !names.insert(signin.name().to_owned()) {
             return refuse(&format!(
-                "the name {:?} is used twice, or is not 1 to 32 of a-z, 0-9, _ and -",
+                "the name {:?} is used twice, or is not 1 to 32 characters from a-z, 0-9, _ and -",
                 signin.name()
             ));
         }
@@ -220,7 +220,7 @@ pub(super) fn validate(
                     !is_https_or_loopback_url(url) || url.contains('?') || url.ends_with('/')
                 }) {
                     return refuse(
-                        "base_url must be an https URL without query and trailing slash",
+                        "base_url must be an https URL without a query or trailing slash",
                     );
                 }
                 if !issuers.insert(GITHUB_PREFIX.to_owned()) {
@@ -285,7 +285,7 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
             || !ids.insert(client.id.clone())
         {
             return setting(format!(
-                "postern.toml: the client {:?} is listed twice, has no name, or its id is not 1 to 32 of a-z, 0-9, _ and -",
+                "postern.toml: the client {:?} is listed twice, has no name, or its id is not 1 to 32 characters from a-z, 0-9, _ and -",
                 client.id.as_str()
             ));
         }

@@ -28,7 +28,7 @@ pub struct Rejection {
     pub refusal: Refusal,
     /// A sentence that replaces the one of the table. It never contains a presented value.
     detail: Option<String>,
-    /// After how long the caller should try again.
+    /// How long the caller should wait before trying again.
     retry_after: Option<SignedDuration>,
 }
 
@@ -67,7 +67,7 @@ impl Error {
         }
     }
 
-    /// Returns after how long the caller should try again, if that is worthwhile.
+    /// Returns how long the caller should wait before trying again, if that is worthwhile.
     pub fn retry_after(&self) -> Option<SignedDuration> {
         match self {
             Self::Rejected(rejection) => rejection.retry_after,
@@ -211,7 +211,7 @@ impl PublicError {
 const UNAVAILABLE: PublicError = PublicError::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "temporarily_unavailable",
-    "A service that this depends on is unavailable. Your credential is unaffected: try again shortly.",
+    "A required service is unavailable. Your credential is unaffected: try again shortly.",
 );
 const INTERNAL: PublicError = PublicError::new(
     StatusCode::INTERNAL_SERVER_ERROR,

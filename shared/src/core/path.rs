@@ -62,7 +62,7 @@ fn escaped(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? * 16 + digit(low)?)
 }
 
-/// The unreserved characters of RFC 3986 §2.3.
+/// Reports whether `byte` is an unreserved character (RFC 3986 §2.3).
 pub fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }

@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// For `#[serde(serialize_with)]` on the members of responses that show a secret once.
+/// Serializes a secret, for `#[serde(serialize_with)]` on members that show it once.
 ///
 /// # Errors
 /// Those of the serializer.

@@ -27,7 +27,7 @@ pub const PATTERN: &str = concat!(
 /// The length of a checksum, in characters.
 const CHECK_LEN: usize = 6;
 
-/// The prefix of a deployment's secrets: 2 to 8 of `[a-z]`.
+/// The prefix of a deployment's secrets: 2 to 8 letters from a to z.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct TokenPrefix(String);
@@ -42,7 +42,8 @@ impl TryFrom<String> for TokenPrefix {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("brand is {text:?}; it must be 2 to 8 of a-z"))
+        Self::parse(&text)
+            .ok_or_else(|| format!("brand is {text:?}; it must be 2 to 8 letters from a to z"))
     }
 }
 

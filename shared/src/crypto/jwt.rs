@@ -48,8 +48,8 @@ pub fn looks_like_jwt(text: &str) -> bool {
     text.starts_with("ey") && text.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
-/// Reports whether `token` looks like a JWT and names `issuer`. Nothing about it is proven: this only
-/// selects who verifies the token.
+/// Reports whether `token` looks like a JWT and names `issuer`. This only selects who verifies the
+/// token, and proves nothing about it.
 pub fn names_issuer(token: &str, issuer: &str) -> bool {
     looks_like_jwt(token) && unverified_issuer(token).is_some_and(|named| named == issuer)
 }

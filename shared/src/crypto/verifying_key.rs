@@ -15,22 +15,22 @@ pub enum InvalidKey {
     /// Another key has the same `kid`.
     #[error("it shares its kid with another key")]
     DuplicateKid,
-    /// It cannot be parsed.
+    /// The key cannot be parsed.
     #[error("it is malformed")]
     Malformed,
-    /// It contains private members.
-    #[error("it holds private members")]
+    /// The key contains private members.
+    #[error("it contains private members")]
     Private,
     /// A secret in a set of public keys, or the reverse.
-    #[error("it is a secret in a set of public keys, or the other way round")]
+    #[error("it is a secret in a set of public keys, or the reverse")]
     WrongKeySet,
-    /// Its type, curve or algorithm is not supported.
+    /// The key's type, curve or algorithm is not supported.
     #[error("its type, curve or algorithm is not supported")]
     Unsupported,
-    /// It is not for verifying signatures.
+    /// The key is not for verifying signatures.
     #[error("it is not for verifying signatures")]
     WrongUse,
-    /// It is too weak.
+    /// The key is too weak.
     #[error("it is too weak")]
     Weak,
 }

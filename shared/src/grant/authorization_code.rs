@@ -36,7 +36,7 @@ use crate::{
 };
 use jiff::SignedDuration;
 
-/// How long a redeemed code is kept to detect replays, in seconds.
+/// How long a redeemed code is kept to detect replays.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 /// The longest redirect URI, in bytes.
 const LONGEST_URI: usize = 1000;
@@ -55,13 +55,13 @@ pub struct NewAuthorizationCode<'a> {
 /// The token request of a tool (RFC 6749 §4.1.3, RFC 7636 §4.5).
 #[derive(Debug)]
 pub struct AccessTokenRequest<'a> {
-    /// `code`.
+    /// The authorization code.
     pub code: &'a Secret,
-    /// `client_id`.
+    /// The client's id.
     pub client_id: &'a ClientId,
-    /// `redirect_uri`.
+    /// The redirect URI of the authorization request.
     pub redirect_uri: &'a str,
-    /// `code_verifier`.
+    /// The PKCE code verifier.
     pub verifier: &'a Secret,
     /// The caller's network address.
     pub address: &'a str,
@@ -137,7 +137,7 @@ pub async fn redeem(
     }
 }
 
-/// RFC 7636 §4.1: 43 to 128 unreserved characters.
+/// Reports whether the verifier is 43 to 128 unreserved characters (RFC 7636 §4.1).
 fn is_verifier(verifier: &Secret) -> bool {
     let text = verifier.expose().as_bytes();
     (43..=128).contains(&text.len())

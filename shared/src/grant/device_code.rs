@@ -35,7 +35,7 @@ use crate::{
 /// Letters that are not mistaken for one another and do not form words (RFC 8628 §6.1).
 const ALPHABET: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 const USER_CODE_LEN: usize = 8;
-/// How long a tool waits between polls, in seconds (§3.2).
+/// How long a tool waits between polls (§3.2).
 const INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 /// How many user codes to try. The probability that two in a row are taken is about 1 in 10^18.
 const TRIES: usize = 3;

@@ -23,7 +23,7 @@ use crate::{
 /// A family to create.
 #[derive(Debug)]
 pub struct NewFamily<'a> {
-    /// Its id.
+    /// The family's id.
     pub id: FamilyId,
     /// The agent or user who gets the tokens.
     pub owner: &'a TokenOwner,
@@ -88,7 +88,7 @@ pub async fn create(
 /// A family to create for a user.
 #[derive(Clone, Copy, Debug)]
 pub struct NewUserFamily<'a> {
-    /// Its id.
+    /// The family's id.
     pub id: FamilyId,
     /// The user.
     pub user_id: &'a Subject,

@@ -35,7 +35,7 @@ use crate::{
 /// The client that presents a refresh token.
 #[derive(Debug)]
 pub enum RefreshClient {
-    /// It did not identify itself: only the token counts.
+    /// The client did not identify itself: only the token counts.
     Unidentified,
     /// An agent that gave its id, and may request fewer scopes.
     Agent(AgentId, Option<Scopes>),

@@ -46,9 +46,9 @@ pub struct AuthenticatedUser {
 /// The browser that signs in, shown to users in the list of their sessions.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Browser<'a> {
-    /// Its `User-Agent`.
+    /// The browser's `User-Agent`.
     pub agent: Option<&'a str>,
-    /// Its network address.
+    /// The browser's network address.
     pub address: Option<&'a str>,
 }
 

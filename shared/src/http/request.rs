@@ -121,7 +121,7 @@ impl Request {
     /// Returns a query parameter.
     ///
     /// # Errors
-    /// [`Refusal::DuplicateParameter`] if it was sent twice.
+    /// [`Refusal::DuplicateParameter`] if it was sent more than once.
     pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
         let query = self.target.query().unwrap_or_default();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
@@ -219,7 +219,8 @@ impl Request {
     /// Parses the form in the body. A parameter without a value counts as absent (RFC 6749 §3.2).
     ///
     /// # Errors
-    /// A 415 for another media type, [`Refusal::DuplicateParameter`] if one was sent twice.
+    /// A 415 for another media type, [`Refusal::DuplicateParameter`] if one was sent more than
+    /// once.
     pub fn form(&self) -> Result<Form, Refusal> {
         if !self.is_form() {
             return Err(Refusal::MediaTypeUnsupported);
@@ -249,7 +250,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     let sentence = match kind {
         "unknown field " => sentence("is unknown"),
         "missing field " => sentence("is missing"),
-        "duplicate field " => sentence("was sent twice"),
+        "duplicate field " => sentence("was sent more than once"),
         _ if error.inner().is_data() => Some(match member(outermost(error.path())) {
             Some(name) => {
                 format!("The member '{name}' of the body has the wrong type or an invalid value.")
@@ -263,7 +264,7 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     })
 }
 
-/// The member of the body in which the error is.
+/// Returns the member of the body that contains the error.
 fn outermost(path: &Path) -> Option<&str> {
     match path.iter().next()? {
         Segment::Map { key } => Some(key),

@@ -181,8 +181,8 @@ impl Response {
         self.cause.as_deref()
     }
 
-    /// Converts the response into the format that API Gateway expects (payload 2.0), with the cookies
-    /// beside the other headers.
+    /// Converts the response into the format that API Gateway expects (payload 2.0), with cookies
+    /// separate from the other headers.
     pub fn into_payload_v2(self) -> Value {
         let (parts, body) = self.inner.into_parts();
         let text = |value: &HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()));

@@ -1,4 +1,4 @@
-//! The identity providers at which people sign in: OpenID providers and GitHub. We are their client
+//! The identity providers at which users sign in: OpenID providers and GitHub. We are their client
 //! (RFC 6749 §4.1, RFC 7636).
 //!
 //! The `oauth2` crate writes the requests and parses the responses. This module checks the claims

@@ -105,7 +105,7 @@ impl OidcIdentityProvider {
         }
     }
 
-    /// Returns the user that the ID token names, if the token is valid, for us, and for this
+    /// Returns the user of the ID token, which must be valid, intended for us, and belong to this
     /// sign-in.
     pub(super) async fn fetch_identity(
         &self,

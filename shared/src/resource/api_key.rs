@@ -27,23 +27,23 @@ use crate::{
     telemetry,
 };
 
-/// The longest time for which two secrets of one key may work.
+/// The longest overlap, during which both secrets of a key work.
 const LONGEST_OVERLAP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// A key to be created.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewApiKey {
-    /// What the key is for.
+    /// The name.
     pub name: String,
-    /// What the key is allowed to do.
+    /// The scopes of the key.
     pub scopes: Vec<String>,
-    /// What the key is limited to.
+    /// The resources that the key is limited to.
     #[serde(default)]
     pub resources: BTreeMap<String, BTreeSet<String>>,
-    /// When the key expires; never without a time.
+    /// When the key expires; `None` means never.
     pub expires_at: Option<Timestamp>,
-    /// Must every request be signed with the key?
+    /// Whether every request must be signed with the key.
     #[serde(default)]
     pub require_signature: bool,
 }
@@ -52,7 +52,7 @@ pub struct NewApiKey {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotateApiKey {
-    /// How long the old secret keeps working, in seconds: 0 to 604800.
+    /// How long the old secret keeps working: 0 to 604800 seconds.
     #[serde(rename = "overlap_s", default, with = "seconds")]
     pub overlap: SignedDuration,
 }
@@ -108,19 +108,19 @@ pub struct CreatedApiKey {
 /// A key's new secret.
 #[derive(Debug, Serialize)]
 pub struct RotatedApiKey {
-    /// The key.
+    /// The id of the key.
     pub id: ApiKeyId,
     /// Its new secret, shown once.
     #[serde(serialize_with = "secret::shown_once")]
     pub key: Secret,
-    /// Until when the old secret works.
+    /// When the old secret stops working.
     pub previous_expires_at: Timestamp,
 }
 
 /// Creates a key.
 ///
 /// # Errors
-/// `insufficient_scope`, `invalid_request` or `invalid_scope`; a failure of ours.
+/// `insufficient_scope`, `invalid_request` or `invalid_scope`, or a fault.
 pub async fn create(
     context: &Context,
     caller: &Principal,
@@ -149,7 +149,7 @@ pub async fn create(
 /// Gives a key a new secret. The old one works until the end of the overlap.
 ///
 /// # Errors
-/// `insufficient_scope`, `invalid_request`, `not_found`, `conflict`; a failure of ours.
+/// `insufficient_scope`, `invalid_request`, `not_found`, `conflict`, or a fault.
 pub async fn rotate(
     context: &Context,
     caller: &Principal,
@@ -178,7 +178,7 @@ pub async fn rotate(
 /// Revokes a leaked credential of any kind. Possession is enough, and nothing is revealed.
 ///
 /// # Errors
-/// A failure of ours.
+/// A fault.
 pub async fn revoke_leaked(context: &Context, token: &str) -> Result<(), Fault> {
     let brand = &context.config.brand;
     let revoked = if let Some(key) = ParsedApiKey::parse(brand, token) {

@@ -1,4 +1,4 @@
-//! CLI tokens: keys that users create for tools of their own, for all repositories or for some.
+//! CLI tokens: keys that users create for their own tools, for all repositories or for some.
 
 use std::collections::BTreeSet;
 
@@ -26,18 +26,18 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewCliToken {
-    /// What the token is for.
+    /// The name.
     pub name: String,
-    /// What the token is allowed to do.
+    /// The scopes of the token.
     pub scopes: Vec<String>,
-    /// Is it for all repositories?
+    /// Whether the token is for all repositories.
     #[serde(default)]
     pub all_repositories: bool,
-    /// The repositories that it is for, unless it is for all.
+    /// The repositories that the token is for, unless it is for all.
     pub repositories: Option<BTreeSet<String>>,
-    /// When the token expires; never without a time.
+    /// When the token expires; `None` means never.
     pub expires_at: Option<Timestamp>,
-    /// Must every request be signed with the token?
+    /// Whether every request must be signed with the token.
     #[serde(default)]
     pub require_signature: bool,
 }
@@ -91,7 +91,7 @@ pub struct CreatedCliToken {
 /// Creates a token for the caller, who is a user.
 ///
 /// # Errors
-/// `insufficient_scope`, `invalid_request` or `invalid_scope`; a failure of ours.
+/// `insufficient_scope`, `invalid_request` or `invalid_scope`, or a fault.
 pub async fn create(
     context: &Context,
     user: &Principal,
@@ -130,7 +130,7 @@ pub async fn create(
 /// Lists the caller's own tokens.
 ///
 /// # Errors
-/// `insufficient_scope` for a caller who is not a user; a failure of ours.
+/// `insufficient_scope` for a caller who is not a user, or a fault.
 pub async fn list(
     context: &Context,
     user: &Principal,
@@ -153,7 +153,7 @@ pub async fn list(
 /// Deletes one of the caller's own tokens.
 ///
 /// # Errors
-/// `insufficient_scope` for a caller who is not a user, `not_found`; a failure of ours.
+/// `insufficient_scope` for a caller who is not a user, `not_found`, or a fault.
 pub async fn delete(context: &Context, user: &Principal, id: &CliTokenId) -> Result<(), Error> {
     user.require_user(&context.config.role_scopes(Role::User))?;
     match context.store.delete_cli_token(&user.user_id, id).await? {

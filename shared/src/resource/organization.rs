@@ -22,13 +22,13 @@ use crate::{
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrganization {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// The user who owns it; only the operator names one.
+    /// The user who owns it. Only the operator can set it.
     pub owner: Option<String>,
 }
 
-/// Who creates an organization.
+/// The creator of an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrganizationCreator {
     /// The operator of the deployment.
@@ -40,14 +40,14 @@ pub enum OrganizationCreator {
 /// A new organization, with its API key.
 #[derive(Debug, Serialize)]
 pub struct CreatedOrganization {
-    /// The organization.
+    /// The id of the organization.
     pub id: OrganizationId,
-    /// What it is called.
+    /// The name.
     pub name: String,
     /// The secret of its first key, shown once.
     #[serde(serialize_with = "secret::shown_once")]
     pub api_key: Secret,
-    /// Its first key.
+    /// The id of its first key.
     pub api_key_id: ApiKeyId,
     /// When it was created.
     pub created_at: Timestamp,
@@ -66,7 +66,7 @@ pub struct OrganizationView {
 /// Creates an organization, with a first key that is allowed to do everything in it.
 ///
 /// # Errors
-/// `invalid_request`; a failure of ours.
+/// `invalid_request`, or a fault.
 pub async fn create(
     context: &Context,
     creator: OrganizationCreator,
@@ -108,7 +108,7 @@ pub async fn create(
 /// Shows the caller's own organization.
 ///
 /// # Errors
-/// `insufficient_scope` for a caller without an organization, `not_found`; a failure of ours.
+/// `insufficient_scope` for a caller without an organization, `not_found`, or a fault.
 pub async fn show_current(
     context: &Context,
     caller: &Principal,

@@ -1,4 +1,4 @@
-//! What the records of an organization have in common: list, show, delete, a new secret.
+//! Operations that the records of an organization share: list, show, delete, renew.
 
 use jiff::Timestamp;
 use type_safe_id::StaticType;
@@ -57,7 +57,7 @@ pub(super) fn expiry(
     if end.is_some_and(|end| end <= now) { Err(Refusal::ExpiryInThePast) } else { Ok(end) }
 }
 
-/// What callers see of a record that an organization owns.
+/// The view that callers have of a record that an organization owns.
 pub trait Resource: Sized {
     /// The record.
     type Record: Record;
@@ -66,7 +66,7 @@ pub trait Resource: Sized {
     /// The permission to create, change and delete it.
     const MANAGE: Permission;
 
-    /// Returns what callers see of `record`.
+    /// Returns the view of `record`.
     fn view(context: &Context, record: Self::Record) -> Self;
 }
 
@@ -76,7 +76,7 @@ pub(super) type Id<V> = TypeSafeId<<<V as Resource>::Record as Record>::Kind>;
 /// Lists a resource of the caller's organization.
 ///
 /// # Errors
-/// `insufficient_scope`; a failure of ours.
+/// `insufficient_scope`, or a fault.
 pub async fn list<V: Resource>(
     context: &Context,
     caller: &Principal,
@@ -88,7 +88,7 @@ pub async fn list<V: Resource>(
     Ok(views(context, page))
 }
 
-/// Returns what callers see of a page of records.
+/// Returns the views of a page of records.
 pub(super) fn views<V: Resource>(context: &Context, page: Page<V::Record>) -> List<V> {
     let view = |record| V::view(context, record);
     List { items: page.records.into_iter().map(view).collect(), next_cursor: page.next }
@@ -97,7 +97,7 @@ pub(super) fn views<V: Resource>(context: &Context, page: Page<V::Record>) -> Li
 /// Shows the resource `id`, if it belongs to the caller's organization.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
+/// `insufficient_scope`, `not_found`, or a fault.
 pub async fn show<V: Resource>(
     context: &Context,
     caller: &Principal,
@@ -118,11 +118,11 @@ pub(super) async fn find<R: Record>(
     Ok(record.ok_or(Refusal::RecordUnknown)?)
 }
 
-/// Deletes the resource `id`, if it belongs to the caller's organization. What it was used for stops
+/// Deletes the resource `id`, if it belongs to the caller's organization. Its credentials stop
 /// working with the next request.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
+/// `insufficient_scope`, `not_found`, or a fault.
 pub async fn delete<V: Resource>(
     context: &Context,
     caller: &Principal,
@@ -138,7 +138,7 @@ pub async fn delete<V: Resource>(
 /// Gives the resource `id` a new secret. The old one stops working, unless `overlap_until` returns
 /// a later time for the record.
 ///
-/// Renewing counts as minting: the caller needs everything that the record holds.
+/// Renewing is like creating: the caller needs all scopes and resources of the record.
 pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + HasSecret>>(
     context: &Context,
     caller: &Principal,

@@ -27,9 +27,9 @@ const LONGEST_LABEL: usize = 64;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewRunner {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is selected by.
+    /// The labels that select it.
     #[serde(default)]
     pub labels: Vec<String>,
 }
@@ -89,14 +89,14 @@ pub struct CreatedRunner {
 /// Creates a runner.
 ///
 /// # Errors
-/// `insufficient_scope`, `invalid_request`; a failure of ours.
+/// `insufficient_scope`, `invalid_request`, or a fault.
 pub async fn create(
     context: &Context,
     caller: &Principal,
     new: NewRunner,
 ) -> Result<CreatedRunner, Error> {
     caller.require(RunnerView::MANAGE)?;
-    // It has no limits of its own, so a caller with limits could not pass them on.
+    // A runner has no resource limits, so a caller with limits could not pass them on.
     caller.can_delegate(&Scopes::default(), &Resources::default())?;
     let name = Name::try_from(new.name)?;
     let is_label = |label: &String| {
@@ -125,7 +125,7 @@ pub async fn create(
 /// Gives a runner a new token. The old one stops working at once.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`, `conflict`; a failure of ours.
+/// `insufficient_scope`, `not_found`, `conflict`, or a fault.
 pub async fn renew_token(
     context: &Context,
     caller: &Principal,

@@ -25,9 +25,9 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewServiceAccount {
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is allowed to do.
+    /// The scopes.
     pub scopes: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ pub type AgentView = ServiceAccountView<Agent>;
 /// A service without its key.
 pub type ServiceView = ServiceAccountView<Service>;
 
-/// A kind of service account: which permissions it takes to see and change it.
+/// A kind of service account, and the permissions that are required to see and change it.
 pub trait ServiceAccountKind: CredentialKind {
     /// The permission to list and show it.
     const READ: Permission;
@@ -89,7 +89,7 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
 /// Creates an agent or a service, and returns its secret.
 ///
 /// # Errors
-/// `insufficient_scope`, `invalid_request` or `invalid_scope`; a failure of ours.
+/// `insufficient_scope`, `invalid_request` or `invalid_scope`, or a fault.
 pub async fn create<K: ServiceAccountKind>(
     context: &Context,
     caller: &Principal,
@@ -98,7 +98,7 @@ pub async fn create<K: ServiceAccountKind>(
     caller.require(K::MANAGE)?;
     let name = Name::try_from(new.name)?;
     let scopes = Scopes::non_empty(new.scopes)?;
-    // It has no resource limits of its own, so a caller with limits could not pass them on.
+    // It has no resource limits, so a caller with limits could not pass them on.
     caller.can_delegate(&scopes, &Resources::default())?;
 
     let NewCredential { meta, stored, secret } =
@@ -118,7 +118,7 @@ pub async fn create<K: ServiceAccountKind>(
 /// expire or are revoked.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`, `conflict`; a failure of ours.
+/// `insufficient_scope`, `not_found`, `conflict`, or a fault.
 pub async fn renew_agent_secret(
     context: &Context,
     caller: &Principal,

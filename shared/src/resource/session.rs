@@ -1,4 +1,4 @@
-//! What a user is signed in to: browser sessions, and the token families of their tools.
+//! The browser sessions of a user, and the token families of their tools.
 
 use jiff::Timestamp;
 
@@ -17,9 +17,9 @@ use crate::{
 /// A browser session of a user.
 #[derive(Clone, Debug)]
 pub struct SessionView {
-    /// The session.
+    /// The id of the session.
     pub id: SessionId,
-    /// Is it the session that the caller presented?
+    /// Whether it is the session that the caller presented.
     pub is_current: bool,
     /// The browser's `User-Agent`.
     pub browser: Option<String>,
@@ -38,7 +38,7 @@ pub struct DeviceView {
     pub client_id: ClientId,
     /// The network address of the last refresh.
     pub address: String,
-    /// What the tool is allowed to do.
+    /// The scopes of the tool.
     pub scopes: Scopes,
     /// When its tokens were last refreshed.
     pub last_used_at: Timestamp,
@@ -47,7 +47,7 @@ pub struct DeviceView {
 /// Lists the user's sessions, the presented one first, then the newest.
 ///
 /// # Errors
-/// A failure of ours.
+/// A fault.
 pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView>, Error> {
     let now = context.clock.now();
     let sessions = context.store.sessions_of(&user.user_id, now).await?;
@@ -68,7 +68,7 @@ pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView
 /// Ends one of the user's sessions, and reports whether it was the presented one.
 ///
 /// # Errors
-/// `not_found`; a failure of ours.
+/// `not_found`, or a fault.
 pub async fn end(context: &Context, user: &Principal, id: &SessionId) -> Result<bool, Error> {
     match context.store.end_session_of(&user.user_id, id).await? {
         Deletion::Deleted => Ok(is_current(user, id)),
@@ -83,7 +83,7 @@ fn is_current(user: &Principal, id: &SessionId) -> bool {
 /// Lists the tools that act for the user.
 ///
 /// # Errors
-/// A failure of ours.
+/// A fault.
 pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<DeviceView>, Error> {
     let now = context.clock.now();
     let families = context.store.families_of(&user.user_id, now).await?;
@@ -100,7 +100,7 @@ pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<Dev
 /// Disconnects a tool: its tokens stop working with the next request.
 ///
 /// # Errors
-/// `not_found`; a failure of ours.
+/// `not_found`, or a fault.
 pub async fn end_device(context: &Context, user: &Principal, id: &FamilyId) -> Result<(), Error> {
     let now = context.clock.now();
     match context.store.revoke_family_of(&user.user_id, id, now).await? {

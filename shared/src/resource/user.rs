@@ -71,7 +71,7 @@ impl Resource for UserView {
 ///
 /// # Errors
 /// `insufficient_scope`, `invalid_request`, `invalid_scope`, `conflict` for an email address that
-/// is taken; a failure of ours.
+/// is taken, or a fault.
 pub async fn create(
     context: &Context,
     caller: &Principal,
@@ -81,7 +81,7 @@ pub async fn create(
     let email = Email::try_from(new.email)?;
     let password = Secret::new(new.password);
     password::validate_password(&password, &email)?;
-    // A user holds the scopes of their role, and nobody creates a user with more than their own.
+    // A user has the scopes of their role, and no one can create a user with more than their own.
     caller.can_delegate(&context.config.role_scopes(new.role), &Resources::default())?;
 
     let user = UserRecord {
@@ -97,14 +97,14 @@ pub async fn create(
     }
 }
 
-/// Deletes a user and everything that they hold.
+/// Deletes a user, and ends all their credentials.
 ///
 /// One transaction deletes the record of the user's organization, which every use of their
-/// sessions, tokens and keys reads. Their CLI tokens, which have stopped working then, are deleted
+/// sessions, tokens and keys reads. Their CLI tokens, which no longer work by then, are deleted
 /// afterwards.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`; a failure of ours.
+/// `insufficient_scope`, `not_found`, or a fault.
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     caller.require(UserView::MANAGE)?;
     let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;

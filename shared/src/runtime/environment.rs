@@ -26,7 +26,7 @@ use crate::{
     telemetry,
 };
 
-/// The maximum age of keys, in seconds. A key that is removed from the secret works for at most
+/// The maximum age of keys. A key that is removed from the secret works for at most
 /// this long, provided that the secret can be read and used. A new key must have been published for
 /// longer before it signs.
 pub const SECRET_AGE: SignedDuration = SignedDuration::from_secs(300);

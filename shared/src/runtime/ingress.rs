@@ -1,8 +1,8 @@
 //! From a gateway's event to a handler, and back.
 //!
-//! The event arrives as plain JSON and is checked before Lambda's own types see it: those fail on
-//! headers that they cannot represent, and on `null`. So a malformed request gets a 400 here instead
-//! of a 500 there.
+//! The event arrives as plain JSON and is checked before Lambda's own types see it, because those
+//! fail on `null` and on headers that they cannot represent: a malformed request would get a 500
+//! instead of a 400.
 
 use std::collections::HashSet;
 

@@ -29,20 +29,20 @@ pub struct ApiKeyRecord {
     /// Id, organization and time of creation.
     #[serde(flatten)]
     pub meta: RecordMeta<ApiKey>,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is allowed to do.
+    /// The scopes.
     pub scopes: Scopes,
-    /// What it is limited to.
+    /// The resources that it is limited to.
     #[serde(default)]
     pub resources: Resources,
-    /// What is stored of its secret.
+    /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
-    /// Whether each request must be signed with it.
+    /// Whether every request must be signed with it.
     #[serde(default)]
     pub require_signature: bool,
-    /// The user on whose behalf it was made.
+    /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
     /// When it expires, in whole seconds. Also DynamoDB's time to live.
@@ -62,7 +62,7 @@ pub struct ApiKeyRecord {
 }
 
 impl ApiKeyRecord {
-    /// A new key without limits, expiry or an acting user.
+    /// Returns a new key without limits, expiry or acting user.
     pub fn new(
         meta: RecordMeta<ApiKey>,
         secret: StoredSecret,

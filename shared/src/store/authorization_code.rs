@@ -79,7 +79,7 @@ impl Store {
             .await
     }
 
-    /// Returns the code that was presented. Read consistently.
+    /// Returns the code that was presented, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.

@@ -20,17 +20,17 @@ pub struct CliTokenRecord {
     /// Id, organization and time of creation.
     #[serde(flatten)]
     pub meta: RecordMeta<CliToken>,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is allowed to do.
+    /// The scopes.
     pub scopes: Scopes,
-    /// What it is limited to.
+    /// The resources that it is limited to.
     #[serde(default)]
     pub resources: Resources,
-    /// What is stored of its secret.
+    /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
-    /// Whether each request must be signed with it.
+    /// Whether every request must be signed with it.
     #[serde(default)]
     pub require_signature: bool,
     /// The user.

@@ -35,15 +35,15 @@ use crate::{
     telemetry,
 };
 
-/// How long a call is allowed to take, connecting included, and how often it is attempted. The
-/// authorizer is on the path of every request, so the limits are short.
+/// The timeouts of a call, which include connecting, and its attempts. They are short, because the
+/// authorizer is on the path of every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// The longest that one attempt takes.
+    /// The timeout of one attempt.
     pub attempt: Duration,
-    /// The longest that a call takes, all attempts included.
+    /// The timeout of a call, including all attempts.
     pub operation: Duration,
-    /// The most attempts of a call, the first one included.
+    /// The maximum number of attempts of a call, including the first.
     pub attempts: u32,
 }
 
@@ -134,7 +134,7 @@ fn is_conflict(error: &OperationError) -> bool {
         || cancelled.iter().any(|reason| reason.code() == Some("TransactionConflict"))
 }
 
-/// Returns DynamoDB's error code, for the error of any operation that the store uses.
+/// Returns DynamoDB's code of an error, for every operation that the store uses.
 fn code(error: &OperationError) -> Option<&str> {
     macro_rules! of {
         ($($operation:ty)*) => {

@@ -1,4 +1,4 @@
-//! Counters of failures, one for each window of a quarter of an hour.
+//! Counters of failures, one per window of 15 minutes.
 //!
 //! An attempt is counted in one conditional write before it is checked, and refunded if it
 //! succeeds. A thousand simultaneous attempts are therefore limited like any others.
@@ -17,14 +17,14 @@ use crate::core::{clock::LEEWAY, error::Fault};
 /// The length of a window, in seconds: windows are counted from the epoch.
 const WINDOW_S: i64 = 900;
 
-/// What is counted, and for whom.
+/// A counter: the kind of attempt, and its subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter<'a> {
     /// The kind of attempt.
     pub what: &'static str,
     /// The subject: an account or a network.
     pub whom: &'a str,
-    /// The most failures in one window.
+    /// The maximum number of failures in one window.
     pub limit: i64,
 }
 

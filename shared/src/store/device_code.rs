@@ -32,7 +32,7 @@ use crate::{
 
 /// How much `slow_down` lengthens the interval, for this and all later polls (RFC 8628 §3.5).
 const SLOWER: SignedDuration = SignedDuration::from_secs(5);
-/// How long the item outlives its code, so that a late poll is told that the code has expired.
+/// How long the item outlives its code, so that a late poll still gets `expired_token`.
 const REMEMBERED: SignedDuration = SignedDuration::from_secs(600);
 
 /// The state of a device code.
@@ -120,7 +120,7 @@ pub enum Poll {
 pub enum CreateDeviceCode {
     /// The code and its user code are stored.
     Created,
-    /// Another device waits with the same user code: choose another one.
+    /// Another pending device has the same user code: choose another one.
     UserCodeTaken,
 }
 
@@ -177,7 +177,7 @@ impl Store {
         Ok(CreateDeviceCode::Created)
     }
 
-    /// Returns the pending device code that a user code stands for. Both are read consistently.
+    /// Returns the pending device code that a user code stands for, with consistent reads of both.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.

@@ -136,7 +136,7 @@ pub enum Rotation {
     Repeated(FamilyRecord),
     /// The family was rotated a moment ago from another address. The family stays active.
     AddressMismatch,
-    /// The token was used before: this token or its successor is stolen.
+    /// The token was used before: this token or its successor was stolen.
     Reuse,
     /// The family does not exist, has expired or is revoked.
     Inactive,
@@ -159,7 +159,7 @@ impl Store {
         Ok(if is_revoked { CreateFamily::AlreadyRevoked } else { CreateFamily::Created })
     }
 
-    /// Revokes a family that may not be created yet, and then cannot be: one write.
+    /// Revokes a family, and prevents its creation if it does not exist yet: one write.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -185,7 +185,7 @@ impl Store {
         Ok(())
     }
 
-    /// Returns a family. Read consistently.
+    /// Returns a family, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
@@ -197,8 +197,7 @@ impl Store {
         answer.item.map(from_item).transpose()
     }
 
-    /// Rotates a family: one write, which decides by itself which of any number of callers is
-    /// first.
+    /// Rotates a family: one write, which decides which of several concurrent callers is first.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.

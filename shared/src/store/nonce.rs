@@ -14,9 +14,9 @@ use crate::core::{error::Fault, id::AttemptId, subject::CredentialId};
 /// The outcome of presenting a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nonce {
-    /// It was not used before.
+    /// The nonce was not used before.
     Fresh,
-    /// It was used before.
+    /// The nonce was used before.
     Replayed,
 }
 

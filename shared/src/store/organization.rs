@@ -68,7 +68,7 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the organization of a user. Read consistently.
+    /// Returns the organization of a user, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
@@ -142,7 +142,7 @@ impl Store {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Returns an organization. Read consistently.
+    /// Returns an organization, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.

@@ -1,4 +1,4 @@
-//! What the records of organizations have in common: they are created once, read by id, listed by
+//! Operations on the records of organizations, which are created once, read by id, listed by
 //! organization, and deleted.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
@@ -22,7 +22,7 @@ use crate::{
     crypto::Digest,
 };
 
-/// What every record of an organization has. Part of each record by `#[serde(flatten)]`.
+/// The fields that every record of an organization has. Part of each record by `#[serde(flatten)]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct RecordMeta<K: StaticType> {
@@ -36,7 +36,7 @@ pub struct RecordMeta<K: StaticType> {
     pub created_at: Timestamp,
 }
 
-/// What is stored of a credential's secret. Part of its record by `#[serde(flatten)]`.
+/// The stored part of a credential's secret. Part of its record by `#[serde(flatten)]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredSecret {
     /// The digest, which a presented secret is compared with.
@@ -56,7 +56,7 @@ pub trait Record: Serialize + DeserializeOwned {
     /// The kind of the record's id.
     type Kind: StaticType;
 
-    /// Returns what every record has.
+    /// Returns the fields that every record has.
     fn meta(&self) -> &RecordMeta<Self::Kind>;
     /// Returns the partition that lists it.
     fn listing(&self) -> String {
@@ -70,7 +70,7 @@ pub trait Record: Serialize + DeserializeOwned {
 
 /// A record with one secret.
 pub trait HasSecret: Record {
-    /// Returns what is stored of its secret.
+    /// Returns the stored part of its secret.
     fn secret(&self) -> &StoredSecret;
 }
 
@@ -161,7 +161,7 @@ impl Store {
         Ok(request.send().await.map_err(fault(what))?.item)
     }
 
-    /// Returns the record `id`, unless it has expired. Read consistently.
+    /// Returns the record `id`, unless it has expired, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.

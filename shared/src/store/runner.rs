@@ -26,14 +26,14 @@ pub struct RunnerRecord {
     /// Id, organization and time of creation.
     #[serde(flatten)]
     pub meta: RecordMeta<Runner>,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is selected by.
+    /// The labels that select it.
     pub labels: Vec<String>,
-    /// What is stored of its secret.
+    /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
-    /// The user on whose behalf it was made.
+    /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
     /// The status that the last heartbeat reported.

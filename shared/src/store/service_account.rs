@@ -1,4 +1,4 @@
-//! Agents and services: machines of an organization that hold scopes and one secret.
+//! Agents and services: machines of an organization, with scopes and one secret.
 
 use serde::{Deserialize, Serialize};
 use type_safe_id::StaticType;
@@ -10,26 +10,26 @@ use crate::core::{
     subject::Subject,
 };
 
-/// A stored agent. Deleting it ends all that it holds, because every use of its tokens reads it.
+/// A stored agent. Deleting it ends its tokens, because every use of them reads it.
 pub type AgentRecord = ServiceAccountRecord<Agent>;
 /// A stored service. Deleting it ends its tokens, in the same way.
 pub type ServiceRecord = ServiceAccountRecord<Service>;
 
-/// A stored machine of either kind.
+/// A stored agent or service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct ServiceAccountRecord<K: StaticType + Copy> {
     /// Id, organization and time of creation.
     #[serde(flatten)]
     pub meta: RecordMeta<K>,
-    /// What it is called.
+    /// The name.
     pub name: String,
-    /// What it is allowed to do.
+    /// The scopes.
     pub scopes: Scopes,
-    /// What is stored of its secret.
+    /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
-    /// The user on whose behalf it was made.
+    /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
 }

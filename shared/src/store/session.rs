@@ -37,7 +37,7 @@ pub struct SessionRecord {
     pub role: Role,
     /// The digest of the secret.
     pub digest: Digest,
-    /// What the sign-in reported about the user, besides the id.
+    /// The metadata of the user, as reported by the sign-in.
     #[serde(default)]
     pub metadata: Map<String, Value>,
     /// When the user signed in.
@@ -87,10 +87,10 @@ pub enum Lease {
 /// How the lease before ours ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreviousLease {
-    /// There was none, or its holder released it.
+    /// There was no lease, or its holder released it.
     Released,
-    /// Its holder took it and never returned. It is unknown whether the identity provider received
-    /// the request and answered.
+    /// Its holder never released it. It is unknown whether the identity provider received the
+    /// request and answered.
     Abandoned,
 }
 
@@ -109,7 +109,7 @@ pub enum LeaseOutcome {
         /// When the next renewal is due.
         due_at: Timestamp,
     },
-    /// There are no tokens any more. The session continues without them.
+    /// The tokens are removed. The session continues without them.
     Detached,
 }
 
@@ -295,7 +295,7 @@ impl Store {
         self.list_owned(key::listing_of_user::<Session>(user_id), is_alive).await
     }
 
-    /// Ends a session of a user, in whichever browser it is.
+    /// Ends one of a user's sessions.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.

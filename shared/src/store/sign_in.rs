@@ -31,7 +31,7 @@ pub struct SignInRecord {
     pub browser: Digest,
     /// The name of the sign-in in the configuration.
     pub signin: String,
-    /// What the identity provider's response is verified with, sealed.
+    /// The values that verify the identity provider's response, sealed.
     pub sealed: String,
     /// The page that the browser goes to afterwards.
     pub next: String,

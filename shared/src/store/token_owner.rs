@@ -1,5 +1,5 @@
-//! Who owns tokens and sessions, and the lists of what a user owns. The lists are read from an
-//! index, so nothing is decided by them.
+//! The owners of tokens and sessions, and the lists of a user's records. The lists are read from an
+//! index, so no decision depends on them.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::de::DeserializeOwned;

@@ -39,7 +39,7 @@ pub struct UserRecord {
     pub on_behalf_of: Option<Subject>,
 }
 
-/// What a user signs in with.
+/// The record that verifies the password of a user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoginRecord {
     /// The partition key. See [`key::email`].
@@ -103,7 +103,7 @@ impl Store {
         }
     }
 
-    /// Returns the login record of an email address. Read consistently.
+    /// Returns the login record of an email address, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.

@@ -131,12 +131,14 @@ refusals! {
     DownloadPathMismatch => INVALID_TOKEN,
     /// The client's credentials were sent both in the header and in the body.
     DuplicateClientCredentials => invalid_request(
-        "The client's credentials were sent twice: send them either in the header or in the body.",
+        "The client's credentials were sent twice: send them in either the header or the body.",
     ),
     /// A header that carries a credential occurs more than once.
-    DuplicateHeader => invalid_request("A header that carries a credential was sent twice."),
+    DuplicateHeader => invalid_request(
+        "A header that carries a credential was sent more than once: send it once.",
+    ),
     /// A parameter occurs more than once.
-    DuplicateParameter => invalid_request("A parameter was sent twice."),
+    DuplicateParameter => invalid_request("A parameter was sent more than once: send it once."),
     /// The email address is not valid.
     EmailMalformed => invalid_request("The email address is not valid."),
     /// Another user has this email address.
@@ -263,7 +265,7 @@ refusals! {
     RouteUnknown => not_found("There is no such route."),
     /// The status or version of a heartbeat is not valid.
     RunnerStatusMalformed => invalid_request(
-        "status must be 1 to 32 of a-z, 0-9, _ and -; version must be 1 to 64 visible characters.",
+        "status must be 1 to 32 characters from a-z, 0-9, _ and -; version must be 1 to 64 visible characters.",
     ),
     /// The runner does not exist, or the token is wrong.
     RunnerTokenWrong => INVALID_TOKEN,
