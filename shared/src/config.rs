@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub use lifetimes::Lifetimes;
-pub use provider::{ConfiguredKeys, JwtIssuer, OidcIssuer, ProviderKind, SenderAllowlist};
+pub use provider::*;
 pub use role::RoleSettings;
 pub use route::{RouteAuth, RouteRule};
 pub use signin::{

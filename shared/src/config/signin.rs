@@ -188,11 +188,10 @@ pub(super) fn validate(
 ) -> Result<(), Fault> {
     let (mut names, mut issuers) = (BTreeSet::new(), BTreeSet::new());
     let mut prefixes: BTreeSet<String> = [GITHUB_PREFIX.to_owned(), USER_PREFIX.to_owned()].into();
-    for provider in providers {
-        if let ProviderKind::Oidc(oidc) = provider {
-            prefixes.insert(oidc.subject_prefix.clone());
-        }
-    }
+    // The users of a `jwt` provider are callers of guarded APIs and never own anything here.
+    let has_users = |provider: &&ProviderKind| !matches!(provider, ProviderKind::Jwt(_));
+    let known = providers.iter().filter(has_users).filter_map(ProviderKind::subject_prefix);
+    prefixes.extend(known.map(str::to_owned));
     for signin in signins {
         if !is_word(signin.name()) || !names.insert(signin.name().to_owned()) {
             return refuse(&format!(
