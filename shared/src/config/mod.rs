@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// The repository's own `postern.toml`.
-pub const DEFAULT: &str = include_str!("../../postern.toml");
+pub const DEFAULT: &str = include_str!("../../../postern.toml");
 
 /// All settings: the members of `postern.toml`, and what the environment adds.
 #[derive(Clone, Debug, Deserialize)]
