@@ -169,6 +169,19 @@ fn an_insecure_provider_prevents_the_start() {
         );
     }
     assert_stops(&[], &jwt("algorithm = \"none\""), "unknown variant `none`");
+    let signin = |more: &str| {
+        format!(
+            "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://a.example\"\n\
+             client_id = \"c\"\nallow = []\n{more}\n"
+        )
+    };
+    for reserved in ["usr_", "usr_1", "key_", "agt_", "apikey_", "github|", "ses_"] {
+        let prefix = format!("subject_prefix = \"{reserved}\"");
+        let of_jwt = format!("algorithm = \"HS256\"\nsecret_ref = \"x\"\n{prefix}");
+        for toml in [oidc("https://a.example", &prefix), jwt(&of_jwt), signin(&prefix)] {
+            assert_stops(&[], &toml, "a subject_prefix cannot begin with");
+        }
+    }
     assert_stops(
         &[],
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = []",

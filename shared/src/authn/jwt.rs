@@ -60,7 +60,7 @@ impl Provider for JwtProvider {
             ExpectedIssuer { name: &self.settings.issuer, audience: &self.settings.audience };
         let mapping = ClaimMapping {
             user_claims: &["sub", "user_id", "id"],
-            subject_prefix: &self.settings.subject_prefix,
+            subject_prefix: self.settings.subject_prefix.as_str(),
             scopes_claim: self.settings.scopes_claim.as_deref(),
             scopes: &self.settings.scopes,
             kind: PrincipalKind::External,

@@ -77,7 +77,7 @@ impl Provider for OidcProvider {
         let scopes = context.config.role_scopes(self.settings.role);
         let caller = ClaimMapping {
             user_claims: &["sub"],
-            subject_prefix: &self.settings.subject_prefix,
+            subject_prefix: self.settings.subject_prefix.as_str(),
             scopes_claim: self.settings.scopes_claim.as_deref(),
             scopes: &scopes,
             kind: PrincipalKind::User,

@@ -20,18 +20,16 @@ pub use lifetimes::Lifetimes;
 pub use provider::*;
 pub use role::RoleSettings;
 pub use route::{RouteAuth, RouteRule};
-pub use signin::{
-    Client, GITHUB_PREFIX, GithubSignIn, OidcSignIn, SignInRules, SignInSettings, Throttle,
-};
+pub use signin::{Client, GithubSignIn, OidcSignIn, SignInRules, SignInSettings, Throttle};
 
 use crate::{
     core::{
         credential_header::CredentialHeader,
         error::{Fault, Refusal},
-        id::{ClientId, RESERVED_PREFIXES},
+        id::ClientId,
         principal::{Role, UserAllowlist},
         scope::Scopes,
-        subject::{CONFIGURED_KEY_PREFIX, Subject},
+        subject::{Subject, SubjectPrefix},
     },
     credential::TokenPrefix,
     crypto::sign::Algorithm,
@@ -192,15 +190,16 @@ impl Config {
     }
 
     fn collides_with_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
-        let ours = RESERVED_PREFIXES.iter().copied().chain([CONFIGURED_KEY_PREFIX, GITHUB_PREFIX]);
         let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
         let of_signins = self.signins.iter().filter_map(|signin| match signin {
-            SignInSettings::Oidc(oidc) => oidc.subject_prefix.as_deref(),
+            SignInSettings::Oidc(oidc) => oidc.subject_prefix.as_ref(),
             SignInSettings::Github(_) => None,
         });
-        let others = of_providers.chain(of_signins).chain(ours);
-        let mut others = others.filter(|other| *other != prefix && other.len() > prefix.len());
-        others.any(|other| user_id.starts_with(other))
+        let looks_like = |other: &str| {
+            other != prefix && other.len() > prefix.len() && user_id.starts_with(other)
+        };
+        of_providers.chain(of_signins).any(|other| looks_like(other.as_str()))
+            || SubjectPrefix::reserved().any(looks_like)
     }
 
     /// Reports whether `origin` (RFC 6454 §7) is that of the deployment's own pages.

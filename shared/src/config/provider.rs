@@ -6,7 +6,10 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{is_https_or_loopback_url, setting};
 use crate::{
-    core::{credential_header::CredentialHeader, error::Fault, principal::Role, scope::Scopes},
+    core::{
+        credential_header::CredentialHeader, error::Fault, principal::Role, scope::Scopes,
+        subject::SubjectPrefix,
+    },
     crypto::{Digest, jws::JwsAlgorithm},
 };
 
@@ -36,7 +39,7 @@ pub enum ProviderKind {
 
 impl ProviderKind {
     /// Returns the prefix of the ids of an issuer's users; `None` for other providers.
-    pub fn subject_prefix(&self) -> Option<&str> {
+    pub fn subject_prefix(&self) -> Option<&SubjectPrefix> {
         match self {
             Self::Oidc(oidc) => Some(&oidc.subject_prefix),
             Self::Jwt(jwt) => Some(&jwt.subject_prefix),
@@ -74,7 +77,7 @@ pub struct OidcIssuer {
     pub jwks_url: Option<String>,
     /// The prefix of `sub` in the user's id, which distinguishes it from the ids of other issuers.
     #[serde(default)]
-    pub subject_prefix: String,
+    pub subject_prefix: SubjectPrefix,
     /// The role of its users.
     #[serde(default)]
     pub role: Role,
@@ -98,7 +101,7 @@ pub struct JwtIssuer {
     pub audience: String,
     /// The prefix of the subject in the user's id.
     #[serde(default)]
-    pub subject_prefix: String,
+    pub subject_prefix: SubjectPrefix,
     /// The scopes of its users.
     #[serde(default)]
     pub scopes: Scopes,
@@ -158,7 +161,7 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
                     }
                 }
                 if !prefixes.insert(&oidc.subject_prefix) {
-                    let prefix = &oidc.subject_prefix;
+                    let prefix = oidc.subject_prefix.as_str();
                     return refuse(&format!(
                         "two issuers have the subject_prefix {prefix:?}: a user of one could have the id of a user of the other"
                     ));

@@ -6,7 +6,13 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{ProviderKind, is_https_or_loopback_url, setting};
-use crate::core::{email::Email, error::Fault, id::ClientId, principal::Role, subject::Subject};
+use crate::core::{
+    email::Email,
+    error::Fault,
+    id::ClientId,
+    principal::Role,
+    subject::{GITHUB_PREFIX, Subject, SubjectPrefix},
+};
 
 /// An identity provider at which users sign in.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,7 +39,7 @@ pub struct OidcSignIn {
     pub secret_ref: Option<String>,
     /// The prefix of `sub` in the user's id. An `oidc` provider of the same issuer has the same
     /// prefix.
-    pub subject_prefix: Option<String>,
+    pub subject_prefix: Option<SubjectPrefix>,
     /// The role of a new user.
     #[serde(default)]
     pub role: Role,
@@ -176,22 +182,16 @@ impl Default for Throttle {
     }
 }
 
-/// The prefix of the ids of GitHub's users.
-pub const GITHUB_PREFIX: &str = "github|";
-/// The prefix of the ids of users with a password.
-const USER_PREFIX: &str = "usr_";
-
 /// Checks the sign-ins against each other and the providers, and sets their prefixes.
 pub(super) fn validate(
     signins: &mut [SignInSettings],
     providers: &[ProviderKind],
 ) -> Result<(), Fault> {
     let (mut names, mut issuers) = (BTreeSet::new(), BTreeSet::new());
-    let mut prefixes: BTreeSet<String> = [GITHUB_PREFIX.to_owned(), USER_PREFIX.to_owned()].into();
     // The users of a `jwt` provider are callers of guarded APIs and never own anything here.
     let has_users = |provider: &&ProviderKind| !matches!(provider, ProviderKind::Jwt(_));
     let known = providers.iter().filter(has_users).filter_map(ProviderKind::subject_prefix);
-    prefixes.extend(known.map(str::to_owned));
+    let mut prefixes: BTreeSet<SubjectPrefix> = known.cloned().collect();
     for signin in signins {
         if !is_word(signin.name()) || !names.insert(signin.name().to_owned()) {
             return refuse(&format!(
@@ -242,7 +242,7 @@ pub(super) fn validate(
 fn settle_prefix(
     oidc: &mut OidcSignIn,
     providers: &[ProviderKind],
-    prefixes: &mut BTreeSet<String>,
+    prefixes: &mut BTreeSet<SubjectPrefix>,
 ) -> Result<(), Fault> {
     let same_issuer = providers.iter().find_map(|provider| {
         if let ProviderKind::Oidc(known) = provider { Some(known) } else { None }
@@ -261,7 +261,8 @@ fn settle_prefix(
             let prefix = given.clone().unwrap_or_default();
             if !prefixes.insert(prefix.clone()) {
                 return refuse(&format!(
-                    "another issuer has the subject_prefix {prefix:?}: a user of one could have the id of a user of the other"
+                    "another issuer has the subject_prefix {:?}: a user of one could have the id of a user of the other",
+                    prefix.as_str()
                 ));
             }
             prefix

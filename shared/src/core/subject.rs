@@ -9,11 +9,43 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::core::id::{
-    AccessTokenId, AgentId, ApiKeyId, CliTokenId, FamilyId, RunnerId, ServiceId, SessionId, UserId,
+    AccessTokenId, AgentId, ApiKeyId, CliTokenId, FamilyId, RESERVED_PREFIXES, RunnerId, ServiceId,
+    SessionId, UserId,
 };
 
 /// The prefix of the subject of a configured key.
 pub const CONFIGURED_KEY_PREFIX: &str = "apikey_";
+/// What the subject of a GitHub user begins with.
+pub const GITHUB_PREFIX: &str = "github|";
+
+/// What the subjects of one issuer begin with, as the configuration names it. It never reads as the
+/// beginning of an id of ours or of a GitHub user, so that no issuer can name one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SubjectPrefix(String);
+
+impl SubjectPrefix {
+    /// Returns the prefixes that no configured issuer can have.
+    pub fn reserved() -> impl Iterator<Item = &'static str> {
+        RESERVED_PREFIXES.iter().copied().chain([CONFIGURED_KEY_PREFIX, GITHUB_PREFIX])
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for SubjectPrefix {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match Self::reserved().find(|reserved| text.starts_with(reserved)) {
+            None => Ok(Self(text)),
+            Some(reserved) => Err(format!("a subject_prefix cannot begin with {reserved:?}")),
+        }
+    }
+}
 
 /// The canonical identifier of a caller, the same for all credentials of one caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 
 use super::{Endpoints, ExternalIdentity, readable};
 use crate::{
-    config::{GITHUB_PREFIX, GithubSignIn},
+    config::GithubSignIn,
     context::Context,
     core::{
         email::Email,
         error::{Error, Fault, Refusal},
-        subject::Subject,
+        subject::{GITHUB_PREFIX, Subject},
     },
 };
 

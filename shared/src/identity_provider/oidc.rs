@@ -16,6 +16,7 @@ use crate::{
     core::{
         email::Email,
         error::{Error, Fault, Refusal},
+        subject::SubjectPrefix,
     },
     token::{
         external::{self, ExpectedIssuer},
@@ -32,7 +33,7 @@ const ABOUT_A_PERSON: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct OidcIdentityProvider {
     issuer: String,
-    subject_prefix: String,
+    subject_prefix: SubjectPrefix,
     /// Whether `allow` needs verified email addresses.
     needs_addresses: bool,
     keys: IssuerKeys,
@@ -123,7 +124,7 @@ impl OidcIdentityProvider {
         }
         let refused = |_| Refusal::SignInRefused;
         let user = external::remove_user_id(&mut claims, &["sub"]).map_err(refused)?;
-        let prefix = &self.subject_prefix;
+        let prefix = self.subject_prefix.as_str();
         let subject = context.config.external_subject(prefix, &user).map_err(refused)?;
         if !claims.contains_key("email") {
             match self.userinfo(context, answer.access_token().secret(), &user).await {
