@@ -346,6 +346,27 @@ async fn scopes_of_the_provider_count_only_if_configured() {
 }
 
 #[tokio::test]
+async fn an_id_token_is_not_an_access_token() {
+    let (issuer, world) = setting().await;
+    let accepting = provider(&issuer).replacen("\n[[", "\naccept_id_tokens = true\n[[", 1);
+    let accepting = world.reconfigured(&accepting);
+    assert_eq!(whoami(&world, &issuer.token(claims(&world))).await.0, 200);
+    for (name, value) in [
+        ("nonce", json!("n-0S6_WzA2Mj")),
+        ("at_hash", json!("77QmUPtjPfzWtF2AnpK9RQ")),
+        ("c_hash", json!("LDktKdoQak3Pk0cnXxCltA")),
+        ("nonce", Value::Null),
+    ] {
+        let mut claims = claims(&world);
+        claims[name] = value;
+        let token = issuer.token(claims);
+        let found = whoami(&world, &token).await;
+        assert!(is(&found, REFUSED), "{name}: {found:?}");
+        assert_eq!(whoami(&accepting, &token).await.0, 200, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_prefix_separates_the_users_of_two_issuers() {
     let (first, second) = (Issuer::start().await, Issuer::start().await);
     let both = |prefix: &str| {

@@ -74,6 +74,9 @@ impl Provider for OidcProvider {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
+        if !self.settings.accept_id_tokens && is_id_token(&claims) {
+            return Ok(Refusal::IdTokenNotAccepted.into());
+        }
         let scopes = context.config.role_scopes(self.settings.role);
         let caller = ClaimMapping {
             user_claims: &["sub"],
@@ -90,4 +93,10 @@ impl Provider for OidcProvider {
         let org_id = context.store.organization_of(&caller.user_id).await?;
         Ok(Outcome::Authenticated(Principal { org_id, ..caller }))
     }
+}
+
+/// Reports whether the claims are those of an ID token: OpenID Connect Core §2 and §3.3.2.11 define
+/// these members for no other kind of token.
+fn is_id_token(claims: &Map<String, Value>) -> bool {
+    ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.contains_key(*name))
 }

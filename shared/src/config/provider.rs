@@ -83,6 +83,10 @@ pub struct OidcIssuer {
     pub role: Role,
     /// The claim that contains their scopes, if the issuer grants them instead of the role.
     pub scopes_claim: Option<String>,
+    /// Whether ID tokens are accepted too. They are issued to a client, not for an API, and every
+    /// client that users sign in to has one.
+    #[serde(default)]
+    pub accept_id_tokens: bool,
 }
 
 /// An issuer whose only key is configured.
