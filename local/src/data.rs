@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write as _,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +21,9 @@ use postern::{
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+
+/// The file of the database, in the data folder.
+const DATABASE: &str = "postern.db";
 
 /// Where data is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,22 +87,36 @@ impl std::fmt::Debug for LocalCredentials {
 }
 
 impl DataLocation {
-    /// Creates the folder, accessible only by its owner.
+    /// Creates the folder, accessible only by its owner, and makes the files of the database
+    /// accessible only by their owner, also in a folder that others can read.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder cannot be created.
+    /// [`Error::Io`] if the folder or the database cannot be created or made private.
     pub fn prepare(&self) -> Result<(), Error> {
         let Self::Folder(folder) = self else { return Ok(()) };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(Error::io(format!("creating {}", folder.display())))
+            .map_err(Error::io(format!("creating {}", folder.display())))?;
+        // SQLite gives its other files the mode of the database.
+        let database = folder.join(DATABASE);
+        let create =
+            fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&database).map(drop);
+        create.map_err(Error::io(format!("creating {}", database.display())))?;
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let file = folder.join(format!("{DATABASE}{suffix}"));
+            if file.exists() {
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600))
+                    .map_err(Error::io(format!("making {} private", file.display())))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the path of the database, or `None` in memory.
     pub fn database(&self) -> Option<PathBuf> {
-        self.file("postern.db")
+        self.file(DATABASE)
     }
 
     fn file(&self, name: &str) -> Option<PathBuf> {

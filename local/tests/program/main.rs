@@ -7,7 +7,7 @@ mod protect;
 mod readme;
 mod started;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use serde_json::json;
 use started::{RunningProgram, curl};
@@ -32,11 +32,34 @@ fn a_first_start_prints_a_working_key_and_four_commands_that_work() {
     for member in ["url", "store_url", "operator_key", "organization_id", "api_key"] {
         assert!(!program.text(member).is_empty(), "{member}");
     }
-    for file in fs::read_dir(data.path()).unwrap().map(|file| file.unwrap()) {
+    assert_private(data.path());
+}
+
+/// Asserts that only the owner can read the files of the data folder.
+#[track_caller]
+fn assert_private(data: &Path) {
+    let mut files = 0;
+    for file in fs::read_dir(data).unwrap().map(|file| file.unwrap()) {
         let mode = file.metadata().unwrap().permissions().mode() & 0o777;
-        let is_secret = file.path().extension().is_some_and(|kind| kind == "json");
-        assert!(!is_secret || mode == 0o600, "{:?} {mode:o}", file.path());
+        assert_eq!(mode, 0o600, "{:?} {mode:o}", file.path());
+        files += 1;
     }
+    assert!(files >= 3, "the database, the secrets and the credentials: {files}");
+}
+
+#[test]
+fn data_is_private_in_a_folder_that_others_can_read() {
+    let data = tempfile::tempdir().unwrap();
+    fs::set_permissions(data.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let first = RunningProgram::serve(data.path());
+    first.post("/v1/agents", &json!({"name": "a", "scopes": ["read"]}));
+    assert_private(data.path());
+    assert!(first.terminate().success());
+    // A database of an earlier version.
+    let database = data.path().join("postern.db");
+    fs::set_permissions(&database, fs::Permissions::from_mode(0o644)).unwrap();
+    let _second = RunningProgram::serve(data.path());
+    assert_private(data.path());
 }
 
 #[test]
