@@ -210,6 +210,25 @@ async fn no_password_is_checked_while_attempts_cannot_be_counted() {
 }
 
 #[tokio::test]
+async fn an_outage_after_counting_does_not_use_up_attempts() {
+    let (world, _) = world().await;
+    let unread = [Some(StoreFault::ServerError); 3];
+    for _ in 0..12 {
+        // Two counters, and then the login record, three times.
+        world.wire.inject_next([None, None].into_iter().chain(unread).collect::<Vec<_>>());
+        attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1])
+            .await
+            .expect_error(503, "temporarily_unavailable");
+        // The first counter, and then the second one, three times.
+        world.wire.inject_next([None].into_iter().chain(unread).collect::<Vec<_>>());
+        attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1])
+            .await
+            .expect_error(503, "temporarily_unavailable");
+    }
+    attempt(&world, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_malformed_login_is_refused_without_a_call() {
     let (world, _) = world().await;
     for body in [

@@ -6,7 +6,7 @@
 //! device code. Attempts are counted per user and per address before the code is looked up (§5.1);
 //! malformed user codes are not looked up at all.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{
@@ -145,12 +145,16 @@ pub async fn pending_device(
         Counter { what: "device_person", whom: &user_id, limit },
         Counter { what: "device_address", whom: &network, limit: limit * PERSONS_AT_AN_ADDRESS },
     ];
-    for counter in counters {
-        throttle::count(context, counter, now).await?;
-    }
-    for tag in context.keyring.tags_for(PURPOSE, &letters) {
+    throttle::limited(context, &counters, now, look_up(context, &letters, now)).await
+}
+
+async fn look_up(
+    context: &Context,
+    letters: &str,
+    now: Timestamp,
+) -> Result<DeviceCodeRecord, Error> {
+    for tag in context.keyring.tags_for(PURPOSE, letters) {
         if let Some(device) = context.store.pending_device_code(&tag, now).await? {
-            throttle::refund(context, &counters, now).await;
             return Ok(device);
         }
     }

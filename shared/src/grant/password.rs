@@ -12,7 +12,7 @@ use serde_json::Map;
 
 use super::{
     session::AuthenticatedUser,
-    throttle::{count, network, refund},
+    throttle::{self, network},
 };
 use crate::{
     context::Context,
@@ -63,26 +63,30 @@ pub fn validate_password(password: &Secret, email: &Email) -> Result<(), Refusal
 /// with the time to wait; a fault.
 pub async fn verify(context: &Context, login: Login<'_>) -> Result<AuthenticatedUser, Error> {
     let now = context.clock.now();
-    let throttle = &context.config.throttle;
+    let limits = &context.config.throttle;
     let network = network(login.address);
     let counters = [
-        Counter { what: "login_address", whom: &network, limit: throttle.login_per_address },
+        Counter { what: "login_address", whom: &network, limit: limits.login_per_address },
         Counter {
             what: "login_account",
             whom: login.email.as_str(),
-            limit: throttle.login_per_account,
+            limit: limits.login_per_account,
         },
     ];
-    for counter in counters {
-        count(context, counter, now).await?;
-    }
-    let is_possible = login.password.expose().chars().count() <= LONGEST;
-    let record = context.store.login_record(login.email).await?.filter(|_| is_possible);
+    throttle::limited(context, &counters, now, check(context, login.email, login.password)).await
+}
+
+async fn check(
+    context: &Context,
+    email: &Email,
+    password: Secret,
+) -> Result<AuthenticatedUser, Error> {
+    let is_possible = password.expose().chars().count() <= LONGEST;
+    let record = context.store.login_record(email).await?.filter(|_| is_possible);
     let (user, hash) =
         record.map(|record| ((record.user_id, record.role), record.password)).unzip();
-    let is_theirs = PasswordHash::verify(hash, login.password).await?;
+    let is_theirs = PasswordHash::verify(hash, password).await?;
     let (user_id, role) = user.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
-    refund(context, &counters, now).await;
-    let metadata = Map::from_iter([("email".into(), login.email.as_str().into())]);
+    let metadata = Map::from_iter([("email".into(), email.as_str().into())]);
     Ok(AuthenticatedUser { user_id: Subject::User(user_id), role, metadata })
 }

@@ -13,16 +13,35 @@ use crate::{
     telemetry,
 };
 
-/// Counts an attempt, or rejects it with the time after which the next one is allowed.
+/// Counts an attempt, and runs `check` if no limit is reached. A refusal stays counted. A success is
+/// refunded, and so is a failure of ours, which says nothing about the guess.
 ///
 /// # Errors
-/// [`Refusal::FailuresTooMany`], or a fault of the store: an attempt that cannot be counted is not
-/// checked.
-pub(super) async fn count(
+/// [`Refusal::FailuresTooMany`] with the time to wait, or those of `check`. An attempt that cannot be
+/// counted is not checked.
+pub(super) async fn limited<T>(
     context: &Context,
-    counter: Counter<'_>,
+    counters: &[Counter<'_>],
     now: Timestamp,
-) -> Result<(), Error> {
+    check: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    for (counted, counter) in counters.iter().enumerate() {
+        if let Err(error) = count(context, *counter, now).await {
+            if matches!(error, Error::Failed(_)) {
+                refund(context, &counters[..counted], now).await;
+            }
+            return Err(error);
+        }
+    }
+    let outcome = check.await;
+    match outcome {
+        Ok(_) | Err(Error::Failed(_)) => refund(context, counters, now).await,
+        Err(Error::Rejected(_)) => {}
+    }
+    outcome
+}
+
+async fn count(context: &Context, counter: Counter<'_>, now: Timestamp) -> Result<(), Error> {
     match context.store.count_attempt(counter, now).await? {
         RateLimit::Within => Ok(()),
         RateLimit::Exceeded { retry_after } => {
@@ -32,9 +51,9 @@ pub(super) async fn count(
     }
 }
 
-/// Refunds attempts that succeeded. One that cannot be refunded is logged and stays counted until
-/// its window ends, which is no reason to reject a correct password.
-pub(super) async fn refund(context: &Context, counters: &[Counter<'_>], counted_at: Timestamp) {
+/// Refunds an attempt. If that fails, the attempt is logged and stays counted until its window ends,
+/// which is no reason to reject a correct password.
+async fn refund(context: &Context, counters: &[Counter<'_>], counted_at: Timestamp) {
     for counter in counters {
         if let Err(fault) = context.store.refund_attempt(*counter, counted_at).await {
             telemetry::refund_failed(&fault);

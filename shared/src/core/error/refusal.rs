@@ -165,12 +165,12 @@ refusals! {
     ),
     /// A header's name or value is not valid.
     HeaderMalformed => invalid_request("A header is malformed."),
+    /// An ID token was presented as an access token, and the provider does not accept ID tokens.
+    IdTokenNotAccepted => INVALID_TOKEN,
     /// The identity provider is not configured.
     IdentityProviderUnknown => invalid_request(
         "The identity provider is unknown: use the name of a configured provider.",
     ),
-    /// An ID token was presented as an access token, and the provider does not accept ID tokens.
-    IdTokenNotAccepted => INVALID_TOKEN,
     /// A label is empty or too long, or there are too many.
     LabelMalformed => invalid_request(
         "The labels are not valid: send at most 32, each of 1 to 64 characters.",
