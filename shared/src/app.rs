@@ -26,8 +26,8 @@ impl App {
     /// Assembles the app, without I/O.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] for a key that cannot be used, [`Fault::Setting`] for a secret that is
-    /// missing.
+    /// [`Fault::DeploymentSecret`] for a key that cannot be used, [`Fault::Setting`] for a
+    /// secret that is missing.
     pub fn new(
         config: Config,
         secrets: &Secrets,

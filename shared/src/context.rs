@@ -30,7 +30,7 @@ impl Context {
     /// Assembles the context, without I/O.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] for a key that cannot be used.
+    /// [`Fault::DeploymentSecret`] for a key that cannot be used.
     pub fn new(
         config: Config,
         secrets: &Secrets,

@@ -51,8 +51,8 @@ impl Keyring {
     /// Parses every key of `secrets`.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] for a key that cannot be used, a duplicate `kid`, or a public key that
-    /// does not belong to its private key.
+    /// [`Fault::DeploymentSecret`] for a key that cannot be used, a duplicate `kid`, or a public
+    /// key that does not belong to its private key.
     pub fn new(secrets: &Secrets, algorithm: Algorithm) -> Result<Self, Fault> {
         let mut ring = Self { operator: secrets.operator_key_sha256, ..Self::default() };
         let mut verifying = Vec::new();

@@ -87,7 +87,7 @@ impl SigningKey {
     /// Parses a PKCS#8 private key.
     ///
     /// # Errors
-    /// [`Fault::Crypto`] if it is not a key for `algorithm`.
+    /// [`Fault::DeploymentSecret`] if it is not a key for `algorithm`.
     pub fn parse(kid: String, algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, Fault> {
         let failed = |rejected: KeyRejected| unusable(&format!("a private key: {rejected}"));
         let private = match algorithm {

@@ -65,8 +65,8 @@ impl ExecutionEnvironment {
     /// Reads the secret, and opens the connection to the store at the same time.
     ///
     /// # Errors
-    /// [`Fault::Setting`] for a setting that is wrong or missing, [`Fault::DeploymentSecret`] or
-    /// [`Fault::Crypto`] for a secret that cannot be read or used.
+    /// [`Fault::Setting`] for a setting that is wrong or missing, [`Fault::DeploymentSecret`] for a
+    /// secret that cannot be read or used.
     pub async fn start(
         mut config: Config,
         sdk: SdkConfig,
