@@ -2,7 +2,7 @@
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, World};
+use tests::{Answer, Issuer, World};
 
 const SCOPES: [&str; 8] = [
     "repos:read",
@@ -127,6 +127,40 @@ async fn only_a_user_creates_a_token_and_never_with_more_than_their_own_scopes()
     make(&world, &admin, json!({"name": "t", "scopes": ["*"], "all_repositories": true}))
         .await
         .expect(201);
+}
+
+#[tokio::test]
+async fn a_token_with_some_of_a_users_scopes_is_not_the_user_whoever_issued_it() {
+    let issuer = Issuer::start().await;
+    let toml = format!(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"api\"\nscopes_claim = \"scope\"\n[[provider]]\ntype = \"session\"\n[[provider]]\ntype = \"api_key\"",
+        issuer.url
+    );
+    let world = World::configured(&toml).await;
+    let session = world.sign_in("ada", Role::User).await;
+    let (id, _) = world.cli_token(&session, &["scans:read"]).await;
+    let exp = world.now().as_second() + 60;
+    // The form of the token's id means nothing.
+    for jti in ["a", "ses_01h455vb4pex5vsknk084sn02q", "fam_01h455vb4pex5vsknk084sn02q"] {
+        for scope in ["", "scans:read", &SCOPES[1..].join(" ")] {
+            let token = issuer
+                .token(json!({"sub": "ada", "aud": "api", "exp": exp, "jti": jti, "scope": scope}));
+            let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true});
+            for call in [
+                world.call("POST", "/v1/auth/cli-tokens").json(body),
+                world.call("GET", "/v1/auth/cli-tokens"),
+                world.call("DELETE", &format!("/v1/auth/cli-tokens/{id}")),
+            ] {
+                let answer = call.bearer(&token).send().await;
+                answer.expect_error(403, "insufficient_scope");
+            }
+        }
+        let scope = SCOPES.join(" ");
+        let token = issuer
+            .token(json!({"sub": "ada", "aud": "api", "exp": exp, "jti": jti, "scope": scope}));
+        let list = world.call("GET", "/v1/auth/cli-tokens").bearer(&token).send().await.expect(200);
+        assert_eq!(list.body["items"][0]["id"], id);
+    }
 }
 
 #[tokio::test]

@@ -391,6 +391,74 @@ async fn a_prefix_separates_the_users_of_two_issuers() {
     assert!(is(&whoami(&world, &first.token(posing)).await, REFUSED));
 }
 
+#[tokio::test]
+async fn a_token_names_no_user_of_a_partner_or_of_a_platform_and_no_user_of_ours() {
+    let issuer = Issuer::start().await;
+    let toml = format!(
+        "{}[[provider]]\ntype = \"jwt\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\nissuer = \"partner\"\naudience = \"api\"\nsubject_prefix = \"p|\"\n[[provider]]\ntype = \"allowlist\"\nplatforms = [\"telegram\"]\nuser_ids = [\"1\"]",
+        provider(&issuer)
+    );
+    let mut secrets = Secrets::default();
+    secrets.refs.insert("partner".into(), SECRET.into());
+    let world =
+        World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    for user in
+        ["p|ada", "telegram|1", "usr_ada", "apikey_0123456789ab", "github|7", "key_", "fam_x"]
+    {
+        let mut posing = claims(&world);
+        posing["sub"] = user.into();
+        assert!(is(&whoami(&world, &issuer.token(posing)).await, REFUSED), "{user}");
+    }
+    let exp = world.now().as_second() + 60;
+    for user in ["ada", "telegram|1", "usr_ada"] {
+        let claims = json!({"iss": "partner", "aud": "api", "exp": exp, "sub": user});
+        let token = tests::encode(
+            &Header::new(Algorithm::HS256),
+            &claims,
+            &EncodingKey::from_secret(SECRET.as_bytes()),
+        );
+        let answer = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await.expect(200);
+        assert_eq!(answer.member("user_id"), format!("p|{user}"));
+    }
+}
+
+#[tokio::test]
+async fn the_id_of_a_token_is_shown_unless_it_reads_as_one_of_ours_or_is_unreadable() {
+    let (issuer, world) = setting().await;
+    let shown = async |id: Value| {
+        let mut claims = claims(&world);
+        claims["jti"] = id;
+        let call = world.call("GET", "/v1/auth/whoami").bearer(&issuer.token(claims));
+        call.send().await.expect(200).member("credential_id")
+    };
+    for id in ["a", "b-1", "urn:uuid:4d3559ec-67504aaba65d40b0363faad8", &"x".repeat(200)] {
+        assert_eq!(shown(id.into()).await, id);
+    }
+    for id in [
+        json!(""),
+        json!("x".repeat(201)),
+        json!("a b"),
+        json!("a\nb"),
+        json!("a\u{0}b"),
+        json!("\u{202e}b"),
+        json!("\u{feff}"),
+        json!("é"),
+        json!("key_01h455vb4pex5vsknk084sn02q"),
+        json!("ses_01h455vb4pex5vsknk084sn02q"),
+        json!("fam_"),
+        json!("usr_x"),
+        json!("apikey_0123456789ab"),
+        json!("github|7"),
+        json!(7),
+        json!(null),
+    ] {
+        let given = shown(id.clone()).await;
+        let digits = given.strip_prefix("token_").unwrap_or_default();
+        let is_digest = digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        assert!(is_digest, "{id} was shown as {given}");
+    }
+}
+
 const SECRET: &str = "a secret that is shared with the partner, and long enough for all of them";
 
 async fn partner(algorithm: &str, secret: Value) -> World {

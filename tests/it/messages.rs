@@ -29,6 +29,33 @@ fn message(platform: &str, user_id: &str, chat_id: Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_sender_is_no_user_of_github_of_an_issuer_or_of_another_platform() {
+    let toml = r#"
+        [[provider]]
+        type = "allowlist"
+        user_ids = ["1", "b|1"]
+
+        [[provider]]
+        type = "oidc"
+        issuer = "https://idp.example"
+        audience = "api"
+        subject_prefix = "idp|"
+    "#;
+    let world = World::configured(toml).await;
+    for (platform, user_id) in
+        [("github", "1"), ("idp", "1"), ("a|b", "1"), ("usr_", "1"), ("apikey_0", "1")]
+    {
+        let answer = ask(&world, message(platform, user_id, Value::Null)).await;
+        let expected = json!({"isAuthorized": false, "context": {"error": "invalid_token"}});
+        assert_eq!(answer, expected, "{platform} {user_id}");
+    }
+    for (platform, user_id) in [("telegram", "1"), ("a", "b|1")] {
+        let answer = ask(&world, message(platform, user_id, Value::Null)).await;
+        assert_eq!(answer["context"]["user_id"], format!("{platform}|{user_id}"));
+    }
+}
+
+#[tokio::test]
 async fn only_listed_senders_are_allowed() {
     let world = World::configured(TOML).await;
     let answer = ask(&world, message("telegram", "123", json!("-100"))).await;

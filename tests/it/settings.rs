@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use postern::{
-    config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, Signup},
+    config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, SignInSettings, Signup},
     crypto::KeyAccess,
 };
 use serde_json::{Value, json};
@@ -130,8 +130,7 @@ fn an_insecure_provider_prevents_the_start() {
     let oidc = |issuer: &str, more: &str| {
         format!("[[provider]]\ntype = \"oidc\"\nissuer = \"{issuer}\"\naudience = \"a\"\n{more}\n")
     };
-    let (first, second) = (oidc("https://a.example", ""), oidc("https://b.example", ""));
-    assert_stops(&[], &format!("{first}{second}"), "two issuers have the subject_prefix \"\"");
+    let first = oidc("https://a.example", "");
     assert_stops(
         &[],
         &format!("{first}{}", oidc("https://a.example", "subject_prefix = \"x\"")),
@@ -226,6 +225,72 @@ fn an_insecure_provider_prevents_the_start() {
     }
     assert_stops(&[], "[gate]\nallowed_user = [\"ada\"]", "unknown field `allowed_user`");
     assert_stops(&[], "[gate]\nallowed_users = \"ada\"", "invalid type");
+}
+
+#[test]
+fn no_two_who_name_users_have_one_prefix() {
+    let issuer = |table: &str, kind: &str, name: &str, more: &str, prefix: Option<&str>| {
+        let prefix = prefix.map_or_else(String::new, |it| format!("subject_prefix = \"{it}\"\n"));
+        format!("[[{table}]]\ntype = \"{kind}\"\nissuer = \"{name}\"\n{more}\n{prefix}")
+    };
+    let oidc = |name: &str, prefix| issuer("provider", "oidc", name, "audience = \"a\"", prefix);
+    let jwt = |name: &str, prefix| {
+        let more = "audience = \"a\"\nalgorithm = \"HS256\"\nsecret_ref = \"x\"";
+        issuer("provider", "jwt", name, more, prefix)
+    };
+    let signin = |name: &str, prefix| {
+        let last = name.trim_end_matches('/').chars().next_back().unwrap();
+        let more = format!("name = \"{last}\"\nclient_id = \"c\"\nallow = []");
+        issuer("signin", "oidc", name, &more, prefix)
+    };
+    let senders = |platforms: &str| {
+        format!("[[provider]]\ntype = \"allowlist\"\nuser_ids = [\"1\"]\nplatforms = {platforms}\n")
+    };
+    let (a, b) = ("https://a.example/a", "https://b.example/b");
+    for prefix in [None, Some(""), Some("p|")] {
+        for (one, other, kinds) in [
+            (oidc(a, prefix), oidc(b, prefix), ["oidc provider", "oidc provider"]),
+            (oidc(a, prefix), jwt(b, prefix), ["oidc provider", "jwt provider"]),
+            (jwt(a, prefix), jwt(b, prefix), ["jwt provider", "jwt provider"]),
+            (oidc(a, prefix), signin(b, prefix), ["oidc provider", "signin"]),
+            (jwt(a, prefix), signin(b, prefix), ["jwt provider", "signin"]),
+            (signin(a, prefix), signin(b, prefix), ["signin", "signin"]),
+        ] {
+            let both = format!("{one}{other}");
+            for named in [format!("the {} \"{a}\"", kinds[0]), format!("the {} \"{b}\"", kinds[1])]
+            {
+                assert_stops(&[], &both, &named);
+            }
+            assert_stops(&[], &both, "have the same subject_prefix");
+            assert_stops(&[], &format!("{other}{one}"), "have the same subject_prefix");
+        }
+    }
+    // Issuers that differ only in a slash are two.
+    let slash = format!("{a}/");
+    assert_stops(&[], &format!("{}{}", oidc(a, None), signin(&slash, None)), "have the same");
+    // Senders of messages are users too.
+    let telegram = senders("[\"telegram\"]");
+    assert_stops(&[], &format!("{telegram}{}", jwt(a, Some("telegram|"))), "have the same");
+    assert_stops(&[], &format!("{}{}", senders("[]"), oidc(a, None)), "without platforms");
+    for platform in ["github", "a|b", ""] {
+        assert_stops(&[], &senders(&format!("[\"{platform}\"]")), "must be a name without |");
+    }
+    // One issuer has one prefix, which a sign-in takes from the provider.
+    for other in [Some("y|"), Some("")] {
+        let both = format!("{}{}", oidc(a, Some("x|")), signin(a, other));
+        assert_stops(&[], &both, "have the same users, but a different subject_prefix");
+    }
+    let prefix_of_signin = |toml: &str| {
+        let config = Config::from_settings(&variables(&[]), toml).unwrap();
+        let Some(SignInSettings::Oidc(oidc)) = config.signin("a") else { panic!("a signin") };
+        oidc.subject_prefix.as_ref().unwrap().as_str().to_owned()
+    };
+    for prefix in [None, Some("x|")] {
+        let both = format!("{}{}", oidc(a, prefix), signin(a, None));
+        assert_eq!(prefix_of_signin(&both), prefix.unwrap_or_default());
+    }
+    let several = [oidc(a, None), jwt("partner", Some("p|")), signin(a, Some(""))].concat();
+    assert_eq!(prefix_of_signin(&format!("{several}{telegram}{telegram}")), "");
 }
 
 #[test]

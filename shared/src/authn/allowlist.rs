@@ -11,7 +11,7 @@ use crate::{
         error::{Fault, Refusal},
         principal::{Principal, PrincipalKind},
         scope::Resources,
-        subject::{CredentialId, Subject},
+        subject::CredentialId,
     },
     http::CredentialSource,
 };
@@ -34,7 +34,7 @@ impl Provider for SenderProvider {
 
     async fn authenticate(
         &self,
-        _context: &Context,
+        context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Outcome, Fault> {
         let Self(list) = self;
@@ -49,11 +49,14 @@ impl Provider for SenderProvider {
             return Ok(Refusal::SenderUnknown.into());
         }
         // The prefix separates it from the ids of other platforms and from all other subjects.
-        let user_id = format!("{}|{}", message.platform, message.user_id);
+        let user_id = match context.config.sender_subject(&message.platform, &message.user_id) {
+            Ok(user_id) => user_id,
+            Err(refusal) => return Ok(refusal.into()),
+        };
         let chat = message.chat_id.iter().map(|chat| ("chat_id".to_owned(), chat.clone().into()));
         Ok(Outcome::Authenticated(Principal {
-            credential_id: CredentialId::External(user_id.clone()),
-            user_id: Subject::External(user_id),
+            credential_id: CredentialId::External(user_id.to_string()),
+            user_id,
             kind: PrincipalKind::Message,
             org_id: None,
             scopes: list.scopes.clone(),

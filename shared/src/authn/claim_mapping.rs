@@ -57,11 +57,8 @@ impl ClaimMapping<'_> {
 
 /// Returns the token's own id, or a part of its digest.
 fn credential_id(claims: &Map<String, Value>, token: &str) -> CredentialId {
-    let id = claims.get("jti").and_then(Value::as_str).filter(|id| (1..=200).contains(&id.len()));
-    CredentialId::External(id.map_or_else(
-        || format!("token_{}", &Digest::of(token.as_bytes()).to_hex()[..12]),
-        str::to_owned,
-    ))
+    let digest = || format!("token_{}", &Digest::of(token.as_bytes()).to_hex()[..12]);
+    CredentialId::of_issuer(claims.get("jti").and_then(Value::as_str), digest)
 }
 
 /// Returns the scopes of a caller: those of the configuration, or, if it names a `claim`, those in

@@ -10,6 +10,7 @@ mod provider;
 mod role;
 mod route;
 mod signin;
+mod user_ids;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -29,7 +30,7 @@ use crate::{
         id::ClientId,
         principal::{Role, UserAllowlist},
         scope::Scopes,
-        subject::{Subject, SubjectPrefix},
+        subject::{Subject, SubjectPrefix, platform_prefix},
     },
     credential::TokenPrefix,
     crypto::sign::Algorithm,
@@ -144,7 +145,8 @@ impl Config {
             rule.validate()?;
         }
         provider::validate(&self.providers)?;
-        signin::validate(&mut self.signins, &self.providers)?;
+        signin::validate(&self.signins)?;
+        user_ids::settle(&mut self.signins, &self.providers)?;
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
@@ -189,17 +191,56 @@ impl Config {
         }
     }
 
+    /// Returns the subject of the sender `user` of the messaging platform `platform`.
+    ///
+    /// # Errors
+    /// [`Refusal::SenderUnknown`] if it would read as a subject of ours, of an issuer or of another
+    /// platform.
+    pub fn sender_subject(&self, platform: &str, user: &str) -> Result<Subject, Refusal> {
+        let text = format!("{}{user}", platform_prefix(platform));
+        let is_of_issuer =
+            self.issuer_prefixes().any(|prefix| !prefix.is_empty() && text.starts_with(prefix));
+        let is_reserved = SubjectPrefix::reserved().any(|reserved| text.starts_with(reserved));
+        if platform.contains('|') || is_of_issuer || is_reserved {
+            Err(Refusal::SenderUnknown)
+        } else {
+            Ok(Subject::External(text))
+        }
+    }
+
+    /// Reports whether the user id begins with the prefix of others: with a longer prefix than its
+    /// own, or with one of ours.
     fn collides_with_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
+        let is_longer = |other: &str| other.len() > prefix.len() && user_id.starts_with(other);
+        self.issuer_prefixes().any(is_longer)
+            || self.platforms().any(|platform| is_longer(&platform_prefix(platform)))
+            || SubjectPrefix::reserved().any(|reserved| user_id.starts_with(reserved))
+    }
+
+    fn issuer_prefixes(&self) -> impl Iterator<Item = &str> {
         let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
         let of_signins = self.signins.iter().filter_map(|signin| match signin {
             SignInSettings::Oidc(oidc) => oidc.subject_prefix.as_ref(),
             SignInSettings::Github(_) => None,
         });
-        let looks_like = |other: &str| {
-            other != prefix && other.len() > prefix.len() && user_id.starts_with(other)
-        };
-        of_providers.chain(of_signins).any(|other| looks_like(other.as_str()))
-            || SubjectPrefix::reserved().any(looks_like)
+        of_providers.chain(of_signins).map(SubjectPrefix::as_str)
+    }
+
+    fn platforms(&self) -> impl Iterator<Item = &str> {
+        fn of_allowlist(provider: &ProviderKind) -> Option<impl Iterator<Item = &String>> {
+            match provider {
+                ProviderKind::Allowlist(list) => Some(list.platforms.iter()),
+                ProviderKind::AccessToken {}
+                | ProviderKind::ApiKey {}
+                | ProviderKind::Session {}
+                | ProviderKind::ServiceToken {}
+                | ProviderKind::Runner {}
+                | ProviderKind::Oidc(_)
+                | ProviderKind::Jwt(_)
+                | ProviderKind::ConfiguredKeys(_) => None,
+            }
+        }
+        self.providers.iter().filter_map(of_allowlist).flatten().map(String::as_str)
     }
 
     /// Reports whether `origin` (RFC 6454 §7) is that of the deployment's own pages.

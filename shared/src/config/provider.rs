@@ -153,7 +153,6 @@ pub struct SenderAllowlist {
 /// Checks each provider, and the providers against each other.
 pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
     let mut issuers = BTreeSet::new();
-    let mut prefixes = BTreeSet::new();
     for provider in providers {
         match provider {
             ProviderKind::Oidc(oidc) => {
@@ -163,12 +162,6 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
                             "oidc: issuer and jwks_url must be https URLs, not {url:?}"
                         ));
                     }
-                }
-                if !prefixes.insert(&oidc.subject_prefix) {
-                    let prefix = oidc.subject_prefix.as_str();
-                    return refuse(&format!(
-                        "two issuers have the subject_prefix {prefix:?}: a user of one could have the id of a user of the other"
-                    ));
                 }
                 named("oidc", &oidc.issuer, &oidc.audience, &mut issuers)?;
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{ProviderKind, is_https_or_loopback_url, setting};
+use super::{is_https_or_loopback_url, setting};
 use crate::core::{
     email::Email,
     error::Fault,
@@ -182,16 +182,9 @@ impl Default for Throttle {
     }
 }
 
-/// Checks the sign-ins against each other and the providers, and sets their prefixes.
-pub(super) fn validate(
-    signins: &mut [SignInSettings],
-    providers: &[ProviderKind],
-) -> Result<(), Fault> {
+/// Checks the sign-ins against each other.
+pub(super) fn validate(signins: &[SignInSettings]) -> Result<(), Fault> {
     let (mut names, mut issuers) = (BTreeSet::new(), BTreeSet::new());
-    // The users of a `jwt` provider are callers of guarded APIs and never own anything here.
-    let has_users = |provider: &&ProviderKind| !matches!(provider, ProviderKind::Jwt(_));
-    let known = providers.iter().filter(has_users).filter_map(ProviderKind::subject_prefix);
-    let mut prefixes: BTreeSet<SubjectPrefix> = known.cloned().collect();
     for signin in signins {
         if !is_word(signin.name()) || !names.insert(signin.name().to_owned()) {
             return refuse(&format!(
@@ -210,7 +203,6 @@ pub(super) fn validate(
                 if !issuers.insert(oidc.issuer.clone()) {
                     return refuse(&format!("the issuer {:?} is configured twice", oidc.issuer));
                 }
-                settle_prefix(oidc, providers, &mut prefixes)?;
                 &oidc.client_id
             }
             SignInSettings::Github(github) => {
@@ -234,41 +226,6 @@ pub(super) fn validate(
             return refuse("client_id must be set");
         }
     }
-    Ok(())
-}
-
-/// Sets the prefix. A user has the same id with a bearer token and with a session, so both share
-/// the prefix.
-fn settle_prefix(
-    oidc: &mut OidcSignIn,
-    providers: &[ProviderKind],
-    prefixes: &mut BTreeSet<SubjectPrefix>,
-) -> Result<(), Fault> {
-    let same_issuer = providers.iter().find_map(|provider| {
-        if let ProviderKind::Oidc(known) = provider { Some(known) } else { None }
-            .filter(|known| known.issuer == oidc.issuer)
-            .map(|known| &known.subject_prefix)
-    });
-    let prefix = match (same_issuer, &oidc.subject_prefix) {
-        (Some(known), Some(given)) if known != given => {
-            return refuse(&format!(
-                "the issuer {:?} has a different subject_prefix in a [[provider]]",
-                oidc.issuer
-            ));
-        }
-        (Some(known), _) => known.clone(),
-        (None, given) => {
-            let prefix = given.clone().unwrap_or_default();
-            if !prefixes.insert(prefix.clone()) {
-                return refuse(&format!(
-                    "another issuer has the subject_prefix {:?}: a user of one could have the id of a user of the other",
-                    prefix.as_str()
-                ));
-            }
-            prefix
-        }
-    };
-    oidc.subject_prefix = Some(prefix);
     Ok(())
 }
 

@@ -131,16 +131,24 @@ impl Principal {
         }
     }
 
-    /// Requires a user, or a tool with all scopes of a user.
+    /// Requires a user: a session, or a bearer token with all scopes of a user.
     ///
-    /// Some actions need no scope, such as listing a user's tokens. A tool to which the user
-    /// granted only some scopes is not allowed to perform them.
+    /// Some actions need no scope, such as listing a user's tokens. A tool or token that has only
+    /// some of a user's scopes, whoever issued it, is not allowed to perform them.
     ///
     /// # Errors
     /// [`Refusal::UserRequired`] for all other callers.
     pub fn require_user(&self, of_users: &Scopes) -> Result<(), Refusal> {
-        let is_tool = matches!(self.credential_id, CredentialId::Family(_));
-        let is_whole = !is_tool || self.scopes.allows_all(of_users);
+        let is_session = match self.credential_id {
+            CredentialId::Session(_) => true,
+            CredentialId::AccessToken(_)
+            | CredentialId::ApiKey(_)
+            | CredentialId::CliToken(_)
+            | CredentialId::External(_)
+            | CredentialId::Family(_)
+            | CredentialId::Runner(_) => false,
+        };
+        let is_whole = is_session || self.scopes.allows_all(of_users);
         if self.kind == PrincipalKind::User && is_whole {
             Ok(())
         } else {

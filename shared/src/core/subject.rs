@@ -18,6 +18,11 @@ pub const CONFIGURED_KEY_PREFIX: &str = "apikey_";
 /// What the subject of a GitHub user begins with.
 pub const GITHUB_PREFIX: &str = "github|";
 
+/// Returns what the subjects of a messaging platform's senders begin with.
+pub fn platform_prefix(platform: &str) -> String {
+    format!("{platform}|")
+}
+
 /// What the subjects of one issuer begin with, as the configuration names it. It never reads as the
 /// beginning of an id of ours or of a GitHub user, so that no issuer can name one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -148,6 +153,20 @@ pub enum CredentialId {
 }
 
 impl CredentialId {
+    /// Returns the id of a token that another issuer issued: its own id, or else a part of its
+    /// digest, which `digest` returns.
+    ///
+    /// An id that reads as one of ours, is not visible ASCII or is long is not used: it is shown to
+    /// callers, to guarded APIs and in logs.
+    pub fn of_issuer(id: Option<&str>, digest: impl FnOnce() -> String) -> Self {
+        let is_sound = |id: &&str| {
+            (1..=200).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_graphic())
+                && !SubjectPrefix::reserved().any(|reserved| id.starts_with(reserved))
+        };
+        Self::External(id.filter(is_sound).map_or_else(digest, str::to_owned))
+    }
+
     /// Parses the text of a verified claim in one of our tokens.
     fn parse(text: String) -> Self {
         None.or_else(|| text.parse().ok().map(Self::ApiKey))

@@ -1,0 +1,107 @@
+//! The prefixes of user ids. Whoever names users (an `oidc` or `jwt` provider, a `[[signin]]`, an
+//! `allowlist`) has a prefix of its own, so that none of them can name a user of another.
+
+use super::{ProviderKind, SignInSettings, provider::SenderAllowlist, setting};
+use crate::core::{
+    error::Fault,
+    subject::{GITHUB_PREFIX, SubjectPrefix, platform_prefix},
+};
+
+/// One who names users.
+struct UserNamer {
+    /// Its kind and name, for the sentence that refuses the configuration.
+    what: String,
+    /// The issuer. Two settings of one issuer name the same users.
+    issuer: String,
+    prefix: String,
+}
+
+impl UserNamer {
+    fn issuer(kind: &str, issuer: &str, prefix: &SubjectPrefix) -> Self {
+        let what = format!("the {kind} {issuer:?}");
+        Self { what, issuer: issuer.to_owned(), prefix: prefix.as_str().to_owned() }
+    }
+}
+
+/// Checks that no two who name users have the same prefix, and sets the prefixes of the sign-ins. A
+/// user has the same id with a bearer token and with a session, so a sign-in has the prefix of the
+/// provider of its issuer.
+///
+/// # Errors
+/// [`Fault::Setting`] with a sentence that names both.
+pub(super) fn settle(
+    signins: &mut [SignInSettings],
+    providers: &[ProviderKind],
+) -> Result<(), Fault> {
+    let mut namers = Vec::new();
+    for provider in providers {
+        match provider {
+            ProviderKind::Oidc(oidc) => {
+                let namer = UserNamer::issuer("oidc provider", &oidc.issuer, &oidc.subject_prefix);
+                add(&mut namers, namer)?;
+            }
+            ProviderKind::Jwt(jwt) => {
+                let namer = UserNamer::issuer("jwt provider", &jwt.issuer, &jwt.subject_prefix);
+                add(&mut namers, namer)?;
+            }
+            ProviderKind::Allowlist(list) => add_senders(&mut namers, list)?,
+            ProviderKind::AccessToken {}
+            | ProviderKind::ApiKey {}
+            | ProviderKind::Session {}
+            | ProviderKind::ServiceToken {}
+            | ProviderKind::Runner {}
+            | ProviderKind::ConfiguredKeys(_) => {}
+        }
+    }
+    for signin in signins {
+        // Every SubjectPrefix differs from that of GitHub's users.
+        let SignInSettings::Oidc(oidc) = signin else { continue };
+        let known = namers.iter().find(|known| known.issuer == oidc.issuer);
+        let inherited = known.map(|known| known.prefix.clone()).unwrap_or_default();
+        let prefix = match oidc.subject_prefix.take() {
+            Some(given) => given,
+            None => SubjectPrefix::try_from(inherited).map_err(Fault::Setting)?,
+        };
+        add(&mut namers, UserNamer::issuer("signin", &oidc.issuer, &prefix))?;
+        oidc.subject_prefix = Some(prefix);
+    }
+    Ok(())
+}
+
+/// Adds the platforms of an allowlist. Several allowlists of one platform name the same senders.
+fn add_senders(namers: &mut Vec<UserNamer>, list: &SenderAllowlist) -> Result<(), Fault> {
+    if list.platforms.is_empty() {
+        let what = "an allowlist without platforms".to_owned();
+        return add(namers, UserNamer { issuer: what.clone(), what, prefix: String::new() });
+    }
+    for platform in &list.platforms {
+        let prefix = platform_prefix(platform);
+        if platform.is_empty() || platform.contains('|') || prefix == GITHUB_PREFIX {
+            return setting(format!(
+                "postern.toml: a provider: allowlist: the platform {platform:?} must be a name without |, and not \"github\""
+            ));
+        }
+        let what = format!("the allowlist of the platform {platform:?}");
+        add(namers, UserNamer { issuer: what.clone(), what, prefix })?;
+    }
+    Ok(())
+}
+
+fn add(namers: &mut Vec<UserNamer>, new: UserNamer) -> Result<(), Fault> {
+    for known in namers.iter() {
+        let (one, other) = (&known.what, &new.what);
+        if known.issuer == new.issuer && known.prefix != new.prefix {
+            return setting(format!(
+                "postern.toml: {one} and {other} have the same users, but a different subject_prefix: set the same one"
+            ));
+        }
+        if known.issuer != new.issuer && known.prefix == new.prefix {
+            return setting(format!(
+                "postern.toml: {one} and {other} have the same subject_prefix {:?}, so a user of one could have the id of a user of the other: set another subject_prefix for one of them",
+                new.prefix
+            ));
+        }
+    }
+    namers.push(new);
+    Ok(())
+}
