@@ -55,7 +55,7 @@ async fn a_flood_of_unknown_kids_causes_at_most_two_fetches() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_fetched_at_once_and_then_at_most_once_a_minute() {
+async fn a_new_key_is_fetched_at_once_and_then_at_most_twice_a_minute() {
     let (mut issuer, world) = setting().await;
     let old = issuer.token(claims(&world));
     assert_eq!(whoami(&world, &old).await.0, 200);
@@ -64,13 +64,19 @@ async fn a_new_key_is_fetched_at_once_and_then_at_most_once_a_minute() {
     assert_eq!(whoami(&world, &issuer.token(claims(&world))).await.0, 200);
     assert_eq!(whoami(&world, &old).await.0, 200);
     assert_eq!(issuer.fetches(), 2);
-    issuer.rotate("third");
+    // Within a minute, one more.
+    for (kid, fetches) in [("third", 3), ("fourth", 3)] {
+        issuer.rotate(kid);
+        let found = whoami(&world, &issuer.token(claims(&world))).await;
+        assert_eq!(found.0, if kid == "third" { 200 } else { 401 });
+        assert_eq!(issuer.fetches(), fetches);
+    }
     let newest = issuer.token(claims(&world));
     world.advance_ms(59_999);
     assert!(is(&whoami(&world, &newest).await, REFUSED));
     world.advance_ms(1);
     assert_eq!(whoami(&world, &newest).await.0, 200);
-    assert_eq!(issuer.fetches(), 3);
+    assert_eq!(issuer.fetches(), 4);
 }
 
 #[tokio::test]
@@ -219,6 +225,12 @@ async fn a_token_with_invalid_claims_is_refused_without_a_read() {
         ("exp with a fraction", "exp", json!(now as f64 + 0.5)),
         ("exp within the leeway", "exp", json!(now - 29)),
         ("nbf within the leeway", "nbf", json!(now + 30)),
+        ("nbf before 1970", "nbf", json!(-1)),
+        ("nbf before the calendar", "nbf", json!(-253_402_300_799_i64)),
+        ("nbf before 1970, with a fraction", "nbf", json!(-1.5)),
+        ("nbf as null", "nbf", Value::Null),
+        ("iat before 1970", "iat", json!(-62_135_596_800_i64)),
+        ("iat as null", "iat", Value::Null),
     ] {
         assert_eq!(whoami(&world, &issuer.token(with(name, value))).await.0, 200, "{why}");
     }
@@ -516,7 +528,11 @@ async fn the_user_id_is_the_first_of_sub_user_id_and_id_and_other_claims_are_met
         (json!({"sub": "a", "user_id": "b", "id": "c"}), Some("a")),
         (json!({"user_id": "b", "id": "c"}), Some("b")),
         (json!({"id": 42}), Some("42")),
-        (json!({"sub": null, "id": "c"}), None),
+        (json!({"sub": null, "id": "c"}), Some("c")),
+        (json!({"sub": null, "user_id": null, "id": 42}), Some("42")),
+        (json!({"sub": "", "user_id": "b"}), None),
+        (json!({"sub": 7, "user_id": "b"}), None),
+        (json!({"sub": null, "user_id": null, "id": null}), None),
         (json!({"id": 4.2}), None),
         (json!({}), None),
     ] {
@@ -590,7 +606,7 @@ async fn a_configured_public_key_verifies_only_its_algorithm() {
 }
 
 /// Returns the public half, as a SubjectPublicKeyInfo.
-fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u8]) -> String {
+pub(crate) fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u8]) -> String {
     use aws_lc_rs::{
         encoding::AsDer as _,
         signature::{
@@ -617,7 +633,7 @@ fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u8]) -> Stri
     armoured("PUBLIC KEY", &der)
 }
 
-fn armoured(label: &str, der: &[u8]) -> String {
+pub(crate) fn armoured(label: &str, der: &[u8]) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
     let body: Vec<_> = BASE64
         .encode(der)

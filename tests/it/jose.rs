@@ -95,6 +95,8 @@ fn a_key_that_is_private_weak_or_for_another_use_is_rejected() {
         (r#","alg":"Ed25519""#, None),
         (r#","use":"enc""#, Some(InvalidKey::WrongUse)),
         (r#","use":7"#, Some(InvalidKey::WrongUse)),
+        (r#","use":"""#, Some(InvalidKey::WrongUse)),
+        (r#","use":null,"key_ops":null,"alg":null,"kid":null,"d":null"#, None),
         (r#","key_ops":["sign"]"#, Some(InvalidKey::WrongUse)),
         (r#","key_ops":["verify","verify"]"#, Some(InvalidKey::WrongUse)),
         (r#","key_ops":"verify""#, Some(InvalidKey::Malformed)),

@@ -13,10 +13,7 @@ use crate::{
     },
     crypto::jwt,
     http::CredentialSource,
-    token::{
-        external::{self, ExpectedIssuer},
-        issuer_keys::{IssuerKeys, KeySetAge},
-    },
+    token::issuer_keys::IssuerKeys,
 };
 
 /// Verifies with cached keys, then reads the user's organization consistently.
@@ -29,26 +26,6 @@ pub(super) struct OidcProvider {
 impl OidcProvider {
     pub(super) fn new(settings: OidcIssuer) -> Self {
         Self { keys: IssuerKeys::new(settings.issuer.clone(), settings.jwks_url.clone()), settings }
-    }
-
-    /// Verifies with the cached keys, and once more with newer ones if the token names an unknown
-    /// key.
-    async fn verify(
-        &self,
-        context: &Context,
-        token: &str,
-    ) -> Result<Result<Map<String, Value>, Refusal>, Fault> {
-        let issuer =
-            ExpectedIssuer { name: &self.settings.issuer, audience: &self.settings.audience };
-        let now = context.clock.now();
-        let keys = self.keys.keys(context, KeySetAge::Cached).await?;
-        match external::verify(token, &keys, issuer, now) {
-            Err(Refusal::TokenKeyUnknown) => {
-                let newer = self.keys.keys(context, KeySetAge::Newer).await?;
-                Ok(external::verify(token, &newer, issuer, now))
-            }
-            verified => Ok(verified),
-        }
     }
 }
 
@@ -70,7 +47,7 @@ impl Provider for OidcProvider {
         let Some(token) = source.bearer().filter(|token| self.knows_bearer(context, token)) else {
             return Ok(Outcome::NotPresented);
         };
-        let claims = match self.verify(context, token).await? {
+        let claims = match self.keys.verify(context, token, &self.settings.audience).await? {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };

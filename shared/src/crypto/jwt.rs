@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use super::{
     json::Members,
     jws::JwsAlgorithm,
-    key_set::KeySet,
-    verifying_key::{VerifyingKey, is_kid},
+    key_set::{Found, KeySet},
+    verifying_key::is_kid,
 };
 use crate::core::error::Refusal;
 
@@ -51,13 +51,16 @@ pub fn looks_like_jwt(text: &str) -> bool {
 /// Reports whether `token` looks like a JWT and names `issuer`. This only selects who verifies the
 /// token, and proves nothing about it.
 pub fn names_issuer(token: &str, issuer: &str) -> bool {
-    looks_like_jwt(token) && unverified_issuer(token).is_some_and(|named| named == issuer)
+    looks_like_jwt(token)
+        && unverified_claims(token)
+            .is_some_and(|claims| claims.get("iss").and_then(Value::as_str) == Some(issuer))
 }
 
-fn unverified_issuer(token: &str) -> Option<String> {
+/// Returns the claims of a token that may be forged.
+pub fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
     let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
     let Members(claims) = serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()?;
-    claims.get("iss")?.as_str().map(str::to_owned)
+    Some(claims)
 }
 
 /// Verifies `token` with the key that it names, and returns its claims. Issuer, audience and times
@@ -80,7 +83,7 @@ pub fn verify<C: DeserializeOwned>(
 ///
 /// # Errors
 /// [`Refusal::TokenForged`] for an invalid form, header or signature, [`Refusal::TokenKeyUnknown`]
-/// for a key that is not in the set.
+/// for a key that is not in the set, or if no key is named and the only one did not sign it.
 pub fn signed_payload(
     token: &str,
     keys: &KeySet,
@@ -91,15 +94,21 @@ pub fn signed_payload(
         token.rsplit_once('.').filter(|_| token.len() <= LONGEST).ok_or(Refusal::TokenForged)?;
     let (header, payload) = message.split_once('.').ok_or(Refusal::TokenForged)?;
     let header = parse_header(header).ok_or(Refusal::TokenForged)?;
-    let key = key(&header, keys, expected)?;
+    let found = find_key(&header, keys, expected)?;
     let payload = BASE64URL.decode(payload).map_err(forged)?;
+    let (key, otherwise) = match found {
+        Found::Named(key) => (key, Refusal::TokenForged),
+        Found::Unnamed(key) => (key, Refusal::TokenKeyUnknown),
+        Found::OtherAlgorithm => return Err(Refusal::TokenForged),
+        Found::Nothing => return Err(Refusal::TokenKeyUnknown),
+    };
     let holds = jsonwebtoken::crypto::verify(
         signature,
         message.as_bytes(),
         &key.decoding,
         key.algorithm.into(),
     );
-    if holds.is_ok_and(|holds| holds) { Ok(payload) } else { Err(Refusal::TokenForged) }
+    if holds.is_ok_and(|holds| holds) { Ok(payload) } else { Err(otherwise) }
 }
 
 /// Parses the header, before anything in it is trusted.
@@ -109,15 +118,18 @@ fn parse_header(encoded: &str) -> Option<Map<String, Value>> {
     Some(header)
 }
 
-fn key<'k>(
+/// Checks the header, and finds the key for it.
+fn find_key<'k>(
     header: &Map<String, Value>,
     keys: &'k KeySet,
     expected: HeaderRequirements<'_>,
-) -> Result<&'k VerifyingKey, Refusal> {
-    let text = |name: &str| {
-        header.get(name).map(|value| value.as_str().ok_or(Refusal::TokenForged)).transpose()
-    };
+) -> Result<Found<'k>, Refusal> {
     let is_ours = expected.issued_by == IssuedBy::Postern;
+    let text = |name: &str| match header.get(name) {
+        None => Ok(None),
+        Some(Value::Null) if !is_ours => Ok(None), // as some libraries write an absent member
+        Some(value) => value.as_str().map(Some).ok_or(Refusal::TokenForged),
+    };
     let is_known = |name: &String| matches!(name.as_str(), "typ" | "alg" | "kid");
     if (is_ours && !header.keys().all(is_known))
         || header.contains_key("crit")
@@ -139,6 +151,5 @@ fn key<'k>(
     if kid.is_some_and(|kid| !is_kid(kid)) || (is_ours && kid.is_none()) {
         return Err(Refusal::TokenForged);
     }
-    let key = keys.find(kid, algorithm).ok_or(Refusal::TokenKeyUnknown)?;
-    if key.algorithm == algorithm { Ok(key) } else { Err(Refusal::TokenForged) }
+    Ok(keys.find(kid, algorithm))
 }

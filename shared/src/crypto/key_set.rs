@@ -1,6 +1,6 @@
-//! The keys of one issuer (RFC 7517 §5), each with a different `kid`.
+//! The keys of one issuer (RFC 7517 §5). `kid` and algorithm together choose one of them.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     json::Members,
@@ -25,17 +25,27 @@ impl KeySet {
         if (0..keys.len()).any(is_doubled) { Err(InvalidKey::DuplicateKid) } else { Ok(Self(keys)) }
     }
 
-    /// Parses a set of public keys (RFC 7517 §5). Invalid keys, and keys that share a `kid`, are
-    /// left out; the others can be used.
+    /// Parses a set of public keys (RFC 7517 §5). First, members that are not valid keys for
+    /// verifying signatures are left out. Of the others, those that share both `kid` and algorithm
+    /// are left out too, unless they are copies of one key.
     ///
     /// # Errors
     /// [`InvalidKey::Malformed`] if it is not a key set.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidKey> {
         let given = members(json)?;
-        let sharing =
-            |kid: &Value| given.iter().filter(|other| other.get("kid") == Some(kid)).count();
-        let alone = given.iter().filter(|jwk| jwk.get("kid").is_none_or(|kid| sharing(kid) == 1));
-        Ok(Self(alone.filter_map(|jwk| VerifyingKey::from_jwk(jwk).ok()).collect()))
+        let valid: Vec<_> = given
+            .iter()
+            .filter_map(Value::as_object)
+            .filter_map(|jwk| VerifyingKey::from_jwk(jwk).ok())
+            .collect();
+        let mut keys: Vec<VerifyingKey> = Vec::with_capacity(valid.len());
+        for key in &valid {
+            let is_ambiguous = valid.iter().any(|other| other.conflicts_with(key));
+            if !is_ambiguous && !keys.iter().any(|kept| kept.is_copy_of(key)) {
+                keys.push(key.clone());
+            }
+        }
+        Ok(Self(keys))
     }
 
     /// Parses a set of shared secrets, all of them for `algorithm`. It is part of our own
@@ -44,8 +54,10 @@ impl KeySet {
     /// # Errors
     /// [`InvalidKey`]
     pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, InvalidKey> {
-        let keys: Vec<_> =
-            members(json)?.iter().map(VerifyingKey::from_secret_jwk).collect::<Result<_, _>>()?;
+        let parse = |jwk: &Value| {
+            VerifyingKey::from_secret_jwk(jwk.as_object().ok_or(InvalidKey::Malformed)?)
+        };
+        let keys: Vec<_> = members(json)?.iter().map(parse).collect::<Result<_, _>>()?;
         if keys.is_empty() {
             Err(InvalidKey::Malformed)
         } else if keys.iter().any(|key| key.algorithm != algorithm) {
@@ -55,16 +67,23 @@ impl KeySet {
         }
     }
 
-    /// Returns the key for a token: the one with its `kid`, or, without a `kid`, the only one for
-    /// its algorithm.
-    pub(super) fn find(&self, kid: Option<&str>, algorithm: JwsAlgorithm) -> Option<&VerifyingKey> {
-        match kid {
-            Some(kid) => self.0.iter().find(|key| key.kid.as_deref() == Some(kid)),
-            None => {
-                let mut fitting = self.0.iter().filter(|key| key.algorithm == algorithm);
-                fitting.next().filter(|_| fitting.next().is_none())
-            }
+    /// Returns the key for a token.
+    ///
+    /// A key that has a `kid` is for the tokens that name it. A key without one is for the tokens
+    /// that name none of the others (RFC 7515 §4.1.4), if it is the only one for their algorithm.
+    /// Likewise, a token without a `kid` is for the only key of its algorithm.
+    pub(super) fn find(&self, kid: Option<&str>, algorithm: JwsAlgorithm) -> Found<'_> {
+        let only = |is_candidate: fn(&VerifyingKey) -> bool| {
+            let fits = |key: &&VerifyingKey| key.algorithm == algorithm && is_candidate(key);
+            let mut fitting = self.0.iter().filter(fits);
+            fitting.next().filter(|_| fitting.next().is_none())
+        };
+        let Some(kid) = kid else { return only(|_| true).map_or(Found::Nothing, Found::Unnamed) };
+        let mut named = self.0.iter().filter(|key| key.kid.as_deref() == Some(kid)).peekable();
+        if named.peek().is_none() {
+            return only(|key| key.kid.is_none()).map_or(Found::Nothing, Found::Unnamed);
         }
+        named.find(|key| key.algorithm == algorithm).map_or(Found::OtherAlgorithm, Found::Named)
     }
 
     /// Returns the number of keys.
@@ -78,16 +97,25 @@ impl KeySet {
     }
 }
 
-fn members(json: &[u8]) -> Result<Vec<Map<String, Value>>, InvalidKey> {
+/// The result of looking for the key of a token.
+#[derive(Debug)]
+pub(super) enum Found<'k> {
+    /// The key that the token names.
+    Named(&'k VerifyingKey),
+    /// There is no such key, or more than one that it could be.
+    Nothing,
+    /// The key that the token names is for another algorithm.
+    OtherAlgorithm,
+    /// The only key that it can be, though the token does not name it.
+    Unnamed(&'k VerifyingKey),
+}
+
+fn members(json: &[u8]) -> Result<Vec<Value>, InvalidKey> {
     let Members(mut set) = serde_json::from_slice(json).map_err(|_| InvalidKey::Malformed)?;
-    let Some(Value::Array(given)) = set.remove("keys") else { return Err(InvalidKey::Malformed) };
-    if given.len() > MOST_KEYS {
-        return Err(InvalidKey::Malformed);
+    match set.remove("keys") {
+        Some(Value::Array(given)) if given.len() <= MOST_KEYS => Ok(given),
+        _ => Err(InvalidKey::Malformed),
     }
-    given
-        .into_iter()
-        .map(|jwk| if let Value::Object(jwk) = jwk { Ok(jwk) } else { Err(InvalidKey::Malformed) })
-        .collect()
 }
 
 impl From<VerifyingKey> for KeySet {

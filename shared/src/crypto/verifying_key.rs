@@ -4,7 +4,7 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
 
 use super::jws::{JwsAlgorithm, KeyType};
@@ -58,6 +58,26 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 const RSA_DER: std::ops::RangeInclusive<usize> = 270..=1038;
 
 impl VerifyingKey {
+    /// Reports whether a token could mean both keys, which are not the same.
+    pub(super) fn conflicts_with(&self, other: &Self) -> bool {
+        let shares =
+            self.kid.is_some() && self.kid == other.kid && self.algorithm == other.algorithm;
+        shares && !self.is_copy_of(other)
+    }
+
+    /// Reports whether both are the same public key with the same `kid` and algorithm.
+    pub(super) fn is_copy_of(&self, other: &Self) -> bool {
+        let shares = self.kid == other.kid && self.algorithm == other.algorithm;
+        shares && self.material() == other.material()
+    }
+
+    fn material(&self) -> (&[u8], &[u8]) {
+        match self.decoding.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => (bytes, &[]),
+            DecodingKeyKind::RsaModulusExponent { n, e } => (n, e),
+        }
+    }
+
     /// Creates a key from a shared secret.
     ///
     /// # Errors
@@ -108,13 +128,14 @@ impl VerifyingKey {
     /// # Errors
     /// [`InvalidKey`]
     pub fn from_secret_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str).ok_or(InvalidKey::Malformed);
+        let text =
+            |name: &str| member(jwk, name).and_then(Value::as_str).ok_or(InvalidKey::Malformed);
         is_for_verifying(jwk)?;
         if text("kty")? != "oct" {
             return Err(InvalidKey::WrongKeySet);
         }
         let algorithm = JwsAlgorithm::from_name(text("alg")?).ok_or(InvalidKey::Unsupported)?;
-        let kid = jwk.get("kid").map(|_| text("kid")).transpose()?.map(str::to_owned);
+        let kid = member(jwk, "kid").map(|_| text("kid")).transpose()?.map(str::to_owned);
         if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
             return Err(InvalidKey::Malformed);
         }
@@ -128,7 +149,7 @@ impl VerifyingKey {
     /// [`InvalidKey`]
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         let text = |name: &str| {
-            jwk.get(name).map(|value| value.as_str().ok_or(InvalidKey::Malformed)).transpose()
+            member(jwk, name).map(|value| value.as_str().ok_or(InvalidKey::Malformed)).transpose()
         };
         let required = |name: &str| text(name)?.ok_or(InvalidKey::Malformed);
         is_for_verifying(jwk)?;
@@ -144,8 +165,8 @@ impl VerifyingKey {
             ("oct", None) => return Err(InvalidKey::WrongKeySet),
             _ => return Err(InvalidKey::Unsupported),
         };
-        if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(|name| jwk.contains_key(*name))
-        {
+        let is_private = |name: &&str| member(jwk, name).is_some();
+        if ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].iter().any(is_private) {
             return Err(InvalidKey::Private);
         }
         let algorithm = JwsAlgorithm::from_name(text("alg")?.unwrap_or(usual))
@@ -172,12 +193,17 @@ impl VerifyingKey {
     }
 }
 
+/// Returns a member of a key. Some issuers write `null` for a member that is absent.
+fn member<'j>(jwk: &'j Map<String, Value>, name: &str) -> Option<&'j Value> {
+    jwk.get(name).filter(|value| !value.is_null())
+}
+
 /// Checks that `use` and `key_ops`, if present, both allow verifying (RFC 7517 §4.2, §4.3).
 fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
-    if jwk.get("use").is_some_and(|usage| usage != "sig") {
+    if member(jwk, "use").is_some_and(|usage| usage != "sig") {
         return Err(InvalidKey::WrongUse);
     }
-    let Some(operations) = jwk.get("key_ops") else { return Ok(()) };
+    let Some(operations) = member(jwk, "key_ops") else { return Ok(()) };
     let operations: Vec<_> =
         operations.as_array().ok_or(InvalidKey::Malformed)?.iter().map(Value::as_str).collect();
     let has_each_once =
@@ -199,17 +225,24 @@ fn bytes(text: &str) -> Result<Vec<u8>, InvalidKey> {
     BASE64URL.decode(text).map_err(|_| InvalidKey::Malformed)
 }
 
+/// Parses modulus and exponent. Leading zero octets, which RFC 7518 §6.3.1 does not allow and
+/// libraries that write signed integers add, are removed.
 fn rsa(n: &str, e: &str) -> Result<DecodingKey, InvalidKey> {
     let (modulus, exponent) = (bytes(n)?, bytes(e)?);
+    let (modulus, exponent) = (without_zeros(&modulus), without_zeros(&exponent));
     let bits =
         modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
     let is_odd = exponent.last().is_some_and(|last| last % 2 == 1);
-    let is_sound_exponent =
-        is_odd && (3..=5).contains(&exponent.len()) && exponent.first() != Some(&0);
-    if !RSA_BITS.contains(&bits) || !is_sound_exponent || has_roca(&modulus) {
+    let is_sound_exponent = is_odd && (3..=5).contains(&exponent.len());
+    if !RSA_BITS.contains(&bits) || !is_sound_exponent || has_roca(modulus) {
         return Err(InvalidKey::Weak);
     }
-    Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+    Ok(DecodingKey::from_rsa_raw_components(modulus, exponent))
+}
+
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|octet| **octet == 0).count();
+    &number[zeros..]
 }
 
 /// Reports whether the modulus was generated by a chip with the flaw CVE-2017-15361.

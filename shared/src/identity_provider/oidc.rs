@@ -18,10 +18,7 @@ use crate::{
         error::{Error, Fault, Refusal},
         subject::SubjectPrefix,
     },
-    token::{
-        external::{self, ExpectedIssuer},
-        issuer_keys::{IssuerKeys, KeySetAge},
-    },
+    token::{external, issuer_keys::IssuerKeys},
 };
 
 /// How long a discovery document is used.
@@ -152,18 +149,7 @@ impl OidcIdentityProvider {
         client_id: &str,
         id_token: &str,
     ) -> Result<Map<String, Value>, Error> {
-        let issuer = ExpectedIssuer { name: &self.issuer, audience: client_id };
-        let now = context.clock.now();
-        let keys = self.keys.keys(context, KeySetAge::Cached).await?;
-        let verified = match external::verify(id_token, &keys, issuer, now) {
-            Err(Refusal::TokenKeyUnknown) => external::verify(
-                id_token,
-                &*self.keys.keys(context, KeySetAge::Newer).await?,
-                issuer,
-                now,
-            ),
-            verified => verified,
-        };
+        let verified = self.keys.verify(context, id_token, client_id).await?;
         verified.map_err(|_| Refusal::SignInRefused.into())
     }
 

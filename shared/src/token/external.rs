@@ -52,10 +52,8 @@ pub fn verify(
         return Err(Refusal::TokenClaimsInvalid);
     }
     let time = |name: &str| {
-        claims
-            .get(name)
-            .map(|value| numeric_date(value).ok_or(Refusal::TokenClaimsInvalid))
-            .transpose()
+        let value = claims.get(name).filter(|value| !value.is_null());
+        value.map(|value| numeric_date(value).ok_or(Refusal::TokenClaimsInvalid)).transpose()
     };
     let exp = time("exp")?.ok_or(Refusal::TokenClaimsInvalid)?;
     check_times(
@@ -69,14 +67,19 @@ pub fn verify(
     Ok(claims)
 }
 
-/// Removes the id of the user from `claims`: the first of `names` that is present.
+/// Returns when a token that may be forged claims to have been issued.
+pub(super) fn unverified_issued_at(token: &str) -> Option<Timestamp> {
+    numeric_date(jwt::unverified_claims(token)?.get("iat")?)
+}
+
+/// Removes the id of the user from `claims`: the first of `names` that is present and not null.
 ///
 /// # Errors
 /// [`Refusal::TokenClaimsInvalid`] if none is present, or it is not a short string. Claims other
 /// than `sub` may be whole numbers.
 pub fn remove_user_id(claims: &mut Map<String, Value>, names: &[&str]) -> Result<String, Refusal> {
-    let name =
-        names.iter().find(|name| claims.contains_key(**name)).ok_or(Refusal::TokenClaimsInvalid)?;
+    let is_present = |name: &&&str| claims.get(**name).is_some_and(|value| !value.is_null());
+    let name = names.iter().find(is_present).ok_or(Refusal::TokenClaimsInvalid)?;
     let user = match claims.remove(*name) {
         Some(Value::String(text)) => text,
         Some(Value::Number(number)) if number.is_u64() && *name != "sub" => number.to_string(),
@@ -87,14 +90,15 @@ pub fn remove_user_id(claims: &mut Map<String, Value>, names: &[&str]) -> Result
 }
 
 /// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped. A time
-/// after the calendar's end is its end.
+/// before the calendar's beginning or after its end is that beginning or end.
 fn numeric_date(value: &Value) -> Option<Timestamp> {
     const LATEST: f64 = 253_402_300_799.0; // the end of the year 9999
     let whole =
-        || value.as_f64().filter(|seconds| (0.0..=LATEST).contains(seconds)).map(f64::floor);
-    let seconds = value.as_i64().filter(|seconds| *seconds >= 0).or_else(|| {
+        || value.as_f64().filter(|seconds| (-LATEST..=LATEST).contains(seconds)).map(f64::floor);
+    let seconds = value.as_i64().or_else(|| {
         #[expect(clippy::cast_possible_truncation, reason = "in range, and whole")]
         whole().map(|seconds| seconds as i64)
     })?;
-    Some(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
+    let limit = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Some(Timestamp::from_second(seconds).unwrap_or(limit))
 }

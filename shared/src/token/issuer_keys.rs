@@ -1,20 +1,28 @@
 //! The keys of an OpenID provider. They are found by discovery (OpenID Connect Discovery §4),
 //! rarely fetched, and cached in this process.
 //!
-//! Anyone can make up a `kid`, so an unknown one causes at most one fetch a minute. If the provider
-//! is slow, unavailable or returns invalid documents, its callers get a 503 after a short wait.
-//! Cached keys stay valid for an hour.
+//! Anyone can make up a `kid`, so unknown ones cause at most two fetches a minute: one when a minute
+//! has passed since the last fetch, and one early fetch. After that, a token with an unknown key
+//! that was issued since the last fetch may be valid, and gets a 503; any other is refused.
+//!
+//! If the provider is slow, unavailable or returns invalid documents, its callers get a 503 after a
+//! short wait. Cached keys stay valid for an hour.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
+use super::external::{self, ExpectedIssuer};
 use crate::{
     config,
     context::Context,
-    core::{clock::after, error::Fault},
+    core::{
+        clock::{LEEWAY, after},
+        error::{Fault, Refusal},
+    },
     crypto::key_set::KeySet,
 };
 
@@ -45,15 +53,15 @@ struct State {
     keys: Option<(Arc<KeySet>, Timestamp)>,
     pause_until: Option<Timestamp>,
     has_failed: bool,
+    /// Whether an unknown key can cause a fetch during the pause.
+    may_fetch_early: bool,
 }
 
-/// Which keys a caller needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySetAge {
-    /// The cached ones, if they are fresh.
-    Cached,
-    /// Newer ones, because a token named a key that is not cached.
-    Newer,
+/// The keys that verify a token.
+struct Keys {
+    set: Arc<KeySet>,
+    /// Whether they were fetched after the token was presented.
+    is_just_fetched: bool,
 }
 
 #[derive(Deserialize)]
@@ -68,41 +76,95 @@ impl IssuerKeys {
         Self { issuer, jwks_url, state: Mutex::default() }
     }
 
-    /// Returns the keys. Fetches them if necessary, unless the last fetch was too recent. While one
-    /// caller fetches, the others wait for it.
+    /// Verifies `token`, which must be for `audience`, with the cached keys, and once more with
+    /// newer ones if its key is not among them.
     ///
     /// # Errors
-    /// [`Fault::Issuer`] if there are no valid keys.
-    pub async fn keys(&self, context: &Context, wanted: KeySetAge) -> Result<Arc<KeySet>, Fault> {
+    /// [`Fault::Issuer`] if there are no valid keys, or if newer ones might help and cannot be
+    /// fetched yet.
+    pub async fn verify(
+        &self,
+        context: &Context,
+        token: &str,
+        audience: &str,
+    ) -> Result<Result<Map<String, Value>, Refusal>, Fault> {
+        let issuer = ExpectedIssuer { name: &self.issuer, audience };
+        let now = context.clock.now();
+        let keys = self.keys(context).await?;
+        match external::verify(token, &keys.set, issuer, now) {
+            Err(Refusal::TokenKeyUnknown) if !keys.is_just_fetched => {
+                let newer = self.newer_keys(context, &keys.set, token).await?;
+                Ok(external::verify(token, &newer, issuer, now))
+            }
+            verified => Ok(verified),
+        }
+    }
+
+    /// Returns the cached keys, if they are fresh. Otherwise fetches them, unless the last fetch
+    /// was too recent. While one caller fetches, the others wait for it.
+    async fn keys(&self, context: &Context) -> Result<Keys, Fault> {
         let mut state = self.state.lock().await;
         let now = context.clock.now();
-        let at_hand =
-            state.keys.as_ref().map(|(keys, since)| (Arc::clone(keys), now.duration_since(*since)));
-        let is_due = match (&at_hand, wanted) {
-            (None, _) | (Some(_), KeySetAge::Newer) => true,
-            (Some((_, age)), KeySetAge::Cached) => *age >= FRESH,
-        };
-        let may_ask = state.pause_until.is_none_or(|until| now >= until);
-        if is_due && may_ask {
-            let fetched = self.fetch(context).await;
-            state.has_failed = fetched.is_err();
-            let pause = if state.has_failed { PAUSE_AFTER_FAILURE } else { PAUSE };
-            state.pause_until = Some(after(now, pause));
-            match fetched {
-                Ok(keys) => {
-                    let keys = Arc::new(keys);
-                    state.keys = Some((Arc::clone(&keys), now));
-                    return Ok(keys);
-                }
-                Err(fault) if wanted == KeySetAge::Newer => return Err(fault),
-                Err(fault) => return at_hand.and_then(still_good).ok_or(fault),
+        let cached = state.keys.clone().map(|(keys, since)| (keys, now.duration_since(since)));
+        let is_fresh = cached.as_ref().is_some_and(|(_, age)| *age < FRESH);
+        if !is_fresh && state.is_after_pause(now) {
+            match self.fetch_into(&mut state, context).await {
+                Ok(set) => return Ok(Keys { set, is_just_fetched: true }),
+                Err(fault) => return cached.and_then(still_valid).ok_or(fault),
             }
         }
-        let cannot_tell = state.has_failed && wanted == KeySetAge::Newer;
-        at_hand
-            .filter(|_| !cannot_tell)
-            .and_then(still_good)
-            .ok_or_else(|| self.fault("it did not respond to a recent request"))
+        cached.and_then(still_valid).ok_or_else(|| self.has_just_failed())
+    }
+
+    /// Returns newer keys than `known`, which do not contain the key of `token`; or `known`, if
+    /// newer ones would not contain it either.
+    async fn newer_keys(
+        &self,
+        context: &Context,
+        known: &Arc<KeySet>,
+        token: &str,
+    ) -> Result<Arc<KeySet>, Fault> {
+        let mut state = self.state.lock().await;
+        let now = context.clock.now();
+        let Some((cached, since)) = state.keys.clone() else {
+            return Err(self.has_just_failed());
+        };
+        if !Arc::ptr_eq(&cached, known) {
+            return Ok(cached); // another request has fetched them meanwhile
+        }
+        if state.is_after_pause(now) {
+            return self.fetch_into(&mut state, context).await;
+        }
+        if state.has_failed {
+            return Err(self.has_just_failed());
+        }
+        if state.may_fetch_early {
+            let fetched = self.fetch_into(&mut state, context).await;
+            state.may_fetch_early = false;
+            return fetched;
+        }
+        // A key that was published before the fetch is in the set, so only a token that was issued
+        // after it can be signed with another.
+        match external::unverified_issued_at(token) {
+            Some(issued_at) if after(issued_at, LEEWAY) >= since => {
+                Err(self.fault("a token was issued after its keys were last fetched"))
+            }
+            Some(_) | None => Ok(cached),
+        }
+    }
+
+    /// Fetches the keys into `state`.
+    async fn fetch_into(&self, state: &mut State, context: &Context) -> Result<Arc<KeySet>, Fault> {
+        let now = context.clock.now();
+        let fetched = self.fetch(context).await.map(Arc::new);
+        state.has_failed = fetched.is_err();
+        state.may_fetch_early = fetched.is_ok();
+        let pause = if state.has_failed { PAUSE_AFTER_FAILURE } else { PAUSE };
+        state.pause_until = Some(after(now, pause));
+        if let Ok(keys) = &fetched {
+            state.keys = Some((Arc::clone(keys), now));
+        }
+        fetched
     }
 
     async fn fetch(&self, context: &Context) -> Result<KeySet, Fault> {
@@ -138,11 +200,21 @@ impl IssuerKeys {
         }
     }
 
+    fn has_just_failed(&self) -> Fault {
+        self.fault("it did not respond to a recent request")
+    }
+
     fn fault(&self, what: &'static str) -> Fault {
         Fault::Issuer { issuer: self.issuer.clone(), source: what.into() }
     }
 }
 
-fn still_good((keys, age): (Arc<KeySet>, SignedDuration)) -> Option<Arc<KeySet>> {
-    (age < STALE).then_some(keys)
+impl State {
+    fn is_after_pause(&self, now: Timestamp) -> bool {
+        self.pause_until.is_none_or(|until| now >= until)
+    }
+}
+
+fn still_valid((set, age): (Arc<KeySet>, SignedDuration)) -> Option<Keys> {
+    (age < STALE).then_some(Keys { set, is_just_fetched: false })
 }
