@@ -1,7 +1,12 @@
-//! The only client of other servers. It limits time and size, and follows no redirects.
+//! The only client of other servers. It limits time and size, follows no redirects, and asks for
+//! bodies without compression.
 
 use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
+use http::{
+    HeaderValue,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::core::error::Fault;
@@ -83,10 +88,12 @@ impl Fetcher {
 
     async fn send(
         &self,
-        request: http::Request<Vec<u8>>,
+        mut request: http::Request<Vec<u8>>,
         within: Duration,
         largest: usize,
     ) -> Result<http::Response<Vec<u8>>, FetchError> {
+        // Without the header, a server may choose any encoding (RFC 9110 §12.5.3).
+        request.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let client =
             self.client().map_err(|error| FetchError::NotSent(error.without_url().into()))?;
         // The URL may contain an authorization code, so keep it out of error messages.
@@ -108,6 +115,10 @@ impl Fetcher {
             _ => {}
         }
         let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        let encoding = parts.headers.get(CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(FetchError::ResponseLost("its response is compressed".into()));
+        }
         let body = Limited::new(body, largest).collect().await.map_err(|error| {
             FetchError::ResponseLost(if error.is::<LengthLimitError>() {
                 format!("its response is larger than {largest} bytes").into()
@@ -115,7 +126,10 @@ impl Fetcher {
                 error // it does not contain the URL
             })
         })?;
-        Ok(http::Response::from_parts(parts, body.to_bytes().into()))
+        let body = body.to_bytes();
+        // RFC 8259 §8.1 allows parsers to ignore a byte order mark.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
+        Ok(http::Response::from_parts(parts, body.to_vec()))
     }
 
     fn client(&self) -> Result<&reqwest::Client, reqwest::Error> {

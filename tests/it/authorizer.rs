@@ -523,6 +523,18 @@ async fn absent_headers_are_absent_credentials() {
             );
         }
     }
+    // Headers that the list of all values lacks are present all the same.
+    for multiple in
+        [json!({}), json!(null), json!([]), json!({"Host": ["a"]}), json!({"X-API-Key": []})]
+    {
+        let mut event = rest("GET", "/x", &[("X-API-Key", &world.api_key)]);
+        event["multiValueHeaders"] = multiple.clone();
+        let answer = ask(&world, event).await.unwrap();
+        assert_eq!(answer["principalId"].as_str().map(|id| &id[..4]), Some("key_"), "{multiple}");
+    }
+    let mut twice = rest("GET", "/x", &[("X-API-Key", &world.api_key)]);
+    twice["multiValueHeaders"] = json!({"x-api-key": [world.api_key, "other"]});
+    assert_eq!(ask(&world, twice).await.unwrap_err().to_string(), "Unauthorized");
     // A header that Lambda's types cannot represent does not affect the valid one next to it.
     let event = http(
         "GET",

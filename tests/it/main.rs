@@ -29,6 +29,7 @@ mod messages;
 mod organizations;
 mod outages;
 mod portal;
+mod provider_responses;
 mod refresh;
 mod refresh_model;
 mod revocation;

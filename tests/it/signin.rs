@@ -310,7 +310,7 @@ async fn the_allowlists_apply_at_the_callback_with_a_page() {
         (json!({"email": "ada@example.com", "email_verified": true}), 303),
         (json!({"email": "ada@EXAMPLE.com", "email_verified": true}), 303),
         (json!({"email": "ada@example.com", "email_verified": false}), 403),
-        (json!({"email": "ada@example.com", "email_verified": "true"}), 403),
+        (json!({"email": "ada@example.com", "email_verified": "true"}), 303),
         (json!({"email": "ada@example.com"}), 403),
         (json!({"email": "ada@evil.example.com", "email_verified": true}), 403),
         (json!({"email": "ada@example.com.evil", "email_verified": true}), 403),

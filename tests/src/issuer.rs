@@ -11,8 +11,9 @@ use std::{
 
 use axum::{
     Form, Json, Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -46,6 +47,17 @@ pub enum Behaviour {
     NonOauthError,
 }
 
+/// A document or response that [`Issuer::amend`] changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Document {
+    /// The discovery document.
+    Discovery,
+    /// The response to a code.
+    Tokens,
+    /// The response to a refresh token.
+    Renewal,
+}
+
 /// A provider and its signing keys.
 #[derive(Clone)]
 pub struct Issuer {
@@ -69,6 +81,8 @@ struct Shared {
     renewals: AtomicUsize,
     /// Claims that replace or extend those of the next ID tokens.
     overrides: Mutex<Value>,
+    /// Members that replace or extend those of its documents and responses.
+    amended: Mutex<HashMap<Document, Value>>,
     people: Mutex<HashMap<String, Value>>,
     access_token_life_s: AtomicUsize,
     requires_client_secret: AtomicBool,
@@ -113,6 +127,7 @@ impl Issuer {
             grants: Mutex::default(),
             renewals: AtomicUsize::new(0),
             overrides: Mutex::new(json!({})),
+            amended: Mutex::default(),
             people: Mutex::default(),
             access_token_life_s: AtomicUsize::new(3600),
             requires_client_secret: AtomicBool::new(false),
@@ -125,6 +140,7 @@ impl Issuer {
             .route("/login/oauth/access_token", post(token_of_github))
             .route("/api/v3/user", get(about))
             .route("/api/v3/user/emails", get(addresses))
+            .layer(from_fn(compress))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, kid: "first".into(), key, shared }
@@ -180,6 +196,11 @@ impl Issuer {
         *self.shared.overrides.lock().unwrap() = claims;
     }
 
+    /// Replaces or adds these members of a document; `"(absent)"` removes one.
+    pub fn amend(&self, document: Document, members: Value) {
+        self.shared.amended.lock().unwrap().insert(document, members);
+    }
+
     /// Sets the userinfo response for a subject.
     pub fn set_userinfo(&self, subject: &str, about: Value) {
         self.shared.people.lock().unwrap().insert(subject.into(), about);
@@ -223,15 +244,27 @@ pub fn encode(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     jsonwebtoken::encode(header, claims, key).unwrap()
 }
 
+/// Compresses the response, unless the client asks for no compression. RFC 9110 §12.5.3 allows this,
+/// and some servers do it.
+async fn compress(request: Request, next: Next) -> Response {
+    let is_plain = request.headers().get("accept-encoding").is_some_and(|all| all == "identity");
+    let mut answer = next.run(request).await;
+    if !is_plain {
+        answer.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+        *answer.body_mut() = vec![0x1f, 0x8b, 8, 0].into();
+    }
+    answer
+}
+
 async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let url = shared.url.clone();
     let document = |issuer: &str| {
-        Json(json!({
+        let document = json!({
             "issuer": issuer, "jwks_uri": format!("{url}/jwks"),
             "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
             "userinfo_endpoint": format!("{url}/userinfo"), "scopes_supported": ["openid", "email", "offline_access"],
-        }))
-        .into_response()
+        });
+        Json(shared.amend(Document::Discovery, document)).into_response()
     };
     let behavior = *shared.behavior.lock().unwrap();
     match behavior {
@@ -326,6 +359,19 @@ fn refuse(error: &str) -> Response {
 }
 
 impl Shared {
+    fn amend(&self, name: Document, mut document: Value) -> Value {
+        let amended = self.amended.lock().unwrap();
+        let members = document.as_object_mut().unwrap();
+        for (name, value) in amended.get(&name).and_then(Value::as_object).into_iter().flatten() {
+            if value == "(absent)" {
+                members.remove(name);
+            } else {
+                members.insert(name.clone(), value.clone());
+            }
+        }
+        document
+    }
+
     fn exchange(&self, form: &Parameters) -> Response {
         let Some(visit) = self.visits.lock().unwrap().remove(&form["code"]) else {
             return refuse("invalid_grant");
@@ -352,7 +398,7 @@ impl Shared {
             let header = Header { kid: Some(kid), ..Header::new(Algorithm::ES256) };
             answer["id_token"] = encode(&header, &claims, &key).into();
         }
-        Json(answer).into_response()
+        Json(self.amend(Document::Tokens, answer)).into_response()
     }
 
     fn renew(&self, refresh_token: &str) -> Response {
@@ -363,7 +409,8 @@ impl Shared {
             Some(current) if current == generation => {
                 grants.insert(grant.into(), generation + 1);
                 let subject = grant.split('-').nth(1).unwrap();
-                Json(self.tokens(grant, generation + 1, subject)).into_response()
+                let answer = self.tokens(grant, generation + 1, subject);
+                Json(self.amend(Document::Renewal, answer)).into_response()
             }
             _ => {
                 grants.remove(grant);

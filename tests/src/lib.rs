@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 pub use answer::Answer;
 pub use call::Call;
-pub use issuer::{Behaviour, Issuer, encode};
+pub use issuer::{Behaviour, Document, Issuer, encode};
 pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
 

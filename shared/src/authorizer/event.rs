@@ -200,8 +200,8 @@ fn paths(arn: &str, sent: &str, stage: Option<&str>) -> Option<Vec<String>> {
 
 /// Returns the headers by their lower-case names.
 ///
-/// If `multiValueHeaders` exists, it shows how often each header was sent. A header that carries a
-/// credential must have been sent once.
+/// `multiValueHeaders` shows how often a header was sent, if the header is in it. A header that
+/// carries a credential must have been sent once.
 fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal> {
     let mut headers = BTreeMap::new();
     for (name, value) in sent(event) {
@@ -225,16 +225,13 @@ fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal
 fn sent(event: &Value) -> Vec<(&str, &str)> {
     let object = |name: &str| event.get(name).and_then(Value::as_object);
     let mut sent = Vec::new();
-    match object("multiValueHeaders") {
-        Some(multiple) => {
-            for (name, values) in multiple {
-                sent.extend(texts(values).map(|value| (name.as_str(), value)));
-            }
-        }
-        None => {
-            for (name, value) in object("headers").into_iter().flatten() {
-                sent.push((name.as_str(), value.as_str().unwrap_or_default()));
-            }
+    for (name, values) in object("multiValueHeaders").into_iter().flatten() {
+        sent.extend(texts(values).map(|value| (name.as_str(), value)));
+    }
+    let listed: Vec<&str> = sent.iter().map(|(name, _)| *name).collect();
+    for (name, value) in object("headers").into_iter().flatten() {
+        if !listed.iter().any(|listed| listed.eq_ignore_ascii_case(name)) {
+            sent.push((name.as_str(), value.as_str().unwrap_or_default()));
         }
     }
     sent.extend(event.get("cookies").into_iter().flat_map(texts).map(|cookie| ("cookie", cookie)));

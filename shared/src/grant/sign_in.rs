@@ -124,9 +124,9 @@ pub async fn start(
 /// Completes a sign-in. `is_expected` reports which identity providers use this callback.
 ///
 /// # Errors
-/// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInRefused`],
-/// [`Refusal::SignInNotAllowed`], [`Refusal::UserForbidden`]; a failure of the issuer or of the
-/// store.
+/// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInNotAllowed`],
+/// [`Refusal::UserForbidden`]; [`Refusal::SignInRefused`] and others with its public answer; a
+/// failure of the issuer or of the store.
 pub async fn complete(
     context: &Context,
     identity_providers: &IdentityProviders,
@@ -188,7 +188,12 @@ fn check_allowed(
     let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInExpired)?;
     let admission = signin.rules();
     if !admission.allows(&identity.subject, &identity.verified) {
-        return Err(Refusal::SignInNotAllowed);
+        let is_unverified = admission.needs_verified_emails() && identity.verified.is_empty();
+        return Err(if is_unverified {
+            Refusal::SignInAddressUnverified
+        } else {
+            Refusal::SignInNotAllowed
+        });
     }
     context.config.allowlist.check(&identity.subject, None)?;
     let person = AuthenticatedUser {

@@ -187,8 +187,10 @@ impl Request {
             }
             .into());
         }
+        // RFC 8259 §8.1 allows parsers to ignore a byte order mark.
+        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
         // serde would also accept an array for a struct, member by member.
-        if self.body.trim_ascii_start().first() != Some(&b'{') {
+        if body.trim_ascii_start().first() != Some(&b'{') {
             return Err(if self.has_body() {
                 Refusal::BodyMalformed
             } else {
@@ -196,11 +198,11 @@ impl Request {
             }
             .into());
         }
-        let mut json = serde_json::Deserializer::from_slice(&self.body);
+        let mut json = serde_json::Deserializer::from_slice(body);
         let read = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(&error))?;
         json.end().map_err(|_| Refusal::BodyMalformed)?;
         // serde accepts duplicate members inside maps, so check the whole body.
-        serde_json::from_slice::<Members>(&self.body)
+        serde_json::from_slice::<Members>(body)
             .map(|_| read)
             .map_err(|_| Refusal::BodyMalformed.into())
     }

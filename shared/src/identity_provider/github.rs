@@ -60,12 +60,13 @@ impl GithubIdentityProvider {
     ) -> Result<ExternalIdentity, Error> {
         let user: Map<String, Value> = self.ask(context, "/user", access_token).await?;
         let id = user.get("id").and_then(Value::as_u64).ok_or(Refusal::SignInRefused)?;
-        let verified = if self.needs_addresses {
-            self.ask::<Vec<Address>>(context, "/user/emails", access_token).await?
+        let addresses = if self.needs_addresses {
+            self.ask::<Vec<Value>>(context, "/user/emails", access_token).await?
         } else {
             Vec::new()
         };
-        let verified = verified.into_iter().filter(|address| address.verified);
+        let addresses = addresses.into_iter().filter_map(|one| serde_json::from_value(one).ok());
+        let verified = addresses.filter(|address: &Address| address.verified);
         let metadata = [("login", "login"), ("name", "name"), ("email", "email")]
             .into_iter()
             .filter_map(|(ours, theirs)| Some((ours.to_owned(), readable(user.get(theirs))?)))

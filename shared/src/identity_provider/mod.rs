@@ -299,7 +299,7 @@ impl IdentityProvider {
             // RFC 6749 §6: without a new refresh token in the response, the old one remains valid.
             Ok(answer) => match ExternalTokens::of(&answer, Some(&old.refresh_token)) {
                 Some(tokens) => Renewal::Renewed(tokens),
-                None => Renewal::Lost(self.fault("it returned new tokens without an expiry")),
+                None => Renewal::Lost(self.fault("its response contains no tokens")),
             },
             Err(RequestTokenError::ServerResponse(error)) if is_invalid_grant(&error) => {
                 Renewal::Ended
@@ -375,13 +375,14 @@ impl IdentityProvider {
 }
 
 impl ExternalTokens {
-    /// Returns the tokens of a response, if they can be renewed and have a stated lifetime.
+    /// Returns the tokens of a response, if it contains any and they can be renewed.
     fn of(answer: &OauthTokenResponse, old_refresh_token: Option<&str>) -> Option<Self> {
-        let refresh_token =
-            answer.refresh_token().map(|token| token.secret().as_str()).or(old_refresh_token)?;
+        let new = answer.refresh_token().map(|token| token.secret().as_str());
+        let has_tokens = new.is_some() || !answer.access_token().secret().is_empty();
+        let refresh_token = new.or(old_refresh_token).filter(|_| has_tokens)?;
         Some(Self {
             refresh_token: refresh_token.to_owned(),
-            expires_in: answer.expires_in()?.try_into().ok()?,
+            expires_in: answer.lifetime().try_into().ok()?,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use oauth2::TokenResponse as _;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
@@ -43,13 +43,49 @@ struct Discovered {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
+    #[serde(default, deserialize_with = "text")]
     userinfo_endpoint: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     scopes_supported: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     token_endpoint_auth_methods_supported: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "flag")]
     authorization_response_iss_parameter_supported: bool,
+}
+
+/// Reads an optional member. A value of another type counts as absent, as for [`texts`] and
+/// [`flag`]: these members are only hints.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+}
+
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(is_true(&Value::deserialize(deserializer)?))
+}
+
+/// Reports whether a value is `true`, which two of the largest providers write as text.
+fn is_true(value: &Value) -> bool {
+    *value == Value::Bool(true) || *value == "true"
+}
+
+/// Returns the cause that an ID token was refused for. An access token with the same fault has
+/// another public answer.
+fn of_sign_in(refusal: Refusal) -> Refusal {
+    if refusal == Refusal::TokenExpired {
+        Refusal::IdTokenExpired
+    } else if matches!(refusal, Refusal::TokenForged | Refusal::TokenKeyUnknown) {
+        Refusal::IdTokenForged
+    } else if refusal == Refusal::TokenAudienceWrong {
+        Refusal::IdTokenAudienceWrong
+    } else {
+        Refusal::IdTokenClaimsInvalid
+    }
 }
 
 impl OidcIdentityProvider {
@@ -99,7 +135,7 @@ impl OidcIdentityProvider {
         match answered_by {
             Some(issuer) if issuer == self.issuer => Ok(()),
             None if !must_name => Ok(()),
-            Some(_) | None => Err(Refusal::SignInRefused),
+            Some(_) | None => Err(Refusal::SignInIssuerWrong),
         }
     }
 
@@ -112,18 +148,20 @@ impl OidcIdentityProvider {
         answer: &OauthTokenResponse,
         proof: &PendingSignIn,
     ) -> Result<ExternalIdentity, Error> {
-        let id_token = answer.extra_fields().id_token.as_deref().ok_or(Refusal::SignInRefused)?;
-        let mut claims = self.verify(context, client_id, id_token).await?;
-        let is_this_one = claims.get("nonce").and_then(Value::as_str) == Some(&proof.nonce);
-        let is_for_us = claims.get("azp").is_none_or(|party| party == client_id);
-        if !is_this_one || !is_for_us {
-            return Err(Refusal::SignInRefused.into());
+        let id_token = answer.id_token.as_deref().ok_or(Refusal::IdTokenMissing)?;
+        let verified = self.keys.verify(context, id_token, client_id).await?;
+        let mut claims = verified.map_err(of_sign_in)?;
+        claims.retain(|_, value| !value.is_null());
+        if claims.get("nonce").and_then(Value::as_str) != Some(&proof.nonce) {
+            return Err(Refusal::IdTokenNonceWrong.into());
         }
-        let refused = |_| Refusal::SignInRefused;
-        let user = external::remove_user_id(&mut claims, &["sub"]).map_err(refused)?;
+        if claims.get("azp").is_some_and(|party| party != client_id) {
+            return Err(Refusal::IdTokenAudienceWrong.into());
+        }
+        let user = external::remove_user_id(&mut claims, &["sub"]).map_err(of_sign_in)?;
         let prefix = self.subject_prefix.as_str();
-        let subject = context.config.external_subject(prefix, &user).map_err(refused)?;
-        if !claims.contains_key("email") {
+        let subject = context.config.external_subject(prefix, &user).map_err(of_sign_in)?;
+        if !["email", "email_verified"].iter().all(|name| claims.contains_key(*name)) {
             match self.userinfo(context, answer.access_token().secret(), &user).await {
                 Ok(more) => claims.extend(more),
                 Err(error) if self.needs_addresses => return Err(error),
@@ -131,7 +169,7 @@ impl OidcIdentityProvider {
             }
         }
         let verified = match (claims.get("email"), claims.get("email_verified")) {
-            (Some(Value::String(email)), Some(Value::Bool(true))) => {
+            (Some(Value::String(email)), Some(flag)) if is_true(flag) => {
                 Email::try_from(email.clone()).into_iter().collect()
             }
             _ => Vec::new(),
@@ -143,16 +181,6 @@ impl OidcIdentityProvider {
         Ok(ExternalIdentity { subject, verified, metadata, tokens: None })
     }
 
-    async fn verify(
-        &self,
-        context: &Context,
-        client_id: &str,
-        id_token: &str,
-    ) -> Result<Map<String, Value>, Error> {
-        let verified = self.keys.verify(context, id_token, client_id).await?;
-        verified.map_err(|_| Refusal::SignInRefused.into())
-    }
-
     /// Returns what the provider says about the user (OpenID Connect Core §5.3).
     async fn userinfo(
         &self,
@@ -161,7 +189,8 @@ impl OidcIdentityProvider {
         subject: &str,
     ) -> Result<Map<String, Value>, Error> {
         let found = self.discovered(context).await?;
-        let Some(url) = found.userinfo_endpoint else { return Ok(Map::new()) };
+        let url = found.userinfo_endpoint.filter(|_| !access_token.is_empty());
+        let Some(url) = url else { return Ok(Map::new()) };
         let request = http::Request::get(url)
             .header("authorization", format!("Bearer {access_token}"))
             .header("accept", "application/json")
@@ -171,11 +200,15 @@ impl OidcIdentityProvider {
         let answer = answer
             .map_err(|_| self.fault("it did not respond in time"))?
             .map_err(|error| self.fault(error))?;
-        let claims: Map<String, Value> = serde_json::from_slice(answer.body())
+        if !answer.status().is_success() {
+            return Err(self.fault(format!("its userinfo answered {}", answer.status())).into());
+        }
+        let mut claims: Map<String, Value> = serde_json::from_slice(answer.body())
             .map_err(|_| self.fault("its userinfo response is malformed"))?;
+        claims.retain(|_, value| !value.is_null());
         // OpenID Connect Core §5.3.2: claims about another subject must not be used.
         let is_theirs = claims.get("sub").and_then(Value::as_str) == Some(subject);
-        if is_theirs { Ok(claims) } else { Err(Refusal::SignInRefused.into()) }
+        if is_theirs { Ok(claims) } else { Err(Refusal::UserinfoSubjectWrong.into()) }
     }
 
     async fn discovered(&self, context: &Context) -> Result<Discovered, Fault> {
@@ -191,18 +224,15 @@ impl OidcIdentityProvider {
             .fetcher
             .get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY)
             .await?;
-        let found: Discovered = serde_json::from_slice(&json)
+        let mut found: Discovered = serde_json::from_slice(&json)
             .map_err(|_| self.fault("its discovery document is malformed"))?;
-        let urls = [
-            Some(&found.authorization_endpoint),
-            Some(&found.token_endpoint),
-            found.userinfo_endpoint.as_ref(),
-        ];
         let is_sound = |url: &String| {
             config::is_https_or_loopback_url(url)
                 && (self.issuer.starts_with("http:") || url.starts_with("https:"))
         };
-        if found.issuer != self.issuer || !urls.into_iter().flatten().all(is_sound) {
+        found.userinfo_endpoint = found.userinfo_endpoint.filter(is_sound);
+        let required = [&found.authorization_endpoint, &found.token_endpoint];
+        if found.issuer != self.issuer || !required.into_iter().all(is_sound) {
             return Err(self.fault(
                 "its discovery document names another issuer, or endpoints that are not https",
             ));

@@ -48,7 +48,10 @@ pub fn verify(
         }
         _ => false,
     };
-    if !is_for_us || claims.get("iss").and_then(Value::as_str) != Some(issuer.name) {
+    if !is_for_us {
+        return Err(Refusal::TokenAudienceWrong);
+    }
+    if claims.get("iss").and_then(Value::as_str) != Some(issuer.name) {
         return Err(Refusal::TokenClaimsInvalid);
     }
     let time = |name: &str| {

@@ -165,6 +165,18 @@ refusals! {
     ),
     /// A header's name or value is not valid.
     HeaderMalformed => invalid_request("A header is malformed."),
+    /// The ID token of a sign-in is for another client.
+    IdTokenAudienceWrong => SIGN_IN_REFUSED,
+    /// The issuer, a time, the user or another claim of a sign-in's ID token is missing or invalid.
+    IdTokenClaimsInvalid => SIGN_IN_REFUSED,
+    /// The ID token of a sign-in has expired.
+    IdTokenExpired => SIGN_IN_REFUSED,
+    /// The ID token of a sign-in is malformed, or no key that its issuer publishes has signed it.
+    IdTokenForged => SIGN_IN_REFUSED,
+    /// The identity provider returned no ID token.
+    IdTokenMissing => SIGN_IN_REFUSED,
+    /// The ID token belongs to another sign-in.
+    IdTokenNonceWrong => SIGN_IN_REFUSED,
     /// An ID token was presented as an access token, and the provider does not accept ID tokens.
     IdTokenNotAccepted => INVALID_TOKEN,
     /// The identity provider is not configured.
@@ -307,18 +319,21 @@ refusals! {
         "malformed_session",
         "The session is malformed. Sign in again.",
     ),
+    /// The identity provider has not verified an email address of the user, and only verified
+    /// addresses are allowed.
+    SignInAddressUnverified => FORBIDDEN_USER,
     /// The user canceled at the identity provider, or the provider denied the sign-in.
     SignInDenied => ACCESS_DENIED,
     /// The sign-in expired, was already completed, or was started in another browser.
     SignInExpired => invalid_request(
         "The sign-in expired or was started in another browser. Start again.",
     ),
+    /// The identity provider's response does not name its issuer, or names another one.
+    SignInIssuerWrong => SIGN_IN_REFUSED,
     /// The identity provider authenticated a user whom this deployment does not allow.
     SignInNotAllowed => FORBIDDEN_USER,
-    /// The identity provider's code or token is missing or invalid.
-    SignInRefused => invalid_request(
-        "The identity provider did not confirm the sign-in. Start again.",
-    ),
+    /// The identity provider returned no code, refused the code, or named no user.
+    SignInRefused => SIGN_IN_REFUSED,
     /// The signature headers are incomplete or malformed.
     SignatureMalformed => INVALID_SIGNATURE,
     /// The key requires signed requests, but the request has no signature.
@@ -332,7 +347,9 @@ refusals! {
     ),
     /// The signature does not match the request.
     SignatureWrong => INVALID_SIGNATURE,
-    /// The issuer, audience or another claim of the token is invalid.
+    /// The token is for another audience, or names none.
+    TokenAudienceWrong => INVALID_TOKEN,
+    /// The issuer, a time, the user or another claim of the token is missing or invalid.
     TokenClaimsInvalid => INVALID_TOKEN,
     /// The token has expired.
     TokenExpired => INVALID_TOKEN,
@@ -356,6 +373,8 @@ refusals! {
     UserForbidden => FORBIDDEN_USER,
     /// The caller is not a signed-in user.
     UserRequired => insufficient_scope("Only a signed-in user is allowed to do this."),
+    /// The identity provider's userinfo response is about another user.
+    UserinfoSubjectWrong => SIGN_IN_REFUSED,
 }
 
 const ACCESS_DENIED: PublicError = PublicError::new(
@@ -387,6 +406,9 @@ const INVALID_GRANT: PublicError = PublicError::new(
 const INVALID_SIGNATURE: PublicError =
     unauthorized("invalid_signature", "The signature is missing or invalid.");
 const INVALID_TOKEN: PublicError = unauthorized("invalid_token", "The credential is not valid.");
+
+const SIGN_IN_REFUSED: PublicError =
+    invalid_request("The identity provider did not confirm the sign-in. Start again.");
 
 const fn insufficient_scope(description: &'static str) -> PublicError {
     PublicError::new(StatusCode::FORBIDDEN, "insufficient_scope", description)

@@ -1,0 +1,327 @@
+//! Responses of identity providers as providers send them: what decides nothing stops no sign-in
+//! and loses no token.
+
+use axum::{Router, http::header::CONTENT_ENCODING, routing::get};
+use serde_json::{Value, json};
+use tests::{Answer, Document, Issuer, World, capture};
+
+const SESSION: &str = "__Host-postern_session";
+
+async fn setting(allow: &str) -> (Issuer, World) {
+    let issuer = Issuer::start().await;
+    let toml = format!(
+        "[[signin]]\ntype = \"oidc\"\nname = \"huudis\"\nissuer = \"{}\"\nclient_id = \"postern\"\nallow = [\"{allow}\"]",
+        issuer.url
+    );
+    let world = World::configured(&toml).await;
+    (issuer, world)
+}
+
+async fn sign_in(world: &World, issuer: &Issuer) -> Answer {
+    let begun = world.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
+    let query = issuer.sign_in(begun.header("location").unwrap(), "ada");
+    let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
+    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+    call.header("Cookie", cookie).send().await
+}
+
+async fn whoami(world: &World, session: &str) -> Answer {
+    world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", session).send().await
+}
+
+#[tokio::test]
+async fn userinfo_is_asked_whenever_address_or_verification_is_missing() {
+    let address = "ada@example.com";
+    for (id_token, userinfo, status) in [
+        (json!({}), json!({"email": address, "email_verified": true}), 303),
+        (json!({"email": address}), json!({"email": address, "email_verified": true}), 303),
+        (json!({"email": address}), json!({"email_verified": true}), 303),
+        (json!({"email_verified": true}), json!({"email": address}), 303),
+        (json!({"email": address, "email_verified": null}), json!({"email_verified": true}), 303),
+        (
+            json!({"email": null, "email_verified": null}),
+            json!({"email": address, "email_verified": true}),
+            303,
+        ),
+        (json!({"email": address}), json!({"email": null, "email_verified": true}), 303),
+        (
+            json!({"email": "x@other.example"}),
+            json!({"email": address, "email_verified": true}),
+            303,
+        ),
+        // The pair is complete: userinfo is not asked, and cannot change it.
+        (json!({"email": address, "email_verified": true}), json!({"sub": "eve"}), 303),
+        (json!({"email": address, "email_verified": false}), json!({"email_verified": true}), 403),
+        (
+            json!({"email": "x@other.example", "email_verified": true}),
+            json!({"email": address}),
+            403,
+        ),
+        (json!({"email": address}), json!({}), 403),
+        (json!({"email": address}), json!({"email_verified": null}), 403),
+        (json!({"email": address}), json!({"email_verified": false}), 403),
+        (
+            json!({"email": address}),
+            json!({"email": "x@other.example", "email_verified": true}),
+            403,
+        ),
+        (json!({"email_verified": true}), json!({"email": address, "email_verified": false}), 403),
+        (json!({"email_verified": true}), json!({}), 403),
+        (json!({"email": address}), json!({"sub": "eve", "email_verified": true}), 400),
+    ] {
+        let (issuer, world) = setting("@example.com").await;
+        issuer.override_claims(id_token.clone());
+        issuer.set_userinfo("ada", userinfo.clone());
+        let answer = sign_in(&world, &issuer).await;
+        assert_eq!(answer.status, status, "{id_token} {userinfo}: {}", answer.text);
+    }
+    assert!(capture::logged(&["SignInAddressUnverified"]));
+    assert!(capture::logged(&["UserinfoSubjectWrong"]));
+}
+
+#[tokio::test]
+async fn an_address_is_verified_by_true_or_by_the_text_true() {
+    for (verified, status) in [
+        (json!(true), 303),
+        (json!("true"), 303),
+        (json!(false), 403),
+        (json!("false"), 403),
+        (json!("True"), 403),
+        (json!("TRUE"), 403),
+        (json!("yes"), 403),
+        (json!("1"), 403),
+        (json!(""), 403),
+        (json!(1), 403),
+        (json!(0), 403),
+        (json!([true]), 403),
+        (json!({"verified": true}), 403),
+        (Value::Null, 403),
+    ] {
+        for is_in_id_token in [true, false] {
+            let (issuer, world) = setting("@example.com").await;
+            let claims = json!({"email": "ada@example.com", "email_verified": verified});
+            if is_in_id_token {
+                issuer.override_claims(claims)
+            } else {
+                issuer.set_userinfo("ada", claims)
+            }
+            assert_eq!(
+                sign_in(&world, &issuer).await.status,
+                status,
+                "{verified} {is_in_id_token}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_null_party_of_an_id_token_is_an_absent_one() {
+    for (claims, status) in [
+        (json!({"azp": null}), 303),
+        (json!({"azp": "postern", "aud": ["postern"], "nbf": -1, "at_hash": null}), 303),
+        (json!({"azp": ""}), 400),
+        (json!({"azp": 7}), 400),
+        (json!({"azp": "another"}), 400),
+    ] {
+        let (issuer, world) = setting("*").await;
+        issuer.override_claims(claims.clone());
+        assert_eq!(sign_in(&world, &issuer).await.status, status, "{claims}");
+    }
+    assert!(capture::logged(&["IdTokenAudienceWrong"]));
+}
+
+/// How providers write the lifetime of an access token.
+fn lifetimes() -> Vec<Value> {
+    vec![
+        json!(3600),
+        json!(3600.0),
+        json!("3599"),
+        json!(" 3599 "),
+        json!("an hour"),
+        json!(""),
+        json!(0),
+        json!(-1),
+        json!(1e300),
+        json!(u64::MAX),
+        json!([3600]),
+        json!({"seconds": 3600}),
+        Value::Null,
+        json!("(absent)"),
+    ]
+}
+
+#[tokio::test]
+async fn no_lifetime_stops_a_sign_in_or_its_renewals() {
+    for lifetime in lifetimes() {
+        let (issuer, world) = setting("*").await;
+        issuer.amend(Document::Tokens, json!({"expires_in": lifetime}));
+        let session = sign_in(&world, &issuer).await.expect(303).cookie(SESSION);
+        whoami(&world, &session).await.expect(200);
+        assert_eq!(issuer.renewals(), 0, "{lifetime}");
+        if lifetime.as_f64().is_none_or(|seconds| seconds < 4000.0) {
+            world.advance_s(3541);
+            whoami(&world, &session).await.expect(200);
+            assert_eq!(issuer.renewals(), 1, "{lifetime}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_refresh_token_is_kept_whatever_else_the_renewal_says() {
+    let odd = lifetimes().into_iter().map(|lifetime| json!({"expires_in": lifetime})).chain([
+        json!({"token_type": "(absent)"}),
+        json!({"token_type": null}),
+        json!({"token_type": "N_A"}),
+        json!({"access_token": "(absent)"}),
+        json!({"access_token": null}),
+        json!({"scope": ["openid"]}),
+        json!({"scope": null}),
+        json!({"id_token": null}),
+        json!({"id_token": ""}),
+        json!({"id_token": {}}),
+        json!({"refresh_expires_in": "0", "not-before-policy": null}),
+    ]);
+    for members in odd {
+        let (issuer, world) = setting("*").await;
+        let session = sign_in(&world, &issuer).await.expect(303).cookie(SESSION);
+        issuer.amend(Document::Renewal, members.clone());
+        world.advance_s(3541);
+        whoami(&world, &session).await.expect(200);
+        assert_eq!(issuer.renewals(), 1, "{members}");
+        // The fake provider ends a grant whose old token comes back.
+        issuer.amend(Document::Renewal, json!({}));
+        world.advance_s(3 * 86_400);
+        whoami(&world, &session).await.expect(200);
+        let renewals = issuer.renewals();
+        if members["expires_in"].as_f64().is_none_or(|seconds| seconds < 1e6) {
+            assert_eq!(renewals, 2, "{members}");
+            world.advance_s(3541);
+            whoami(&world, &session).await.expect(200);
+            assert_eq!(issuer.renewals(), 3, "{members}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_without_a_refresh_token_keeps_the_old_one() {
+    for absent in [json!("(absent)"), Value::Null, json!("")] {
+        let (issuer, world) = setting("*").await;
+        let session = sign_in(&world, &issuer).await.expect(303).cookie(SESSION);
+        issuer.amend(Document::Renewal, json!({"refresh_token": absent}));
+        world.advance_s(3541);
+        whoami(&world, &session).await.expect(200);
+        assert_eq!(issuer.renewals(), 1, "{absent}");
+        let item = format!("{:?}", world.item("Families", &session_id(&session)).await);
+        assert!(item.contains("upstream_sealed"), "{item}");
+    }
+}
+
+fn session_id(session: &str) -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+    let payload = BASE64URL.decode(session.split_once('.').unwrap().0).unwrap();
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    payload["sid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn odd_hints_in_the_discovery_document_do_not_stop_a_sign_in() {
+    for odd in [Value::Null, json!(7), json!({}), json!("(absent)"), json!([]), json!("x")] {
+        for hint in [
+            "userinfo_endpoint",
+            "scopes_supported",
+            "token_endpoint_auth_methods_supported",
+            "authorization_response_iss_parameter_supported",
+            "response_types_supported",
+            "claims_supported",
+        ] {
+            let (issuer, world) = setting("*").await;
+            issuer.amend(Document::Discovery, json!({hint: odd}));
+            let answer = sign_in(&world, &issuer).await;
+            assert_eq!(answer.status, 303, "{hint}: {odd}");
+        }
+    }
+    for (hint, value) in [
+        ("scopes_supported", json!(["openid", null, 7])),
+        ("token_endpoint_auth_methods_supported", json!([null, "client_secret_basic"])),
+        ("userinfo_endpoint", json!("http://elsewhere.example/userinfo")),
+    ] {
+        let (issuer, world) = setting("*").await;
+        issuer.amend(Document::Discovery, json!({hint: value}));
+        assert_eq!(sign_in(&world, &issuer).await.status, 303, "{hint}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_sign_in_needs_from_discovery_is_required() {
+    for needed in ["issuer", "authorization_endpoint", "token_endpoint"] {
+        for odd in [Value::Null, json!(7), json!("(absent)"), json!("javascript:x")] {
+            let (issuer, world) = setting("*").await;
+            issuer.amend(Document::Discovery, json!({needed: odd}));
+            let answer = world.call("GET", "/v1/auth/oidc/start").send().await;
+            answer.expect_error(503, "temporarily_unavailable");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_names_itself_in_its_responses_must_do_so() {
+    for (flag, status) in
+        [(json!(true), 400), (json!("true"), 400), (json!(false), 303), (json!("no"), 303)]
+    {
+        let (issuer, world) = setting("*").await;
+        let members = json!({"authorization_response_iss_parameter_supported": flag});
+        issuer.amend(Document::Discovery, members);
+        assert_eq!(sign_in(&world, &issuer).await.status, status, "{flag}");
+    }
+    assert!(capture::logged(&["SignInIssuerWrong"]));
+}
+
+/// A server with one document.
+async fn serving(encoding: Option<&'static str>, body: &'static [u8]) -> String {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let handler = move || async move {
+        let mut answer = axum::response::Response::new(axum::body::Body::from(body));
+        if let Some(encoding) = encoding {
+            answer.headers_mut().insert(CONTENT_ENCODING, encoding.parse().unwrap());
+        }
+        answer
+    };
+    let router = Router::new().route("/", get(handler));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn a_document_is_read_without_a_byte_order_mark_and_never_compressed() {
+    let fetcher = postern::fetch::Fetcher::default();
+    for (encoding, body) in
+        [(None, &b"{}"[..]), (Some("identity"), b"{}"), (Some("Identity"), b"\xef\xbb\xbf{}")]
+    {
+        let url = serving(encoding, body).await;
+        assert_eq!(fetcher.get(&url, 100).await.unwrap(), b"{}", "{encoding:?}");
+    }
+    for encoding in ["gzip", "br", "gzip, identity", ""] {
+        let url = serving(Some(encoding), b"{}").await;
+        let fault = fetcher.get(&url, 100).await.unwrap_err();
+        let cause = std::error::Error::source(&fault).and_then(std::error::Error::source);
+        assert_eq!(cause.unwrap().to_string(), "its response is compressed", "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_may_begin_with_a_byte_order_mark() {
+    let world = World::new().await;
+    for (body, status) in [
+        ("\u{feff}{\"name\": \"a\", \"scopes\": [\"data:read\"]}", 201),
+        ("\u{feff} {\"name\": \"a\", \"scopes\": [\"data:read\"]}", 201),
+        ("\u{feff}\u{feff}{\"name\": \"a\", \"scopes\": [\"data:read\"]}", 400),
+        ("{\u{feff}\"name\": \"a\", \"scopes\": [\"data:read\"]}", 400),
+        ("\u{feff}[]", 400),
+        ("\u{feff}", 400),
+    ] {
+        let call = world.call("POST", "/v1/keys").key(&world.api_key);
+        let call = call.header("Content-Type", "application/json").raw(body);
+        assert_eq!(call.send().await.status, status, "{body:?}");
+    }
+}
