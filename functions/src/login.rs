@@ -69,7 +69,6 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let person = password::verify(&app.context, login).await?;
     let now = app.context.clock.now();
     let new = NewUserFamily {
-        id: family::new_id(&app.context, now)?,
         user_id: &person.user_id,
         client_id: &CLIENT.into(),
         scopes: &app.context.config.role_scopes(person.role),

@@ -1,7 +1,6 @@
 //! Signing in for a tool on the user's machine (RFC 8252, RFC 7636): only a code reaches the
 //! loopback address, never a token.
 
-use jiff::Timestamp;
 use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
@@ -254,46 +253,36 @@ async fn two_simultaneous_redemptions_leave_no_valid_tokens() {
     }
 }
 
-/// Between the redemption and the creation of the family, a replay must revoke what does not exist
-/// yet.
 #[tokio::test]
-async fn replaying_a_code_before_its_family_exists_leaves_no_valid_tokens() {
+async fn a_failure_of_the_store_leaves_a_code_that_can_be_redeemed() {
     let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let code = code(&world, &issuer).await;
-    // The first request redeems the code, and then the store fails: read, redemption, and no more.
-    world.wire.inject_next([
-        None,
-        None,
-        Some(StoreFault::ServerError),
-        Some(StoreFault::ServerError),
-        Some(StoreFault::ServerError),
-    ]);
-    redeem(&world, &code, &[]).await.expect_error(503, "temporarily_unavailable");
-    redeem(&world, &code, &[]).await.expect_error(400, "invalid_grant");
-    let op = world.wire.take().into_iter().rfind(|op| op.name == "UpdateItem").unwrap();
-    let barred = op.body["Key"]["pk"]["S"].as_str().unwrap().to_owned();
-    let item = format!("{:?}", world.item("Families", &barred).await.unwrap());
-    assert!(item.contains("revoked_at_ms") && item.contains("expires_at"), "{item}");
-    // A later attempt to create that family finds it revoked.
-    let family = postern::store::family::FamilyRecord {
-        id: barred.parse().unwrap(),
-        generation: 1,
-        rotated_at: Timestamp::UNIX_EPOCH,
-        rotated_from: String::new(),
-        attempt: "a".into(),
-        client_id: "postern-cli".into(),
-        user_id: Some("github|7".into()),
-        listing: None,
-        org_id: world.org_id.parse().unwrap(),
-        scopes: Default::default(),
-        idle_expires_at: Timestamp::MAX,
-        absolute_expires_at: Timestamp::MAX,
-        revoked_at: None,
-        expires_at: Timestamp::UNIX_EPOCH,
-    };
-    let begun = world.app.context.store.create_family(&family).await.unwrap();
-    assert_eq!(begun, postern::store::family::CreateFamily::AlreadyRevoked);
+    // The code, the user's organization, the transaction: each fails in turn.
+    for before in 0..3 {
+        let failures = [Some(StoreFault::ServerError); 3];
+        world.wire.inject_next([None, None].into_iter().take(before).chain(failures));
+        redeem(&world, &code, &[]).await.expect_error(503, "temporarily_unavailable");
+    }
+    let access = redeem(&world, &code, &[]).await.expect(200).member("access_token");
+    assert_eq!(world.whoami(&access).await, 200);
+}
+
+/// Somebody who has the code and not the verifier shows that the code leaked.
+#[tokio::test]
+async fn a_spent_code_with_another_verifier_client_or_redirect_uri_revokes_the_tokens() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    for change in [
+        ("code_verifier", CHALLENGE),
+        ("client_id", "other-cli"),
+        ("redirect_uri", "http://127.0.0.1:9877/callback"),
+    ] {
+        let code = code(&world, &issuer).await;
+        let access = redeem(&world, &code, &[]).await.expect(200).member("access_token");
+        redeem(&world, &code, &[change]).await.expect_error(400, "invalid_grant");
+        assert_eq!(world.whoami(&access).await, 401, "{change:?}");
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ mod portal;
 mod provider_responses;
 mod refresh;
 mod refresh_model;
+mod retries;
 mod revocation;
 mod runners;
 mod scopes;

@@ -9,14 +9,27 @@ use postern::{
         scope::Scopes,
     },
     credential::RefreshToken,
-    store::family::{FamilyRecord, Rotation, RotationRequest},
+    store::{
+        family::FamilyRecord,
+        rotation::{PresentedToken, Rotation, RotationRequest},
+    },
 };
 use proptest::prelude::*;
 use tests::World;
 
 const GRACE_MS: i64 = 10_000;
+const RETRIES_MS: i64 = 60_000;
 const IDLE_MS: i64 = 7 * 86_400_000;
 const ABSOLUTE_MS: i64 = 90 * 86_400_000;
+
+/// The addresses of callers, and the network of each. Two are of one network.
+const ADDRESSES: [(&str, u8); 5] = [
+    ("192.0.2.1", 0),
+    ("2001:db8:1:2:a::1", 1),
+    ("2001:db8:1:2:b::1", 1),
+    ("2001:db8:1:3:a::1", 2),
+    ("198.51.100.7", 3),
+];
 
 fn time(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap()
@@ -29,13 +42,15 @@ async fn begin(world: &World, now_ms: i64) -> RefreshToken {
         id: family,
         generation: 1,
         rotated_at: time(now_ms),
-        rotated_from: "a".into(),
+        rotated_from: ADDRESSES[0].0.into(),
+        used_from: None,
         attempt: "begin".into(),
         client_id: id::mint::<id::Agent>(world.now(), &world.app.context.entropy).unwrap().into(),
         user_id: None,
         listing: None,
         org_id: id::mint(world.now(), &world.app.context.entropy).unwrap(),
         scopes: Scopes::all(),
+        epoch: 0,
         idle_expires_at: time(now_ms + IDLE_MS),
         absolute_expires_at: time(now_ms + ABSOLUTE_MS),
         revoked_at: None,
@@ -45,19 +60,55 @@ async fn begin(world: &World, now_ms: i64) -> RefreshToken {
     RefreshToken::first(family, &world.app.context.keyring).unwrap()
 }
 
-async fn present(
-    world: &World,
-    token: &RefreshToken,
-    address: &str,
-    attempt: &AttemptId,
-    now_ms: i64,
-) -> Rotation {
-    let presentation = RotationRequest { token, address, client: None, attempt, now: time(now_ms) };
-    world.app.context.store.rotate_family(&presentation, &Lifetimes::default()).await.unwrap()
+/// What a caller sees, besides a fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Outcome {
+    Rotated,
+    State(PresentedToken),
 }
 
-/// Collects every order in which the writes of `callers` can reach the store; each caller's own
-/// writes stay in order.
+/// Reads the family and judges the token.
+async fn read(world: &World, request: &RotationRequest<'_>) -> PresentedToken {
+    let family = world.app.context.store.family(&request.token.family).await.unwrap();
+    request.judge(family.as_ref(), &Lifetimes::default())
+}
+
+/// Rotates a family whose token was current when it was read.
+async fn write(world: &World, request: &RotationRequest<'_>) -> Outcome {
+    let store = &world.app.context.store;
+    match store.rotate_family(request, &Lifetimes::default()).await.unwrap() {
+        Rotation::Rotated => Outcome::Rotated,
+        Rotation::Changed(state) => Outcome::State(state),
+    }
+}
+
+async fn present(world: &World, request: &RotationRequest<'_>) -> Outcome {
+    let state = read(world, request).await;
+    if state == PresentedToken::Current {
+        write(world, request).await
+    } else {
+        Outcome::State(state)
+    }
+}
+
+fn request<'a>(
+    token: &'a RefreshToken,
+    address: &'a str,
+    attempt: &'a AttemptId,
+    now_ms: i64,
+) -> RotationRequest<'a> {
+    RotationRequest {
+        token,
+        address,
+        client: None,
+        attempt,
+        now: time(now_ms),
+        store_failed_at: None,
+    }
+}
+
+/// Collects every order in which the calls of `callers` can reach the store; each caller's own
+/// calls stay in order.
 fn orders(left: &mut Vec<usize>, order: &mut Vec<usize>, all: &mut Vec<Vec<usize>>) {
     if left.iter().all(|count| *count == 0) {
         all.push(order.clone());
@@ -73,62 +124,91 @@ fn orders(left: &mut Vec<usize>, order: &mut Vec<usize>, all: &mut Vec<Vec<usize
     }
 }
 
-/// Two, three and four concurrent callers; each of them in turn loses its first response and
-/// retries the write.
+/// Two and three concurrent callers, each with a read and then a write. One of them, it does not
+/// matter which, may lose the response to its write and repeat it.
 #[tokio::test]
 async fn every_interleaving_of_concurrent_callers_rotates_once_and_detects_no_reuse() {
     let world = World::new().await;
     let now_ms = world.now().as_millisecond();
     let mut schedules = 0;
-    for callers in 2..=4 {
-        for repeats in std::iter::once(None).chain((0..callers).map(Some)) {
-            let mut writes: Vec<_> =
-                (0..callers).map(|caller| 1 + usize::from(repeats == Some(caller))).collect();
+    for callers in 2..=3 {
+        for repeats in [None, Some(0)] {
+            let mut calls: Vec<_> =
+                (0..callers).map(|caller| 2 + usize::from(repeats == Some(caller))).collect();
             let mut all = Vec::new();
-            orders(&mut writes, &mut Vec::new(), &mut all);
+            orders(&mut calls, &mut Vec::new(), &mut all);
             for order in all {
                 schedules += 1;
-                let token = begin(&world, now_ms).await;
-                for caller in order {
-                    let outcome = present(
-                        &world,
-                        &token,
-                        "a",
-                        &format!("attempt of {caller}").as_str().into(),
-                        now_ms,
-                    )
-                    .await;
-                    let (Rotation::Rotated(family) | Rotation::Repeated(family)) = outcome else {
-                        panic!("{outcome:?}")
-                    };
-                    assert_eq!(family.generation, 2);
-                }
+                follow_order(&world, callers, &order, now_ms).await;
             }
         }
     }
-    assert_eq!(schedules, 2 + 2 * 3 + 6 + 3 * 12 + 24 + 4 * 60);
+    assert_eq!(schedules, 6 + 10 + 90 + 210);
+}
+
+async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i64) {
+    let token = begin(world, now_ms).await;
+    let attempts: Vec<AttemptId> =
+        (0..callers).map(|caller| format!("attempt of {caller}").as_str().into()).collect();
+    let mut states = vec![None; callers];
+    let mut rotated = std::collections::BTreeSet::new();
+    for caller in order {
+        let request = request(&token, ADDRESSES[0].0, &attempts[*caller], now_ms);
+        let outcome = match states[*caller] {
+            None => {
+                let state = read(world, &request).await;
+                states[*caller] = Some(state);
+                Outcome::State(state)
+            }
+            Some(PresentedToken::Current) => write(world, &request).await,
+            Some(_) => continue, // decided by the read
+        };
+        match outcome {
+            Outcome::Rotated => drop(rotated.insert(*caller)),
+            Outcome::State(PresentedToken::Current | PresentedToken::Repeated) => {}
+            Outcome::State(other) => panic!("{other:?} in {order:?}"),
+        }
+    }
+    assert_eq!(rotated.len(), 1, "{order:?}");
+    let family = world.app.context.store.family(&token.family).await.unwrap().unwrap();
+    assert_eq!(family.generation, 2);
 }
 
 /// An action on a family.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Presents the token that is `age` generations old, from one of two addresses.
+    /// Presents the token that is `age` generations old, from one of [`ADDRESSES`], to an execution
+    /// environment whose clock is ahead by `ahead_ms`.
     Present {
         age: u64,
-        elsewhere: bool,
+        address: usize,
+        ahead_ms: i64,
     },
     Pass {
         ms: i64,
     },
     Revoke,
+    StoreFails,
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let present = (0u64..4, 0..ADDRESSES.len(), prop_oneof![4 => Just(0), 1 => -40_000..40_000i64])
+        .prop_map(|(age, address, ahead_ms)| Step::Present { age, address, ahead_ms });
+    let pass = prop_oneof![
+        Just(1),
+        Just(GRACE_MS - 1),
+        Just(GRACE_MS),
+        Just(GRACE_MS + 1),
+        Just(GRACE_MS + RETRIES_MS),
+        Just(IDLE_MS - 1),
+        Just(IDLE_MS),
+        0..20_000i64
+    ];
     prop_oneof![
-        6 => (0u64..4, any::<bool>()).prop_map(|(age, elsewhere)| Step::Present { age, elsewhere }),
-        3 => prop_oneof![Just(1), Just(GRACE_MS - 1), Just(GRACE_MS), Just(GRACE_MS + 1), Just(IDLE_MS - 1), Just(IDLE_MS), 0..20_000i64]
-            .prop_map(|ms| Step::Pass { ms }),
+        8 => present,
+        3 => pass.prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::Revoke),
+        1 => Just(Step::StoreFails),
     ]
 }
 
@@ -137,54 +217,49 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     generation: u64,
     rotated_at_ms: i64,
-    elsewhere: bool,
+    network: u8,
+    network_before: Option<u8>,
+    store_failed_at_ms: Option<i64>,
     idle_end_ms: i64,
     absolute_end_ms: i64,
     has_ended: bool,
 }
 
-#[derive(Debug, PartialEq)]
-enum Expected {
-    Rotated,
-    Repeated,
-    Elsewhere,
-    Reused,
-    Gone,
-}
-
 impl Model {
-    fn present(&mut self, presented: u64, elsewhere: bool, now_ms: i64) -> Expected {
+    fn present(&mut self, presented: u64, network: u8, now_ms: i64) -> Outcome {
         let is_over = now_ms >= self.idle_end_ms || now_ms >= self.absolute_end_ms;
         if self.has_ended {
-            return Expected::Gone;
+            return Outcome::State(PresentedToken::Inactive);
         }
         if presented == self.generation {
             if is_over {
-                return Expected::Gone;
+                return Outcome::State(PresentedToken::Inactive);
             }
             self.generation += 1;
             self.rotated_at_ms = now_ms;
-            self.elsewhere = elsewhere;
+            self.network_before = Some(std::mem::replace(&mut self.network, network));
             self.idle_end_ms = now_ms + IDLE_MS;
-            return Expected::Rotated;
+            return Outcome::Rotated;
         }
+        let has_failed = self.store_failed_at_ms.is_some_and(|at| at >= self.rotated_at_ms);
+        let window_ms = if has_failed { GRACE_MS + RETRIES_MS } else { GRACE_MS };
+        let elapsed_ms = now_ms - self.rotated_at_ms;
+        let is_timely = -GRACE_MS <= elapsed_ms && elapsed_ms <= window_ms;
         let is_parent = presented + 1 == self.generation;
-        if is_parent && now_ms - self.rotated_at_ms <= GRACE_MS {
-            return if is_over {
-                Expected::Gone
-            } else if elsewhere == self.elsewhere {
-                Expected::Repeated
-            } else {
-                Expected::Elsewhere
-            };
-        }
-        self.has_ended = true;
-        Expected::Reused
+        let state = match () {
+            () if !is_parent || !is_timely => PresentedToken::Reuse,
+            () if is_over => PresentedToken::Inactive,
+            () if network == self.network => PresentedToken::Repeated,
+            () if Some(network) == self.network_before => PresentedToken::Reuse,
+            () => PresentedToken::AddressMismatch,
+        };
+        self.has_ended |= state == PresentedToken::Reuse;
+        Outcome::State(state)
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_histories_match_the_model(histories in prop::collection::vec(prop::collection::vec(step(), 1..24), 1..6)) {
@@ -199,12 +274,15 @@ proptest! {
 }
 
 async fn follow(world: &World, history: &[Step]) {
+    let store = &world.app.context.store;
     let mut now_ms = world.now().as_millisecond();
     let mut tokens = vec![begin(world, now_ms).await];
     let mut model = Model {
         generation: 1,
         rotated_at_ms: now_ms,
-        elsewhere: false,
+        network: ADDRESSES[0].1,
+        network_before: None,
+        store_failed_at_ms: None,
         idle_end_ms: now_ms + IDLE_MS,
         absolute_end_ms: now_ms + ABSOLUTE_MS,
         has_ended: false,
@@ -212,56 +290,33 @@ async fn follow(world: &World, history: &[Step]) {
     for (at, step) in history.iter().enumerate() {
         match step {
             Step::Pass { ms } => now_ms += ms,
+            Step::StoreFails => model.store_failed_at_ms = Some(now_ms),
             Step::Revoke => {
-                world
-                    .app
-                    .context
-                    .store
-                    .revoke_family(&tokens[0].family, time(now_ms))
-                    .await
-                    .unwrap();
+                store.revoke_family(&tokens[0].family, time(now_ms)).await.unwrap();
                 model.has_ended = true;
             }
-            Step::Present { age, elsewhere } => {
+            Step::Present { age, address, ahead_ms } => {
                 let Some(index) = tokens.len().checked_sub(1 + usize::try_from(*age).unwrap())
                 else {
                     continue;
                 };
                 let token = tokens[index].clone();
-                let expected = model.present(token.generation, *elsewhere, now_ms);
-                let address = if *elsewhere { "b" } else { "a" };
-                let outcome = present(
-                    world,
-                    &token,
-                    address,
-                    &format!("attempt {at}").as_str().into(),
-                    now_ms,
-                )
-                .await;
-                let outcome = match outcome {
-                    Rotation::Rotated(_) => {
-                        tokens.push(token.successor());
-                        Expected::Rotated
-                    }
-                    Rotation::Repeated(family) => {
-                        assert_eq!(family.generation, token.generation + 1);
-                        Expected::Repeated
-                    }
-                    Rotation::AddressMismatch => Expected::Elsewhere,
-                    Rotation::Reuse => {
-                        world
-                            .app
-                            .context
-                            .store
-                            .revoke_family(&token.family, time(now_ms))
-                            .await
-                            .unwrap();
-                        Expected::Reused
-                    }
-                    Rotation::Inactive => Expected::Gone,
-                    Rotation::ClientMismatch => panic!("no client was named"),
+                let (address, network) = ADDRESSES[*address];
+                let expected = model.present(token.generation, network, now_ms + ahead_ms);
+                let attempt = AttemptId::from(format!("attempt {at}").as_str());
+                let request = RotationRequest {
+                    store_failed_at: model.store_failed_at_ms.map(time),
+                    ..request(&token, address, &attempt, now_ms + ahead_ms)
                 };
+                let outcome = present(world, &request).await;
                 assert_eq!(outcome, expected, "step {at} of {history:?}");
+                match outcome {
+                    Outcome::Rotated => tokens.push(token.successor()),
+                    Outcome::State(PresentedToken::Reuse) => {
+                        store.revoke_family(&token.family, time(now_ms)).await.unwrap();
+                    }
+                    Outcome::State(_) => {}
+                }
             }
         }
     }

@@ -45,7 +45,7 @@ impl<'w> Call<'w> {
     }
 
     /// Sends the request from another address.
-    pub fn from(mut self, source_ip: [u8; 4]) -> Self {
+    pub fn from(mut self, source_ip: impl Into<IpAddr>) -> Self {
         self.source_ip = source_ip.into();
         self
     }

@@ -55,6 +55,7 @@ pub enum StoreFault {
 struct State {
     ops: Vec<Op>,
     always: Option<StoreFault>,
+    of_operation: Option<(&'static str, StoreFault)>,
     next: VecDeque<Option<StoreFault>>,
 }
 
@@ -92,6 +93,11 @@ impl Wire {
         self.0.lock().unwrap().always = Some(fault);
     }
 
+    /// Injects a fault into every call of one operation, until [`Wire::clear_faults`].
+    pub fn inject_into(&self, operation: &'static str, fault: StoreFault) {
+        self.0.lock().unwrap().of_operation = Some((operation, fault));
+    }
+
     /// Injects these faults into the next calls, one each.
     pub fn inject_next(&self, faults: impl IntoIterator<Item = Option<StoreFault>>) {
         self.0.lock().unwrap().next.extend(faults);
@@ -101,6 +107,7 @@ impl Wire {
     pub fn clear_faults(&self) {
         let mut state = self.0.lock().unwrap();
         state.always = None;
+        state.of_operation = None;
         state.next.clear();
     }
 
@@ -113,8 +120,10 @@ impl Wire {
             .and_then(|bytes| serde_json::from_slice(bytes).ok())
             .unwrap_or_default();
         let mut state = self.0.lock().unwrap();
+        let of_operation = state.of_operation.filter(|(operation, _)| *operation == name);
         state.ops.push(Op { name, body });
-        state.next.pop_front().unwrap_or(state.always)
+        let always = of_operation.map(|(_, fault)| fault).or(state.always);
+        state.next.pop_front().unwrap_or(always)
     }
 }
 

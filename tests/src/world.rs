@@ -158,10 +158,23 @@ impl World {
         self.rebuild(self.app.context.config.clone(), secrets)
     }
 
+    /// Returns another execution environment of this deployment, whose clock is ahead by `ms`.
+    pub fn with_clock_ahead(&self, ms: i64) -> Self {
+        let hand = Arc::clone(&self.now_ms);
+        let clock = Clock::from_fn(move || {
+            Timestamp::from_millisecond(hand.load(Ordering::SeqCst) + ms).unwrap()
+        });
+        self.rebuild_with(self.app.context.config.clone(), self.secrets.clone(), clock)
+    }
+
     fn rebuild(&self, config: Config, secrets: Secrets) -> Self {
+        self.rebuild_with(config, secrets, self.app.context.clock.clone())
+    }
+
+    fn rebuild_with(&self, config: Config, secrets: Secrets, clock: Clock) -> Self {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
-        let (clock, entropy) = (self.app.context.clock.clone(), self.app.context.entropy.clone());
+        let entropy = self.app.context.entropy.clone();
         let store = Store::new(&sdk, config.deployment.tables.clone(), Timeouts::default(), &clock);
         let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
         let gateway = Gateway::new(&app, &Template::load().unwrap()).unwrap();

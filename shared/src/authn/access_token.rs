@@ -70,6 +70,7 @@ async fn of_agent(
     };
     Ok(match agent {
         _ if is_revoked => Refusal::TokenRevoked.into(),
+        Some(agent) if agent.epoch != claims.epoch => Refusal::TokenRevoked.into(),
         Some(agent) if agent.meta.org_id == claims.org_id => {
             Outcome::Authenticated(principal(claims, PrincipalKind::Agent, agent.on_behalf_of))
         }

@@ -9,6 +9,7 @@ pub mod error;
 pub mod id;
 pub mod method;
 pub mod name;
+pub mod network;
 pub mod pagination;
 pub mod path;
 pub mod permission;

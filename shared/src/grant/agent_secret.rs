@@ -5,8 +5,8 @@
 //!    that was presented with it. No I/O.
 //! 2. Read the agent consistently, and compare the digests in constant time.
 //! 3. Check that the requested scopes are among the agent's.
-//! 4. If a refresh token is requested, create its family with one write.
-//! 5. Issue the tokens.
+//! 4. Issue the tokens.
+//! 5. If a refresh token is requested, create its family with one write.
 
 use super::{
     ClientCredentials, Tokens,
@@ -54,12 +54,11 @@ pub async fn exchange(
 
     let owner = TokenOwner::Agent(agent.meta.id);
     if is_renewable {
-        let id = family::new_id(context, now)?;
         let new = NewFamily {
-            id,
             owner: &owner,
             organization: agent.meta.org_id,
             scopes: &scopes,
+            epoch: agent.epoch,
             address,
         };
         return family::create(context, &new, now).await;
@@ -69,6 +68,7 @@ pub async fn exchange(
         organization: agent.meta.org_id,
         scopes: &scopes,
         family: None,
+        epoch: agent.epoch,
         not_after: None,
     };
     Ok(Tokens::new(context, &grant, None, now)?)

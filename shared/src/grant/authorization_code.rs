@@ -7,9 +7,13 @@
 //! 1. Check the code's form and checksum, without I/O.
 //! 2. Read the code consistently. Client, redirect URI and verifier must match; if one does not,
 //!    the code is not consumed.
-//! 3. Redeem it with one conditional write. A second redemption means that the code leaked, so the
-//!    tokens of the first one are revoked (RFC 6749 §4.1.2).
-//! 4. Check the allowlist and the user's organization, and create a family for the tool.
+//! 3. Check the allowlist and the user's organization, and make the tokens.
+//! 4. Redeem the code and create a family for the tool, in one transaction: a failure of ours
+//!    leaves a code that can be redeemed.
+//!
+//! A second redemption means that the code leaked, so the tokens of the first one are revoked (RFC
+//! 6749 §4.1.2). The exception is a tool that repeats its request because the store failed: as long
+//! as the tokens have not been used, it gets them again.
 
 use super::{
     Tokens,
@@ -21,7 +25,7 @@ use crate::{
     core::{
         clock::{LEEWAY, after},
         error::{Error, Refusal},
-        id::{self, ClientId},
+        id::{self, ClientId, FamilyId},
         scope::Scopes,
         secret::Secret,
         subject::Subject,
@@ -29,12 +33,11 @@ use crate::{
     credential::{Minted, ParsedAuthorizationCode},
     crypto::Digest,
     store::{
-        authorization_code::{AuthorizationCodeRecord, Redemption},
-        sign_in::Loopback,
+        authorization_code::AuthorizationCodeRecord, redemption::Redemption, sign_in::Loopback,
     },
     telemetry,
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 /// How long a redeemed code is kept to detect replays.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
@@ -106,34 +109,62 @@ pub async fn redeem(
         .ok_or(Refusal::CodeWrong)?;
     let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
+    match (check(&record, redemption), &record.family) {
+        (Ok(()), None) => {}
+        (Ok(()), Some(family)) => return redeem_again(context, family, now).await,
+        (Err(refusal), None) => return Err(refusal.into()),
+        (Err(_), Some(family)) => return Err(replayed(context, family, now).await),
+    }
+    let new = NewUserFamily {
+        user_id: &record.user_id,
+        client_id: redemption.client_id,
+        scopes: &record.scopes,
+        address: redemption.address,
+    };
+    let family = family::prepare_for_user(context, new, now).await?;
+    match context.store.redeem_code(&record.id, &family.record, now).await? {
+        Redemption::Redeemed => Ok(family.tokens),
+        Redemption::NotRedeemed => {
+            let record = context.store.code(&code).await?;
+            match record.and_then(|record| record.family) {
+                None => Err(Refusal::CodeWrong.into()), // it expired
+                // Our own redemption, repeated after a lost response.
+                Some(ours) if ours == family.record.id => Ok(family.tokens),
+                Some(other) => Err(replayed(context, &other, now).await),
+            }
+        }
+    }
+}
+
+/// Checks that the code was issued to this client, and that it has the verifier.
+fn check(
+    record: &AuthorizationCodeRecord,
+    redemption: &AccessTokenRequest<'_>,
+) -> Result<(), Refusal> {
     if record.client_id != *redemption.client_id || record.redirect_uri != redemption.redirect_uri {
-        return Err(Refusal::CodeWrong.into());
+        return Err(Refusal::CodeWrong);
     }
     let is_verified = is_verifier(redemption.verifier)
         && record.challenge.matches(&Digest::of(redemption.verifier.expose().as_bytes()));
-    if !is_verified {
-        return Err(Refusal::CodeVerifierWrong.into());
+    if is_verified { Ok(()) } else { Err(Refusal::CodeVerifierWrong) }
+}
+
+/// Redeems a code that was already redeemed, for `id`.
+async fn redeem_again(context: &Context, id: &FamilyId, now: Timestamp) -> Result<Tokens, Error> {
+    if let Some(family) = context.store.family(id).await?
+        && let Some(tokens) = family::first_tokens_again(context, &family, now).await?
+    {
+        return Ok(tokens);
     }
-    let id = family::new_id(context, now)?;
-    match context.store.redeem_code(&record.id, &id, now).await? {
-        Redemption::Redeemed => {
-            let new = NewUserFamily {
-                id,
-                user_id: &record.user_id,
-                client_id: redemption.client_id,
-                scopes: &record.scopes,
-                address: redemption.address,
-            };
-            family::create_for_user(context, new, now).await
-        }
-        Redemption::Replayed(family) => {
-            telemetry::code_replayed(&family);
-            // The first redemption may not have created its family yet.
-            let until = after(now, context.config.lifetimes.refresh_absolute + LEEWAY);
-            context.store.revoke_before_creation(&family, now, until).await?;
-            Err(Refusal::CodeReplayed.into())
-        }
-        Redemption::Inactive => Err(Refusal::CodeWrong.into()),
+    Err(replayed(context, id, now).await)
+}
+
+/// Revokes what a code was redeemed for, because it was presented again.
+pub(super) async fn replayed(context: &Context, family: &FamilyId, now: Timestamp) -> Error {
+    telemetry::code_replayed(family);
+    match context.store.revoke_family(family, now).await {
+        Ok(()) => Refusal::CodeReplayed.into(),
+        Err(fault) => fault.into(),
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     Tokens,
+    authorization_code::replayed,
     family::{self, NewUserFamily},
     throttle,
 };
@@ -20,7 +21,8 @@ use crate::{
     core::{
         clock::after,
         error::{Error, Fault, Refusal},
-        id::{self, ClientId},
+        id::{self, AttemptId, ClientId, FamilyId},
+        network::network,
         principal::Principal,
         scope::Scopes,
         secret::{self, Secret},
@@ -28,7 +30,8 @@ use crate::{
     credential::{Minted, ParsedDeviceCode},
     store::{
         counter::Counter,
-        device_code::{CreateDeviceCode, DecideDevice, DeviceCodeRecord, DeviceStatus, Poll},
+        device_code::{CreateDeviceCode, DecideDevice, DeviceCodeRecord, DeviceStatus, PollPace},
+        redemption::Redemption,
     },
 };
 
@@ -136,7 +139,7 @@ pub async fn pending_device(
 ) -> Result<DeviceCodeRecord, Error> {
     let letters = read(text).ok_or(Refusal::UserCodeWrong)?;
     let now = context.clock.now();
-    let network = throttle::network(address);
+    let network = network(address);
     let limit = context.config.throttle.device_code_guesses;
     // Count the user first: a user who has no guesses left does not use up those of others at the
     // same address.
@@ -204,21 +207,74 @@ pub async fn poll(
     let code = ParsedDeviceCode::parse(&context.config.brand, code.expose())
         .ok_or(Refusal::DeviceCodeUnknown)?;
     let now = context.clock.now();
-    let id = family::new_id(context, now)?;
-    match context.store.poll_device(&code, client_id, &id, now).await? {
-        Poll::Pending => Err(Refusal::DeviceCodePending.into()),
-        Poll::TooEarly => Err(Refusal::DevicePollTooEarly.into()),
-        Poll::Denied => Err(Refusal::DeviceDenied.into()),
-        Poll::Expired => Err(Refusal::DeviceCodeExpired.into()),
-        Poll::Unknown => Err(Refusal::DeviceCodeUnknown.into()),
-        Poll::Redeemed(device) => {
-            let approved = device.user_id.zip(device.granted);
-            let (user_id, scopes) = approved
-                .ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
-            let new = NewUserFamily { id, user_id: &user_id, client_id, scopes: &scopes, address };
-            family::create_for_user(context, new, now).await
+    let stored = context.store.device_code(&code).await?;
+    let device =
+        stored.filter(|device| device.client_id == *client_id).ok_or(Refusal::DeviceCodeUnknown)?;
+    match (device.status, &device.family) {
+        (DeviceStatus::Redeemed, Some(family)) => redeem_again(context, family, address, now).await,
+        (DeviceStatus::Redeemed, None) => {
+            Err(Fault::Corrupt("a redeemed device without a family".into()).into())
+        }
+        (DeviceStatus::Approved | DeviceStatus::Denied | DeviceStatus::Pending, _)
+            if device.valid_until <= now =>
+        {
+            Err(Refusal::DeviceCodeExpired.into())
+        }
+        (DeviceStatus::Denied, _) => Err(Refusal::DeviceDenied.into()),
+        (DeviceStatus::Pending, _) => {
+            let poll = AttemptId::mint(&context.entropy)?;
+            match context.store.pace_device(&device, &poll, now).await? {
+                PollPace::OnTime => Err(Refusal::DeviceCodePending.into()),
+                PollPace::TooEarly => Err(Refusal::DevicePollTooEarly.into()),
+            }
+        }
+        (DeviceStatus::Approved, _) => redeem(context, &code, &device, address, now).await,
+    }
+}
+
+/// Redeems an approved device code: everything that can fail, then one transaction.
+async fn redeem(
+    context: &Context,
+    code: &ParsedDeviceCode,
+    device: &DeviceCodeRecord,
+    address: &str,
+    now: Timestamp,
+) -> Result<Tokens, Error> {
+    let approved = device.user_id.as_ref().zip(device.granted.as_ref());
+    let (user_id, scopes) =
+        approved.ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
+    let new = NewUserFamily { user_id, client_id: &device.client_id, scopes, address };
+    let family = family::prepare_for_user(context, new, now).await?;
+    match context.store.redeem_device(&device.id, &family.record, now).await? {
+        Redemption::Redeemed => Ok(family.tokens),
+        Redemption::NotRedeemed => {
+            let device = context.store.device_code(code).await?;
+            let redeemed_for = device.and_then(|device| device.family);
+            if redeemed_for == Some(family.record.id) {
+                Ok(family.tokens) // our own redemption, repeated after a lost response
+            } else {
+                Err(Refusal::DeviceCodeUnknown.into()) // another poll was first, or it expired
+            }
         }
     }
+}
+
+/// Answers a poll with a code that was already redeemed, for `id`. The device gets its tokens again
+/// if the first answer may have been lost. Somebody else has the code if the tokens are in use, or
+/// if the poll comes from elsewhere: that revokes them.
+async fn redeem_again(
+    context: &Context,
+    id: &FamilyId,
+    address: &str,
+    now: Timestamp,
+) -> Result<Tokens, Error> {
+    let family = context.store.family(id).await?.ok_or(Refusal::DeviceCodeUnknown)?;
+    let is_same_network = network(&family.rotated_from) == network(address);
+    if !is_same_network || family.generation > 1 {
+        return Err(replayed(context, id, now).await);
+    }
+    let tokens = family::first_tokens_again(context, &family, now).await?;
+    Ok(tokens.ok_or(Refusal::DeviceCodeUnknown)?)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Creating a family of refresh tokens, in one write.
+//! Families of refresh tokens: creating one with its first tokens, and whether its owner can still
+//! use it.
 
 use jiff::Timestamp;
 
@@ -7,15 +8,14 @@ use crate::{
     context::Context,
     core::{
         clock::after,
-        error::{Error, Refusal},
-        id::{self, AttemptId, ClientId, FamilyId, OrganizationId},
+        error::{Error, Fault, Refusal},
+        id::{self, AttemptId, ClientId, OrganizationId},
         scope::Scopes,
         subject::Subject,
     },
     credential::RefreshToken,
     store::{
-        family::{CreateFamily, FamilyRecord},
-        token_owner::TokenOwner,
+        family::FamilyRecord, rotation, service_account::AgentRecord, token_owner::TokenOwner,
     },
     telemetry, token,
 };
@@ -23,73 +23,90 @@ use crate::{
 /// A family to create.
 #[derive(Debug)]
 pub struct NewFamily<'a> {
-    /// The family's id.
-    pub id: FamilyId,
     /// The agent or user who gets the tokens.
     pub owner: &'a TokenOwner,
     /// The owner's organization.
     pub organization: OrganizationId,
     /// The granted scopes.
     pub scopes: &'a Scopes,
+    /// The epoch of the owner, if it is an agent.
+    pub epoch: u64,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
 
-/// Returns the id of a new family.
-///
-/// # Errors
-/// A failure of the random generator.
-pub fn new_id(context: &Context, now: Timestamp) -> Result<FamilyId, Error> {
-    Ok(id::mint(now, &context.entropy)?)
+/// A family that is ready to be stored, with its first tokens. Nothing can fail after it is stored.
+#[derive(Debug)]
+pub(super) struct PreparedFamily {
+    pub(super) record: FamilyRecord,
+    pub(super) tokens: Tokens,
 }
 
 /// Creates a family and returns its first tokens.
 ///
 /// # Errors
-/// [`Refusal::CodeReplayed`] if its code was replayed meanwhile; a fault.
+/// A fault.
 pub async fn create(
     context: &Context,
     new: &NewFamily<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
-    let first = RefreshToken::first(new.id, &context.keyring)?;
+    let prepared = prepare(context, new, now)?;
+    context.store.create_family(&prepared.record).await?;
+    Ok(prepared.tokens)
+}
+
+fn prepare(
+    context: &Context,
+    new: &NewFamily<'_>,
+    now: Timestamp,
+) -> Result<PreparedFamily, Fault> {
     let absolute_expires_at = after(now, context.config.lifetimes.refresh_absolute);
-    let family = FamilyRecord {
-        id: first.family,
-        generation: first.generation,
+    let record = FamilyRecord {
+        id: id::mint(now, &context.entropy)?,
+        generation: 1,
         rotated_at: now,
         rotated_from: new.address.to_owned(),
+        used_from: None,
         attempt: AttemptId::mint(&context.entropy)?,
         client_id: new.owner.client_id(),
         user_id: new.owner.user_id().cloned(),
         listing: new.owner.listing(),
         org_id: new.organization,
         scopes: new.scopes.clone(),
+        epoch: new.epoch,
         idle_expires_at: after(now, context.config.lifetimes.refresh_idle),
         absolute_expires_at,
         revoked_at: None,
         expires_at: FamilyRecord::item_expires_at(absolute_expires_at),
     };
-    if context.store.create_family(&family).await? == CreateFamily::AlreadyRevoked {
-        return Err(Refusal::CodeReplayed.into());
-    }
-    telemetry::record_family(&family.id);
+    telemetry::record_family(&record.id);
+    let tokens = first_tokens(context, &record, now)?;
+    Ok(PreparedFamily { record, tokens })
+}
+
+/// Returns the first refresh token of a family, and an access token.
+pub(super) fn first_tokens(
+    context: &Context,
+    family: &FamilyRecord,
+    now: Timestamp,
+) -> Result<Tokens, Fault> {
     let grant = token::NewAccessToken {
-        owner: new.owner,
-        organization: new.organization,
-        scopes: new.scopes,
+        owner: &family.owner()?,
+        organization: family.org_id,
+        scopes: &family.scopes,
         family: Some(family.id),
-        not_after: None,
+        epoch: family.epoch,
+        not_after: Some(family.absolute_expires_at),
     };
+    let first = RefreshToken::first(family.id, &context.keyring)?;
     let refresh_token = first.encode(&context.config.brand, &context.keyring)?;
-    Ok(Tokens::new(context, &grant, Some(refresh_token), now)?)
+    Tokens::new(context, &grant, Some(refresh_token), now)
 }
 
 /// A family to create for a user.
 #[derive(Clone, Copy, Debug)]
 pub struct NewUserFamily<'a> {
-    /// The family's id.
-    pub id: FamilyId,
     /// The user.
     pub user_id: &'a Subject,
     /// The tool that gets the tokens.
@@ -111,9 +128,84 @@ pub async fn create_for_user(
     new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
-    let NewUserFamily { id, user_id, client_id, scopes, address } = new;
+    let prepared = prepare_for_user(context, new, now).await?;
+    context.store.create_family(&prepared.record).await?;
+    Ok(prepared.tokens)
+}
+
+/// Does everything for [`create_for_user`] that can fail, except for storing the family.
+pub(super) async fn prepare_for_user(
+    context: &Context,
+    new: NewUserFamily<'_>,
+    now: Timestamp,
+) -> Result<PreparedFamily, Error> {
+    let NewUserFamily { user_id, client_id, scopes, address } = new;
     context.config.allowlist.check(user_id, None)?;
     let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::UserDeleted)?;
     let owner = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
-    create(context, &NewFamily { id, owner: &owner, organization, scopes, address }, now).await
+    let new = NewFamily { owner: &owner, organization, scopes, epoch: 0, address };
+    Ok(prepare(context, &new, now)?)
+}
+
+/// Checks that the owner of a family still exists and can use it. `agent` is the owner, if it has
+/// been read already.
+///
+/// # Errors
+/// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyInactive`] if the tokens of the agent were
+/// ended, [`Refusal::UserForbidden`]; a fault.
+pub(super) async fn check_owner(
+    context: &Context,
+    family: &FamilyRecord,
+    agent: Option<AgentRecord>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match family.owner()? {
+        TokenOwner::Agent(id) => {
+            let agent = match agent {
+                Some(agent) => Some(agent),
+                None => context.store.record(&id, now).await?,
+            };
+            let agent = agent.ok_or(Refusal::FamilyOwnerDeleted)?;
+            if family.epoch != agent.epoch {
+                return Err(Refusal::FamilyInactive.into());
+            }
+            context.config.allowlist.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
+        }
+        TokenOwner::User { user_id, .. } => {
+            let organization = context.store.organization_of(&user_id).await?;
+            organization
+                .filter(|organization| *organization == family.org_id)
+                .ok_or(Refusal::FamilyOwnerDeleted)?;
+            context.config.allowlist.check(&user_id, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the first tokens of a family again, for a caller who repeats the redemption of a code
+/// because its first answer may have been lost: the store has failed since, and the tokens have not
+/// been used. Returns `None` otherwise.
+///
+/// # Errors
+/// As [`check_owner`].
+pub(super) async fn first_tokens_again(
+    context: &Context,
+    family: &FamilyRecord,
+    now: Timestamp,
+) -> Result<Option<Tokens>, Error> {
+    // Unlike a refresh token, a code can be used only once: there is no grace without a failure.
+    let has_failed_since =
+        context.store.last_failure().is_some_and(|failed_at| family.rotated_at <= failed_at);
+    let is_timely = rotation::is_timely(
+        now,
+        family.rotated_at,
+        context.config.lifetimes.refresh_grace,
+        context.store.last_failure(),
+    );
+    let is_unused = family.generation == 1 && family.is_alive(now);
+    if !(has_failed_since && is_timely && is_unused) {
+        return Ok(None);
+    }
+    check_owner(context, family, None, now).await?;
+    Ok(Some(first_tokens(context, family, now)?))
 }

@@ -10,15 +10,13 @@
 
 use serde_json::Map;
 
-use super::{
-    session::AuthenticatedUser,
-    throttle::{self, network},
-};
+use super::{session::AuthenticatedUser, throttle};
 use crate::{
     context::Context,
     core::{
         email::Email,
         error::{Error, Refusal},
+        network::network,
         secret::Secret,
         subject::Subject,
     },

@@ -1,9 +1,6 @@
 //! Rate limiting for guesses. An attempt is counted before it is checked, and refunded if it
 //! succeeds.
 
-use std::net::IpAddr;
-
-use ipnet::Ipv6Net;
 use jiff::Timestamp;
 
 use crate::{
@@ -58,32 +55,5 @@ async fn refund(context: &Context, counters: &[Counter<'_>], counted_at: Timesta
         if let Err(fault) = context.store.refund_attempt(*counter, counted_at).await {
             telemetry::refund_failed(&fault);
         }
-    }
-}
-
-/// Returns the network that one caller controls: a single IPv4 address, or an IPv6 network of 2^64
-/// addresses (RFC 6177).
-pub(super) fn network(address: &str) -> String {
-    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V6(address)) => {
-            let network = Ipv6Net::new(address, 64).map(|network| network.trunc().to_string());
-            network.unwrap_or_else(|_| address.to_string())
-        }
-        Ok(IpAddr::V4(address)) => address.to_string(),
-        Err(_) => address.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::network;
-
-    #[test]
-    fn a_caller_of_version_6_is_a_network() {
-        assert_eq!(network("192.0.2.1"), "192.0.2.1");
-        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::"));
-        assert_ne!(network("2001:db8:1:2::"), network("2001:db8:1:3::"));
-        assert_eq!(network("nowhere"), "nowhere");
     }
 }

@@ -108,6 +108,7 @@ pub async fn create<K: ServiceAccountKind>(
         name: name.into(),
         scopes,
         secret: stored,
+        epoch: 0,
         on_behalf_of: caller.acting_user(),
     };
     context.store.put_record(&record).await?;

@@ -1,7 +1,7 @@
 //! One-time codes of the loopback flow. Redeemed codes are kept for a while so that replays can be
 //! detected.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use jiff::{
     Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store,
     client::fault,
-    conditional::{Conditional, conditional},
+    family::FamilyRecord,
     item::{from_item, item_of, milliseconds, text},
     key,
+    redemption::Redemption,
 };
 use crate::{
     core::{
@@ -55,17 +56,6 @@ pub struct AuthorizationCodeRecord {
     pub expires_at: Timestamp,
 }
 
-/// The outcome of a redemption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redemption {
-    /// The code is redeemed for the given family.
-    Redeemed,
-    /// The code was redeemed before, for this family.
-    Replayed(FamilyId),
-    /// The code does not exist or has expired.
-    Inactive,
-}
-
 impl Store {
     /// Stores a new code.
     ///
@@ -92,43 +82,24 @@ impl Store {
         Ok(record.filter(|record| record.digest.matches(&presented.digest)))
     }
 
-    /// Redeems a code for `family`, once: one write.
+    /// Redeems a code for `family`, once: one transaction of two writes.
     ///
     /// # Errors
-    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    /// [`Fault::Store`] if the store does not answer.
     pub async fn redeem_code(
         &self,
         id: &AuthorizationCodeId,
-        family: &FamilyId,
+        family: &FamilyRecord,
         now: Timestamp,
     ) -> Result<Redemption, Fault> {
-        let outcome = self
-            .client
-            .update_item()
-            .table_name(&self.tables.nonces)
+        let code = Update::builder()
             .key(key::PK, text(id))
             .update_expression("SET #family = :family")
             .condition_expression(
                 "attribute_exists(pk) AND attribute_not_exists(#family) AND valid_until_ms > :now",
             )
-            .expression_attribute_names("#family", "family")
-            .expression_attribute_values(":family", text(family))
-            .expression_attribute_values(":now", milliseconds(now))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match conditional(outcome, "redeem an authorization code")? {
-            Conditional::Met(_) => Ok(Redemption::Redeemed),
-            Conditional::NotMet(stored) => {
-                let stored = stored.map(from_item::<AuthorizationCodeRecord>).transpose()?;
-                Ok(match stored.and_then(|stored| stored.family) {
-                    // Our own redemption, repeated after a lost response.
-                    Some(known) if known == *family => Redemption::Redeemed,
-                    Some(known) => Redemption::Replayed(known),
-                    None => Redemption::Inactive,
-                })
-            }
-        }
+            .expression_attribute_values(":now", milliseconds(now));
+        self.redeem_for(code, family, "redeem an authorization code").await
     }
 
     /// Reads an item of `Nonces` consistently.

@@ -1,6 +1,13 @@
 //! The DynamoDB client, with every timeout and retry option spelled out.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{
+    error::Error as StdError,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{
@@ -58,7 +65,12 @@ impl Default for Timeouts {
 }
 
 /// Builds the client. No I/O.
-pub(super) fn build(sdk: &SdkConfig, timeouts: Timeouts, clock: &Clock) -> Client {
+pub(super) fn build(
+    sdk: &SdkConfig,
+    timeouts: Timeouts,
+    clock: &Clock,
+    failures: &Failures,
+) -> Client {
     let timeout_config = TimeoutConfig::builder()
         .operation_attempt_timeout(timeouts.attempt)
         .operation_timeout(timeouts.operation)
@@ -75,7 +87,7 @@ pub(super) fn build(sdk: &SdkConfig, timeouts: Timeouts, clock: &Clock) -> Clien
         .timeout_config(timeout_config)
         .retry_config(retries)
         .retry_classifier(RetryConflicts)
-        .interceptor(Measured { clock: clock.clone() })
+        .interceptor(Measured { clock: clock.clone(), failures: failures.clone() })
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled()) // bodies of a few KB
         .build();
     Client::from_conf(config)
@@ -124,14 +136,24 @@ impl ClassifyRetry for RetryConflicts {
 
 /// Reports whether the error is a conflict with a transaction.
 fn is_conflict(error: &OperationError) -> bool {
-    let cancelled = match error.downcast_ref() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons()
-        }
-        _ => &[],
-    };
     code(error) == Some("TransactionConflictException")
-        || cancelled.iter().any(|reason| reason.code() == Some("TransactionConflict"))
+        || is_cancelled_for(error, "TransactionConflict")
+}
+
+/// Reports whether the error is a transaction that was cancelled for `reason`.
+fn is_cancelled_for(error: &OperationError, reason: &str) -> bool {
+    match error.downcast_ref() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons().iter().any(|of_item| of_item.code() == Some(reason))
+        }
+        _ => false,
+    }
+}
+
+/// Reports whether the error is an unmet condition, which is an answer and not a failure.
+fn is_unmet(error: &OperationError) -> bool {
+    code(error) == Some("ConditionalCheckFailedException")
+        || is_cancelled_for(error, "ConditionalCheckFailed")
 }
 
 /// Returns DynamoDB's code of an error, for every operation that the store uses.
@@ -149,10 +171,37 @@ fn code(error: &OperationError) -> Option<&str> {
     )
 }
 
-/// Reports the duration of each call and each throttled attempt to [`telemetry`].
+/// Remembers when a call to the store last failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failures {
+    clock: Clock,
+    last_ms: Arc<AtomicI64>,
+}
+
+impl Failures {
+    const NONE: i64 = i64::MIN;
+
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), last_ms: Arc::new(AtomicI64::new(Self::NONE)) }
+    }
+
+    /// Returns the time of the last failure.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(self.last_ms.load(Ordering::Relaxed)).ok()
+    }
+
+    /// Records that a call fails now.
+    pub(super) fn record(&self) {
+        self.last_ms.store(self.clock.now().as_millisecond(), Ordering::Relaxed);
+    }
+}
+
+/// Reports the duration of each call and each throttled attempt to [`telemetry`], and records
+/// failures.
 #[derive(Debug)]
 struct Measured {
     clock: Clock,
+    failures: Failures,
 }
 
 /// When a call started.
@@ -196,15 +245,26 @@ impl Intercept for Measured {
         if error.and_then(code).is_some_and(|code| THROTTLED.contains(&code)) {
             telemetry::store_throttled();
         }
+        // When a whole call times out, `read_after_execution` does not run.
+        if let Some(Err(error)) = context.output_or_error()
+            && error.is_timeout_error()
+        {
+            self.failures.record();
+        }
         Ok(())
     }
 
     fn read_after_execution(
         &self,
-        _: &FinalizerInterceptorContextRef<'_>,
+        context: &FinalizerInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         call: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        if let Some(Err(error)) = context.output_or_error()
+            && !error.as_operation_error().is_some_and(is_unmet)
+        {
+            self.failures.record();
+        }
         if let Some(Began(began)) = call.load::<Began>() {
             telemetry::store_called(self.clock.now().as_millisecond() - began.as_millisecond());
         }

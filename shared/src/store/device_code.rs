@@ -4,7 +4,7 @@
 //! The whole state of a device code is one item, so that every execution environment sees the same
 //! interval, and exactly one of any number of polls gets the tokens.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, Update};
 use jiff::{
     SignedDuration, Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store,
-    client::unexpected,
     conditional::{Conditional, conditional},
+    family::FamilyRecord,
     item::{attribute, from_item, item_of, milliseconds, number, seconds, text},
     key,
+    redemption::Redemption,
 };
 use crate::{
     core::{
@@ -98,21 +99,13 @@ struct UserCodeRecord {
     expires_at: Timestamp,
 }
 
-/// The outcome of a poll.
-#[derive(Clone, Debug)]
-pub enum Poll {
-    /// The user has not decided yet.
-    Pending,
+/// Whether a poll of a pending device came in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollPace {
+    /// The interval had passed.
+    OnTime,
     /// The poll came too early. The interval is longer from now on.
     TooEarly,
-    /// The user denied the request.
-    Denied,
-    /// The code has expired.
-    Expired,
-    /// The user approved the request, and this poll has redeemed the code.
-    Redeemed(Box<DeviceCodeRecord>),
-    /// The code does not exist, belongs to another client, or was redeemed before.
-    Unknown,
 }
 
 /// The outcome of storing a new device code.
@@ -238,42 +231,31 @@ impl Store {
         }
     }
 
-    /// Handles a poll. It costs one read, and one write if the code is pending (the write paces the
-    /// device) or approved (the write redeems the code for `family`).
+    /// Returns the device code that was presented, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn poll_device(
+    pub async fn device_code(
         &self,
         presented: &ParsedDeviceCode,
-        client_id: &ClientId,
-        family: &FamilyId,
-        now: Timestamp,
-    ) -> Result<Poll, Fault> {
+    ) -> Result<Option<DeviceCodeRecord>, Fault> {
         let stored = self.nonces_item(text(&presented.id), "read a device code").await?;
-        let Some(device) = stored.map(from_item::<DeviceCodeRecord>).transpose()? else {
-            return Ok(Poll::Unknown);
-        };
-        if !device.digest.matches(&presented.digest) || device.client_id != *client_id {
-            return Ok(Poll::Unknown);
-        }
-        match device.status {
-            DeviceStatus::Redeemed => Ok(Poll::Unknown),
-            _ if device.valid_until <= now => Ok(Poll::Expired),
-            DeviceStatus::Denied => Ok(Poll::Denied),
-            DeviceStatus::Approved => self.redeem_device(&device.id, family).await,
-            DeviceStatus::Pending => self.pace(&device, &(*family).into(), now).await,
-        }
+        let device = stored.map(from_item::<DeviceCodeRecord>).transpose()?;
+        Ok(device.filter(|device| device.digest.matches(&presented.digest)))
     }
 
-    /// Sets when the next poll is allowed, later if this one came too early. `poll` is new for each
-    /// poll and identifies our own write if the SDK repeats it after a lost response.
-    async fn pace(
+    /// Sets when the next poll of a pending device is allowed, later if this one came too early.
+    /// `poll` is new for each poll and identifies our own write if the SDK repeats it after a lost
+    /// response.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn pace_device(
         &self,
         device: &DeviceCodeRecord,
         poll: &AttemptId,
         now: Timestamp,
-    ) -> Result<Poll, Fault> {
+    ) -> Result<PollPace, Fault> {
         let is_early = now < device.next_poll_at;
         let interval = if is_early { device.interval + SLOWER } else { device.interval };
         let outcome = self
@@ -296,37 +278,30 @@ impl Store {
             .send()
             .await;
         match conditional(outcome, "pace a device")? {
-            Conditional::Met(_) if is_early => Ok(Poll::TooEarly),
-            Conditional::Met(_) => Ok(Poll::Pending),
-            Conditional::NotMet(_) => Ok(Poll::TooEarly),
+            Conditional::Met(_) if is_early => Ok(PollPace::TooEarly),
+            Conditional::Met(_) => Ok(PollPace::OnTime),
+            Conditional::NotMet(_) => Ok(PollPace::TooEarly),
         }
     }
 
-    /// Redeems an approved code for `family`, once.
-    async fn redeem_device(&self, id: &DeviceCodeId, family: &FamilyId) -> Result<Poll, Fault> {
-        const WHAT: &str = "redeem a device code";
-        let outcome = self
-            .client
-            .update_item()
-            .table_name(&self.tables.nonces)
+    /// Redeems an approved code for `family`, once: one transaction of two writes.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn redeem_device(
+        &self,
+        id: &DeviceCodeId,
+        family: &FamilyRecord,
+        now: Timestamp,
+    ) -> Result<Redemption, Fault> {
+        let code = Update::builder()
             .key(key::PK, text(id))
             .update_expression("SET #status = :redeemed, #family = :family")
-            // The second part: our own redemption, repeated after a lost response.
-            .condition_expression("#status = :approved OR #family = :family")
+            .condition_expression("#status = :approved AND valid_until_ms > :now")
             .expression_attribute_names("#status", "status")
-            .expression_attribute_names("#family", "family")
             .expression_attribute_values(":redeemed", attribute(DeviceStatus::Redeemed)?)
             .expression_attribute_values(":approved", attribute(DeviceStatus::Approved)?)
-            .expression_attribute_values(":family", text(family))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await;
-        match conditional(outcome, WHAT)? {
-            Conditional::Met(answer) => match answer.attributes {
-                Some(item) => Ok(Poll::Redeemed(Box::new(from_item(item)?))),
-                None => Err(unexpected(WHAT, "an update without attributes")),
-            },
-            Conditional::NotMet(_) => Ok(Poll::Unknown),
-        }
+            .expression_attribute_values(":now", milliseconds(now));
+        self.redeem_for(code, family, "redeem a device code").await
     }
 }

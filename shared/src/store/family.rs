@@ -1,6 +1,5 @@
-//! Refresh-token families: one item each, rotated by one conditional write.
+//! Refresh-token families: one item each.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::{
     SignedDuration, Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -9,22 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, Store,
-    client::{fault, unexpected},
+    client::fault,
     conditional::{AttributeEquals, Conditional, conditional},
-    item::{Item, from_item, item_of, milliseconds, seconds, text},
+    item::{from_item, is_zero, item_of, milliseconds, seconds, text},
     key,
     token_owner::TokenOwner,
 };
-use crate::{
-    config::Lifetimes,
-    core::{
-        clock::{LEEWAY, after},
-        error::Fault,
-        id::{AccessTokenId, AttemptId, ClientId, Family, FamilyId, OrganizationId},
-        scope::Scopes,
-        subject::Subject,
-    },
-    credential::RefreshToken,
+use crate::core::{
+    clock::{LEEWAY, after},
+    error::Fault,
+    id::{AccessTokenId, AttemptId, ClientId, Family, FamilyId, OrganizationId},
+    scope::Scopes,
+    subject::Subject,
 };
 
 /// A stored family. It contains no secret.
@@ -38,9 +33,13 @@ pub struct FamilyRecord {
     /// When the family was last rotated.
     #[serde(rename = "rotated_at_ms", with = "millisecond::required")]
     pub rotated_at: Timestamp,
-    /// The network address that it was last rotated from.
+    /// The network address that it was last rotated from, or created for.
     pub rotated_from: String,
-    /// The [`RotationRequest::attempt`] that rotated it.
+    /// The network address from which it was used before the last rotation: who rotates a family
+    /// from a new address may be a thief.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_from: Option<String>,
+    /// The [`RotationRequest::attempt`](super::rotation::RotationRequest) that rotated it.
     pub attempt: AttemptId,
     /// The client: an agent, or a tool of a user.
     pub client_id: ClientId,
@@ -54,6 +53,10 @@ pub struct FamilyRecord {
     pub org_id: OrganizationId,
     /// The granted scopes.
     pub scopes: Scopes,
+    /// The agent's [epoch](super::service_account::ServiceAccountRecord::epoch) at the time of the
+    /// grant.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
     /// When the family expires unless it is rotated.
     #[serde(rename = "idle_expires_at_ms", with = "millisecond::required")]
     pub idle_expires_at: Timestamp,
@@ -102,87 +105,14 @@ impl FamilyRecord {
     }
 }
 
-/// One presentation of a refresh token.
-#[derive(Debug)]
-pub struct RotationRequest<'a> {
-    /// The token.
-    pub token: &'a RefreshToken,
-    /// The caller's network address, which binds a token that no key is bound to.
-    pub address: &'a str,
-    /// The client, if the caller identified one.
-    pub client: Option<&'a ClientId>,
-    /// Random, and new for each presentation. It identifies our own write if the SDK repeats it
-    /// after a lost response.
-    pub attempt: &'a AttemptId,
-    /// The time of the presentation.
-    pub now: Timestamp,
-}
-
-/// The outcome of storing a new family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CreateFamily {
-    /// The family is stored.
-    Created,
-    /// The family was revoked before it was created.
-    AlreadyRevoked,
-}
-
-/// The outcome of a presentation.
-#[derive(Clone, Debug)]
-pub enum Rotation {
-    /// This presentation rotated the family. The family is at the successor's generation.
-    Rotated(FamilyRecord),
-    /// The same caller rotated the family a moment ago. It gets the same answer again.
-    Repeated(FamilyRecord),
-    /// The family was rotated a moment ago from another address. The family stays active.
-    AddressMismatch,
-    /// The token was used before: this token or its successor was stolen.
-    Reuse,
-    /// The family does not exist, has expired or is revoked.
-    Inactive,
-    /// The family belongs to another client.
-    ClientMismatch,
-}
-
 impl Store {
-    /// Stores a new family, unless it was revoked before its creation.
+    /// Stores a new family.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
-    pub async fn create_family(&self, family: &FamilyRecord) -> Result<CreateFamily, Fault> {
-        let mut is_revoked = false;
-        let is_ours = |stored: Item| {
-            is_revoked = stored.contains_key("revoked_at_ms") && !stored.contains_key("generation");
-            Ok(is_revoked || from_item::<FamilyRecord>(stored)?.attempt == family.attempt)
-        };
-        self.insert(&self.tables.families, item_of(family)?, "create a family", is_ours).await?;
-        Ok(if is_revoked { CreateFamily::AlreadyRevoked } else { CreateFamily::Created })
-    }
-
-    /// Revokes a family, and prevents its creation if it does not exist yet: one write.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer.
-    pub async fn revoke_before_creation(
-        &self,
-        family: &FamilyId,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<(), Fault> {
-        self.client
-            .update_item()
-            .table_name(&self.tables.families)
-            .key(key::PK, text(family))
-            .update_expression(
-                "SET revoked_at_ms = if_not_exists(revoked_at_ms, :now), \
-                 expires_at = if_not_exists(expires_at, :end)",
-            )
-            .expression_attribute_values(":now", milliseconds(now))
-            .expression_attribute_values(":end", seconds(until))
-            .send()
-            .await
-            .map_err(fault("revoke a family before its creation"))?;
-        Ok(())
+    pub async fn create_family(&self, family: &FamilyRecord) -> Result<(), Fault> {
+        let is_ours = |stored| Ok(from_item::<FamilyRecord>(stored)?.attempt == family.attempt);
+        self.insert(&self.tables.families, item_of(family)?, "create a family", is_ours).await
     }
 
     /// Returns a family, with a consistent read.
@@ -195,54 +125,6 @@ impl Store {
             self.client.get_item().table_name(&self.tables.families).key(key::PK, text(id));
         let answer = request.consistent_read(true).send().await.map_err(fault(WHAT))?;
         answer.item.map(from_item).transpose()
-    }
-
-    /// Rotates a family: one write, which decides which of several concurrent callers is first.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer.
-    pub async fn rotate_family(
-        &self,
-        presented: &RotationRequest<'_>,
-        lifetimes: &Lifetimes,
-    ) -> Result<Rotation, Fault> {
-        const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
-                             AND idle_expires_at_ms > :now AND absolute_expires_at_ms > :now";
-        let idle_expires_at = after(presented.now, lifetimes.refresh_idle);
-        let generation = |generation: u64| AttributeValue::N(generation.to_string());
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.tables.families)
-            .key(key::PK, text(&presented.token.family))
-            .update_expression(
-                "SET generation = :next, rotated_at_ms = :now, rotated_from = :address, \
-                 attempt = :attempt, idle_expires_at_ms = :idle",
-            )
-            .expression_attribute_values(":presented", generation(presented.token.generation))
-            .expression_attribute_values(":next", generation(presented.token.generation + 1))
-            .expression_attribute_values(":now", milliseconds(presented.now))
-            .expression_attribute_values(":address", text(&presented.address))
-            .expression_attribute_values(":attempt", text(&presented.attempt))
-            .expression_attribute_values(":idle", milliseconds(idle_expires_at))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match presented.client {
-            None => request.condition_expression(ALIVE),
-            Some(client) => request
-                .condition_expression(format!("{ALIVE} AND client_id = :client"))
-                .expression_attribute_values(":client", text(&client)),
-        };
-        match conditional(request.send().await, "rotate a family")? {
-            Conditional::Met(answer) => match answer.attributes {
-                Some(item) => Ok(Rotation::Rotated(from_item(item)?)),
-                None => Err(unexpected("rotate a family", "an update without attributes")),
-            },
-            Conditional::NotMet(stored) => {
-                let stored = stored.map(from_item).transpose()?;
-                Ok(judge(stored, presented, lifetimes))
-            }
-        }
     }
 
     /// Revokes a family, and with it its access tokens: one write. Does nothing if the family does
@@ -325,39 +207,5 @@ impl Store {
             .await
             .map_err(fault("revoke an access token"))?;
         Ok(())
-    }
-}
-
-/// Returns why a rotation was refused, from the item as it was at that moment.
-fn judge(
-    stored: Option<FamilyRecord>,
-    presented: &RotationRequest<'_>,
-    lifetimes: &Lifetimes,
-) -> Rotation {
-    let Some(family) = stored else { return Rotation::Inactive };
-    if presented.client.is_some_and(|client| *client != family.client_id) {
-        return Rotation::ClientMismatch;
-    }
-    if family.revoked_at.is_some() {
-        return Rotation::Inactive;
-    }
-    let generation = presented.token.generation;
-    let is_next = family.generation == generation + 1;
-    let elapsed = presented.now.duration_since(family.rotated_at);
-    // Clocks of execution environments differ: the winner may be slightly ahead of us.
-    let is_recent = elapsed <= lifetimes.refresh_grace && !lifetimes.refresh_grace.is_zero();
-    let is_ours = family.attempt == *presented.attempt;
-    if is_next && is_ours {
-        Rotation::Rotated(family)
-    } else if is_next && is_recent && !family.is_alive(presented.now) {
-        Rotation::Inactive
-    } else if is_next && is_recent && family.rotated_from == presented.address {
-        Rotation::Repeated(family)
-    } else if is_next && is_recent {
-        Rotation::AddressMismatch
-    } else if family.generation > generation {
-        Rotation::Reuse
-    } else {
-        Rotation::Inactive
     }
 }

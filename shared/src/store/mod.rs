@@ -20,6 +20,8 @@ pub mod key;
 pub mod nonce;
 pub mod organization;
 mod record;
+pub mod redemption;
+pub mod rotation;
 pub mod runner;
 pub mod service_account;
 pub mod session;
@@ -30,7 +32,9 @@ pub mod user;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
+use jiff::Timestamp;
 
+use client::Failures;
 pub use client::Timeouts;
 pub use record::{Deletion, HasSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret};
 
@@ -41,12 +45,20 @@ use crate::{config::Tables, core::clock::Clock};
 pub struct Store {
     client: Client,
     tables: Tables,
+    failures: Failures,
 }
 
 impl Store {
     /// Returns a store over `tables`, reached as `sdk` says. `clock` measures its calls. No I/O.
     pub fn new(sdk: &SdkConfig, tables: Tables, timeouts: Timeouts, clock: &Clock) -> Self {
-        Self { client: client::build(sdk, timeouts, clock), tables }
+        let failures = Failures::new(clock);
+        Self { client: client::build(sdk, timeouts, clock, &failures), tables, failures }
+    }
+
+    /// Returns when a call last failed, if any has since this process started. A caller whose
+    /// request failed then is expected to repeat it.
+    pub fn last_failure(&self) -> Option<Timestamp> {
+        self.failures.last()
     }
 
     /// Opens a connection, so that the first request finds one. Reads and changes nothing.

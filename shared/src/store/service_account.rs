@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use type_safe_id::StaticType;
 
-use super::{HasSecret, Record, RecordMeta, StoredSecret};
+use super::{HasSecret, Record, RecordMeta, StoredSecret, item::is_zero};
 use crate::core::{
     id::{Agent, Service},
     scope::Scopes,
@@ -29,6 +29,10 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
+    /// Counts how often all tokens of the agent were ended. A token is valid only in the epoch in
+    /// which it was granted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
     /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,

@@ -227,9 +227,10 @@ pub fn attempts_throttled(what: &str) {
     tracing::warn!(target: "postern", event = "slowed", what, "too many failures");
 }
 
-/// Logs that a spent authorization code was presented, which revoked what it had been redeemed for.
+/// Logs that a spent authorization code or device code was presented, which revoked what it had been
+/// redeemed for.
 pub fn code_replayed(family: &FamilyId) {
-    tracing::warn!(target: "postern", event = "code_replayed", %family, Reuse = 1_u64, "a spent authorization code was used again");
+    tracing::warn!(target: "postern", event = "code_replayed", %family, Reuse = 1_u64, "a spent code was used again");
 }
 
 /// Logs that a credential was reported as leaked and has been revoked.

@@ -99,6 +99,14 @@ pub struct Claims {
     /// The family of refresh tokens with which it was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<FamilyId>,
+    /// The agent's epoch. The token ends when the agent begins another one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// The claims of a service token, with which one of our own services calls another.

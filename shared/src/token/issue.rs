@@ -28,6 +28,8 @@ pub struct NewAccessToken<'a> {
     pub scopes: &'a Scopes,
     /// The family of refresh tokens with which it is issued.
     pub family: Option<FamilyId>,
+    /// The epoch of the owner, if it is an agent.
+    pub epoch: u64,
     /// When the family expires: the token expires no later.
     pub not_after: Option<Timestamp>,
 }
@@ -71,6 +73,7 @@ pub fn access_token(
             scope: grant.scopes.to_string(),
             scopes: grant.scopes.clone(),
             sid: grant.family,
+            epoch: grant.epoch,
         },
     )
 }

@@ -1,0 +1,189 @@
+//! Rotating a family of refresh tokens: what a presented token is, and the one conditional write
+//! that replaces it.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Store,
+    client::unexpected,
+    conditional::{Conditional, conditional},
+    family::FamilyRecord,
+    item::{from_item, milliseconds, text},
+    key,
+};
+use crate::{
+    config::Lifetimes,
+    core::{
+        clock::after,
+        error::Fault,
+        id::{AttemptId, ClientId},
+        network::network,
+    },
+    credential::RefreshToken,
+};
+
+/// How long a caller can repeat a request that failed because of the store, besides the grace
+/// window.
+const RETRIES: SignedDuration = SignedDuration::from_secs(60);
+
+/// One presentation of a refresh token.
+#[derive(Debug)]
+pub struct RotationRequest<'a> {
+    /// The token.
+    pub token: &'a RefreshToken,
+    /// The caller's network address, which binds a token that no key is bound to.
+    pub address: &'a str,
+    /// The client, if the caller identified one.
+    pub client: Option<&'a ClientId>,
+    /// Random, and new for each presentation. It identifies our own write if the SDK repeats it
+    /// after a lost response.
+    pub attempt: &'a AttemptId,
+    /// The time of the presentation.
+    pub now: Timestamp,
+    /// When a call to the store last failed ([`Store::last_failure`]).
+    pub store_failed_at: Option<Timestamp>,
+}
+
+/// What a presented token is, according to its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresentedToken {
+    /// The token that is accepted next.
+    Current,
+    /// The token before it, repeated in time by the caller that rotated it. It gets the same answer
+    /// again.
+    Repeated,
+    /// The token before it, repeated in time from an address that never used the family. The family
+    /// stays active.
+    AddressMismatch,
+    /// A token that was stolen, or whose successor was: an older one, or one that was rotated a
+    /// moment ago from a new address and is repeated from the address of before.
+    Reuse,
+    /// The family does not exist, has expired or is revoked.
+    Inactive,
+    /// The family belongs to another client.
+    ClientMismatch,
+}
+
+/// The outcome of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// This presentation rotated the family.
+    Rotated,
+    /// The family changed since it was read. This is what the token is now.
+    Changed(PresentedToken),
+}
+
+impl RotationRequest<'_> {
+    /// Returns what the token is, if this is its family.
+    pub fn judge(&self, family: Option<&FamilyRecord>, lifetimes: &Lifetimes) -> PresentedToken {
+        let Some(family) = family else { return PresentedToken::Inactive };
+        if self.client.is_some_and(|client| *client != family.client_id) {
+            return PresentedToken::ClientMismatch;
+        }
+        if family.revoked_at.is_some() {
+            return PresentedToken::Inactive;
+        }
+        let generation = self.token.generation;
+        if family.generation == generation && family.is_alive(self.now) {
+            PresentedToken::Current
+        } else if family.generation <= generation {
+            PresentedToken::Inactive
+        } else if family.generation > generation + 1
+            || !self.is_timely(family.rotated_at, lifetimes)
+        {
+            PresentedToken::Reuse
+        } else if family.is_alive(self.now) {
+            self.judge_address(family)
+        } else {
+            PresentedToken::Inactive
+        }
+    }
+
+    /// Returns what a token that was rotated a moment ago is, from the address that repeats it.
+    fn judge_address(&self, family: &FamilyRecord) -> PresentedToken {
+        let presented = network(self.address);
+        let used_from = family.used_from.as_deref().map(network);
+        if presented == network(&family.rotated_from) {
+            PresentedToken::Repeated
+        } else if used_from.is_some_and(|used_from| presented == used_from) {
+            PresentedToken::Reuse
+        } else {
+            PresentedToken::AddressMismatch
+        }
+    }
+
+    /// Reports whether a repeat comes in time. See [`is_timely`].
+    fn is_timely(&self, rotated_at: Timestamp, lifetimes: &Lifetimes) -> bool {
+        is_timely(self.now, rotated_at, lifetimes.refresh_grace, self.store_failed_at)
+    }
+}
+
+/// Reports whether what was done at `done_at` can be repeated `now`: within `grace`, and for another
+/// minute if the store has failed since, because then the caller may not have got the answer.
+///
+/// The clock that wrote `done_at` may be ahead of ours, but not by more than `grace`: otherwise it
+/// would extend the window by as much.
+pub fn is_timely(
+    now: Timestamp,
+    done_at: Timestamp,
+    grace: SignedDuration,
+    store_failed_at: Option<Timestamp>,
+) -> bool {
+    let has_failed_since = store_failed_at.is_some_and(|failed_at| done_at <= failed_at);
+    let window = if has_failed_since { grace + RETRIES } else { grace };
+    !grace.is_zero() && (-grace..=window).contains(&now.duration_since(done_at))
+}
+
+impl Store {
+    /// Rotates a family: one write, which decides which of several concurrent callers is first.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn rotate_family(
+        &self,
+        presented: &RotationRequest<'_>,
+        lifetimes: &Lifetimes,
+    ) -> Result<Rotation, Fault> {
+        const WHAT: &str = "rotate a family";
+        const ALIVE: &str = "generation = :presented AND attribute_not_exists(revoked_at_ms) \
+                             AND idle_expires_at_ms > :now AND absolute_expires_at_ms > :now";
+        let idle_expires_at = after(presented.now, lifetimes.refresh_idle);
+        let generation = |generation: u64| AttributeValue::N(generation.to_string());
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.families)
+            .key(key::PK, text(&presented.token.family))
+            .update_expression(
+                "SET generation = :next, rotated_at_ms = :now, used_from = rotated_from, \
+                 rotated_from = :address, attempt = :attempt, idle_expires_at_ms = :idle",
+            )
+            .expression_attribute_values(":presented", generation(presented.token.generation))
+            .expression_attribute_values(":next", generation(presented.token.generation + 1))
+            .expression_attribute_values(":now", milliseconds(presented.now))
+            .expression_attribute_values(":address", text(&presented.address))
+            .expression_attribute_values(":attempt", text(presented.attempt))
+            .expression_attribute_values(":idle", milliseconds(idle_expires_at))
+            .return_values(ReturnValue::None)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match presented.client {
+            None => request.condition_expression(ALIVE),
+            Some(client) => request
+                .condition_expression(format!("{ALIVE} AND client_id = :client"))
+                .expression_attribute_values(":client", text(client)),
+        };
+        let stored: Option<FamilyRecord> = match conditional(request.send().await, WHAT)? {
+            Conditional::Met(_) => return Ok(Rotation::Rotated),
+            Conditional::NotMet(stored) => stored.map(from_item).transpose()?,
+        };
+        if stored.as_ref().is_some_and(|family| family.attempt == *presented.attempt) {
+            return Ok(Rotation::Rotated); // our own write, repeated after a lost response
+        }
+        let state = presented.judge(stored.as_ref(), lifetimes);
+        if state == PresentedToken::Current {
+            return Err(unexpected(WHAT, "a current token was not rotated"));
+        }
+        Ok(Rotation::Changed(state))
+    }
+}
