@@ -4,6 +4,7 @@
 
 use postern::{
     App, Error, Refusal, authn,
+    config::PASSWORD_CLIENT,
     core::{email::Email, principal::Role, secret::Secret},
     credential::SESSION_COOKIE,
     grant::{
@@ -15,9 +16,6 @@ use postern::{
     http::{Request, Response},
 };
 use serde::{Deserialize, Serialize};
-
-/// The client id in tokens from a password login, which belong to no configured client.
-const CLIENT: &str = "password";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,7 +68,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let now = app.context.clock.now();
     let new = NewUserFamily {
         user_id: &person.user_id,
-        client_id: &CLIENT.into(),
+        client_id: &PASSWORD_CLIENT.into(),
         scopes: &app.context.config.role_scopes(person.role),
         address: request.source_ip(),
     };

@@ -381,13 +381,67 @@ async fn a_device_receives_no_more_scopes_than_its_user_has() {
     poll_as(&world, &begun.member("device_code"), "postern-cli")
         .await
         .expect_error(400, "authorization_pending");
-    // Without `scope` it receives the scopes of the user.
+    // Without `scope` it receives the scopes of a plain user.
     let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "offline_access")])
         .await
         .expect(200);
     person.decide(&begun.member("user_code"), "approve").await.expect(200);
     let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
     assert!(tokens.member("scope").starts_with("repos:read repos:write"));
+}
+
+/// An administrator does not expect to give everything to a tool that did not ask for it.
+#[tokio::test]
+async fn a_device_that_requests_no_scopes_receives_those_of_a_plain_user_at_most() {
+    let narrow = "[[role]]\nname = \"user\"\nscopes = [\"orders:read\", \"orders:write\"]\n\
+                  [[role]]\nname = \"admin\"\nscopes = [\"orders:read\", \"keys:manage\"]";
+    for (toml, granted, hidden) in [
+        ("", "repos:read repos:write scans:read", "<code>*</code>"),
+        (narrow, "orders:read", "keys:manage"),
+    ] {
+        let world = World::configured(toml).await;
+        let admin = Person::of(&world, "root", Role::Admin).await;
+        for form in [
+            vec![("client_id", "postern-cli")],
+            vec![("client_id", "postern-cli"), ("scope", "")],
+            vec![("client_id", "postern-cli"), ("scope", "offline_access")],
+        ] {
+            let begun = begin(&world, &form).await.expect(200);
+            let page = admin.look(&begun.member("user_code")).await.expect(200);
+            assert!(!page.text.contains(hidden), "{}", page.text);
+            admin.decide(&begun.member("user_code"), "approve").await.expect(200);
+            let code = begun.member("device_code");
+            let tokens = poll_as(&world, &code, "postern-cli").await.expect(200);
+            assert!(tokens.member("scope").starts_with(granted), "{}", tokens.text);
+            assert!(!tokens.member("scope").contains('*'), "{}", tokens.text);
+        }
+    }
+    // One that asks for everything gets it, if the administrator approves.
+    let world = World::new().await;
+    let admin = Person::of(&world, "root", Role::Admin).await;
+    let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "*")]).await.expect(200);
+    admin.decide(&begun.member("user_code"), "approve").await.expect(200);
+    let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
+    assert_eq!(tokens.member("scope"), "*");
+}
+
+/// Even one with all scopes of its user: what it made would outlive its own tokens.
+#[tokio::test]
+async fn a_device_cannot_create_cli_tokens() {
+    let world = World::new().await;
+    let admin = Person::of(&world, "root", Role::Admin).await;
+    let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "*")]).await.expect(200);
+    admin.decide(&begun.member("user_code"), "approve").await.expect(200);
+    let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
+    let next = world.refresh(&tokens.member("refresh_token")).send().await.expect(200);
+    for access in [tokens.member("access_token"), next.member("access_token")] {
+        let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true});
+        let make = world.call("POST", "/v1/auth/cli-tokens").bearer(&access).json(body);
+        make.send().await.expect_error(403, "insufficient_scope");
+        // It sees and ends them.
+        let list = world.call("GET", "/v1/auth/cli-tokens").bearer(&access).send().await;
+        assert_eq!(list.expect(200).body, json!({"items": [], "next_cursor": null}));
+    }
 }
 
 #[tokio::test]

@@ -330,6 +330,27 @@ async fn a_tool_receives_the_requested_scopes_and_never_more_than_its_user_has()
 }
 
 #[tokio::test]
+async fn a_tool_of_an_administrator_that_requests_no_scopes_receives_those_of_a_plain_user() {
+    let issuer = Issuer::start().await;
+    let github = format!(
+        "[[signin]]\ntype = \"github\"\nbase_url = \"{}\"\nclient_id = \"postern\"\nallow = [\"*\"]\nrole = \"admin\"",
+        issuer.url
+    );
+    let world = World::configured(&github).await;
+    let plain = world.app.context.config.role_scopes(postern::core::principal::Role::User);
+    for (scope, granted) in [
+        (None, plain.to_string()),
+        (Some("offline_access"), plain.to_string()),
+        (Some("*"), "*".into()),
+    ] {
+        let parameters = [good(), scope.map(|scope| ("scope", scope)).into_iter().collect()];
+        let arrived = arrive(&world, &issuer, &parameters.concat(), "7").await.expect(303);
+        let code = redirect_parameters(&arrived)["code"].clone();
+        assert_eq!(redeem(&world, &code, &[]).await.expect(200).member("scope"), granted);
+    }
+}
+
+#[tokio::test]
 async fn a_user_who_is_not_allowed_gets_a_page_and_no_code() {
     let issuer = Issuer::start().await;
     let world = world(&issuer).await;

@@ -1,6 +1,7 @@
 //! `POST /v1/auth/refresh` and the `refresh_token` grant.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use postern::core::principal::Role;
 use serde_json::json;
 use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, capture, run_concurrently};
 
@@ -468,4 +469,52 @@ async fn the_form_without_a_client_equals_the_json_form() {
         .send()
         .await
         .expect_error(400, "invalid_request");
+}
+
+/// RFC 6749 §6: a confidential client must authenticate, if the deployment says so.
+#[tokio::test]
+async fn an_agent_must_authenticate_to_refresh_if_the_deployment_requires_it() {
+    let world = World::configured("[agents]\nauthenticate_refresh = true").await;
+    let (agent, other) = (world.agent(&["read"]).await, world.agent(&["read"]).await);
+    let first = world.exchange(&agent).await;
+    let send = |extra: &[(&str, &str)]| {
+        let grant = [("grant_type", "refresh_token"), ("refresh_token", first.refresh.as_str())];
+        world.call("POST", "/v1/auth/token").form(&[&grant, extra].concat())
+    };
+    world.refresh(&first.refresh).send().await.expect_error(401, "invalid_client");
+    for (extra, status, code) in [
+        (vec![], 401, "invalid_client"),
+        (vec![("client_id", agent.id.as_str())], 401, "invalid_client"),
+        (vec![("client_id", "postern-cli")], 401, "invalid_client"),
+        (vec![("client_id", &agent.id), ("client_secret", "wrong")], 401, "invalid_client"),
+        (vec![("client_id", &agent.id), ("client_secret", &other.secret)], 401, "invalid_client"),
+        (vec![("client_id", &other.id), ("client_secret", &other.secret)], 400, "invalid_grant"),
+    ] {
+        send(&extra).send().await.expect_error(status, code);
+    }
+    // None of them used the token.
+    world.advance_s(60);
+    let proven = [("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+    let next = send(&proven).send().await.expect(200);
+    assert_eq!(world.whoami(&next.member("access_token")).await, 200);
+    // A thief without the secret cannot end the family with a spent token.
+    let next = next.member("refresh_token");
+    world.advance_s(60);
+    world.refresh(&first.refresh).send().await.expect_error(401, "invalid_client");
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", next.as_str()),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+    ];
+    world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
+}
+
+/// Tools of users are public clients: they have no secret.
+#[tokio::test]
+async fn a_user_refreshes_without_a_secret_even_if_agents_must_authenticate() {
+    let world = World::configured("[agents]\nauthenticate_refresh = true").await;
+    world.create_user("ada@example.com", "correct horse", Role::User).await;
+    let login = world.log_in("ada@example.com", "correct horse").await.expect(200);
+    refreshed(&world, &login.member("refresh_token")).await;
 }

@@ -44,13 +44,14 @@ async fn found(
 }
 
 fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDevice {
-    let offered = device_code::grantable_scopes(device, &visitor.principal);
-    let scopes = device.scopes.as_ref().unwrap_or(&visitor.principal.scopes);
+    let offered = device_code::grantable_scopes(&app.context, device, &visitor.principal);
+    let can_be_granted = offered.is_ok();
+    let scopes = offered.unwrap_or_else(|_| device.scopes.clone().unwrap_or_default());
     PendingDevice {
         client: view::client_name(app, &device.client_id),
         address: device.address.clone(),
         scopes: scopes.to_string().split_whitespace().map(str::to_owned).collect(),
-        can_be_granted: offered.is_ok(),
+        can_be_granted,
     }
 }
 
@@ -69,7 +70,8 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
         .await?;
         match field(&form, "decision") {
             "approve" => {
-                let scopes = device_code::grantable_scopes(&device, &visitor.principal)?;
+                let scopes =
+                    device_code::grantable_scopes(&app.context, &device, &visitor.principal)?;
                 device_code::decide(&app.context, &device, &visitor.principal, Some(&scopes))
                     .await?;
                 Ok("/device?done=approved")

@@ -21,7 +21,9 @@ pub use lifetimes::Lifetimes;
 pub use provider::*;
 pub use role::RoleSettings;
 pub use route::{RouteAuth, RouteRule};
-pub use signin::{Client, GithubSignIn, OidcSignIn, SignInRules, SignInSettings, Throttle};
+pub use signin::{
+    Client, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, SignInRules, SignInSettings, Throttle,
+};
 
 use crate::{
     core::{
@@ -77,6 +79,9 @@ pub struct Config {
     /// The identity providers at which users can sign in.
     #[serde(default, rename = "signin")]
     pub signins: Vec<SignInSettings>,
+    /// The settings for agents.
+    #[serde(default)]
+    pub agents: AgentSettings,
     /// The tools that users run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
@@ -97,6 +102,14 @@ pub enum Signup {
     Operator,
     /// Anyone.
     Open,
+}
+
+/// The settings for agents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSettings {
+    /// Whether an agent must authenticate to use a refresh token (RFC 6749 §6).
+    pub authenticate_refresh: bool,
 }
 
 /// The settings for signing tokens.

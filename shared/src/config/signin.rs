@@ -159,6 +159,9 @@ pub struct Client {
     pub name: String,
 }
 
+/// The client id in tokens from a login with a password, which belong to no configured client.
+pub const PASSWORD_CLIENT: &str = "password";
+
 /// Returns the client that exists by default.
 pub(super) fn default_client() -> Client {
     Client { id: "postern-cli".into(), name: "Postern CLI".into() }
@@ -238,11 +241,12 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
         // An agent's id is its client id.
         if !is_word(client.id.as_str())
             || client.id.as_str().starts_with("agt_")
+            || client.id.as_str() == PASSWORD_CLIENT
             || !is_name
             || !ids.insert(client.id.clone())
         {
             return setting(format!(
-                "postern.toml: the client {:?} is listed twice, has no name, or its id is not 1 to 32 characters from a-z, 0-9, _ and -",
+                "postern.toml: the client {:?} is listed twice, has no name, or its id is reserved or not 1 to 32 characters from a-z, 0-9, _ and -",
                 client.id.as_str()
             ));
         }

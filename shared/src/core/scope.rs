@@ -134,6 +134,11 @@ impl Scopes {
         wanted.0.iter().all(|wanted| self.allows(wanted))
     }
 
+    /// Returns those that `holder` covers.
+    pub fn covered_by(&self, holder: &Scopes) -> Self {
+        Self(self.0.iter().filter(|scope| holder.allows(scope)).cloned().collect())
+    }
+
     /// Removes the scope `name`, and reports whether it was present.
     pub fn without(self, name: &str) -> (Self, bool) {
         let before = self.0.len();

@@ -23,7 +23,7 @@ use crate::{
         error::{Error, Fault, Refusal},
         id::{self, AttemptId, ClientId, FamilyId},
         network::network,
-        principal::Principal,
+        principal::{Principal, Role},
         scope::Scopes,
         secret::{self, Secret},
     },
@@ -164,13 +164,21 @@ async fn look_up(
     Err(Refusal::UserCodeWrong.into())
 }
 
-/// Returns the scopes that a device would get from `person`: those it requested, or all of the
-/// user's.
+/// Returns the scopes that a device would get from `person`: those it requested. If it requested
+/// none, it gets the scopes of a plain user, as far as the person has them: an administrator does
+/// not expect to give everything to a tool that did not ask for it.
 ///
 /// # Errors
 /// [`Refusal::ScopeEscalation`] if it requests more than the user has.
-pub fn grantable_scopes(device: &DeviceCodeRecord, person: &Principal) -> Result<Scopes, Refusal> {
-    let scopes = device.scopes.clone().unwrap_or_else(|| person.scopes.clone());
+pub fn grantable_scopes(
+    context: &Context,
+    device: &DeviceCodeRecord,
+    person: &Principal,
+) -> Result<Scopes, Refusal> {
+    let scopes = match &device.scopes {
+        Some(requested) => requested.clone(),
+        None => context.config.role_scopes(Role::User).covered_by(&person.scopes),
+    };
     person.can_delegate(&scopes, &Default::default())?;
     Ok(scopes)
 }

@@ -6,7 +6,7 @@
 //!
 //! 1. Check the token's form, checksum and MAC, without I/O.
 //! 2. Read the family, and the client with it if it identifies itself: one round trip. Authenticate
-//!    the client if it gave its secret.
+//!    the client if it gave its secret. The deployment can require that of agents.
 //! 3. Decide what the token is: the current one; the one before it, repeated by the caller that
 //!    rotated it, who gets the same answer again; the same from an unknown address, which is
 //!    refused, and the family continues; or a token that was stolen, or whose successor was, which
@@ -84,6 +84,7 @@ pub async fn refresh(
     let presented = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose())?;
     telemetry::record_family(&presented.family);
     let (family, agent) = read(context, &presented, client).await?;
+    require_authentication(context, family.as_ref(), client)?;
 
     let (now, lifetimes) = (context.clock.now(), &context.config.lifetimes);
     let client_id = client.id();
@@ -132,6 +133,27 @@ async fn read(
             let agent = agent.ok_or(Refusal::AgentUnknown)?;
             agent_secret::verify_secret(&agent, &secret)?;
             Ok((family, Some(agent)))
+        }
+    }
+}
+
+/// Refuses an agent that did not authenticate, if the deployment requires it (RFC 6749 §6). Tools of
+/// users have no secret.
+fn require_authentication(
+    context: &Context,
+    family: Option<&FamilyRecord>,
+    client: &RefreshClient,
+) -> Result<(), Refusal> {
+    let is_agents = family.is_some_and(|family| family.user_id.is_none());
+    match client {
+        RefreshClient::AgentWithSecret(..) => Ok(()),
+        RefreshClient::Agent(..) | RefreshClient::Public(..) | RefreshClient::Unidentified
+            if is_agents && context.config.agents.authenticate_refresh =>
+        {
+            Err(Refusal::RefreshClientUnauthenticated)
+        }
+        RefreshClient::Agent(..) | RefreshClient::Public(..) | RefreshClient::Unidentified => {
+            Ok(())
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
         entropy::BASE62,
         error::{Error, Fault, Refusal},
         id,
+        principal::Role,
         scope::Scopes,
         secret::Secret,
     },
@@ -211,14 +212,16 @@ async fn hand_over(
     loopback: &Loopback,
 ) -> Result<String, Error> {
     let granted = context.config.role_scopes(person.role);
+    // A tool that asks for nothing gets no more than those of a plain user.
+    let default = context.config.role_scopes(Role::User).covered_by(&granted);
     let scopes = match &loopback.scope {
-        None => granted,
+        None => default,
         Some(requested) => {
             let requested = Scopes::parse(requested)?.without("offline_access").0;
             if !granted.allows_all(&requested) {
                 return Ok(loopback.redirect_url(&[("error", "invalid_scope")]));
             }
-            if requested.is_empty() { granted } else { requested }
+            if requested.is_empty() { default } else { requested }
         }
     };
     if context.store.organization_of(&person.user_id).await?.is_none() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::owned::{self, NewCredential};
 use crate::{
+    config::PASSWORD_CLIENT,
     context::Context,
     core::{
         error::{Error, Refusal},
@@ -16,6 +17,7 @@ use crate::{
         principal::{Principal, Role},
         scope::{Resources, Scopes},
         secret::{self, Secret},
+        subject::CredentialId,
     },
     credential::opaque,
     grant::session,
@@ -88,7 +90,8 @@ pub struct CreatedCliToken {
     pub token: Secret,
 }
 
-/// Creates a token for the caller, who is a user.
+/// Creates a token for the caller, who is a user: in a session, or just after a login with a
+/// password. A tool to which the user lent tokens cannot create one, because it would outlive them.
 ///
 /// # Errors
 /// `insufficient_scope`, `invalid_request` or `invalid_scope`, or a fault.
@@ -106,6 +109,7 @@ pub async fn create(
         _ => return Err(Refusal::RepositoriesMalformed.into()),
     };
     user.can_delegate(&scopes, &resources)?;
+    refuse_tools(context, user).await?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
 
     let org_id = match user.org_id {
@@ -125,6 +129,23 @@ pub async fn create(
     };
     context.store.put_record(&record).await?;
     Ok(CreatedCliToken { view: CliTokenView::view(context, record), token: secret })
+}
+
+/// Refuses a caller whose tokens were issued to a tool.
+async fn refuse_tools(context: &Context, user: &Principal) -> Result<(), Error> {
+    match &user.credential_id {
+        CredentialId::Family(id) => {
+            let (_, family) = context.store.organization_and_family(&user.user_id, id).await?;
+            let is_login = family.is_some_and(|family| family.client_id == PASSWORD_CLIENT.into());
+            if is_login { Ok(()) } else { Err(Refusal::ToolNotAllowed.into()) }
+        }
+        CredentialId::AccessToken(_)
+        | CredentialId::ApiKey(_)
+        | CredentialId::CliToken(_)
+        | CredentialId::External(_)
+        | CredentialId::Runner(_)
+        | CredentialId::Session(_) => Ok(()),
+    }
 }
 
 /// Lists the caller's own tokens.

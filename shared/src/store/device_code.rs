@@ -60,7 +60,7 @@ pub struct DeviceCodeRecord {
     pub digest: Digest,
     /// The client that asked for the code.
     pub client_id: ClientId,
-    /// The requested scopes. `None` asks for everything that the user's tools can be given.
+    /// The requested scopes. `None` asks for those of a plain user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Scopes>,
     /// The device's network address, shown to the user.

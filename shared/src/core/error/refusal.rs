@@ -261,6 +261,8 @@ refusals! {
     ),
     /// The refresh token was already rotated, from another address.
     RefreshAddressMismatch => INVALID_GRANT,
+    /// The agent did not authenticate, which the deployment requires for refresh tokens.
+    RefreshClientUnauthenticated => INVALID_CLIENT,
     /// The refresh token is malformed, or was not issued by us.
     RefreshTokenForged => INVALID_GRANT,
     /// The refresh token was already used. Its family is revoked.
@@ -361,8 +363,12 @@ refusals! {
     TokenNotYetValid => INVALID_TOKEN,
     /// The owner of the token was deleted, or left its organization.
     TokenOwnerDeleted => INVALID_TOKEN,
-    /// The token was revoked, or its family has ended.
+    /// The token was revoked, or its family or its agent's epoch has ended.
     TokenRevoked => INVALID_TOKEN,
+    /// The user's tokens were issued to a tool, which is not allowed to do this.
+    ToolNotAllowed => insufficient_scope(
+        "A tool cannot create CLI tokens: create them in the portal, or after a login with a password.",
+    ),
     /// The user code is malformed, unknown or expired.
     UserCodeWrong => invalid_request(
         "The code is wrong or has expired. Check the code that the device shows.",
