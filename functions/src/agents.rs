@@ -6,7 +6,7 @@ use postern::{
     http::{Request, Response},
     resource::{
         self,
-        service_account::{self, AgentView},
+        service_account::{self, AgentView, RenewAgentSecret},
     },
 };
 use serde::Serialize;
@@ -57,9 +57,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         "POST /v1/agents/{id}/secret" => {
             let caller = authorize(Permission::AgentsManage).await?;
-            request.no_members()?;
             let id = request.path_id()?;
-            let secret = service_account::renew_agent_secret(context, &caller, &id).await?;
+            let renewal =
+                if request.has_body() { request.json()? } else { RenewAgentSecret::default() };
+            let secret =
+                service_account::renew_agent_secret(context, &caller, &id, renewal).await?;
             Ok(Response::ok(&Renewed { id, secret })?)
         }
         _ => Err(Refusal::RouteUnknown.into()),

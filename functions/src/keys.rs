@@ -9,13 +9,6 @@ use postern::{
         api_key::{self, ApiKeyView, RotateApiKey},
     },
 };
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Leaked {
-    token: String,
-}
 
 /// Handles the routes.
 ///
@@ -53,11 +46,6 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             let rotation =
                 if request.has_body() { request.json()? } else { RotateApiKey::default() };
             Ok(Response::ok(&api_key::rotate(context, &caller, &id, rotation).await?)?)
-        }
-        "POST /v1/keys/revoke-leaked" => {
-            let Leaked { token } = request.json()?;
-            api_key::revoke_leaked(context, &token).await?;
-            Ok(Response::accepted())
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }

@@ -1,10 +1,14 @@
-//! `POST /v1/auth/revoke` (RFC 7009): ends the family of a token. The response is 200 for every
-//! token, even an unknown one.
+//! Routes that end whatever is presented, for everyone who has it. The response is the same for
+//! every token, even an unknown one.
+//!
+//! `POST /v1/auth/revoke` (RFC 7009): ends the family of a token.
+//!
+//! `POST /v1/keys/revoke-leaked`: ends a leaked credential of any kind.
 
 use postern::{
     App, Error, Refusal,
     core::secret::Secret,
-    grant::revoke::revoke,
+    grant::{leaked::revoke_leaked, revoke::revoke},
     http::{Request, Response},
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -19,11 +23,29 @@ struct Revocation {
     _hint: Option<IgnoredAny>,
 }
 
-/// Handles the route.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Leaked {
+    token: String,
+}
+
+/// Handles the routes.
 ///
 /// # Errors
 /// A 400 if the token is missing, or a fault of the store.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    match request.route() {
+        "POST /v1/auth/revoke" => revoke_token(app, request).await,
+        "POST /v1/keys/revoke-leaked" => {
+            let Leaked { token } = request.json()?;
+            revoke_leaked(&app.context, &Secret::new(token)).await?;
+            Ok(Response::accepted())
+        }
+        _ => Err(Refusal::RouteUnknown.into()),
+    }
+}
+
+async fn revoke_token(app: &App, request: &Request) -> Result<Response, Error> {
     let token = if request.is_form() {
         request.form()?.remove("token").ok_or(Refusal::ParameterMissing)?
     } else {

@@ -1,7 +1,7 @@
 //! `/v1/agents`.
 
 use serde_json::json;
-use tests::World;
+use tests::{Agent, Tokens, World};
 
 #[tokio::test]
 async fn creating_an_agent_shows_its_secret_once() {
@@ -62,26 +62,96 @@ async fn deleting_an_agent_revokes_all_its_tokens_at_once() {
     world.get(&format!("/v1/agents/{}", agent.id)).send().await.expect_error(404, "not_found");
 }
 
-#[tokio::test]
-async fn renewing_a_secret_invalidates_the_old_one_but_not_the_tokens() {
-    let world = World::new().await;
+/// Creates an agent; returns it with a pair of tokens, and an access token without a family.
+async fn with_tokens(world: &World) -> (Agent, Tokens, String) {
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
-    let renewed = world
-        .call("POST", &format!("/v1/agents/{}/secret", agent.id))
-        .key(&world.api_key)
-        .send()
-        .await
-        .expect(200);
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", agent.id.as_str()),
+        ("client_secret", &agent.secret),
+    ];
+    let lone = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
+    (agent, tokens, lone.member("access_token"))
+}
+
+#[tokio::test]
+async fn renewing_a_secret_ends_the_old_one_and_every_token() {
+    let world = World::new().await;
+    let (agent, tokens, lone) = with_tokens(&world).await;
+    let (_, others, _) = with_tokens(&world).await;
+    let renew = world.call("POST", &format!("/v1/agents/{}/secret", agent.id)).key(&world.api_key);
+    let renewed = renew.send().await.expect(200);
     let secret = renewed.member("secret");
     assert_eq!(renewed.body, json!({"id": agent.id, "secret": secret}));
     let exchange = |secret: &str| {
         world.call("POST", "/v1/auth/token").json(json!({"agent_id": agent.id, "secret": secret}))
     };
     exchange(&agent.secret).send().await.expect_error(401, "invalid_client");
-    exchange(&secret).send().await.expect(200);
-    assert_eq!(world.whoami(&tokens.access).await, 200);
+    for access in [&tokens.access, &lone] {
+        let ended = world.call("GET", "/v1/auth/whoami").bearer(access).send().await;
+        ended.expect_error(401, "invalid_token");
+    }
+    world.refresh(&tokens.refresh).send().await.expect_error(400, "invalid_grant");
+    // So do those of a client that authenticates with its new secret.
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", tokens.refresh.as_str()),
+        ("client_id", &agent.id),
+        ("client_secret", &secret),
+    ];
+    let proven = world.call("POST", "/v1/auth/token").form(&form).send().await;
+    proven.expect_error(400, "invalid_grant");
+
+    // The agent gets new tokens with the new secret, which last until the next renewal.
+    let fresh = exchange(&secret).send().await.expect(200);
+    assert_eq!(world.whoami(&fresh.member("access_token")).await, 200);
+    let next = world.refresh(&fresh.member("refresh_token")).send().await.expect(200);
+    assert_eq!(world.whoami(&next.member("access_token")).await, 200);
+    // Those of other agents continue.
+    assert_eq!(world.whoami(&others.access).await, 200);
+    let again = world.post(&format!("/v1/agents/{}/secret", agent.id), json!({"end_tokens": true}));
+    again.send().await.expect(200);
+    assert_eq!(world.whoami(&next.member("access_token")).await, 401);
+}
+
+#[tokio::test]
+async fn a_renewal_can_keep_the_tokens() {
+    let world = World::new().await;
+    let (agent, tokens, lone) = with_tokens(&world).await;
+    let path = format!("/v1/agents/{}/secret", agent.id);
+    let renew = |body| world.post(&path, body);
+    renew(json!({"end_tokens": false})).send().await.expect(200);
+    for access in [&tokens.access, &lone] {
+        assert_eq!(world.whoami(access).await, 200);
+    }
     world.refresh(&tokens.refresh).send().await.expect(200);
+    for body in [json!({"end_tokens": null}), json!({"end_tokens": "no"}), json!({"all": true})] {
+        renew(body).send().await.expect_error(400, "invalid_request");
+    }
+    // An empty object is a renewal as without a body.
+    renew(json!({})).send().await.expect(200);
+    assert_eq!(world.whoami(&tokens.access).await, 401);
+}
+
+/// A thief who exchanges the old secret at the moment of the renewal gets nothing that lasts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_during_a_renewal_leaves_no_tokens() {
+    let world = World::new().await;
+    for _ in 0..10 {
+        let agent = world.agent(&["read"]).await;
+        let body = json!({"agent_id": agent.id, "secret": agent.secret});
+        let exchange = world.call("POST", "/v1/auth/token").json(body);
+        let path = format!("/v1/agents/{}/secret", agent.id);
+        let renew = world.call("POST", &path).key(&world.api_key);
+        let (exchanged, renewed) = tokio::join!(exchange.send(), renew.send());
+        renewed.expect(200);
+        if exchanged.status == 200 {
+            assert_eq!(world.whoami(&exchanged.member("access_token")).await, 401);
+            let refresh = world.refresh(&exchanged.member("refresh_token")).send().await;
+            refresh.expect_error(400, "invalid_grant");
+        }
+    }
 }
 
 #[tokio::test]

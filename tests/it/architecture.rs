@@ -306,6 +306,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/agent_secret.rs",
             "grant/authorization_code.rs",
             "grant/device_code.rs",
+            "grant/leaked.rs",
             "grant/password.rs",
             "grant/refresh.rs",
             "grant/revoke.rs",

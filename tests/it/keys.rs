@@ -1,7 +1,7 @@
 //! `/v1/keys`.
 
 use serde_json::{Value, json};
-use tests::{World, capture};
+use tests::World;
 
 #[tokio::test]
 async fn a_key_is_shown_once_listed_without_its_secret_and_authenticates() {
@@ -375,76 +375,6 @@ async fn a_cursor_of_another_organization_reveals_nothing() {
         .expect(200);
     let mine = world.call("GET", "/v1/auth/whoami").key(&other).send().await.member("user_id");
     assert!(page.body["items"].as_array().unwrap().iter().all(|item| item["id"] == mine.as_str()));
-}
-
-#[tokio::test]
-async fn a_leaked_key_revokes_itself() {
-    let world = World::new().await;
-    let (id, key) = world.create_key(&["read"]).await;
-    let leak =
-        |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
-    assert_eq!(leak(&key).send().await.expect(202).text, "");
-    assert_eq!(world.whoami(&key).await, 401);
-    assert!(capture::logged(&["leaked_key_revoked", &id]));
-}
-
-#[tokio::test]
-async fn a_leaked_agent_secret_or_runner_token_revokes_itself() {
-    let world = World::new().await;
-    let agent = world.agent(&["read"]).await;
-    let tokens = world.exchange(&agent).await;
-    let (_, runner) = world.runner().await;
-    let leak =
-        |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
-    leak(&agent.secret).send().await.expect(202);
-    leak(&runner).send().await.expect(202);
-    assert_eq!(world.whoami(&tokens.access).await, 401);
-    let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", &runner);
-    beat.json(json!({"status": "online", "version": "1"}))
-        .send()
-        .await
-        .expect_error(401, "invalid_token");
-}
-
-#[tokio::test]
-async fn reporting_the_old_secret_as_leaked_during_an_overlap_keeps_the_new_one() {
-    let world = World::new().await;
-    let (id, old) = world.create_key(&["read"]).await;
-    let new = world
-        .post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 60}))
-        .send()
-        .await
-        .expect(200)
-        .member("key");
-    world
-        .call("POST", "/v1/keys/revoke-leaked")
-        .json(json!({"token": old}))
-        .send()
-        .await
-        .expect(202);
-    assert_eq!((world.whoami(&old).await, world.whoami(&new).await), (401, 200));
-}
-
-#[tokio::test]
-async fn reporting_anything_else_is_accepted_the_same_way_and_changes_nothing() {
-    let world = World::new().await;
-    let (id, old) = world.create_key(&["read"]).await;
-    let new = world
-        .post(&format!("/v1/keys/{id}/rotate"), json!({}))
-        .send()
-        .await
-        .expect(200)
-        .member("key");
-    let other = World::new().await;
-    let leak =
-        |token: &str| world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token}));
-    let truth = leak(&old).send().await.fingerprint();
-    for token in
-        ["", "nonsense", "pst_ak_", &other.api_key, &world.operator_key, &new[..new.len() - 1]]
-    {
-        assert_eq!(leak(token).send().await.fingerprint(), truth, "{token}");
-    }
-    assert_eq!((world.whoami(&new).await, world.whoami(&world.api_key).await), (200, 200));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _
 
 /// Captures the lines of this test as functions of the stack `my-stack` write them, by the clock of
 /// `world`.
-fn listen(world: &World, stack: Option<&str>) -> (Sink, DefaultGuard) {
+pub(crate) fn listen(world: &World, stack: Option<&str>) -> (Sink, DefaultGuard) {
     let sink = Sink::default();
     let labels = Labels { stack: stack.map(str::to_owned), function: Some("my-function".into()) };
     let lines = Lines::new(labels, world.app.context.clock.clone(), sink.clone());

@@ -21,6 +21,7 @@ mod issuer_keys;
 mod issuers;
 mod jose;
 mod keys;
+mod leaks;
 mod lines;
 mod logins;
 mod loopback;

@@ -14,7 +14,7 @@ use postern::{
         api_key::{self, ApiKeyView, NewApiKey, RotateApiKey},
         cli_token::{self, NewCliToken},
         runner::{self, NewRunner, RunnerView},
-        service_account::{self, AgentView, NewServiceAccount, ServiceView},
+        service_account::{self, AgentView, NewServiceAccount, RenewAgentSecret, ServiceView},
     },
     telemetry,
 };
@@ -233,7 +233,8 @@ async fn renew_one(
         }
         ResourceKind::Agents => {
             let id = request.path_id()?;
-            let secret = service_account::renew_agent_secret(context, user, &id).await?;
+            let renewal = RenewAgentSecret::default();
+            let secret = service_account::renew_agent_secret(context, user, &id, renewal).await?;
             (id.to_string(), secret, None)
         }
         ResourceKind::Runners => {

@@ -93,7 +93,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         manages: Some(Permission::AgentsManage),
         renewal: Some(Renewal {
             title: "New secret",
-            text: "The old secret stops working at once. Tokens that were already issued keep working until they expire.",
+            text: "The old secret stops working at once, and so do all tokens of the agent. It gets new ones with the new secret.",
             can_overlap: false,
         }),
         fields: Fields::Scopes,

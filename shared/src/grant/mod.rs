@@ -4,6 +4,7 @@ pub mod agent_secret;
 pub mod authorization_code;
 pub mod device_code;
 pub mod family;
+pub mod leaked;
 pub mod password;
 pub mod refresh;
 pub mod revoke;

@@ -10,7 +10,7 @@ use crate::{
     context::Context,
     core::{
         clock::{after, seconds},
-        error::{Error, Fault, Refusal},
+        error::{Error, Refusal},
         id::ApiKeyId,
         name::Name,
         permission::Permission,
@@ -19,12 +19,8 @@ use crate::{
         secret::{self, Secret},
         subject::Subject,
     },
-    credential::{
-        AgentSecret, CredentialKind, ParsedApiKey, ParsedCliToken, RunnerToken, ServiceKey,
-        opaque::{self, ParsedSecret},
-    },
-    store::{Deletion, api_key::ApiKeyRecord},
-    telemetry,
+    credential::opaque,
+    store::{OldSecret, api_key::ApiKeyRecord},
 };
 
 /// The longest overlap, during which both secrets of a key work.
@@ -168,44 +164,13 @@ pub async fn rotate(
         |key| (key.scopes.clone(), key.resources.clone()),
         |key| {
             previous_expires_at = previous_expires_at.min(key.expires_at.unwrap_or(Timestamp::MAX));
-            (!overlap.is_zero()).then_some(previous_expires_at)
+            if overlap.is_zero() {
+                OldSecret::Ends
+            } else {
+                OldSecret::OverlapsUntil(previous_expires_at)
+            }
         },
     )
     .await?;
     Ok(RotatedApiKey { id: *id, key, previous_expires_at })
-}
-
-/// Revokes a leaked credential of any kind. Possession is enough, and nothing is revealed.
-///
-/// # Errors
-/// A fault.
-pub async fn revoke_leaked(context: &Context, token: &str) -> Result<(), Fault> {
-    let brand = &context.config.brand;
-    let revoked = if let Some(key) = ParsedApiKey::parse(brand, token) {
-        let deletion = context.store.delete_key_by_secret(&key, context.clock.now()).await?;
-        (deletion == Deletion::Deleted).then(|| key.id.to_string())
-    } else if let Some(key) = ParsedCliToken::parse(brand, token) {
-        delete_presented(context, key).await?
-    } else if let Some(secret) = AgentSecret::parse(brand, token) {
-        delete_presented(context, secret).await?
-    } else if let Some(runner) = RunnerToken::parse(brand, token) {
-        delete_presented(context, runner).await?
-    } else if let Some(service) = ServiceKey::parse(brand, token) {
-        delete_presented(context, service).await?
-    } else {
-        None
-    };
-    if let Some(id) = revoked {
-        telemetry::leaked_key_revoked(&id);
-    }
-    Ok(())
-}
-
-/// Deletes the record of a presented credential, and returns its id if there was one.
-async fn delete_presented<K: CredentialKind>(
-    context: &Context,
-    presented: ParsedSecret<K>,
-) -> Result<Option<String>, Fault> {
-    let deletion = context.store.delete_by_secret(&presented.id, &presented.digest).await?;
-    Ok((deletion == Deletion::Deleted).then(|| presented.id.to_string()))
 }

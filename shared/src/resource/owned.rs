@@ -16,7 +16,9 @@ use crate::{
         secret::Secret,
     },
     credential::{CredentialKind, Minted},
-    store::{Deletion, HasSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret},
+    store::{
+        Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret,
+    },
 };
 
 /// The parts of a new record that are the same for every kind, and its secret.
@@ -135,8 +137,7 @@ pub async fn delete<V: Resource>(
     }
 }
 
-/// Gives the resource `id` a new secret. The old one stops working, unless `overlap_until` returns
-/// a later time for the record.
+/// Gives the resource `id` a new secret. `old` returns what happens to the old one.
 ///
 /// Renewing is like creating: the caller needs all scopes and resources of the record.
 pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + HasSecret>>(
@@ -144,14 +145,14 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
     caller: &Principal,
     id: &Id<V>,
     holds: impl FnOnce(&V::Record) -> (Scopes, Resources),
-    overlap_until: impl FnOnce(&V::Record) -> Option<Timestamp>,
+    old: impl FnOnce(&V::Record) -> OldSecret,
 ) -> Result<Secret, Error> {
     caller.require(V::MANAGE)?;
     let record: V::Record = find(context, &caller.require_organization()?, id).await?;
     let (scopes, resources) = holds(&record);
     caller.can_delegate(&scopes, &resources)?;
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
-    match context.store.replace_secret(&record, &minted, overlap_until(&record)).await? {
+    match context.store.replace_secret(&record, &minted, old(&record)).await? {
         SecretReplacement::Replaced => Ok(minted.secret),
         SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
     }

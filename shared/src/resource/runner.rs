@@ -17,7 +17,10 @@ use crate::{
         subject::Subject,
     },
     credential::opaque,
-    store::runner::{ONLINE, RunnerRecord},
+    store::{
+        OldSecret,
+        runner::{ONLINE, RunnerRecord},
+    },
 };
 
 const MOST_LABELS: usize = 32;
@@ -132,5 +135,5 @@ pub async fn renew_token(
     id: &RunnerId,
 ) -> Result<Secret, Error> {
     let holds = |_: &RunnerRecord| (Scopes::default(), Resources::default());
-    owned::renew::<RunnerView>(context, caller, id, holds, |_| None).await
+    owned::renew::<RunnerView>(context, caller, id, holds, |_| OldSecret::Ends).await
 }

@@ -18,7 +18,10 @@ use crate::{
         subject::Subject,
     },
     credential::{CredentialKind, opaque},
-    store::service_account::{AgentRecord, ServiceAccountRecord},
+    store::{
+        OldSecret,
+        service_account::{AgentRecord, ServiceAccountRecord},
+    },
 };
 
 /// An agent or service to be created.
@@ -115,8 +118,22 @@ pub async fn create<K: ServiceAccountKind>(
     Ok((ServiceAccountView::view(context, record), secret))
 }
 
-/// Gives an agent a new secret. The old one stops working at once; its tokens stay valid until they
-/// expire or are revoked.
+/// How an agent's secret is renewed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RenewAgentSecret {
+    /// Whether the tokens that were granted so far end too.
+    pub end_tokens: bool,
+}
+
+impl Default for RenewAgentSecret {
+    fn default() -> Self {
+        Self { end_tokens: true }
+    }
+}
+
+/// Gives an agent a new secret. The old one stops working at once, and so do its tokens, unless
+/// they are kept.
 ///
 /// # Errors
 /// `insufficient_scope`, `not_found`, `conflict`, or a fault.
@@ -124,7 +141,9 @@ pub async fn renew_agent_secret(
     context: &Context,
     caller: &Principal,
     id: &AgentId,
+    RenewAgentSecret { end_tokens }: RenewAgentSecret,
 ) -> Result<Secret, Error> {
     let holds = |agent: &AgentRecord| (agent.scopes.clone(), Resources::default());
-    owned::renew::<AgentView>(context, caller, id, holds, |_| None).await
+    let old = if end_tokens { OldSecret::EndsWithTokens } else { OldSecret::Ends };
+    owned::renew::<AgentView>(context, caller, id, holds, |_| old).await
 }

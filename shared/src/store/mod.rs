@@ -36,7 +36,9 @@ use jiff::Timestamp;
 
 use client::Failures;
 pub use client::Timeouts;
-pub use record::{Deletion, HasSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret};
+pub use record::{
+    Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret,
+};
 
 use crate::{config::Tables, core::clock::Clock};
 

@@ -10,7 +10,7 @@ use super::{
     Store,
     client::{fault, unexpected},
     conditional::{AttributeEquals, Conditional, conditional},
-    item::{Item, from_item, hex, item_of, milliseconds, text},
+    item::{Item, from_item, hex, item_of, milliseconds, number, text},
     key,
 };
 use crate::{
@@ -96,6 +96,17 @@ pub enum Deletion {
     Deleted,
     /// There is no such record, or it is not the one that was expected.
     Unknown,
+}
+
+/// What happens to the old secret of a record when it gets a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldSecret {
+    /// It is no longer accepted.
+    Ends,
+    /// It is no longer accepted, and neither are the tokens that were granted so far.
+    EndsWithTokens,
+    /// It is accepted until this time.
+    OverlapsUntil(Timestamp),
 }
 
 /// The outcome of replacing the secret of a record.
@@ -290,8 +301,7 @@ impl Store {
         }
     }
 
-    /// Replaces the secret of `record`, if it is still the one that was read. The old secret is
-    /// accepted until `overlap_until`, if given.
+    /// Replaces the secret of `record`, if it is still the one that was read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -299,32 +309,30 @@ impl Store {
         &self,
         record: &R,
         minted: &Minted,
-        overlap_until: Option<Timestamp>,
+        old: OldSecret,
     ) -> Result<SecretReplacement, Fault> {
-        let update = match overlap_until {
-            Some(_) => {
-                "SET digest = :new, last_four = :last_four, \
-                 previous_digest = digest, previous_expires_at_ms = :until"
-            }
-            None => {
-                "SET digest = :new, last_four = :last_four \
-                 REMOVE previous_digest, previous_expires_at_ms"
-            }
-        };
+        const REPLACE: &str = "SET digest = :new, last_four = :last_four";
+        const REMOVE: &str = "REMOVE previous_digest, previous_expires_at_ms";
         let request = self
             .client
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&record.meta().id))
-            .update_expression(update)
             .condition_expression("digest = :seen")
             .expression_attribute_values(":new", hex(&minted.digest))
             .expression_attribute_values(":last_four", AttributeValue::S(minted.secret.last_four()))
             .expression_attribute_values(":seen", hex(&record.secret().digest))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match overlap_until {
-            Some(until) => request.expression_attribute_values(":until", milliseconds(until)),
-            None => request,
+        let request = match old {
+            OldSecret::Ends => request.update_expression(format!("{REPLACE} {REMOVE}")),
+            OldSecret::EndsWithTokens => request
+                .update_expression(format!("{REPLACE} {REMOVE} ADD epoch :one"))
+                .expression_attribute_values(":one", number(1)),
+            OldSecret::OverlapsUntil(until) => request
+                .update_expression(format!(
+                    "{REPLACE}, previous_digest = digest, previous_expires_at_ms = :until"
+                ))
+                .expression_attribute_values(":until", milliseconds(until)),
         };
         match conditional(request.send().await, "replace a secret")? {
             Conditional::Met(_) => Ok(SecretReplacement::Replaced),

@@ -1,16 +1,32 @@
 //! Redeeming a code for a family of refresh tokens: one transaction, so that there is never a
-//! redeemed code without its family.
+//! redeemed code without its family. Revoking a code.
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update, builders::UpdateBuilder};
+use aws_sdk_dynamodb::types::{
+    Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, builders::UpdateBuilder,
+};
+use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::{
-    Store,
+    Deletion, Store,
     client::fault,
-    conditional::first_unmet,
+    conditional::{Conditional, conditional, first_unmet},
     family::FamilyRecord,
-    item::{item_of, text},
+    item::{from_item, hex, item_of, text},
+    key,
 };
-use crate::core::error::Fault;
+use crate::{
+    core::{error::Fault, id::FamilyId},
+    credential::{CredentialKind, opaque::ParsedSecret},
+    crypto::Digest,
+};
+
+/// The part of a code's record that says whether it was redeemed.
+#[derive(Deserialize)]
+struct StoredCode {
+    digest: Digest,
+    family: Option<FamilyId>,
+}
 
 /// The outcome of redeeming a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +38,41 @@ pub enum Redemption {
 }
 
 impl Store {
+    /// Revokes the code that was presented: deletes it, or revokes the family that it was redeemed
+    /// for.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn revoke_code<K: CredentialKind>(
+        &self,
+        presented: &ParsedSecret<K>,
+        now: Timestamp,
+    ) -> Result<Deletion, Fault> {
+        let outcome = self
+            .client
+            .delete_item()
+            .table_name(&self.tables.nonces)
+            .key(key::PK, text(&presented.id))
+            .condition_expression("digest = :digest AND attribute_not_exists(#family)")
+            .expression_attribute_names("#family", "family")
+            .expression_attribute_values(":digest", hex(&presented.digest))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let stored: Option<StoredCode> = match conditional(outcome, "revoke a code")? {
+            Conditional::Met(_) => return Ok(Deletion::Deleted),
+            Conditional::NotMet(stored) => stored.map(from_item).transpose()?,
+        };
+        let redeemed = stored.filter(|code| code.digest.matches(&presented.digest));
+        match redeemed.and_then(|code| code.family) {
+            Some(family) => {
+                self.revoke_family(&family, now).await?;
+                Ok(Deletion::Deleted)
+            }
+            None => Ok(Deletion::Unknown),
+        }
+    }
+
     /// Stores `family`, and its id in a code, if the code meets `condition`.
     ///
     /// The SDK sends a token with the transaction, so that a repetition after a lost response is

@@ -237,3 +237,9 @@ pub fn code_replayed(family: &FamilyId) {
 pub fn leaked_key_revoked(id: &str) {
     tracing::warn!(target: "postern", event = "leaked_key_revoked", id, "a leaked credential was revoked");
 }
+
+/// Logs that the operator's key was reported as leaked. Only the operator can replace it, so this
+/// raises the alarm for faults.
+pub fn operator_key_leaked() {
+    tracing::error!(target: "postern", event = "operator_key_leaked", Faults = 1_u64, "the operator key was reported as leaked: replace it in the secret");
+}
