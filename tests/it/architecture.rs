@@ -238,6 +238,13 @@ fn only_fetch_calls_other_servers() {
 }
 
 #[test]
+fn only_the_text_module_uses_the_unicode_standard() {
+    for word in ["icu_normalizer", "icu_properties", "idna::"] {
+        only(&["core/text.rs"], word);
+    }
+}
+
+#[test]
 fn only_http_and_the_runtime_name_lambda() {
     only(&["http/", "runtime/"], "lambda_http");
     only(&["runtime/", "telemetry/"], "lambda_runtime"); // telemetry names a target of its lines

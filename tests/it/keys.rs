@@ -432,7 +432,7 @@ async fn an_invalid_body_is_explained_by_the_name_of_the_member_and_never_by_its
         ),
         (
             r#"{"name": "k", "scopes": [], "expires_at": "pst_secret"}"#,
-            "The member 'expires_at' of the body has the wrong type or an invalid value.",
+            "The member 'expires_at' of the body must be a date and time of RFC 3339, such as 2027-01-31T12:00:00Z.",
         ),
         (
             r#"{"name": "k", "Pst-Secret": 1}"#,

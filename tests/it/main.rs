@@ -46,6 +46,7 @@ mod signed;
 mod signin;
 mod stored;
 mod template;
+mod typed_text;
 mod unrouted;
 mod upstream_tokens;
 mod users;

@@ -10,8 +10,10 @@ use crate::core::{
     email::Email,
     error::Fault,
     id::ClientId,
+    name::Name,
     principal::Role,
     subject::{GITHUB_PREFIX, Subject, SubjectPrefix},
+    text,
 };
 
 /// An identity provider at which users sign in.
@@ -99,7 +101,9 @@ impl TryFrom<String> for Allowed {
         match (text.as_str(), text.strip_prefix('@')) {
             ("" | "@", _) => Err("an entry is empty: expected a user id, an @domain, or \"*\""),
             ("*", _) => Ok(Self::Everyone),
-            (_, Some(domain)) => Ok(Self::Domain(domain.to_owned())),
+            (_, Some(domain)) => text::domain(domain)
+                .map(Self::Domain)
+                .ok_or("an entry of allow begins with @, but no domain follows"),
             (_, None) => Ok(Self::User(Subject::External(text))),
         }
     }
@@ -110,9 +114,7 @@ impl SignInRules<'_> {
     pub fn allows(&self, subject: &Subject, verified: &[Email]) -> bool {
         self.allow.iter().any(|allowed| match allowed {
             Allowed::Everyone => true,
-            Allowed::Domain(domain) => {
-                verified.iter().any(|email| email.domain().eq_ignore_ascii_case(domain))
-            }
+            Allowed::Domain(domain) => verified.iter().any(|email| email.domain() == domain),
             Allowed::User(user) => user == subject,
         })
     }
@@ -236,8 +238,7 @@ pub(super) fn validate(signins: &[SignInSettings]) -> Result<(), Fault> {
 pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
     let mut ids = BTreeSet::new();
     for client in clients {
-        let is_name = (1..=100).contains(&client.name.chars().count())
-            && !client.name.chars().any(char::is_control);
+        let is_name = Name::try_from(client.name.clone()).is_ok();
         // An agent's id is its client id.
         if !is_word(client.id.as_str())
             || client.id.as_str().starts_with("agt_")

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::error::Refusal;
+use crate::core::{error::Refusal, text};
 
-/// An email address in lower case, 3 to 254 characters (RFC 5321 §4.5.3.1). Not verified to be
-/// reachable.
+/// An email address in its normal form, so that two that look the same are one: in lower case, with
+/// composed characters, 3 to 254 bytes (RFC 5321 §4.5.3.1). Not verified to be reachable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Email(String);
@@ -28,13 +28,13 @@ impl TryFrom<String> for Email {
     type Error = Refusal;
 
     fn try_from(text: String) -> Result<Self, Refusal> {
-        let text = text.trim().to_lowercase();
-        let parts =
-            text.split_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
-        let is_sound = parts.is_some_and(|(_, domain)| !domain.contains('@'))
-            && text.len() <= 254
-            && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control());
-        if is_sound { Ok(Self(text)) } else { Err(Refusal::EmailMalformed) }
+        let is_at = |letter: char| matches!(letter, '@' | '\u{ff20}' | '\u{fe6b}');
+        let parts = text.trim().split_once(is_at).filter(|(local, _)| local.len() <= 254);
+        let normalized = parts.and_then(|(local, domain)| {
+            Some(format!("{}@{}", text::local_part(local)?, text::domain(domain)?))
+        });
+        let address = normalized.filter(|address| address.len() <= 254);
+        address.map(Self).ok_or(Refusal::EmailMalformed)
     }
 }
 
@@ -55,9 +55,40 @@ mod tests {
     }
 
     #[test]
+    fn addresses_that_look_the_same_are_the_same() {
+        for (typed, expected) in [
+            ("jose\u{301}@example.com", "jos\u{e9}@example.com"),
+            ("\u{ff21}da\u{ff20}example.com", "ada@example.com"),
+            ("ada@b\u{fc}cher.example", "ada@b\u{fc}cher.example"),
+            ("ada@xn--bcher-kva.example", "ada@b\u{fc}cher.example"),
+            ("ada@EXAMPLE\u{3002}com", "ada@example.com"),
+        ] {
+            assert_eq!(Email::try_from(typed.to_owned()).unwrap().as_str(), expected, "{typed:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_refused() {
         let long = format!("{}@example.com", "a".repeat(250));
-        for text in ["", "@", "a@", "@b", "a", "a@b@c", "a b@c", "a@b\n.c", "a@b\u{0}", &long] {
+        for text in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a",
+            "a@b@c",
+            "a b@c",
+            "a@b\n.c",
+            "a@b\u{0}",
+            &long,
+            "a\u{200b}@b",
+            "\u{feff}a@b",
+            "\u{202e}a@b",
+            "a@b..c",
+            "a@.b",
+            "a\u{ad}b@c",
+            "\"a b\"@c",
+        ] {
             assert!(Email::try_from(text.to_owned()).is_err(), "{text:?}");
         }
     }

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::error::Refusal;
+use crate::core::{error::Refusal, text};
 
-/// A name: 1 to 100 characters, not blank, without control characters.
+const LONGEST: usize = 100;
+
+/// A name in its normal form: 1 to 100 characters that people can see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(String);
@@ -13,10 +15,8 @@ impl TryFrom<String> for Name {
     type Error = Refusal;
 
     fn try_from(text: String) -> Result<Self, Refusal> {
-        let sound = text.chars().count() <= 100
-            && !text.trim().is_empty()
-            && !text.chars().any(char::is_control);
-        if sound { Ok(Self(text)) } else { Err(Refusal::NameMalformed) }
+        let name = text::name(&text).filter(|name| name.chars().count() <= LONGEST);
+        name.map(Self).ok_or(Refusal::NameMalformed)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::error::Refusal;
+use crate::core::{error::Refusal, text};
 
 /// The maximum number of scopes of one credential, so that a token fits into the 8 KB of headers
 /// that every gateway accepts.
@@ -124,6 +124,19 @@ impl Scopes {
         Self(sound)
     }
 
+    /// Returns the scopes that are both among these and among `limit`: of two of which one covers
+    /// the other, the narrower one.
+    pub fn within(&self, limit: &Scopes) -> Self {
+        let narrower = self.0.iter().filter(|held| limit.allows(held));
+        let mut both: Vec<Scope> = Vec::new();
+        for scope in narrower.chain(limit.0.iter().filter(|limit| self.allows(limit))) {
+            if !both.contains(scope) && both.len() < MOST_SCOPES {
+                both.push(scope.clone());
+            }
+        }
+        Self(both)
+    }
+
     /// Reports whether one of the scopes covers `wanted`.
     pub fn allows(&self, wanted: &Scope) -> bool {
         self.0.iter().any(|held| held.covers(wanted))
@@ -230,9 +243,8 @@ impl TryFrom<BTreeMap<String, BTreeSet<String>>> for Resources {
             (1..=LONGEST_SCOPE).contains(&kind.len())
                 && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         };
-        let entry = |entry: &str| {
-            (1..=LONGEST_RESOURCE).contains(&entry.len()) && !entry.chars().any(char::is_control)
-        };
+        let entry =
+            |entry: &str| (1..=LONGEST_RESOURCE).contains(&entry.len()) && text::is_visible(entry);
         let sound =
             given.iter().all(|(name, entries)| kind(name) && entries.iter().all(|e| entry(e)));
         let count: usize = given.values().map(BTreeSet::len).sum();

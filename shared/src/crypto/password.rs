@@ -1,5 +1,5 @@
 //! Password hashes: Argon2id with OWASP's parameters (19 MiB, 2 passes, 1 lane). Passwords are the
-//! only secrets here that are weak enough to need it.
+//! only secrets here that are weak enough to need it. They are hashed in their normal form.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use argon2::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::core::{entropy::Entropy, error::Fault, secret::Secret};
+use crate::core::{entropy::Entropy, error::Fault, secret::Secret, text};
 
 /// Memory in KiB, passes and lanes: OWASP Password Storage Cheat Sheet, Argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -38,6 +38,7 @@ impl PasswordHash {
     pub async fn hash(password: Secret, entropy: &Entropy) -> Result<Self, Fault> {
         let salt = entropy.bytes::<16>()?;
         run_blocking(move || {
+            let password = normalized(password);
             let hash = hasher()?.hash_password_with_salt(password.expose().as_bytes(), &salt);
             hash.map(|hash| Self(hash.to_string()))
                 .map_err(|error| failed("hash a password", error))
@@ -53,6 +54,7 @@ impl PasswordHash {
         run_blocking(move || {
             let is_somebody = hash.is_some();
             let hash = hash.map_or_else(|| DUMMY_HASH.to_owned(), |hash| hash.0);
+            let password = normalized(password);
             match hasher()?.verify_password(password.expose().as_bytes(), hash.as_str()) {
                 Ok(()) => Ok(is_somebody),
                 Err(password_hash::Error::PasswordInvalid) => Ok(false),
@@ -61,6 +63,11 @@ impl PasswordHash {
         })
         .await
     }
+}
+
+/// Returns the password in its normal form; as it is, if it has none, and then it is nobody's.
+fn normalized(password: Secret) -> Secret {
+    text::password(password.expose()).map_or(password, Secret::new)
 }
 
 fn hasher() -> Result<Argon2<'static>, Fault> {

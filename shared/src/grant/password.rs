@@ -19,6 +19,7 @@ use crate::{
         network::network,
         secret::Secret,
         subject::Subject,
+        text,
     },
     crypto::password::PasswordHash,
     store::counter::Counter,
@@ -45,13 +46,10 @@ pub struct Login<'a> {
 /// # Errors
 /// [`Refusal::PasswordMalformed`]
 pub fn validate_password(password: &Secret, email: &Email) -> Result<(), Refusal> {
-    let text = password.expose();
+    let text = text::password(password.expose()).ok_or(Refusal::PasswordMalformed)?;
     let is_long_enough = (SHORTEST..=LONGEST).contains(&text.chars().count());
-    if is_long_enough && !text.eq_ignore_ascii_case(email.as_str()) {
-        Ok(())
-    } else {
-        Err(Refusal::PasswordMalformed)
-    }
+    let is_address = Email::try_from(text).is_ok_and(|typed| typed == *email);
+    if is_long_enough && !is_address { Ok(()) } else { Err(Refusal::PasswordMalformed) }
 }
 
 /// Returns the user whose password this is.
@@ -79,7 +77,8 @@ async fn check(
     email: &Email,
     password: Secret,
 ) -> Result<AuthenticatedUser, Error> {
-    let is_possible = password.expose().chars().count() <= LONGEST;
+    let is_possible = text::password(password.expose())
+        .is_some_and(|password| password.chars().count() <= LONGEST);
     let record = context.store.login_record(email).await?.filter(|_| is_possible);
     let (user, hash) =
         record.map(|record| ((record.user_id, record.role), record.password)).unzip();

@@ -253,6 +253,10 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
         "unknown field " => sentence("is unknown"),
         "missing field " => sentence("is missing"),
         "duplicate field " => sentence("was sent more than once"),
+        _ if kind.starts_with("must be ") => {
+            // One of our own types says what it expects.
+            sentence_about(error, kind.split(" at line ").next().unwrap_or_default())
+        }
         _ if error.inner().is_data() => Some(match member(outermost(error.path())) {
             Some(name) => {
                 format!("The member '{name}' of the body has the wrong type or an invalid value.")
@@ -264,6 +268,14 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {
         Error::with_detail(Refusal::BodyMalformed, sentence)
     })
+}
+
+fn sentence_about(
+    error: &serde_path_to_error::Error<serde_json::Error>,
+    expectation: &str,
+) -> Option<String> {
+    let name = member(outermost(error.path()))?;
+    Some(format!("The member '{name}' of the body {expectation}."))
 }
 
 /// Returns the member of the body that contains the error.

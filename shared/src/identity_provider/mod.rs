@@ -30,6 +30,7 @@ use crate::{
         error::{Error, Fault, Refusal},
         secret::Secret,
         subject::Subject,
+        text,
     },
     crypto::secrets::Secrets,
     fetch::FetchError,
@@ -387,8 +388,8 @@ impl ExternalTokens {
     }
 }
 
-/// Returns a text fit for display: short, and without control characters.
+/// Returns a text fit for display: short, and without characters that people cannot see.
 fn readable(value: Option<&Value>) -> Option<Value> {
     let text = value?.as_str().filter(|text| (1..=200).contains(&text.len()))?;
-    (!text.chars().any(char::is_control)).then(|| text.into())
+    text::name(text).map(Value::from)
 }

@@ -15,6 +15,7 @@ use crate::{
         name::Name,
         permission::Permission,
         principal::Principal,
+        rfc3339,
         scope::{Resources, Scopes},
         secret::{self, Secret},
         subject::Subject,
@@ -38,6 +39,7 @@ pub struct NewApiKey {
     #[serde(default)]
     pub resources: BTreeMap<String, BTreeSet<String>>,
     /// When the key expires; `None` means never.
+    #[serde(default, deserialize_with = "rfc3339::deserialize")]
     pub expires_at: Option<Timestamp>,
     /// Whether every request must be signed with the key.
     #[serde(default)]
@@ -64,6 +66,7 @@ pub struct ApiKeyView {
     pub prefix: String,
     pub last_four: String,
     pub created_at: Timestamp,
+    #[serde(serialize_with = "rfc3339::serialize")]
     pub expires_at: Option<Timestamp>,
     pub require_signature: bool,
     pub on_behalf_of: Option<Subject>,

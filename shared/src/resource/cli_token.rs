@@ -15,6 +15,7 @@ use crate::{
         name::Name,
         pagination::{List, PageRequest},
         principal::{Principal, Role},
+        rfc3339,
         scope::{Resources, Scopes},
         secret::{self, Secret},
         subject::CredentialId,
@@ -38,6 +39,7 @@ pub struct NewCliToken {
     /// The repositories that the token is for, unless it is for all.
     pub repositories: Option<BTreeSet<String>>,
     /// When the token expires; `None` means never.
+    #[serde(default, deserialize_with = "rfc3339::deserialize")]
     pub expires_at: Option<Timestamp>,
     /// Whether every request must be signed with the token.
     #[serde(default)]
@@ -57,6 +59,7 @@ pub struct CliTokenView {
     pub prefix: String,
     pub last_four: String,
     pub created_at: Timestamp,
+    #[serde(serialize_with = "rfc3339::serialize")]
     pub expires_at: Option<Timestamp>,
     pub require_signature: bool,
 }

@@ -14,6 +14,7 @@ use crate::{
         scope::Scopes,
         secret::{self, Secret},
         subject::Subject,
+        text,
     },
     store::{api_key::ApiKeyRecord, organization::OrganizationRecord},
 };
@@ -77,7 +78,7 @@ pub async fn create(
         Some(_) if creator != OrganizationCreator::Operator => {
             return Err(Refusal::OwnerNotAllowed.into());
         }
-        Some(owner) if !(1..=200).contains(&owner.len()) || owner.chars().any(char::is_control) => {
+        Some(owner) if !(1..=200).contains(&owner.len()) || !text::is_visible(&owner) => {
             return Err(Refusal::OwnerMalformed.into());
         }
         owner => owner.map(Subject::parse),

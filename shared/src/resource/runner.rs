@@ -15,6 +15,7 @@ use crate::{
         scope::{Resources, Scopes},
         secret::{self, Secret},
         subject::Subject,
+        text,
     },
     credential::opaque,
     store::{
@@ -102,19 +103,17 @@ pub async fn create(
     // A runner has no resource limits, so a caller with limits could not pass them on.
     caller.can_delegate(&Scopes::default(), &Resources::default())?;
     let name = Name::try_from(new.name)?;
-    let is_label = |label: &String| {
-        (1..=LONGEST_LABEL).contains(&label.len()) && !label.chars().any(char::is_control)
-    };
-    if new.labels.len() > MOST_LABELS || !new.labels.iter().all(is_label) {
-        return Err(Refusal::LabelMalformed.into());
-    }
+    let label = |label: String| text::name(&label).filter(|label| label.len() <= LONGEST_LABEL);
+    let labels: Option<Vec<_>> = new.labels.into_iter().map(label).collect();
+    let labels = labels.filter(|labels| labels.len() <= MOST_LABELS);
+    let labels = labels.ok_or(Refusal::LabelMalformed)?;
 
     let NewCredential { meta, stored, secret } =
         owned::new_credential(context, caller.require_organization()?)?;
     let record = RunnerRecord {
         meta,
         name: name.into(),
-        labels: new.labels,
+        labels,
         secret: stored,
         on_behalf_of: caller.acting_user(),
         status: None,

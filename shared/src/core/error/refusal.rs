@@ -185,7 +185,7 @@ refusals! {
     ),
     /// A label is empty or too long, or there are too many.
     LabelMalformed => invalid_request(
-        "The labels are not valid: send at most 32, each of 1 to 64 characters.",
+        "The labels are not valid: send at most 32, each of 1 to 64 characters, none of them invisible.",
     ),
     /// The limit of a list is out of range.
     LimitMalformed => invalid_request("limit must be a number from 1 to 100."),
@@ -208,7 +208,7 @@ refusals! {
     ),
     /// The name is empty, too long, or contains control characters.
     NameMalformed => invalid_request(
-        "The name is not valid: use 1 to 100 characters, without control characters.",
+        "The name is not valid: use 1 to 100 characters, none of them invisible.",
     ),
     /// The nonce was already used.
     NonceReplayed => unauthorized(
@@ -241,7 +241,7 @@ refusals! {
     ParameterMissing => invalid_request("A required parameter is missing."),
     /// The password is too short, too long, or the email address.
     PasswordMalformed => invalid_request(
-        "The password is not valid: use 8 to 256 characters, and not the email address.",
+        "The password is not valid: use 8 to 256 characters, none of them invisible, and not the email address.",
     ),
     /// The path is ambiguous.
     PathMalformed => invalid_request(
