@@ -312,7 +312,7 @@ async fn fetch(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn scopes_of_the_provider_count_only_if_configured() {
+async fn scopes_of_the_provider_count_only_if_configured_and_within_the_role() {
     let issuer = Issuer::start().await;
     let with = |more: &str| {
         format!(
@@ -337,11 +337,37 @@ async fn scopes_of_the_provider_count_only_if_configured() {
         ),
         ("role = \"admin\"", json!("openid"), json!(["*"])),
         (
-            "scopes_claim = \"scope\"",
+            "role = \"admin\"\nscopes_claim = \"scope\"",
             json!("data:read Data:WRITE data:read openid"),
             json!(["data:read", "openid"]),
         ),
-        ("scopes_claim = \"scope\"", json!(["data:read", 5]), json!(["data:read"])),
+        ("role = \"admin\"\nscopes_claim = \"scope\"", json!("*"), json!(["*"])),
+        (
+            "scopes_claim = \"scope\"",
+            json!("openid scans:read data:read scans:* admin:all"),
+            json!(["scans:read", "scans:trigger"]),
+        ),
+        ("scopes_claim = \"scope\"", json!(["scans:read", 5]), json!(["scans:read"])),
+        ("scopes_claim = \"scope\"", json!("data:*"), json!([])),
+        (
+            "scopes_claim = \"scope\"",
+            json!("*:read"),
+            json!(["repos:read", "scans:read", "drifts:read", "runners:read"]),
+        ),
+        (
+            "scopes_claim = \"scope\"",
+            json!("*"),
+            json!([
+                "repos:read",
+                "repos:write",
+                "scans:read",
+                "scans:trigger",
+                "drifts:read",
+                "drifts:write",
+                "runners:read",
+                "runners:manage",
+            ]),
+        ),
         ("scopes_claim = \"scope\"", Value::Null, json!([])),
     ] {
         let world = World::configured(&with(more)).await;
@@ -358,6 +384,32 @@ async fn scopes_of_the_provider_count_only_if_configured() {
 }
 
 #[tokio::test]
+async fn scopes_of_a_partner_are_within_those_of_its_provider() {
+    for (scopes, claim, expected) in [
+        ("[\"data:*\"]", json!("data:read admin:all"), json!(["data:read"])),
+        ("[\"data:*\"]", json!("*"), json!(["data:*"])),
+        ("[\"data:read\"]", json!("data:*"), json!(["data:read"])),
+        ("[\"data:read\"]", json!("data:write"), json!([])),
+        ("[\"*\"]", json!("*"), json!(["*"])),
+        ("[\"*\"]", Value::Null, json!([])),
+    ] {
+        let toml = format!(
+            "[[provider]]\ntype = \"jwt\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\nissuer = \"partner\"\naudience = \"api\"\nscopes = {scopes}\nscopes_claim = \"scp\""
+        );
+        let mut secrets = Secrets::default();
+        secrets.refs.insert("partner".into(), SECRET.into());
+        let setup = Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() };
+        let world = World::with(setup).await;
+        let exp = world.now().as_second() + 60;
+        let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": exp, "scp": claim});
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let token = tests::encode(&Header::new(Algorithm::HS256), &claims, &key);
+        let answer = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await.expect(200);
+        assert_eq!(answer.body["scopes"], expected, "{scopes} {claim}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_token_is_not_an_access_token() {
     let (issuer, world) = setting().await;
     let accepting = provider(&issuer).replacen("\n[[", "\naccept_id_tokens = true\n[[", 1);
@@ -368,6 +420,8 @@ async fn an_id_token_is_not_an_access_token() {
         ("at_hash", json!("77QmUPtjPfzWtF2AnpK9RQ")),
         ("c_hash", json!("LDktKdoQak3Pk0cnXxCltA")),
         ("nonce", Value::Null),
+        ("token_use", json!("id")),
+        ("typ", json!("ID")),
     ] {
         let mut claims = claims(&world);
         claims[name] = value;

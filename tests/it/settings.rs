@@ -168,6 +168,11 @@ fn an_insecure_provider_prevents_the_start() {
         );
     }
     assert_stops(&[], &jwt("algorithm = \"none\""), "unknown variant `none`");
+    assert_stops(
+        &[],
+        &jwt("algorithm = \"HS256\"\nsecret_ref = \"x\"\nscopes_claim = \"scope\""),
+        "jwt: scopes_claim requires scopes",
+    );
     let signin = |more: &str| {
         format!(
             "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://a.example\"\n\

@@ -22,7 +22,7 @@ pub(super) struct ClaimMapping<'a> {
     pub(super) subject_prefix: &'a str,
     /// The claim with the caller's scopes, if the configuration names one.
     pub(super) scopes_claim: Option<&'a str>,
-    /// The scopes of every caller otherwise.
+    /// The scopes of every caller, or the most that the claim can grant.
     pub(super) scopes: &'a Scopes,
     /// The kind of caller.
     pub(super) kind: PrincipalKind,
@@ -61,8 +61,9 @@ fn credential_id(claims: &Map<String, Value>, token: &str) -> CredentialId {
     CredentialId::of_issuer(claims.get("jti").and_then(Value::as_str), digest)
 }
 
-/// Returns the scopes of a caller: those of the configuration, or, if it names a `claim`, those in
-/// the claim, which is space-joined text or an array. Malformed scopes are left out.
+/// Returns the scopes of a caller: those of the configuration, or, if it names a `claim`, those of
+/// them that are also in the claim, which is space-joined text or an array. The issuer's words may
+/// mean something else there, and its `*` is not every scope here. Malformed scopes are left out.
 fn scopes(claims: &Map<String, Value>, claim: Option<&str>, configured: &Scopes) -> Scopes {
     let Some(claim) = claim else { return configured.clone() };
     let given: Vec<_> = match claims.get(claim) {
@@ -72,5 +73,5 @@ fn scopes(claims: &Map<String, Value>, claim: Option<&str>, configured: &Scopes)
         }
         _ => Vec::new(),
     };
-    Scopes::from_well_formed(given)
+    Scopes::from_well_formed(given).within(configured)
 }

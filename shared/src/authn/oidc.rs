@@ -73,7 +73,10 @@ impl Provider for OidcProvider {
 }
 
 /// Reports whether the claims are those of an ID token: OpenID Connect Core §2 and §3.3.2.11 define
-/// these members for no other kind of token.
+/// these members for no other kind of token, and some issuers name the kind: Cognito in `token_use`,
+/// Keycloak in `typ`.
 fn is_id_token(claims: &Map<String, Value>) -> bool {
     ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.contains_key(*name))
+        || claims.get("token_use").is_some_and(|kind| kind == "id")
+        || claims.get("typ").is_some_and(|kind| kind == "ID")
 }

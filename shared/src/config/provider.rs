@@ -81,7 +81,7 @@ pub struct OidcIssuer {
     /// The role of its users.
     #[serde(default)]
     pub role: Role,
-    /// The claim that contains their scopes, if the issuer grants them instead of the role.
+    /// The claim that contains their scopes, if the issuer chooses them among those of the role.
     pub scopes_claim: Option<String>,
     /// Whether ID tokens are accepted too. They are issued to a client, not for an API, and every
     /// client that users sign in to has one.
@@ -106,10 +106,10 @@ pub struct JwtIssuer {
     /// The prefix of the subject in the user's id.
     #[serde(default)]
     pub subject_prefix: SubjectPrefix,
-    /// The scopes of its users.
+    /// The scopes of its users, or the most that the issuer can grant.
     #[serde(default)]
     pub scopes: Scopes,
-    /// The claim that contains their scopes, if the issuer grants them.
+    /// The claim that contains their scopes, if the issuer chooses them among `scopes`.
     pub scopes_claim: Option<String>,
 }
 
@@ -171,6 +171,11 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
                 if !(if jwt.algorithm.is_symmetric() { is_secret } else { is_public }) {
                     return refuse(
                         "jwt: HS256, HS384 and HS512 require secret_ref; all others require public_key",
+                    );
+                }
+                if jwt.scopes_claim.is_some() && jwt.scopes.is_empty() {
+                    return refuse(
+                        "jwt: scopes_claim requires scopes, the most that the issuer can grant: [\"*\"] for no limit",
                     );
                 }
                 named("jwt", &jwt.issuer, &jwt.audience, &mut issuers)?;
