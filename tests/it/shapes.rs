@@ -34,6 +34,7 @@ async fn world(issuer: &Issuer) -> World {
         secret_ref = "partner"
         issuer = "partner"
         audience = "api"
+        subject_prefix = "partner|"
         scopes = ["data:read"]
         [[provider]]
         type = "access_token"
@@ -296,7 +297,14 @@ async fn credentials(world: &World, issuer: &Issuer) -> Credentials {
         ),
         (
             bearer("a partner's token", &partner),
-            principal("7", "external", None, &partner_id, json!(["data:read"]), partner_claims),
+            principal(
+                "partner|7",
+                "external",
+                None,
+                &partner_id,
+                json!(["data:read"]),
+                partner_claims,
+            ),
         ),
         (credential("a configured key in its header", "x-api-key", LEGACY), of_legacy.clone()),
         (bearer("a configured key as a bearer token", LEGACY), of_legacy),
