@@ -270,6 +270,8 @@ for (const way of WAYS) {
 
       const other = await begin();
       await page.goto(other.verification_uri_complete);
+      assert.equal(await page.getByLabel("The code that the device shows").inputValue(), other.user_code);
+      await page.getByRole("button", { name: "Continue" }).click();
       await page.getByText(other.user_code).waitFor();
       await page.getByRole("button", { name: "Deny" }).click();
       await page.getByRole("status").getByText("The device was denied.").waitFor();

@@ -55,11 +55,20 @@ impl<'w> Person<'w> {
             .from(self.address)
     }
 
-    async fn look(&self, user_code: &str) -> Answer {
+    /// Follows a link with a code.
+    async fn follow(&self, user_code: &str) -> Answer {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("user_code", user_code)
             .finish();
         self.call("GET", &format!("/device?{query}")).send().await
+    }
+
+    /// Enters a code.
+    async fn look(&self, user_code: &str) -> Answer {
+        let csrf = self.csrf().await;
+        self.world.wire.take();
+        let form = [("csrf", csrf.as_str()), ("user_code", user_code)];
+        self.call("POST", "/device").form(&form).send().await
     }
 
     async fn csrf(&self) -> String {
@@ -137,6 +146,7 @@ async fn a_user_approves_and_the_device_receives_tokens_once() {
     poll(&world, &device).await.expect_error(400, "authorization_pending");
 
     // The code is shown and must be confirmed, even if the link contains it.
+    person.follow(&device.user_code).await.expect(200);
     let page = person.look(&device.user_code).await.expect(200);
     for shown in
         [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Deny"]
@@ -275,9 +285,7 @@ async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_l
     ] {
         assert!(person.look(&typed).await.expect(200).text.contains("Approve"), "{typed}");
     }
-    person.look("").await.expect(200);
-    for junk in ["x", "AEIO-UAEI", "1234-5678", "BCDF-GHJ", &"B".repeat(500)] {
-        world.wire.take();
+    for junk in ["", "x", "AEIO-UAEI", "1234-5678", "BCDF-GHJ", &"B".repeat(500)] {
         let page = person.look(junk).await;
         assert!(
             page.status == 400 && page.text.contains("The code is wrong or has expired"),
@@ -287,6 +295,26 @@ async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_l
         // Only the session is read.
         assert_eq!(world.wire.names(), ["BatchGetItem"]);
     }
+}
+
+/// Links on other pages must not use up the guesses of whoever follows them, nor find codes.
+#[tokio::test]
+async fn a_link_with_a_code_looks_nothing_up_and_counts_no_guess() {
+    let world = World::new().await;
+    let device = device(&world).await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    for code in ["BCDF-GHJK", &device.user_code, "<script>"] {
+        for _ in 0..10 {
+            world.wire.take();
+            let page = person.follow(code).await.expect(200);
+            assert_eq!(world.wire.names(), ["BatchGetItem"], "only the session is read");
+            assert!(!page.text.contains("Approve") && !page.text.contains("<script>"));
+        }
+    }
+    // The code of the link is filled in.
+    let page = person.follow(&device.user_code).await.expect(200);
+    assert!(page.text.contains(&format!("value=\"{}\"", device.user_code)), "{}", page.text);
+    assert!(person.look(&device.user_code).await.expect(200).text.contains("Approve"));
 }
 
 #[tokio::test]
@@ -494,7 +522,7 @@ async fn an_unreachable_store_is_a_503_for_device_and_user() {
         .await
         .expect_error(503, "temporarily_unavailable");
     poll(&world, &device).await.expect_error(503, "temporarily_unavailable");
-    assert_eq!(person.look(&device.user_code).await.status, 503);
+    assert_eq!(person.follow(&device.user_code).await.status, 503);
     world.wire.clear_faults();
     person.decide(&device.user_code, "approve").await.expect(200);
     poll(&world, &device).await.expect(200);

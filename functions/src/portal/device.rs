@@ -1,5 +1,7 @@
 //! The page that approves a device (RFC 8628 §3.3). It always shows the code for confirmation, even
 //! if a link contains the code.
+//!
+//! Only a form of this page looks a code up, which counts as a guess.
 
 use postern::{
     App, Error, Refusal,
@@ -13,7 +15,8 @@ use crate::portal::{
     visitor::{self, Visitor, field},
 };
 
-/// `GET /device`: shows the form for a code, or the device that is waiting for approval.
+/// `GET /device`: shows the form for a code. The code of a link is filled in but not looked up:
+/// otherwise, links on other pages could use up the guesses of whoever follows them.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let done = match request.query("done")?.as_deref() {
@@ -23,24 +26,8 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         Some("denied") => Some("The device was denied. It has no access."),
         _ => None,
     };
-    match request.query("user_code")?.filter(|code| !code.trim().is_empty()) {
-        None => show(&visitor, String::new(), None, None, done),
-        Some(code) => found(app, request, &visitor, code).await,
-    }
-}
-
-async fn found(
-    app: &App,
-    request: &Request,
-    visitor: &Visitor,
-    code: String,
-) -> Result<Response, Error> {
-    match device_code::pending_device(&app.context, &visitor.principal, &code, request.source_ip())
-        .await
-    {
-        Ok(device) => show(visitor, code, Some(waiting(app, visitor, &device)), None, None),
-        Err(error) => refused(visitor, code, error),
-    }
+    let code = request.query("user_code")?.unwrap_or_default();
+    show(&visitor, code, None, None, done)
 }
 
 fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDevice {
@@ -55,36 +42,35 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDe
     }
 }
 
-/// `POST /device`: approves or denies the device, then redirects to a page that can be reloaded.
+/// `POST /device`: shows the device that is waiting for approval, or approves or denies it and
+/// redirects to a page that can be reloaded.
 pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = visitor::form(app, request, &visitor)?;
     let code = field(&form, "user_code").to_owned();
+    let context = &app.context;
     let decided = async {
-        let device = device_code::pending_device(
-            &app.context,
-            &visitor.principal,
-            &code,
-            request.source_ip(),
-        )
-        .await?;
+        let (person, address) = (&visitor.principal, request.source_ip());
+        let device = device_code::pending_device(context, person, &code, address).await?;
         match field(&form, "decision") {
+            "" => {
+                let waiting = waiting(app, &visitor, &device);
+                show(&visitor, code.clone(), Some(waiting), None, None)
+            }
             "approve" => {
-                let scopes =
-                    device_code::grantable_scopes(&app.context, &device, &visitor.principal)?;
-                device_code::decide(&app.context, &device, &visitor.principal, Some(&scopes))
-                    .await?;
-                Ok("/device?done=approved")
+                let scopes = device_code::grantable_scopes(context, &device, person)?;
+                device_code::decide(context, &device, person, Some(&scopes)).await?;
+                Ok(Response::see_other("/device?done=approved".into())?)
             }
             "deny" => {
-                device_code::decide(&app.context, &device, &visitor.principal, None).await?;
-                Ok("/device?done=denied")
+                device_code::decide(context, &device, person, None).await?;
+                Ok(Response::see_other("/device?done=denied".into())?)
             }
             _ => Err(Refusal::RequestMalformed.into()),
         }
     };
     match decided.await {
-        Ok(then) => Ok(Response::see_other(then.into())?),
+        Ok(response) => Ok(response),
         Err(error) => refused(&visitor, code, error),
     }
 }
