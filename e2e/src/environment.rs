@@ -75,7 +75,7 @@ impl Environment {
         let folder = tempfile::tempdir()?;
         std::fs::create_dir_all(&tools.logs)?;
 
-        let (ministack, aws_url) = ministack(tools).await?;
+        let (ministack, aws_url) = ministack(&tools.ministack, &tools.logs).await?;
         let mut servers = vec![ministack];
         let store_url = match engine {
             StoreKind::Embedded => {
@@ -186,12 +186,30 @@ fn of_aws(store_url: &str, aws_url: &str, binary: &str) -> BTreeMap<String, Stri
     .into()
 }
 
-async fn ministack(tools: &Tools) -> Result<(Process, String)> {
+/// Runs `command` with the URL of a store of the second implementation, with empty tables, in its
+/// environment.
+pub(crate) async fn run_with_second_store(
+    program: &Path,
+    logs: &Path,
+    command: &[String],
+) -> Result<()> {
+    std::fs::create_dir_all(logs)?;
+    let (_running, url) = ministack(program, logs).await?;
+    create_tables(&sdk(&url), &Template::load()?).await?;
+    let (name, arguments) = command.split_first().context("no command")?;
+    let mut command = tokio::process::Command::new(name);
+    command.args(arguments).env("POSTERN_TEST_STORE", url).kill_on_drop(true);
+    let status = command.status().await.with_context(|| format!("cannot run {name}"))?;
+    anyhow::ensure!(status.success(), "{name} failed with the second store: {status}");
+    Ok(())
+}
+
+async fn ministack(program: &Path, logs: &Path) -> Result<(Process, String)> {
     let address = free_address()?;
-    let mut command = Command::new(&tools.ministack);
+    let mut command = Command::new(program);
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", address.port().to_string());
     let mut ministack =
-        Process::start("MiniStack", &mut command, &tools.logs.join("ministack.log"))?;
+        Process::start("MiniStack", &mut command, &logs.join("ministack.log"))?;
     ministack.wait_for_listener(address).await?;
     Ok((ministack, format!("http://{address}")))
 }

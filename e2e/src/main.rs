@@ -44,6 +44,18 @@ enum Command {
         #[arg(long)]
         page: Option<PathBuf>,
     },
+    /// Run a command with a second implementation of the store, whose URL is in POSTERN_TEST_STORE.
+    Store {
+        /// MiniStack, which serves a second implementation of DynamoDB.
+        #[arg(long)]
+        ministack: PathBuf,
+        /// The folder for logs.
+        #[arg(long)]
+        logs: PathBuf,
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// Check the template after SAM's transform.
     Template {
         /// The transformed template, as JSON.
@@ -92,6 +104,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Test(tools) => test(&tools).await,
         Command::Measure { tools, runs, rivals, page } => {
             measure::run(&tools, runs, rivals.as_deref(), page.as_deref()).await
+        }
+        Command::Store { ministack, logs, command } => {
+            environment::run_with_second_store(&ministack, &logs, &command).await
         }
         Command::Template { transformed } => transformed::check(&transformed),
     }

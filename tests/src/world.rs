@@ -107,8 +107,14 @@ impl World {
         let config = config(&setup);
 
         let template = Template::load().unwrap();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let engine = Arc::new(Engine::start(None, listener, &template).unwrap());
+        let engine = match remote_store() {
+            None => {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                Engine::start(None, listener, &template).unwrap()
+            }
+            Some(url) => Engine::remote(&url),
+        };
+        let engine = Arc::new(engine);
         let wire = Wire::default();
         let store = Store::new(
             &engine.sdk(Some(wire.http_client())),
@@ -363,6 +369,13 @@ impl World {
             members
         })
     }
+}
+
+/// Returns the URL of a store that all worlds share, if there is one: `e2e/run models` runs some tests
+/// on a second implementation of DynamoDB.
+#[expect(clippy::disallowed_methods, reason = "a setting of the test run, not of a deployment")]
+fn remote_store() -> Option<String> {
+    std::env::var("POSTERN_TEST_STORE").ok()
 }
 
 fn config(setup: &Setup) -> Config {
