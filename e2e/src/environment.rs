@@ -208,8 +208,7 @@ async fn ministack(program: &Path, logs: &Path) -> Result<(Process, String)> {
     let address = free_address()?;
     let mut command = Command::new(program);
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", address.port().to_string());
-    let mut ministack =
-        Process::start("MiniStack", &mut command, &logs.join("ministack.log"))?;
+    let mut ministack = Process::start("MiniStack", &mut command, &logs.join("ministack.log"))?;
     ministack.wait_for_listener(address).await?;
     Ok((ministack, format!("http://{address}")))
 }

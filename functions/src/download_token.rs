@@ -36,10 +36,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     if path.len() > LONGEST_PATH || !path::is_canonical(&path) {
         return Err(Refusal::PathMalformed.into());
     }
-    let token = issue::download_token(&app.context, caller, &path, app.context.clock.now())?;
-    Ok(Response::created(&TokenResponse {
-        token,
-        expires_in: app.context.config.lifetimes.download_token.as_secs(),
-    })?
-    .with_pragma_no_cache())
+    let now = app.context.clock.now();
+    let (token, lifetime) = issue::download_token(&app.context, caller, &path, now)?;
+    let answer = TokenResponse { token, expires_in: lifetime.as_secs() };
+    Ok(Response::created(&answer)?.with_pragma_no_cache())
 }

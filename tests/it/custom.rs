@@ -6,7 +6,7 @@ use postern::{
     App, Context, Fault, Refusal,
     authn::{Outcome, Provider},
     core::{
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::{Resources, Scopes},
         subject::{CredentialId, Subject},
     },
@@ -44,6 +44,7 @@ impl Provider for Badges {
                 resources: Resources::default(),
                 on_behalf_of: None,
                 metadata: serde_json::Map::new(),
+                inherited: InheritedLimits::default(),
             }),
             Some("b-away") => return Err(Fault::Corrupt("the badge office is closed".into())),
             Some(_) => Outcome::Refused(Refusal::CredentialMalformed),

@@ -17,6 +17,7 @@ mod events;
 mod exchange;
 mod fixtures;
 mod guard;
+mod inheritance;
 mod issuer_keys;
 mod issuers;
 mod jose;

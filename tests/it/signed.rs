@@ -55,6 +55,17 @@ impl Signed {
     }
 }
 
+/// `POST`s JSON, signed with `token` and a new nonce.
+pub(crate) async fn post_signed(world: &World, token: &str, target: &str, body: &Value) -> Answer {
+    let nonce = world.unknown_key();
+    let request = Signed {
+        target: target.to_owned(),
+        body: body.to_string(),
+        ..Signed::new(world, &nonce[nonce.len() - 32..])
+    };
+    request.sign_and_send(world, token).await
+}
+
 const NONCE: &str = "0123456789abcdef";
 
 async fn nonces(world: &World) -> usize {

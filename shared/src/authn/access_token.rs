@@ -10,13 +10,13 @@ use crate::{
     core::{
         error::{Fault, Refusal},
         id::AgentId,
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::Resources,
         subject::{CredentialId, Subject},
     },
     crypto::jwt,
     http::CredentialSource,
-    store::family::FamilyRecord,
+    store::{Record as _, family::FamilyRecord},
     token::{self, Claims},
 };
 
@@ -68,11 +68,15 @@ async fn of_agent(
         }
         None => context.store.agent_and_revocation(&id, &claims.jti).await?,
     };
+    let agent = agent.filter(|agent| !agent.is_expired(now));
     Ok(match agent {
         _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(agent) if agent.epoch != claims.epoch => Refusal::TokenRevoked.into(),
         Some(agent) if agent.meta.org_id == claims.org_id => {
-            Outcome::Authenticated(principal(claims, PrincipalKind::Agent, agent.on_behalf_of))
+            let inherited =
+                InheritedLimits { expires_at: agent.expires_at, require_signature: false };
+            let caller = principal(claims, PrincipalKind::Agent, agent.on_behalf_of);
+            Outcome::Authenticated(Principal { inherited, ..caller })
         }
         _ => Refusal::TokenOwnerDeleted.into(),
     })
@@ -104,5 +108,6 @@ fn principal(claims: Claims, kind: PrincipalKind, on_behalf_of: Option<Subject>)
         resources: Resources::default(),
         on_behalf_of,
         metadata: Map::new(),
+        inherited: InheritedLimits::default(),
     }
 }

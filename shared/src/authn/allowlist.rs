@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::Resources,
         subject::CredentialId,
     },
@@ -65,6 +65,7 @@ impl Provider for SenderProvider {
             metadata: Map::from_iter(
                 [("platform".to_owned(), message.platform.clone().into())].into_iter().chain(chat),
             ),
+            inherited: InheritedLimits::default(),
         }))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     core::{
         credential_header::API_KEY,
         error::{Error, Fault, Refusal},
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         subject::{CredentialId, Subject},
     },
     credential::{CredentialKind, ParsedApiKey, ParsedCliToken, opaque},
@@ -140,6 +140,10 @@ impl KeyRecord for ApiKeyRecord {
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
             metadata: Map::from_iter([("name".into(), self.name.into())]),
+            inherited: InheritedLimits {
+                expires_at: self.expires_at,
+                require_signature: self.require_signature,
+            },
         }
     }
 }
@@ -171,6 +175,10 @@ impl KeyRecord for CliTokenRecord {
             resources: self.resources,
             on_behalf_of: Some(self.on_behalf_of),
             metadata: Map::from_iter([("name".into(), self.name.into())]),
+            inherited: InheritedLimits {
+                expires_at: self.expires_at,
+                require_signature: self.require_signature,
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     core::{
         error::Refusal,
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::{Resources, Scopes},
         subject::CredentialId,
     },
@@ -51,6 +51,7 @@ impl ClaimMapping<'_> {
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: claims,
+            inherited: InheritedLimits::default(),
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::Resources,
         subject::{CONFIGURED_KEY_PREFIX, CredentialId, Subject},
     },
@@ -78,6 +78,7 @@ impl Provider for ConfiguredKeyProvider {
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: Map::new(),
+            inherited: InheritedLimits::default(),
         }))
     }
 }

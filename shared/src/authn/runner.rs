@@ -9,7 +9,7 @@ use crate::{
     core::{
         credential_header::RUNNER_TOKEN,
         error::{Fault, Refusal},
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::{Resources, Scopes},
         subject::{CredentialId, Subject},
     },
@@ -59,6 +59,10 @@ impl Provider for RunnerProvider {
                     resources: Resources::default(),
                     on_behalf_of: record.on_behalf_of,
                     metadata: Map::from_iter([("name".into(), record.name.into())]),
+                    inherited: InheritedLimits {
+                        expires_at: record.expires_at,
+                        require_signature: false,
+                    },
                 })
             }
             _ => Refusal::RunnerTokenWrong.into(),

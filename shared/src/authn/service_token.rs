@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::Resources,
         subject::{CredentialId, Subject},
     },
@@ -65,6 +65,10 @@ impl Provider for ServiceTokenProvider {
                 resources: Resources::default(),
                 on_behalf_of: service.on_behalf_of,
                 metadata: Map::from_iter([("name".into(), service.name.into())]),
+                inherited: InheritedLimits {
+                    expires_at: service.expires_at,
+                    require_signature: false,
+                },
             }),
         })
     }

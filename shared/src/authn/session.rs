@@ -10,7 +10,7 @@ use crate::{
     core::{
         clock::after,
         error::{Error, Fault, Refusal},
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
         scope::Resources,
         subject::CredentialId,
     },
@@ -123,6 +123,7 @@ impl SessionProvider {
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: session.metadata,
+            inherited: InheritedLimits::default(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The authenticated caller, in the same form for every way to authenticate.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -116,6 +117,18 @@ pub struct Principal {
     pub on_behalf_of: Option<Subject>,
     /// What else the provider knows about the caller.
     pub metadata: Map<String, Value>,
+    /// The limits of the presented credential that those which it creates inherit.
+    #[serde(skip)]
+    pub inherited: InheritedLimits,
+}
+
+/// The limits of a credential that those which it creates inherit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InheritedLimits {
+    /// When it expires. Nothing that it creates lives longer.
+    pub expires_at: Option<Timestamp>,
+    /// Whether every request must be signed with it. So must those with the keys that it creates.
+    pub require_signature: bool,
 }
 
 impl Principal {
@@ -171,6 +184,36 @@ impl Principal {
             Some(self.user_id.clone())
         } else {
             self.on_behalf_of.clone()
+        }
+    }
+
+    /// Returns the expiry of a credential that the caller creates and for which it requests `wanted`:
+    /// by default that of the caller's own.
+    ///
+    /// # Errors
+    /// [`Refusal::ExpiryEscalation`] if it would outlive the caller's own.
+    pub fn delegated_expiry(
+        &self,
+        wanted: Option<Timestamp>,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        match (self.inherited.expires_at, wanted) {
+            (None, wanted) => Ok(wanted),
+            (Some(own), None) => Ok(Some(own)),
+            (Some(own), Some(wanted)) if wanted <= own => Ok(Some(wanted)),
+            (Some(_), Some(_)) => Err(Refusal::ExpiryEscalation),
+        }
+    }
+
+    /// Returns whether requests must be signed with a key that the caller creates and for which it
+    /// requests `wanted`: by default, if they must be signed with its own.
+    ///
+    /// # Errors
+    /// [`Refusal::SignatureEscalation`] if the caller's own key requires signatures and the new one
+    /// would not.
+    pub fn delegated_signature(&self, wanted: Option<bool>) -> Result<bool, Refusal> {
+        match (self.inherited.require_signature, wanted) {
+            (true, Some(false)) => Err(Refusal::SignatureEscalation),
+            (own, wanted) => Ok(wanted.unwrap_or(own)),
         }
     }
 

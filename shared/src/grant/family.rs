@@ -15,7 +15,8 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        family::FamilyRecord, rotation, service_account::AgentRecord, token_owner::TokenOwner,
+        Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
+        token_owner::TokenOwner,
     },
     telemetry, token,
 };
@@ -165,7 +166,8 @@ pub(super) async fn check_owner(
                 Some(agent) => Some(agent),
                 None => context.store.record(&id, now).await?,
             };
-            let agent = agent.ok_or(Refusal::FamilyOwnerDeleted)?;
+            let agent =
+                agent.filter(|agent| !agent.is_expired(now)).ok_or(Refusal::FamilyOwnerDeleted)?;
             if family.epoch != agent.epoch {
                 return Err(Refusal::FamilyInactive.into());
             }

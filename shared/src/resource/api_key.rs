@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, Resource};
+use super::owned::{self, NewCredential, Resource, Rights};
 use crate::{
     context::Context,
     core::{
@@ -41,9 +41,9 @@ pub struct NewApiKey {
     /// When the key expires; `None` means never.
     #[serde(default, deserialize_with = "rfc3339::deserialize")]
     pub expires_at: Option<Timestamp>,
-    /// Whether every request must be signed with the key.
-    #[serde(default)]
-    pub require_signature: bool,
+    /// Whether every request must be signed with the key; `None` means as with the caller's own.
+    #[serde(default, deserialize_with = "owned::given")]
+    pub require_signature: Option<bool>,
 }
 
 /// How a key is rotated.
@@ -131,11 +131,13 @@ pub async fn create(
     let resources = Resources::try_from(new.resources)?;
     caller.can_delegate(&scopes, &resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
+    let expires_at = caller.delegated_expiry(expires_at)?;
+    let require_signature = caller.delegated_signature(new.require_signature)?;
 
     let NewCredential { meta, stored, secret } =
         owned::new_credential(context, caller.require_organization()?)?;
     let record = ApiKeyRecord {
-        require_signature: new.require_signature,
+        require_signature,
         on_behalf_of: caller.acting_user(),
         expires_at,
         resources,
@@ -164,7 +166,12 @@ pub async fn rotate(
         context,
         caller,
         id,
-        |key| (key.scopes.clone(), key.resources.clone()),
+        |key| Rights {
+            scopes: key.scopes.clone(),
+            resources: key.resources.clone(),
+            expires_at: key.expires_at,
+            require_signature: Some(key.require_signature),
+        },
         |key| {
             previous_expires_at = previous_expires_at.min(key.expires_at.unwrap_or(Timestamp::MAX));
             if overlap.is_zero() {

@@ -114,6 +114,7 @@ pub async fn create(
     user.can_delegate(&scopes, &resources)?;
     refuse_tools(context, user).await?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
+    let expires_at = user.delegated_expiry(expires_at)?;
 
     let org_id = match user.org_id {
         Some(organization) => organization,

@@ -1,6 +1,7 @@
 //! Operations that the records of an organization share: list, show, delete, renew.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
 use type_safe_id::StaticType;
 
 use crate::{
@@ -137,20 +138,42 @@ pub async fn delete<V: Resource>(
     }
 }
 
+/// Reads a member that can be omitted but is never null.
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// What a credential can do. Whoever renews it can do the same.
+pub(super) struct Rights {
+    pub(super) scopes: Scopes,
+    pub(super) resources: Resources,
+    pub(super) expires_at: Option<Timestamp>,
+    /// Whether requests must be signed with it; `None` for a credential that never signs.
+    pub(super) require_signature: Option<bool>,
+}
+
 /// Gives the resource `id` a new secret. `old` returns what happens to the old one.
 ///
-/// Renewing is like creating: the caller needs all scopes and resources of the record.
+/// Renewing is like creating: the caller needs all scopes and resources of the record, and its own
+/// credential must last as long.
 pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + HasSecret>>(
     context: &Context,
     caller: &Principal,
     id: &Id<V>,
-    holds: impl FnOnce(&V::Record) -> (Scopes, Resources),
+    holds: impl FnOnce(&V::Record) -> Rights,
     old: impl FnOnce(&V::Record) -> OldSecret,
 ) -> Result<Secret, Error> {
     caller.require(V::MANAGE)?;
     let record: V::Record = find(context, &caller.require_organization()?, id).await?;
-    let (scopes, resources) = holds(&record);
-    caller.can_delegate(&scopes, &resources)?;
+    let rights = holds(&record);
+    caller.can_delegate(&rights.scopes, &rights.resources)?;
+    // A record without an expiry outlives every caller with one.
+    caller.delegated_expiry(Some(rights.expires_at.unwrap_or(Timestamp::MAX)))?;
+    if let Some(require_signature) = rights.require_signature {
+        caller.delegated_signature(Some(require_signature))?;
+    }
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
     match context.store.replace_secret(&record, &minted, old(&record)).await? {
         SecretReplacement::Replaced => Ok(minted.secret),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, Resource};
+use super::owned::{self, NewCredential, Resource, Rights};
 use crate::{
     context::Context,
     core::{
@@ -53,6 +53,8 @@ pub struct RunnerView {
     pub last_four: String,
     pub created_at: Timestamp,
     pub on_behalf_of: Option<Subject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Resource for RunnerView {
@@ -75,6 +77,7 @@ impl Resource for RunnerView {
             last_four: record.secret.last_four,
             created_at: record.meta.created_at,
             on_behalf_of: record.on_behalf_of,
+            expires_at: record.expires_at,
         }
     }
 }
@@ -116,6 +119,7 @@ pub async fn create(
         labels,
         secret: stored,
         on_behalf_of: caller.acting_user(),
+        expires_at: caller.delegated_expiry(None)?,
         status: None,
         version: None,
         last_seen_at: None,
@@ -133,6 +137,11 @@ pub async fn renew_token(
     caller: &Principal,
     id: &RunnerId,
 ) -> Result<Secret, Error> {
-    let holds = |_: &RunnerRecord| (Scopes::default(), Resources::default());
+    let holds = |runner: &RunnerRecord| Rights {
+        scopes: Scopes::default(),
+        resources: Resources::default(),
+        expires_at: runner.expires_at,
+        require_signature: None,
+    };
     owned::renew::<RunnerView>(context, caller, id, holds, |_| OldSecret::Ends).await
 }

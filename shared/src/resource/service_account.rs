@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, Resource};
+use super::owned::{self, NewCredential, Resource, Rights};
 use crate::{
     context::Context,
     core::{
@@ -46,6 +46,8 @@ pub struct ServiceAccountView<K: CredentialKind> {
     pub last_four: String,
     pub created_at: Timestamp,
     pub on_behalf_of: Option<Subject>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// An agent without its secret.
@@ -85,6 +87,7 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
             last_four: record.secret.last_four,
             created_at: record.meta.created_at,
             on_behalf_of: record.on_behalf_of,
+            expires_at: record.expires_at,
         }
     }
 }
@@ -113,6 +116,7 @@ pub async fn create<K: ServiceAccountKind>(
         secret: stored,
         epoch: 0,
         on_behalf_of: caller.acting_user(),
+        expires_at: caller.delegated_expiry(None)?,
     };
     context.store.put_record(&record).await?;
     Ok((ServiceAccountView::view(context, record), secret))
@@ -143,7 +147,12 @@ pub async fn renew_agent_secret(
     id: &AgentId,
     RenewAgentSecret { end_tokens }: RenewAgentSecret,
 ) -> Result<Secret, Error> {
-    let holds = |agent: &AgentRecord| (agent.scopes.clone(), Resources::default());
+    let holds = |agent: &AgentRecord| Rights {
+        scopes: agent.scopes.clone(),
+        resources: Resources::default(),
+        expires_at: agent.expires_at,
+        require_signature: None,
+    };
     let old = if end_tokens { OldSecret::EndsWithTokens } else { OldSecret::Ends };
     owned::renew::<AgentView>(context, caller, id, holds, |_| old).await
 }

@@ -1,13 +1,16 @@
 //! Runners, and the one write that authenticates a runner and records its heartbeat.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
-use jiff::{SignedDuration, Timestamp, fmt::serde::timestamp::millisecond};
+use jiff::{
+    SignedDuration, Timestamp,
+    fmt::serde::timestamp::{millisecond, second},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     HasSecret, Record, RecordMeta, Store, StoredSecret,
     conditional::{Conditional, conditional},
-    item::{from_item, hex, milliseconds, text},
+    item::{from_item, hex, milliseconds, seconds, text},
     key,
 };
 use crate::{
@@ -36,6 +39,10 @@ pub struct RunnerRecord {
     /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
+    /// When it expires, in whole seconds: what an expiring credential created. Also DynamoDB's time to
+    /// live.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "second::optional")]
+    pub expires_at: Option<Timestamp>,
     /// The status that the last heartbeat reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
@@ -57,6 +64,10 @@ impl Record for RunnerRecord {
 
     fn meta(&self) -> &RecordMeta<Runner> {
         &self.meta
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
     }
 }
 
@@ -99,11 +110,14 @@ impl Store {
             .table_name(&self.tables.keys)
             .key(key::PK, text(&token.id))
             .update_expression("SET #status = :status, version = :version, last_seen_at_ms = :now")
-            .condition_expression("digest = :digest")
+            .condition_expression(
+                "digest = :digest AND (attribute_not_exists(expires_at) OR expires_at > :now_s)",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":status", AttributeValue::S(status.to_owned()))
             .expression_attribute_values(":version", AttributeValue::S(version.to_owned()))
             .expression_attribute_values(":now", milliseconds(now))
+            .expression_attribute_values(":now_s", seconds(now))
             .expression_attribute_values(":digest", hex(&token.digest))
             .return_values(ReturnValue::AllNew)
             .send()

@@ -1,5 +1,6 @@
 //! Agents and services: machines of an organization, with scopes and one secret.
 
+use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize};
 use type_safe_id::StaticType;
 
@@ -36,6 +37,10 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
+    /// When it expires, in whole seconds: what an expiring credential created. Also DynamoDB's time to
+    /// live.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "second::optional")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl<K: StaticType + Copy> Record for ServiceAccountRecord<K> {
@@ -43,6 +48,10 @@ impl<K: StaticType + Copy> Record for ServiceAccountRecord<K> {
 
     fn meta(&self) -> &RecordMeta<K> {
         &self.meta
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
     }
 }
 

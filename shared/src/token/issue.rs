@@ -103,7 +103,8 @@ pub fn service_token(
     )
 }
 
-/// Issues a download token for `path`, on behalf of `principal`.
+/// Issues a download token for `path`, on behalf of `principal`, and returns it with its lifetime. It
+/// does not outlive the principal's credential.
 ///
 /// # Errors
 /// A [`Fault`] if there is no signing key, or if the random generator or signing fails.
@@ -112,8 +113,10 @@ pub fn download_token(
     principal: Principal,
     path: &str,
     now: Timestamp,
-) -> Result<Secret, Fault> {
-    sign(
+) -> Result<(Secret, SignedDuration), Fault> {
+    let longest = after(now, context.config.lifetimes.download_token);
+    let exp = principal.inherited.expires_at.map_or(longest, |end| end.min(longest));
+    let token = sign(
         context,
         &DownloadClaims {
             iss: context.config.deployment.issuer.clone(),
@@ -121,7 +124,7 @@ pub fn download_token(
             aud: DownloadClaims::audience(&context.config.deployment.issuer),
             iat: now,
             nbf: now,
-            exp: after(now, context.config.lifetimes.download_token),
+            exp,
             jti: id::mint(now, &context.entropy)?,
             path: path.to_owned(),
             kind: principal.kind,
@@ -131,7 +134,8 @@ pub fn download_token(
             resources: principal.resources,
             on_behalf_of: principal.on_behalf_of,
         },
-    )
+    )?;
+    Ok((token, exp.duration_since(now)))
 }
 
 fn sign<T: TokenClaims>(context: &Context, claims: &T) -> Result<Secret, Fault> {

@@ -143,6 +143,10 @@ refusals! {
     EmailMalformed => invalid_request("The email address is not valid."),
     /// Another user has this email address.
     EmailTaken => PublicError::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
+    /// The caller's credential expires, and the new one would outlive it.
+    ExpiryEscalation => insufficient_scope(
+        "A credential cannot outlive its creator: send an earlier expires_at, or none.",
+    ),
     /// The requested expiry is in the past.
     ExpiryInThePast => invalid_request("expires_at is in the past: send a future time."),
     /// Too many attempts failed, for the account or from the address.
@@ -336,6 +340,10 @@ refusals! {
     SignInNotAllowed => FORBIDDEN_USER,
     /// The identity provider returned no code, refused the code, or named no user.
     SignInRefused => SIGN_IN_REFUSED,
+    /// The caller's key requires signed requests, and the new key would not.
+    SignatureEscalation => insufficient_scope(
+        "A key that requires signed requests can only create such keys: omit require_signature, or set it to true.",
+    ),
     /// The signature headers are incomplete or malformed.
     SignatureMalformed => INVALID_SIGNATURE,
     /// The key requires signed requests, but the request has no signature.

@@ -1,0 +1,169 @@
+//! What a credential creates inherits its limits: nothing outlives it, and a key that requires signed
+//! requests creates only such keys.
+
+use serde_json::{Value, json};
+use tests::{Answer, World};
+
+use crate::signed::post_signed;
+
+const SOON: &str = "2026-01-01T01:00:00Z";
+
+/// Creates a key with every scope and an expiry, or one that requires signatures.
+async fn key(world: &World, limits: Value) -> (String, String) {
+    let mut body = json!({"name": "limited", "scopes": ["*"]});
+    body.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+    let made = world.post("/v1/keys", body).send().await.expect(201);
+    (made.member("id"), made.member("key"))
+}
+
+async fn make(world: &World, key: &str, limits: Value) -> Answer {
+    let mut body = json!({"name": "made", "scopes": ["*"]});
+    body.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+    world.call("POST", "/v1/keys").key(key).json(body).send().await
+}
+
+#[tokio::test]
+async fn a_key_with_an_expiry_creates_no_key_that_outlives_it() {
+    let world = World::new().await;
+    let (_, expiring) = key(&world, json!({"expires_at": SOON})).await;
+    for limits in [json!({}), json!({"expires_at": null}), json!({"expires_at": SOON})] {
+        let made = make(&world, &expiring, limits).await.expect(201);
+        assert_eq!(made.body["expires_at"], SOON);
+    }
+    let shorter = json!({"expires_at": "2026-01-01T00:30:00Z"});
+    let made = make(&world, &expiring, shorter.clone()).await.expect(201);
+    assert_eq!(made.body["expires_at"], shorter["expires_at"]);
+    let longer = json!({"expires_at": "2026-01-01T01:00:01Z"});
+    make(&world, &expiring, longer.clone()).await.expect_error(403, "insufficient_scope");
+    // Nor does what such a key creates in turn.
+    let short = made.member("key");
+    make(&world, &short, json!({"expires_at": SOON})).await.expect_error(403, "insufficient_scope");
+    // A key without an expiry is not limited.
+    make(&world, &world.api_key, longer).await.expect(201);
+}
+
+#[tokio::test]
+async fn agents_services_and_runners_of_an_expiring_key_end_with_it() {
+    let world = World::new().await;
+    let (_, expiring) = key(&world, json!({"expires_at": SOON})).await;
+    let post = |path: &str, body: Value| world.call("POST", path).key(&expiring).json(body);
+    let new = json!({"name": "n", "scopes": ["*"]});
+    let agent = post("/v1/agents", new.clone()).send().await.expect(201);
+    let service = post("/v1/services", new).send().await.expect(201);
+    let runner = post("/v1/runners", json!({"name": "n"})).send().await.expect(201);
+    for made in [&agent, &service, &runner] {
+        assert_eq!(made.body["expires_at"], SOON);
+    }
+    let exchange = || {
+        let body = json!({"agent_id": agent.body["id"], "secret": agent.body["secret"]});
+        world.call("POST", "/v1/auth/token").json(body)
+    };
+    let tokens = exchange().send().await.expect(200);
+    let service_token = world.service_token(&service.member("key")).await;
+    let beat = || {
+        let call = world.call("POST", "/v1/runners/heartbeat");
+        let call = call.header("X-Runner-Token", runner.member("token"));
+        call.json(json!({"status": "online", "version": "1"}))
+    };
+    let whoami =
+        |header: &str, value: &str| world.call("GET", "/v1/auth/whoami").header(header, value);
+    let form = [
+        ("grant_type", "refresh_token".to_owned()),
+        ("refresh_token", tokens.member("refresh_token")),
+        ("client_id", agent.member("id")),
+        ("client_secret", agent.member("secret")),
+    ];
+    let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+
+    // What the agent creates ends with it, too.
+    let access = tokens.member("access_token");
+    let body = json!({"name": "n", "scopes": ["read"]});
+    let made = world.call("POST", "/v1/keys").bearer(&access).json(body).send().await.expect(201);
+    assert_eq!(made.body["expires_at"], SOON);
+
+    world.advance_ms(3_599_999);
+    assert_eq!(world.whoami(&access).await, 200);
+    beat().send().await.expect(200);
+    let service_key = service.member("key");
+    assert!(!world.service_token(&service_key).await.is_empty());
+    world.advance_ms(1);
+    exchange().send().await.expect_error(401, "invalid_client");
+    assert_eq!(world.whoami(&access).await, 401);
+    let proven = world.call("POST", "/v1/auth/token").form(&form).send().await;
+    proven.expect_error(400, "invalid_grant");
+    world.refresh(&tokens.member("refresh_token")).send().await.expect_error(400, "invalid_grant");
+    beat().send().await.expect_error(401, "invalid_token");
+    whoami("X-Runner-Token", &runner.member("token"))
+        .send()
+        .await
+        .expect_error(401, "invalid_token");
+    whoami("X-Service-Token", &service_token).send().await.expect_error(401, "invalid_token");
+    let exchange =
+        world.call("POST", "/v1/auth/service-token").header("X-Service-Key", service_key);
+    exchange.send().await.expect_error(401, "invalid_token");
+}
+
+/// To renew or rotate is to create.
+#[tokio::test]
+async fn a_key_with_an_expiry_renews_nothing_that_outlives_it() {
+    let world = World::new().await;
+    let (_, expiring) = key(&world, json!({"expires_at": SOON})).await;
+    let agent = world.agent(&["read"]).await;
+    let (runner, _) = world.runner().await;
+    let (lasting, _) = world.create_key(&["read"]).await;
+    let (short, _) = key(&world, json!({"expires_at": "2026-01-01T00:30:00Z"})).await;
+    let post = |path: String| world.call("POST", &path).key(&expiring).send();
+    for path in [
+        format!("/v1/agents/{}/secret", agent.id),
+        format!("/v1/runners/{runner}/token"),
+        format!("/v1/keys/{lasting}/rotate"),
+    ] {
+        post(path).await.expect_error(403, "insufficient_scope");
+    }
+    post(format!("/v1/keys/{short}/rotate")).await.expect(200);
+    let made = world.call("POST", "/v1/agents").key(&expiring);
+    let made = made.json(json!({"name": "n", "scopes": ["read"]})).send().await.expect(201);
+    post(format!("/v1/agents/{}/secret", made.member("id"))).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_download_token_does_not_outlive_the_key_that_requested_it() {
+    let world = World::new().await;
+    let (runner, _) = world.runner().await;
+    let (_, expiring) = key(&world, json!({"expires_at": SOON})).await;
+    let path = format!("/v1/runners/{runner}/install.sh");
+    world.advance_s(3_600 - 60);
+    let request = world.call("POST", "/v1/auth/download-token").key(&expiring);
+    let made = request.json(json!({"path": path})).send().await.expect(201);
+    assert_eq!(made.body["expires_in"], 60);
+    let download = || world.call("GET", &format!("{path}?token={}", made.member("token"))).send();
+    download().await.expect(200);
+    world.advance_s(60 + 30); // and the leeway
+    download().await.expect_error(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a_key_that_requires_signatures_creates_and_rotates_only_such_keys() {
+    let world = World::new().await;
+    let (_, signing) = key(&world, json!({"require_signature": true})).await;
+    let new = json!({"name": "n", "scopes": ["read"]});
+    for required in [json!({}), json!({"require_signature": true})] {
+        let mut body = new.clone();
+        body.as_object_mut().unwrap().extend(required.as_object().unwrap().clone());
+        let made = post_signed(&world, &signing, "/v1/keys", &body).await.expect(201);
+        assert_eq!(made.body["require_signature"], true);
+    }
+    let mut body = new.clone();
+    body["require_signature"] = json!(false);
+    post_signed(&world, &signing, "/v1/keys", &body).await.expect_error(403, "insufficient_scope");
+    let (other, _) = world.create_key(&["read"]).await;
+    let rotate = format!("/v1/keys/{other}/rotate");
+    post_signed(&world, &signing, &rotate, &json!({}))
+        .await
+        .expect_error(403, "insufficient_scope");
+    // Other keys decide for themselves.
+    let made = world.post("/v1/keys", new.clone()).send().await.expect(201);
+    assert_eq!(made.body["require_signature"], false);
+    body["require_signature"] = json!(null);
+    world.post("/v1/keys", body).send().await.expect_error(400, "invalid_request");
+}
