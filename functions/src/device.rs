@@ -3,39 +3,42 @@
 //! The user approves the tool on the page `/device` while the tool polls the token endpoint.
 
 use postern::{
-    App, Error, Refusal,
-    core::scope::Scopes,
-    grant::device_code,
+    App, Error,
+    core::{scope::Scopes, secret::Secret},
+    grant::{client::PresentedClient, device_code},
     http::{Request, Response},
 };
 use serde::Deserialize;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DeviceAuthorizationRequest {
     client_id: Option<String>,
+    client_secret: Option<String>,
     scope: Option<String>,
 }
 
-/// Handles the route. The body is a form (RFC 8628 §3.1), or JSON with the same members.
+/// Handles the route. The body is a form (RFC 8628 §3.1), or JSON with the same members. The client
+/// is named there or by HTTP Basic.
 ///
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a fault.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let DeviceAuthorizationRequest { client_id, scope } = if request.is_form() {
+    let DeviceAuthorizationRequest { client_id, client_secret, scope } = if request.is_form() {
         let mut form = request.form()?;
         let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
-        DeviceAuthorizationRequest { client_id: take("client_id"), scope: take("scope") }
-    } else {
+        DeviceAuthorizationRequest {
+            client_id: take("client_id"),
+            client_secret: take("client_secret"),
+            scope: take("scope"),
+        }
+    } else if request.has_body() {
         request.json()?
+    } else {
+        DeviceAuthorizationRequest::default() // HTTP Basic may name the client
     };
-    let client_id = client_id.ok_or_else(|| {
-        Error::with_detail(
-            Refusal::ParameterMissing,
-            "The parameter 'client_id' is missing.".into(),
-        )
-    })?;
-    let client = app.context.config.client(&client_id.into()).ok_or(Refusal::ClientUnknown)?;
+    let client = PresentedClient::read(request, client_id, client_secret.map(Secret::new))?;
+    let client = client.public(&app.context.config)?;
     let scopes = scope.as_deref().map(Scopes::parse).transpose()?;
     let begun = device_code::start(&app.context, client, scopes, request.source_ip()).await?;
     Ok(Response::ok(&begun)?.with_pragma_no_cache())

@@ -1,15 +1,17 @@
-//! `GET /health`, `GET /.well-known/jwks.json`, and the response to every request that matches no
-//! route.
+//! `GET /health`, the key set and the metadata of the authorization server below `/.well-known`, and
+//! the response to every request that matches no route.
 
 use postern::{
     App, Error, Refusal,
     http::{Request, Response, route},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long verifiers can cache the key set, in seconds. After adding a key, wait this long before
 /// signing with it.
 const JWKS_MAX_AGE_S: u32 = 300;
+/// How long clients can cache the metadata, in seconds.
+const METADATA_MAX_AGE_S: u32 = 3600;
 
 /// Handles the routes.
 ///
@@ -23,9 +25,34 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /.well-known/jwks.json" => {
             Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S)?)
         }
+        "GET /.well-known/oauth-authorization-server" | "GET /.well-known/openid-configuration" => {
+            let metadata = metadata(&app.context.config.deployment.issuer);
+            Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE_S)?)
+        }
         _ => match route::methods(request.path()) {
             Some(allow) => Ok(Response::method_not_allowed(allow, request.id())?),
             None => Err(Refusal::RouteUnknown.into()),
         },
     }
+}
+
+/// Returns the metadata of RFC 8414 §2. OpenID clients and API Gateway's own JWT authorizer look for
+/// it under the second name. There is no authorization endpoint for clients, so nothing that needs
+/// one is listed.
+fn metadata(issuer: &str) -> Value {
+    json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/v1/auth/token"),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "revocation_endpoint": format!("{issuer}/v1/auth/revoke"),
+        "device_authorization_endpoint": format!("{issuer}/v1/auth/device"),
+        "response_types_supported": [],
+        "grant_types_supported": [
+            "client_credentials",
+            "refresh_token",
+            "urn:ietf:params:oauth:grant-type:device_code",
+        ],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "revocation_endpoint_auth_methods_supported": ["none"],
+    })
 }

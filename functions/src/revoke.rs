@@ -47,7 +47,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 
 async fn revoke_token(app: &App, request: &Request) -> Result<Response, Error> {
     let token = if request.is_form() {
-        request.form()?.remove("token").ok_or(Refusal::ParameterMissing)?
+        request.form()?.remove("token").ok_or_else(|| {
+            let sentence = "The parameter 'token' is missing.".into();
+            Error::with_detail(Refusal::ParameterMissing, sentence)
+        })?
     } else {
         Secret::new(request.json::<Revocation>()?.token)
     };

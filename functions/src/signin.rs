@@ -19,6 +19,9 @@ use postern::{
 
 /// Binds a sign-in to the browser that started it.
 const BROWSER_COOKIE: &str = "__Host-postern_signin";
+/// The maximum length of a provider's response as a query, in bytes: all headers of a response of
+/// ours together may have 10 KB.
+const LONGEST_RESPONSE: usize = 8 * 1024;
 /// The maximum length of a tool's `state`, in bytes.
 const LONGEST_STATE: usize = 500;
 
@@ -32,6 +35,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /v1/auth/oidc/callback" => {
             callback(app, request, |upstream| !upstream.is_github()).await
         }
+        "POST /v1/auth/oidc/callback" => form_post(request),
         "GET /v1/auth/github" => start(app, request, IdentityProvider::is_github).await,
         "GET /v1/auth/github/callback" => callback(app, request, IdentityProvider::is_github).await,
         _ => Err(Refusal::RouteUnknown.into()),
@@ -97,6 +101,31 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     scope.as_deref().map(Scopes::parse).transpose()?;
     let challenge = challenge.ok_or(Refusal::CodeChallengeMalformed)?;
     Ok(Loopback { client_id, redirect_uri, challenge, state, scope })
+}
+
+/// Handles a response that the provider makes the browser post (`response_mode=form_post`), as Apple
+/// does.
+///
+/// The browser sends no cookie of ours with a request from the provider's page (`SameSite=Lax`), so
+/// the response continues as the same one in a query, to which the cookie is sent. Nothing is
+/// decided here, and the code stays worthless without the cookie and the verifier.
+fn form_post(request: &Request) -> Result<Response, Error> {
+    let form = request.form()?;
+    let provider = request.query("provider")?;
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for name in ["state", "code", "error", "iss"] {
+        if let Some(value) = form.get(name) {
+            query.append_pair(name, value.expose());
+        }
+    }
+    if let Some(provider) = provider {
+        query.append_pair("provider", &provider);
+    }
+    let query = query.finish();
+    if query.len() > LONGEST_RESPONSE {
+        return Err(Refusal::RequestMalformed.into());
+    }
+    Ok(Response::see_other(format!("/v1/auth/oidc/callback?{query}"))?)
 }
 
 async fn callback(

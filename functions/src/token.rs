@@ -15,12 +15,15 @@ use postern::{
     grant::{
         ClientCredentials, Tokens,
         agent_secret::{self, RequestedScopes},
-        authorization_code, device_code,
+        authorization_code,
+        client::PresentedClient,
+        device_code,
         refresh::{self, RefreshClient},
     },
     http::{Form, Request, Response},
 };
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,10 +40,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let tokens = if request.is_form() {
         granted(app, request, &request.form()?).await?
     } else {
-        if request.basic()?.is_some() {
-            return Err(Refusal::DuplicateClientCredentials.into());
-        }
-        let body: Exchange = request.json()?;
+        let body = json_body(request)?;
         let credentials =
             ClientCredentials { id: client_id(&body.agent_id)?, secret: Secret::new(body.secret) };
         agent_secret::exchange(
@@ -54,12 +54,45 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     Ok(Response::ok(&tokens)?.with_pragma_no_cache())
 }
 
+/// What a caller should send who sent something else.
+const EXPECTED: &str = "send the parameters of a grant as application/x-www-form-urlencoded, with grant_type; or JSON with agent_id and secret.";
+
+/// Parses the body that is not a form.
+fn json_body(request: &Request) -> Result<Exchange, Error> {
+    let basic = request.basic()?;
+    if !request.has_body() {
+        let sentence = format!("The body is missing: {EXPECTED}");
+        return Err(Error::with_detail(Refusal::BodyMissing, sentence));
+    }
+    let members: Map<String, Value> = request.json()?;
+    let is_grant = [
+        "assertion",
+        "client_id",
+        "client_secret",
+        "code",
+        "device_code",
+        "grant_type",
+        "refresh_token",
+    ]
+    .iter()
+    .any(|name| members.contains_key(*name));
+    if basic.is_some() && members.contains_key("secret") {
+        Err(Refusal::DuplicateClientCredentials.into())
+    } else if basic.is_some() || (is_grant && !members.contains_key("agent_id")) {
+        let sentence = format!("A grant is not sent as JSON: {EXPECTED}");
+        Err(Error::with_detail(Refusal::MediaTypeUnsupported, sentence))
+    } else {
+        request.json()
+    }
+}
+
 async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
     let parameter = |name: &'static str| form.get(name).ok_or_else(|| missing(name));
+    let grant_type = parameter("grant_type")?;
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(app, request, form)?;
     let address = request.source_ip();
-    match parameter("grant_type")?.expose() {
+    match grant_type.expose() {
         "client_credentials" => {
             let ClientPart::Proven(credentials) = client else {
                 return Err(Refusal::ClientCredentialsMissing.into());
@@ -122,30 +155,19 @@ enum ClientPart {
 }
 
 fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refusal> {
-    let named = form.get("client_id").map(Secret::expose);
-    if let Some(public) = named.and_then(|id| app.context.config.client(&id.into())) {
-        let shows_more = form.contains_key("client_secret") || request.basic()?.is_some();
-        return if shows_more {
-            Err(Refusal::ClientUnknown)
-        } else {
-            Ok(ClientPart::Public(public.id.clone()))
-        };
-    }
-    let named = named.map(client_id).transpose()?;
-    let basic = request
-        .basic()?
-        .map(|(id, secret)| Ok(ClientCredentials { id: client_id(&id)?, secret }))
-        .transpose()?;
-    match (basic, named, form.get("client_secret").cloned()) {
-        (Some(_), _, Some(_)) => Err(Refusal::DuplicateClientCredentials),
-        (Some(basic), Some(named), None) if basic.id != named => {
-            Err(Refusal::DuplicateClientCredentials)
+    let named = form.get("client_id").map(|id| id.expose().to_owned());
+    let presented = PresentedClient::read(request, named, form.get("client_secret").cloned())?;
+    let known = |id: &str| app.context.config.client(&id.into());
+    match presented {
+        PresentedClient::Absent => Ok(ClientPart::Absent),
+        PresentedClient::Named(id) => match known(&id) {
+            Some(public) => Ok(ClientPart::Public(public.id.clone())),
+            None => Ok(ClientPart::Named(client_id(&id)?)),
+        },
+        PresentedClient::WithSecret(id, _) if known(&id).is_some() => Err(Refusal::ClientUnknown),
+        PresentedClient::WithSecret(id, secret) => {
+            Ok(ClientPart::Proven(ClientCredentials { id: client_id(&id)?, secret }))
         }
-        (Some(basic), _, None) => Ok(ClientPart::Proven(basic)),
-        (None, Some(id), Some(secret)) => Ok(ClientPart::Proven(ClientCredentials { id, secret })),
-        (None, None, Some(_)) => Err(Refusal::ClientCredentialsMissing),
-        (None, Some(id), None) => Ok(ClientPart::Named(id)),
-        (None, None, None) => Ok(ClientPart::Absent),
     }
 }
 

@@ -312,6 +312,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "downloads/mod.rs",
             "grant/agent_secret.rs",
             "grant/authorization_code.rs",
+            "grant/client.rs",
             "grant/device_code.rs",
             "grant/leaked.rs",
             "grant/password.rs",
@@ -325,6 +326,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "portal/view.rs",
             "portal/visitor.rs",
             "src/device.rs",
+            "src/signin.rs",
             "src/token.rs",
         ]
     );

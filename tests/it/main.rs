@@ -7,6 +7,7 @@ mod allowlist;
 mod architecture;
 mod authorizer;
 mod cli_tokens;
+mod clients;
 mod costs;
 mod credentials;
 mod custom;

@@ -641,3 +641,82 @@ async fn an_invalid_sign_in_configuration_prevents_the_start() {
         .to_string();
     assert!(error.contains("nowhere"), "{error}");
 }
+
+#[tokio::test]
+async fn a_response_that_the_provider_posts_is_taken() {
+    let issuer = Issuer::start().await;
+    let toml = config(&issuer, "").replace("allow", "response_mode = \"form_post\"\nallow");
+    let world = World::configured(&toml).await;
+    let visit = start(&world).await;
+    assert_eq!(visit.parameters()["response_mode"], "form_post");
+    let query = issuer.sign_in(&visit.location, "ada");
+    let form: Vec<(String, String)> =
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let mut form: Vec<_> =
+        form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    form.push(("user", "{\"name\":{\"firstName\":\"Ada\"}}"));
+    // From the provider's page the browser sends no cookie with a POST.
+    let posted = || world.call("POST", "/v1/auth/oidc/callback").header("Origin", &issuer.url);
+    let answer = posted().form(&form).send().await.expect(303);
+    assert!(answer.header("set-cookie").is_none());
+    let location = answer.header("location").unwrap().to_owned();
+    assert_eq!(location, format!("/v1/auth/oidc/callback?{}", sorted(&query)));
+    assert!(world.wire.take().iter().all(|op| op.name != "DeleteItem"), "nothing is consumed");
+    // In another browser the code is worthless; in this one it signs in, once.
+    let follow = |browser: &str| {
+        let call = world.call("GET", &location);
+        call.header("Cookie", format!("{BROWSER}={browser}"))
+    };
+    world.call("GET", &location).send().await.expect_error(400, "invalid_request");
+    follow("x").send().await.expect_error(400, "invalid_request");
+    let session = follow(&visit.browser).send().await.expect(303).cookie(SESSION);
+    whoami(&world, &session).await.expect(200);
+    follow(&visit.browser).send().await.expect_error(400, "invalid_request");
+}
+
+/// Returns a query with `state` before `code`.
+fn sorted(query: &str) -> String {
+    let mut pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    pairs.sort_by(|one, other| other.0.cmp(&one.0));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+#[tokio::test]
+async fn a_posted_response_carries_on_what_a_query_would_and_nothing_else() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let post = |target: &str, form: &[(&str, &str)]| world.call("POST", target).form(form);
+    let path = "/v1/auth/oidc/callback";
+    for (target, form, location) in [
+        (path.to_owned(), vec![], format!("{path}?")),
+        (
+            path.to_owned(),
+            vec![("error", "user_cancelled_authorize"), ("state", "s")],
+            format!("{path}?state=s&error=user_cancelled_authorize"),
+        ),
+        (
+            path.to_owned(),
+            vec![("code", "a&b=c#d\r\n"), ("next", "https://evil.example")],
+            format!("{path}?code=a%26b%3Dc%23d%0D%0A"),
+        ),
+        (
+            format!("{path}?provider=huudis&next=x"),
+            vec![("provider", "other"), ("iss", "https://a")],
+            format!("{path}?iss=https%3A%2F%2Fa&provider=huudis"),
+        ),
+    ] {
+        let answer = post(&target, &form).send().await.expect(303);
+        assert_eq!(answer.header("location"), Some(location.as_str()));
+    }
+    post(path, &[("code", "a"), ("code", "b")]).send().await.expect_error(400, "invalid_request");
+    post(path, &[("code", &"a".repeat(9000))]).send().await.expect_error(400, "invalid_request");
+    let json = world.call("POST", path).json(json!({"code": "a", "state": "s"}));
+    json.send().await.expect_error(415, "unsupported_media_type");
+    world.call("PUT", path).form(&[]).send().await.expect_error(405, "method_not_allowed");
+    world
+        .call("POST", "/v1/auth/github/callback")
+        .form(&[])
+        .send()
+        .await
+        .expect_error(405, "method_not_allowed");
+}

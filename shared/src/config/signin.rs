@@ -42,12 +42,27 @@ pub struct OidcSignIn {
     /// The prefix of `sub` in the user's id. An `oidc` provider of the same issuer has the same
     /// prefix.
     pub subject_prefix: Option<SubjectPrefix>,
+    /// How the provider returns the browser.
+    #[serde(default)]
+    pub response_mode: ResponseMode,
     /// The role of a new user.
     #[serde(default)]
     pub role: Role,
     /// Who can sign in: user ids, `@domain` of verified addresses, or `*`. An empty list allows no
     /// one.
     pub allow: Vec<Allowed>,
+}
+
+/// How a provider returns the browser with its response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseMode {
+    /// With a query, which is the default of the code flow.
+    #[default]
+    Query,
+    /// With a form that the browser posts (OAuth 2.0 Form Post Response Mode). Apple requires it for
+    /// `name` and `email`.
+    FormPost,
 }
 
 /// GitHub, or a GitHub Enterprise Server.

@@ -2,6 +2,7 @@
 
 pub mod agent_secret;
 pub mod authorization_code;
+pub mod client;
 pub mod device_code;
 pub mod family;
 pub mod leaked;

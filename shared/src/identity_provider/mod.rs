@@ -23,7 +23,7 @@ use self::oauth::{
     OauthClient, OauthHttpClient, OauthTokenResponse, TokenRequestError, is_invalid_grant,
 };
 use crate::{
-    config::{Config, SignInSettings},
+    config::{Config, ResponseMode, SignInSettings},
     context::Context,
     core::{
         email::Email,
@@ -218,8 +218,11 @@ impl IdentityProvider {
             .authorize_url(|| CsrfToken::new(state))
             .add_scopes(endpoints.scopes.iter().cloned().map(Scope::new))
             .set_pkce_challenge(challenge);
-        if let IdentityProviderKind::Oidc(_) = self.kind {
+        if let IdentityProviderKind::Oidc(provider) = &self.kind {
             request = request.add_extra_param("nonce", proof.nonce.clone());
+            if provider.response_mode == ResponseMode::FormPost {
+                request = request.add_extra_param("response_mode", "form_post");
+            }
             if endpoints.scopes.iter().any(|scope| scope == "offline_access") {
                 request = request.add_extra_param("prompt", "consent"); // OpenID Connect Core §11: otherwise offline_access is ignored
             }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::{Endpoints, ExternalIdentity, PendingSignIn, oauth::OauthTokenResponse, readable};
 use crate::{
-    config::{self, OidcSignIn},
+    config::{self, OidcSignIn, ResponseMode},
     context::Context,
     core::{
         email::Email,
@@ -31,6 +31,7 @@ const ABOUT_A_PERSON: Duration = Duration::from_secs(3);
 pub(super) struct OidcIdentityProvider {
     issuer: String,
     subject_prefix: SubjectPrefix,
+    pub(super) response_mode: ResponseMode,
     /// Whether `allow` needs verified email addresses.
     needs_addresses: bool,
     keys: IssuerKeys,
@@ -93,6 +94,7 @@ impl OidcIdentityProvider {
         Self {
             issuer: settings.issuer.clone(),
             subject_prefix: settings.subject_prefix.clone().unwrap_or_default(),
+            response_mode: settings.response_mode,
             needs_addresses,
             keys: IssuerKeys::new(settings.issuer.clone(), None),
             known: Mutex::default(),

@@ -1,0 +1,71 @@
+//! How clients of the OAuth endpoints identify themselves: by HTTP Basic or in the body, and the
+//! same at each endpoint (RFC 6749 §2.3.1).
+
+use crate::{
+    config::{Client, Config},
+    core::{
+        error::{Error, Refusal},
+        secret::Secret,
+    },
+    http::Request,
+};
+
+/// A client as it identified itself. Nothing about it is verified.
+#[derive(Debug)]
+pub enum PresentedClient {
+    /// It did not.
+    Absent,
+    /// By its id. An empty secret counts as none: RFC 6749 §2.3.1 allows a client without a secret
+    /// to send one.
+    Named(String),
+    /// By its id and a secret.
+    WithSecret(String, Secret),
+}
+
+impl PresentedClient {
+    /// Reads the client of `request`, whose body has the members `client_id` and `client_secret`.
+    ///
+    /// # Errors
+    /// [`Refusal::AgentSecretMalformed`], [`Refusal::ClientCredentialsMissing`] for a secret without
+    /// an id, [`Refusal::DuplicateClientCredentials`] for two clients or two secrets.
+    pub fn read(
+        request: &Request,
+        client_id: Option<String>,
+        client_secret: Option<Secret>,
+    ) -> Result<Self, Refusal> {
+        let is_empty = |secret: &Secret| secret.expose().is_empty();
+        let in_body = client_secret.filter(|secret| !is_empty(secret));
+        let Some((id, secret)) = request.basic()? else {
+            return match (client_id, in_body) {
+                (None, None) => Ok(Self::Absent),
+                (None, Some(_)) => Err(Refusal::ClientCredentialsMissing),
+                (Some(id), None) => Ok(Self::Named(id)),
+                (Some(id), Some(secret)) => Ok(Self::WithSecret(id, secret)),
+            };
+        };
+        if in_body.is_some() || client_id.is_some_and(|named| named != id) {
+            Err(Refusal::DuplicateClientCredentials)
+        } else if is_empty(&secret) {
+            Ok(Self::Named(id))
+        } else {
+            Ok(Self::WithSecret(id, secret))
+        }
+    }
+
+    /// Returns the configured client that this is. Such a client has no secret.
+    ///
+    /// # Errors
+    /// [`Refusal::ParameterMissing`] for an absent client, [`Refusal::ClientUnknown`].
+    pub fn public(self, config: &Config) -> Result<&Client, Error> {
+        match self {
+            Self::Absent => Err(Error::with_detail(
+                Refusal::ParameterMissing,
+                "The parameter 'client_id' is missing.".into(),
+            )),
+            Self::Named(id) => {
+                config.client(&id.into()).ok_or_else(|| Refusal::ClientUnknown.into())
+            }
+            Self::WithSecret(..) => Err(Refusal::ClientUnknown.into()),
+        }
+    }
+}

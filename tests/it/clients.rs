@@ -1,0 +1,211 @@
+//! How clients identify themselves at the OAuth endpoints, and what they are told if they send
+//! something else (RFC 6749 §2.3.1, §5.2).
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Value, json};
+use tests::{Answer, World};
+
+const TOKEN: &str = "/v1/auth/token";
+const DEVICE: &str = "/v1/auth/device";
+const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+fn basic(id: &str, secret: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{id}:{secret}")))
+}
+
+/// Sends a form, with a client in `Authorization` if there is one.
+async fn send(world: &World, path: &str, client: Option<&str>, form: &[(&str, &str)]) -> Answer {
+    let call = world.call("POST", path);
+    let call = match client {
+        Some(client) => call.header("Authorization", client),
+        None => call,
+    };
+    call.form(form).send().await
+}
+
+#[tokio::test]
+async fn a_public_client_is_read_the_same_at_every_endpoint() {
+    let world = World::new().await;
+    let by_basic = basic("postern-cli", "");
+    let with_secret = basic("postern-cli", "a public client has none");
+    let unknown = basic("nobody", "");
+    let id = ("client_id", "postern-cli");
+    for (client, form, expected) in [
+        (None, vec![id], Ok(())),
+        (None, vec![id, ("client_secret", "")], Ok(())),
+        (Some(by_basic.as_str()), vec![], Ok(())),
+        (Some(&by_basic), vec![id], Ok(())),
+        (Some(&by_basic), vec![("client_id", "another")], Err((400, "invalid_request"))),
+        (Some(&by_basic), vec![("client_secret", "x")], Err((400, "invalid_request"))),
+        (Some(&with_secret), vec![], Err((401, "invalid_client"))),
+        (None, vec![id, ("client_secret", "x")], Err((401, "invalid_client"))),
+        (None, vec![("client_secret", "x")], Err((401, "invalid_client"))),
+        (Some(&unknown), vec![], Err((401, "invalid_client"))),
+        (Some("Basic !!!"), vec![id], Err((401, "invalid_client"))),
+        (None, vec![], Err((400, "invalid_request"))),
+    ] {
+        let begun = send(&world, DEVICE, client, &form).await;
+        let device_code = match expected {
+            Ok(()) => begun.expect(200).member("device_code"),
+            Err((status, code)) => {
+                begun.expect_error(status, code);
+                let good = send(&world, DEVICE, None, &[id]).await;
+                good.expect(200).member("device_code")
+            }
+        };
+        let grant = [("grant_type", DEVICE_GRANT), ("device_code", device_code.as_str())];
+        let polled = send(&world, TOKEN, client, &[&grant[..], &form].concat()).await;
+        match expected {
+            Ok(()) => polled.expect_error(400, "authorization_pending"),
+            Err((status, code)) => polled.expect_error(status, code),
+        };
+    }
+}
+
+#[tokio::test]
+async fn the_device_endpoint_needs_no_body_if_basic_names_the_client() {
+    let world = World::new().await;
+    let call = world.call("POST", DEVICE).header("Authorization", basic("postern-cli", ""));
+    call.send().await.expect(200);
+    let answer = world.call("POST", DEVICE).send().await.expect_error(400, "invalid_request");
+    assert_eq!(answer.member("error_description"), "The parameter 'client_id' is missing.");
+}
+
+const EXPECTED: &str = "send the parameters of a grant as application/x-www-form-urlencoded, with grant_type; or JSON with agent_id and secret.";
+
+#[tokio::test]
+async fn a_grant_in_json_is_told_to_be_a_form() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let proof = basic(&agent.id, &agent.secret);
+    for (with_basic, body) in [
+        (true, json!({"grant_type": "client_credentials"})),
+        (true, json!({})),
+        (
+            false,
+            json!({"grant_type": "client_credentials", "client_id": agent.id, "client_secret": agent.secret}),
+        ),
+        (false, json!({"client_id": agent.id, "secret": agent.secret})),
+        (false, json!({"grant_type": "refresh_token", "refresh_token": "x"})),
+    ] {
+        let call = world.call("POST", TOKEN).json(body.clone());
+        let call = if with_basic { call.header("Authorization", &proof) } else { call };
+        let answer = call.send().await.expect_error(415, "unsupported_media_type");
+        let sentence = format!("A grant is not sent as JSON: {EXPECTED}");
+        assert_eq!(answer.member("error_description"), sentence, "{body}");
+    }
+    for body in [
+        json!({"agent_id": agent.id, "secret": agent.secret, "client_id": agent.id}),
+        json!({"agent_id": agent.id, "client_secret": agent.secret}),
+        json!({"agent_id": agent.id}),
+        json!({}),
+    ] {
+        let call = world.call("POST", TOKEN).json(body);
+        call.send().await.expect_error(400, "invalid_request");
+    }
+    let twice = world.call("POST", TOKEN).header("Authorization", &proof);
+    let twice = twice.json(json!({"agent_id": agent.id, "secret": agent.secret}));
+    let answer = twice.send().await.expect_error(400, "invalid_request");
+    assert!(answer.member("error_description").contains("sent twice"));
+}
+
+#[tokio::test]
+async fn an_empty_request_is_told_what_to_send() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    for client in [None, Some(basic(&agent.id, &agent.secret))] {
+        let call = world.call("POST", TOKEN);
+        let call = match &client {
+            Some(client) => call.header("Authorization", client),
+            None => call,
+        };
+        let answer = call.send().await.expect_error(400, "invalid_request");
+        let sentence = format!("The body is missing: {EXPECTED}");
+        assert_eq!(answer.member("error_description"), sentence);
+    }
+    for kind in ["text/plain", "application/xml", "multipart/form-data"] {
+        let call =
+            world.call("POST", TOKEN).header("Authorization", basic(&agent.id, &agent.secret));
+        let call = call.header("Content-Type", kind).raw("grant_type=client_credentials");
+        call.send().await.expect_error(415, "unsupported_media_type");
+    }
+}
+
+#[tokio::test]
+async fn a_form_without_a_grant_type_is_told_so_whoever_sends_it() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let proof = basic(&agent.id, &agent.secret);
+    for (client, form) in [
+        (None, vec![]),
+        (None, vec![("client_id", "nobody"), ("client_secret", "x")]),
+        (None, vec![("client_secret", "x")]),
+        (None, vec![("grant_type", ""), ("client_id", agent.id.as_str())]),
+        (Some(proof.as_str()), vec![("scope", "read")]),
+        (Some("Basic !!!"), vec![]),
+    ] {
+        let answer = send(&world, TOKEN, client, &form).await;
+        let answer = answer.expect_error(400, "invalid_request");
+        assert_eq!(answer.member("error_description"), "The parameter 'grant_type' is missing.");
+    }
+}
+
+#[tokio::test]
+async fn the_siblings_of_the_token_endpoint_name_what_is_missing() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let proof = basic(&agent.id, &agent.secret);
+    let revoke = send(&world, "/v1/auth/revoke", Some(&proof), &[]).await;
+    let revoke = revoke.expect_error(400, "invalid_request");
+    assert_eq!(revoke.member("error_description"), "The parameter 'token' is missing.");
+    for path in ["/v1/auth/revoke", "/v1/auth/refresh"] {
+        let call = world.call("POST", path).header("Authorization", &proof);
+        call.send().await.expect_error(400, "invalid_request");
+        let call = world.call("POST", path).header("Authorization", &proof);
+        let call = call.header("Content-Type", "text/plain").raw("x");
+        call.send().await.expect_error(415, "unsupported_media_type");
+        let call = world.call("POST", path).header("Authorization", &proof).json(json!({}));
+        let answer = call.send().await.expect_error(400, "invalid_request");
+        assert!(answer.member("error_description").ends_with("is missing."));
+    }
+    // A token ends whoever names it, and however the client is named.
+    let tokens = world.exchange(&agent).await;
+    for client in [basic("postern-cli", ""), basic("nobody", "x"), proof] {
+        let form = [("token", tokens.refresh.as_str())];
+        send(&world, "/v1/auth/revoke", Some(&client), &form).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn the_metadata_names_what_the_deployment_has() {
+    let world = World::new().await;
+    let issuer = "https://auth.example.com";
+    let expected = json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/v1/auth/token"),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "revocation_endpoint": format!("{issuer}/v1/auth/revoke"),
+        "device_authorization_endpoint": format!("{issuer}/v1/auth/device"),
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials", "refresh_token", DEVICE_GRANT],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "revocation_endpoint_auth_methods_supported": ["none"],
+    });
+    for name in ["oauth-authorization-server", "openid-configuration"] {
+        let answer = world.call("GET", &format!("/.well-known/{name}")).send().await.expect(200);
+        assert_eq!(answer.body, expected, "{name}");
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=3600"));
+    }
+    let listed =
+        |name: &str| expected[name].as_str().unwrap().strip_prefix(issuer).unwrap().to_owned();
+    for (method, endpoint) in [
+        ("POST", "token_endpoint"),
+        ("POST", "revocation_endpoint"),
+        ("POST", "device_authorization_endpoint"),
+        ("GET", "jwks_uri"),
+    ] {
+        let answer = world.call(method, &listed(endpoint)).send().await;
+        assert!(![404, 405].contains(&answer.status), "{endpoint}");
+        assert_ne!(answer.body, Value::Null);
+    }
+}
