@@ -7,9 +7,9 @@ use postern::crypto::{
     sign::{self, SigningKey},
 };
 use serde_json::{Value, json};
-use tests::{Issuer, Setup, World};
+use tests::{Issuer, Setup, World, armoured};
 
-use crate::issuers::{armoured, public_pem};
+use crate::issuers::public_pem;
 
 /// A key that can sign as its issuer does, and its public half.
 struct Pair {

@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::secrets::Secrets;
 use serde_json::{Value, json};
-use tests::{Behaviour, Issuer, Setup, World};
+use tests::{Behaviour, Issuer, Setup, World, armoured};
 use tokio::time::timeout;
 
 fn provider(issuer: &Issuer) -> String {
@@ -685,15 +685,4 @@ pub(crate) fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u
             .to_vec(),
     };
     armoured("PUBLIC KEY", &der)
-}
-
-pub(crate) fn armoured(label: &str, der: &[u8]) -> String {
-    use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-    let body: Vec<_> = BASE64
-        .encode(der)
-        .as_bytes()
-        .chunks(64)
-        .map(|line| String::from_utf8(line.to_vec()).unwrap())
-        .collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", body.join("\n"))
 }

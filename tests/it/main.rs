@@ -8,6 +8,7 @@ mod architecture;
 mod authorizer;
 mod cli_tokens;
 mod clients;
+mod corpus;
 mod costs;
 mod credentials;
 mod custom;

@@ -1,5 +1,5 @@
 //! Another issuer: an OpenID provider on loopback that can fail in every way that providers do. It
-//! also imitates GitHub.
+//! also imitates GitHub, and every issuer of `tests/corpus`.
 
 use std::{
     collections::HashMap,
@@ -25,6 +25,11 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::sign::{self, SigningKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::form::IssuerForm;
+
+/// The time at which every world starts.
+const NOW: i64 = 1_767_225_600;
 
 /// The behavior of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +91,8 @@ struct Shared {
     people: Mutex<HashMap<String, Value>>,
     access_token_life_s: AtomicUsize,
     requires_client_secret: AtomicBool,
+    /// The issuer whose documents and responses it sends.
+    form: Option<IssuerForm>,
 }
 
 /// A browser that was redirected here, and its parameters.
@@ -114,6 +121,15 @@ fn pair(kid: &str) -> (EncodingKey, Value) {
 impl Issuer {
     /// Starts a provider.
     pub async fn start() -> Self {
+        Self::serve(None).await
+    }
+
+    /// Starts a provider that imitates the issuer of `form`.
+    pub async fn imitating(form: IssuerForm) -> Self {
+        Self::serve(Some(form)).await
+    }
+
+    async fn serve(form: Option<IssuerForm>) -> Self {
         let (key, jwk) = pair("first");
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -131,18 +147,30 @@ impl Issuer {
             people: Mutex::default(),
             access_token_life_s: AtomicUsize::new(3600),
             requires_client_secret: AtomicBool::new(false),
+            form,
         });
+        let own = json!({"issuer": "", "jwks_uri": "/jwks", "token_endpoint": "/token", "userinfo_endpoint": "/userinfo"});
+        let paths = shared
+            .form
+            .as_ref()
+            .map_or(own, |form| form.filled("discovery", &[("url", "".into())]));
+        let path = |name: &str| paths[name].as_str().unwrap_or("/none").to_owned();
+        let known = "/.well-known/openid-configuration";
         let router = Router::new()
-            .route("/.well-known/openid-configuration", get(discovery))
-            .route("/jwks", get(keys))
-            .route("/token", post(token))
-            .route("/userinfo", get(about))
+            .route(&format!("{}{known}", path("issuer").trim_end_matches('/')), get(discovery))
+            .route(&path("jwks_uri"), get(keys))
+            .route(&path("token_endpoint"), post(token))
+            .route(&path("userinfo_endpoint"), get(about))
             .route("/login/oauth/access_token", post(token_of_github))
             .route("/api/v3/user", get(about))
             .route("/api/v3/user/emails", get(addresses))
             .layer(from_fn(compress))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let url = match &shared.form {
+            Some(form) => form.filled("issuer", &shared.values()).as_str().unwrap().to_owned(),
+            None => url,
+        };
         Self { url, kid: "first".into(), key, shared }
     }
 
@@ -173,17 +201,37 @@ impl Issuer {
     #[track_caller]
     pub fn sign_in(&self, location: &str, subject: &str) -> String {
         let (address, query) = location.split_once('?').unwrap();
-        assert!(address.starts_with(&self.url), "{location}");
+        assert!(address.starts_with(&self.shared.url), "{location}");
         let parameters: HashMap<_, _> =
             form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let state = parameters["state"].clone();
         let mut visits = self.shared.visits.lock().unwrap();
         let code = format!("code-{}", visits.len());
         visits.insert(code.clone(), Visit { parameters, subject: subject.into() });
-        form_urlencoded::Serializer::new(String::new())
-            .append_pair("code", &code)
-            .append_pair("state", &state)
-            .finish()
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("code", &code).append_pair("state", &state);
+        if self.shared.form.as_ref().is_some_and(|form| *form.member("names_issuer") == true) {
+            query.append_pair("iss", &self.url); // RFC 9207
+        }
+        query.finish()
+    }
+
+    /// Returns the access token of the issuer that it imitates.
+    pub fn imitated_bearer(&self) -> String {
+        let form = self.shared.form.as_ref().unwrap();
+        let bearer = form.filled("bearer", &self.shared.values());
+        if bearer.is_null() {
+            "ya29.an-opaque-token".into()
+        } else {
+            form.sign(&bearer["header"], &bearer["claims"])
+        }
+    }
+
+    /// Returns an ID token of the issuer that it imitates.
+    pub fn imitated_id_token(&self) -> String {
+        let form = self.shared.form.as_ref().unwrap();
+        let claims = form.filled("id_token", &self.shared.values());
+        form.sign(form.member("header"), &claims)
     }
 
     /// Refuses clients without the right secret from now on.
@@ -258,6 +306,9 @@ async fn compress(request: Request, next: Next) -> Response {
 
 async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let url = shared.url.clone();
+    if let Some(form) = &shared.form {
+        return Json(form.filled("discovery", &shared.values())).into_response();
+    }
     let document = |issuer: &str| {
         let document = json!({
             "issuer": issuer, "jwks_uri": format!("{url}/jwks"),
@@ -281,6 +332,9 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 async fn keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     shared.fetches.fetch_add(1, Ordering::SeqCst);
+    if let Some(form) = &shared.form {
+        return Json(form.keys(&shared.values())).into_response();
+    }
     let behavior = *shared.behavior.lock().unwrap();
     let keys = shared.keys.lock().unwrap().clone();
     match behavior {
@@ -384,9 +438,17 @@ impl Shared {
         }
         let grant = format!("grant-{}-{}", visit.subject, self.grants.lock().unwrap().len());
         self.grants.lock().unwrap().insert(grant.clone(), 0);
+        if let Some(form) = &self.form {
+            let nonce = Value::from(visit.parameters["nonce"].clone());
+            let claims =
+                form.filled("id_token", &[&self.values()[..], &[("nonce", nonce)]].concat());
+            let id_token = form.sign(form.member("header"), &claims);
+            return Json(self.imitated("token", &grant, 0, &visit.subject, &id_token))
+                .into_response();
+        }
         let mut answer = self.tokens(&grant, 0, &visit.subject);
         if let Some(nonce) = visit.parameters.get("nonce") {
-            let now = jiff::Timestamp::from_second(1_767_225_600).unwrap().as_second();
+            let now = NOW;
             let mut claims = json!({
                 "iss": self.url, "aud": visit.parameters["client_id"], "sub": visit.subject, "nonce": nonce,
                 "iat": now, "exp": now + 10 * 366 * 24 * 3600,
@@ -407,8 +469,15 @@ impl Shared {
         let mut grants = self.grants.lock().unwrap();
         match grants.get(grant).copied() {
             Some(current) if current == generation => {
-                grants.insert(grant.into(), generation + 1);
                 let subject = grant.split('-').nth(1).unwrap();
+                if let Some(form) = &self.form {
+                    let rotates = form.member("renewal").get("refresh_token").is_some();
+                    let next = generation + usize::from(rotates);
+                    grants.insert(grant.into(), next);
+                    return Json(self.imitated("renewal", grant, next, subject, "an ID token"))
+                        .into_response();
+                }
+                grants.insert(grant.into(), generation + 1);
                 let answer = self.tokens(grant, generation + 1, subject);
                 Json(self.amend(Document::Renewal, answer)).into_response()
             }
@@ -417,6 +486,30 @@ impl Shared {
                 refuse("invalid_grant")
             }
         }
+    }
+
+    /// Returns the values that every document of an imitated issuer may contain.
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        let now = NOW;
+        vec![("url", self.url.clone().into()), ("now", now.into()), ("exp", (now + 3600).into())]
+    }
+
+    /// Returns a response of the token endpoint of an imitated issuer.
+    fn imitated(
+        &self,
+        name: &str,
+        grant: &str,
+        generation: usize,
+        subject: &str,
+        id_token: &str,
+    ) -> Value {
+        let values = [
+            ("access", format!("access:{subject}").into()),
+            ("refresh", format!("{grant}.{generation}").into()),
+            ("id_token", id_token.into()),
+        ];
+        let form = self.form.as_ref().unwrap();
+        form.filled(name, &[&self.values()[..], &values].concat())
     }
 
     fn tokens(&self, grant: &str, generation: usize, subject: &str) -> Value {
@@ -430,6 +523,9 @@ impl Shared {
     fn userinfo(&self, headers: &HeaderMap) -> Option<Value> {
         let subject =
             headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer access:")?.to_owned();
+        if let Some(form) = &self.form {
+            return Some(form.filled("userinfo", &self.values()));
+        }
         let mut about = self.people.lock().unwrap().get(&subject).cloned().unwrap_or(json!({}));
         if about.get("sub").is_none() {
             about["sub"] = subject.clone().into();

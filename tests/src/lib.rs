@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 pub mod capture;
+mod form;
 mod issuer;
 mod wire;
 mod world;
@@ -12,6 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 pub use answer::Answer;
 pub use call::Call;
+pub use form::{IssuerForm, armoured};
 pub use issuer::{Behaviour, Document, Issuer, encode};
 pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
