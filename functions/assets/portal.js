@@ -56,7 +56,7 @@ if (live) {
   setInterval(async () => {
     if (document.hidden || live.querySelector("details[open]") || live.contains(document.activeElement)) return;
     try {
-      const answer = await fetch(live.dataset.live + location.search, { headers: { accept: "text/html" }, redirect: "error" });
+      const answer = await fetch(live.dataset.live + location.search, { headers: { accept: "text/html", "x-postern-poll": "1" }, redirect: "error" });
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("[data-live]");

@@ -12,7 +12,7 @@ use postern::{
 /// Those of [`cli_token`], and a 4xx for a body, a page or an id that cannot be parsed.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let context = &app.context;
-    let authenticate = async || app.providers.require_user(context, request).await;
+    let authenticate = async || app.providers.authenticate(context, request).await;
     match request.route() {
         "POST /v1/auth/cli-tokens" => {
             let user = authenticate().await?;

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 struct Credentials {
     email: String,
     password: String,
+    organization: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -59,8 +60,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Credentials = request.json()?;
     let email = Email::try_from(given.email)?;
+    // An unknown id is a wrong login, as an unknown address is.
+    let organization = given.organization.map(|id| id.parse()).transpose();
+    let organization = organization.map_err(|_| Refusal::LoginWrong)?;
     let login = Login {
         email: &email,
+        organization: organization.as_ref(),
         password: Secret::new(given.password),
         address: request.source_ip(),
     };

@@ -1,12 +1,16 @@
-//! Organizations: `POST /v1/organizations` for the operator, or for anyone if signup is open, and
-//! `GET /v1/organizations/current` for their members.
+//! Organizations: `POST /v1/organizations` for the operator, or for anyone if signup is open,
+//! `POST /v1/organizations/{id}/keys` for the operator, and `GET /v1/organizations/current` for
+//! their members.
 
 use postern::{
     App, Error, Refusal,
     authn::operator,
     config::Signup,
     http::{Request, Response},
-    resource::organization::{self, OrganizationCreator},
+    resource::{
+        api_key,
+        organization::{self, OrganizationCreator},
+    },
 };
 
 /// Handles the routes.
@@ -21,6 +25,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             let created = organization::create(context, creator, request.json()?).await?;
             Ok(Response::created(&created)?)
         }
+        "POST /v1/organizations/{id}/keys" => {
+            operator::authenticate(context, request)?;
+            let id = request.path_id()?;
+            Ok(Response::created(&api_key::issue(context, &id, request.json()?).await?)?)
+        }
         "GET /v1/organizations/current" => {
             let caller = app.providers.authenticate(context, request).await?;
             Ok(Response::ok(&organization::show_current(context, &caller).await?)?)
@@ -29,10 +38,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     }
 }
 
-fn creator(app: &App, request: &Request) -> Result<OrganizationCreator, Refusal> {
+fn creator<'a>(app: &App, request: &'a Request) -> Result<OrganizationCreator<'a>, Refusal> {
     match (operator::authenticate(&app.context, request), app.context.config.signup) {
         (Ok(()), _) => Ok(OrganizationCreator::Operator),
-        (Err(Refusal::CredentialMissing), Signup::Open) => Ok(OrganizationCreator::Anyone),
+        (Err(Refusal::CredentialMissing), Signup::Open) => {
+            Ok(OrganizationCreator::Anyone { address: request.source_ip() })
+        }
         (Err(refusal), _) => Err(refusal),
     }
 }

@@ -55,7 +55,8 @@ async fn start(
     let next = path::safe_redirect(request.query("next")?.as_deref());
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
     let AuthorizationRedirect { location, browser } =
-        sign_in::start(&app.context, upstream, &next, loopback, browser).await?;
+        sign_in::start(&app.context, upstream, &next, loopback, browser, request.source_ip())
+            .await?;
     Ok(Response::see_other(location)?.cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs())?)
 }
 

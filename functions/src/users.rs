@@ -1,20 +1,63 @@
-//! Users with a password: `/v1/users` and below.
+//! Users: `/v1/users` and below, and `/v1/auth/password` and `/v1/auth/invitation`, with which users
+//! set their passwords.
 
 use postern::{
     App, Error, Refusal,
-    core::permission::Permission,
+    authn::operator,
+    core::{id::UserId, permission::Permission, principal::Principal, secret::Secret},
+    grant::{
+        password_change::{self, PasswordChange},
+        user_status,
+    },
     http::{Request, Response},
     resource::{
         self,
-        user::{self, UserView},
+        user::{self, Invitation, UserView},
+        user_access::{self, UserManager},
     },
 };
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize)]
+struct Invited {
+    id: UserId,
+    #[serde(flatten)]
+    invitation: Invitation,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accept {
+    invitation: String,
+    password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangePassword {
+    current_password: String,
+    password: String,
+}
+
+/// The caller who changes a user: the operator (`None`), or a principal.
+struct Manager(Option<Principal>);
+
+impl Manager {
+    fn as_manager(&self) -> UserManager<'_> {
+        self.0.as_ref().map_or(UserManager::Operator, UserManager::Caller)
+    }
+}
 
 /// Handles the routes.
 ///
 /// # Errors
 /// Those of [`user`], and a 4xx for a body, a page or an id that cannot be parsed.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    // The futures of so many routes are too large for the stack.
+    Box::pin(answer(app, request)).await
+}
+
+async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
     let context = &app.context;
     let authorize =
         async || app.providers.authorize(context, request, Permission::UsersManage).await;
@@ -22,6 +65,40 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "POST /v1/users" => {
             let caller = authorize().await?;
             Ok(Response::created(&user::create(context, &caller, request.json()?).await?)?)
+        }
+        "POST /v1/users/{id}/invitation" => {
+            let caller = authorize().await?;
+            request.no_members()?;
+            let id = request.path_id()?;
+            let invitation = user::invite(context, &caller, &id).await?;
+            Ok(Response::ok(&Invited { id, invitation })?)
+        }
+        "POST /v1/users/disable" => {
+            let manager = manager(app, request).await?;
+            user_access::disable(context, manager.as_manager(), request.json()?).await?;
+            Ok(Response::no_content())
+        }
+        "POST /v1/users/enable" => {
+            let manager = manager(app, request).await?;
+            user_access::enable(context, manager.as_manager(), request.json()?).await?;
+            Ok(Response::no_content())
+        }
+        "POST /v1/users/sign-out" if request.has_body() => {
+            let manager = manager(app, request).await?;
+            user_access::sign_out(context, manager.as_manager(), request.json()?).await?;
+            Ok(Response::no_content())
+        }
+        "POST /v1/users/sign-out" => {
+            let caller = app.providers.authenticate(context, request).await?;
+            user_access::sign_out_everywhere(context, &caller).await?;
+            Ok(Response::no_content())
+        }
+        "POST /v1/auth/password" => change_password(app, request).await,
+        "POST /v1/auth/invitation" => {
+            let Accept { invitation, password } = request.json()?;
+            let (invitation, password) = (Secret::new(invitation), Secret::new(password));
+            password_change::accept_invitation(context, &invitation, password).await?;
+            Ok(Response::no_content())
         }
         "GET /v1/users" => {
             let caller = authorize().await?;
@@ -42,4 +119,26 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }
+}
+
+async fn manager(app: &App, request: &Request) -> Result<Manager, Error> {
+    if operator::is_presented(&app.context, request) {
+        operator::authenticate(&app.context, request)?;
+        return Ok(Manager(None));
+    }
+    let caller = app.providers.authorize(&app.context, request, Permission::UsersManage).await?;
+    Ok(Manager(Some(caller)))
+}
+
+async fn change_password(app: &App, request: &Request) -> Result<Response, Error> {
+    let caller = app.providers.authenticate(&app.context, request).await?;
+    user_status::require_user(&app.context, &caller).await?;
+    let ChangePassword { current_password, password } = request.json()?;
+    let change = PasswordChange {
+        current: Secret::new(current_password),
+        new: Secret::new(password),
+        address: request.source_ip(),
+    };
+    password_change::change(&app.context, &caller, change).await?;
+    Ok(Response::no_content())
 }

@@ -316,6 +316,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/device_code.rs",
             "grant/leaked.rs",
             "grant/password.rs",
+            "grant/password_change.rs",
             "grant/refresh.rs",
             "grant/revoke.rs",
             "grant/session.rs",

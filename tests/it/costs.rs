@@ -132,7 +132,9 @@ async fn a_session_costs_one_round_trip_a_service_token_one_read_and_a_signature
     assert_names(&ops, &["GetItem"]);
     assert_eq!(ops[0].body["ConsistentRead"], true);
     let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
-    assert_names(&cost(&world, whoami().bearer(&cli), 200).await, &["GetItem"]);
+    let ops = cost(&world, whoami().bearer(&cli), 200).await;
+    assert_names(&ops, &["GetItem", "GetItem"]);
+    assert!(ops.iter().all(|op| op.body["ConsistentRead"] == true));
     let path = json!({"path": "/v1/runners/run_01h455vb4pex5vsknk084sn02q/install.sh"});
     let ops = cost(&world, world.post("/v1/auth/download-token", path), 201).await;
     assert_names(&ops, &["GetItem"]);

@@ -525,6 +525,31 @@ async fn the_id_of_a_token_is_shown_unless_it_reads_as_one_of_ours_or_is_unreada
     }
 }
 
+#[tokio::test]
+async fn an_address_is_called_email_only_if_the_issuer_has_verified_it() {
+    let (issuer, world) = setting().await;
+    let metadata = async |claimed: Value| {
+        let mut claims = claims(&world);
+        for (name, value) in claimed.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let call = world.call("GET", "/v1/auth/whoami").bearer(&issuer.token(claims));
+        let metadata = call.send().await.expect(200).body["metadata"].clone();
+        (metadata["email"].clone(), metadata["email_unverified"].clone())
+    };
+    let (ada, eve) = (json!("ada@example.com"), json!("eve@example.com"));
+    for verified in [json!(false), json!("false"), json!("TRUE"), json!(1), json!(null), json!([])]
+    {
+        let claimed = json!({"email": ada, "email_verified": verified});
+        assert_eq!(metadata(claimed).await, (Value::Null, ada.clone()), "{verified}");
+    }
+    assert_eq!(metadata(json!({"email": ada})).await, (Value::Null, ada.clone()));
+    let both = json!({"email": ada, "email_verified": true, "email_unverified": eve});
+    assert_eq!(metadata(both).await, (ada.clone(), Value::Null));
+    let claimed = json!({"email_verified": true});
+    assert_eq!(metadata(claimed).await, (Value::Null, Value::Null));
+}
+
 const SECRET: &str = "a secret that is shared with the partner, and long enough for all of them";
 
 async fn partner(algorithm: &str, secret: Value) -> World {
@@ -596,6 +621,7 @@ async fn the_user_id_is_the_first_of_sub_user_id_and_id_and_other_claims_are_met
             ("aud", json!("api")),
             ("exp", json!(exp)),
             ("plan", json!("pro")),
+            ("email", json!("ada@example.com")),
         ] {
             claims[name] = value;
         }
@@ -615,6 +641,11 @@ async fn the_user_id_is_the_first_of_sub_user_id_and_id_and_other_claims_are_met
                 assert_eq!(
                     (&answer.body["metadata"]["plan"], &answer.body["org_id"]),
                     (&json!("pro"), &Value::Null)
+                );
+                let address = &answer.body["metadata"]["email_unverified"];
+                assert_eq!(
+                    (address, answer.body["metadata"].get("email")),
+                    (&json!("ada@example.com"), None)
                 );
                 assert_eq!(answer.body["scopes"], json!(["data:read"]));
             }

@@ -467,3 +467,68 @@ async fn the_owner_is_never_taken_from_the_body() {
         );
     }
 }
+
+#[tokio::test]
+async fn deleting_needs_what_creating_would() {
+    let world = World::new().await;
+    let make = async |route: &str, body: Value| {
+        world.post(route, body).send().await.expect(201).member("id")
+    };
+    let whole = make("/v1/keys", json!({"name": "k", "scopes": ["*"]})).await;
+    let narrow = make(
+        "/v1/keys",
+        json!({"name": "k", "scopes": ["data:read"], "resources": {"repositories": ["acme/site"]}}),
+    )
+    .await;
+    let wide = make("/v1/keys", json!({"name": "k", "scopes": ["data:read"]})).await;
+    let agent = make("/v1/agents", json!({"name": "a", "scopes": ["data:write"]})).await;
+    let service = make("/v1/services", json!({"name": "s", "scopes": ["data:write"]})).await;
+    let runner = make("/v1/runners", json!({"name": "r"})).await;
+    let limited = world
+        .post("/v1/keys", json!({
+            "name": "limited", "resources": {"repositories": ["acme/site"]},
+            "scopes": ["keys:manage", "agents:manage", "services:manage", "runners:manage", "data:read"],
+        }))
+        .send()
+        .await
+        .expect(201)
+        .member("key");
+    let delete = |path: &str, key: &str| world.call("DELETE", path).key(key).send();
+    for path in [
+        format!("/v1/keys/{whole}"),
+        format!("/v1/keys/{wide}"),
+        format!("/v1/agents/{agent}"),
+        format!("/v1/services/{service}"),
+        format!("/v1/runners/{runner}"),
+    ] {
+        delete(&path, &limited).await.expect_error(403, "insufficient_scope");
+    }
+    delete(&format!("/v1/keys/{narrow}"), &limited).await.expect(204);
+    let (_, scoped) = world
+        .create_key(&[
+            "keys:manage",
+            "agents:manage",
+            "services:manage",
+            "runners:manage",
+            "data:read",
+        ])
+        .await;
+    for path in [
+        format!("/v1/keys/{whole}"),
+        format!("/v1/agents/{agent}"),
+        format!("/v1/services/{service}"),
+    ] {
+        delete(&path, &scoped).await.expect_error(403, "insufficient_scope");
+    }
+    for path in [format!("/v1/keys/{wide}"), format!("/v1/runners/{runner}")] {
+        delete(&path, &scoped).await.expect(204);
+        delete(&path, &scoped).await.expect_error(404, "not_found");
+    }
+    for path in [
+        format!("/v1/keys/{whole}"),
+        format!("/v1/agents/{agent}"),
+        format!("/v1/services/{service}"),
+    ] {
+        delete(&path, &world.api_key).await.expect(204);
+    }
+}

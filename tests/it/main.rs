@@ -52,4 +52,5 @@ mod template;
 mod typed_text;
 mod unrouted;
 mod upstream_tokens;
+mod user_access;
 mod users;

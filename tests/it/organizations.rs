@@ -104,3 +104,164 @@ async fn a_readable_name_is_required() {
     }
     assert!(world.wire.take().is_empty());
 }
+
+async fn found(world: &World, from: [u8; 4]) -> tests::Answer {
+    world.call("POST", "/v1/organizations").from(from).json(json!({"name": "Walk-in"})).send().await
+}
+
+const PASSWORD: &str = "correct horse battery";
+const STOLEN: &str = "a password of the stranger";
+
+#[tokio::test]
+async fn a_strangers_organization_takes_no_address_from_others() {
+    let world = World::configured("signup = \"open\"").await;
+    let enroll = async |key: &str, password: &str| {
+        let body = json!({"email": "ada@example.com", "password": password, "role": "admin"});
+        world.call("POST", "/v1/users").key(key).json(body).send().await
+    };
+    let login = async |password: &str, organization: Option<&str>| {
+        let mut body = json!({"email": "ada@example.com", "password": password});
+        if let Some(organization) = organization {
+            body["organization"] = organization.into();
+        }
+        world.call("POST", "/v1/auth/login").json(body).send().await
+    };
+    let stranger = found(&world, [198, 51, 100, 7]).await.expect(201);
+    let (theirs, key) = (stranger.member("id"), stranger.member("api_key"));
+    let second = found(&world, [198, 51, 100, 7]).await.expect(201);
+    let posing = enroll(&key, STOLEN).await.expect(201).member("id");
+    // Each organization has its own addresses.
+    enroll(&key, PASSWORD).await.expect_error(409, "conflict");
+    enroll(&second.member("api_key"), STOLEN).await.expect(201);
+    login(STOLEN, None).await.expect_error(401, "invalid_credentials");
+    let real = enroll(&world.api_key, PASSWORD).await.expect(201).member("id");
+    assert_eq!(login(PASSWORD, None).await.expect(200).body["user"]["id"], real);
+    login(STOLEN, None).await.expect_error(401, "invalid_credentials");
+    assert_eq!(login(STOLEN, Some(&theirs)).await.expect(200).body["user"]["id"], posing);
+    assert_eq!(login(PASSWORD, Some(&world.org_id)).await.expect(200).body["user"]["id"], real);
+    for (password, organization) in [
+        (PASSWORD, theirs.as_str()),
+        (STOLEN, &world.org_id),
+        (PASSWORD, "org_01h455vb4pex5vsknk084sn02q"),
+        (PASSWORD, "nonsense"),
+        (PASSWORD, ""),
+    ] {
+        let refused = login(password, Some(organization)).await;
+        refused.expect_error(401, "invalid_credentials");
+    }
+    // On the portal's page as well.
+    let form = |organization: &str| {
+        let form =
+            [("email", "ada@example.com"), ("password", STOLEN), ("organization", organization)];
+        world.call("POST", "/login").form(&form)
+    };
+    form(&theirs).send().await.expect(303);
+    form(&world.org_id).send().await.expect(401);
+    let page = world.call("GET", &format!("/login?organization={theirs}")).send().await.expect(200);
+    let field = format!("name=\"organization\" value=\"{theirs}\"");
+    assert!(page.text.contains(&field), "{}", page.text);
+    // Deleting the stranger's user leaves the other.
+    let delete = world.call("DELETE", &format!("/v1/users/{posing}")).key(&key);
+    delete.send().await.expect(204);
+    login(STOLEN, Some(&theirs)).await.expect_error(401, "invalid_credentials");
+    login(PASSWORD, None).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_user_who_signed_in_elsewhere_takes_no_address_from_others_either() {
+    let world = World::new().await;
+    let admin = world.sign_in("github|7", postern::core::principal::Role::Admin).await;
+    let body = json!({"email": "ada@example.com", "password": STOLEN});
+    let call = world.call("POST", "/v1/users").header("X-Postern-Session", &admin);
+    call.json(body).send().await.expect(201);
+    world.log_in("ada@example.com", STOLEN).await.expect_error(401, "invalid_credentials");
+    world.create_user("ada@example.com", PASSWORD, postern::core::principal::Role::User).await;
+    world.log_in("ada@example.com", PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_organization_of_open_signup_holds_no_more_than_the_configuration_allows() {
+    let toml =
+        "signup = \"open\"\nsignup_scopes = [\"keys:manage\", \"users:manage\", \"data:read\"]";
+    let world = World::configured(toml).await;
+    let founded = found(&world, [198, 51, 100, 7]).await.expect(201);
+    let (id, key) = (founded.member("id"), founded.member("api_key"));
+    let me = world.call("GET", "/v1/auth/whoami").key(&key).send().await.expect(200);
+    let allowed = json!(["keys:manage", "users:manage", "data:read"]);
+    assert_eq!(me.body["scopes"], allowed);
+    for scopes in [json!(["*"]), json!(["data:write"]), json!(["data:*"])] {
+        let body = json!({"name": "k", "scopes": scopes});
+        let made = world.call("POST", "/v1/keys").key(&key).json(body.clone()).send().await;
+        made.expect_error(403, "insufficient_scope");
+        // Nor does the operator issue such a key.
+        let call = world.call("POST", &format!("/v1/organizations/{id}/keys"));
+        let made = call.bearer(&world.operator_key).json(body).send().await;
+        made.expect_error(403, "insufficient_scope");
+    }
+    let admin = json!({"email": "ada@example.com", "password": PASSWORD, "role": "admin"});
+    let made = world.call("POST", "/v1/users").key(&key).json(admin).send().await;
+    made.expect_error(403, "insufficient_scope");
+    // The operator's own organizations are not limited.
+    let (_, whole) = world.organization("Ours").await;
+    let me = world.call("GET", "/v1/auth/whoami").key(&whole).send().await.expect(200);
+    assert_eq!(me.body["scopes"], json!(["*"]));
+}
+
+#[tokio::test]
+async fn an_address_creates_and_an_organization_enrolls_a_limited_number() {
+    let toml =
+        "signup = \"open\"\n[throttle]\norganizations_per_address = 2\nusers_per_organization = 3";
+    let world = World::configured(toml).await;
+    let (here, there) = ([198, 51, 100, 7], [198, 51, 100, 8]);
+    let key = found(&world, here).await.expect(201).member("api_key");
+    found(&world, here).await.expect(201);
+    let refused = found(&world, here).await.expect_error(429, "too_many_requests");
+    assert_eq!(refused.header("retry-after"), Some("900"));
+    found(&world, there).await.expect(201);
+    world.organization("The operator is not limited").await;
+
+    let invite = async |key: &str, at: usize| {
+        let body = json!({"email": format!("u{at}@example.com"), "invite": true});
+        world.call("POST", "/v1/users").key(key).json(body).send().await
+    };
+    let first = invite(&key, 0).await.expect(201).member("id");
+    invite(&key, 0).await.expect_error(409, "conflict");
+    invite(&key, 1).await.expect(201);
+    invite(&key, 2).await.expect_error(429, "too_many_requests");
+    let again = world.call("POST", &format!("/v1/users/{first}/invitation")).key(&key).send().await;
+    again.expect_error(429, "too_many_requests");
+    invite(&world.api_key, 3).await.expect(201);
+    world.advance_s(900);
+    invite(&key, 2).await.expect(201);
+    found(&world, here).await.expect(201);
+}
+
+#[tokio::test]
+async fn the_operator_issues_a_key_for_an_organization_that_lost_all_of_them() {
+    let world = World::new().await;
+    let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
+    let owned = call.json(json!({"name": "Owned", "owner": "github|42"})).send().await.expect(201);
+    let path = format!("/v1/organizations/{}/keys", owned.member("id"));
+    let body = json!({"name": "recovered", "scopes": ["*"]});
+    let issue = |path: &str| world.call("POST", path).json(body.clone());
+    let made = issue(&path).bearer(&world.operator_key).send().await.expect(201);
+    let key = made.member("key");
+    let me = world.call("GET", "/v1/auth/whoami").key(&key).send().await.expect(200);
+    assert_eq!(
+        me.body,
+        json!({
+            "user_id": made.member("id"), "kind": "api_key", "org_id": owned.member("id"),
+            "credential_id": made.member("id"), "scopes": ["*"], "resources": {},
+            "on_behalf_of": "github|42", "metadata": {"name": "recovered"},
+        })
+    );
+    issue(&path).send().await.expect_error(401, "auth_required");
+    issue(&path).key(&key).send().await.expect_error(401, "auth_required");
+    issue(&path).bearer(&key).send().await.expect_error(401, "invalid_token");
+    for unknown in ["org_01h455vb4pex5vsknk084sn02q", "key_01h455vb4pex5vsknk084sn02q", "x"] {
+        let path = format!("/v1/organizations/{unknown}/keys");
+        issue(&path).bearer(&world.operator_key).send().await.expect_error(404, "not_found");
+    }
+    let call = world.call("POST", &path).bearer(&world.operator_key);
+    call.json(json!({"name": "k", "scopes": []})).send().await.expect_error(400, "invalid_scope");
+}

@@ -210,3 +210,46 @@ async fn a_restricted_creator_creates_no_unrestricted_runner() {
         call.send().await.expect_error(403, "insufficient_scope");
     }
 }
+
+#[tokio::test]
+async fn a_user_manages_only_the_runners_that_they_created_and_an_administrator_all() {
+    use postern::core::principal::Role;
+    let world = World::new().await;
+    let password = "correct horse battery";
+    let session = async |email: &str, role: Role| {
+        world.create_user(email, password, role).await;
+        world.sign_in_with_password(email, password).await
+    };
+    let ada = session("ada@example.com", Role::User).await;
+    let bob = session("bob@example.com", Role::User).await;
+    let root = session("root@example.com", Role::Admin).await;
+    let create = async |session: &str| {
+        let call = world.call("POST", "/v1/runners").header("X-Postern-Session", session);
+        call.json(json!({"name": "r"})).send().await.expect(201).member("id")
+    };
+    let (of_ada, of_root) = (create(&ada).await, create(&root).await);
+    let (of_organization, _) = world.runner().await;
+    let (_, cli) = world.cli_token(&bob, &["runners:manage"]).await;
+    for id in [&of_ada, &of_root, &of_organization] {
+        let path = format!("/v1/runners/{id}");
+        world.call("GET", &path).header("X-Postern-Session", &bob).send().await.expect(200);
+        for (method, path) in [("DELETE", path.clone()), ("POST", format!("{path}/token"))] {
+            let refused = world.call(method, &path).header("X-Postern-Session", &bob).send().await;
+            refused.expect_error(403, "insufficient_scope");
+            let refused = world.call(method, &path).bearer(&cli).send().await;
+            refused.expect_error(403, "insufficient_scope");
+        }
+    }
+    // By session or by CLI token, it is the same user.
+    let (_, cli) = world.cli_token(&ada, &["runners:manage"]).await;
+    let path = format!("/v1/runners/{of_ada}");
+    let renew = |path: &str| world.call("POST", &format!("{path}/token"));
+    renew(&path).bearer(&cli).send().await.expect(200);
+    renew(&path).header("X-Postern-Session", &ada).send().await.expect(200);
+    renew(&path).header("X-Postern-Session", &root).send().await.expect(200);
+    world.call("DELETE", &path).bearer(&cli).send().await.expect(204);
+    for id in [&of_root, &of_organization] {
+        let call = world.call("DELETE", &format!("/v1/runners/{id}"));
+        call.header("X-Postern-Session", &root).send().await.expect(204);
+    }
+}

@@ -329,3 +329,64 @@ async fn the_session_header_is_configurable() {
         .header("X-Catentio-Session", &value);
     doubled.send().await.expect_error(400, "invalid_request");
 }
+
+#[tokio::test]
+async fn a_session_ends_at_its_maximum_age_however_much_it_is_used() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    const DAY_MS: i64 = 24 * 3600 * 1000;
+    for _ in 0..29 {
+        world.advance_ms(DAY_MS);
+        forwarded(&world, &value).await.expect(200);
+    }
+    world.advance_ms(DAY_MS - 1);
+    forwarded(&world, &value).await.expect(200);
+    world.advance_ms(1);
+    forwarded(&world, &value).await.expect_error(401, "session_expired");
+    // A shorter maximum than the idle timeout ends unused sessions too, also earlier ones.
+    let value = world.sign_in("ada", Role::User).await;
+    let short = world.reconfigured("[lifetimes]\nsession_absolute = 600");
+    let of_short = short.sign_in("ada", Role::User).await;
+    short.advance_s(599);
+    for value in [&value, &of_short] {
+        forwarded(&short, value).await.expect(200);
+    }
+    short.advance_s(1);
+    for value in [&value, &of_short] {
+        forwarded(&short, value).await.expect_error(401, "session_expired");
+    }
+}
+
+#[tokio::test]
+async fn an_open_page_that_refreshes_itself_does_not_keep_a_session_alive() {
+    let world = World::new().await;
+    let value = world.sign_in("ada", Role::User).await;
+    let page = || {
+        let cookie = format!("__Host-postern_session={value}");
+        world.call("GET", "/runners").header("Cookie", cookie).header("Accept", "text/html")
+    };
+    let polls = [("Sec-Fetch-Dest", "empty"), ("X-Postern-Poll", "1")];
+    for day in 0..6 {
+        world.advance_s(24 * 3600);
+        for (name, header) in polls {
+            world.wire.take();
+            let answer = page().header(name, header).send().await.expect(200);
+            assert_eq!(answer.header("set-cookie"), None, "{day}");
+            assert!(world.wire.take().iter().all(|op| op.name != "UpdateItem"), "{day}");
+        }
+    }
+    world.advance_s(24 * 3600 - 1);
+    page().header("Sec-Fetch-Dest", "empty").send().await.expect(200);
+    world.advance_s(1);
+    page().header("Sec-Fetch-Dest", "empty").send().await.expect(303);
+    // A visit does.
+    let value = world.sign_in("ada", Role::User).await;
+    let page = || {
+        let cookie = format!("__Host-postern_session={value}");
+        world.call("GET", "/runners").header("Cookie", cookie).header("Sec-Fetch-Dest", "document")
+    };
+    for _ in 0..3 {
+        world.advance_s(6 * 24 * 3600);
+        assert!(page().send().await.expect(200).header("set-cookie").is_some());
+    }
+}

@@ -241,14 +241,8 @@ async fn credentials(world: &World, issuer: &Issuer) -> Credentials {
     let of_person = |credential: &str, metadata| {
         principal("ada", "user", Some(&owned), credential, user_scopes.clone(), metadata)
     };
-    let mut of_cli = principal(
-        &cli_id,
-        "cli_token",
-        Some(&owned),
-        &cli_id,
-        json!(["scans:read"]),
-        json!({"name": "cli"}),
-    );
+    let mut of_cli =
+        principal("ada", "cli_token", Some(&owned), &cli_id, json!(["scans:read"]), json!({}));
     of_cli["on_behalf_of"] = "ada".into();
     let of_legacy =
         principal(&legacy_id, "api_key", None, &legacy_id, json!(["data:read"]), json!({}));

@@ -358,7 +358,8 @@ async fn a_new_user_gets_the_configured_role_and_keeps_their_identity() {
         .await
         .expect(200);
     assert_eq!(me.body["scopes"], json!(["*"]));
-    assert_eq!(me.body["metadata"], json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
+    let expected = json!({"name": "Ada Lovelace", "email_unverified": "ada@example.com"});
+    assert_eq!(me.body["metadata"], expected);
     let again = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION))
         .await
         .expect(200);
@@ -719,4 +720,87 @@ async fn a_posted_response_carries_on_what_a_query_would_and_nothing_else() {
         .send()
         .await
         .expect_error(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn who_may_sign_in_and_with_which_role_is_decided_at_each_use_of_what_they_hold() {
+    let issuer = Issuer::start().await;
+    let toml = |role: &str, allow: &str| {
+        config(&issuer, &format!("# {role}"))
+            .replace("allow = [\"*\"]", &format!("role = \"{role}\"\nallow = [{allow}]"))
+    };
+    let world = World::configured(&toml("admin", "\"@example.com\"")).await;
+    issuer.set_userinfo("ada", json!({"email": "ada@example.com", "email_verified": true}));
+    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION);
+    let (_, cli) = world.cli_token(&session, &["*"]).await;
+    let access = device_token(&world, &session).await;
+    let scopes = async |world: &World| {
+        let by_session = whoami(world, &session).await;
+        let by_cli = world.call("GET", "/v1/auth/whoami").bearer(&cli).send().await;
+        let by_tool = world.call("GET", "/v1/auth/whoami").bearer(&access.0).send().await;
+        [by_session, by_cli, by_tool].map(|answer| match answer.status {
+            200 => answer.body["scopes"].clone(),
+            status => json!(status),
+        })
+    };
+    assert_eq!(scopes(&world).await, [json!(["*"]), json!(["*"]), json!(["*"])]);
+    // The role fell: so does everything that it gave.
+    let fallen = world.reconfigured(&toml("user", "\"*\""));
+    let of_users =
+        json!(fallen.app.context.config.role_scopes(postern::core::principal::Role::User));
+    assert_eq!(scopes(&fallen).await, [of_users.clone(), of_users.clone(), of_users.clone()]);
+    for allow in ["\"ada\"", "\"*\"", "\"bob\", \"@EXAMPLE.com\""] {
+        let allowing = world.reconfigured(&toml("admin", allow));
+        assert_eq!(scopes(&allowing).await, [json!(["*"]), json!(["*"]), json!(["*"])], "{allow}");
+    }
+    for allow in ["", "\"bob\"", "\"@example.org\""] {
+        let closed = world.reconfigured(&toml("admin", allow));
+        assert_eq!(scopes(&closed).await, [json!(401), json!(401), json!(401)], "{allow}");
+        let refused = closed.refresh(&access.1).send().await;
+        refused.expect_error(400, "invalid_grant");
+    }
+    let without = world.reconfigured("");
+    assert_eq!(scopes(&without).await, [json!(401), json!(401), json!(401)]);
+    // Nothing of it was lost.
+    let refreshed = fallen.refresh(&access.1).send().await.expect(200);
+    let scope = refreshed.member("scope");
+    assert_eq!(json!(scope.split(' ').collect::<Vec<_>>()), of_users);
+    assert_eq!(scopes(&world).await[0], json!(["*"]));
+}
+
+/// Approves a device with everything that the user has; returns its tokens.
+async fn device_token(world: &World, session: &str) -> (String, String) {
+    let form = [("client_id", "postern-cli"), ("scope", "*")];
+    let code = world.call("POST", "/v1/auth/device").form(&form).send().await.expect(200);
+    let cookie = format!("{SESSION}={session}");
+    let path = format!("/device?user_code={}", code.member("user_code"));
+    let page = world.call("GET", &path).header("Cookie", &cookie).send().await.expect(200);
+    let csrf = page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let decision =
+        [("csrf", csrf), ("user_code", &code.member("user_code")), ("decision", "approve")];
+    let call = world.call("POST", "/device").header("Cookie", &cookie);
+    call.form(&decision).send().await.expect(303);
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("client_id", "postern-cli"),
+        ("device_code", &code.member("device_code")),
+    ];
+    let tokens = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
+    (tokens.member("access_token"), tokens.member("refresh_token"))
+}
+
+#[tokio::test]
+async fn an_address_starts_a_limited_number_of_sign_ins() {
+    let issuer = Issuer::start().await;
+    let world = World::configured(&config(&issuer, "[throttle]\nsign_ins_per_address = 2")).await;
+    let start = |from| world.call("GET", "/v1/auth/oidc/start").from(from).send();
+    start([198, 51, 100, 7]).await.expect(303);
+    start([198, 51, 100, 7]).await.expect(303);
+    world.wire.take();
+    let refused = start([198, 51, 100, 7]).await.expect_error(429, "too_many_requests");
+    assert_eq!(refused.header("retry-after"), Some("900"));
+    assert_eq!(world.wire.names(), ["UpdateItem"]);
+    start([198, 51, 100, 8]).await.expect(303);
+    world.advance_s(900);
+    start([198, 51, 100, 7]).await.expect(303);
 }

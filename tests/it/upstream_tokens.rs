@@ -154,7 +154,7 @@ async fn a_crash_before_the_request_leaves_the_renewal_to_the_next() {
     it.world.advance_s(545);
     let id = it.id().parse().unwrap();
     let (session, _) =
-        it.world.app.context.store.session_and_organization(&id, &"ada".into()).await.unwrap();
+        it.world.app.context.store.session_and_member(&id, &"ada".into()).await.unwrap();
     let held = session.unwrap().upstream.unwrap();
     let now = it.world.now();
     let until = now + SignedDuration::from_secs(15);

@@ -177,3 +177,26 @@ async fn deleting_a_user_revokes_all_their_credentials_from_the_next_request() {
     assert_ne!(next, id);
     world.log_in("ada@example.com", PASSWORD).await.expect_error(401, "invalid_credentials");
 }
+
+#[tokio::test]
+async fn a_user_is_the_same_by_session_by_token_and_by_cli_token() {
+    let world = World::new().await;
+    let id = world.create_user("ada@example.com", PASSWORD, Role::User).await;
+    let session = world.sign_in_with_password("ada@example.com", PASSWORD).await;
+    let access = world.log_in("ada@example.com", PASSWORD).await.expect(200).member("access_token");
+    let (cli_id, cli) = world.cli_token(&session, &["scans:read"]).await;
+    let whoami = || world.call("GET", "/v1/auth/whoami");
+    let by_session = whoami().header("X-Postern-Session", &session).send().await.expect(200);
+    let by_token = whoami().bearer(&access).send().await.expect(200);
+    let by_cli = whoami().bearer(&cli).send().await.expect(200);
+    for answer in [&by_session, &by_token, &by_cli] {
+        assert_eq!(answer.member("user_id"), id);
+        assert_eq!(answer.member("org_id"), world.org_id);
+        assert_eq!(answer.body["metadata"], json!({"email_unverified": "ada@example.com"}));
+    }
+    assert_eq!(by_session.body["scopes"], by_token.body["scopes"]);
+    assert_eq!(
+        (by_cli.member("kind"), by_cli.member("credential_id"), by_cli.member("on_behalf_of")),
+        ("cli_token".into(), cli_id, id)
+    );
+}

@@ -35,7 +35,7 @@ pub fn contains_secret(line: &[u8]) -> bool {
         let session = r"eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43}";
         let forms = format!("{}|{jwt}|{session}", postern::credential::PATTERN);
         // Cheap check first: most lines contain none of these.
-        [r"_ac_|_ak_|_as_|_ct_|_dc_|_op_|_rn_|_rt_|_sk_|_st_|\.ey|eyJzaWQi", &forms]
+        [r"_ac_|_ak_|_as_|_ct_|_dc_|_iv_|_op_|_rn_|_rt_|_sk_|_st_|\.ey|eyJzaWQi", &forms]
             .map(|forms| Regex::new(forms).expect("an expression"))
     });
     candidates.is_match(line) && forms.is_match(line)

@@ -26,12 +26,13 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         return Ok(Response::see_other(next)?);
     }
     let notice = request.query("signed_out")?.map(|_| "You are signed out.");
-    show(app, "", &next, None, notice)
+    let organization = request.query("organization")?.unwrap_or_default();
+    show(app, ("", &organization), &next, None, notice)
 }
 
 fn show(
     app: &App,
-    email: &str,
+    (email, organization): (&str, &str),
     next: &str,
     error: Option<&str>,
     notice: Option<&str>,
@@ -43,7 +44,7 @@ fn show(
         .iter()
         .map(|signin| (label(signin), address(signin, next)))
         .collect();
-    Ok(html::render(&view::LoginPage { providers, email, next, error, notice })?)
+    Ok(html::render(&view::LoginPage { providers, email, next, organization, error, notice })?)
 }
 
 /// Returns the label of a provider's button.
@@ -89,8 +90,10 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
             app.context.config.lifetimes.session_idle.as_secs(),
         )?),
         Err(Error::Failed(fault)) => Err(fault.into()),
-        Err(error) => Ok(show(app, field(&form, "email"), &next, Some(error.description()), None)?
-            .with_error(error)),
+        Err(error) => {
+            let entered = (field(&form, "email"), field(&form, "organization"));
+            Ok(show(app, entered, &next, Some(error.description()), None)?.with_error(error))
+        }
     }
 }
 
@@ -101,7 +104,16 @@ async fn sign_in(
 ) -> Result<Secret, Error> {
     let email = Email::try_from(field(form, "email").to_owned())?;
     let password = form.get("password").cloned().ok_or(Refusal::LoginWrong)?;
-    let login = Login { email: &email, password, address: request.source_ip() };
+    let organization = match field(form, "organization") {
+        "" => None,
+        id => Some(id.parse().map_err(|_| Refusal::LoginWrong)?),
+    };
+    let login = Login {
+        email: &email,
+        organization: organization.as_ref(),
+        password,
+        address: request.source_ip(),
+    };
     let person = password::verify(&app.context, login).await?;
     session::create(&app.context, person, Browser::from_request(request), None).await
 }

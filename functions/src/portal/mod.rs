@@ -17,6 +17,7 @@ mod visitor;
 
 use postern::{
     App, Error, Refusal,
+    authn::Activity,
     credential::SESSION_COOKIE,
     http::{Request, Response},
 };
@@ -31,13 +32,20 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let response = Box::pin(answer(app, request)).await?;
     // Showing a page extends the session, so extend the cookie with it.
     Ok(match visitor::session_cookie(request)? {
-        Some(session) if response.is_html_page() => response.cookie(
+        Some(session) if response.is_html_page() && extends_session(request) => response.cookie(
             SESSION_COOKIE,
             &session,
             app.context.config.lifetimes.session_idle.as_secs(),
         )?,
         _ => response,
     })
+}
+
+fn extends_session(request: &Request) -> bool {
+    match visitor::activity(request) {
+        Activity::Visit => true,
+        Activity::Poll => false,
+    }
 }
 
 async fn answer(app: &App, request: &Request) -> Result<Response, Error> {

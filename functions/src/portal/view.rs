@@ -41,7 +41,7 @@ impl Layout {
 
 /// Returns the user's name, email address or login if known, otherwise the user id.
 fn name(principal: &Principal) -> String {
-    let known = ["name", "email", "login"]
+    let known = ["name", "email", "email_unverified", "login"]
         .into_iter()
         .find_map(|name| principal.metadata.get(name)?.as_str());
     known.map_or_else(|| principal.user_id.to_string(), str::to_owned)
@@ -72,6 +72,8 @@ pub(crate) struct LoginPage<'a> {
     pub(crate) providers: Vec<(String, String)>,
     pub(crate) email: &'a str,
     pub(crate) next: &'a str,
+    /// The organization of users who have to name it.
+    pub(crate) organization: &'a str,
     pub(crate) error: Option<&'a str>,
     pub(crate) notice: Option<&'a str>,
 }

@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
     App, Error, Fault, Refusal,
+    authn::Activity,
     core::permission::Permission,
     core::{principal::Principal, secret::Secret},
     credential::SESSION_COOKIE,
@@ -39,7 +40,7 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     let Some(session) = session_cookie(request)? else {
         return Ok(SessionCheck::SignIn(to_login(request)?));
     };
-    match app.providers.session_user(&app.context, request).await {
+    match app.providers.session_user(&app.context, request, activity(request)).await {
         Ok(None) => Ok(SessionCheck::SignIn(to_login(request)?)),
         Ok(Some(principal)) => {
             let csrf = BASE64URL.encode(
@@ -54,6 +55,13 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
             _ => Err(error),
         },
     }
+}
+
+/// Reports whether the visitor opened a page, or a page that is open asks for its current content.
+pub(crate) fn activity(request: &Request) -> Activity {
+    let is_poll = request.header("x-postern-poll").is_some()
+        || request.header("sec-fetch-dest") == Some("empty");
+    if is_poll && request.method() == "GET" { Activity::Poll } else { Activity::Visit }
 }
 
 /// Parses the form of a page that was shown to `visitor`. Its CSRF token proves that no other site

@@ -15,6 +15,7 @@ use crate::{
         subject::{CredentialId, Subject},
     },
     crypto::jwt,
+    grant::user_status::UserStatus,
     http::CredentialSource,
     store::{Record as _, family::FamilyRecord},
     token::{self, Claims},
@@ -84,15 +85,22 @@ async fn of_agent(
 
 async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
     let Some(family) = &claims.sid else { return Ok(Refusal::TokenClaimsInvalid.into()) };
-    let (organization, family) = context.store.organization_and_family(&claims.sub, family).await?;
-    let is_theirs = |family: &FamilyRecord| family.user_id.as_ref() == Some(&claims.sub);
-    let is_revoked = !family.is_some_and(|family| is_theirs(&family) && family.is_alive(now));
-    Ok(match organization {
-        _ if is_revoked => Refusal::TokenRevoked.into(),
-        Some(organization) if organization == claims.org_id => {
-            Outcome::Authenticated(principal(claims, PrincipalKind::User, None))
-        }
-        _ => Refusal::TokenOwnerDeleted.into(),
+    let (member, family) = context.store.member_and_family(&claims.sub, family).await?;
+    let is_theirs = |family: &FamilyRecord| {
+        family.user_id.as_ref() == Some(&claims.sub) && family.is_alive(now)
+    };
+    let Some(family) = family.filter(is_theirs) else { return Ok(Refusal::TokenRevoked.into()) };
+    let Some(member) = member.filter(|member| member.org_id == claims.org_id) else {
+        return Ok(Refusal::TokenOwnerDeleted.into());
+    };
+    let status = UserStatus::new(&context.config, member, Some(family.epoch));
+    Ok(match status.active_or(Refusal::TokenRevoked) {
+        Err(refusal) => refusal.into(),
+        Ok(user) => Outcome::Authenticated(Principal {
+            scopes: user.limit(&context.config, &claims.scopes),
+            metadata: user.metadata,
+            ..principal(claims, PrincipalKind::User, None)
+        }),
     })
 }
 

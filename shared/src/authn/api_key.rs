@@ -9,6 +9,7 @@ use super::{
     signature::{self, Signature},
 };
 use crate::{
+    config::Config,
     context::Context,
     core::{
         credential_header::API_KEY,
@@ -18,13 +19,13 @@ use crate::{
     },
     credential::{CredentialKind, ParsedApiKey, ParsedCliToken, opaque},
     crypto::Digest,
+    grant::user_status::{ActiveUser, UserStatus},
     http::CredentialSource,
-    store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
+    store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord, membership::Epoch},
 };
 
-/// Verifies the checksum without I/O, then reads the record consistently. The CLI token of an
-/// enrolled user needs another read, of the user's organization, and a signed request one write, of
-/// its nonce.
+/// Verifies the checksum without I/O, then reads the record consistently. A CLI token needs another
+/// read, of its user, and a signed request one write, of its nonce.
 #[derive(Debug)]
 pub(super) struct ApiKeyProvider;
 
@@ -69,13 +70,13 @@ trait KeyRecord: Record<Kind: CredentialKind> {
     fn requires_signature(&self) -> bool;
     /// Returns the id of the credential.
     fn credential_id(&self) -> CredentialId;
-    /// Returns the enrolled user who created it for themselves. It stops working when that user is
-    /// deleted.
-    fn enrolled_owner(&self) -> Option<&Subject> {
+    /// Returns the user who created it for themselves, and the user's epoch then. It stops working
+    /// when that user is deleted, is disabled or ends all credentials.
+    fn owner(&self) -> Option<(&Subject, Epoch)> {
         None
     }
-    /// Returns the caller.
-    fn into_principal(self) -> Principal;
+    /// Returns the caller, who is `owner` if it has one.
+    fn into_principal(self, config: &Config, owner: Option<ActiveUser>) -> Principal;
 }
 
 /// Authenticates a key: checks its form, reads its record, compares the digest, and verifies the
@@ -93,13 +94,18 @@ async fn authenticate_key<R: KeyRecord>(
     if !record.accepts_secret(&key.digest, now) {
         return Err(Refusal::ApiKeyWrong.into());
     }
-    if let Some(user_id) = record.enrolled_owner() {
-        // A deleted user no longer has an organization.
-        let organization = context.store.organization_of(user_id).await?;
-        organization
-            .filter(|organization| *organization == record.meta().org_id)
-            .ok_or(Refusal::ApiKeyUnknown)?;
-    }
+    let owner = match record.owner() {
+        None => None,
+        Some((user_id, epoch)) => {
+            // A deleted user no longer has an organization.
+            let member = context.store.membership(user_id).await?;
+            let member = member
+                .filter(|member| member.org_id == record.meta().org_id)
+                .ok_or(Refusal::ApiKeyUnknown)?;
+            let status = UserStatus::new(&context.config, member, Some(epoch));
+            Some(status.active_or(Refusal::ApiKeyUnknown)?)
+        }
+    };
     signature::verify_required(
         context,
         signature.as_ref(),
@@ -109,7 +115,7 @@ async fn authenticate_key<R: KeyRecord>(
         now,
     )
     .await?;
-    let principal = record.into_principal();
+    let principal = record.into_principal(&context.config, owner);
     Ok(if signature.is_some() {
         Outcome::AuthenticatedWithSignature(principal)
     } else {
@@ -130,7 +136,7 @@ impl KeyRecord for ApiKeyRecord {
         CredentialId::ApiKey(self.meta.id)
     }
 
-    fn into_principal(self) -> Principal {
+    fn into_principal(self, _config: &Config, _owner: Option<ActiveUser>) -> Principal {
         Principal {
             user_id: Subject::ApiKey(self.meta.id),
             kind: PrincipalKind::ApiKey,
@@ -161,20 +167,22 @@ impl KeyRecord for CliTokenRecord {
         CredentialId::CliToken(self.meta.id)
     }
 
-    fn enrolled_owner(&self) -> Option<&Subject> {
-        Some(&self.on_behalf_of).filter(|user| user.is_enrolled())
+    fn owner(&self) -> Option<(&Subject, Epoch)> {
+        Some((&self.on_behalf_of, self.epoch))
     }
 
-    fn into_principal(self) -> Principal {
+    /// A user's CLI token is that user.
+    fn into_principal(self, config: &Config, owner: Option<ActiveUser>) -> Principal {
+        let limited = owner.as_ref().map(|owner| owner.limit(config, &self.scopes));
         Principal {
-            user_id: Subject::CliToken(self.meta.id),
+            user_id: self.on_behalf_of.clone(),
             kind: PrincipalKind::CliToken,
             org_id: Some(self.meta.org_id),
             credential_id: CredentialId::CliToken(self.meta.id),
-            scopes: self.scopes,
+            scopes: limited.unwrap_or_default(),
             resources: self.resources,
             on_behalf_of: Some(self.on_behalf_of),
-            metadata: Map::from_iter([("name".into(), self.name.into())]),
+            metadata: owner.map(|owner| owner.metadata).unwrap_or_default(),
             inherited: InheritedLimits {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,

@@ -42,6 +42,7 @@ impl ClaimMapping<'_> {
         let credential_id = credential_id(&claims, token);
         let scopes = scopes(&claims, self.scopes_claim, self.scopes);
         let user = external::remove_user_id(&mut claims, self.user_claims)?;
+        external::rename_unverified_email(&mut claims);
         Ok(Principal {
             user_id: config.external_subject(self.subject_prefix, &user)?,
             kind: self.kind,

@@ -21,7 +21,7 @@ pub(crate) mod signature;
 use std::{collections::BTreeSet, fmt};
 
 use async_trait::async_trait;
-pub use session::presented_session;
+pub use session::{Activity, presented_session};
 
 use self::session::SessionProvider;
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
         credential_header::{self, CredentialHeader},
         error::{Error, Fault, Refusal},
         permission::Permission,
-        principal::{Principal, Role},
+        principal::Principal,
     },
     crypto::secrets::Secrets,
     http::CredentialSource,
@@ -233,20 +233,6 @@ impl ProviderChain {
         Ok(principal)
     }
 
-    /// Authenticates a user ([`Principal::require_user`]).
-    ///
-    /// # Errors
-    /// As [`ProviderChain::authenticate`], and [`Refusal::UserRequired`] for all other callers.
-    pub async fn require_user(
-        &self,
-        context: &Context,
-        source: &dyn CredentialSource,
-    ) -> Result<Principal, Error> {
-        let principal = self.authenticate(context, source).await?;
-        principal.require_user(&context.config.role_scopes(Role::User))?;
-        Ok(principal)
-    }
-
     /// Authenticates the user whose session is in the cookie, whatever else is presented. Returns
     /// `None` if there is no cookie.
     ///
@@ -256,10 +242,11 @@ impl ProviderChain {
         &self,
         context: &Context,
         source: &dyn CredentialSource,
+        activity: Activity,
     ) -> Result<Option<Principal>, Error> {
         match session::cookie(context, source)? {
             Some(session) => {
-                let principal = self.sessions.verify(context, session).await?;
+                let principal = self.sessions.verify(context, session, activity).await?;
                 enforce_allowlist(context, principal).map(Some)
             }
             None => Ok(None),

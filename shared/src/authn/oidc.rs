@@ -13,10 +13,10 @@ use crate::{
     },
     crypto::jwt,
     http::CredentialSource,
-    token::issuer_keys::IssuerKeys,
+    token::{external, issuer_keys::IssuerKeys},
 };
 
-/// Verifies with cached keys, then reads the user's organization consistently.
+/// Verifies with cached keys, then reads the user's record consistently.
 #[derive(Debug)]
 pub(super) struct OidcProvider {
     settings: OidcIssuer,
@@ -67,9 +67,26 @@ impl Provider for OidcProvider {
             Ok(caller) => caller,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let org_id = context.store.organization_of(&caller.user_id).await?;
-        Ok(Outcome::Authenticated(Principal { org_id, ..caller }))
+        Ok(match context.store.membership(&caller.user_id).await? {
+            None => Outcome::Authenticated(caller),
+            Some(member) if member.disabled_at.is_some() => Refusal::UserDisabled.into(),
+            Some(member) => Outcome::Authenticated(Principal {
+                org_id: Some(member.org_id),
+                metadata: with_profile(caller.metadata, member.profile.metadata),
+                ..caller
+            }),
+        })
     }
+}
+
+/// Returns the claims with what the user's last sign-in reported, so that a user has the same name
+/// and address with a token and with a session.
+fn with_profile(mut claims: Map<String, Value>, profile: Map<String, Value>) -> Map<String, Value> {
+    if profile.keys().any(|name| external::EMAIL_CLAIMS.contains(&name.as_str())) {
+        claims.retain(|name, _| !external::EMAIL_CLAIMS.contains(&name.as_str()));
+    }
+    claims.extend(profile);
+    claims
 }
 
 /// Reports whether the claims are those of an ID token: OpenID Connect Core §2 and §3.3.2.11 define

@@ -1,4 +1,5 @@
-//! The operator's key, which creates organizations. The operator is not a principal.
+//! The operator's key, which creates organizations, issues keys for them and changes users. The
+//! operator is not a principal.
 
 use crate::{
     context::Context, core::error::Refusal, credential::OperatorKey, http::CredentialSource,
@@ -16,4 +17,9 @@ pub fn authenticate(context: &Context, source: &dyn CredentialSource) -> Result<
     let known =
         context.keyring.operator_key_digest().is_some_and(|digest| digest.matches(&key.digest));
     if known { Ok(()) } else { Err(Refusal::OperatorKeyWrong) }
+}
+
+/// Reports whether the bearer token has the form of an operator's key.
+pub fn is_presented(context: &Context, source: &dyn CredentialSource) -> bool {
+    source.bearer().is_some_and(|text| OperatorKey::has_prefix(&context.config.brand, text))
 }

@@ -8,14 +8,13 @@ use crate::{
     config::Config,
     context::Context,
     core::{
-        clock::after,
         error::{Error, Fault, Refusal},
         principal::{InheritedLimits, Principal, PrincipalKind},
         scope::Resources,
         subject::CredentialId,
     },
     credential::{SESSION_COOKIE, SessionToken},
-    grant::upstream_tokens::renew_if_due,
+    grant::{upstream_tokens::renew_if_due, user_status::UserStatus},
     http::CredentialSource,
     identity_provider::IdentityProviders,
     store::session::{ExtendSession, SessionRecord},
@@ -24,8 +23,16 @@ use crate::{
 /// The idle expiry is extended in steps of this part of its length, not at every request.
 const IDLE_STEPS: i32 = 10;
 
-/// Verifies form and MAC without I/O, then reads the session and its user's organization in one
-/// round trip. If the tokens of the user's identity provider are due, exactly one caller renews
+/// What a request means for the idle expiry of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// The user does something, which extends the session.
+    Visit,
+    /// A page that is open asks for news by itself, perhaps for days.
+    Poll,
+}
+
+/// Verifies form and MAC without I/O, then reads the session and its user in one round trip. If the tokens of the user's identity provider are due, exactly one caller renews
 /// them.
 #[derive(Clone, Debug)]
 pub(super) struct SessionProvider {
@@ -59,7 +66,8 @@ impl Provider for SessionProvider {
     ) -> Result<Outcome, Fault> {
         match presented_session(context, source) {
             Ok(Some(text)) => {
-                into_outcome(self.verify(context, text).await.map(Outcome::Authenticated))
+                let verified = self.verify(context, text, Activity::Visit).await;
+                into_outcome(verified.map(Outcome::Authenticated))
             }
             Ok(None) => Ok(Outcome::NotPresented),
             Err(refusal) => Ok(refusal.into()),
@@ -97,32 +105,39 @@ pub(super) fn cookie<'a>(
 }
 
 impl SessionProvider {
-    pub(super) async fn verify(&self, context: &Context, text: &str) -> Result<Principal, Error> {
+    pub(super) async fn verify(
+        &self,
+        context: &Context,
+        text: &str,
+        activity: Activity,
+    ) -> Result<Principal, Error> {
         let value = SessionToken::parse(&context.keyring, text)?;
-        let now = context.clock.now();
-        let (session, org_id) =
-            context.store.session_and_organization(&value.id, &value.user_id).await?;
+        let (config, now) = (&context.config, context.clock.now());
+        let (session, member) = context.store.session_and_member(&value.id, &value.user_id).await?;
         let is_this = |session: &SessionRecord| {
             session.digest.matches(&value.digest)
                 && session.user_id == value.user_id
-                && now < session.idle_expires_at
+                && session.is_alive(&config.lifetimes, now)
         };
         let session = session.filter(is_this).ok_or(Refusal::SessionExpired)?;
-        // An enrolled user without an organization has been deleted.
-        if org_id.is_none() && session.user_id.is_enrolled() {
-            return Err(Refusal::SessionExpired.into());
-        }
+        // A user without an organization has been deleted.
+        let member = member.ok_or(Refusal::SessionExpired)?;
+        let user = UserStatus::new(config, member, Some(session.epoch))
+            .active_or(Refusal::SessionExpired)?;
         renew_if_due(context, &self.identity_providers, &session).await?;
-        keep_alive(context, &session, now).await?;
+        match activity {
+            Activity::Visit => keep_alive(context, &session, now).await?,
+            Activity::Poll => {}
+        }
         Ok(Principal {
             user_id: session.user_id,
             kind: PrincipalKind::User,
-            org_id,
+            org_id: Some(user.org_id),
             credential_id: CredentialId::Session(session.id),
-            scopes: context.config.role_scopes(session.role),
+            scopes: config.role_scopes(user.role.unwrap_or(session.role)),
             resources: Resources::default(),
             on_behalf_of: None,
-            metadata: session.metadata,
+            metadata: user.metadata,
             inherited: InheritedLimits::default(),
         })
     }
@@ -133,9 +148,10 @@ async fn keep_alive(
     session: &SessionRecord,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let idle = context.config.lifetimes.session_idle;
-    let idle_expires_at = after(now, idle);
-    if idle_expires_at.duration_since(session.idle_expires_at) < idle / IDLE_STEPS {
+    let lifetimes = &context.config.lifetimes;
+    let idle_expires_at = session.idle_expiry(lifetimes, now);
+    let extension = idle_expires_at.duration_since(session.idle_expires_at);
+    if extension < lifetimes.session_idle / IDLE_STEPS {
         return Ok(());
     }
     match context.store.extend_session(&session.id, idle_expires_at, now).await? {

@@ -28,6 +28,9 @@ pub struct Lifetimes {
     /// How long a browser session lives without being used.
     #[serde(with = "seconds")]
     pub session_idle: SignedDuration,
+    /// The maximum lifetime of a browser session.
+    #[serde(with = "seconds")]
+    pub session_absolute: SignedDuration,
     /// How long a device waits for approval.
     #[serde(with = "seconds")]
     pub device_code: SignedDuration,
@@ -56,6 +59,7 @@ impl Default for Lifetimes {
             refresh_absolute: SignedDuration::from_secs(90 * 24 * 3600),
             refresh_grace: SignedDuration::from_secs(10),
             session_idle: SignedDuration::from_secs(7 * 24 * 3600),
+            session_absolute: SignedDuration::from_secs(30 * 24 * 3600),
             device_code: SignedDuration::from_secs(600),
             authorization_code: SignedDuration::from_secs(60),
             service_token: SignedDuration::from_secs(300),
@@ -89,6 +93,8 @@ impl Lifetimes {
         // A longer window would give a thief more time to repeat a stolen token.
         within("refresh_grace", self.refresh_grace, 0, 60)?;
         within("session_idle", self.session_idle, 60, LONGEST_S)?;
+        // If it is shorter than session_idle, it ends unused sessions too.
+        within("session_absolute", self.session_absolute, 60, LONGEST_S)?;
         // Long enough to open the page and sign in, and short enough that a code that others have
         // seen is useless.
         within("device_code", self.device_code, 60, 3600)?;

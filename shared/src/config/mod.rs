@@ -56,6 +56,10 @@ pub struct Config {
     /// Who can create organizations.
     #[serde(default)]
     pub signup: Signup,
+    /// The most that the key of an organization can hold that anyone created, because signup is
+    /// open.
+    #[serde(default = "Scopes::all")]
+    pub signup_scopes: Scopes,
     /// The header in which a session is forwarded.
     #[serde(default = "default_session_header")]
     pub session_header: CredentialHeader,
@@ -164,6 +168,9 @@ impl Config {
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
+        if self.signup_scopes.is_empty() {
+            return setting("postern.toml: signup_scopes needs at least one scope".into());
+        }
         if self.session_header == self.service_token_header {
             return setting(
                 "postern.toml: session_header and service_token_header are the same header".into(),
@@ -203,6 +210,25 @@ impl Config {
         } else {
             Ok(Subject::External(text))
         }
+    }
+
+    /// Returns the role of the users of the `oidc` provider that names `user`: the one with the
+    /// longest prefix.
+    pub fn issuer_role(&self, user: &Subject) -> Role {
+        let text = user.to_string();
+        let namer = self.providers.iter().filter_map(|provider| match provider {
+            ProviderKind::Oidc(oidc) => Some((oidc.subject_prefix.as_str(), oidc.role)),
+            ProviderKind::AccessToken {}
+            | ProviderKind::ApiKey {}
+            | ProviderKind::Session {}
+            | ProviderKind::ServiceToken {}
+            | ProviderKind::Runner {}
+            | ProviderKind::Jwt(_)
+            | ProviderKind::ConfiguredKeys(_)
+            | ProviderKind::Allowlist(_) => None,
+        });
+        let namer = namer.filter(|(prefix, _)| text.starts_with(prefix));
+        namer.max_by_key(|(prefix, _)| prefix.len()).map_or(Role::User, |(_, role)| role)
     }
 
     /// Returns the subject of the sender `user` of the messaging platform `platform`.

@@ -184,7 +184,7 @@ pub(super) fn default_client() -> Client {
     Client { id: "postern-cli".into(), name: "Postern CLI".into() }
 }
 
-/// How many failures are allowed per 15 minutes.
+/// How many failures, or requests of some kinds, are allowed per 15 minutes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Throttle {
@@ -194,11 +194,24 @@ pub struct Throttle {
     pub login_per_address: i64,
     /// Wrong user codes of one user. The limit per address is four times as high.
     pub device_code_guesses: i64,
+    /// Organizations that are created from one address, if signup is open.
+    pub organizations_per_address: i64,
+    /// Sign-ins at an identity provider that are started from one address.
+    pub sign_ins_per_address: i64,
+    /// Users whom one organization enrolls or invites.
+    pub users_per_organization: i64,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self { login_per_account: 10, login_per_address: 50, device_code_guesses: 5 }
+        Self {
+            login_per_account: 10,
+            login_per_address: 50,
+            device_code_guesses: 5,
+            organizations_per_address: 10,
+            sign_ins_per_address: 300,
+            users_per_organization: 100,
+        }
     }
 }
 
@@ -272,8 +285,14 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
 
 /// Checks the limits: without them, anyone could guess.
 pub(super) fn validate_throttle(throttle: &Throttle) -> Result<(), Fault> {
-    let limits =
-        [throttle.login_per_account, throttle.login_per_address, throttle.device_code_guesses];
+    let limits = [
+        throttle.login_per_account,
+        throttle.login_per_address,
+        throttle.device_code_guesses,
+        throttle.organizations_per_address,
+        throttle.sign_ins_per_address,
+        throttle.users_per_organization,
+    ];
     if limits.iter().all(|limit| (1..=100_000).contains(limit)) {
         Ok(())
     } else {

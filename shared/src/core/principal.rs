@@ -33,29 +33,29 @@ impl Role {
     }
 }
 
-/// The users who are allowed to use the deployment. An empty list allows everyone.
+/// The users who are allowed to use the deployment, and those who are not. Without allowed users,
+/// everyone who is not denied is allowed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserAllowlist {
     #[serde(default)]
     allowed_users: Vec<Subject>,
+    #[serde(default)]
+    denied_users: Vec<Subject>,
 }
 
 impl UserAllowlist {
-    /// Checks that the caller, or the user on whose behalf it acts, is listed.
+    /// Checks that the caller, or the user on whose behalf it acts, is allowed, and that neither is
+    /// denied.
     ///
     /// # Errors
     /// [`Refusal::UserForbidden`]
     pub fn check(&self, user_id: &Subject, on_behalf_of: Option<&Subject>) -> Result<(), Refusal> {
-        let is_listed = |user: &Subject| self.allowed_users.contains(user);
-        if self.allowed_users.is_empty()
-            || is_listed(user_id)
-            || on_behalf_of.is_some_and(is_listed)
-        {
-            Ok(())
-        } else {
-            Err(Refusal::UserForbidden)
-        }
+        let is_in = |users: &[Subject]| {
+            users.contains(user_id) || on_behalf_of.is_some_and(|user| users.contains(user))
+        };
+        let is_allowed = self.allowed_users.is_empty() || is_in(&self.allowed_users);
+        if is_allowed && !is_in(&self.denied_users) { Ok(()) } else { Err(Refusal::UserForbidden) }
     }
 }
 
@@ -180,10 +180,27 @@ impl Principal {
     /// Returns the user on whose behalf this caller creates credentials: itself if it is a user,
     /// otherwise the user who created it.
     pub fn acting_user(&self) -> Option<Subject> {
-        if self.kind == PrincipalKind::User {
-            Some(self.user_id.clone())
-        } else {
-            self.on_behalf_of.clone()
+        match self.kind {
+            PrincipalKind::CliToken | PrincipalKind::User => Some(self.user_id.clone()),
+            PrincipalKind::Agent
+            | PrincipalKind::ApiKey
+            | PrincipalKind::External
+            | PrincipalKind::Message
+            | PrincipalKind::Runner
+            | PrincipalKind::Service => self.on_behalf_of.clone(),
+        }
+    }
+
+    /// Checks that the caller is allowed to change or delete what was created on behalf of `creator`:
+    /// a user, or who acts for one, only what the same user created, unless it manages the users.
+    ///
+    /// # Errors
+    /// [`Refusal::RecordOfAnother`]
+    pub fn can_change(&self, creator: Option<&Subject>) -> Result<(), Refusal> {
+        let is_manager = self.require(Permission::UsersManage).is_ok();
+        match self.acting_user() {
+            Some(user) if !is_manager && creator != Some(&user) => Err(Refusal::RecordOfAnother),
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -152,6 +152,20 @@ impl Scopes {
         Self(self.0.iter().filter(|scope| holder.allows(scope)).cloned().collect())
     }
 
+    /// Returns the scopes that both allow: every scope of one that the other covers.
+    #[must_use]
+    pub fn intersection(&self, other: &Scopes) -> Scopes {
+        let of_self = self.0.iter().filter(|scope| other.allows(scope));
+        let of_other = other.0.iter().filter(|scope| self.allows(scope));
+        let mut both: Vec<Scope> = Vec::new();
+        for scope in of_self.chain(of_other) {
+            if !both.iter().any(|known| known.covers(scope)) {
+                both.push(scope.clone());
+            }
+        }
+        Self(both)
+    }
+
     /// Removes the scope `name`, and reports whether it was present.
     pub fn without(self, name: &str) -> (Self, bool) {
         let before = self.0.len();

@@ -10,7 +10,7 @@ mod session;
 
 pub use opaque::{
     AgentSecret, CredentialKind, Minted, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
-    ParsedCliToken, ParsedDeviceCode, RunnerToken, ServiceKey, SignInState,
+    ParsedCliToken, ParsedDeviceCode, ParsedInvitation, RunnerToken, ServiceKey, SignInState,
 };
 pub use refresh_token::RefreshToken;
 pub use session::{SESSION_COOKIE, SessionToken};
@@ -19,7 +19,7 @@ pub use session::{SESSION_COOKIE, SessionToken};
 /// is a secret only if its checksum is valid.
 pub const PATTERN: &str = concat!(
     r"\b[a-z]{2,8}_(?:",
-    r"(?:op|ak|as|ct|rn|sk|ac|dc|st)_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{38}",
+    r"(?:op|ak|as|ct|rn|sk|ac|dc|iv|st)_[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{38}",
     r"|rt_[0-9A-Za-z]{2}[0-7][0-9a-hjkmnp-tv-z]{25}[0-9A-Za-z]{56}",
     r")\b"
 );

@@ -53,6 +53,10 @@ impl CredentialKind for id::SignIn {
     const CODE: &'static str = "st";
 }
 
+impl CredentialKind for id::User {
+    const CODE: &'static str = "iv";
+}
+
 /// An agent's secret, presented.
 pub type AgentSecret = ParsedSecret<id::Agent>;
 /// An organization's API key, presented.
@@ -63,6 +67,8 @@ pub type ParsedAuthorizationCode = ParsedSecret<id::AuthorizationCode>;
 pub type ParsedDeviceCode = ParsedSecret<id::DeviceCode>;
 /// The `state` of a sign-in, presented.
 pub type SignInState = ParsedSecret<id::SignIn>;
+/// The invitation with which a user sets a password, presented.
+pub type ParsedInvitation = ParsedSecret<id::User>;
 /// A user's personal key, presented.
 pub type ParsedCliToken = ParsedSecret<id::CliToken>;
 /// The operator's key, presented.

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::Tokens;
+use super::{Tokens, user_status::UserStatus};
 use crate::{
     context::Context,
     core::{
@@ -30,7 +30,7 @@ pub struct NewFamily<'a> {
     pub organization: OrganizationId,
     /// The granted scopes.
     pub scopes: &'a Scopes,
-    /// The epoch of the owner, if it is an agent.
+    /// The owner's current epoch.
     pub epoch: u64,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
@@ -118,12 +118,12 @@ pub struct NewUserFamily<'a> {
     pub address: &'a str,
 }
 
-/// Creates a family for a user who is on the allowlist and has an organization, and returns its
-/// first tokens.
+/// Creates a family for a user who is allowed in, with the scopes that the user's role has, and
+/// returns its first tokens.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::UserDeleted`] for a user without an organization, or a
-/// fault.
+/// [`Refusal::UserForbidden`], [`Refusal::UserDisabled`], [`Refusal::UserDeleted`] for a user without
+/// an organization or who has to sign in again, or a fault.
 pub async fn create_for_user(
     context: &Context,
     new: NewUserFamily<'_>,
@@ -142,24 +142,31 @@ pub(super) async fn prepare_for_user(
 ) -> Result<PreparedFamily, Error> {
     let NewUserFamily { user_id, client_id, scopes, address } = new;
     context.config.allowlist.check(user_id, None)?;
-    let organization = context.store.organization_of(user_id).await?.ok_or(Refusal::UserDeleted)?;
+    let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
+    let user = UserStatus::new(&context.config, member, None).active_or(Refusal::UserDeleted)?;
     let owner = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
-    let new = NewFamily { owner: &owner, organization, scopes, epoch: 0, address };
+    let new = NewFamily {
+        owner: &owner,
+        organization: user.org_id,
+        scopes: &user.limit(&context.config, scopes),
+        epoch: user.epoch,
+        address,
+    };
     Ok(prepare(context, &new, now)?)
 }
 
-/// Checks that the owner of a family still exists and can use it. `agent` is the owner, if it has
-/// been read already.
+/// Checks that the owner of a family still exists and can use it, and returns the scopes that the
+/// family still has. `agent` is the owner, if it has been read already.
 ///
 /// # Errors
-/// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyInactive`] if the tokens of the agent were
-/// ended, [`Refusal::UserForbidden`]; a fault.
+/// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyInactive`] if the tokens of the owner were
+/// ended, [`Refusal::UserDisabled`], [`Refusal::UserForbidden`]; a fault.
 pub(super) async fn check_owner(
     context: &Context,
     family: &FamilyRecord,
     agent: Option<AgentRecord>,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<Scopes, Error> {
     match family.owner()? {
         TokenOwner::Agent(id) => {
             let agent = match agent {
@@ -172,16 +179,19 @@ pub(super) async fn check_owner(
                 return Err(Refusal::FamilyInactive.into());
             }
             context.config.allowlist.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
+            Ok(family.scopes.clone())
         }
         TokenOwner::User { user_id, .. } => {
-            let organization = context.store.organization_of(&user_id).await?;
-            organization
-                .filter(|organization| *organization == family.org_id)
+            let member = context.store.membership(&user_id).await?;
+            let member = member
+                .filter(|member| member.org_id == family.org_id)
                 .ok_or(Refusal::FamilyOwnerDeleted)?;
             context.config.allowlist.check(&user_id, None)?;
+            let user = UserStatus::new(&context.config, member, Some(family.epoch))
+                .active_or(Refusal::FamilyInactive)?;
+            Ok(user.limit(&context.config, &family.scopes))
         }
     }
-    Ok(())
 }
 
 /// Returns the first tokens of a family again, for a caller who repeats the redemption of a code
@@ -208,6 +218,7 @@ pub(super) async fn first_tokens_again(
     if !(has_failed_since && is_timely && is_unused) {
         return Ok(None);
     }
-    check_owner(context, family, None, now).await?;
-    Ok(Some(first_tokens(context, family, now)?))
+    let scopes = check_owner(context, family, None, now).await?;
+    let family = FamilyRecord { scopes, ..family.clone() };
+    Ok(Some(first_tokens(context, &family, now)?))
 }

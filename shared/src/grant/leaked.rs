@@ -6,8 +6,8 @@ use crate::{
     core::{error::Fault, secret::Secret},
     credential::{
         AgentSecret, CredentialKind, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
-        ParsedCliToken, ParsedDeviceCode, RefreshToken, RunnerToken, ServiceKey, SessionToken,
-        SignInState, opaque::ParsedSecret,
+        ParsedCliToken, ParsedDeviceCode, ParsedInvitation, RefreshToken, RunnerToken, ServiceKey,
+        SessionToken, SignInState, opaque::ParsedSecret,
     },
     store::Deletion,
     telemetry, token,
@@ -40,6 +40,8 @@ pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault
         of(store.revoke_code(&code, now).await?, &code.id)
     } else if let Some(state) = SignInState::parse(brand, text) {
         of(store.revoke_code(&state, now).await?, &state.id)
+    } else if let Some(invitation) = ParsedInvitation::parse(brand, text) {
+        of(store.delete_invitation(&invitation).await?, &invitation.id)
     } else if let Some(key) = OperatorKey::parse(brand, text) {
         report_operator_key(context, &key);
         None

@@ -7,12 +7,14 @@ pub mod device_code;
 pub mod family;
 pub mod leaked;
 pub mod password;
+pub mod password_change;
 pub mod refresh;
 pub mod revoke;
 pub mod session;
 pub mod sign_in;
-mod throttle;
+pub(crate) mod throttle;
 pub mod upstream_tokens;
+pub mod user_status;
 
 use serde::Serialize;
 

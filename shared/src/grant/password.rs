@@ -8,7 +8,7 @@
 //! 3. Hash and compare the password, with a dummy hash if there is no account.
 //! 4. If the password is right, refund the attempt: only failures count.
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::{session::AuthenticatedUser, throttle};
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     core::{
         email::Email,
         error::{Error, Refusal},
+        id::OrganizationId,
         network::network,
         secret::Secret,
         subject::Subject,
@@ -23,6 +24,7 @@ use crate::{
     },
     crypto::password::PasswordHash,
     store::counter::Counter,
+    token::external,
 };
 
 /// The length of a password in characters (NIST SP 800-63B §5.1.1.2 requires at least 8, and to
@@ -35,6 +37,9 @@ const LONGEST: usize = 256;
 pub struct Login<'a> {
     /// The account's email address.
     pub email: &'a Email,
+    /// The user's organization. Users of an organization that somebody other than the operator
+    /// created have to name it.
+    pub organization: Option<&'a OrganizationId>,
     /// The presented password.
     pub password: Secret,
     /// The caller's network address, as the gateway saw it.
@@ -69,21 +74,26 @@ pub async fn verify(context: &Context, login: Login<'_>) -> Result<Authenticated
             limit: limits.login_per_account,
         },
     ];
-    throttle::limited(context, &counters, now, check(context, login.email, login.password)).await
+    throttle::limited(context, &counters, now, check(context, login)).await
+}
+
+/// Returns the metadata of a user with a password. Whoever enrolled the user entered the address.
+pub fn metadata(email: &Email) -> Map<String, Value> {
+    Map::from_iter([(external::EMAIL_UNVERIFIED.to_owned(), email.as_str().into())])
 }
 
 async fn check(
     context: &Context,
-    email: &Email,
-    password: Secret,
+    Login { email, organization, password, .. }: Login<'_>,
 ) -> Result<AuthenticatedUser, Error> {
     let is_possible = text::password(password.expose())
         .is_some_and(|password| password.chars().count() <= LONGEST);
-    let record = context.store.login_record(email).await?.filter(|_| is_possible);
-    let (user, hash) =
-        record.map(|record| ((record.user_id, record.role), record.password)).unzip();
-    let is_theirs = PasswordHash::verify(hash, password).await?;
+    let record = context.store.login_record(email, organization).await?;
+    let (user, hash) = record
+        .filter(|_| is_possible)
+        .map(|record| ((record.user_id, record.role), record.password))
+        .unzip();
+    let is_theirs = PasswordHash::verify(hash.flatten(), password).await?;
     let (user_id, role) = user.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
-    let metadata = Map::from_iter([("email".into(), email.as_str().into())]);
-    Ok(AuthenticatedUser { user_id: Subject::User(user_id), role, metadata })
+    Ok(AuthenticatedUser { user_id: Subject::User(user_id), role, metadata: metadata(email) })
 }

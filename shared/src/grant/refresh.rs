@@ -99,7 +99,8 @@ pub async fn refresh(
     let state = request.judge(family.as_ref(), lifetimes);
     require_valid(context, &presented, state, now).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
-    family::check_owner(context, &family, agent, now).await?;
+    let scopes = family::check_owner(context, &family, agent, now).await?;
+    let family = FamilyRecord { scopes, ..family };
     let tokens = tokens(context, &presented, &family, client, now)?;
 
     if state == PresentedToken::Current {

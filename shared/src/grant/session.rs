@@ -1,18 +1,20 @@
 //! Browser sessions: created at the end of every sign-in, deleted by sign-out.
 //!
-//! 1. Check the allowlist: callers who are not on it get no session.
-//! 2. Create a personal organization for a new user, which will own what they create.
-//! 3. Store the session with one write. The browser gets the value, and the store gets the digest
+//! 1. Check that the user is allowed in, store what the sign-in reported, and create a personal
+//!    organization for a new user.
+//! 2. Store the session with one write. The browser gets the value, and the store gets the digest
 //!    of its secret.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use super::user_status;
 use crate::{
     context::Context,
     core::{
         clock::after,
-        error::{Error, Fault, Refusal},
+        email::Email,
+        error::{Error, Fault},
         id::{self, SessionId},
         principal::Role,
         secret::Secret,
@@ -22,7 +24,7 @@ use crate::{
     http::Request,
     identity_provider::ExternalTokens,
     store::{
-        organization::OrganizationRecord,
+        membership::UserProfile,
         session::{SessionRecord, UpstreamTokens},
     },
 };
@@ -59,46 +61,65 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// Creates a session for `person` and returns its value. `from` is the sign-in that authenticated
-/// them, with the tokens that it issued.
+/// The sign-in at an identity provider that authenticated a user.
+#[derive(Debug)]
+pub struct CompletedSignIn<'a> {
+    /// The name of the sign-in in the configuration.
+    pub name: &'a str,
+    /// The email addresses that the identity provider has verified.
+    pub verified: Vec<Email>,
+    /// The tokens that it issued, if they can be renewed.
+    pub tokens: Option<ExternalTokens>,
+}
+
+impl AuthenticatedUser {
+    /// Returns what is stored about the user, who was authenticated by `signin` if it was an
+    /// identity provider.
+    pub(super) fn profile(&self, signin: Option<&CompletedSignIn<'_>>) -> UserProfile {
+        UserProfile {
+            signin: signin.map(|signin| signin.name.to_owned()),
+            verified: signin.map(|signin| signin.verified.clone()).unwrap_or_default(),
+            metadata: self.metadata.clone(),
+        }
+    }
+}
+
+/// Creates a session for `person` and returns its value. `from` is the sign-in at the identity
+/// provider that authenticated them, if it was one.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::LoginWrong`] for a user who was deleted meanwhile, or a
-/// [`Fault`].
+/// Those of [`user_status::record_sign_in`], or a [`Fault`].
 pub async fn create(
     context: &Context,
     person: AuthenticatedUser,
     browser: Browser<'_>,
-    from: Option<(&str, ExternalTokens)>,
+    from: Option<CompletedSignIn<'_>>,
 ) -> Result<Secret, Error> {
-    context.config.allowlist.check(&person.user_id, None)?;
     let now = context.clock.now();
-    match context.store.organization_of(&person.user_id).await? {
-        Some(_) => {}
-        None if person.user_id.is_enrolled() => return Err(Refusal::LoginWrong.into()),
-        None => ensure_personal_organization(context, &person.user_id).await.map(drop)?,
-    }
+    let profile = person.profile(from.as_ref());
+    let member = user_status::record_sign_in(context, &person.user_id, profile).await?;
     let (session, value) = SessionToken::mint(
         &context.keyring,
         id::mint(now, &context.entropy)?,
         &person.user_id,
         &context.entropy,
     )?;
-    let idle_expires_at = after(now, context.config.lifetimes.session_idle);
-    let upstream = from.map(|(signin, tokens)| {
+    let upstream = from.and_then(|from| Some((from.name, from.tokens?))).map(|(signin, tokens)| {
         Ok::<_, Fault>(UpstreamTokens {
             upstream_signin: signin.to_owned(),
             upstream_sealed: seal_tokens(context, &session.id, &tokens)?,
             upstream_due_at: due_at(&tokens, now),
         })
     });
+    let lifetimes = &context.config.lifetimes;
+    let idle_expires_at = after(now, lifetimes.session_idle.min(lifetimes.session_absolute));
     let record = SessionRecord {
         listing: SessionRecord::listing(&person.user_id),
         id: session.id,
         user_id: person.user_id,
         role: person.role,
         digest: session.digest,
-        metadata: person.metadata,
+        epoch: member.epoch,
         created_at: now,
         idle_expires_at,
         browser: browser.agent.map(|agent| agent.chars().take(LONGEST_BROWSER).collect()),
@@ -137,22 +158,4 @@ pub async fn delete(context: &Context, value: &Secret) -> Result<(), Fault> {
         Ok(session) => context.store.end_session(&session.id, &session.digest).await.map(drop),
         Err(_) => Ok(()),
     }
-}
-
-/// Returns the personal organization of a user, and creates it if there is none.
-///
-/// # Errors
-/// A [`Fault`].
-pub async fn ensure_personal_organization(
-    context: &Context,
-    user_id: &Subject,
-) -> Result<id::OrganizationId, Fault> {
-    let now = context.clock.now();
-    let draft = OrganizationRecord {
-        id: id::mint(now, &context.entropy)?,
-        name: user_id.to_string(),
-        created_at: now,
-        owner: Some(user_id.clone()),
-    };
-    context.store.get_or_create_personal_organization(&draft, user_id).await
 }

@@ -16,7 +16,8 @@
 
 use super::{
     authorization_code::{self, NewAuthorizationCode},
-    session::{self, AuthenticatedUser, Browser},
+    session::{self, AuthenticatedUser, Browser, CompletedSignIn},
+    throttle, user_status,
 };
 use crate::{
     context::Context,
@@ -25,6 +26,7 @@ use crate::{
         entropy::BASE62,
         error::{Error, Fault, Refusal},
         id,
+        network::network,
         principal::Role,
         scope::Scopes,
         secret::Secret,
@@ -32,7 +34,10 @@ use crate::{
     credential::{Minted, SignInState},
     crypto::Digest,
     identity_provider::{ExternalIdentity, IdentityProvider, IdentityProviders, PendingSignIn},
-    store::sign_in::{Loopback, SignInRecord},
+    store::{
+        counter::Counter,
+        sign_in::{Loopback, SignInRecord},
+    },
 };
 use jiff::SignedDuration;
 
@@ -83,19 +88,24 @@ pub enum SignedIn {
     Redirect(String),
 }
 
-/// Starts a sign-in at `upstream`. `browser` is the cookie of an earlier sign-in, which stays
-/// valid: a user may have two windows.
+/// Starts a sign-in at `upstream`, for a browser at `address`. `browser` is the cookie of an earlier
+/// sign-in, which stays valid: a user may have two windows.
 ///
 /// # Errors
-/// An issuer that is unavailable, or a [`Fault`].
+/// [`Refusal::RequestsTooMany`], an issuer that is unavailable, or a [`Fault`].
 pub async fn start(
     context: &Context,
     upstream: &IdentityProvider,
     next: &str,
     loopback: Option<Loopback>,
     browser: Option<Secret>,
+    address: &str,
 ) -> Result<AuthorizationRedirect, Error> {
     let now = context.clock.now();
+    let limit = context.config.throttle.sign_ins_per_address;
+    let network = network(address);
+    let counter = Counter { what: "sign_in_address", whom: &network, limit };
+    throttle::count_request(context, counter, now).await?;
     let id = id::mint(now, &context.entropy)?;
     let state = Minted::new::<id::SignIn>(&context.config.brand, &id, &context.entropy)?;
     let browser = match browser.filter(|known| known.expose().len() == BROWSER_LEN) {
@@ -150,14 +160,15 @@ pub async fn complete(
     let proof: Option<PendingSignIn> = proof.and_then(|json| serde_json::from_str(&json).ok());
     let proof = proof.ok_or(Refusal::SignInExpired)?; // its key was removed from the secret meanwhile
     let identity = upstream.exchange_code(context, code, returned.issuer.as_deref(), proof).await?;
-    let (person, tokens) = check_allowed(context, upstream, identity)?;
+    let (person, from) = check_allowed(context, upstream, identity)?;
     match record.loopback {
         None => {
-            let from = tokens.map(|tokens| (upstream.name(), tokens));
-            let value = session::create(context, person, browser, from).await?;
+            let value = session::create(context, person, browser, Some(from)).await?;
             Ok(SignedIn::Session { value, next: record.next })
         }
-        Some(loopback) => Ok(SignedIn::Redirect(hand_over(context, &person, &loopback).await?)),
+        Some(loopback) => {
+            Ok(SignedIn::Redirect(hand_over(context, &person, &from, &loopback).await?))
+        }
     }
 }
 
@@ -181,11 +192,11 @@ fn denied(loopback: Option<Loopback>) -> Result<SignedIn, Error> {
 }
 
 /// Checks that the configuration allows the user, and returns the role of new users.
-fn check_allowed(
+fn check_allowed<'a>(
     context: &Context,
-    upstream: &IdentityProvider,
+    upstream: &'a IdentityProvider,
     identity: ExternalIdentity,
-) -> Result<(AuthenticatedUser, Option<crate::identity_provider::ExternalTokens>), Refusal> {
+) -> Result<(AuthenticatedUser, CompletedSignIn<'a>), Refusal> {
     let signin = context.config.signin(upstream.name()).ok_or(Refusal::SignInExpired)?;
     let admission = signin.rules();
     if !admission.allows(&identity.subject, &identity.verified) {
@@ -202,13 +213,19 @@ fn check_allowed(
         role: admission.role,
         metadata: identity.metadata,
     };
-    Ok((person, identity.tokens))
+    let from = CompletedSignIn {
+        name: upstream.name(),
+        verified: identity.verified,
+        tokens: identity.tokens,
+    };
+    Ok((person, from))
 }
 
 /// Issues a one-time code for the tool, and returns the URL to which the browser takes it.
 async fn hand_over(
     context: &Context,
     person: &AuthenticatedUser,
+    from: &CompletedSignIn<'_>,
     loopback: &Loopback,
 ) -> Result<String, Error> {
     let granted = context.config.role_scopes(person.role);
@@ -224,9 +241,7 @@ async fn hand_over(
             if requested.is_empty() { default } else { requested }
         }
     };
-    if context.store.organization_of(&person.user_id).await?.is_none() {
-        session::ensure_personal_organization(context, &person.user_id).await?;
-    }
+    user_status::record_sign_in(context, &person.user_id, person.profile(Some(from))).await?;
     let redirect = NewAuthorizationCode { loopback, user_id: &person.user_id, scopes };
     let code = authorization_code::issue(context, redirect).await?;
     Ok(loopback.redirect_url(&[("code", code.expose())]))

@@ -38,6 +38,25 @@ pub(super) async fn limited<T>(
     outcome
 }
 
+/// Counts a request that is limited whether or not it succeeds. A limit that cannot be counted is
+/// not passed.
+///
+/// # Errors
+/// [`Refusal::RequestsTooMany`] with the time to wait; a fault.
+pub(crate) async fn count_request(
+    context: &Context,
+    counter: Counter<'_>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    match context.store.count_attempt(counter, now).await? {
+        RateLimit::Within => Ok(()),
+        RateLimit::Exceeded { retry_after } => {
+            telemetry::attempts_throttled(counter.what);
+            Err(Error::rejected_until(Refusal::RequestsTooMany, retry_after))
+        }
+    }
+}
+
 async fn count(context: &Context, counter: Counter<'_>, now: Timestamp) -> Result<(), Error> {
     match context.store.count_attempt(counter, now).await? {
         RateLimit::Within => Ok(()),

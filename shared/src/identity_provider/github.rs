@@ -13,6 +13,7 @@ use crate::{
         error::{Error, Fault, Refusal},
         subject::{GITHUB_PREFIX, Subject},
     },
+    token::external,
 };
 
 #[derive(Debug)]
@@ -66,14 +67,24 @@ impl GithubIdentityProvider {
             Vec::new()
         };
         let addresses = addresses.into_iter().filter_map(|one| serde_json::from_value(one).ok());
-        let verified = addresses.filter(|address: &Address| address.verified);
-        let metadata = [("login", "login"), ("name", "name"), ("email", "email")]
+        let verified: Vec<_> = addresses
+            .filter(|address: &Address| address.verified)
+            .filter_map(|address| Email::try_from(address.email).ok())
+            .collect();
+        // The address of a profile is for display: only the list of addresses says what is verified.
+        let shown = user.get("email").and_then(Value::as_str).map(str::to_owned);
+        let shown = shown.and_then(|email| Email::try_from(email).ok());
+        let email = match shown {
+            Some(shown) if verified.contains(&shown) => external::EMAIL,
+            Some(_) | None => external::EMAIL_UNVERIFIED,
+        };
+        let metadata = [("login", "login"), ("name", "name"), (email, "email")]
             .into_iter()
             .filter_map(|(ours, theirs)| Some((ours.to_owned(), readable(user.get(theirs))?)))
             .collect();
         Ok(ExternalIdentity {
             subject: Subject::External(format!("{GITHUB_PREFIX}{id}")),
-            verified: verified.filter_map(|address| Email::try_from(address.email).ok()).collect(),
+            verified,
             metadata,
             tokens: None,
         })

@@ -67,12 +67,7 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 }
 
 fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(is_true(&Value::deserialize(deserializer)?))
-}
-
-/// Reports whether a value is `true`, which two of the largest providers write as text.
-fn is_true(value: &Value) -> bool {
-    *value == Value::Bool(true) || *value == "true"
+    Ok(external::is_true(&Value::deserialize(deserializer)?))
 }
 
 /// Returns the cause that an ID token was refused for. An access token with the same fault has
@@ -170,13 +165,14 @@ impl OidcIdentityProvider {
                 Err(_) => {} // it is only for display
             }
         }
-        let verified = match (claims.get("email"), claims.get("email_verified")) {
-            (Some(Value::String(email)), Some(flag)) if is_true(flag) => {
+        let verified = match claims.get("email") {
+            Some(Value::String(email)) if external::is_email_verified(&claims) => {
                 Email::try_from(email.clone()).into_iter().collect()
             }
             _ => Vec::new(),
         };
-        let metadata = ["name", "email"]
+        external::rename_unverified_email(&mut claims);
+        let metadata = ["name", external::EMAIL, external::EMAIL_UNVERIFIED]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), readable(claims.get(name))?)))
             .collect();

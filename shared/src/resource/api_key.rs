@@ -11,7 +11,7 @@ use crate::{
     core::{
         clock::{after, seconds},
         error::{Error, Refusal},
-        id::ApiKeyId,
+        id::{ApiKeyId, OrganizationId},
         name::Name,
         permission::Permission,
         principal::Principal,
@@ -21,7 +21,7 @@ use crate::{
         subject::Subject,
     },
     credential::opaque,
-    store::{OldSecret, api_key::ApiKeyRecord},
+    store::{OldSecret, api_key::ApiKeyRecord, organization::OrganizationOrigin},
 };
 
 /// The longest overlap, during which both secrets of a key work.
@@ -77,6 +77,16 @@ impl Resource for ApiKeyView {
     const READ: Permission = Permission::KeysRead;
     const MANAGE: Permission = Permission::KeysManage;
 
+    fn rights(_context: &Context, record: &ApiKeyRecord) -> Rights {
+        Rights {
+            scopes: record.scopes.clone(),
+            resources: record.resources.clone(),
+            expires_at: record.expires_at,
+            require_signature: Some(record.require_signature),
+            on_behalf_of: record.on_behalf_of.clone(),
+        }
+    }
+
     fn view(context: &Context, record: ApiKeyRecord) -> Self {
         Self {
             prefix: opaque::prefix(&context.config.brand, &record.meta.id),
@@ -126,25 +136,86 @@ pub async fn create(
     new: NewApiKey,
 ) -> Result<CreatedApiKey, Error> {
     caller.require(ApiKeyView::MANAGE)?;
+    let organization = caller.require_organization()?;
+    put_new(context, new, organization, caller.acting_user(), KeyCreator::Caller(caller)).await
+}
+
+/// The creator of a key.
+enum KeyCreator<'a> {
+    /// A caller, who cannot create more than it has.
+    Caller(&'a Principal),
+    /// The operator, for an organization that can hold these scopes.
+    Operator(Scopes),
+}
+
+impl KeyCreator<'_> {
+    /// Returns the expiry of the key, and whether its requests must be signed.
+    fn check(
+        &self,
+        scopes: &Scopes,
+        resources: &Resources,
+        expires_at: Option<Timestamp>,
+        require_signature: Option<bool>,
+    ) -> Result<(Option<Timestamp>, bool), Refusal> {
+        match self {
+            Self::Caller(caller) => {
+                caller.can_delegate(scopes, resources)?;
+                let expires_at = caller.delegated_expiry(expires_at)?;
+                Ok((expires_at, caller.delegated_signature(require_signature)?))
+            }
+            Self::Operator(held) if held.allows_all(scopes) => {
+                Ok((expires_at, require_signature.unwrap_or(false)))
+            }
+            Self::Operator(_) => Err(Refusal::ScopeEscalation),
+        }
+    }
+}
+
+async fn put_new(
+    context: &Context,
+    new: NewApiKey,
+    organization: OrganizationId,
+    on_behalf_of: Option<Subject>,
+    creator: KeyCreator<'_>,
+) -> Result<CreatedApiKey, Error> {
     let name = Name::try_from(new.name)?;
     let scopes = Scopes::non_empty(new.scopes)?;
     let resources = Resources::try_from(new.resources)?;
-    caller.can_delegate(&scopes, &resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
-    let expires_at = caller.delegated_expiry(expires_at)?;
-    let require_signature = caller.delegated_signature(new.require_signature)?;
+    let (expires_at, require_signature) =
+        creator.check(&scopes, &resources, expires_at, new.require_signature)?;
 
-    let NewCredential { meta, stored, secret } =
-        owned::new_credential(context, caller.require_organization()?)?;
+    let NewCredential { meta, stored, secret } = owned::new_credential(context, organization)?;
     let record = ApiKeyRecord {
         require_signature,
-        on_behalf_of: caller.acting_user(),
+        on_behalf_of,
         expires_at,
         resources,
         ..ApiKeyRecord::new(meta, stored, name.into(), scopes)
     };
     context.store.put_record(&record).await?;
     Ok(CreatedApiKey { view: ApiKeyView::view(context, record), key: secret })
+}
+
+/// Issues a key for an organization, for the operator: for an organization whose keys are lost. It
+/// acts on behalf of the organization's owner.
+///
+/// # Errors
+/// `insufficient_scope` for more than `signup_scopes`, if the operator did not create the
+/// organization; `invalid_request` or `invalid_scope`, `not_found`, or a fault.
+pub async fn issue(
+    context: &Context,
+    organization: &OrganizationId,
+    new: NewApiKey,
+) -> Result<CreatedApiKey, Error> {
+    let organization = context.store.organization(organization).await?;
+    let organization = organization.ok_or(Refusal::RecordUnknown)?;
+    let ceiling = match organization.origin {
+        OrganizationOrigin::Operator | OrganizationOrigin::Personal => Scopes::all(),
+        OrganizationOrigin::Signup => context.config.signup_scopes.clone(),
+    };
+    let creator = KeyCreator::Operator(ceiling);
+    put_new(context, new, organization.id, organization.owner, creator).await
 }
 
 /// Gives a key a new secret. The old one works until the end of the overlap.
@@ -162,25 +233,14 @@ pub async fn rotate(
         return Err(Refusal::OverlapTooLong.into());
     }
     let mut previous_expires_at = after(context.clock.now(), overlap);
-    let key = owned::renew::<ApiKeyView>(
-        context,
-        caller,
-        id,
-        |key| Rights {
-            scopes: key.scopes.clone(),
-            resources: key.resources.clone(),
-            expires_at: key.expires_at,
-            require_signature: Some(key.require_signature),
-        },
-        |key| {
-            previous_expires_at = previous_expires_at.min(key.expires_at.unwrap_or(Timestamp::MAX));
-            if overlap.is_zero() {
-                OldSecret::Ends
-            } else {
-                OldSecret::OverlapsUntil(previous_expires_at)
-            }
-        },
-    )
+    let key = owned::renew::<ApiKeyView>(context, caller, id, |key| {
+        previous_expires_at = previous_expires_at.min(key.expires_at.unwrap_or(Timestamp::MAX));
+        if overlap.is_zero() {
+            OldSecret::Ends
+        } else {
+            OldSecret::OverlapsUntil(previous_expires_at)
+        }
+    })
     .await?;
     Ok(RotatedApiKey { id: *id, key, previous_expires_at })
 }

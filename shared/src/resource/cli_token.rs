@@ -14,14 +14,14 @@ use crate::{
         id::{CliToken, CliTokenId},
         name::Name,
         pagination::{List, PageRequest},
-        principal::{Principal, Role},
+        principal::Principal,
         rfc3339,
         scope::{Resources, Scopes},
         secret::{self, Secret},
         subject::CredentialId,
     },
     credential::opaque,
-    grant::session,
+    grant::user_status,
     store::{Deletion, cli_token::CliTokenRecord},
 };
 
@@ -103,7 +103,7 @@ pub async fn create(
     user: &Principal,
     new: NewCliToken,
 ) -> Result<CreatedCliToken, Error> {
-    user.require_user(&context.config.role_scopes(Role::User))?;
+    user_status::require_user(context, user).await?;
     let name = Name::try_from(new.name)?;
     let scopes = Scopes::non_empty(new.scopes)?;
     let resources = match (new.all_repositories, new.repositories) {
@@ -116,11 +116,8 @@ pub async fn create(
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let expires_at = user.delegated_expiry(expires_at)?;
 
-    let org_id = match user.org_id {
-        Some(organization) => organization,
-        None => session::ensure_personal_organization(context, &user.user_id).await?,
-    };
-    let NewCredential { meta, stored, secret } = owned::new_credential(context, org_id)?;
+    let member = user_status::ensure_member(context, &user.user_id).await?;
+    let NewCredential { meta, stored, secret } = owned::new_credential(context, member.org_id)?;
     let record = CliTokenRecord {
         meta,
         name: name.into(),
@@ -129,6 +126,7 @@ pub async fn create(
         secret: stored,
         require_signature: new.require_signature,
         on_behalf_of: user.user_id.clone(),
+        epoch: member.epoch,
         expires_at,
     };
     context.store.put_record(&record).await?;
@@ -139,7 +137,7 @@ pub async fn create(
 async fn refuse_tools(context: &Context, user: &Principal) -> Result<(), Error> {
     match &user.credential_id {
         CredentialId::Family(id) => {
-            let (_, family) = context.store.organization_and_family(&user.user_id, id).await?;
+            let (_, family) = context.store.member_and_family(&user.user_id, id).await?;
             let is_login = family.is_some_and(|family| family.client_id == PASSWORD_CLIENT.into());
             if is_login { Ok(()) } else { Err(Refusal::ToolNotAllowed.into()) }
         }
@@ -161,7 +159,7 @@ pub async fn list(
     user: &Principal,
     page: PageRequest<CliToken>,
 ) -> Result<List<CliTokenView>, Error> {
-    user.require_user(&context.config.role_scopes(Role::User))?;
+    user_status::require_user(context, user).await?;
     // A user without an organization has not created anything yet.
     let Some(organization) = &user.org_id else {
         return Ok(List { items: Vec::new(), next_cursor: None });
@@ -180,7 +178,7 @@ pub async fn list(
 /// # Errors
 /// `insufficient_scope` for a caller who is not a user, `not_found`, or a fault.
 pub async fn delete(context: &Context, user: &Principal, id: &CliTokenId) -> Result<(), Error> {
-    user.require_user(&context.config.role_scopes(Role::User))?;
+    user_status::require_user(context, user).await?;
     match context.store.delete_cli_token(&user.user_id, id).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),

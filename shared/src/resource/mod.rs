@@ -12,5 +12,6 @@ pub mod runner;
 pub mod service_account;
 pub mod session;
 pub mod user;
+pub mod user_access;
 
-pub use owned::{Resource, delete, list, show};
+pub use owned::{Resource, Rights, delete, list, show};

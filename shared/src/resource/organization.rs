@@ -10,13 +10,19 @@ use crate::{
         error::{Error, Refusal},
         id::{self, ApiKeyId, OrganizationId},
         name::Name,
+        network::network,
         principal::Principal,
         scope::Scopes,
         secret::{self, Secret},
         subject::Subject,
         text,
     },
-    store::{api_key::ApiKeyRecord, organization::OrganizationRecord},
+    grant::throttle,
+    store::{
+        api_key::ApiKeyRecord,
+        counter::Counter,
+        organization::{OrganizationOrigin, OrganizationRecord},
+    },
 };
 
 /// An organization to be created.
@@ -31,11 +37,14 @@ pub struct NewOrganization {
 
 /// The creator of an organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrganizationCreator {
+pub enum OrganizationCreator<'a> {
     /// The operator of the deployment.
     Operator,
     /// Anyone, if signup is open.
-    Anyone,
+    Anyone {
+        /// The caller's network address.
+        address: &'a str,
+    },
 }
 
 /// A new organization, with its API key.
@@ -64,13 +73,14 @@ pub struct OrganizationView {
     pub created_at: Timestamp,
 }
 
-/// Creates an organization, with a first key that is allowed to do everything in it.
+/// Creates an organization, with a first key that is allowed to do everything in it, as far as
+/// `signup_scopes` allow it if the creator is not the operator.
 ///
 /// # Errors
-/// `invalid_request`, or a fault.
+/// `invalid_request`, `too_many_requests`, or a fault.
 pub async fn create(
     context: &Context,
-    creator: OrganizationCreator,
+    creator: OrganizationCreator<'_>,
     new: NewOrganization,
 ) -> Result<CreatedOrganization, Error> {
     let name = Name::try_from(new.name)?;
@@ -83,19 +93,25 @@ pub async fn create(
         }
         owner => owner.map(Subject::parse),
     };
+    let (origin, scopes) = match creator {
+        OrganizationCreator::Operator => (OrganizationOrigin::Operator, Scopes::all()),
+        OrganizationCreator::Anyone { address } => {
+            count_signup(context, address).await?;
+            (OrganizationOrigin::Signup, context.config.signup_scopes.clone())
+        }
+    };
     let now = context.clock.now();
     let organization = OrganizationRecord {
         id: id::mint(now, &context.entropy)?,
         name: name.into(),
         created_at: now,
         owner: owner.clone(),
+        origin,
     };
     let NewCredential { meta, stored, secret } = owned::new_credential(context, organization.id)?;
     let key_name = "organization".to_owned();
-    let key = ApiKeyRecord {
-        on_behalf_of: owner,
-        ..ApiKeyRecord::new(meta, stored, key_name, Scopes::all())
-    };
+    let key =
+        ApiKeyRecord { on_behalf_of: owner, ..ApiKeyRecord::new(meta, stored, key_name, scopes) };
     context.store.create_organization(&organization, &key).await?;
     Ok(CreatedOrganization {
         id: organization.id,
@@ -104,6 +120,13 @@ pub async fn create(
         api_key_id: key.meta.id,
         created_at: organization.created_at,
     })
+}
+
+async fn count_signup(context: &Context, address: &str) -> Result<(), Error> {
+    let limit = context.config.throttle.organizations_per_address;
+    let network = network(address);
+    let counter = Counter { what: "signup_address", whom: &network, limit };
+    throttle::count_request(context, counter, context.clock.now()).await
 }
 
 /// Shows the caller's own organization.

@@ -15,6 +15,7 @@ use crate::{
         principal::Principal,
         scope::{Resources, Scopes},
         secret::Secret,
+        subject::Subject,
     },
     credential::{CredentialKind, Minted},
     store::{
@@ -69,8 +70,26 @@ pub trait Resource: Sized {
     /// The permission to create, change and delete it.
     const MANAGE: Permission;
 
+    /// Returns what the record can do, and on whose behalf it was created.
+    fn rights(context: &Context, record: &Self::Record) -> Rights;
+
     /// Returns the view of `record`.
     fn view(context: &Context, record: Self::Record) -> Self;
+}
+
+/// What a record can do, and on whose behalf it was created.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    /// The scopes.
+    pub scopes: Scopes,
+    /// The resources that it is limited to.
+    pub resources: Resources,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// Whether requests must be signed with it; `None` for a credential that never signs.
+    pub require_signature: Option<bool>,
+    /// The user on whose behalf it was created.
+    pub on_behalf_of: Option<Subject>,
 }
 
 /// The id of a resource.
@@ -124,6 +143,10 @@ pub(super) async fn find<R: Record>(
 /// Deletes the resource `id`, if it belongs to the caller's organization. Its credentials stop
 /// working with the next request.
 ///
+/// Deleting needs what creating would: all scopes and resources of the record. A caller who does not
+/// manage the users can delete only what was created on behalf of the same user. A caller who can do
+/// everything needs no read.
+///
 /// # Errors
 /// `insufficient_scope`, `not_found`, or a fault.
 pub async fn delete<V: Resource>(
@@ -132,7 +155,16 @@ pub async fn delete<V: Resource>(
     id: &Id<V>,
 ) -> Result<(), Error> {
     caller.require(V::MANAGE)?;
-    match context.store.delete(&caller.require_organization()?, id).await? {
+    let organization = caller.require_organization()?;
+    if caller.can_delegate(&Scopes::all(), &Resources::default()).is_err() {
+        let record: V::Record = find(context, &organization, id).await?;
+        let rights = V::rights(context, &record);
+        caller.can_change(rights.on_behalf_of.as_ref())?;
+        caller
+            .can_delegate(&rights.scopes, &rights.resources)
+            .map_err(|_| Refusal::RecordBeyondCaller)?;
+    }
+    match context.store.delete(&organization, id).await? {
         Deletion::Deleted => Ok(()),
         Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
     }
@@ -145,29 +177,21 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// What a credential can do. Whoever renews it can do the same.
-pub(super) struct Rights {
-    pub(super) scopes: Scopes,
-    pub(super) resources: Resources,
-    pub(super) expires_at: Option<Timestamp>,
-    /// Whether requests must be signed with it; `None` for a credential that never signs.
-    pub(super) require_signature: Option<bool>,
-}
-
 /// Gives the resource `id` a new secret. `old` returns what happens to the old one.
 ///
-/// Renewing is like creating: the caller needs all scopes and resources of the record, and its own
-/// credential must last as long.
+/// Renewing is like creating: the caller needs all scopes and resources of the record, its own
+/// credential must last as long, and it either manages the users or acts for the user on whose behalf
+/// the record was created.
 pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + HasSecret>>(
     context: &Context,
     caller: &Principal,
     id: &Id<V>,
-    holds: impl FnOnce(&V::Record) -> Rights,
     old: impl FnOnce(&V::Record) -> OldSecret,
 ) -> Result<Secret, Error> {
     caller.require(V::MANAGE)?;
     let record: V::Record = find(context, &caller.require_organization()?, id).await?;
-    let rights = holds(&record);
+    let rights = V::rights(context, &record);
+    caller.can_change(rights.on_behalf_of.as_ref())?;
     caller.can_delegate(&rights.scopes, &rights.resources)?;
     // A record without an expiry outlives every caller with one.
     caller.delegated_expiry(Some(rights.expires_at.unwrap_or(Timestamp::MAX)))?;

@@ -62,6 +62,16 @@ impl Resource for RunnerView {
     const READ: Permission = Permission::RunnersRead;
     const MANAGE: Permission = Permission::RunnersManage;
 
+    fn rights(_context: &Context, record: &RunnerRecord) -> Rights {
+        Rights {
+            scopes: Scopes::default(),
+            resources: Resources::default(),
+            expires_at: record.expires_at,
+            require_signature: None,
+            on_behalf_of: record.on_behalf_of.clone(),
+        }
+    }
+
     fn view(context: &Context, record: RunnerRecord) -> Self {
         let now = context.clock.now();
         let is_recent = record.last_seen_at.is_some_and(|seen| now.duration_since(seen) <= ONLINE);
@@ -137,11 +147,5 @@ pub async fn renew_token(
     caller: &Principal,
     id: &RunnerId,
 ) -> Result<Secret, Error> {
-    let holds = |runner: &RunnerRecord| Rights {
-        scopes: Scopes::default(),
-        resources: Resources::default(),
-        expires_at: runner.expires_at,
-        require_signature: None,
-    };
-    owned::renew::<RunnerView>(context, caller, id, holds, |_| OldSecret::Ends).await
+    owned::renew::<RunnerView>(context, caller, id, |_| OldSecret::Ends).await
 }

@@ -18,10 +18,7 @@ use crate::{
         subject::Subject,
     },
     credential::{CredentialKind, opaque},
-    store::{
-        OldSecret,
-        service_account::{AgentRecord, ServiceAccountRecord},
-    },
+    store::{OldSecret, service_account::ServiceAccountRecord},
 };
 
 /// An agent or service to be created.
@@ -77,6 +74,16 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
     type Record = ServiceAccountRecord<K>;
     const READ: Permission = K::READ;
     const MANAGE: Permission = K::MANAGE;
+
+    fn rights(_context: &Context, record: &ServiceAccountRecord<K>) -> Rights {
+        Rights {
+            scopes: record.scopes.clone(),
+            resources: Resources::default(),
+            expires_at: record.expires_at,
+            require_signature: None,
+            on_behalf_of: record.on_behalf_of.clone(),
+        }
+    }
 
     fn view(context: &Context, record: ServiceAccountRecord<K>) -> Self {
         Self {
@@ -147,12 +154,6 @@ pub async fn renew_agent_secret(
     id: &AgentId,
     RenewAgentSecret { end_tokens }: RenewAgentSecret,
 ) -> Result<Secret, Error> {
-    let holds = |agent: &AgentRecord| Rights {
-        scopes: agent.scopes.clone(),
-        resources: Resources::default(),
-        expires_at: agent.expires_at,
-        require_signature: None,
-    };
     let old = if end_tokens { OldSecret::EndsWithTokens } else { OldSecret::Ends };
-    owned::renew::<AgentView>(context, caller, id, holds, |_| old).await
+    owned::renew::<AgentView>(context, caller, id, |_| old).await
 }

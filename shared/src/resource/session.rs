@@ -50,7 +50,7 @@ pub struct DeviceView {
 /// A fault.
 pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView>, Error> {
     let now = context.clock.now();
-    let sessions = context.store.sessions_of(&user.user_id, now).await?;
+    let sessions = context.store.sessions_of(&user.user_id, &context.config.lifetimes, now).await?;
     let mut views: Vec<_> = sessions
         .into_iter()
         .map(|session| SessionView {

@@ -1,26 +1,30 @@
 //! Users with a password, whom an organization enrolls.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Resource};
+use super::owned::{self, Resource, Rights};
 use crate::{
     context::Context,
     core::{
+        clock::after,
         email::Email,
         error::{Error, Refusal},
-        id::{CliTokenId, UserId},
+        id::{CliTokenId, OrganizationId, UserId},
         permission::Permission,
         principal::{Principal, Role},
         scope::Resources,
-        secret::Secret,
+        secret::{self, Secret},
         subject::Subject,
     },
+    credential::Minted,
     crypto::password::PasswordHash,
-    grant::password,
+    grant::{password, throttle},
     store::{
         Deletion,
-        user::{CreateUser, UserRecord},
+        counter::Counter,
+        organization::OrganizationOrigin,
+        user::{AddressScope, CreateUser, StoredInvitation, UserRecord},
     },
 };
 
@@ -29,7 +33,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     email: String,
-    password: String,
+    /// The password, which the enroller then knows.
+    password: Option<String>,
+    /// Whether the user is invited to set a password instead.
+    #[serde(default)]
+    invite: bool,
     #[serde(default)]
     role: Role,
 }
@@ -56,6 +64,16 @@ impl Resource for UserView {
     const READ: Permission = Permission::UsersManage;
     const MANAGE: Permission = Permission::UsersManage;
 
+    fn rights(context: &Context, user: &UserRecord) -> Rights {
+        Rights {
+            scopes: context.config.role_scopes(user.role),
+            resources: Resources::default(),
+            expires_at: None,
+            require_signature: None,
+            on_behalf_of: user.on_behalf_of.clone(),
+        }
+    }
+
     fn view(_context: &Context, user: UserRecord) -> Self {
         Self {
             id: user.meta.id,
@@ -67,7 +85,32 @@ impl Resource for UserView {
     }
 }
 
-/// Creates a user in the caller's organization.
+/// A new user, with their invitation if they have no password yet.
+#[derive(Debug, Serialize)]
+pub struct CreatedUser {
+    /// The user.
+    #[serde(flatten)]
+    pub view: UserView,
+    /// The invitation.
+    #[serde(flatten)]
+    pub invitation: Option<Invitation>,
+}
+
+/// The invitation with which a user sets a password.
+#[derive(Debug, Serialize)]
+pub struct Invitation {
+    /// Its secret, shown once.
+    #[serde(rename = "invitation", serialize_with = "secret::shown_once")]
+    pub secret: Secret,
+    /// When it expires.
+    #[serde(rename = "invitation_expires_at")]
+    pub expires_at: Timestamp,
+}
+
+/// How long an invitation is valid.
+const INVITATION_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Creates a user in the caller's organization, with a password or with an invitation.
 ///
 /// # Errors
 /// `insufficient_scope`, `invalid_request`, `invalid_scope`, `conflict` for an email address that
@@ -76,25 +119,97 @@ pub async fn create(
     context: &Context,
     caller: &Principal,
     new: NewUser,
-) -> Result<UserView, Error> {
+) -> Result<CreatedUser, Error> {
     caller.require(UserView::MANAGE)?;
     let email = Email::try_from(new.email)?;
-    let password = Secret::new(new.password);
-    password::validate_password(&password, &email)?;
+    let password = match (new.password.map(Secret::new), new.invite) {
+        (Some(password), false) => {
+            password::validate_password(&password, &email)?;
+            Some(password)
+        }
+        (None, true) => None,
+        (Some(_), true) | (None, false) => return Err(Refusal::PasswordOrInvitation.into()),
+    };
     // A user has the scopes of their role, and no one can create a user with more than their own.
     caller.can_delegate(&context.config.role_scopes(new.role), &Resources::default())?;
 
+    let organization = caller.require_organization()?;
+    count_enrollment(context, &organization).await?;
+    let meta = owned::meta(context, organization)?;
+    let invitation = match password {
+        None => Some(new_invitation(context, &meta.id)?),
+        Some(_) => None,
+    };
     let user = UserRecord {
-        meta: owned::meta(context, caller.require_organization()?)?,
+        meta,
         email,
+        address_scope: address_scope(context, &organization).await?,
         role: new.role,
         on_behalf_of: caller.acting_user(),
+        invitation: invitation.as_ref().map(|(stored, _)| stored.clone()),
     };
-    let hash = PasswordHash::hash(password, &context.entropy).await?;
-    match context.store.create_user(&user, hash).await? {
-        CreateUser::Created => Ok(UserView::view(context, user)),
+    let hash = match password {
+        None => None,
+        Some(password) => Some(PasswordHash::hash(password, &context.entropy).await?),
+    };
+    match context.store.create_user(&user, hash, password::metadata(&user.email)).await? {
+        CreateUser::Created => Ok(CreatedUser {
+            view: UserView::view(context, user),
+            invitation: invitation.map(|(_, shown)| shown),
+        }),
         CreateUser::AddressTaken => Err(Refusal::EmailTaken.into()),
     }
+}
+
+/// Invites a user to set a new password. An earlier invitation no longer works; the current password
+/// and the user's credentials work until the new password is set.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`, or a fault.
+pub async fn invite(
+    context: &Context,
+    caller: &Principal,
+    id: &UserId,
+) -> Result<Invitation, Error> {
+    caller.require(UserView::MANAGE)?;
+    let organization = caller.require_organization()?;
+    let user: UserRecord = owned::find(context, &organization, id).await?;
+    caller.can_delegate(&context.config.role_scopes(user.role), &Resources::default())?;
+    count_enrollment(context, &organization).await?;
+    let (stored, shown) = new_invitation(context, id)?;
+    match context.store.put_invitation(id, &stored).await? {
+        Deletion::Deleted => Ok(shown),
+        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+    }
+}
+
+fn new_invitation(context: &Context, id: &UserId) -> Result<(StoredInvitation, Invitation), Error> {
+    let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
+    let expires_at = after(context.clock.now(), INVITATION_LIFETIME);
+    let stored =
+        StoredInvitation { invitation_digest: minted.digest, invitation_expires_at: expires_at };
+    Ok((stored, Invitation { secret: minted.secret, expires_at }))
+}
+
+/// Counts an enrollment: addresses that are taken, and hashing, make them worth limiting.
+async fn count_enrollment(context: &Context, organization: &OrganizationId) -> Result<(), Error> {
+    let limit = context.config.throttle.users_per_organization;
+    let whom = organization.to_string();
+    let counter = Counter { what: "enrollment", whom: &whom, limit };
+    throttle::count_request(context, counter, context.clock.now()).await
+}
+
+/// Returns among which users an address of the organization is unique. Whoever creates an
+/// organization without the operator must not be able to take the addresses of others.
+async fn address_scope(
+    context: &Context,
+    organization: &OrganizationId,
+) -> Result<AddressScope, Error> {
+    let organization = context.store.organization(organization).await?;
+    Ok(match organization.ok_or(Refusal::RecordUnknown)?.origin {
+        OrganizationOrigin::Operator => AddressScope::Deployment,
+        OrganizationOrigin::Personal | OrganizationOrigin::Signup => AddressScope::Organization,
+    })
 }
 
 /// Deletes a user, and ends all their credentials.
@@ -112,15 +227,22 @@ pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Resul
     if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
     }
-    let (user_id, now) = (Subject::User(user.meta.id), context.clock.now());
+    delete_cli_tokens(context, user.meta.org_id, &Subject::User(user.meta.id)).await
+}
+
+/// Deletes all CLI tokens of a user.
+pub(super) async fn delete_cli_tokens(
+    context: &Context,
+    organization: OrganizationId,
+    user_id: &Subject,
+) -> Result<(), Error> {
+    let now = context.clock.now();
     let mut cursor: Option<CliTokenId> = None;
     loop {
-        let page = context
-            .store
-            .cli_tokens(&user.meta.org_id, &user_id, cursor.as_ref(), 100, now)
-            .await?;
+        let page =
+            context.store.cli_tokens(&organization, user_id, cursor.as_ref(), 100, now).await?;
         for token in page.records {
-            context.store.delete_cli_token(&user_id, &token.meta.id).await?;
+            context.store.delete_cli_token(user_id, &token.meta.id).await?;
         }
         cursor = page.next.and_then(|next| next.parse().ok());
         if cursor.is_none() {

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret,
-    conditional::AttributeEquals, item::text, key,
+    conditional::AttributeEquals,
+    item::{is_zero, text},
+    key,
+    membership::Epoch,
 };
 use crate::core::{
     error::Fault,
@@ -35,6 +38,9 @@ pub struct CliTokenRecord {
     pub require_signature: bool,
     /// The user.
     pub on_behalf_of: Subject,
+    /// The user's epoch in which it was created.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: Epoch,
     /// When it expires, in whole seconds. Also DynamoDB's time to live.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "second::optional")]
     pub expires_at: Option<Timestamp>,

@@ -53,8 +53,9 @@ pub struct FamilyRecord {
     pub org_id: OrganizationId,
     /// The granted scopes.
     pub scopes: Scopes,
-    /// The agent's [epoch](super::service_account::ServiceAccountRecord::epoch) at the time of the
-    /// grant.
+    /// The owner's epoch at the time of the grant: that of an
+    /// [agent](super::service_account::ServiceAccountRecord::epoch) or of a
+    /// [user](super::membership::MembershipRecord::epoch).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u64,
     /// When the family expires unless it is rotated.

@@ -3,9 +3,9 @@
 //! | table | item | `pk` |
 //! |---|---|---|
 //! | `Keys` | organization, API key, CLI token, agent, runner, service | the record's id |
-//! | `Keys` | the organization that a user owns or belongs to | `own_` and the SHA-256 of the user's id |
-//! | `Keys` | user | the user's id |
-//! | `Keys` | login record of a user | `eml_` and the SHA-256 of the address |
+//! | `Keys` | a user of any kind, with the organization that they own or belong to | `own_` and the SHA-256 of the user's id |
+//! | `Keys` | user with a password | the user's id |
+//! | `Keys` | login record of a user | `eml_`, the id of the organization and `#` if somebody other than the operator created it, and the SHA-256 of the address |
 //! | `Families` | refresh-token family, session | its id |
 //! | `Families` | revoked access token without a family | the token's id |
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
@@ -62,6 +62,11 @@ pub fn listing_of_user<T: StaticType>(user_id: &Subject) -> String {
 /// Returns the key of the login record of an email address.
 pub fn email(email: &Email) -> String {
     format!("eml_{}", Digest::of(email.as_str().as_bytes()).to_hex())
+}
+
+/// Returns the key of the login record of an email address that is unique only in `organization`.
+pub fn email_in(organization: &OrganizationId, email: &Email) -> String {
+    format!("eml_{organization}#{}", Digest::of(email.as_str().as_bytes()).to_hex())
 }
 
 /// Returns the key of a user code. A user code has only about 34 bits, so a plain digest could be

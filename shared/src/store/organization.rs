@@ -1,4 +1,4 @@
-//! Organizations, and which user owns or belongs to which.
+//! Organizations.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
@@ -28,17 +28,32 @@ pub struct OrganizationRecord {
     /// The user who owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Subject>,
+    /// Who created it.
+    #[serde(default, skip_serializing_if = "OrganizationOrigin::is_operator")]
+    pub origin: OrganizationOrigin,
 }
 
-/// The organization of a user: the first one, if the user owns several.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MembershipRecord {
-    /// The partition key. See [`key::membership`].
-    pub pk: String,
-    /// The user.
-    pub user_id: Subject,
-    /// The organization.
-    pub org_id: OrganizationId,
+/// Who created an organization.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrganizationOrigin {
+    /// The operator of the deployment.
+    #[default]
+    Operator,
+    /// The first sign-in of its owner.
+    Personal,
+    /// Anyone, because signup is open.
+    Signup,
+}
+
+impl OrganizationOrigin {
+    /// Reports whether the operator created it, which is not stored.
+    pub fn is_operator(&self) -> bool {
+        match self {
+            Self::Operator => true,
+            Self::Personal | Self::Signup => false,
+        }
+    }
 }
 
 impl Store {
@@ -66,51 +81,6 @@ impl Store {
             .await
             .map_err(fault("create an organization"))?;
         Ok(())
-    }
-
-    /// Returns the organization of a user, with a consistent read.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn organization_of(
-        &self,
-        user_id: &Subject,
-    ) -> Result<Option<OrganizationId>, Fault> {
-        let item = self
-            .keys_item(AttributeValue::S(key::membership(user_id)), "read a user's organization")
-            .await?;
-        Ok(item.map(from_item::<MembershipRecord>).transpose()?.map(|owned| owned.org_id))
-    }
-
-    /// Returns the organization of a user, and creates it from `draft` if there is none.
-    /// Simultaneous callers get the same one.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn get_or_create_personal_organization(
-        &self,
-        draft: &OrganizationRecord,
-        user_id: &Subject,
-    ) -> Result<OrganizationId, Fault> {
-        let owned = MembershipRecord {
-            pk: key::membership(user_id),
-            user_id: user_id.clone(),
-            org_id: draft.id,
-        };
-        let created = self
-            .client
-            .transact_write_items()
-            .transact_items(self.put_new(item_of(draft)?)?)
-            .transact_items(self.put_new(item_of(&owned)?)?)
-            .send()
-            .await;
-        let Err(error) = created else { return Ok(draft.id) };
-        let is_owned =
-            error.as_service_error().is_some_and(|error| error.is_transaction_canceled_exception());
-        match self.organization_of(user_id).await? {
-            Some(id) if is_owned => Ok(id),
-            _ => Err(fault("create a personal organization")(error)),
-        }
     }
 
     /// Returns the write that records the owner of an organization, unless the user owns another

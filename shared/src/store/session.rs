@@ -6,19 +6,21 @@ use jiff::{
     fmt::serde::timestamp::{millisecond, second},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use type_safe_id::StaticType;
 
 use super::{
     Deletion, Store,
     conditional::{AttributeEquals, Conditional, conditional},
-    item::{from_item, hex, item_of, milliseconds, seconds, text},
+    item::{attribute, from_item, hex, is_zero, item_of, milliseconds, seconds, text},
     key,
+    membership::Epoch,
 };
 use crate::{
+    config::Lifetimes,
     core::{
         clock::{LEEWAY, after},
         error::Fault,
-        id::{AttemptId, Session, SessionId},
+        id::{AttemptId, Session, SessionId, TypeSafeId},
         principal::Role,
         subject::Subject,
     },
@@ -33,13 +35,13 @@ pub struct SessionRecord {
     pub id: SessionId,
     /// The user.
     pub user_id: Subject,
-    /// The user's role.
+    /// The user's role at the sign-in, for a user whose current role is stored nowhere else.
     pub role: Role,
     /// The digest of the secret.
     pub digest: Digest,
-    /// The metadata of the user, as reported by the sign-in.
-    #[serde(default)]
-    pub metadata: Map<String, Value>,
+    /// The user's epoch in which it was created.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: Epoch,
     /// When the user signed in.
     #[serde(rename = "created_at_ms", with = "millisecond::required")]
     pub created_at: Timestamp,
@@ -119,6 +121,17 @@ impl SessionRecord {
         key::listing_of_user::<Session>(user_id)
     }
 
+    /// Reports whether the session is still alive.
+    pub fn is_alive(&self, lifetimes: &Lifetimes, now: Timestamp) -> bool {
+        now < self.idle_expires_at && now < after(self.created_at, lifetimes.session_absolute)
+    }
+
+    /// Returns when the session expires if it is used `now` and not again.
+    pub fn idle_expiry(&self, lifetimes: &Lifetimes, now: Timestamp) -> Timestamp {
+        let absolute = after(self.created_at, lifetimes.session_absolute);
+        after(now, lifetimes.session_idle).min(absolute)
+    }
+
     /// Returns when the item of a session with this idle expiry can be deleted.
     pub fn item_expires_at(idle_expires_at: Timestamp) -> Timestamp {
         after(idle_expires_at, LEEWAY + SignedDuration::from_secs(1))
@@ -173,6 +186,33 @@ impl Store {
         match conditional(outcome, "extend a session")? {
             Conditional::Met(_) => Ok(ExtendSession::Extended),
             Conditional::NotMet(_) => Ok(ExtendSession::Ended),
+        }
+    }
+
+    /// Moves a session or a family of a user to a new epoch, so that it does not end with all others.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn keep_credential<T: StaticType>(
+        &self,
+        id: &TypeSafeId<T>,
+        user_id: &Subject,
+        epoch: Epoch,
+    ) -> Result<(), Fault> {
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.tables.families)
+            .key(key::PK, text(id))
+            .update_expression("SET epoch = :epoch")
+            .condition_expression("user_id = :user")
+            .expression_attribute_values(":epoch", attribute(epoch)?)
+            .expression_attribute_values(":user", text(&user_id))
+            .send()
+            .await;
+        match conditional(outcome, "keep a session")? {
+            Conditional::Met(_) => Ok(()),
+            Conditional::NotMet(_) => Ok(()), // it has ended meanwhile
         }
     }
 
@@ -288,10 +328,12 @@ impl Store {
     pub async fn sessions_of(
         &self,
         user_id: &Subject,
+        lifetimes: &Lifetimes,
         now: Timestamp,
     ) -> Result<Vec<SessionRecord>, Fault> {
-        let is_alive =
-            |session: &SessionRecord| session.user_id == *user_id && now < session.idle_expires_at;
+        let is_alive = |session: &SessionRecord| {
+            session.user_id == *user_id && session.is_alive(lifetimes, now)
+        };
         self.list_owned(key::listing_of_user::<Session>(user_id), is_alive).await
     }
 

@@ -1,5 +1,5 @@
 //! The status of a token, from two records in one round trip: the agent of an access token with its
-//! family or revocation; a session with its user's organization.
+//! family or revocation; a session or a family with its user.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
@@ -9,13 +9,13 @@ use super::{
     family::FamilyRecord,
     item::{Item, from_item, text},
     key,
-    organization::MembershipRecord,
+    membership::MembershipRecord,
     service_account::AgentRecord,
     session::SessionRecord,
 };
 use crate::core::{
     error::Fault,
-    id::{AccessTokenId, AgentId, FamilyId, OrganizationId, SessionId},
+    id::{AccessTokenId, AgentId, FamilyId, SessionId},
     subject::Subject,
 };
 
@@ -48,36 +48,34 @@ impl Store {
         Ok((agent.map(from_item).transpose()?, revocation.is_some()))
     }
 
-    /// Returns a session, and the organization of its user.
+    /// Returns a session, and its user.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
     /// a record is unreadable.
-    pub async fn session_and_organization(
+    pub async fn session_and_member(
         &self,
         session: &SessionId,
         user_id: &Subject,
-    ) -> Result<(Option<SessionRecord>, Option<OrganizationId>), Fault> {
-        let (owned, session) =
+    ) -> Result<(Option<SessionRecord>, Option<MembershipRecord>), Fault> {
+        let (member, session) =
             self.batch_get_two(AttributeValue::S(key::membership(user_id)), text(session)).await?;
-        let owned = owned.map(from_item::<MembershipRecord>).transpose()?;
-        Ok((session.map(from_item).transpose()?, owned.map(|owned| owned.org_id)))
+        Ok((session.map(from_item).transpose()?, member.map(from_item).transpose()?))
     }
 
-    /// Returns the organization of a user, and a family that may belong to the user.
+    /// Returns a user, and a family that may belong to the user.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
     /// a record is unreadable.
-    pub async fn organization_and_family(
+    pub async fn member_and_family(
         &self,
         user_id: &Subject,
         family: &FamilyId,
-    ) -> Result<(Option<OrganizationId>, Option<FamilyRecord>), Fault> {
-        let (owned, family) =
+    ) -> Result<(Option<MembershipRecord>, Option<FamilyRecord>), Fault> {
+        let (member, family) =
             self.batch_get_two(AttributeValue::S(key::membership(user_id)), text(family)).await?;
-        let owned = owned.map(from_item::<MembershipRecord>).transpose()?;
-        Ok((owned.map(|owned| owned.org_id), family.map(from_item).transpose()?))
+        Ok((member.map(from_item).transpose()?, family.map(from_item).transpose()?))
     }
 
     /// Reads one item of `Keys` and one of `Families`, both consistently.

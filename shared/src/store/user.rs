@@ -1,27 +1,30 @@
 //! Users with a password: the user, which is listed, and the login record, which is found by email
 //! address.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
+use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     Deletion, Record, RecordMeta, Store,
     client::fault,
-    conditional::first_unmet,
-    item::{from_item, item_of, text},
+    conditional::{Conditional, conditional, first_unmet},
+    item::{attribute, from_item, hex, item_of, milliseconds, text},
     key,
-    organization::MembershipRecord,
+    membership::{Epoch, MembershipRecord, UserProfile},
     record::item_of_record,
 };
 use crate::{
     core::{
         email::Email,
         error::Fault,
-        id::{User, UserId},
+        id::{OrganizationId, User, UserId},
         principal::Role,
         subject::Subject,
     },
-    crypto::password::PasswordHash,
+    credential::ParsedInvitation,
+    crypto::{Digest, password::PasswordHash},
 };
 
 /// A stored user.
@@ -32,24 +35,80 @@ pub struct UserRecord {
     pub meta: RecordMeta<User>,
     /// The email address.
     pub email: Email,
+    /// Among which users the address is unique.
+    #[serde(default, skip_serializing_if = "AddressScope::is_deployment")]
+    pub address_scope: AddressScope,
     /// The role.
     pub role: Role,
     /// The user who created this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
+    /// The invitation with which the user sets a password.
+    #[serde(flatten)]
+    pub invitation: Option<StoredInvitation>,
+}
+
+/// The stored part of an invitation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredInvitation {
+    /// The digest of the whole text.
+    pub invitation_digest: Digest,
+    /// When it expires.
+    #[serde(rename = "invitation_expires_at_ms", with = "millisecond::required")]
+    pub invitation_expires_at: Timestamp,
+}
+
+/// Among which users an email address is unique.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressScope {
+    /// The users of all organizations that the operator created.
+    #[default]
+    Deployment,
+    /// The users of one organization, which somebody else created. Its users name it when they log
+    /// in.
+    Organization,
+}
+
+impl AddressScope {
+    /// Reports whether it is that of the deployment, which is not stored.
+    pub fn is_deployment(&self) -> bool {
+        match self {
+            Self::Deployment => true,
+            Self::Organization => false,
+        }
+    }
+}
+
+impl UserRecord {
+    /// Returns the key of the user's login record.
+    fn login_key(&self) -> String {
+        match self.address_scope {
+            AddressScope::Deployment => key::email(&self.email),
+            AddressScope::Organization => key::email_in(&self.meta.org_id, &self.email),
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::User(self.meta.id)
+    }
 }
 
 /// The record that verifies the password of a user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoginRecord {
-    /// The partition key. See [`key::email`].
+    /// The partition key. See [`key::email`] and [`key::email_in`].
     pub pk: String,
     /// The user.
     pub user_id: UserId,
+    /// The user's organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<OrganizationId>,
     /// The user's role.
     pub role: Role,
-    /// The hash of the password.
-    pub password: PasswordHash,
+    /// The hash of the password; `None` until an invited user sets one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordHash>,
 }
 
 /// The outcome of creating a user.
@@ -59,6 +118,15 @@ pub enum CreateUser {
     Created,
     /// Another user has this email address.
     AddressTaken,
+}
+
+/// The outcome of setting a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetPassword {
+    /// The password is set, and all credentials of the user have ended.
+    Set,
+    /// The user was changed or deleted since they were read.
+    Changed,
 }
 
 impl Record for UserRecord {
@@ -77,17 +145,21 @@ impl Store {
     pub async fn create_user(
         &self,
         user: &UserRecord,
-        password: PasswordHash,
+        password: Option<PasswordHash>,
+        metadata: Map<String, Value>,
     ) -> Result<CreateUser, Fault> {
         let login = LoginRecord {
-            pk: key::email(&user.email),
+            pk: user.login_key(),
             user_id: user.meta.id,
+            org_id: Some(user.meta.org_id),
             role: user.role,
             password,
         };
-        let user_id = Subject::User(user.meta.id);
-        let membership =
-            MembershipRecord { pk: key::membership(&user_id), user_id, org_id: user.meta.org_id };
+        let profile = UserProfile { metadata, ..UserProfile::default() };
+        let membership = MembershipRecord {
+            role: Some(user.role),
+            ..MembershipRecord::new(user.subject(), user.meta.org_id, profile)
+        };
         let created = self
             .client
             .transact_write_items()
@@ -103,14 +175,176 @@ impl Store {
         }
     }
 
-    /// Returns the login record of an email address, with a consistent read.
+    /// Returns the login record of an email address: among the users of `organization`, or else of
+    /// all organizations that the operator created. Consistent reads.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn login_record(&self, email: &Email) -> Result<Option<LoginRecord>, Fault> {
-        let item =
-            self.keys_item(AttributeValue::S(key::email(email)), "read a login record").await?;
+    pub async fn login_record(
+        &self,
+        email: &Email,
+        organization: Option<&OrganizationId>,
+    ) -> Result<Option<LoginRecord>, Fault> {
+        let Some(organization) = organization else {
+            return self.login_item(key::email(email)).await;
+        };
+        // Both are always read, so that the time does not tell which of them exists.
+        let (of_organization, of_deployment) = tokio::join!(
+            Box::pin(self.login_item(key::email_in(organization, email))),
+            Box::pin(self.login_item(key::email(email)))
+        );
+        let is_theirs = |record: &LoginRecord| record.org_id.as_ref() == Some(organization);
+        Ok(of_organization?.or(of_deployment?.filter(is_theirs)))
+    }
+
+    async fn login_item(&self, pk: String) -> Result<Option<LoginRecord>, Fault> {
+        let item = self.keys_item(AttributeValue::S(pk), "read a login record").await?;
         item.map(from_item).transpose()
+    }
+
+    /// Returns the login record of a user, with a consistent read.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn login_of(&self, user: &UserRecord) -> Result<Option<LoginRecord>, Fault> {
+        let record = self.login_item(user.login_key()).await?;
+        Ok(record.filter(|record| record.user_id == user.meta.id))
+    }
+
+    /// Stores an invitation in place of an earlier one.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn put_invitation(
+        &self,
+        user: &UserId,
+        invitation: &StoredInvitation,
+    ) -> Result<Deletion, Fault> {
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(user))
+            .update_expression("SET invitation_digest = :new, invitation_expires_at_ms = :end")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":new", hex(&invitation.invitation_digest))
+            .expression_attribute_values(":end", milliseconds(invitation.invitation_expires_at))
+            .send()
+            .await;
+        match conditional(outcome, "store an invitation")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
+        }
+    }
+
+    /// Deletes the presented invitation: one write.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn delete_invitation(
+        &self,
+        invitation: &ParsedInvitation,
+    ) -> Result<Deletion, Fault> {
+        let outcome = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(&invitation.id))
+            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
+            .condition_expression("invitation_digest = :presented")
+            .expression_attribute_values(":presented", hex(&invitation.digest))
+            .send()
+            .await;
+        match conditional(outcome, "delete an invitation")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
+        }
+    }
+
+    /// Sets the password of an invited user, consumes the invitation and ends the user's
+    /// credentials: all or nothing.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn accept_invitation(
+        &self,
+        user: &UserRecord,
+        invitation: &Digest,
+        password: PasswordHash,
+        epoch: Epoch,
+    ) -> Result<SetPassword, Fault> {
+        let consume = Update::builder()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(&user.meta.id))
+            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
+            .condition_expression("invitation_digest = :presented")
+            .expression_attribute_values(":presented", hex(invitation))
+            .build();
+        let set = self
+            .set_password(user, password)?
+            .condition_expression("user_id = :user")
+            .expression_attribute_values(":user", text(&user.meta.id))
+            .build();
+        self.update_together([
+            consume.map_err(|error| Fault::Serialization(error.into()))?,
+            set.map_err(|error| Fault::Serialization(error.into()))?,
+            self.next_epoch(&user.subject(), epoch)?,
+        ])
+        .await
+    }
+
+    /// Replaces the password `old` of a user, ends the user's credentials and their invitation: all
+    /// or nothing.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn replace_password(
+        &self,
+        user: &UserRecord,
+        old: &PasswordHash,
+        new: PasswordHash,
+        epoch: Epoch,
+    ) -> Result<SetPassword, Fault> {
+        let withdraw = Update::builder()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(&user.meta.id))
+            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
+            .condition_expression("attribute_exists(pk)")
+            .build();
+        let set = self
+            .set_password(user, new)?
+            .condition_expression("user_id = :user AND password = :old")
+            .expression_attribute_values(":user", text(&user.meta.id))
+            .expression_attribute_values(":old", attribute(old)?)
+            .build();
+        self.update_together([
+            withdraw.map_err(|error| Fault::Serialization(error.into()))?,
+            set.map_err(|error| Fault::Serialization(error.into()))?,
+            self.next_epoch(&user.subject(), epoch)?,
+        ])
+        .await
+    }
+
+    fn set_password(
+        &self,
+        user: &UserRecord,
+        password: PasswordHash,
+    ) -> Result<aws_sdk_dynamodb::types::builders::UpdateBuilder, Fault> {
+        Ok(Update::builder()
+            .table_name(&self.tables.keys)
+            .key(key::PK, AttributeValue::S(user.login_key()))
+            .update_expression("SET password = :new")
+            .expression_attribute_values(":new", attribute(password)?))
+    }
+
+    async fn update_together(&self, updates: [Update; 3]) -> Result<SetPassword, Fault> {
+        let writes = updates.map(|update| TransactWriteItem::builder().update(update).build());
+        let request = self.client.transact_write_items().set_transact_items(Some(writes.into()));
+        match request.send().await {
+            Ok(_) => Ok(SetPassword::Set),
+            Err(error) if first_unmet(&error).is_some() => Ok(SetPassword::Changed),
+            Err(error) => Err(fault("set a password")(error)),
+        }
     }
 
     /// Deletes a user with the login record and the membership. Sessions and tokens end with the
@@ -119,9 +353,9 @@ impl Store {
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
     pub async fn delete_user(&self, user: &UserRecord) -> Result<Deletion, Fault> {
-        let delete = |pk: AttributeValue, condition: &str| {
+        let delete = |pk: AttributeValue| {
             let delete = Delete::builder().table_name(&self.tables.keys).key(key::PK, pk);
-            let delete = delete.condition_expression(condition).build();
+            let delete = delete.condition_expression("attribute_exists(pk)").build();
             delete
                 .map(|delete| TransactWriteItem::builder().delete(delete).build())
                 .map_err(|error| Fault::Serialization(error.into()))
@@ -129,15 +363,9 @@ impl Store {
         let deleted = self
             .client
             .transact_write_items()
-            .transact_items(delete(text(&user.meta.id), "attribute_exists(pk)")?)
-            .transact_items(delete(
-                AttributeValue::S(key::email(&user.email)),
-                "attribute_exists(pk)",
-            )?)
-            .transact_items(delete(
-                AttributeValue::S(key::membership(&Subject::User(user.meta.id))),
-                "attribute_exists(pk)",
-            )?)
+            .transact_items(delete(text(&user.meta.id))?)
+            .transact_items(delete(AttributeValue::S(user.login_key()))?)
+            .transact_items(delete(AttributeValue::S(key::membership(&user.subject())))?)
             .send()
             .await;
         match deleted {

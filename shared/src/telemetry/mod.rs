@@ -21,9 +21,10 @@ use tracing_subscriber::{
 use crate::core::{
     clock::Clock,
     error::{Fault, Refusal},
-    id::{FamilyId, SessionId},
+    id::{FamilyId, SessionId, UserId},
     method,
     principal::Principal,
+    subject::Subject,
 };
 
 /// Writes JSON lines to standard output from `level` on, and never less than `info`, because those
@@ -242,4 +243,19 @@ pub fn leaked_key_revoked(id: &str) {
 /// raises the alarm for faults.
 pub fn operator_key_leaked() {
     tracing::error!(target: "postern", event = "operator_key_leaked", Faults = 1_u64, "the operator key was reported as leaked: replace it in the secret");
+}
+
+/// Logs that a user was disabled, enabled or signed out everywhere.
+pub fn user_changed(user_id: &Subject, change: &str) {
+    tracing::warn!(target: "postern", event = "user_changed", %user_id, change, "the access of a user was changed");
+}
+
+/// Logs that a user set a password, which ended all their other credentials.
+pub fn password_set(user_id: &UserId) {
+    tracing::info!(target: "postern", event = "password_set", %user_id, "a user set a password");
+}
+
+/// Logs that a session ended because its user changed the password, although it should have stayed.
+pub fn session_not_kept(fault: &Fault) {
+    tracing::warn!(target: "postern", event = "session_not_kept", fault = %fault, causes = ?causes(fault), "the session that changed a password ended too");
 }

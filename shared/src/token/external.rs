@@ -92,6 +92,35 @@ pub fn remove_user_id(claims: &mut Map<String, Value>, names: &[&str]) -> Result
     if is_sound { Ok(user) } else { Err(Refusal::TokenClaimsInvalid) }
 }
 
+/// The names of an email address in a caller's metadata: one that its issuer has verified, and one
+/// that anyone can have entered.
+pub const EMAIL_CLAIMS: [&str; 2] = [EMAIL, EMAIL_UNVERIFIED];
+/// An email address that the identity provider has verified (OpenID Connect Core §5.1).
+pub const EMAIL: &str = "email";
+/// An email address that nobody has verified.
+pub const EMAIL_UNVERIFIED: &str = "email_unverified";
+
+/// Reports whether the issuer says that it has verified the address in `email` (OpenID Connect Core
+/// §5.1).
+pub fn is_email_verified(claims: &Map<String, Value>) -> bool {
+    claims.get("email_verified").is_some_and(is_true)
+}
+
+/// Reports whether a value is `true`, which two of the largest issuers write as text.
+pub fn is_true(value: &Value) -> bool {
+    *value == Value::Bool(true) || *value == "true"
+}
+
+/// Renames the address in `email` to `email_unverified`, unless the issuer has verified it: whoever
+/// reads `email` can rely on it.
+pub fn rename_unverified_email(claims: &mut Map<String, Value>) {
+    if is_email_verified(claims) {
+        claims.remove(EMAIL_UNVERIFIED);
+    } else if let Some(email) = claims.remove(EMAIL) {
+        claims.insert(EMAIL_UNVERIFIED.to_owned(), email);
+    }
+}
+
 /// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped. A time
 /// before the calendar's beginning or after its end is that beginning or end.
 fn numeric_date(value: &Value) -> Option<Timestamp> {

@@ -187,6 +187,12 @@ refusals! {
     IdentityProviderUnknown => invalid_request(
         "The identity provider is unknown: use the name of a configured provider.",
     ),
+    /// The invitation is malformed, unknown, expired or already used.
+    InvitationWrong => PublicError::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_grant",
+        "The invitation is not valid or has expired. Ask for a new one.",
+    ),
     /// A label is empty or too long, or there are too many.
     LabelMalformed => invalid_request(
         "The labels are not valid: send at most 32, each of 1 to 64 characters, none of them invisible.",
@@ -247,15 +253,27 @@ refusals! {
     PasswordMalformed => invalid_request(
         "The password is not valid: use 8 to 256 characters, none of them invisible, and not the email address.",
     ),
+    /// A new user has neither a password nor an invitation, or both.
+    PasswordOrInvitation => invalid_request(
+        "Send either a password, or 'invite': true for an invitation with which the user sets one.",
+    ),
     /// The path is ambiguous.
     PathMalformed => invalid_request(
         "The path is ambiguous: remove dot segments, empty segments, unnecessary escapes, semicolons, asterisks, backslashes and control characters.",
+    ),
+    /// The record can do more than the caller, who is therefore not allowed to delete it.
+    RecordBeyondCaller => insufficient_scope(
+        "The record has scopes or resources that the caller lacks, so the caller cannot delete it.",
     ),
     /// The record changed between reading and writing it.
     RecordChanged => PublicError::new(
         StatusCode::CONFLICT,
         "conflict",
         "The record was changed by another request. Read it again and retry.",
+    ),
+    /// Another user created the record, and the caller does not manage the users.
+    RecordOfAnother => insufficient_scope(
+        "Another user created the record. Only that user, or a caller with users:manage, can change it.",
     ),
     /// The record does not exist, or belongs to another organization.
     RecordUnknown => not_found("There is no such record in your organization."),
@@ -277,6 +295,12 @@ refusals! {
     ),
     /// The request is not in the form that the route expects.
     RequestMalformed => invalid_request("The request is malformed."),
+    /// Too many requests of one kind, whether or not they succeeded.
+    RequestsTooMany => PublicError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_requests",
+        "Too many requests of this kind. Try again within 15 minutes.",
+    ),
     /// The resources of a key are not valid, or too many.
     ResourcesMalformed => invalid_request(
         "resources must list names by kind, at most 100 in total: {'repositories': ['acme/site']}.",
@@ -383,10 +407,17 @@ refusals! {
     ),
     /// The user was deleted, or belongs to no organization.
     UserDeleted => CODE_INVALID,
-    /// The allowlist contains neither the caller nor the user on whose behalf it acts.
+    /// An administrator or the operator disabled the user.
+    UserDisabled => FORBIDDEN_USER,
+    /// The allowlist contains neither the caller nor the user on whose behalf it acts, or one of
+    /// them is denied.
     UserForbidden => FORBIDDEN_USER,
     /// The caller is not a signed-in user.
     UserRequired => insufficient_scope("Only a signed-in user is allowed to do this."),
+    /// The caller is a user without a password.
+    UserWithoutPassword => insufficient_scope(
+        "Only a user with a password can change it: change it where you sign in.",
+    ),
     /// The identity provider's userinfo response is about another user.
     UserinfoSubjectWrong => SIGN_IN_REFUSED,
 }

@@ -1,0 +1,153 @@
+//! Disabling users of any kind, and ending all their credentials at once: sessions, tools and CLI
+//! tokens.
+//!
+//! The first write decides: every use of a user's credentials reads that record. What ended is
+//! removed from the lists once the user can see them again.
+
+use serde::Deserialize;
+
+use super::user;
+use crate::{
+    context::Context,
+    core::{
+        error::{Error, Refusal},
+        permission::Permission,
+        principal::{Principal, Role},
+        scope::Resources,
+        subject::Subject,
+    },
+    grant::user_status,
+    store::membership::{MembershipRecord, UserChange},
+    telemetry,
+};
+
+/// A user who is to be disabled, enabled or signed out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserToChange {
+    /// The user's id.
+    pub user_id: String,
+}
+
+/// The caller who changes a user.
+#[derive(Clone, Copy, Debug)]
+pub enum UserManager<'a> {
+    /// The operator of the deployment, for all users.
+    Operator,
+    /// A caller with `users:manage`, for the users of its organization.
+    Caller(&'a Principal),
+}
+
+/// Disables a user: all credentials end, and the user gets no new ones.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`, or a fault.
+pub async fn disable(
+    context: &Context,
+    manager: UserManager<'_>,
+    given: UserToChange,
+) -> Result<(), Error> {
+    let user_id = user_id(given)?;
+    let member = match (find(context, manager, &user_id).await, manager) {
+        // A user of an identity provider who never signed in here.
+        (Err(error), UserManager::Operator)
+            if error.refusal() == Some(Refusal::RecordUnknown) && !user_id.is_enrolled() =>
+        {
+            user_status::ensure_member(context, &user_id).await?
+        }
+        (found, _) => found?,
+    };
+    change(context, &member, UserChange::Disable(context.clock.now())).await
+}
+
+/// Allows a disabled user to sign in again. Credentials that ended do not come back.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`, or a fault.
+pub async fn enable(
+    context: &Context,
+    manager: UserManager<'_>,
+    given: UserToChange,
+) -> Result<(), Error> {
+    let member = find(context, manager, &user_id(given)?).await?;
+    change(context, &member, UserChange::Enable).await
+}
+
+/// Ends all credentials of a user.
+///
+/// # Errors
+/// `insufficient_scope`, `not_found`, or a fault.
+pub async fn sign_out(
+    context: &Context,
+    manager: UserManager<'_>,
+    given: UserToChange,
+) -> Result<(), Error> {
+    let member = find(context, manager, &user_id(given)?).await?;
+    change(context, &member, UserChange::SignOut).await
+}
+
+/// Ends all credentials of the caller, who is a user.
+///
+/// # Errors
+/// `insufficient_scope` for a caller who is not a user, or a fault.
+pub async fn sign_out_everywhere(context: &Context, user: &Principal) -> Result<(), Error> {
+    user_status::require_user(context, user).await?;
+    let member = context.store.membership(&user.user_id).await?.ok_or(Refusal::RecordUnknown)?;
+    change(context, &member, UserChange::SignOut).await
+}
+
+fn user_id(UserToChange { user_id }: UserToChange) -> Result<Subject, Refusal> {
+    let is_sound = (1..=300).contains(&user_id.len()) && !user_id.chars().any(char::is_control);
+    is_sound.then(|| Subject::parse(user_id)).ok_or(Refusal::RecordUnknown)
+}
+
+/// Returns the user, whom the manager must be allowed to create.
+async fn find(
+    context: &Context,
+    manager: UserManager<'_>,
+    user_id: &Subject,
+) -> Result<MembershipRecord, Error> {
+    let caller = match manager {
+        UserManager::Operator => None,
+        UserManager::Caller(caller) => {
+            caller.require(Permission::UsersManage)?;
+            Some((caller, caller.require_organization()?))
+        }
+    };
+    let member = context.store.membership(user_id).await?.ok_or(Refusal::RecordUnknown)?;
+    let Some((caller, organization)) = caller else { return Ok(member) };
+    if member.org_id != organization {
+        return Err(Refusal::RecordUnknown.into());
+    }
+    let signin = member.profile.signin.as_deref().and_then(|name| context.config.signin(name));
+    let role = signin.map(|signin| signin.rules().role).or(member.role).unwrap_or(Role::User);
+    caller.can_delegate(&context.config.role_scopes(role), &Resources::default())?;
+    Ok(member)
+}
+
+async fn change(
+    context: &Context,
+    member: &MembershipRecord,
+    change: UserChange,
+) -> Result<(), Error> {
+    let changed = context.store.change_member(&member.user_id, &member.org_id, change).await?;
+    changed.ok_or(Refusal::RecordUnknown)?;
+    telemetry::user_changed(&member.user_id, change.as_str());
+    match change {
+        UserChange::SignOut | UserChange::Enable => remove_ended(context, member).await,
+        // Until the user is enabled, every one of them is answered with the same refusal.
+        UserChange::Disable(_) => Ok(()),
+    }
+}
+
+/// Removes the ended credentials of a user from the lists.
+async fn remove_ended(context: &Context, member: &MembershipRecord) -> Result<(), Error> {
+    let (store, now, user_id) = (&context.store, context.clock.now(), &member.user_id);
+    for session in store.sessions_of(user_id, &context.config.lifetimes, now).await? {
+        store.end_session_of(user_id, &session.id).await?;
+    }
+    for family in store.families_of(user_id, now).await? {
+        store.revoke_family_of(user_id, &family.id, now).await?;
+    }
+    user::delete_cli_tokens(context, member.org_id, user_id).await
+}

@@ -1,0 +1,222 @@
+//! What is stored about a user, whoever authenticates them. Every use of a user's sessions, tokens
+//! and keys reads this record, so that one write ends them all.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, Update};
+use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    Deletion, Store,
+    client::{fault, unexpected},
+    conditional::{Conditional, conditional},
+    item::{attribute, from_item, is_zero, item_of, milliseconds, number, text},
+    key,
+    organization::OrganizationRecord,
+};
+use crate::core::{
+    email::Email, error::Fault, id::OrganizationId, principal::Role, subject::Subject,
+};
+
+/// How often the credentials of a user were ended together. A credential is valid only in the epoch
+/// in which it was created.
+pub type Epoch = u64;
+
+/// A user: the organization that the user owns or belongs to (the first one, if the user owns
+/// several), and whether the user is still allowed in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MembershipRecord {
+    /// The partition key. See [`key::membership`].
+    pub pk: String,
+    /// The user.
+    pub user_id: Subject,
+    /// The organization.
+    pub org_id: OrganizationId,
+    /// The role of a user whom an organization enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// What the last sign-in reported.
+    #[serde(flatten)]
+    pub profile: UserProfile,
+    /// The current epoch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: Epoch,
+    /// When an administrator disabled the user.
+    #[serde(
+        rename = "disabled_at_ms",
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "millisecond::optional"
+    )]
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// What the last sign-in reported about a user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UserProfile {
+    /// The name of the sign-in in the configuration; `None` for a user with a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signin: Option<String>,
+    /// The email addresses that the identity provider has verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verified: Vec<Email>,
+    /// A name and an email address, for callers of APIs and for display.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+}
+
+impl MembershipRecord {
+    /// Returns the record of a new user.
+    pub fn new(user_id: Subject, org_id: OrganizationId, profile: UserProfile) -> Self {
+        let pk = key::membership(&user_id);
+        Self { pk, user_id, org_id, role: None, profile, epoch: 0, disabled_at: None }
+    }
+}
+
+/// A change to a user by those who manage them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserChange {
+    /// Ends all credentials.
+    SignOut,
+    /// Ends all credentials, and refuses new ones.
+    Disable(Timestamp),
+    /// Allows new credentials again.
+    Enable,
+}
+
+impl UserChange {
+    /// Returns its name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SignOut => "signed_out",
+            Self::Disable(_) => "disabled",
+            Self::Enable => "enabled",
+        }
+    }
+}
+
+impl Store {
+    /// Returns a user, with a consistent read.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn membership(&self, user_id: &Subject) -> Result<Option<MembershipRecord>, Fault> {
+        let pk = AttributeValue::S(key::membership(user_id));
+        self.keys_item(pk, "read a user's organization").await?.map(from_item).transpose()
+    }
+
+    /// Returns a user, and stores `draft` with the organization that it names if the user is new.
+    /// Simultaneous callers get the same record.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn get_or_create_member(
+        &self,
+        organization: &OrganizationRecord,
+        draft: MembershipRecord,
+    ) -> Result<MembershipRecord, Fault> {
+        let created = self
+            .client
+            .transact_write_items()
+            .transact_items(self.put_new(item_of(organization)?)?)
+            .transact_items(self.put_new(item_of(&draft)?)?)
+            .send()
+            .await;
+        let Err(error) = created else { return Ok(draft) };
+        let is_owned =
+            error.as_service_error().is_some_and(|error| error.is_transaction_canceled_exception());
+        match self.membership(&draft.user_id).await? {
+            Some(member) if is_owned => Ok(member),
+            _ => Err(fault("create a personal organization")(error)),
+        }
+    }
+
+    /// Stores what a sign-in reported about a user, who must exist: one write.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn put_profile(
+        &self,
+        user_id: &Subject,
+        profile: &UserProfile,
+    ) -> Result<Deletion, Fault> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, AttributeValue::S(key::membership(user_id)))
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":metadata", attribute(&profile.metadata)?)
+            .expression_attribute_values(":verified", attribute(&profile.verified)?);
+        let request = match &profile.signin {
+            Some(signin) => request
+                .update_expression(
+                    "SET metadata = :metadata, verified = :verified, signin = :signin",
+                )
+                .expression_attribute_values(":signin", text(signin)),
+            None => request
+                .update_expression("SET metadata = :metadata, verified = :verified REMOVE signin"),
+        };
+        match conditional(request.send().await, "store what a sign-in reported")? {
+            Conditional::Met(_) => Ok(Deletion::Deleted),
+            Conditional::NotMet(_) => Ok(Deletion::Unknown),
+        }
+    }
+
+    /// Changes a user of `organization`: one write. Returns the user after it, or `None` if there is
+    /// no such user.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn change_member(
+        &self,
+        user_id: &Subject,
+        organization: &OrganizationId,
+        change: UserChange,
+    ) -> Result<Option<MembershipRecord>, Fault> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, AttributeValue::S(key::membership(user_id)))
+            .condition_expression("org_id = :organization")
+            .expression_attribute_values(":organization", text(organization))
+            .return_values(ReturnValue::AllNew);
+        let request = match change {
+            UserChange::SignOut => request
+                .update_expression("ADD epoch :one")
+                .expression_attribute_values(":one", number(1)),
+            UserChange::Disable(now) => request
+                .update_expression(
+                    "SET disabled_at_ms = if_not_exists(disabled_at_ms, :now) ADD epoch :one",
+                )
+                .expression_attribute_values(":now", milliseconds(now))
+                .expression_attribute_values(":one", number(1)),
+            UserChange::Enable => request.update_expression("REMOVE disabled_at_ms"),
+        };
+        match conditional(request.send().await, "change a user")? {
+            Conditional::Met(answer) => match answer.attributes {
+                Some(item) => Ok(Some(from_item(item)?)),
+                None => Err(unexpected("change a user", "an update without attributes")),
+            },
+            Conditional::NotMet(_) => Ok(None),
+        }
+    }
+
+    /// Returns the write that begins the epoch after `epoch` of a user.
+    pub(super) fn next_epoch(&self, user_id: &Subject, epoch: Epoch) -> Result<Update, Fault> {
+        Update::builder()
+            .table_name(&self.tables.keys)
+            .key(key::PK, AttributeValue::S(key::membership(user_id)))
+            .update_expression("SET epoch = :next")
+            .condition_expression(if epoch == 0 {
+                "attribute_exists(pk) AND (attribute_not_exists(epoch) OR epoch = :epoch)"
+            } else {
+                "epoch = :epoch"
+            })
+            .expression_attribute_values(":epoch", attribute(epoch)?)
+            .expression_attribute_values(":next", attribute(epoch + 1)?)
+            .build()
+            .map_err(|error| Fault::Serialization(error.into()))
+    }
+}

@@ -1,0 +1,394 @@
+//! Shutting out one user of any kind, signing out everywhere, invitations and changes of passwords.
+
+use postern::core::principal::Role;
+use serde_json::{Value, json};
+use tests::{Answer, Issuer, World};
+
+const PASSWORD: &str = "correct horse battery";
+const NEW_PASSWORD: &str = "another long password";
+const EMAIL: &str = "ada@example.com";
+
+/// Everything that a user can hold.
+struct Credentials {
+    session: String,
+    access: String,
+    refresh: String,
+    cli: String,
+}
+
+impl Credentials {
+    async fn of_password(world: &World) -> Self {
+        let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
+        let tokens = world.log_in(EMAIL, PASSWORD).await.expect(200);
+        let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
+        Self {
+            session,
+            access: tokens.member("access_token"),
+            refresh: tokens.member("refresh_token"),
+            cli,
+        }
+    }
+
+    /// Returns the status and code with which each of them is answered.
+    async fn answers(&self, world: &World) -> [(u16, String); 4] {
+        let outcome = |answer: Answer| {
+            (answer.status, answer.body["error"].as_str().unwrap_or_default().to_owned())
+        };
+        let whoami = || world.call("GET", "/v1/auth/whoami");
+        [
+            outcome(whoami().header("X-Postern-Session", &self.session).send().await),
+            outcome(whoami().bearer(&self.access).send().await),
+            outcome(whoami().bearer(&self.cli).send().await),
+            outcome(world.refresh(&self.refresh).send().await),
+        ]
+    }
+}
+
+fn all(status: u16, code: &str) -> [(u16, String); 4] {
+    [(); 4].map(|()| (status, code.to_owned()))
+}
+
+fn ended() -> [(u16, String); 4] {
+    [
+        (401, "session_expired".into()),
+        (401, "invalid_token".into()),
+        (401, "invalid_token".into()),
+        (400, "invalid_grant".into()),
+    ]
+}
+
+async fn change(world: &World, what: &str, key: &str, user_id: &str) -> Answer {
+    let call = world.call("POST", &format!("/v1/users/{what}")).bearer(key);
+    call.json(json!({"user_id": user_id})).send().await
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_refused_on_every_path_until_enabled_and_has_to_sign_in_again() {
+    let world = World::new().await;
+    let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
+    for key in [&world.operator_key, &world.api_key] {
+        let held = Credentials::of_password(&world).await;
+        assert_eq!(held.answers(&world).await.map(|answer| answer.0), [200; 4]);
+        let held = Credentials::of_password(&world).await;
+        change(&world, "disable", key, &id).await.expect(204);
+        assert_eq!(held.answers(&world).await, all(403, "forbidden_user"));
+        world.log_in(EMAIL, PASSWORD).await.expect_error(403, "forbidden_user");
+        world.log_in(EMAIL, "wrong password").await.expect_error(401, "invalid_credentials");
+        let form = [("email", EMAIL), ("password", PASSWORD)];
+        world.call("POST", "/login").form(&form).send().await.expect(403);
+        // It can be repeated.
+        change(&world, "disable", key, &id).await.expect(204);
+        change(&world, "enable", key, &id).await.expect(204);
+        assert_eq!(held.answers(&world).await, ended());
+    }
+    let held = Credentials::of_password(&world).await;
+    assert_eq!(held.answers(&world).await.map(|answer| answer.0), [200; 4]);
+}
+
+#[tokio::test]
+async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even_before_the_first_visit()
+ {
+    let issuer = Issuer::start().await;
+    let toml = format!(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"{0}\"\naudience = \"api\"\n[[provider]]\ntype = \"session\"\n\
+         [[signin]]\ntype = \"oidc\"\nname = \"huudis\"\nissuer = \"{0}\"\nclient_id = \"postern\"\nallow = [\"*\"]",
+        issuer.url
+    );
+    let world = World::configured(&toml).await;
+    let token = |sub: &str| {
+        let exp = world.now().as_second() + 60;
+        issuer.token(json!({"sub": sub, "aud": "api", "exp": exp}))
+    };
+    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION);
+    for user in ["ada", "eve"] {
+        assert_eq!(world.whoami(&token(user)).await, 200);
+        // An organization does not have these users, and knows nothing about them.
+        change(&world, "disable", &world.operator_key, user).await.expect(204);
+        let call = world.call("GET", "/v1/auth/whoami").bearer(&token(user));
+        call.send().await.expect_error(403, "forbidden_user");
+        sign_in(&world, &issuer, user).await.expect_error(403, "forbidden_user");
+    }
+    let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
+    call.send().await.expect_error(403, "forbidden_user");
+    change(&world, "enable", &world.operator_key, "ada").await.expect(204);
+    let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
+    call.send().await.expect_error(401, "session_expired");
+    sign_in(&world, &issuer, "ada").await.expect(303);
+    assert_eq!(world.whoami(&token("ada")).await, 200);
+    assert_eq!(world.whoami(&token("eve")).await, 403);
+}
+
+const SESSION: &str = "__Host-postern_session";
+
+async fn sign_in(world: &World, issuer: &Issuer, subject: &str) -> Answer {
+    let start = world.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
+    let query = issuer.sign_in(start.header("location").unwrap(), subject);
+    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+    let browser = start.cookie("__Host-postern_signin");
+    call.header("Cookie", format!("__Host-postern_signin={browser}")).send().await
+}
+
+#[tokio::test]
+async fn only_the_operator_and_those_who_could_enroll_a_user_change_their_access() {
+    let world = World::new().await;
+    let user = world.create_user(EMAIL, PASSWORD, Role::User).await;
+    let admin = world.create_user("root@example.com", PASSWORD, Role::Admin).await;
+    let (_, other) = world.organization("Other").await;
+    let (_, lead) =
+        world.create_key(&["users:manage", "repos:*", "scans:*", "drifts:*", "runners:*"]).await;
+    let (_, clerk) = world.create_key(&["keys:manage"]).await;
+    let foreign = World::new().await.operator_key;
+    world.sign_in("github|7", Role::User).await;
+    for what in ["disable", "enable", "sign-out"] {
+        change(&world, what, &other, &user).await.expect_error(404, "not_found");
+        change(&world, what, &world.api_key, "github|7").await.expect_error(404, "not_found");
+        change(&world, what, &world.api_key, "nobody").await.expect_error(404, "not_found");
+        change(&world, what, &world.api_key, "").await.expect_error(404, "not_found");
+        change(&world, what, &clerk, &user).await.expect_error(403, "insufficient_scope");
+        change(&world, what, &lead, &admin).await.expect_error(403, "insufficient_scope");
+        change(&world, what, &foreign, &user).await.expect_error(401, "invalid_token");
+        let call = world.call("POST", &format!("/v1/users/{what}")).json(json!({"user_id": user}));
+        call.send().await.expect_error(401, "auth_required");
+        let call = world.post(&format!("/v1/users/{what}"), json!({"user": user}));
+        call.send().await.expect_error(400, "invalid_request");
+        let unknown = "usr_01h455vb4pex5vsknk084sn02q";
+        change(&world, what, &world.operator_key, unknown).await.expect_error(404, "not_found");
+    }
+    world.log_in(EMAIL, PASSWORD).await.expect(200);
+    world.log_in("root@example.com", PASSWORD).await.expect(200);
+    change(&world, "disable", &lead, &user).await.expect(204);
+    change(&world, "disable", &world.operator_key, "github|7").await.expect(204);
+}
+
+#[tokio::test]
+async fn a_denied_user_is_refused_on_every_path_whoever_acts_for_them() {
+    let world = World::new().await;
+    let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
+    let held = Credentials::of_password(&world).await;
+    let admin = world.sign_in("root", Role::Admin).await;
+    let call = world.call("POST", "/v1/keys").header("X-Postern-Session", &admin);
+    let made = call.json(json!({"name": "k", "scopes": ["read"]})).send().await.expect(201);
+    for allowed in ["", "\"root\", \"ID\""] {
+        let toml =
+            format!("[gate]\nallowed_users = [{allowed}]\ndenied_users = [\"root\", \"ID\"]")
+                .replace("ID", &id);
+        let denying = world.reconfigured(&toml);
+        assert_eq!(held.answers(&denying).await, all(403, "forbidden_user"));
+        denying.log_in(EMAIL, PASSWORD).await.expect_error(403, "forbidden_user");
+        assert_eq!(denying.whoami(&made.member("key")).await, 403);
+        let call = denying.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &admin);
+        call.send().await.expect_error(403, "forbidden_user");
+    }
+    let unaffected = world.reconfigured("[gate]\ndenied_users = [\"eve\"]");
+    assert_eq!(held.answers(&unaffected).await.map(|answer| answer.0), [200; 4]);
+    assert_eq!(unaffected.whoami(&made.member("key")).await, 200);
+}
+
+#[tokio::test]
+async fn a_user_signs_out_everywhere_and_so_does_an_administrator_for_them() {
+    let world = World::new().await;
+    let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
+    let own = |session: &str| {
+        world.call("POST", "/v1/users/sign-out").header("X-Postern-Session", session).send()
+    };
+    let held = Credentials::of_password(&world).await;
+    let other = world.sign_in("bob", Role::User).await;
+    own(&held.session).await.expect(204);
+    assert_eq!(held.answers(&world).await, ended());
+    own(&held.session).await.expect_error(401, "session_expired");
+    own(&other).await.expect(204);
+
+    let held = Credentials::of_password(&world).await;
+    change(&world, "sign-out", &world.api_key, &id).await.expect(204);
+    assert_eq!(held.answers(&world).await, ended());
+    // The lists show only what is alive.
+    let held = Credentials::of_password(&world).await;
+    let cookie = format!("{SESSION}={}", held.session);
+    for (page, count) in [("/sessions", 1), ("/devices", 1)] {
+        let shown = world.call("GET", page).header("Cookie", &cookie).send().await.expect(200);
+        assert_eq!(shown.text.matches("/end\"").count(), count, "{page}");
+    }
+    // A tool or token with some of the user's scopes cannot.
+    let call = world.call("POST", "/v1/users/sign-out").bearer(&held.cli);
+    call.send().await.expect_error(403, "insufficient_scope");
+    let call = world.call("POST", "/v1/users/sign-out").key(&world.api_key);
+    call.send().await.expect_error(403, "insufficient_scope");
+}
+
+async fn invite(world: &World, role: &str) -> Answer {
+    let body = json!({"email": EMAIL, "role": role, "invite": true});
+    world.post("/v1/users", body).send().await.expect(201)
+}
+
+async fn accept(world: &World, invitation: &str, password: &str) -> Answer {
+    let body = json!({"invitation": invitation, "password": password});
+    world.call("POST", "/v1/auth/invitation").json(body).send().await
+}
+
+#[tokio::test]
+async fn an_invited_user_sets_a_password_that_nobody_else_knows_once() {
+    let world = World::new().await;
+    let made = invite(&world, "user").await;
+    let (id, invitation) = (made.member("id"), made.member("invitation"));
+    assert!(invitation.starts_with(&format!("pst_iv_{}", &id[4..])));
+    let mut shown = made.body.clone();
+    shown.as_object_mut().unwrap().remove("invitation");
+    let expected = json!({
+        "id": id, "email": EMAIL, "role": "user", "created_at": "2026-01-01T00:00:00Z",
+        "on_behalf_of": null, "invitation_expires_at": "2026-01-08T00:00:00Z",
+    });
+    assert_eq!(shown, expected);
+    let stored = format!("{:?}", world.item("Keys", &id).await.unwrap());
+    assert!(!stored.contains(&invitation[30..]), "{stored}");
+    world.log_in(EMAIL, PASSWORD).await.expect_error(401, "invalid_credentials");
+    accept(&world, &invitation, "short").await.expect_error(400, "invalid_request");
+    accept(&world, &invitation, EMAIL).await.expect_error(400, "invalid_request");
+    accept(&world, &invitation, PASSWORD).await.expect(204);
+    world.log_in(EMAIL, PASSWORD).await.expect(200);
+    accept(&world, &invitation, NEW_PASSWORD).await.expect_error(400, "invalid_grant");
+    world.log_in(EMAIL, NEW_PASSWORD).await.expect_error(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn a_user_has_either_a_password_or_an_invitation() {
+    let world = World::new().await;
+    for body in [
+        json!({"email": EMAIL}),
+        json!({"email": EMAIL, "invite": false}),
+        json!({"email": EMAIL, "invite": true, "password": PASSWORD}),
+        json!({"email": EMAIL, "invite": "yes"}),
+    ] {
+        world.post("/v1/users", body).send().await.expect_error(400, "invalid_request");
+    }
+    assert_eq!(world.get("/v1/users").send().await.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn a_wrong_spent_expired_or_withdrawn_invitation_sets_no_password() {
+    let world = World::new().await;
+    let made = invite(&world, "user").await;
+    let (id, first) = (made.member("id"), made.member("invitation"));
+    world.wire.take();
+    for junk in ["", "x", &tests::with_other_last_char(&first), &world.api_key] {
+        accept(&world, junk, PASSWORD).await.expect_error(400, "invalid_grant");
+    }
+    assert!(world.wire.take().is_empty());
+    let again = || world.post(&format!("/v1/users/{id}/invitation"), json!({})).send();
+    let second = again().await.expect(200);
+    assert_eq!(second.member("id"), id);
+    let second = second.member("invitation");
+    accept(&world, &first, PASSWORD).await.expect_error(400, "invalid_grant");
+    let report = json!({"token": second});
+    world.call("POST", "/v1/keys/revoke-leaked").json(report).send().await.expect(202);
+    accept(&world, &second, PASSWORD).await.expect_error(400, "invalid_grant");
+    let third = again().await.expect(200).member("invitation");
+    world.advance_s(7 * 24 * 3600);
+    accept(&world, &third, PASSWORD).await.expect_error(400, "invalid_grant");
+    let fourth = again().await.expect(200).member("invitation");
+    change(&world, "disable", &world.api_key, &id).await.expect(204);
+    accept(&world, &fourth, PASSWORD).await.expect_error(403, "forbidden_user");
+    change(&world, "enable", &world.api_key, &id).await.expect(204);
+    world.call("DELETE", &format!("/v1/users/{id}")).key(&world.api_key).send().await.expect(204);
+    accept(&world, &fourth, PASSWORD).await.expect_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn two_who_accept_one_invitation_at_once_set_one_password() {
+    let world = World::new().await;
+    let invitation = invite(&world, "user").await.member("invitation");
+    let (one, other) = tokio::join!(
+        accept(&world, &invitation, PASSWORD),
+        accept(&world, &invitation, NEW_PASSWORD)
+    );
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [204, 400]);
+}
+
+#[tokio::test]
+async fn a_new_invitation_resets_a_password_and_ends_what_the_old_one_opened() {
+    let world = World::new().await;
+    let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
+    let held = Credentials::of_password(&world).await;
+    let path = format!("/v1/users/{id}/invitation");
+    let invitation = world.post(&path, json!({})).send().await.expect(200).member("invitation");
+    // Until it is used, nothing changes.
+    let held = Credentials {
+        refresh: world.log_in(EMAIL, PASSWORD).await.member("refresh_token"),
+        ..held
+    };
+    accept(&world, &invitation, NEW_PASSWORD).await.expect(204);
+    assert_eq!(held.answers(&world).await, ended());
+    world.log_in(EMAIL, PASSWORD).await.expect_error(401, "invalid_credentials");
+    world.log_in(EMAIL, NEW_PASSWORD).await.expect(200);
+    // Only those who could have created the user can invite them again.
+    let (_, clerk) = world.create_key(&["users:manage"]).await;
+    let (_, other) = world.organization("Other").await;
+    for (key, status, code) in [(clerk, 403, "insufficient_scope"), (other, 404, "not_found")] {
+        world.call("POST", &path).key(&key).send().await.expect_error(status, code);
+    }
+}
+
+async fn change_password(world: &World, session: &str, body: Value) -> Answer {
+    let call = world.call("POST", "/v1/auth/password").header("X-Postern-Session", session);
+    call.json(body).send().await
+}
+
+#[tokio::test]
+async fn a_changed_password_ends_all_other_sessions_tools_and_tokens() {
+    let world = World::new().await;
+    world.create_user(EMAIL, PASSWORD, Role::User).await;
+    let others = Credentials::of_password(&world).await;
+    let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
+    let good = json!({"current_password": PASSWORD, "password": NEW_PASSWORD});
+    change_password(&world, &session, good).await.expect(204);
+    assert_eq!(others.answers(&world).await, ended());
+    let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
+    call.send().await.expect(200);
+    world.log_in(EMAIL, PASSWORD).await.expect_error(401, "invalid_credentials");
+    // A tool with all scopes of the user can too, and stays connected.
+    let tool = world.log_in(EMAIL, NEW_PASSWORD).await.expect(200);
+    let back = json!({"current_password": NEW_PASSWORD, "password": PASSWORD});
+    let call = world.call("POST", "/v1/auth/password").bearer(&tool.member("access_token"));
+    call.json(back).send().await.expect(204);
+    world.refresh(&tool.member("refresh_token")).send().await.expect(200);
+    let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
+    call.send().await.expect_error(401, "session_expired");
+}
+
+#[tokio::test]
+async fn a_password_is_changed_only_by_its_user_with_the_current_one() {
+    let world = World::new().await;
+    world.create_user(EMAIL, PASSWORD, Role::User).await;
+    let held = Credentials::of_password(&world).await;
+    let good = json!({"current_password": PASSWORD, "password": NEW_PASSWORD});
+    for (body, status, code) in [
+        (
+            json!({"current_password": "wrong password", "password": NEW_PASSWORD}),
+            401,
+            "invalid_credentials",
+        ),
+        (json!({"current_password": PASSWORD, "password": "short"}), 400, "invalid_request"),
+        (json!({"current_password": PASSWORD, "password": EMAIL}), 400, "invalid_request"),
+        (json!({"password": NEW_PASSWORD}), 400, "invalid_request"),
+    ] {
+        change_password(&world, &held.session, body).await.expect_error(status, code);
+    }
+    let stranger = world.sign_in("github|7", Role::Admin).await;
+    let refused = change_password(&world, &stranger, good.clone()).await;
+    refused.expect_error(403, "insufficient_scope");
+    for bearer in [&held.cli, &world.api_key] {
+        let call = world.call("POST", "/v1/auth/password").bearer(bearer).json(good.clone());
+        call.send().await.expect_error(403, "insufficient_scope");
+    }
+    let call = world.call("POST", "/v1/auth/password").json(good.clone());
+    call.send().await.expect_error(401, "auth_required");
+    assert_eq!(held.answers(&world).await.map(|answer| answer.0), [200; 4]);
+    // Guesses count as failed logins.
+    for _ in 0..9 {
+        let wrong = json!({"current_password": "wrong password", "password": NEW_PASSWORD});
+        change_password(&world, &held.session, wrong).await.expect(401);
+    }
+    change_password(&world, &held.session, good).await.expect_error(429, "too_many_requests");
+    world.log_in(EMAIL, PASSWORD).await.expect_error(429, "too_many_requests");
+}
