@@ -390,3 +390,91 @@ async fn an_open_page_that_refreshes_itself_does_not_keep_a_session_alive() {
         assert!(page().send().await.expect(200).header("set-cookie").is_some());
     }
 }
+
+/// What browsers, other programs and pages of other sites send with an unsafe method.
+const SENDERS: [(&[(&str, &str)], bool); 15] = [
+    (&[], true),
+    (&[("Origin", "https://auth.example.com")], true),
+    (&[("Origin", "https://auth.example.com"), ("Sec-Fetch-Site", "same-origin")], true),
+    (&[("Sec-Fetch-Site", "same-origin")], true),
+    (&[("Sec-Fetch-Site", "none")], true),
+    (&[("Sec-Fetch-Site", "cross-site")], false),
+    (&[("Sec-Fetch-Site", "same-site")], false),
+    (&[("Sec-Fetch-Site", "\u{e9}")], false),
+    (&[("Sec-Fetch-Site", "same-origin, cross-site")], false),
+    (&[("Origin", "https://evil.example")], false),
+    (&[("Origin", "https://evil.example"), ("Sec-Fetch-Site", "same-origin")], false),
+    (&[("Origin", "null")], false),
+    (&[("Origin", "https://\u{e9}vil.example")], false),
+    (&[("Origin", "\u{e9}")], false),
+    (&[("Origin", "https://auth.example.com, https://evil.example")], false),
+];
+
+#[tokio::test]
+async fn one_rule_decides_whose_pages_use_a_cookie_wherever_it_is_read() {
+    let world = World::new().await;
+    world.create_user("ada@example.com", "correct horse battery", Role::User).await;
+    for (headers, is_allowed) in SENDERS {
+        let session = world.sign_in("root", Role::Admin).await;
+        let cookie = format!("__Host-postern_session={session}");
+        let page = world.call("GET", "/keys").header("Cookie", &cookie).send().await.expect(200);
+        let csrf = page.text.split("name=\"csrf\" value=\"").nth(1).unwrap();
+        let csrf = csrf.split('"').next().unwrap();
+        let send = async |call: tests::Call<'_>| {
+            let call = headers.iter().fold(call, |call, (name, value)| call.header(name, value));
+            let answer = call.send().await;
+            (answer.status, answer.body["error"].as_str().unwrap_or_default().to_owned())
+        };
+        let expected = |allowed: u16| {
+            if is_allowed { (allowed, String::new()) } else { (403, "forbidden_origin".to_owned()) }
+        };
+        let with_cookie =
+            |method: &str, path: &str| world.call(method, path).header("Cookie", &cookie);
+        let body = json!({"name": "k", "scopes": ["x"]});
+        let login = [("email", "ada@example.com"), ("password", "correct horse battery")];
+        let form = [("csrf", csrf), ("name", "k"), ("scopes", "x")];
+        assert_eq!(send(with_cookie("GET", "/v1/keys")).await.0, 200, "{headers:?}");
+        for (call, allowed) in [
+            (with_cookie("POST", "/v1/keys").json(body), 201),
+            (with_cookie("POST", "/keys").form(&form), 200),
+            (world.call("POST", "/login").form(&login), 303),
+        ] {
+            assert_eq!(send(call).await, expected(allowed), "{headers:?}");
+        }
+        let device = [("csrf", csrf), ("user_code", "BCDF-GHJK"), ("decision", "deny")];
+        let (status, code) = send(with_cookie("POST", "/device").form(&device)).await;
+        assert_eq!(code == "forbidden_origin", !is_allowed, "{headers:?} {status}");
+
+        let mut presented = json!({"Cookie": cookie});
+        for (name, value) in headers {
+            presented[name] = json!(value);
+        }
+        let event = json!({
+            "type": "REQUEST", "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/POST/x",
+            "httpMethod": "POST", "path": "/x", "headers": presented,
+            "requestContext": {"stage": "prod"},
+        });
+        let answer = functions::authorizer::handle(&world.app, event).await.unwrap();
+        let error = answer["context"].get("error").and_then(Value::as_str);
+        assert_eq!(error, (!is_allowed).then_some("forbidden_origin"), "{headers:?}");
+        // It decides about signing out as well.
+        let logout = send(with_cookie("POST", "/v1/auth/logout")).await;
+        assert_eq!(logout, expected(204), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_is_not_ascii_does_not_hide_the_others() {
+    let world = World::new().await;
+    let session = world.sign_in("ada", Role::User).await;
+    let ours = format!("__Host-postern_session={session}");
+    for other in ["theme=\u{e9}t\u{e9}", "\u{e9}=1", "a=\u{1f36a}"] {
+        for cookies in [format!("{other}; {ours}"), format!("{ours}; {other}")] {
+            let call = world.call("GET", "/v1/auth/whoami").header("Cookie", &cookies);
+            assert_eq!(call.send().await.expect(200).member("user_id"), "ada", "{cookies}");
+            let call = world.call("POST", "/v1/auth/cli-tokens").header("Cookie", &cookies);
+            let call = call.header("Origin", "https://evil.example");
+            call.send().await.expect_error(403, "forbidden_origin");
+        }
+    }
+}

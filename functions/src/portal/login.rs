@@ -1,7 +1,7 @@
 //! The pages that sign in and sign out.
 
 use postern::{
-    App, Error, Refusal,
+    App, Error, Refusal, authn,
     config::SignInSettings,
     core::{email::Email, path, secret::Secret},
     credential::SESSION_COOKIE,
@@ -14,7 +14,7 @@ use postern::{
 
 use crate::portal::{
     view,
-    visitor::{self, SessionCheck, clear_session_cookie, field, is_same_origin},
+    visitor::{self, SessionCheck, clear_session_cookie, field},
 };
 
 /// `GET /login`: shows the ways to sign in. A signed-in user is redirected.
@@ -78,9 +78,8 @@ fn address(signin: &SignInSettings, next: &str) -> String {
 
 /// `POST /login`: exchanges an email address and a password for a session.
 pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Error> {
-    if !is_same_origin(app, request) {
-        return Err(Refusal::OriginNotAllowed.into());
-    }
+    // Otherwise another site could sign its visitors in to an account of its own (login CSRF).
+    authn::check_origin(&app.context, request)?;
     let form = request.form()?;
     let next = path::safe_redirect(Some(field(&form, "next")));
     match sign_in(app, request, &form).await {

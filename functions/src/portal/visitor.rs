@@ -78,16 +78,6 @@ pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Fo
     if is_ours { Ok(form) } else { Err(Refusal::CsrfTokenWrong) }
 }
 
-/// Reports whether one of our pages sent a form that has no session. Without this check, another
-/// site could sign its visitors in to an account of its own (login CSRF).
-pub(crate) fn is_same_origin(app: &App, request: &Request) -> bool {
-    match (request.header("origin"), request.header("sec-fetch-site")) {
-        (Some(origin), _) => app.context.config.has_origin(origin),
-        (None, Some(site)) => matches!(site, "same-origin" | "none"),
-        (None, None) => true, // not a browser, so no other site sent it
-    }
-}
-
 /// Reports whether this page was shown after a session or device was ended.
 pub(crate) fn has_ended_notice(request: &Request) -> Result<bool, Error> {
     Ok(request.query("done")?.is_some_and(|done| done == "ended"))

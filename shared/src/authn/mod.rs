@@ -13,6 +13,7 @@ mod configured_key;
 mod jwt;
 mod oidc;
 pub mod operator;
+mod origin;
 mod runner;
 mod service_token;
 mod session;
@@ -21,6 +22,7 @@ pub(crate) mod signature;
 use std::{collections::BTreeSet, fmt};
 
 use async_trait::async_trait;
+pub use origin::check_origin;
 pub use session::{Activity, presented_session};
 
 use self::session::SessionProvider;

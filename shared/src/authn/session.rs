@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Outcome, Provider, into_outcome};
+use super::{Outcome, Provider, check_origin, into_outcome};
 use crate::{
     config::Config,
     context::Context,
@@ -97,11 +97,8 @@ pub(super) fn cookie<'a>(
     source: &'a (dyn CredentialSource + 'a),
 ) -> Result<Option<&'a str>, Refusal> {
     let Some(cookie) = source.cookie(SESSION_COOKIE)? else { return Ok(None) };
-    // Not CONNECT: any page can open a WebSocket, and use it with the cookie's rights.
-    let is_safe = matches!(source.method(), "GET" | "HEAD" | "OPTIONS");
-    let is_foreign =
-        source.header("origin").is_some_and(|origin| !context.config.has_origin(origin));
-    if is_foreign && !is_safe { Err(Refusal::OriginNotAllowed) } else { Ok(Some(cookie)) }
+    check_origin(context, source)?;
+    Ok(Some(cookie))
 }
 
 impl SessionProvider {

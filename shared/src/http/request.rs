@@ -38,11 +38,13 @@ impl Request {
         target: PathAndQuery,
         body: Vec<u8>,
     ) -> Self {
-        // Payload 2.0 lists the cookies beside the headers.
-        if let Some(cookies) = event.cookies.take()
-            && let Ok(cookies) = HeaderValue::from_str(&cookies.join("; "))
-        {
-            event.headers.insert(COOKIE, cookies);
+        // Payload 2.0 lists the cookies beside the headers. One that no header can contain does not
+        // hide the others.
+        if let Some(mut cookies) = event.cookies.take() {
+            cookies.retain(|cookie| HeaderValue::from_bytes(cookie.as_bytes()).is_ok());
+            if let Ok(cookies) = HeaderValue::from_bytes(cookies.join("; ").as_bytes()) {
+                event.headers.insert(COOKIE, cookies);
+            }
         }
         Self { event, target, body }
     }
@@ -88,13 +90,14 @@ impl Request {
         self.event.request_context.http.source_ip.as_deref().unwrap_or_default()
     }
 
-    /// Returns the value of a header; `None` if it is missing or empty.
+    /// Returns the value of a header; `None` if it is missing or empty. A value that is not ASCII is
+    /// not a missing one.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.event
             .headers
             .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
+            .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+            .map(str::trim_ascii)
             .filter(|value| !value.is_empty())
     }
 
