@@ -95,12 +95,16 @@ impl Environment {
         let sdk = sdk(&aws_url);
         let signing_arn = put(&sdk, "signing", &secrets).await?;
         let verification_arn = put(&sdk, "verification", &secrets.verification(&[])).await?;
+        let public_arn = put(&sdk, "public", &secrets.publication()).await?;
 
         let (mut emulators, mut given) = (BTreeMap::new(), BTreeMap::new());
         for function in &template.functions {
             let named = |name: &str| match name {
                 "POSTERN_SECRET_ARN" if secret_of(function) == Some("SigningSecret") => {
                     Some(signing_arn.clone())
+                }
+                "POSTERN_SECRET_ARN" if secret_of(function) == Some("PublicKeys") => {
+                    Some(public_arn.clone())
                 }
                 "POSTERN_SECRET_ARN" => Some(verification_arn.clone()),
                 _ => value_of(name),
@@ -166,6 +170,8 @@ fn value_of(name: &str) -> Option<String> {
         "POSTERN_NONCES_TABLE" => "Nonces",
         "POSTERN_STACK" => "e2e",
         "POSTERN_AUTHORIZER_ANSWER" => "simple",
+        "POSTERN_PROXY_SECRET_SHA256" => "",
+        "POSTERN_PROXY_ADDRESS_HEADER" => "CloudFront-Viewer-Address",
         "SSL_CERT_FILE" => certificates()?,
         _ => return None,
     };

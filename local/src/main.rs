@@ -68,9 +68,9 @@ enum Command {
     Permissions,
     /// Print the template's routes as the configuration of `cargo lambda watch`.
     WatchConfig,
-    /// Create the secrets of a new deployment, as two files for AWS Secrets Manager.
+    /// Create the secrets of a new deployment, as three files for AWS Secrets Manager.
     Secret {
-        /// The folder for signing.json and verification.json.
+        /// The folder for signing.json, verification.json and public.json.
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
         /// The configuration file to use in place of the built-in postern.toml.

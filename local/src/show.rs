@@ -110,8 +110,9 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
     let mut shown = LocalCredentials::default();
     let secrets =
         DataLocation::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
-    if let Some(name) =
-        ["signing.json", "verification.json"].into_iter().find(|name| out.join(name).exists())
+    if let Some(name) = ["signing.json", "verification.json", "public.json"]
+        .into_iter()
+        .find(|name| out.join(name).exists())
     {
         let there = out.join(name);
         return Err(Error::Invalid(format!(
@@ -122,23 +123,29 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
     for (name, secrets) in [
         ("signing.json", &secrets),
         ("verification.json", &secrets.verification(&config.secret_refs())),
+        ("public.json", &secrets.publication()),
     ] {
         let json =
             serde_json::to_string(secrets).map_err(|error| Error::Invalid(error.to_string()))?;
         write_private(&out.join(name), &json)?;
     }
     println!(
-        "Created {} and {}. Store them in the two secrets of the stack, then delete the files.\n",
+        "Created {}, {} and {}. Store them in the three secrets of the stack, then delete the files.\n",
         out.join("signing.json").display(),
-        out.join("verification.json").display()
+        out.join("verification.json").display(),
+        out.join("public.json").display()
     );
     println!(
         "  aws secretsmanager put-secret-value --secret-id SIGNING_SECRET_ARN --secret-string file://{}",
         out.join("signing.json").display()
     );
     println!(
-        "  aws secretsmanager put-secret-value --secret-id VERIFICATION_KEYS_ARN --secret-string file://{}\n",
+        "  aws secretsmanager put-secret-value --secret-id VERIFICATION_KEYS_ARN --secret-string file://{}",
         out.join("verification.json").display()
+    );
+    println!(
+        "  aws secretsmanager put-secret-value --secret-id PUBLIC_KEYS_ARN --secret-string file://{}\n",
+        out.join("public.json").display()
     );
     println!("The operator key, shown only once:\n\n  {}", shown.operator_key.unwrap_or_default());
     Ok(())

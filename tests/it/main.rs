@@ -49,6 +49,7 @@ mod signed;
 mod signin;
 mod stored;
 mod template;
+mod trusted_proxy;
 mod typed_text;
 mod unrouted;
 mod upstream_tokens;

@@ -105,6 +105,36 @@ fn a_wrong_setting_is_named() {
 }
 
 #[test]
+fn a_wrong_proxy_setting_is_named() {
+    let digest = "0".repeat(64);
+    for secrets in [
+        "secret",
+        "00",
+        &digest.replace('0', "A"),
+        &format!("{digest},"),
+        &format!("{digest},{digest},{digest}"),
+    ] {
+        let changes = [("POSTERN_PROXY_SECRET_SHA256", Some(secrets))];
+        assert_stops(
+            &changes,
+            "",
+            "POSTERN_PROXY_SECRET_SHA256 must be one or two SHA-256 digests",
+        );
+    }
+    for header in ["X-Forwarded-For", "x-postern-proxy-secret", "a b", "é"] {
+        let changes = [
+            ("POSTERN_PROXY_SECRET_SHA256", Some(digest.as_str())),
+            ("POSTERN_PROXY_ADDRESS_HEADER", Some(header)),
+        ];
+        assert_stops(&changes, "", "POSTERN_PROXY_ADDRESS_HEADER is");
+    }
+    // A header alone trusts nobody.
+    let alone = [("POSTERN_PROXY_ADDRESS_HEADER", Some("X-Real-IP"))];
+    let config = Config::from_settings(&variables(&alone), "").unwrap();
+    assert!(config.deployment.trusted_proxy.is_none());
+}
+
+#[test]
 fn lifetimes_must_keep_their_relations() {
     for (setting, name) in [
         ("access_token = 0", "access_token"),

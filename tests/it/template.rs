@@ -199,7 +199,7 @@ fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
     assert_eq!(rows("heartbeat"), ["| `heartbeat` | `dynamodb:UpdateItem` | Keys | `run_*` |"]);
     assert_eq!(
         rows("discovery"),
-        ["| `discovery` | `secretsmanager:GetSecretValue` | VerificationKeys |  |"]
+        ["| `discovery` | `secretsmanager:GetSecretValue` | PublicKeys |  |"]
     );
 }
 
@@ -297,7 +297,8 @@ fn a_function_receives_the_secret_that_its_policy_lets_it_read() {
         let needs: &[_] = match given {
             None => &["KeyAccess::Nothing"],
             Some("SigningSecret") => &["KeyAccess::Signing"],
-            Some(_) => &["KeyAccess::Publication", "KeyAccess::Verification"],
+            Some("PublicKeys") => &["KeyAccess::Publication"],
+            Some(_) => &["KeyAccess::Verification"],
         };
         assert!(needs.iter().any(|needs| main.contains(needs)), "{}", function.binary);
     }

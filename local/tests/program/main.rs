@@ -140,7 +140,7 @@ fn the_store_command_serves_dynamodb() {
 }
 
 #[test]
-fn the_secrets_of_a_new_deployment_are_two_files() {
+fn the_secrets_of_a_new_deployment_are_three_files() {
     let folder = tempfile::tempdir().unwrap();
     let output =
         Command::new(PROGRAM).args(["secret", "--out"]).arg(folder.path()).output().unwrap();
@@ -149,6 +149,10 @@ fn the_secrets_of_a_new_deployment_are_two_files() {
     let (signing, verification) = (read("signing.json"), read("verification.json"));
     assert!(signing.contains("private_key") && signing.contains("refresh_keys"));
     assert!(!verification.contains("private_key") && !verification.contains("refresh_keys"));
+    let public: serde_json::Value = serde_json::from_str(&read("public.json")).unwrap();
+    let members: Vec<_> = public.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["signing_keys"]);
+    assert!(!read("public.json").contains("private_key"));
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("pst_op_") && !signing.contains("pst_op_"));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::Level;
 
-use super::{is_https_or_loopback_url, setting};
+use super::{TrustedProxy, is_https_or_loopback_url, setting};
 use crate::{core::error::Fault, telemetry::FUNCTION_NAME};
 
 /// The names of the three tables.
@@ -38,7 +38,7 @@ pub enum AuthorizerAnswer {
 }
 
 /// The settings of the environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Deployment {
     /// `iss` and `aud` of our tokens: the public URL without a trailing slash.
     pub issuer: String,
@@ -50,6 +50,8 @@ pub struct Deployment {
     pub log: Level,
     /// The format of the authorizer's responses.
     pub authorizer_answer: AuthorizerAnswer,
+    /// The proxy that is trusted to name the caller's address, if there is one.
+    pub trusted_proxy: Option<TrustedProxy>,
 }
 
 /// A placeholder while the file is parsed. [`Deployment::from_variables`] replaces it.
@@ -61,12 +63,13 @@ impl Default for Deployment {
             secret: None,
             log: Level::INFO,
             authorizer_answer: AuthorizerAnswer::default(),
+            trusted_proxy: None,
         }
     }
 }
 
 /// The variables that a deployment can set, and the one of Lambda's that we read.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 13] = [
     FUNCTION_NAME,
     "POSTERN_AUTHORIZER_ANSWER",
     "POSTERN_CONFIG",
@@ -75,6 +78,8 @@ const KNOWN: [&str; 11] = [
     "POSTERN_KEYS_TABLE",
     "POSTERN_LOG",
     "POSTERN_NONCES_TABLE",
+    "POSTERN_PROXY_ADDRESS_HEADER",
+    "POSTERN_PROXY_SECRET_SHA256",
     "POSTERN_SECRET_ARN",
     "POSTERN_SECRET_FILE",
     "POSTERN_STACK",
@@ -120,6 +125,12 @@ impl Deployment {
                         "POSTERN_LOG is {level:?}; it must be error, warn, info, debug or trace"
                     ))
                 })?,
+            },
+            trusted_proxy: match given("POSTERN_PROXY_SECRET_SHA256") {
+                None => None,
+                Some(secrets) => {
+                    Some(TrustedProxy::parse(&secrets, given("POSTERN_PROXY_ADDRESS_HEADER"))?)
+                }
             },
             authorizer_answer: match given("POSTERN_AUTHORIZER_ANSWER").as_deref() {
                 None | Some("simple") => AuthorizerAnswer::Simple,

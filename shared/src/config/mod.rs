@@ -10,6 +10,7 @@ mod provider;
 mod role;
 mod route;
 mod signin;
+mod trusted_proxy;
 mod user_ids;
 
 use std::{collections::BTreeMap, path::Path};
@@ -25,6 +26,7 @@ pub use signin::{
     Client, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode, SignInRules, SignInSettings,
     Throttle,
 };
+pub use trusted_proxy::{SECRET_HEADER as PROXY_SECRET_HEADER, TrustedProxy};
 
 use crate::{
     core::{

@@ -1,5 +1,6 @@
 //! The deployment's secret: one JSON document. Functions that sign read all of it; functions that
-//! only verify read a copy without private keys and refresh keys.
+//! only verify read a copy without private keys and refresh keys; the function that publishes the
+//! public keys reads a copy with nothing else.
 
 use std::{fmt, time::Duration};
 
@@ -159,6 +160,12 @@ impl Secrets {
                 .map(owned)
                 .collect(),
         }
+    }
+
+    /// Returns the public keys only, for the function that publishes them.
+    pub fn publication(&self) -> Self {
+        let Self { signing_keys, .. } = self.verification(&[]);
+        Self { signing_keys, ..Self::default() }
     }
 
     /// Returns the text that a setting names by `secret_ref`: a client's secret at another server.

@@ -84,8 +84,8 @@ impl Request {
         self.event.request_context.request_id.as_deref().unwrap_or_default()
     }
 
-    /// Returns the caller's network address as the gateway saw it, and never `X-Forwarded-For`,
-    /// which the caller can set.
+    /// Returns the caller's network address as the gateway saw it, or as a trusted proxy did, and
+    /// never `X-Forwarded-For`, which the caller can set.
     pub fn source_ip(&self) -> &str {
         self.event.request_context.http.source_ip.as_deref().unwrap_or_default()
     }

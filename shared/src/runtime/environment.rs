@@ -74,9 +74,13 @@ impl ExecutionEnvironment {
         access: KeyAccess,
         configure: ConfigureApp,
     ) -> Result<Self, Fault> {
-        if access == KeyAccess::Nothing {
-            config.providers.clear(); // without keys, it cannot authenticate anyone by them
-            config.signins.clear();
+        match access {
+            // Without keys, it cannot authenticate anyone by them.
+            KeyAccess::Nothing | KeyAccess::Publication => {
+                config.providers.clear();
+                config.signins.clear();
+            }
+            KeyAccess::Verification | KeyAccess::Signing => {}
         }
         let source = config.deployment.secret.clone();
         let store = Store::new(&sdk, config.deployment.tables.clone(), Timeouts::default(), &clock);

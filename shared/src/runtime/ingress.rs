@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::{
     app::App,
+    config::PROXY_SECRET_HEADER,
     core::{
         error::{Error, Refusal, Rejection},
         path,
@@ -95,6 +96,7 @@ fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
     resolve_route(members);
     let body = take_body(members)?;
     normalize_headers(app, members)?;
+    replace_source_address(app, members);
     let cookies = members
         .get("cookies")
         .and_then(Value::as_array)
@@ -200,6 +202,20 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
     }
     *headers = Value::Object(normalized);
     Ok(())
+}
+
+/// Replaces the gateway's address of the caller by that of a trusted proxy. Nothing else sees the
+/// proxy's secret.
+fn replace_source_address(app: &App, members: &mut Map<String, Value>) {
+    let Some(headers) = members.get_mut("headers").and_then(Value::as_object_mut) else { return };
+    let proxy = app.context.config.deployment.trusted_proxy.as_ref();
+    let address = proxy
+        .and_then(|proxy| proxy.caller_address(|name| headers.get(name).and_then(Value::as_str)));
+    headers.remove(PROXY_SECRET_HEADER);
+    let http = members.get_mut("requestContext").and_then(|context| context.get_mut("http"));
+    if let (Some(address), Some(Value::Object(http))) = (address, http) {
+        http.insert("sourceIp".into(), address.to_string().into());
+    }
 }
 
 /// Reports whether `text` could be the value of a session, or two of them that a gateway has
