@@ -164,6 +164,35 @@ async fn a_token_with_some_of_a_users_scopes_is_not_the_user_whoever_issued_it()
 }
 
 #[tokio::test]
+async fn a_token_with_a_plain_users_scopes_is_not_an_administrator() {
+    let issuer = Issuer::start().await;
+    let toml = format!(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"api\"\nrole = \"admin\"\nscopes_claim = \"scope\"\n[[provider]]\ntype = \"session\"\n[[provider]]\ntype = \"access_token\"\n[[provider]]\ntype = \"api_key\"",
+        issuer.url
+    );
+    let world = World::configured(&toml).await;
+    let list = |bearer: &str| world.call("GET", "/v1/auth/cli-tokens").bearer(bearer).send();
+    let exp = world.now().as_second() + 60;
+    let token =
+        |scope: &str| issuer.token(json!({"sub": "ada", "aud": "api", "exp": exp, "scope": scope}));
+    list(&token(&SCOPES.join(" "))).await.expect_error(403, "insufficient_scope");
+    list(&token("*")).await.expect(200);
+    // A login of our own has the scopes of its role, so it is the user.
+    for (email, role) in [("u@example.com", Role::User), ("r@example.com", Role::Admin)] {
+        world.create_user(email, "correct horse battery", role).await;
+        let login = world.log_in(email, "correct horse battery").await.expect(200);
+        list(&login.member("access_token")).await.expect(200);
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &login.member("refresh_token")),
+            ("client_id", "postern-cli"),
+            ("scope", "scans:read"),
+        ];
+        world.call("POST", "/v1/auth/token").form(&form).send().await.expect(400);
+    }
+}
+
+#[tokio::test]
 async fn a_user_lists_and_deletes_only_their_own_tokens() {
     let world = World::new().await;
     // Two users of one organization: its owner, and one whose record names the same organization.

@@ -240,6 +240,12 @@ async fn a_user_manages_only_the_runners_that_they_created_and_an_administrator_
             refused.expect_error(403, "insufficient_scope");
         }
     }
+    // The portal shows all runners, and buttons only for one's own.
+    let cookie = format!("__Host-postern_session={ada}");
+    let page = world.call("GET", "/runners").header("Cookie", cookie).send().await.expect(200);
+    assert_eq!(page.text.matches("<li class=\"row\"").count(), 3);
+    let deletes: Vec<_> = page.text.matches("/delete\"").collect();
+    assert!(deletes.len() == 1 && page.text.contains(&format!("/runners/{of_ada}/delete\"")));
     // By session or by CLI token, it is the same user.
     let (_, cli) = world.cli_token(&ada, &["runners:manage"]).await;
     let path = format!("/v1/runners/{of_ada}");

@@ -572,6 +572,27 @@ async fn only_verified_github_addresses_count() {
 }
 
 #[tokio::test]
+async fn the_address_of_a_github_profile_is_called_email_only_if_github_lists_it_as_verified() {
+    let issuer = Issuer::start().await;
+    let world =
+        World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\""))
+            .await;
+    let address = |email: &str, verified: bool| json!({"email": email, "verified": verified});
+    for (shown, emails, name) in [
+        ("a@example.com", json!([address("a@example.com", true)]), "email"),
+        ("A@Example.com", json!([address("a@example.com", true)]), "email"),
+        ("a@example.com", json!([address("a@example.com", false)]), "email_unverified"),
+        ("a@example.com", json!([address("b@example.com", true)]), "email_unverified"),
+        ("a@example.com", json!([]), "email_unverified"),
+    ] {
+        issuer.set_userinfo("7", json!({"email": shown, "emails": emails}));
+        let session = at_github(&world, &issuer, "7").await.expect(303).cookie(SESSION);
+        let me = whoami(&world, &session).await.expect(200);
+        assert_eq!(me.body["metadata"], json!({name: shown}), "{emails}");
+    }
+}
+
+#[tokio::test]
 async fn an_invalid_sign_in_configuration_prevents_the_start() {
     let oidc = |more: &str| {
         format!(

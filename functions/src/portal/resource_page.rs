@@ -105,17 +105,29 @@ async fn rows(
 ) -> Result<(Vec<Row>, Option<String>), Error> {
     let (context, user) = (&app.context, &visitor.principal);
     macro_rules! rows {
-        ($list:path) => {{
+        ($list:path, |$view:ident| $creator:expr) => {{
             let list = $list(context, user, PageRequest::parse(None, cursor)?).await?;
-            Ok((list.items.into_iter().map(Row::from).collect(), list.next_cursor))
+            let rows = list.items.into_iter().map(|$view| {
+                let can_change = user.can_change($creator).is_ok();
+                Row { can_change, ..Row::from($view) }
+            });
+            Ok((rows.collect(), list.next_cursor))
         }};
     }
     match kind {
-        ResourceKind::ApiKeys => rows!(resource::list::<ApiKeyView>),
-        ResourceKind::CliTokens => rows!(cli_token::list),
-        ResourceKind::Agents => rows!(resource::list::<AgentView>),
-        ResourceKind::Services => rows!(resource::list::<ServiceView>),
-        ResourceKind::Runners => rows!(resource::list::<RunnerView>),
+        ResourceKind::ApiKeys => {
+            rows!(resource::list::<ApiKeyView>, |key| key.on_behalf_of.as_ref())
+        }
+        ResourceKind::CliTokens => rows!(cli_token::list, |token| Some(&user.user_id)),
+        ResourceKind::Agents => {
+            rows!(resource::list::<AgentView>, |agent| agent.on_behalf_of.as_ref())
+        }
+        ResourceKind::Services => {
+            rows!(resource::list::<ServiceView>, |service| service.on_behalf_of.as_ref())
+        }
+        ResourceKind::Runners => {
+            rows!(resource::list::<RunnerView>, |runner| runner.on_behalf_of.as_ref())
+        }
     }
 }
 

@@ -140,6 +140,8 @@ pub(crate) struct Row {
     pub(crate) created: DisplayTime,
     pub(crate) expires: Option<DisplayTime>,
     pub(crate) runner: Option<Runner>,
+    /// Whether the visitor can renew and delete it, as far as its creator decides.
+    pub(crate) can_change: bool,
 }
 
 /// The last reported state of a runner.
@@ -174,6 +176,7 @@ impl Row {
             created: DisplayTime::new(created),
             expires: None,
             runner: None,
+            can_change: true,
         }
     }
 }
