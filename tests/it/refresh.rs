@@ -518,3 +518,42 @@ async fn a_user_refreshes_without_a_secret_even_if_agents_must_authenticate() {
     let login = world.log_in("ada@example.com", "correct horse").await.expect(200);
     refreshed(&world, &login.member("refresh_token")).await;
 }
+
+/// Whatever is refused or fails before the write leaves the token as it was.
+#[tokio::test]
+async fn a_refusal_of_the_owner_does_not_use_up_the_token() {
+    let (world, agent, first) = paired().await;
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", first.refresh.as_str()),
+        ("client_id", &agent.id),
+        ("client_secret", &agent.secret),
+    ];
+    for _ in 0..3 {
+        closed.refresh(&first.refresh).send().await.expect_error(403, "forbidden_user");
+        let proven = closed.call("POST", "/v1/auth/token").form(&form).send().await;
+        proven.expect_error(403, "forbidden_user");
+        world.advance_s(60);
+    }
+    let second = refreshed(&world, &first.refresh).await;
+    refreshed(&world, &second.refresh).await;
+}
+
+/// A family of an earlier version does not say from where it was used before.
+#[tokio::test]
+async fn a_family_of_an_earlier_version_is_refreshed_and_then_protected() {
+    let (world, _, first) = paired().await;
+    let second = refreshed(&world, &first.refresh).await;
+    let family = family_of(&world, &second.access).await;
+    let client = aws_sdk_dynamodb::Client::new(&world.engine.sdk(None));
+    let pk = aws_sdk_dynamodb::types::AttributeValue::S(family.clone());
+    let update = client.update_item().table_name("Families").key("pk", pk);
+    update.update_expression("REMOVE used_from").send().await.unwrap();
+    let elsewhere = world.refresh(&first.refresh).from([198, 51, 100, 7]);
+    elsewhere.send().await.expect_error(400, "invalid_grant");
+    // The thief is first, and the owner comes.
+    world.refresh(&second.refresh).from([198, 51, 100, 7]).send().await.expect(200);
+    world.refresh(&second.refresh).send().await.expect_error(400, "invalid_grant");
+    assert!(capture::logged(&["refresh_reused", &family]));
+}

@@ -9,6 +9,7 @@ use postern::{
     grant::authorization_code::{self, NewAuthorizationCode},
     store::{Timeouts, sign_in::Loopback},
 };
+use proptest::prelude::*;
 use tests::{Answer, Call, Setup, StoreFault, Tokens, World, capture};
 
 /// A call that is not executed, one that is refused, and one that is executed.
@@ -188,6 +189,52 @@ async fn an_outage_of_any_one_operation_ends_well() {
     let form = form(&world, Grant::RefreshByClient).await;
     world.wire.inject_into("BatchGetItem", StoreFault::Unprocessed);
     assert_usable(&world, repeat(&world, &form, 48).await, "unprocessed keys").await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Calls fail one by one, in any order, and the caller repeats the request at any pace.
+    #[test]
+    fn any_sequence_of_failing_calls_ends_well(
+        grant in prop::sample::select(GRANTS.to_vec()),
+        faults in prop::collection::vec(prop::option::weighted(0.7, prop::sample::select(FAULTS.to_vec())), 0..14),
+        gaps_s in prop::collection::vec(1..9_i64, 60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = world().await;
+            let form = form(&world, grant).await;
+            world.wire.inject_next(faults.clone());
+            let mut elapsed_s = 0;
+            for gap_s in gaps_s {
+                if elapsed_s >= 45 {
+                    world.wire.clear_faults(); // a code lives a minute
+                }
+                let answer = request(&world, &form).send().await;
+                if answer.status != 503 {
+                    assert_usable(&world, answer, &format!("{grant:?}, {faults:?}")).await;
+                    return;
+                }
+                world.advance_s(gap_s);
+                elapsed_s += gap_s;
+            }
+            panic!("the outage did not end");
+        });
+    }
+}
+
+/// Without a grace window for refresh tokens, too: a code is not a refresh token.
+#[tokio::test]
+async fn a_redemption_can_be_repeated_after_an_outage_without_a_grace_window() {
+    let timeouts = Timeouts { attempts: 1, ..Timeouts::default() };
+    let toml = Some("[lifetimes]\nrefresh_grace = 0".to_owned());
+    let world = World::with(Setup { timeouts, toml, ..Setup::default() }).await;
+    for grant in [Grant::AuthorizationCode, Grant::DeviceCode] {
+        let form = form(&world, grant).await;
+        world.wire.inject_into("TransactWriteItems", StoreFault::ResponseLost);
+        assert_usable(&world, repeat(&world, &form, 12).await, &format!("{grant:?}")).await;
+    }
 }
 
 /// The answer is the same as the one that was lost: there is one family.

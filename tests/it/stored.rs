@@ -113,6 +113,35 @@ async fn agents_services_and_runners_are_stored_as_before() {
 }
 
 #[tokio::test]
+async fn a_renewal_counts_the_epochs_of_an_agent() {
+    let world = World::new().await;
+    let agent = world.agent(&["scans:read"]).await;
+    for (body, epoch) in [(json!({"end_tokens": false}), None), (json!({}), Some("1"))] {
+        world.post(&format!("/v1/agents/{}/secret", agent.id), body).send().await.expect(200);
+        let item = world.item("Keys", &agent.id).await.unwrap();
+        let stored = item.into_iter().find(|(name, _)| name == "epoch").map(|(_, value)| value);
+        assert_eq!(stored, epoch.map(|epoch| format!("N(\"{epoch}\")")));
+    }
+}
+
+#[tokio::test]
+async fn what_an_expiring_key_creates_is_stored_with_its_expiry() {
+    let world = World::new().await;
+    let body = json!({"name": "n", "scopes": ["*"], "expires_at": "2026-01-02T00:00:00Z"});
+    let key = world.post("/v1/keys", body).send().await.expect(201).member("key");
+    for path in ["/v1/agents", "/v1/services", "/v1/runners"] {
+        let mut body = json!({"name": "n", "scopes": ["scans:read"]});
+        if path == "/v1/runners" {
+            body = json!({"name": "n"});
+        }
+        world.wire.take();
+        world.call("POST", path).key(&key).json(body).send().await.expect(201);
+        let [item] = &put(&world)[..] else { panic!("one item") };
+        assert_eq!(item["expires_at"], json!({"N": TOMORROW_S}), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_is_stored_as_before() {
     let world = World::new().await;
     world.wire.take();

@@ -110,6 +110,7 @@ pub async fn redeem(
     let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
     match (check(&record, redemption), &record.family) {
+        (Ok(()), None) if record.valid_until <= now => return Err(Refusal::CodeWrong.into()),
         (Ok(()), None) => {}
         (Ok(()), Some(family)) => return redeem_again(context, family, now).await,
         (Err(refusal), None) => return Err(refusal.into()),

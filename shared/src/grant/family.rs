@@ -7,7 +7,7 @@ use super::{Tokens, user_status::UserStatus};
 use crate::{
     context::Context,
     core::{
-        clock::after,
+        clock::{LEEWAY, after},
         error::{Error, Fault, Refusal},
         id::{self, AttemptId, ClientId, OrganizationId},
         scope::Scopes,
@@ -206,14 +206,11 @@ pub(super) async fn first_tokens_again(
     now: Timestamp,
 ) -> Result<Option<Tokens>, Error> {
     // Unlike a refresh token, a code can be used only once: there is no grace without a failure.
+    let created_at = family.rotated_at;
     let has_failed_since =
-        context.store.last_failure().is_some_and(|failed_at| family.rotated_at <= failed_at);
-    let is_timely = rotation::is_timely(
-        now,
-        family.rotated_at,
-        context.config.lifetimes.refresh_grace,
-        context.store.last_failure(),
-    );
+        context.store.last_failure().is_some_and(|failed_at| created_at <= failed_at);
+    let is_timely =
+        (-LEEWAY..=rotation::RETRIES + LEEWAY).contains(&now.duration_since(created_at));
     let is_unused = family.generation == 1 && family.is_alive(now);
     if !(has_failed_since && is_timely && is_unused) {
         return Ok(None);

@@ -25,7 +25,7 @@ use crate::{
 
 /// How long a caller can repeat a request that failed because of the store, besides the grace
 /// window.
-const RETRIES: SignedDuration = SignedDuration::from_secs(60);
+pub const RETRIES: SignedDuration = SignedDuration::from_secs(60);
 
 /// One presentation of a refresh token.
 #[derive(Debug)]
@@ -113,26 +113,19 @@ impl RotationRequest<'_> {
         }
     }
 
-    /// Reports whether a repeat comes in time. See [`is_timely`].
+    /// Reports whether a repeat comes in time: within the grace window, and for another minute if
+    /// the store has failed since the rotation, because then the caller may not have got the answer.
+    ///
+    /// The clock that wrote the time of the rotation may be ahead of ours, but not by more than the
+    /// window: otherwise it would extend the window by as much.
     fn is_timely(&self, rotated_at: Timestamp, lifetimes: &Lifetimes) -> bool {
-        is_timely(self.now, rotated_at, lifetimes.refresh_grace, self.store_failed_at)
+        let grace = lifetimes.refresh_grace;
+        let has_failed_since =
+            self.store_failed_at.is_some_and(|failed_at| rotated_at <= failed_at);
+        let window = if has_failed_since { grace + RETRIES } else { grace };
+        let elapsed = self.now.duration_since(rotated_at);
+        !grace.is_zero() && (-grace..=window).contains(&elapsed)
     }
-}
-
-/// Reports whether what was done at `done_at` can be repeated `now`: within `grace`, and for another
-/// minute if the store has failed since, because then the caller may not have got the answer.
-///
-/// The clock that wrote `done_at` may be ahead of ours, but not by more than `grace`: otherwise it
-/// would extend the window by as much.
-pub fn is_timely(
-    now: Timestamp,
-    done_at: Timestamp,
-    grace: SignedDuration,
-    store_failed_at: Option<Timestamp>,
-) -> bool {
-    let has_failed_since = store_failed_at.is_some_and(|failed_at| done_at <= failed_at);
-    let window = if has_failed_since { grace + RETRIES } else { grace };
-    !grace.is_zero() && (-grace..=window).contains(&now.duration_since(done_at))
 }
 
 impl Store {
