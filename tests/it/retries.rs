@@ -254,6 +254,25 @@ async fn a_repeated_redemption_finds_the_same_family() {
     }
 }
 
+#[tokio::test]
+async fn a_redemption_costs_two_reads_and_one_transaction() {
+    let world = world().await;
+    for (grant, replay) in [
+        (Grant::AuthorizationCode, &["GetItem", "GetItem", "UpdateItem"][..]),
+        (Grant::DeviceCode, &["GetItem", "GetItem"]),
+    ] {
+        let form = form(&world, grant).await;
+        world.wire.take();
+        request(&world, &form).send().await.expect(200);
+        let calls = world.wire.take();
+        let names: Vec<_> = calls.iter().map(|op| op.name.as_str()).collect();
+        assert_eq!(names, ["GetItem", "GetItem", "TransactWriteItems"], "{grant:?}");
+        assert!(calls[..2].iter().all(|read| read.body["ConsistentRead"] == true));
+        request(&world, &form).send().await.expect_error(400, "invalid_grant");
+        assert_eq!(world.wire.names(), replay, "{grant:?}");
+    }
+}
+
 /// The store's failure does not excuse a second redemption once the tokens are in use.
 #[tokio::test]
 async fn a_code_that_is_redeemed_again_after_its_tokens_were_used_revokes_them() {

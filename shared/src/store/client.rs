@@ -190,6 +190,11 @@ impl Failures {
         Timestamp::from_millisecond(self.last_ms.load(Ordering::Relaxed)).ok()
     }
 
+    /// Forgets the failures so far.
+    pub(super) fn forget(&self) {
+        self.last_ms.store(Self::NONE, Ordering::Relaxed);
+    }
+
     /// Records that a call fails now.
     pub(super) fn record(&self) {
         self.last_ms.store(self.clock.now().as_millisecond(), Ordering::Relaxed);

@@ -70,5 +70,7 @@ impl Store {
     /// handshake is most of the duration of a first call.
     pub async fn connect(&self) {
         client::connect(&self.client).await;
+        // Its response is none of DynamoDB's API. No caller is waiting yet who could repeat anything.
+        self.failures.forget();
     }
 }
