@@ -280,6 +280,7 @@ async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_l
     let letters = device.user_code.replace('-', "");
     for typed in [
         letters.to_lowercase(),
+        letters.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect(),
         format!(" {} {} ", &letters[..4], &letters[4..]),
         device.user_code.clone(),
     ] {

@@ -130,6 +130,16 @@ async fn a_null_party_of_an_id_token_is_an_absent_one() {
     assert!(capture::logged(&["IdTokenAudienceWrong"]));
 }
 
+#[tokio::test]
+async fn an_id_token_may_be_longer_than_a_header() {
+    for (groups, status) in [(500, 303), (1_000, 303), (5_000, 400)] {
+        let (issuer, world) = setting("*").await;
+        let groups: Vec<_> = (0..groups).map(|at| format!("group-{at:020}")).collect();
+        issuer.override_claims(json!({"groups": groups}));
+        assert_eq!(sign_in(&world, &issuer).await.status, status, "{}", groups.len());
+    }
+}
+
 /// How providers write the lifetime of an access token.
 fn lifetimes() -> Vec<Value> {
     vec![

@@ -480,4 +480,8 @@ fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
     let hidden = r#"{"signing_keys": "hunter2"}"#;
     let fault = secrets::parse(hidden).unwrap_err().to_string();
     assert!(!fault.contains("hunter2") && fault.contains("line 1"), "{fault}");
+    // Some editors write a byte order mark.
+    secrets::parse(&format!("\u{feff}{json}")).unwrap();
+    let marked = "\u{feff}brand = \"abc\"";
+    assert!(Config::from_settings(&variables(&[]), marked).is_ok());
 }

@@ -67,6 +67,12 @@ pub fn domain(text: &str) -> Option<String> {
     is_domain.then_some(unicode)
 }
 
+/// Returns `text` with compatibility characters replaced, such as letters of full width, which some
+/// keyboards write.
+pub fn without_variants(text: &str) -> String {
+    nfkc(text)
+}
+
 /// Reports whether people can see every character of `text`, or see its effect: the FreeformClass
 /// of RFC 8264 §4.3.
 pub fn is_visible(text: &str) -> bool {

@@ -17,8 +17,11 @@ use super::{
 };
 use crate::core::error::Refusal;
 
-/// The longest token that is accepted: all headers of a request together may have 10 KB.
+/// The longest token of ours: all headers of a request together may have 10 KB.
 const LONGEST: usize = 8 * 1024;
+/// The longest token of another issuer. An ID token comes in a response, and may list hundreds of
+/// groups.
+const LONGEST_OF_OTHERS: usize = 64 * 1024;
 /// The longest header. Ours has about 90 characters; others carry thumbprints and certificate
 /// chains.
 const LONGEST_HEADER: usize = 4 * 1024;
@@ -58,7 +61,7 @@ pub fn names_issuer(token: &str, issuer: &str) -> bool {
 
 /// Returns the claims of a token that may be forged.
 pub fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
-    let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
+    let payload = token.split('.').nth(1).filter(|_| token.len() <= LONGEST_OF_OTHERS)?;
     let Members(claims) = serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()?;
     Some(claims)
 }
@@ -90,8 +93,12 @@ pub fn signed_payload(
     expected: HeaderRequirements<'_>,
 ) -> Result<Vec<u8>, Refusal> {
     let forged = |_| Refusal::TokenForged;
+    let longest = match expected.issued_by {
+        IssuedBy::Postern => LONGEST,
+        IssuedBy::Other => LONGEST_OF_OTHERS,
+    };
     let (message, signature) =
-        token.rsplit_once('.').filter(|_| token.len() <= LONGEST).ok_or(Refusal::TokenForged)?;
+        token.rsplit_once('.').filter(|_| token.len() <= longest).ok_or(Refusal::TokenForged)?;
     let (header, payload) = message.split_once('.').ok_or(Refusal::TokenForged)?;
     let header = parse_header(header).ok_or(Refusal::TokenForged)?;
     let found = find_key(&header, keys, expected)?;

@@ -286,6 +286,7 @@ pub async fn get_secret_value(
 /// # Errors
 /// [`Fault::DeploymentSecret`] if it is not the expected JSON.
 pub fn parse(json: &str) -> Result<Secrets, Fault> {
+    let json = json.strip_prefix('\u{feff}').unwrap_or(json); // as some editors write it
     serde_json::from_str(json).map_err(|error| {
         Fault::DeploymentSecret(format!(
             "not the expected JSON at line {}, column {}",

@@ -26,6 +26,7 @@ use crate::{
         principal::{Principal, Role},
         scope::Scopes,
         secret::{self, Secret},
+        text,
     },
     credential::{Minted, ParsedDeviceCode},
     store::{
@@ -120,8 +121,11 @@ async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Err
 
 /// Returns the letters of a user code as typed, in any case and with any separators (§6.1).
 fn read(text: &str) -> Option<String> {
-    let letters: String =
-        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
+    let letters: String = text::without_variants(text)
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_uppercase())
+        .collect();
     let is_one =
         letters.len() == USER_CODE_LEN && letters.bytes().all(|letter| ALPHABET.contains(&letter));
     is_one.then_some(letters)
