@@ -181,6 +181,7 @@ impl<'a> Scenario<'a> {
         let operator = format!("Bearer {}", self.target.operator_key());
         self.call(200, "GET /health", NO_CREDENTIAL, None).await?;
         self.call(200, "GET /.well-known/jwks.json", NO_CREDENTIAL, None).await?;
+        self.call(200, "GET /.well-known/openid-configuration", NO_CREDENTIAL, None).await?;
         self.call(404, "GET /no/such/route", NO_CREDENTIAL, None).await?;
         self.call(405, "PUT /v1/keys", NO_CREDENTIAL, None).await?;
 
