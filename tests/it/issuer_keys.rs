@@ -227,6 +227,52 @@ async fn zeros_before_an_rsa_number_do_not_change_it() {
 }
 
 #[tokio::test]
+async fn a_coordinate_of_another_length_is_the_same_number() {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+    // One point in 256 has an x that begins with a zero octet.
+    let starts_with_zero = |es: &Pair| {
+        es.public["x"].as_str().unwrap().starts_with("AA")
+            || BASE64URL.decode(es.public["x"].as_str().unwrap()).unwrap()[0] == 0
+    };
+    let short =
+        std::iter::repeat_with(|| pair(sign::Algorithm::ES256)).find(starts_with_zero).unwrap();
+    let decoded =
+        |es: &Pair, name: &str| BASE64URL.decode(es.public[name].as_str().unwrap()).unwrap();
+    let es = pair(sign::Algorithm::ES256);
+    for (what, signer, jwk, expected) in [
+        (
+            "shortest",
+            &short,
+            short.jwk(json!({"x": BASE64URL.encode(&decoded(&short, "x")[1..])})),
+            200,
+        ),
+        (
+            "signed",
+            &es,
+            es.jwk(json!({"y": BASE64URL.encode([vec![0], decoded(&es, "y")].concat())})),
+            200,
+        ),
+        (
+            "padded base64",
+            &es,
+            es.jwk(json!({"x": format!("{}=", es.public["x"].as_str().unwrap())})),
+            200,
+        ),
+        (
+            "too long",
+            &es,
+            es.jwk(json!({"x": BASE64URL.encode([vec![1], decoded(&es, "x")].concat())})),
+            503,
+        ),
+        ("another point", &es, es.jwk(json!({"x": BASE64URL.encode([7; 32])})), 401),
+    ] {
+        let (issuer, world) = publishing(json!([jwk])).await;
+        let sent = token(&world, &issuer.url, named(Algorithm::ES256, None), &signer.private);
+        assert_eq!(status(&world, &sent).await, expected, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn a_null_member_of_a_key_or_header_is_an_absent_one() {
     let es = pair(sign::Algorithm::ES256);
     let absent = json!({"kid": "a", "use": null, "key_ops": null, "alg": null, "d": null, "k": null, "x5c": null});

@@ -174,18 +174,16 @@ impl VerifyingKey {
         let decoding = match (algorithm.key_type(), required("kty")?) {
             (KeyType::Rsa, "RSA") => rsa(required("n")?, required("e")?)?,
             (KeyType::Ec { curve, coordinate }, "EC") if text("crv")? == Some(curve) => {
-                let (x, y) = (required("x")?, required("y")?);
-                if bytes(x)?.len() != coordinate || bytes(y)?.len() != coordinate {
-                    return Err(InvalidKey::Malformed);
-                }
-                DecodingKey::from_ec_components(x, y).map_err(|_| InvalidKey::Malformed)?
+                let (x, y) = (bytes(required("x")?)?, bytes(required("y")?)?);
+                let point = [vec![4], sized(&x, coordinate)?, sized(&y, coordinate)?].concat();
+                DecodingKey::from_ec_der(&point) // its form is that of SEC 1 §2.3.3
             }
             (KeyType::Okp, "OKP") => {
-                let x = required("x")?;
-                if bytes(x)?.len() != 32 {
+                let x = bytes(required("x")?)?;
+                if x.len() != 32 {
                     return Err(InvalidKey::Malformed);
                 }
-                DecodingKey::from_ed_components(x).map_err(|_| InvalidKey::Malformed)?
+                DecodingKey::from_ed_der(&x)
             }
             _ => return Err(InvalidKey::Unsupported),
         };
@@ -222,7 +220,7 @@ pub(super) fn is_kid(kid: &str) -> bool {
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>, InvalidKey> {
-    BASE64URL.decode(text).map_err(|_| InvalidKey::Malformed)
+    BASE64URL.decode(text.trim_end_matches('=')).map_err(|_| InvalidKey::Malformed)
 }
 
 /// Parses modulus and exponent. Leading zero octets, which RFC 7518 §6.3.1 does not allow and
@@ -238,6 +236,14 @@ fn rsa(n: &str, e: &str) -> Result<DecodingKey, InvalidKey> {
         return Err(InvalidKey::Weak);
     }
     Ok(DecodingKey::from_rsa_raw_components(modulus, exponent))
+}
+
+/// Returns a coordinate in its full length (RFC 7518 §6.2.1.2), which libraries that write signed
+/// or shortest integers change.
+fn sized(coordinate: &[u8], length: usize) -> Result<Vec<u8>, InvalidKey> {
+    let number = without_zeros(coordinate);
+    let zeros = length.checked_sub(number.len()).ok_or(InvalidKey::Malformed)?;
+    Ok([vec![0; zeros].as_slice(), number].concat())
 }
 
 fn without_zeros(number: &[u8]) -> &[u8] {
