@@ -216,13 +216,17 @@ fn stage<'a>(stack: &Stack<'a>) -> Result<&'a Value> {
     Ok(&stage["Properties"])
 }
 
-/// Routes on which anyone can try a credential.
-const GUESSABLE: [&str; 9] = [
+/// Routes on which anyone can try a credential, or make us store something.
+const GUESSABLE: [&str; 13] = [
     "GET /device",
+    "GET /v1/auth/github",
+    "GET /v1/auth/oidc/start",
     "POST /device",
     "POST /login",
     "POST /v1/auth/device",
+    "POST /v1/auth/invitation",
     "POST /v1/auth/login",
+    "POST /v1/auth/password",
     "POST /v1/auth/refresh",
     "POST /v1/auth/service-token",
     "POST /v1/auth/token",

@@ -208,7 +208,7 @@ impl Default for Throttle {
             login_per_account: 10,
             login_per_address: 50,
             device_code_guesses: 5,
-            organizations_per_address: 10,
+            organizations_per_address: 50,
             sign_ins_per_address: 300,
             users_per_organization: 100,
         }
