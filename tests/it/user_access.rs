@@ -110,6 +110,12 @@ async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even
     }
     let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
     call.send().await.expect_error(403, "forbidden_user");
+    // In the same browser, somebody else can still sign in.
+    let page = |path: &str| {
+        world.call("GET", path).header("Cookie", format!("{SESSION}={session}")).send()
+    };
+    page("/").await.expect(403);
+    assert!(page("/login").await.expect(200).text.contains("<h1>Sign in</h1>"));
     change(&world, "enable", &world.operator_key, "ada").await.expect(204);
     let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
     call.send().await.expect_error(401, "session_expired");

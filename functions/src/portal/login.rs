@@ -20,14 +20,23 @@ use crate::portal::{
 /// `GET /login`: shows the ways to sign in. A signed-in user is redirected.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let next = path::safe_redirect(request.query("next")?.as_deref());
-    if request.cookie(SESSION_COOKIE)?.is_some()
-        && let SessionCheck::SignedIn(_) = visitor::require_session(app, request).await?
-    {
+    if request.cookie(SESSION_COOKIE)?.is_some() && is_signed_in(app, request).await? {
         return Ok(Response::see_other(next)?);
     }
     let notice = request.query("signed_out")?.map(|_| "You are signed out.");
     let organization = request.query("organization")?.unwrap_or_default();
     show(app, ("", &organization), &next, None, notice)
+}
+
+/// Reports whether the browser has a session that opens pages. A user who is no longer allowed in has
+/// none, so that another user of the browser can sign in.
+async fn is_signed_in(app: &App, request: &Request) -> Result<bool, Error> {
+    match visitor::require_session(app, request).await {
+        Ok(SessionCheck::SignedIn(_)) => Ok(true),
+        Ok(SessionCheck::SignIn(_)) => Ok(false),
+        Err(Error::Rejected(_)) => Ok(false),
+        Err(error @ Error::Failed(_)) => Err(error),
+    }
 }
 
 fn show(
