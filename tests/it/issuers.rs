@@ -515,6 +515,7 @@ async fn the_id_of_a_token_is_shown_unless_it_reads_as_one_of_ours_or_is_unreada
         json!("usr_x"),
         json!("apikey_0123456789ab"),
         json!("github|7"),
+        json!("token_"),
         json!(7),
         json!(null),
     ] {

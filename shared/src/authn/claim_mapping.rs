@@ -8,7 +8,7 @@ use crate::{
         error::Refusal,
         principal::{InheritedLimits, Principal, PrincipalKind},
         scope::{Resources, Scopes},
-        subject::CredentialId,
+        subject::{CredentialId, TOKEN_DIGEST_PREFIX},
     },
     crypto::Digest,
     token::external,
@@ -59,7 +59,8 @@ impl ClaimMapping<'_> {
 
 /// Returns the token's own id, or a part of its digest.
 fn credential_id(claims: &Map<String, Value>, token: &str) -> CredentialId {
-    let digest = || format!("token_{}", &Digest::of(token.as_bytes()).to_hex()[..12]);
+    let digest =
+        || format!("{TOKEN_DIGEST_PREFIX}{}", &Digest::of(token.as_bytes()).to_hex()[..12]);
     CredentialId::of_issuer(claims.get("jti").and_then(Value::as_str), digest)
 }
 

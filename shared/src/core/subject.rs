@@ -13,6 +13,8 @@ use crate::core::id::{
     SessionId, UserId,
 };
 
+/// What the id of another issuer's token begins with if it is a part of the token's digest.
+pub const TOKEN_DIGEST_PREFIX: &str = "token_";
 /// The prefix of the subject of a configured key.
 pub const CONFIGURED_KEY_PREFIX: &str = "apikey_";
 /// What the subject of a GitHub user begins with.
@@ -162,7 +164,9 @@ impl CredentialId {
         let is_sound = |id: &&str| {
             (1..=200).contains(&id.len())
                 && id.bytes().all(|byte| byte.is_ascii_graphic())
-                && !SubjectPrefix::reserved().any(|reserved| id.starts_with(reserved))
+                && !SubjectPrefix::reserved()
+                    .chain([TOKEN_DIGEST_PREFIX])
+                    .any(|reserved| id.starts_with(reserved))
         };
         Self::External(id.filter(is_sound).map_or_else(digest, str::to_owned))
     }
