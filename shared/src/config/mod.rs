@@ -31,11 +31,10 @@ pub use trusted_proxy::{SECRET_HEADER as PROXY_SECRET_HEADER, TrustedProxy};
 use crate::{
     core::{
         credential_header::CredentialHeader,
-        error::{Fault, Refusal},
+        error::Fault,
         id::ClientId,
         principal::{Role, UserAllowlist},
         scope::Scopes,
-        subject::{Subject, SubjectPrefix, platform_prefix},
     },
     credential::TokenPrefix,
     crypto::sign::Algorithm,
@@ -201,90 +200,6 @@ fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
 }
 
 impl Config {
-    /// Returns the subject of the user `user` of another issuer, whose prefix is `prefix`.
-    ///
-    /// # Errors
-    /// [`Refusal::TokenClaimsInvalid`] if it would read as a subject of ours or of a third issuer.
-    pub fn external_subject(&self, prefix: &str, user: &str) -> Result<Subject, Refusal> {
-        let text = format!("{prefix}{user}");
-        if self.collides_with_another_issuer(prefix, &text) {
-            Err(Refusal::TokenClaimsInvalid)
-        } else {
-            Ok(Subject::External(text))
-        }
-    }
-
-    /// Returns the role of the users of the `oidc` provider that names `user`: the one with the
-    /// longest prefix.
-    pub fn issuer_role(&self, user: &Subject) -> Role {
-        let text = user.to_string();
-        let namer = self.providers.iter().filter_map(|provider| match provider {
-            ProviderKind::Oidc(oidc) => Some((oidc.subject_prefix.as_str(), oidc.role)),
-            ProviderKind::AccessToken {}
-            | ProviderKind::ApiKey {}
-            | ProviderKind::Session {}
-            | ProviderKind::ServiceToken {}
-            | ProviderKind::Runner {}
-            | ProviderKind::Jwt(_)
-            | ProviderKind::ConfiguredKeys(_)
-            | ProviderKind::Allowlist(_) => None,
-        });
-        let namer = namer.filter(|(prefix, _)| text.starts_with(prefix));
-        namer.max_by_key(|(prefix, _)| prefix.len()).map_or(Role::User, |(_, role)| role)
-    }
-
-    /// Returns the subject of the sender `user` of the messaging platform `platform`.
-    ///
-    /// # Errors
-    /// [`Refusal::SenderUnknown`] if it would read as a subject of ours, of an issuer or of another
-    /// platform.
-    pub fn sender_subject(&self, platform: &str, user: &str) -> Result<Subject, Refusal> {
-        let text = format!("{}{user}", platform_prefix(platform));
-        let is_of_issuer =
-            self.issuer_prefixes().any(|prefix| !prefix.is_empty() && text.starts_with(prefix));
-        let is_reserved = SubjectPrefix::reserved().any(|reserved| text.starts_with(reserved));
-        if platform.contains('|') || is_of_issuer || is_reserved {
-            Err(Refusal::SenderUnknown)
-        } else {
-            Ok(Subject::External(text))
-        }
-    }
-
-    /// Reports whether the user id begins with the prefix of others: with a longer prefix than its
-    /// own, or with one of ours.
-    fn collides_with_another_issuer(&self, prefix: &str, user_id: &str) -> bool {
-        let is_longer = |other: &str| other.len() > prefix.len() && user_id.starts_with(other);
-        self.issuer_prefixes().any(is_longer)
-            || self.platforms().any(|platform| is_longer(&platform_prefix(platform)))
-            || SubjectPrefix::reserved().any(|reserved| user_id.starts_with(reserved))
-    }
-
-    fn issuer_prefixes(&self) -> impl Iterator<Item = &str> {
-        let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
-        let of_signins = self.signins.iter().filter_map(|signin| match signin {
-            SignInSettings::Oidc(oidc) => oidc.subject_prefix.as_ref(),
-            SignInSettings::Github(_) => None,
-        });
-        of_providers.chain(of_signins).map(SubjectPrefix::as_str)
-    }
-
-    fn platforms(&self) -> impl Iterator<Item = &str> {
-        fn of_allowlist(provider: &ProviderKind) -> Option<impl Iterator<Item = &String>> {
-            match provider {
-                ProviderKind::Allowlist(list) => Some(list.platforms.iter()),
-                ProviderKind::AccessToken {}
-                | ProviderKind::ApiKey {}
-                | ProviderKind::Session {}
-                | ProviderKind::ServiceToken {}
-                | ProviderKind::Runner {}
-                | ProviderKind::Oidc(_)
-                | ProviderKind::Jwt(_)
-                | ProviderKind::ConfiguredKeys(_) => None,
-            }
-        }
-        self.providers.iter().filter_map(of_allowlist).flatten().map(String::as_str)
-    }
-
     /// Reports whether `origin` (RFC 6454 §7) is that of the deployment's own pages.
     pub fn has_origin(&self, origin: &str) -> bool {
         let issuer = &self.deployment.issuer;

@@ -17,7 +17,7 @@ use crate::{
     },
     credential::ParsedInvitation,
     crypto::password::PasswordHash,
-    store::user::{SetPassword, UserRecord},
+    store::{login::SetPassword, user::UserRecord},
     telemetry,
 };
 

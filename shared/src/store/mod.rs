@@ -17,6 +17,7 @@ pub mod device_code;
 pub mod family;
 mod item;
 pub mod key;
+pub mod login;
 pub mod membership;
 pub mod nonce;
 pub mod organization;

@@ -1,7 +1,7 @@
-//! Users with a password: the user, which is listed, and the login record, which is found by email
-//! address.
+//! Users with a password: created and deleted together with their
+//! [login record](super::login::LoginRecord) and their membership.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, TransactWriteItem};
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,21 +9,15 @@ use serde_json::{Map, Value};
 use super::{
     Deletion, Record, RecordMeta, Store,
     client::fault,
-    conditional::{Conditional, conditional, first_unmet},
-    item::{attribute, from_item, hex, item_of, milliseconds, text},
+    conditional::first_unmet,
+    item::{item_of, text},
     key,
-    membership::{Epoch, MembershipRecord, UserProfile},
+    login::LoginRecord,
+    membership::{MembershipRecord, UserProfile},
     record::item_of_record,
 };
 use crate::{
-    core::{
-        email::Email,
-        error::Fault,
-        id::{OrganizationId, User, UserId},
-        principal::Role,
-        subject::Subject,
-    },
-    credential::ParsedInvitation,
+    core::{email::Email, error::Fault, id::User, principal::Role, subject::Subject},
     crypto::{Digest, password::PasswordHash},
 };
 
@@ -82,33 +76,16 @@ impl AddressScope {
 
 impl UserRecord {
     /// Returns the key of the user's login record.
-    fn login_key(&self) -> String {
+    pub(super) fn login_key(&self) -> String {
         match self.address_scope {
             AddressScope::Deployment => key::email(&self.email),
             AddressScope::Organization => key::email_in(&self.meta.org_id, &self.email),
         }
     }
 
-    fn subject(&self) -> Subject {
+    pub(super) fn subject(&self) -> Subject {
         Subject::User(self.meta.id)
     }
-}
-
-/// The record that verifies the password of a user.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LoginRecord {
-    /// The partition key. See [`key::email`] and [`key::email_in`].
-    pub pk: String,
-    /// The user.
-    pub user_id: UserId,
-    /// The user's organization.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub org_id: Option<OrganizationId>,
-    /// The user's role.
-    pub role: Role,
-    /// The hash of the password; `None` until an invited user sets one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password: Option<PasswordHash>,
 }
 
 /// The outcome of creating a user.
@@ -118,15 +95,6 @@ pub enum CreateUser {
     Created,
     /// Another user has this email address.
     AddressTaken,
-}
-
-/// The outcome of setting a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetPassword {
-    /// The password is set, and all credentials of the user have ended.
-    Set,
-    /// The user was changed or deleted since they were read.
-    Changed,
 }
 
 impl Record for UserRecord {
@@ -172,178 +140,6 @@ impl Store {
         match first_unmet(&error) {
             Some(0) => Ok(CreateUser::AddressTaken),
             _ => Err(fault("create a user")(error)),
-        }
-    }
-
-    /// Returns the login record of an email address: among the users of `organization`, or else of
-    /// all organizations that the operator created. Consistent reads.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn login_record(
-        &self,
-        email: &Email,
-        organization: Option<&OrganizationId>,
-    ) -> Result<Option<LoginRecord>, Fault> {
-        let Some(organization) = organization else {
-            return self.login_item(key::email(email)).await;
-        };
-        // Both are always read, so that the time does not tell which of them exists.
-        let (of_organization, of_deployment) = tokio::join!(
-            Box::pin(self.login_item(key::email_in(organization, email))),
-            Box::pin(self.login_item(key::email(email)))
-        );
-        let is_theirs = |record: &LoginRecord| record.org_id.as_ref() == Some(organization);
-        Ok(of_organization?.or(of_deployment?.filter(is_theirs)))
-    }
-
-    async fn login_item(&self, pk: String) -> Result<Option<LoginRecord>, Fault> {
-        let item = self.keys_item(AttributeValue::S(pk), "read a login record").await?;
-        item.map(from_item).transpose()
-    }
-
-    /// Returns the login record of a user, with a consistent read.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn login_of(&self, user: &UserRecord) -> Result<Option<LoginRecord>, Fault> {
-        let record = self.login_item(user.login_key()).await?;
-        Ok(record.filter(|record| record.user_id == user.meta.id))
-    }
-
-    /// Stores an invitation in place of an earlier one.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer.
-    pub async fn put_invitation(
-        &self,
-        user: &UserId,
-        invitation: &StoredInvitation,
-    ) -> Result<Deletion, Fault> {
-        let outcome = self
-            .client
-            .update_item()
-            .table_name(&self.tables.keys)
-            .key(key::PK, text(user))
-            .update_expression("SET invitation_digest = :new, invitation_expires_at_ms = :end")
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_values(":new", hex(&invitation.invitation_digest))
-            .expression_attribute_values(":end", milliseconds(invitation.invitation_expires_at))
-            .send()
-            .await;
-        match conditional(outcome, "store an invitation")? {
-            Conditional::Met(_) => Ok(Deletion::Deleted),
-            Conditional::NotMet(_) => Ok(Deletion::Unknown),
-        }
-    }
-
-    /// Deletes the presented invitation: one write.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_invitation(
-        &self,
-        invitation: &ParsedInvitation,
-    ) -> Result<Deletion, Fault> {
-        let outcome = self
-            .client
-            .update_item()
-            .table_name(&self.tables.keys)
-            .key(key::PK, text(&invitation.id))
-            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
-            .condition_expression("invitation_digest = :presented")
-            .expression_attribute_values(":presented", hex(&invitation.digest))
-            .send()
-            .await;
-        match conditional(outcome, "delete an invitation")? {
-            Conditional::Met(_) => Ok(Deletion::Deleted),
-            Conditional::NotMet(_) => Ok(Deletion::Unknown),
-        }
-    }
-
-    /// Sets the password of an invited user, consumes the invitation and ends the user's
-    /// credentials: all or nothing.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer.
-    pub async fn accept_invitation(
-        &self,
-        user: &UserRecord,
-        invitation: &Digest,
-        password: PasswordHash,
-        epoch: Epoch,
-    ) -> Result<SetPassword, Fault> {
-        let consume = Update::builder()
-            .table_name(&self.tables.keys)
-            .key(key::PK, text(&user.meta.id))
-            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
-            .condition_expression("invitation_digest = :presented")
-            .expression_attribute_values(":presented", hex(invitation))
-            .build();
-        let set = self
-            .set_password(user, password)?
-            .condition_expression("user_id = :user")
-            .expression_attribute_values(":user", text(&user.meta.id))
-            .build();
-        self.update_together([
-            consume.map_err(|error| Fault::Serialization(error.into()))?,
-            set.map_err(|error| Fault::Serialization(error.into()))?,
-            self.next_epoch(&user.subject(), epoch)?,
-        ])
-        .await
-    }
-
-    /// Replaces the password `old` of a user, ends the user's credentials and their invitation: all
-    /// or nothing.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer.
-    pub async fn replace_password(
-        &self,
-        user: &UserRecord,
-        old: &PasswordHash,
-        new: PasswordHash,
-        epoch: Epoch,
-    ) -> Result<SetPassword, Fault> {
-        let withdraw = Update::builder()
-            .table_name(&self.tables.keys)
-            .key(key::PK, text(&user.meta.id))
-            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
-            .condition_expression("attribute_exists(pk)")
-            .build();
-        let set = self
-            .set_password(user, new)?
-            .condition_expression("user_id = :user AND password = :old")
-            .expression_attribute_values(":user", text(&user.meta.id))
-            .expression_attribute_values(":old", attribute(old)?)
-            .build();
-        self.update_together([
-            withdraw.map_err(|error| Fault::Serialization(error.into()))?,
-            set.map_err(|error| Fault::Serialization(error.into()))?,
-            self.next_epoch(&user.subject(), epoch)?,
-        ])
-        .await
-    }
-
-    fn set_password(
-        &self,
-        user: &UserRecord,
-        password: PasswordHash,
-    ) -> Result<aws_sdk_dynamodb::types::builders::UpdateBuilder, Fault> {
-        Ok(Update::builder()
-            .table_name(&self.tables.keys)
-            .key(key::PK, AttributeValue::S(user.login_key()))
-            .update_expression("SET password = :new")
-            .expression_attribute_values(":new", attribute(password)?))
-    }
-
-    async fn update_together(&self, updates: [Update; 3]) -> Result<SetPassword, Fault> {
-        let writes = updates.map(|update| TransactWriteItem::builder().update(update).build());
-        let request = self.client.transact_write_items().set_transact_items(Some(writes.into()));
-        match request.send().await {
-            Ok(_) => Ok(SetPassword::Set),
-            Err(error) if first_unmet(&error).is_some() => Ok(SetPassword::Changed),
-            Err(error) => Err(fault("set a password")(error)),
         }
     }
 
