@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::request::Parts;
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 /// What the gateway adds to a request: its source address and time.
@@ -42,8 +43,15 @@ pub fn http(
     event
 }
 
+/// Returns a path as an HTTP API passes it on: without escapes, and cut at a decoded `?`. A REST API
+/// leaves the path as the client sent it.
+pub(crate) fn decoded_path(path: &str) -> String {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    decoded.split('?').next().unwrap_or_default().to_owned()
+}
+
 pub(crate) fn base_event(parts: &Parts, route_key: &str, arrival: RequestContext) -> Value {
-    let path = parts.uri.path();
+    let path = decoded_path(parts.uri.path());
     let user_agent = parts
         .headers
         .get("user-agent")

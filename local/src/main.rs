@@ -10,7 +10,7 @@ use local::{
     Error,
     data::DataLocation,
     engine::Engine,
-    guard::{AuthorizerConfig, EventKind},
+    guard::{AuthorizerConfig, EventKind, Guard, IdentitySource},
     invoke, permissions, protect,
     serve::{self, Options, Shutdown},
     template::Template,
@@ -42,7 +42,7 @@ enum Command {
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
         postern_listen: SocketAddr,
         #[command(flatten)]
-        attached: Attached,
+        attached: Box<Attached>,
         #[command(flatten)]
         deployment: DeploymentArgs,
     },
@@ -119,6 +119,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an address such as 127.0.0.1:9502, or a port".into())
 }
 
+fn identity_source(text: &str) -> Result<IdentitySource, String> {
+    text.to_owned().try_into()
+}
+
 fn user_id(text: &str) -> Result<String, String> {
     let is_sound =
         (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -143,9 +147,14 @@ struct Attached {
     /// The kind of API, and the payload of the authorizer's event.
     #[arg(long, value_enum, default_value_t = EventKind::Http2)]
     event: EventKind,
-    /// A required header, which is part of the cache key. Can be repeated.
-    #[arg(long = "identity-source", value_name = "HEADER")]
-    identity_sources: Vec<String>,
+    /// What every request must have: a header, $context.routeKey (HTTP API), or $context.path and
+    /// $context.httpMethod (REST API). Can be repeated. If responses are cached, they are cached by
+    /// these, and credentials in other headers are ignored.
+    #[arg(long = "identity-source", value_name = "SOURCE", value_parser = identity_source)]
+    identity_sources: Vec<IdentitySource>,
+    /// A route of the HTTP API, such as "GET /orders/{id}". Can be repeated; without any, $default.
+    #[arg(long = "route", value_name = "ROUTE")]
+    routes: Vec<String>,
     /// How long a response of the authorizer is cached, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=3600))]
     cache_ttl: i64,
@@ -156,19 +165,28 @@ struct Attached {
 
 impl From<Attached> for AuthorizerConfig {
     fn from(attached: Attached) -> Self {
-        let Attached { event, mut identity_sources, cache_ttl, stage } = attached;
+        let Attached { event, mut identity_sources, routes, cache_ttl, stage } = attached;
         // A TOKEN authorizer has exactly one.
         if event == EventKind::RestToken && identity_sources.is_empty() {
-            identity_sources.push("Authorization".into());
+            identity_sources.push(IdentitySource::Header("authorization".into()));
         }
-        Self { event, identity_sources, cache_ttl_s: cache_ttl, stage }
+        let routes = if routes.is_empty() { Self::default().routes } else { routes };
+        Self { event, identity_sources, cache_ttl_s: cache_ttl, stage, routes }
     }
 }
 
 impl From<Server> for Options {
     fn from(server: Server) -> Self {
         let Server { listen, data, ready_file } = server;
-        Self { listen, data, config: None, ready_file, store: None, sign_in: None }
+        Self {
+            listen,
+            data,
+            config: None,
+            ready_file,
+            store: None,
+            sign_in: None,
+            identity_sources: Vec::new(),
+        }
     }
 }
 
@@ -188,7 +206,12 @@ async fn main() -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.deployment)) {
         Command::Serve(deployment) => serve_all(&deployment.into()).await,
         Command::Protect { upstream, postern_listen, attached, deployment } => {
-            protect_api(&deployment.into(), upstream, attached.into(), postern_listen).await
+            let attachment = AuthorizerConfig::from(*attached);
+            let mut options = Options::from(deployment);
+            if attachment.cache_ttl_s > 0 {
+                options.identity_sources = attachment.identity_sources.clone();
+            }
+            protect_api(&options, upstream, attachment, postern_listen).await
         }
         Command::Store(server) => serve_store(&server.into()).await,
         Command::Invoke { function, events, data, config } => {
@@ -224,19 +247,24 @@ async fn serve_all(options: &Options) -> Result<(), Error> {
 async fn protect_api(
     options: &Options,
     upstream: Uri,
-    attachment: AuthorizerConfig,
+    mut attachment: AuthorizerConfig,
     postern_listen: SocketAddr,
 ) -> Result<(), Error> {
     let stop = Shutdown::on_signal()?;
     let (listener, url) = serve::bind(options.listen).await?;
     let (own_listener, own_url) = serve::bind(postern_listen).await?;
     let deployment = serve::deploy(options, &own_url).await?;
+    if attachment.identity_sources.is_empty() {
+        let configured = &deployment.app.context.config.authorizer.identity_sources;
+        attachment.identity_sources = configured.clone();
+    }
+    let guard = Guard::new(deployment.app.clone(), attachment)?;
     let mut ready = deployment.ready(url);
     ready.postern_url = Some(own_url);
     serve::write_ready_file(options, &ready)?;
     show::print_protecting(&ready, &upstream);
     let own = serve::serve(own_listener, deployment.gateway.clone(), stop.clone());
-    let guarded = protect::serve(listener, deployment.app.clone(), attachment, upstream, stop);
+    let guarded = protect::serve(listener, deployment.app.clone(), guard, upstream, stop);
     tokio::try_join!(own, guarded).map(drop)
 }
 
@@ -267,7 +295,15 @@ async fn invoke(
         )));
     }
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = Options { listen, data, config, ready_file: None, store: None, sign_in: None };
+    let options = Options {
+        listen,
+        data,
+        config,
+        ready_file: None,
+        store: None,
+        sign_in: None,
+        identity_sources: Vec::new(),
+    };
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = invoke::in_process(&deployment.app, function)
         .ok_or_else(|| Error::Invalid(format!("this program does not contain {function}")))?;

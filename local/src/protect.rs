@@ -15,19 +15,19 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use postern::{App, config::AuthorizerAnswer};
+use postern::App;
 use tokio::net::TcpListener;
 
 use crate::{
     Error,
     event::RequestContext,
     gateway::error_response,
-    guard::{AuthorizerConfig, AuthorizerContext, EventKind, Guard},
+    guard::{AuthorizerContext, Guard},
     serve::{self, Shutdown},
 };
 
 /// The prefix of headers with the authorizer's context. Headers of the caller with this prefix are
-/// dropped, also if spelled with underscores, which many servers do not distinguish from dashes.
+/// dropped, also if other characters stand for the dashes, which many servers do not distinguish.
 const PREFIX: &str = "x-postern-";
 
 /// Headers that concern only one connection (RFC 9110 §7.6.1).
@@ -67,24 +67,16 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
 /// Serves the protected API on `listener` until `stop`.
 ///
 /// # Errors
-/// [`Error::Io`] if the listener fails, [`Error::Invalid`] if simple responses would be cached,
-/// because they apply to every route.
+/// [`Error::Io`] if the listener fails.
 pub async fn serve(
     listener: TcpListener,
     app: Arc<App>,
-    attachment: AuthorizerConfig,
+    guard: Guard,
     upstream: Uri,
     stop: Shutdown,
 ) -> Result<(), Error> {
-    let is_simple = attachment.event == EventKind::Http2
-        && app.context.config.deployment.authorizer_answer == AuthorizerAnswer::Simple;
-    if is_simple && attachment.cache_ttl_s > 0 {
-        let sentence = "a cached simple response would apply to every route: omit --cache-ttl, or set POSTERN_AUTHORIZER_ANSWER=policy";
-        return Err(Error::Invalid(sentence.into()));
-    }
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let guard = Arc::new(Guard::new(Arc::clone(&app), attachment));
-    let guarded = Guarded { app, guard, upstream, client };
+    let guarded = Guarded { app, guard: Arc::new(guard), upstream, client };
     serve::run(listener, Router::new().fallback(answer).with_state(guarded), stop).await
 }
 
@@ -134,12 +126,8 @@ impl Guarded {
         parts.uri = Uri::from_parts(target).ok()?;
         parts.version = http::Version::HTTP_11;
         drop_hop_by_hop(&mut parts.headers);
-        let foreign: Vec<_> = parts
-            .headers
-            .keys()
-            .filter(|name| name.as_str().replace('_', "-").starts_with(PREFIX))
-            .cloned()
-            .collect();
+        let foreign: Vec<_> =
+            parts.headers.keys().filter(|name| is_read_as_ours(name)).cloned().collect();
         for name in foreign {
             parts.headers.remove(name);
         }
@@ -155,6 +143,13 @@ impl Guarded {
         drop_hop_by_hop(&mut parts.headers);
         Some(Response::from_parts(parts, Body::new(body)))
     }
+}
+
+/// Reports whether a server could take the header for one of ours: CGI has only letters, digits and
+/// underscores in names, and PHP turns dots into underscores.
+fn is_read_as_ours(name: &HeaderName) -> bool {
+    let letters = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    name.as_str().chars().map(letters).collect::<String>().starts_with(PREFIX)
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {

@@ -17,7 +17,7 @@ use axum::{
 use http::StatusCode;
 use postern::{
     App,
-    config::{Config, SecretSource, environment_variables},
+    config::{Config, IdentitySource, SecretSource, environment_variables},
     core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
@@ -52,6 +52,8 @@ pub struct Options {
     pub store: Option<String>,
     /// The user to sign in at the start.
     pub sign_in: Option<AuthenticatedUser>,
+    /// The identity sources of an API that caches responses, in place of the configured ones.
+    pub identity_sources: Vec<IdentitySource>,
 }
 
 /// A deployment on this machine.
@@ -124,7 +126,10 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let template = Template::load()?;
     options.data.prepare()?;
     let mut shown = options.data.load_credentials()?;
-    let config = config(options, &mut shown, url)?;
+    let mut config = config(options, &mut shown, url)?;
+    if !options.identity_sources.is_empty() {
+        config = config.with_identity_sources(options.identity_sources.clone())?;
+    }
     postern::telemetry::init_readable(config.deployment.log);
 
     let engine = match &options.store {

@@ -241,7 +241,7 @@ async fn an_id_of_another_kind_or_form_is_not_found() {
         "x",
         "agt_01H455VB4PEX5VSKNK084SN02Q",
         "agt_81h455vb4pex5vsknk084sn02q",
-        "%20",
+        "a%20b",
     ] {
         world.get(&format!("/v1/agents/{id}")).send().await.expect_error(404, "not_found");
     }

@@ -485,3 +485,52 @@ fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
     let marked = "\u{feff}brand = \"abc\"";
     assert!(Config::from_settings(&variables(&[]), marked).is_ok());
 }
+
+#[test]
+fn rules_that_spell_a_path_differently_stop_the_start() {
+    for (first, second) in [
+        ("/admin/x", "/Admin/y"),
+        ("/admin", "/ADMIN/**"),
+        ("/v1/admin.", "/v1/admin/*"),
+        ("/*/Reports", "/*/reports"),
+    ] {
+        let rule = |path| format!("[[route]]\nmethod = \"GET\"\npath = \"{path}\"\n");
+        let sentence = format!("for {first} and {second} spell the same path differently");
+        assert_stops(&[], &[rule(first), rule(second)].concat(), &sentence);
+    }
+    let same = "[[route]]\nmethod = \"GET\"\npath = \"/Admin/x\"\n".repeat(2);
+    Config::from_settings(&variables(&[]), &same).unwrap();
+}
+
+#[test]
+fn rules_that_a_cached_policy_cannot_express_stop_the_start() {
+    let rules = |rules: &[(&str, &str, &str)]| {
+        let rules = rules.iter().map(|(method, path, rest)| {
+            format!("[[route]]\nmethod = \"{method}\"\npath = \"{path}\"\n{rest}\n")
+        });
+        let rules = rules.collect::<String>();
+        format!("{rules}[authorizer]\nidentity_sources = [\"Authorization\"]")
+    };
+    let (a, b, none) = ("scopes = [\"a\"]", "scopes = [\"b\"]", "auth = \"none\"");
+    for (toml, sentence) in [
+        (rules(&[("GET", "/v1/*", a)]), "cannot express * in the rule GET /v1/*"),
+        (rules(&[("GET", "/x", a), ("GET", "/**", b)]), "GET /x allows more than the rule GET /**"),
+        (rules(&[("GET", "/x", none), ("*", "/**", b)]), "GET /x allows more than the rule * /**"),
+        (
+            rules(&[("GET", "/x/**", ""), ("*", "/x/y", b)]),
+            "GET /x/** allows more than the rule * /x/y",
+        ),
+        (rules(&[("*", "/a-long-path-with-many-letters/**", a); 5]), "5 rules are too many"),
+    ] {
+        assert_stops(&[], &toml, sentence);
+    }
+    for toml in [
+        rules(&[]),
+        rules(&[("GET", "/x", "scopes = [\"a\", \"b\"]"), ("GET", "/**", b)]),
+        rules(&[("GET", "/x/**", a), ("GET", "/x/y", b)]),
+        rules(&[("GET", "/x", a), ("POST", "/x", b)]),
+        rules(&[("CONNECT", "$connect", a)]),
+    ] {
+        Config::from_settings(&variables(&[]), &toml).unwrap();
+    }
+}

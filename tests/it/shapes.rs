@@ -50,6 +50,12 @@ async fn world(issuer: &Issuer) -> World {
         type = "configured_keys"
         sha256 = ["{}"]
         scopes = ["data:read"]
+        [[route]]
+        method = "*"
+        path = "/anything"
+        [[route]]
+        method = "CONNECT"
+        path = "$connect"
         "#,
         issuer.url,
         Digest::of(LEGACY.as_bytes()).to_hex(),
@@ -85,10 +91,14 @@ fn bearer(what: &'static str, token: &str) -> Credential {
 
 /// Returns the result of the authorizer behind an API: the context, or a status.
 async fn through(world: &World, event: EventKind, credential: &Credential) -> Result<Value, u16> {
-    let source = vec![credential.header.to_owned()];
-    let attachment =
-        AuthorizerConfig { event, identity_sources: source, cache_ttl_s: 0, stage: "prod".into() };
-    let guard = Guard::new(world.app.clone(), attachment);
+    let identity_sources = vec![credential.header.to_owned().try_into().unwrap()];
+    let attachment = AuthorizerConfig {
+        event,
+        identity_sources,
+        stage: "prod".into(),
+        ..AuthorizerConfig::default()
+    };
+    let guard = Guard::new(world.app.clone(), attachment).unwrap();
     let request = http::Request::get("/anything")
         .header(credential.header, &credential.value)
         .body(())

@@ -15,7 +15,7 @@ use local::{
     template::Template,
 };
 use postern::{
-    App,
+    App, Fault,
     config::Config,
     core::{clock::Clock, entropy::Entropy, id, principal::Role},
     credential::Minted,
@@ -157,6 +157,15 @@ impl World {
             config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() }),
             self.secrets.clone(),
         )
+    }
+
+    /// Returns the same deployment with another `postern.toml`.
+    ///
+    /// # Errors
+    /// The fault that would stop the start.
+    pub fn try_reconfigured(&self, toml: &str) -> Result<Self, Fault> {
+        let setup = Setup { toml: Some(toml.to_owned()), ..Setup::default() };
+        Ok(self.rebuild(try_config(&setup)?, self.secrets.clone()))
     }
 
     /// Returns the same deployment with other secrets.
@@ -379,6 +388,10 @@ fn remote_store() -> Option<String> {
 }
 
 fn config(setup: &Setup) -> Config {
+    try_config(setup).unwrap()
+}
+
+fn try_config(setup: &Setup) -> Result<Config, Fault> {
     let tables = engine::tables();
     let mut variables: BTreeMap<String, String> = [
         ("POSTERN_ISSUER", "https://auth.example.com".to_owned()),
@@ -391,7 +404,7 @@ fn config(setup: &Setup) -> Config {
     variables
         .extend(setup.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     match &setup.toml {
-        None => Config::from_variables(&variables).unwrap(),
-        Some(toml) => Config::from_settings(&variables, toml).unwrap(),
+        None => Config::from_variables(&variables),
+        Some(toml) => Config::from_settings(&variables, toml),
     }
 }

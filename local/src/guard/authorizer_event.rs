@@ -3,9 +3,10 @@
 
 use clap::ValueEnum;
 use http::{HeaderMap, request::Parts};
+use postern::authorizer::AuthorizerEventKind;
 use serde_json::{Map, Value, json};
 
-use super::AuthorizerConfig;
+use super::{AuthorizerConfig, IdentitySource, route};
 use crate::event::{self, RequestContext};
 
 /// The region, account and API of every ARN.
@@ -36,83 +37,129 @@ impl EventKind {
     }
 }
 
-/// Returns the ARN of the requested method.
-pub(super) fn arn(parts: &Parts, attachment: &AuthorizerConfig) -> String {
-    match attachment.event {
-        EventKind::WebSocket => format!("{API}/{}/$connect", attachment.stage),
-        EventKind::RestToken | EventKind::RestRequest | EventKind::Http1 | EventKind::Http2 => {
-            format!("{API}/{}/{}{}", attachment.stage, parts.method, parts.uri.path())
+impl From<EventKind> for AuthorizerEventKind {
+    fn from(kind: EventKind) -> Self {
+        match kind {
+            EventKind::RestToken => Self::RestToken,
+            EventKind::RestRequest => Self::RestRequest,
+            EventKind::Http1 => Self::Http1,
+            EventKind::Http2 => Self::Http2,
+            EventKind::WebSocket => Self::WebSocket,
         }
+    }
+}
+
+/// Returns the ARN of the request: of the method and path that were requested from a REST API, and
+/// of the route of an HTTP API.
+pub(super) fn arn(parts: &Parts, route_key: &str, attachment: &AuthorizerConfig) -> String {
+    let stage = format!("{API}/{}", attachment.stage);
+    match attachment.event {
+        EventKind::WebSocket => format!("{stage}/$connect"),
+        EventKind::RestToken | EventKind::RestRequest => {
+            format!("{stage}/{}{}", parts.method, parts.uri.path())
+        }
+        EventKind::Http1 | EventKind::Http2 => match route_key.split_once(' ') {
+            Some((_, path)) => format!("{stage}/{}{path}", parts.method),
+            None => format!("{stage}/{route_key}"),
+        },
+    }
+}
+
+/// Returns the value of an identity source; `None` if it is missing.
+pub(super) fn identity(
+    source: &IdentitySource,
+    parts: &Parts,
+    route_key: &str,
+    attachment: &AuthorizerConfig,
+) -> Option<String> {
+    match source {
+        IdentitySource::Header(name) => joined(&parts.headers, name),
+        IdentitySource::RouteKey => Some(route_key.to_owned()),
+        IdentitySource::Path => Some(with_stage(parts.uri.path(), attachment)),
+        IdentitySource::Method => Some(parts.method.to_string()),
     }
 }
 
 /// Returns the authorizer's event. The path of `parts` does not contain the stage.
 pub(super) fn event(
     parts: &Parts,
+    route_key: &str,
     arrival: RequestContext,
     attachment: &AuthorizerConfig,
 ) -> Value {
     match attachment.event {
         EventKind::RestToken => token(parts, attachment),
         EventKind::RestRequest => rest(parts, arrival, attachment),
-        EventKind::Http1 => http_1(parts, arrival, attachment),
-        EventKind::Http2 => http_2(parts, arrival, attachment),
+        EventKind::Http1 => http_1(parts, route_key, arrival, attachment),
+        EventKind::Http2 => http_2(parts, route_key, arrival, attachment),
         EventKind::WebSocket => connection(parts, arrival, attachment),
     }
 }
 
 fn token(parts: &Parts, attachment: &AuthorizerConfig) -> Value {
-    let source = attachment.identity_sources.first().map_or("authorization", String::as_str);
+    let source = attachment.identity_sources.iter().find_map(|source| match source {
+        IdentitySource::Header(name) => Some(name.as_str()),
+        IdentitySource::RouteKey | IdentitySource::Path | IdentitySource::Method => None,
+    });
     json!({
         "type": "TOKEN",
-        "methodArn": arn(parts, attachment),
-        "authorizationToken": last(&parts.headers, source).unwrap_or_default(),
+        "methodArn": arn(parts, "", attachment),
+        "authorizationToken": last(&parts.headers, source.unwrap_or("authorization")).unwrap_or_default(),
     })
 }
 
+/// The event of a REST API, which leaves the path as the client sent it.
 fn rest(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {
-    let mut event = http_1(parts, arrival, attachment);
-    if let Some(members) = event.as_object_mut() {
-        for name in ["version", "identitySource", "authorizationToken"] {
-            members.remove(name);
-        }
-        // The last of several values; `multiValueHeaders` contains all of them.
-        members.insert(
-            "headers".into(),
-            each(&parts.headers, |name| last(&parts.headers, name).into()),
-        );
-        members.insert(
-            "multiValueHeaders".into(),
-            each(&parts.headers, |name| {
-                parts.headers.get_all(name).iter().map(text).collect::<Vec<_>>().into()
-            }),
-        );
-    }
+    let path = parts.uri.path();
+    let mut event = request_1_0(parts, path, arrival, attachment);
+    event["methodArn"] = arn(parts, "", attachment).into();
+    event["resource"] = "/{proxy+}".into();
+    event["requestContext"]["resourcePath"] = "/{proxy+}".into();
+    event["pathParameters"] = json!({"proxy": path.trim_start_matches('/')});
+    // The last of several values; `multiValueHeaders` contains all of them.
+    event["headers"] = each(&parts.headers, |name| last(&parts.headers, name).into());
+    event["multiValueHeaders"] = each(&parts.headers, |name| {
+        parts.headers.get_all(name).iter().map(text).collect::<Vec<_>>().into()
+    });
     event
 }
 
-fn http_1(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {
-    let path = parts.uri.path();
-    let sources: Vec<_> = attachment
-        .identity_sources
-        .iter()
-        .filter_map(|name| joined(&parts.headers, name))
-        .collect();
+/// The event of an HTTP API in the form of a REST API's. The path is decoded.
+fn http_1(
+    parts: &Parts,
+    route_key: &str,
+    arrival: RequestContext,
+    attachment: &AuthorizerConfig,
+) -> Value {
+    let path = event::decoded_path(parts.uri.path());
+    let sources = identities(parts, route_key, attachment).join(",");
+    let resource = route_key.split_once(' ').map_or(route_key, |(_, path)| path);
+    let mut event = request_1_0(parts, &path, arrival, attachment);
+    event["version"] = "1.0".into();
+    event["methodArn"] = arn(parts, route_key, attachment).into();
+    event["identitySource"] = sources.as_str().into();
+    event["authorizationToken"] = sources.into();
+    event["resource"] = resource.into();
+    event["requestContext"]["resourcePath"] = resource.into();
+    event["pathParameters"] = route::parameters(route_key, &path);
+    event["headers"] = each(&parts.headers, |name| joined(&parts.headers, name).into());
+    event
+}
+
+fn request_1_0(
+    parts: &Parts,
+    path: &str,
+    arrival: RequestContext,
+    attachment: &AuthorizerConfig,
+) -> Value {
     let query: Map<_, _> = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
         .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
         .collect();
     json!({
-        "version": "1.0",
         "type": "REQUEST",
-        "methodArn": arn(parts, attachment),
-        "identitySource": sources.join(","),
-        "authorizationToken": sources.join(","),
-        "resource": "/{proxy+}",
         "path": path,
         "httpMethod": parts.method.as_str(),
-        "headers": each(&parts.headers, |name| joined(&parts.headers, name).into()),
         "queryStringParameters": query,
-        "pathParameters": {"proxy": path.trim_start_matches('/')},
         "stageVariables": null,
         "requestContext": {
             "accountId": "000000000000",
@@ -120,28 +167,33 @@ fn http_1(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig)
             "httpMethod": parts.method.as_str(),
             "path": with_stage(path, attachment),
             "requestId": event::request_id(arrival.time),
-            "resourcePath": "/{proxy+}",
             "stage": attachment.stage,
             "identity": {"sourceIp": arrival.source_ip.to_string()},
         },
     })
 }
 
-fn http_2(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {
-    let mut event = event::base_event(parts, "$default", arrival);
-    let path = with_stage(parts.uri.path(), attachment);
-    let sources: Vec<_> = attachment
-        .identity_sources
-        .iter()
-        .filter_map(|name| joined(&parts.headers, name))
-        .collect();
+fn http_2(
+    parts: &Parts,
+    route_key: &str,
+    arrival: RequestContext,
+    attachment: &AuthorizerConfig,
+) -> Value {
+    let mut event = event::base_event(parts, route_key, arrival);
+    let path = with_stage(&event::decoded_path(parts.uri.path()), attachment);
+    let sources = identities(parts, route_key, attachment);
     event["type"] = "REQUEST".into();
-    event["routeArn"] = arn(parts, attachment).into();
+    event["routeArn"] = arn(parts, route_key, attachment).into();
     event["identitySource"] = if sources.is_empty() { Value::Null } else { sources.into() };
     event["requestContext"]["stage"] = attachment.stage.as_str().into();
     event["requestContext"]["http"]["path"] = path.as_str().into();
     event["rawPath"] = path.into();
     event
+}
+
+fn identities(parts: &Parts, route_key: &str, attachment: &AuthorizerConfig) -> Vec<String> {
+    let sources = attachment.identity_sources.iter();
+    sources.filter_map(|source| identity(source, parts, route_key, attachment)).collect()
 }
 
 fn connection(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerConfig) -> Value {

@@ -3,6 +3,7 @@
 
 mod authorizer_event;
 mod iam;
+mod route;
 
 use std::{
     collections::HashMap,
@@ -12,22 +13,29 @@ use std::{
 pub use authorizer_event::EventKind;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, request::Parts};
-use postern::App;
+pub use postern::config::IdentitySource;
+use postern::{App, Fault, authorizer};
 use serde_json::{Map, Value};
 
-use crate::{event::RequestContext, gateway::error_response};
+use crate::{
+    event::RequestContext,
+    gateway::error_response,
+    invoke::{Invocation, Invoke},
+};
 
 /// How an API attaches the authorizer.
 #[derive(Clone, Debug)]
 pub struct AuthorizerConfig {
     /// The kind of API and event.
     pub event: EventKind,
-    /// Required headers. Together they are the key of the cache.
-    pub identity_sources: Vec<String>,
+    /// What every request must have. Together they are the key of the cache.
+    pub identity_sources: Vec<IdentitySource>,
     /// How long a response is cached, in seconds; 0 disables the cache.
     pub cache_ttl_s: i64,
     /// `$default`, or the name that precedes every path.
     pub stage: String,
+    /// The routes of an HTTP API, such as `GET /orders/{id}`.
+    pub routes: Vec<String>,
 }
 
 impl Default for AuthorizerConfig {
@@ -37,6 +45,7 @@ impl Default for AuthorizerConfig {
             identity_sources: Vec::new(),
             cache_ttl_s: 0,
             stage: "$default".into(),
+            routes: vec![route::DEFAULT.into()],
         }
     }
 }
@@ -45,16 +54,21 @@ impl Default for AuthorizerConfig {
 pub type AuthorizerContext = Map<String, Value>;
 
 /// The authorizer in front of an API.
-#[derive(Debug)]
 pub struct Guard {
-    app: Arc<App>,
+    authorizer: Invoke,
     attachment: AuthorizerConfig,
-    cache: Mutex<HashMap<Vec<String>, Held>>,
+    cache: Mutex<HashMap<Vec<String>, CachedResponse>>,
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Guard({:?})", self.attachment)
+    }
 }
 
 /// A cached response of the authorizer.
 #[derive(Clone, Debug)]
-struct Held {
+struct CachedResponse {
     answer: Value,
     until_s: i64,
 }
@@ -62,6 +76,7 @@ struct Held {
 /// How an API refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rejection {
+    NoRoute,
     Unauthenticated,
     Forbidden { explicitly: bool },
     Broken,
@@ -69,8 +84,28 @@ enum Rejection {
 
 impl Guard {
     /// Attaches the authorizer.
-    pub fn new(app: Arc<App>, attachment: AuthorizerConfig) -> Self {
-        Self { app, attachment, cache: Mutex::default() }
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] if cached responses would be used for requests that they do not decide.
+    pub fn new(app: Arc<App>, attachment: AuthorizerConfig) -> Result<Self, Fault> {
+        authorizer::check_attachment(
+            &app.context.config,
+            attachment.event.into(),
+            &attachment.identity_sources,
+            attachment.cache_ttl_s > 0,
+        )?;
+        let authorizer = move |event| -> Invocation {
+            let app = Arc::clone(&app);
+            Box::pin(async move {
+                functions::authorizer::handle(&app, event).await.map_err(|error| error.to_string())
+            })
+        };
+        Ok(Self::with_authorizer(attachment, Arc::new(authorizer)))
+    }
+
+    /// Attaches another authorizer, without the check of [`Guard::new`].
+    pub fn with_authorizer(attachment: AuthorizerConfig, authorizer: Invoke) -> Self {
+        Self { authorizer, attachment, cache: Mutex::default() }
     }
 
     /// Returns how the API attaches the authorizer.
@@ -95,56 +130,72 @@ impl Guard {
         parts: &Parts,
         arrival: RequestContext,
     ) -> Result<AuthorizerContext, Rejection> {
-        let identity = self.identity(parts)?;
+        let route_key = self.route_key(parts)?;
+        let identity = self.identity(parts, route_key)?;
         let now_s = arrival.time.as_second();
         let caches = self.attachment.cache_ttl_s > 0 && !identity.is_empty();
-        let held = caches.then(|| self.held(&identity, now_s)).flatten();
-        let answer = match held {
+        let cached = caches.then(|| self.cached(&identity, now_s)).flatten();
+        let answer = match cached {
             Some(answer) => answer,
             None => {
-                let answer = self.invoke(parts, arrival).await?;
+                let answer = self.invoke(parts, route_key, arrival).await?;
                 if caches {
                     let until_s = now_s + self.attachment.cache_ttl_s;
-                    self.cache().insert(identity, Held { answer: answer.clone(), until_s });
+                    let response = CachedResponse { answer: answer.clone(), until_s };
+                    self.cache().insert(identity, response);
                 }
                 answer
             }
         };
-        self.evaluate(parts, &answer)
+        self.evaluate(parts, route_key, &answer)
+    }
+
+    /// Returns the key of the route that matches a request. Only HTTP APIs have routes here.
+    fn route_key(&self, parts: &Parts) -> Result<&str, Rejection> {
+        match self.attachment.event {
+            EventKind::RestToken | EventKind::RestRequest | EventKind::WebSocket => Ok(""),
+            EventKind::Http1 | EventKind::Http2 => {
+                let routes = &self.attachment.routes;
+                let path = parts.uri.path();
+                route::select(routes, parts.method.as_str(), path).ok_or(Rejection::NoRoute)
+            }
+        }
     }
 
     /// Returns the values of the identity sources. If one is missing or empty, the response is a
     /// 401 and the authorizer is not invoked.
-    fn identity(&self, parts: &Parts) -> Result<Vec<String>, Rejection> {
-        let value = |name: &String| {
-            let joined = authorizer_event::joined(&parts.headers, name)?;
-            (!joined.trim().is_empty()).then_some(joined)
+    fn identity(&self, parts: &Parts, route_key: &str) -> Result<Vec<String>, Rejection> {
+        let value = |source| {
+            authorizer_event::identity(source, parts, route_key, &self.attachment)
+                .filter(|value| !value.trim().is_empty())
+                .ok_or(Rejection::Unauthenticated)
         };
-        self.attachment
-            .identity_sources
-            .iter()
-            .map(|name| value(name).ok_or(Rejection::Unauthenticated))
-            .collect()
+        self.attachment.identity_sources.iter().map(value).collect()
     }
 
-    fn held(&self, identity: &[String], now_s: i64) -> Option<Value> {
+    fn cached(&self, identity: &[String], now_s: i64) -> Option<Value> {
         self.cache()
             .get(identity)
-            .filter(|held| now_s < held.until_s)
-            .map(|held| held.answer.clone())
+            .filter(|cached| now_s < cached.until_s)
+            .map(|cached| cached.answer.clone())
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<String>, Held>> {
+    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<String>, CachedResponse>> {
         self.cache.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Invokes the authorizer. Exactly the error `Unauthorized` is a 401; any other error, and a
     /// response of the wrong form, is a 500. Neither is cached.
-    async fn invoke(&self, parts: &Parts, arrival: RequestContext) -> Result<Value, Rejection> {
-        let event = authorizer_event::event(parts, arrival, &self.attachment);
-        match functions::authorizer::handle(&self.app, event).await {
+    async fn invoke(
+        &self,
+        parts: &Parts,
+        route_key: &str,
+        arrival: RequestContext,
+    ) -> Result<Value, Rejection> {
+        let event = authorizer_event::event(parts, route_key, arrival, &self.attachment);
+        match (self.authorizer)(event).await {
             Ok(answer) if self.is_well_formed(&answer) => Ok(answer),
-            Err(error) if error.to_string() == "Unauthorized" => Err(Rejection::Unauthenticated),
+            Err(error) if error == "Unauthorized" => Err(Rejection::Unauthenticated),
             Ok(_) | Err(_) => Err(Rejection::Broken),
         }
     }
@@ -170,11 +221,16 @@ impl Guard {
     }
 
     /// Applies a response, new or cached, to this request. A simple one applies to every route.
-    fn evaluate(&self, parts: &Parts, answer: &Value) -> Result<AuthorizerContext, Rejection> {
+    fn evaluate(
+        &self,
+        parts: &Parts,
+        route_key: &str,
+        answer: &Value,
+    ) -> Result<AuthorizerContext, Rejection> {
         let decision = if !self.answers_simply(answer) {
             iam::evaluate(
                 &answer["policyDocument"],
-                &authorizer_event::arn(parts, &self.attachment),
+                &authorizer_event::arn(parts, route_key, &self.attachment),
             )
         } else if answer["isAuthorized"] == true {
             iam::Decision::Allow
@@ -192,6 +248,7 @@ impl Guard {
     fn refuse(&self, stop: Rejection) -> Response<Bytes> {
         let is_rest = self.attachment.event.is_rest();
         let (status, kind, body) = match stop {
+            Rejection::NoRoute => (StatusCode::NOT_FOUND, "NotFoundException", None),
             Rejection::Unauthenticated => (StatusCode::UNAUTHORIZED, "UnauthorizedException", None),
             Rejection::Forbidden { explicitly: true } => (
                 StatusCode::FORBIDDEN,

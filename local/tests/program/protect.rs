@@ -103,6 +103,10 @@ fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
         "X-Drop: 1",
         "-H",
         "X_Postern_User_Id: root",
+        "-H",
+        "X.Postern.User.Id: root",
+        "-H",
+        "X-Postern_User.Scopes: *",
     ];
     let answer = curl(
         &[
@@ -123,7 +127,11 @@ fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
     assert_eq!(of("x-postern-scopes"), ["x-postern-scopes: data:read"]);
     assert_eq!(of("x-postern-kind"), ["x-postern-kind: agent"]);
     assert!(
-        of("x_postern").is_empty() && of("x-postern-extra").is_empty() && of("x-drop").is_empty()
+        of("x_postern").is_empty()
+            && of("x.postern").is_empty()
+            && of("x-postern_").is_empty()
+            && of("x-postern-extra").is_empty()
+            && of("x-drop").is_empty()
     );
 
     assert_eq!(
@@ -209,7 +217,7 @@ fn an_unreachable_upstream_is_a_503() {
 }
 
 #[test]
-fn a_simple_response_is_not_cached() {
+fn a_cache_without_identity_sources_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(super::PROGRAM)
         .args([
@@ -226,5 +234,9 @@ fn a_simple_response_is_not_cached() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("would apply to every route"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("can be cached only if identity_sources")
+    );
 }

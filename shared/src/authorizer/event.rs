@@ -15,13 +15,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{AuthorizerRequest, ResponseFormat};
+use super::{
+    AuthorizerRequest, ResponseFormat,
+    cache::{self, AuthorizerEventKind},
+};
 use crate::{
     app::App,
-    config::AuthorizerAnswer,
+    config::{AuthorizerAnswer, IdentitySource},
     core::{
         credential_header,
         error::{Fault, Refusal},
+        path,
         route_pattern::CONNECT,
     },
     credential::opaque,
@@ -33,16 +37,96 @@ use crate::{
 ///
 /// # Errors
 /// An inner refusal if the caller made the event unreadable; a fault for an event of an unknown
-/// kind.
+/// kind, or of an API whose identity sources are not those of the configuration.
 pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest, Refusal>, Fault> {
     let read = Event(event);
-    let is_connection = read.text("/requestContext/eventType") == Some("CONNECT");
-    match (read.text("/type"), read.text("/version")) {
-        (Some("TOKEN"), None) => token(read, app).map(Ok),
-        (Some("REQUEST"), _) if is_connection => connection(read, app),
-        (Some("REQUEST"), None | Some("1.0")) => request_1_0(read, app),
-        (Some("REQUEST"), Some("2.0")) => request_2_0(read, app),
+    let kind = kind(read)?;
+    let extent = cache::extent(&app.context.config, kind)?;
+    verify_identity_sources(read, app)?;
+    let headers = match headers(event, app) {
+        Ok(headers) => headers,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let arn = match kind {
+        AuthorizerEventKind::Http2 => read.required("/routeArn")?,
+        AuthorizerEventKind::RestToken
+        | AuthorizerEventKind::RestRequest
+        | AuthorizerEventKind::Http1
+        | AuthorizerEventKind::WebSocket => read.required("/methodArn")?,
+    };
+    let request = AuthorizerRequest {
+        kind,
+        extent,
+        format: ResponseFormat::Policy,
+        arn: arn.to_owned(),
+        route_key: read.text("/routeKey").unwrap_or_default().to_owned(),
+        method: String::new(),
+        paths: Vec::new(),
+        is_canonical: path::is_canonical,
+        target: None,
+        headers,
+    };
+    let request = match kind {
+        AuthorizerEventKind::RestToken => token(read, app, request),
+        AuthorizerEventKind::RestRequest => request_1_0(read, request),
+        AuthorizerEventKind::Http1 => request_1_0(read, request).map(|request| AuthorizerRequest {
+            is_canonical: path::is_canonical_when_decoded,
+            ..request
+        }),
+        AuthorizerEventKind::Http2 => request_2_0(read, app, request),
+        AuthorizerEventKind::WebSocket => Ok(AuthorizerRequest {
+            method: "CONNECT".into(),
+            paths: vec![CONNECT.into()],
+            ..request
+        }),
+    };
+    request.map(Ok)
+}
+
+fn kind(event: Event<'_>) -> Result<AuthorizerEventKind, Fault> {
+    let is_connection = event.text("/requestContext/eventType") == Some("CONNECT");
+    match (event.text("/type"), event.text("/version")) {
+        (Some("TOKEN"), None) => Ok(AuthorizerEventKind::RestToken),
+        (Some("REQUEST"), _) if is_connection => Ok(AuthorizerEventKind::WebSocket),
+        (Some("REQUEST"), None) => Ok(AuthorizerEventKind::RestRequest),
+        (Some("REQUEST"), Some("1.0")) => Ok(AuthorizerEventKind::Http1),
+        (Some("REQUEST"), Some("2.0")) => Ok(AuthorizerEventKind::Http2),
         _ => Err(missing("a known type and version")),
+    }
+}
+
+/// Checks that an HTTP API, whose events contain the values of its identity sources, has those of
+/// the configuration. An API without any does not cache.
+fn verify_identity_sources(event: Event<'_>, app: &App) -> Result<(), Fault> {
+    let has_value: Box<dyn Fn(&str) -> bool> = match event.0.get("identitySource") {
+        Some(Value::Array(values)) if !values.is_empty() => {
+            Box::new(move |wanted| values.iter().any(|value| value == wanted))
+        }
+        // Payload 1.0 joins the values with commas, which a value may contain too.
+        Some(Value::String(joined)) if !joined.is_empty() => {
+            Box::new(move |wanted| format!(",{joined},").contains(&format!(",{wanted},")))
+        }
+        _ => return Ok(()),
+    };
+    let is_among_them = |source: &&IdentitySource| {
+        let wanted = match source {
+            IdentitySource::Header(name) => sent(event.0)
+                .into_iter()
+                .find(|(given, _)| given.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value),
+            IdentitySource::RouteKey => event.text("/routeKey"),
+            // Only REST APIs have these, and their events do not contain identity sources.
+            IdentitySource::Path | IdentitySource::Method => None,
+        };
+        wanted.is_some_and(&has_value)
+    };
+    let configured = &app.context.config.authorizer.identity_sources;
+    match configured.iter().find(|source| !is_among_them(source)) {
+        None => Ok(()),
+        Some(missing) => Err(Fault::Setting(format!(
+            "the API that invoked the authorizer does not have the identity source {missing}, which \
+             identity_sources of [authorizer] in postern.toml lists"
+        ))),
     }
 }
 
@@ -85,17 +169,19 @@ fn missing(what: &str) -> Fault {
     Fault::Event(format!("{what} is missing"))
 }
 
-fn token(event: Event<'_>, app: &App) -> Result<AuthorizerRequest, Fault> {
-    let arn = event.required("/methodArn")?;
-    let (method, path) = routed(arn).ok_or_else(|| missing("a method in its methodArn"))?;
+fn token(
+    event: Event<'_>,
+    app: &App,
+    request: AuthorizerRequest,
+) -> Result<AuthorizerRequest, Fault> {
+    let (method, path) =
+        routed(&request.arn).ok_or_else(|| missing("a method in its methodArn"))?;
+    let (method, path) = (method.to_owned(), path);
     let value = event.text("/authorizationToken").unwrap_or_default();
-    Ok(AuthorizerRequest {
-        format: ResponseFormat::Policy { arn: arn.to_owned() },
-        method: method.to_owned(),
-        paths: vec![path],
-        target: None,
-        headers: BTreeMap::from([(header_of(value, app), value.to_owned())]),
-    })
+    let configured = app.context.config.authorizer.headers().next().map(str::to_owned);
+    let header = configured.unwrap_or_else(|| header_of(value, app));
+    let headers = BTreeMap::from([(header, value.to_owned())]);
+    Ok(AuthorizerRequest { method, paths: vec![path], headers, ..request })
 }
 
 /// Guesses the header of a TOKEN event's value, which the event does not name: `Authorization` if
@@ -117,22 +203,13 @@ fn header_of(value: &str, app: &App) -> String {
     name.to_owned()
 }
 
-fn connection(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, Refusal>, Fault> {
-    let arn = event.required("/methodArn")?;
-    let question = |headers| AuthorizerRequest {
-        format: ResponseFormat::Policy { arn: arn.to_owned() },
-        method: "CONNECT".into(),
-        paths: vec![CONNECT.into()],
-        target: None,
-        headers,
-    };
-    Ok(headers(event.0, app).map(question))
-}
-
-fn request_1_0(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, Refusal>, Fault> {
-    let arn = event.required("/methodArn")?;
+fn request_1_0(event: Event<'_>, request: AuthorizerRequest) -> Result<AuthorizerRequest, Fault> {
     let (path, method) = (event.required("/path")?, event.required("/httpMethod")?);
-    let paths = paths(arn, path, event.text("/requestContext/stage"))
+    let route = event.text("/resource").unwrap_or_default();
+    let sent = event.text("/requestContext/path").unwrap_or(path);
+    // REST APIs leave the stage out of `path`.
+    let stage = event.text("/requestContext/stage").filter(|_| sent == path);
+    let paths = paths(&request.arn, path, stage, route)
         .ok_or_else(|| missing("a path in its methodArn"))?;
     // The event contains the query only in decoded form, from which the signed target cannot be
     // reconstructed.
@@ -140,33 +217,36 @@ fn request_1_0(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, 
         ["queryStringParameters", "multiValueQueryStringParameters"].iter().any(|name| {
             event.0.get(name).and_then(Value::as_object).is_some_and(|query| !query.is_empty())
         });
-    let sent = event.text("/requestContext/path").unwrap_or(path);
     let target = (!has_query).then(|| sent.to_owned());
-    let format = ResponseFormat::Policy { arn: arn.to_owned() };
-    let question =
-        |headers| AuthorizerRequest { format, method: method.to_owned(), paths, target, headers };
-    Ok(headers(event.0, app).map(question))
+    Ok(AuthorizerRequest { method: method.to_owned(), paths, target, ..request })
 }
 
-fn request_2_0(event: Event<'_>, app: &App) -> Result<Result<AuthorizerRequest, Refusal>, Fault> {
-    let (arn, path) = (event.required("/routeArn")?, event.required("/rawPath")?);
+fn request_2_0(
+    event: Event<'_>,
+    app: &App,
+    request: AuthorizerRequest,
+) -> Result<AuthorizerRequest, Fault> {
+    let path = event.required("/rawPath")?;
     let method = event.required("/requestContext/http/method")?;
     let query = event.text("/rawQueryString").unwrap_or_default();
     let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     let format = match app.context.config.deployment.authorizer_answer {
         AuthorizerAnswer::Simple => ResponseFormat::Simple,
-        AuthorizerAnswer::Policy => ResponseFormat::Policy { arn: arn.to_owned() },
+        AuthorizerAnswer::Policy => ResponseFormat::Policy,
     };
-    let paths = paths(arn, path, event.text("/requestContext/stage"))
+    let route = request.route_key.split_once(' ').map_or("", |(_, path)| path);
+    let paths = paths(&request.arn, path, event.text("/requestContext/stage"), route)
         .ok_or_else(|| missing("a path in its routeArn"))?;
-    let question = |headers| AuthorizerRequest {
+    let is_canonical = path::is_canonical_when_decoded;
+    let target = Some(target);
+    Ok(AuthorizerRequest {
         format,
         method: method.to_owned(),
         paths,
-        target: Some(target),
-        headers,
-    };
-    Ok(headers(event.0, app).map(question))
+        is_canonical,
+        target,
+        ..request
+    })
 }
 
 /// Returns method and path of
@@ -180,10 +260,12 @@ fn routed(arn: &str) -> Option<(&str, String)> {
 /// Returns the paths that the rules apply to.
 ///
 /// The first is the one in the ARN. The path that the client sent may begin with the stage, and
-/// behind a custom domain with the domain's base path mapping; then the rules must allow both. An
-/// ARN that names its route by a pattern (`/orders/{id}`) contains no path.
-fn paths(arn: &str, sent: &str, stage: Option<&str>) -> Option<Vec<String>> {
-    let (_, routed) = routed(arn)?;
+/// behind a custom domain with the domain's base path mapping; then the rules must allow both. The
+/// ARN of an HTTP API can name the route in place of the path: `$default`, or the path of `route`
+/// with its parameters.
+fn paths(arn: &str, sent: &str, stage: Option<&str>, route: &str) -> Option<Vec<String>> {
+    let (method, routed) = routed(arn)?;
+    let names_route = method == "$default" || (route.contains('{') && routed == route);
     let without_stage = stage.and_then(|stage| sent.strip_prefix('/')?.strip_prefix(stage));
     let without_stage = without_stage
         .map(|rest| if rest.is_empty() { "/" } else { rest })
@@ -192,13 +274,15 @@ fn paths(arn: &str, sent: &str, stage: Option<&str>) -> Option<Vec<String>> {
         // The event does not say whether this segment is the stage or part of the path.
         Some(rest) if sent == routed => vec![rest.to_owned(), routed],
         None if sent == routed => vec![routed],
-        Some(rest) if rest == routed || routed.contains('{') => vec![rest.to_owned()],
-        None if routed.contains('{') => vec![sent.to_owned()],
+        Some(rest) if rest == routed || names_route => vec![rest.to_owned()],
+        None if names_route => vec![sent.to_owned()],
         Some(_) | None => vec![sent.to_owned(), routed],
     })
 }
 
-/// Returns the headers by their lower-case names.
+/// Returns the headers that can carry a credential, or say something about one, by their lower-case
+/// names. If the API caches by headers, only those are returned: a response must not depend on
+/// anything else.
 ///
 /// `multiValueHeaders` shows how often a header was sent, if the header is in it. A header that
 /// carries a credential must have been sent once.
@@ -206,8 +290,11 @@ fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal
     let mut headers = BTreeMap::new();
     for (name, value) in sent(event) {
         let name = name.to_ascii_lowercase();
+        if !app.context.config.authorizer.reads_header(&name) {
+            continue;
+        }
         let is_doubled = app.providers.reads_header(&name)
-            && (value.contains(',') || headers.contains_key(&name));
+            && (credential_header::is_joined(&name, value) || headers.contains_key(&name));
         if is_doubled {
             return Err(Refusal::DuplicateHeader);
         }

@@ -1,117 +1,130 @@
 //! Compiles IAM policies from route rules and scopes.
 //!
-//! API Gateway may cache a policy for the caller's next requests, so a policy must not allow any
-//! route that the rules deny, whichever route it was made for. Rules are ordered and IAM statements
-//! are not. Every rule that does not allow the caller becomes an explicit Deny, which overrides
-//! every Allow, minus what an earlier rule that does allow the caller takes from it.
+//! There are two kinds of policy:
 //!
-//! IAM's `*` spans slashes and ours does not, so a Deny may reach further than its rule. If it
-//! would deny the requested route although that route is allowed, the policy allows only that
-//! route. Such a policy, like one for an anonymous caller, is exact for the requested route and
-//! denies too much elsewhere: attach the authorizer without caching, or write rules that do not
-//! overlap in this way.
+//! - that of a request, which names only the method and path that were requested;
+//! - that of a caller of a REST API, which decides every request as the rules do. API Gateway may
+//!   cache it for the caller's other requests.
+//!
+//! Rules are ordered and IAM statements are not. In a caller's policy, every rule that does not
+//! allow the caller becomes an explicit Deny, which overrides every Allow, minus what an earlier
+//! rule that does allow the caller takes from it. IAM's `*` spans slashes and ours does not, and IAM
+//! compares case, which some servers ignore. So such a policy may deny more than the rules do, but
+//! it never allows more.
+
+use std::collections::BTreeSet;
 
 use http::Method;
 use serde_json::{Value, json};
+use wildmatch::WildMatch;
 
+use super::rules::{Requirement, Rules};
 use crate::{
-    config::RouteRule,
-    core::{method::METHODS, route_pattern::RoutePattern, scope::Scopes},
+    config::{LONGEST_POLICY, RouteRule},
+    core::{method::METHODS, principal::Principal, route_pattern::RoutePattern},
 };
 
-/// The longest resource, and the longest policy that every kind of API accepts, in bytes.
+/// The longest resource that API Gateway accepts, in bytes.
 const LONGEST_RESOURCE: usize = 512;
-const LONGEST_POLICY: usize = 7 * 1024;
 
-/// Paths that two parsers could interpret differently, as IAM patterns.
+/// Paths that two servers could interpret differently, as IAM patterns.
 ///
-/// The rules refuse such paths, so a cached policy must not allow them either: the backend might
-/// read `/%61dmin` or `/x/../admin` as `/admin`. A harmless escape is denied too, unless it is part
-/// of the requested path.
-const ODD: [&str; 8] = ["*%*", "*//*", "*/./*", "*/../*", "*/.", "*/..", "*\\*", "*;*"];
+/// The rules refuse such paths, so a caller's policy must not allow them either: the backend might
+/// read `/%61dmin`, `/x/../admin` or `/admin.` as `/admin`. IAM cannot tell harmless escapes from
+/// others, so it denies all of them.
+const ODD: [&str; 9] = ["*%*", "*//*", "*\\*", "*;*", "*.", "*./*", "*+", "*+/*", "*/+*"];
 
-/// Compiles the policy for a caller with `scopes` (`None` for an anonymous caller) who requested
-/// the method ARN `asked`, with the decision `allowed`.
-///
-/// If the event contained two paths, the rules were applied to both, but an ARN contains only one.
-/// Such a policy covers only `asked`.
-pub(super) fn compile(
-    rules: &[RouteRule],
-    scopes: Option<&Scopes>,
-    asked: &str,
-    allowed: bool,
-    is_told_twice: bool,
-) -> Value {
-    let Some(stage) = stage_of(asked) else { return deny_all("*") };
-    if asked.len() > LONGEST_RESOURCE
-        || asked.contains(['*', '?'])
-        || (!allowed && scopes.is_none())
-    {
-        return deny_all(stage);
+/// Returns the policy for the request to the method `asked`, and no other.
+pub(super) fn of_request(asked: &str, is_allowed: bool) -> Value {
+    if is_allowed && asked.len() <= LONGEST_RESOURCE && !has_wildcard(asked) {
+        return statements(&[asked.to_owned()], &[]);
     }
-    let is_connection = asked.ends_with("/$connect");
-    let denied: Vec<_> = (0..rules.len())
-        .filter(|at| !rules[*at].allows(scopes) && rules[*at].path.is_connect() == is_connection)
-        .flat_map(|at| resources(stage, &rules[at], &rules[..at], scopes))
-        .chain(ODD.iter().filter(|_| !is_connection).map(|odd| format!("{stage}/{odd}")))
-        .collect();
-    // A request that no rule matches needs a caller and no scope. Other methods are left out: `get`
-    // would pass what is denied to `GET`.
-    let everything = if is_connection {
-        vec![format!("{stage}/$connect")]
-    } else {
-        METHODS.iter().map(|method| format!("{stage}/{method}/*")).collect()
-    };
-
-    let policy = statements(&everything, &denied);
-    let is_true_of_asked = denied.iter().any(|resource| glob(resource, asked)) != allowed;
-    let fits = |policy: &Value| {
-        policy.to_string().len() <= LONGEST_POLICY
-            && denied.iter().all(|r| r.len() <= LONGEST_RESOURCE)
-    };
-    if !allowed && !is_true_of_asked {
-        deny_all(stage)
-    } else if scopes.is_some() && is_true_of_asked && !is_told_twice && fits(&policy) {
-        policy
-    } else if allowed {
-        let elsewhere: Vec<_> =
-            denied.iter().filter(|resource| !glob(resource, asked)).cloned().collect();
-        let narrow = statements(&[asked.to_owned()], &elsewhere);
-        if fits(&narrow) { narrow } else { statements(&[asked.to_owned()], &[]) }
-    } else {
-        deny_all(stage)
+    // A `?` matches any character, and so also the `*` of a path.
+    let stage = stage_of(asked).map_or(0, str::len);
+    let mut literal = format!("{}{}", &asked[..stage], asked[stage..].replace('*', "?"));
+    if literal.len() > LONGEST_RESOURCE {
+        literal.truncate(literal.floor_char_boundary(LONGEST_RESOURCE - 1));
+        literal.push('*');
     }
+    statements(&[], &[literal])
 }
 
-/// Returns the resources of a rule that does not allow the caller, minus what `earlier` rules that
-/// do allow the caller take from it.
-fn resources(
-    stage: &str,
-    rule: &RouteRule,
-    earlier: &[RouteRule],
-    scopes: Option<&Scopes>,
-) -> Vec<String> {
-    if rule.path.is_connect() {
-        return vec![format!("{stage}/$connect")];
+/// Reports whether the method and path of an ARN contain a character that is a wildcard in a policy.
+pub(super) fn has_wildcard(arn: &str) -> bool {
+    arn[stage_of(arn).map_or(0, str::len)..].contains(['*', '?'])
+}
+
+/// Returns the policy that allows, or denies, every request to the API's stage.
+pub(super) fn of_stage(stage: &str, is_allowed: bool) -> Value {
+    let all = [format!("{stage}/*")];
+    if is_allowed { statements(&all, &[]) } else { statements(&[], &all) }
+}
+
+/// Returns the policy for all requests of `caller` to a stage of a REST API; `None` if a policy
+/// cannot express the rules.
+pub(super) fn of_caller(rules: Rules<'_>, caller: &Principal, stage: &str) -> Option<Value> {
+    let allows = |rule: &RouteRule| Requirement::Rule(rule).allows(Some(caller));
+    let mut admitting: Vec<&RouteRule> = Vec::new();
+    let mut denied = BTreeSet::new();
+    for rule in rules.for_paths() {
+        if allows(rule) {
+            admitting.push(rule);
+        } else {
+            let resources = resources(stage, rule, &admitting);
+            if !resources.is_empty() {
+                denied.extend(other_cases(stage, &rule.path));
+            }
+            denied.extend(resources);
+        }
     }
-    let admitting: Vec<_> = earlier.iter().filter(|earlier| earlier.allows(scopes)).collect();
-    let takes_some = admitting.iter().any(|earlier| {
-        earlier.method != "*"
-            && (earlier.path.covers(&rule.path) || earlier.path.is_single_segment_of(&rule.path))
-    });
-    let methods = if rule.method == "*" && takes_some {
-        METHODS.iter().map(Method::as_str).collect()
+    denied.extend(ODD.iter().map(|odd| format!("{stage}/{odd}")));
+    let allowed: Vec<_> = if rules.unmatched().allows(Some(caller)) {
+        // Other methods are left out: `get` would pass what is denied to `GET`.
+        METHODS.iter().map(|method| format!("{stage}/{method}/*")).collect()
+    } else if admitting.iter().any(|rule| rule.path.has_single_wildcard()) {
+        return None;
     } else {
-        rule.methods()
+        admitting.iter().flat_map(|rule| resources(stage, rule, &[])).collect()
     };
-    methods.into_iter().flat_map(|method| of_method(stage, method, rule, &admitting)).collect()
+    let denied: Vec<_> = denied.into_iter().collect();
+    let policy = statements(&allowed, &denied);
+    let fits = policy.to_string().len() <= LONGEST_POLICY
+        && denied.iter().chain(&allowed).all(|resource| resource.len() <= LONGEST_RESOURCE);
+    fits.then_some(policy)
+}
+
+/// Reports whether a policy allows the method `arn`, as API Gateway evaluates it.
+pub(super) fn allows(policy: &Value, arn: &str) -> bool {
+    let is_matched = |effect: &str| {
+        let statements = policy["Statement"].as_array().into_iter().flatten();
+        statements.filter(|statement| statement["Effect"] == effect).any(|statement| {
+            let resources = statement["Resource"].as_array().into_iter().flatten();
+            resources.filter_map(Value::as_str).any(|text| WildMatch::new(text).matches(arn))
+        })
+    };
+    is_matched("Allow") && !is_matched("Deny")
+}
+
+/// Returns `arn:aws:execute-api:{region}:{account}:{api}/{stage}` of a method's ARN.
+pub(super) fn stage_of(arn: &str) -> Option<&str> {
+    let api = arn.find('/')?;
+    let stage = arn[api + 1..].find('/')?;
+    Some(&arn[..api + 1 + stage])
+}
+
+/// Returns the resources of a rule, minus what the `earlier` rules take from it.
+fn resources(stage: &str, rule: &RouteRule, earlier: &[&RouteRule]) -> Vec<String> {
+    let methods = match rule.method.as_str() {
+        "*" => METHODS.iter().map(Method::as_str).collect(),
+        _ => rule.methods(),
+    };
+    methods.into_iter().flat_map(|method| of_method(stage, method, rule, earlier)).collect()
 }
 
 /// Returns the same for one method, with a trailing slash too unless a wildcard covers it.
-fn of_method(stage: &str, method: &str, rule: &RouteRule, admitting: &[&RouteRule]) -> Vec<String> {
-    let mut same = admitting
-        .iter()
-        .filter(|earlier| earlier.method == "*" || earlier.methods().contains(&method));
+fn of_method(stage: &str, method: &str, rule: &RouteRule, earlier: &[&RouteRule]) -> Vec<String> {
+    let mut same =
+        earlier.iter().filter(|earlier| earlier.method == "*" || earlier.applies_to(method));
     if same.clone().any(|earlier| earlier.path.covers(&rule.path)) {
         return Vec::new();
     }
@@ -128,63 +141,26 @@ fn of_method(stage: &str, method: &str, rule: &RouteRule, admitting: &[&RouteRul
     }
 }
 
-/// Returns `arn:aws:execute-api:{region}:{account}:{api}/{stage}` of a method's ARN.
-fn stage_of(arn: &str) -> Option<&str> {
-    let api = arn.find('/')?;
-    let stage = arn[api + 1..].find('/')?;
-    Some(&arn[..api + 1 + stage])
+/// Returns the paths that differ from those of `pattern` only in case, and more.
+fn other_cases(stage: &str, pattern: &RoutePattern) -> impl Iterator<Item = String> {
+    pattern.other_cases().into_iter().flat_map(move |beginning| {
+        // After `*`, a single letter would match every segment that begins with it.
+        let methods: Vec<_> = if beginning.len() == 1 {
+            METHODS.iter().map(Method::as_str).collect()
+        } else {
+            vec!["*"]
+        };
+        methods.into_iter().map(move |method| format!("{stage}/{method}/{beginning}*"))
+    })
 }
 
-fn deny_all(stage: &str) -> Value {
-    statements(&[], &[if stage == "*" { "*".to_owned() } else { format!("{stage}/*") }])
-}
-
-fn statements(admitted: &[String], denied: &[String]) -> Value {
+fn statements(allowed: &[String], denied: &[String]) -> Value {
     let statement = |effect: &str, resources: &[String]| {
         (!resources.is_empty()).then(
             || json!({"Action": "execute-api:Invoke", "Effect": effect, "Resource": resources}),
         )
     };
     let both: Vec<_> =
-        [statement("Allow", admitted), statement("Deny", denied)].into_iter().flatten().collect();
+        [statement("Allow", allowed), statement("Deny", denied)].into_iter().flatten().collect();
     json!({"Version": "2012-10-17", "Statement": both})
-}
-
-/// Matches as IAM does: `*` matches any characters, including slashes. Taking the first match of
-/// each part from left to right is enough, because it leaves the most text for the following parts.
-fn glob(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let (middle, tail) =
-        rest.rsplit_once('*').map_or((None, rest), |(middle, tail)| (Some(middle), tail));
-    for part in middle.into_iter().flat_map(|middle| middle.split('*')) {
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-    }
-    text.ends_with(tail)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::glob;
-
-    #[test]
-    fn a_glob_matches_as_iam_does() {
-        let table = [
-            ("a/*", "a/b/c", true),
-            ("a/*", "a/", true),
-            ("a/*", "a", false),
-            ("a/*/c", "a/b/x/c", true),
-            ("a/*/c", "a/c", false),
-            ("a/*/c/*", "a/b/c/", true),
-            ("*b*b", "ab", false),
-            ("*b*b", "abb", true),
-            ("**", "", true),
-            ("*", "", true),
-            ("a", "ab", false),
-        ];
-        for (pattern, text, expected) in table {
-            assert_eq!(glob(pattern, text), expected, "{pattern} on {text}");
-        }
-    }
 }

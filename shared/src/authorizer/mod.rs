@@ -3,25 +3,28 @@
 //! An event is recognized by its raw form, and an unknown event is a fault, never an Allow. The
 //! response is made from a [`Decision`], with every effect written out.
 
+mod cache;
 mod event;
 mod iam_policy;
+mod rules;
 
 use std::{collections::BTreeMap, fmt};
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+pub use self::cache::{AuthorizerEventKind, check_attachment};
+use self::{
+    cache::Extent,
+    rules::{Requirement, Rules},
+};
 use crate::{
     app::App,
     authn::signature,
-    config::{RouteAuth, RouteRule},
-    context::Context,
     core::{
         error::{Error, Fault, Refusal},
-        path,
         principal::Principal,
         route_pattern,
-        scope::Scopes,
     },
     crypto::Digest,
     http::{CredentialSource, Message},
@@ -32,12 +35,20 @@ use crate::{
 const LARGEST_ANSWER: usize = 8 * 1024;
 
 /// A request that the authorizer decides about.
-pub struct AuthorizerRequest {
+struct AuthorizerRequest {
+    kind: AuthorizerEventKind,
+    extent: Extent,
     format: ResponseFormat,
+    /// The ARN of the method or route.
+    arn: String,
+    /// The route of an HTTP API, such as `GET /orders/{id}`.
+    route_key: String,
     method: String,
     /// The path without the stage, as the client sent it, and the path that the gateway routed if
     /// that is a different one.
     paths: Vec<String>,
+    /// Reports whether a path in the form that this event has them has one interpretation.
+    is_canonical: fn(&str) -> bool,
     /// The target as the client sent it, if the event contains it.
     target: Option<String>,
     headers: BTreeMap<String, String>,
@@ -50,28 +61,30 @@ impl fmt::Debug for AuthorizerRequest {
 }
 
 /// The response format that the gateway expects.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResponseFormat {
     /// `{"isAuthorized": …}`: HTTP APIs, payload 2.0.
     Simple,
-    /// An IAM policy for the API and stage of this ARN.
-    Policy { arn: String },
+    /// An IAM policy.
+    Policy,
 }
 
 /// The authorizer's decision.
 #[derive(Debug)]
-pub enum Decision {
+enum Decision {
     /// The route's rule needs no caller.
     NoAuthRequired,
     /// The caller is allowed.
     Allowed(Principal),
     /// The request is not allowed, with the principal if the caller was authenticated.
     Forbidden(Option<Principal>, Refusal),
+    /// The caller's policy decides each request, among them this one.
+    ByPolicy { principal: Principal, policy: Value, allows_request: bool },
 }
 
 /// An event that the authorizer understands.
 #[derive(Debug)]
-pub enum AuthorizerEvent {
+enum AuthorizerEvent {
     /// A request to a protected API.
     Request(AuthorizerRequest),
     /// A message from a messaging platform.
@@ -93,14 +106,21 @@ impl AuthorizerEvent {
 }
 
 impl AuthorizerRequest {
-    /// Returns the rules that apply: the first match for each of the request's paths. `None` means
-    /// that a caller is required and no scope.
+    /// Returns what a caller needs; all of it applies.
     ///
     /// # Errors
     /// A refusal of paths and methods that two parsers could interpret differently.
-    pub fn rules<'a>(&self, rules: &'a [RouteRule]) -> Result<Vec<Option<&'a RouteRule>>, Refusal> {
-        if !self.paths.iter().all(|path| path == route_pattern::CONNECT || path::is_canonical(path))
-        {
+    fn requirements<'c>(&self, rules: Rules<'c>) -> Result<Vec<Requirement<'c>>, Refusal> {
+        match self.extent {
+            Extent::Stage => return Ok(vec![rules.unmatched()]),
+            Extent::Route => return Ok(rules.of_route(&self.route_key)),
+            Extent::Request | Extent::Caller => {}
+        }
+        let is_sound = |path: &String| path == route_pattern::CONNECT || (self.is_canonical)(path);
+        // In a policy, these would be wildcards.
+        let is_pattern =
+            self.format == ResponseFormat::Policy && iam_policy::has_wildcard(&self.arn);
+        if !self.paths.iter().all(is_sound) || is_pattern {
             return Err(Refusal::PathMalformed);
         }
         // Methods are case-sensitive (RFC 9110 §9.1), but a backend that folds their case would run
@@ -108,45 +128,43 @@ impl AuthorizerRequest {
         if self.method.is_empty() || !self.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(Refusal::MethodUnknown);
         }
-        Ok(self
-            .paths
-            .iter()
-            .map(|path| rules.iter().find(|rule| rule.matches(&self.method, path)))
-            .collect())
+        Ok(self.paths.iter().flat_map(|path| rules.of_request(&self.method, path)).collect())
     }
 
-    /// Reports whether the response is an IAM policy, which the gateway may cache for the caller's
-    /// other routes.
-    pub fn wants_iam_policy(&self) -> bool {
-        matches!(self.format, ResponseFormat::Policy { .. })
+    /// Reports whether the response is a policy of a REST API. An API without caching ignores what
+    /// it says about other routes; one that caches nevertheless must not be led astray.
+    fn gets_caller_policy(&self) -> bool {
+        matches!(self.kind, AuthorizerEventKind::RestToken | AuthorizerEventKind::RestRequest)
     }
 
     /// Writes the response in the format that the gateway expects.
     ///
     /// # Errors
     /// A fault if the response is larger than the gateway accepts.
-    pub fn to_response(&self, deployment: &Context, decision: &Decision) -> Result<Value, Fault> {
+    fn to_response(&self, rules: Rules<'_>, decision: &Decision) -> Result<Value, Fault> {
         let (principal, refusal) = match decision {
             Decision::NoAuthRequired => (None, None),
-            Decision::Allowed(principal) => (Some(principal), None),
+            Decision::Allowed(principal) | Decision::ByPolicy { principal, .. } => {
+                (Some(principal), None)
+            }
             Decision::Forbidden(principal, refusal) => (principal.as_ref(), Some(*refusal)),
         };
         let mut context = context(principal, refusal);
         if let (Decision::Allowed(_), Some(digest)) = (decision, self.signed_content()) {
             context.insert("content_sha256".into(), digest.into());
         }
-        let answer = match &self.format {
+        let answer = match self.format {
             ResponseFormat::Simple => {
                 json!({"isAuthorized": refusal.is_none(), "context": context})
             }
-            ResponseFormat::Policy { arn } => json!({
+            ResponseFormat::Policy => json!({
                 "principalId": principal.map_or_else(|| "anonymous".to_owned(), |principal| principal.user_id.to_string()),
-                "policyDocument": self.iam_policy(deployment, principal, arn, refusal.is_none()),
+                "policyDocument": self.iam_policy(rules, decision, principal),
                 "context": context,
             }),
         };
-        let is_connection = self.paths == [route_pattern::CONNECT];
-        if is_connection && answer.to_string().len() > LARGEST_ANSWER {
+        if self.kind == AuthorizerEventKind::WebSocket && answer.to_string().len() > LARGEST_ANSWER
+        {
             return Err(Fault::Serialization(
                 "the response exceeds the limit of a WebSocket API".into(),
             ));
@@ -156,19 +174,29 @@ impl AuthorizerRequest {
 
     fn iam_policy(
         &self,
-        deployment: &Context,
+        rules: Rules<'_>,
+        decision: &Decision,
         principal: Option<&Principal>,
-        arn: &str,
-        is_allowed: bool,
     ) -> Value {
-        let scopes = principal.map(|principal| &principal.scopes);
-        iam_policy::compile(
-            &deployment.config.routes,
-            scopes,
-            arn,
-            is_allowed,
-            self.paths.len() > 1,
-        )
+        let stage = iam_policy::stage_of(&self.arn).unwrap_or("*");
+        // Only test events of the console have such a stage, which would be a wildcard.
+        if stage.contains(['*', '?']) {
+            return iam_policy::of_stage(stage, false);
+        }
+        let is_allowed = match decision {
+            Decision::ByPolicy { policy, .. } => return policy.clone(),
+            Decision::NoAuthRequired | Decision::Allowed(_) => true,
+            Decision::Forbidden(..) => false,
+        };
+        match self.extent {
+            Extent::Stage | Extent::Caller => iam_policy::of_stage(stage, is_allowed),
+            // One that names only this request would deny the caller's others from a cache.
+            Extent::Request if self.gets_caller_policy() && self.paths.len() == 1 => principal
+                .and_then(|principal| iam_policy::of_caller(rules, principal, stage))
+                .filter(|policy| iam_policy::allows(policy, &self.arn) == is_allowed)
+                .unwrap_or_else(|| iam_policy::of_request(&self.arn, is_allowed)),
+            Extent::Request | Extent::Route => iam_policy::of_request(&self.arn, is_allowed),
+        }
     }
 
     /// Returns the body digest that the caller signed. Only requests with a valid signature get
@@ -189,8 +217,9 @@ impl AuthorizerRequest {
 pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
     match AuthorizerEvent::parse(event, app)?? {
         AuthorizerEvent::Request(request) => {
-            let decision = decide(app, &request).await?;
-            let answer = request.to_response(&app.context, &decision)?; // log the decision only if this succeeds
+            let rules = Rules::of(&app.context.config);
+            let decision = decide(app, rules, &request).await?;
+            let answer = request.to_response(rules, &decision)?; // log the decision only if this succeeds
             telemetry::log_decision(decision.as_str(), decision.cause());
             Ok(answer)
         }
@@ -199,32 +228,72 @@ pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
 }
 
 /// Decides whether a request is allowed.
-async fn decide(app: &App, request: &AuthorizerRequest) -> Result<Decision, Error> {
-    let rules = match request.rules(&app.context.config.routes) {
-        Ok(rules) => rules,
+async fn decide(
+    app: &App,
+    rules: Rules<'_>,
+    request: &AuthorizerRequest,
+) -> Result<Decision, Error> {
+    if request.extent == Extent::Caller {
+        return decide_for_caller(app, rules, request).await;
+    }
+    let requirements = match request.requirements(rules) {
+        Ok(requirements) => requirements,
         Err(refusal) => return Ok(Decision::Forbidden(None, refusal)),
     };
-    let is_open = rules.iter().all(|rule| rule.is_some_and(|rule| rule.auth == RouteAuth::None));
-    if is_open && !request.wants_iam_policy() {
+    let is_open = requirements.iter().all(|requirement| requirement.is_open());
+    if is_open && !request.gets_caller_policy() {
         return Ok(Decision::NoAuthRequired);
     }
-    match app.providers.authenticate(&app.context, request).await {
-        Ok(principal) => {
-            let is_covered =
-                rules.into_iter().flatten().all(|rule| principal.scopes.allows_all(&rule.scopes));
-            Ok(if is_covered {
+    match authenticate(app, request).await {
+        Ok(Ok(principal)) => {
+            let is_allowed =
+                requirements.iter().all(|requirement| requirement.allows(Some(&principal)));
+            Ok(if is_allowed {
                 Decision::Allowed(principal)
             } else {
                 Decision::Forbidden(Some(principal), Refusal::ScopeInsufficient)
             })
         }
-        // A policy may be cached for the caller's other routes, so on an open route a valid
-        // credential still gets its own policy.
-        Err(Error::Rejected(_)) if is_open => Ok(Decision::NoAuthRequired),
+        // A valid credential gets its caller's policy on an open route too.
+        Ok(Err(_)) | Err(Error::Rejected(_)) if is_open => Ok(Decision::NoAuthRequired),
+        Ok(Err(refusal)) => Ok(Decision::Forbidden(None, refusal)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Decides about all requests of the caller at once: the API uses the response for each of them, so
+/// it must not depend on this one.
+async fn decide_for_caller(
+    app: &App,
+    rules: Rules<'_>,
+    request: &AuthorizerRequest,
+) -> Result<Decision, Error> {
+    let principal = match authenticate(app, request).await? {
+        Ok(principal) => principal,
+        Err(refusal) => return Ok(Decision::Forbidden(None, refusal)),
+    };
+    let stage = iam_policy::stage_of(&request.arn).unwrap_or("*");
+    let policy = iam_policy::of_caller(rules, &principal, stage).ok_or_else(|| {
+        Fault::Setting("the [[route]] rules of postern.toml are too many for one policy".into())
+    })?;
+    let allows_request = iam_policy::allows(&policy, &request.arn);
+    Ok(Decision::ByPolicy { principal, policy, allows_request })
+}
+
+/// Authenticates the caller. Returns an inner refusal if the deployment does not allow this caller.
+///
+/// # Errors
+/// A 401 if the credential is missing or invalid; a fault.
+async fn authenticate(
+    app: &App,
+    request: &AuthorizerRequest,
+) -> Result<Result<Principal, Refusal>, Error> {
+    match app.providers.authenticate(&app.context, request).await {
+        Ok(principal) => Ok(Ok(principal)),
         Err(Error::Rejected(rejection))
             if rejection.refusal.public().status == StatusCode::FORBIDDEN =>
         {
-            Ok(Decision::Forbidden(None, rejection.refusal))
+            Ok(Err(rejection.refusal))
         }
         Err(error) => Err(error),
     }
@@ -250,15 +319,18 @@ impl Decision {
     fn as_str(&self) -> &'static str {
         match self {
             Self::NoAuthRequired => "open",
-            Self::Allowed(_) => "allow",
-            Self::Forbidden(..) => "deny",
+            Self::Allowed(_) | Self::ByPolicy { allows_request: true, .. } => "allow",
+            Self::Forbidden(..) | Self::ByPolicy { allows_request: false, .. } => "deny",
         }
     }
 
     fn cause(&self) -> Option<Refusal> {
         match self {
-            Self::NoAuthRequired | Self::Allowed(_) => None,
+            Self::NoAuthRequired
+            | Self::Allowed(_)
+            | Self::ByPolicy { allows_request: true, .. } => None,
             Self::Forbidden(_, cause) => Some(*cause),
+            Self::ByPolicy { allows_request: false, .. } => Some(Refusal::ScopeInsufficient),
         }
     }
 }
@@ -283,24 +355,6 @@ impl CredentialSource for AuthorizerRequest {
 
     fn body_digest(&self) -> Option<Digest> {
         None
-    }
-}
-
-impl RouteRule {
-    fn matches(&self, method: &str, path: &str) -> bool {
-        let methods = self.methods();
-        (methods == ["*"] || methods.contains(&method)) && self.path.matches(path)
-    }
-
-    /// Returns the methods that the rule applies to: a rule for GET also applies to HEAD, which
-    /// most servers handle with their GET route.
-    fn methods(&self) -> Vec<&str> {
-        if self.method == "GET" { vec!["GET", "HEAD"] } else { vec![&self.method] }
-    }
-
-    /// Reports whether the rule allows a caller with `scopes`, or an anonymous caller (`None`).
-    fn allows(&self, scopes: Option<&Scopes>) -> bool {
-        self.auth == RouteAuth::None || scopes.is_some_and(|scopes| scopes.allows_all(&self.scopes))
     }
 }
 

@@ -4,6 +4,7 @@
 //! part is `postern.toml`, which is compiled in as the default. An invalid, unknown or missing
 //! setting stops the start with a sentence that names it, and never means "open".
 
+mod authorizer;
 mod deployment;
 mod lifetimes;
 mod provider;
@@ -17,10 +18,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
+pub use authorizer::{AuthorizerSettings, CacheScope, IdentitySource, UnmatchedRequests};
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub use lifetimes::Lifetimes;
 pub use provider::*;
 pub use role::RoleSettings;
+pub(crate) use route::LONGEST_POLICY;
 pub use route::{RouteAuth, RouteRule};
 pub use signin::{
     Client, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode, SignInRules, SignInSettings,
@@ -79,6 +82,9 @@ pub struct Config {
     /// The ways to authenticate, in the order in which they are tried.
     #[serde(default, rename = "provider")]
     pub providers: Vec<ProviderKind>,
+    /// How a gateway attaches the authorizer.
+    #[serde(default)]
+    pub authorizer: AuthorizerSettings,
     /// The rules of the authorizer; the first match decides.
     #[serde(default, rename = "route")]
     pub routes: Vec<RouteRule>,
@@ -163,6 +169,8 @@ impl Config {
         for rule in &self.routes {
             rule.validate()?;
         }
+        route::validate_spelling(&self.routes)?;
+        self.authorizer.validate(&self.routes)?;
         provider::validate(&self.providers)?;
         signin::validate(&self.signins)?;
         user_ids::settle(&mut self.signins, &self.providers)?;
@@ -178,6 +186,16 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// Replaces the identity sources of the authorizer.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] if the rules cannot be applied with them.
+    pub fn with_identity_sources(mut self, sources: Vec<IdentitySource>) -> Result<Self, Fault> {
+        self.authorizer.identity_sources = sources;
+        self.authorizer.validate(&self.routes)?;
+        Ok(self)
     }
 
     /// Adds the providers, the client and the roles that exist by default.

@@ -19,7 +19,46 @@ pub const FIXED_HEADERS: [&str; 4] = [AUTHORIZATION, API_KEY, RUNNER_TOKEN, SERV
 /// Headers that have another meaning and cannot carry credentials.
 const OTHER: [&str; 4] = ["content-type", "cookie", "host", "origin"];
 /// The prefix of the headers of a signed request.
-const SIGNATURE_PREFIX: &str = "x-cli-";
+pub const SIGNATURE_PREFIX: &str = "x-cli-";
+
+/// Reports whether `value` is the values of two headers `name`, which some gateways join with a
+/// comma.
+///
+/// No credential of ours contains a comma. Other schemes of `Authorization` separate their
+/// parameters with commas (RFC 9110 §11.4), as `AWS4-HMAC-SHA256` and `Digest` do.
+pub fn is_joined(name: &str, value: &str) -> bool {
+    if name != AUTHORIZATION {
+        return value.contains(',');
+    }
+    let mut parts = outside_quotes(value).into_iter();
+    let scheme_and_first = parts.next().and_then(|part| part.trim().split_once(' '));
+    let has_parameters = scheme_and_first.is_some_and(|(scheme, first)| {
+        !OUR_SCHEMES.iter().any(|ours| scheme.eq_ignore_ascii_case(ours)) && is_parameter(first)
+    });
+    parts.any(|part| !has_parameters || !is_parameter(part))
+}
+
+/// The schemes whose credentials are a single value without parameters.
+const OUR_SCHEMES: [&str; 3] = ["basic", "bearer", "dpop"];
+
+/// Splits at the commas that are not inside a quoted string.
+fn outside_quotes(value: &str) -> Vec<&str> {
+    let mut is_quoted = false;
+    let at_comma = |c: char| {
+        is_quoted ^= c == '"';
+        c == ',' && !is_quoted
+    };
+    value.split(at_comma).collect()
+}
+
+/// Reports whether `text` is `name=value`, with a name that is a token (RFC 9110 §5.6.2).
+fn is_parameter(text: &str) -> bool {
+    text.trim().split_once('=').is_some_and(|(name, value)| {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !name.is_empty() && name.bytes().all(is_token) && !value.is_empty()
+    })
+}
 
 /// The configurable name of a header that carries a credential, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -74,3 +113,35 @@ impl fmt::Display for CredentialHeader {
 #[derive(Debug, thiserror::Error)]
 #[error("a credential header must be a valid header name without another meaning, not {0:?}")]
 pub struct InvalidHeader(String);
+
+#[cfg(test)]
+mod tests {
+    use super::is_joined;
+
+    #[test]
+    fn two_values_are_told_from_the_parameters_of_one() {
+        let table = [
+            ("authorization", "Bearer abc", false),
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host;x, Signature=0a",
+                false,
+            ),
+            ("authorization", "Digest username=\"a, b\", qop=\"auth,auth-int\", nc=1", false),
+            ("authorization", "Bearer abc,Bearer def", true),
+            ("authorization", "Bearer abc, Bearer def", true),
+            ("authorization", "Bearer a=b,c=d", true),
+            ("authorization", "Bearer abc,", true),
+            ("authorization", "Basic Zm9v,Zm9v", true),
+            ("authorization", "AWS4-HMAC-SHA256 Credential=a, Signature=b,Bearer abc", true),
+            ("authorization", "Bearer abc,AWS4-HMAC-SHA256 Credential=a", true),
+            ("authorization", "AWS4-HMAC-SHA256 abc, Signature=b", true),
+            ("authorization", "AWS4-HMAC-SHA256 Credential=a, Signature", true),
+            ("x-api-key", "a", false),
+            ("x-api-key", "a,b", true),
+        ];
+        for (name, value, expected) in table {
+            assert_eq!(is_joined(name, value), expected, "{name}: {value}");
+        }
+    }
+}

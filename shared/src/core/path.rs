@@ -2,27 +2,77 @@
 //!
 //! Gateways, proxies and backends disagree about dot segments, repeated slashes, backslashes and
 //! unnecessary escapes. A path that two of them interpret differently could bypass a rule, so such
-//! paths are refused everywhere, before anything is matched.
+//! paths are refused everywhere, before anything is matched. Unusual characters are no reason to
+//! refuse a path.
+//!
+//! A REST API and a function URL pass a path on as the client sent it. An HTTP API decodes its
+//! escapes first, so that the original form is unknown.
 
-/// Reports whether `path` has exactly one interpretation.
+use percent_encoding::percent_decode_str;
+
+/// Reports whether `path`, as a client sent it, has exactly one interpretation.
 ///
 /// It starts with `/` and contains only `/` and characters of RFC 3986 `pchar`. It has no empty or
 /// dot segments (one trailing `/` is allowed), and no escape of an unreserved character, a slash, a
 /// backslash or a control character. It contains no `;`, after which some servers see parameters,
 /// and no `*`, which is a wildcard in IAM.
 pub fn is_canonical(path: &str) -> bool {
+    has_one_interpretation(path, |segment| {
+        is_encoded_segment(segment.as_bytes()) && !has_ambiguous_escape(&decoded(segment))
+    })
+}
+
+/// Reports whether `path`, whose escapes an HTTP API may have decoded, has exactly one
+/// interpretation.
+///
+/// Any character is allowed except those at which backends cut or split a path once more: control
+/// characters, a backslash, `?`, `#` and `;`. If a backend decoded the path a second time, it would
+/// also have to find nothing else in it, so the escapes that [`is_canonical`] refuses are refused
+/// here too.
+pub fn is_canonical_when_decoded(path: &str) -> bool {
+    has_one_interpretation(path, is_decoded_segment)
+}
+
+/// Reports whether the path starts with `/`, and has no segment that is empty or that a backend
+/// could read as empty or as a dot segment. One trailing `/` is allowed.
+fn has_one_interpretation(path: &str, is_sound: impl Fn(&str) -> bool) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
     let mut segments = rest.split('/').peekable();
     while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
-        if (segment.is_empty() && !last)
-            || matches!(segment, "." | "..")
-            || !is_canonical_segment(segment.as_bytes())
-        {
+        let is_last = segments.peek().is_none();
+        let is_trailing_slash = segment.is_empty() && is_last;
+        // Some servers remove dots and spaces at the end of a segment: `.. ` becomes `..`.
+        let is_blank = trimmed(&decoded(segment)).is_empty();
+        if (is_blank && !is_trailing_slash) || !is_sound(segment) {
             return false;
         }
     }
     true
+}
+
+/// Returns the path as the most lenient backends compare it: without escapes, in lower case, and
+/// without spaces and dots at the ends of its segments. Two paths that some server takes for the
+/// same resource are equal in this form.
+pub fn folded(path: &str) -> String {
+    let segments = path.split('/').map(|segment| fold_case(trimmed(&decoded(segment))));
+    segments.collect::<Vec<_>>().join("/")
+}
+
+fn decoded(segment: &str) -> String {
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+/// Removes what servers strip from a segment. A `+` is read as a space by some.
+fn trimmed(segment: &str) -> &str {
+    let is_space = |c: char| c.is_whitespace() || c == '+';
+    segment.trim_start_matches(is_space).trim_end_matches(|c: char| is_space(c) || c == '.')
+}
+
+/// Maps characters that are equal in upper or lower case to the same one: also `K` (the Kelvin
+/// sign) to `k`, and the Turkish `İ` and `ı` to `i`.
+fn fold_case(text: &str) -> String {
+    const DOT_ABOVE: char = '\u{307}';
+    text.to_uppercase().to_lowercase().replace(DOT_ABOVE, "")
 }
 
 /// Returns `next` if it is a path on this host, otherwise `/`. A sign-in link must not redirect to
@@ -36,18 +86,12 @@ pub fn safe_redirect(next: Option<&str>) -> String {
     next.filter(is_ours).unwrap_or("/").to_owned()
 }
 
-fn is_canonical_segment(mut bytes: &[u8]) -> bool {
+fn is_encoded_segment(mut bytes: &[u8]) -> bool {
     loop {
         bytes = match bytes {
             [] => return true,
             [b'%', high, low, rest @ ..] => match escaped(*high, *low) {
-                Some(byte)
-                    if is_unreserved(byte)
-                        || byte.is_ascii_control()
-                        || matches!(byte, b'/' | b'\\') =>
-                {
-                    return false;
-                }
+                Some(byte) if is_ambiguous_escape(byte) => return false,
                 Some(_) => rest,
                 None => return false,
             },
@@ -55,6 +99,27 @@ fn is_canonical_segment(mut bytes: &[u8]) -> bool {
             _ => return false,
         }
     }
+}
+
+fn is_decoded_segment(segment: &str) -> bool {
+    let is_cut = |c: char| {
+        c.is_control() || matches!(c, '\\' | '?' | '#' | ';' | char::REPLACEMENT_CHARACTER)
+    };
+    !segment.contains(is_cut) && !has_ambiguous_escape(segment)
+}
+
+/// Reports whether a decoded segment contains what a second decoding would turn into something else:
+/// `%252e` becomes `%2e`, and then a dot.
+fn has_ambiguous_escape(decoded: &str) -> bool {
+    decoded.as_bytes().windows(3).any(|bytes| match bytes {
+        [b'%', high, low] => escaped(*high, *low).is_some_and(is_ambiguous_escape),
+        _ => false,
+    })
+}
+
+/// Reports whether an escape of `byte` is unnecessary, or hides a separator.
+fn is_ambiguous_escape(byte: u8) -> bool {
+    is_unreserved(byte) || byte.is_ascii_control() || matches!(byte, b'/' | b'\\')
 }
 
 fn escaped(high: u8, low: u8) -> Option<u8> {
@@ -69,7 +134,7 @@ pub fn is_unreserved(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_canonical, safe_redirect};
+    use super::{folded, is_canonical, is_canonical_when_decoded, safe_redirect};
 
     #[test]
     fn a_page_is_on_this_host() {
@@ -96,7 +161,8 @@ mod tests {
 
     #[test]
     fn ordinary_paths_are_plain() {
-        for path in ["/", "/v1/keys", "/v1/keys/", "/a.b/c..d/~e", "/caf%C3%A9", "/a:b@c", "/%20"] {
+        for path in ["/", "/v1/keys", "/v1/keys/", "/a.b/c..d/~e", "/caf%C3%A9", "/a:b@c", "/a%20b"]
+        {
             assert!(is_canonical(path), "{path}");
         }
     }
@@ -133,9 +199,92 @@ mod tests {
             "/{id}",
             "/a;b=c",
             "/a/*",
+            "/%20",
+            "/a/..%20/b",
+            "/a/.../b",
+            "/a/+/b",
+            "/a/%252e%252e/b",
         ];
         for path in odd {
             assert!(!is_canonical(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_decoded_path_can_contain_unusual_characters() {
+        let usual = [
+            "/",
+            "/v1/keys",
+            "/v1/keys/",
+            "/a b",
+            "/café",
+            "/100%",
+            "/a+b",
+            "/a*b",
+            "/{id}",
+            "/a\"b",
+            "/[x]",
+            "/a|b^c`",
+            "/a%20b",
+            "/caf%C3%A9",
+            "/a%b",
+            "/日本",
+        ];
+        for path in usual {
+            assert!(is_canonical_when_decoded(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_decoded_path_with_two_readings_is_refused() {
+        let odd = [
+            "",
+            "v1",
+            "//",
+            "/a//b",
+            "/./a",
+            "/a/..",
+            "/a/.. /b",
+            "/a/ /b",
+            "/a/.../b",
+            "/a\\b",
+            "/a?b",
+            "/a#b",
+            "/a;b",
+            "/a\tb",
+            "/a\u{85}b",
+            "/a\u{fffd}",
+            "/a/%2e%2e/b",
+            "/%61dmin",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a%00",
+        ];
+        for path in odd {
+            assert!(!is_canonical_when_decoded(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_a_path_are_equal_when_folded() {
+        for other in [
+            "/Admin/x",
+            "/ADMIN/X",
+            "/admin./x",
+            "/admin%20/x",
+            "/admin /x",
+            "/%20admin/x",
+            "/admin.. /x",
+            "/admin+/x",
+            "/adm%C4%B1n/x",
+            "/adm\u{130}n/x",
+            "/admin\u{a0}/x",
+        ] {
+            assert_eq!(folded(other), "/admin/x", "{other}");
+        }
+        assert_eq!(folded("/to\u{212a}en/\u{17f}"), "/token/s");
+        for another in ["/admins/x", "/adm/in/x", "/admin/x/", "/.admin/x"] {
+            assert_ne!(folded(another), "/admin/x", "{another}");
         }
     }
 }

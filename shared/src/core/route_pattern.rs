@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::core::path::is_unreserved;
+use crate::core::path::{self, is_unreserved};
 
 /// The route key of a WebSocket connection, which has no path.
 pub(crate) const CONNECT: &str = "$connect";
@@ -19,23 +19,77 @@ pub(crate) const CONNECT: &str = "$connect";
 pub struct RoutePattern(String);
 
 impl RoutePattern {
-    /// Reports whether a canonical `path` matches. A trailing slash makes no difference, because
-    /// many servers ignore it.
+    /// Reports whether `path` matches. A trailing slash makes no difference, because many servers
+    /// ignore it.
     pub fn matches(&self, path: &str) -> bool {
         if self.0 == CONNECT || path == CONNECT {
             return self.0 == path;
         }
-        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
-        let mut given = path[1..].split('/');
-        let mut wanted = self.0[1..].split('/');
+        matches(&self.0, path)
+    }
+
+    /// Reports whether some server takes `path` for one that matches ([`path::folded`]).
+    pub fn matches_folded(&self, path: &str) -> bool {
+        if self.0 == CONNECT || path == CONNECT {
+            return self.0 == path;
+        }
+        matches(&path::folded(&self.0), &path::folded(path))
+    }
+
+    /// Reports whether a path could match both patterns. Both compare paths as the most lenient
+    /// servers do.
+    pub(crate) fn overlaps(&self, other: &RoutePattern) -> bool {
+        if self.is_connect() || other.is_connect() {
+            return self == other;
+        }
+        let (ours, theirs) = (path::folded(&self.0), path::folded(&other.0));
+        let (mut ours, mut theirs) = (ours.split('/'), theirs.split('/'));
         loop {
-            match (wanted.next(), given.next()) {
-                (Some("**"), _) | (None, None) => return true,
-                (Some("*"), Some(segment)) if !segment.is_empty() => {}
-                (Some(literal), Some(segment)) if literal == segment => {}
-                _ => return false,
+            match (ours.next(), theirs.next()) {
+                (Some("**"), _) | (_, Some("**")) | (None, None) => return true,
+                (None, Some(_)) | (Some(_), None) => return false,
+                (Some("*"), Some(_)) | (Some(_), Some("*")) => {}
+                (Some(ours), Some(theirs)) if ours == theirs => {}
+                (Some(_), Some(_)) => return false,
             }
         }
+    }
+
+    /// Reports whether a literal segment of one pattern is another spelling of the other's.
+    pub(crate) fn is_spelled_differently(&self, other: &RoutePattern) -> bool {
+        let pairs = self.0.split('/').zip(other.0.split('/'));
+        let same = |(ours, theirs): &(&str, &str)| path::folded(ours) == path::folded(theirs);
+        pairs.take_while(same).any(|(ours, theirs)| ours != theirs)
+    }
+
+    /// Returns the pattern of a route of an HTTP API, such as `/orders/{id}` or `/{proxy+}`.
+    pub(crate) fn of_http_route(path: &str) -> Self {
+        let segments = path.split('/').map(|segment| match segment.strip_suffix('}') {
+            Some(greedy) if greedy.ends_with('+') => "**",
+            Some(_) => "*",
+            None => segment,
+        });
+        Self(segments.collect::<Vec<_>>().join("/"))
+    }
+
+    /// Reports whether a segment matches any text.
+    pub(crate) fn has_single_wildcard(&self) -> bool {
+        self.0.split('/').any(|segment| segment == "*")
+    }
+
+    /// Returns the beginnings, as IAM patterns, of all paths that match only if case is ignored: the
+    /// pattern up to a letter, with that letter in the other case.
+    pub(crate) fn other_cases(&self) -> Vec<String> {
+        let letters = self.0.char_indices().filter(|(_, letter)| letter.is_ascii_alphabetic());
+        let swapped = letters.map(|(at, letter)| {
+            let other = if letter.is_ascii_lowercase() {
+                letter.to_ascii_uppercase()
+            } else {
+                letter.to_ascii_lowercase()
+            };
+            format!("{}{other}", &self.0[1..at])
+        });
+        swapped.collect()
     }
 
     /// Reports whether it matches every path that `other` matches.
@@ -72,6 +126,21 @@ impl RoutePattern {
     /// slashes, so it is wider than the pattern.
     pub(crate) fn to_iam_pattern(&self) -> String {
         self.0[1..].replace("**", "*")
+    }
+}
+
+/// Reports whether a path matches a pattern, segment by segment.
+fn matches(pattern: &str, path: &str) -> bool {
+    let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    let mut given = path.get(1..).unwrap_or_default().split('/');
+    let mut wanted = pattern[1..].split('/');
+    loop {
+        match (wanted.next(), given.next()) {
+            (Some("**"), _) | (None, None) => return true,
+            (Some("*"), Some(segment)) if !segment.is_empty() => {}
+            (Some(literal), Some(segment)) if literal == segment => {}
+            _ => return false,
+        }
     }
 }
 

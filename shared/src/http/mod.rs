@@ -7,5 +7,5 @@ mod response;
 pub mod route;
 
 pub use credential_source::{CredentialSource, Message};
-pub use request::{Form, Request};
+pub use request::{Form, Request, Target};
 pub use response::Response;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderValue, header::COOKIE, uri::PathAndQuery};
+use http::{HeaderValue, header::COOKIE};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -26,18 +26,36 @@ use crate::{
 #[derive(Debug)]
 pub struct Request {
     event: ApiGatewayV2httpRequest,
-    target: PathAndQuery,
+    target: Target,
     body: Vec<u8>,
 }
 
+/// The path and query of a request. An HTTP API passes the path on without escapes.
+#[derive(Debug)]
+pub struct Target {
+    text: String,
+    path_len: usize,
+}
+
+impl Target {
+    /// Joins a path and a query, which can be empty.
+    pub(crate) fn new(path: &str, query: &str) -> Self {
+        let text = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        Self { text, path_len: path.len() }
+    }
+
+    fn path(&self) -> &str {
+        &self.text[..self.path_len]
+    }
+
+    fn query(&self) -> &str {
+        self.text[self.path_len..].strip_prefix('?').unwrap_or_default()
+    }
+}
+
 impl Request {
-    /// Wraps an event that the ingress has checked, with the target as the client sent it and the
-    /// decoded body.
-    pub(crate) fn new(
-        mut event: ApiGatewayV2httpRequest,
-        target: PathAndQuery,
-        body: Vec<u8>,
-    ) -> Self {
+    /// Wraps an event that the ingress has checked, with its target and the decoded body.
+    pub(crate) fn new(mut event: ApiGatewayV2httpRequest, target: Target, body: Vec<u8>) -> Self {
         // Payload 2.0 lists the cookies beside the headers. One that no header can contain does not
         // hide the others.
         if let Some(mut cookies) = event.cookies.take() {
@@ -59,9 +77,9 @@ impl Request {
         self.event.request_context.http.method.as_str()
     }
 
-    /// Returns the target as the client sent it: path and query.
+    /// Returns the target, path and query, as the gateway passed it on.
     pub fn target(&self) -> &str {
-        self.target.as_str()
+        &self.target.text
     }
 
     /// Returns the decoded body.
@@ -69,7 +87,7 @@ impl Request {
         &self.body
     }
 
-    /// Returns the path as the client sent it, which is canonical.
+    /// Returns the path, which has exactly one interpretation.
     pub fn path(&self) -> &str {
         self.target.path()
     }
@@ -126,7 +144,7 @@ impl Request {
     /// # Errors
     /// [`Refusal::DuplicateParameter`] if it was sent more than once.
     pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
-        let query = self.target.query().unwrap_or_default();
+        let query = self.target.query();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(Refusal::DuplicateParameter),

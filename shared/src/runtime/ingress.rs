@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use ::http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use ::http::{HeaderName, HeaderValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use serde_json::{Map, Value};
@@ -16,11 +16,12 @@ use crate::{
     app::App,
     config::PROXY_SECRET_HEADER,
     core::{
+        credential_header,
         error::{Error, Refusal, Rejection},
         path,
     },
     credential::SESSION_COOKIE,
-    http::{Request, Response, html, route},
+    http::{Request, Response, Target, html, route},
     telemetry,
 };
 
@@ -92,7 +93,7 @@ fn log(outcome: &Result<Response, Error>) {
 fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
     let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
     members.retain(|_, value| !value.is_null());
-    let target = plain_target(members)?;
+    let target = target(members)?;
     resolve_route(members);
     let body = take_body(members)?;
     normalize_headers(app, members)?;
@@ -114,16 +115,16 @@ fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
     Ok(Request::new(typed, target, body))
 }
 
-/// Returns the request's target as it was sent, if its path has exactly one interpretation.
-fn plain_target(members: &Map<String, Value>) -> Result<PathAndQuery, Refusal> {
+/// Returns the request's target, if its path has exactly one interpretation. An HTTP API has decoded
+/// the path, but not the query.
+fn target(members: &Map<String, Value>) -> Result<Target, Refusal> {
     let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
     let (path, query) =
         text("rawPath").zip(text("rawQueryString")).ok_or(Refusal::RequestMalformed)?;
-    if !path::is_canonical(path) {
+    if !path::is_canonical_when_decoded(path) {
         return Err(Refusal::PathMalformed);
     }
-    let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    PathAndQuery::try_from(target).map_err(|_| Refusal::RequestMalformed)
+    Ok(Target::new(path, query))
 }
 
 /// Finds the route if the gateway did not: a request with the route key `$default` may be for one
@@ -193,7 +194,9 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
         if carries_credential && !text.is_ascii() {
             return Err(Refusal::HeaderMalformed);
         }
-        if !seen.insert(name.clone()) || (carries_credential && text.contains(',')) {
+        if !seen.insert(name.clone())
+            || (carries_credential && credential_header::is_joined(name.as_str(), text))
+        {
             return Err(Refusal::DuplicateHeader);
         }
         if name != "host" && name != "x-forwarded-proto" {

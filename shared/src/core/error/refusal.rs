@@ -259,7 +259,7 @@ refusals! {
     ),
     /// The path is ambiguous.
     PathMalformed => invalid_request(
-        "The path is ambiguous: remove dot segments, empty segments, unnecessary escapes, semicolons, asterisks, backslashes and control characters.",
+        "The path is ambiguous: remove dot segments, empty segments, unnecessary escapes, semicolons, backslashes and control characters.",
     ),
     /// The record can do more than the caller, who is therefore not allowed to delete it.
     RecordBeyondCaller => insufficient_scope(

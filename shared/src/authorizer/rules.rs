@@ -1,0 +1,94 @@
+//! Which rules apply to a request.
+
+use crate::{
+    config::{Config, RouteAuth, RouteRule, UnmatchedRequests},
+    core::{
+        principal::{Principal, PrincipalKind},
+        route_pattern::RoutePattern,
+    },
+};
+
+/// The rules of a deployment's authorizer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'c> {
+    rules: &'c [RouteRule],
+    unmatched: UnmatchedRequests,
+}
+
+/// What one rule, or the setting for requests without a rule, requires of a caller.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Requirement<'c> {
+    Rule(&'c RouteRule),
+    Unmatched(UnmatchedRequests),
+}
+
+impl Requirement<'_> {
+    /// Reports whether `caller` is allowed; `None` is a caller without a valid credential.
+    pub(super) fn allows(self, caller: Option<&Principal>) -> bool {
+        match (self, caller) {
+            (Self::Rule(rule), _) if rule.auth == RouteAuth::None => true,
+            (Self::Rule(rule), Some(caller)) => caller.scopes.allows_all(&rule.scopes),
+            // The token of a runner is for heartbeats, and has no scopes to say what else it is for.
+            (Self::Unmatched(UnmatchedRequests::Authenticated), Some(caller)) => {
+                caller.kind != PrincipalKind::Runner
+            }
+            (Self::Unmatched(UnmatchedRequests::Deny), _) | (_, None) => false,
+        }
+    }
+
+    /// Reports whether no caller is required.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Rule(rule) if rule.auth == RouteAuth::None)
+    }
+}
+
+impl<'c> Rules<'c> {
+    pub(super) fn of(config: &'c Config) -> Self {
+        Self { rules: &config.routes, unmatched: config.authorizer.default }
+    }
+
+    /// Returns the rules for paths, in order.
+    pub(super) fn for_paths(self) -> impl DoubleEndedIterator<Item = &'c RouteRule> + Clone {
+        self.rules.iter().filter(|rule| !rule.path.is_connect())
+    }
+
+    /// Returns what applies to requests that no rule matches.
+    pub(super) fn unmatched(self) -> Requirement<'c> {
+        Requirement::Unmatched(self.unmatched)
+    }
+
+    /// Returns the requirements of a request, all of which apply: that of the first rule for the
+    /// path, and that of the first rule for which a server could take it if it ignores case, or
+    /// spaces and dots at the end of a segment.
+    pub(super) fn of_request(self, method: &str, path: &str) -> [Requirement<'c>; 2] {
+        let as_sent = self.first(method, |rule| rule.path.matches(path));
+        let as_folded = self.first(method, |rule| rule.path.matches_folded(path));
+        [as_sent, as_folded]
+    }
+
+    fn first(self, method: &str, matches: impl Fn(&RouteRule) -> bool) -> Requirement<'c> {
+        let found = self.rules.iter().find(|rule| rule.applies_to(method) && matches(rule));
+        found.map_or_else(|| self.unmatched(), Requirement::Rule)
+    }
+
+    /// Returns the requirements of every request to a route of an HTTP API, such as
+    /// `GET /orders/{id}` or `$default`.
+    pub(super) fn of_route(self, route_key: &str) -> Vec<Requirement<'c>> {
+        let (method, path) = route_key.split_once(' ').unwrap_or(("ANY", "/{proxy+}"));
+        let route = RouteRule {
+            method: if method == "ANY" { "*".into() } else { method.to_owned() },
+            path: RoutePattern::of_http_route(path),
+            auth: RouteAuth::Required,
+            scopes: Default::default(),
+        };
+        let mut requirements = Vec::new();
+        for rule in self.for_paths().filter(|rule| rule.overlaps(&route)) {
+            requirements.push(Requirement::Rule(rule));
+            if rule.covers(&route) {
+                return requirements;
+            }
+        }
+        requirements.push(self.unmatched());
+        requirements
+    }
+}

@@ -1,0 +1,149 @@
+//! `[authorizer]`: how a gateway attaches the authorizer, and what applies where no rule does.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{RouteRule, route, setting};
+use crate::core::{credential_header::SIGNATURE_PREFIX, error::Fault};
+
+/// The settings of the authorizer besides its rules.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthorizerSettings {
+    /// What applies to requests that no rule matches.
+    pub default: UnmatchedRequests,
+    /// The parts of a request by which the gateway keys cached answers. If there are any, a
+    /// credential in any other header is ignored. Without any, the gateway must not cache.
+    pub identity_sources: Vec<IdentitySource>,
+}
+
+/// What applies to a request to a protected API that no rule matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnmatchedRequests {
+    /// It requires a caller, but no scope.
+    #[default]
+    Authenticated,
+    /// It is denied.
+    Deny,
+}
+
+/// A part of a request that is part of the key of a gateway's cache.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum IdentitySource {
+    /// A header, by its name in lower case.
+    Header(String),
+    /// `$context.routeKey`: the route of an HTTP API.
+    RouteKey,
+    /// `$context.path`: the path of a request to a REST API.
+    Path,
+    /// `$context.httpMethod`: the method of a request to a REST API.
+    Method,
+}
+
+/// For which requests with the same identity sources a cached answer is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheScope {
+    /// All of them: the key contains only headers.
+    Api,
+    /// Those to the same route of an HTTP API.
+    Route,
+    /// Those with the same method and path.
+    Request,
+}
+
+impl AuthorizerSettings {
+    /// Returns for which requests a cached answer is used; `None` if none can be cached.
+    pub fn cache_scope(&self) -> Option<CacheScope> {
+        let has = |source| self.identity_sources.contains(&source);
+        match (self.identity_sources.is_empty(), has(IdentitySource::RouteKey)) {
+            (true, _) => None,
+            (false, true) => Some(CacheScope::Route),
+            (false, false) if has(IdentitySource::Path) => Some(CacheScope::Request),
+            (false, false) => Some(CacheScope::Api),
+        }
+    }
+
+    /// Reports whether a credential in the header `name`, in lower case, counts.
+    pub fn reads_header(&self, name: &str) -> bool {
+        self.identity_sources.is_empty() || self.headers().any(|header| header == name)
+    }
+
+    /// Returns the headers that are identity sources.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.identity_sources.iter().filter_map(|source| match source {
+            IdentitySource::Header(name) => Some(name.as_str()),
+            IdentitySource::RouteKey | IdentitySource::Path | IdentitySource::Method => None,
+        })
+    }
+
+    /// Checks what the types of single settings cannot check.
+    pub(super) fn validate(&self, rules: &[RouteRule]) -> Result<(), Fault> {
+        let sources = &self.identity_sources;
+        let refuse = |what: &str| setting(format!("identity_sources of [authorizer]: {what}"));
+        let has = |source: IdentitySource| sources.contains(&source);
+        if !sources.is_empty() && self.headers().next().is_none() {
+            return refuse("one of them must be the header of a credential");
+        }
+        for header in self.headers() {
+            if header == "cookie" {
+                return refuse(
+                    "Cookie cannot be one: a cookie is judged together with Origin. Pass the \
+                     session on in the session_header instead",
+                );
+            }
+            if header.starts_with(SIGNATURE_PREFIX) {
+                return refuse(&format!(
+                    "{header} cannot be one: a cached response would let a signed request be repeated"
+                ));
+            }
+        }
+        if has(IdentitySource::Path) != has(IdentitySource::Method) {
+            return refuse("$context.path and $context.httpMethod must be used together");
+        }
+        if has(IdentitySource::RouteKey) && has(IdentitySource::Path) {
+            return refuse(
+                "$context.routeKey is for HTTP APIs, $context.path and $context.httpMethod are for \
+                 REST APIs: use one or the other",
+            );
+        }
+        match self.cache_scope() {
+            Some(CacheScope::Api) => route::validate_expressible(rules),
+            Some(CacheScope::Route | CacheScope::Request) | None => Ok(()),
+        }
+    }
+}
+
+impl TryFrom<String> for IdentitySource {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "$context.routeKey" => return Ok(Self::RouteKey),
+            "$context.path" => return Ok(Self::Path),
+            "$context.httpMethod" => return Ok(Self::Method),
+            _ => {}
+        }
+        let header = text.to_ascii_lowercase();
+        if text.starts_with('$') || http::HeaderName::from_bytes(header.as_bytes()).is_err() {
+            return Err(format!(
+                "{text:?} is not an identity source: expected the name of a header, \
+                 $context.routeKey, $context.path or $context.httpMethod"
+            ));
+        }
+        Ok(Self::Header(header))
+    }
+}
+
+impl fmt::Display for IdentitySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header(name) => name,
+            Self::RouteKey => "$context.routeKey",
+            Self::Path => "$context.path",
+            Self::Method => "$context.httpMethod",
+        })
+    }
+}
