@@ -230,7 +230,7 @@ fn an_insecure_provider_prevents_the_start() {
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]\nheader = \"Cookie\"",
         "0".repeat(64)
     );
-    assert_stops(&[], &with_header, "configured_keys: header");
+    assert_stops(&[], &with_header, "header: ");
     assert_stops(&[], &with_header, "a valid header name without another meaning");
     assert_stops(
         &[],
@@ -335,7 +335,8 @@ fn a_missing_or_weak_provider_secret_prevents_the_start() {
         let toml = format!(
             "[[provider]]\ntype = \"jwt\"\nalgorithm = \"{algorithm}\"\nissuer = \"i\"\naudience = \"a\"\n{more}"
         );
-        let config = Config::from_settings(&variables(&[]), &toml).unwrap();
+        let config =
+            Config::from_settings(&variables(&[]), &toml).map_err(|fault| fault.to_string())?;
         let mut secrets = Secrets::default();
         secrets.refs.extend(secret.map(|secret| ("partner".to_owned(), secret)));
         let none = postern::identity_provider::IdentityProviders::new(&config, &secrets).unwrap();
@@ -532,5 +533,68 @@ fn rules_that_a_cached_policy_cannot_express_stop_the_start() {
         rules(&[("CONNECT", "$connect", a)]),
     ] {
         Config::from_settings(&variables(&[]), &toml).unwrap();
+    }
+}
+
+/// A wrong value inside a table whose type decides its members is named too.
+#[test]
+fn the_member_with_a_wrong_value_is_named() {
+    let provider = |text: &str| format!("[[provider]]\n{text}\n");
+    let signin = |text: &str| format!("[[signin]]\n{text}\n");
+    for (toml, sentence) in [
+        (
+            provider("type = \"saml\""),
+            "type: unknown variant `saml`, expected one of `access_token`",
+        ),
+        (provider("issuer = \"a\""), "missing field `type`"),
+        (
+            provider("type = \"configured_keys\"\nsha256 = [\"abc\"]"),
+            "sha256: a SHA-256 digest is 64 lowercase hexadecimal digits",
+        ),
+        (
+            provider(&format!("type = \"configured_keys\"\nsha256 = [\"{}\"]", "A".repeat(64))),
+            "sha256: a SHA-256 digest is 64 lowercase hexadecimal digits",
+        ),
+        (provider("type = \"configured_keys\"\nsha256 = \"a\""), "sha256: invalid type: string"),
+        (provider("type = \"configured_keys\"\nsha256 = []\nheader = \"host\""), "header: "),
+        (provider("type = \"configured_keys\"\nsha256 = []\nscopes = [\"A\"]"), "scopes: "),
+        (
+            provider("type = \"jwt\"\nalgorithm = \"none\"\nissuer = \"a\"\naudience = \"b\""),
+            "algorithm: unknown variant `none`, expected one of `HS256`",
+        ),
+        (
+            provider("type = \"jwt\"\nalgorithm = 256\nissuer = \"a\"\naudience = \"b\""),
+            "algorithm: ",
+        ),
+        (
+            provider("type = \"oidc\"\nissuer = \"https://a.example\"\naudience = [\"a\"]"),
+            "audience: invalid type: sequence, expected a string",
+        ),
+        (
+            provider(
+                "type = \"oidc\"\nissuer = \"https://a.example\"\naudience = \"a\"\nrole = \"root\"",
+            ),
+            "role: unknown variant `root`",
+        ),
+        (provider("type = \"allowlist\"\nuser_ids = [1]"), "user_ids: invalid type: integer"),
+        (provider("type = \"oidc\"\nissuer = \"https://a.example\""), "missing field `audience`"),
+        (signin("type = \"saml\""), "type: unknown variant `saml`, expected `oidc` or `github`"),
+        (
+            signin("type = \"github\"\nclient_id = \"a\"\nallow = \"*\""),
+            "allow: invalid type: string",
+        ),
+        (
+            signin("type = \"github\"\nclient_id = \"a\"\nallow = [\"\"]"),
+            "allow: an entry is empty",
+        ),
+    ] {
+        let error = Config::from_settings(&variables(&[]), &toml).unwrap_err().to_string();
+        assert!(error.starts_with("postern.toml: TOML parse error at line 1"), "{error}");
+        assert!(error.contains(&format!("\n{sentence}")), "{error} does not say {sentence:?}");
+    }
+    for table in ["[signing]\nalgorithm = \"HS256\"", "[lifetimes]\naccess_token = \"1h\""] {
+        let error = Config::from_settings(&variables(&[]), table).unwrap_err().to_string();
+        let line = table.lines().nth(1).unwrap();
+        assert!(error.contains(&format!("2 | {line}")), "{error}");
     }
 }

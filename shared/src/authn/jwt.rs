@@ -26,10 +26,7 @@ impl JwtProvider {
             (None, pem) => {
                 let pem = pem.as_deref().unwrap_or_default();
                 let key = VerifyingKey::from_pem(settings.algorithm, pem).map_err(|invalid| {
-                    Fault::Setting(format!(
-                        "postern.toml: the public_key of {:?}: {invalid}",
-                        settings.issuer
-                    ))
+                    Fault::Setting(format!("the public_key of {:?}: {invalid}", settings.issuer))
                 })?;
                 KeySet::from(key)
             }

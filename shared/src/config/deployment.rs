@@ -42,6 +42,9 @@ pub enum AuthorizerAnswer {
 pub struct Deployment {
     /// `iss` and `aud` of our tokens: the public URL without a trailing slash.
     pub issuer: String,
+    /// The URL of our routes and pages, without a trailing slash: the issuer. Only the local program
+    /// can be reached elsewhere, because its issuer does not change when its port does.
+    pub public_url: String,
     /// The names of the tables.
     pub tables: Tables,
     /// The source of the secret; `None` for functions without keys.
@@ -59,6 +62,7 @@ impl Default for Deployment {
     fn default() -> Self {
         Self {
             issuer: String::new(),
+            public_url: String::new(),
             tables: Tables::default(),
             secret: None,
             log: Level::INFO,
@@ -101,8 +105,10 @@ impl Deployment {
         let required =
             |name: &str| given(name).ok_or_else(|| Fault::Setting(format!("{name} must be set")));
 
+        let issuer = issuer(required("POSTERN_ISSUER")?)?;
         Ok(Self {
-            issuer: issuer(required("POSTERN_ISSUER")?)?,
+            public_url: issuer.clone(),
+            issuer,
             tables: Tables {
                 keys: required("POSTERN_KEYS_TABLE")?,
                 families: required("POSTERN_FAMILIES_TABLE")?,

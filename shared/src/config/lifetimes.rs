@@ -82,7 +82,7 @@ impl Lifetimes {
                 Ok(())
             } else {
                 setting(format!(
-                    "postern.toml: lifetimes.{name} is {value}; it must be {least} to {most} seconds"
+                    "lifetimes.{name} is {value}; it must be {least} to {most} seconds"
                 ))
             }
         };

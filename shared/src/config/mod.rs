@@ -11,6 +11,7 @@ mod provider;
 mod role;
 mod route;
 mod signin;
+mod tagged;
 mod trusted_proxy;
 mod user_ids;
 
@@ -46,6 +47,9 @@ use crate::{
 
 /// The repository's own `postern.toml`.
 pub const DEFAULT: &str = include_str!("../../../postern.toml");
+
+/// What errors call it.
+const DEFAULT_NAME: &str = "postern.toml";
 
 /// All settings: the members of `postern.toml`, and what the environment adds.
 #[derive(Clone, Debug, Deserialize)]
@@ -147,8 +151,10 @@ impl Config {
     /// [`Fault::Setting`] with a sentence that names the setting.
     pub fn from_variables(variables: &BTreeMap<String, String>) -> Result<Self, Fault> {
         let file = variables.get("POSTERN_CONFIG").filter(|path| !path.is_empty());
-        let toml = file.map_or_else(|| Ok(DEFAULT.to_owned()), read_file)?;
-        Self::from_settings(variables, &toml)
+        match file {
+            None => Self::from_file(variables, DEFAULT, DEFAULT_NAME),
+            Some(file) => Self::from_file(variables, &read_file(file)?, file),
+        }
     }
 
     /// Parses the settings in `variables` and `toml`.
@@ -156,11 +162,31 @@ impl Config {
     /// # Errors
     /// [`Fault::Setting`] with a sentence that names the setting.
     pub fn from_settings(variables: &BTreeMap<String, String>, toml: &str) -> Result<Self, Fault> {
+        Self::from_file(variables, toml, DEFAULT_NAME)
+    }
+
+    /// Parses the settings in `variables` and `toml`, the text of the file `name`.
+    fn from_file(
+        variables: &BTreeMap<String, String>,
+        toml: &str,
+        name: &str,
+    ) -> Result<Self, Fault> {
         let deployment = Deployment::from_variables(variables)?;
-        let mut config = Self { deployment, ..parse(toml)? };
-        config.validate()?;
-        config.complete()?;
-        Ok(config)
+        let config = parse(toml).and_then(|config: Self| config.validated());
+        let config = config.map_err(|fault| {
+            if let Fault::Setting(sentence) = fault {
+                Fault::Setting(format!("{name}: {sentence}"))
+            } else {
+                fault
+            }
+        })?;
+        Ok(Self { deployment, ..config })
+    }
+
+    fn validated(mut self) -> Result<Self, Fault> {
+        self.validate()?;
+        self.complete()?;
+        Ok(self)
     }
 
     /// Checks what the types of single settings cannot check.
@@ -178,12 +204,10 @@ impl Config {
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
         if self.signup_scopes.is_empty() {
-            return setting("postern.toml: signup_scopes needs at least one scope".into());
+            return setting("signup_scopes needs at least one scope".into());
         }
         if self.session_header == self.service_token_header {
-            return setting(
-                "postern.toml: session_header and service_token_header are the same header".into(),
-            );
+            return setting("session_header and service_token_header are the same header".into());
         }
         Ok(())
     }
@@ -213,16 +237,15 @@ impl Config {
 
 /// Parses the text of a `postern.toml`.
 fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
-    toml::from_str(toml)
-        .map_err(|error| Fault::Setting(format!("postern.toml: {}", error.to_string().trim())))
+    toml::from_str(toml).map_err(|error| Fault::Setting(error.to_string().trim().to_owned()))
 }
 
 impl Config {
     /// Reports whether `origin` (RFC 6454 §7) is that of the deployment's own pages.
     pub fn has_origin(&self, origin: &str) -> bool {
-        let issuer = &self.deployment.issuer;
-        let path = issuer.match_indices('/').nth(2).map_or(issuer.len(), |(at, _)| at);
-        origin == &issuer[..path]
+        let url = &self.deployment.public_url;
+        let path = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
+        origin == &url[..path]
     }
 
     /// Returns the client whose id is `id`.

@@ -4,18 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{is_https_or_loopback_url, setting};
+use super::{is_https_or_loopback_url, setting, tagged::Tagged};
 use crate::{
     core::{
         credential_header::CredentialHeader, error::Fault, principal::Role, scope::Scopes,
         subject::SubjectPrefix,
     },
-    crypto::{Digest, jws::JwsAlgorithm},
+    crypto::{Digest, jws::JwsAlgorithm, verifying_key::VerifyingKey},
 };
 
 /// A way to authenticate.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub enum ProviderKind {
     /// Our own access tokens.
     AccessToken {},
@@ -35,6 +34,41 @@ pub enum ProviderKind {
     ConfiguredKeys(ConfiguredKeys),
     /// Senders on messaging platforms.
     Allowlist(SenderAllowlist),
+}
+
+/// The `type` of a provider.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ProviderType {
+    AccessToken,
+    ApiKey,
+    Session,
+    ServiceToken,
+    Runner,
+    Oidc,
+    Jwt,
+    ConfiguredKeys,
+    Allowlist,
+}
+
+impl<'de> Deserialize<'de> for ProviderKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct NoMembers {}
+        let table = Tagged::deserialize(deserializer)?;
+        match table.kind {
+            ProviderType::AccessToken => table.members().map(|NoMembers {}| Self::AccessToken {}),
+            ProviderType::ApiKey => table.members().map(|NoMembers {}| Self::ApiKey {}),
+            ProviderType::Session => table.members().map(|NoMembers {}| Self::Session {}),
+            ProviderType::ServiceToken => table.members().map(|NoMembers {}| Self::ServiceToken {}),
+            ProviderType::Runner => table.members().map(|NoMembers {}| Self::Runner {}),
+            ProviderType::Oidc => table.members().map(Self::Oidc),
+            ProviderType::Jwt => table.members().map(Self::Jwt),
+            ProviderType::ConfiguredKeys => table.members().map(Self::ConfiguredKeys),
+            ProviderType::Allowlist => table.members().map(Self::Allowlist),
+        }
+    }
 }
 
 impl ProviderKind {
@@ -129,8 +163,7 @@ pub struct ConfiguredKeys {
 
 fn key_header<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CredentialHeader, D::Error> {
     let name = String::deserialize(deserializer)?;
-    CredentialHeader::for_keys(name)
-        .map_err(|error| de::Error::custom(format!("configured_keys: header: {error}")))
+    CredentialHeader::for_keys(name).map_err(de::Error::custom)
 }
 
 /// The senders whose messages are allowed.
@@ -178,6 +211,11 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
                         "jwt: scopes_claim requires scopes, the most that the issuer can grant: [\"*\"] for no limit",
                     );
                 }
+                if let Some(pem) = &jwt.public_key
+                    && let Err(invalid) = VerifyingKey::from_pem(jwt.algorithm, pem)
+                {
+                    return refuse(&format!("jwt: the public_key of {:?}: {invalid}", jwt.issuer));
+                }
                 named("jwt", &jwt.issuer, &jwt.audience, &mut issuers)?;
             }
             ProviderKind::ConfiguredKeys(keys) => {
@@ -218,5 +256,5 @@ fn named(
 }
 
 fn refuse(what: &str) -> Result<(), Fault> {
-    setting(format!("postern.toml: a provider: {what}"))
+    setting(format!("a provider: {what}"))
 }

@@ -26,10 +26,10 @@ pub(super) fn validate(roles: &[RoleSettings]) -> Result<(), Fault> {
     for (at, role) in roles.iter().enumerate() {
         let name = role.name.as_str();
         if roles[..at].iter().any(|other| other.name == role.name) {
-            return setting(format!("postern.toml: the role {name} is configured twice"));
+            return setting(format!("the role {name} is configured twice"));
         }
         if role.scopes.is_empty() {
-            return setting(format!("postern.toml: the role {name} needs at least one scope"));
+            return setting(format!("the role {name} needs at least one scope"));
         }
     }
     Ok(())

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::{is_https_or_loopback_url, setting};
+use super::{is_https_or_loopback_url, setting, tagged::Tagged};
 use crate::core::{
     email::Email,
     error::Fault,
@@ -17,13 +17,30 @@ use crate::core::{
 };
 
 /// An identity provider at which users sign in.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug)]
 pub enum SignInSettings {
     /// An OpenID provider.
     Oidc(OidcSignIn),
     /// GitHub.
     Github(GithubSignIn),
+}
+
+/// The `type` of an identity provider.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SignInType {
+    Oidc,
+    Github,
+}
+
+impl<'de> Deserialize<'de> for SignInSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = Tagged::deserialize(deserializer)?;
+        match table.kind {
+            SignInType::Oidc => table.members().map(Self::Oidc),
+            SignInType::Github => table.members().map(Self::Github),
+        }
+    }
 }
 
 /// An OpenID provider (OpenID Connect Core §3.1).
@@ -275,7 +292,7 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
             || !ids.insert(client.id.clone())
         {
             return setting(format!(
-                "postern.toml: the client {:?} is listed twice, has no name, or its id is reserved or not 1 to 32 characters from a-z, 0-9, _ and -",
+                "the client {:?} is listed twice, has no name, or its id is reserved or not 1 to 32 characters from a-z, 0-9, _ and -",
                 client.id.as_str()
             ));
         }
@@ -296,7 +313,7 @@ pub(super) fn validate_throttle(throttle: &Throttle) -> Result<(), Fault> {
     if limits.iter().all(|limit| (1..=100_000).contains(limit)) {
         Ok(())
     } else {
-        setting("postern.toml: each limit of [throttle] must be 1 to 100000".into())
+        setting("each limit of [throttle] must be 1 to 100000".into())
     }
 }
 
@@ -308,5 +325,5 @@ fn is_word(text: &str) -> bool {
 }
 
 fn refuse(what: &str) -> Result<(), Fault> {
-    setting(format!("postern.toml: a signin: {what}"))
+    setting(format!("a signin: {what}"))
 }

@@ -79,7 +79,7 @@ fn add_senders(namers: &mut Vec<UserNamer>, list: &SenderAllowlist) -> Result<()
         let prefix = platform_prefix(platform);
         if platform.is_empty() || platform.contains('|') || prefix == GITHUB_PREFIX {
             return setting(format!(
-                "postern.toml: a provider: allowlist: the platform {platform:?} must be a name without |, and not \"github\""
+                "a provider: allowlist: the platform {platform:?} must be a name without |, and not \"github\""
             ));
         }
         let what = format!("the allowlist of the platform {platform:?}");
@@ -93,12 +93,12 @@ fn add(namers: &mut Vec<UserNamer>, new: UserNamer) -> Result<(), Fault> {
         let (one, other) = (&known.what, &new.what);
         if known.issuer == new.issuer && known.prefix != new.prefix {
             return setting(format!(
-                "postern.toml: {one} and {other} have the same users, but a different subject_prefix: set the same one"
+                "{one} and {other} have the same users, but a different subject_prefix: set the same one"
             ));
         }
         if known.issuer != new.issuer && known.prefix == new.prefix {
             return setting(format!(
-                "postern.toml: {one} and {other} have the same subject_prefix {:?}, so a user of one could have the id of a user of the other: set another subject_prefix for one of them",
+                "{one} and {other} have the same subject_prefix {:?}, so a user of one could have the id of a user of the other: set another subject_prefix for one of them",
                 new.prefix
             ));
         }
