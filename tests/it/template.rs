@@ -328,6 +328,10 @@ fn the_examples_disable_caching_and_let_the_gateway_invoke_the_authorizer() {
         (&authorizer["FunctionPayloadType"], &authorizer["Identity"]["ReauthorizeEvery"]),
         (&json!("REQUEST"), &json!(0))
     );
+    // The documents call both with `X-API-Key`, which an identity source would exclude.
+    for identity in [&http["Identity"], &authorizer["Identity"]] {
+        assert_eq!(identity.as_object().unwrap().len(), 1, "{identity}");
+    }
     assert_eq!(rest["MayInvokeAuthorizer"]["Properties"]["Principal"], "apigateway.amazonaws.com");
     // RFC 6750 requires it on every 401, and here only the gateway can send it.
     let unauthorized = &api["GatewayResponses"]["UNAUTHORIZED"]["ResponseParameters"]["Headers"];
