@@ -18,7 +18,8 @@ async function deployment(t) {
   const config = configFile(data, signIn(provider));
   const store = await start(t, ["store", "--listen", "127.0.0.1:0", "--data", ":memory:"]);
   const listen = new URL(issuer).host;
-  const environment = (at) => start(t, ["serve", "--listen", at, "--data", ":memory:", "--config", config, "--store", store.ready.store_url], variables);
+  const access = { AWS_ACCESS_KEY_ID: store.ready.store_access_key_id, AWS_SECRET_ACCESS_KEY: "any" };
+  const environment = (at) => start(t, ["serve", "--listen", at, "--data", ":memory:", "--config", config, "--store", store.ready.store_url], { ...variables, ...access });
   const one = await environment(listen);
   const other = await environment("127.0.0.1:0");
   const session = await signInAs(issuer, "ada");

@@ -77,15 +77,15 @@ impl Environment {
 
         let (ministack, aws_url) = ministack(&tools.ministack, &tools.logs).await?;
         let mut servers = vec![ministack];
-        let store_url = match engine {
+        let (store_url, access_key) = match engine {
             StoreKind::Embedded => {
-                let (store, url) = store(tools, &folder).await?;
+                let (store, url, access_key) = store(tools, &folder).await?;
                 servers.push(store);
-                url
+                (url, access_key)
             }
             StoreKind::MiniStack => {
                 create_tables(&sdk(&aws_url), &template).await?;
-                aws_url.clone()
+                (aws_url.clone(), "e2e".into())
             }
         };
 
@@ -109,7 +109,7 @@ impl Environment {
                 "POSTERN_SECRET_ARN" => Some(verification_arn.clone()),
                 _ => value_of(name),
             };
-            let mut variables = of_aws(&store_url, &aws_url, &function.binary);
+            let mut variables = of_aws(&store_url, &access_key, &aws_url, &function.binary);
             for name in names(function)? {
                 let value = named(&name).with_context(|| {
                     format!(
@@ -179,10 +179,15 @@ fn value_of(name: &str) -> Option<String> {
 }
 
 /// Returns the variables that Lambda itself sets, and the endpoints of AWS's services.
-fn of_aws(store_url: &str, aws_url: &str, binary: &str) -> BTreeMap<String, String> {
+fn of_aws(
+    store_url: &str,
+    access_key: &str,
+    aws_url: &str,
+    binary: &str,
+) -> BTreeMap<String, String> {
     [
         ("AWS_REGION", "eu-west-1"),
-        ("AWS_ACCESS_KEY_ID", "e2e"),
+        ("AWS_ACCESS_KEY_ID", access_key),
         ("AWS_SECRET_ACCESS_KEY", "e2e"),
         ("AWS_ENDPOINT_URL_DYNAMODB", store_url),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws_url),
@@ -205,6 +210,7 @@ pub(crate) async fn run_with_second_store(
     let (name, arguments) = command.split_first().context("no command")?;
     let mut command = tokio::process::Command::new(name);
     command.args(arguments).env("POSTERN_TEST_STORE", url).kill_on_drop(true);
+    command.env("AWS_ACCESS_KEY_ID", "e2e").env("AWS_SECRET_ACCESS_KEY", "e2e");
     let status = command.status().await.with_context(|| format!("cannot run {name}"))?;
     anyhow::ensure!(status.success(), "{name} failed with the second store: {status}");
     Ok(())
@@ -219,7 +225,8 @@ async fn ministack(program: &Path, logs: &Path) -> Result<(Process, String)> {
     Ok((ministack, format!("http://{address}")))
 }
 
-async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
+/// Starts the embedded store; returns its URL and access key.
+async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String, String)> {
     let ready = folder.path().join("ready.json");
     let mut command = Command::new(&tools.program);
     command
@@ -227,7 +234,8 @@ async fn store(tools: &Tools, folder: &TempDir) -> Result<(Process, String)> {
         .arg(&ready);
     let mut store = Process::start("the store", &mut command, &tools.logs.join("store.log"))?;
     let ready: Value = serde_json::from_str(&store.wait_for_file(&ready).await?)?;
-    Ok((store, ready["store_url"].as_str().unwrap_or_default().to_owned()))
+    let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+    Ok((store, text("store_url"), text("store_access_key_id")))
 }
 
 /// Returns the SDK's configuration for one of these servers.

@@ -114,7 +114,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
 
 /// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() {
-    if let Ok(stop) = local::serve::Shutdown::on_signal() {
+    if let Ok(stop) = local::http_server::Shutdown::on_signal() {
         stop.wait().await;
     }
 }

@@ -2,25 +2,41 @@
 
 use std::{path::Path, time::Duration};
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_dynamodb::config::{
+    Credentials, ProvideCredentials as _, SharedCredentialsProvider, SharedHttpClient,
+};
 use dynoxide::Database;
-use postern::config::Tables;
+use postern::{
+    config::Tables,
+    core::{
+        entropy::{BASE62, Entropy},
+        secret::Secret,
+    },
+};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     Error,
+    http_server::{self, Shutdown},
+    store_api,
     template::{Table, Template},
 };
 
 /// How often expired items are deleted. DynamoDB can take days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// The length of an access key, with at least 128 bits of entropy.
+const ACCESS_KEY_LEN: usize = 32;
 
 /// A running store, in this process or another one.
 pub struct Engine {
     /// The URL at which it listens.
     pub url: String,
+    /// The access key, as which AWS's SDKs take `AWS_ACCESS_KEY_ID`. The embedded store has a new one
+    /// at every start, and does not check the secret access key.
+    pub access_key: Secret,
     database: Option<Database>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -43,7 +59,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Engine`] if the file cannot be opened, [`Error::Template`] if the engine does not
-    /// accept a table.
+    /// accept a table, [`Error::Postern`] if no access key can be created.
     pub fn start(
         path: Option<&Path>,
         listener: TcpListener,
@@ -59,14 +75,31 @@ impl Engine {
             create(&database, table)?;
         }
         let address = listener.local_addr().map_err(Error::io("the store's address"))?;
-        let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        Ok(Self { url: format!("http://{address}"), database: Some(database), tasks: vec![server] })
+        let access_key = Secret::new(Entropy::system().random_string(BASE62, ACCESS_KEY_LEN)?);
+        let router = store_api::router(database.clone(), &access_key, address.ip());
+        let (stop, stopped) = Shutdown::manual();
+        let server = tokio::spawn(async move {
+            let _stop = stop; // the task is aborted instead
+            http_server::run(listener, router, stopped).await;
+        });
+        let url = format!("http://{address}");
+        Ok(Self { url, access_key, database: Some(database), tasks: vec![server] })
     }
 
     /// Returns a store that another program serves, such as `postern store`. Several programs can
-    /// share one.
-    pub fn remote(url: &str) -> Self {
-        Self { url: url.to_owned(), database: None, tasks: Vec::new() }
+    /// share one. Its access key is in the environment, as for every SDK of AWS.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the environment contains no access key.
+    pub async fn remote(url: &str) -> Result<Self, Error> {
+        let given = EnvironmentVariableCredentialsProvider::new().provide_credentials().await;
+        let access_key = given.map_err(|_| {
+            Error::Invalid(format!(
+                "the store at {url} needs an access key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY as `postern store` prints them"
+            ))
+        })?;
+        let access_key = Secret::new(access_key.access_key_id().to_owned());
+        Ok(Self { url: url.to_owned(), access_key, database: None, tasks: Vec::new() })
     }
 
     /// Starts to delete expired items, by the clock of this machine. Nothing relies on it: every
@@ -94,7 +127,11 @@ impl Engine {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("eu-west-1"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                "local", "local", None, None, "local",
+                self.access_key.expose(),
+                "local",
+                None,
+                None,
+                "local",
             )))
             .endpoint_url(&self.url)
             .http_client(http_client)

@@ -5,12 +5,17 @@ pub mod data;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod first_organization;
 pub mod gateway;
 pub mod guard;
+pub mod http_server;
 pub mod invoke;
+mod own_origin;
 pub mod permissions;
 pub mod protect;
 pub mod serve;
+pub mod settings;
+mod store_api;
 pub mod template;
 pub mod watch;
 

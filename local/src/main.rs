@@ -2,7 +2,7 @@
 
 mod show;
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use http::Uri;
@@ -11,8 +11,11 @@ use local::{
     data::DataLocation,
     engine::Engine,
     guard::{AuthorizerConfig, EventKind, Guard, IdentitySource},
-    invoke, permissions, protect,
-    serve::{self, Options, Shutdown},
+    http_server::{self, Shutdown},
+    invoke, permissions,
+    protect::{self, ProtectedApi},
+    serve::{self, Options},
+    settings::ConfigSource,
     template::Template,
     watch,
 };
@@ -60,7 +63,7 @@ enum Command {
         /// The data folder, or :memory: to keep nothing.
         #[arg(long, default_value = ".postern")]
         data: DataLocation,
-        /// The configuration file to use in place of the built-in postern.toml.
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in one.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -73,7 +76,7 @@ enum Command {
         /// The folder for signing.json, verification.json and public.json.
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
-        /// The configuration file to use in place of the built-in postern.toml.
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in one.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -98,7 +101,7 @@ struct Server {
 struct DeploymentArgs {
     #[command(flatten)]
     server: Server,
-    /// The configuration file to use in place of the built-in postern.toml.
+    /// The configuration file. By default, postern.toml in the current folder, or the built-in one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The URL of a store that another program serves (`postern store`), in place of its own.
@@ -110,6 +113,9 @@ struct DeploymentArgs {
     /// The role of the user who is signed in: user or admin.
     #[arg(long, default_value = "user", value_parser = role)]
     role: Role,
+    /// Print the operator key, which can create organizations.
+    #[arg(long)]
+    show_operator_key: bool,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -175,28 +181,16 @@ impl From<Attached> for AuthorizerConfig {
     }
 }
 
-impl From<Server> for Options {
-    fn from(server: Server) -> Self {
-        let Server { listen, data, ready_file } = server;
-        Self {
-            listen,
-            data,
-            config: None,
-            ready_file,
-            store: None,
-            sign_in: None,
-            identity_sources: Vec::new(),
-        }
-    }
-}
-
 impl From<DeploymentArgs> for Options {
     fn from(deployment: DeploymentArgs) -> Self {
-        let DeploymentArgs { server, config, store, sign_in, role } = deployment;
+        let DeploymentArgs { server, config, store, sign_in, role, show_operator_key: _ } =
+            deployment;
+        let config = ConfigSource::find(config.as_deref());
         let metadata = serde_json::Map::new();
         let sign_in =
             sign_in.map(|user_id| AuthenticatedUser { user_id: user_id.into(), role, metadata });
-        Self { config, store, sign_in, ..server.into() }
+        let Server { listen, data, ready_file } = server;
+        Self { listen, data, config, ready_file, store, sign_in, identity_sources: Vec::new() }
     }
 }
 
@@ -204,7 +198,10 @@ impl From<DeploymentArgs> for Options {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.deployment)) {
-        Command::Serve(deployment) => serve_all(&deployment.into()).await,
+        Command::Serve(deployment) => {
+            let shows_operator_key = deployment.show_operator_key;
+            serve_all(&deployment.into(), shows_operator_key).await
+        }
         Command::Protect { upstream, postern_listen, attached, deployment } => {
             let attachment = AuthorizerConfig::from(*attached);
             let mut options = Options::from(deployment);
@@ -213,7 +210,7 @@ async fn main() -> ExitCode {
             }
             protect_api(&options, upstream, attachment, postern_listen).await
         }
-        Command::Store(server) => serve_store(&server.into()).await,
+        Command::Store(server) => serve_store(&server).await,
         Command::Invoke { function, events, data, config } => {
             invoke(&function, &events, data, config).await
         }
@@ -223,7 +220,7 @@ async fn main() -> ExitCode {
         Command::WatchConfig => {
             Template::load().map(|template| show::print_page(&watch::config(&template)))
         }
-        Command::Secret { out, config } => show::make_secret(&out, config),
+        Command::Secret { out, config } => show::make_secret(&out, config.as_deref()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -234,14 +231,16 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve_all(options: &Options) -> Result<(), Error> {
+async fn serve_all(options: &Options, shows_operator_key: bool) -> Result<(), Error> {
+    serve::remove_ready_file(options.ready_file.as_deref())?;
     let stop = Shutdown::on_signal()?;
-    let (listener, url) = serve::bind(options.listen).await?;
+    let (listener, url) = http_server::bind(options.listen).await?;
     let deployment = serve::deploy(options, &url).await?;
     let ready = deployment.ready(url);
-    serve::write_ready_file(options, &ready)?;
-    show::print_ready(&ready, options, &deployment.app.context.config.deployment.issuer);
-    serve::serve(listener, deployment.gateway.clone(), stop).await
+    serve::write_ready_file(options.ready_file.as_deref(), &ready)?;
+    show::print_ready(&ready, options, &deployment, shows_operator_key);
+    serve::serve(listener, &deployment, stop).await;
+    Ok(())
 }
 
 async fn protect_api(
@@ -250,33 +249,41 @@ async fn protect_api(
     mut attachment: AuthorizerConfig,
     postern_listen: SocketAddr,
 ) -> Result<(), Error> {
+    serve::remove_ready_file(options.ready_file.as_deref())?;
     let stop = Shutdown::on_signal()?;
-    let (listener, url) = serve::bind(options.listen).await?;
-    let (own_listener, own_url) = serve::bind(postern_listen).await?;
+    let (listener, url) = http_server::bind(options.listen).await?;
+    let (own_listener, own_url) = http_server::bind(postern_listen).await?;
     let deployment = serve::deploy(options, &own_url).await?;
     if attachment.identity_sources.is_empty() {
         let configured = &deployment.app.context.config.authorizer.identity_sources;
         attachment.identity_sources = configured.clone();
     }
-    let guard = Guard::new(deployment.app.clone(), attachment)?;
+    let guard = Guard::new(Arc::clone(&deployment.app), attachment.clone())?;
+    let protected = ProtectedApi::new(Arc::clone(&deployment.app), guard, upstream.clone());
     let mut ready = deployment.ready(url);
     ready.postern_url = Some(own_url);
-    serve::write_ready_file(options, &ready)?;
-    show::print_protecting(&ready, &upstream);
-    let own = serve::serve(own_listener, deployment.gateway.clone(), stop.clone());
-    let guarded = protect::serve(listener, deployment.app.clone(), guard, upstream, stop);
-    tokio::try_join!(own, guarded).map(drop)
+    serve::write_ready_file(options.ready_file.as_deref(), &ready)?;
+    show::print_protecting(&ready, options, &deployment, &upstream, &attachment);
+    tokio::join!(
+        serve::serve(own_listener, &deployment, stop.clone()),
+        protected.serve(listener, stop)
+    );
+    Ok(())
 }
 
-async fn serve_store(options: &Options) -> Result<(), Error> {
+async fn serve_store(server: &Server) -> Result<(), Error> {
+    serve::remove_ready_file(server.ready_file.as_deref())?;
     let stop = Shutdown::on_signal()?;
-    options.data.prepare()?;
-    let (listener, url) = serve::bind(options.listen).await?;
+    server.data.prepare()?;
+    let (listener, url) = http_server::bind(server.listen).await?;
     let mut engine =
-        Engine::start(options.data.database().as_deref(), listener, &Template::load()?)?;
+        Engine::start(server.data.database().as_deref(), listener, &Template::load()?)?;
     engine.sweep();
-    serve::write_ready_file(options, &json!({"url": url, "store_url": engine.url}))?;
-    show::print_store(&engine.url);
+    let ready = json!({
+        "url": url, "store_url": engine.url, "store_access_key_id": engine.access_key.expose(),
+    });
+    serve::write_ready_file(server.ready_file.as_deref(), &ready)?;
+    show::print_store(&engine);
     stop.wait().await;
     Ok(())
 }
@@ -295,6 +302,7 @@ async fn invoke(
         )));
     }
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = ConfigSource::find(config.as_deref());
     let options = Options {
         listen,
         data,

@@ -19,11 +19,10 @@ use postern::App;
 use tokio::net::TcpListener;
 
 use crate::{
-    Error,
     event::RequestContext,
     gateway::error_response,
     guard::{AuthorizerContext, Guard},
-    serve::{self, Shutdown},
+    http_server::{self, Shutdown},
 };
 
 /// The prefix of headers with the authorizer's context. Headers of the caller with this prefix are
@@ -44,7 +43,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// A protected API.
 #[derive(Clone, Debug)]
-struct Guarded {
+pub struct ProtectedApi {
     app: Arc<App>,
     guard: Arc<Guard>,
     upstream: Uri,
@@ -64,24 +63,21 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
     if is_plain { Ok(uri) } else { Err("expected a URL such as http://127.0.0.1:3000".into()) }
 }
 
-/// Serves the protected API on `listener` until `stop`.
-///
-/// # Errors
-/// [`Error::Io`] if the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    app: Arc<App>,
-    guard: Guard,
-    upstream: Uri,
-    stop: Shutdown,
-) -> Result<(), Error> {
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let guarded = Guarded { app, guard: Arc::new(guard), upstream, client };
-    serve::run(listener, Router::new().fallback(answer).with_state(guarded), stop).await
+impl ProtectedApi {
+    /// Puts `guard` in front of the API at `upstream`.
+    pub fn new(app: Arc<App>, guard: Guard, upstream: Uri) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { app, guard: Arc::new(guard), upstream, client }
+    }
+
+    /// Serves the protected API on `listener` until `stop`.
+    pub async fn serve(self, listener: TcpListener, stop: Shutdown) {
+        http_server::run(listener, Router::new().fallback(answer).with_state(self), stop).await;
+    }
 }
 
 async fn answer(
-    State(guarded): State<Guarded>,
+    State(guarded): State<ProtectedApi>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
@@ -101,7 +97,7 @@ async fn answer(
     }
 }
 
-impl Guarded {
+impl ProtectedApi {
     /// Removes a named stage from the path, or returns `None` if the path does not start with it.
     fn leave_stage(&self, uri: &Uri) -> Option<Uri> {
         let stage = self.guard.attachment().stage.as_str();

@@ -1,41 +1,40 @@
 //! A whole deployment on one loopback port: store, functions and gateway.
 
 use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
+    body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
 use http::StatusCode;
 use postern::{
     App,
-    config::{Config, IdentitySource, SecretSource, environment_variables},
+    config::{IdentitySource, SecretSource},
     core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 
 use crate::{
     Error,
     data::{DataLocation, LocalCredentials, write_private},
-    engine::{self, Engine},
+    engine::Engine,
+    first_organization::{self, ShownKey},
     gateway::{Gateway, LARGEST_PAYLOAD, error_response},
+    http_server::{self, Shutdown},
+    own_origin,
+    settings::{self, ConfigSource},
     template::Template,
 };
-
-/// How long running requests can take after the signal to stop.
-const DRAIN: Duration = Duration::from_secs(3);
 
 /// The options of the command line.
 #[derive(Clone, Debug)]
@@ -44,8 +43,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where data is stored.
     pub data: DataLocation,
-    /// A `postern.toml` in place of the built-in one.
-    pub config: Option<PathBuf>,
+    /// The configuration file.
+    pub config: ConfigSource,
     /// The path of the ready file.
     pub ready_file: Option<PathBuf>,
     /// The URL of a store that another program serves, in place of the embedded one.
@@ -65,8 +64,10 @@ pub struct Deployment {
     pub app: Arc<App>,
     /// The gateway of the own routes.
     pub gateway: Gateway,
-    /// The keys that are shown at every start.
+    /// The keys of this deployment that its owner can see.
     pub shown: LocalCredentials,
+    /// Whether the API key works.
+    pub key: ShownKey,
     /// The session of the user who was signed in.
     pub session: Option<Secret>,
 }
@@ -78,6 +79,8 @@ pub struct Ready {
     pub url: String,
     /// The URL of the store.
     pub store_url: String,
+    /// The access key of the store, for `AWS_ACCESS_KEY_ID`.
+    pub store_access_key_id: String,
     /// The operator key, which can create organizations.
     pub operator_key: String,
     /// The id of the first organization.
@@ -98,24 +101,6 @@ impl std::fmt::Debug for Ready {
     }
 }
 
-/// Listens on `address`; returns the listener and its URL.
-///
-/// # Errors
-/// [`Error::Invalid`] if the address is in use, [`Error::Io`] for other failures.
-pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        if error.kind() == io::ErrorKind::AddrInUse {
-            Error::Invalid(format!(
-                "listening on {address}: the address is in use; choose another port with --listen"
-            ))
-        } else {
-            Error::io(format!("listening on {address}"))(error)
-        }
-    })?;
-    let address = listener.local_addr().map_err(Error::io("the address of a listener"))?;
-    Ok((listener, format!("http://{address}")))
-}
-
 /// Assembles a deployment whose own routes are served at `url`. The first start creates an
 /// organization.
 ///
@@ -126,16 +111,16 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let template = Template::load()?;
     options.data.prepare()?;
     let mut shown = options.data.load_credentials()?;
-    let mut config = config(options, &mut shown, url)?;
+    let mut config = settings::load(&options.config, &mut shown, url)?;
     if !options.identity_sources.is_empty() {
         config = config.with_identity_sources(options.identity_sources.clone())?;
     }
     postern::telemetry::init_readable(config.deployment.log);
 
     let engine = match &options.store {
-        Some(url) => Engine::remote(url),
+        Some(url) => Engine::remote(url).await?,
         None => {
-            let (listener, _) = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+            let (listener, _) = http_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
             let mut engine =
                 Engine::start(options.data.database().as_deref(), listener, &template)?;
             engine.sweep();
@@ -168,10 +153,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     );
     let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
     let gateway = Gateway::new(&app, &template)?;
-    if shown.api_key.is_none() {
-        create_organization(&gateway, &mut shown).await?;
-        options.data.save_credentials(&shown)?;
-    }
+    let key = first_organization::ensure(&app, &gateway, &mut shown).await?;
+    options.data.save_credentials(&shown)?;
     let session = match &options.sign_in {
         Some(person) => Some(
             session::create(&app.context, person.clone(), Browser::default(), None)
@@ -180,7 +163,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         ),
         None => None,
     };
-    Ok(Deployment { engine, app, gateway, shown, session })
+    Ok(Deployment { engine, app, gateway, shown, key, session })
 }
 
 fn not_signed_in(user: &Subject, error: postern::Error) -> Error {
@@ -192,40 +175,6 @@ fn not_signed_in(user: &Subject, error: postern::Error) -> Error {
     }
 }
 
-/// Reads the settings from the environment, and adds those of a local deployment.
-fn config(options: &Options, shown: &mut LocalCredentials, url: &str) -> Result<Config, Error> {
-    let mut variables = environment_variables();
-    if let Some(file) = &options.config {
-        variables.insert("POSTERN_CONFIG".into(), file.display().to_string());
-    }
-    let issuer = shown.issuer.get_or_insert_with(|| url.to_owned()).clone();
-    variables.entry("POSTERN_ISSUER".into()).or_insert(issuer);
-    variables.entry("POSTERN_LOG".into()).or_insert("warn".into());
-    let tables = engine::tables();
-    variables.insert("POSTERN_KEYS_TABLE".into(), tables.keys);
-    variables.insert("POSTERN_FAMILIES_TABLE".into(), tables.families);
-    variables.insert("POSTERN_NONCES_TABLE".into(), tables.nonces);
-    Ok(Config::from_variables(&variables)?)
-}
-
-/// Creates the first organization through the gateway, as an operator would.
-async fn create_organization(gateway: &Gateway, shown: &mut LocalCredentials) -> Result<(), Error> {
-    let operator_key = shown.operator_key.as_deref().unwrap_or_default();
-    let request = http::Request::post("/v1/organizations")
-        .header("authorization", format!("Bearer {operator_key}"))
-        .header("content-type", "application/json")
-        .body(Bytes::from(json!({"name": "Local"}).to_string()))
-        .map_err(|error| Error::Invalid(error.to_string()))?;
-    let response = gateway.call(request, IpAddr::from([127, 0, 0, 1])).await;
-    let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
-    let text = |name: &str| answer[name].as_str().map(str::to_owned);
-    (shown.organization_id, shown.api_key) = (text("id"), text("api_key"));
-    let is_created = shown.api_key.is_some();
-    is_created
-        .then_some(())
-        .ok_or_else(|| Error::Invalid(format!("creating the first organization failed: {answer}")))
-}
-
 impl Deployment {
     /// Returns the content of the ready file for a program that listens at `url`.
     pub fn ready(&self, url: String) -> Ready {
@@ -233,6 +182,7 @@ impl Deployment {
         Ready {
             url,
             store_url: self.engine.url.clone(),
+            store_access_key_id: self.engine.access_key.expose().to_owned(),
             operator_key: text(&self.shown.operator_key),
             organization_id: text(&self.shown.organization_id),
             api_key: text(&self.shown.api_key),
@@ -242,87 +192,57 @@ impl Deployment {
     }
 }
 
-/// Writes the ready file, if one was requested.
+/// Deletes the ready file of an earlier start, so that a start that is refused leaves none.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be deleted.
+pub fn remove_ready_file(file: Option<&Path>) -> Result<(), Error> {
+    let Some(file) = file else { return Ok(()) };
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(format!("deleting {}", file.display()))(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes the ready file, if one was requested. Everything must be listening by then.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
-pub fn write_ready_file(options: &Options, ready: &impl Serialize) -> Result<(), Error> {
+pub fn write_ready_file(file: Option<&Path>, ready: &impl Serialize) -> Result<(), Error> {
     let json = serde_json::to_string(ready).map_err(|error| Error::Invalid(error.to_string()))?;
-    options.ready_file.as_deref().map_or(Ok(()), |file| write_private(file, &json))
+    file.map_or(Ok(()), |file| write_private(file, &json))
 }
 
 /// Serves the gateway on `listener` until `stop`, and finishes running requests.
-///
-/// # Errors
-/// [`Error::Io`] if the listener fails.
-pub async fn serve(listener: TcpListener, gateway: Gateway, stop: Shutdown) -> Result<(), Error> {
-    let router = Router::new().fallback(answer).with_state(gateway);
-    run(listener, router, stop).await
+pub async fn serve(listener: TcpListener, deployment: &Deployment, stop: Shutdown) {
+    let gateway = deployment.gateway.clone();
+    let public_url = deployment.app.context.config.deployment.public_url.clone();
+    let router = Router::new().fallback(answer).with_state(Served { gateway, public_url });
+    http_server::run(listener, router, stop).await;
 }
 
-pub(crate) async fn run(
-    listener: TcpListener,
-    router: Router,
-    stop: Shutdown,
-) -> Result<(), Error> {
-    let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.clone().wait());
-    // An incomplete request would otherwise be awaited forever.
-    let patience = async {
-        stop.wait().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        served = serving => served.map_err(Error::io("serving")),
-        () = patience => Ok(()),
-    }
+/// A gateway and the URL of its pages.
+#[derive(Clone, Debug)]
+struct Served {
+    gateway: Gateway,
+    public_url: String,
 }
 
 async fn answer(
-    State(gateway): State<Gateway>,
+    State(served): State<Served>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if let Some(elsewhere) = own_origin::sign_in_elsewhere(&parts, &served.public_url) {
+        return elsewhere;
+    }
+    own_origin::normalize(&mut parts, &served.public_url);
     match to_bytes(body, LARGEST_PAYLOAD).await {
-        Ok(body) => gateway.call(Request::from_parts(parts, body), peer.ip()).await,
+        Ok(body) => served.gateway.call(Request::from_parts(parts, body), peer.ip()).await,
         Err(_) => error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
     }
     .map(Body::from)
-}
-
-/// A signal to stop.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
-
-impl Shutdown {
-    /// Stops at Ctrl-C or SIGTERM.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if signals cannot be received.
-    pub fn on_signal() -> Result<Self, Error> {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .map_err(Error::io("listening to SIGTERM"))?;
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            stop.send_replace(true);
-        });
-        Ok(Self(stopped))
-    }
-
-    /// Stops when the returned sender sends `true` or is dropped.
-    pub fn manual() -> (watch::Sender<bool>, Self) {
-        let (stop, stopped) = watch::channel(false);
-        (stop, Self(stopped))
-    }
-
-    /// Waits until it is time to stop.
-    pub async fn wait(mut self) {
-        drop(self.0.wait_for(|stop| *stop).await);
-    }
 }

@@ -1,16 +1,16 @@
 //! What this program prints.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use http::Uri;
 use local::{
     Error,
     data::{DataLocation, LocalCredentials, write_private},
-    serve::{Options, Ready},
+    engine::Engine,
+    guard::AuthorizerConfig,
+    serve::{Deployment, Options, Ready},
+    settings::ConfigSource,
 };
 use postern::config::Config;
 use serde_json::Value;
@@ -30,21 +30,56 @@ pub(crate) fn print_page(page: &str) {
     print!("{page}");
 }
 
-/// Prints URLs, keys, and four commands to try.
-pub(crate) fn print_ready(ready: &Ready, options: &Options, issuer: &str) {
+/// Prints URLs, the API key, and four commands to try.
+pub(crate) fn print_ready(
+    ready: &Ready,
+    options: &Options,
+    deployment: &Deployment,
+    shows_operator_key: bool,
+) {
     let Ready { url, api_key, .. } = ready;
+    println!("Postern is ready.\n");
+    println!("  url            {url}");
+    println!("  portal         {url}/login");
+    println!("  API key        {api_key}");
+    println!("  organization   {}", ready.organization_id);
+    if shows_operator_key {
+        println!("  operator key   {}", ready.operator_key);
+    } else {
+        println!("  operator key   not shown (--show-operator-key)");
+    }
+    println!("  store          {}  (DynamoDB's API)", ready.store_url);
+    print_origins(options);
+    if let Some(notice) = deployment.key.notice {
+        println!("{notice}\n");
+    }
+    if deployment.key.is_accepted {
+        print_commands(url, api_key);
+    } else {
+        println!("This configuration does not accept the API key.\n");
+    }
+    if let Some(session) = &ready.session {
+        println!("Signed in:\n");
+        println!("  curl {url}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
+    }
+    let issuer = &deployment.app.context.config.deployment.issuer;
+    if issuer != url {
+        println!("The issuer of tokens is {issuer}.\n");
+    }
+    println!("Press Ctrl-C to stop.");
+}
+
+/// Prints where data is stored and which configuration is in force.
+fn print_origins(options: &Options) {
     let data = match &options.data {
         DataLocation::Memory => "in memory, lost when this program stops".to_owned(),
         DataLocation::Folder(folder) => folder.display().to_string(),
     };
-    println!("Postern is ready.\n");
-    println!("  url           {url}");
-    println!("  portal        {url}/login");
-    println!("  API key       {api_key}");
-    println!("  organization  {}", ready.organization_id);
-    println!("  operator key  {}", ready.operator_key);
-    println!("  store         {}  (DynamoDB's API)", ready.store_url);
-    println!("  data          {data}\n");
+    println!("  data           {data}");
+    println!("  configuration  {}\n", options.config);
+}
+
+fn print_commands(url: &str, api_key: &str) {
     println!("Try:\n");
     println!("  curl {url}/v1/auth/whoami -H 'X-API-Key: {api_key}'\n");
     println!("  curl {url}/v1/agents -H 'X-API-Key: {api_key}' \\");
@@ -59,33 +94,72 @@ pub(crate) fn print_ready(ready: &Ready, options: &Options, issuer: &str) {
         "    -d '{{\"email\": \"you@example.com\", \"password\": \"correct horse battery\", \"role\": \"admin\"}}'\n"
     );
     println!("The last command creates a user, who can sign in at {url}/login\n");
-    if let Some(session) = &ready.session {
-        println!("Signed in:\n");
-        println!("  curl {url}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
-    }
-    if issuer != url {
-        println!("The issuer of tokens is still {issuer}, the URL of the first start.\n");
-    }
-    println!("Press Ctrl-C to stop.");
 }
 
 /// Prints what is protected, and how to call it.
-pub(crate) fn print_protecting(ready: &Ready, upstream: &Uri) {
+pub(crate) fn print_protecting(
+    ready: &Ready,
+    options: &Options,
+    deployment: &Deployment,
+    upstream: &Uri,
+    attachment: &AuthorizerConfig,
+) {
     let Ready { url, api_key, .. } = ready;
     println!("Postern protects {upstream}\n");
-    println!("  protected     {url}");
-    println!("  API key       {api_key}");
-    println!("  own routes    {}\n", ready.postern_url.as_deref().unwrap_or_default());
-    println!("Try:\n");
-    println!("  curl {url}/ -H 'X-API-Key: {api_key}'\n");
+    println!("  protected      {url}");
+    println!("  API key        {api_key}");
+    println!("  own routes     {}", ready.postern_url.as_deref().unwrap_or_default());
+    print_origins(options);
+    if let Some(notice) = deployment.key.notice {
+        println!("{notice}\n");
+    }
+    match key_headers(attachment, api_key).filter(|_| deployment.key.is_accepted) {
+        Some(headers) => {
+            let stage = match attachment.stage.as_str() {
+                "$default" => String::new(),
+                stage => format!("/{stage}"),
+            };
+            println!("Try:\n");
+            println!("  curl {url}{stage}/{headers}\n");
+        }
+        None if deployment.key.is_accepted => {
+            let sources = attachment.identity_sources.join(", ");
+            println!(
+                "Requests must contain {sources}, and the authorizer looks for credentials only there. An API key belongs in X-API-Key or Authorization.\n"
+            );
+        }
+        None => println!("This configuration does not accept the API key.\n"),
+    }
     println!("Press Ctrl-C to stop.");
 }
 
+/// Returns the options of `curl` that send the key in a header that the gateway passes to the
+/// authorizer, and every other required header; `None` if no header can contain a key.
+fn key_headers(attachment: &AuthorizerConfig, api_key: &str) -> Option<String> {
+    let mut has_key = false;
+    let mut option = |name: &String| {
+        let value = match name.to_ascii_lowercase().as_str() {
+            "authorization" => format!("Bearer {api_key}"),
+            "x-api-key" => api_key.to_owned(),
+            _ => return format!(" -H '{name}: example'"),
+        };
+        has_key = true;
+        format!(" -H '{name}: {value}'")
+    };
+    let default = ["X-API-Key".to_owned()];
+    let sources = &attachment.identity_sources;
+    let named = if sources.is_empty() { &default[..] } else { sources };
+    let options: String = named.iter().map(&mut option).collect();
+    has_key.then_some(options)
+}
+
 /// Prints the URL of the store, and the variables that point the SDK at it.
-pub(crate) fn print_store(url: &str) {
-    println!("The store is ready.\n");
+pub(crate) fn print_store(engine: &Engine) {
+    println!("The store is ready. Its access key changes at every start.\n");
+    println!("  export AWS_ENDPOINT_URL_DYNAMODB={} AWS_REGION=eu-west-1", engine.url);
     println!(
-        "  export AWS_ENDPOINT_URL_DYNAMODB={url} AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+        "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=local",
+        engine.access_key.expose()
     );
     println!(
         "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n"
@@ -94,7 +168,7 @@ pub(crate) fn print_store(url: &str) {
 }
 
 /// Creates the secrets of a new deployment in two files.
-pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Error> {
+pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error> {
     let given = [
         ("ISSUER", "http://localhost"),
         ("KEYS_TABLE", "-"),
@@ -103,9 +177,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<PathBuf>) -> Result<(), Err
     ];
     let mut variables: BTreeMap<_, _> =
         given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
-    if let Some(file) = config {
-        variables.insert("POSTERN_CONFIG".into(), file.display().to_string());
-    }
+    ConfigSource::find(config.as_deref()).name_in(&mut variables);
     let config = Config::from_variables(&variables)?;
     let mut shown = LocalCredentials::default();
     let secrets =

@@ -112,7 +112,7 @@ impl World {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
                 Engine::start(None, listener, &template).unwrap()
             }
-            Some(url) => Engine::remote(&url),
+            Some(url) => Engine::remote(&url).await.unwrap(),
         };
         let engine = Arc::new(engine);
         let wire = Wire::default();

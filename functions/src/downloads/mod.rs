@@ -36,7 +36,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .record_in_organization(&organization, &id, app.context.clock.now())
         .await?;
     let runner = runner.ok_or(Refusal::RecordUnknown)?;
-    let script = install::script(&app.context.config.deployment.issuer, &runner.meta.id);
+    let script = install::script(&app.context.config.deployment.public_url, &runner.meta.id);
     Ok(Response::text(SCRIPT, script).with_header(REFERRER_POLICY, NO_REFERRER))
 }
 

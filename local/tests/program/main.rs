@@ -1,16 +1,20 @@
 //! The local program, as a newcomer starts it: a separate process, used through `curl`.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod configuration;
 mod install;
 mod invoke;
+mod origins;
 mod protect;
 mod readme;
 mod started;
+mod store;
+mod tried;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use serde_json::json;
-use started::{RunningProgram, curl};
+use started::{RunningProgram, curl, refused};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_postern");
 
@@ -117,29 +121,6 @@ fn an_in_memory_store_leaves_no_files() {
 }
 
 #[test]
-fn the_store_command_serves_dynamodb() {
-    let data = tempfile::tempdir().unwrap();
-    let folder = data.path().join("data");
-    let program = RunningProgram::start(
-        &["store", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"],
-        data.path(),
-    );
-    let store = program.text("store_url");
-    let credentials = "AWS4-HMAC-SHA256 Credential=local/20260101/eu-west-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
-    let mut arguments = vec![store, "-d".to_owned(), "{}".to_owned()];
-    for header in [
-        "X-Amz-Target: DynamoDB_20120810.ListTables".to_owned(),
-        "Content-Type: application/x-amz-json-1.0".to_owned(),
-        "X-Amz-Date: 20260101T000000Z".to_owned(),
-        format!("Authorization: {credentials}"),
-    ] {
-        arguments.extend(["-H".to_owned(), header]);
-    }
-    let answer = curl(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-    assert_eq!(answer.body["TableNames"], json!(["Families", "Keys", "Nonces"]));
-}
-
-#[test]
 fn the_secrets_of_a_new_deployment_are_three_files() {
     let folder = tempfile::tempdir().unwrap();
     let output =
@@ -158,38 +139,86 @@ fn the_secrets_of_a_new_deployment_are_three_files() {
 }
 
 #[test]
-fn an_invalid_setting_is_reported_in_a_sentence() {
+fn a_port_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("postern.toml");
-    fs::write(&config, "brand = \"Acme\"").unwrap();
-    let output = Command::new(PROGRAM)
-        .args(["--data", ":memory:", "--listen", "127.0.0.1:0", "--config"])
-        .arg(&config)
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("postern: postern.toml: ") && said.contains("line 1"), "{said}");
-    assert!(said.ends_with("brand is \"Acme\"; it must be 2 to 8 letters from a to z\n"), "{said}");
-
-    let output = Command::new(PROGRAM)
-        .args(["--data", ":memory:"])
-        .env("POSTERN_ISUER", "x")
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
-    assert!(String::from_utf8(output.stderr).unwrap().contains("POSTERN_ISUER is not a setting"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let listen = ["--data", ":memory:", "--listen", &address];
+    for command in [&["serve"][..], &["store"], &["protect", "http://127.0.0.1:1"]] {
+        let message = refused(&[command, &listen].concat(), folder.path(), &[]);
+        assert!(message.starts_with(&format!("postern: listening on {address}: ")));
+        assert!(message.ends_with("; choose another port with --listen\n"), "{message}");
+    }
 }
 
 #[test]
-fn a_port_in_use_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let output =
-        Command::new(PROGRAM).args(["--data", ":memory:", "--listen", &address]).output().unwrap();
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert!(message.starts_with(&format!("postern: listening on {address}: ")));
-    assert!(message.ends_with("; choose another port with --listen\n"), "{message}");
+fn the_operator_key_is_printed_only_on_request() {
+    let data = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let program = RunningProgram::serve(data.path());
+        assert!(!program.printed.contains("pst_op_"), "{}", program.printed);
+        assert!(program.printed.contains("--show-operator-key"));
+    }
+    let folder = data.path().to_str().unwrap();
+    let program = RunningProgram::start(
+        &["--data", folder, "--listen", "127.0.0.1:0", "--show-operator-key"],
+        data.path(),
+    );
+    assert!(program.printed.contains(&program.text("operator_key")), "{}", program.printed);
+}
+
+#[test]
+fn a_client_that_closes_its_half_of_the_connection_gets_an_answer() {
+    use std::io::{Read as _, Write as _};
+    let data = tempfile::tempdir().unwrap();
+    let program = RunningProgram::serve(data.path());
+    let store = program.text("store_url");
+    for (url, status) in [(program.text("url"), "200"), (store, "403")] {
+        let mut client = std::net::TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+        client.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_key_that_was_deleted_is_replaced_at_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let first = RunningProgram::serve(data.path());
+    let agent = first.post("/v1/agents", &json!({"name": "a", "scopes": ["read"]})).body;
+    let (key, organization) = (first.text("api_key"), first.text("organization_id"));
+    let url = first.url(&format!("/v1/keys/key_{}", &key[7..33]));
+    let header = format!("X-API-Key: {key}");
+    assert_eq!(curl(&["-X", "DELETE", &url, "-H", &header]).status, 204);
+    first.terminate();
+
+    let second = RunningProgram::serve(data.path());
+    assert!(second.printed.contains("was deleted"), "{}", second.printed);
+    assert_ne!(second.text("api_key"), key);
+    assert_eq!(second.text("organization_id"), organization);
+    let header = format!("X-API-Key: {}", second.text("api_key"));
+    let agents = curl(&[&second.url("/v1/agents"), "-H", &header]).body;
+    assert_eq!(agents["items"][0]["id"], agent["id"]);
+    let replacement = second.text("api_key");
+    second.terminate();
+
+    let third = RunningProgram::serve(data.path());
+    assert!(!third.printed.contains("was deleted"), "{}", third.printed);
+    assert_eq!(third.text("api_key"), replacement);
+    third.terminate();
+
+    // A database that was deleted, without the keys beside it.
+    for file in fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().path()) {
+        if file.file_name().unwrap().to_str().unwrap().starts_with("postern.db") {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    let fourth = RunningProgram::serve(data.path());
+    assert!(fourth.printed.contains("does not exist"), "{}", fourth.printed);
+    assert_ne!(fourth.text("organization_id"), organization);
+    assert_eq!(fourth.post("/v1/runners", &json!({"name": "r"})).status, 201);
 }
 
 #[test]
@@ -260,7 +289,7 @@ fn a_user_is_signed_in_on_request() {
 #[test]
 fn starting_with_another_brand_keeps_the_keys_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("postern.toml");
+    let config = folder.path().join("cat.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();
     let data = folder.path().join("data");
     let ordinary = ["--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
@@ -279,7 +308,7 @@ fn starting_with_another_brand_keeps_the_keys_of_the_first() {
 #[test]
 fn another_brand_changes_the_prefix() {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("postern.toml");
+    let config = folder.path().join("cat.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();
     let program = RunningProgram::start(
         &["--data", ":memory:", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()],

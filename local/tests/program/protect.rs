@@ -7,10 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::started::{RunningProgram, curl};
+use super::started::{RunningProgram, curl, refused};
 
 /// An API that echoes the request.
-fn upstream() -> String {
+pub(crate) fn upstream() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -219,24 +219,8 @@ fn an_unreachable_upstream_is_a_503() {
 #[test]
 fn a_cache_without_identity_sources_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new(super::PROGRAM)
-        .args([
-            "protect",
-            "http://127.0.0.1:1",
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            ":memory:",
-            "--cache-ttl",
-            "60",
-        ])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .contains("can be cached only if identity_sources")
-    );
+    let arguments = ["protect", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    let data = ["--data", ":memory:", "--cache-ttl", "60"];
+    let message = refused(&[arguments, data].concat(), folder.path(), &[]);
+    assert!(message.contains("can be cached only if identity_sources"), "{message}");
 }

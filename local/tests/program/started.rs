@@ -33,11 +33,22 @@ impl RunningProgram {
 
     /// Starts the program and waits until it reports that it is listening.
     pub(crate) fn start(arguments: &[&str], folder: &Path) -> Self {
+        Self::start_with(arguments, folder, &[])
+    }
+
+    /// Starts the program with environment variables. `folder` is its current folder.
+    pub(crate) fn start_with(
+        arguments: &[&str],
+        folder: &Path,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let ready_file = folder.join("ready.json");
         let mut child = Command::new(super::PROGRAM)
             .args(arguments)
             .arg("--ready-file")
             .arg(&ready_file)
+            .envs(variables.iter().copied())
+            .current_dir(folder)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -153,4 +164,23 @@ pub(crate) fn curl(arguments: &[&str]) -> Answer {
     let text = String::from_utf8(output.stdout).unwrap();
     let (body, status) = text.rsplit_once('\n').unwrap();
     Answer { status: status.parse().unwrap(), body: serde_json::from_str(body).unwrap_or_default() }
+}
+
+/// Runs the program, which is expected to refuse to start; returns what it reports.
+pub(crate) fn refused(arguments: &[&str], folder: &Path, variables: &[(&str, &str)]) -> String {
+    let ready_file = folder.join("ready.json");
+    std::fs::write(&ready_file, "{}").unwrap(); // of an earlier start
+    let output = Command::new(super::PROGRAM)
+        .args(arguments)
+        .arg("--ready-file")
+        .arg(&ready_file)
+        .envs(variables.iter().copied())
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(!printed.contains("http://"), "nothing is announced: {printed}");
+    assert!(!ready_file.exists(), "a refused start leaves no ready file");
+    String::from_utf8(output.stderr).unwrap()
 }

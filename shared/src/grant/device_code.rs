@@ -93,7 +93,7 @@ pub async fn start(
         expires_at: DeviceCodeRecord::item_expires_at(valid_until),
     };
     let user_code = put(context, &record).await?;
-    let verification_uri = format!("{}/device", context.config.deployment.issuer);
+    let verification_uri = format!("{}/device", context.config.deployment.public_url);
     Ok(DeviceAuthorization {
         device_code: minted.secret,
         verification_uri_complete: format!("{verification_uri}?user_code={user_code}"),

@@ -333,13 +333,13 @@ impl IdentityProvider {
 
     /// Returns the URL to which the browser returns.
     fn callback(&self, context: &Context) -> String {
-        let issuer = &context.config.deployment.issuer;
+        let url = &context.config.deployment.public_url;
         match self.kind {
-            IdentityProviderKind::Github(_) => format!("{issuer}/v1/auth/github/callback"),
+            IdentityProviderKind::Github(_) => format!("{url}/v1/auth/github/callback"),
             IdentityProviderKind::Oidc(_) if self.is_one_of_several => {
-                format!("{issuer}/v1/auth/oidc/callback?provider={}", self.name)
+                format!("{url}/v1/auth/oidc/callback?provider={}", self.name)
             }
-            IdentityProviderKind::Oidc(_) => format!("{issuer}/v1/auth/oidc/callback"),
+            IdentityProviderKind::Oidc(_) => format!("{url}/v1/auth/oidc/callback"),
         }
     }
 

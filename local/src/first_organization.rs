@@ -1,0 +1,128 @@
+//! The organization that the first start creates, and its key, which every start shows.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::StatusCode;
+use postern::{
+    App,
+    config::ProviderKind,
+    core::{
+        id::{ApiKeyId, OrganizationId},
+        principal::{InheritedLimits, Principal, PrincipalKind},
+        scope::{Resources, Scopes},
+        subject::{CredentialId, Subject},
+    },
+    resource::api_key::{self, NewApiKey},
+};
+use serde_json::{Value, json};
+
+use crate::{Error, data::LocalCredentials, gateway::Gateway};
+
+/// The API key that a start shows.
+#[derive(Clone, Debug)]
+pub struct ShownKey {
+    /// Whether the deployment accepts it. The configuration can exclude API keys.
+    pub is_accepted: bool,
+    /// What the user should know about it.
+    pub notice: Option<&'static str>,
+}
+
+/// Creates the organization at the first start. Checks with one request whether its key works. A key
+/// that was deleted since the last start is replaced.
+///
+/// # Errors
+/// [`Error::Invalid`] if the organization cannot be created.
+pub(crate) async fn ensure(
+    app: &App,
+    gateway: &Gateway,
+    shown: &mut LocalCredentials,
+) -> Result<ShownKey, Error> {
+    let is_first = shown.api_key.is_none();
+    if is_first {
+        create(gateway, shown).await?;
+    }
+    let is_provider = |provider: &ProviderKind| matches!(provider, ProviderKind::ApiKey {});
+    let has_provider = app.context.config.providers.iter().any(is_provider);
+    let status = check(gateway, shown).await?;
+    if status != StatusCode::UNAUTHORIZED || is_first || !has_provider {
+        // A store that does not respond now may respond soon.
+        return Ok(ShownKey { is_accepted: !status.is_client_error(), notice: None });
+    }
+    let replacement = match ids(shown) {
+        Some((organization, key)) => replace_key(app, organization, key).await,
+        None => None,
+    };
+    let notice = match replacement {
+        Some(new) => {
+            shown.api_key = Some(new);
+            "The API key of the last start was deleted. This start has created another."
+        }
+        None => {
+            create(gateway, shown).await?;
+            "The organization of the last start does not exist. This start has created another."
+        }
+    };
+    let is_accepted = !check(gateway, shown).await?.is_client_error();
+    Ok(ShownKey { is_accepted, notice: Some(notice) })
+}
+
+/// Returns the status of a request with the shown key.
+async fn check(gateway: &Gateway, shown: &LocalCredentials) -> Result<StatusCode, Error> {
+    let key = shown.api_key.as_deref().unwrap_or_default();
+    let request = http::Request::get("/v1/auth/whoami").header("x-api-key", key);
+    Ok(send(gateway, request, Bytes::new()).await?.0)
+}
+
+/// Creates an organization through the gateway, as an operator would.
+async fn create(gateway: &Gateway, shown: &mut LocalCredentials) -> Result<(), Error> {
+    let operator_key = shown.operator_key.as_deref().unwrap_or_default();
+    let request = http::Request::post("/v1/organizations")
+        .header("authorization", format!("Bearer {operator_key}"))
+        .header("content-type", "application/json");
+    let body = Bytes::from(json!({"name": "Local"}).to_string());
+    let (_, answer) = send(gateway, request, body).await?;
+    let text = |name: &str| answer[name].as_str().map(str::to_owned);
+    (shown.organization_id, shown.api_key) = (text("id"), text("api_key"));
+    let is_created = shown.api_key.is_some();
+    is_created
+        .then_some(())
+        .ok_or_else(|| Error::Invalid(format!("creating the first organization failed: {answer}")))
+}
+
+/// Returns the ids of the organization and of the key that was shown last.
+fn ids(shown: &LocalCredentials) -> Option<(OrganizationId, ApiKeyId)> {
+    let organization = shown.organization_id.as_deref()?.parse().ok()?;
+    let id = shown.api_key.as_deref()?.rsplit('_').next()?.get(..26)?;
+    Some((organization, format!("key_{id}").parse().ok()?))
+}
+
+/// Creates a key with every scope; `None` if the organization does not exist.
+async fn replace_key(app: &App, organization: OrganizationId, deleted: ApiKeyId) -> Option<String> {
+    app.context.store.organization(&organization).await.ok()??;
+    let owner = Principal {
+        user_id: Subject::ApiKey(deleted),
+        kind: PrincipalKind::ApiKey,
+        org_id: Some(organization),
+        credential_id: CredentialId::ApiKey(deleted),
+        scopes: Scopes::all(),
+        resources: Resources::default(),
+        on_behalf_of: None,
+        metadata: serde_json::Map::new(),
+        inherited: InheritedLimits::default(),
+    };
+    let new =
+        NewApiKey { name: "organization".into(), scopes: vec!["*".into()], ..NewApiKey::default() };
+    let created = api_key::create(&app.context, &owner, new).await.ok()?;
+    Some(created.key.expose().to_owned())
+}
+
+async fn send(
+    gateway: &Gateway,
+    request: http::request::Builder,
+    body: Bytes,
+) -> Result<(StatusCode, Value), Error> {
+    let request = request.body(body).map_err(|error| Error::Invalid(error.to_string()))?;
+    let response = gateway.call(request, IpAddr::from([127, 0, 0, 1])).await;
+    Ok((response.status(), serde_json::from_slice(response.body()).unwrap_or_default()))
+}

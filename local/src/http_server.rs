@@ -1,0 +1,123 @@
+//! The HTTP server of this program, and the signal that stops it.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use axum::{Extension, Router, extract::ConnectInfo};
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::Error;
+
+/// How long running requests can take after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long to wait before accepting again, if no connection can be accepted, for example because
+/// too many files are open.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
+/// Listens on `address`; returns the listener and its URL.
+///
+/// # Errors
+/// [`Error::Invalid`] if the address is in use, [`Error::Io`] for other failures.
+pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            Error::Invalid(format!(
+                "listening on {address}: the address is in use; choose another port with --listen"
+            ))
+        } else {
+            Error::io(format!("listening on {address}"))(error)
+        }
+    })?;
+    let address = listener.local_addr().map_err(Error::io("the address of a listener"))?;
+    Ok((listener, format!("http://{}", reachable(address))))
+}
+
+/// Returns the address at which a browser on this machine reaches a listener: one that listens on
+/// all addresses has a loopback address too.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
+}
+
+/// Serves `router` on `listener` until `stop`, and finishes running requests. A client that closes
+/// its half of the connection after the request gets its response.
+pub(crate) async fn run(listener: TcpListener, router: Router, stop: Shutdown) {
+    let connections = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.half_close(true);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.clone().wait() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                drop(stream.set_nodelay(true));
+                let service =
+                    TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
+                let connection = http.serve_connection(TokioIo::new(stream), service);
+                let connection = connections.watch(connection);
+                // A failed connection is the business of its client.
+                tokio::spawn(async move { drop(connection.await) });
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+        }
+    }
+    drop(listener);
+    // An incomplete request would otherwise be awaited forever.
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = tokio::time::sleep(DRAIN) => {}
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// A signal to stop.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    /// Stops at Ctrl-C or SIGTERM.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if signals cannot be received.
+    pub fn on_signal() -> Result<Self, Error> {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(Error::io("listening to SIGTERM"))?;
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            stop.send_replace(true);
+        });
+        Ok(Self(stopped))
+    }
+
+    /// Stops when the returned sender sends `true` or is dropped.
+    pub fn manual() -> (watch::Sender<bool>, Self) {
+        let (stop, stopped) = watch::channel(false);
+        (stop, Self(stopped))
+    }
+
+    /// Waits until it is time to stop.
+    pub async fn wait(mut self) {
+        drop(self.0.wait_for(|stop| *stop).await);
+    }
+}

@@ -1,0 +1,115 @@
+//! Which configuration is in force, and what is reported if it is invalid.
+
+use std::{fs, path::Path};
+
+use super::started::{RunningProgram, curl, refused};
+
+const LISTEN: [&str; 4] = ["--data", ":memory:", "--listen", "127.0.0.1:0"];
+
+fn brand(program: &RunningProgram) -> String {
+    program.text("api_key").split('_').next().unwrap().to_owned()
+}
+
+fn write(folder: &Path, name: &str, brand: &str) -> String {
+    fs::write(folder.join(name), format!("brand = \"{brand}\"\n")).unwrap();
+    name.to_owned()
+}
+
+#[test]
+fn the_file_in_the_current_folder_is_read_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = RunningProgram::start(&LISTEN, folder.path());
+    assert_eq!(brand(&program), "pst");
+    assert!(program.printed.contains("configuration  built in"), "{}", program.printed);
+
+    write(folder.path(), "postern.toml", "cat");
+    let program = RunningProgram::start(&LISTEN, folder.path());
+    assert_eq!(brand(&program), "cat");
+    assert!(program.printed.contains("configuration  postern.toml\n"), "{}", program.printed);
+
+    let arguments = [&["protect", "http://127.0.0.1:1"], &LISTEN[..]].concat();
+    let program = RunningProgram::start(&arguments, folder.path());
+    assert_eq!(brand(&program), "cat");
+    assert!(program.printed.contains("configuration  postern.toml\n"), "{}", program.printed);
+}
+
+#[test]
+fn a_named_file_precedes_the_one_in_the_current_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "postern.toml", "cat");
+    write(folder.path(), "other.toml", "dog");
+    write(folder.path(), "third.toml", "owl");
+    let environment = [("POSTERN_CONFIG", "third.toml")];
+    let program = RunningProgram::start_with(&LISTEN, folder.path(), &environment);
+    assert_eq!(brand(&program), "owl");
+    assert!(program.printed.contains("configuration  third.toml\n"), "{}", program.printed);
+
+    let arguments = [&LISTEN[..], &["--config", "other.toml"]].concat();
+    let program = RunningProgram::start_with(&arguments, folder.path(), &environment);
+    assert_eq!(brand(&program), "dog");
+    assert!(program.printed.contains("configuration  other.toml\n"), "{}", program.printed);
+}
+
+#[test]
+fn an_invalid_setting_is_reported_with_the_file_that_contains_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "postern.toml", "Acme");
+    let wrong = "brand is \"Acme\"; it must be 2 to 8 letters from a to z\n";
+    for command in [&["serve"][..], &["protect", "http://127.0.0.1:1"]] {
+        let message = refused(&[command, &LISTEN].concat(), folder.path(), &[]);
+        assert!(message.starts_with("postern: postern.toml: "), "{message}");
+        assert!(message.contains("line 1") && message.ends_with(wrong), "{message}");
+    }
+    for text in [
+        "brand = \"Acme\"",
+        "brand",
+        "[lifetimes]\naccess_token = 0",
+        "session_header = \"X-One\"\nservice_token_header = \"X-One\"",
+        "[[provider]]\ntype = \"allowlist\"\nuser_ids = []",
+        "[[provider]]\ntype = \"jwt\"\nalgorithm = \"ES256\"\npublic_key = \"x\"\nissuer = \"a\"\naudience = \"b\"",
+        "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"a\"\nclient_id = \"a\"\nallow = []",
+        "[[role]]\nname = \"user\"\nscopes = []",
+        "[[route]]\nmethod = \"GET\"\npath = \"x\"",
+    ] {
+        fs::write(folder.path().join("mine.toml"), text).unwrap();
+        let arguments = [&LISTEN[..], &["--config", "mine.toml"]].concat();
+        let message = refused(&arguments, folder.path(), &[]);
+        assert!(message.starts_with("postern: mine.toml: "), "{text}: {message}");
+        assert!(!message.contains("postern.toml"), "{text}: {message}");
+    }
+    let arguments = [&LISTEN[..], &["--config", "missing.toml"]].concat();
+    let message = refused(&arguments, folder.path(), &[]);
+    assert!(message.starts_with("postern: cannot read missing.toml: "), "{message}");
+}
+
+#[test]
+fn an_invalid_variable_is_not_blamed_on_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value, sentence) in [
+        ("POSTERN_ISUER", "x", "POSTERN_ISUER is not a setting"),
+        ("POSTERN_LOG", "loud", "POSTERN_LOG is \"loud\""),
+        ("POSTERN_SECRET_ARN", "arn:x", "POSTERN_SECRET_ARN works only in AWS"),
+    ] {
+        let message = refused(&LISTEN, folder.path(), &[(name, value)]);
+        assert!(message.starts_with(&format!("postern: {sentence}")), "{message}");
+    }
+}
+
+#[test]
+fn a_configuration_without_api_keys_prints_no_command_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("postern.toml"), "[[provider]]\ntype = \"access_token\"\n")
+        .unwrap();
+    let data = folder.path().join("data");
+    let arguments = ["--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let program = RunningProgram::start(&arguments, folder.path());
+        assert!(!program.printed.contains("curl"), "{}", program.printed);
+        assert!(program.printed.contains("does not accept the API key"), "{}", program.printed);
+        let header = format!("X-API-Key: {}", program.text("api_key"));
+        assert_eq!(curl(&[&program.url("/v1/auth/whoami"), "-H", &header]).status, 401);
+        keys.push(program.text("api_key"));
+    }
+    assert_eq!(keys[0], keys[1]);
+}
