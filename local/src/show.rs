@@ -177,7 +177,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
     ];
     let mut variables: BTreeMap<_, _> =
         given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
-    ConfigSource::find(config.as_deref()).name_in(&mut variables);
+    ConfigSource::find(config).name_in(&mut variables);
     let config = Config::from_variables(&variables)?;
     let mut shown = LocalCredentials::default();
     let secrets =
