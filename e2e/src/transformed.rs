@@ -217,10 +217,13 @@ fn stage<'a>(stack: &Stack<'a>) -> Result<&'a Value> {
 }
 
 /// Routes on which anyone can try a credential, or make us store something.
-const GUESSABLE: [&str; 13] = [
+const GUESSABLE: [&str; 16] = [
     "GET /device",
     "GET /v1/auth/github",
     "GET /v1/auth/oidc/start",
+    "HEAD /device",
+    "HEAD /v1/auth/github",
+    "HEAD /v1/auth/oidc/start",
     "POST /device",
     "POST /login",
     "POST /v1/auth/device",

@@ -108,20 +108,15 @@ fn headers(parts: &Parts) -> Map<String, Value> {
     headers
 }
 
-/// Reports whether API Gateway passes the body on as text, and not as base64.
+/// Reports whether API Gateway passes the body on as text, and not as base64. A form is not text, and
+/// neither is a body without a type.
 fn is_text(parts: &Parts) -> bool {
-    let kind =
+    let value =
         parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.is_empty()
-        || [
-            "text/",
-            "application/json",
-            "application/xml",
-            "application/javascript",
-            "application/x-www-form-urlencoded",
-        ]
-        .iter()
-        .any(|text| kind.to_ascii_lowercase().starts_with(text))
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.starts_with("text/")
+        || ["application/json", "application/xml", "application/javascript"]
+            .contains(&media_type.as_str())
 }
 
 /// Returns an id that is unique in this process and increasing.

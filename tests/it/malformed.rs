@@ -280,16 +280,6 @@ async fn an_event_with_nulls_and_unusual_values_is_answered() {
             assert!((400..500).contains(&status), "{member} = {value}: {answer}");
         }
     }
-    for event in [
-        json!(null),
-        json!([]),
-        json!("x"),
-        json!({}),
-        json!({"rawPath": "/"}),
-        json!({"requestContext": {"http": {"method": "G T"}}}),
-    ] {
-        assert_eq!(ingress::serve(&world.app, event, inspect).await["statusCode"], 400);
-    }
     let mut base64 = event("POST", "/v1/auth/revoke");
     base64["isBase64Encoded"] = json!(true);
     for body in ["!", "a", "====", "e30", "\u{e9}"] {
@@ -300,6 +290,44 @@ async fn an_event_with_nulls_and_unusual_values_is_answered() {
             "{body}"
         );
     }
+}
+
+/// No caller can cause it: the function is attached to something else.
+#[tokio::test]
+async fn an_event_of_another_kind_is_our_fault() {
+    let world = World::new().await;
+    let good = event("GET", "/v1/auth/whoami");
+    assert_eq!(ingress::serve(&world.app, good.clone(), inspect).await["statusCode"], 401);
+    let without = |pointer: &str, value: Value| {
+        let mut event = good.clone();
+        *event.pointer_mut(pointer).unwrap() = value;
+        event
+    };
+    for event in [
+        json!(null),
+        json!([]),
+        json!("x"),
+        json!({}),
+        json!({"rawPath": "/"}),
+        json!({"requestContext": {"http": {"method": "GET"}}}),
+        without("/version", json!("1.0")),
+        without("/version", json!(2)),
+        without("/rawPath", json!(null)),
+        without("/requestContext/http/method", json!(null)),
+        without("/requestContext", json!({"requestId": "r-1"})),
+        // A REST API or a load balancer; payload 1.0; an authorizer; a queue; a schedule; a test.
+        json!({"httpMethod": "GET", "path": "/v1/auth/whoami", "headers": {}, "requestContext": {}}),
+        json!({"version": "1.0", "httpMethod": "GET", "path": "/", "headers": {}}),
+        json!({"version": "2.0", "type": "REQUEST", "routeArn": "arn", "headers": {}}),
+        json!({"Records": [{"body": "{}", "eventSource": "aws:sqs"}]}),
+        json!({"version": "0", "source": "aws.events", "detail": {}}),
+        json!({"key1": "value1"}),
+    ] {
+        let answer = ingress::serve(&world.app, event.clone(), inspect).await;
+        assert_eq!(answer["statusCode"], 500, "{event}");
+        assert!(answer["body"].as_str().unwrap().contains("internal_error"), "{answer}");
+    }
+    assert!(world.wire.take().is_empty());
 }
 
 #[tokio::test]

@@ -74,6 +74,21 @@ async fn nonces(world: &World) -> usize {
 }
 
 #[tokio::test]
+async fn a_head_is_signed_as_a_head() {
+    let world = World::new().await;
+    let head = |method| Signed {
+        method,
+        target: "/v1/agents?limit=1".into(),
+        body: String::new(),
+        ..Signed::new(&world, NONCE)
+    };
+    head("HEAD").sign_and_send(&world, &world.api_key).await.expect(200);
+    let signature = head("GET").signature(&world.api_key);
+    let answer = head("HEAD").send(&world, &world.api_key, &signature).await;
+    assert_eq!((answer.status, answer.text.as_str()), (401, ""));
+}
+
+#[tokio::test]
 async fn a_signed_request_passes_with_every_kind_of_key() {
     let world = World::new().await;
     world.wire.take();

@@ -37,14 +37,14 @@ async fn an_unknown_path_is_not_found() {
 async fn a_known_path_lists_its_methods() {
     let world = World::new().await;
     for (path, allow) in [
-        ("/health", "GET"),
-        ("/v1/keys", "GET, POST"),
-        ("/v1/keys/key_1", "DELETE, GET"),
+        ("/health", "GET, HEAD"),
+        ("/v1/keys", "GET, HEAD, POST"),
+        ("/v1/keys/key_1", "DELETE, GET, HEAD"),
         ("/v1/keys/revoke-leaked", "POST"),
         ("/v1/runners/heartbeat", "POST"),
         ("/v1/agents/x/secret", "POST"),
     ] {
-        for method in ["PUT", "PATCH", "HEAD", "OPTIONS", "BREW"] {
+        for method in ["PUT", "PATCH", "OPTIONS", "BREW"] {
             let answer =
                 world.call(method, path).send().await.expect_error(405, "method_not_allowed");
             assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
@@ -99,6 +99,8 @@ async fn a_function_answers_its_routes_for_every_route_key() {
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 204);
     assert_eq!(ask("keys", "DELETE", &format!("/v1/keys/{id}")).await, 404);
     assert_eq!(ask("discovery", "GET", "/health").await, 200);
+    assert_eq!(ask("discovery", "HEAD", "/health").await, 200);
+    assert_eq!(ask("keys", "HEAD", &format!("/v1/keys/{id}")).await, 404);
     // It still does not answer the routes of another function.
     assert_eq!(ask("keys", "GET", "/v1/agents").await, 404);
     assert_eq!(ask("discovery", "GET", "/v1/agents").await, 405);

@@ -21,8 +21,8 @@ impl Answer {
     pub fn new(response: http::Response<bytes::Bytes>) -> Self {
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(body.to_vec()).unwrap();
-        let is_json =
-            parts.headers.get("content-type").is_some_and(|kind| kind == "application/json");
+        let is_json = !text.is_empty()
+            && parts.headers.get("content-type").is_some_and(|kind| kind == "application/json");
         let body = if is_json { serde_json::from_str(&text).unwrap() } else { Value::Null };
         Self { status: parts.status.as_u16(), headers: parts.headers, text, body }
     }

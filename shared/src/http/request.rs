@@ -173,9 +173,14 @@ impl Request {
         self.event.path_parameters.get(name).map(String::as_str)
     }
 
-    /// Reports whether the client accepts HTML.
-    pub fn accepts_html(&self) -> bool {
-        self.header("accept").is_some_and(|types| types.contains("text/html"))
+    /// Reports whether the client accepts a page, and the path belongs to the pages. Routes for
+    /// programs always return JSON.
+    pub fn expects_page(&self) -> bool {
+        let has_pages = !self.path().starts_with("/v1/")
+            || ["/v1/auth/oidc/", "/v1/auth/github"]
+                .iter()
+                .any(|signin| self.path().starts_with(signin));
+        has_pages && self.header("accept").is_some_and(|types| types.contains("text/html"))
     }
 
     /// Reports whether a body was sent.

@@ -181,6 +181,12 @@ impl Response {
         self.cause.as_deref()
     }
 
+    /// Returns the response to a HEAD: status and headers, without the body.
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        Self { inner: self.inner.map(|_| String::new()), ..self }
+    }
+
     /// Converts the response into the format that API Gateway expects (payload 2.0), with cookies
     /// separate from the other headers.
     pub fn into_payload_v2(self) -> Value {
@@ -203,8 +209,15 @@ impl Response {
     /// # Errors
     /// [`Fault::Serialization`] if a header cannot contain `allow`.
     pub fn method_not_allowed(allow: String, request_id: &str) -> Result<Self, Fault> {
-        let response = Self::error(&Refusal::MethodUnknown.into(), request_id);
-        Ok(response.with_header(ALLOW, header_value(allow)?))
+        Self::error(&Refusal::MethodUnknown.into(), request_id).with_allow(allow)
+    }
+
+    /// Lists the methods that the path supports.
+    ///
+    /// # Errors
+    /// [`Fault::Serialization`] if a header cannot contain `allow`.
+    pub fn with_allow(self, allow: String) -> Result<Self, Fault> {
+        Ok(self.with_header(ALLOW, header_value(allow)?))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     config::PROXY_SECRET_HEADER,
     core::{
         credential_header,
-        error::{Error, Refusal, Rejection},
+        error::{Error, Fault, Refusal, Rejection},
         path,
     },
     credential::SESSION_COOKIE,
@@ -27,6 +27,9 @@ use crate::{
 
 /// The largest body that is accepted, in bytes after decoding.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// Where an event contains the method.
+const METHOD: &str = "/requestContext/http/method";
 
 /// Serves one HTTP API event (payload 2.0) with `handler`, in Lambda and locally.
 pub async fn serve(
@@ -39,37 +42,32 @@ pub async fn serve(
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
+    let is_head = event.pointer(METHOD).is_some_and(|method| method == "HEAD");
     let (span, parsed) = match parse_event(app, event) {
         Ok(request) => {
             (telemetry::request_span(&request_id, request.method(), request.route()), Ok(request))
         }
-        Err(refusal) => (telemetry::request_span(&request_id, "", ""), Err(refusal)),
+        Err(error) => (telemetry::request_span(&request_id, "", ""), Err(error)),
     };
     let outcome = async {
-        let outcome = match &parsed {
+        let outcome = match parsed {
             Ok(request) => {
-                handler(app, request).await.or_else(|error| render_error_page(error, request))
+                handler(app, &request).await.or_else(|error| render_error_page(error, &request))
             }
-            Err(refusal) => Err((*refusal).into()),
+            Err(error) => Err(error),
         };
         log(&outcome);
         outcome
     };
     let outcome = telemetry::metered(&app.context.clock, outcome).instrument(span).await;
-    outcome.unwrap_or_else(|error| Response::error(&error, &request_id)).into_payload_v2()
+    let response = outcome.unwrap_or_else(|error| Response::error(&error, &request_id));
+    let response = if is_head { response.without_body() } else { response };
+    response.into_payload_v2()
 }
 
-/// Renders the error as a page if the client accepts one and the path belongs to the pages. Routes
-/// for programs always return JSON errors.
+/// Renders the error as a page, if the client expects one.
 fn render_error_page(error: Error, request: &Request) -> Result<Response, Error> {
-    let path = request.path();
-    let has_pages = !path.starts_with("/v1/")
-        || ["/v1/auth/oidc/", "/v1/auth/github"].iter().any(|signin| path.starts_with(signin));
-    if has_pages && request.accepts_html() {
-        Ok(html::error_page(error, request.id())?)
-    } else {
-        Err(error)
-    }
+    if request.expects_page() { Ok(html::error_page(error, request.id())?) } else { Err(error) }
 }
 
 fn log(outcome: &Result<Response, Error>) {
@@ -89,8 +87,17 @@ fn log(outcome: &Result<Response, Error>) {
 /// Parses an event.
 ///
 /// # Errors
-/// A 4xx if the caller sent a malformed request.
-fn parse_event(app: &App, mut event: Value) -> Result<Request, Refusal> {
+/// A 4xx if the caller sent a malformed request, [`Fault::Event`] if this is not an event of an HTTP
+/// API with payload 2.0: then the function is attached to something else, which no caller can cause.
+fn parse_event(app: &App, event: Value) -> Result<Request, Error> {
+    let has_text = |pointer| event.pointer(pointer).is_some_and(Value::is_string);
+    if event["version"] != "2.0" || !has_text("/rawPath") || !has_text(METHOD) {
+        return Err(Fault::Event("expected an HTTP API's event with payload 2.0".into()).into());
+    }
+    Ok(parse_request(app, event)?)
+}
+
+fn parse_request(app: &App, mut event: Value) -> Result<Request, Refusal> {
     let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
     members.retain(|_, value| !value.is_null());
     let target = target(members)?;
@@ -128,23 +135,24 @@ fn target(members: &Map<String, Value>) -> Result<Target, Refusal> {
 }
 
 /// Finds the route if the gateway did not: a request with the route key `$default` may be for one
-/// of our routes.
+/// of our routes. A HEAD has the route of the GET that it stands for (RFC 9110 §9.3.2).
 fn resolve_route(members: &mut Map<String, Value>) {
+    let head = members.get("routeKey").and_then(|key| key.as_str()?.strip_prefix("HEAD "));
+    if let Some(key) = head.map(|path| format!("GET {path}")) {
+        set_route(members, &key);
+    }
     if members.get("routeKey").is_none_or(|key| key != "$default") {
         return;
     }
     let method =
         members.get("requestContext").and_then(|context| context["http"]["method"].as_str());
     let path = members.get("rawPath").and_then(Value::as_str);
-    let Some((key, parameters)) =
-        method.zip(path).and_then(|(method, path)| route::match_route(method, path))
-    else {
+    let Some((key, parameters)) = method.zip(path).and_then(|(method, path)| {
+        route::match_route(if method == "HEAD" { "GET" } else { method }, path)
+    }) else {
         return;
     };
-    if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
-        context.insert("routeKey".into(), key.as_str().into());
-    }
-    members.insert("routeKey".into(), key.into());
+    set_route(members, &key);
     members.insert(
         "pathParameters".into(),
         parameters
@@ -153,6 +161,13 @@ fn resolve_route(members: &mut Map<String, Value>) {
             .collect::<Map<_, _>>()
             .into(),
     );
+}
+
+fn set_route(members: &mut Map<String, Value>, key: &str) {
+    if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
+        context.insert("routeKey".into(), key.into());
+    }
+    members.insert("routeKey".into(), key.into());
 }
 
 fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
