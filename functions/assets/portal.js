@@ -49,14 +49,24 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A new secret is shown once, so a reload shows the list.
+if (!document.querySelector("meta[http-equiv=refresh]")) {
+  const address = new URL(location.href);
+  for (const once of ["sent", "done", "resume"]) {
+    if (address.searchParams.has(once)) history.replaceState(null, "", address.pathname);
+  }
+}
+
 // Reloads a live list every five seconds, unless the user is interacting with it.
 const live = document.querySelector("[data-live]");
 if (live) {
   document.querySelector("p.live")?.remove();
+  const cursor = new URLSearchParams(location.search).get("cursor");
+  const list = live.dataset.live + (cursor ? `?cursor=${encodeURIComponent(cursor)}` : "");
   setInterval(async () => {
     if (document.hidden || live.querySelector("details[open]") || live.contains(document.activeElement)) return;
     try {
-      const answer = await fetch(live.dataset.live + location.search, { headers: { accept: "text/html", "x-postern-poll": "1" }, redirect: "error" });
+      const answer = await fetch(list, { headers: { accept: "text/html", "x-postern-poll": "1" }, redirect: "error" });
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("[data-live]");

@@ -3,7 +3,7 @@
 
 use postern::{
     App, Error, Refusal,
-    http::{Request, Response, route},
+    http::{Request, Response, html, route},
 };
 use serde_json::{Value, json};
 
@@ -30,6 +30,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE_S)?)
         }
         _ => match route::methods(request.path()) {
+            Some(allow) if request.expects_page() => {
+                let page = html::error_page(Refusal::MethodUnknown.into(), request.id())?;
+                Ok(page.with_allow(allow)?)
+            }
             Some(allow) => Ok(Response::method_not_allowed(allow, request.id())?),
             None => Err(Refusal::RouteUnknown.into()),
         },

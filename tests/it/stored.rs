@@ -155,6 +155,26 @@ async fn a_user_is_stored_as_before() {
 }
 
 #[tokio::test]
+async fn a_sent_form_is_stored_as_before() {
+    use postern::{core::id::AttemptId, crypto::Digest, store::form::SentForm};
+    let world = World::new().await;
+    let form = SentForm::new(&Digest::of(b"form"), AttemptId::from("attempt"), world.now());
+    let store = &world.app.context.store;
+    store.claim_form(&form, world.now()).await.unwrap();
+    let key = format!("frm_{}", digest("form"));
+    let expected = json!({
+        "pk": {"S": key}, "attempt": {"S": "attempt"}, "expires_at": {"N": "1767312000"},
+    });
+    assert_eq!(put(&world), [expected]);
+    store.keep_form_outcome(&form, "sealed").await.unwrap();
+    let shown_by = AttemptId::from("shown");
+    store.take_form_outcome(&Digest::of(b"form"), &shown_by, world.now()).await.unwrap();
+    let item = format!("{:?}", world.item("Nonces", &key).await.unwrap());
+    assert!(item.contains("(\"outcome\", \"S(\\\"sealed\\\")\")"), "{item}");
+    assert!(item.contains("(\"shown_by\", \"S(\\\"shown\\\")\")"), "{item}");
+}
+
+#[tokio::test]
 async fn a_family_is_stored_as_before() {
     let world = World::new().await;
     let agent = world.agent(&["scans:read", "offline_access"]).await;

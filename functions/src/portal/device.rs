@@ -11,6 +11,7 @@ use postern::{
 };
 
 use crate::portal::{
+    form, submission,
     view::{self, Layout, PendingDevice},
     visitor::{self, Visitor, field},
 };
@@ -24,7 +25,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
             "The device is approved. It will continue in a few seconds. You can close this page.",
         ),
         Some("denied") => Some("The device was denied. It has no access."),
-        _ => None,
+        _ => form::resumed(request).map(|_| form::NOT_SENT),
     };
     let code = request.query("user_code")?.unwrap_or_default();
     show(&visitor, code, None, None, done)
@@ -46,33 +47,54 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDe
 /// redirects to a page that can be reloaded.
 pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let form = visitor::form(app, request, &visitor)?;
-    let code = field(&form, "user_code").to_owned();
-    let context = &app.context;
-    let decided = async {
-        let (person, address) = (&visitor.principal, request.source_ip());
-        let device = device_code::pending_device(context, person, &code, address).await?;
-        match field(&form, "decision") {
-            "" => {
-                let waiting = waiting(app, &visitor, &device);
-                show(&visitor, code.clone(), Some(waiting), None, None)
-            }
-            "approve" => {
-                let scopes = device_code::grantable_scopes(context, &device, person)?;
-                device_code::decide(context, &device, person, Some(&scopes)).await?;
-                Ok(Response::see_other("/device?done=approved".into())?)
-            }
-            "deny" => {
-                device_code::decide(context, &device, person, None).await?;
-                Ok(Response::see_other("/device?done=denied".into())?)
-            }
-            _ => Err(Refusal::RequestMalformed.into()),
-        }
+    let form = form::form_or_return!(app, request, &visitor);
+    let code = field(&form.fields, "user_code").to_owned();
+    let is_approved = match field(&form.fields, "decision") {
+        "approve" => true,
+        "deny" => false,
+        "" => return look_up(app, request, &visitor, code).await,
+        _ => return Err(Refusal::RequestMalformed.into()),
     };
-    match decided.await {
-        Ok(response) => Ok(response),
-        Err(error) => refused(&visitor, code, error),
+    if let Some(submission) = submission::claim(app, &visitor, &form).await? {
+        let decided = decide_one(app, request, &visitor, &code, is_approved).await;
+        submission.release_if_refused(app, &decided).await?;
+        if let Err(error) = decided {
+            return refused(&visitor, code, error);
+        }
     }
+    let done = if is_approved { "/device?done=approved" } else { "/device?done=denied" };
+    Ok(Response::see_other(done.into())?)
+}
+
+/// Shows the device that is waiting, which changes nothing.
+async fn look_up(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+    code: String,
+) -> Result<Response, Error> {
+    let (context, user) = (&app.context, &visitor.principal);
+    match device_code::pending_device(context, user, &code, request.source_ip()).await {
+        Ok(device) => show(visitor, code, Some(waiting(app, visitor, &device)), None, None),
+        Err(error) => refused(visitor, code, error),
+    }
+}
+
+async fn decide_one(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+    code: &str,
+    is_approved: bool,
+) -> Result<(), Error> {
+    let (context, user) = (&app.context, &visitor.principal);
+    let device = device_code::pending_device(context, user, code, request.source_ip()).await?;
+    let scopes = if is_approved {
+        Some(device_code::grantable_scopes(context, &device, user)?)
+    } else {
+        None
+    };
+    device_code::decide(context, &device, user, scopes.as_ref()).await
 }
 
 fn refused(visitor: &Visitor, code: String, error: Error) -> Result<Response, Error> {
@@ -93,5 +115,6 @@ fn show(
     done: Option<&'static str>,
 ) -> Result<Response, Error> {
     let frame = Layout::new(visitor, "/devices");
-    Ok(html::render(&view::DevicePage { frame, user_code, error, waiting, done })?)
+    let is_decided = done.is_some_and(|done| done != form::NOT_SENT);
+    Ok(html::render(&view::DevicePage { frame, user_code, error, waiting, done, is_decided })?)
 }

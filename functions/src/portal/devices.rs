@@ -8,14 +8,15 @@ use postern::{
 };
 
 use crate::portal::{
+    form, submission,
     view::{self, DisplayTime, Layout, SessionRow, SessionsPage},
-    visitor::{self},
+    visitor::{self, Visitor},
 };
 
 /// `GET /devices`: shows the tools that act for the user.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = visitor::has_ended_notice(request)?.then_some("The device is disconnected.");
+    let done = visitor::notice(request, "The device is disconnected.")?;
     let devices = session::list_devices(&app.context, &visitor.principal).await?;
     let row = |device: session::DeviceView| SessionRow {
         name: view::client_name(app, &device.client_id),
@@ -41,8 +42,16 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 /// `POST /devices/{id}/end`: disconnects a tool.
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    visitor::form(app, request, &visitor)?;
-    let id = request.path_id::<Family>()?;
-    session::end_device(&app.context, &visitor.principal, &id).await?;
+    let form = form::form_or_return!(app, request, &visitor);
+    if let Some(submission) = submission::claim(app, &visitor, &form).await? {
+        let ended = end_one(app, request, &visitor).await;
+        submission.release_if_refused(app, &ended).await?;
+        ended?;
+    }
     Ok(Response::see_other("/devices?done=ended".into())?)
+}
+
+async fn end_one(app: &App, request: &Request, visitor: &Visitor) -> Result<(), Error> {
+    let id = request.path_id::<Family>()?;
+    session::end_device(&app.context, &visitor.principal, &id).await
 }

@@ -13,7 +13,7 @@ use postern::{
 };
 
 use crate::portal::{
-    view,
+    form, view,
     visitor::{self, SessionCheck, clear_session_cookie, field},
 };
 
@@ -23,7 +23,13 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     if request.cookie(SESSION_COOKIE)?.is_some() && is_signed_in(app, request).await? {
         return Ok(Response::see_other(next)?);
     }
-    let notice = request.query("signed_out")?.map(|_| "You are signed out.");
+    let notice = match (request.query("interrupted")?, request.query("signed_out")?) {
+        (Some(_), _) => Some(
+            "You were signed out, so nothing was changed. Sign in to return to what you were doing.",
+        ),
+        (None, Some(_)) => Some("You are signed out."),
+        (None, None) => None,
+    };
     let organization = request.query("organization")?.unwrap_or_default();
     show(app, ("", &organization), &next, None, notice)
 }
@@ -129,7 +135,7 @@ async fn sign_in(
 /// `POST /logout`: ends the session immediately.
 pub(crate) async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    visitor::form(app, request, &visitor)?;
+    form::form_or_return!(app, request, &visitor);
     session::delete(&app.context, &visitor.session).await?;
     Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
 }

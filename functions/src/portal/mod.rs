@@ -7,11 +7,14 @@
 mod assets;
 mod device;
 mod devices;
+mod fields;
+mod form;
 mod login;
 mod overview;
 mod resource_page;
 mod resources;
 mod sessions;
+mod submission;
 mod view;
 mod visitor;
 

@@ -1,10 +1,9 @@
 //! The page of a resource: a list, a form to create one, and the actions for each.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use postern::{
     App, Error, Refusal,
     core::{
-        clock,
         id::{Agent, Service},
         pagination::PageRequest,
     },
@@ -20,10 +19,16 @@ use postern::{
 };
 
 use crate::portal::{
+    fields,
+    form::{self, ReceivedForm},
     resources::{Resource, ResourceKind},
+    submission::{self, SENT, Shown, Submission},
     view::{DisplayTime, FormValues, Layout, ResourcePage, Row, ShownOnce},
     visitor::{self, Visitor, field},
 };
+
+/// What the page says about a form that was sent before.
+const ALREADY_SENT: &str = "This form was sent before. A new secret is shown only once: if you did not copy it, create another one.";
 
 /// The state of a page, besides its list.
 #[derive(Default)]
@@ -32,6 +37,8 @@ struct PageState {
     error: Option<Error>,
     shown: Option<ShownOnce>,
     done: Option<&'static str>,
+    /// Whether a new secret is about to be shown.
+    is_unfinished: bool,
 }
 
 impl PageState {
@@ -55,9 +62,30 @@ pub(crate) async fn list(
     resource: &Resource,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let is_deleted = request.query("done")?.is_some_and(|done| done == "deleted");
-    let done = is_deleted.then_some("Deleted. It no longer works.");
-    show(app, request, &visitor, resource, PageState { done, ..PageState::default() }).await
+    let state = after_a_form(app, request, &visitor).await?;
+    show(app, request, &visitor, resource, state).await
+}
+
+/// Returns the state of the page to which a form leads.
+async fn after_a_form(app: &App, request: &Request, visitor: &Visitor) -> Result<PageState, Error> {
+    let state = PageState::default();
+    if request.query("done")?.is_some_and(|done| done == "deleted") {
+        return Ok(PageState { done: Some("Deleted. It no longer works."), ..state });
+    }
+    if let Some(form) = form::resumed(request) {
+        let values = FormValues { is_open: form.len() > 1, ..fields::values(&form) };
+        return Ok(PageState { values, done: Some(form::NOT_SENT), ..state });
+    }
+    Ok(match submission::shown(app, request, visitor).await? {
+        None => state,
+        Some(Shown::Secret(shown)) => PageState { shown: Some(shown), ..state },
+        Some(Shown::Unfinished) => PageState {
+            done: Some("The new secret is about to be shown. Please wait."),
+            is_unfinished: true,
+            ..state
+        },
+        Some(Shown::Gone) => PageState { done: Some(ALREADY_SENT), ..state },
+    })
 }
 
 async fn show(
@@ -67,7 +95,7 @@ async fn show(
     resource: &Resource,
     state: PageState,
 ) -> Result<Response, Error> {
-    let cursor = if request.method() == "GET" { request.query("cursor")? } else { None };
+    let cursor = if request.method() == "POST" { None } else { request.query("cursor")? };
     // A new secret is shown even if the list fails: it cannot be shown again.
     let (rows, next_cursor) = match rows(app, visitor, resource.kind, cursor.as_deref()).await {
         Err(Error::Failed(fault)) if state.shown.is_some() => {
@@ -88,6 +116,7 @@ async fn show(
         values: state.values,
         shown: state.shown,
         done: state.done,
+        is_unfinished: state.is_unfinished,
     };
     let response = html::render(&view)?;
     Ok(match state.error {
@@ -145,12 +174,43 @@ pub(crate) async fn create(
     resource: &Resource,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let form = visitor::form(app, request, &visitor)?;
-    let created = create_one(app, &visitor, resource, &form).await.map(Some);
-    // After a refusal the form keeps what was entered.
-    let values = if created.is_err() { values(&form) } else { FormValues::default() };
-    let state = PageState { values, ..PageState::after(created)? };
-    show(app, request, &visitor, resource, state).await
+    let form = form::form_or_return!(app, request, &visitor);
+    let Some(submission) = submission::claim(app, &visitor, &form).await? else {
+        return Ok(Response::see_other(page_of(resource, &form))?);
+    };
+    let created = create_one(app, &visitor, resource, &form.fields).await;
+    answer(app, request, (&visitor, resource), (&submission, &form), created).await
+}
+
+/// Redirects to the page that shows a new secret, so that a reload repeats nothing. A refusal is
+/// shown at once, with what was entered.
+async fn answer(
+    app: &App,
+    request: &Request,
+    (visitor, resource): (&Visitor, &Resource),
+    (submission, form): (&Submission, &ReceivedForm),
+    result: Result<ShownOnce, Error>,
+) -> Result<Response, Error> {
+    submission.release_if_refused(app, &result).await?;
+    if let Ok(shown) = &result
+        && submission.keep(app, shown).await
+    {
+        return Ok(Response::see_other(page_of(resource, form))?);
+    }
+    // Only the form for a new credential has fields to show again.
+    let is_creation = request.path() == resource.path;
+    let values = if result.is_err() && is_creation {
+        fields::values(&form.fields)
+    } else {
+        FormValues::default()
+    };
+    let state = PageState { values, ..PageState::after(result.map(Some))? };
+    show(app, request, visitor, resource, state).await
+}
+
+/// Returns the page that shows what a form returned.
+fn page_of(resource: &Resource, form: &ReceivedForm) -> String {
+    format!("{}?{SENT}={}", resource.path, form.id)
 }
 
 async fn create_one(
@@ -161,27 +221,27 @@ async fn create_one(
 ) -> Result<ShownOnce, Error> {
     let (context, user) = (&app.context, &visitor.principal);
     let name = field(form, "name").to_owned();
-    let service_account = || NewServiceAccount { name: name.clone(), scopes: scopes(form) };
+    let service_account = || NewServiceAccount { name: name.clone(), scopes: fields::scopes(form) };
     let (id, secret) = match resource.kind {
         ResourceKind::ApiKeys => {
             let new = NewApiKey {
                 name,
-                scopes: scopes(form),
-                expires_at: expiry(app, form)?,
+                scopes: fields::scopes(form),
+                expires_at: fields::expiry(app, form)?,
                 ..NewApiKey::default()
             };
             let created = api_key::create(context, user, new).await?;
             (created.view.id.to_string(), created.key)
         }
         ResourceKind::CliTokens => {
-            let repositories = split_list(form, "repositories");
+            let repositories = fields::split_list(form, "repositories");
             let new = NewCliToken {
                 name,
-                scopes: scopes(form),
+                scopes: fields::scopes(form),
                 all_repositories: repositories.is_empty(),
                 repositories: (!repositories.is_empty())
                     .then(|| repositories.into_iter().collect()),
-                expires_at: expiry(app, form)?,
+                expires_at: fields::expiry(app, form)?,
                 ..NewCliToken::default()
             };
             let created = cli_token::create(context, user, new).await?;
@@ -198,7 +258,7 @@ async fn create_one(
             (service.id.to_string(), key)
         }
         ResourceKind::Runners => {
-            let new = NewRunner { name, labels: split_list(form, "labels") };
+            let new = NewRunner { name, labels: fields::split_list(form, "labels") };
             let created = runner::create(context, user, new).await?;
             (created.view.id.to_string(), created.token)
         }
@@ -221,9 +281,12 @@ pub(crate) async fn renew(
     resource: &Resource,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let form = visitor::form(app, request, &visitor)?;
-    let renewed = renew_one(app, request, &visitor, resource, &form).await.map(Some);
-    show(app, request, &visitor, resource, PageState::after(renewed)?).await
+    let form = form::form_or_return!(app, request, &visitor);
+    let Some(submission) = submission::claim(app, &visitor, &form).await? else {
+        return Ok(Response::see_other(page_of(resource, &form))?);
+    };
+    let renewed = renew_one(app, request, &visitor, resource, &form.fields).await;
+    answer(app, request, (&visitor, resource), (&submission, &form), renewed).await
 }
 
 async fn renew_one(
@@ -236,7 +299,7 @@ async fn renew_one(
     let (context, user) = (&app.context, &visitor.principal);
     let (id, secret, overlap) = match resource.kind {
         ResourceKind::ApiKeys => {
-            let overlap_s = whole(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
+            let overlap_s = fields::whole(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
             let rotation = RotateApiKey { overlap: SignedDuration::from_secs(overlap_s) };
             let id = request.path_id()?;
             let rotated = api_key::rotate(context, user, &id, rotation).await?;
@@ -267,8 +330,15 @@ pub(crate) async fn delete(
     resource: &Resource,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    visitor::form(app, request, &visitor)?;
-    let deleted = delete_one(app, request, &visitor, resource.kind).await;
+    let form = form::form_or_return!(app, request, &visitor);
+    let deleted = match submission::claim(app, &visitor, &form).await? {
+        None => Ok(()),
+        Some(submission) => {
+            let deleted = delete_one(app, request, &visitor, resource.kind).await;
+            submission.release_if_refused(app, &deleted).await?;
+            deleted
+        }
+    };
     if deleted.is_ok() {
         return Ok(Response::see_other(format!("{}?done=deleted", resource.path))?);
     }
@@ -297,55 +367,5 @@ async fn delete_one(
         ResourceKind::Runners => {
             resource::delete::<RunnerView>(context, user, &request.path_id()?).await
         }
-    }
-}
-
-/// Returns the expiry that was selected.
-fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
-    let days = whole(form, "expires_in_days", 1..=3660)?;
-    Ok(days
-        .map(|days| clock::after(app.context.clock.now(), SignedDuration::from_hours(24 * days))))
-}
-
-/// Parses a number in a form. Returns `None` if nothing was selected.
-fn whole(
-    form: &Form,
-    name: &str,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<Option<i64>, Refusal> {
-    match field(form, name) {
-        "" => Ok(None),
-        typed => typed
-            .parse()
-            .ok()
-            .filter(|number| range.contains(number))
-            .map(Some)
-            .ok_or(Refusal::RequestMalformed),
-    }
-}
-
-/// Splits a field into words.
-fn split_list(form: &Form, name: &str) -> Vec<String> {
-    field(form, name)
-        .split([' ', ',', '\n', '\r'])
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Returns the scopes of the form: those that were checked, and those that were typed.
-fn scopes(form: &Form) -> Vec<String> {
-    let checked = form.keys().filter_map(|name| name.strip_prefix("scope.")).map(str::to_owned);
-    let typed = field(form, "scopes").split([' ', ',']).filter(|word| !word.is_empty());
-    checked.chain(typed.map(str::to_owned)).collect()
-}
-
-fn values(form: &Form) -> FormValues {
-    FormValues {
-        name: field(form, "name").to_owned(),
-        scopes: scopes(form).join(" "),
-        labels: field(form, "labels").to_owned(),
-        repositories: field(form, "repositories").to_owned(),
-        is_open: true,
     }
 }

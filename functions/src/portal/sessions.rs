@@ -8,14 +8,15 @@ use postern::{
 };
 
 use crate::portal::{
+    form, submission,
     view::{DisplayTime, Layout, SessionRow, SessionsPage},
-    visitor::{self, clear_session_cookie},
+    visitor::{self, Visitor, clear_session_cookie},
 };
 
 /// `GET /sessions`: shows the user's sessions.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = visitor::has_ended_notice(request)?.then_some("The session has ended.");
+    let done = visitor::notice(request, "The session has ended.")?;
     let sessions = session::list(&app.context, &visitor.principal).await?;
     let row = |session: session::SessionView| SessionRow {
         is_current: session.is_current,
@@ -41,13 +42,26 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 /// `POST /sessions/{id}/end`: ends a session.
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    visitor::form(app, request, &visitor)?;
-    let id = request.path_id::<Session>()?;
-    if session::end(&app.context, &visitor.principal, &id).await? {
+    let form = form::form_or_return!(app, request, &visitor);
+    let is_current = match submission::claim(app, &visitor, &form).await? {
+        Some(submission) => {
+            let ended = end_one(app, request, &visitor).await;
+            submission.release_if_refused(app, &ended).await?;
+            ended?
+        }
+        None => false,
+    };
+    if is_current {
         Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
     } else {
         Ok(Response::see_other("/sessions?done=ended".into())?)
     }
+}
+
+/// Ends the session in the path; reports whether it is the visitor's own.
+async fn end_one(app: &App, request: &Request, visitor: &Visitor) -> Result<bool, Error> {
+    let id = request.path_id::<Session>()?;
+    session::end(&app.context, &visitor.principal, &id).await
 }
 
 /// Returns a readable browser name guessed from the `User-Agent`, for display only.

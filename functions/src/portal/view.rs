@@ -93,6 +93,7 @@ pub(crate) struct ResourcePage<'a> {
     pub(crate) error: Option<String>,
     pub(crate) shown: Option<ShownOnce>,
     pub(crate) done: Option<&'a str>,
+    pub(crate) is_unfinished: bool,
 }
 
 /// The values of a form that was refused, so that the user does not have to type them again.
@@ -102,6 +103,7 @@ pub(crate) struct FormValues {
     pub(crate) scopes: String,
     pub(crate) labels: String,
     pub(crate) repositories: String,
+    pub(crate) expires_in_days: String,
     /// Whether the form is open.
     pub(crate) is_open: bool,
 }
@@ -110,6 +112,18 @@ impl FormValues {
     /// Reports whether this scope was checked.
     fn has(&self, scope: &str) -> bool {
         self.scopes.split(' ').any(|ticked| ticked == scope)
+    }
+
+    /// Returns the choices of an expiry: the value, the text, and whether it was selected.
+    fn expiries(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        let choices = [
+            ("", "never"),
+            ("7", "in 7 days"),
+            ("30", "in 30 days"),
+            ("90", "in 90 days"),
+            ("365", "in a year"),
+        ];
+        choices.into_iter().map(|(days, text)| (days, text, days == self.expires_in_days))
     }
 }
 
@@ -249,6 +263,8 @@ pub(crate) struct DevicePage {
     pub(crate) error: Option<String>,
     pub(crate) waiting: Option<PendingDevice>,
     pub(crate) done: Option<&'static str>,
+    /// Whether a device was approved or denied.
+    pub(crate) is_decided: bool,
 }
 
 /// A device that is waiting for approval.

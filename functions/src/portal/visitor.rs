@@ -1,6 +1,5 @@
 //! The visitor of a page, and protection against cross-site request forgery.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::{
     App, Error, Fault, Refusal,
     authn::Activity,
@@ -10,15 +9,14 @@ use postern::{
     http::{CredentialSource as _, Form, Request, Response},
 };
 
-/// Separates CSRF tokens from other MACs of the same key.
-const PURPOSE: &str = "csrf";
+use crate::portal::form;
 
 /// A user with a session in this browser.
 pub(crate) struct Visitor {
     pub(crate) principal: Principal,
     /// The value of the session cookie.
     pub(crate) session: Secret,
-    /// The CSRF token of this session's forms.
+    /// The token of the forms of the page that this request shows.
     pub(crate) csrf: String,
 }
 
@@ -43,9 +41,7 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     match app.providers.session_user(&app.context, request, activity(request)).await {
         Ok(None) => Ok(SessionCheck::SignIn(to_login(request)?)),
         Ok(Some(principal)) => {
-            let csrf = BASE64URL.encode(
-                app.context.keyring.sign_for(PURPOSE, &principal.credential_id.to_string())?,
-            );
+            let csrf = form::token(app, &principal.credential_id.to_string())?;
             Ok(SessionCheck::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
         Err(error) => match error.refusal() {
@@ -64,23 +60,15 @@ pub(crate) fn activity(request: &Request) -> Activity {
     if is_poll && request.method() == "GET" { Activity::Poll } else { Activity::Visit }
 }
 
-/// Parses the form of a page that was shown to `visitor`. Its CSRF token proves that no other site
-/// made the browser send it.
-pub(crate) fn form(app: &App, request: &Request, visitor: &Visitor) -> Result<Form, Refusal> {
-    let form = request.form()?;
-    let tag = form.get(PURPOSE).and_then(|code| BASE64URL.decode(code.expose()).ok());
-    let tag = tag.and_then(|tag| tag.try_into().ok()).ok_or(Refusal::CsrfTokenWrong)?;
-    let is_ours = app.context.keyring.verifies_for(
-        PURPOSE,
-        &visitor.principal.credential_id.to_string(),
-        &tag,
-    );
-    if is_ours { Ok(form) } else { Err(Refusal::CsrfTokenWrong) }
-}
-
-/// Reports whether this page was shown after a session or device was ended.
-pub(crate) fn has_ended_notice(request: &Request) -> Result<bool, Error> {
-    Ok(request.query("done")?.is_some_and(|done| done == "ended"))
+/// Returns what the page says after a form: `ended`, or that the form was not executed.
+pub(crate) fn notice(
+    request: &Request,
+    ended: &'static str,
+) -> Result<Option<&'static str>, Error> {
+    if form::resumed(request).is_some() {
+        return Ok(Some(form::NOT_SENT));
+    }
+    Ok(request.query("done")?.filter(|done| done == "ended").map(|_| ended))
 }
 
 /// Returns the text of a form's member, or an empty string.
@@ -88,13 +76,28 @@ pub(crate) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", Secret::expose).trim()
 }
 
+/// Redirects to the sign-in page, which returns to this page. A form that was sent without a session
+/// is not executed; the user returns to it, with what they entered.
 fn to_login(request: &Request) -> Result<Response, Fault> {
-    let next = if request.method() == "GET" { request.target() } else { "/" };
-    if next == "/" {
-        return Response::see_other("/login".into());
+    let is_form = request.method() == "POST";
+    if is_form && request.path() == "/logout" {
+        return Response::see_other("/login?signed_out=1".into());
     }
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-    Response::see_other(format!("/login?{query}"))
+    let next = match request.form() {
+        _ if !is_form => request.target().to_owned(),
+        Ok(fields) => form::page_with(request, &fields),
+        Err(_) => "/".to_owned(),
+    };
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if next != "/" {
+        query.append_pair("next", &next);
+    }
+    if is_form {
+        query.append_pair("interrupted", "1");
+    }
+    let query = query.finish();
+    let mark = if query.is_empty() { "" } else { "?" };
+    Response::see_other(format!("/login{mark}{query}"))
 }
 
 /// Deletes the session cookie.

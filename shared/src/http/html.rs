@@ -68,6 +68,9 @@ pub fn error_page(error: Error, request_id: &str) -> Result<Response, Fault> {
         }
         StatusCode::FORBIDDEN => ("You are not allowed to do this", ("/", "Go to the overview")),
         StatusCode::NOT_FOUND => ("Page not found", ("/", "Go to the overview")),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("There is no page at this address", ("/", "Go to the overview"))
+        }
         StatusCode::TOO_MANY_REQUESTS => ("Too many attempts", ("/", "Go to the overview")),
         status if status.is_server_error() => {
             ("Something went wrong on our side", ("/", "Try again"))

@@ -11,6 +11,7 @@
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
 //! | `Nonces` | sign-in, authorization code, device code | its id |
 //! | `Nonces` | the device code that a user code stands for | `uco_` and a keyed code of it |
+//! | `Nonces` | form of the portal that was sent | `frm_` and the SHA-256 of the form |
 //! | `Nonces` | counter of failures | `thr_`, the kind, the SHA-256 of the subject, and the window's end |
 //!
 //! Ids are public. No secret, and no digest of one, is part of a key, because keys appear in
@@ -73,6 +74,11 @@ pub fn email_in(organization: &OrganizationId, email: &Email) -> String {
 /// guessed; `code` is keyed.
 pub fn user_code(code: &Tag) -> String {
     format!("uco_{}", Digest::of(code).to_hex())
+}
+
+/// Returns the key of a form that was sent.
+pub fn form(form: &Digest) -> String {
+    format!("frm_{}", form.to_hex())
 }
 
 /// Returns the key of the counter of the window that ends at `until_s`.

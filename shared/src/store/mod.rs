@@ -15,6 +15,7 @@ mod conditional;
 pub mod counter;
 pub mod device_code;
 pub mod family;
+pub mod form;
 mod item;
 pub mod key;
 pub mod login;

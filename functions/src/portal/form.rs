@@ -1,0 +1,124 @@
+//! The forms of pages: protection against cross-site request forgery, and forms that come too late.
+//!
+//! Every page has a token, `{session}.{time}.{random}.{MAC}`, which its forms contain. The MAC
+//! proves that we made the page, and that no other site made the browser send the form. A form of
+//! an earlier session, of no session, or of a page that was open for too long is not executed: the
+//! user returns to the page, with what they entered.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use form_urlencoded::Serializer;
+use jiff::Timestamp;
+use postern::{
+    App, Error, Fault, Refusal,
+    core::{entropy::BASE62, secret::Secret},
+    crypto::Digest,
+    http::{Form, Request, Response},
+    store::form::FORM_LIFETIME,
+};
+
+use crate::portal::visitor::Visitor;
+
+/// Separates these tokens from other MACs of the same key, and names their field.
+const CSRF: &str = "csrf";
+/// The length of the random part, with more than 128 bits.
+const RANDOM_LEN: usize = 24;
+/// The maximum length of what is kept of a form, in bytes.
+const LONGEST_KEPT: usize = 1_500;
+/// The fields that are kept. None of them is secret.
+const KEPT: [&str; 7] =
+    ["name", "scopes", "repositories", "labels", "expires_in_days", "user_code", "overlap_s"];
+/// The prefix of a checkbox for a scope, which is kept too.
+pub(crate) const SCOPE: &str = "scope.";
+/// The parameter of a page to which a user returns with a form.
+const RESUME: &str = "resume";
+
+/// What a page says about a form that was not executed.
+pub(crate) const NOT_SENT: &str = "Nothing was changed: you were signed out, or the page was open for too long. Check what you entered, and send it again.";
+
+/// The form of a page that was shown to this visitor.
+pub(crate) struct ReceivedForm {
+    pub(crate) fields: Form,
+    /// The token and the path, without which nothing can be learned about the form later.
+    pub(crate) id: String,
+}
+
+/// A form, or a redirect to its page.
+pub(crate) enum FormCheck {
+    Received(ReceivedForm),
+    Stale(Response),
+}
+
+/// Returns a token for the forms of one page.
+pub(crate) fn token(app: &App, session_id: &str) -> Result<String, Fault> {
+    let context = &app.context;
+    let random = context.entropy.random_string(BASE62, RANDOM_LEN)?;
+    let text = format!("{session_id}.{}.{random}", context.clock.now().as_second());
+    let tag = BASE64URL.encode(context.keyring.sign_for(CSRF, &text)?);
+    Ok(format!("{text}.{tag}"))
+}
+
+/// Parses the form of a page.
+///
+/// # Errors
+/// [`Refusal::CsrfTokenWrong`] if no page of ours contained it.
+pub(crate) fn check(app: &App, request: &Request, visitor: &Visitor) -> Result<FormCheck, Error> {
+    let fields = request.form()?;
+    let token = fields.get(CSRF).map_or("", Secret::expose);
+    let (text, tag) = token.rsplit_once('.').ok_or(Refusal::CsrfTokenWrong)?;
+    let tag = BASE64URL.decode(tag).ok().and_then(|tag| tag.try_into().ok());
+    let tag = tag.ok_or(Refusal::CsrfTokenWrong)?;
+    if !app.context.keyring.verifies_for(CSRF, text, &tag) {
+        return Err(Refusal::CsrfTokenWrong.into());
+    }
+    let mut parts = text.split('.');
+    let (session, issued) = (parts.next(), parts.next());
+    let issued = issued.and_then(|issued| Timestamp::from_second(issued.parse().ok()?).ok());
+    let age = issued.map(|issued| app.context.clock.now().duration_since(issued));
+    let is_current = session == Some(&*visitor.principal.credential_id.to_string())
+        && age.is_some_and(|age| age < FORM_LIFETIME);
+    if !is_current {
+        return Ok(FormCheck::Stale(Response::see_other(page_with(request, &fields))?));
+    }
+    let id = Digest::of(format!("{text} {}", request.path()).as_bytes());
+    let id = BASE64URL.encode(id.bytes());
+    Ok(FormCheck::Received(ReceivedForm { fields, id }))
+}
+
+/// Returns the page of a form that was not executed, with what the user entered.
+pub(crate) fn page_with(request: &Request, fields: &Form) -> String {
+    let path = request.path();
+    let page = match path.split('/').nth(1).unwrap_or_default() {
+        "logout" => return "/".into(),
+        page => format!("/{page}"),
+    };
+    // Only the forms that have no record in their path contain what users typed.
+    let is_kept = |name: &str| KEPT.contains(&name) || name.starts_with(SCOPE);
+    let kept = fields.iter().filter(|(name, _)| page == path && is_kept(name));
+    let mut query = Serializer::new(String::new());
+    query.append_pair(RESUME, "1");
+    query.extend_pairs(kept.map(|(name, value)| (name, value.expose())));
+    // A redirect accepts only characters without a meaning of their own.
+    let query = query.finish().replace('*', "%2A");
+    let query = if query.len() > LONGEST_KEPT { format!("{RESUME}=1") } else { query };
+    format!("{page}?{query}")
+}
+
+/// Returns what a user entered in a form that was not executed, if they return with it.
+pub(crate) fn resumed(request: &Request) -> Option<Form> {
+    let query = request.target().split_once('?')?.1;
+    let fields = form_urlencoded::parse(query.as_bytes());
+    let fields: Form =
+        fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect();
+    fields.contains_key(RESUME).then_some(fields)
+}
+
+/// Returns the form, or makes the handler return a redirect to its page.
+macro_rules! form_or_return {
+    ($app:expr, $request:expr, $visitor:expr) => {
+        match crate::portal::form::check($app, $request, $visitor)? {
+            crate::portal::form::FormCheck::Received(form) => form,
+            crate::portal::form::FormCheck::Stale(response) => return Ok(response),
+        }
+    };
+}
+pub(crate) use form_or_return;

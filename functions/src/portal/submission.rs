@@ -1,0 +1,140 @@
+//! Forms are good once: sending one again, by a double click, the back button or a reload, changes
+//! nothing, and leads to the page that shows what the first request returned.
+
+use postern::{
+    App, Error, Fault,
+    core::{id::AttemptId, secret::Secret},
+    crypto::Digest,
+    http::Request,
+    store::form::{FormClaim, FormOutcome, SentForm},
+    telemetry,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::portal::{form::ReceivedForm, view::ShownOnce, visitor::Visitor};
+
+/// The parameter of a page that shows what a form returned.
+pub(crate) const SENT: &str = "sent";
+/// How long a first request can still be running, in seconds: as long as a function can run.
+const UNFINISHED_S: i64 = 30;
+
+/// A form that this request is the first to send.
+pub(crate) struct Submission {
+    form: SentForm,
+    digest: Digest,
+}
+
+/// What a form returned, as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Outcome {
+    what: String,
+    secret: String,
+    id: String,
+    overlap: Option<String>,
+}
+
+/// What a page shows about a form that was sent.
+pub(crate) enum Shown {
+    Secret(ShownOnce),
+    Unfinished,
+    Gone,
+}
+
+/// Claims a form; `None` if it was sent before.
+pub(crate) async fn claim(
+    app: &App,
+    visitor: &Visitor,
+    form: &ReceivedForm,
+) -> Result<Option<Submission>, Error> {
+    let context = &app.context;
+    let digest = digest(visitor, &form.id);
+    let now = context.clock.now();
+    let form = SentForm::new(&digest, AttemptId::mint(&context.entropy)?, now);
+    Ok(match context.store.claim_form(&form, now).await? {
+        FormClaim::First => Some(Submission { form, digest }),
+        FormClaim::Repeated => None,
+    })
+}
+
+/// Binds a form to its session: nobody else can see what it returned.
+fn digest(visitor: &Visitor, form: &str) -> Digest {
+    Digest::of(format!("{} {form}", visitor.principal.credential_id).as_bytes())
+}
+
+impl Submission {
+    /// Makes the form good for another request, if this one was refused and changed nothing. After
+    /// a failure of ours nobody knows whether it did.
+    pub(crate) async fn release_if_refused<T>(
+        &self,
+        app: &App,
+        result: &Result<T, Error>,
+    ) -> Result<(), Error> {
+        match result {
+            Err(Error::Rejected(_)) => Ok(app.context.store.release_form(&self.form).await?),
+            Ok(_) | Err(Error::Failed(_)) => Ok(()),
+        }
+    }
+
+    /// Keeps a new secret until the next page shows it. Reports whether it did; otherwise this
+    /// response must show the secret, because nothing else can.
+    pub(crate) async fn keep(&self, app: &App, shown: &ShownOnce) -> bool {
+        match self.try_keep(app, shown).await {
+            Ok(()) => true,
+            Err(fault) => {
+                telemetry::log_fault(fault.public().status, &fault);
+                false
+            }
+        }
+    }
+
+    async fn try_keep(&self, app: &App, shown: &ShownOnce) -> Result<(), Fault> {
+        let context = &app.context;
+        let outcome = Outcome {
+            what: shown.what.clone(),
+            secret: shown.secret.expose().to_owned(),
+            id: shown.id.clone(),
+            overlap: shown.overlap.clone(),
+        };
+        let json =
+            serde_json::to_string(&outcome).map_err(|error| Fault::Serialization(error.into()))?;
+        let sealed = context.keyring.seal(&self.digest.to_hex(), &json, &context.entropy)?;
+        context.store.keep_form_outcome(&self.form, &sealed).await
+    }
+}
+
+/// Returns what the form returned that `?sent=` names. A secret is returned once.
+pub(crate) async fn shown(
+    app: &App,
+    request: &Request,
+    visitor: &Visitor,
+) -> Result<Option<Shown>, Error> {
+    // A HEAD shows nothing, so it takes nothing.
+    let Some(form) = request.query(SENT)?.filter(|_| request.method() == "GET") else {
+        return Ok(None);
+    };
+    let context = &app.context;
+    let (digest, now) = (digest(visitor, &form), context.clock.now());
+    let attempt = AttemptId::mint(&context.entropy)?;
+    let sealed = match context.store.take_form_outcome(&digest, &attempt, now).await? {
+        FormOutcome::Ready(sealed) => sealed,
+        FormOutcome::Unfinished(began) => {
+            let is_running = now.duration_since(began).as_secs() < UNFINISHED_S;
+            return Ok(Some(if is_running { Shown::Unfinished } else { Shown::Gone }));
+        }
+        FormOutcome::Gone => return Ok(Some(Shown::Gone)),
+    };
+    if let Err(fault) = context.store.delete_form_outcome(&digest).await {
+        // It stays sealed until it expires, and is shown now.
+        telemetry::log_fault(fault.public().status, &fault);
+    }
+    let json = context.keyring.open(&digest.to_hex(), &sealed);
+    let outcome = json.and_then(|json| serde_json::from_str::<Outcome>(&json).ok());
+    Ok(Some(outcome.map_or(Shown::Gone, |outcome| {
+        Shown::Secret(ShownOnce {
+            what: outcome.what,
+            secret: Secret::new(outcome.secret),
+            id: outcome.id,
+            overlap: outcome.overlap,
+        })
+    })))
+}

@@ -1,0 +1,391 @@
+//! The portal's forms are good once, and a form that comes too late is not lost.
+
+use postern::core::principal::Role;
+use tests::{Answer, Call, StoreFault, World};
+
+const EMAIL: &str = "ada@example.com";
+const PASSWORD: &str = "correct horse battery";
+const COOKIE: &str = "__Host-postern_session";
+
+/// A browser that is signed in.
+struct Browser<'w> {
+    world: &'w World,
+    session: String,
+}
+
+impl<'w> Browser<'w> {
+    async fn of(world: &'w World, role: Role) -> Self {
+        world.create_user(EMAIL, PASSWORD, role).await;
+        Self { world, session: world.sign_in_with_password(EMAIL, PASSWORD).await }
+    }
+
+    async fn again(&self) -> Self {
+        let session = self.world.sign_in_with_password(EMAIL, PASSWORD).await;
+        Self { world: self.world, session }
+    }
+
+    fn call(&self, method: &str, target: &str) -> Call<'w> {
+        let cookie = format!("{COOKIE}={}", self.session);
+        self.world.call(method, target).header("Cookie", cookie).header("Accept", "text/html")
+    }
+
+    async fn get(&self, target: &str) -> Answer {
+        self.call("GET", target).send().await
+    }
+
+    /// Opens a page, and returns the token of its forms.
+    async fn open(&self, page: &str) -> String {
+        let page = self.get(page).await.expect(200);
+        let token = page.text.split("name=\"csrf\" value=\"").nth(1).unwrap();
+        token.split('"').next().unwrap().to_owned()
+    }
+
+    async fn send(&self, target: &str, token: &str, fields: &[(&str, &str)]) -> Answer {
+        let form: Vec<_> = [("csrf", token)].into_iter().chain(fields.iter().copied()).collect();
+        self.call("POST", target).form(&form).send().await
+    }
+}
+
+const KEY: [(&str, &str); 2] = [("name", "nightly"), ("scopes", "data:read")];
+
+#[track_caller]
+fn location(answer: &Answer) -> String {
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    answer.header("location").unwrap().to_owned()
+}
+
+fn secret(page: &Answer) -> Option<String> {
+    let shown = page.text.split("<code id=\"secret\"").nth(1)?;
+    Some(shown.split(['>', '<']).nth(1).unwrap().to_owned())
+}
+
+/// The number of keys, besides the organization's.
+async fn keys(world: &World) -> usize {
+    let list = world.get("/v1/keys").send().await.expect(200);
+    list.body["items"].as_array().unwrap().len() - 1
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_makes_one_key_and_leads_to_one_page() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let token = browser.open("/keys").await;
+    // A double click: the browser drops the first response, and follows the second.
+    let first = browser.send("/keys", &token, &KEY).await;
+    let second = browser.send("/keys", &token, &KEY).await;
+    assert_eq!(location(&first), location(&second));
+    let page = browser.get(&location(&second)).await.expect(200);
+    assert_eq!(world.whoami(&secret(&page).unwrap()).await, 200);
+    assert_eq!(keys(&world).await, 1);
+    // The back button, another name, and the form again.
+    let back = browser.send("/keys", &token, &[("name", "other"), ("scopes", "*")]).await;
+    let page = browser.get(&location(&back)).await.expect(200);
+    assert!(page.text.contains("This form was sent before."), "{}", page.text);
+    assert_eq!(keys(&world).await, 1);
+    // A form of a page that was opened since.
+    let token = browser.open("/keys").await;
+    location(&browser.send("/keys", &token, &KEY).await);
+    assert_eq!(keys(&world).await, 2);
+}
+
+#[tokio::test]
+async fn a_new_secret_is_shown_once_to_its_session_alone() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let other = browser.again().await;
+    let token = browser.open("/keys").await;
+    let page = location(&browser.send("/keys", &token, &KEY).await);
+    assert!(page.starts_with("/keys?sent=") && !page.contains("pst_"), "{page}");
+    // Another session of the same user, and a HEAD, take nothing.
+    assert_eq!(secret(&other.get(&page).await.expect(200)), None);
+    browser.call("HEAD", &page).send().await.expect(200);
+    let shown = browser.get(&page).await.expect(200);
+    assert_eq!(shown.header("cache-control"), Some("no-store"));
+    assert!(secret(&shown).is_some());
+    for _ in 0..2 {
+        let reloaded = browser.get(&page).await.expect(200);
+        assert_eq!(secret(&reloaded), None);
+        assert!(reloaded.text.contains("A new secret is shown only once"));
+    }
+    for unknown in ["/keys?sent=", "/keys?sent=x", "/keys?sent=pst_ak_x"] {
+        assert_eq!(secret(&browser.get(unknown).await.expect(200)), None);
+    }
+}
+
+#[tokio::test]
+async fn the_store_never_contains_a_new_secret_in_plain_text() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let token = browser.open("/keys").await;
+    world.wire.take();
+    let page = location(&browser.send("/keys", &token, &KEY).await);
+    let key = secret(&browser.get(&page).await.expect(200)).unwrap();
+    let calls = world.wire.take();
+    let hidden = &key[33..65];
+    assert!(calls.iter().all(|call| !call.body.to_string().contains(hidden)));
+    let names: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();
+    let expected = [
+        "BatchGetItem",
+        "PutItem",
+        "PutItem",
+        "UpdateItem", // visitor, form, key, outcome
+        "BatchGetItem",
+        "UpdateItem",
+        "UpdateItem",
+        "Query", // visitor, take, delete, list
+    ];
+    assert_eq!(names, expected);
+    let removed = &calls[6].body;
+    assert_eq!(removed["UpdateExpression"], "REMOVE outcome");
+    let stored = world.item("Nonces", removed["Key"]["pk"]["S"].as_str().unwrap()).await.unwrap();
+    let members: Vec<_> = stored.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(members, ["attempt", "expires_at", "pk", "shown_by"]);
+}
+
+#[tokio::test]
+async fn renewing_twice_ends_no_secret_that_was_promised_to_work() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let (id, old) = world.create_key(&["data:read"]).await;
+    let token = browser.open("/keys").await;
+    let renew = format!("/keys/{id}/renew");
+    let overlap = [("overlap_s", "3600"), ("name", "key")];
+    let first = browser.send(&renew, &token, &overlap).await;
+    let again = browser.send(&renew, &token, &overlap).await;
+    assert_eq!(location(&first), location(&again));
+    let page = browser.get(&location(&first)).await.expect(200);
+    assert!(page.text.contains("The previous secret works until 1 Jan 2026, 01:00 UTC"));
+    let new = secret(&page).unwrap();
+    assert_eq!((world.whoami(&old).await, world.whoami(&new).await), (200, 200));
+    // Another form of the same page is another form.
+    let deletion = browser.send(&format!("/keys/{id}/delete"), &token, &[]).await;
+    assert_eq!(location(&deletion), "/keys?done=deleted");
+    let again = browser.send(&format!("/keys/{id}/delete"), &token, &[]).await;
+    assert_eq!(location(&again), "/keys?done=deleted");
+    assert_eq!((world.whoami(&old).await, world.whoami(&new).await), (401, 401));
+}
+
+#[tokio::test]
+async fn every_form_can_be_sent_twice() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::User).await;
+    let other = browser.again().await;
+    world.log_in(EMAIL, PASSWORD).await.expect(200);
+    let id = |page: &Answer, path: &str, at: usize| {
+        let action = page.text.split(&format!("action=\"{path}/")).nth(at).unwrap();
+        action.split('/').next().unwrap().to_owned()
+    };
+    let sessions = browser.get("/sessions").await;
+    let devices = browser.get("/devices").await;
+    let device = world
+        .call("POST", "/v1/auth/device")
+        .form(&[("client_id", "postern-cli"), ("scope", "scans:read")])
+        .send()
+        .await
+        .expect(200);
+    let code = device.member("user_code");
+    let token = browser.open("/").await;
+    let decision = [("user_code", code.as_str()), ("decision", "approve")];
+    for (target, fields, then) in [
+        (
+            format!("/sessions/{}/end", id(&sessions, "/sessions", 2)),
+            &[][..],
+            "/sessions?done=ended",
+        ),
+        (format!("/devices/{}/end", id(&devices, "/devices", 1)), &[], "/devices?done=ended"),
+        ("/device".to_owned(), &decision, "/device?done=approved"),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(location(&browser.send(&target, &token, fields).await), then);
+        }
+    }
+    drop(other);
+    let out = browser.send("/logout", &token, &[]).await;
+    assert_eq!(location(&out), "/login?signed_out=1");
+    let again = browser.send("/logout", &token, &[]).await;
+    assert_eq!(location(&again), "/login?signed_out=1");
+}
+
+#[tokio::test]
+async fn a_form_that_was_refused_can_be_sent_again() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let token = browser.open("/keys").await;
+    let wrong = [("name", "nightly"), ("scopes", "Not A Scope"), ("expires_in_days", "30")];
+    for _ in 0..2 {
+        let refused = browser.send("/keys", &token, &wrong).await.expect(400);
+        assert!(refused.text.contains("value=\"nightly\""));
+        assert!(refused.text.contains("<option value=\"30\" selected>"));
+    }
+    let made = browser.send("/keys", &token, &KEY).await;
+    assert!(secret(&browser.get(&location(&made)).await).is_some());
+    assert_eq!(keys(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_form_that_failed_because_of_us_is_not_executed_again() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let token = browser.open("/keys").await;
+    // The visitor and the form; then the key, whose response is lost each time.
+    let lost = Some(StoreFault::ResponseLost);
+    world.wire.inject_next([None, None, lost, lost, lost, lost]);
+    browser.send("/keys", &token, &KEY).await.expect(503);
+    world.wire.clear_faults();
+    let again = browser.send("/keys", &token, &KEY).await;
+    let page = browser.get(&location(&again)).await.expect(200);
+    assert!(
+        page.text.contains("about to be shown") && page.text.contains("http-equiv=\"refresh\"")
+    );
+    world.advance_s(31);
+    let page = browser.get(&location(&again)).await.expect(200);
+    assert!(page.text.contains("This form was sent before."));
+    assert_eq!(keys(&world).await, 1);
+}
+
+/// The secret could never be shown again.
+#[tokio::test]
+async fn a_new_secret_is_shown_whatever_fails_afterwards() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let failing = [Some(StoreFault::ServerError); 3];
+    // The outcome cannot be kept, so the response itself shows the secret.
+    let token = browser.open("/keys").await;
+    world.wire.inject_next([None, None, None].into_iter().chain(failing));
+    let made = browser.send("/keys", &token, &KEY).await.expect(200);
+    world.wire.clear_faults();
+    assert_eq!(world.whoami(&secret(&made).unwrap()).await, 200);
+    // The outcome cannot be deleted, or the list cannot be read.
+    for before in [2, 3] {
+        let token = browser.open("/keys").await;
+        let page = location(&browser.send("/keys", &token, &KEY).await);
+        world.wire.inject_next(std::iter::repeat_n(None, before).chain(failing));
+        let shown = browser.get(&page).await.expect(200);
+        world.wire.clear_faults();
+        assert_eq!(world.whoami(&secret(&shown).unwrap()).await, 200, "{before}");
+        assert_eq!(secret(&browser.get(&page).await.expect(200)), None);
+    }
+    // A lost response of the store: the SDK takes it again.
+    let token = browser.open("/keys").await;
+    let page = location(&browser.send("/keys", &token, &KEY).await);
+    world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
+    assert!(secret(&browser.get(&page).await.expect(200)).is_some());
+    // An outage: the page can be loaded again.
+    let token = browser.open("/keys").await;
+    let page = location(&browser.send("/keys", &token, &KEY).await);
+    world.wire.inject_next([None].into_iter().chain(failing));
+    browser.get(&page).await.expect(503);
+    world.wire.clear_faults();
+    assert!(secret(&browser.get(&page).await.expect(200)).is_some());
+}
+
+#[tokio::test]
+async fn a_deployment_without_sealing_keys_still_shows_new_secrets() {
+    let world = World::new().await;
+    let mut secrets = world.secrets.clone();
+    secrets.sealing_keys.clear();
+    let world = world.with_secrets(secrets);
+    let browser = Browser::of(&world, Role::Admin).await;
+    let token = browser.open("/keys").await;
+    let made = browser.send("/keys", &token, &KEY).await.expect(200);
+    assert_eq!(world.whoami(&secret(&made).unwrap()).await, 200);
+    let again = browser.send("/keys", &token, &KEY).await;
+    assert_eq!(secret(&browser.get(&location(&again)).await), None);
+    assert_eq!(keys(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_form_sent_after_signing_out_elsewhere_is_kept() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let token = browser.open("/keys").await;
+    let out = browser.open("/").await;
+    browser.send("/logout", &out, &[]).await.expect(303);
+    let form = [
+        ("name", "nightly & more"),
+        ("scopes", "data:* keys:read"),
+        ("expires_in_days", "30"),
+        ("password", "hidden"),
+    ];
+    let sent = browser.send("/keys", &token, &form).await;
+    let login = location(&sent);
+    assert!(login.starts_with("/login?next=%2Fkeys%3Fresume%3D1"), "{login}");
+    assert!(login.ends_with("&interrupted=1") && !login.contains("hidden"), "{login}");
+    let page = world.call("GET", &login).send().await.expect(200);
+    assert!(page.text.contains("You were signed out, so nothing was changed."));
+    let next = page.text.split("name=\"next\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let next = next.replace("&#38;", "&");
+    let form = [("email", EMAIL), ("password", PASSWORD), ("next", &next)];
+    let entered = world.call("POST", "/login").form(&form).send().await.expect(303);
+    let back = Browser { world: &world, session: entered.cookie(COOKIE) };
+    let page = back.get(entered.header("location").unwrap()).await.expect(200);
+    for kept in [
+        "Nothing was changed",
+        "value=\"nightly &#38; more\"",
+        "value=\"data:* keys:read\"",
+        "<option value=\"30\" selected>",
+        "<details class=\"new\" open>",
+    ] {
+        assert!(page.text.contains(kept), "{kept}: {}", page.text);
+    }
+    assert_eq!(keys(&world).await, 0);
+}
+
+#[tokio::test]
+async fn a_form_of_an_earlier_session_or_an_old_page_is_kept() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::User).await;
+    let fields = [("name", "ci"), ("scope.scans:read", "on"), ("repositories", "acme/site")];
+    let old = browser.open("/tokens").await;
+    let other = browser.again().await;
+    let kept = async |browser: &Browser<'_>, token: &str| {
+        let page = location(&browser.send("/tokens", token, &fields).await);
+        let page = browser.get(&page).await.expect(200);
+        for kept in ["Nothing was changed", "value=\"ci\"", "value=\"acme/site\""] {
+            assert!(page.text.contains(kept), "{kept}: {}", page.text);
+        }
+        assert!(page.text.contains("name=\"scope.scans:read\" checked"), "{}", page.text);
+        assert_eq!(page.text.matches("<li class=\"row\"").count(), 0);
+    };
+    kept(&other, &old).await;
+    world.advance_s(24 * 3600 - 1);
+    let renewal = browser.send("/runners/run_01h455vb4pex5vsknk084sn02q/renew", &old, &[]).await;
+    assert_eq!(renewal.status, 404);
+    world.advance_s(1);
+    kept(&browser, &old).await;
+    for (target, page) in [
+        ("/runners/run_01h455vb4pex5vsknk084sn02q/renew", "/runners?resume=1"),
+        ("/tokens/cli_01h455vb4pex5vsknk084sn02q/delete", "/tokens?resume=1"),
+        ("/devices/fam_01h455vb4pex5vsknk084sn02q/end", "/devices?resume=1"),
+        ("/sessions/ses_01h455vb4pex5vsknk084sn02q/end", "/sessions?resume=1"),
+        ("/device", "/device?resume=1"),
+    ] {
+        let answer = browser.send(target, &old, &[]).await;
+        assert_eq!(location(&answer), page);
+        assert!(browser.get(page).await.expect(200).text.contains("Nothing was changed"), "{page}");
+    }
+    let long = browser.send("/tokens", &old, &[("name", &"x".repeat(2_000))]).await;
+    assert_eq!(location(&long), "/tokens?resume=1");
+}
+
+#[tokio::test]
+async fn an_address_that_only_receives_forms_shows_a_page() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    for (path, allow) in [
+        ("/keys/key_01h455vb4pex5vsknk084sn02q/renew", "POST"),
+        ("/keys/key_01h455vb4pex5vsknk084sn02q/delete", "POST"),
+        ("/sessions/ses_01h455vb4pex5vsknk084sn02q/end", "POST"),
+        ("/logout", "POST"),
+    ] {
+        let page = browser.get(path).await.expect(405);
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert_eq!(page.header("allow"), Some(allow));
+        assert!(page.text.contains("There is no page at this address"), "{}", page.text);
+        assert!(page.text.contains("href=\"/\""));
+        let program = world.call("GET", path).send().await;
+        program.expect_error(405, "method_not_allowed");
+    }
+    let program = browser.get("/v1/auth/token").await;
+    program.expect_error(405, "method_not_allowed");
+}
