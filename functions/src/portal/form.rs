@@ -1,16 +1,16 @@
 //! The forms of pages: protection against cross-site request forgery, and forms that come too late.
 //!
-//! Every page has a token, `{session}.{time}.{random}.{MAC}`, which its forms contain. The MAC
-//! proves that we made the page, and that no other site made the browser send the form. A form of
-//! an earlier session, of no session, or of a page that was open for too long is not executed: the
-//! user returns to the page, with what they entered.
+//! Every page has a token, `{session}.{user}.{time}.{random}.{MAC}`, which its forms contain. The MAC
+//! proves that we made the page for this user, and that no other site made the browser send the
+//! form. A form of the user's earlier session, of no session, or of a page that was open for too
+//! long is not executed: the user returns to the page, with what they entered.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use form_urlencoded::Serializer;
 use jiff::Timestamp;
 use postern::{
     App, Error, Fault, Refusal,
-    core::{entropy::BASE62, secret::Secret},
+    core::{entropy::BASE62, principal::Principal, secret::Secret},
     crypto::Digest,
     http::{Form, Request, Response},
     store::form::FORM_LIFETIME,
@@ -49,18 +49,25 @@ pub(crate) enum FormCheck {
 }
 
 /// Returns a token for the forms of one page.
-pub(crate) fn token(app: &App, session_id: &str) -> Result<String, Fault> {
+pub(crate) fn token(app: &App, visitor: &Principal) -> Result<String, Fault> {
     let context = &app.context;
     let random = context.entropy.random_string(BASE62, RANDOM_LEN)?;
-    let text = format!("{session_id}.{}.{random}", context.clock.now().as_second());
+    let (session, user) = (&visitor.credential_id, user(visitor));
+    let text = format!("{session}.{user}.{}.{random}", context.clock.now().as_second());
     let tag = BASE64URL.encode(context.keyring.sign_for(CSRF, &text)?);
     Ok(format!("{text}.{tag}"))
+}
+
+/// Returns a short name of the user, without characters that have a meaning in a token.
+fn user(visitor: &Principal) -> String {
+    let digest = Digest::of(visitor.user_id.to_string().as_bytes());
+    BASE64URL.encode(&digest.bytes()[..12])
 }
 
 /// Parses the form of a page.
 ///
 /// # Errors
-/// [`Refusal::CsrfTokenWrong`] if no page of ours contained it.
+/// [`Refusal::CsrfTokenWrong`] if no page of ours for this user contained it.
 pub(crate) fn check(app: &App, request: &Request, visitor: &Visitor) -> Result<FormCheck, Error> {
     let fields = request.form()?;
     let token = fields.get(CSRF).map_or("", Secret::expose);
@@ -71,7 +78,10 @@ pub(crate) fn check(app: &App, request: &Request, visitor: &Visitor) -> Result<F
         return Err(Refusal::CsrfTokenWrong.into());
     }
     let mut parts = text.split('.');
-    let (session, issued) = (parts.next(), parts.next());
+    let (session, owner, issued) = (parts.next(), parts.next(), parts.next());
+    if owner != Some(&*user(&visitor.principal)) {
+        return Err(Refusal::CsrfTokenWrong.into());
+    }
     let issued = issued.and_then(|issued| Timestamp::from_second(issued.parse().ok()?).ok());
     let age = issued.map(|issued| app.context.clock.now().duration_since(issued));
     let is_current = session == Some(&*visitor.principal.credential_id.to_string())

@@ -41,7 +41,7 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     match app.providers.session_user(&app.context, request, activity(request)).await {
         Ok(None) => Ok(SessionCheck::SignIn(to_login(request)?)),
         Ok(Some(principal)) => {
-            let csrf = form::token(app, &principal.credential_id.to_string())?;
+            let csrf = form::token(app, &principal)?;
             Ok(SessionCheck::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
         Err(error) => match error.refusal() {
