@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 import { openProvider, signIn } from "./provider.mjs";
 import { configFile, folder, freePort, secretFile, start } from "./postern.mjs";
@@ -366,5 +367,81 @@ test("text has enough contrast in light and dark mode", async (t) => {
       }).filter((one) => one.ratio < 4.5); // WCAG 2.2, 1.4.3
     });
     assert.deepEqual(poor, []);
+  }
+});
+
+test("axe-core finds no fault on any page", async (t) => {
+  for (const way of WAYS) {
+    const { page } = await open(t, { ...way, javaScriptEnabled: true });
+    const check = async (name) => {
+      await page.evaluate(axe.source);
+      const { violations } = await page.evaluate(() => axe.run());
+      assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), [], `${name}, ${way.name}`);
+    };
+    await page.goto(`${url}/login`);
+    await check("login");
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+    await signInWithPassword(page);
+    await page.goto(`${url}/keys`);
+    await page.getByText("New API key").click();
+    await check("keys, form open");
+    await page.getByLabel("Name").fill("axe");
+    await page.getByLabel("Scopes").fill("Not A Scope");
+    await page.getByRole("button", { name: "Create API key" }).click();
+    await page.getByRole("alert").waitFor();
+    await check("keys, refused");
+    await page.getByLabel("Scopes").fill("data:read");
+    await page.getByRole("button", { name: "Create API key" }).click();
+    await secretOf(page);
+    await check("keys, made");
+    await rowOf(page, "axe").getByText("Rotate", { exact: false }).first().click();
+    await check("keys, rotate");
+    const begun = await fetch(`${url}/v1/auth/device`, { method: "POST", body: new URLSearchParams({ client_id: "postern-cli", scope: "scans:read" }) });
+    for (const path of ["/", "/agents", "/tokens", "/runners", "/services", "/device", `/device?user_code=${(await begun.json()).user_code}`, "/devices", "/sessions", "/nothing", "/logout"]) {
+      await page.goto(url + path);
+      await check(path);
+    }
+  }
+});
+
+test("a double click makes one key, and a reload shows the list", async (t) => {
+  const { page } = await open(t, WAYS[0]);
+  await signInWithPassword(page);
+  await page.goto(`${url}/keys`);
+  await page.getByText("New API key").click();
+  await page.getByLabel("Name").fill("twice");
+  await page.getByLabel("Scopes").fill("data:read");
+  await page.getByRole("button", { name: "Create API key" }).dblclick();
+  assert.equal(await opens(await secretOf(page)), 200);
+  assert.equal(await rowOf(page, "twice").count(), 1);
+  assert.equal(new URL(page.url()).search, "");
+  await page.reload();
+  assert.equal(await page.locator("#secret").count(), 0);
+  assert.equal(await rowOf(page, "twice").count(), 1);
+});
+
+test("long names and addresses do not make a page wider than its window", async (t) => {
+  const email = `${"a".repeat(60)}@${"b".repeat(60)}.example.com`;
+  assert.equal((await api("POST", "/v1/users", { email, password: PASSWORD, role: "admin" })).status, 201);
+  assert.equal((await api("POST", "/v1/runners", { name: "n".repeat(100), labels: ["l".repeat(64)] })).status, 201);
+  for (const way of WAYS) {
+    const { page, look } = await open(t, way);
+    await signInWithPassword(page, email);
+    for (const path of ["", "runners", "sessions"]) {
+      await page.goto(`${url}/${path}`);
+      await look(`long-${path || "overview"}`);
+    }
+  }
+});
+
+test("the links of the navigation stay where they are", async (t) => {
+  const { page } = await open(t, WAYS[0]);
+  await signInWithPassword(page);
+  const places = async () => page.getByRole("navigation").getByRole("link").evaluateAll((links) => links.map((link) => link.getBoundingClientRect().left));
+  await page.goto(`${url}/`);
+  const before = await places();
+  for (const path of ["keys", "runners", "sessions"]) {
+    await page.goto(`${url}/${path}`);
+    assert.deepEqual(await places(), before, path);
   }
 });

@@ -18,8 +18,10 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// On a narrow screen, scrolls the link of the current page into view.
-document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// On a narrow screen, scrolls the link of the current page into view, unless it is visible already.
+const nav = document.querySelector("nav");
+const current = nav?.querySelector("[aria-current]")?.getBoundingClientRect();
+if (current && (current.left < 0 || current.right > nav.getBoundingClientRect().right)) nav.scrollLeft += current.left - 16;
 
 // Shows times relative to now.
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });

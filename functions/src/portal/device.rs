@@ -101,7 +101,7 @@ fn refused(visitor: &Visitor, code: String, error: Error) -> Result<Response, Er
     match error {
         Error::Failed(fault) => Err(fault.into()),
         error @ Error::Rejected(_) => {
-            let sentence = error.description().to_owned();
+            let sentence = html::sentence(&error).to_owned();
             Ok(show(visitor, code, None, Some(sentence), None)?.with_error(error))
         }
     }

@@ -106,7 +106,7 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
         Err(Error::Failed(fault)) => Err(fault.into()),
         Err(error) => {
             let entered = (field(&form, "email"), field(&form, "organization"));
-            Ok(show(app, entered, &next, Some(error.description()), None)?.with_error(error))
+            Ok(show(app, entered, &next, Some(html::sentence(&error)), None)?.with_error(error))
         }
     }
 }

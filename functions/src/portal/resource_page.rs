@@ -112,7 +112,7 @@ async fn show(
         next_cursor,
         is_first_page: cursor.is_none(),
         scopes: choices(visitor),
-        error: state.error.as_ref().map(|error| error.description().to_owned()),
+        error: state.error.as_ref().map(|error| html::sentence(error).to_owned()),
         values: state.values,
         shown: state.shown,
         done: state.done,

@@ -4,7 +4,7 @@ use askama::Template;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    core::error::{Error, Fault},
+    core::error::{Error, Fault, Refusal},
     http::Response,
 };
 
@@ -56,6 +56,40 @@ pub fn render(page: &impl Template) -> Result<Response, Fault> {
         .fold(response, |response, (name, value)| response.with_header(name, value)))
 }
 
+/// What pages say instead of the sentences for programs, which speak of credentials, records and
+/// routes.
+const FOR_PEOPLE: [(Refusal, &str); 10] = [
+    (Refusal::MethodUnknown, "This address only receives forms."),
+    (
+        Refusal::OrganizationMissing,
+        "You do not belong to an organization. Ask an administrator to add you.",
+    ),
+    (
+        Refusal::OriginNotAllowed,
+        "The form was sent from another address. Open this page again, and send it from there.",
+    ),
+    (Refusal::OverlapTooLong, "The old secret can work for at most a week."),
+    (Refusal::RecordUnknown, "It does not exist, or it was deleted."),
+    (Refusal::RequestMalformed, "The form has an invalid value. Check it, and send it again."),
+    (Refusal::RouteUnknown, "There is no page at this address."),
+    (Refusal::ScopeEscalation, "You can only grant scopes that you have yourself."),
+    (
+        Refusal::ScopeInsufficient,
+        "Your role does not allow this. Ask an administrator of your organization.",
+    ),
+    (
+        Refusal::UserRequired,
+        "Your role does not allow this. Ask an administrator of your organization.",
+    ),
+];
+
+/// Returns the sentence of an error for people.
+pub fn sentence(error: &Error) -> &str {
+    let refusal = error.refusal();
+    let own = FOR_PEOPLE.iter().find(|(known, _)| Some(*known) == refusal);
+    own.map_or_else(|| error.description(), |(_, sentence)| sentence)
+}
+
 /// Renders the page for a request that was refused or failed.
 ///
 /// # Errors
@@ -77,5 +111,5 @@ pub fn error_page(error: Error, request_id: &str) -> Result<Response, Fault> {
         }
         _ => ("That did not work", ("/login", "Start again")),
     };
-    Ok(render(&Notice { title, text: error.description(), link, request_id })?.with_error(error))
+    Ok(render(&Notice { title, text: sentence(&error), link, request_id })?.with_error(error))
 }
