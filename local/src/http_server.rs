@@ -19,15 +19,16 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
-/// Listens on `address`; returns the listener and its URL.
+/// Listens on `address`, which the command line sets with `option`; returns the listener and its
+/// URL.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the address is in use, [`Error::Io`] for other failures.
-pub async fn bind(address: SocketAddr) -> Result<(TcpListener, String), Error> {
+pub async fn bind(address: SocketAddr, option: &str) -> Result<(TcpListener, String), Error> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
             Error::Invalid(format!(
-                "listening on {address}: the address is in use; choose another port with --listen"
+                "listening on {address}: the address is in use; choose another port with {option}"
             ))
         } else {
             Error::io(format!("listening on {address}"))(error)

@@ -14,7 +14,7 @@ use local::{
     http_server::{self, Shutdown},
     invoke, permissions,
     protect::{self, ProtectedApi},
-    serve::{self, Options},
+    serve::{self, LISTEN, Options},
     settings::ConfigSource,
     template::Template,
     watch,
@@ -111,7 +111,7 @@ struct DeploymentArgs {
     #[arg(long, value_name = "USER_ID", value_parser = user_id)]
     sign_in: Option<String>,
     /// The role of the user who is signed in: user or admin.
-    #[arg(long, default_value = "user", value_parser = role)]
+    #[arg(long, default_value = "user", value_parser = role, requires = "sign_in")]
     role: Role,
     /// Print the operator key, which can create organizations.
     #[arg(long)]
@@ -183,14 +183,23 @@ impl From<Attached> for AuthorizerConfig {
 
 impl From<DeploymentArgs> for Options {
     fn from(deployment: DeploymentArgs) -> Self {
-        let DeploymentArgs { server, config, store, sign_in, role, show_operator_key: _ } =
-            deployment;
+        let DeploymentArgs { server, config, store, sign_in, role, show_operator_key } = deployment;
         let config = ConfigSource::find(config.as_deref());
         let metadata = serde_json::Map::new();
         let sign_in =
             sign_in.map(|user_id| AuthenticatedUser { user_id: user_id.into(), role, metadata });
         let Server { listen, data, ready_file } = server;
-        Self { listen, data, config, ready_file, store, sign_in, identity_sources: Vec::new() }
+        let identity_sources = Vec::new();
+        Self {
+            listen,
+            data,
+            config,
+            ready_file,
+            store,
+            sign_in,
+            identity_sources,
+            show_operator_key,
+        }
     }
 }
 
@@ -198,10 +207,7 @@ impl From<DeploymentArgs> for Options {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.deployment)) {
-        Command::Serve(deployment) => {
-            let shows_operator_key = deployment.show_operator_key;
-            serve_all(&deployment.into(), shows_operator_key).await
-        }
+        Command::Serve(deployment) => serve_all(&deployment.into()).await,
         Command::Protect { upstream, postern_listen, attached, deployment } => {
             let attachment = AuthorizerConfig::from(*attached);
             let mut options = Options::from(deployment);
@@ -231,14 +237,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve_all(options: &Options, shows_operator_key: bool) -> Result<(), Error> {
+async fn serve_all(options: &Options) -> Result<(), Error> {
     serve::remove_ready_file(options.ready_file.as_deref())?;
     let stop = Shutdown::on_signal()?;
-    let (listener, url) = http_server::bind(options.listen).await?;
+    let (listener, url) = http_server::bind(options.listen, LISTEN).await?;
     let deployment = serve::deploy(options, &url).await?;
     let ready = deployment.ready(url);
     serve::write_ready_file(options.ready_file.as_deref(), &ready)?;
-    show::print_ready(&ready, options, &deployment, shows_operator_key);
+    show::print_ready(&ready, options, &deployment);
     serve::serve(listener, &deployment, stop).await;
     Ok(())
 }
@@ -251,8 +257,8 @@ async fn protect_api(
 ) -> Result<(), Error> {
     serve::remove_ready_file(options.ready_file.as_deref())?;
     let stop = Shutdown::on_signal()?;
-    let (listener, url) = http_server::bind(options.listen).await?;
-    let (own_listener, own_url) = http_server::bind(postern_listen).await?;
+    let (listener, url) = http_server::bind(options.listen, LISTEN).await?;
+    let (own_listener, own_url) = http_server::bind(postern_listen, "--postern-listen").await?;
     let deployment = serve::deploy(options, &own_url).await?;
     if attachment.identity_sources.is_empty() {
         let configured = &deployment.app.context.config.authorizer.identity_sources;
@@ -275,7 +281,7 @@ async fn serve_store(server: &Server) -> Result<(), Error> {
     serve::remove_ready_file(server.ready_file.as_deref())?;
     let stop = Shutdown::on_signal()?;
     server.data.prepare()?;
-    let (listener, url) = http_server::bind(server.listen).await?;
+    let (listener, url) = http_server::bind(server.listen, LISTEN).await?;
     let mut engine =
         Engine::start(server.data.database().as_deref(), listener, &Template::load()?)?;
     engine.sweep();
@@ -311,6 +317,7 @@ async fn invoke(
         store: None,
         sign_in: None,
         identity_sources: Vec::new(),
+        show_operator_key: false,
     };
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = invoke::in_process(&deployment.app, function)

@@ -36,6 +36,9 @@ use crate::{
     template::Template,
 };
 
+/// The option that sets the address to listen on.
+pub const LISTEN: &str = "--listen";
+
 /// The options of the command line.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -53,6 +56,8 @@ pub struct Options {
     pub sign_in: Option<AuthenticatedUser>,
     /// The identity sources of an API that caches responses, in place of the configured ones.
     pub identity_sources: Vec<IdentitySource>,
+    /// Whether to print the operator key.
+    pub show_operator_key: bool,
 }
 
 /// A deployment on this machine.
@@ -120,7 +125,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let engine = match &options.store {
         Some(url) => Engine::remote(url).await?,
         None => {
-            let (listener, _) = http_server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+            let (listener, _) =
+                http_server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LISTEN).await?;
             let mut engine =
                 Engine::start(options.data.database().as_deref(), listener, &template)?;
             engine.sweep();

@@ -31,23 +31,14 @@ pub(crate) fn print_page(page: &str) {
 }
 
 /// Prints URLs, the API key, and four commands to try.
-pub(crate) fn print_ready(
-    ready: &Ready,
-    options: &Options,
-    deployment: &Deployment,
-    shows_operator_key: bool,
-) {
+pub(crate) fn print_ready(ready: &Ready, options: &Options, deployment: &Deployment) {
     let Ready { url, api_key, .. } = ready;
     println!("Postern is ready.\n");
     println!("  url            {url}");
     println!("  portal         {url}/login");
     println!("  API key        {api_key}");
     println!("  organization   {}", ready.organization_id);
-    if shows_operator_key {
-        println!("  operator key   {}", ready.operator_key);
-    } else {
-        println!("  operator key   not shown (--show-operator-key)");
-    }
+    print_operator_key(ready, options);
     println!("  store          {}  (DynamoDB's API)", ready.store_url);
     print_origins(options);
     if let Some(notice) = deployment.key.notice {
@@ -58,15 +49,29 @@ pub(crate) fn print_ready(
     } else {
         println!("This configuration does not accept the API key.\n");
     }
-    if let Some(session) = &ready.session {
-        println!("Signed in:\n");
-        println!("  curl {url}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
-    }
+    print_session(ready, url);
     let issuer = &deployment.app.context.config.deployment.issuer;
     if issuer != url {
         println!("The issuer of tokens is {issuer}.\n");
     }
     println!("Press Ctrl-C to stop.");
+}
+
+fn print_operator_key(ready: &Ready, options: &Options) {
+    let key = if options.show_operator_key {
+        &ready.operator_key
+    } else {
+        "not shown (--show-operator-key)"
+    };
+    println!("  operator key   {key}");
+}
+
+/// Prints the session of the user who was signed in, if any.
+fn print_session(ready: &Ready, own_routes: &str) {
+    if let Some(session) = &ready.session {
+        println!("Signed in:\n");
+        println!("  curl {own_routes}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
+    }
 }
 
 /// Prints where data is stored and which configuration is in force.
@@ -108,7 +113,9 @@ pub(crate) fn print_protecting(
     println!("Postern protects {upstream}\n");
     println!("  protected      {url}");
     println!("  API key        {api_key}");
-    println!("  own routes     {}", ready.postern_url.as_deref().unwrap_or_default());
+    let own_routes = ready.postern_url.as_deref().unwrap_or_default();
+    println!("  own routes     {own_routes}");
+    print_operator_key(ready, options);
     print_origins(options);
     if let Some(notice) = deployment.key.notice {
         println!("{notice}\n");
@@ -130,6 +137,7 @@ pub(crate) fn print_protecting(
         }
         None => println!("This configuration does not accept the API key.\n"),
     }
+    print_session(ready, own_routes);
     println!("Press Ctrl-C to stop.");
 }
 

@@ -152,6 +152,17 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_port_in_use_is_named_with_its_own_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let arguments = ["protect", "http://127.0.0.1:1", "--data", ":memory:", "--listen", "0"];
+    let own = ["--postern-listen", &address];
+    let message = refused(&[&arguments[..], &own].concat(), folder.path(), &[]);
+    assert!(message.ends_with("; choose another port with --postern-listen\n"), "{message}");
+}
+
+#[test]
 fn the_operator_key_is_printed_only_on_request() {
     let data = tempfile::tempdir().unwrap();
     for _ in 0..2 {

@@ -85,6 +85,12 @@ fn what_a_start_with_a_user_prints_works() {
         folder.path(),
     );
     assert_eq!(run_printed(&program), [200, 201, 201, 201, 200], "{}", program.printed);
+    let upstream = upstream();
+    let arguments = ["protect", &upstream, "--data", ":memory:", "--listen", "0"];
+    let options = ["--sign-in", "ada", "--role", "admin", "--show-operator-key"];
+    let program = RunningProgram::start(&[&arguments[..], &options].concat(), folder.path());
+    assert_eq!(run_printed(&program), [200, 200], "{}", program.printed);
+    assert!(program.printed.contains(&program.text("operator_key")));
 }
 
 #[test]
