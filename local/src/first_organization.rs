@@ -29,7 +29,7 @@ pub struct ShownKey {
 }
 
 /// Creates the organization at the first start. Checks with one request whether its key works. A key
-/// that was deleted since the last start is replaced.
+/// that was deleted or rotated since the last start is replaced.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the organization cannot be created.
@@ -56,7 +56,7 @@ pub(crate) async fn ensure(
     let notice = match replacement {
         Some(new) => {
             shown.api_key = Some(new);
-            "The API key of the last start was deleted. This start has created another."
+            "The API key of the last start no longer works: it was deleted or rotated. This start has created another."
         }
         None => {
             create(gateway, shown).await?;

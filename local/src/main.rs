@@ -319,6 +319,7 @@ async fn invoke(
         identity_sources: Vec::new(),
         show_operator_key: false,
     };
+    show::print_configuration(&options.config);
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = invoke::in_process(&deployment.app, function)
         .ok_or_else(|| Error::Invalid(format!("this program does not contain {function}")))?;

@@ -20,6 +20,11 @@ pub(crate) fn print_error(error: &Error) {
     eprintln!("postern: {error}");
 }
 
+/// Prints which configuration is in force, beside the answers.
+pub(crate) fn print_configuration(source: &ConfigSource) {
+    eprintln!("Configuration: {source}");
+}
+
 /// Prints a function's answer on one line.
 pub(crate) fn print_answer(answer: &Value) {
     println!("{answer}");
@@ -185,7 +190,8 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
     ];
     let mut variables: BTreeMap<_, _> =
         given.map(|(name, value)| (format!("POSTERN_{name}"), value.to_owned())).into();
-    ConfigSource::find(config).name_in(&mut variables);
+    let source = ConfigSource::find(config);
+    source.name_in(&mut variables);
     let config = Config::from_variables(&variables)?;
     let mut shown = LocalCredentials::default();
     let secrets =
@@ -209,6 +215,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
             serde_json::to_string(secrets).map_err(|error| Error::Invalid(error.to_string()))?;
         write_private(&out.join(name), &json)?;
     }
+    println!("Configuration: {source}\n");
     println!(
         "Created {}, {} and {}. Store them in the three secrets of the stack, then delete the files.\n",
         out.join("signing.json").display(),

@@ -1,6 +1,6 @@
 //! Which configuration is in force, and what is reported if it is invalid.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use super::started::{RunningProgram, curl, refused};
 
@@ -31,6 +31,25 @@ fn the_file_in_the_current_folder_is_read_and_named() {
     let program = RunningProgram::start(&arguments, folder.path());
     assert_eq!(brand(&program), "cat");
     assert!(program.printed.contains("configuration  postern.toml\n"), "{}", program.printed);
+}
+
+#[test]
+fn the_secrets_of_a_deployment_are_those_of_the_configuration_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = || {
+        let secret = ["secret", "--out", folder.path().to_str().unwrap()];
+        let output =
+            Command::new(super::PROGRAM).args(secret).current_dir(folder.path()).output().unwrap();
+        for file in ["signing.json", "verification.json", "public.json"] {
+            fs::remove_file(folder.path().join(file)).unwrap();
+        }
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let printed = make();
+    assert!(printed.starts_with("Configuration: built in") && printed.contains("pst_op_"));
+    write(folder.path(), "postern.toml", "cat");
+    let printed = make();
+    assert!(printed.starts_with("Configuration: postern.toml\n") && printed.contains("cat_op_"));
 }
 
 #[test]

@@ -218,7 +218,14 @@ fn a_key_that_was_deleted_is_replaced_at_the_next_start() {
     let third = RunningProgram::serve(data.path());
     assert!(!third.printed.contains("was deleted"), "{}", third.printed);
     assert_eq!(third.text("api_key"), replacement);
+    let id = &replacement[7..33];
+    let rotated = third.post(&format!("/v1/keys/key_{id}/rotate"), &json!({"overlap_s": 0}));
+    assert_eq!(rotated.status, 200);
     third.terminate();
+    let rotated = RunningProgram::serve(data.path());
+    assert!(rotated.printed.contains("was deleted or rotated"), "{}", rotated.printed);
+    assert_eq!(rotated.text("organization_id"), organization);
+    rotated.terminate();
 
     // A database that was deleted, without the keys beside it.
     for file in fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().path()) {
