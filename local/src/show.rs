@@ -8,7 +8,7 @@ use local::{
     Error,
     data::{DataLocation, LocalCredentials, write_private},
     engine::Engine,
-    guard::AuthorizerConfig,
+    guard::{AuthorizerConfig, IdentitySource},
     serve::{Deployment, Options, Ready},
     settings::ConfigSource,
 };
@@ -135,9 +135,11 @@ pub(crate) fn print_protecting(
             println!("  curl {url}{stage}/{headers}\n");
         }
         None if deployment.key.is_accepted => {
-            let sources = attachment.identity_sources.join(", ");
+            let sources: Vec<_> =
+                attachment.identity_sources.iter().map(ToString::to_string).collect();
+            let sources = sources.join(", ");
             println!(
-                "Requests must contain {sources}, and the authorizer looks for credentials only there. An API key belongs in X-API-Key or Authorization.\n"
+                "Requests must contain {sources}, and none of these can contain an API key.\n"
             );
         }
         None => println!("This configuration does not accept the API key.\n"),
@@ -149,8 +151,16 @@ pub(crate) fn print_protecting(
 /// Returns the options of `curl` that send the key in a header that the gateway passes to the
 /// authorizer, and every other required header; `None` if no header can contain a key.
 fn key_headers(attachment: &AuthorizerConfig, api_key: &str) -> Option<String> {
+    let named = attachment.identity_sources.iter().filter_map(|source| match source {
+        IdentitySource::Header(name) => Some(name.as_str()),
+        IdentitySource::RouteKey | IdentitySource::Path | IdentitySource::Method => None,
+    });
+    let mut named: Vec<_> = named.collect();
+    if named.is_empty() {
+        named.push("x-api-key");
+    }
     let mut has_key = false;
-    let mut option = |name: &String| {
+    let mut option = |name: &str| {
         let value = match name.to_ascii_lowercase().as_str() {
             "authorization" => format!("Bearer {api_key}"),
             "x-api-key" => api_key.to_owned(),
@@ -159,10 +169,7 @@ fn key_headers(attachment: &AuthorizerConfig, api_key: &str) -> Option<String> {
         has_key = true;
         format!(" -H '{name}: {value}'")
     };
-    let default = ["X-API-Key".to_owned()];
-    let sources = &attachment.identity_sources;
-    let named = if sources.is_empty() { &default[..] } else { sources };
-    let options: String = named.iter().map(&mut option).collect();
+    let options: String = named.into_iter().map(&mut option).collect();
     has_key.then_some(options)
 }
 

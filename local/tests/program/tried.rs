@@ -73,6 +73,7 @@ fn no_command_is_printed_if_no_identity_source_can_contain_a_key() {
         ];
         let program = RunningProgram::start(&arguments, folder.path());
         assert_eq!(run_printed(&program), [0_u16; 0], "{}", program.printed);
+        let source = source.to_ascii_lowercase();
         assert!(program.printed.contains(&format!("must contain {source}, ")));
     }
 }

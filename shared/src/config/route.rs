@@ -91,8 +91,7 @@ impl RouteRule {
 
     /// Checks what the types cannot check.
     pub(super) fn validate(&self) -> Result<(), Fault> {
-        let refuse =
-            |what: &str| setting(format!("the rule {}: {what}", self.name()));
+        let refuse = |what: &str| setting(format!("the rule {}: {what}", self.name()));
         // A rule for any other method would never match.
         if !matches!(self.method.as_str(), "*" | "CONNECT") && method::known(&self.method).is_none()
         {
