@@ -159,8 +159,8 @@ pub(super) async fn prepare_for_user(
 /// family still has. `agent` is the owner, if it has been read already.
 ///
 /// # Errors
-/// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyInactive`] if the tokens of the owner were
-/// ended, [`Refusal::UserDisabled`], [`Refusal::UserForbidden`]; a fault.
+/// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyEpochEnded`], [`Refusal::UserDisabled`],
+/// [`Refusal::UserForbidden`]; a fault.
 pub(super) async fn check_owner(
     context: &Context,
     family: &FamilyRecord,
@@ -176,7 +176,7 @@ pub(super) async fn check_owner(
             let agent =
                 agent.filter(|agent| !agent.is_expired(now)).ok_or(Refusal::FamilyOwnerDeleted)?;
             if family.epoch != agent.epoch {
-                return Err(Refusal::FamilyInactive.into());
+                return Err(Refusal::FamilyEpochEnded.into());
             }
             context.config.allowlist.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
             Ok(family.scopes.clone())
@@ -188,7 +188,7 @@ pub(super) async fn check_owner(
                 .ok_or(Refusal::FamilyOwnerDeleted)?;
             context.config.allowlist.check(&user_id, None)?;
             let user = UserStatus::new(&context.config, member, Some(family.epoch))
-                .active_or(Refusal::FamilyInactive)?;
+                .active_or(Refusal::FamilyEpochEnded)?;
             Ok(user.limit(&context.config, &family.scopes))
         }
     }

@@ -77,7 +77,7 @@ refusals! {
     CodeChallengeMalformed => invalid_request(
         "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
     ),
-    /// The authorization code was already redeemed. Its tokens are revoked.
+    /// The authorization code or device code was already redeemed. Its tokens are revoked.
     CodeReplayed => CODE_INVALID,
     /// The PKCE verifier does not match the challenge.
     CodeVerifierWrong => CODE_INVALID,
@@ -157,6 +157,8 @@ refusals! {
     ),
     /// The refresh token belongs to another client.
     FamilyClientMismatch => INVALID_GRANT,
+    /// All tokens of the agent or user were ended after the token family was granted.
+    FamilyEpochEnded => INVALID_GRANT,
     /// The token family has expired, was revoked, or is unknown.
     FamilyInactive => INVALID_GRANT,
     /// The owner of the token family was deleted, or left its organization.
