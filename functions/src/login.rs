@@ -75,6 +75,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
         user_id: &person.user_id,
         client_id: &PASSWORD_CLIENT.into(),
         scopes: &app.context.config.role_scopes(person.role),
+        epoch: None,
         address: request.source_ip(),
     };
     let begun = family::create_for_user(&app.context, new, now).await;

@@ -131,7 +131,8 @@ async fn code(world: &World) -> String {
         scope: None,
     };
     let scopes = Scopes::parse("scans:read").unwrap();
-    let new = NewAuthorizationCode { loopback: &loopback, user_id: &"ada".into(), scopes };
+    let new =
+        NewAuthorizationCode { loopback: &loopback, user_id: &"ada".into(), scopes, epoch: 0 };
     let code = authorization_code::issue(&world.app.context, new).await.unwrap();
     code.expose().to_owned()
 }
@@ -171,7 +172,7 @@ async fn approve(world: &World, device_code: &str) {
     let context = &world.app.context;
     let id = ParsedDeviceCode::parse(&context.config.brand, device_code).unwrap().id;
     let scopes = Scopes::parse("scans:read").unwrap();
-    context.store.decide_device(&id, &"ada".into(), Some(&scopes), world.now()).await.unwrap();
+    context.store.decide_device(&id, &"ada".into(), Some(&scopes), 0, world.now()).await.unwrap();
 }
 
 async fn poll(world: &World, device_code: &str) -> Answer {
@@ -196,6 +197,19 @@ async fn a_leaked_device_code_ends_with_what_it_gave() {
         poll(&world, code).await.expect_error(400, "invalid_grant");
     }
     assert_eq!(world.whoami(&access).await, 401);
+}
+
+/// What a user approved before signing out everywhere is not granted afterwards.
+#[tokio::test]
+async fn codes_end_when_their_user_signs_out_everywhere() {
+    let world = World::new().await;
+    let (code, device) = (code(&world).await, device(&world).await);
+    approve(&world, &device).await;
+    let session = world.sign_in("ada", Role::User).await;
+    let out = world.call("POST", "/v1/users/sign-out").header("X-Postern-Session", session);
+    out.send().await.expect(204);
+    redeem(&world, &code).await.expect_error(400, "invalid_grant");
+    poll(&world, &device).await.expect_error(400, "invalid_grant");
 }
 
 #[tokio::test]

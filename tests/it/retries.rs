@@ -70,7 +70,8 @@ async fn code_form(world: &World) -> Form {
         scope: None,
     };
     let scopes = world.app.context.config.role_scopes(Role::User);
-    let new = NewAuthorizationCode { loopback: &loopback, user_id: &"ada".into(), scopes };
+    let new =
+        NewAuthorizationCode { loopback: &loopback, user_id: &"ada".into(), scopes, epoch: 0 };
     let code = authorization_code::issue(&world.app.context, new).await.unwrap();
     vec![
         ("grant_type", "authorization_code".into()),
@@ -88,7 +89,7 @@ async fn device_form(world: &World) -> Form {
     let context = &world.app.context;
     let id = ParsedDeviceCode::parse(&context.config.brand, &code).unwrap().id;
     let scopes = context.config.role_scopes(Role::User);
-    context.store.decide_device(&id, &"ada".into(), Some(&scopes), world.now()).await.unwrap();
+    context.store.decide_device(&id, &"ada".into(), Some(&scopes), 0, world.now()).await.unwrap();
     vec![
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code".into()),
         ("device_code", code),

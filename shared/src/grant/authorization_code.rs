@@ -33,7 +33,8 @@ use crate::{
     credential::{Minted, ParsedAuthorizationCode},
     crypto::Digest,
     store::{
-        authorization_code::AuthorizationCodeRecord, redemption::Redemption, sign_in::Loopback,
+        authorization_code::AuthorizationCodeRecord, membership::Epoch, redemption::Redemption,
+        sign_in::Loopback,
     },
     telemetry,
 };
@@ -53,6 +54,8 @@ pub struct NewAuthorizationCode<'a> {
     pub user_id: &'a Subject,
     /// The scopes that the tool gets.
     pub scopes: Scopes,
+    /// The user's current epoch.
+    pub epoch: Epoch,
 }
 
 /// The token request of a tool (RFC 6749 §4.1.3, RFC 7636 §4.5).
@@ -88,6 +91,7 @@ pub async fn issue(context: &Context, redirect: NewAuthorizationCode<'_>) -> Res
         challenge: redirect.loopback.challenge,
         user_id: redirect.user_id.clone(),
         scopes: redirect.scopes,
+        epoch: Some(redirect.epoch),
         valid_until,
         family: None,
         expires_at: after(valid_until, REMEMBERED + LEEWAY),
@@ -120,6 +124,7 @@ pub async fn redeem(
         user_id: &record.user_id,
         client_id: redemption.client_id,
         scopes: &record.scopes,
+        epoch: record.epoch,
         address: redemption.address,
     };
     let family = family::prepare_for_user(context, new, now).await?;

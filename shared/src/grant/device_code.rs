@@ -89,6 +89,7 @@ pub async fn start(
         valid_until,
         user_id: None,
         granted: None,
+        epoch: None,
         family: None,
         expires_at: DeviceCodeRecord::item_expires_at(valid_until),
     };
@@ -199,7 +200,9 @@ pub async fn decide(
     granted: Option<&Scopes>,
 ) -> Result<(), Error> {
     let now = context.clock.now();
-    match context.store.decide_device(&device.id, &person.user_id, granted, now).await? {
+    let member = context.store.membership(&person.user_id).await?.ok_or(Refusal::UserDeleted)?;
+    let (id, user_id) = (&device.id, &person.user_id);
+    match context.store.decide_device(id, user_id, granted, member.epoch, now).await? {
         DecideDevice::Recorded => Ok(()),
         DecideDevice::TooLate => Err(Refusal::UserCodeWrong.into()),
     }
@@ -255,7 +258,8 @@ async fn redeem(
     let approved = device.user_id.as_ref().zip(device.granted.as_ref());
     let (user_id, scopes) =
         approved.ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
-    let new = NewUserFamily { user_id, client_id: &device.client_id, scopes, address };
+    let (client_id, epoch) = (&device.client_id, device.epoch);
+    let new = NewUserFamily { user_id, client_id, scopes, epoch, address };
     let family = family::prepare_for_user(context, new, now).await?;
     match context.store.redeem_device(&device.id, &family.record, now).await? {
         Redemption::Redeemed => Ok(family.tokens),

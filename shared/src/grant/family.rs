@@ -15,8 +15,8 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
-        token_owner::TokenOwner,
+        Record as _, family::FamilyRecord, membership::Epoch, rotation,
+        service_account::AgentRecord, token_owner::TokenOwner,
     },
     telemetry, token,
 };
@@ -114,6 +114,8 @@ pub struct NewUserFamily<'a> {
     pub client_id: &'a ClientId,
     /// The granted scopes.
     pub scopes: &'a Scopes,
+    /// The epoch of the user when they approved the grant, if that was before now.
+    pub epoch: Option<Epoch>,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
@@ -140,10 +142,10 @@ pub(super) async fn prepare_for_user(
     new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<PreparedFamily, Error> {
-    let NewUserFamily { user_id, client_id, scopes, address } = new;
+    let NewUserFamily { user_id, client_id, scopes, epoch, address } = new;
     context.config.allowlist.check(user_id, None)?;
     let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
-    let user = UserStatus::new(&context.config, member, None).active_or(Refusal::UserDeleted)?;
+    let user = UserStatus::new(&context.config, member, epoch).active_or(Refusal::UserDeleted)?;
     let owner = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
     let new = NewFamily {
         owner: &owner,

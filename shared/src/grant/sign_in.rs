@@ -241,8 +241,10 @@ async fn hand_over(
             if requested.is_empty() { default } else { requested }
         }
     };
-    user_status::record_sign_in(context, &person.user_id, person.profile(Some(from))).await?;
-    let redirect = NewAuthorizationCode { loopback, user_id: &person.user_id, scopes };
+    let profile = person.profile(Some(from));
+    let member = user_status::record_sign_in(context, &person.user_id, profile).await?;
+    let (user_id, epoch) = (&person.user_id, member.epoch);
+    let redirect = NewAuthorizationCode { loopback, user_id, scopes, epoch };
     let code = authorization_code::issue(context, redirect).await?;
     Ok(loopback.redirect_url(&[("code", code.expose())]))
 }

@@ -14,6 +14,7 @@ use super::{
     family::FamilyRecord,
     item::{from_item, item_of, milliseconds, text},
     key,
+    membership::Epoch,
     redemption::Redemption,
 };
 use crate::{
@@ -45,6 +46,9 @@ pub struct AuthorizationCodeRecord {
     pub user_id: Subject,
     /// The granted scopes.
     pub scopes: Scopes,
+    /// The epoch of the user at that time: a code ends with everything else that the user had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
     /// When the code expires.
     #[serde(rename = "valid_until_ms", with = "millisecond::required")]
     pub valid_until: Timestamp,

@@ -17,6 +17,7 @@ use super::{
     family::FamilyRecord,
     item::{attribute, from_item, item_of, milliseconds, number, seconds, text},
     key,
+    membership::Epoch,
     redemption::Redemption,
 };
 use crate::{
@@ -82,6 +83,9 @@ pub struct DeviceCodeRecord {
     /// The granted scopes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Scopes>,
+    /// The epoch of the user at that time: a code ends with everything else that the user had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
     /// The family that the code was redeemed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<FamilyId>,
@@ -193,7 +197,7 @@ impl Store {
             .filter(|device| device.status == DeviceStatus::Pending && now < device.valid_until))
     }
 
-    /// Records a user's decision, unless the code was decided before: one write. `granted` is what
+    /// Records a user's decision, unless the code was decided before: one write. `epoch` is the user's. `granted` is what
     /// the device receives; `None` denies the request.
     ///
     /// # Errors
@@ -203,6 +207,7 @@ impl Store {
         id: &DeviceCodeId,
         user_id: &Subject,
         granted: Option<&Scopes>,
+        epoch: Epoch,
         now: Timestamp,
     ) -> Result<DecideDevice, Fault> {
         let scopes = granted.cloned().unwrap_or_default();
@@ -212,7 +217,9 @@ impl Store {
             .update_item()
             .table_name(&self.tables.nonces)
             .key(key::PK, text(id))
-            .update_expression("SET #status = :status, user_id = :user, granted = :granted")
+            .update_expression(
+                "SET #status = :status, user_id = :user, granted = :granted, epoch = :epoch",
+            )
             .condition_expression(
                 "(#status = :pending AND valid_until_ms > :now) \
                  OR (#status = :status AND user_id = :user)",
@@ -222,6 +229,7 @@ impl Store {
             .expression_attribute_values(":status", attribute(status)?)
             .expression_attribute_values(":user", text(&user_id))
             .expression_attribute_values(":granted", attribute(&scopes)?)
+            .expression_attribute_values(":epoch", attribute(epoch)?)
             .expression_attribute_values(":now", milliseconds(now))
             .send()
             .await;
