@@ -35,7 +35,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                 Ok(page.with_allow(allow)?)
             }
             Some(allow) => Ok(Response::method_not_allowed(allow, request.id())?),
-            None => Err(Refusal::RouteUnknown.into()),
+            None => Err(unknown(request.path())),
         },
     }
 }
@@ -59,4 +59,20 @@ fn metadata(issuer: &str) -> Value {
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
     })
+}
+
+/// Returns the 404 for a path, with the correction if another spelling of it is one of our paths.
+fn unknown(path: &str) -> Error {
+    let is_known = |path: &str| route::methods(path).is_some();
+    let correction = if is_known(path.trim_end_matches('/')) {
+        "remove the slash at the end of the path"
+    } else if is_known(&path.to_ascii_lowercase()) {
+        "write the path in lower case"
+    } else if is_known(&format!("/v1{path}")) {
+        "begin the path with /v1"
+    } else {
+        return Refusal::RouteUnknown.into();
+    };
+    let detail = format!("There is no such route: {correction}.");
+    Error::with_detail(Refusal::RouteUnknown, detail)
 }

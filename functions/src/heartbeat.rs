@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use postern::{
     App, Error, Refusal,
+    authn::misplaced,
     core::{credential_header, subject::Subject},
     credential::RunnerToken,
     http::{Request, Response},
@@ -31,10 +32,13 @@ struct Received {
 /// # Errors
 /// A 401 if the token is missing or invalid, a 400 if the status or version is invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let presented =
-        request.header(credential_header::RUNNER_TOKEN).ok_or(Refusal::CredentialMissing)?;
-    let token = RunnerToken::parse(&app.context.config.brand, presented)
-        .ok_or(Refusal::CredentialMalformed)?;
+    let headers = [credential_header::RUNNER_TOKEN];
+    let presented = request
+        .header(credential_header::RUNNER_TOKEN)
+        .ok_or_else(|| misplaced::missing(&app.context, request, &headers))?;
+    let token = RunnerToken::parse(&app.context.config.brand, presented).ok_or_else(|| {
+        misplaced::explain(&app.context, request, &headers, Refusal::CredentialMalformed)
+    })?;
     let HeartbeatRequest { status, version } = request.json()?;
     if !is_status(&status) || !is_version(&version) {
         return Err(Refusal::RunnerStatusMalformed.into());

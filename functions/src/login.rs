@@ -92,7 +92,8 @@ async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Logout = if request.has_body() { request.json()? } else { Logout::default() };
     let session = authn::presented_session(&app.context, request)?;
     if session.is_none() && given.refresh_token.is_none() {
-        return Err(Refusal::CredentialMissing.into());
+        let detail = "There is nothing to end: send a session, in its header or cookie, or a refresh_token in the body.";
+        return Err(Error::with_detail(Refusal::CredentialMissing, detail.into()));
     }
     if let Some(token) = given.refresh_token {
         revoke::revoke(&app.context, &Secret::new(token)).await?;

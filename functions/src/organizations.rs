@@ -38,12 +38,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     }
 }
 
-fn creator<'a>(app: &App, request: &'a Request) -> Result<OrganizationCreator<'a>, Refusal> {
+fn creator<'a>(app: &App, request: &'a Request) -> Result<OrganizationCreator<'a>, Error> {
     match (operator::authenticate(&app.context, request), app.context.config.signup) {
         (Ok(()), _) => Ok(OrganizationCreator::Operator),
-        (Err(Refusal::CredentialMissing), Signup::Open) => {
+        (Err(error), Signup::Open) if error.refusal() == Some(Refusal::CredentialMissing) => {
             Ok(OrganizationCreator::Anyone { address: request.source_ip() })
         }
-        (Err(refusal), _) => Err(refusal),
+        (Err(error), _) => Err(error),
     }
 }

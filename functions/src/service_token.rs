@@ -3,6 +3,7 @@
 
 use postern::{
     App, Error, Refusal,
+    authn::misplaced,
     core::{credential_header, secret::Secret, subject::Subject},
     credential::ServiceKey,
     http::{Request, Response},
@@ -23,10 +24,13 @@ struct TokenResponse {
 /// # Errors
 /// A 401 if the key is missing or invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let presented =
-        request.header(credential_header::SERVICE_KEY).ok_or(Refusal::CredentialMissing)?;
-    let key = ServiceKey::parse(&app.context.config.brand, presented)
-        .ok_or(Refusal::CredentialMalformed)?;
+    let headers = [credential_header::SERVICE_KEY];
+    let presented = request
+        .header(credential_header::SERVICE_KEY)
+        .ok_or_else(|| misplaced::missing(&app.context, request, &headers))?;
+    let key = ServiceKey::parse(&app.context.config.brand, presented).ok_or_else(|| {
+        misplaced::explain(&app.context, request, &headers, Refusal::CredentialMalformed)
+    })?;
     let now = app.context.clock.now();
     let service: Option<ServiceRecord> = app.context.store.record(&key.id, now).await?;
     let service = service

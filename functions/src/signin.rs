@@ -96,7 +96,9 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     let challenge = request.query("code_challenge")?.as_deref().and_then(Digest::from_base64url);
     let state = request.query("state")?;
     if state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
-        return Err(Refusal::RequestMalformed.into());
+        let detail =
+            format!("The parameter 'state' is too long: use at most {LONGEST_STATE} bytes.");
+        return Err(Error::with_detail(Refusal::RequestMalformed, detail));
     }
     let scope = request.query("scope")?.filter(|scope| !scope.is_empty());
     scope.as_deref().map(Scopes::parse).transpose()?;

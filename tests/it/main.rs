@@ -33,6 +33,7 @@ mod logins;
 mod loopback;
 mod malformed;
 mod messages;
+mod mistakes;
 mod organizations;
 mod outages;
 mod paths;

@@ -327,7 +327,7 @@ async fn refused_input_is_kept_and_escaped() {
     let evil = "\"><script>alert(1)</script>";
     let refused =
         browser.post("/agents", &[("name", evil), ("scopes", "Not A Scope")]).await.expect(400);
-    assert!(refused.text.contains("use resource:action"));
+    assert!(refused.text.contains("such as data:read"));
     assert!(
         !refused.text.contains("<script>alert")
             && refused.text.contains("&#34;&#62;&#60;script&#62;"),

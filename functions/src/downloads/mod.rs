@@ -26,7 +26,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let claims = authenticate(app, request)?;
     let wanted = Permission::RunnersRead.into();
     if !claims.scopes.allows(&wanted) {
-        return Err(Refusal::ScopeInsufficient.into());
+        return Err(Error::lacks_scope(Permission::RunnersRead.as_str().into()));
     }
     let organization = claims.org_id.ok_or(Refusal::OrganizationMissing)?;
     let id = request.path_id()?;
@@ -46,7 +46,10 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
         (Some(_), Some(_)) => return Err(Refusal::DuplicateParameter.into()),
         (Some(token), None) => token.expose(),
         (None, Some(token)) => token,
-        (None, None) => return Err(Refusal::CredentialMissing.into()),
+        (None, None) => {
+            let detail = "No download token was presented: send the one from POST /v1/auth/download-token as ?token= or as Authorization: Bearer.";
+            return Err(Error::with_detail(Refusal::CredentialMissing, detail.into()));
+        }
     };
     let claims: DownloadClaims = verify::verify(&app.context, token, app.context.clock.now())?;
     if claims.path != request.path() {

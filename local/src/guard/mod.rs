@@ -12,7 +12,7 @@ use std::{
 
 pub use authorizer_event::EventKind;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 pub use postern::config::IdentitySource;
 use postern::{App, Fault, authorizer};
 use serde_json::{Map, Value};
@@ -74,11 +74,15 @@ struct CachedResponse {
 }
 
 /// How an API refuses a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Rejection {
     NoRoute,
     Unauthenticated,
-    Forbidden { explicitly: bool },
+    /// The scopes are those that the authorizer's context names.
+    Forbidden {
+        explicitly: bool,
+        required_scopes: Option<String>,
+    },
     Broken,
 }
 
@@ -237,26 +241,31 @@ impl Guard {
         } else {
             iam::Decision::ExplicitDeny
         };
+        let forbid = |explicitly| {
+            let required_scopes = answer["context"]["required_scopes"].as_str().map(str::to_owned);
+            Err(Rejection::Forbidden { explicitly, required_scopes })
+        };
         match decision {
             iam::Decision::Allow => Ok(answer["context"].as_object().cloned().unwrap_or_default()),
-            iam::Decision::ExplicitDeny => Err(Rejection::Forbidden { explicitly: true }),
-            iam::Decision::ImplicitDeny => Err(Rejection::Forbidden { explicitly: false }),
+            iam::Decision::ExplicitDeny => forbid(true),
+            iam::Decision::ImplicitDeny => forbid(false),
         }
     }
 
     /// Returns the refusal, which REST APIs and HTTP APIs word differently.
     fn refuse(&self, stop: Rejection) -> Response<Bytes> {
         let is_rest = self.attachment.event.is_rest();
+        let challenge = challenge(&stop);
         let (status, kind, body) = match stop {
             Rejection::NoRoute => (StatusCode::NOT_FOUND, "NotFoundException", None),
             Rejection::Unauthenticated => (StatusCode::UNAUTHORIZED, "UnauthorizedException", None),
-            Rejection::Forbidden { explicitly: true } => (
+            Rejection::Forbidden { explicitly: true, .. } => (
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
                 is_rest
                     .then_some(r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#),
             ),
-            Rejection::Forbidden { explicitly: false } => (
+            Rejection::Forbidden { explicitly: false, .. } => (
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
                 is_rest.then_some(r#"{"Message":"User is not authorized to access this resource"}"#),
@@ -275,6 +284,24 @@ impl Guard {
         if is_rest {
             response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(kind));
         }
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         response
+    }
+}
+
+/// Returns what a gateway response of the API can send as `WWW-Authenticate` (RFC 6750 §3). API
+/// Gateway sends none by itself.
+fn challenge(stop: &Rejection) -> Option<HeaderValue> {
+    match stop {
+        Rejection::Unauthenticated => Some(HeaderValue::from_static("Bearer")),
+        Rejection::Forbidden { required_scopes: Some(scopes), .. } => {
+            let text = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
+            HeaderValue::try_from(text).ok()
+        }
+        Rejection::Forbidden { required_scopes: None, .. }
+        | Rejection::NoRoute
+        | Rejection::Broken => None,
     }
 }

@@ -1,5 +1,5 @@
 //! The local program, as a newcomer starts it: a separate process, used through `curl`.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod configuration;
 mod install;

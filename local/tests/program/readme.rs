@@ -1,5 +1,5 @@
-//! The README's tour works as printed: its commands are run in one shell, and their output is
-//! compared.
+//! The examples of the documents work as printed: their commands are run in one shell, and their
+//! output is compared.
 
 use std::process::Command;
 
@@ -8,38 +8,49 @@ use regex::Regex;
 use super::started::RunningProgram;
 
 const README: &str = include_str!("../../../README.md");
+const USING_THE_API: &str = include_str!("../../../docs/using-the-api.md");
+const DOCUMENTS: [(&str, &str); 10] = [
+    ("README.md", README),
+    ("using-the-api.md", USING_THE_API),
+    ("authorizer.md", include_str!("../../../docs/authorizer.md")),
+    ("credentials.md", include_str!("../../../docs/credentials.md")),
+    ("custom-provider.md", include_str!("../../../docs/custom-provider.md")),
+    ("deploying.md", include_str!("../../../docs/deploying.md")),
+    ("limits.md", include_str!("../../../docs/limits.md")),
+    ("people.md", include_str!("../../../docs/people.md")),
+    ("protect-your-api.md", include_str!("../../../docs/protect-your-api.md")),
+    ("providers.md", include_str!("../../../docs/providers.md")),
+];
 
-/// The fenced code blocks of a language in a section.
-fn blocks(kind: &str) -> Vec<String> {
-    let (_, tour) = README.split_once("## The tour").expect("a tour");
-    let tour = tour.split("\n## ").next().unwrap();
+/// The fenced code blocks of a language.
+fn blocks(page: &str, kind: &str) -> Vec<String> {
     let opening = format!("```{kind}\n");
-    tour.split(&opening)
+    page.split(&opening)
         .skip(1)
         .map(|rest| rest.split("\n```").next().unwrap().to_owned())
         .collect()
 }
 
-#[test]
-fn every_command_of_the_readme_works_as_printed() {
+/// Runs the commands of a page in a shell, and compares what each block prints. The first block
+/// sets `URL` and `KEY`.
+fn run(page: &str, shell: &str, least: usize) {
     let data = tempfile::tempdir().unwrap();
     let program = RunningProgram::serve(data.path());
-    let (commands, outputs) = (blocks("sh"), blocks("console"));
+    let (commands, outputs) = (blocks(page, "sh"), blocks(page, "console"));
     assert!(
-        commands.len() >= 8 && commands.len() == outputs.len() + 1,
+        commands.len() >= least && commands.len() == outputs.len() + 1,
         "{} commands, {} outputs",
         commands.len(),
         outputs.len()
     );
 
-    // The first block sets URL and KEY from the program's output.
     let mut script = commands[0]
         .replace("http://127.0.0.1:9000", &program.text("url"))
         .replace("pst_ak_…", &program.text("api_key"));
     for command in &commands[1..] {
         script.push_str(&format!("\necho; echo '#####'\n{command}\n"));
     }
-    let output = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
+    let output = Command::new(shell).args(["-eu", "-c", &script]).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let printed: Vec<_> = printed.split("#####\n").skip(1).map(str::trim).collect();
     assert_eq!(
@@ -55,4 +66,62 @@ fn every_command_of_the_readme_works_as_printed() {
             "{command}\nprinted\n{printed}\nnot\n{expected}"
         );
     }
+}
+
+#[test]
+fn every_command_of_the_readme_works_as_printed() {
+    let (_, tour) = README.split_once("## The tour").expect("a tour");
+    run(tour.split("\n## ").next().unwrap(), "bash", 8);
+}
+
+#[test]
+fn every_command_of_the_page_about_the_api_works_as_printed() {
+    run(USING_THE_API, "sh", 7);
+}
+
+/// These commands, or these options of them, exist only on Linux.
+#[test]
+fn examples_work_on_every_system() {
+    let only_on_linux = Regex::new(
+        r"(\| *|\$\()(sha256sum|base64 -w|readlink -f|date -d)|%3N|%N\)|sed -i |grep -P|xargs -r",
+    )
+    .unwrap();
+    for (name, page) in DOCUMENTS {
+        for line in page.lines() {
+            assert!(!only_on_linux.is_match(line), "{name}: {line}");
+        }
+    }
+}
+
+/// A relative link of a document names a file that exists, and a heading of it.
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let link = Regex::new(r"\]\(([^)#: ]*)(#[^)]*)?\)").unwrap();
+    let mut files = vec![root.join("README.md")];
+    files.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|file| file.unwrap().path()));
+    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "md")) {
+        let page = std::fs::read_to_string(file).unwrap();
+        for found in link.captures_iter(&page) {
+            let target = match &found[1] {
+                "" => file.clone(),
+                path => file.parent().unwrap().join(path),
+            };
+            assert!(target.exists(), "{}: {}", file.display(), &found[0]);
+            let Some(anchor) = found.get(2) else { continue };
+            let text = std::fs::read_to_string(&target).unwrap();
+            let headings = text.lines().filter(|line| line.starts_with('#'));
+            let is_there = headings.map(anchor_of).any(|known| known == anchor.as_str()[1..]);
+            assert!(is_there, "{}: {}", file.display(), &found[0]);
+        }
+    }
+}
+
+/// Returns the anchor that a heading gets on code hosting sites.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }

@@ -11,6 +11,7 @@ mod api_key;
 mod claim_mapping;
 mod configured_key;
 mod jwt;
+pub mod misplaced;
 mod oidc;
 pub mod operator;
 mod origin;
@@ -194,7 +195,7 @@ impl ProviderChain {
             self.providers.iter().any(|provider| provider.knows_bearer(context, token))
         };
         if source.bearer().is_some_and(|token| !known(token)) {
-            return Err(Refusal::CredentialFormatUnknown.into());
+            return Err(self.refuse(context, source, Refusal::CredentialFormatUnknown));
         }
         for provider in &self.providers {
             match provider.authenticate(context, source).await? {
@@ -206,10 +207,29 @@ impl ProviderChain {
                 Outcome::AuthenticatedWithSignature(principal) => {
                     return enforce_allowlist(context, principal);
                 }
-                Outcome::Refused(refusal) => return Err(refusal.into()),
+                Outcome::Refused(refusal) => return Err(self.refuse(context, source, refusal)),
             }
         }
-        Err(self.absent(source).into())
+        Err(self.refuse(context, source, self.absent(source)))
+    }
+
+    /// Returns the answer to a refused caller: where credentials are looked for if there is none,
+    /// and where one belongs that is in another header.
+    fn refuse(&self, context: &Context, source: &dyn CredentialSource, refusal: Refusal) -> Error {
+        if source.message().is_some() {
+            return refusal.into();
+        }
+        let of_providers: Vec<_> =
+            self.providers.iter().flat_map(|provider| provider.headers()).collect();
+        let headers: Vec<_> = [credential_header::AUTHORIZATION]
+            .into_iter()
+            .chain(of_providers.iter().map(String::as_str))
+            .collect();
+        if refusal == Refusal::CredentialMissing {
+            misplaced::missing(context, source, &headers)
+        } else {
+            misplaced::explain(context, source, &headers, refusal)
+        }
     }
 
     /// Returns the refusal if no provider found a credential. If a credential header has a value,

@@ -2,7 +2,14 @@
 //! operator is not a principal.
 
 use crate::{
-    context::Context, core::error::Refusal, credential::OperatorKey, http::CredentialSource,
+    authn::misplaced,
+    context::Context,
+    core::{
+        credential_header::{API_KEY, AUTHORIZATION},
+        error::{Error, Refusal},
+    },
+    credential::OperatorKey,
+    http::CredentialSource,
 };
 
 /// Checks that the caller is the operator. The digest is part of the deployment's secret, so no I/O
@@ -10,16 +17,29 @@ use crate::{
 ///
 /// # Errors
 /// A 401 if the key is absent or wrong. Without a digest in the secret, every key is wrong.
-pub fn authenticate(context: &Context, source: &dyn CredentialSource) -> Result<(), Refusal> {
-    let text = source.bearer().ok_or(Refusal::CredentialMissing)?;
-    let key =
-        OperatorKey::parse(&context.config.brand, text).ok_or(Refusal::CredentialMalformed)?;
+pub fn authenticate(context: &Context, source: &dyn CredentialSource) -> Result<(), Error> {
+    let Some(text) = source.bearer() else {
+        return Err(if source.header(API_KEY).is_some() {
+            Error::with_detail(Refusal::CredentialMissing, NOT_A_KEY.into())
+        } else {
+            misplaced::missing(context, source, &[AUTHORIZATION])
+        });
+    };
+    let brand = &context.config.brand;
+    if !OperatorKey::has_prefix(brand, text) {
+        return Err(Error::with_detail(Refusal::CredentialMalformed, NOT_THE_OPERATOR.into()));
+    }
+    let key = OperatorKey::parse(brand, text).ok_or(Refusal::CredentialMalformed)?;
     let known =
         context.keyring.operator_key_digest().is_some_and(|digest| digest.matches(&key.digest));
-    if known { Ok(()) } else { Err(Refusal::OperatorKeyWrong) }
+    if known { Ok(()) } else { Err(Refusal::OperatorKeyWrong.into()) }
 }
 
 /// Reports whether the bearer token has the form of an operator's key.
 pub fn is_presented(context: &Context, source: &dyn CredentialSource) -> bool {
     source.bearer().is_some_and(|text| OperatorKey::has_prefix(&context.config.brand, text))
 }
+
+const NOT_A_KEY: &str = "This route requires the operator key: send it as Authorization: Bearer, and not in X-API-Key. API keys do not open it.";
+const NOT_THE_OPERATOR: &str =
+    "This route requires the operator key: other credentials do not open it.";

@@ -8,7 +8,10 @@ mod event;
 mod iam_policy;
 mod rules;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -78,6 +81,8 @@ enum Decision {
     Allowed(Principal),
     /// The request is not allowed, with the principal if the caller was authenticated.
     Forbidden(Option<Principal>, Refusal),
+    /// The caller lacks one of these scopes, which are space-joined; none if no scope is enough.
+    LacksScope(Principal, String),
     /// The caller's policy decides each request, among them this one.
     ByPolicy { principal: Principal, policy: Value, allows_request: bool },
 }
@@ -148,8 +153,16 @@ impl AuthorizerRequest {
                 (Some(principal), None)
             }
             Decision::Forbidden(principal, refusal) => (principal.as_ref(), Some(*refusal)),
+            Decision::LacksScope(principal, _) => {
+                (Some(principal), Some(Refusal::ScopeInsufficient))
+            }
         };
         let mut context = context(principal, refusal);
+        if let Decision::LacksScope(_, scopes) = decision
+            && !scopes.is_empty()
+        {
+            context.insert("required_scopes".into(), scopes.as_str().into());
+        }
         if let (Decision::Allowed(_), Some(digest)) = (decision, self.signed_content()) {
             context.insert("content_sha256".into(), digest.into());
         }
@@ -186,7 +199,7 @@ impl AuthorizerRequest {
         let is_allowed = match decision {
             Decision::ByPolicy { policy, .. } => return policy.clone(),
             Decision::NoAuthRequired | Decision::Allowed(_) => true,
-            Decision::Forbidden(..) => false,
+            Decision::Forbidden(..) | Decision::LacksScope(..) => false,
         };
         match self.extent {
             Extent::Stage | Extent::Caller => iam_policy::of_stage(stage, is_allowed),
@@ -246,12 +259,16 @@ async fn decide(
     }
     match authenticate(app, request).await {
         Ok(Ok(principal)) => {
-            let is_allowed =
-                requirements.iter().all(|requirement| requirement.allows(Some(&principal)));
-            Ok(if is_allowed {
+            let unmet: Vec<_> = requirements
+                .iter()
+                .filter(|requirement| !requirement.allows(Some(&principal)))
+                .collect();
+            Ok(if unmet.is_empty() {
                 Decision::Allowed(principal)
             } else {
-                Decision::Forbidden(Some(principal), Refusal::ScopeInsufficient)
+                let scopes: BTreeSet<_> =
+                    unmet.iter().flat_map(|requirement| requirement.scopes()).collect();
+                Decision::LacksScope(principal, scopes.into_iter().collect::<Vec<_>>().join(" "))
             })
         }
         // A valid credential gets its caller's policy on an open route too.
@@ -320,7 +337,9 @@ impl Decision {
         match self {
             Self::NoAuthRequired => "open",
             Self::Allowed(_) | Self::ByPolicy { allows_request: true, .. } => "allow",
-            Self::Forbidden(..) | Self::ByPolicy { allows_request: false, .. } => "deny",
+            Self::Forbidden(..)
+            | Self::LacksScope(..)
+            | Self::ByPolicy { allows_request: false, .. } => "deny",
         }
     }
 
@@ -330,7 +349,9 @@ impl Decision {
             | Self::Allowed(_)
             | Self::ByPolicy { allows_request: true, .. } => None,
             Self::Forbidden(_, cause) => Some(*cause),
-            Self::ByPolicy { allows_request: false, .. } => Some(Refusal::ScopeInsufficient),
+            Self::LacksScope(..) | Self::ByPolicy { allows_request: false, .. } => {
+                Some(Refusal::ScopeInsufficient)
+            }
         }
     }
 }

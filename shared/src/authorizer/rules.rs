@@ -36,6 +36,14 @@ impl Requirement<'_> {
         }
     }
 
+    /// Returns the scopes that a caller needs, in text.
+    pub(super) fn scopes(self) -> Vec<String> {
+        match self {
+            Self::Rule(rule) => rule.scopes.iter().map(ToString::to_string).collect(),
+            Self::Unmatched(_) => Vec::new(),
+        }
+    }
+
     /// Reports whether no caller is required.
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::Rule(rule) if rule.auth == RouteAuth::None)

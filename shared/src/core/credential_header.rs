@@ -21,6 +21,17 @@ const OTHER: [&str; 4] = ["content-type", "cookie", "host", "origin"];
 /// The prefix of the headers of a signed request.
 pub const SIGNATURE_PREFIX: &str = "x-cli-";
 
+/// Returns a header's name as documents write it, such as `X-API-Key`.
+pub fn display(lower: &str) -> String {
+    let word = |word: &str| match word {
+        "api" => "API".to_owned(),
+        _ => word.split_at_checked(1).map_or_else(String::new, |(first, rest)| {
+            format!("{}{rest}", first.to_ascii_uppercase())
+        }),
+    };
+    lower.split('-').map(word).collect::<Vec<_>>().join("-")
+}
+
 /// Reports whether `value` is the values of two headers `name`, which some gateways join with a
 /// comma.
 ///

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::core::{
-    error::Refusal,
+    error::{Error, Refusal},
     id::OrganizationId,
     permission::Permission,
     scope::{Resources, Scopes},
@@ -135,12 +135,12 @@ impl Principal {
     /// Requires `permission`.
     ///
     /// # Errors
-    /// [`Refusal::ScopeInsufficient`] if no scope of the caller covers it.
-    pub fn require(&self, permission: Permission) -> Result<(), Refusal> {
+    /// [`Refusal::ScopeInsufficient`], with the scope, if no scope of the caller covers it.
+    pub fn require(&self, permission: Permission) -> Result<(), Error> {
         if self.scopes.allows(&permission.into()) {
             Ok(())
         } else {
-            Err(Refusal::ScopeInsufficient)
+            Err(Error::lacks_scope(permission.as_str().to_owned()))
         }
     }
 

@@ -174,6 +174,11 @@ impl Scopes {
         (Self(rest), found)
     }
 
+    /// Returns the scopes in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
+        self.0.iter()
+    }
+
     /// Reports whether there are no scopes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

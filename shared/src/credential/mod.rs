@@ -5,6 +5,7 @@
 //! store. The checksum proves nothing: the digest of the whole text authenticates.
 
 pub mod opaque;
+mod presented_kind;
 pub mod refresh_token;
 mod session;
 
@@ -12,6 +13,7 @@ pub use opaque::{
     AgentSecret, CredentialKind, Minted, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
     ParsedCliToken, ParsedDeviceCode, ParsedInvitation, RunnerToken, ServiceKey, SignInState,
 };
+pub use presented_kind::PresentedKind;
 pub use refresh_token::RefreshToken;
 pub use session::{SESSION_COOKIE, SessionToken};
 

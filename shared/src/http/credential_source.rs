@@ -19,6 +19,11 @@ pub trait CredentialSource: Sync {
     /// Returns the value of a header, by its name in lower case; `None` if it is missing or empty.
     fn header(&self, name: &str) -> Option<&str>;
 
+    /// Returns the names of all headers, in lower case, if an answer can name them.
+    fn header_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Returns the method of the request.
     fn method(&self) -> &str;
 
@@ -70,6 +75,10 @@ pub trait CredentialSource: Sync {
 impl CredentialSource for Request {
     fn header(&self, name: &str) -> Option<&str> {
         Request::header(self, name)
+    }
+
+    fn header_names(&self) -> Vec<&str> {
+        Request::header_names(self)
     }
 
     fn method(&self) -> &str {

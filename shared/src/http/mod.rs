@@ -2,6 +2,7 @@
 
 mod credential_source;
 pub mod html;
+mod json_body;
 mod request;
 mod response;
 pub mod route;

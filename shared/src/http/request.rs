@@ -3,11 +3,10 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use http::{HeaderValue, header::COOKIE};
+use http::{HeaderName, HeaderValue, header::COOKIE};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
-use serde_path_to_error::{Path, Segment};
 use type_safe_id::StaticType;
 
 use crate::{
@@ -17,8 +16,7 @@ use crate::{
         pagination::PageRequest,
         secret::Secret,
     },
-    crypto::json::Members,
-    http::CredentialSource as _,
+    http::{CredentialSource as _, json_body},
 };
 
 /// A request that the ingress has checked: its path is canonical, its body is not too large, and no
@@ -119,6 +117,11 @@ impl Request {
             .filter(|value| !value.is_empty())
     }
 
+    /// Returns the names of all headers, in lower case.
+    pub fn header_names(&self) -> Vec<&str> {
+        self.event.headers.keys().map(HeaderName::as_str).collect()
+    }
+
     /// Returns the client id and secret of HTTP Basic. Each is form-urlencoded inside the base64
     /// (RFC 6749 §2.3.1).
     ///
@@ -164,8 +167,13 @@ impl Request {
     ///
     /// # Errors
     /// [`Refusal::RecordUnknown`] if it is not an id of this kind of record.
-    pub fn path_id<T: StaticType>(&self) -> Result<TypeSafeId<T>, Refusal> {
-        self.path_parameter("id").and_then(|id| id.parse().ok()).ok_or(Refusal::RecordUnknown)
+    pub fn path_id<T: StaticType>(&self) -> Result<TypeSafeId<T>, Error> {
+        self.path_parameter("id").and_then(|id| id.parse().ok()).ok_or_else(|| {
+            let prefix = T::TYPE;
+            let detail =
+                format!("The id in the path is not valid: it begins with {prefix}_ on this route.");
+            Error::with_detail(Refusal::RecordUnknown, detail)
+        })
     }
 
     /// Returns the path parameter `name`.
@@ -205,32 +213,22 @@ impl Request {
     /// # Errors
     /// A 415 for another media type, a 400 if the body is not a valid `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        if !self.media_type().eq_ignore_ascii_case("application/json") {
-            return Err(if self.has_body() {
-                Refusal::MediaTypeUnsupported
-            } else {
-                Refusal::BodyMissing
-            }
-            .into());
+        if self.media_type().eq_ignore_ascii_case("application/json") {
+            json_body::parse(&self.body)
+        } else if self.has_body() {
+            Err(self.media_type_unsupported())
+        } else {
+            Err(Refusal::BodyMissing.into())
         }
-        // RFC 8259 §8.1 allows parsers to ignore a byte order mark.
-        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
-        // serde would also accept an array for a struct, member by member.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(if self.has_body() {
-                Refusal::BodyMalformed
-            } else {
-                Refusal::BodyMissing
-            }
-            .into());
+    }
+
+    fn media_type_unsupported(&self) -> Error {
+        if self.media_type().is_empty() {
+            let detail = "The Content-Type is missing: send the header Content-Type: application/json with a JSON body.";
+            Error::with_detail(Refusal::MediaTypeUnsupported, detail.into())
+        } else {
+            Refusal::MediaTypeUnsupported.into()
         }
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let read = serde_path_to_error::deserialize(&mut json).map_err(|error| explain(&error))?;
-        json.end().map_err(|_| Refusal::BodyMalformed)?;
-        // serde accepts duplicate members inside maps, so check the whole body.
-        serde_json::from_slice::<Members>(body)
-            .map(|_| read)
-            .map_err(|_| Refusal::BodyMalformed.into())
     }
 
     /// Checks that the body is empty, or an object without members.
@@ -249,71 +247,20 @@ impl Request {
     /// # Errors
     /// A 415 for another media type, [`Refusal::DuplicateParameter`] if one was sent more than
     /// once.
-    pub fn form(&self) -> Result<Form, Refusal> {
+    pub fn form(&self) -> Result<Form, Error> {
         if !self.is_form() {
-            return Err(Refusal::MediaTypeUnsupported);
+            return Err(Refusal::MediaTypeUnsupported.into());
         }
-        let text = std::str::from_utf8(&self.body).map_err(|_| Refusal::RequestMalformed)?;
+        let text = std::str::from_utf8(&self.body).map_err(|_| {
+            Error::with_detail(Refusal::RequestMalformed, "The form is not valid UTF-8.".into())
+        })?;
         let mut form = Form::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             if form.insert(name.into_owned(), Secret::new(value.into_owned())).is_some() {
-                return Err(Refusal::DuplicateParameter);
+                return Err(Refusal::DuplicateParameter.into());
             }
         }
         form.retain(|_, value| !value.expose().is_empty());
         Ok(form)
     }
-}
-
-/// Names the invalid member, if its name is known. Never repeats a value.
-fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
-    // Only the text says what kind of error it is, and which member is missing.
-    let text = error.inner().to_string();
-    let mut parts = text.split('`');
-    let (kind, quoted) = (parts.next().unwrap_or_default(), parts.next());
-    let sentence = |problem: &str| {
-        let name = member(quoted)?;
-        Some(format!("The member '{name}' of the body {problem}."))
-    };
-    let sentence = match kind {
-        "unknown field " => sentence("is unknown"),
-        "missing field " => sentence("is missing"),
-        "duplicate field " => sentence("was sent more than once"),
-        _ if kind.starts_with("must be ") => {
-            // One of our own types says what it expects.
-            sentence_about(error, kind.split(" at line ").next().unwrap_or_default())
-        }
-        _ if error.inner().is_data() => Some(match member(outermost(error.path())) {
-            Some(name) => {
-                format!("The member '{name}' of the body has the wrong type or an invalid value.")
-            }
-            None => "A member of the body has the wrong type or an invalid value.".into(),
-        }),
-        _ => None,
-    };
-    sentence.map_or(Refusal::BodyMalformed.into(), |sentence| {
-        Error::with_detail(Refusal::BodyMalformed, sentence)
-    })
-}
-
-fn sentence_about(
-    error: &serde_path_to_error::Error<serde_json::Error>,
-    expectation: &str,
-) -> Option<String> {
-    let name = member(outermost(error.path()))?;
-    Some(format!("The member '{name}' of the body {expectation}."))
-}
-
-/// Returns the member of the body that contains the error.
-fn outermost(path: &Path) -> Option<&str> {
-    match path.iter().next()? {
-        Segment::Map { key } => Some(key),
-        Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
-    }
-}
-
-fn member(name: Option<&str>) -> Option<&str> {
-    name.filter(|name| {
-        (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-    })
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::core::{
-    error::{Challenge, Error, Fault, PublicError, Refusal},
+    error::{Challenge, Error, Fault, Refusal},
     secret::Secret,
 };
 
@@ -101,7 +101,7 @@ impl Response {
 
     /// Adds the headers of an error: `WWW-Authenticate` and `Retry-After`.
     fn with_error_headers(self, error: &Error) -> Self {
-        let response = match challenge(&error.public()) {
+        let response = match challenge(error) {
             Some(challenge) => self.with_header(WWW_AUTHENTICATE, challenge),
             None => self,
         };
@@ -209,7 +209,9 @@ impl Response {
     /// # Errors
     /// [`Fault::Serialization`] if a header cannot contain `allow`.
     pub fn method_not_allowed(allow: String, request_id: &str) -> Result<Self, Fault> {
-        Self::error(&Refusal::MethodUnknown.into(), request_id).with_allow(allow)
+        let detail = format!("This path does not support the method: use {allow}, in upper case.");
+        let error = Error::with_detail(Refusal::MethodUnknown, detail);
+        Self::error(&error, request_id).with_allow(allow)
     }
 
     /// Lists the methods that the path supports.
@@ -225,17 +227,21 @@ fn header_value(text: String) -> Result<HeaderValue, Fault> {
     HeaderValue::try_from(text).map_err(|error| Fault::Serialization(error.into()))
 }
 
-fn challenge(public: &PublicError) -> Option<HeaderValue> {
+fn challenge(error: &Error) -> Option<HeaderValue> {
+    let public = error.public();
     match public.challenge {
         Challenge::None => None,
         Challenge::Basic => Some(BASIC),
         Challenge::Bearer => Some(BEARER),
         Challenge::BearerError => {
-            let challenge = format!(
-                r#"Bearer realm="postern", error="{}", error_description="{}""#,
-                public.code, public.description
+            let (code, description) = (public.code, error.description());
+            let mut challenge = format!(
+                r#"Bearer realm="postern", error="{code}", error_description="{description}""#
             );
-            // The table of refusals has only ASCII, which a test checks.
+            if let Some(scopes) = error.required_scopes() {
+                challenge.push_str(&format!(r#", scope="{scopes}""#));
+            }
+            // Descriptions have only ASCII without quotation marks, which tests check.
             Some(HeaderValue::try_from(challenge).unwrap_or(BEARER))
         }
     }

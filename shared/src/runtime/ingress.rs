@@ -31,6 +31,9 @@ const LARGEST_BODY: usize = 64 * 1024;
 /// Where an event contains the method.
 const METHOD: &str = "/requestContext/http/method";
 
+/// The longest header name that an answer repeats.
+const LONGEST_NAME: usize = 40;
+
 /// Serves one HTTP API event (payload 2.0) with `handler`, in Lambda and locally.
 pub async fn serve(
     app: &App,
@@ -94,10 +97,10 @@ fn parse_event(app: &App, event: Value) -> Result<Request, Error> {
     if event["version"] != "2.0" || !has_text("/rawPath") || !has_text(METHOD) {
         return Err(Fault::Event("expected an HTTP API's event with payload 2.0".into()).into());
     }
-    Ok(parse_request(app, event)?)
+    parse_request(app, event)
 }
 
-fn parse_request(app: &App, mut event: Value) -> Result<Request, Refusal> {
+fn parse_request(app: &App, mut event: Value) -> Result<Request, Error> {
     let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
     members.retain(|_, value| !value.is_null());
     let target = target(members)?;
@@ -112,7 +115,7 @@ fn parse_request(app: &App, mut event: Value) -> Result<Request, Refusal> {
         .flatten()
         .filter_map(Value::as_str);
     if cookies.into_iter().any(|cookie| cookie.starts_with(SESSION_COOKIE) && !cookie.is_ascii()) {
-        return Err(Refusal::SessionMalformed);
+        return Err(Refusal::SessionMalformed.into());
     }
     if let Some(context) = members.get_mut("requestContext").and_then(Value::as_object_mut) {
         context.remove("domainName"); // a `Host` by another name
@@ -192,27 +195,27 @@ fn take_body(members: &mut Map<String, Value>) -> Result<Vec<u8>, Refusal> {
 /// Two values for a header that carries a credential are refused. Payload 2.0 joins them with a
 /// comma, which no credential contains. `Host` is dropped: nothing may depend on it, because the
 /// caller can set it.
-fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Refusal> {
+fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), Error> {
     let Some(headers) = members.get_mut("headers") else { return Ok(()) };
     let given = std::mem::take(headers.as_object_mut().ok_or(Refusal::RequestMalformed)?);
     let mut seen = HashSet::new();
     let mut normalized = Map::new();
     for (name, value) in given {
-        let text = value.as_str().ok_or(Refusal::HeaderMalformed)?;
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
-        HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
+        let text = value.as_str().filter(|text| HeaderValue::from_str(text).is_ok());
+        let text = text.ok_or_else(|| malformed(&name, "control characters"))?;
         if name == app.context.config.session_header.as_str() && !is_plausible_session_header(text)
         {
-            return Err(Refusal::SessionMalformed);
+            return Err(Refusal::SessionMalformed.into());
         }
         let carries_credential = app.providers.reads_header(name.as_str());
         if carries_credential && !text.is_ascii() {
-            return Err(Refusal::HeaderMalformed);
+            return Err(malformed(&name, "characters that are not ASCII"));
         }
         if !seen.insert(name.clone())
             || (carries_credential && credential_header::is_joined(name.as_str(), text))
         {
-            return Err(Refusal::DuplicateHeader);
+            return Err(duplicate(&name, carries_credential));
         }
         if name != "host" && name != "x-forwarded-proto" {
             normalized.insert(name.to_string(), value);
@@ -233,6 +236,34 @@ fn replace_source_address(app: &App, members: &mut Map<String, Value>) {
     let http = members.get_mut("requestContext").and_then(|context| context.get_mut("http"));
     if let (Some(address), Some(Value::Object(http))) = (address, http) {
         http.insert("sourceIp".into(), address.to_string().into());
+    }
+}
+
+fn malformed(name: &HeaderName, contents: &str) -> Error {
+    let subject = subject(name);
+    let detail = format!("{subject} contains {contents}: remove them.");
+    Error::with_detail(Refusal::HeaderMalformed, detail)
+}
+
+fn duplicate(name: &HeaderName, carries_credential: bool) -> Error {
+    let subject = subject(name);
+    let detail = if carries_credential {
+        format!(
+            "{subject} was sent more than once, or contains a comma: send one credential in it."
+        )
+    } else {
+        format!("{subject} was sent more than once: send it once.")
+    };
+    Error::with_detail(Refusal::DuplicateHeader, detail)
+}
+
+/// Names a header, unless its name is so unusual that an answer should not repeat it.
+fn subject(name: &HeaderName) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    if name.as_str().len() <= LONGEST_NAME && name.as_str().bytes().all(is_plain) {
+        format!("The header {}", credential_header::display(name.as_str()))
+    } else {
+        "A header".into()
     }
 }
 

@@ -30,12 +30,24 @@ pub struct Rejection {
     detail: Option<String>,
     /// How long the caller should wait before trying again.
     retry_after: Option<SignedDuration>,
+    /// The scopes that the request requires, space-joined.
+    required_scopes: Option<String>,
 }
 
 impl Error {
     /// Returns a refusal whose description is `detail`.
     pub fn with_detail(refusal: Refusal, detail: String) -> Self {
         Self::Rejected(Rejection { detail: Some(detail), ..refusal.into() })
+    }
+
+    /// Returns the refusal of a caller who lacks one of `scopes`, which are space-joined.
+    pub fn lacks_scope(scopes: String) -> Self {
+        let detail = format!("The credential lacks the scope that is required: {scopes}.");
+        Self::Rejected(Rejection {
+            detail: Some(detail),
+            required_scopes: Some(scopes),
+            ..Refusal::ScopeInsufficient.into()
+        })
     }
 
     /// Returns a refusal of a request that can succeed after `duration`.
@@ -67,6 +79,14 @@ impl Error {
         }
     }
 
+    /// Returns the scopes that the request requires, space-joined, if the caller lacks one.
+    pub fn required_scopes(&self) -> Option<&str> {
+        match self {
+            Self::Rejected(rejection) => rejection.required_scopes.as_deref(),
+            Self::Failed(_) => None,
+        }
+    }
+
     /// Returns how long the caller should wait before trying again, if that is worthwhile.
     pub fn retry_after(&self) -> Option<SignedDuration> {
         match self {
@@ -81,7 +101,7 @@ impl Error {
 
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, detail: None, retry_after: None }
+        Self { refusal, detail: None, retry_after: None, required_scopes: None }
     }
 }
 

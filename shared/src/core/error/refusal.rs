@@ -92,7 +92,7 @@ refusals! {
     CredentialMissing => PublicError::new(
         StatusCode::UNAUTHORIZED,
         "auth_required",
-        "No credential was presented in a header that this route reads.",
+        "No credential was presented: send one in a header that this route reads.",
     )
     .challenging(Challenge::Bearer),
     /// The form does not contain the CSRF token of this session.
@@ -140,7 +140,9 @@ refusals! {
     /// A parameter occurs more than once.
     DuplicateParameter => invalid_request("A parameter was sent more than once: send it once."),
     /// The email address is not valid.
-    EmailMalformed => invalid_request("The email address is not valid."),
+    EmailMalformed => invalid_request(
+        "The email address is not valid: use a name, the sign @ and a domain, at most 254 characters.",
+    ),
     /// Another user has this email address.
     EmailTaken => PublicError::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
     /// The caller's credential expires, and the new one would outlive it.
@@ -170,7 +172,9 @@ refusals! {
         "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.",
     ),
     /// A header's name or value is not valid.
-    HeaderMalformed => invalid_request("A header is malformed."),
+    HeaderMalformed => invalid_request(
+        "The name of a header is not valid: use letters, digits and dashes.",
+    ),
     /// The ID token of a sign-in is for another client.
     IdTokenAudienceWrong => SIGN_IN_REFUSED,
     /// The issuer, a time, the user or another claim of a sign-in's ID token is missing or invalid.
@@ -210,7 +214,7 @@ refusals! {
     MediaTypeUnsupported => PublicError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported_media_type",
-        "The Content-Type is not supported: use application/json, or application/x-www-form-urlencoded for OAuth and pages.",
+        "The Content-Type is not supported: send JSON as application/json. Only OAuth routes and pages accept application/x-www-form-urlencoded.",
     ),
     /// The path exists, with other methods.
     MethodUnknown => PublicError::new(
@@ -296,7 +300,9 @@ refusals! {
         "The repositories are not valid: set all_repositories to true, or list 1 to 100 names in repositories.",
     ),
     /// The request is not in the form that the route expects.
-    RequestMalformed => invalid_request("The request is malformed."),
+    RequestMalformed => invalid_request(
+        "The request is not valid HTTP: its path, query, headers or body cannot be read.",
+    ),
     /// Too many requests of one kind, whether or not they succeeded.
     RequestsTooMany => PublicError::new(
         StatusCode::TOO_MANY_REQUESTS,
@@ -305,7 +311,7 @@ refusals! {
     ),
     /// The resources of a key are not valid, or too many.
     ResourcesMalformed => invalid_request(
-        "resources must list names by kind, at most 100 in total: {'repositories': ['acme/site']}.",
+        "resources is not valid: for each kind, such as repositories, list at most 100 names in total, each of 1 to 200 visible characters.",
     ),
     /// There is no such route.
     RouteUnknown => not_found("There is no such route."),
@@ -317,13 +323,13 @@ refusals! {
     RunnerTokenWrong => INVALID_TOKEN,
     /// The caller tried to create a credential with more rights than its own.
     ScopeEscalation => insufficient_scope(
-        "A credential cannot have scopes or resources that its creator lacks.",
+        "A credential cannot have scopes or resources that its creator lacks: GET /v1/auth/whoami shows those of the creator.",
     ),
     /// The credential is valid but lacks the scope.
     ScopeInsufficient => insufficient_scope("The credential lacks the required scope."),
     /// The scope is malformed.
     ScopeMalformed => invalid_scope(
-        "The scope is not valid: use resource:action with a-z, 0-9, _ and -, or *; at most 64 characters.",
+        "The scope is not valid: use parts of a-z, 0-9, _ and -, or *, joined by colons, such as data:read; at most 64 characters.",
     ),
     /// A requested scope was not granted to the caller.
     ScopeNotGranted => invalid_scope(

@@ -1,0 +1,145 @@
+//! Answers to credentials that are missing, or that are where they are not looked for. They name
+//! places and kinds, and never repeat a value.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    context::Context,
+    core::{
+        credential_header::{self, API_KEY, AUTHORIZATION, RUNNER_TOKEN, SERVICE_KEY},
+        error::{Error, Refusal},
+    },
+    credential::PresentedKind,
+    http::CredentialSource,
+};
+
+/// Headers in which callers of other services send credentials.
+const ELSEWHERE: [&str; 9] = [
+    "api-key",
+    "apikey",
+    "token",
+    "x-access-token",
+    "x-api-token",
+    "x-apikey",
+    "x-auth-token",
+    "x-authorization",
+    "x-token",
+];
+/// Query parameters in which callers of other services send credentials.
+const PARAMETERS: [&str; 7] =
+    ["access_token", "api-key", "api_key", "apikey", "key", "token", "x-api-key"];
+/// The longest header name that an answer repeats.
+const LONGEST_NAME: usize = 40;
+
+/// Returns the refusal of a request without a credential in `headers`, which are in lower case. It
+/// says where one was found instead.
+pub fn missing(context: &Context, source: &dyn CredentialSource, headers: &[&str]) -> Error {
+    let mut detail = format!("No credential was presented: send one in {}.", list(headers));
+    if let Some(found) = found(context, source, headers) {
+        detail.push(' ');
+        detail.push_str(&found);
+    }
+    Error::with_detail(Refusal::CredentialMissing, detail)
+}
+
+/// Returns the refusal of a credential. If its form shows that it belongs elsewhere, the answer says
+/// where.
+pub fn explain(
+    context: &Context,
+    source: &dyn CredentialSource,
+    headers: &[&str],
+    refusal: Refusal,
+) -> Error {
+    let is_about_form =
+        matches!(refusal, Refusal::CredentialFormatUnknown | Refusal::CredentialMalformed);
+    let detail = is_about_form
+        .then(|| headers.iter().find_map(|name| belongs_elsewhere(context, source, name)))
+        .flatten();
+    match detail {
+        Some(detail) => Error::with_detail(refusal, detail),
+        None => refusal.into(),
+    }
+}
+
+fn belongs_elsewhere(
+    context: &Context,
+    source: &dyn CredentialSource,
+    name: &str,
+) -> Option<String> {
+    let value = if name == AUTHORIZATION { source.bearer() } else { source.header(name) }?;
+    let kind = kind(context, value)?;
+    (!is_read_in(kind, name, context)).then(|| {
+        let header = credential_header::display(name);
+        format!("The value of {header} looks like {}: {}.", kind.name(), kind.usage())
+    })
+}
+
+/// Reports whether a credential of this kind is looked for in the header `name`.
+fn is_read_in(kind: PresentedKind, name: &str, context: &Context) -> bool {
+    match kind {
+        PresentedKind::ApiKey | PresentedKind::CliToken => matches!(name, AUTHORIZATION | API_KEY),
+        PresentedKind::Jwt => {
+            name == AUTHORIZATION || name == context.config.service_token_header.as_str()
+        }
+        PresentedKind::RunnerToken => name == RUNNER_TOKEN,
+        PresentedKind::ServiceKey => name == SERVICE_KEY,
+        PresentedKind::AgentSecret
+        | PresentedKind::Code
+        | PresentedKind::OperatorKey
+        | PresentedKind::RefreshToken => false,
+    }
+}
+
+fn kind(context: &Context, value: &str) -> Option<PresentedKind> {
+    PresentedKind::of(&context.config.brand, value)
+}
+
+/// Says where a credential was found that is not looked for there.
+fn found(context: &Context, source: &dyn CredentialSource, headers: &[&str]) -> Option<String> {
+    if let Some(value) = source.header(AUTHORIZATION) {
+        let is_read = headers.contains(&AUTHORIZATION);
+        return Some(match source.bearer() {
+            Some(_) if !is_read => "This route does not read Authorization.".into(),
+            _ if kind(context, value).is_some() || !value.contains(' ') => {
+                "Authorization has no scheme: write Bearer and a space before the credential."
+                    .into()
+            }
+            _ => "Authorization has another scheme than Bearer.".into(),
+        });
+    }
+    let is_credential = |name: &str| {
+        let value = source.header(name).map(|value| value.strip_prefix("Bearer ").unwrap_or(value));
+        value.is_some_and(|value| ELSEWHERE.contains(&name) || kind(context, value).is_some())
+    };
+    let mut others = source.header_names();
+    others.sort_unstable();
+    if let Some(name) =
+        others.into_iter().find(|name| !headers.contains(name) && is_credential(name))
+    {
+        let is_plain = name.len() <= LONGEST_NAME
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        return Some(if is_plain {
+            format!("This route does not read {}.", credential_header::display(name))
+        } else {
+            "This route does not read the header that has one.".into()
+        });
+    }
+    let (_, query) = source.target()?.split_once('?')?;
+    form_urlencoded::parse(query.as_bytes())
+        .any(|(name, value)| {
+            let name = name.to_ascii_lowercase();
+            PARAMETERS.contains(&name.as_str()) || kind(context, &value).is_some()
+        })
+        .then(|| "Credentials in the query are ignored.".into())
+}
+
+fn list(headers: &[&str]) -> String {
+    let names: BTreeSet<_> = headers
+        .iter()
+        .map(|name| match *name {
+            AUTHORIZATION => "Authorization (after the word Bearer)".to_owned(),
+            name => credential_header::display(name),
+        })
+        .collect();
+    names.into_iter().collect::<Vec<_>>().join(" or ")
+}

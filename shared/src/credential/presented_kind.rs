@@ -1,0 +1,88 @@
+//! What a presented string looks like, so that an answer can say where it belongs. The form is
+//! public: it shows neither whether the credential exists nor whether it is valid.
+
+use super::TokenPrefix;
+
+/// The kind of credential that a string has the form of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresentedKind {
+    /// An agent's secret.
+    AgentSecret,
+    /// An organization's API key.
+    ApiKey,
+    /// A user's CLI token.
+    CliToken,
+    /// An authorization code, a device code, an invitation, or the `state` of a sign-in.
+    Code,
+    /// A JWT of any issuer.
+    Jwt,
+    /// The operator's key.
+    OperatorKey,
+    /// A refresh token.
+    RefreshToken,
+    /// A runner's token.
+    RunnerToken,
+    /// A service's key.
+    ServiceKey,
+}
+
+impl PresentedKind {
+    /// Returns the kind, if `text` has the prefix of one, or the form of a JWT.
+    pub fn of(brand: &TokenPrefix, text: &str) -> Option<Self> {
+        if text.starts_with("ey") && text.split('.').count() == 3 {
+            return Some(Self::Jwt);
+        }
+        let rest = text.strip_prefix(brand.as_str())?.strip_prefix('_')?;
+        let (code, _) = rest.split_once('_')?;
+        match code {
+            "ac" | "dc" | "iv" | "st" => Some(Self::Code),
+            "ak" => Some(Self::ApiKey),
+            "as" => Some(Self::AgentSecret),
+            "ct" => Some(Self::CliToken),
+            "op" => Some(Self::OperatorKey),
+            "rn" => Some(Self::RunnerToken),
+            "rt" => Some(Self::RefreshToken),
+            "sk" => Some(Self::ServiceKey),
+            _ => None,
+        }
+    }
+
+    /// Returns its name, with an article.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AgentSecret => "an agent secret",
+            Self::ApiKey => "an API key",
+            Self::CliToken => "a CLI token",
+            Self::Code => "a code for one use",
+            Self::Jwt => "a JWT",
+            Self::OperatorKey => "the operator key",
+            Self::RefreshToken => "a refresh token",
+            Self::RunnerToken => "a runner token",
+            Self::ServiceKey => "a service key",
+        }
+    }
+
+    /// Returns how it is used, as an imperative.
+    pub const fn usage(self) -> &'static str {
+        match self {
+            Self::AgentSecret => {
+                "exchange it at POST /v1/auth/token, and send the access token from the response"
+            }
+            Self::ApiKey | Self::CliToken => "send it in X-API-Key, or as Authorization: Bearer",
+            Self::Code => {
+                "it authenticates no request, and only the step that it was made for accepts it"
+            }
+            Self::Jwt => "send an access token as Authorization: Bearer",
+            Self::OperatorKey => {
+                "it creates organizations and does not open this route, so send an API key"
+            }
+            Self::RefreshToken => {
+                "exchange it at POST /v1/auth/refresh, and send the access token from the response"
+            }
+            Self::RunnerToken => "send it in X-Runner-Token",
+            Self::ServiceKey => {
+                "exchange it at POST /v1/auth/service-token, and send the service token from the response"
+            }
+        }
+    }
+}

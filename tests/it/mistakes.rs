@@ -1,0 +1,528 @@
+//! Typical mistakes of a first integration. Each answer alone says what to change, and no answer
+//! repeats a value that was presented.
+
+use local::{
+    event::RequestContext,
+    guard::{AuthorizerConfig, EventKind, Guard},
+};
+use postern::core::principal::Role;
+use serde_json::{Value, json};
+use tests::{Answer, Call, Setup, World};
+
+/// Asserts a whole answer: status, code, sentence and challenge.
+#[track_caller]
+fn expect(answer: Answer, status: u16, code: &str, sentence: &str) {
+    let answer = answer.expect_error(status, code);
+    assert_eq!(answer.member("error_description"), sentence);
+    let challenge = match (status, code) {
+        (401, "auth_required") => Some(r#"Bearer realm="postern""#.to_owned()),
+        (401, "invalid_client") => Some(r#"Basic realm="postern", charset="UTF-8""#.to_owned()),
+        (401, _) => Some(format!(
+            r#"Bearer realm="postern", error="{code}", error_description="{sentence}""#
+        )),
+        _ => return,
+    };
+    assert_eq!(answer.header("www-authenticate").map(str::to_owned), challenge);
+}
+
+fn json_text<'w>(world: &'w World, path: &str, body: &str) -> Call<'w> {
+    world
+        .call("POST", path)
+        .key(&world.api_key)
+        .header("Content-Type", "application/json")
+        .raw(body)
+}
+
+/// The parameters of a form.
+type Parameters<'a> = &'a [(&'a str, &'a str)];
+
+const NONE: &str = "No credential was presented: send one in Authorization (after the word Bearer) \
+                    or X-API-Key or X-Postern-Session or X-Runner-Token or X-Service-Token.";
+
+#[tokio::test]
+async fn a_missing_credential_is_told_where_one_is_looked_for() {
+    let world = World::new().await;
+    let whoami = || world.call("GET", "/v1/auth/whoami");
+    expect(whoami().send().await, 401, "auth_required", NONE);
+    let operator = world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
+    expect(
+        operator.send().await,
+        401,
+        "auth_required",
+        "No credential was presented: send one in Authorization (after the word Bearer).",
+    );
+    let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
+    expect(
+        heartbeat.send().await,
+        401,
+        "auth_required",
+        "No credential was presented: send one in X-Runner-Token.",
+    );
+    expect(
+        world.call("POST", "/v1/auth/service-token").send().await,
+        401,
+        "auth_required",
+        "No credential was presented: send one in X-Service-Key.",
+    );
+    expect(
+        world.call("POST", "/v1/auth/logout").send().await,
+        401,
+        "auth_required",
+        "There is nothing to end: send a session, in its header or cookie, or a refresh_token in the body.",
+    );
+    expect(
+        world.call("GET", "/v1/runners/x/install.sh").send().await,
+        401,
+        "auth_required",
+        "No download token was presented: send the one from POST /v1/auth/download-token as ?token= or as Authorization: Bearer.",
+    );
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_credential_in_the_wrong_place_is_told_where_it_was_found() {
+    let world = World::new().await;
+    let key = &world.api_key;
+    let encoded = "cHN0OnNlY3JldA==";
+    let no_scheme = "Authorization has no scheme: write Bearer and a space before the credential.";
+    let table: &[(&str, String, &str)] = &[
+        ("Authorization", key.clone(), no_scheme),
+        ("Authorization", "secret".into(), no_scheme),
+        ("Authorization", format!("Token {key}"), "Authorization has another scheme than Bearer."),
+        (
+            "Authorization",
+            format!("Basic {encoded}"),
+            "Authorization has another scheme than Bearer.",
+        ),
+        ("Authorization", format!("ApiKey {key}"), "Authorization has another scheme than Bearer."),
+        ("X-API-Keys", key.clone(), "This route does not read X-API-Keys."),
+        ("X-Apikey", key.clone(), "This route does not read X-Apikey."),
+        ("Api-Key", "anything".into(), "This route does not read API-Key."),
+        ("X-Auth-Token", "anything".into(), "This route does not read X-Auth-Token."),
+        ("X-Authorization", format!("Bearer {key}"), "This route does not read X-Authorization."),
+        ("X-Key-1", key.clone(), "This route does not read the header that has one."),
+    ];
+    for (name, value, found) in table {
+        let answer = world.call("GET", "/v1/auth/whoami").header(name, value).send().await;
+        assert!(!answer.text.contains(key.as_str()) && !answer.text.contains(encoded), "{name}");
+        expect(answer, 401, "auth_required", &format!("{NONE} {found}"));
+    }
+    for query in ["api_key=x", "access_token=x", "anything"] {
+        let query = if query == "anything" { format!("k={key}") } else { query.to_owned() };
+        let answer = world.call("GET", &format!("/v1/auth/whoami?{query}")).send().await;
+        expect(
+            answer,
+            401,
+            "auth_required",
+            &format!("{NONE} Credentials in the query are ignored."),
+        );
+    }
+    let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
+    expect(
+        heartbeat.bearer(key).send().await,
+        401,
+        "auth_required",
+        "No credential was presented: send one in X-Runner-Token. This route does not read Authorization.",
+    );
+    let operator = || world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
+    expect(
+        operator().key(key).send().await,
+        401,
+        "auth_required",
+        "This route requires the operator key: send it as Authorization: Bearer, and not in X-API-Key. API keys do not open it.",
+    );
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_credential_of_another_kind_is_told_where_it_belongs() {
+    let world = World::new().await;
+    let agent = world.agent(&["data:read"]).await;
+    let tokens = world.exchange(&agent).await;
+    let (_, runner) = world.runner().await;
+    let (_, service) = world.service(&["data:read"]).await;
+    world.wire.take();
+    let bearer = "The value of Authorization looks like";
+    let key = "The value of X-API-Key looks like";
+    let access =
+        "exchange it at POST /v1/auth/refresh, and send the access token from the response.";
+    let table = [
+        ("Authorization", &agent.secret, format!("{bearer} an agent secret: exchange it at POST /v1/auth/token, and send the access token from the response.")),
+        ("Authorization", &tokens.refresh, format!("{bearer} a refresh token: {access}")),
+        ("X-API-Key", &tokens.refresh, format!("{key} a refresh token: {access}")),
+        ("X-API-Key", &tokens.access, format!("{key} a JWT: send an access token as Authorization: Bearer.")),
+        ("Authorization", &runner, format!("{bearer} a runner token: send it in X-Runner-Token.")),
+        ("X-Runner-Token", &world.api_key, "The value of X-Runner-Token looks like an API key: send it in X-API-Key, or as Authorization: Bearer.".into()),
+        ("X-API-Key", &service, format!("{key} a service key: exchange it at POST /v1/auth/service-token, and send the service token from the response.")),
+        ("Authorization", &world.operator_key, format!("{bearer} the operator key: it creates organizations and does not open this route, so send an API key.")),
+    ];
+    for (header, value, sentence) in table {
+        let sent =
+            if header == "Authorization" { format!("Bearer {value}") } else { value.clone() };
+        let answer = world.call("GET", "/v1/auth/whoami").header(header, sent).send().await;
+        assert!(!answer.text.contains(value.as_str()));
+        expect(answer, 401, "invalid_token", &sentence);
+    }
+    let operator = world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
+    expect(
+        operator.bearer(&world.api_key).send().await,
+        401,
+        "invalid_token",
+        "This route requires the operator key: other credentials do not open it.",
+    );
+    let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
+    expect(
+        heartbeat.header("X-Runner-Token", &world.api_key).send().await,
+        401,
+        "invalid_token",
+        "The value of X-Runner-Token looks like an API key: send it in X-API-Key, or as Authorization: Bearer.",
+    );
+    assert!(world.wire.take().is_empty());
+}
+
+/// What a credential looks like is public. Whether it exists, and why it is refused, is not.
+#[tokio::test]
+async fn an_unknown_a_wrong_and_a_malformed_key_get_one_answer() {
+    let world = World::new().await;
+    let (id, deleted) = world.create_key(&["data:read"]).await;
+    world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key).send().await.expect(204);
+    let mut mistyped = world.api_key.clone();
+    mistyped.pop();
+    let whoami =
+        async |key: &str| world.call("GET", "/v1/auth/whoami").key(key).send().await.fingerprint();
+    let expected = whoami(&world.unknown_key()).await;
+    assert_eq!(expected["body"]["error_description"], "The credential is not valid.");
+    for key in [&deleted, &mistyped, &"nonsense".to_owned()] {
+        assert_eq!(whoami(key).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_told_the_place() {
+    let world = World::new().await;
+    let table = [
+        (
+            r#"{"name": "a", "scopes": ["data:read"],}"#,
+            "The body is not valid JSON, at line 1, column 39: trailing comma.",
+        ),
+        (
+            "{\"name\": \"a\"\n \"scopes\": []}",
+            "The body is not valid JSON, at line 2, column 2: expected ',' or '}'.",
+        ),
+        ("{'name': 'a'}", "The body is not valid JSON, at line 1, column 2: key must be a string."),
+        (
+            r#"{"name": "a", "scopes": ["data:read"]"#,
+            "The body is not valid JSON, at line 1, column 37: EOF while parsing an object.",
+        ),
+        (r#"{"name": a}"#, "The body is not valid JSON, at line 1, column 10: expected value."),
+        (
+            r#"{"name": "a", "scopes": []} x"#,
+            "The body is not valid JSON, at line 1, column 29: trailing characters.",
+        ),
+        ("[]", "The body must be a JSON object: it begins with a brace."),
+        ("name=a", "The body must be a JSON object: it begins with a brace."),
+        (" ", "The body is missing: send a JSON object or a form."),
+    ];
+    for (body, sentence) in table {
+        expect(json_text(&world, "/v1/keys", body).send().await, 400, "invalid_request", sentence);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_member_is_named() {
+    let world = World::new().await;
+    let members = "'name', 'scopes', 'resources', 'expires_at', 'require_signature'";
+    let unknown = format!("is unknown: use one of {members}.");
+    let table: &[(&str, String)] = &[
+        (r#"{"scopes": ["a"]}"#, "The member 'name' of the body is missing.".into()),
+        (r#"{"name": "a"}"#, "The member 'scopes' of the body is missing.".into()),
+        (r#"{"nmae": "a"}"#, format!("The member 'nmae' of the body {unknown}")),
+        (r#"{"Name": "a"}"#, format!("The member 'Name' of the body {unknown}")),
+        (r#"{"name2": "a"}"#, format!("A member of the body, at line 1, column 8, {unknown}")),
+        (r#"{"name": "a", "name": "b"}"#, "The member 'name' of the body was sent more than once.".into()),
+        (r#"{"name": 7}"#, "The member 'name' of the body must be a string.".into()),
+        (r#"{"name": null}"#, "The member 'name' of the body must be a string.".into()),
+        (r#"{"name": "a", "scopes": "data:read"}"#, "The member 'scopes' of the body must be an array.".into()),
+        (r#"{"name": "a", "scopes": [7]}"#, "The member 'scopes[0]' of the body must be a string.".into()),
+        (r#"{"name": "a", "scopes": [], "resources": []}"#, "The member 'resources' of the body must be an object.".into()),
+        (r#"{"name": "a", "scopes": [], "resources": {"repositories": "acme/site"}}"#, "The member 'resources.repositories' of the body must be an array.".into()),
+        (r#"{"name": "a", "scopes": [], "require_signature": "yes"}"#, "The member 'require_signature' of the body must be true or false, without quotation marks.".into()),
+        (r#"{"name": "a", "scopes": [], "expires_at": "tomorrow"}"#, "The member 'expires_at' of the body must be a date and time of RFC 3339, such as 2027-01-31T12:00:00Z.".into()),
+        (r#"{"name": "a", "scopes": [], "expires_at": 1800000000}"#, "The member 'expires_at' of the body must be a date and time of RFC 3339, such as 2027-01-31T12:00:00Z.".into()),
+        (r#"{"name": "a", "scopes": [], "resources": {"a": [], "a": []}}"#, "A member of the body was sent more than once, at line 1, column 59.".into()),
+    ];
+    for (body, sentence) in table {
+        expect(json_text(&world, "/v1/keys", body).send().await, 400, "invalid_request", sentence);
+    }
+    let (id, _) = world.create_key(&["data:read"]).await;
+    let rotate = json_text(&world, &format!("/v1/keys/{id}/rotate"), r#"{"overlap_s": "1h"}"#);
+    expect(
+        rotate.send().await,
+        400,
+        "invalid_request",
+        "The member 'overlap_s' of the body must be a whole number.",
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_told_what_was_expected() {
+    let world = World::new().await;
+    let post = async |path: &str, body: Value| world.post(path, body).send().await;
+    let user = |email: &str, password: &str, role: &str| json!({"email": email, "password": password, "role": role});
+    let table = [
+        (
+            "/v1/keys",
+            json!({"name": "a", "scopes": ["Data:Read"]}),
+            "invalid_scope",
+            "The scope is not valid: use parts of a-z, 0-9, _ and -, or *, joined by colons, such as data:read; at most 64 characters.",
+        ),
+        (
+            "/v1/keys",
+            json!({"name": "a", "scopes": []}),
+            "invalid_scope",
+            "At least one scope is required.",
+        ),
+        (
+            "/v1/keys",
+            json!({"name": "", "scopes": ["a"]}),
+            "invalid_request",
+            "The name is not valid: use 1 to 100 characters, none of them invisible.",
+        ),
+        (
+            "/v1/keys",
+            json!({"name": "a", "scopes": ["a"], "expires_at": "2020-01-01T00:00:00Z"}),
+            "invalid_request",
+            "expires_at is in the past: send a future time.",
+        ),
+        (
+            "/v1/users",
+            user("ada", "correct horse", "user"),
+            "invalid_request",
+            "The email address is not valid: use a name, the sign @ and a domain, at most 254 characters.",
+        ),
+        (
+            "/v1/users",
+            user("ada@example.com", "short", "user"),
+            "invalid_request",
+            "The password is not valid: use 8 to 256 characters, none of them invisible, and not the email address.",
+        ),
+        (
+            "/v1/users",
+            user("ada@example.com", "correct horse", "owner"),
+            "invalid_request",
+            "The member 'role' of the body must be 'user' or 'admin'.",
+        ),
+    ];
+    for (path, body, code, sentence) in table {
+        expect(post(path, body).await, 400, code, sentence);
+    }
+    // A scope without a colon is one.
+    post("/v1/keys", json!({"name": "a", "scopes": ["read"]})).await.expect(201);
+    for (target, sentence) in [
+        ("/v1/keys?limit=0", "limit must be a number from 1 to 100."),
+        ("/v1/keys?limit=ten", "limit must be a number from 1 to 100."),
+        ("/v1/keys?cursor=x", "The cursor is invalid: use a next_cursor returned by this list."),
+        ("/v1/keys?limit=1&limit=2", "A parameter was sent more than once: send it once."),
+    ] {
+        expect(world.get(target).send().await, 400, "invalid_request", sentence);
+    }
+    let (id, _) = world.create_key(&["data:read"]).await;
+    let rotate = post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 700_000})).await;
+    let sentence = "overlap_s must be a number of seconds from 0 to 604800.";
+    expect(rotate, 400, "invalid_request", sentence);
+}
+
+#[tokio::test]
+async fn a_missing_scope_is_named() {
+    let world = World::new().await;
+    let (_, weak) = world.create_key(&["data:read"]).await;
+    let (_, manager) = world.create_key(&["keys:manage"]).await;
+    let body = json!({"name": "a", "scopes": ["data:read"]});
+    for (method, path, scope) in [
+        ("POST", "/v1/keys", "keys:manage"),
+        ("GET", "/v1/keys", "keys:read"),
+        ("POST", "/v1/agents", "agents:manage"),
+        ("GET", "/v1/runners", "runners:read"),
+        ("POST", "/v1/services", "services:manage"),
+        ("GET", "/v1/users", "users:manage"),
+    ] {
+        let answer = world.call(method, path).key(&weak).json(body.clone()).send().await;
+        let answer = answer.expect_error(403, "insufficient_scope");
+        let sentence = format!("The credential lacks the scope that is required: {scope}.");
+        assert_eq!(answer.member("error_description"), sentence);
+        assert_eq!(
+            answer.header("www-authenticate").unwrap(),
+            format!(
+                r#"Bearer realm="postern", error="insufficient_scope", error_description="{sentence}", scope="{scope}""#
+            )
+        );
+    }
+    let wide = world.call("POST", "/v1/keys").key(&manager).json(body).send().await;
+    expect(
+        wide,
+        403,
+        "insufficient_scope",
+        "A credential cannot have scopes or resources that its creator lacks: GET /v1/auth/whoami shows those of the creator.",
+    );
+    let token = world.post("/v1/auth/cli-tokens", json!({"name": "a", "scopes": ["a"]}));
+    expect(
+        token.send().await,
+        403,
+        "insufficient_scope",
+        "Only a signed-in user is allowed to do this.",
+    );
+}
+
+/// Our own routes name the scope, and so does a protected API: in the authorizer's context, and
+/// locally also in the challenge.
+#[tokio::test]
+async fn a_protected_api_names_the_missing_scopes() {
+    let toml = "[[route]]\nmethod = \"GET\"\npath = \"/scans\"\nscopes = [\"scans:read\", \"data:read\"]\n\
+                [[route]]\nmethod = \"GET\"\npath = \"/open\"\nauth = \"none\"";
+    let world = World::with(Setup { toml: Some(toml.to_owned()), ..Setup::default() }).await;
+    let (_, weak) = world.create_key(&["data:read"]).await;
+    for event in [EventKind::RestRequest, EventKind::Http1, EventKind::Http2] {
+        let attachment = AuthorizerConfig { event, ..AuthorizerConfig::default() };
+        let guard = Guard::new(world.app.clone(), attachment).unwrap();
+        let ask = async |path: &str, key: Option<&str>| {
+            let request = http::Request::get(path);
+            let request = match key {
+                Some(key) => request.header("X-API-Key", key),
+                None => request,
+            };
+            let arrival = RequestContext { source_ip: [192, 0, 2, 1].into(), time: world.now() };
+            let parts = request.body(()).unwrap().into_parts().0;
+            let refused = guard.authorize(&parts, arrival).await.err()?;
+            let challenge = refused.headers().get("www-authenticate");
+            let challenge = challenge.map(|value| value.to_str().unwrap().to_owned());
+            Some((refused.status().as_u16(), challenge))
+        };
+        let missing = r#"Bearer error="insufficient_scope", scope="data:read scans:read""#;
+        assert_eq!(ask("/scans", Some(&weak)).await, Some((403, Some(missing.to_owned()))));
+        assert_eq!(ask("/scans", None).await, Some((401, Some("Bearer".to_owned()))));
+        assert_eq!(ask("/scans", Some("nonsense")).await, Some((401, Some("Bearer".to_owned()))));
+        assert_eq!(ask("/scans", Some(&world.api_key)).await, None);
+        assert_eq!(ask("/open", None).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_request_line_or_type_is_told_the_right_one() {
+    let world = World::new().await;
+    let (agent, key) = (world.agent(&["data:read"]).await, &world.api_key);
+    for (method, path, sentence) in [
+        ("GET", "/v1/keys/", "There is no such route: remove the slash at the end of the path."),
+        ("GET", "/V1/Keys", "There is no such route: write the path in lower case."),
+        ("GET", "/keys/x", "There is no such route: begin the path with /v1."),
+        ("GET", "/v2/keys", "There is no such route."),
+        (
+            "GET",
+            "/v1/keys/1",
+            "The id in the path is not valid: it begins with key_ on this route.",
+        ),
+    ] {
+        expect(world.call(method, path).key(key).send().await, 404, "not_found", sentence);
+    }
+    let other = world.get(&format!("/v1/keys/{}", agent.id)).send().await;
+    let sentence = "The id in the path is not valid: it begins with key_ on this route.";
+    expect(other, 404, "not_found", sentence);
+    for method in ["PUT", "get"] {
+        let answer = world.call(method, "/v1/keys").key(key).send().await;
+        assert_eq!(answer.header("allow"), Some("GET, POST"));
+        let sentence = "This path does not support the method: use GET, POST, in upper case.";
+        expect(answer, 405, "method_not_allowed", sentence);
+    }
+    let json = "The Content-Type is not supported: send JSON as application/json. Only OAuth routes and pages accept application/x-www-form-urlencoded.";
+    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
+        let call = world.call("POST", "/v1/keys").key(key).header("Content-Type", kind).raw("{}");
+        expect(call.send().await, 415, "unsupported_media_type", json);
+    }
+    expect(
+        world.call("POST", "/v1/keys").key(key).raw("{}").send().await,
+        415,
+        "unsupported_media_type",
+        "The Content-Type is missing: send the header Content-Type: application/json with a JSON body.",
+    );
+    let large = json_text(&world, "/v1/keys", &" ".repeat(64 * 1024 + 1));
+    expect(large.send().await, 413, "payload_too_large", "The body is larger than 64 KiB.");
+    let twice = world.get("/v1/keys").header("x-api-key", key);
+    let sentence = "The header X-API-Key was sent more than once, or contains a comma: send one credential in it.";
+    expect(twice.send().await, 400, "invalid_request", sentence);
+    let odd = world.call("GET", "/v1/keys").header("X-API-Key", "\u{201c}key\u{201d}");
+    let sentence = "The header X-API-Key contains characters that are not ASCII: remove them.";
+    expect(odd.send().await, 400, "invalid_request", sentence);
+}
+
+#[tokio::test]
+async fn a_wrong_token_request_is_told_the_parameter() {
+    let world = World::new().await;
+    let agent = world.agent(&["data:read"]).await;
+    world.create_user("ada@example.com", "correct horse", Role::User).await;
+    let form = async |parameters: &[(&str, &str)]| {
+        world.call("POST", "/v1/auth/token").form(parameters).send().await
+    };
+    let grants = "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.";
+    let refused = "The client id or secret is not valid.";
+    let table: [(Parameters<'_>, u16, &str, &str); 6] = [
+        (
+            &[("client_id", &agent.id), ("client_secret", &agent.secret)],
+            400,
+            "invalid_request",
+            "The parameter 'grant_type' is missing.",
+        ),
+        (&[("grant_type", "password")], 400, "unsupported_grant_type", grants),
+        (
+            &[("grant_type", "refresh_token")],
+            400,
+            "invalid_request",
+            "The parameter 'refresh_token' is missing.",
+        ),
+        (&[("grant_type", "client_credentials")], 401, "invalid_client", refused),
+        (
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &agent.id),
+                ("client_secret", "x"),
+            ],
+            401,
+            "invalid_client",
+            refused,
+        ),
+        (
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &agent.id),
+                ("client_secret", &agent.secret),
+                ("scope", "data:write"),
+            ],
+            400,
+            "invalid_scope",
+            "A requested scope was not granted: request only scopes that the credential has.",
+        ),
+    ];
+    for (parameters, status, code, sentence) in table {
+        expect(form(parameters).await, status, code, sentence);
+    }
+    let body = json!({"client_id": agent.id, "client_secret": agent.secret});
+    expect(
+        world.call("POST", "/v1/auth/token").json(body).send().await,
+        415,
+        "unsupported_media_type",
+        "A grant is not sent as JSON: send the parameters of a grant as application/x-www-form-urlencoded, with grant_type; or JSON with agent_id and secret.",
+    );
+    let misspelt = json!({"agent_id": agent.id, "secrets": agent.secret});
+    expect(
+        world.call("POST", "/v1/auth/token").json(misspelt).send().await,
+        400,
+        "invalid_request",
+        "The member 'secrets' of the body is unknown: use 'agent_id' or 'secret'.",
+    );
+    expect(
+        world.log_in("ada@example.com", "wrong horse").await,
+        401,
+        "invalid_credentials",
+        "The email address or the password is wrong.",
+    );
+    let revoke = world.call("POST", "/v1/auth/revoke").form(&[("refresh_token", "x")]);
+    expect(revoke.send().await, 400, "invalid_request", "The parameter 'token' is missing.");
+}
