@@ -163,6 +163,12 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
         assert!(!answer.text.contains(value.as_str()));
         expect(answer, 401, "invalid_token", &sentence);
     }
+    expect(
+        world.refresh(&tokens.access).send().await,
+        400,
+        "invalid_grant",
+        "The refresh_token looks like a JWT: send an access token as Authorization: Bearer.",
+    );
     let operator = world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
     expect(
         operator.bearer(&world.api_key).send().await,
@@ -406,6 +412,45 @@ async fn a_protected_api_names_the_missing_scopes() {
     }
 }
 
+fn signed_at<'w>(timestamp: &str, call: Call<'w>, signature: &str) -> Call<'w> {
+    call.header("X-Cli-Signature", signature)
+        .header("X-Cli-Timestamp", timestamp)
+        .header("X-Cli-Nonce", "0123456789abcdef")
+}
+
+#[tokio::test]
+async fn a_wrong_signature_is_told_what_is_signed() {
+    let world = World::new().await;
+    let signed = json!({"name": "a", "scopes": ["*"], "require_signature": true});
+    let key = world.post("/v1/keys", signed).send().await.expect(201).member("key");
+    let agent = world.agent(&["data:read"]).await;
+    let access = world.exchange(&agent).await.access;
+    let whoami = || world.call("GET", "/v1/auth/whoami");
+    let now = world.now().as_millisecond().to_string();
+    let zeros = "0".repeat(64);
+    let table = [
+        (
+            whoami().key(&key),
+            "This key requires signed requests: send X-Cli-Signature, X-Cli-Timestamp and X-Cli-Nonce.",
+        ),
+        (
+            signed_at(&now, whoami().key(&key), "x"),
+            "The signature headers are not valid: send X-Cli-Signature with 64 digits of 0-9 and a-f, X-Cli-Timestamp in milliseconds, and X-Cli-Nonce with 16 to 128 characters of A-Z, a-z, 0-9, _ and -.",
+        ),
+        (
+            signed_at(&now, whoami().key(&key), &zeros),
+            "The signature does not match the request: sign timestamp:nonce:METHOD:target:hash with the key itself, exactly as the request is sent.",
+        ),
+        (
+            signed_at(&now, whoami().bearer(&access), &zeros),
+            "This credential does not sign requests: send an API key or a CLI token, or no X-Cli headers.",
+        ),
+    ];
+    for (call, sentence) in table {
+        expect(call.send().await, 401, "invalid_signature", sentence);
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_request_line_or_type_is_told_the_right_one() {
     let world = World::new().await;
@@ -428,8 +473,8 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
     expect(other, 404, "not_found", sentence);
     for method in ["PUT", "get"] {
         let answer = world.call(method, "/v1/keys").key(key).send().await;
-        assert_eq!(answer.header("allow"), Some("GET, POST"));
-        let sentence = "This path does not support the method: use GET, POST, in upper case.";
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
+        let sentence = "This path does not support the method: use GET, HEAD, POST, in upper case.";
         expect(answer, 405, "method_not_allowed", sentence);
     }
     let json = "The Content-Type is not supported: send JSON as application/json. Only OAuth routes and pages accept application/x-www-form-urlencoded.";

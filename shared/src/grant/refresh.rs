@@ -28,7 +28,7 @@ use crate::{
         scope::Scopes,
         secret::Secret,
     },
-    credential::RefreshToken,
+    credential::{PresentedKind, RefreshToken},
     store::{
         family::FamilyRecord,
         rotation::{PresentedToken, Rotation, RotationRequest},
@@ -81,7 +81,7 @@ pub async fn refresh(
     client: &RefreshClient,
     address: &str,
 ) -> Result<Tokens, Error> {
-    let presented = RefreshToken::parse(&context.config.brand, &context.keyring, text.expose())?;
+    let presented = parse(context, text)?;
     telemetry::record_family(&presented.family);
     let (family, agent) = read(context, &presented, client).await?;
     require_authentication(context, family.as_ref(), client)?;
@@ -110,6 +110,21 @@ pub async fn refresh(
         }
     }
     Ok(tokens)
+}
+
+/// Parses the token. If it looks like another credential, the answer says so: its form is public.
+fn parse(context: &Context, text: &Secret) -> Result<RefreshToken, Error> {
+    let brand = &context.config.brand;
+    RefreshToken::parse(brand, &context.keyring, text.expose()).map_err(|refusal| {
+        match PresentedKind::of(brand, text.expose()) {
+            None | Some(PresentedKind::RefreshToken) => refusal.into(),
+            Some(kind) => {
+                let (name, usage) = (kind.name(), kind.usage());
+                let detail = format!("The refresh_token looks like {name}: {usage}.");
+                Error::with_detail(refusal, detail)
+            }
+        }
+    })
 }
 
 /// Step 2.

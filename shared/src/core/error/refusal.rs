@@ -351,7 +351,10 @@ refusals! {
         "The session has expired. Sign in again.",
     ),
     /// The session's MAC is invalid.
-    SessionForged => INVALID_SIGNATURE,
+    SessionForged => unauthorized(
+        "invalid_signature",
+        "The signature of the session is not valid. Sign in again.",
+    ),
     /// The session is malformed.
     SessionMalformed => unauthorized(
         "malformed_session",
@@ -377,18 +380,30 @@ refusals! {
         "A key that requires signed requests can only create such keys: omit require_signature, or set it to true.",
     ),
     /// The signature headers are incomplete or malformed.
-    SignatureMalformed => INVALID_SIGNATURE,
+    SignatureMalformed => unauthorized(
+        "invalid_signature",
+        "The signature headers are not valid: send X-Cli-Signature with 64 digits of 0-9 and a-f, X-Cli-Timestamp in milliseconds, and X-Cli-Nonce with 16 to 128 characters of A-Z, a-z, 0-9, _ and -.",
+    ),
     /// The key requires signed requests, but the request has no signature.
-    SignatureMissing => INVALID_SIGNATURE,
+    SignatureMissing => unauthorized(
+        "invalid_signature",
+        "This key requires signed requests: send X-Cli-Signature, X-Cli-Timestamp and X-Cli-Nonce.",
+    ),
     /// The request is signed, but its credential does not support signatures.
-    SignatureNotSupported => INVALID_SIGNATURE,
+    SignatureNotSupported => unauthorized(
+        "invalid_signature",
+        "This credential does not sign requests: send an API key or a CLI token, or no X-Cli headers.",
+    ),
     /// The request was signed too long ago, or in the future.
     SignatureStale => unauthorized(
         "stale_timestamp",
         "The timestamp is too far from the current time: set the clock, and sign the request again.",
     ),
     /// The signature does not match the request.
-    SignatureWrong => INVALID_SIGNATURE,
+    SignatureWrong => unauthorized(
+        "invalid_signature",
+        "The signature does not match the request: sign timestamp:nonce:METHOD:target:hash with the key itself, exactly as the request is sent.",
+    ),
     /// The token is for another audience, or names none.
     TokenAudienceWrong => INVALID_TOKEN,
     /// The issuer, a time, the user or another claim of the token is missing or invalid.
@@ -456,8 +471,6 @@ const INVALID_GRANT: PublicError = PublicError::new(
     "invalid_grant",
     "The refresh token is not valid. Sign in again, or exchange the client's credentials again.",
 );
-const INVALID_SIGNATURE: PublicError =
-    unauthorized("invalid_signature", "The signature is missing or invalid.");
 const INVALID_TOKEN: PublicError = unauthorized("invalid_token", "The credential is not valid.");
 
 const SIGN_IN_REFUSED: PublicError =
