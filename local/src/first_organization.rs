@@ -109,6 +109,7 @@ async fn replace_key(app: &App, organization: OrganizationId, deleted: ApiKeyId)
         resources: Resources::default(),
         on_behalf_of: None,
         metadata: serde_json::Map::new(),
+        expires_at: None,
         inherited: InheritedLimits::default(),
     };
     let new =

@@ -1,6 +1,8 @@
 //! The Lambda authorizer, for HTTP APIs with payload 2.0 and REST APIs with REQUEST authorizers.
 
+use jiff::Timestamp;
 use lambda_runtime::Error as LambdaError;
+use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::{Setup, StoreFault, World};
 
@@ -93,6 +95,7 @@ async fn a_valid_credential_is_allowed_and_its_principal_is_the_context() {
     let context = json!({
         "user_id": agent.id, "kind": "agent", "org_id": world.org_id, "credential_id": family,
         "scopes": "data:read data:write", "resources": "{}", "metadata": "{}",
+        "expires_at": Timestamp::from_second(world.now().as_second() + 3600).unwrap().to_string(),
     });
     let authorization = format!("Bearer {access}");
     let answer =
@@ -112,6 +115,29 @@ async fn a_valid_credential_is_allowed_and_its_principal_is_the_context() {
         },
     });
     assert_eq!(answer, expected);
+}
+
+#[tokio::test]
+async fn the_context_says_when_the_credential_expires() {
+    let world = World::new().await;
+    let at = |seconds| Some(Timestamp::from_second(world.now().as_second() + seconds).unwrap());
+    let access = format!("Bearer {}", world.exchange(&world.agent(&["read"]).await).await.access);
+    let session = world.sign_in("ada", Role::User).await;
+    let (_, service_key) = world.service(&["read"]).await;
+    let service_token = world.service_token(&service_key).await;
+    let body = json!({"name": "k", "scopes": ["read"], "expires_at": at(60).unwrap().to_string()});
+    let short: String = world.post("/v1/keys", body).send().await.expect(201).member("key");
+    for (name, value, expected) in [
+        ("authorization", &access, at(3600)),
+        ("x-postern-session", &session, at(7 * 24 * 3600)),
+        ("x-service-token", &service_token, at(300)),
+        ("x-api-key", &short, at(60)),
+        ("x-api-key", &world.api_key, None),
+    ] {
+        let answer = ask(&world, http("GET", "/x", &[(name, value)])).await.unwrap();
+        let expected = expected.map_or(Value::Null, |time| json!(time.to_string()));
+        assert_eq!(answer["context"]["expires_at"], expected, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ impl Provider for Badges {
                 resources: Resources::default(),
                 on_behalf_of: None,
                 metadata: serde_json::Map::new(),
+                expires_at: None,
                 inherited: InheritedLimits::default(),
             }),
             Some("b-away") => return Err(Fault::Corrupt("the badge office is closed".into())),

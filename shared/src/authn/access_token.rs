@@ -116,6 +116,7 @@ fn principal(claims: Claims, kind: PrincipalKind, on_behalf_of: Option<Subject>)
         resources: Resources::default(),
         on_behalf_of,
         metadata: Map::new(),
+        expires_at: Some(claims.exp),
         inherited: InheritedLimits::default(),
     }
 }

@@ -65,6 +65,7 @@ impl Provider for SenderProvider {
             metadata: Map::from_iter(
                 [("platform".to_owned(), message.platform.clone().into())].into_iter().chain(chat),
             ),
+            expires_at: None,
             inherited: InheritedLimits::default(),
         }))
     }

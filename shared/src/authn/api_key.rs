@@ -146,6 +146,7 @@ impl KeyRecord for ApiKeyRecord {
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
             metadata: Map::from_iter([("name".into(), self.name.into())]),
+            expires_at: self.expires_at,
             inherited: InheritedLimits {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,
@@ -183,6 +184,7 @@ impl KeyRecord for CliTokenRecord {
             resources: self.resources,
             on_behalf_of: Some(self.on_behalf_of),
             metadata: owner.map(|owner| owner.metadata).unwrap_or_default(),
+            expires_at: self.expires_at,
             inherited: InheritedLimits {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,

@@ -40,6 +40,7 @@ impl ClaimMapping<'_> {
         mut claims: Map<String, Value>,
     ) -> Result<Principal, Refusal> {
         let credential_id = credential_id(&claims, token);
+        let expires_at = external::expires_at(&claims);
         let scopes = scopes(&claims, self.scopes_claim, self.scopes);
         let user = external::remove_user_id(&mut claims, self.user_claims)?;
         external::rename_unverified_email(&mut claims);
@@ -52,6 +53,7 @@ impl ClaimMapping<'_> {
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: claims,
+            expires_at,
             inherited: InheritedLimits::default(),
         })
     }

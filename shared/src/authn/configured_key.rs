@@ -78,6 +78,7 @@ impl Provider for ConfiguredKeyProvider {
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: Map::new(),
+            expires_at: None,
             inherited: InheritedLimits::default(),
         }))
     }

@@ -59,6 +59,7 @@ impl Provider for RunnerProvider {
                     resources: Resources::default(),
                     on_behalf_of: record.on_behalf_of,
                     metadata: Map::from_iter([("name".into(), record.name.into())]),
+                    expires_at: record.expires_at,
                     inherited: InheritedLimits {
                         expires_at: record.expires_at,
                         require_signature: false,

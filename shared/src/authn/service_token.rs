@@ -65,6 +65,7 @@ impl Provider for ServiceTokenProvider {
                 resources: Resources::default(),
                 on_behalf_of: service.on_behalf_of,
                 metadata: Map::from_iter([("name".into(), service.name.into())]),
+                expires_at: Some(claims.exp),
                 inherited: InheritedLimits {
                     expires_at: service.expires_at,
                     require_signature: false,

@@ -135,6 +135,7 @@ impl SessionProvider {
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: user.metadata,
+            expires_at: Some(session.idle_expires_at),
             inherited: InheritedLimits::default(),
         })
     }

@@ -25,6 +25,7 @@ use crate::{
     app::App,
     authn::signature,
     core::{
+        clock::whole_seconds,
         error::{Error, Fault, Refusal},
         principal::Principal,
         route_pattern,
@@ -396,6 +397,7 @@ fn context(principal: Option<&Principal>, refusal: Option<Refusal>) -> Map<Strin
         tell("scopes", Some(principal.scopes.to_string()));
         tell("resources", Some(json!(principal.resources).to_string()));
         tell("metadata", Some(Value::Object(principal.metadata.clone()).to_string()));
+        tell("expires_at", principal.expires_at.map(|time| whole_seconds(time).to_string()));
         tell("on_behalf_of", principal.on_behalf_of.as_ref().map(ToString::to_string));
     }
     context

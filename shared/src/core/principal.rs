@@ -117,6 +117,9 @@ pub struct Principal {
     pub on_behalf_of: Option<Subject>,
     /// What else the provider knows about the caller.
     pub metadata: Map<String, Value>,
+    /// When the presented credential expires, if it does: unless it is used again, for a session.
+    #[serde(skip)]
+    pub expires_at: Option<Timestamp>,
     /// The limits of the presented credential that those which it creates inherit.
     #[serde(skip)]
     pub inherited: InheritedLimits,

@@ -70,6 +70,11 @@ pub fn verify(
     Ok(claims)
 }
 
+/// Returns when a verified token expires.
+pub fn expires_at(claims: &Map<String, Value>) -> Option<Timestamp> {
+    numeric_date(claims.get("exp")?)
+}
+
 /// Returns when a token that may be forged claims to have been issued.
 pub(super) fn unverified_issued_at(token: &str) -> Option<Timestamp> {
     numeric_date(jwt::unverified_claims(token)?.get("iat")?)
