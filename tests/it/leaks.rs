@@ -1,7 +1,7 @@
 //! `POST /v1/keys/revoke-leaked`: whoever finds a credential of any kind can end it.
 
 use postern::{
-    core::{id::ClientId, principal::Role, scope::Scopes},
+    core::{epoch::Epoch, id::ClientId, principal::Role, scope::Scopes},
     credential::{PATTERN, ParsedDeviceCode},
     crypto::Digest,
     grant::authorization_code::{self, NewAuthorizationCode},
@@ -131,8 +131,12 @@ async fn code(world: &World) -> String {
         scope: None,
     };
     let scopes = Scopes::parse("scans:read").unwrap();
-    let new =
-        NewAuthorizationCode { loopback: &loopback, user_id: &"ada".into(), scopes, epoch: 0 };
+    let new = NewAuthorizationCode {
+        loopback: &loopback,
+        user_id: &"ada".into(),
+        scopes,
+        epoch: Epoch::default(),
+    };
     let code = authorization_code::issue(&world.app.context, new).await.unwrap();
     code.expose().to_owned()
 }
@@ -172,7 +176,11 @@ async fn approve(world: &World, device_code: &str) {
     let context = &world.app.context;
     let id = ParsedDeviceCode::parse(&context.config.brand, device_code).unwrap().id;
     let scopes = Scopes::parse("scans:read").unwrap();
-    context.store.decide_device(&id, &"ada".into(), Some(&scopes), 0, world.now()).await.unwrap();
+    context
+        .store
+        .decide_device(&id, &"ada".into(), Some(&scopes), Epoch::default(), world.now())
+        .await
+        .unwrap();
 }
 
 async fn poll(world: &World, device_code: &str) -> Answer {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use postern::{
     config::Lifetimes,
     core::{
+        epoch::Epoch,
         id::{self, AttemptId},
         scope::Scopes,
     },
@@ -50,7 +51,7 @@ async fn begin(world: &World, now_ms: i64) -> RefreshToken {
         listing: None,
         org_id: id::mint(world.now(), &world.app.context.entropy).unwrap(),
         scopes: Scopes::all(),
-        epoch: 0,
+        epoch: Epoch::default(),
         idle_expires_at: time(now_ms + IDLE_MS),
         absolute_expires_at: time(now_ms + ABSOLUTE_MS),
         revoked_at: None,

@@ -3,7 +3,7 @@
 //! thieves who count on that.
 
 use postern::{
-    core::{id::ClientId, principal::Role},
+    core::{epoch::Epoch, id::ClientId, principal::Role},
     credential::{ParsedAuthorizationCode, ParsedDeviceCode},
     crypto::Digest,
     grant::authorization_code::{self, NewAuthorizationCode},
@@ -70,8 +70,12 @@ async fn code_form(world: &World) -> Form {
         scope: None,
     };
     let scopes = world.app.context.config.role_scopes(Role::User);
-    let new =
-        NewAuthorizationCode { loopback: &loopback, user_id: &"ada".into(), scopes, epoch: 0 };
+    let new = NewAuthorizationCode {
+        loopback: &loopback,
+        user_id: &"ada".into(),
+        scopes,
+        epoch: Epoch::default(),
+    };
     let code = authorization_code::issue(&world.app.context, new).await.unwrap();
     vec![
         ("grant_type", "authorization_code".into()),
@@ -89,7 +93,11 @@ async fn device_form(world: &World) -> Form {
     let context = &world.app.context;
     let id = ParsedDeviceCode::parse(&context.config.brand, &code).unwrap().id;
     let scopes = context.config.role_scopes(Role::User);
-    context.store.decide_device(&id, &"ada".into(), Some(&scopes), 0, world.now()).await.unwrap();
+    context
+        .store
+        .decide_device(&id, &"ada".into(), Some(&scopes), Epoch::default(), world.now())
+        .await
+        .unwrap();
     vec![
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code".into()),
         ("device_code", code),

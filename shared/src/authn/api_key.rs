@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     core::{
         credential_header::API_KEY,
+        epoch::Epoch,
         error::{Error, Fault, Refusal},
         principal::{InheritedLimits, Principal, PrincipalKind},
         subject::{CredentialId, Subject},
@@ -21,7 +22,7 @@ use crate::{
     crypto::Digest,
     grant::user_status::{ActiveUser, UserStatus},
     http::CredentialSource,
-    store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord, membership::Epoch},
+    store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
 };
 
 /// Verifies the checksum without I/O, then reads the record consistently. A CLI token needs another

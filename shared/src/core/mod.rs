@@ -5,6 +5,7 @@ pub mod clock;
 pub mod credential_header;
 pub mod email;
 pub mod entropy;
+pub mod epoch;
 pub mod error;
 pub mod id;
 pub mod method;

@@ -24,6 +24,7 @@ use crate::{
     context::Context,
     core::{
         clock::{LEEWAY, after},
+        epoch::Epoch,
         error::{Error, Refusal},
         id::{self, ClientId, FamilyId},
         scope::Scopes,
@@ -33,8 +34,7 @@ use crate::{
     credential::{Minted, ParsedAuthorizationCode},
     crypto::Digest,
     store::{
-        authorization_code::AuthorizationCodeRecord, membership::Epoch, redemption::Redemption,
-        sign_in::Loopback,
+        authorization_code::AuthorizationCodeRecord, redemption::Redemption, sign_in::Loopback,
     },
     telemetry,
 };

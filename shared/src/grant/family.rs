@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     core::{
         clock::{LEEWAY, after},
+        epoch::Epoch,
         error::{Error, Fault, Refusal},
         id::{self, AttemptId, ClientId, OrganizationId},
         scope::Scopes,
@@ -15,8 +16,8 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        Record as _, family::FamilyRecord, membership::Epoch, rotation,
-        service_account::AgentRecord, token_owner::TokenOwner,
+        Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
+        token_owner::TokenOwner,
     },
     telemetry, token,
 };
@@ -31,7 +32,7 @@ pub struct NewFamily<'a> {
     /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The owner's current epoch.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
@@ -120,7 +121,7 @@ pub struct NewUserFamily<'a> {
     pub address: &'a str,
 }
 
-/// Creates a family for a user who is allowed in, with the scopes that the user's role has, and
+/// Creates a family for a user who is still allowed, with the scopes that the user's role has, and
 /// returns its first tokens.
 ///
 /// # Errors

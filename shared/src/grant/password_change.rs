@@ -1,7 +1,7 @@
 //! Setting a password: with a one-time invitation, or with the current password.
 //!
-//! Both end all credentials of the user in the same write. A change keeps the session or tool that
-//! asked for it.
+//! Both end all credentials of the user in the same transaction. After a change, the session or tool
+//! that requested it continues.
 
 use super::{
     password::{self, Login},
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     context::Context,
     core::{
+        epoch::Epoch,
         error::{Error, Refusal},
         principal::Principal,
         secret::Secret,
@@ -107,12 +108,12 @@ pub async fn change(
         SetPassword::Set => telemetry::password_set(id),
         SetPassword::Changed => return Err(Refusal::RecordChanged.into()),
     }
-    keep(context, caller, member.epoch + 1).await;
+    keep_presented(context, caller, member.epoch.next()).await;
     Ok(())
 }
 
 /// Moves the presented credential to the new epoch. If that fails, the user has to sign in again.
-async fn keep(context: &Context, caller: &Principal, epoch: u64) {
+async fn keep_presented(context: &Context, caller: &Principal, epoch: Epoch) {
     let kept = match &caller.credential_id {
         CredentialId::Session(session) => {
             context.store.keep_credential(session, &caller.user_id, epoch).await

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     context::Context,
     core::{
+        epoch::Epoch,
         error::{Error, Fault, Refusal},
         id::{self, OrganizationId},
         principal::{Principal, Role},
@@ -21,8 +22,8 @@ use crate::{
         subject::{CredentialId, Subject},
     },
     store::{
-        Deletion,
-        membership::{Epoch, MembershipRecord, UserProfile},
+        RecordUpdate,
+        membership::{MembershipRecord, UserProfile},
         organization::{OrganizationOrigin, OrganizationRecord},
     },
 };
@@ -115,7 +116,7 @@ pub async fn record_sign_in(
         return Err(Refusal::UserDisabled.into());
     }
     if member.profile != profile
-        && context.store.put_profile(user_id, &profile).await? == Deletion::Unknown
+        && context.store.put_profile(user_id, &profile).await? == RecordUpdate::Unknown
     {
         return Err(Refusal::LoginWrong.into());
     }

@@ -8,6 +8,7 @@ use super::owned::{self, NewCredential, Resource, Rights};
 use crate::{
     context::Context,
     core::{
+        epoch::Epoch,
         error::Error,
         id::{Agent, AgentId, Service, TypeSafeId},
         name::Name,
@@ -121,7 +122,7 @@ pub async fn create<K: ServiceAccountKind>(
         name: name.into(),
         scopes,
         secret: stored,
-        epoch: 0,
+        epoch: Epoch::default(),
         on_behalf_of: caller.acting_user(),
         expires_at: caller.delegated_expiry(None)?,
     };

@@ -21,7 +21,7 @@ use crate::{
     crypto::password::PasswordHash,
     grant::{password, throttle},
     store::{
-        Deletion,
+        Deletion, RecordUpdate,
         counter::Counter,
         organization::OrganizationOrigin,
         user::{AddressScope, CreateUser, StoredInvitation, UserRecord},
@@ -178,8 +178,8 @@ pub async fn invite(
     count_enrollment(context, &organization).await?;
     let (stored, shown) = new_invitation(context, id)?;
     match context.store.put_invitation(id, &stored).await? {
-        Deletion::Deleted => Ok(shown),
-        Deletion::Unknown => Err(Refusal::RecordUnknown.into()),
+        RecordUpdate::Updated => Ok(shown),
+        RecordUpdate::Unknown => Err(Refusal::RecordUnknown.into()),
     }
 }
 

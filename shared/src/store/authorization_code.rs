@@ -14,11 +14,11 @@ use super::{
     family::FamilyRecord,
     item::{from_item, item_of, milliseconds, text},
     key,
-    membership::Epoch,
     redemption::Redemption,
 };
 use crate::{
     core::{
+        epoch::Epoch,
         error::Fault,
         id::{AuthorizationCodeId, ClientId, FamilyId},
         scope::Scopes,

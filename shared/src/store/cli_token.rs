@@ -5,12 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Deletion, HasSecret, Page, Record, RecordMeta, Store, StoredSecret,
-    conditional::AttributeEquals,
-    item::{is_zero, text},
-    key,
-    membership::Epoch,
+    conditional::AttributeEquals, item::text, key,
 };
 use crate::core::{
+    epoch::Epoch,
     error::Fault,
     id::{CliToken, CliTokenId, OrganizationId},
     scope::{Resources, Scopes},
@@ -39,7 +37,7 @@ pub struct CliTokenRecord {
     /// The user.
     pub on_behalf_of: Subject,
     /// The user's epoch in which it was created.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
     /// When it expires, in whole seconds. Also DynamoDB's time to live.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "second::optional")]

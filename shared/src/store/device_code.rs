@@ -17,12 +17,12 @@ use super::{
     family::FamilyRecord,
     item::{attribute, from_item, item_of, milliseconds, number, seconds, text},
     key,
-    membership::Epoch,
     redemption::Redemption,
 };
 use crate::{
     core::{
         clock::{self, LEEWAY, after},
+        epoch::Epoch,
         error::Fault,
         id::{AttemptId, ClientId, DeviceCodeId, FamilyId},
         scope::Scopes,
@@ -197,8 +197,8 @@ impl Store {
             .filter(|device| device.status == DeviceStatus::Pending && now < device.valid_until))
     }
 
-    /// Records a user's decision, unless the code was decided before: one write. `epoch` is the user's. `granted` is what
-    /// the device receives; `None` denies the request.
+    /// Records a user's decision, unless the code was decided before: one write. `granted` is what the
+    /// device receives; `None` denies the request. `epoch` is the user's current one.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.

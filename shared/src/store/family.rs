@@ -10,12 +10,13 @@ use super::{
     Deletion, Store,
     client::fault,
     conditional::{AttributeEquals, Conditional, conditional},
-    item::{from_item, is_zero, item_of, milliseconds, seconds, text},
+    item::{from_item, item_of, milliseconds, seconds, text},
     key,
     token_owner::TokenOwner,
 };
 use crate::core::{
     clock::{LEEWAY, after},
+    epoch::Epoch,
     error::Fault,
     id::{AccessTokenId, AttemptId, ClientId, Family, FamilyId, OrganizationId},
     scope::Scopes,
@@ -56,8 +57,8 @@ pub struct FamilyRecord {
     /// The owner's epoch at the time of the grant: that of an
     /// [agent](super::service_account::ServiceAccountRecord::epoch) or of a
     /// [user](super::membership::MembershipRecord::epoch).
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub epoch: u64,
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub epoch: Epoch,
     /// When the family expires unless it is rotated.
     #[serde(rename = "idle_expires_at_ms", with = "millisecond::required")]
     pub idle_expires_at: Timestamp,

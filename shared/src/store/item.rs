@@ -53,9 +53,3 @@ pub(super) fn seconds(time: Timestamp) -> AttributeValue {
 pub(super) fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
-
-/// Reports whether a counter is zero, which is stored as no attribute.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-pub(super) fn is_zero(value: &u64) -> bool {
-    *value == 0
-}

@@ -5,17 +5,17 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update, builder
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Deletion, Store,
+    Deletion, RecordUpdate, Store,
     client::fault,
     conditional::{Conditional, conditional, first_unmet},
     item::{attribute, from_item, hex, milliseconds, text},
     key,
-    membership::Epoch,
     user::{StoredInvitation, UserRecord},
 };
 use crate::{
     core::{
         email::Email,
+        epoch::Epoch,
         error::Fault,
         id::{OrganizationId, UserId},
         principal::Role,
@@ -95,7 +95,7 @@ impl Store {
         &self,
         user: &UserId,
         invitation: &StoredInvitation,
-    ) -> Result<Deletion, Fault> {
+    ) -> Result<RecordUpdate, Fault> {
         let outcome = self
             .client
             .update_item()
@@ -108,8 +108,8 @@ impl Store {
             .send()
             .await;
         match conditional(outcome, "store an invitation")? {
-            Conditional::Met(_) => Ok(Deletion::Deleted),
-            Conditional::NotMet(_) => Ok(Deletion::Unknown),
+            Conditional::Met(_) => Ok(RecordUpdate::Updated),
+            Conditional::NotMet(_) => Ok(RecordUpdate::Unknown),
         }
     }
 

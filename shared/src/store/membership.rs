@@ -7,20 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Deletion, Store,
+    RecordUpdate, Store,
     client::{fault, unexpected},
     conditional::{Conditional, conditional},
-    item::{attribute, from_item, is_zero, item_of, milliseconds, number, text},
+    item::{attribute, from_item, item_of, milliseconds, number, text},
     key,
     organization::OrganizationRecord,
 };
 use crate::core::{
-    email::Email, error::Fault, id::OrganizationId, principal::Role, subject::Subject,
+    email::Email, epoch::Epoch, error::Fault, id::OrganizationId, principal::Role, subject::Subject,
 };
-
-/// How often the credentials of a user were ended together. A credential is valid only in the epoch
-/// in which it was created.
-pub type Epoch = u64;
 
 /// A user: the organization that the user owns or belongs to (the first one, if the user owns
 /// several), and whether the user is still allowed in.
@@ -39,7 +35,7 @@ pub struct MembershipRecord {
     #[serde(flatten)]
     pub profile: UserProfile,
     /// The current epoch.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
     /// When an administrator disabled the user.
     #[serde(
@@ -69,7 +65,15 @@ impl MembershipRecord {
     /// Returns the record of a new user.
     pub fn new(user_id: Subject, org_id: OrganizationId, profile: UserProfile) -> Self {
         let pk = key::membership(&user_id);
-        Self { pk, user_id, org_id, role: None, profile, epoch: 0, disabled_at: None }
+        Self {
+            pk,
+            user_id,
+            org_id,
+            role: None,
+            profile,
+            epoch: Epoch::default(),
+            disabled_at: None,
+        }
     }
 }
 
@@ -139,7 +143,7 @@ impl Store {
         &self,
         user_id: &Subject,
         profile: &UserProfile,
-    ) -> Result<Deletion, Fault> {
+    ) -> Result<RecordUpdate, Fault> {
         let request = self
             .client
             .update_item()
@@ -158,8 +162,8 @@ impl Store {
                 .update_expression("SET metadata = :metadata, verified = :verified REMOVE signin"),
         };
         match conditional(request.send().await, "store what a sign-in reported")? {
-            Conditional::Met(_) => Ok(Deletion::Deleted),
-            Conditional::NotMet(_) => Ok(Deletion::Unknown),
+            Conditional::Met(_) => Ok(RecordUpdate::Updated),
+            Conditional::NotMet(_) => Ok(RecordUpdate::Unknown),
         }
     }
 
@@ -209,13 +213,13 @@ impl Store {
             .table_name(&self.tables.keys)
             .key(key::PK, AttributeValue::S(key::membership(user_id)))
             .update_expression("SET epoch = :next")
-            .condition_expression(if epoch == 0 {
+            .condition_expression(if epoch.is_first() {
                 "attribute_exists(pk) AND (attribute_not_exists(epoch) OR epoch = :epoch)"
             } else {
                 "epoch = :epoch"
             })
             .expression_attribute_values(":epoch", attribute(epoch)?)
-            .expression_attribute_values(":next", attribute(epoch + 1)?)
+            .expression_attribute_values(":next", attribute(epoch.next())?)
             .build()
             .map_err(|error| Fault::Serialization(error.into()))
     }

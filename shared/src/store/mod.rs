@@ -40,7 +40,8 @@ use jiff::Timestamp;
 use client::Failures;
 pub use client::Timeouts;
 pub use record::{
-    Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, SecretReplacement, StoredSecret,
+    Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, RecordUpdate, SecretReplacement,
+    StoredSecret,
 };
 
 use crate::{config::Tables, core::clock::Clock};
@@ -72,7 +73,8 @@ impl Store {
     /// handshake is most of the duration of a first call.
     pub async fn connect(&self) {
         client::connect(&self.client).await;
-        // Its response is none of DynamoDB's API. No caller is waiting yet who could repeat anything.
+        // Its response does not belong to DynamoDB's API, and no caller is waiting yet who could repeat
+        // a request.
         self.failures.forget();
     }
 }

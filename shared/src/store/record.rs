@@ -98,6 +98,15 @@ pub enum Deletion {
     Unknown,
 }
 
+/// The outcome of changing a record that must exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordUpdate {
+    /// The record is changed.
+    Updated,
+    /// There is no such record.
+    Unknown,
+}
+
 /// What happens to the old secret of a record when it gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldSecret {

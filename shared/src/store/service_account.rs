@@ -4,8 +4,9 @@ use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize};
 use type_safe_id::StaticType;
 
-use super::{HasSecret, Record, RecordMeta, StoredSecret, item::is_zero};
+use super::{HasSecret, Record, RecordMeta, StoredSecret};
 use crate::core::{
+    epoch::Epoch,
     id::{Agent, Service},
     scope::Scopes,
     subject::Subject,
@@ -30,10 +31,9 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
-    /// Counts how often all tokens of the agent were ended. A token is valid only in the epoch in
-    /// which it was granted.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub epoch: u64,
+    /// The agent's current epoch.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub epoch: Epoch,
     /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,

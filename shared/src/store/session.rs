@@ -11,14 +11,14 @@ use type_safe_id::StaticType;
 use super::{
     Deletion, Store,
     conditional::{AttributeEquals, Conditional, conditional},
-    item::{attribute, from_item, hex, is_zero, item_of, milliseconds, seconds, text},
+    item::{attribute, from_item, hex, item_of, milliseconds, seconds, text},
     key,
-    membership::Epoch,
 };
 use crate::{
     config::Lifetimes,
     core::{
         clock::{LEEWAY, after},
+        epoch::Epoch,
         error::Fault,
         id::{AttemptId, Session, SessionId, TypeSafeId},
         principal::Role,
@@ -40,7 +40,7 @@ pub struct SessionRecord {
     /// The digest of the secret.
     pub digest: Digest,
     /// The user's epoch in which it was created.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
     /// When the user signed in.
     #[serde(rename = "created_at_ms", with = "millisecond::required")]
@@ -210,10 +210,8 @@ impl Store {
             .expression_attribute_values(":user", text(&user_id))
             .send()
             .await;
-        match conditional(outcome, "keep a session")? {
-            Conditional::Met(_) => Ok(()),
-            Conditional::NotMet(_) => Ok(()), // it has ended meanwhile
-        }
+        // If it has ended meanwhile, there is nothing to keep.
+        conditional(outcome, "keep a session").map(drop)
     }
 
     /// Takes the lease to renew a session's tokens, if they are still those that were read and

@@ -4,6 +4,7 @@ use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::core::{
+    epoch::Epoch,
     id::{AccessTokenId, AgentId, ClientId, FamilyId, OrganizationId, ServiceId},
     principal::PrincipalKind,
     scope::{Resources, Scopes},
@@ -100,13 +101,8 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<FamilyId>,
     /// The agent's epoch. The token ends when the agent begins another one.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub epoch: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub epoch: Epoch,
 }
 
 /// The claims of a service token, with which one of our own services calls another.

@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     core::{
         clock::after,
+        epoch::Epoch,
         error::Fault,
         id::{self, FamilyId, OrganizationId},
         principal::Principal,
@@ -29,7 +30,7 @@ pub struct NewAccessToken<'a> {
     /// The family of refresh tokens with which it is issued.
     pub family: Option<FamilyId>,
     /// The epoch of the owner, if it is an agent.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// When the family expires: the token expires no later.
     pub not_after: Option<Timestamp>,
 }
