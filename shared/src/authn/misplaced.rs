@@ -28,8 +28,6 @@ const ELSEWHERE: [&str; 9] = [
 /// Query parameters in which callers of other services send credentials.
 const PARAMETERS: [&str; 7] =
     ["access_token", "api-key", "api_key", "apikey", "key", "token", "x-api-key"];
-/// The longest header name that an answer repeats.
-const LONGEST_NAME: usize = 40;
 
 /// Returns the refusal of a request without a credential in `headers`, which are in lower case. It
 /// says where one was found instead.
@@ -116,12 +114,9 @@ fn found(context: &Context, source: &dyn CredentialSource, headers: &[&str]) -> 
     if let Some(name) =
         others.into_iter().find(|name| !headers.contains(name) && is_credential(name))
     {
-        let is_plain = name.len() <= LONGEST_NAME
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-        return Some(if is_plain {
-            format!("This route does not read {}.", credential_header::display(name))
-        } else {
-            "This route does not read the header that has one.".into()
+        return Some(match credential_header::repeatable(name) {
+            Some(name) => format!("This route does not read {name}."),
+            None => "This route does not read the header that has one.".into(),
         });
     }
     let (_, query) = source.target()?.split_once('?')?;

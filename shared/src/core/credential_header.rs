@@ -20,6 +20,8 @@ pub const FIXED_HEADERS: [&str; 4] = [AUTHORIZATION, API_KEY, RUNNER_TOKEN, SERV
 const OTHER: [&str; 4] = ["content-type", "cookie", "host", "origin"];
 /// The prefix of the headers of a signed request.
 pub const SIGNATURE_PREFIX: &str = "x-cli-";
+/// The longest header name that an answer repeats. No credential is as short.
+const LONGEST_REPEATED: usize = 40;
 
 /// Returns a header's name as documents write it, such as `X-API-Key`.
 pub fn display(lower: &str) -> String {
@@ -30,6 +32,13 @@ pub fn display(lower: &str) -> String {
         }),
     };
     lower.split('-').map(word).collect::<Vec<_>>().join("-")
+}
+
+/// Returns the name of a header that a caller sent, as documents write it; `None` if it is so long or
+/// unusual that an answer should not repeat it.
+pub fn repeatable(lower: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    (lower.len() <= LONGEST_REPEATED && lower.bytes().all(is_plain)).then(|| display(lower))
 }
 
 /// Reports whether `value` is the values of two headers `name`, which some gateways join with a

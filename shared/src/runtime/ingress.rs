@@ -31,9 +31,6 @@ const LARGEST_BODY: usize = 64 * 1024;
 /// Where an event contains the method.
 const METHOD: &str = "/requestContext/http/method";
 
-/// The longest header name that an answer repeats.
-const LONGEST_NAME: usize = 40;
-
 /// Serves one HTTP API event (payload 2.0) with `handler`, in Lambda and locally.
 pub async fn serve(
     app: &App,
@@ -225,7 +222,7 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
     Ok(())
 }
 
-/// Replaces the gateway's address of the caller by that of a trusted proxy. Nothing else sees the
+/// Replaces the address that the gateway saw by the one that a trusted proxy names, and removes the
 /// proxy's secret.
 fn replace_source_address(app: &App, members: &mut Map<String, Value>) {
     let Some(headers) = members.get_mut("headers").and_then(Value::as_object_mut) else { return };
@@ -257,13 +254,11 @@ fn duplicate(name: &HeaderName, carries_credential: bool) -> Error {
     Error::with_detail(Refusal::DuplicateHeader, detail)
 }
 
-/// Names a header, unless its name is so unusual that an answer should not repeat it.
+/// Returns the subject of a sentence about a header.
 fn subject(name: &HeaderName) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
-    if name.as_str().len() <= LONGEST_NAME && name.as_str().bytes().all(is_plain) {
-        format!("The header {}", credential_header::display(name.as_str()))
-    } else {
-        "A header".into()
+    match credential_header::repeatable(name.as_str()) {
+        Some(name) => format!("The header {name}"),
+        None => "A header".into(),
     }
 }
 
