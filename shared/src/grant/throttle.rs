@@ -1,5 +1,5 @@
-//! Rate limiting for guesses. An attempt is counted before it is checked, and refunded if it
-//! succeeds.
+//! Rate limiting: of guesses, which are counted before they are checked and refunded if they succeed,
+//! and of requests, which are counted whether or not they succeed.
 
 use jiff::Timestamp;
 
@@ -23,7 +23,7 @@ pub(super) async fn limited<T>(
     check: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     for (counted, counter) in counters.iter().enumerate() {
-        if let Err(error) = count(context, *counter, now).await {
+        if let Err(error) = count(context, *counter, Refusal::FailuresTooMany, now).await {
             if matches!(error, Error::Failed(_)) {
                 refund(context, &counters[..counted], now).await;
             }
@@ -38,8 +38,7 @@ pub(super) async fn limited<T>(
     outcome
 }
 
-/// Counts a request that is limited whether or not it succeeds. A limit that cannot be counted is
-/// not passed.
+/// Counts a request whether or not it succeeds. A request that cannot be counted is not executed.
 ///
 /// # Errors
 /// [`Refusal::RequestsTooMany`] with the time to wait; a fault.
@@ -48,21 +47,20 @@ pub(crate) async fn count_request(
     counter: Counter<'_>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    match context.store.count_attempt(counter, now).await? {
-        RateLimit::Within => Ok(()),
-        RateLimit::Exceeded { retry_after } => {
-            telemetry::attempts_throttled(counter.what);
-            Err(Error::rejected_until(Refusal::RequestsTooMany, retry_after))
-        }
-    }
+    count(context, counter, Refusal::RequestsTooMany, now).await
 }
 
-async fn count(context: &Context, counter: Counter<'_>, now: Timestamp) -> Result<(), Error> {
+async fn count(
+    context: &Context,
+    counter: Counter<'_>,
+    beyond: Refusal,
+    now: Timestamp,
+) -> Result<(), Error> {
     match context.store.count_attempt(counter, now).await? {
         RateLimit::Within => Ok(()),
         RateLimit::Exceeded { retry_after } => {
             telemetry::attempts_throttled(counter.what);
-            Err(Error::rejected_until(Refusal::FailuresTooMany, retry_after))
+            Err(Error::rejected_until(beyond, retry_after))
         }
     }
 }

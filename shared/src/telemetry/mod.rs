@@ -225,7 +225,7 @@ pub fn refund_failed(fault: &Fault) {
 
 /// Logs that a limit on failures was reached.
 pub fn attempts_throttled(what: &str) {
-    tracing::warn!(target: "postern", event = "slowed", what, "too many failures");
+    tracing::warn!(target: "postern", event = "slowed", what, "too many attempts");
 }
 
 /// Logs that a spent authorization code or device code was presented, which revoked what it had been
