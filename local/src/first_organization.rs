@@ -5,14 +5,9 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::StatusCode;
 use postern::{
-    App,
+    App, Refusal,
     config::ProviderKind,
-    core::{
-        id::{ApiKeyId, OrganizationId},
-        principal::{InheritedLimits, Principal, PrincipalKind},
-        scope::{Resources, Scopes},
-        subject::{CredentialId, Subject},
-    },
+    core::id::OrganizationId,
     resource::api_key::{self, NewApiKey},
 };
 use serde_json::{Value, json};
@@ -32,7 +27,7 @@ pub struct ShownKey {
 /// that was deleted or rotated since the last start is replaced.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the organization cannot be created.
+/// [`Error::Invalid`] if the organization or the key cannot be created.
 pub(crate) async fn ensure(
     app: &App,
     gateway: &Gateway,
@@ -49,8 +44,9 @@ pub(crate) async fn ensure(
         // A store that does not respond now may respond soon.
         return Ok(ShownKey { is_accepted: !status.is_client_error(), notice: None });
     }
-    let replacement = match ids(shown) {
-        Some((organization, key)) => replace_key(app, organization, key).await,
+    let organization = shown.organization_id.as_deref().and_then(|id| id.parse().ok());
+    let replacement = match organization {
+        Some(organization) => replace_key(app, &organization).await?,
         None => None,
     };
     let notice = match replacement {
@@ -90,32 +86,18 @@ async fn create(gateway: &Gateway, shown: &mut LocalCredentials) -> Result<(), E
         .ok_or_else(|| Error::Invalid(format!("creating the first organization failed: {answer}")))
 }
 
-/// Returns the ids of the organization and of the key that was shown last.
-fn ids(shown: &LocalCredentials) -> Option<(OrganizationId, ApiKeyId)> {
-    let organization = shown.organization_id.as_deref()?.parse().ok()?;
-    let id = shown.api_key.as_deref()?.rsplit('_').next()?.get(..26)?;
-    Some((organization, format!("key_{id}").parse().ok()?))
-}
-
 /// Creates a key with every scope; `None` if the organization does not exist.
-async fn replace_key(app: &App, organization: OrganizationId, deleted: ApiKeyId) -> Option<String> {
-    app.context.store.organization(&organization).await.ok()??;
-    let owner = Principal {
-        user_id: Subject::ApiKey(deleted),
-        kind: PrincipalKind::ApiKey,
-        org_id: Some(organization),
-        credential_id: CredentialId::ApiKey(deleted),
-        scopes: Scopes::all(),
-        resources: Resources::default(),
-        on_behalf_of: None,
-        metadata: serde_json::Map::new(),
-        expires_at: None,
-        inherited: InheritedLimits::default(),
-    };
+async fn replace_key(app: &App, organization: &OrganizationId) -> Result<Option<String>, Error> {
     let new =
         NewApiKey { name: "organization".into(), scopes: vec!["*".into()], ..NewApiKey::default() };
-    let created = api_key::create(&app.context, &owner, new).await.ok()?;
-    Some(created.key.expose().to_owned())
+    match api_key::issue(&app.context, organization, new).await {
+        Ok(created) => Ok(Some(created.key.expose().to_owned())),
+        Err(error) if error.refusal() == Some(Refusal::RecordUnknown) => Ok(None),
+        Err(postern::Error::Failed(fault)) => Err(Error::Postern(fault)),
+        Err(error @ postern::Error::Rejected(_)) => {
+            Err(Error::Invalid(format!("creating an API key failed: {}", error.description())))
+        }
+    }
 }
 
 async fn send(

@@ -18,22 +18,21 @@ const SIGN_IN: [&str; 2] = ["/v1/auth/oidc/start", "/v1/auth/github"];
 ///
 /// A page belongs to this program if its origin is the loopback address to which the request was
 /// sent. A host name that has been pointed at this machine (DNS rebinding) is no loopback address.
-pub(crate) fn normalize(parts: &mut Parts, public_url: &str) {
+pub(crate) fn normalize(parts: &mut Parts, public_origin: &str) {
     let Some(origin) = loopback_origin(parts) else { return };
     let is_own = parts.headers.get(header::ORIGIN).is_some_and(|given| given == origin.as_str());
-    if is_own && let Ok(public) = HeaderValue::try_from(origin_of(public_url)) {
+    if is_own && let Ok(public) = HeaderValue::try_from(public_origin) {
         parts.headers.insert(header::ORIGIN, public);
     }
 }
 
-/// Returns a redirect if a browser begins a sign-in at another address than the one to which the
-/// identity provider returns, but at the same port.
-pub(crate) fn sign_in_elsewhere(parts: &Parts, public_url: &str) -> Option<Response> {
+/// Returns a redirect to the public origin `public` if a browser begins a sign-in at another address
+/// of the same port: the identity provider returns to the public one.
+pub(crate) fn sign_in_elsewhere(parts: &Parts, public: &str) -> Option<Response> {
     if parts.method != Method::GET || !SIGN_IN.contains(&parts.uri.path()) {
         return None;
     }
     let origin = loopback_origin(parts)?;
-    let public = origin_of(public_url);
     let port = |origin: &str| origin.parse::<Uri>().ok()?.port_u16();
     let is_loopback = |origin: &str| origin.parse::<Uri>().is_ok_and(|uri| is_loopback(uri.host()));
     if origin == public || port(&origin) != port(public) || !is_loopback(public) {
@@ -61,10 +60,4 @@ fn is_loopback(host: Option<&str>) -> bool {
         name.eq_ignore_ascii_case("localhost")
             || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     })
-}
-
-/// Returns the scheme, host and port of a URL.
-fn origin_of(url: &str) -> &str {
-    let path = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
-    &url[..path]
 }

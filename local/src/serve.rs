@@ -224,16 +224,16 @@ pub fn write_ready_file(file: Option<&Path>, ready: &impl Serialize) -> Result<(
 /// Serves the gateway on `listener` until `stop`, and finishes running requests.
 pub async fn serve(listener: TcpListener, deployment: &Deployment, stop: Shutdown) {
     let gateway = deployment.gateway.clone();
-    let public_url = deployment.app.context.config.deployment.public_url.clone();
-    let router = Router::new().fallback(answer).with_state(Served { gateway, public_url });
+    let public_origin = deployment.app.context.config.deployment.origin().to_owned();
+    let router = Router::new().fallback(answer).with_state(Served { gateway, public_origin });
     http_server::run(listener, router, stop).await;
 }
 
-/// A gateway and the URL of its pages.
+/// A gateway and the origin of its pages.
 #[derive(Clone, Debug)]
 struct Served {
     gateway: Gateway,
-    public_url: String,
+    public_origin: String,
 }
 
 async fn answer(
@@ -242,10 +242,10 @@ async fn answer(
     request: Request,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    if let Some(elsewhere) = own_origin::sign_in_elsewhere(&parts, &served.public_url) {
+    if let Some(elsewhere) = own_origin::sign_in_elsewhere(&parts, &served.public_origin) {
         return elsewhere;
     }
-    own_origin::normalize(&mut parts, &served.public_url);
+    own_origin::normalize(&mut parts, &served.public_origin);
     match to_bytes(body, LARGEST_PAYLOAD).await {
         Ok(body) => served.gateway.call(Request::from_parts(parts, body), peer.ip()).await,
         Err(_) => error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),

@@ -187,7 +187,7 @@ pub(crate) fn print_store(engine: &Engine) {
     println!("Press Ctrl-C to stop.");
 }
 
-/// Creates the secrets of a new deployment in two files.
+/// Creates the secrets of a new deployment in three files.
 pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error> {
     let given = [
         ("ISSUER", "http://localhost"),

@@ -19,7 +19,7 @@ use crate::{context::Context, core::error::Refusal, http::CredentialSource};
 /// [`Refusal::OriginNotAllowed`]
 pub fn check_origin(context: &Context, source: &dyn CredentialSource) -> Result<(), Refusal> {
     let is_ours = match (source.header("origin"), source.header("sec-fetch-site")) {
-        (Some(origin), _) => context.config.has_origin(origin),
+        (Some(origin), _) => origin == context.config.deployment.origin(),
         (None, Some(site)) => matches!(site, "same-origin" | "none"),
         (None, None) => true,
     };

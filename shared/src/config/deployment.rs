@@ -151,6 +151,14 @@ impl Deployment {
     }
 }
 
+impl Deployment {
+    /// Returns the origin of our own pages: scheme, host and port of the public URL (RFC 6454 §7).
+    pub fn origin(&self) -> &str {
+        let path = self.public_url.match_indices('/').nth(2);
+        &self.public_url[..path.map_or(self.public_url.len(), |(at, _)| at)]
+    }
+}
+
 /// Checks the issuer (RFC 8414 §2): `https`, no query and no fragment.
 fn issuer(text: String) -> Result<String, Fault> {
     if is_https_or_loopback_url(&text) && !text.contains('?') && !text.ends_with('/') {

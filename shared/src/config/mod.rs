@@ -48,7 +48,7 @@ use crate::{
 /// The repository's own `postern.toml`.
 pub const DEFAULT: &str = include_str!("../../../postern.toml");
 
-/// What errors call it.
+/// The name of [`DEFAULT`] in errors.
 const DEFAULT_NAME: &str = "postern.toml";
 
 /// All settings: the members of `postern.toml`, and what the environment adds.
@@ -64,8 +64,8 @@ pub struct Config {
     /// Who can create organizations.
     #[serde(default)]
     pub signup: Signup,
-    /// The most that the key of an organization can hold that anyone created, because signup is
-    /// open.
+    /// The most that a key of an organization can have, if not the operator but anyone created the
+    /// organization, because signup is open.
     #[serde(default = "Scopes::all")]
     pub signup_scopes: Scopes,
     /// The header in which a session is forwarded.
@@ -199,7 +199,7 @@ impl Config {
         self.authorizer.validate(&self.routes)?;
         provider::validate(&self.providers)?;
         signin::validate(&self.signins)?;
-        user_ids::settle(&mut self.signins, &self.providers)?;
+        user_ids::resolve_prefixes(&mut self.signins, &self.providers)?;
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
@@ -241,13 +241,6 @@ fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
 }
 
 impl Config {
-    /// Reports whether `origin` (RFC 6454 §7) is that of the deployment's own pages.
-    pub fn has_origin(&self, origin: &str) -> bool {
-        let url = &self.deployment.public_url;
-        let path = url.match_indices('/').nth(2).map_or(url.len(), |(at, _)| at);
-        origin == &url[..path]
-    }
-
     /// Returns the client whose id is `id`.
     pub fn client(&self, id: &ClientId) -> Option<&Client> {
         self.clients.iter().find(|client| client.id == *id)

@@ -1,5 +1,6 @@
-//! The prefixes of user ids. Whoever names users (an `oidc` or `jwt` provider, a `[[signin]]`, an
-//! `allowlist`) has a prefix of its own, so that none of them can name a user of another.
+//! The prefixes of user ids. Each source of user ids (an `oidc` or `jwt` provider, a `[[signin]]`, a
+//! platform of an `allowlist`) has a prefix of its own, so that none can assign the id of a user of
+//! another.
 
 use super::{Config, ProviderKind, SignInSettings, provider::SenderAllowlist, setting};
 use crate::core::{
@@ -8,8 +9,8 @@ use crate::core::{
     subject::{GITHUB_PREFIX, Subject, SubjectPrefix, platform_prefix},
 };
 
-/// One who names users.
-struct UserNamer {
+/// A setting whose users have ids from another system.
+struct UserIdSource {
     /// Its kind and name, for the sentence that refuses the configuration.
     what: String,
     /// The issuer. Two settings of one issuer name the same users.
@@ -17,35 +18,36 @@ struct UserNamer {
     prefix: String,
 }
 
-impl UserNamer {
+impl UserIdSource {
     fn issuer(kind: &str, issuer: &str, prefix: &SubjectPrefix) -> Self {
         let what = format!("the {kind} {issuer:?}");
         Self { what, issuer: issuer.to_owned(), prefix: prefix.as_str().to_owned() }
     }
 }
 
-/// Checks that no two who name users have the same prefix, and sets the prefixes of the sign-ins. A
-/// user has the same id with a bearer token and with a session, so a sign-in has the prefix of the
-/// provider of its issuer.
+/// Checks that no two sources of user ids have the same prefix, and sets the prefixes of the
+/// sign-ins. A user has the same id with a bearer token and with a session, so a sign-in has the
+/// prefix of the provider of its issuer.
 ///
 /// # Errors
 /// [`Fault::Setting`] with a sentence that names both.
-pub(super) fn settle(
+pub(super) fn resolve_prefixes(
     signins: &mut [SignInSettings],
     providers: &[ProviderKind],
 ) -> Result<(), Fault> {
-    let mut namers = Vec::new();
+    let mut sources = Vec::new();
     for provider in providers {
         match provider {
             ProviderKind::Oidc(oidc) => {
-                let namer = UserNamer::issuer("oidc provider", &oidc.issuer, &oidc.subject_prefix);
-                add(&mut namers, namer)?;
+                let source =
+                    UserIdSource::issuer("oidc provider", &oidc.issuer, &oidc.subject_prefix);
+                add(&mut sources, source)?;
             }
             ProviderKind::Jwt(jwt) => {
-                let namer = UserNamer::issuer("jwt provider", &jwt.issuer, &jwt.subject_prefix);
-                add(&mut namers, namer)?;
+                let source = UserIdSource::issuer("jwt provider", &jwt.issuer, &jwt.subject_prefix);
+                add(&mut sources, source)?;
             }
-            ProviderKind::Allowlist(list) => add_senders(&mut namers, list)?,
+            ProviderKind::Allowlist(list) => add_senders(&mut sources, list)?,
             ProviderKind::AccessToken {}
             | ProviderKind::ApiKey {}
             | ProviderKind::Session {}
@@ -57,23 +59,23 @@ pub(super) fn settle(
     for signin in signins {
         // Every SubjectPrefix differs from that of GitHub's users.
         let SignInSettings::Oidc(oidc) = signin else { continue };
-        let known = namers.iter().find(|known| known.issuer == oidc.issuer);
+        let known = sources.iter().find(|known| known.issuer == oidc.issuer);
         let inherited = known.map(|known| known.prefix.clone()).unwrap_or_default();
         let prefix = match oidc.subject_prefix.take() {
             Some(given) => given,
             None => SubjectPrefix::try_from(inherited).map_err(Fault::Setting)?,
         };
-        add(&mut namers, UserNamer::issuer("signin", &oidc.issuer, &prefix))?;
+        add(&mut sources, UserIdSource::issuer("signin", &oidc.issuer, &prefix))?;
         oidc.subject_prefix = Some(prefix);
     }
     Ok(())
 }
 
 /// Adds the platforms of an allowlist. Several allowlists of one platform name the same senders.
-fn add_senders(namers: &mut Vec<UserNamer>, list: &SenderAllowlist) -> Result<(), Fault> {
+fn add_senders(sources: &mut Vec<UserIdSource>, list: &SenderAllowlist) -> Result<(), Fault> {
     if list.platforms.is_empty() {
         let what = "an allowlist without platforms".to_owned();
-        return add(namers, UserNamer { issuer: what.clone(), what, prefix: String::new() });
+        return add(sources, UserIdSource { issuer: what.clone(), what, prefix: String::new() });
     }
     for platform in &list.platforms {
         let prefix = platform_prefix(platform);
@@ -83,13 +85,13 @@ fn add_senders(namers: &mut Vec<UserNamer>, list: &SenderAllowlist) -> Result<()
             ));
         }
         let what = format!("the allowlist of the platform {platform:?}");
-        add(namers, UserNamer { issuer: what.clone(), what, prefix })?;
+        add(sources, UserIdSource { issuer: what.clone(), what, prefix })?;
     }
     Ok(())
 }
 
-fn add(namers: &mut Vec<UserNamer>, new: UserNamer) -> Result<(), Fault> {
-    for known in namers.iter() {
+fn add(sources: &mut Vec<UserIdSource>, new: UserIdSource) -> Result<(), Fault> {
+    for known in sources.iter() {
         let (one, other) = (&known.what, &new.what);
         if known.issuer == new.issuer && known.prefix != new.prefix {
             return setting(format!(
@@ -103,7 +105,7 @@ fn add(namers: &mut Vec<UserNamer>, new: UserNamer) -> Result<(), Fault> {
             ));
         }
     }
-    namers.push(new);
+    sources.push(new);
     Ok(())
 }
 
@@ -125,7 +127,7 @@ impl Config {
     /// longest prefix.
     pub fn issuer_role(&self, user: &Subject) -> Role {
         let text = user.to_string();
-        let namer = self.providers.iter().filter_map(|provider| match provider {
+        let source = self.providers.iter().filter_map(|provider| match provider {
             ProviderKind::Oidc(oidc) => Some((oidc.subject_prefix.as_str(), oidc.role)),
             ProviderKind::AccessToken {}
             | ProviderKind::ApiKey {}
@@ -136,8 +138,8 @@ impl Config {
             | ProviderKind::ConfiguredKeys(_)
             | ProviderKind::Allowlist(_) => None,
         });
-        let namer = namer.filter(|(prefix, _)| text.starts_with(prefix));
-        namer.max_by_key(|(prefix, _)| prefix.len()).map_or(Role::User, |(_, role)| role)
+        let source = source.filter(|(prefix, _)| text.starts_with(prefix));
+        source.max_by_key(|(prefix, _)| prefix.len()).map_or(Role::User, |(_, role)| role)
     }
 
     /// Returns the subject of the sender `user` of the messaging platform `platform`.
