@@ -1,5 +1,5 @@
-//! Issuers as they are: the forms of `tests/corpus`, written from the public documentation of each
-//! issuer, and what must come of them. Each file says who signs in, whether a verified address
+//! Sign-ins and tokens of ten issuers. The files in `tests/corpus` are written from the public
+//! documentation of each issuer. Each file says who signs in, whether a verified address
 //! admits them, when their tokens are renewed, and whether an access token passes as a bearer token.
 
 use serde_json::Value;

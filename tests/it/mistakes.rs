@@ -129,7 +129,7 @@ async fn a_credential_in_the_wrong_place_is_told_where_it_was_found() {
         operator().key(key).send().await,
         401,
         "auth_required",
-        "This route requires the operator key: send it as Authorization: Bearer, and not in X-API-Key. API keys do not open it.",
+        "This route requires the operator key: send it as Authorization: Bearer, and not in X-API-Key. API keys are not accepted.",
     );
     assert!(world.wire.take().is_empty());
 }
@@ -154,7 +154,7 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
         ("Authorization", &runner, format!("{bearer} a runner token: send it in X-Runner-Token.")),
         ("X-Runner-Token", &world.api_key, "The value of X-Runner-Token looks like an API key: send it in X-API-Key, or as Authorization: Bearer.".into()),
         ("X-API-Key", &service, format!("{key} a service key: exchange it at POST /v1/auth/service-token, and send the service token from the response.")),
-        ("Authorization", &world.operator_key, format!("{bearer} the operator key: it creates organizations and does not open this route, so send an API key.")),
+        ("Authorization", &world.operator_key, format!("{bearer} the operator key: only the routes of the operator accept it, so send an API key.")),
     ];
     for (header, value, sentence) in table {
         let sent =
@@ -174,7 +174,7 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
         operator.bearer(&world.api_key).send().await,
         401,
         "invalid_token",
-        "This route requires the operator key: other credentials do not open it.",
+        "This route requires the operator key: other credentials are not accepted.",
     );
     let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
     expect(

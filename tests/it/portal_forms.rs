@@ -1,4 +1,4 @@
-//! The portal's forms are good once, and a form that comes too late is not lost.
+//! The portal accepts each form once, and keeps what was entered in a form that is sent too late.
 
 use postern::core::principal::Role;
 use tests::{Answer, Call, StoreFault, World};

@@ -1,4 +1,4 @@
-//! Shutting out one user of any kind, signing out everywhere, invitations and changes of passwords.
+//! Disabling one user of any kind, signing out everywhere, invitations and changes of passwords.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};

@@ -7,13 +7,13 @@ use crate::portal::{form::SCOPE, view::FormValues, visitor::field};
 
 /// Returns the expiry that was selected.
 pub(crate) fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
-    let days = whole(form, "expires_in_days", 1..=3660)?;
+    let days = number(form, "expires_in_days", 1..=3660)?;
     Ok(days
         .map(|days| clock::after(app.context.clock.now(), SignedDuration::from_hours(24 * days))))
 }
 
-/// Parses a number in a form. Returns `None` if nothing was selected.
-pub(crate) fn whole(
+/// Parses a whole number. Returns `None` if nothing was selected.
+pub(crate) fn number(
     form: &Form,
     name: &str,
     range: std::ops::RangeInclusive<i64>,
@@ -23,7 +23,7 @@ pub(crate) fn whole(
         typed => typed
             .parse()
             .ok()
-            .filter(|number| range.contains(number))
+            .filter(|value| range.contains(value))
             .map(Some)
             .ok_or(Refusal::RequestMalformed),
     }

@@ -1,4 +1,4 @@
-//! The forms of pages: protection against cross-site request forgery, and forms that come too late.
+//! The forms of pages: protection against cross-site request forgery, and forms that are sent too late.
 //!
 //! Every page has a token, `{session}.{user}.{time}.{random}.{MAC}`, which its forms contain. The MAC
 //! proves that we made the page for this user, and that no other site made the browser send the
@@ -38,7 +38,7 @@ pub(crate) const NOT_SENT: &str = "Nothing was changed: you were signed out, or 
 /// The form of a page that was shown to this visitor.
 pub(crate) struct ReceivedForm {
     pub(crate) fields: Form,
-    /// The token and the path, without which nothing can be learned about the form later.
+    /// A digest of the token and the path. It names the form in the URL of the next page.
     pub(crate) id: String,
 }
 

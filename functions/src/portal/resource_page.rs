@@ -299,7 +299,7 @@ async fn renew_one(
     let (context, user) = (&app.context, &visitor.principal);
     let (id, secret, overlap) = match resource.kind {
         ResourceKind::ApiKeys => {
-            let overlap_s = fields::whole(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
+            let overlap_s = fields::number(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
             let rotation = RotateApiKey { overlap: SignedDuration::from_secs(overlap_s) };
             let id = request.path_id()?;
             let rotated = api_key::rotate(context, user, &id, rotation).await?;

@@ -1,5 +1,5 @@
-//! Forms are good once: sending one again, by a double click, the back button or a reload, changes
-//! nothing, and leads to the page that shows what the first request returned.
+//! Each form is accepted once. Sending one again, by a double click, the back button or a reload,
+//! changes nothing, and leads to the page that shows what the first request returned.
 
 use postern::{
     App, Error, Fault,
@@ -62,8 +62,8 @@ fn digest(visitor: &Visitor, form: &str) -> Digest {
 }
 
 impl Submission {
-    /// Makes the form good for another request, if this one was refused and changed nothing. After
-    /// a failure of ours nobody knows whether it did.
+    /// Accepts the form again if this request was refused and changed nothing. After a failure of
+    /// ours, it is unknown whether it did.
     pub(crate) async fn release_if_refused<T>(
         &self,
         app: &App,
@@ -75,8 +75,8 @@ impl Submission {
         }
     }
 
-    /// Keeps a new secret until the next page shows it. Reports whether it did; otherwise this
-    /// response must show the secret, because nothing else can.
+    /// Keeps a new secret until the next page shows it, and reports whether that succeeded.
+    /// Otherwise this response must show the secret, because nothing else can.
     pub(crate) async fn keep(&self, app: &App, shown: &ShownOnce) -> bool {
         match self.try_keep(app, shown).await {
             Ok(()) => true,

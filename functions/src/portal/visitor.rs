@@ -1,4 +1,4 @@
-//! The visitor of a page, and protection against cross-site request forgery.
+//! The visitor of a page: their session, or a redirect to the sign-in page.
 
 use postern::{
     App, Error, Fault, Refusal,
@@ -53,14 +53,14 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     }
 }
 
-/// Reports whether the visitor opened a page, or a page that is open asks for its current content.
+/// Returns whether the visitor sent the request, or an open page asks for its current content.
 pub(crate) fn activity(request: &Request) -> Activity {
     let is_poll = request.header("x-postern-poll").is_some()
         || request.header("sec-fetch-dest") == Some("empty");
     if is_poll && request.method() == "GET" { Activity::Poll } else { Activity::Visit }
 }
 
-/// Returns what the page says after a form: `ended`, or that the form was not executed.
+/// Returns the notice of a page after a form: `ended`, or that the form was not executed.
 pub(crate) fn notice(
     request: &Request,
     ended: &'static str,

@@ -40,6 +40,6 @@ pub fn is_presented(context: &Context, source: &dyn CredentialSource) -> bool {
     source.bearer().is_some_and(|text| OperatorKey::has_prefix(&context.config.brand, text))
 }
 
-const NOT_A_KEY: &str = "This route requires the operator key: send it as Authorization: Bearer, and not in X-API-Key. API keys do not open it.";
+const NOT_A_KEY: &str = "This route requires the operator key: send it as Authorization: Bearer, and not in X-API-Key. API keys are not accepted.";
 const NOT_THE_OPERATOR: &str =
-    "This route requires the operator key: other credentials do not open it.";
+    "This route requires the operator key: other credentials are not accepted.";

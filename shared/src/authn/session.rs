@@ -23,17 +23,17 @@ use crate::{
 /// The idle expiry is extended in steps of this part of its length, not at every request.
 const IDLE_STEPS: i32 = 10;
 
-/// What a request means for the idle expiry of its session.
+/// Whether a request extends its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// The user does something, which extends the session.
+    /// The user sent the request, which extends the session.
     Visit,
-    /// A page that is open asks for news by itself, perhaps for days.
+    /// An open page asks for its current content, which does not extend the session.
     Poll,
 }
 
-/// Verifies form and MAC without I/O, then reads the session and its user in one round trip. If the tokens of the user's identity provider are due, exactly one caller renews
-/// them.
+/// Verifies form and MAC without I/O, then reads the session and its user in one round trip. If the
+/// tokens of the user's identity provider are due, exactly one caller renews them.
 #[derive(Clone, Debug)]
 pub(super) struct SessionProvider {
     header: String,

@@ -112,7 +112,7 @@ impl AuthorizerEvent {
 }
 
 impl AuthorizerRequest {
-    /// Returns what a caller needs; all of it applies.
+    /// Returns the requirements of the request, all of which apply.
     ///
     /// # Errors
     /// A refusal of paths and methods that two parsers could interpret differently.
@@ -138,7 +138,7 @@ impl AuthorizerRequest {
     }
 
     /// Reports whether the response is a policy of a REST API. An API without caching ignores what
-    /// it says about other routes; one that caches nevertheless must not be led astray.
+    /// it says about other routes. If one caches by mistake, the policy must be right for them too.
     fn gets_caller_policy(&self) -> bool {
         matches!(self.kind, AuthorizerEventKind::RestToken | AuthorizerEventKind::RestRequest)
     }

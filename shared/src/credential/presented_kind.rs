@@ -70,12 +70,10 @@ impl PresentedKind {
             }
             Self::ApiKey | Self::CliToken => "send it in X-API-Key, or as Authorization: Bearer",
             Self::Code => {
-                "it authenticates no request, and only the step that it was made for accepts it"
+                "it does not authenticate requests, and is accepted only in the step that it was created for"
             }
             Self::Jwt => "send an access token as Authorization: Bearer",
-            Self::OperatorKey => {
-                "it creates organizations and does not open this route, so send an API key"
-            }
+            Self::OperatorKey => "only the routes of the operator accept it, so send an API key",
             Self::RefreshToken => {
                 "exchange it at POST /v1/auth/refresh, and send the access token from the response"
             }

@@ -122,7 +122,7 @@ async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Err
 
 /// Returns the letters of a user code as typed, in any case and with any separators (§6.1).
 fn read(text: &str) -> Option<String> {
-    let letters: String = text::without_variants(text)
+    let letters: String = text::without_compatibility_characters(text)
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .map(|letter| letter.to_ascii_uppercase())

@@ -25,7 +25,7 @@ pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault
     let now = context.clock.now();
     let store = &context.store;
     let revoked = if let Some(key) = ParsedApiKey::parse(brand, text) {
-        of(store.delete_key_by_secret(&key, now).await?, &key.id)
+        deleted_id(store.delete_key_by_secret(&key, now).await?, &key.id)
     } else if let Some(token) = ParsedCliToken::parse(brand, text) {
         delete_record(context, &token).await?
     } else if let Some(secret) = AgentSecret::parse(brand, text) {
@@ -35,13 +35,13 @@ pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault
     } else if let Some(key) = ServiceKey::parse(brand, text) {
         delete_record(context, &key).await?
     } else if let Some(code) = ParsedAuthorizationCode::parse(brand, text) {
-        of(store.revoke_code(&code, now).await?, &code.id)
+        deleted_id(store.revoke_code(&code, now).await?, &code.id)
     } else if let Some(code) = ParsedDeviceCode::parse(brand, text) {
-        of(store.revoke_code(&code, now).await?, &code.id)
+        deleted_id(store.revoke_code(&code, now).await?, &code.id)
     } else if let Some(state) = SignInState::parse(brand, text) {
-        of(store.revoke_code(&state, now).await?, &state.id)
+        deleted_id(store.revoke_code(&state, now).await?, &state.id)
     } else if let Some(invitation) = ParsedInvitation::parse(brand, text) {
-        of(store.delete_invitation(&invitation).await?, &invitation.id)
+        deleted_id(store.delete_invitation(&invitation).await?, &invitation.id)
     } else if let Some(key) = OperatorKey::parse(brand, text) {
         report_operator_key(context, &key);
         None
@@ -49,7 +49,7 @@ pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault
         store.revoke_family(&token.family, now).await?;
         Some(token.family.to_string())
     } else if let Ok(session) = SessionToken::parse(&context.keyring, text) {
-        of(store.end_session(&session.id, &session.digest).await?, &session.id)
+        deleted_id(store.end_session(&session.id, &session.digest).await?, &session.id)
     } else {
         revoke_access_token(context, text).await?
     };
@@ -65,11 +65,11 @@ async fn delete_record<K: CredentialKind>(
     presented: &ParsedSecret<K>,
 ) -> Result<Option<String>, Fault> {
     let deletion = context.store.delete_by_secret(&presented.id, &presented.digest).await?;
-    Ok(of(deletion, &presented.id))
+    Ok(deleted_id(deletion, &presented.id))
 }
 
-/// Returns the id of a credential that was revoked.
-fn of(deletion: Deletion, id: &impl ToString) -> Option<String> {
+/// Returns the id of the credential, if it was deleted.
+fn deleted_id(deletion: Deletion, id: &impl ToString) -> Option<String> {
     match deletion {
         Deletion::Deleted => Some(id.to_string()),
         Deletion::Unknown => None,

@@ -115,14 +115,14 @@ impl<'c> AsyncHttpClient<'c> for OauthHttpClient<'_> {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, FetchError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async { self.0.request(request).await.and_then(settled) })
+        Box::pin(async { self.0.request(request).await.and_then(normalized) })
     }
 }
 
 /// Normalizes a response to RFC 6749 §5. GitHub sends errors with status 200, and others send JSON
 /// under another media type. An error in an unknown format, perhaps from a proxy, means that nothing
 /// was consumed.
-fn settled(mut answer: HttpResponse) -> Result<HttpResponse, FetchError> {
+fn normalized(mut answer: HttpResponse) -> Result<HttpResponse, FetchError> {
     let body: Map<String, Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
     let error = body.get("error").filter(|error| error.is_string());
     if let Some(error) = error {
