@@ -1,5 +1,5 @@
-//! How clients identify themselves at the OAuth endpoints, and what they are told if they send
-//! something else (RFC 6749 §2.3.1, §5.2).
+//! How clients identify themselves at the OAuth endpoints, and the errors for other requests (RFC
+//! 6749 §2.3.1, §5.2).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};

@@ -68,10 +68,10 @@ enum Outcome {
     State(PresentedToken),
 }
 
-/// Reads the family and judges the token.
+/// Reads the family and classifies the token.
 async fn read(world: &World, request: &RotationRequest<'_>) -> PresentedToken {
     let family = world.app.context.store.family(&request.token.family).await.unwrap();
-    request.judge(family.as_ref(), &Lifetimes::default())
+    request.classify(family.as_ref(), &Lifetimes::default())
 }
 
 /// Rotates a family whose token was current when it was read.

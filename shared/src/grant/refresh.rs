@@ -96,7 +96,7 @@ pub async fn refresh(
         now,
         store_failed_at: context.store.last_failure(),
     };
-    let state = request.judge(family.as_ref(), lifetimes);
+    let state = request.classify(family.as_ref(), lifetimes);
     require_valid(context, &presented, state, now).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
     let scopes = family::check_owner(context, &family, agent, now).await?;

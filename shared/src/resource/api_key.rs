@@ -144,7 +144,7 @@ pub async fn create(
 enum KeyCreator<'a> {
     /// A caller, who cannot create more than it has.
     Caller(&'a Principal),
-    /// The operator, for an organization that can hold these scopes.
+    /// The operator, for an organization whose keys can have these scopes at most.
     Operator(Scopes),
 }
 
@@ -163,7 +163,7 @@ impl KeyCreator<'_> {
                 let expires_at = caller.delegated_expiry(expires_at)?;
                 Ok((expires_at, caller.delegated_signature(require_signature)?))
             }
-            Self::Operator(held) if held.allows_all(scopes) => {
+            Self::Operator(limit) if limit.allows_all(scopes) => {
                 Ok((expires_at, require_signature.unwrap_or(false)))
             }
             Self::Operator(_) => Err(Refusal::ScopeEscalation),
@@ -210,11 +210,11 @@ pub async fn issue(
 ) -> Result<CreatedApiKey, Error> {
     let organization = context.store.organization(organization).await?;
     let organization = organization.ok_or(Refusal::RecordUnknown)?;
-    let ceiling = match organization.origin {
+    let limit = match organization.origin {
         OrganizationOrigin::Operator | OrganizationOrigin::Personal => Scopes::all(),
         OrganizationOrigin::Signup => context.config.signup_scopes.clone(),
     };
-    let creator = KeyCreator::Operator(ceiling);
+    let creator = KeyCreator::Operator(limit);
     put_new(context, new, organization.id, organization.owner, creator).await
 }
 

@@ -76,7 +76,7 @@ pub enum Rotation {
 
 impl RotationRequest<'_> {
     /// Returns what the token is, if this is its family.
-    pub fn judge(&self, family: Option<&FamilyRecord>, lifetimes: &Lifetimes) -> PresentedToken {
+    pub fn classify(&self, family: Option<&FamilyRecord>, lifetimes: &Lifetimes) -> PresentedToken {
         let Some(family) = family else { return PresentedToken::Inactive };
         if self.client.is_some_and(|client| *client != family.client_id) {
             return PresentedToken::ClientMismatch;
@@ -94,14 +94,14 @@ impl RotationRequest<'_> {
         {
             PresentedToken::Reuse
         } else if family.is_alive(self.now) {
-            self.judge_address(family)
+            self.classify_repeat(family)
         } else {
             PresentedToken::Inactive
         }
     }
 
     /// Returns what a token that was rotated a moment ago is, from the address that repeats it.
-    fn judge_address(&self, family: &FamilyRecord) -> PresentedToken {
+    fn classify_repeat(&self, family: &FamilyRecord) -> PresentedToken {
         let presented = network(self.address);
         let used_from = family.used_from.as_deref().map(network);
         if presented == network(&family.rotated_from) {
@@ -173,7 +173,7 @@ impl Store {
         if stored.as_ref().is_some_and(|family| family.attempt == *presented.attempt) {
             return Ok(Rotation::Rotated); // our own write, repeated after a lost response
         }
-        let state = presented.judge(stored.as_ref(), lifetimes);
+        let state = presented.classify(stored.as_ref(), lifetimes);
         if state == PresentedToken::Current {
             return Err(unexpected(WHAT, "a current token was not rotated"));
         }
