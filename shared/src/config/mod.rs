@@ -2,7 +2,7 @@
 //!
 //! What differs between deployments comes from environment variables, `POSTERN_…`. The structured
 //! part is `postern.toml`, which is compiled in as the default. An invalid, unknown or missing
-//! setting stops the start with a sentence that names it, and never means "open".
+//! setting is an error at startup, which names it, and never means "open".
 
 mod authorizer;
 mod deployment;
