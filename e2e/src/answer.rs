@@ -59,7 +59,7 @@ fn mask(text: &str) -> String {
         let session = r"(?<session>eyJzaWQi[0-9A-Za-z_-]{20,}\.[0-9A-Za-z_-]{43})";
         let user_code = r"(?<code>\b[BCDFGHJKLMNPQRSTVWXZ]{4}-[BCDFGHJKLMNPQRSTVWXZ]{4}\b)";
         // The forms in which pages show them.
-        let form = r#"(?<form>name="csrf" value="[0-9A-Za-z_-]{43}")"#;
+        let form = r#"(?<form>name="csrf" value="[^"]+"|\?sent=[0-9A-Za-z_-]{43})"#;
         let hint = "(?<hint>[a-z]{2,8}_[a-z]{2}_[0-9a-z]{1,9}…[0-9A-Za-z]{4})";
         let moment = r"(?<moment>\d{1,2} [A-Z][a-z]{2} \d{4}, \d\d:\d\d UTC)";
         let time = r"(?<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z)";

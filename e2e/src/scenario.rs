@@ -124,15 +124,14 @@ impl<'a> Scenario<'a> {
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    /// Sends a form or requests a page, as a browser with this cookie does; returns the page and
-    /// the cookie that it sets.
+    /// Sends a form or requests a page, as a browser with this cookie does.
     async fn browse(
         &mut self,
         status: u16,
         route: &str,
         cookie: &str,
         form: &[(&str, &str)],
-    ) -> Result<(String, String)> {
+    ) -> Result<Page> {
         let (method, path) = route.split_once(' ').context("METHOD /path")?;
         let mut request =
             Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
@@ -145,12 +144,12 @@ impl<'a> Scenario<'a> {
         }
         let response = self.target.send(request.body(Bytes::from(body))?).await?;
         let text = String::from_utf8_lossy(response.body()).into_owned();
-        let set = response
-            .headers()
-            .get("set-cookie")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let set = set.split([';', '=']).nth(1).unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let cookie = header("set-cookie").split([';', '=']).nth(1).unwrap_or_default().to_owned();
+        let location = header("location");
         self.steps += 1;
         let name = format!(
             "{} {method} {}",
@@ -163,7 +162,7 @@ impl<'a> Scenario<'a> {
             response.status()
         );
         self.transcript.push((name, normalize(&response)));
-        Ok((text, set))
+        Ok(Page { text, cookie, location })
     }
 
     /// Asks the authorizer about a request with `key`, if the target has one.
@@ -354,12 +353,16 @@ impl<'a> Scenario<'a> {
         )
         .await?;
         let form = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/tokens")];
-        let (_, session) = self.browse(303, "POST /login", "", &form).await?;
-        let (page, _) = self.browse(200, "GET /tokens", &session, &[]).await?;
-        let csrf = csrf(&page);
+        let session = self.browse(303, "POST /login", "", &form).await?.cookie;
+        let page = self.browse(200, "GET /tokens", &session, &[]).await?;
+        let csrf = csrf(&page.text);
         // Both have the same name, because their order is random while the clock stands still.
         let made = [("csrf", csrf.as_str()), ("name", "cli"), ("scope.scans:read", "on")];
-        self.browse(200, "POST /tokens", &session, &made).await?;
+        let sent = self.browse(303, "POST /tokens", &session, &made).await?;
+        self.browse(303, "POST /tokens", &session, &made).await?;
+        for _ in ["with the secret", "without it"] {
+            self.browse(200, &format!("GET {}", sent.location), &session, &[]).await?;
+        }
         self.browse(403, "POST /tokens", &session, &made[1..]).await?;
         self.browse(200, "GET /devices", &session, &[]).await?;
         self.call(204, "POST /v1/auth/logout", ("x-postern-session", &session), None).await?;
@@ -376,10 +379,10 @@ impl<'a> Scenario<'a> {
         let grace = json!({"email": "grace@example.com", "password": PASSWORD, "role": "admin"});
         self.call(201, "POST /v1/users", key, Some(grace)).await?;
         let form = [("email", "grace@example.com"), ("password", PASSWORD)];
-        let (_, session) = self.browse(303, "POST /login", "", &form).await?;
+        let session = self.browse(303, "POST /login", "", &form).await?.cookie;
         let wanted = [("client_id", "postern-cli"), ("scope", "scans:read")];
-        let (begun, _) = self.browse(200, "POST /v1/auth/device", "", &wanted).await?;
-        let begun: Value = serde_json::from_str(&begun)?;
+        let begun = self.browse(200, "POST /v1/auth/device", "", &wanted).await?;
+        let begun: Value = serde_json::from_str(&begun.text)?;
         let (device_code, user_code) = (text(&begun, "device_code"), text(&begun, "user_code"));
         let poll = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
@@ -387,18 +390,28 @@ impl<'a> Scenario<'a> {
             ("device_code", device_code.as_str()),
         ];
         self.browse(400, "POST /v1/auth/token", "", &poll).await?;
-        let (page, _) =
+        let page =
             self.browse(200, &format!("GET /device?user_code={user_code}"), &session, &[]).await?;
-        let csrf = csrf(&page);
+        let csrf = csrf(&page.text);
         let approved =
             [("csrf", csrf.as_str()), ("user_code", &user_code), ("decision", "approve")];
         self.browse(303, "POST /device", &session, &approved).await?;
-        let (tokens, _) = self.browse(200, "POST /v1/auth/token", "", &poll).await?;
-        let access = format!("Bearer {}", text(&serde_json::from_str(&tokens)?, "access_token"));
+        let tokens = self.browse(200, "POST /v1/auth/token", "", &poll).await?;
+        let access =
+            format!("Bearer {}", text(&serde_json::from_str(&tokens.text)?, "access_token"));
         self.call(200, "GET /v1/auth/whoami", ("authorization", &access), None).await?;
         self.browse(400, "POST /v1/auth/token", "", &poll).await?;
         Ok(())
     }
+}
+
+/// A page, or another response to a browser.
+struct Page {
+    text: String,
+    /// The value of the cookie that it sets.
+    cookie: String,
+    /// Where it redirects to.
+    location: String,
 }
 
 /// Returns the CSRF token in the forms of a page.
