@@ -454,6 +454,41 @@ async fn a_lowercase_method_does_not_bypass_a_rule() {
 }
 
 #[tokio::test]
+async fn a_method_that_no_rule_can_name_is_denied() {
+    let world = World::new().await;
+    for method in ["PURGE", "PROPFIND", "TRACE", "QUERY", "CONNECT"] {
+        let answer = ask(&world, http(method, "/x", &[("x-api-key", &world.api_key)])).await;
+        assert_eq!(answer.unwrap()["context"], json!({"error": "method_not_allowed"}), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_like_the_stage_is_not_taken_for_it_behind_a_custom_domain() {
+    let rules = "[[route]]\nmethod = \"*\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]";
+    let world = World::configured(rules).await;
+    let (_, other) = world.create_key(&["other"]).await;
+    for (domain, path, allowed) in [
+        ("auth.example.com", "/v1/admin/x", false),
+        ("auth.example.com", "/v1/v1/admin/x", false),
+        ("auth.example.com", "/v1/x", true),
+        ("abcdef1234.execute-api.eu-west-1.amazonaws.com", "/v1/v1/admin/x", false),
+        ("abcdef1234.execute-api.eu-west-1.amazonaws.com", "/v1/admin/x", true),
+        ("other.execute-api.eu-west-1.amazonaws.com", "/v1/admin/x", false),
+    ] {
+        for (key, arn) in [("ANY /{proxy+}", "GET/{proxy+}"), ("$default", "$default")] {
+            let mut event = http("GET", path, &[("x-api-key", &other)]);
+            event["routeKey"] = json!(key);
+            event["routeArn"] = json!(format!("{ARN}/v1/{arn}"));
+            event["requestContext"]["stage"] = json!("v1");
+            event["requestContext"]["apiId"] = json!("abcdef1234");
+            event["requestContext"]["domainName"] = json!(domain);
+            let answer = ask(&world, event).await.unwrap();
+            assert_eq!(answer["isAuthorized"], allowed, "{domain} {path} {key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_base_path_mapping_does_not_bypass_a_rule() {
     let world = World::configured(RULES).await;
     let (_, other) = world.create_key(&["other"]).await;

@@ -611,14 +611,17 @@ async fn a_cached_response_for_a_route_allows_what_every_rule_below_it_allows() 
     let wide = world.create_key(&["*"]).await.1;
     let world = world.reconfigured(&toml(rules, "authenticated", &sources));
     for (routes, method, path, of_narrow, of_wide) in [
-        (&["GET /orders/{id}"][..], "GET", "/orders/7", 200, 200),
+        (&["GET /orders"][..], "GET", "/orders", 200, 200),
+        // A parameter such as `..%2Fadmin` leads anywhere.
+        (&["GET /orders/{id}"], "GET", "/orders/7", 403, 200),
         (&["GET /{proxy+}"], "GET", "/orders/7", 403, 200),
         (&["POST /{proxy+}"], "POST", "/orders/7", 200, 200),
         (&["ANY /{proxy+}"], "POST", "/orders/7", 403, 200),
         (&["$default"], "GET", "/orders/7", 403, 200),
         (&["GET /{section}/{id}"], "GET", "/orders/7", 403, 200),
-        (&["GET /open/{page}"], "GET", "/open/x", 200, 200),
-        (&["GET /Admin/{id}"], "GET", "/Admin/x", 403, 200),
+        (&["GET /open/page"], "GET", "/open/page", 200, 200),
+        (&["GET /open/{page}"], "GET", "/open/x", 403, 200),
+        (&["GET /Admin/x"], "GET", "/Admin/x", 403, 200),
     ] {
         let attachment = AuthorizerConfig {
             routes: routes.iter().map(|key| (*key).to_owned()).collect(),
@@ -629,6 +632,56 @@ async fn a_cached_response_for_a_route_allows_what_every_rule_below_it_allows() 
             let got = status(&world, &guard, method, path, &[("x-api-key", key)]).await;
             assert_eq!(got, expected, "{routes:?} {method} {path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn no_parameter_of_a_route_leads_to_another_rule_from_the_cache() {
+    let world = World::new().await;
+    let rules = "[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n\
+                 [[route]]\nmethod = \"*\"\npath = \"/orders/*/secrets\"\nscopes = [\"secrets\"]\n";
+    let sources = ["x-api-key", "$context.routeKey"];
+    let key = world.create_key(&["orders:read"]).await.1;
+    let caching = world.reconfigured(&toml(rules, "authenticated", &sources));
+    let attachment = AuthorizerConfig {
+        routes: ["ANY /files/{proxy+}", "ANY /orders/{id}"].map(str::to_owned).to_vec(),
+        ..attachment(EventKind::Http2, &sources, 300)
+    };
+    let guard = Guard::new(caching.app.clone(), attachment).unwrap();
+    for path in [
+        "/files/a",
+        "/files/../admin/x",
+        "/files/%2e%2e/admin/x",
+        "/files//admin",
+        "/orders/7",
+        "/orders/7%2Fsecrets",
+        "/orders/..%2Fadmin",
+    ] {
+        let got = status(&caching, &guard, "GET", path, &[("x-api-key", &key)]).await;
+        assert_eq!(got, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_cached_policy_denies_other_cases_of_a_path_and_no_longer_name() {
+    let world = World::new().await;
+    let key = world.create_key(&["scans:read"]).await.1;
+    let caching = world.reconfigured(&toml(EXPRESSIBLE, "authenticated", &["x-api-key"]));
+    let attachment = attachment(EventKind::RestRequest, &["x-api-key"], 300);
+    let guard = Guard::new(caching.app.clone(), attachment).unwrap();
+    for (path, expected) in [
+        ("/admin", 403),
+        ("/Admin", 403),
+        ("/aDMIN/x", 403),
+        ("/admiN", 403),
+        ("/ADMIN/x/y", 403),
+        ("/Accounts/1", 200),
+        ("/Keys", 200),
+        ("/files/aDvert", 200),
+        ("/administrator", 200),
+    ] {
+        let got = status(&caching, &guard, "GET", path, &[("x-api-key", &key)]).await;
+        assert_eq!(got, expected, "{path}");
     }
 }
 

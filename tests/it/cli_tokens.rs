@@ -160,6 +160,10 @@ async fn a_token_with_some_of_a_users_scopes_is_not_the_user_whoever_issued_it()
             .token(json!({"sub": "ada", "aud": "api", "exp": exp, "jti": jti, "scope": scope}));
         let list = world.call("GET", "/v1/auth/cli-tokens").bearer(&token).send().await.expect(200);
         assert_eq!(list.body["items"][0]["id"], id);
+        // A CLI token would outlive the token, and the issuer.
+        let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true});
+        let call = world.call("POST", "/v1/auth/cli-tokens").json(body).bearer(&token);
+        call.send().await.expect_error(403, "insufficient_scope");
     }
 }
 

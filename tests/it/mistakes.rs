@@ -227,7 +227,7 @@ async fn a_body_that_is_not_json_is_told_the_place() {
         ),
         ("[]", "The body must be a JSON object: it begins with a brace."),
         ("name=a", "The body must be a JSON object: it begins with a brace."),
-        (" ", "The body is missing: send a JSON object or a form."),
+        (" ", "The body is missing: send a JSON object."),
     ];
     for (body, sentence) in table {
         expect(json_text(&world, "/v1/keys", body).send().await, 400, "invalid_request", sentence);

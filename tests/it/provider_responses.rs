@@ -36,7 +36,8 @@ async fn userinfo_is_asked_whenever_address_or_verification_is_missing() {
         (json!({}), json!({"email": address, "email_verified": true}), 303),
         (json!({"email": address}), json!({"email": address, "email_verified": true}), 303),
         (json!({"email": address}), json!({"email_verified": true}), 303),
-        (json!({"email_verified": true}), json!({"email": address}), 303),
+        // Whether an address is verified is said next to it.
+        (json!({"email_verified": true}), json!({"email": address}), 403),
         (json!({"email": address, "email_verified": null}), json!({"email_verified": true}), 303),
         (
             json!({"email": null, "email_verified": null}),

@@ -167,6 +167,29 @@ async fn only_the_operator_and_those_who_could_enroll_a_user_change_their_access
 }
 
 #[tokio::test]
+async fn who_was_disabled_by_the_operator_is_enabled_by_nobody_else_and_nobody_enables_themselves()
+{
+    let world = World::new().await;
+    let session = world.sign_in("github|583231", Role::Admin).await;
+    let body = json!({"name": "own", "scopes": ["*"]});
+    let call = world.call("POST", "/v1/keys").header("X-Postern-Session", &session);
+    let own: String = call.json(body).send().await.expect(201).member("key");
+    let user = "github|583231";
+
+    change(&world, "disable", &world.operator_key, user).await.expect(204);
+    change(&world, "enable", &own, user).await.expect_error(403, "forbidden_user");
+    change(&world, "enable", &world.operator_key, user).await.expect(204);
+    // What the organization did, its other administrators undo, but not the user's own key.
+    change(&world, "disable", &own, user).await.expect(204);
+    change(&world, "enable", &own, user).await.expect_error(403, "forbidden_user");
+    // The operator's word stands, whoever came first.
+    change(&world, "disable", &world.operator_key, user).await.expect(204);
+    change(&world, "disable", &own, user).await.expect(204);
+    change(&world, "enable", &own, user).await.expect_error(403, "forbidden_user");
+    change(&world, "enable", &world.operator_key, user).await.expect(204);
+}
+
+#[tokio::test]
 async fn a_denied_user_is_refused_on_every_path_whoever_acts_for_them() {
     let world = World::new().await;
     let id = world.create_user(EMAIL, PASSWORD, Role::User).await;

@@ -12,6 +12,9 @@ use crate::event::{self, RequestContext};
 /// The region, account and API of every ARN.
 const API: &str = "arn:aws:execute-api:eu-west-1:000000000000:local";
 
+/// The API's own domain.
+const DOMAIN: &str = "local.execute-api.eu-west-1.amazonaws.com";
+
 /// The kind of API, and of its authorizer's event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EventKind {
@@ -164,6 +167,7 @@ fn request_1_0(
         "requestContext": {
             "accountId": "000000000000",
             "apiId": "local",
+            "domainName": DOMAIN,
             "httpMethod": parts.method.as_str(),
             "path": with_stage(path, attachment),
             "requestId": event::request_id(arrival.time),
@@ -186,6 +190,7 @@ fn http_2(
     event["routeArn"] = arn(parts, route_key, attachment).into();
     event["identitySource"] = if sources.is_empty() { Value::Null } else { sources.into() };
     event["requestContext"]["stage"] = attachment.stage.as_str().into();
+    event["requestContext"]["domainName"] = DOMAIN.into();
     event["requestContext"]["http"]["path"] = path.as_str().into();
     event["rawPath"] = path.into();
     event

@@ -160,6 +160,14 @@ impl<'e> Event<'e> {
         self.0.pointer(pointer).and_then(Value::as_str)
     }
 
+    /// Reports whether the request was sent to the API's own domain, where a named stage always
+    /// precedes the path.
+    fn is_at_default_domain(self) -> bool {
+        let text = |name| self.text(name).unwrap_or_default();
+        let domain = text("/requestContext/domainName").split_once(".execute-api.");
+        domain.is_some_and(|(api, _)| api == text("/requestContext/apiId"))
+    }
+
     fn required(self, pointer: &str) -> Result<&'e str, Fault> {
         self.text(pointer).ok_or_else(|| missing(pointer))
     }
@@ -209,7 +217,7 @@ fn request_1_0(event: Event<'_>, request: AuthorizerRequest) -> Result<Authorize
     let sent = event.text("/requestContext/path").unwrap_or(path);
     // REST APIs leave the stage out of `path`.
     let stage = event.text("/requestContext/stage").filter(|_| sent == path);
-    let paths = paths(&request.arn, path, stage, route)
+    let paths = paths(&request.arn, path, stage, route, event.is_at_default_domain())
         .ok_or_else(|| missing("a path in its methodArn"))?;
     // The event contains the query only in decoded form, from which the signed target cannot be
     // reconstructed.
@@ -235,7 +243,8 @@ fn request_2_0(
         AuthorizerAnswer::Policy => ResponseFormat::Policy,
     };
     let route = request.route_key.split_once(' ').map_or("", |(_, path)| path);
-    let paths = paths(&request.arn, path, event.text("/requestContext/stage"), route)
+    let stage = event.text("/requestContext/stage");
+    let paths = paths(&request.arn, path, stage, route, event.is_at_default_domain())
         .ok_or_else(|| missing("a path in its routeArn"))?;
     let is_canonical = path::is_canonical_when_decoded;
     let target = Some(target);
@@ -262,8 +271,14 @@ fn routed(arn: &str) -> Option<(&str, String)> {
 /// The first is the one in the ARN. The path that the client sent may begin with the stage, and
 /// behind a custom domain with the domain's base path mapping; then the rules must allow both. The
 /// ARN of an HTTP API can name the route in place of the path: `$default`, or the path of `route`
-/// with its parameters.
-fn paths(arn: &str, sent: &str, stage: Option<&str>, route: &str) -> Option<Vec<String>> {
+/// with its parameters. Then only `has_stage` says that a segment like the stage is the stage.
+fn paths(
+    arn: &str,
+    sent: &str,
+    stage: Option<&str>,
+    route: &str,
+    has_stage: bool,
+) -> Option<Vec<String>> {
     let (method, routed) = routed(arn)?;
     let names_route = method == "$default" || (route.contains('{') && routed == route);
     let without_stage = stage.and_then(|stage| sent.strip_prefix('/')?.strip_prefix(stage));
@@ -274,7 +289,9 @@ fn paths(arn: &str, sent: &str, stage: Option<&str>, route: &str) -> Option<Vec<
         // The event does not say whether this segment is the stage or part of the path.
         Some(rest) if sent == routed => vec![rest.to_owned(), routed],
         None if sent == routed => vec![routed],
-        Some(rest) if rest == routed || names_route => vec![rest.to_owned()],
+        Some(rest) if rest == routed || (names_route && has_stage) => vec![rest.to_owned()],
+        // Behind a custom domain, the segment may as well be part of the path.
+        Some(rest) if names_route => vec![rest.to_owned(), sent.to_owned()],
         None if names_route => vec![sent.to_owned()],
         Some(_) | None => vec![sent.to_owned(), routed],
     })

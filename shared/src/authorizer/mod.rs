@@ -27,6 +27,7 @@ use crate::{
     core::{
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
+        method,
         principal::Principal,
         route_pattern,
     },
@@ -129,9 +130,9 @@ impl AuthorizerRequest {
         if !self.paths.iter().all(is_sound) || is_pattern {
             return Err(Refusal::PathMalformed);
         }
-        // Methods are case-sensitive (RFC 9110 §9.1), but a backend that folds their case would run
-        // `get` as GET.
-        if self.method.is_empty() || !self.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        // No rule applies to other methods. They are case-sensitive (RFC 9110 §9.1), but a backend
+        // that folds their case would run `get` as GET.
+        if self.kind != AuthorizerEventKind::WebSocket && method::known(&self.method).is_none() {
             return Err(Refusal::MethodUnknown);
         }
         Ok(self.paths.iter().flat_map(|path| rules.of_request(&self.method, path)).collect())

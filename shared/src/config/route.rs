@@ -85,8 +85,7 @@ impl RouteRule {
     fn longest_policy(&self) -> usize {
         let resource = LONGEST_STAGE_ARN + self.path.to_iam_pattern().len();
         let methods = if self.method == "*" { METHODS.len() } else { self.methods().len() };
-        // The first letter in the other case is denied for each method.
-        (2 * methods + METHODS.len() + self.path.other_cases().len()) * resource
+        (2 * methods + self.path.other_cases().len()) * resource
     }
 
     /// Checks what the types cannot check.

@@ -18,7 +18,11 @@ use percent_encoding::percent_decode_str;
 /// and no `*`, which is a wildcard in IAM.
 pub fn is_canonical(path: &str) -> bool {
     has_one_interpretation(path, |segment| {
-        is_encoded_segment(segment.as_bytes()) && !has_ambiguous_escape(&decoded(segment))
+        // Servers disagree about escapes that are not UTF-8: some read `%C0%AE` as a dot.
+        is_encoded_segment(segment.as_bytes())
+            && percent_decode_str(segment)
+                .decode_utf8()
+                .is_ok_and(|decoded| !has_ambiguous_escape(&decoded))
     })
 }
 
@@ -204,6 +208,8 @@ mod tests {
             "/a/.../b",
             "/a/+/b",
             "/a/%252e%252e/b",
+            "/a/%C0%AE%C0%AE/b",
+            "/caf%E9",
         ];
         for path in odd {
             assert!(!is_canonical(path), "{path}");

@@ -62,14 +62,10 @@ impl RoutePattern {
         pairs.take_while(same).any(|(ours, theirs)| ours != theirs)
     }
 
-    /// Returns the pattern of a route of an HTTP API, such as `/orders/{id}` or `/{proxy+}`.
+    /// Returns the paths that a route of an HTTP API can lead to. The gateway decodes a parameter
+    /// after it has matched the route, so one such as `..%2Fadmin` leads anywhere.
     pub(crate) fn of_http_route(path: &str) -> Self {
-        let segments = path.split('/').map(|segment| match segment.strip_suffix('}') {
-            Some(greedy) if greedy.ends_with('+') => "**",
-            Some(_) => "*",
-            None => segment,
-        });
-        Self(segments.collect::<Vec<_>>().join("/"))
+        Self(if path.contains('{') { "/**".to_owned() } else { path.to_owned() })
     }
 
     /// Reports whether a segment matches any text.
@@ -77,17 +73,23 @@ impl RoutePattern {
         self.0.split('/').any(|segment| segment == "*")
     }
 
-    /// Returns the beginnings, as IAM patterns, of all paths that match only if case is ignored: the
-    /// pattern up to a letter, with that letter in the other case.
+    /// Returns IAM patterns of all paths that match only if case is ignored: the pattern with one
+    /// letter in the other case, and the letters after it in any.
     pub(crate) fn other_cases(&self) -> Vec<String> {
-        let letters = self.0.char_indices().filter(|(_, letter)| letter.is_ascii_alphabetic());
-        let swapped = letters.map(|(at, letter)| {
+        let (text, below) = match self.0.strip_suffix("/**") {
+            Some(root) => (root, "/*"),
+            None => (self.0.as_str(), "/"),
+        };
+        let letters = text.char_indices().filter(|(_, letter)| letter.is_ascii_alphabetic());
+        let swapped = letters.flat_map(|(at, letter)| {
             let other = if letter.is_ascii_lowercase() {
                 letter.to_ascii_uppercase()
             } else {
                 letter.to_ascii_lowercase()
             };
-            format!("{}{other}", &self.0[1..at])
+            let rest = text[at + 1..].replace(|c: char| c.is_ascii_alphabetic(), "?");
+            let path = format!("{}{other}{rest}", &text[1..at]);
+            [format!("{path}{below}"), path]
         });
         swapped.collect()
     }

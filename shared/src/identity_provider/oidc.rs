@@ -160,7 +160,13 @@ impl OidcIdentityProvider {
         let subject = context.config.external_subject(prefix, &user).map_err(of_sign_in)?;
         if !["email", "email_verified"].iter().all(|name| claims.contains_key(*name)) {
             match self.userinfo(context, answer.access_token().secret(), &user).await {
-                Ok(more) => claims.extend(more),
+                Ok(more) => {
+                    // Whether an address is verified is said next to it.
+                    if more.contains_key("email") {
+                        claims.remove("email_verified");
+                    }
+                    claims.extend(more);
+                }
                 Err(error) if self.needs_addresses => return Err(error),
                 Err(_) => {} // it is only for display
             }

@@ -141,10 +141,11 @@ async fn refuse_tools(context: &Context, user: &Principal) -> Result<(), Error> 
             let is_login = family.is_some_and(|family| family.client_id == PASSWORD_CLIENT.into());
             if is_login { Ok(()) } else { Err(Refusal::ToolNotAllowed.into()) }
         }
+        // Whoever issued it, the token of a tool would outlive itself as a CLI token.
+        CredentialId::External(_) => Err(Refusal::ToolNotAllowed.into()),
         CredentialId::AccessToken(_)
         | CredentialId::ApiKey(_)
         | CredentialId::CliToken(_)
-        | CredentialId::External(_)
         | CredentialId::Runner(_)
         | CredentialId::Session(_) => Ok(()),
     }

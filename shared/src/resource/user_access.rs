@@ -57,19 +57,39 @@ pub async fn disable(
         }
         (found, _) => found?,
     };
-    change(context, &member, UserChange::Disable(context.clock.now())).await
+    let now = context.clock.now();
+    let disable = match manager {
+        UserManager::Operator => UserChange::DisableByOperator(now),
+        UserManager::Caller(_) => UserChange::Disable(now),
+    };
+    change(context, &member, disable).await
 }
 
 /// Allows a disabled user to sign in again. Credentials that ended do not come back.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`, or a fault.
+/// `insufficient_scope`, `not_found`, [`Refusal::UserDisabled`] for a user whom the operator
+/// disabled or for whom the caller acts, or a fault.
 pub async fn enable(
     context: &Context,
     manager: UserManager<'_>,
     given: UserToChange,
 ) -> Result<(), Error> {
     let member = find(context, manager, &user_id(given)?).await?;
+    match manager {
+        UserManager::Operator => {}
+        UserManager::Caller(_) if member.disabled_by_operator => {
+            let sentence = "The operator has disabled this user. Only the operator can enable it.";
+            return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
+        }
+        // Keys that a user has created keep working while the user is disabled.
+        UserManager::Caller(caller) if caller.acting_user().as_ref() == Some(&member.user_id) => {
+            let sentence =
+                "Nobody can enable the user for whom they act: ask another administrator.";
+            return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
+        }
+        UserManager::Caller(_) => {}
+    }
     change(context, &member, UserChange::Enable).await
 }
 
@@ -136,7 +156,7 @@ async fn change(
     match change {
         UserChange::SignOut | UserChange::Enable => remove_ended(context, member).await,
         // Until the user is enabled, every one of them is answered with the same refusal.
-        UserChange::Disable(_) => Ok(()),
+        UserChange::Disable(_) | UserChange::DisableByOperator(_) => Ok(()),
     }
 }
 

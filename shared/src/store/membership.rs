@@ -45,6 +45,9 @@ pub struct MembershipRecord {
         with = "millisecond::optional"
     )]
     pub disabled_at: Option<Timestamp>,
+    /// Whether the operator disabled the user, and not only their organization.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled_by_operator: bool,
 }
 
 /// What the last sign-in reported about a user.
@@ -73,6 +76,7 @@ impl MembershipRecord {
             profile,
             epoch: Epoch::default(),
             disabled_at: None,
+            disabled_by_operator: false,
         }
     }
 }
@@ -84,6 +88,8 @@ pub enum UserChange {
     SignOut,
     /// Ends all credentials, and refuses new ones.
     Disable(Timestamp),
+    /// The same by the operator, who alone can undo it.
+    DisableByOperator(Timestamp),
     /// Allows new credentials again.
     Enable,
 }
@@ -93,7 +99,7 @@ impl UserChange {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SignOut => "signed_out",
-            Self::Disable(_) => "disabled",
+            Self::Disable(_) | Self::DisableByOperator(_) => "disabled",
             Self::Enable => "enabled",
         }
     }
@@ -196,7 +202,17 @@ impl Store {
                 )
                 .expression_attribute_values(":now", milliseconds(now))
                 .expression_attribute_values(":one", number(1)),
-            UserChange::Enable => request.update_expression("REMOVE disabled_at_ms"),
+            UserChange::DisableByOperator(now) => request
+                .update_expression(
+                    "SET disabled_at_ms = if_not_exists(disabled_at_ms, :now), \
+                     disabled_by_operator = :true ADD epoch :one",
+                )
+                .expression_attribute_values(":now", milliseconds(now))
+                .expression_attribute_values(":true", AttributeValue::Bool(true))
+                .expression_attribute_values(":one", number(1)),
+            UserChange::Enable => {
+                request.update_expression("REMOVE disabled_at_ms, disabled_by_operator")
+            }
         };
         match conditional(request.send().await, "change a user")? {
             Conditional::Met(answer) => match answer.attributes {

@@ -61,7 +61,7 @@ refusals! {
         "The body is not valid: send a JSON object with the members that this route documents.",
     ),
     /// The body is empty.
-    BodyMissing => invalid_request("The body is missing: send a JSON object or a form."),
+    BodyMissing => invalid_request("The body is missing: send a JSON object."),
     /// The body exceeds the limit.
     BodyTooLarge => PublicError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "The body is larger than 64 KiB."),
     /// The PKCE method is not S256.
