@@ -1,7 +1,7 @@
 //! The Lambda authorizer: parses its events, decides, and writes its responses.
 //!
 //! An event is recognized by its raw form, and an unknown event is a fault, never an Allow. The
-//! response is made from a [`Decision`], with every effect written out.
+//! response is made from a `Decision`, with every effect written out.
 
 mod cache;
 mod event;
