@@ -78,5 +78,5 @@ fn scopes(claims: &Map<String, Value>, claim: Option<&str>, configured: &Scopes)
         }
         _ => Vec::new(),
     };
-    Scopes::from_well_formed(given).within(configured)
+    Scopes::from_well_formed(given).intersection(configured)
 }

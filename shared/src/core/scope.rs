@@ -124,19 +124,6 @@ impl Scopes {
         Self(sound)
     }
 
-    /// Returns the scopes that are both among these and among `limit`: of two of which one covers
-    /// the other, the narrower one.
-    pub fn within(&self, limit: &Scopes) -> Self {
-        let narrower = self.0.iter().filter(|held| limit.allows(held));
-        let mut both: Vec<Scope> = Vec::new();
-        for scope in narrower.chain(limit.0.iter().filter(|limit| self.allows(limit))) {
-            if !both.contains(scope) && both.len() < MOST_SCOPES {
-                both.push(scope.clone());
-            }
-        }
-        Self(both)
-    }
-
     /// Reports whether one of the scopes covers `wanted`.
     pub fn allows(&self, wanted: &Scope) -> bool {
         self.0.iter().any(|held| held.covers(wanted))
@@ -152,14 +139,15 @@ impl Scopes {
         Self(self.0.iter().filter(|scope| holder.allows(scope)).cloned().collect())
     }
 
-    /// Returns the scopes that both allow: every scope of one that the other covers.
+    /// Returns the scopes that both allow: every scope of one that the other covers, as many as
+    /// there can be.
     #[must_use]
     pub fn intersection(&self, other: &Scopes) -> Scopes {
         let of_self = self.0.iter().filter(|scope| other.allows(scope));
         let of_other = other.0.iter().filter(|scope| self.allows(scope));
         let mut both: Vec<Scope> = Vec::new();
         for scope in of_self.chain(of_other) {
-            if !both.iter().any(|known| known.covers(scope)) {
+            if both.len() < MOST_SCOPES && !both.iter().any(|known| known.covers(scope)) {
                 both.push(scope.clone());
             }
         }
