@@ -11,6 +11,7 @@ use postern::{
     },
     credential::RefreshToken,
     store::{
+        StoreHealth,
         family::FamilyRecord,
         rotation::{PresentedToken, Rotation, RotationRequest},
     },
@@ -20,6 +21,8 @@ use tests::World;
 
 const GRACE_MS: i64 = 10_000;
 const RETRIES_MS: i64 = 60_000;
+/// How many execution environments there are.
+const ENVIRONMENTS: usize = 2;
 const IDLE_MS: i64 = 7 * 86_400_000;
 const ABSOLUTE_MS: i64 = 90 * 86_400_000;
 
@@ -104,7 +107,7 @@ fn request<'a>(
         client: None,
         attempt,
         now: time(now_ms),
-        store_failed_at: None,
+        store_health: StoreHealth::default(),
     }
 }
 
@@ -179,22 +182,33 @@ async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i6
 #[derive(Clone, Debug)]
 enum Step {
     /// Presents the token that is `age` generations old, from one of [`ADDRESSES`], to an execution
-    /// environment whose clock is ahead by `ahead_ms`.
+    /// environment. Its clock is ahead by `ahead_ms` now.
     Present {
         age: u64,
         address: usize,
+        environment: usize,
         ahead_ms: i64,
     },
     Pass {
         ms: i64,
     },
     Revoke,
-    StoreFails,
+    /// A call of an execution environment to the store fails.
+    StoreFails {
+        environment: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let present = (0u64..4, 0..ADDRESSES.len(), prop_oneof![4 => Just(0), 1 => -40_000..40_000i64])
-        .prop_map(|(age, address, ahead_ms)| Step::Present { age, address, ahead_ms });
+    let ahead_ms = prop_oneof![4 => Just(0), 1 => -40_000..40_000i64];
+    let present = (0u64..4, 0..ADDRESSES.len(), 0..ENVIRONMENTS, ahead_ms).prop_map(
+        |(age, address, environment, ahead_ms)| Step::Present {
+            age,
+            address,
+            environment,
+            ahead_ms,
+        },
+    );
     let pass = prop_oneof![
         Just(1),
         Just(GRACE_MS - 1),
@@ -209,7 +223,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => present,
         3 => pass.prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::Revoke),
-        1 => Just(Step::StoreFails),
+        1 => (0..ENVIRONMENTS).prop_map(|environment| Step::StoreFails { environment }),
     ]
 }
 
@@ -220,14 +234,25 @@ struct Model {
     rotated_at_ms: i64,
     network: u8,
     network_before: Option<u8>,
-    store_failed_at_ms: Option<i64>,
+    /// For each execution environment, when the store last responded to it, and last failed.
+    last_response_ms: [Option<i64>; ENVIRONMENTS],
+    last_failure_ms: [Option<i64>; ENVIRONMENTS],
     idle_end_ms: i64,
     absolute_end_ms: i64,
     has_ended: bool,
 }
 
 impl Model {
-    fn present(&mut self, presented: u64, network: u8, now_ms: i64) -> Outcome {
+    fn store_health(&self, environment: usize) -> StoreHealth {
+        StoreHealth {
+            last_response: self.last_response_ms[environment].map(time),
+            last_failure: self.last_failure_ms[environment].map(time),
+        }
+    }
+
+    fn present(&mut self, presented: u64, network: u8, environment: usize, now_ms: i64) -> Outcome {
+        let last_failure_ms = self.last_failure_ms[environment];
+        let last_response_ms = self.last_response_ms[environment].replace(now_ms);
         let is_over = now_ms >= self.idle_end_ms || now_ms >= self.absolute_end_ms;
         if self.has_ended {
             return Outcome::State(PresentedToken::Inactive);
@@ -242,8 +267,12 @@ impl Model {
             self.idle_end_ms = now_ms + IDLE_MS;
             return Outcome::Rotated;
         }
-        let has_failed = self.store_failed_at_ms.is_some_and(|at| at >= self.rotated_at_ms);
-        let window_ms = if has_failed { GRACE_MS + RETRIES_MS } else { GRACE_MS };
+        let is_since_rotation = |at: Option<i64>| at.is_some_and(|at| at >= self.rotated_at_ms);
+        let window_ms =
+            match (is_since_rotation(last_response_ms), is_since_rotation(last_failure_ms)) {
+                (true, false) => GRACE_MS,
+                (false, _) | (_, true) => GRACE_MS + RETRIES_MS,
+            };
         let elapsed_ms = now_ms - self.rotated_at_ms;
         let is_timely = -GRACE_MS <= elapsed_ms && elapsed_ms <= window_ms;
         let is_parent = presented + 1 == self.generation;
@@ -283,7 +312,8 @@ async fn follow(world: &World, history: &[Step]) {
         rotated_at_ms: now_ms,
         network: ADDRESSES[0].1,
         network_before: None,
-        store_failed_at_ms: None,
+        last_response_ms: [None; ENVIRONMENTS],
+        last_failure_ms: [None; ENVIRONMENTS],
         idle_end_ms: now_ms + IDLE_MS,
         absolute_end_ms: now_ms + ABSOLUTE_MS,
         has_ended: false,
@@ -291,22 +321,26 @@ async fn follow(world: &World, history: &[Step]) {
     for (at, step) in history.iter().enumerate() {
         match step {
             Step::Pass { ms } => now_ms += ms,
-            Step::StoreFails => model.store_failed_at_ms = Some(now_ms),
+            Step::StoreFails { environment } => {
+                model.last_failure_ms[*environment] = Some(now_ms);
+            }
             Step::Revoke => {
                 store.revoke_family(&tokens[0].family, time(now_ms)).await.unwrap();
                 model.has_ended = true;
             }
-            Step::Present { age, address, ahead_ms } => {
+            Step::Present { age, address, environment, ahead_ms } => {
                 let Some(index) = tokens.len().checked_sub(1 + usize::try_from(*age).unwrap())
                 else {
                     continue;
                 };
                 let token = tokens[index].clone();
                 let (address, network) = ADDRESSES[*address];
-                let expected = model.present(token.generation, network, now_ms + ahead_ms);
+                let store_health = model.store_health(*environment);
+                let expected =
+                    model.present(token.generation, network, *environment, now_ms + ahead_ms);
                 let attempt = AttemptId::from(format!("attempt {at}").as_str());
                 let request = RotationRequest {
-                    store_failed_at: model.store_failed_at_ms.map(time),
+                    store_health,
                     ..request(&token, address, &attempt, now_ms + ahead_ms)
                 };
                 let outcome = present(world, &request).await;

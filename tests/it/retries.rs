@@ -233,6 +233,100 @@ proptest! {
     }
 }
 
+/// The environment that had the outage is not the one that gets the repetition. A code lives for a
+/// minute.
+#[tokio::test]
+async fn a_repetition_at_an_environment_that_was_idle_ends_well() {
+    let world = world().await;
+    for grant in GRANTS {
+        let write = match grant {
+            Grant::Refresh | Grant::RefreshByClient => "UpdateItem",
+            Grant::AuthorizationCode | Grant::DeviceCode => "TransactWriteItems",
+        };
+        for wait_s in [1, 12, 48, 59] {
+            let form = form(&world, grant).await;
+            world.wire.inject_into(write, StoreFault::ResponseLost);
+            request(&world, &form).send().await.expect_error(503, "temporarily_unavailable");
+            world.wire.clear_faults();
+            world.advance_s(wait_s);
+            let answer = request(&world.another_environment(), &form).send().await;
+            assert_usable(&world, answer, &format!("{grant:?} after {wait_s} s")).await;
+        }
+    }
+}
+
+/// An environment that has called the store since knows that nothing failed.
+#[tokio::test]
+async fn a_late_repetition_at_an_environment_in_use_is_reuse() {
+    let world = world().await;
+    for grant in GRANTS {
+        let other = world.another_environment();
+        let form = form(&world, grant).await;
+        let first = tokens(&request(&world, &form).send().await.expect(200));
+        assert_eq!(other.whoami(&first.access).await, 200);
+        world.advance_ms(10_001);
+        request(&other, &form).from([192, 0, 2, 1]).send().await.expect_error(400, "invalid_grant");
+        let is_alive = grant == Grant::DeviceCode; // the device itself may have polled twice
+        let status = if is_alive { 200 } else { 401 };
+        assert_eq!(world.whoami(&first.access).await, status, "{grant:?}");
+    }
+}
+
+/// It gives the benefit of the doubt for a minute, to the network that rotated, and to nobody else.
+#[tokio::test]
+async fn an_idle_environment_does_not_help_a_thief() {
+    let world = World::new().await;
+    let home = [192, 0, 2, 1];
+    let elsewhere = [198, 51, 100, 7];
+    for (address, wait_ms, is_alive) in
+        [(home, 70_001, false), (elsewhere, 70_001, false), (elsewhere, 70_000, true)]
+    {
+        let stolen = pair(&world).await;
+        let second = tokens(&world.refresh(&stolen.refresh).send().await.expect(200));
+        world.advance_ms(wait_ms);
+        let idle = world.another_environment();
+        let thief = idle.refresh(&stolen.refresh).from(address).send().await;
+        thief.expect_error(400, "invalid_grant");
+        let status = if is_alive { 200 } else { 401 };
+        assert_eq!(world.whoami(&second.access).await, status, "{address:?}, {wait_ms}");
+    }
+}
+
+/// Once the successor is in use, its delivery is beyond doubt.
+#[tokio::test]
+async fn an_idle_environment_revokes_the_family_of_an_older_token() {
+    let world = World::new().await;
+    let first = pair(&world).await;
+    let second = tokens(&world.refresh(&first.refresh).send().await.expect(200));
+    let third = tokens(&world.refresh(&second.refresh).send().await.expect(200));
+    let idle = world.another_environment();
+    idle.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    assert_eq!(world.whoami(&third.access).await, 401);
+}
+
+#[tokio::test]
+async fn without_a_grace_window_every_repetition_is_reuse_at_an_idle_environment_too() {
+    let toml = Some("[lifetimes]\nrefresh_grace = 0".to_owned());
+    let world = World::with(Setup { toml, ..Setup::default() }).await;
+    let first = pair(&world).await;
+    let second = tokens(&world.refresh(&first.refresh).send().await.expect(200));
+    let idle = world.another_environment();
+    idle.refresh(&first.refresh).send().await.expect_error(400, "invalid_grant");
+    assert_eq!(world.whoami(&second.access).await, 401);
+}
+
+/// Who does not have the verifier gets nothing, wherever they ask.
+#[tokio::test]
+async fn an_idle_environment_revokes_what_a_code_gave_if_the_verifier_is_wrong() {
+    let world = World::new().await;
+    let mut form = form(&world, Grant::AuthorizationCode).await;
+    let first = tokens(&request(&world, &form).send().await.expect(200));
+    form[4].1 = "x".repeat(43);
+    let idle = world.another_environment();
+    request(&idle, &form).send().await.expect_error(400, "invalid_grant");
+    assert_eq!(world.whoami(&first.access).await, 401);
+}
+
 /// Without a grace window for refresh tokens, too: a code is not a refresh token.
 #[tokio::test]
 async fn a_redemption_can_be_repeated_after_an_outage_without_a_grace_window() {

@@ -173,6 +173,11 @@ impl World {
         self.rebuild(self.app.context.config.clone(), secrets)
     }
 
+    /// Returns another execution environment of this deployment, which has not called the store yet.
+    pub fn another_environment(&self) -> Self {
+        self.rebuild(self.app.context.config.clone(), self.secrets.clone())
+    }
+
     /// Returns another execution environment of this deployment, whose clock is ahead by `ms`.
     pub fn with_clock_ahead(&self, ms: i64) -> Self {
         let hand = Arc::clone(&self.now_ms);

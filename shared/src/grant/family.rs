@@ -16,7 +16,7 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
+        Record as _, StoreHealth, family::FamilyRecord, rotation, service_account::AgentRecord,
         token_owner::TokenOwner,
     },
     telemetry, token,
@@ -198,24 +198,24 @@ pub(super) async fn check_owner(
 }
 
 /// Returns the first tokens of a family again, for a caller who repeats the redemption of a code
-/// because its first answer may have been lost: the store has failed since, and the tokens have not
-/// been used. Returns `None` otherwise.
+/// because its first response may have been lost: before the repetition, the store was not known to
+/// have worked since, and the tokens have not been used. Returns `None` otherwise.
 ///
 /// # Errors
 /// As [`check_owner`].
 pub(super) async fn first_tokens_again(
     context: &Context,
     family: &FamilyRecord,
+    store_health: StoreHealth,
     now: Timestamp,
 ) -> Result<Option<Tokens>, Error> {
-    // Unlike a refresh token, a code can be used only once: there is no grace without a failure.
+    // Unlike a refresh token, a code can be used only once: without a failure there is no window.
     let created_at = family.rotated_at;
-    let has_failed_since =
-        context.store.last_failure().is_some_and(|failed_at| created_at <= failed_at);
+    let may_be_lost = !store_health.has_worked_since(created_at);
     let is_timely =
         (-LEEWAY..=rotation::RETRIES + LEEWAY).contains(&now.duration_since(created_at));
     let is_unused = family.generation == 1 && family.is_alive(now);
-    if !(has_failed_since && is_timely && is_unused) {
+    if !(may_be_lost && is_timely && is_unused) {
         return Ok(None);
     }
     let scopes = check_owner(context, family, None, now).await?;

@@ -69,7 +69,7 @@ pub(super) fn build(
     sdk: &SdkConfig,
     timeouts: Timeouts,
     clock: &Clock,
-    failures: &Failures,
+    outcomes: &Outcomes,
 ) -> Client {
     let timeout_config = TimeoutConfig::builder()
         .operation_attempt_timeout(timeouts.attempt)
@@ -87,7 +87,7 @@ pub(super) fn build(
         .timeout_config(timeout_config)
         .retry_config(retries)
         .retry_classifier(RetryConflicts)
-        .interceptor(Measured { clock: clock.clone(), failures: failures.clone() })
+        .interceptor(Measured { clock: clock.clone(), outcomes: outcomes.clone() })
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled()) // bodies of a few KB
         .build();
     Client::from_conf(config)
@@ -171,42 +171,70 @@ fn code(error: &OperationError) -> Option<&str> {
     )
 }
 
-/// Remembers when a call to the store last failed.
+/// Remembers how the calls to the store ended.
 #[derive(Clone, Debug)]
-pub(super) struct Failures {
+pub(super) struct Outcomes {
     clock: Clock,
-    last_ms: Arc<AtomicI64>,
+    last_response_ms: Arc<AtomicI64>,
+    last_failure_ms: Arc<AtomicI64>,
 }
 
-impl Failures {
+impl Outcomes {
     const NONE: i64 = i64::MIN;
 
     pub(super) fn new(clock: &Clock) -> Self {
-        Self { clock: clock.clone(), last_ms: Arc::new(AtomicI64::new(Self::NONE)) }
+        let none = || Arc::new(AtomicI64::new(Self::NONE));
+        Self { clock: clock.clone(), last_response_ms: none(), last_failure_ms: none() }
     }
 
-    /// Returns the time of the last failure.
-    pub(super) fn last(&self) -> Option<Timestamp> {
-        Timestamp::from_millisecond(self.last_ms.load(Ordering::Relaxed)).ok()
+    /// Returns how the calls so far ended.
+    pub(super) fn so_far(&self) -> StoreHealth {
+        let time = |ms: &AtomicI64| Timestamp::from_millisecond(ms.load(Ordering::Relaxed)).ok();
+        StoreHealth {
+            last_response: time(&self.last_response_ms),
+            last_failure: time(&self.last_failure_ms),
+        }
     }
 
-    /// Forgets the failures so far.
+    /// Forgets the calls so far.
     pub(super) fn forget(&self) {
-        self.last_ms.store(Self::NONE, Ordering::Relaxed);
+        self.last_response_ms.store(Self::NONE, Ordering::Relaxed);
+        self.last_failure_ms.store(Self::NONE, Ordering::Relaxed);
     }
 
-    /// Records that a call fails now.
-    pub(super) fn record(&self) {
-        self.last_ms.store(self.clock.now().as_millisecond(), Ordering::Relaxed);
+    fn record_response(&self) {
+        self.last_response_ms.store(self.clock.now().as_millisecond(), Ordering::Relaxed);
+    }
+
+    pub(super) fn record_failure(&self) {
+        self.last_failure_ms.store(self.clock.now().as_millisecond(), Ordering::Relaxed);
+    }
+}
+
+/// What a process knows about the store from its own calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// When the store last responded to a call.
+    pub last_response: Option<Timestamp>,
+    /// When a call last failed. A caller whose request failed then is expected to repeat it.
+    pub last_failure: Option<Timestamp>,
+}
+
+impl StoreHealth {
+    /// Reports whether the store is known to have worked since `time`: it has responded since, and
+    /// no call has failed. A process that was idle or not yet started then does not know.
+    pub fn has_worked_since(&self, time: Timestamp) -> bool {
+        let is_since = |last: Option<Timestamp>| last.is_some_and(|last| time <= last);
+        is_since(self.last_response) && !is_since(self.last_failure)
     }
 }
 
 /// Reports the duration of each call and each throttled attempt to [`telemetry`], and records
-/// failures.
+/// how the calls ended.
 #[derive(Debug)]
 struct Measured {
     clock: Clock,
-    failures: Failures,
+    outcomes: Outcomes,
 }
 
 /// When a call started.
@@ -254,7 +282,7 @@ impl Intercept for Measured {
         if let Some(Err(error)) = context.output_or_error()
             && error.is_timeout_error()
         {
-            self.failures.record();
+            self.outcomes.record_failure();
         }
         Ok(())
     }
@@ -265,10 +293,12 @@ impl Intercept for Measured {
         _: &RuntimeComponents,
         call: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(Err(error)) = context.output_or_error()
-            && !error.as_operation_error().is_some_and(is_unmet)
-        {
-            self.failures.record();
+        match context.output_or_error() {
+            Some(Err(error)) if !error.as_operation_error().is_some_and(is_unmet) => {
+                self.outcomes.record_failure();
+            }
+            Some(Ok(_) | Err(_)) => self.outcomes.record_response(),
+            None => {}
         }
         if let Some(Began(began)) = call.load::<Began>() {
             telemetry::store_called(self.clock.now().as_millisecond() - began.as_millisecond());

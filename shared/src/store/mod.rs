@@ -35,10 +35,9 @@ pub mod user;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
-use jiff::Timestamp;
 
-use client::Failures;
-pub use client::Timeouts;
+use client::Outcomes;
+pub use client::{StoreHealth, Timeouts};
 pub use record::{
     Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, RecordUpdate, SecretReplacement,
     StoredSecret,
@@ -51,20 +50,19 @@ use crate::{config::Tables, core::clock::Clock};
 pub struct Store {
     client: Client,
     tables: Tables,
-    failures: Failures,
+    outcomes: Outcomes,
 }
 
 impl Store {
     /// Returns a store over `tables`, reached as `sdk` says. `clock` measures its calls. No I/O.
     pub fn new(sdk: &SdkConfig, tables: Tables, timeouts: Timeouts, clock: &Clock) -> Self {
-        let failures = Failures::new(clock);
-        Self { client: client::build(sdk, timeouts, clock, &failures), tables, failures }
+        let outcomes = Outcomes::new(clock);
+        Self { client: client::build(sdk, timeouts, clock, &outcomes), tables, outcomes }
     }
 
-    /// Returns when a call last failed, if any has since this process started. A caller whose
-    /// request failed then is expected to repeat it.
-    pub fn last_failure(&self) -> Option<Timestamp> {
-        self.failures.last()
+    /// Returns what this process knows about the store from its calls so far.
+    pub fn health(&self) -> StoreHealth {
+        self.outcomes.so_far()
     }
 
     /// Opens a connection, so that the first request finds one. Reads and changes nothing.
@@ -75,6 +73,6 @@ impl Store {
         client::connect(&self.client).await;
         // Its response does not belong to DynamoDB's API, and no caller is waiting yet who could repeat
         // a request.
-        self.failures.forget();
+        self.outcomes.forget();
     }
 }

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Store,
+    Store, StoreHealth,
     client::unexpected,
     conditional::{Conditional, conditional},
     family::FamilyRecord,
@@ -23,8 +23,8 @@ use crate::{
     credential::RefreshToken,
 };
 
-/// How long a caller can repeat a request that failed because of the store, besides the grace
-/// window.
+/// How long a caller can repeat a request whose response may have been lost because of the store,
+/// besides the grace window.
 pub const RETRIES: SignedDuration = SignedDuration::from_secs(60);
 
 /// One presentation of a refresh token.
@@ -41,8 +41,8 @@ pub struct RotationRequest<'a> {
     pub attempt: &'a AttemptId,
     /// The time of the presentation.
     pub now: Timestamp,
-    /// When a call to the store last failed ([`Store::last_failure`]).
-    pub store_failed_at: Option<Timestamp>,
+    /// What was known about the store before the presentation ([`Store::health`]).
+    pub store_health: StoreHealth,
 }
 
 /// What a presented token is, according to its family.
@@ -113,16 +113,16 @@ impl RotationRequest<'_> {
         }
     }
 
-    /// Reports whether a repeat comes in time: within the grace window, and for another minute if
-    /// the store has failed since the rotation, because then the caller may not have got the answer.
+    /// Reports whether a repeat comes in time: within the grace window, and for another minute
+    /// unless the store is known to have worked since the rotation, because then the caller may not
+    /// have got the response.
     ///
     /// The clock that wrote the time of the rotation may be ahead of ours, but not by more than the
     /// window: otherwise it would extend the window by as much.
     fn is_timely(&self, rotated_at: Timestamp, lifetimes: &Lifetimes) -> bool {
         let grace = lifetimes.refresh_grace;
-        let has_failed_since =
-            self.store_failed_at.is_some_and(|failed_at| rotated_at <= failed_at);
-        let window = if has_failed_since { grace + RETRIES } else { grace };
+        let has_worked = self.store_health.has_worked_since(rotated_at);
+        let window = if has_worked { grace } else { grace + RETRIES };
         let elapsed = self.now.duration_since(rotated_at);
         !grace.is_zero() && (-grace..=window).contains(&elapsed)
     }
