@@ -38,7 +38,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .ok_or(Refusal::ServiceKeyWrong)?;
     app.context
         .config
-        .allowlist
+        .gate
         .check(&Subject::Service(service.meta.id), service.on_behalf_of.as_ref())?;
     let access_token = issue::service_token(&app.context, &service, now)?;
     Ok(Response::ok(&TokenResponse {

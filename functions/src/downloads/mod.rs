@@ -55,6 +55,6 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
     if claims.path != request.path() {
         return Err(Refusal::DownloadPathMismatch.into());
     }
-    app.context.config.allowlist.check(&claims.sub, claims.on_behalf_of.as_ref())?;
+    app.context.config.gate.check(&claims.sub, claims.on_behalf_of.as_ref())?;
     Ok(claims)
 }

@@ -285,6 +285,6 @@ fn is_unclaimed(name: &str) -> bool {
 
 fn enforce_allowlist(context: &Context, principal: Principal) -> Result<Principal, Error> {
     telemetry::record_principal(&principal);
-    context.config.allowlist.check(&principal.user_id, principal.on_behalf_of.as_ref())?;
+    context.config.gate.check(&principal.user_id, principal.on_behalf_of.as_ref())?;
     Ok(principal)
 }

@@ -37,7 +37,7 @@ use crate::{
         credential_header::CredentialHeader,
         error::Fault,
         id::ClientId,
-        principal::{Role, UserAllowlist},
+        principal::{Gate, Role},
         scope::Scopes,
     },
     credential::TokenPrefix,
@@ -74,9 +74,9 @@ pub struct Config {
     /// The header of a service token.
     #[serde(default = "default_service_token_header")]
     pub service_token_header: CredentialHeader,
-    /// The users who are allowed to use the deployment. An empty list allows everyone.
-    #[serde(default, rename = "gate")]
-    pub allowlist: UserAllowlist,
+    /// The users who are allowed to use the deployment.
+    #[serde(default)]
+    pub gate: Gate,
     /// The lifetimes of credentials.
     #[serde(default)]
     pub lifetimes: Lifetimes,

@@ -37,14 +37,14 @@ impl Role {
 /// everyone who is not denied is allowed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct UserAllowlist {
+pub struct Gate {
     #[serde(default)]
     allowed_users: Vec<Subject>,
     #[serde(default)]
     denied_users: Vec<Subject>,
 }
 
-impl UserAllowlist {
+impl Gate {
     /// Checks that the caller, or the user on whose behalf it acts, is allowed, and that neither is
     /// denied.
     ///

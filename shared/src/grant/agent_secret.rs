@@ -49,7 +49,7 @@ pub async fn exchange(
     let agent =
         context.store.record::<AgentRecord>(&secret.id, now).await?.ok_or(Refusal::AgentUnknown)?;
     verify_secret(&agent, &secret)?;
-    context.config.allowlist.check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
+    context.config.gate.check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
     let (scopes, is_renewable) = with_refresh_token(requested, &agent.scopes)?;
 
     let owner = TokenOwner::Agent(agent.meta.id);

@@ -22,7 +22,7 @@ use crate::{
         clock::after,
         error::{Error, Fault, Refusal},
         id::{self, AttemptId, ClientId, FamilyId},
-        network::network,
+        network::Network,
         principal::{Principal, Role},
         scope::Scopes,
         secret::{self, Secret},
@@ -145,14 +145,18 @@ pub async fn pending_device(
 ) -> Result<DeviceCodeRecord, Error> {
     let letters = read(text).ok_or(Refusal::UserCodeWrong)?;
     let now = context.clock.now();
-    let network = network(address);
+    let network = Network::of(address);
     let limit = context.config.throttle.device_code_guesses;
     // Count the user first: a user who has no guesses left does not use up those of others at the
     // same address.
     let user_id = person.user_id.to_string();
     let counters = [
         Counter { what: "device_person", whom: &user_id, limit },
-        Counter { what: "device_address", whom: &network, limit: limit * PERSONS_AT_AN_ADDRESS },
+        Counter {
+            what: "device_address",
+            whom: network.as_str(),
+            limit: limit * PERSONS_AT_AN_ADDRESS,
+        },
     ];
     throttle::limited(context, &counters, now, look_up(context, &letters, now)).await
 }
@@ -289,7 +293,7 @@ async fn redeem_again(
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     let family = context.store.family(id).await?.ok_or(Refusal::DeviceCodeUnknown)?;
-    let is_same_network = network(&family.rotated_from) == network(address);
+    let is_same_network = Network::of(&family.rotated_from) == Network::of(address);
     if !is_same_network || family.generation > 1 {
         return Err(replayed(context, id, now).await);
     }

@@ -144,7 +144,7 @@ pub(super) async fn prepare_for_user(
     now: Timestamp,
 ) -> Result<PreparedFamily, Error> {
     let NewUserFamily { user_id, client_id, scopes, epoch, address } = new;
-    context.config.allowlist.check(user_id, None)?;
+    context.config.gate.check(user_id, None)?;
     let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
     let user = UserStatus::new(&context.config, member, epoch).active_or(Refusal::UserDeleted)?;
     let owner = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
@@ -181,7 +181,7 @@ pub(super) async fn check_owner(
             if family.epoch != agent.epoch {
                 return Err(Refusal::FamilyEpochEnded.into());
             }
-            context.config.allowlist.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
+            context.config.gate.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
             Ok(family.scopes.clone())
         }
         TokenOwner::User { user_id, .. } => {
@@ -189,7 +189,7 @@ pub(super) async fn check_owner(
             let member = member
                 .filter(|member| member.org_id == family.org_id)
                 .ok_or(Refusal::FamilyOwnerDeleted)?;
-            context.config.allowlist.check(&user_id, None)?;
+            context.config.gate.check(&user_id, None)?;
             let user = UserStatus::new(&context.config, member, Some(family.epoch))
                 .active_or(Refusal::FamilyEpochEnded)?;
             Ok(user.limit(&context.config, &family.scopes))

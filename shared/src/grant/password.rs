@@ -17,7 +17,7 @@ use crate::{
         email::Email,
         error::{Error, Refusal},
         id::OrganizationId,
-        network::network,
+        network::Network,
         secret::Secret,
         subject::Subject,
         text,
@@ -65,9 +65,9 @@ pub fn validate_password(password: &Secret, email: &Email) -> Result<(), Refusal
 pub async fn verify(context: &Context, login: Login<'_>) -> Result<AuthenticatedUser, Error> {
     let now = context.clock.now();
     let limits = &context.config.throttle;
-    let network = network(login.address);
+    let network = Network::of(login.address);
     let counters = [
-        Counter { what: "login_address", whom: &network, limit: limits.login_per_address },
+        Counter { what: "login_address", whom: network.as_str(), limit: limits.login_per_address },
         Counter {
             what: "login_account",
             whom: login.email.as_str(),

@@ -44,7 +44,7 @@ pub async fn accept_invitation(
         return Err(Refusal::InvitationWrong.into());
     }
     let subject = Subject::User(user.meta.id);
-    context.config.allowlist.check(&subject, None)?;
+    context.config.gate.check(&subject, None)?;
     let member = context.store.membership(&subject).await?.ok_or(Refusal::InvitationWrong)?;
     let member =
         UserStatus::new(&context.config, member, None).active_or(Refusal::InvitationWrong)?;

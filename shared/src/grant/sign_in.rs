@@ -26,7 +26,7 @@ use crate::{
         entropy::BASE62,
         error::{Error, Fault, Refusal},
         id,
-        network::network,
+        network::Network,
         principal::Role,
         scope::Scopes,
         secret::Secret,
@@ -103,8 +103,8 @@ pub async fn start(
 ) -> Result<AuthorizationRedirect, Error> {
     let now = context.clock.now();
     let limit = context.config.throttle.sign_ins_per_address;
-    let network = network(address);
-    let counter = Counter { what: "sign_in_address", whom: &network, limit };
+    let network = Network::of(address);
+    let counter = Counter { what: "sign_in_address", whom: network.as_str(), limit };
     throttle::count_request(context, counter, now).await?;
     let id = id::mint(now, &context.entropy)?;
     let state = Minted::new::<id::SignIn>(&context.config.brand, &id, &context.entropy)?;
@@ -207,7 +207,7 @@ fn check_allowed<'a>(
             Refusal::SignInNotAllowed
         });
     }
-    context.config.allowlist.check(&identity.subject, None)?;
+    context.config.gate.check(&identity.subject, None)?;
     let person = AuthenticatedUser {
         user_id: identity.subject,
         role: admission.role,

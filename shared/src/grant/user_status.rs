@@ -106,7 +106,7 @@ pub async fn record_sign_in(
     user_id: &Subject,
     profile: UserProfile,
 ) -> Result<MembershipRecord, Error> {
-    context.config.allowlist.check(user_id, None)?;
+    context.config.gate.check(user_id, None)?;
     let member = match context.store.membership(user_id).await? {
         Some(member) => member,
         None if user_id.is_enrolled() => return Err(Refusal::LoginWrong.into()),

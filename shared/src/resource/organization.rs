@@ -10,7 +10,7 @@ use crate::{
         error::{Error, Refusal},
         id::{self, ApiKeyId, OrganizationId},
         name::Name,
-        network::network,
+        network::Network,
         principal::Principal,
         scope::Scopes,
         secret::{self, Secret},
@@ -124,8 +124,8 @@ pub async fn create(
 
 async fn count_signup(context: &Context, address: &str) -> Result<(), Error> {
     let limit = context.config.throttle.organizations_per_address;
-    let network = network(address);
-    let counter = Counter { what: "signup_address", whom: &network, limit };
+    let network = Network::of(address);
+    let counter = Counter { what: "signup_address", whom: network.as_str(), limit };
     throttle::count_request(context, counter, context.clock.now()).await
 }
 

@@ -18,7 +18,7 @@ use crate::{
         clock::after,
         error::Fault,
         id::{AttemptId, ClientId},
-        network::network,
+        network::Network,
     },
     credential::RefreshToken,
 };
@@ -102,9 +102,9 @@ impl RotationRequest<'_> {
 
     /// Returns what a token that was rotated a moment ago is, from the address that repeats it.
     fn classify_repeat(&self, family: &FamilyRecord) -> PresentedToken {
-        let presented = network(self.address);
-        let used_from = family.used_from.as_deref().map(network);
-        if presented == network(&family.rotated_from) {
+        let presented = Network::of(self.address);
+        let used_from = family.used_from.as_deref().map(Network::of);
+        if presented == Network::of(&family.rotated_from) {
             PresentedToken::Repeated
         } else if used_from.is_some_and(|used_from| presented == used_from) {
             PresentedToken::Reuse
