@@ -72,15 +72,7 @@ impl<'w> Person<'w> {
     }
 
     async fn csrf(&self) -> String {
-        let page = self.call("GET", "/device").send().await.expect(200);
-        page.text
-            .split("name=\"csrf\" value=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap()
-            .to_owned()
+        self.call("GET", "/device").send().await.expect(200).csrf_token()
     }
 
     async fn decide(&self, user_code: &str, decision: &str) -> Answer {

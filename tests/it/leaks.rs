@@ -1,14 +1,11 @@
 //! `POST /v1/keys/revoke-leaked`: whoever finds a credential of any kind can end it.
 
-use postern::{
-    core::{epoch::Epoch, id::ClientId, principal::Role, scope::Scopes},
-    credential::{PATTERN, ParsedDeviceCode},
-    crypto::Digest,
-    grant::authorization_code::{self, NewAuthorizationCode},
-    store::sign_in::Loopback,
-};
+use postern::{core::principal::Role, credential::PATTERN};
 use serde_json::json;
-use tests::{Answer, Issuer, StoreFault, World, capture};
+use tests::{
+    Answer, Issuer, StoreFault, World, capture,
+    public_client::{self, code_form, device_code, device_form},
+};
 
 async fn leak(world: &World, token: &str) -> Answer {
     world.call("POST", "/v1/keys/revoke-leaked").json(json!({"token": token})).send().await
@@ -118,38 +115,13 @@ async fn a_leaked_session_service_key_or_cli_token_ends() {
     exchange.send().await.expect_error(401, "invalid_token");
 }
 
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const REDIRECT: &str = "http://127.0.0.1:9876/callback";
-
 async fn code(world: &World) -> String {
     world.sign_in("ada", Role::User).await;
-    let loopback = Loopback {
-        client_id: ClientId::from("postern-cli"),
-        redirect_uri: REDIRECT.into(),
-        challenge: Digest::of(VERIFIER.as_bytes()),
-        state: None,
-        scope: None,
-    };
-    let scopes = Scopes::parse("scans:read").unwrap();
-    let new = NewAuthorizationCode {
-        loopback: &loopback,
-        user_id: &"ada".into(),
-        scopes,
-        epoch: Epoch::default(),
-    };
-    let code = authorization_code::issue(&world.app.context, new).await.unwrap();
-    code.expose().to_owned()
+    public_client::authorization_code(world, "scans:read").await
 }
 
 async fn redeem(world: &World, code: &str) -> Answer {
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("code", code),
-        ("client_id", "postern-cli"),
-        ("redirect_uri", REDIRECT),
-        ("code_verifier", VERIFIER),
-    ];
-    world.call("POST", "/v1/auth/token").form(&form).send().await
+    world.call("POST", "/v1/auth/token").form(&code_form(code)).send().await
 }
 
 /// Before it is redeemed, a code cannot be redeemed any more; afterwards, its tokens end.
@@ -166,37 +138,20 @@ async fn a_leaked_authorization_code_ends_with_what_it_gave() {
     assert_eq!(world.whoami(&access).await, 401);
 }
 
-async fn device(world: &World) -> String {
-    let begun = world.call("POST", "/v1/auth/device").form(&[("client_id", "postern-cli")]);
-    begun.send().await.expect(200).member("device_code")
-}
-
 async fn approve(world: &World, device_code: &str) {
     world.sign_in("ada", Role::User).await;
-    let context = &world.app.context;
-    let id = ParsedDeviceCode::parse(&context.config.brand, device_code).unwrap().id;
-    let scopes = Scopes::parse("scans:read").unwrap();
-    context
-        .store
-        .decide_device(&id, &"ada".into(), Some(&scopes), Epoch::default(), world.now())
-        .await
-        .unwrap();
+    public_client::approve_device(world, device_code, "scans:read").await;
 }
 
 async fn poll(world: &World, device_code: &str) -> Answer {
-    let form = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("device_code", device_code),
-        ("client_id", "postern-cli"),
-    ];
-    world.call("POST", "/v1/auth/token").form(&form).send().await
+    world.call("POST", "/v1/auth/token").form(&device_form(device_code)).send().await
 }
 
 #[tokio::test]
 async fn a_leaked_device_code_ends_with_what_it_gave() {
     let world = World::new().await;
     let (pending, approved, spent) =
-        (device(&world).await, device(&world).await, device(&world).await);
+        (device_code(&world).await, device_code(&world).await, device_code(&world).await);
     approve(&world, &approved).await;
     approve(&world, &spent).await;
     let access = poll(&world, &spent).await.expect(200).member("access_token");
@@ -211,7 +166,7 @@ async fn a_leaked_device_code_ends_with_what_it_gave() {
 #[tokio::test]
 async fn codes_end_when_their_user_signs_out_everywhere() {
     let world = World::new().await;
-    let (code, device) = (code(&world).await, device(&world).await);
+    let (code, device) = (code(&world).await, device_code(&world).await);
     approve(&world, &device).await;
     let session = world.sign_in("ada", Role::User).await;
     let out = world.call("POST", "/v1/users/sign-out").header("X-Postern-Session", session);
@@ -273,7 +228,7 @@ async fn a_report_that_fails_can_be_repeated() {
     let tokens = world.exchange(&world.agent(&["read"]).await).await;
     let (_, key) = world.create_key(&["read"]).await;
     let session = world.sign_in("ada", Role::User).await;
-    let spent = device(&world).await;
+    let spent = device_code(&world).await;
     approve(&world, &spent).await;
     let access = poll(&world, &spent).await.expect(200).member("access_token");
     // The device's code is found redeemed, and then its family cannot be revoked.

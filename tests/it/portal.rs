@@ -1,68 +1,10 @@
 //! The portal, as a browser without scripts sees it. `e2e/run people` tests it in a real browser.
 
 use postern::core::principal::Role;
-use tests::{Answer, Call, World};
-
-const EMAIL: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery";
-const COOKIE: &str = "__Host-postern_session";
-
-/// A browser on the portal's pages.
-struct Browser<'w> {
-    world: &'w World,
-    session: String,
-}
-
-impl<'w> Browser<'w> {
-    async fn of(world: &'w World, role: Role) -> Self {
-        world.create_user(EMAIL, PASSWORD, role).await;
-        Self { world, session: world.sign_in_with_password(EMAIL, PASSWORD).await }
-    }
-
-    fn call(&self, method: &str, target: &str) -> Call<'w> {
-        let call =
-            self.world.call(method, target).header("Cookie", format!("{COOKIE}={}", self.session));
-        call.header("Accept", "text/html").header("Origin", "https://auth.example.com")
-    }
-
-    async fn get(&self, target: &str) -> Answer {
-        self.call("GET", target).send().await
-    }
-
-    async fn csrf(&self) -> String {
-        let page = self.get("/").await.expect(200);
-        page.text
-            .split("name=\"csrf\" value=\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap()
-            .to_owned()
-    }
-
-    async fn post(&self, target: &str, form: &[(&str, &str)]) -> Answer {
-        let csrf = self.csrf().await;
-        let form: Vec<_> =
-            [("csrf", csrf.as_str())].into_iter().chain(form.iter().copied()).collect();
-        let answer = self.call("POST", target).form(&form).send().await;
-        match answer.header("location") {
-            Some(next) if !next.starts_with("/login") => self.get(next).await, // as browsers do
-            _ => answer,
-        }
-    }
-}
-
-/// Returns the secret that a page shows.
-#[track_caller]
-fn secret(page: &Answer) -> String {
-    let shown = page
-        .text
-        .split("<code id=\"secret\"")
-        .nth(1)
-        .unwrap_or_else(|| panic!("no secret in {}", page.text));
-    shown.split(['>', '<']).nth(1).unwrap().to_owned()
-}
+use tests::{
+    Browser, World,
+    browser::{COOKIE, EMAIL, PASSWORD},
+};
 
 #[tokio::test]
 async fn a_visitor_is_redirected_to_sign_in_and_returns() {
@@ -229,7 +171,7 @@ async fn a_key_is_created_shown_once_rotated_and_deleted() {
             &[("name", "nightly"), ("scopes", "data:read, data:write"), ("expires_in_days", "30")],
         )
         .await;
-    let key = secret(&made.expect(200));
+    let key = made.expect(200).shown_secret().unwrap();
     assert_eq!(world.whoami(&key).await, 200);
     let list = browser.get("/keys").await.expect(200);
     assert!(
@@ -244,7 +186,7 @@ async fn a_key_is_created_shown_once_rotated_and_deleted() {
         .post(&format!("/keys/{id}/renew"), &[("overlap_s", "3600"), ("name", "nightly")])
         .await
         .expect(200);
-    let next = secret(&rotated);
+    let next = rotated.shown_secret().unwrap();
     assert!(rotated.text.contains("1 Jan 2026, 01:00 UTC"));
     assert_eq!((world.whoami(&key).await, world.whoami(&next).await), (200, 200));
     let deleted = browser.post(&format!("/keys/{id}/delete"), &[]).await.expect(200);
@@ -264,11 +206,11 @@ async fn an_invalid_choice_creates_nothing() {
     assert!(!browser.get("/keys").await.text.contains("mine"));
     let made =
         browser.post("/keys", &[("name", "mine"), ("scopes", "data:read")]).await.expect(200);
-    let id = format!("key_{}", &secret(&made)[7..33]);
+    let id = format!("key_{}", &made.shown_secret().unwrap()[7..33]);
     for overlap in ["1h", "-1", "604801"] {
         browser.post(&format!("/keys/{id}/renew"), &[("overlap_s", overlap)]).await.expect(400);
     }
-    assert_eq!(world.whoami(&secret(&made)).await, 200);
+    assert_eq!(world.whoami(&made.shown_secret().unwrap()).await, 200);
 }
 
 #[tokio::test]
@@ -283,7 +225,7 @@ async fn agents_services_runners_and_tokens_are_created_and_deleted() {
     ] {
         let form: Vec<_> = [("name", "mine")].into_iter().chain(fields).collect();
         let made = browser.post(&format!("/{page}"), &form).await.expect(200);
-        secret(&made);
+        made.shown_secret().unwrap();
         let id = made
             .text
             .split("Its id is <code>")
@@ -296,7 +238,7 @@ async fn agents_services_runners_and_tokens_are_created_and_deleted() {
         let renewed = browser.post(&format!("/{page}/{id}/renew"), &[("name", "mine")]).await;
         assert_eq!(renewed.status, if renews { 200 } else { 404 }, "{page}");
         if renews {
-            assert_ne!(secret(&renewed), secret(&made));
+            assert_ne!(renewed.shown_secret().unwrap(), made.shown_secret().unwrap());
         }
         assert!(browser.get(&format!("/{page}")).await.text.contains("mine"));
         browser.post(&format!("/{page}/{id}/delete"), &[]).await.expect(200);
@@ -310,7 +252,9 @@ async fn a_runner_is_shown_as_online_or_offline() {
     let browser = Browser::of(&world, Role::User).await;
     let made = browser.post("/runners", &[("name", "build-1")]).await.expect(200);
     assert!(made.text.contains("never seen"));
-    let beat = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", secret(&made));
+    let beat = world
+        .call("POST", "/v1/runners/heartbeat")
+        .header("X-Runner-Token", made.shown_secret().unwrap());
     beat.json(serde_json::json!({"status": "idle", "version": "1.2.3"})).send().await.expect(200);
     let page = browser.get("/runners").await;
     for shown in ["state on", "online", "version 1.2.3", "status “idle”"] {
@@ -370,7 +314,7 @@ async fn a_user_sees_and_does_what_their_role_permits() {
             &[("name", "ci"), ("scope.scans:read", "on"), ("scope.scans:trigger", "on")],
         )
         .await;
-    let token = secret(&made.expect(200));
+    let token = made.expect(200).shown_secret().unwrap();
     let me = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await.expect(200);
     assert_eq!(me.body["scopes"].as_array().unwrap().len(), 2);
     browser.post("/tokens", &[("name", "ci"), ("scope.keys:manage", "on")]).await.expect(403);
@@ -384,8 +328,8 @@ async fn a_form_from_another_page_or_site_is_refused() {
     let other =
         Browser { world: &world, session: world.sign_in_with_password(EMAIL, PASSWORD).await };
     let form = [("name", "mine"), ("scopes", "*")];
-    let own = browser.csrf().await;
-    let other = other.csrf().await;
+    let own = browser.csrf_token("/").await;
+    let other = other.csrf_token("/").await;
     let session = other.split('.').next().unwrap();
     let moved = format!("{session}.{}", own.split_once('.').unwrap().1);
     for csrf in ["", "AAAA", ".", &format!("{own}A"), &own[1..], &moved] {
@@ -393,7 +337,7 @@ async fn a_form_from_another_page_or_site_is_refused() {
         browser.call("POST", "/keys").form(&forged).send().await.expect(403);
         browser.call("POST", "/logout").form(&forged[..1]).send().await.expect(403);
     }
-    let csrf = browser.csrf().await;
+    let csrf = browser.csrf_token("/").await;
     let good = [("csrf", csrf.as_str()), form[0], form[1]];
     let foreign =
         world.call("POST", "/keys").header("Cookie", format!("{COOKIE}={}", browser.session));

@@ -1,50 +1,10 @@
 //! The portal accepts each form once, and keeps what was entered in a form that is sent too late.
 
 use postern::core::principal::Role;
-use tests::{Answer, Call, StoreFault, World};
-
-const EMAIL: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery";
-const COOKIE: &str = "__Host-postern_session";
-
-/// A browser that is signed in.
-struct Browser<'w> {
-    world: &'w World,
-    session: String,
-}
-
-impl<'w> Browser<'w> {
-    async fn of(world: &'w World, role: Role) -> Self {
-        world.create_user(EMAIL, PASSWORD, role).await;
-        Self { world, session: world.sign_in_with_password(EMAIL, PASSWORD).await }
-    }
-
-    async fn again(&self) -> Self {
-        let session = self.world.sign_in_with_password(EMAIL, PASSWORD).await;
-        Self { world: self.world, session }
-    }
-
-    fn call(&self, method: &str, target: &str) -> Call<'w> {
-        let cookie = format!("{COOKIE}={}", self.session);
-        self.world.call(method, target).header("Cookie", cookie).header("Accept", "text/html")
-    }
-
-    async fn get(&self, target: &str) -> Answer {
-        self.call("GET", target).send().await
-    }
-
-    /// Opens a page, and returns the token of its forms.
-    async fn open(&self, page: &str) -> String {
-        let page = self.get(page).await.expect(200);
-        let token = page.text.split("name=\"csrf\" value=\"").nth(1).unwrap();
-        token.split('"').next().unwrap().to_owned()
-    }
-
-    async fn send(&self, target: &str, token: &str, fields: &[(&str, &str)]) -> Answer {
-        let form: Vec<_> = [("csrf", token)].into_iter().chain(fields.iter().copied()).collect();
-        self.call("POST", target).form(&form).send().await
-    }
-}
+use tests::{
+    Answer, Browser, StoreFault, World,
+    browser::{COOKIE, EMAIL, PASSWORD},
+};
 
 const KEY: [(&str, &str); 2] = [("name", "nightly"), ("scopes", "data:read")];
 
@@ -52,11 +12,6 @@ const KEY: [(&str, &str); 2] = [("name", "nightly"), ("scopes", "data:read")];
 fn location(answer: &Answer) -> String {
     assert_eq!(answer.status, 303, "{}", answer.text);
     answer.header("location").unwrap().to_owned()
-}
-
-fn secret(page: &Answer) -> Option<String> {
-    let shown = page.text.split("<code id=\"secret\"").nth(1)?;
-    Some(shown.split(['>', '<']).nth(1).unwrap().to_owned())
 }
 
 /// The number of keys, besides the organization's.
@@ -69,13 +24,13 @@ async fn keys(world: &World) -> usize {
 async fn a_form_that_is_sent_twice_makes_one_key_and_leads_to_one_page() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     // A double click: the browser drops the first response, and follows the second.
     let first = browser.send("/keys", &token, &KEY).await;
     let second = browser.send("/keys", &token, &KEY).await;
     assert_eq!(location(&first), location(&second));
     let page = browser.get(&location(&second)).await.expect(200);
-    assert_eq!(world.whoami(&secret(&page).unwrap()).await, 200);
+    assert_eq!(world.whoami(&page.shown_secret().unwrap()).await, 200);
     assert_eq!(keys(&world).await, 1);
     // The back button, another name, and the form again.
     let back = browser.send("/keys", &token, &[("name", "other"), ("scopes", "*")]).await;
@@ -83,7 +38,7 @@ async fn a_form_that_is_sent_twice_makes_one_key_and_leads_to_one_page() {
     assert!(page.text.contains("This form was sent before."), "{}", page.text);
     assert_eq!(keys(&world).await, 1);
     // A form of a page that was opened since.
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     location(&browser.send("/keys", &token, &KEY).await);
     assert_eq!(keys(&world).await, 2);
 }
@@ -92,23 +47,23 @@ async fn a_form_that_is_sent_twice_makes_one_key_and_leads_to_one_page() {
 async fn a_new_secret_is_shown_once_to_its_session_alone() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let other = browser.again().await;
-    let token = browser.open("/keys").await;
+    let other = browser.another().await;
+    let token = browser.csrf_token("/keys").await;
     let page = location(&browser.send("/keys", &token, &KEY).await);
     assert!(page.starts_with("/keys?sent=") && !page.contains("pst_"), "{page}");
     // Another session of the same user, and a HEAD, take nothing.
-    assert_eq!(secret(&other.get(&page).await.expect(200)), None);
+    assert_eq!(other.get(&page).await.expect(200).shown_secret(), None);
     browser.call("HEAD", &page).send().await.expect(200);
     let shown = browser.get(&page).await.expect(200);
     assert_eq!(shown.header("cache-control"), Some("no-store"));
-    assert!(secret(&shown).is_some());
+    assert!(shown.shown_secret().is_some());
     for _ in 0..2 {
         let reloaded = browser.get(&page).await.expect(200);
-        assert_eq!(secret(&reloaded), None);
+        assert_eq!(reloaded.shown_secret(), None);
         assert!(reloaded.text.contains("A new secret is shown only once"));
     }
     for unknown in ["/keys?sent=", "/keys?sent=x", "/keys?sent=pst_ak_x"] {
-        assert_eq!(secret(&browser.get(unknown).await.expect(200)), None);
+        assert_eq!(browser.get(unknown).await.expect(200).shown_secret(), None);
     }
 }
 
@@ -116,10 +71,10 @@ async fn a_new_secret_is_shown_once_to_its_session_alone() {
 async fn the_store_never_contains_a_new_secret_in_plain_text() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     world.wire.take();
     let page = location(&browser.send("/keys", &token, &KEY).await);
-    let key = secret(&browser.get(&page).await.expect(200)).unwrap();
+    let key = browser.get(&page).await.expect(200).shown_secret().unwrap();
     let calls = world.wire.take();
     let hidden = &key[33..65];
     assert!(calls.iter().all(|call| !call.body.to_string().contains(hidden)));
@@ -147,7 +102,7 @@ async fn renewing_twice_ends_no_secret_that_was_promised_to_work() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     let (id, old) = world.create_key(&["data:read"]).await;
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     let renew = format!("/keys/{id}/renew");
     let overlap = [("overlap_s", "3600"), ("name", "key")];
     let first = browser.send(&renew, &token, &overlap).await;
@@ -155,7 +110,7 @@ async fn renewing_twice_ends_no_secret_that_was_promised_to_work() {
     assert_eq!(location(&first), location(&again));
     let page = browser.get(&location(&first)).await.expect(200);
     assert!(page.text.contains("The previous secret works until 1 Jan 2026, 01:00 UTC"));
-    let new = secret(&page).unwrap();
+    let new = page.shown_secret().unwrap();
     assert_eq!((world.whoami(&old).await, world.whoami(&new).await), (200, 200));
     // Another form of the same page is another form.
     let deletion = browser.send(&format!("/keys/{id}/delete"), &token, &[]).await;
@@ -169,7 +124,7 @@ async fn renewing_twice_ends_no_secret_that_was_promised_to_work() {
 async fn every_form_can_be_sent_twice() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
-    let other = browser.again().await;
+    let other = browser.another().await;
     world.log_in(EMAIL, PASSWORD).await.expect(200);
     let id = |page: &Answer, path: &str, at: usize| {
         let action = page.text.split(&format!("action=\"{path}/")).nth(at).unwrap();
@@ -184,7 +139,7 @@ async fn every_form_can_be_sent_twice() {
         .await
         .expect(200);
     let code = device.member("user_code");
-    let token = browser.open("/").await;
+    let token = browser.csrf_token("/").await;
     let decision = [("user_code", code.as_str()), ("decision", "approve")];
     for (target, fields, then) in [
         (
@@ -210,7 +165,7 @@ async fn every_form_can_be_sent_twice() {
 async fn a_form_that_was_refused_can_be_sent_again() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     let wrong = [("name", "nightly"), ("scopes", "Not A Scope"), ("expires_in_days", "30")];
     for _ in 0..2 {
         let refused = browser.send("/keys", &token, &wrong).await.expect(400);
@@ -218,7 +173,7 @@ async fn a_form_that_was_refused_can_be_sent_again() {
         assert!(refused.text.contains("<option value=\"30\" selected>"));
     }
     let made = browser.send("/keys", &token, &KEY).await;
-    assert!(secret(&browser.get(&location(&made)).await).is_some());
+    assert!(browser.get(&location(&made)).await.shown_secret().is_some());
     assert_eq!(keys(&world).await, 1);
 }
 
@@ -226,7 +181,7 @@ async fn a_form_that_was_refused_can_be_sent_again() {
 async fn a_form_that_failed_because_of_us_is_not_executed_again() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     // The visitor and the form; then the key, whose response is lost each time.
     let lost = Some(StoreFault::ResponseLost);
     world.wire.inject_next([None, None, lost, lost, lost, lost]);
@@ -250,33 +205,33 @@ async fn a_new_secret_is_shown_whatever_fails_afterwards() {
     let browser = Browser::of(&world, Role::Admin).await;
     let failing = [Some(StoreFault::ServerError); 3];
     // The outcome cannot be kept, so the response itself shows the secret.
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     world.wire.inject_next([None, None, None].into_iter().chain(failing));
     let made = browser.send("/keys", &token, &KEY).await.expect(200);
     world.wire.clear_faults();
-    assert_eq!(world.whoami(&secret(&made).unwrap()).await, 200);
+    assert_eq!(world.whoami(&made.shown_secret().unwrap()).await, 200);
     // The outcome cannot be deleted, or the list cannot be read.
     for before in [2, 3] {
-        let token = browser.open("/keys").await;
+        let token = browser.csrf_token("/keys").await;
         let page = location(&browser.send("/keys", &token, &KEY).await);
         world.wire.inject_next(std::iter::repeat_n(None, before).chain(failing));
         let shown = browser.get(&page).await.expect(200);
         world.wire.clear_faults();
-        assert_eq!(world.whoami(&secret(&shown).unwrap()).await, 200, "{before}");
-        assert_eq!(secret(&browser.get(&page).await.expect(200)), None);
+        assert_eq!(world.whoami(&shown.shown_secret().unwrap()).await, 200, "{before}");
+        assert_eq!(browser.get(&page).await.expect(200).shown_secret(), None);
     }
     // A lost response of the store: the SDK takes it again.
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     let page = location(&browser.send("/keys", &token, &KEY).await);
     world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
-    assert!(secret(&browser.get(&page).await.expect(200)).is_some());
+    assert!(browser.get(&page).await.expect(200).shown_secret().is_some());
     // An outage: the page can be loaded again.
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     let page = location(&browser.send("/keys", &token, &KEY).await);
     world.wire.inject_next([None].into_iter().chain(failing));
     browser.get(&page).await.expect(503);
     world.wire.clear_faults();
-    assert!(secret(&browser.get(&page).await.expect(200)).is_some());
+    assert!(browser.get(&page).await.expect(200).shown_secret().is_some());
 }
 
 #[tokio::test]
@@ -286,11 +241,11 @@ async fn a_deployment_without_sealing_keys_still_shows_new_secrets() {
     secrets.sealing_keys.clear();
     let world = world.with_secrets(secrets);
     let browser = Browser::of(&world, Role::Admin).await;
-    let token = browser.open("/keys").await;
+    let token = browser.csrf_token("/keys").await;
     let made = browser.send("/keys", &token, &KEY).await.expect(200);
-    assert_eq!(world.whoami(&secret(&made).unwrap()).await, 200);
+    assert_eq!(world.whoami(&made.shown_secret().unwrap()).await, 200);
     let again = browser.send("/keys", &token, &KEY).await;
-    assert_eq!(secret(&browser.get(&location(&again)).await), None);
+    assert_eq!(browser.get(&location(&again)).await.shown_secret(), None);
     assert_eq!(keys(&world).await, 1);
 }
 
@@ -298,8 +253,8 @@ async fn a_deployment_without_sealing_keys_still_shows_new_secrets() {
 async fn a_form_sent_after_signing_out_elsewhere_is_kept() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let token = browser.open("/keys").await;
-    let out = browser.open("/").await;
+    let token = browser.csrf_token("/keys").await;
+    let out = browser.csrf_token("/").await;
     browser.send("/logout", &out, &[]).await.expect(303);
     let form = [
         ("name", "nightly & more"),
@@ -336,8 +291,8 @@ async fn a_form_of_an_earlier_session_or_an_old_page_is_kept() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     let fields = [("name", "ci"), ("scope.scans:read", "on"), ("repositories", "acme/site")];
-    let old = browser.open("/tokens").await;
-    let other = browser.again().await;
+    let old = browser.csrf_token("/tokens").await;
+    let other = browser.another().await;
     let kept = async |browser: &Browser<'_>, token: &str| {
         let page = location(&browser.send("/tokens", token, &fields).await);
         let page = browser.get(&page).await.expect(200);

@@ -2,21 +2,13 @@
 //! codes and device codes. Whatever failed, and wherever, they get their tokens in the end. And
 //! thieves who count on that.
 
-use postern::{
-    core::{epoch::Epoch, id::ClientId, principal::Role},
-    credential::{ParsedAuthorizationCode, ParsedDeviceCode},
-    crypto::Digest,
-    grant::authorization_code::{self, NewAuthorizationCode},
-    store::{Timeouts, sign_in::Loopback},
-};
+use postern::{core::principal::Role, credential::ParsedAuthorizationCode, store::Timeouts};
 use proptest::prelude::*;
-use tests::{Answer, Call, Setup, StoreFault, Tokens, World, capture};
+use tests::{Answer, Call, Setup, StoreFault, Tokens, World, capture, public_client};
 
 /// A call that is not executed, one that is refused, and one that is executed.
 const FAULTS: [StoreFault; 3] =
     [StoreFault::Unreachable, StoreFault::Throttled, StoreFault::ResponseLost];
-const REDIRECT: &str = "http://127.0.0.1:9876/callback";
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// A grant that a caller may have to repeat.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,54 +47,26 @@ async fn form(world: &World, grant: Grant) -> Form {
                 ("client_secret", agent.secret),
             ]
         }
-        Grant::AuthorizationCode => code_form(world).await,
-        Grant::DeviceCode => device_form(world).await,
+        Grant::AuthorizationCode => {
+            world.sign_in("ada", Role::User).await;
+            let code = public_client::authorization_code(world, &user_scopes(world)).await;
+            owned(&public_client::code_form(&code))
+        }
+        Grant::DeviceCode => {
+            world.sign_in("ada", Role::User).await;
+            let code = public_client::device_code(world).await;
+            public_client::approve_device(world, &code, &user_scopes(world)).await;
+            owned(&public_client::device_form(&code))
+        }
     }
 }
 
-async fn code_form(world: &World) -> Form {
-    world.sign_in("ada", Role::User).await;
-    let loopback = Loopback {
-        client_id: ClientId::from("postern-cli"),
-        redirect_uri: REDIRECT.into(),
-        challenge: Digest::of(VERIFIER.as_bytes()),
-        state: None,
-        scope: None,
-    };
-    let scopes = world.app.context.config.role_scopes(Role::User);
-    let new = NewAuthorizationCode {
-        loopback: &loopback,
-        user_id: &"ada".into(),
-        scopes,
-        epoch: Epoch::default(),
-    };
-    let code = authorization_code::issue(&world.app.context, new).await.unwrap();
-    vec![
-        ("grant_type", "authorization_code".into()),
-        ("code", code.expose().to_owned()),
-        ("client_id", "postern-cli".into()),
-        ("redirect_uri", REDIRECT.into()),
-        ("code_verifier", VERIFIER.into()),
-    ]
+fn user_scopes(world: &World) -> String {
+    world.app.context.config.role_scopes(Role::User).to_string()
 }
 
-async fn device_form(world: &World) -> Form {
-    world.sign_in("ada", Role::User).await;
-    let begun = world.call("POST", "/v1/auth/device").form(&[("client_id", "postern-cli")]);
-    let code = begun.send().await.expect(200).member("device_code");
-    let context = &world.app.context;
-    let id = ParsedDeviceCode::parse(&context.config.brand, &code).unwrap().id;
-    let scopes = context.config.role_scopes(Role::User);
-    context
-        .store
-        .decide_device(&id, &"ada".into(), Some(&scopes), Epoch::default(), world.now())
-        .await
-        .unwrap();
-    vec![
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code".into()),
-        ("device_code", code),
-        ("client_id", "postern-cli".into()),
-    ]
+fn owned(form: &[(&'static str, &str)]) -> Form {
+    form.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
 }
 
 fn request<'w>(world: &'w World, form: &Form) -> Call<'w> {

@@ -796,9 +796,12 @@ async fn device_token(world: &World, session: &str) -> (String, String) {
     let cookie = format!("{SESSION}={session}");
     let path = format!("/device?user_code={}", code.member("user_code"));
     let page = world.call("GET", &path).header("Cookie", &cookie).send().await.expect(200);
-    let csrf = page.text.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
-    let decision =
-        [("csrf", csrf), ("user_code", &code.member("user_code")), ("decision", "approve")];
+    let csrf = page.csrf_token();
+    let decision = [
+        ("csrf", csrf.as_str()),
+        ("user_code", &code.member("user_code")),
+        ("decision", "approve"),
+    ];
     let call = world.call("POST", "/device").header("Cookie", &cookie);
     call.form(&decision).send().await.expect(303);
     let form = [

@@ -53,6 +53,20 @@ impl Answer {
             .to_owned()
     }
 
+    /// Returns the token of a page's forms.
+    #[track_caller]
+    pub fn csrf_token(&self) -> String {
+        let rest = self.text.split("name=\"csrf\" value=\"").nth(1);
+        let rest = rest.unwrap_or_else(|| panic!("no form in {}", self.text));
+        rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// Returns the secret that a page shows, if it shows one.
+    pub fn shown_secret(&self) -> Option<String> {
+        let shown = self.text.split("<code id=\"secret\"").nth(1)?;
+        Some(shown.split(['>', '<']).nth(1).unwrap().to_owned())
+    }
+
     /// Asserts the status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {

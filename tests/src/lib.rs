@@ -2,16 +2,19 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod answer;
+pub mod browser;
 mod call;
 pub mod capture;
 mod form;
 mod issuer;
+pub mod public_client;
 mod wire;
 mod world;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 pub use answer::Answer;
+pub use browser::Browser;
 pub use call::Call;
 pub use form::{IssuerForm, armoured};
 pub use issuer::{Behaviour, Document, Issuer, encode};
