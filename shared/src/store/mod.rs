@@ -16,6 +16,7 @@ pub mod counter;
 pub mod device_code;
 pub mod family;
 pub mod form;
+mod health;
 mod item;
 pub mod key;
 pub mod login;
@@ -36,8 +37,9 @@ pub mod user;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 
-use client::Outcomes;
-pub use client::{StoreHealth, Timeouts};
+pub use client::Timeouts;
+use health::Outcomes;
+pub use health::StoreHealth;
 pub use record::{
     Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, RecordUpdate, SecretReplacement,
     StoredSecret,
