@@ -92,33 +92,12 @@ impl Environment {
         let mut shown = LocalCredentials::default();
         let brand = TokenPrefix::parse("pst").context("the brand")?;
         let secrets = DataLocation::Memory.secrets(None, &brand, Algorithm::ES256, &mut shown)?;
-        let sdk = sdk(&aws_url);
-        let signing_arn = put(&sdk, "signing", &secrets).await?;
-        let verification_arn = put(&sdk, "verification", &secrets.verification(&[])).await?;
-        let public_arn = put(&sdk, "public", &secrets.publication()).await?;
+        let arns = SecretArns::create(&sdk(&aws_url), &secrets).await?;
 
         let (mut emulators, mut given) = (BTreeMap::new(), BTreeMap::new());
         for function in &template.functions {
-            let named = |name: &str| match name {
-                "POSTERN_SECRET_ARN" if secret_of(function) == Some("SigningSecret") => {
-                    Some(signing_arn.clone())
-                }
-                "POSTERN_SECRET_ARN" if secret_of(function) == Some("PublicKeys") => {
-                    Some(public_arn.clone())
-                }
-                "POSTERN_SECRET_ARN" => Some(verification_arn.clone()),
-                _ => value_of(name),
-            };
             let mut variables = of_aws(&store_url, &access_key, &aws_url, &function.binary);
-            for name in names(function)? {
-                let value = named(&name).with_context(|| {
-                    format!(
-                        "{} is given {name}, which has no value in this environment",
-                        function.binary
-                    )
-                })?;
-                variables.insert(name, value);
-            }
+            variables.extend(of_template(function, &arns)?);
             let bootstrap = tools.artifacts.join(&function.binary).join("bootstrap");
             let emulator = Emulator::start(tools, &bootstrap, &variables, &function.binary).await?;
             emulators.insert(function.binary.clone(), emulator);
@@ -141,6 +120,48 @@ impl Environment {
     pub(crate) fn variables_of(&self, binary: &str) -> Result<BTreeMap<String, String>> {
         self.variables.get(binary).cloned().with_context(|| format!("no function {binary}"))
     }
+}
+
+/// The secrets of the deployment.
+struct SecretArns {
+    signing: String,
+    verification: String,
+    public: String,
+}
+
+impl SecretArns {
+    async fn create(sdk: &SdkConfig, secrets: &Secrets) -> Result<Self> {
+        Ok(Self {
+            signing: put(sdk, "signing", secrets).await?,
+            verification: put(sdk, "verification", &secrets.verification(&[])).await?,
+            public: put(sdk, "public", &secrets.publication()).await?,
+        })
+    }
+
+    /// Returns the one that the template gives to `function`.
+    fn of(&self, function: &Function) -> &str {
+        match secret_of(function) {
+            Some("SigningSecret") => &self.signing,
+            Some("PublicKeys") => &self.public,
+            _ => &self.verification,
+        }
+    }
+}
+
+/// Returns the environment variables that the template gives to a function.
+fn of_template(function: &Function, arns: &SecretArns) -> Result<BTreeMap<String, String>> {
+    let binary = &function.binary;
+    let with_value = |name: String| {
+        let value = match name.as_str() {
+            "POSTERN_SECRET_ARN" => Some(arns.of(function).to_owned()),
+            _ => value_of(&name),
+        };
+        let value = value.with_context(|| {
+            format!("{binary} is given {name}, which has no value in this environment")
+        })?;
+        Ok((name, value))
+    };
+    names(function)?.into_iter().map(with_value).collect()
 }
 
 /// Returns the secret that the template gives to a function.
