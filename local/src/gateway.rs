@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use postern::{App, core::clock::Clock, http::route};
 use serde_json::Value;
 
@@ -83,6 +83,9 @@ impl Gateway {
                 "Request Header Fields Too Large",
             );
         }
+        if !is_well_formed(&parts.uri) {
+            return error_response(StatusCode::BAD_REQUEST, "Bad Request");
+        }
         if body.len() > LARGEST_PAYLOAD {
             return error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         }
@@ -101,6 +104,12 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Reports whether the target of a request contains only ASCII (RFC 9112 §3.2). The HTTP library
+/// accepts other bytes, which API Gateway refuses.
+pub(crate) fn is_well_formed(target: &Uri) -> bool {
+    target.path_and_query().is_none_or(|target| target.as_str().is_ascii())
 }
 
 /// Returns a response of the gateway itself.

@@ -2,7 +2,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use local::event::{self, RequestContext};
+use local::{
+    event::{self, RequestContext},
+    guard::{AuthorizerConfig, EventKind, Guard},
+};
 use serde_json::{Value, json};
 use tests::World;
 
@@ -76,5 +79,40 @@ async fn a_form_reaches_the_handler_as_it_was_sent() {
         let body = format!("a={}", "b".repeat(64 * 1024));
         let call = world.call("POST", "/v1/auth/token").header("Content-Type", kind).raw(body);
         call.send().await.expect_error(413, "payload_too_large");
+    }
+}
+
+/// The library that parses requests accepts such bytes, and API Gateway does not. A policy of the
+/// authorizer has no patterns for them.
+#[tokio::test]
+async fn a_target_with_bytes_outside_ascii_is_refused() {
+    let world =
+        World::configured("[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]")
+            .await;
+    let (_, key) = world.create_key(&["scans:read"]).await;
+    let arrival = RequestContext { source_ip: [192, 0, 2, 1].into(), time: world.now() };
+    for target in ["/adm\u{131}n", "/admin\u{a0}/x", "/v1/keys/caf\u{e9}", "/v1/keys?limit=\u{661}"]
+    {
+        let uri = http::Uri::from_maybe_shared(Bytes::from(target)).unwrap();
+        let parts =
+            http::Request::get(uri).header("x-api-key", &key).body(()).unwrap().into_parts().0;
+        let answer = world.call("GET", target).send().await;
+        assert_eq!(
+            (answer.status, &*answer.text),
+            (400, r#"{"message":"Bad Request"}"#),
+            "{target}"
+        );
+        for event in [
+            EventKind::RestToken,
+            EventKind::RestRequest,
+            EventKind::Http1,
+            EventKind::Http2,
+            EventKind::WebSocket,
+        ] {
+            let attachment = AuthorizerConfig { event, ..AuthorizerConfig::default() };
+            let guard = Guard::new(world.app.clone(), attachment).unwrap();
+            let refused = guard.authorize(&parts, arrival).await.unwrap_err();
+            assert_eq!(refused.status(), 400, "{event:?} {target}");
+        }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     event::RequestContext,
-    gateway::error_response,
+    gateway::{error_response, is_well_formed},
     invoke::{Invocation, Invoke},
 };
 
@@ -76,6 +76,7 @@ struct CachedResponse {
 /// How an API refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rejection {
+    MalformedTarget,
     NoRoute,
     Unauthenticated,
     /// The scopes are those that the authorizer's context names.
@@ -134,6 +135,9 @@ impl Guard {
         parts: &Parts,
         arrival: RequestContext,
     ) -> Result<AuthorizerContext, Rejection> {
+        if !is_well_formed(&parts.uri) {
+            return Err(Rejection::MalformedTarget);
+        }
         let route_key = self.route_key(parts)?;
         let identity = self.identity(parts, route_key)?;
         let now_s = arrival.time.as_second();
@@ -257,6 +261,7 @@ impl Guard {
         let is_rest = self.attachment.event.is_rest();
         let challenge = challenge(&stop);
         let (status, kind, body) = match stop {
+            Rejection::MalformedTarget => (StatusCode::BAD_REQUEST, "BadRequestException", None),
             Rejection::NoRoute => (StatusCode::NOT_FOUND, "NotFoundException", None),
             Rejection::Unauthenticated => (StatusCode::UNAUTHORIZED, "UnauthorizedException", None),
             Rejection::Forbidden { explicitly: true, .. } => (
@@ -301,6 +306,7 @@ fn challenge(stop: &Rejection) -> Option<HeaderValue> {
             HeaderValue::try_from(text).ok()
         }
         Rejection::Forbidden { required_scopes: None, .. }
+        | Rejection::MalformedTarget
         | Rejection::NoRoute
         | Rejection::Broken => None,
     }
