@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::secrets::Secrets;
 use serde_json::{Value, json};
-use tests::{Behaviour, Issuer, Setup, World, armoured};
+use tests::{Behaviour, Issuer, Setup, World, armoured, capture};
 use tokio::time::timeout;
 
 fn provider(issuer: &Issuer) -> String {
@@ -717,4 +717,74 @@ pub(crate) fn public_pem(algorithm: postern::crypto::sign::Algorithm, pkcs8: &[u
             .to_vec(),
     };
     armoured("PUBLIC KEY", &der)
+}
+
+/// Issuers send logout tokens and other events about a user to everyone whose user they are.
+#[tokio::test]
+async fn a_token_that_reports_an_event_is_not_an_access_token() {
+    let (issuer, world) = setting().await;
+    let accepting = provider(&issuer).replacen("\n[[", "\naccept_id_tokens = true\n[[", 1);
+    let accepting = world.reconfigured(&accepting);
+    let logout = "http://schemas.openid.net/event/backchannel-logout";
+    for events in [json!({logout: {}}), json!({}), json!({"https://other.example": null})] {
+        let mut claims = claims(&world);
+        claims["events"] = events;
+        let token = issuer.token(claims);
+        for world in [&world, &accepting] {
+            assert!(is(&whoami(world, &token).await, REFUSED), "{token}");
+        }
+    }
+    assert!(capture::logged(&["SecurityEventNotAccepted"]));
+    let mut partners_own = claims(&world);
+    partners_own["events"] = json!(["signed_up"]);
+    assert_eq!(whoami(&world, &issuer.token(partners_own)).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_token_of_another_type_is_not_an_access_token() {
+    let jwt = "[[provider]]\ntype = \"jwt\"\nissuer = \"partner\"\naudience = \"cli\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\n";
+    let issuer = Issuer::start().await;
+    let mut secrets = Secrets::default();
+    secrets.refs.insert("partner".into(), SECRET.into());
+    let toml = format!("{}subject_prefix = \"partner|\"\n{}", jwt, provider(&issuer));
+    let world =
+        World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    let header = |typ: Option<&str>, algorithm| Header {
+        typ: typ.map(str::to_owned),
+        kid: None,
+        ..Header::new(algorithm)
+    };
+    let found = async |typ: Option<&str>, events: Option<Value>| {
+        let mut claims = claims(&world);
+        if let Some(events) = events {
+            claims["events"] = events;
+        }
+        let of_issuer = issuer.token_with(
+            Header { kid: Some("first".into()), ..header(typ, Algorithm::ES256) },
+            claims.clone(),
+        );
+        claims["iss"] = "partner".into();
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let of_partner = tests::encode(&header(typ, Algorithm::HS256), &claims, &key);
+        [whoami(&world, &of_issuer).await.0, whoami(&world, &of_partner).await.0]
+    };
+    for typ in [None, Some("JWT"), Some("jwt"), Some("at+jwt"), Some("application/at+jwt")] {
+        assert_eq!(found(typ, None).await, [200, 200], "{typ:?}");
+        assert_eq!(found(typ, Some(json!({"event": {}}))).await, [401, 401], "{typ:?}");
+    }
+    for typ in [
+        "logout+jwt",
+        "application/logout+jwt",
+        "secevent+jwt",
+        "dpop+jwt",
+        "oauth-authz-req+jwt",
+        "token-introspection+jwt",
+        "client-authentication+jwt",
+        "st+jwt",
+        "dl+jwt",
+        "JWE",
+        "",
+    ] {
+        assert_eq!(found(Some(typ), None).await, [401, 401], "{typ}");
+    }
 }

@@ -28,7 +28,7 @@ pub struct ExpectedIssuer<'a> {
 /// Verifies signature, type, issuer, audience and times, and returns the claims.
 ///
 /// The issuer must match exactly; the audience must be ours, or a list of strings that contains it;
-/// times must be numbers.
+/// times must be numbers. A token that reports an event is not one that identifies a caller.
 ///
 /// # Errors
 /// The exact cause, which the caller does not see. [`Refusal::TokenKeyUnknown`] if newer keys might
@@ -41,6 +41,9 @@ pub fn verify(
 ) -> Result<Map<String, Value>, Refusal> {
     let expected = HeaderRequirements { types: &["jwt", "at+jwt"], issued_by: IssuedBy::Other };
     let Members(claims) = jwt::verify(token, keys, expected)?;
+    if is_security_event(&claims) {
+        return Err(Refusal::SecurityEventNotAccepted);
+    }
     let is_for_us = match claims.get("aud") {
         Some(Value::String(audience)) => audience == issuer.audience,
         Some(Value::Array(all)) => {
@@ -68,6 +71,13 @@ pub fn verify(
         now,
     )?;
     Ok(claims)
+}
+
+/// Reports whether a token is a security event token (RFC 8417 §2.2), such as the logout token of
+/// OpenID Connect Back-Channel Logout §2.4. Issuers send those to everyone whose users they are,
+/// with issuer, audience, subject and times of the others, and not all of them set a `typ`.
+fn is_security_event(claims: &Map<String, Value>) -> bool {
+    claims.get("events").is_some_and(Value::is_object)
 }
 
 /// Returns when a verified token expires.

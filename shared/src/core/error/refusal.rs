@@ -341,6 +341,8 @@ refusals! {
     ScopesTooMany => invalid_scope(
         "Too many scopes: send at most 64, with 2048 characters in total.",
     ),
+    /// A security event token, such as a logout token, was presented as an access token or ID token.
+    SecurityEventNotAccepted => INVALID_TOKEN,
     /// The sender of a chat message, or the chat, is not listed.
     SenderUnknown => INVALID_TOKEN,
     /// The service does not exist, or the key is wrong.
