@@ -2,6 +2,7 @@
 //! and loses no token.
 
 use axum::{Router, http::header::CONTENT_ENCODING, routing::get};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::{Value, json};
 use tests::{Answer, Document, Issuer, World, capture};
 
@@ -335,4 +336,25 @@ async fn a_body_may_begin_with_a_byte_order_mark() {
         let call = call.header("Content-Type", "application/json").raw(body);
         assert_eq!(call.send().await.status, status, "{body:?}");
     }
+}
+
+#[tokio::test]
+async fn a_userinfo_response_that_is_a_jwt_is_not_read_and_the_log_says_so() {
+    let (issuer, world) = setting("@example.com").await;
+    let about = json!({
+        "sub": "ada", "aud": "postern", "email": "ada@example.com", "email_verified": true,
+        "exp": world.now().as_second() + 600,
+    });
+    let (header, payload) =
+        (BASE64URL.encode(r#"{"alg":"none"}"#), BASE64URL.encode(about.to_string()));
+    for jwt in [issuer.token(about), format!("{header}.{payload}.")] {
+        issuer.set_userinfo("ada", json!({"jwt": jwt}));
+        let answer = sign_in(&world, &issuer).await;
+        assert_eq!((answer.status, answer.header("set-cookie")), (503, None), "{}", answer.text);
+    }
+    assert!(capture::logged(&["its userinfo response is a JWT, which is not supported"]));
+    // Where no address is needed, it is only missing.
+    let anyone = setting("*").await;
+    anyone.0.set_userinfo("ada", json!({"jwt": "e30.e30.e30"}));
+    sign_in(&anyone.1, &anyone.0).await.expect(303);
 }

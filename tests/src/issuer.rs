@@ -249,7 +249,7 @@ impl Issuer {
         self.shared.amended.lock().unwrap().insert(document, members);
     }
 
-    /// Sets the userinfo response for a subject.
+    /// Sets the userinfo response for a subject. A member `jwt` is sent in place of the JSON.
     pub fn set_userinfo(&self, subject: &str, about: Value) {
         self.shared.people.lock().unwrap().insert(subject.into(), about);
     }
@@ -536,10 +536,13 @@ impl Shared {
 }
 
 async fn about(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    shared.userinfo(&headers).map_or_else(
-        || StatusCode::UNAUTHORIZED.into_response(),
-        |about| Json(about).into_response(),
-    )
+    match shared.userinfo(&headers) {
+        None => StatusCode::UNAUTHORIZED.into_response(),
+        Some(about) => match about["jwt"].as_str() {
+            None => Json(about).into_response(),
+            Some(jwt) => ([("content-type", "application/jwt")], jwt.to_owned()).into_response(),
+        },
+    }
 }
 
 async fn addresses(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {

@@ -207,12 +207,26 @@ impl OidcIdentityProvider {
         if !answer.status().is_success() {
             return Err(self.fault(format!("its userinfo answered {}", answer.status())).into());
         }
-        let mut claims: Map<String, Value> = serde_json::from_slice(answer.body())
-            .map_err(|_| self.fault("its userinfo response is malformed"))?;
+        let mut claims: Map<String, Value> =
+            serde_json::from_slice(answer.body()).map_err(|_| self.unreadable_userinfo(&answer))?;
         claims.retain(|_, value| !value.is_null());
         // OpenID Connect Core §5.3.2: claims about another subject must not be used.
         let is_theirs = claims.get("sub").and_then(Value::as_str) == Some(subject);
         if is_theirs { Ok(claims) } else { Err(Refusal::UserinfoSubjectWrong.into()) }
+    }
+
+    /// Returns the fault for a userinfo response that is not JSON. A signed one (OpenID Connect Core
+    /// §5.3.2) is never read unverified.
+    fn unreadable_userinfo(&self, answer: &http::Response<Vec<u8>>) -> Fault {
+        let media_type = answer.headers().get("content-type").and_then(|name| name.to_str().ok());
+        let is_jwt =
+            media_type.is_some_and(|name| name.to_ascii_lowercase().starts_with("application/jwt"));
+        self.fault(if is_jwt {
+            "its userinfo response is a JWT, which is not supported: register the client without \
+             userinfo_signed_response_alg and userinfo_encrypted_response_alg"
+        } else {
+            "its userinfo response is malformed"
+        })
     }
 
     async fn discovered(&self, context: &Context) -> Result<Discovered, Fault> {
