@@ -211,6 +211,8 @@ pub struct Throttle {
     pub login_per_address: i64,
     /// Wrong user codes of one user. The limit per address is four times as high.
     pub device_code_guesses: i64,
+    /// Device flows that are started from one address.
+    pub devices_per_address: i64,
     /// Organizations that are created from one address, if signup is open.
     pub organizations_per_address: i64,
     /// Sign-ins at an identity provider that are started from one address.
@@ -225,6 +227,7 @@ impl Default for Throttle {
             login_per_account: 10,
             login_per_address: 50,
             device_code_guesses: 5,
+            devices_per_address: 300,
             organizations_per_address: 50,
             sign_ins_per_address: 300,
             users_per_organization: 100,
@@ -306,6 +309,7 @@ pub(super) fn validate_throttle(throttle: &Throttle) -> Result<(), Fault> {
         throttle.login_per_account,
         throttle.login_per_address,
         throttle.device_code_guesses,
+        throttle.devices_per_address,
         throttle.organizations_per_address,
         throttle.sign_ins_per_address,
         throttle.users_per_organization,

@@ -64,7 +64,7 @@ pub struct DeviceAuthorization {
 /// Starts the flow for a client, which may request `scopes`. `address` is the client's.
 ///
 /// # Errors
-/// A [`Fault`].
+/// [`Refusal::RequestsTooMany`], or a [`Fault`].
 pub async fn start(
     context: &Context,
     client: &Client,
@@ -72,6 +72,10 @@ pub async fn start(
     address: &str,
 ) -> Result<DeviceAuthorization, Error> {
     let now = context.clock.now();
+    let limit = context.config.throttle.devices_per_address;
+    let network = Network::of(address);
+    let counter = Counter { what: "device_start_address", whom: network.as_str(), limit };
+    throttle::count_request(context, counter, now).await?;
     let id = id::mint(now, &context.entropy)?;
     let minted = Minted::new::<id::DeviceCode>(&context.config.brand, &id, &context.entropy)?;
     let lifetime = context.config.lifetimes.device_code;
