@@ -83,14 +83,13 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
             user_access::enable(context, manager.as_manager(), request.json()?).await?;
             Ok(Response::no_content())
         }
-        "POST /v1/users/sign-out" if request.has_body() => {
-            let manager = manager(app, request).await?;
-            user_access::sign_out(context, manager.as_manager(), request.json()?).await?;
-            Ok(Response::no_content())
-        }
         "POST /v1/users/sign-out" => {
-            let caller = app.providers.authenticate(context, request).await?;
-            user_access::sign_out_everywhere(context, &caller).await?;
+            let manager = match operator_only(app, request)? {
+                Some(operator) => operator,
+                // Users need no scope to sign themselves out.
+                None => Manager(Some(app.providers.authenticate(context, request).await?)),
+            };
+            user_access::sign_out(context, manager.as_manager(), request.json()?).await?;
             Ok(Response::no_content())
         }
         "POST /v1/auth/password" => change_password(app, request).await,
@@ -122,12 +121,20 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn manager(app: &App, request: &Request) -> Result<Manager, Error> {
-    if operator::is_presented(&app.context, request) {
-        operator::authenticate(&app.context, request)?;
-        return Ok(Manager(None));
+    if let Some(operator) = operator_only(app, request)? {
+        return Ok(operator);
     }
     let caller = app.providers.authorize(&app.context, request, Permission::UsersManage).await?;
     Ok(Manager(Some(caller)))
+}
+
+/// Returns the operator, if the operator's key was presented.
+fn operator_only(app: &App, request: &Request) -> Result<Option<Manager>, Error> {
+    if !operator::is_presented(&app.context, request) {
+        return Ok(None);
+    }
+    operator::authenticate(&app.context, request)?;
+    Ok(Some(Manager(None)))
 }
 
 async fn change_password(app: &App, request: &Request) -> Result<Response, Error> {

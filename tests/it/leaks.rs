@@ -170,7 +170,7 @@ async fn codes_end_when_their_user_signs_out_everywhere() {
     approve(&world, &device).await;
     let session = world.sign_in("ada", Role::User).await;
     let out = world.call("POST", "/v1/users/sign-out").header("X-Postern-Session", session);
-    out.send().await.expect(204);
+    out.json(json!({"user_id": "ada"})).send().await.expect(204);
     redeem(&world, &code).await.expect_error(400, "invalid_grant");
     poll(&world, &device).await.expect_error(400, "invalid_grant");
 }

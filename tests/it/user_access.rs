@@ -217,15 +217,25 @@ async fn a_denied_user_is_refused_on_every_path_whoever_acts_for_them() {
 async fn a_user_signs_out_everywhere_and_so_does_an_administrator_for_them() {
     let world = World::new().await;
     let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
-    let own = |session: &str| {
-        world.call("POST", "/v1/users/sign-out").header("X-Postern-Session", session).send()
+    let path = "/v1/users/sign-out";
+    let own = |session: &str, id: &str| {
+        let call = world.call("POST", path).header("X-Postern-Session", session);
+        call.json(json!({"user_id": id})).send()
     };
     let held = Credentials::of_password(&world).await;
     let other = world.sign_in("bob", Role::User).await;
-    own(&held.session).await.expect(204);
+    // Nobody is signed out by mistake: the request names the user.
+    let nobody = || world.call("POST", path).header("X-Postern-Session", &held.session);
+    nobody().send().await.expect_error(400, "invalid_request");
+    nobody().json(json!({})).send().await.expect_error(400, "invalid_request");
+    nobody().json(json!({"user_id": null})).send().await.expect_error(400, "invalid_request");
+    own(&held.session, "bob").await.expect_error(403, "insufficient_scope");
+    assert_eq!(held.answers(&world).await.map(|answer| answer.0), [200; 4]);
+    own(&held.session, &id).await.expect(204);
     assert_eq!(held.answers(&world).await, ended());
-    own(&held.session).await.expect_error(401, "session_expired");
-    own(&other).await.expect(204);
+    own(&held.session, &id).await.expect_error(401, "session_expired");
+    own(&other, "bob").await.expect(204);
+    own(&other, "bob").await.expect_error(401, "session_expired");
 
     let held = Credentials::of_password(&world).await;
     change(&world, "sign-out", &world.api_key, &id).await.expect(204);
@@ -238,10 +248,10 @@ async fn a_user_signs_out_everywhere_and_so_does_an_administrator_for_them() {
         assert_eq!(shown.text.matches("/end\"").count(), count, "{page}");
     }
     // A tool or token with some of the user's scopes cannot.
-    let call = world.call("POST", "/v1/users/sign-out").bearer(&held.cli);
+    let call = world.call("POST", path).bearer(&held.cli).json(json!({"user_id": id}));
     call.send().await.expect_error(403, "insufficient_scope");
-    let call = world.call("POST", "/v1/users/sign-out").key(&world.api_key);
-    call.send().await.expect_error(403, "insufficient_scope");
+    let (key_id, key) = world.create_key(&["scans:read"]).await;
+    change(&world, "sign-out", &key, &key_id).await.expect_error(403, "insufficient_scope");
 }
 
 async fn invite(world: &World, role: &str) -> Answer {

@@ -93,7 +93,7 @@ pub async fn enable(
     change(context, &member, UserChange::Enable).await
 }
 
-/// Ends all credentials of a user.
+/// Ends all credentials of a user. Users can do that to themselves.
 ///
 /// # Errors
 /// `insufficient_scope`, `not_found`, or a fault.
@@ -102,17 +102,16 @@ pub async fn sign_out(
     manager: UserManager<'_>,
     given: UserToChange,
 ) -> Result<(), Error> {
-    let member = find(context, manager, &user_id(given)?).await?;
-    change(context, &member, UserChange::SignOut).await
-}
-
-/// Ends all credentials of the caller, who is a user.
-///
-/// # Errors
-/// `insufficient_scope` for a caller who is not a user, or a fault.
-pub async fn sign_out_everywhere(context: &Context, user: &Principal) -> Result<(), Error> {
-    user_status::require_user(context, user).await?;
-    let member = context.store.membership(&user.user_id).await?.ok_or(Refusal::RecordUnknown)?;
+    let user_id = user_id(given)?;
+    let member = match manager {
+        UserManager::Caller(user)
+            if user.user_id == user_id && user.require(Permission::UsersManage).is_err() =>
+        {
+            user_status::require_user(context, user).await?;
+            context.store.membership(&user_id).await?.ok_or(Refusal::RecordUnknown)?
+        }
+        UserManager::Operator | UserManager::Caller(_) => find(context, manager, &user_id).await?,
+    };
     change(context, &member, UserChange::SignOut).await
 }
 
