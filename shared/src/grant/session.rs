@@ -23,10 +23,7 @@ use crate::{
     credential::SessionToken,
     http::Request,
     identity_provider::ExternalTokens,
-    store::{
-        membership::UserProfile,
-        session::{SessionRecord, UpstreamTokens},
-    },
+    store::{membership::UserProfile, session::SessionRecord, session_lease::UpstreamTokens},
 };
 
 /// How long before their expiry an issuer's tokens are renewed.

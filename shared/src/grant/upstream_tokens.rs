@@ -27,7 +27,8 @@ use crate::{
     identity_provider::{ExternalTokens, IdentityProviders, Renewal},
     store::{
         Deletion,
-        session::{Lease, LeaseOutcome, PreviousLease, SessionRecord, UpstreamTokens},
+        session::SessionRecord,
+        session_lease::{Lease, LeaseOutcome, PreviousLease, UpstreamTokens},
     },
     telemetry,
 };

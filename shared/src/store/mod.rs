@@ -29,6 +29,7 @@ pub mod rotation;
 pub mod runner;
 pub mod service_account;
 pub mod session;
+pub mod session_lease;
 pub mod sign_in;
 pub mod status;
 pub mod token_owner;
