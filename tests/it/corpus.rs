@@ -16,14 +16,6 @@ async fn signing_in(issuer: &Issuer, allow: &str) -> World {
     .await
 }
 
-async fn sign_in(world: &World, issuer: &Issuer) -> Answer {
-    let begun = world.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
-    let query = issuer.sign_in(begun.header("location").unwrap(), "ada");
-    let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
-    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-    call.header("Cookie", cookie).send().await
-}
-
 async fn whoami(world: &World, session: &str) -> Answer {
     let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", session);
     call.send().await.expect(200)
@@ -38,7 +30,7 @@ async fn a_user_of_every_issuer_signs_in() {
     for form in IssuerForm::all() {
         let issuer = Issuer::imitating(form.clone()).await;
         let world = signing_in(&issuer, "*").await;
-        let answer = sign_in(&world, &issuer).await;
+        let answer = world.sign_in_at(&issuer, "ada").await;
         assert_eq!(answer.status, 303, "{}: {}", form.name, answer.text);
         let me = whoami(&world, &answer.cookie(SESSION)).await;
         assert_eq!(me.body["user_id"], expected(&form)["user"], "{}", form.name);
@@ -51,7 +43,7 @@ async fn an_address_admits_only_where_the_issuer_says_that_it_is_verified() {
     for form in IssuerForm::all() {
         let issuer = Issuer::imitating(form.clone()).await;
         let world = signing_in(&issuer, "@example.com").await;
-        let answer = sign_in(&world, &issuer).await;
+        let answer = world.sign_in_at(&issuer, "ada").await;
         match expected(&form)["verified_address"].as_str().unwrap() {
             "accepted" => assert_eq!(answer.status, 303, "{}: {}", form.name, answer.text),
             cause => {
@@ -60,7 +52,7 @@ async fn an_address_admits_only_where_the_issuer_says_that_it_is_verified() {
             }
         }
         let elsewhere = signing_in(&issuer, "@elsewhere.example").await;
-        assert_eq!(sign_in(&elsewhere, &issuer).await.status, 403, "{}", form.name);
+        assert_eq!(elsewhere.sign_in_at(&issuer, "ada").await.status, 403, "{}", form.name);
     }
 }
 
@@ -69,7 +61,7 @@ async fn the_tokens_of_every_issuer_are_renewed_when_they_are_due_and_again() {
     for form in IssuerForm::all() {
         let issuer = Issuer::imitating(form.clone()).await;
         let world = signing_in(&issuer, "*").await;
-        let session = sign_in(&world, &issuer).await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
         let Some(due_s) = expected(&form)["renews_after_s"].as_i64() else {
             world.advance_s(86_400);
             whoami(&world, &session).await;

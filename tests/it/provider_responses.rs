@@ -18,14 +18,6 @@ async fn setting(allow: &str) -> (Issuer, World) {
     (issuer, world)
 }
 
-async fn sign_in(world: &World, issuer: &Issuer) -> Answer {
-    let begun = world.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
-    let query = issuer.sign_in(begun.header("location").unwrap(), "ada");
-    let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
-    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-    call.header("Cookie", cookie).send().await
-}
-
 async fn whoami(world: &World, session: &str) -> Answer {
     world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", session).send().await
 }
@@ -74,7 +66,7 @@ async fn userinfo_is_asked_whenever_address_or_verification_is_missing() {
         let (issuer, world) = setting("@example.com").await;
         issuer.override_claims(id_token.clone());
         issuer.set_userinfo("ada", userinfo.clone());
-        let answer = sign_in(&world, &issuer).await;
+        let answer = world.sign_in_at(&issuer, "ada").await;
         assert_eq!(answer.status, status, "{id_token} {userinfo}: {}", answer.text);
     }
     assert!(capture::logged(&["SignInAddressUnverified"]));
@@ -108,7 +100,7 @@ async fn an_address_is_verified_by_true_or_by_the_text_true() {
                 issuer.set_userinfo("ada", claims)
             }
             assert_eq!(
-                sign_in(&world, &issuer).await.status,
+                world.sign_in_at(&issuer, "ada").await.status,
                 status,
                 "{verified} {is_in_id_token}"
             );
@@ -127,7 +119,7 @@ async fn a_null_party_of_an_id_token_is_an_absent_one() {
     ] {
         let (issuer, world) = setting("*").await;
         issuer.override_claims(claims.clone());
-        assert_eq!(sign_in(&world, &issuer).await.status, status, "{claims}");
+        assert_eq!(world.sign_in_at(&issuer, "ada").await.status, status, "{claims}");
     }
     assert!(capture::logged(&["IdTokenAudienceWrong"]));
 }
@@ -138,7 +130,7 @@ async fn an_id_token_may_be_longer_than_a_header() {
         let (issuer, world) = setting("*").await;
         let groups: Vec<_> = (0..groups).map(|at| format!("group-{at:020}")).collect();
         issuer.override_claims(json!({"groups": groups}));
-        assert_eq!(sign_in(&world, &issuer).await.status, status, "{}", groups.len());
+        assert_eq!(world.sign_in_at(&issuer, "ada").await.status, status, "{}", groups.len());
     }
 }
 
@@ -167,7 +159,7 @@ async fn no_lifetime_stops_a_sign_in_or_its_renewals() {
     for lifetime in lifetimes() {
         let (issuer, world) = setting("*").await;
         issuer.amend(Document::Tokens, json!({"expires_in": lifetime}));
-        let session = sign_in(&world, &issuer).await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
         whoami(&world, &session).await.expect(200);
         assert_eq!(issuer.renewals(), 0, "{lifetime}");
         if lifetime.as_f64().is_none_or(|seconds| seconds < 4000.0) {
@@ -195,7 +187,7 @@ async fn a_rotated_refresh_token_is_kept_whatever_else_the_renewal_says() {
     ]);
     for members in odd {
         let (issuer, world) = setting("*").await;
-        let session = sign_in(&world, &issuer).await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
         issuer.amend(Document::Renewal, members.clone());
         world.advance_s(3541);
         whoami(&world, &session).await.expect(200);
@@ -218,7 +210,7 @@ async fn a_rotated_refresh_token_is_kept_whatever_else_the_renewal_says() {
 async fn a_renewal_without_a_refresh_token_keeps_the_old_one() {
     for absent in [json!("(absent)"), Value::Null, json!("")] {
         let (issuer, world) = setting("*").await;
-        let session = sign_in(&world, &issuer).await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
         issuer.amend(Document::Renewal, json!({"refresh_token": absent}));
         world.advance_s(3541);
         whoami(&world, &session).await.expect(200);
@@ -248,7 +240,7 @@ async fn odd_hints_in_the_discovery_document_do_not_stop_a_sign_in() {
         ] {
             let (issuer, world) = setting("*").await;
             issuer.amend(Document::Discovery, json!({hint: odd}));
-            let answer = sign_in(&world, &issuer).await;
+            let answer = world.sign_in_at(&issuer, "ada").await;
             assert_eq!(answer.status, 303, "{hint}: {odd}");
         }
     }
@@ -259,7 +251,7 @@ async fn odd_hints_in_the_discovery_document_do_not_stop_a_sign_in() {
     ] {
         let (issuer, world) = setting("*").await;
         issuer.amend(Document::Discovery, json!({hint: value}));
-        assert_eq!(sign_in(&world, &issuer).await.status, 303, "{hint}: {value}");
+        assert_eq!(world.sign_in_at(&issuer, "ada").await.status, 303, "{hint}: {value}");
     }
 }
 
@@ -283,7 +275,7 @@ async fn a_provider_that_names_itself_in_its_responses_must_do_so() {
         let (issuer, world) = setting("*").await;
         let members = json!({"authorization_response_iss_parameter_supported": flag});
         issuer.amend(Document::Discovery, members);
-        assert_eq!(sign_in(&world, &issuer).await.status, status, "{flag}");
+        assert_eq!(world.sign_in_at(&issuer, "ada").await.status, status, "{flag}");
     }
     assert!(capture::logged(&["SignInIssuerWrong"]));
 }
@@ -349,12 +341,12 @@ async fn a_userinfo_response_that_is_a_jwt_is_not_read_and_the_log_says_so() {
         (BASE64URL.encode(r#"{"alg":"none"}"#), BASE64URL.encode(about.to_string()));
     for jwt in [issuer.token(about), format!("{header}.{payload}.")] {
         issuer.set_userinfo("ada", json!({"jwt": jwt}));
-        let answer = sign_in(&world, &issuer).await;
+        let answer = world.sign_in_at(&issuer, "ada").await;
         assert_eq!((answer.status, answer.header("set-cookie")), (503, None), "{}", answer.text);
     }
     assert!(capture::logged(&["its userinfo response is a JWT, which is not supported"]));
     // Where no address is needed, it is only missing.
     let anyone = setting("*").await;
     anyone.0.set_userinfo("ada", json!({"jwt": "e30.e30.e30"}));
-    sign_in(&anyone.1, &anyone.0).await.expect(303);
+    anyone.1.sign_in_at(&anyone.0, "ada").await.expect(303);
 }

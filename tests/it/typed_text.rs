@@ -99,11 +99,7 @@ async fn a_domain_that_may_sign_in_is_the_same_however_it_is_written() {
             );
             let world = World::configured(&toml).await;
             issuer.override_claims(json!({"email": email, "email_verified": true}));
-            let begun = world.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
-            let query = issuer.sign_in(begun.header("location").unwrap(), "ada");
-            let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
-            let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-            let answer = call.header("Cookie", cookie).send().await;
+            let answer = world.sign_in_at(&issuer, "ada").await;
             assert_eq!(answer.status, status, "{domain} {email}");
         }
     }

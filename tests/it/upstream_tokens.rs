@@ -21,11 +21,7 @@ async fn signed_in() -> Signed {
         issuer.url
     ))
     .await;
-    let begun = world.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
-    let query = issuer.sign_in(begun.header("location").unwrap(), "ada");
-    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-    let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
-    let session = call.header("Cookie", cookie).send().await.expect(303).cookie(SESSION);
+    let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
     world.wire.take();
     Signed { issuer, world, session }
 }

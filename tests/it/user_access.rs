@@ -99,14 +99,14 @@ async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even
         let exp = world.now().as_second() + 60;
         issuer.token(json!({"sub": sub, "aud": "api", "exp": exp}))
     };
-    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION);
+    let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
     for user in ["ada", "eve"] {
         assert_eq!(world.whoami(&token(user)).await, 200);
         // An organization does not have these users, and knows nothing about them.
         change(&world, "disable", &world.operator_key, user).await.expect(204);
         let call = world.call("GET", "/v1/auth/whoami").bearer(&token(user));
         call.send().await.expect_error(403, "forbidden_user");
-        sign_in(&world, &issuer, user).await.expect_error(403, "forbidden_user");
+        world.sign_in_at(&issuer, user).await.expect_error(403, "forbidden_user");
     }
     let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
     call.send().await.expect_error(403, "forbidden_user");
@@ -119,20 +119,12 @@ async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even
     change(&world, "enable", &world.operator_key, "ada").await.expect(204);
     let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
     call.send().await.expect_error(401, "session_expired");
-    sign_in(&world, &issuer, "ada").await.expect(303);
+    world.sign_in_at(&issuer, "ada").await.expect(303);
     assert_eq!(world.whoami(&token("ada")).await, 200);
     assert_eq!(world.whoami(&token("eve")).await, 403);
 }
 
 const SESSION: &str = "__Host-postern_session";
-
-async fn sign_in(world: &World, issuer: &Issuer, subject: &str) -> Answer {
-    let start = world.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
-    let query = issuer.sign_in(start.header("location").unwrap(), subject);
-    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-    let browser = start.cookie("__Host-postern_signin");
-    call.header("Cookie", format!("__Host-postern_signin={browser}")).send().await
-}
 
 #[tokio::test]
 async fn only_the_operator_and_those_who_could_enroll_a_user_change_their_access() {

@@ -26,7 +26,7 @@ use postern::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{Answer, Call, Wire, capture};
+use crate::{Answer, Call, Issuer, Wire, capture};
 
 /// The initial time of every world: 2026-01-01T00:00:00Z.
 const BEGINNING_MS: i64 = 1_767_225_600_000;
@@ -293,6 +293,15 @@ impl World {
             .unwrap()
             .expose()
             .to_owned()
+    }
+
+    /// Signs a user in at an OpenID provider, as a browser would; returns the response of the callback.
+    pub async fn sign_in_at(&self, issuer: &Issuer, subject: &str) -> Answer {
+        const COOKIE: &str = "__Host-postern_signin";
+        let begun = self.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
+        let query = issuer.sign_in(begun.header("location").unwrap(), subject);
+        let call = self.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+        call.header("Cookie", format!("{COOKIE}={}", begun.cookie(COOKIE))).send().await
     }
 
     /// Enrolls a user and returns their id.
