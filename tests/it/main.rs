@@ -14,6 +14,7 @@ mod costs;
 mod credentials;
 mod custom;
 mod devices;
+mod docs_routes;
 mod downloads;
 mod environment;
 mod events;
