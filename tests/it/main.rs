@@ -14,6 +14,8 @@ mod costs;
 mod credentials;
 mod custom;
 mod devices;
+mod docs;
+mod docs_examples;
 mod docs_routes;
 mod downloads;
 mod environment;

@@ -1,7 +1,10 @@
 //! The examples of the documents work as printed: their commands are run in one shell, and their
 //! output is compared.
 
-use std::process::Command;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use regex::Regex;
 
@@ -9,18 +12,6 @@ use super::started::RunningProgram;
 
 const README: &str = include_str!("../../../README.md");
 const USING_THE_API: &str = include_str!("../../../docs/using-the-api.md");
-const DOCUMENTS: [(&str, &str); 10] = [
-    ("README.md", README),
-    ("using-the-api.md", USING_THE_API),
-    ("authorizer.md", include_str!("../../../docs/authorizer.md")),
-    ("credentials.md", include_str!("../../../docs/credentials.md")),
-    ("custom-provider.md", include_str!("../../../docs/custom-provider.md")),
-    ("deploying.md", include_str!("../../../docs/deploying.md")),
-    ("limits.md", include_str!("../../../docs/limits.md")),
-    ("people.md", include_str!("../../../docs/people.md")),
-    ("protect-your-api.md", include_str!("../../../docs/protect-your-api.md")),
-    ("providers.md", include_str!("../../../docs/providers.md")),
-];
 
 /// The fenced code blocks of a language.
 fn blocks(page: &str, kind: &str) -> Vec<String> {
@@ -86,9 +77,9 @@ fn examples_work_on_every_system() {
         r"(\| *|\$\()(sha256sum|base64 -w|readlink -f|date -d)|%3N|%N\)|sed -i |grep -P|xargs -r",
     )
     .unwrap();
-    for (name, page) in DOCUMENTS {
-        for line in page.lines() {
-            assert!(!only_on_linux.is_match(line), "{name}: {line}");
+    for file in pages() {
+        for line in std::fs::read_to_string(&file).unwrap().lines() {
+            assert!(!only_on_linux.is_match(line), "{}: {line}", file.display());
         }
     }
 }
@@ -96,12 +87,9 @@ fn examples_work_on_every_system() {
 /// A relative link of a document names a file that exists, and a heading of it.
 #[test]
 fn links_between_documents_lead_somewhere() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let link = Regex::new(r"\]\(([^)#: ]*)(#[^)]*)?\)").unwrap();
-    let mut files = vec![root.join("README.md")];
-    files.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|file| file.unwrap().path()));
-    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "md")) {
-        let page = std::fs::read_to_string(file).unwrap();
+    for file in pages() {
+        let page = std::fs::read_to_string(&file).unwrap();
         for found in link.captures_iter(&page) {
             let target = match &found[1] {
                 "" => file.clone(),
@@ -115,6 +103,14 @@ fn links_between_documents_lead_somewhere() {
             assert!(is_there, "{}: {}", file.display(), &found[0]);
         }
     }
+}
+
+/// Returns the README and the pages of `docs`.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|file| file.unwrap().path());
+    let docs = docs.filter(|file| file.extension().is_some_and(|kind| kind == "md"));
+    docs.chain([root.join("README.md")]).collect()
 }
 
 /// Returns the anchor that a heading gets on code hosting sites.

@@ -1,0 +1,327 @@
+//! The documentation against the code and the template: what a page says about costs, parameters,
+//! limits and samples is what they are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
+
+use postern::config::Config;
+use regex::Regex;
+use serde_json::{Value, json};
+use tests::{
+    World,
+    page::{Page, code_spans, repository_path, rows},
+};
+
+fn template(path: &str) -> Value {
+    let yaml = std::fs::read_to_string(repository_path(path)).unwrap();
+    local::template::parse_yaml(&yaml).unwrap()
+}
+
+/// Returns the names of a part of the template, such as its parameters.
+fn names(part: &Value) -> BTreeSet<String> {
+    part.as_object().unwrap().keys().cloned().collect()
+}
+
+fn count(template: &Value, kind: &str) -> usize {
+    let resources = template["Resources"].as_object().unwrap().values();
+    resources.filter(|resource| resource["Type"] == kind).count()
+}
+
+/// Returns an amount in cents.
+#[track_caller]
+fn cents(text: &str) -> usize {
+    let digits = text.replace(['*', '.', ','], "");
+    digits.trim().parse().unwrap_or_else(|_| panic!("{text:?} is no amount"))
+}
+
+#[test]
+fn every_page_names_the_idle_cost_of_what_the_template_creates() {
+    let costs = Page::read("docs/costs.md");
+    let prices = rows(&costs.section("## In US dollars"));
+    let price = |unit: &str| {
+        let row = prices.iter().find(|cells| cells[1] == unit).unwrap_or_else(|| panic!("{unit}"));
+        assert_eq!(row[2], row[3], "{unit}: the idle cost is the same in both regions");
+        cents(&row[2])
+    };
+    let created = template("template.yaml");
+    let idle = count(&created, "AWS::SecretsManager::Secret") * price("secret and month")
+        + count(&created, "AWS::CloudWatch::Alarm") * price("alarm and month");
+
+    let amount = Regex::new(r"(\d+\.\d\d) USD a month").unwrap();
+    let mut pages = BTreeSet::new();
+    for page in Page::all() {
+        for found in amount.captures_iter(&page.text) {
+            assert_eq!(cents(&found[1]), idle, "{}: {}", page.path, &found[0]);
+            pages.insert(page.path.clone());
+        }
+    }
+    let expected = ["README.md", "docs/costs.md", "docs/deploying.md"];
+    assert_eq!(pages, expected.map(str::to_owned).into());
+
+    let (_, examples) = costs.text.split_once("Examples, in us-east-1 and per month:").unwrap();
+    let mut examples = rows(examples);
+    let sum = examples.pop().unwrap();
+    assert_eq!(examples.last().unwrap()[..], ["idle costs", "", "1.80"].map(str::to_owned));
+    let parts: usize = examples.iter().map(|cells| cents(&cells[2])).sum();
+    assert_eq!(cents(&sum[2]), parts, "the sum of the examples");
+}
+
+#[test]
+fn no_page_promises_that_an_idle_deployment_is_free() {
+    for page in Page::all() {
+        let text = page.text.to_lowercase();
+        for words in ["no idle cost", "costs nothing when idle", "nothing while idle"] {
+            assert!(!text.contains(words), "{}: {words}", page.path);
+        }
+    }
+}
+
+#[test]
+fn the_front_page_says_why_when_not_how_much_and_how_far() {
+    let readme = Page::read("README.md");
+    let choice = readme.section("## Should you use it?");
+    let alternatives = rows(&choice);
+    for other in ["API keys", "Cognito", "Auth0", "Unkey"] {
+        assert!(alternatives.iter().any(|cells| cells[0].contains(other)), "{other}");
+    }
+    for cells in alternatives {
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{cells:?}");
+    }
+    assert!(choice.contains("wrong choice"), "it says what it is not for");
+    let orientation = readme.text.split("\n## ").next().unwrap();
+    assert!(orientation.contains("```mermaid"), "a diagram");
+    for target in ["docs/costs.md", "docs/limits.md"] {
+        assert!(orientation.contains(&format!("]({target}")), "{target}");
+    }
+    let far = Page::read("docs/limits.md").section("## What Postern does not do");
+    assert!(far.lines().filter(|line| line.starts_with("- **")).count() >= 5);
+}
+
+#[test]
+fn the_table_of_parameters_is_that_of_the_template() {
+    let parameters = template("template.yaml")["Parameters"].clone();
+    let mut documented = BTreeMap::new();
+    for cells in rows(&Page::read("docs/deploying.md").section("## 3. Build and deploy")) {
+        let defaults = cells[1].split(", ").map(str::to_owned);
+        documented.extend(code_spans(&cells[0]).into_iter().zip(defaults));
+    }
+    assert_eq!(documented.keys().cloned().collect::<BTreeSet<_>>(), names(&parameters));
+    for (name, shown) in documented {
+        let default = &parameters[&name]["Default"];
+        let default = match default.as_str() {
+            None if default.is_null() => String::new(),
+            None if default == 0 => "0: none".to_owned(),
+            None => default.to_string(),
+            Some("") => "none".to_owned(),
+            Some(text) => text.to_owned(),
+        };
+        assert_eq!(shown.replace('`', ""), default, "{name}");
+    }
+}
+
+/// The parameters and outputs that pages mention, in prose and in commands.
+#[test]
+fn parameters_and_outputs_that_pages_mention_exist() {
+    let paths =
+        ["template.yaml", "examples/http-api/template.yaml", "examples/rest-api/template.yaml"];
+    let templates = paths.map(template);
+    let of = |part: &str| -> BTreeSet<String> {
+        templates.iter().flat_map(|template| names(&template[part])).collect()
+    };
+    let (parameters, outputs) = (of("Parameters"), of("Outputs"));
+    let overrides = Regex::new(
+        r#"--parameter-overrides ((?:[A-Za-z0-9]+=\S*\s?)+)|parameter_overrides = "([^"]*)""#,
+    )
+    .unwrap();
+    let deployed = Regex::new(r"Deploy with `([A-Za-z0-9]+)=").unwrap();
+    let output = Regex::new(r"\b[Oo]utputs? `?([A-Z][A-Za-z]+)`?").unwrap();
+    let mut found = (0, 0);
+    for page in Page::all() {
+        let given = overrides.captures_iter(&page.text).flat_map(|found| {
+            let list = found.get(1).or(found.get(2)).unwrap().as_str();
+            list.split_whitespace().map(|pair| pair.split('=').next().unwrap()).collect::<Vec<_>>()
+        });
+        let deployed = deployed.captures_iter(&page.text);
+        for name in given.chain(deployed.map(|found| found.get(1).unwrap().as_str())) {
+            assert!(parameters.contains(name), "{}: the parameter {name}", page.path);
+            found.0 += 1;
+        }
+        for name in output.captures_iter(&page.text) {
+            assert!(outputs.contains(&name[1]), "{}: the output {}", page.path, &name[1]);
+            found.1 += 1;
+        }
+    }
+    assert!(found.0 >= 4 && found.1 >= 6, "{found:?}");
+}
+
+/// Limits of values, read from the page and tried at both sides.
+#[tokio::test]
+async fn the_limits_of_values_are_those_of_the_page() {
+    let world = World::new().await;
+    let values = rows(&Page::read("docs/limits.md").section("## Values"));
+    let numbers = |what: &str| -> Vec<usize> {
+        let row = values.iter().find(|cells| cells[0] == what).unwrap_or_else(|| panic!("{what}"));
+        let numbers = Regex::new(r"\d[\d,]*").unwrap();
+        numbers
+            .find_iter(&row[1])
+            .map(|found| found.as_str().replace(',', "").parse().unwrap())
+            .collect()
+    };
+    let key = |name: usize, scope: usize, scopes: usize| {
+        let scopes: Vec<_> = (0..scopes).map(|at| format!("{at:0>scope$}")).collect();
+        ("/v1/keys", json!({"name": "n".repeat(name), "scopes": scopes}))
+    };
+    let runner = |labels: usize, label: usize| {
+        let labels: Vec<_> = (0..labels).map(|at| format!("{at:0>label$}")).collect();
+        ("/v1/runners", json!({"name": "r", "labels": labels}))
+    };
+    let user = |password: usize, at: usize| {
+        let password = "p".repeat(password);
+        ("/v1/users", json!({"email": format!("u{at}@example.com"), "password": password}))
+    };
+    let name = numbers("name of a key, agent, runner, service, organization")[1];
+    let (scope, scopes) = (numbers("scope")[0], numbers("scopes of a credential"));
+    let (labels, password) = (numbers("labels of a runner"), numbers("password"));
+    let path = numbers("path of a download token")[0];
+    let download = |length: usize| {
+        ("/v1/auth/download-token", json!({"path": format!("/{}", "p".repeat(length - 1))}))
+    };
+    for (allowed, refused) in [
+        (key(name, 1, 1), key(name + 1, 1, 1)),
+        (key(1, scope, 1), key(1, scope + 1, 1)),
+        (key(1, 3, scopes[0]), key(1, 3, scopes[0] + 1)),
+        (key(1, 40, scopes[1] / 41), key(1, 40, scopes[1] / 41 + 1)),
+        (runner(labels[0], 2), runner(labels[0] + 1, 2)),
+        (runner(1, labels[1]), runner(1, labels[1] + 1)),
+        (user(password[0], 0), user(password[0] - 1, 1)),
+        (user(password[1], 2), user(password[1] + 1, 3)),
+        (download(path), download(path + 1)),
+    ] {
+        world.post(allowed.0, allowed.1).send().await.expect(201);
+        world.post(refused.0, refused.1).send().await.expect(400);
+    }
+    let page = numbers("page of a list");
+    for (limit, status) in [(page[0], 200), (page[1], 200), (page[1] + 1, 400), (page[0] - 1, 400)]
+    {
+        world.get(&format!("/v1/keys?limit={limit}")).send().await.expect(status);
+    }
+}
+
+/// Every way to attach the authorizer disables the cache and lets API Gateway invoke the function.
+#[test]
+fn every_sample_attaches_the_authorizer_without_a_cache() {
+    let page = Page::read("docs/protect-your-api.md");
+    let block = |heading: &str, language: &str| {
+        let section = Page { path: page.path.clone(), text: page.section(heading) };
+        section.blocks_of(language).remove(0)
+    };
+    for example in ["http-api", "rest-api"] {
+        assert!(page.section("## SAM").contains(&format!("examples/{example}/template.yaml")));
+    }
+
+    let cdk = block("## CDK", "typescript");
+    let authorizers = cdk.matches("Authorizer(").count();
+    assert_eq!((authorizers, cdk.matches("resultsCacheTtl: Duration.seconds(0)").count()), (2, 2));
+    assert!(cdk.contains("sameEnvironment: true"), "without it, there is no permission");
+
+    let serverless =
+        local::template::parse_yaml(&block("## Serverless Framework", "yaml")).unwrap();
+    let http = &serverless["provider"]["httpApi"]["authorizers"]["postern"];
+    assert_eq!(
+        (
+            &http["type"],
+            &http["payloadVersion"],
+            &http["enableSimpleResponses"],
+            &http["resultTtlInSeconds"]
+        ),
+        (&json!("request"), &json!("2.0"), &json!(true), &json!(0))
+    );
+    let events = serverless["functions"]["orders"]["events"].as_array().unwrap();
+    assert_eq!(events[0]["httpApi"]["authorizer"]["name"], "postern");
+    let rest = &events[1]["http"]["authorizer"];
+    assert_eq!((&rest["type"], &rest["resultTtlInSeconds"]), (&json!("request"), &json!(0)));
+    assert_eq!(http["functionArn"], rest["arn"]);
+
+    let console = page.section("## Console");
+    for kind in ["**HTTP API**", "**REST API**"] {
+        let steps = console.split(kind).nth(1).unwrap().split("\n\n").next().unwrap();
+        let words = steps.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("disable *Auth") && words.contains("ermission"), "{kind}");
+    }
+    for section in ["## CDK", "## Terraform", "## Serverless Framework", "## Console"] {
+        let text = page.section(section);
+        let says_how = ["hecked", "tested"].iter().any(|word| text.contains(word));
+        assert!(says_how, "{section} says how it was checked");
+    }
+}
+
+/// Terraform itself is not at hand in the tests: its blocks are read by their indentation.
+#[test]
+fn the_terraform_sample_refers_only_to_what_it_declares() {
+    let page = Page::read("docs/protect-your-api.md");
+    let sample = page.blocks_of("hcl").remove(0);
+    assert_eq!(sample.matches(['{', '[', '(']).count(), sample.matches(['}', ']', ')']).count());
+    let block = Regex::new(r#"(?m)^(resource|variable) "([^"]+)"(?: "([^"]+)")? \{"#).unwrap();
+    let mut declared = BTreeSet::new();
+    for found in block.captures_iter(&sample) {
+        declared.insert(match found.get(3) {
+            Some(name) => format!("{}.{}", &found[2], name.as_str()),
+            None => format!("var.{}", &found[2]),
+        });
+    }
+    // The API itself, its integration and resource are the reader's own.
+    let of_the_reader = |name: &str| name.ends_with(".orders");
+    let reference = Regex::new(r"\b((?:aws_\w+|var)\.\w+)").unwrap();
+    for found in reference.captures_iter(&sample) {
+        assert!(declared.contains(&found[1]) || of_the_reader(&found[1]), "{}", &found[1]);
+    }
+    let outputs = names(&template("template.yaml")["Outputs"]);
+    for name in declared.iter().filter_map(|name| name.strip_prefix("var.")) {
+        let output = name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]);
+        assert!(outputs.contains(&output.collect::<String>()), "{name} is an output of the stack");
+    }
+    let of_kind = |kind: &str| declared.iter().filter(|name| name.starts_with(kind)).count();
+    let authorizers =
+        of_kind("aws_apigatewayv2_authorizer.") + of_kind("aws_api_gateway_authorizer.");
+    assert_eq!((authorizers, of_kind("aws_lambda_permission.")), (2, 2));
+    let uncached = Regex::new(r"authorizer_result_ttl_in_seconds +=\s*0\b").unwrap();
+    assert_eq!(uncached.find_iter(&sample).count(), authorizers);
+}
+
+/// Each fenced block is in a language that a test reads, or is text.
+#[test]
+fn every_block_is_well_formed() {
+    let variables = [
+        ("POSTERN_ISSUER", "https://auth.example.com"),
+        ("POSTERN_KEYS_TABLE", "k"),
+        ("POSTERN_FAMILIES_TABLE", "f"),
+        ("POSTERN_NONCES_TABLE", "n"),
+    ];
+    let variables: BTreeMap<_, _> =
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    for page in Page::all() {
+        for (language, text) in page.blocks() {
+            let at = format!("{}:\n{text}", page.path);
+            match language.as_str() {
+                "" | "sh" => assert_parsed_by_bash(&text, &at),
+                "json" => drop(serde_json::from_str::<Value>(&text).expect(&at)),
+                "yaml" => drop(local::template::parse_yaml(&text).expect(&at)),
+                "toml" => {
+                    let digest = text.replace("\"…\"", &format!("\"{}\"", "0".repeat(64)));
+                    drop(Config::from_settings(&variables, &digest).expect(&at));
+                }
+                // Others are read by other tests, or by the compiler.
+                "console" | "hcl" | "mermaid" | "rust" | "rust,ignore" | "text" | "typescript" => {}
+                other => panic!("{other} is no known language: {at}"),
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_parsed_by_bash(text: &str, at: &str) {
+    let output = Command::new("bash").args(["-n", "-c", text]).output().unwrap();
+    assert!(output.status.success(), "{at}{}", String::from_utf8_lossy(&output.stderr));
+}
