@@ -325,3 +325,42 @@ fn assert_parsed_by_bash(text: &str, at: &str) {
     let output = Command::new("bash").args(["-n", "-c", text]).output().unwrap();
     assert!(output.status.success(), "{at}{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// Each row of the threat model names the files that hold it, and tests that show it.
+#[test]
+fn every_row_of_the_threat_model_names_files_and_tests_that_exist() {
+    let page = Page::read("docs/threat-model.md");
+    let rows = page.rows();
+    assert!(rows.len() >= 60, "{}", rows.len());
+    for cells in rows {
+        let [attacker, _, files, tests] = cells.as_slice() else {
+            panic!("a row has an attacker, what stops the attack, files and tests: {cells:?}");
+        };
+        let (files, tests) = (code_spans(files), code_spans(tests));
+        assert!(!files.is_empty() && !tests.is_empty(), "{attacker}: name files and tests");
+        for file in files {
+            let places = [format!("shared/src/{file}"), file.clone()];
+            let exists = places.iter().any(|place| repository_path(place).is_file());
+            assert!(exists, "{attacker}: there is no file {file}");
+        }
+        for test in tests {
+            assert!(is_test(&test), "{attacker}: there is no test {test}");
+        }
+    }
+}
+
+/// Reports whether a test exists: `module::function` of `tests/it`, `path/of/file.rs::function`, or a
+/// command of `e2e/run`.
+fn is_test(test: &str) -> bool {
+    let read = |path: &str| std::fs::read_to_string(repository_path(path)).unwrap_or_default();
+    if let Some(command) = test.strip_prefix("e2e/run ") {
+        return read("e2e/run").contains(&format!("\n{command})\n"));
+    }
+    let Some((file, name)) = test.split_once("::") else { return false };
+    let path = if file.ends_with(".rs") { file.to_owned() } else { format!("tests/it/{file}.rs") };
+    // An attribute of a test is on the line before, or above another attribute.
+    let definition =
+        Regex::new(&format!(r"#\[(tokio::)?test[^\]]*\]\n(#\[[^\n]*\n)*(async )?fn {name}\("))
+            .unwrap();
+    definition.is_match(&read(&path))
+}
