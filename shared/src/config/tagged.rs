@@ -6,7 +6,6 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _},
 };
-use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
 /// A table with its `type`.
@@ -32,19 +31,20 @@ impl<K> Tagged<K> {
     /// # Errors
     /// What is wrong, with the name of the member.
     pub(super) fn members<T: DeserializeOwned, E: serde::de::Error>(self) -> Result<T, E> {
-        serde_path_to_error::deserialize(Value::Table(self.members)).map_err(|error| {
-            let named = error.path().iter().find_map(|segment| match segment {
-                Segment::Map { key } => Some(key.as_str()),
-                Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
-            });
-            let sentence = error.inner().message();
-            match named {
-                // The sentence names an unknown or missing member itself.
-                Some(name) if !sentence.contains(&format!("`{name}`")) => {
-                    E::custom(format!("{name}: {sentence}"))
-                }
-                Some(_) | None => E::custom(sentence),
-            }
-        })
+        T::deserialize(Value::Table(self.members)).map_err(|error| E::custom(located(&error)))
+    }
+}
+
+/// Returns what is wrong, with the name of the member, which only the whole text of an error has:
+/// its second line is "in `name`".
+fn located(error: &toml::de::Error) -> String {
+    let (sentence, text) = (error.message(), error.to_string());
+    let member = text.rsplit_once("\nin `").and_then(|(_, rest)| rest.split_once('`'));
+    match member {
+        // The sentence names an unknown or missing member itself.
+        Some((name, _)) if !sentence.contains(&format!("`{name}`")) => {
+            format!("{name}: {sentence}")
+        }
+        Some(_) | None => sentence.to_owned(),
     }
 }
