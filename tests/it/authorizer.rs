@@ -696,3 +696,17 @@ async fn a_mapping_or_stage_before_the_path_of_an_http_api_does_not_bypass_a_rul
         );
     }
 }
+
+#[tokio::test]
+async fn a_key_beside_an_authorization_of_another_scheme_is_allowed() {
+    let world = World::new().await;
+    let other = "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/execute-api/aws4_request, SignedHeaders=host, Signature=0a";
+    let headers = [("authorization", other), ("x-api-key", world.api_key.as_str())];
+    let answer = ask(&world, http("GET", "/x", &headers)).await.unwrap();
+    assert_eq!(answer["isAuthorized"], true);
+    let answer = ask(&world, rest("GET", "/x", &headers)).await.unwrap();
+    assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/x")));
+    for event in [http("GET", "/x", &headers[..1]), rest("GET", "/x", &headers[..1])] {
+        assert_eq!(ask(&world, event).await.unwrap_err().to_string(), "Unauthorized");
+    }
+}

@@ -543,3 +543,20 @@ async fn an_address_starts_a_limited_number_of_device_flows() {
     world.advance_s(900);
     start("2001:db8:1:2::3").await.expect(200);
 }
+
+/// As with logins: an outage of ours, while codes are entered, locks nobody out.
+#[tokio::test]
+async fn a_failure_of_the_store_is_no_wrong_guess() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let device = device(&world).await;
+    for _ in 0..25 {
+        let csrf = person.csrf().await;
+        world.wire.inject_into("GetItem", StoreFault::ServerError);
+        let form = [("csrf", csrf.as_str()), ("user_code", device.user_code.as_str())];
+        person.call("POST", "/device").form(&form).send().await.expect(503);
+        world.wire.clear_faults();
+    }
+    person.decide(&device.user_code, "approve").await.expect(200);
+    poll(&world, &device).await.expect(200);
+}

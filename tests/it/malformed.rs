@@ -418,3 +418,21 @@ proptest! {
         });
     }
 }
+
+/// The commas of another scheme separate its parameters, not two values.
+#[tokio::test]
+async fn a_key_beside_an_authorization_of_another_scheme_is_accepted() {
+    let world = World::new().await;
+    for other in [
+        "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/execute-api/aws4_request, SignedHeaders=host;x-amz-date, Signature=0a",
+        "Digest username=\"a, b\", qop=\"auth,auth-int\", nc=1",
+        "Basic Zm9vOmJhcg==",
+    ] {
+        let call = || world.call("GET", "/v1/auth/whoami").header("Authorization", other);
+        let me = call().key(&world.api_key).send().await.expect(200);
+        assert_eq!(me.member("kind"), "api_key", "{other}");
+        let answer = call().key(&world.unknown_key()).send().await;
+        answer.expect_error(401, "invalid_token");
+        call().send().await.expect_error(401, "auth_required");
+    }
+}

@@ -553,3 +553,21 @@ async fn a_long_list_continues_on_another_page() {
     assert_eq!(second.text.matches("<li class=\"row\"").count(), 2);
     browser.get("/agents?cursor=nonsense").await.expect(400);
 }
+
+#[tokio::test]
+async fn a_user_is_told_that_their_role_does_not_allow_something() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::User).await;
+    for page in [
+        browser.get("/keys").await.expect(403),
+        browser.post("/agents", &[("name", "x"), ("scopes", "*")]).await.expect(403),
+    ] {
+        assert!(page.text.contains("Your role does not allow this."), "{}", page.text);
+        // Words for programs.
+        for word in ["credential", "insufficient_scope", "request_id"] {
+            assert!(!page.text.contains(word), "{word}: {}", page.text);
+        }
+    }
+    let page = browser.get("/nowhere").await.expect(404);
+    assert!(page.text.contains("There is no page at this address."), "{}", page.text);
+}

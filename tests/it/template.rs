@@ -400,3 +400,25 @@ fn a_release_contains_the_program_that_creates_the_secrets() {
     assert!(workflow.contains("{functions,local}/*_bin_"), "the program is part of the SBOM");
     assert!(read("docs/deploying.md").contains("./postern secret --out ."));
 }
+
+/// What a deployment behind a proxy needs: docs/deploying.md.
+#[test]
+fn every_function_knows_the_trusted_proxy_and_the_own_address_can_be_disabled() {
+    let yaml = std::fs::read_to_string(root("template.yaml")).unwrap();
+    let document = local::template::parse_yaml(&yaml).unwrap();
+    let given = &document["Globals"]["Function"]["Environment"]["Variables"];
+    for (variable, parameter) in [
+        ("POSTERN_PROXY_SECRET_SHA256", "ProxySecretSha256"),
+        ("POSTERN_PROXY_ADDRESS_HEADER", "ProxyAddressHeader"),
+    ] {
+        assert_eq!(given[variable], json!({"!Ref": parameter}));
+        let page = std::fs::read_to_string(root("docs/operating.md")).unwrap();
+        assert!(page.contains(variable), "{variable}");
+    }
+    let condition = &document["Conditions"]["DisablesExecuteApiEndpoint"];
+    assert_eq!(*condition, json!({"!Equals": [{"!Ref": "DisableExecuteApiEndpoint"}, "true"]}));
+    assert_eq!(
+        document["Resources"]["Api"]["Properties"]["DisableExecuteApiEndpoint"],
+        json!({"!If": ["DisablesExecuteApiEndpoint", true, false]})
+    );
+}

@@ -200,3 +200,24 @@ async fn a_user_is_the_same_by_session_by_token_and_by_cli_token() {
         ("cli_token".into(), cli_id, id)
     );
 }
+
+#[tokio::test]
+async fn a_user_has_the_scopes_that_the_configuration_gives_their_role() {
+    let toml = "[[role]]\nname = \"user\"\nscopes = [\"orders:read\"]";
+    let world = World::configured(toml).await;
+    world.create_user("ada@example.com", PASSWORD, Role::User).await;
+    let session = world.sign_in_with_password("ada@example.com", PASSWORD).await;
+    let login = world.log_in("ada@example.com", PASSWORD).await.expect(200);
+    assert_eq!(login.member("scope"), "orders:read");
+    let whoami = || world.call("GET", "/v1/auth/whoami");
+    for call in [
+        whoami().header("X-Postern-Session", &session),
+        whoami().bearer(&login.member("access_token")),
+    ] {
+        assert_eq!(call.send().await.expect(200).body["scopes"], json!(["orders:read"]));
+    }
+    // What another product's users can do is not theirs.
+    let body = json!({"name": "t", "scopes": ["scans:read"], "all_repositories": true});
+    let call = world.call("POST", "/v1/auth/cli-tokens").header("X-Postern-Session", &session);
+    call.json(body).send().await.expect_error(403, "insufficient_scope");
+}

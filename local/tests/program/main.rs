@@ -338,3 +338,23 @@ fn another_brand_changes_the_prefix() {
     let listed = curl(&[&program.url("/v1/agents"), "-H", &format!("Authorization: Bearer {key}")]);
     assert_eq!(listed.body, json!({"items": [], "next_cursor": null}));
 }
+
+#[test]
+fn the_help_of_a_command_names_the_program_and_only_its_own_options() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM).args(arguments).arg("--help").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let users = ["--sign-in", "--role", "--show-operator-key", "--config"];
+    for (command, expected) in [(&[][..], true), (&["serve"], true), (&["store"], false)] {
+        let text = help(command);
+        let usage = ["Usage: postern"].iter().chain(command).copied().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&usage), "{text}");
+        assert!(text.contains("such as 127.0.0.1:9502, or only the port"), "{text}");
+        for option in users {
+            assert_eq!(text.contains(option), expected, "{command:?} {option}");
+        }
+    }
+    let output = Command::new(PROGRAM).args(["store", "--sign-in", "ada"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
