@@ -34,7 +34,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                 let page = html::error_page(Refusal::MethodUnknown.into(), request.id())?;
                 Ok(page.with_allow(allow)?)
             }
-            Some(allow) => Ok(Response::method_not_allowed(allow, request.id())?),
+            Some(allow) => Ok(Response::method_not_allowed(request.method(), allow, request.id())?),
             None => Err(unknown(request.path())),
         },
     }
@@ -70,6 +70,10 @@ fn unknown(path: &str) -> Error {
         "write the path in lower case"
     } else if is_known(&format!("/v1{path}")) {
         "begin the path with /v1"
+    } else if is_known(&format!("/v1/auth{path}")) {
+        "begin the path with /v1/auth"
+    } else if path.strip_prefix("/v1/").is_some_and(|rest| is_known(&format!("/v1/auth/{rest}"))) {
+        "write /v1/auth instead of /v1"
     } else {
         return Refusal::RouteUnknown.into();
     };

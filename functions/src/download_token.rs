@@ -33,7 +33,15 @@ struct TokenResponse {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = app.providers.authenticate(&app.context, request).await?;
     let DownloadTokenRequest { path } = request.json()?;
-    if path.len() > LONGEST_PATH || !path::is_canonical(&path) {
+    if !path.starts_with('/') {
+        let detail = "The path must begin with a slash: send that of the download, such as /v1/runners/run_.../install.sh, without https:// and the host.";
+        return Err(Error::with_detail(Refusal::PathMalformed, detail.into()));
+    }
+    if path.len() > LONGEST_PATH {
+        let detail = format!("The path is too long: send at most {LONGEST_PATH} bytes.");
+        return Err(Error::with_detail(Refusal::PathMalformed, detail));
+    }
+    if !path::is_canonical(&path) {
         return Err(Refusal::PathMalformed.into());
     }
     let now = app.context.clock.now();

@@ -1,7 +1,7 @@
 //! `POST /v1/auth/refresh`: exchanges `{refresh_token}` for a new pair of tokens.
 
 use postern::{
-    App, Error,
+    App, Error, Refusal,
     core::secret::Secret,
     grant::refresh::{RefreshClient, refresh},
     http::{Request, Response},
@@ -19,7 +19,14 @@ struct Refresh {
 /// # Errors
 /// Those of the grant.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let body: Refresh = request.json()?;
+    let body: Refresh = request.json().map_err(|error| {
+        if !request.is_form() {
+            return error;
+        }
+        let hint = "As a form, a refresh token is sent to POST /v1/auth/token, with grant_type=refresh_token.";
+        let detail = format!("{} {hint}", error.description());
+        Error::with_detail(Refusal::MediaTypeUnsupported, detail)
+    })?;
     let token = Secret::new(body.refresh_token);
     let tokens =
         refresh(&app.context, &token, &RefreshClient::Unidentified, request.source_ip()).await?;

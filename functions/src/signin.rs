@@ -48,10 +48,7 @@ async fn start(
     is_wanted: impl Fn(&IdentityProvider) -> bool,
 ) -> Result<Response, Error> {
     let upstream = upstream(app, request, is_wanted)?;
-    let loopback = match request.query("cli")?.as_deref() {
-        Some("true") => Some(loopback(app, request)?),
-        _ => None,
-    };
+    let loopback = if is_for_tool(request)? { Some(loopback(app, request)?) } else { None };
     let next = path::safe_redirect(request.query("next")?.as_deref());
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
     let AuthorizationRedirect { location, browser } =
@@ -60,22 +57,62 @@ async fn start(
     Ok(Response::see_other(location)?.cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs())?)
 }
 
+/// Reports whether a tool started the sign-in. Without `cli=true`, the browser would be signed in and
+/// the tool would wait for a code that never comes.
+fn is_for_tool(request: &Request) -> Result<bool, Error> {
+    match request.query("cli")?.as_deref() {
+        Some("true") => Ok(true),
+        None | Some("" | "false") => {
+            for name in ["redirect_uri", "code_challenge"] {
+                if request.query(name)?.is_some() {
+                    let detail = format!(
+                        "The parameter 'cli' is missing: send cli=true together with {name}, to sign in for a tool on this machine."
+                    );
+                    return Err(Error::with_detail(Refusal::ParameterMissing, detail));
+                }
+            }
+            Ok(false)
+        }
+        Some(_) => {
+            let detail = "The parameter 'cli' must be true, for a tool on this machine, or absent.";
+            Err(Error::with_detail(Refusal::RequestMalformed, detail.into()))
+        }
+    }
+}
+
 /// Returns the identity provider that `?provider=` names, or the only one.
 fn upstream<'a>(
     app: &'a App,
     request: &Request,
     is_wanted: impl Fn(&IdentityProvider) -> bool,
-) -> Result<&'a IdentityProvider, Refusal> {
+) -> Result<&'a IdentityProvider, Error> {
     let named = request.query("provider")?;
-    let mut fitting = app
-        .identity_providers
-        .iter()
-        .filter(|upstream| is_wanted(upstream))
-        .filter(|upstream| named.as_ref().is_none_or(|name| name == upstream.name()));
-    match (fitting.next(), fitting.next()) {
-        (Some(upstream), None) => Ok(upstream),
-        _ => Err(Refusal::IdentityProviderUnknown),
-    }
+    let known: Vec<_> =
+        app.identity_providers.iter().filter(|upstream| is_wanted(upstream)).collect();
+    let names = || known.iter().map(|upstream| upstream.name()).collect::<Vec<_>>().join(" or ");
+    let detail = match (named, known.as_slice()) {
+        (None, [only]) => return Ok(only),
+        (_, []) => {
+            let (what, kind) = if request.route().starts_with("GET /v1/auth/github") {
+                ("GitHub is not configured", "github")
+            } else {
+                ("No OpenID provider is configured", "oidc")
+            };
+            format!(
+                "{what}: the operator has to add a [[signin]] with the type '{kind}' to postern.toml."
+            )
+        }
+        (None, _) => {
+            format!("Send the parameter 'provider', because there are several: {}.", names())
+        }
+        (Some(name), known) => match known.iter().find(|upstream| upstream.name() == name) {
+            Some(upstream) => return Ok(upstream),
+            None => {
+                format!("The parameter 'provider' names no configured provider: use {}.", names())
+            }
+        },
+    };
+    Err(Error::with_detail(Refusal::IdentityProviderUnknown, detail))
 }
 
 /// Parses the parameters of a tool that receives its code on a loopback address.
@@ -83,17 +120,30 @@ fn upstream<'a>(
 /// Requires a PKCE challenge with S256: without one, or with the `plain` method, anyone who sees
 /// the code could redeem it (RFC 9700 §2.1.1).
 fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
-    let redirect_uri = request
-        .query("redirect_uri")?
-        .filter(|uri| is_loopback(uri))
-        .ok_or(Refusal::RedirectUriNotAllowed)?;
+    let redirect_uri = required(
+        request,
+        "redirect_uri",
+        "the address on this machine at which the tool listens, such as http://127.0.0.1:8976/callback",
+    )?;
+    if !is_loopback(&redirect_uri) {
+        return Err(Refusal::RedirectUriNotAllowed.into());
+    }
     let client_id =
         request.query("client_id")?.map_or_else(|| ClientId::from("postern-cli"), ClientId::from);
-    app.context.config.client(&client_id).ok_or(Refusal::ClientUnknown)?;
-    if request.query("code_challenge_method")?.as_deref() != Some("S256") {
+    if app.context.config.client(&client_id).is_none() {
+        let detail = "The parameter 'client_id' names no client of this deployment: omit it, for postern-cli, or use the id of a [[client]] in postern.toml.";
+        return Err(Error::with_detail(Refusal::ClientUnknown, detail.into()));
+    }
+    let method = required(request, "code_challenge_method", "S256 (RFC 7636)")?;
+    if method != "S256" {
         return Err(Refusal::ChallengeMethodUnknown.into());
     }
-    let challenge = request.query("code_challenge")?.as_deref().and_then(Digest::from_base64url);
+    let challenge = required(
+        request,
+        "code_challenge",
+        "the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636)",
+    )?;
+    let challenge = Digest::from_base64url(&challenge);
     let state = request.query("state")?;
     if state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
         let detail =
@@ -104,6 +154,14 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     scope.as_deref().map(Scopes::parse).transpose()?;
     let challenge = challenge.ok_or(Refusal::CodeChallengeMalformed)?;
     Ok(Loopback { client_id, redirect_uri, challenge, state, scope })
+}
+
+/// Returns a parameter of the query that a tool must send: `what`.
+fn required(request: &Request, name: &str, what: &str) -> Result<String, Error> {
+    request.query(name)?.filter(|value| !value.is_empty()).ok_or_else(|| {
+        let detail = format!("The parameter '{name}' is missing: send {what}.");
+        Error::with_detail(Refusal::ParameterMissing, detail)
+    })
 }
 
 /// Handles a response that the provider makes the browser post (`response_mode=form_post`), as Apple

@@ -64,6 +64,10 @@ fn json_body(request: &Request) -> Result<Exchange, Error> {
         let sentence = format!("The body is missing: {EXPECTED}");
         return Err(Error::with_detail(Refusal::BodyMissing, sentence));
     }
+    if !request.is_json() {
+        let sentence = format!("The Content-Type is missing or not supported: {EXPECTED}");
+        return Err(Error::with_detail(Refusal::MediaTypeUnsupported, sentence));
+    }
     let members: Map<String, Value> = request.json()?;
     let is_grant = [
         "assertion",

@@ -50,7 +50,6 @@ async fn wrong_unknown_and_malformed_credentials_of_an_agent_get_the_same_answer
         (&second.id, &agent.secret),
         (&foreign.id, &foreign.secret),
         (&agent.id, ""),
-        (&agent.id, &world.api_key),
         ("", &agent.secret),
     ];
     for (id, secret) in cases {

@@ -195,6 +195,61 @@ async fn a_missing_or_plain_challenge_is_refused() {
 }
 
 #[tokio::test]
+async fn a_wrong_start_is_told_the_parameter_and_what_to_send() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let challenge = "the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636)";
+    let together = "to sign in for a tool on this machine.";
+    for (name, value, status, code, sentence) in [
+        ("redirect_uri", None, 400, "invalid_request", "The parameter 'redirect_uri' is missing: send the address on this machine at which the tool listens, such as http://127.0.0.1:8976/callback.".to_owned()),
+        ("redirect_uri", Some("http://localhost:1/"), 400, "invalid_request", "The redirect_uri is not allowed: use http, a loopback address (127.0.0.1 or [::1]), a port and a path.".into()),
+        ("code_challenge_method", None, 400, "invalid_request", "The parameter 'code_challenge_method' is missing: send S256 (RFC 7636).".into()),
+        ("code_challenge_method", Some("plain"), 400, "invalid_request", "The code_challenge_method is not supported: use S256 (RFC 7636).".into()),
+        ("code_challenge", None, 400, "invalid_request", format!("The parameter 'code_challenge' is missing: send {challenge}.")),
+        ("code_challenge", Some("short"), 400, "invalid_request", format!("The code_challenge is not valid: send {challenge}.")),
+        ("client_id", Some("nobody"), 401, "invalid_client", "The parameter 'client_id' names no client of this deployment: omit it, for postern-cli, or use the id of a [[client]] in postern.toml.".into()),
+        ("cli", None, 400, "invalid_request", format!("The parameter 'cli' is missing: send cli=true together with redirect_uri, {together}")),
+        ("cli", Some("false"), 400, "invalid_request", format!("The parameter 'cli' is missing: send cli=true together with redirect_uri, {together}")),
+        ("cli", Some("1"), 400, "invalid_request", "The parameter 'cli' must be true, for a tool on this machine, or absent.".into()),
+        ("provider", Some("nobody"), 400, "invalid_request", "The parameter 'provider' names no configured provider: use github.".into()),
+    ] {
+        let mut parameters = good();
+        parameters.retain(|(known, _)| *known != name);
+        parameters.extend(value.map(|value| (name, value)));
+        let answer = start(&world, &parameters).await.expect_error(status, code);
+        assert_eq!(answer.member("error_description"), sentence);
+    }
+    let only_challenge = start(&world, &[("code_challenge", CHALLENGE)]).await;
+    let sentence = format!(
+        "The parameter 'cli' is missing: send cli=true together with code_challenge, {together}"
+    );
+    assert_eq!(only_challenge.expect(400).member("error_description"), sentence);
+    let none = World::new().await;
+    for (path, sentence) in [
+        (
+            "/v1/auth/github",
+            "GitHub is not configured: the operator has to add a [[signin]] with the type 'github' to postern.toml.",
+        ),
+        (
+            "/v1/auth/oidc/start",
+            "No OpenID provider is configured: the operator has to add a [[signin]] with the type 'oidc' to postern.toml.",
+        ),
+    ] {
+        let answer = none.call("GET", path).send().await.expect_error(400, "invalid_request");
+        assert_eq!(answer.member("error_description"), sentence);
+    }
+    let oidc = |name: &str| {
+        format!(
+            "[[signin]]\ntype = \"oidc\"\nname = \"{name}\"\nissuer = \"https://{name}.example\"\nclient_id = \"c\"\nsubject_prefix = \"{name}|\"\nallow = [\"*\"]\n"
+        )
+    };
+    let two = World::configured(&[oidc("huudis"), oidc("okta")].concat()).await;
+    let answer = two.call("GET", "/v1/auth/oidc/start").send().await.expect(400);
+    let sentence = "Send the parameter 'provider', because there are several: huudis or okta.";
+    assert_eq!(answer.member("error_description"), sentence);
+}
+
+#[tokio::test]
 async fn a_code_is_valid_only_for_the_tool_that_requested_it() {
     let issuer = Issuer::start().await;
     let world = world(&issuer).await;

@@ -49,7 +49,7 @@ async fn a_missing_credential_is_told_where_one_is_looked_for() {
         operator.send().await,
         401,
         "auth_required",
-        "No credential was presented: send one in Authorization (after the word Bearer).",
+        "This route requires the operator key (pst_op_...): send it as Authorization: Bearer.",
     );
     let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
     expect(
@@ -192,15 +192,192 @@ async fn an_unknown_a_wrong_and_a_malformed_key_get_one_answer() {
     let world = World::new().await;
     let (id, deleted) = world.create_key(&["data:read"]).await;
     world.call("DELETE", &format!("/v1/keys/{id}")).key(&world.api_key).send().await.expect(204);
-    let mut mistyped = world.api_key.clone();
-    mistyped.pop();
+    let mistyped = tests::with_other_last_char(&world.api_key);
     let whoami =
         async |key: &str| world.call("GET", "/v1/auth/whoami").key(key).send().await.fingerprint();
     let expected = whoami(&world.unknown_key()).await;
     assert_eq!(expected["body"]["error_description"], "The credential is not valid.");
-    for key in [&deleted, &mistyped, &"nonsense".to_owned()] {
+    for key in [&deleted, &mistyped, &"nonsense".to_owned(), &"pst_ak_".to_owned()] {
         assert_eq!(whoami(key).await, expected);
     }
+}
+
+/// Only the form is explained, without a read, and the value is never repeated.
+#[tokio::test]
+async fn a_credential_that_was_not_sent_as_it_was_shown_is_told_what_to_correct() {
+    let world = World::new().await;
+    let agent = world.agent(&["data:read"]).await;
+    let access = world.exchange(&agent).await.access;
+    let (_, runner) = world.runner().await;
+    let (_, service) = world.service(&["data:read"]).await;
+    world.wire.take();
+    let key = &world.api_key;
+    let cut = |text: &str| text[..text.len() - 5].to_owned();
+    let twice = "begins with the word Bearer: write that word only in Authorization.";
+    let around = |what: &str| {
+        format!("has quotation marks, brackets or other punctuation around {what}: remove them.")
+    };
+    let inside = |what: &str| {
+        format!(
+            "contains characters that are no part of {what}, such as a space, a quotation mark or an escaped line break (%0A): remove them."
+        )
+    };
+    let short = |what: &str, length: usize| {
+        format!(
+            "is not the whole of {what}: it has {} characters instead of {length}, so copy it again.",
+            length - 5
+        )
+    };
+    let variable = "is the name of a variable, which the shell did not replace: put the header in double quotation marks.";
+    let whoami = "/v1/auth/whoami";
+    let beat = "/v1/runners/heartbeat";
+    let table: Vec<(&str, &str, String, String)> = vec![
+        (whoami, "X-API-Key", format!("Bearer {key}"), twice.into()),
+        (whoami, "X-API-Key", format!("Bearer: {key}"), twice.into()),
+        (
+            whoami,
+            "Authorization",
+            format!("Bearer Bearer {key}"),
+            "begins with the word Bearer: write that word only once.".into(),
+        ),
+        (whoami, "X-API-Key", format!("\"{key}\""), around("an API key")),
+        (whoami, "X-API-Key", format!("'{key}'"), around("an API key")),
+        (whoami, "X-API-Key", format!("<{key}>"), around("an API key")),
+        (whoami, "Authorization", format!("Bearer \"{access}\""), around("a JWT")),
+        (whoami, "X-API-Key", format!("{key}%0A"), inside("an API key")),
+        (whoami, "X-API-Key", format!("{key}\\n"), inside("an API key")),
+        (whoami, "X-API-Key", format!("{} {}", &key[..40], &key[40..]), inside("an API key")),
+        (whoami, "X-API-Key", cut(key), short("an API key", 71)),
+        (whoami, "Authorization", format!("Bearer {}", cut(key)), short("an API key", 71)),
+        (
+            whoami,
+            "X-API-Key",
+            format!("{key}x"),
+            "is not the whole of an API key: it has 72 characters instead of 71, so copy it again."
+                .into(),
+        ),
+        (whoami, "X-Runner-Token", cut(&runner), short("a runner token", 71)),
+        (beat, "X-Runner-Token", cut(&runner), short("a runner token", 71)),
+        ("/v1/auth/service-token", "X-Service-Key", cut(&service), short("a service key", 71)),
+        (
+            "/v1/organizations",
+            "Authorization",
+            format!("Bearer {}", cut(&world.operator_key)),
+            short("the operator key", 71),
+        ),
+        (
+            "/v1/organizations",
+            "Authorization",
+            format!("Bearer '{}'", world.operator_key),
+            around("the operator key"),
+        ),
+        (whoami, "X-API-Key", "$KEY".into(), variable.into()),
+        (whoami, "Authorization", "Bearer ${API_KEY}".into(), variable.into()),
+        (whoami, "X-API-Key", "{{api_key}}".into(), variable.into()),
+    ];
+    for (path, header, value, problem) in table {
+        let method = if path == whoami { "GET" } else { "POST" };
+        let call = world.call(method, path).header(header, value.clone());
+        let call = if method == "POST" { call.json(json!({"name": "a"})) } else { call };
+        let answer = call.send().await;
+        let bare = value.trim_start_matches("Bearer ");
+        assert!(bare.len() < 20 || !answer.text.contains(bare), "{value}");
+        expect(answer, 401, "invalid_token", &format!("The value of {header} {problem}"));
+    }
+    for empty in ["Bearer", "bearer:", "Bearer "] {
+        let answer = world.call("GET", whoami).header("Authorization", empty).send().await;
+        let sentence = format!(
+            "{NONE} Authorization contains only the word Bearer, and no credential after it."
+        );
+        expect(answer, 401, "auth_required", &sentence);
+    }
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn another_secret_than_the_agents_is_told_what_it_looks_like() {
+    let world = World::new().await;
+    let agent = world.agent(&["data:read"]).await;
+    world.wire.take();
+    let wanted = "send the secret of the agent, which begins with pst_as_.";
+    let length = agent.secret.len();
+    for (secret, sentence) in [
+        (world.api_key.clone(), format!("The client secret looks like an API key: {wanted}")),
+        (
+            world.operator_key.clone(),
+            format!("The client secret looks like the operator key: {wanted}"),
+        ),
+        (
+            agent.secret[..length - 1].to_owned(),
+            format!(
+                "The client secret is not the whole of an agent secret: it has {} characters instead of {length}, so copy it again.",
+                length - 1
+            ),
+        ),
+        ("x".into(), "The client id or secret is not valid.".into()),
+    ] {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", agent.id.as_str()),
+            ("client_secret", secret.as_str()),
+        ];
+        let in_form = world.call("POST", "/v1/auth/token").form(&form).send().await;
+        expect(in_form, 401, "invalid_client", &sentence);
+        let body = json!({"agent_id": agent.id, "secret": secret});
+        let in_json = world.call("POST", "/v1/auth/token").json(body).send().await;
+        expect(in_json, 401, "invalid_client", &sentence);
+    }
+    assert!(world.wire.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_path_for_a_download_begins_with_a_slash() {
+    let world = World::new().await;
+    let begin = "The path must begin with a slash: send that of the download, such as /v1/runners/run_.../install.sh, without https:// and the host.";
+    for (path, sentence) in [
+        ("v1/runners/x/install.sh".to_owned(), begin),
+        ("https://auth.example.com/v1/runners/x/install.sh".to_owned(), begin),
+        (String::new(), begin),
+        (format!("/{}", "a".repeat(1024)), "The path is too long: send at most 1024 bytes."),
+        (
+            "/a//b".to_owned(),
+            "The path is ambiguous: remove dot segments, empty segments, unnecessary escapes, semicolons, backslashes and control characters.",
+        ),
+    ] {
+        let call = world.post("/v1/auth/download-token", json!({"path": path}));
+        expect(call.send().await, 400, "invalid_request", sentence);
+    }
+}
+
+#[tokio::test]
+async fn too_many_failures_are_told_how_long_to_wait() {
+    let toml = "[throttle]\nlogin_per_account = 1".to_owned();
+    let world = World::with(Setup { toml: Some(toml), ..Setup::default() }).await;
+    world.create_user("ada@example.com", "correct horse", Role::User).await;
+    world.log_in("ada@example.com", "wrong horse").await.expect(401);
+    let failures = "Too many failed attempts for this account or from this address. Try again in";
+    for (wait_s, wait) in [(0, "15 minutes"), (840, "60 seconds"), (59, "1 second")] {
+        world.advance_s(wait_s);
+        let answer = world.log_in("ada@example.com", "correct horse").await;
+        let after = answer.header("retry-after").map(str::to_owned);
+        let (number, unit) = wait.split_once(' ').unwrap();
+        let seconds = number.parse::<u32>().unwrap() * if unit == "minutes" { 60 } else { 1 };
+        assert_eq!(after, Some(seconds.to_string()), "{wait}");
+        expect(answer, 429, "too_many_requests", &format!("{failures} {wait}."));
+    }
+    world.advance_s(1);
+    world.log_in("ada@example.com", "correct horse").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_wrong_current_password_is_named() {
+    let world = World::new().await;
+    world.create_user("ada@example.com", "correct horse", Role::User).await;
+    let access = world.log_in("ada@example.com", "correct horse").await.member("access_token");
+    let body = json!({"current_password": "wrong horse", "password": "another horse"});
+    let call = world.call("POST", "/v1/auth/password").bearer(&access).json(body);
+    let sentence = "The current_password is wrong: send the password with which you sign in now.";
+    expect(call.send().await, 401, "invalid_credentials", sentence);
 }
 
 #[tokio::test]
@@ -243,7 +420,9 @@ async fn a_wrong_member_is_named() {
         (r#"{"scopes": ["a"]}"#, "The member 'name' of the body is missing.".into()),
         (r#"{"name": "a"}"#, "The member 'scopes' of the body is missing.".into()),
         (r#"{"nmae": "a"}"#, format!("The member 'nmae' of the body {unknown}")),
-        (r#"{"Name": "a"}"#, format!("The member 'Name' of the body {unknown}")),
+        (r#"{"Name": "a"}"#, "The member 'Name' of the body is unknown: write it as 'name'.".into()),
+        (r#"{"expiresAt": null}"#, "The member 'expiresAt' of the body is unknown: write it as 'expires_at'.".into()),
+        (r#"{"require-signature": true}"#, "The member 'require-signature' of the body is unknown: write it as 'require_signature'.".into()),
         (r#"{"name2": "a"}"#, format!("A member of the body, at line 1, column 8, {unknown}")),
         (r#"{"name": "a", "name": "b"}"#, "The member 'name' of the body was sent more than once.".into()),
         (r#"{"name": 7}"#, "The member 'name' of the body must be a string.".into()),
@@ -266,7 +445,7 @@ async fn a_wrong_member_is_named() {
         rotate.send().await,
         400,
         "invalid_request",
-        "The member 'overlap_s' of the body must be a whole number.",
+        "The member 'overlap_s' of the body must be a whole number of seconds.",
     );
 }
 
@@ -278,9 +457,9 @@ async fn a_wrong_value_is_told_what_was_expected() {
     let table = [
         (
             "/v1/keys",
-            json!({"name": "a", "scopes": ["Data:Read"]}),
+            json!({"name": "a", "scopes": ["data:read", "Data:Read"]}),
             "invalid_scope",
-            "The scope is not valid: use parts of a-z, 0-9, _ and -, or *, joined by colons, such as data:read; at most 64 characters.",
+            "scopes[1] is not valid: use parts of a-z, 0-9, _ and -, or *, joined by colons, such as data:read; at most 64 characters.",
         ),
         (
             "/v1/keys",
@@ -328,7 +507,10 @@ async fn a_wrong_value_is_told_what_was_expected() {
         ("/v1/keys?limit=0", "limit must be a number from 1 to 100."),
         ("/v1/keys?limit=ten", "limit must be a number from 1 to 100."),
         ("/v1/keys?cursor=x", "The cursor is invalid: use a next_cursor returned by this list."),
-        ("/v1/keys?limit=1&limit=2", "A parameter was sent more than once: send it once."),
+        (
+            "/v1/keys?limit=1&limit=2",
+            "The parameter 'limit' was sent more than once: send it once.",
+        ),
     ] {
         expect(world.get(target).send().await, 400, "invalid_request", sentence);
     }
@@ -363,9 +545,23 @@ async fn a_missing_scope_is_named() {
             )
         );
     }
-    let wide = world.call("POST", "/v1/keys").key(&manager).json(body).send().await;
+    for (scopes, place) in [
+        (json!(["data:read"]), 0),
+        (json!(["keys:manage", "data:read"]), 1),
+        (json!(["keys:manage", "keys:manage", "data:read", "data:write"]), 2),
+    ] {
+        let body = json!({"name": "a", "scopes": scopes});
+        let wide = world.call("POST", "/v1/keys").key(&manager).json(body).send().await;
+        let sentence = format!(
+            "scopes[{place}] is not among the scopes of the creator, so it cannot be passed on: GET /v1/auth/whoami shows those of the creator."
+        );
+        expect(wide, 403, "insufficient_scope", &sentence);
+    }
+    let limited = json!({"name": "a", "scopes": ["keys:manage"], "resources": {"repositories": ["acme/site"]}});
+    let limited = world.post("/v1/keys", limited).send().await.expect(201).member("key");
+    let unlimited = json!({"name": "a", "scopes": ["keys:manage"]});
     expect(
-        wide,
+        world.call("POST", "/v1/keys").key(&limited).json(unlimited).send().await,
         403,
         "insufficient_scope",
         "A credential cannot have scopes or resources that its creator lacks: GET /v1/auth/whoami shows those of the creator.",
@@ -459,6 +655,9 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
         ("GET", "/v1/keys/", "There is no such route: remove the slash at the end of the path."),
         ("GET", "/V1/Keys", "There is no such route: write the path in lower case."),
         ("GET", "/keys/x", "There is no such route: begin the path with /v1."),
+        ("GET", "/whoami", "There is no such route: begin the path with /v1/auth."),
+        ("POST", "/v1/login", "There is no such route: write /v1/auth instead of /v1."),
+        ("POST", "/auth/login", "There is no such route: begin the path with /v1."),
         ("GET", "/v2/keys", "There is no such route."),
         (
             "GET",
@@ -471,16 +670,43 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
     let other = world.get(&format!("/v1/keys/{}", agent.id)).send().await;
     let sentence = "The id in the path is not valid: it begins with key_ on this route.";
     expect(other, 404, "not_found", sentence);
-    for method in ["PUT", "get"] {
+    let other = "This path does not support the method: use GET, HEAD, POST.";
+    for (method, sentence) in [
+        ("PUT", other),
+        ("put", other),
+        ("get", "Methods are case-sensitive: write GET in upper case."),
+        ("Post", "Methods are case-sensitive: write POST in upper case."),
+    ] {
         let answer = world.call(method, "/v1/keys").key(key).send().await;
         assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
-        let sentence = "This path does not support the method: use GET, HEAD, POST, in upper case.";
         expect(answer, 405, "method_not_allowed", sentence);
     }
-    let json = "The Content-Type is not supported: send JSON as application/json. Only OAuth routes and pages accept application/x-www-form-urlencoded.";
-    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
-        let call = world.call("POST", "/v1/keys").key(key).header("Content-Type", kind).raw("{}");
-        expect(call.send().await, 415, "unsupported_media_type", json);
+    let form = "application/x-www-form-urlencoded";
+    let not_a_form = "This route reads JSON, and not a form: send the header Content-Type: application/json with a JSON body.";
+    let expected = "send the parameters of a grant as application/x-www-form-urlencoded, with grant_type; or JSON with agent_id and secret.";
+    let unsupported = "The Content-Type is not supported: send JSON as application/json. Only OAuth routes and pages accept application/x-www-form-urlencoded.";
+    let page =
+        "This address reads the form of a page (application/x-www-form-urlencoded): send JSON to";
+    for (path, kind, sentence) in [
+        ("/v1/keys", "text/plain", unsupported.to_owned()),
+        ("/v1/keys", form, not_a_form.to_owned()),
+        (
+            "/v1/auth/refresh",
+            form,
+            format!(
+                "{not_a_form} As a form, a refresh token is sent to POST /v1/auth/token, with grant_type=refresh_token."
+            ),
+        ),
+        ("/v1/auth/login", form, not_a_form.to_owned()),
+        (
+            "/v1/auth/token",
+            "text/plain",
+            format!("The Content-Type is missing or not supported: {expected}"),
+        ),
+        ("/login", "application/json", format!("{page} /v1/auth/login instead.")),
+    ] {
+        let call = world.call("POST", path).key(key).header("Content-Type", kind).raw("{}");
+        expect(call.send().await, 415, "unsupported_media_type", &sentence);
     }
     expect(
         world.call("POST", "/v1/keys").key(key).raw("{}").send().await,

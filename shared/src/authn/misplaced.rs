@@ -32,7 +32,25 @@ const PARAMETERS: [&str; 7] =
 /// Returns the refusal of a request without a credential in `headers`, which are in lower case. It
 /// says where one was found instead.
 pub fn missing(context: &Context, source: &dyn CredentialSource, headers: &[&str]) -> Error {
-    let mut detail = format!("No credential was presented: send one in {}.", list(headers));
+    let expected = format!("No credential was presented: send one in {}.", list(headers));
+    missing_with(expected, context, source, headers)
+}
+
+/// Returns the refusal of a request to a route of the operator without the operator key.
+pub(super) fn missing_operator_key(context: &Context, source: &dyn CredentialSource) -> Error {
+    let prefix = context.config.brand.as_str();
+    let expected = format!(
+        "This route requires the operator key ({prefix}_op_...): send it as Authorization: Bearer."
+    );
+    missing_with(expected, context, source, &[AUTHORIZATION])
+}
+
+fn missing_with(
+    mut detail: String,
+    context: &Context,
+    source: &dyn CredentialSource,
+    headers: &[&str],
+) -> Error {
     if let Some(found) = found(context, source, headers) {
         detail.push(' ');
         detail.push_str(&found);
@@ -41,7 +59,7 @@ pub fn missing(context: &Context, source: &dyn CredentialSource, headers: &[&str
 }
 
 /// Returns the refusal of a credential. If its form shows that it belongs elsewhere, the answer says
-/// where.
+/// where, and if it was not sent as it was shown, what to correct.
 pub fn explain(
     context: &Context,
     source: &dyn CredentialSource,
@@ -51,12 +69,70 @@ pub fn explain(
     let is_about_form =
         matches!(refusal, Refusal::CredentialFormatUnknown | Refusal::CredentialMalformed);
     let detail = is_about_form
-        .then(|| headers.iter().find_map(|name| belongs_elsewhere(context, source, name)))
+        .then(|| {
+            let form = |name: &&str| {
+                form_problem(context, source, name, |kind| is_read_in(kind, name, context))
+            };
+            let elsewhere =
+                headers.iter().find_map(|name| belongs_elsewhere(context, source, name));
+            elsewhere.or_else(|| headers.iter().find_map(form))
+        })
         .flatten();
     match detail {
         Some(detail) => Error::with_detail(refusal, detail),
         None => refusal.into(),
     }
+}
+
+/// Says what to correct in the value of the header `name`, if it contains a credential of an
+/// `expected` kind, but not as it was shown: with a scheme, in quotation marks, cut off. `None` for
+/// anything else, also for a mistyped credential: it gets the answer of an unknown one.
+pub(super) fn form_problem(
+    context: &Context,
+    source: &dyn CredentialSource,
+    name: &str,
+    expected: impl Fn(PresentedKind) -> bool,
+) -> Option<String> {
+    let value = if name == AUTHORIZATION { source.bearer() } else { source.header(name) }?;
+    let header = credential_header::display(name);
+    if is_variable(value) {
+        return Some(format!(
+            "The value of {header} is the name of a variable, which the shell did not replace: put the header in double quotation marks."
+        ));
+    }
+    let is_expected = |text: &str| kind(context, text).filter(|kind| expected(*kind));
+    if let Some((scheme, rest)) = value.split_once(' ')
+        && scheme.trim_end_matches(':').eq_ignore_ascii_case("bearer")
+        && is_expected(rest.trim_start()).is_some()
+    {
+        let place = if name == AUTHORIZATION { "only once" } else { "only in Authorization" };
+        return Some(format!(
+            "The value of {header} begins with the word Bearer: write that word {place}."
+        ));
+    }
+    let core = value.trim_matches(WRAPPING);
+    let kind = is_expected(core)?;
+    if core.len() < value.len() {
+        return Some(format!(
+            "The value of {header} has quotation marks, brackets or other punctuation around {}: remove them.",
+            kind.name()
+        ));
+    }
+    kind.form_problem(&context.config.brand, core)
+        .map(|problem| format!("The value of {header} {problem}"))
+}
+
+/// Characters that surround a credential in a file or an example, and that none begins or ends with.
+const WRAPPING: [char; 14] =
+    ['"', '\'', '`', '<', '>', '[', ']', '(', ')', '{', '}', ',', ';', ':'];
+
+/// Reports whether `value` is a variable such as `$KEY`, `${KEY}` or `{{KEY}}`.
+fn is_variable(value: &str) -> bool {
+    let name = value.strip_prefix('$').or_else(|| value.strip_prefix("{{"));
+    let name = name.map(|name| name.trim_matches(['{', '}', ' ']));
+    name.is_some_and(|name| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
 }
 
 fn belongs_elsewhere(
@@ -98,6 +174,9 @@ fn found(context: &Context, source: &dyn CredentialSource, headers: &[&str]) -> 
         let is_read = headers.contains(&AUTHORIZATION);
         return Some(match source.bearer() {
             Some(_) if !is_read => "This route does not read Authorization.".into(),
+            _ if value.trim_end_matches(':').eq_ignore_ascii_case("bearer") => {
+                "Authorization contains only the word Bearer, and no credential after it.".into()
+            }
             _ if kind(context, value).is_some() || !value.contains(' ') => {
                 "Authorization has no scheme: write Bearer and a space before the credential."
                     .into()

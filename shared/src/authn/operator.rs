@@ -8,7 +8,7 @@ use crate::{
         credential_header::{API_KEY, AUTHORIZATION},
         error::{Error, Refusal},
     },
-    credential::OperatorKey,
+    credential::{OperatorKey, PresentedKind},
     http::CredentialSource,
 };
 
@@ -22,14 +22,19 @@ pub fn authenticate(context: &Context, source: &dyn CredentialSource) -> Result<
         return Err(if source.header(API_KEY).is_some() {
             Error::with_detail(Refusal::CredentialMissing, NOT_A_KEY.into())
         } else {
-            misplaced::missing(context, source, &[AUTHORIZATION])
+            misplaced::missing_operator_key(context, source)
         });
     };
     let brand = &context.config.brand;
-    if !OperatorKey::has_prefix(brand, text) {
-        return Err(Error::with_detail(Refusal::CredentialMalformed, NOT_THE_OPERATOR.into()));
-    }
-    let key = OperatorKey::parse(brand, text).ok_or(Refusal::CredentialMalformed)?;
+    let Some(key) = OperatorKey::parse(brand, text) else {
+        let is_operator_key = |kind| kind == PresentedKind::OperatorKey;
+        let problem = misplaced::form_problem(context, source, AUTHORIZATION, is_operator_key);
+        return Err(match problem {
+            Some(detail) => Error::with_detail(Refusal::CredentialMalformed, detail),
+            None if OperatorKey::has_prefix(brand, text) => Refusal::CredentialMalformed.into(),
+            None => Error::with_detail(Refusal::CredentialMalformed, NOT_THE_OPERATOR.into()),
+        });
+    };
     let known =
         context.keyring.operator_key_digest().is_some_and(|digest| digest.matches(&key.digest));
     if known { Ok(()) } else { Err(Refusal::OperatorKeyWrong.into()) }

@@ -37,8 +37,17 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 
 /// A duration as a whole number of seconds, for `#[serde(with = …)]`.
 pub mod seconds {
+    use std::fmt;
+
     use jiff::SignedDuration;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{
+        Deserializer, Serializer,
+        de::{self, Visitor},
+    };
+
+    /// What a message says that a duration must be.
+    pub const EXPECTED: &str =
+        "a whole number of seconds without quotation marks, such as 3600 for one hour";
 
     /// Writes the number of seconds.
     ///
@@ -58,7 +67,26 @@ pub mod seconds {
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<SignedDuration, D::Error> {
-        i64::deserialize(deserializer).map(SignedDuration::from_secs)
+        struct Seconds;
+        impl Visitor<'_> for Seconds {
+            type Value = SignedDuration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+
+            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Self::Value, E> {
+                Ok(SignedDuration::from_secs(seconds))
+            }
+
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Self::Value, E> {
+                let seconds = i64::try_from(seconds);
+                seconds
+                    .map(SignedDuration::from_secs)
+                    .map_err(|_| E::custom("the number is too large"))
+            }
+        }
+        deserializer.deserialize_i64(Seconds)
     }
 }
 

@@ -11,7 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{error::Refusal, text};
+use crate::core::{
+    error::{Error, Refusal},
+    text,
+};
 
 /// The maximum number of scopes of one credential, so that a token fits into the 8 KB of headers
 /// that every gateway accepts.
@@ -105,12 +108,30 @@ impl Scopes {
             .try_into()
     }
 
-    /// Parses the scopes of a new credential, which needs at least one.
+    /// Parses the scopes of a new credential, which needs at least one. The answer says which one is
+    /// malformed.
     ///
     /// # Errors
     /// [`Refusal::ScopesEmpty`], [`Refusal::ScopeMalformed`], [`Refusal::ScopesTooMany`].
-    pub fn non_empty(given: Vec<String>) -> Result<Self, Refusal> {
-        if given.is_empty() { Err(Refusal::ScopesEmpty) } else { given.try_into() }
+    pub fn non_empty(given: Vec<String>) -> Result<Self, Error> {
+        if given.is_empty() {
+            return Err(Refusal::ScopesEmpty.into());
+        }
+        let is_malformed = |text: &String| Scope::try_from(text.clone()).is_err();
+        if let Some(at) = given.iter().position(is_malformed) {
+            let what = Refusal::ScopeMalformed.public().description;
+            let detail = what.replacen("The scope", &format!("scopes[{at}]"), 1);
+            return Err(Error::with_detail(Refusal::ScopeMalformed, detail));
+        }
+        Ok(given.try_into()?)
+    }
+
+    /// Returns the place in `given` of the first well-formed scope that is not covered.
+    pub fn first_beyond(&self, given: &[String]) -> Option<usize> {
+        let is_covered = |text: &String| {
+            Scope::try_from(text.clone()).map_or(true, |wanted| self.allows(&wanted))
+        };
+        given.iter().position(|text| !is_covered(text))
     }
 
     /// Returns the well-formed scopes of `given`, up to the limits of one credential.

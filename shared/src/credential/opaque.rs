@@ -18,6 +18,8 @@ use crate::{
 
 /// The number of characters in the random part.
 const SECRET_LEN: usize = 32;
+/// The number of characters between the prefix and the checksum.
+pub(super) const BODY_LEN: usize = id::SUFFIX_LEN + SECRET_LEN;
 
 /// A kind of record that has a secret of this form.
 pub trait CredentialKind: StaticType + Copy {

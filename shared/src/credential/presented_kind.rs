@@ -1,7 +1,7 @@
 //! What a presented string looks like, so that an answer can say where it belongs. The form is
 //! public: it shows neither whether the credential exists nor whether it is valid.
 
-use super::TokenPrefix;
+use super::{TokenPrefix, opaque, refresh_token};
 
 /// The kind of credential that a string has the form of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,41 @@ impl PresentedKind {
             "rt" => Some(Self::RefreshToken),
             "sk" => Some(Self::ServiceKey),
             _ => None,
+        }
+    }
+
+    /// Says what is wrong with the form of `text`, which begins as a credential of this kind does:
+    /// the rest of a sentence about it. `None` if nothing is, or if only the checksum is wrong.
+    pub fn form_problem(self, brand: &TokenPrefix, text: &str) -> Option<String> {
+        let (name, length) = (self.name(), self.length(brand)?);
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if !text.bytes().all(is_letter) {
+            return Some(format!(
+                "contains characters that are no part of {name}, such as a space, a quotation mark or an escaped line break (%0A): remove them."
+            ));
+        }
+        // Less than half of it was made up, and gets the answer of an unknown one.
+        (text.len() != length && text.len() > length / 2).then(|| {
+            format!(
+                "is not the whole of {name}: it has {} characters instead of {length}, so copy it again.",
+                text.len()
+            )
+        })
+    }
+
+    /// Returns the number of characters of such a credential, if all have the same.
+    fn length(self, brand: &TokenPrefix) -> Option<usize> {
+        let prefix = brand.as_str().len() + "_ak_".len();
+        match self {
+            Self::Jwt => None,
+            Self::RefreshToken => Some(prefix + refresh_token::BODY_LEN + super::CHECK_LEN),
+            Self::AgentSecret
+            | Self::ApiKey
+            | Self::CliToken
+            | Self::Code
+            | Self::OperatorKey
+            | Self::RunnerToken
+            | Self::ServiceKey => Some(prefix + opaque::BODY_LEN + super::CHECK_LEN),
         }
     }
 

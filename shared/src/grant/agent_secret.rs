@@ -19,7 +19,7 @@ use crate::{
         scope::Scopes,
         subject::Subject,
     },
-    credential::AgentSecret,
+    credential::{AgentSecret, PresentedKind, TokenPrefix},
     store::{service_account::AgentRecord, token_owner::TokenOwner},
     token,
 };
@@ -78,10 +78,31 @@ pub async fn exchange(
 pub(super) fn parse(
     context: &Context,
     credentials: &ClientCredentials,
-) -> Result<AgentSecret, Refusal> {
-    AgentSecret::parse(&context.config.brand, credentials.secret.expose())
+) -> Result<AgentSecret, Error> {
+    let (brand, text) = (&context.config.brand, credentials.secret.expose());
+    AgentSecret::parse(brand, text)
         .filter(|secret| secret.id == credentials.id)
-        .ok_or(Refusal::AgentSecretMalformed)
+        .ok_or_else(|| not_an_agent_secret(brand, text))
+}
+
+/// Returns the refusal of a secret of the wrong form. If it looks like another credential, or like a
+/// part of an agent's secret, the answer says so.
+fn not_an_agent_secret(brand: &TokenPrefix, text: &str) -> Error {
+    let detail = match PresentedKind::of(brand, text) {
+        Some(kind @ PresentedKind::AgentSecret) => {
+            kind.form_problem(brand, text).map(|problem| format!("The client secret {problem}"))
+        }
+        Some(kind) => Some(format!(
+            "The client secret looks like {}: send the secret of the agent, which begins with {}_as_.",
+            kind.name(),
+            brand.as_str()
+        )),
+        None => None,
+    };
+    match detail {
+        Some(detail) => Error::with_detail(Refusal::AgentSecretMalformed, detail),
+        None => Refusal::AgentSecretMalformed.into(),
+    }
 }
 
 /// Checks that `secret` is the agent's.

@@ -96,9 +96,9 @@ pub async fn change(
         password: change.current,
         address: change.address,
     };
-    let verified = password::verify(context, login).await?;
+    let verified = password::verify(context, login).await.map_err(about_current_password)?;
     if verified.user_id != caller.user_id {
-        return Err(Refusal::LoginWrong.into());
+        return Err(about_current_password(Refusal::LoginWrong.into()));
     }
     let old = context.store.login_of(&user).await?.and_then(|login| login.password);
     let old = old.ok_or(Refusal::RecordChanged)?;
@@ -110,6 +110,18 @@ pub async fn change(
     }
     keep_presented(context, caller, member.epoch.next()).await;
     Ok(())
+}
+
+/// Says which password is wrong: the caller sent no email address.
+fn about_current_password(error: Error) -> Error {
+    match error.refusal() {
+        Some(refusal @ Refusal::LoginWrong) => {
+            let detail =
+                "The current_password is wrong: send the password with which you sign in now.";
+            Error::with_detail(refusal, detail.into())
+        }
+        Some(_) | None => error,
+    }
 }
 
 /// Moves the presented credential to the new epoch. If that fails, the user has to sign in again.

@@ -58,7 +58,8 @@ pub fn render(page: &impl Template) -> Result<Response, Fault> {
 
 /// What pages say instead of the sentences for programs, which speak of credentials, records and
 /// routes.
-const FOR_PEOPLE: [(Refusal, &str); 10] = [
+const FOR_PEOPLE: [(Refusal, &str); 12] = [
+    (Refusal::MediaTypeUnsupported, "This address only receives the forms of its page."),
     (Refusal::MethodUnknown, "This address only receives forms."),
     (
         Refusal::OrganizationMissing,
@@ -73,6 +74,10 @@ const FOR_PEOPLE: [(Refusal, &str); 10] = [
     (Refusal::RequestMalformed, "The form has an invalid value. Check it, and send it again."),
     (Refusal::RouteUnknown, "There is no page at this address."),
     (Refusal::ScopeEscalation, "You can only grant scopes that you have yourself."),
+    (
+        Refusal::ScopeMalformed,
+        "A scope is not valid: use parts of a-z, 0-9, _ and -, or *, joined by colons, such as data:read.",
+    ),
     (
         Refusal::ScopeInsufficient,
         "Your role does not allow this. Ask an administrator of your organization.",

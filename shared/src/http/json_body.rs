@@ -5,7 +5,10 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use crate::{
-    core::error::{Error, Refusal},
+    core::{
+        clock::seconds,
+        error::{Error, Refusal},
+    },
     crypto::json::Members,
 };
 
@@ -67,6 +70,9 @@ fn explain(error: &serde_json::Error, path: &Path) -> String {
                 format!("A member of the body, {},", place(error))
             };
             match expected {
+                Some(names) if let Some(name) = other_spelling(quoted, names) => {
+                    format!("{subject} is unknown: write it as '{name}'.")
+                }
                 Some(names) => format!("{subject} is unknown: use {}.", list(names)),
                 None => format!("{subject} is unknown: this body has no members."),
             }
@@ -106,9 +112,21 @@ fn expectation(expected: &str) -> Option<String> {
         "a sequence" => "an array".into(),
         "a map" => "an object".into(),
         "i64" | "u64" | "i32" | "u32" => "a whole number".into(),
+        seconds::EXPECTED => "a whole number of seconds".into(),
         names if names.starts_with('`') || names.starts_with("one of `") => list(names),
         _ => return None,
     })
+}
+
+/// Returns the one of the library's list of `names` that differs from `given` only in case and
+/// punctuation: `expires_at` for `expiresAt`.
+fn other_spelling<'n>(given: &str, names: &'n str) -> Option<&'n str> {
+    let letters = |name: &str| {
+        let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
+        letters.map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
+    };
+    let given = letters(given);
+    names.split('`').skip(1).step_by(2).find(|name| letters(name) == given)
 }
 
 /// Turns the library's list of names into ours.

@@ -16,7 +16,7 @@ use crate::{
         pagination::PageRequest,
         secret::Secret,
     },
-    http::{CredentialSource as _, json_body},
+    http::{CredentialSource as _, json_body, route},
 };
 
 /// A request that the ingress has checked: its path is canonical, its body is not too large, and no
@@ -146,11 +146,15 @@ impl Request {
     ///
     /// # Errors
     /// [`Refusal::DuplicateParameter`] if it was sent more than once.
-    pub fn query(&self, name: &str) -> Result<Option<String>, Refusal> {
+    pub fn query(&self, name: &str) -> Result<Option<String>, Error> {
         let query = self.target.query();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Refusal::DuplicateParameter),
+            (_, Some(_)) => {
+                let detail =
+                    format!("The parameter '{name}' was sent more than once: send it once.");
+                Err(Error::with_detail(Refusal::DuplicateParameter, detail))
+            }
             (value, None) => Ok(value.map(|(_, value)| value.into_owned())),
         }
     }
@@ -159,8 +163,9 @@ impl Request {
     ///
     /// # Errors
     /// [`Refusal::LimitMalformed`], [`Refusal::CursorMalformed`].
-    pub fn page_request<K: StaticType>(&self) -> Result<PageRequest<K>, Refusal> {
-        PageRequest::parse(self.query("limit")?.as_deref(), self.query("cursor")?.as_deref())
+    pub fn page_request<K: StaticType>(&self) -> Result<PageRequest<K>, Error> {
+        let (limit, cursor) = (self.query("limit")?, self.query("cursor")?);
+        Ok(PageRequest::parse(limit.as_deref(), cursor.as_deref())?)
     }
 
     /// Returns the id in the path.
@@ -196,6 +201,11 @@ impl Request {
         !self.body.is_empty()
     }
 
+    /// Reports whether the body is JSON.
+    pub fn is_json(&self) -> bool {
+        self.media_type().eq_ignore_ascii_case("application/json")
+    }
+
     /// Reports whether the body is a form.
     pub fn is_form(&self) -> bool {
         self.media_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
@@ -213,7 +223,7 @@ impl Request {
     /// # Errors
     /// A 415 for another media type, a 400 if the body is not a valid `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        if self.media_type().eq_ignore_ascii_case("application/json") {
+        if self.is_json() {
             json_body::parse(&self.body)
         } else if self.has_body() {
             Err(self.media_type_unsupported())
@@ -223,12 +233,25 @@ impl Request {
     }
 
     fn media_type_unsupported(&self) -> Error {
-        if self.media_type().is_empty() {
-            let detail = "The Content-Type is missing: send the header Content-Type: application/json with a JSON body.";
-            Error::with_detail(Refusal::MediaTypeUnsupported, detail.into())
+        let detail = if self.media_type().is_empty() {
+            "The Content-Type is missing: send the header Content-Type: application/json with a JSON body."
+        } else if self.is_form() {
+            "This route reads JSON, and not a form: send the header Content-Type: application/json with a JSON body."
         } else {
-            Refusal::MediaTypeUnsupported.into()
-        }
+            return Refusal::MediaTypeUnsupported.into();
+        };
+        Error::with_detail(Refusal::MediaTypeUnsupported, detail.into())
+    }
+
+    /// Returns the refusal of a body that is not the form of a page. Programs have a route of their
+    /// own.
+    fn not_a_form(&self) -> Error {
+        let route = route::for_programs(self.path());
+        let route = route.unwrap_or_else(|| "a path that begins with /v1".into());
+        let detail = format!(
+            "This address reads the form of a page (application/x-www-form-urlencoded): send JSON to {route} instead."
+        );
+        Error::with_detail(Refusal::MediaTypeUnsupported, detail)
     }
 
     /// Checks that the body is empty, or an object without members.
@@ -249,7 +272,7 @@ impl Request {
     /// once.
     pub fn form(&self) -> Result<Form, Error> {
         if !self.is_form() {
-            return Err(Refusal::MediaTypeUnsupported.into());
+            return Err(self.not_a_form());
         }
         let text = std::str::from_utf8(&self.body).map_err(|_| {
             Error::with_detail(Refusal::RequestMalformed, "The form is not valid UTF-8.".into())

@@ -208,8 +208,18 @@ impl Response {
     ///
     /// # Errors
     /// [`Fault::Serialization`] if a header cannot contain `allow`.
-    pub fn method_not_allowed(allow: String, request_id: &str) -> Result<Self, Fault> {
-        let detail = format!("This path does not support the method: use {allow}, in upper case.");
+    pub fn method_not_allowed(
+        method: &str,
+        allow: String,
+        request_id: &str,
+    ) -> Result<Self, Fault> {
+        let upper = method.to_ascii_uppercase();
+        let is_supported = allow.split(", ").any(|allowed| allowed == upper);
+        let detail = if is_supported && upper != method {
+            format!("Methods are case-sensitive: write {upper} in upper case.")
+        } else {
+            format!("This path does not support the method: use {allow}.")
+        };
         let error = Error::with_detail(Refusal::MethodUnknown, detail);
         Self::error(&error, request_id).with_allow(allow)
     }

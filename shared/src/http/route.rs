@@ -48,6 +48,14 @@ pub fn methods(path: &str) -> Option<String> {
     Some(found.value.iter().copied().collect::<Vec<_>>().join(", "))
 }
 
+/// Returns the path of the route for programs that corresponds to `path`, which is that of a page or
+/// lacks its first segments: `/v1/auth/login` for `/login`.
+pub fn for_programs(path: &str) -> Option<String> {
+    let below = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let candidates = [format!("/v1{below}"), format!("/v1/auth{below}")];
+    candidates.into_iter().find(|candidate| candidate != path && methods(candidate).is_some())
+}
+
 /// Returns the key of the route that matches a request, such as `GET /v1/keys/{id}`, and its path
 /// parameters.
 pub fn match_route(method: &str, path: &str) -> Option<(String, Vec<Parameter>)> {

@@ -169,6 +169,22 @@ impl KeyCreator<'_> {
             Self::Operator(_) => Err(Refusal::ScopeEscalation),
         }
     }
+
+    /// Returns the refusal of the key with the scopes `given`.
+    fn explain(&self, refusal: Refusal, given: &[String]) -> Error {
+        match self {
+            Self::Caller(caller) => owned::locate(refusal, given, &caller.scopes),
+            Self::Operator(limit) => match limit.first_beyond(given) {
+                Some(at) => {
+                    let detail = format!(
+                        "scopes[{at}] is beyond signup_scopes of postern.toml, which limits the keys of this organization."
+                    );
+                    Error::with_detail(refusal, detail)
+                }
+                None => refusal.into(),
+            },
+        }
+    }
 }
 
 async fn put_new(
@@ -179,11 +195,13 @@ async fn put_new(
     creator: KeyCreator<'_>,
 ) -> Result<CreatedApiKey, Error> {
     let name = Name::try_from(new.name)?;
-    let scopes = Scopes::non_empty(new.scopes)?;
+    let given = new.scopes;
+    let scopes = Scopes::non_empty(given.clone())?;
     let resources = Resources::try_from(new.resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
-    let (expires_at, require_signature) =
-        creator.check(&scopes, &resources, expires_at, new.require_signature)?;
+    let (expires_at, require_signature) = creator
+        .check(&scopes, &resources, expires_at, new.require_signature)
+        .map_err(|refusal| creator.explain(refusal, &given))?;
 
     let NewCredential { meta, stored, secret } = owned::new_credential(context, organization)?;
     let record = ApiKeyRecord {
@@ -209,7 +227,10 @@ pub async fn issue(
     new: NewApiKey,
 ) -> Result<CreatedApiKey, Error> {
     let organization = context.store.organization(organization).await?;
-    let organization = organization.ok_or(Refusal::RecordUnknown)?;
+    let organization = organization.ok_or_else(|| {
+        let detail = "There is no organization with the id in the path.";
+        Error::with_detail(Refusal::RecordUnknown, detail.into())
+    })?;
     let limit = match organization.origin {
         OrganizationOrigin::Operator | OrganizationOrigin::Personal => Scopes::all(),
         OrganizationOrigin::Signup => context.config.signup_scopes.clone(),

@@ -105,13 +105,15 @@ pub async fn create(
 ) -> Result<CreatedCliToken, Error> {
     user_status::require_user(context, user).await?;
     let name = Name::try_from(new.name)?;
-    let scopes = Scopes::non_empty(new.scopes)?;
+    let given = new.scopes;
+    let scopes = Scopes::non_empty(given.clone())?;
     let resources = match (new.all_repositories, new.repositories) {
         (true, None) => Resources::default(),
         (false, Some(names)) if !names.is_empty() => Resources::repositories(names)?,
         _ => return Err(Refusal::RepositoriesMalformed.into()),
     };
-    user.can_delegate(&scopes, &resources)?;
+    user.can_delegate(&scopes, &resources)
+        .map_err(|refusal| owned::locate(refusal, &given, &user.scopes))?;
     refuse_tools(context, user).await?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let expires_at = user.delegated_expiry(expires_at)?;

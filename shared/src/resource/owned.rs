@@ -170,6 +170,21 @@ pub async fn delete<V: Resource>(
     }
 }
 
+/// Returns the refusal of a new credential. If one of its scopes, in the order in which the caller
+/// sent them, is not among those of its creator, the answer says which.
+pub(super) fn locate(refusal: Refusal, given: &[String], held: &Scopes) -> Error {
+    let beyond = (refusal == Refusal::ScopeEscalation).then(|| held.first_beyond(given)).flatten();
+    match beyond {
+        Some(at) => {
+            let detail = format!(
+                "scopes[{at}] is not among the scopes of the creator, so it cannot be passed on: GET /v1/auth/whoami shows those of the creator."
+            );
+            Error::with_detail(refusal, detail)
+        }
+        None => refusal.into(),
+    }
+}
+
 /// Reads a member that can be omitted but is never null.
 pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,

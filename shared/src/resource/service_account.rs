@@ -111,9 +111,12 @@ pub async fn create<K: ServiceAccountKind>(
 ) -> Result<(ServiceAccountView<K>, Secret), Error> {
     caller.require(K::MANAGE)?;
     let name = Name::try_from(new.name)?;
-    let scopes = Scopes::non_empty(new.scopes)?;
+    let given = new.scopes;
+    let scopes = Scopes::non_empty(given.clone())?;
     // It has no resource limits, so a caller with limits could not pass them on.
-    caller.can_delegate(&scopes, &Resources::default())?;
+    caller
+        .can_delegate(&scopes, &Resources::default())
+        .map_err(|refusal| owned::locate(refusal, &given, &caller.scopes))?;
 
     let NewCredential { meta, stored, secret } =
         owned::new_credential(context, caller.require_organization()?)?;

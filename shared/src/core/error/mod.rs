@@ -50,9 +50,14 @@ impl Error {
         })
     }
 
-    /// Returns a refusal of a request that can succeed after `duration`.
+    /// Returns a refusal of a request that can succeed after `duration`, which the sentence says.
     pub fn rejected_until(refusal: Refusal, duration: SignedDuration) -> Self {
-        Self::Rejected(Rejection { retry_after: Some(duration), ..refusal.into() })
+        let what = refusal.public().description;
+        Self::Rejected(Rejection {
+            detail: Some(format!("{what} Try again in {}.", in_words(duration))),
+            retry_after: Some(duration),
+            ..refusal.into()
+        })
     }
 
     /// Returns the cause of a refusal.
@@ -96,6 +101,15 @@ impl Error {
                 is_temporary.then_some(SignedDuration::from_secs(1))
             }
         }
+    }
+}
+
+/// Returns a duration in words, rounded up: in minutes, if it is longer than one.
+fn in_words(duration: SignedDuration) -> String {
+    match duration.as_secs() {
+        ..=1 => "1 second".into(),
+        seconds @ 2..=60 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", (seconds + 59) / 60),
     }
 }
 

@@ -155,7 +155,7 @@ refusals! {
     FailuresTooMany => PublicError::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too_many_requests",
-        "Too many failed attempts. Try again within 15 minutes.",
+        "Too many failed attempts for this account or from this address.",
     ),
     /// The refresh token belongs to another client.
     FamilyClientMismatch => INVALID_GRANT,
@@ -307,7 +307,7 @@ refusals! {
     RequestsTooMany => PublicError::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too_many_requests",
-        "Too many requests of this kind. Try again within 15 minutes.",
+        "Too many requests of this kind.",
     ),
     /// The resources of a key are not valid, or too many.
     ResourcesMalformed => invalid_request(
