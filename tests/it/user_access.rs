@@ -141,7 +141,6 @@ async fn only_the_operator_and_those_who_could_enroll_a_user_change_their_access
         change(&world, what, &other, &user).await.expect_error(404, "not_found");
         change(&world, what, &world.api_key, "github|7").await.expect_error(404, "not_found");
         change(&world, what, &world.api_key, "nobody").await.expect_error(404, "not_found");
-        change(&world, what, &world.api_key, "").await.expect_error(404, "not_found");
         change(&world, what, &clerk, &user).await.expect_error(403, "insufficient_scope");
         change(&world, what, &lead, &admin).await.expect_error(403, "insufficient_scope");
         change(&world, what, &foreign, &user).await.expect_error(401, "invalid_token");
@@ -156,6 +155,65 @@ async fn only_the_operator_and_those_who_could_enroll_a_user_change_their_access
     world.log_in("root@example.com", PASSWORD).await.expect(200);
     change(&world, "disable", &lead, &user).await.expect(204);
     change(&world, "disable", &world.operator_key, "github|7").await.expect(204);
+}
+
+#[tokio::test]
+async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
+    let world = World::new().await;
+    let (key, _) = world.create_key(&["read"]).await;
+    let agent = world.agent(&["read"]).await.id;
+    world.wire.take();
+    let form = "The user_id is not valid: send the one that GET /v1/auth/whoami shows for the user, such as usr_ and 26 characters, github| and a number, or that of an issuer; not an email address or the id of a credential.";
+    let long = "a".repeat(301);
+    for wrong in [
+        "",
+        &long,
+        "a\nb",
+        &key,
+        &agent,
+        "usr_1",
+        "usr_01H455VB4PEX5VSKNK084SN02Q",
+        "org_x",
+        "apikey_0123456789ab",
+        "github|",
+        "github|octocat",
+    ] {
+        for (what, key) in ["disable", "enable", "sign-out"]
+            .iter()
+            .flat_map(|what| [(what, &world.operator_key), (what, &world.api_key)])
+        {
+            let answer = change(&world, what, key, wrong).await;
+            assert_eq!(
+                answer.expect_error(400, "invalid_request").member("error_description"),
+                form
+            );
+        }
+    }
+    // No issuer is configured that could name them.
+    for wrong in [EMAIL, "ada", "auth0|1", "telegram|1"] {
+        let answer = change(&world, "disable", &world.operator_key, wrong).await;
+        assert_eq!(answer.expect_error(400, "invalid_request").member("error_description"), form);
+        assert!(world.item("Keys", wrong).await.is_none());
+        let unknown = change(&world, "enable", &world.operator_key, wrong).await;
+        let sentence = "There is no user with this user_id, or the user has never signed in here.";
+        assert_eq!(unknown.expect_error(404, "not_found").member("error_description"), sentence);
+        let elsewhere = change(&world, "disable", &world.api_key, wrong).await;
+        let sentence = "There is no user with this user_id in your organization.";
+        assert_eq!(elsewhere.expect_error(404, "not_found").member("error_description"), sentence);
+    }
+    change(&world, "disable", &world.operator_key, "github|7").await.expect(204);
+    let named = world.reconfigured(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"https://idp.example\"\naudience = \"api\"\nsubject_prefix = \"idp|\"\n\
+         [[provider]]\ntype = \"allowlist\"\nuser_ids = [\"1\"]\nplatforms = [\"telegram\"]",
+    );
+    for (user, status) in [("idp|ada@example.com", 204), ("telegram|1", 204), (EMAIL, 400)] {
+        change(&named, "disable", &world.operator_key, user).await.expect(status);
+    }
+    let path = "/v1/organizations/org_01h455vb4pex5vsknk084sn02q/keys";
+    let call = world.call("POST", path).bearer(&world.operator_key);
+    let answer = call.json(json!({"name": "a", "scopes": ["*"]})).send().await;
+    let sentence = "There is no organization with the id in the path.";
+    assert_eq!(answer.expect_error(404, "not_found").member("error_description"), sentence);
 }
 
 #[tokio::test]
@@ -243,7 +301,8 @@ async fn a_user_signs_out_everywhere_and_so_does_an_administrator_for_them() {
     let call = world.call("POST", path).bearer(&held.cli).json(json!({"user_id": id}));
     call.send().await.expect_error(403, "insufficient_scope");
     let (key_id, key) = world.create_key(&["scans:read"]).await;
-    change(&world, "sign-out", &key, &key_id).await.expect_error(403, "insufficient_scope");
+    change(&world, "sign-out", &key, &id).await.expect_error(403, "insufficient_scope");
+    change(&world, "sign-out", &key, &key_id).await.expect_error(400, "invalid_request");
 }
 
 async fn invite(world: &World, role: &str) -> Answer {

@@ -168,6 +168,31 @@ impl Config {
             || SubjectPrefix::reserved().any(|reserved| user_id.starts_with(reserved))
     }
 
+    /// Reports whether somebody could be the user `user` who was not seen before: a GitHub user, or a
+    /// user whom a configured issuer or platform names.
+    pub fn can_name(&self, user: &Subject) -> bool {
+        let text = user.to_string();
+        text.starts_with(GITHUB_PREFIX)
+            || self.issuer_prefixes().any(|prefix| text.starts_with(prefix))
+            || self.platforms().any(|platform| text.starts_with(&platform_prefix(platform)))
+            || self.accepts_all_platforms()
+    }
+
+    /// Reports whether an allowlist applies to the senders of all platforms.
+    fn accepts_all_platforms(&self) -> bool {
+        self.providers.iter().any(|provider| match provider {
+            ProviderKind::Allowlist(list) => list.platforms.is_empty(),
+            ProviderKind::AccessToken {}
+            | ProviderKind::ApiKey {}
+            | ProviderKind::Session {}
+            | ProviderKind::ServiceToken {}
+            | ProviderKind::Runner {}
+            | ProviderKind::Oidc(_)
+            | ProviderKind::Jwt(_)
+            | ProviderKind::ConfiguredKeys(_) => false,
+        })
+    }
+
     fn issuer_prefixes(&self) -> impl Iterator<Item = &str> {
         let of_providers = self.providers.iter().filter_map(ProviderKind::subject_prefix);
         let of_signins = self.signins.iter().filter_map(|signin| match signin {

@@ -95,6 +95,27 @@ impl Subject {
         }
     }
 
+    /// Reports whether this can be the id of a user. An id of ours that is malformed or that of
+    /// another kind of record cannot, because no issuer can assign one, and neither can a GitHub user
+    /// without a number.
+    pub fn is_possible_user(&self) -> bool {
+        match self {
+            Self::User(_) => true,
+            Self::External(text) => match text.strip_prefix(GITHUB_PREFIX) {
+                Some(number) => {
+                    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+                }
+                None => !SubjectPrefix::reserved().any(|reserved| text.starts_with(reserved)),
+            },
+            Self::Agent(_)
+            | Self::ApiKey(_)
+            | Self::CliToken(_)
+            | Self::ConfiguredKey(_)
+            | Self::Runner(_)
+            | Self::Service(_) => false,
+        }
+    }
+
     /// Reports whether an organization created this user. Such a user belongs to that organization,
     /// and never gets a personal one.
     pub fn is_enrolled(&self) -> bool {

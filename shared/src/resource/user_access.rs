@@ -53,6 +53,9 @@ pub async fn disable(
         (Err(error), UserManager::Operator)
             if error.refusal() == Some(Refusal::RecordUnknown) && !user_id.is_enrolled() =>
         {
+            if !context.config.can_name(&user_id) {
+                return Err(Refusal::UserIdMalformed.into());
+            }
             user_status::ensure_member(context, &user_id).await?
         }
         (found, _) => found?,
@@ -115,9 +118,26 @@ pub async fn sign_out(
     change(context, &member, UserChange::SignOut).await
 }
 
+/// Parses the id of a user of any kind.
 fn user_id(UserToChange { user_id }: UserToChange) -> Result<Subject, Refusal> {
     let is_sound = (1..=300).contains(&user_id.len()) && !user_id.chars().any(char::is_control);
-    is_sound.then(|| Subject::parse(user_id)).ok_or(Refusal::RecordUnknown)
+    let subject = is_sound.then(|| Subject::parse(user_id)).ok_or(Refusal::UserIdMalformed)?;
+    if subject.is_possible_user() { Ok(subject) } else { Err(Refusal::UserIdMalformed) }
+}
+
+/// Returns the refusal of a user who is not known, in the words of `manager`.
+fn unknown(manager: UserManager<'_>) -> Error {
+    match manager {
+        UserManager::Operator => {
+            let detail =
+                "There is no user with this user_id, or the user has never signed in here.";
+            Error::with_detail(Refusal::RecordUnknown, detail.into())
+        }
+        UserManager::Caller(_) => {
+            let detail = "There is no user with this user_id in your organization.";
+            Error::with_detail(Refusal::RecordUnknown, detail.into())
+        }
+    }
 }
 
 /// Returns the user, whom the manager must be allowed to create.
@@ -133,10 +153,10 @@ async fn find(
             Some((caller, caller.require_organization()?))
         }
     };
-    let member = context.store.membership(user_id).await?.ok_or(Refusal::RecordUnknown)?;
+    let member = context.store.membership(user_id).await?.ok_or_else(|| unknown(manager))?;
     let Some((caller, organization)) = caller else { return Ok(member) };
     if member.org_id != organization {
-        return Err(Refusal::RecordUnknown.into());
+        return Err(unknown(manager));
     }
     let signin = member.profile.signin.as_deref().and_then(|name| context.config.signin(name));
     let role = signin.map(|signin| signin.rules().role).or(member.role).unwrap_or(Role::User);

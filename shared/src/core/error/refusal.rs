@@ -437,6 +437,10 @@ refusals! {
     /// The allowlist contains neither the caller nor the user on whose behalf it acts, or one of
     /// them is denied.
     UserForbidden => FORBIDDEN_USER,
+    /// The id of a user has a form that no user of this deployment can have.
+    UserIdMalformed => invalid_request(
+        "The user_id is not valid: send the one that GET /v1/auth/whoami shows for the user, such as usr_ and 26 characters, github| and a number, or that of an issuer; not an email address or the id of a credential.",
+    ),
     /// The caller is not a signed-in user.
     UserRequired => insufficient_scope("Only a signed-in user is allowed to do this."),
     /// The caller is a user without a password.
