@@ -2,7 +2,7 @@
 //! refused.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -13,7 +13,7 @@ use local::{
     guard::{AuthorizerConfig, EventKind, Guard},
     invoke::{Invocation, Invoke},
 };
-use postern::core::principal::Role;
+use postern::{config::Config as Settings, core::principal::Role};
 use proptest::{
     prelude::{Just, Strategy, any},
     prop_assert, prop_oneof,
@@ -696,7 +696,22 @@ fn any_rules() -> impl Strategy<Value = String> {
     let rule = (method, path, admits).prop_map(|(method, path, admits)| {
         format!("[[route]]\nmethod = \"{method}\"\npath = \"{path}\"\n{admits}\n")
     });
-    proptest::collection::vec(rule, 1..=5).prop_map(|rules| rules.concat())
+    // A rule that never applies would stop the start.
+    let applies = |rules: &str| Settings::from_settings(&settings(), rules).is_ok();
+    let add = move |rules: String, rule: String| {
+        let more = format!("{rules}{rule}");
+        if applies(&more) { more } else { rules }
+    };
+    proptest::collection::vec(rule, 1..=5)
+        .prop_map(move |rules| rules.into_iter().fold(String::new(), add))
+}
+
+/// The settings of an environment in which only the file matters.
+fn settings() -> BTreeMap<String, String> {
+    let named = ["KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"];
+    let tables = named.map(|name| (format!("POSTERN_{name}"), "t".to_owned()));
+    let issuer = ("POSTERN_ISSUER".to_owned(), "https://auth.example.com".to_owned());
+    tables.into_iter().chain([issuer]).collect()
 }
 
 /// Whatever the rules: the policy for a request decides it as the rules do, and allows no other that

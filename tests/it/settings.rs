@@ -344,13 +344,11 @@ fn a_missing_or_weak_provider_secret_prevents_the_start() {
         started.map(drop).map_err(|fault| fault.to_string())
     };
     let reference = "secret_ref = \"partner\"";
+    let named = "postern.toml, line 6: secret_ref = \"partner\": the member \"partner\" of refs in the deployment's secret (secrets.json in the data folder)";
     let long = Value::from("x".repeat(32));
     assert_eq!(start("HS256", reference, Some(long.clone())), Ok(()));
-    assert_eq!(
-        start("HS256", reference, None),
-        Err("\"partner\" in refs of the secret: it is missing".into())
-    );
-    let weak = Err("\"partner\" in refs of the secret: it is too weak".to_owned());
+    assert_eq!(start("HS256", reference, None), Err(format!("{named} is missing: add it")));
+    let weak = Err(format!("{named} cannot be used: it is too weak"));
     assert_eq!(start("HS256", reference, Some("x".repeat(31).into())), weak);
     assert_eq!(start("HS512", reference, Some(long)), weak);
     assert!(start("HS256", reference, Some(json!({"keys": [{"kty": "RSA"}]}))).is_err());
@@ -499,8 +497,144 @@ fn rules_that_spell_a_path_differently_stop_the_start() {
         let sentence = format!("for {first} and {second} spell the same path differently");
         assert_stops(&[], &[rule(first), rule(second)].concat(), &sentence);
     }
-    let same = "[[route]]\nmethod = \"GET\"\npath = \"/Admin/x\"\n".repeat(2);
-    Config::from_settings(&variables(&[]), &same).unwrap();
+    let rule = |path| format!("[[route]]\nmethod = \"GET\"\npath = \"{path}\"\n");
+    Config::from_settings(&variables(&[]), &[rule("/Admin/x"), rule("/Admin/y")].concat()).unwrap();
+}
+
+/// What such a rule requires would never apply.
+#[test]
+fn a_rule_that_never_applies_stops_the_start_and_both_are_named() {
+    let rules = |rules: &[(&str, &str)]| {
+        let rules = rules.iter().map(|(method, path)| {
+            format!("[[route]]\nmethod = \"{method}\"\npath = \"{path}\"\nscopes = [\"a\"]\n")
+        });
+        rules.collect::<String>()
+    };
+    for (given, sentence) in [
+        (
+            &[("*", "/**"), ("GET", "/admin/**")][..],
+            "the rule GET /admin/** never applies, because * /** comes before it and matches all its requests: move the rule GET /admin/** before it, or remove it",
+        ),
+        (&[("GET", "/a/*"), ("GET", "/a/b")], "GET /a/b never applies, because GET /a/* comes"),
+        (&[("GET", "/a/**"), ("HEAD", "/a")], "HEAD /a never applies, because GET /a/** comes"),
+        (
+            &[("HEAD", "/a"), ("*", "/a/**"), ("GET", "/a")],
+            "GET /a never applies, because * /a/** and HEAD /a comes",
+        ),
+        (&[("GET", "/a"), ("GET", "/a")], "there are two rules GET /a, and only the first applies"),
+        (&[("CONNECT", "$connect"), ("CONNECT", "$connect")], "two rules CONNECT $connect"),
+    ] {
+        assert_stops(&[], &rules(given), sentence);
+    }
+    for given in [
+        &[("GET", "/admin/**"), ("*", "/**")][..],
+        &[("GET", "/a/b"), ("GET", "/a/*"), ("GET", "/a/**")],
+        &[("GET", "/a/*"), ("GET", "/a/**")],
+        &[("HEAD", "/a"), ("GET", "/a")],
+        &[("GET", "/a"), ("POST", "/a"), ("*", "/a")],
+        &[("*", "/**"), ("CONNECT", "$connect")],
+    ] {
+        Config::from_settings(&variables(&[]), &rules(given)).unwrap();
+    }
+}
+
+#[test]
+fn an_entry_of_allow_that_admits_nobody_stops_the_start() {
+    let start = |kind: &str, more: &str, entry: &str| {
+        let toml = format!(
+            "[[signin]]\ntype = \"{kind}\"\nname = \"a\"\nclient_id = \"c\"\nallow = [\"*\", \"{entry}\"]\n{more}"
+        );
+        Config::from_settings(&variables(&[]), &toml).map(drop).map_err(|fault| fault.to_string())
+    };
+    let issuer = "issuer = \"https://idp.example\"";
+    let prefixed = format!("{issuer}\nsubject_prefix = \"idp|\"");
+    let domain = "\"@example.com\" for everyone with a verified address there";
+    for (kind, more, entry, expected) in [
+        ("github", "", "example.com", domain),
+        ("github", "", "ada@example.com", domain),
+        ("github", "", "octocat", "write \"github|\" and the number that GitHub's API shows"),
+        ("github", "", "583231", "write \"github|\" and the number"),
+        ("github", "", "github|octocat", "write \"github|\" and the number"),
+        ("oidc", issuer, "example.com", domain),
+        ("oidc", issuer, "mail.example.com", "\"@mail.example.com\""),
+        ("oidc", issuer, "usr_01h455vb4pex5vsknk084sn02q", "write \"\" and the sub"),
+        ("oidc", issuer, "github|7", "and the sub of the user"),
+        ("oidc", &prefixed, "ada", "write \"idp|\" and the sub of the user"),
+        ("oidc", &prefixed, "example.com", domain),
+    ] {
+        let message = start(kind, more, entry).unwrap_err();
+        let named = format!("a signin: {entry:?} in allow of \"a\" is no user id of this sign-in");
+        assert!(message.contains(&named) && message.contains(expected), "{message}");
+    }
+    for (kind, more, entry) in [
+        ("github", "", "github|583231"),
+        ("github", "", "@example.com"),
+        ("oidc", issuer, "ada"),
+        ("oidc", issuer, "john.doe"),
+        ("oidc", issuer, "auth0|5f7c8ec7c33c6c004bbafe82"),
+        ("oidc", issuer, "ada@example.com"),
+        ("oidc", &prefixed, "idp|example.com"),
+    ] {
+        assert_eq!(start(kind, more, entry), Ok(()), "{entry}");
+    }
+}
+
+#[test]
+fn a_duration_or_a_limit_of_another_type_is_told_its_unit() {
+    let seconds =
+        "expected a whole number of seconds without quotation marks, such as 3600 for one hour";
+    for (toml, sentence) in [
+        ("[lifetimes]\naccess_token = \"1h\"", seconds),
+        ("[lifetimes]\naccess_token = 1.5", seconds),
+        ("[lifetimes]\naccess_token = true", seconds),
+        (
+            "[lifetimes]\naccess_token = -3600",
+            "lifetimes.access_token is -3600; it must be 30 to 86400 seconds",
+        ),
+        ("[throttle]\nlogin_per_account = \"10\"", "expected a whole number"),
+        (
+            "[throttle]\nlogin_per_account = -1",
+            "throttle.login_per_account is -1; it must be 1 to 100000 in 15 minutes",
+        ),
+    ] {
+        assert_stops(&[], toml, sentence);
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_used_is_told_where_it_is_named_and_where_it_is_looked_for() {
+    use postern::{
+        authn::ProviderChain, crypto::secrets::Secrets, identity_provider::IdentityProviders,
+    };
+    let jwt = "brand = \"pst\"\n[[provider]]\ntype = \"jwt\"\nalgorithm = \"HS256\"\nissuer = \"i\"\naudience = \"a\"\nsecret_ref = \"partner\"";
+    let signin =
+        "[[signin]]\ntype = \"github\"\nclient_id = \"c\"\nsecret_ref = 'partner'\nallow = []";
+    let start = |file: Option<&str>, toml: &str, secret: Option<Value>| {
+        let variables = variables(&[("POSTERN_SECRET_FILE", file)]);
+        let config = Config::from_settings(&variables, toml).unwrap();
+        let mut secrets = Secrets::default();
+        secrets.refs.extend(secret.map(|secret| ("partner".to_owned(), secret)));
+        let people = IdentityProviders::new(&config, &secrets).map_err(|it| it.to_string())?;
+        let chain = ProviderChain::new(&config, &secrets, &people);
+        chain.map(drop).map_err(|fault| fault.to_string())
+    };
+    let named = |line: usize, secret: &str| {
+        format!(
+            "postern.toml, line {line}: secret_ref = \"partner\": the member \"partner\" of refs in {secret}"
+        )
+    };
+    let default = "the deployment's secret (secrets.json in the data folder)";
+    for (file, secret) in [(None, default), (Some("/s.json"), "/s.json")] {
+        for (toml, line) in [(jwt, 7), (signin, 4)] {
+            let expected = Err(format!("{} is missing: add it", named(line, secret)));
+            assert_eq!(start(file, toml, None), expected);
+        }
+    }
+    let weak = Err(format!("{} cannot be used: it is too weak", named(7, default)));
+    assert_eq!(start(None, jwt, Some("short".into())), weak);
+    let empty = Err(format!("{} is empty, or is not text", named(4, default)));
+    assert_eq!(start(None, signin, Some("".into())), empty);
+    assert_eq!(start(None, signin, Some("s3cret".into())), Ok(()));
 }
 
 #[test]
@@ -513,6 +647,9 @@ fn rules_that_a_cached_policy_cannot_express_stop_the_start() {
         format!("{rules}[authorizer]\nidentity_sources = [\"Authorization\"]")
     };
     let (a, b, none) = ("scopes = [\"a\"]", "scopes = [\"b\"]", "auth = \"none\"");
+    let paths =
+        ["v", "w", "x", "y", "z"].map(|last| format!("/a-long-path-with-many-letters-{last}/**"));
+    let long = rules(&paths.each_ref().map(|path| ("*", path.as_str(), a)));
     for (toml, sentence) in [
         (rules(&[("GET", "/v1/*", a)]), "cannot express * in the rule GET /v1/*"),
         (rules(&[("GET", "/x", a), ("GET", "/**", b)]), "GET /x allows more than the rule GET /**"),
@@ -521,14 +658,14 @@ fn rules_that_a_cached_policy_cannot_express_stop_the_start() {
             rules(&[("GET", "/x/**", ""), ("*", "/x/y", b)]),
             "GET /x/** allows more than the rule * /x/y",
         ),
-        (rules(&[("*", "/a-long-path-with-many-letters/**", a); 5]), "5 rules are too many"),
+        (long, "5 rules are too many"),
     ] {
         assert_stops(&[], &toml, sentence);
     }
     for toml in [
         rules(&[]),
         rules(&[("GET", "/x", "scopes = [\"a\", \"b\"]"), ("GET", "/**", b)]),
-        rules(&[("GET", "/x/**", a), ("GET", "/x/y", b)]),
+        rules(&[("GET", "/x/**", a), ("*", "/x/y", a)]),
         rules(&[("GET", "/x", a), ("POST", "/x", b)]),
         rules(&[("CONNECT", "$connect", a)]),
     ] {

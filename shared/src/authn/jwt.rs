@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{Outcome, Provider, claim_mapping::ClaimMapping};
 use crate::{
-    config::JwtIssuer,
+    config::{Config, JwtIssuer},
     context::Context,
     core::{error::Fault, principal::PrincipalKind},
     crypto::{jwt, key_set::KeySet, secrets::Secrets, verifying_key::VerifyingKey},
@@ -20,9 +20,15 @@ pub(super) struct JwtProvider {
 }
 
 impl JwtProvider {
-    pub(super) fn new(settings: JwtIssuer, secrets: &Secrets) -> Result<Self, Fault> {
+    pub(super) fn new(
+        settings: JwtIssuer,
+        config: &Config,
+        secrets: &Secrets,
+    ) -> Result<Self, Fault> {
         let keys = match (&settings.secret_ref, &settings.public_key) {
-            (Some(reference), _) => secrets.shared_keys(reference, settings.algorithm)?,
+            (Some(reference), _) => secrets
+                .shared_keys(reference, settings.algorithm)
+                .map_err(|problem| config.unusable_secret_ref(reference, &problem))?,
             (None, pem) => {
                 let pem = pem.as_deref().unwrap_or_default();
                 let key = VerifyingKey::from_pem(settings.algorithm, pem).map_err(|invalid| {

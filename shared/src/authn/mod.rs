@@ -151,7 +151,7 @@ impl ProviderChain {
             ProviderKind::Runner {} => Box::new(runner::RunnerProvider),
             ProviderKind::Oidc(settings) => Box::new(oidc::OidcProvider::new(settings.clone())),
             ProviderKind::Jwt(settings) => {
-                Box::new(jwt::JwtProvider::new(settings.clone(), secrets)?)
+                Box::new(jwt::JwtProvider::new(settings.clone(), config, secrets)?)
             }
             ProviderKind::ConfiguredKeys(settings) => {
                 Box::new(configured_key::ConfiguredKeyProvider::new(settings.clone()))

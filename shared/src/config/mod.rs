@@ -10,6 +10,7 @@ mod lifetimes;
 mod provider;
 mod role;
 mod route;
+mod secret_ref;
 mod signin;
 mod tagged;
 mod trusted_proxy;
@@ -26,6 +27,7 @@ pub use provider::*;
 pub use role::RoleSettings;
 pub(crate) use route::LONGEST_POLICY;
 pub use route::{RouteAuth, RouteRule};
+use secret_ref::SecretRefPlaces;
 pub use signin::{
     Client, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode, SignInRules, SignInSettings,
     Throttle,
@@ -58,6 +60,9 @@ pub struct Config {
     /// The settings of the environment.
     #[serde(skip)]
     pub deployment: Deployment,
+    /// Where the file names secrets.
+    #[serde(skip)]
+    secret_refs_at: SecretRefPlaces,
     /// The prefix of every secret.
     #[serde(default)]
     pub brand: TokenPrefix,
@@ -180,7 +185,8 @@ impl Config {
                 fault
             }
         })?;
-        Ok(Self { deployment, ..config })
+        let secret_refs_at = SecretRefPlaces::new(name, toml);
+        Ok(Self { deployment, secret_refs_at, ..config })
     }
 
     fn validated(mut self) -> Result<Self, Fault> {
@@ -196,10 +202,12 @@ impl Config {
             rule.validate()?;
         }
         route::validate_spelling(&self.routes)?;
+        route::validate_reachable(&self.routes)?;
         self.authorizer.validate(&self.routes)?;
         provider::validate(&self.providers)?;
         signin::validate(&self.signins)?;
         user_ids::resolve_prefixes(&mut self.signins, &self.providers)?;
+        signin::validate_allow(&self.signins)?;
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
@@ -237,7 +245,10 @@ impl Config {
 
 /// Parses the text of a `postern.toml`.
 fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
-    toml::from_str(toml).map_err(|error| Fault::Setting(error.to_string().trim().to_owned()))
+    toml::from_str(toml).map_err(|error| {
+        let text = error.to_string();
+        Fault::Setting(text.trim().replace("expected i64", "expected a whole number"))
+    })
 }
 
 impl Config {

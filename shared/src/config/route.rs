@@ -122,6 +122,33 @@ pub(super) fn validate_spelling(rules: &[RouteRule]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks that every rule is the first that matches some request. What a rule requires that comes
+/// after all those which match its requests would never apply.
+pub(super) fn validate_reachable(rules: &[RouteRule]) -> Result<(), Fault> {
+    for (at, rule) in rules.iter().enumerate() {
+        let first = |method| {
+            rules[..at]
+                .iter()
+                .find(|earlier| earlier.applies_to(method) && earlier.path.covers(&rule.path))
+        };
+        let earlier: Option<Vec<_>> = rule.methods().into_iter().map(first).collect();
+        let Some(earlier) = earlier else { continue };
+        let mut names: Vec<_> = earlier.into_iter().map(RouteRule::name).collect();
+        names.dedup();
+        let (name, names) = (rule.name(), names.join(" and "));
+        if name == names {
+            return setting(format!(
+                "there are two rules {name}, and only the first applies: remove one"
+            ));
+        }
+        return setting(format!(
+            "the rule {name} never applies, because {names} comes before it and matches all its \
+             requests: move the rule {name} before it, or remove it"
+        ));
+    }
+    Ok(())
+}
+
 /// Checks that a policy can express the rules for every request of a caller, whatever the caller's
 /// scopes.
 ///

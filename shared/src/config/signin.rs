@@ -282,6 +282,78 @@ pub(super) fn validate(signins: &[SignInSettings]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks that the entries of `allow` can admit somebody. The prefixes of user ids are set by then.
+pub(super) fn validate_allow(signins: &[SignInSettings]) -> Result<(), Fault> {
+    for signin in signins {
+        let users = signin.rules().allow.iter().filter_map(|allowed| match allowed {
+            Allowed::User(user) => Some(user),
+            Allowed::Domain(_) | Allowed::Everyone => None,
+        });
+        for user in users {
+            let text = user.to_string();
+            if let Some(expected) = unlike_a_user(signin, user, &text) {
+                return refuse(&format!(
+                    "{text:?} in allow of {:?} is no user id of this sign-in: {expected}",
+                    signin.name()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says what to write instead of `text`, if it is not the id of a user of `signin`.
+fn unlike_a_user(signin: &SignInSettings, user: &Subject, text: &str) -> Option<String> {
+    let domain = text.rsplit('@').next().filter(|domain| is_like_a_domain(domain));
+    let of_domain =
+        domain.map_or_else(|| "\"@\" and a domain".to_owned(), |domain| format!("\"@{domain}\""));
+    let for_domain = format!("{of_domain} for everyone with a verified address there");
+    match signin {
+        SignInSettings::Github(_) => {
+            let is_github = text.starts_with(GITHUB_PREFIX) && user.is_possible_user();
+            (!is_github).then(|| {
+                format!(
+                    "write \"{GITHUB_PREFIX}\" and the number that GitHub's API shows as the user's id, or {for_domain}"
+                )
+            })
+        }
+        SignInSettings::Oidc(oidc) => {
+            let prefix = oidc.subject_prefix.as_ref().map_or("", SubjectPrefix::as_str);
+            if !text.starts_with(prefix)
+                || text.starts_with(GITHUB_PREFIX)
+                || !user.is_possible_user()
+            {
+                return Some(format!(
+                    "write \"{prefix}\" and the sub of the user, or {for_domain}"
+                ));
+            }
+            (prefix.is_empty() && is_like_a_domain(text)).then(|| {
+                format!(
+                    "write {for_domain}. If it is the sub of a user, set a subject_prefix, and write it before the sub"
+                )
+            })
+        }
+    }
+}
+
+/// Reports whether `text` is probably a domain: it ends with a country code or a common top-level
+/// domain. Other text with dots can be the name of a user.
+fn is_like_a_domain(text: &str) -> bool {
+    const COMMON: [&str; 14] = [
+        "app", "cloud", "com", "dev", "edu", "example", "gov", "info", "int", "local", "mil",
+        "net", "org", "test",
+    ];
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let last = text.rsplit_once('.').map(|(_, last)| last.to_ascii_lowercase());
+    let is_top_level = |last: String| {
+        COMMON.contains(&&*last)
+            || (last.len() == 2 && last.bytes().all(|b| b.is_ascii_lowercase()))
+    };
+    text.split('.').all(is_label) && last.is_some_and(is_top_level)
+}
+
 /// Checks the clients.
 pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
     let mut ids = BTreeSet::new();
@@ -306,18 +378,19 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
 /// Checks the limits: without them, anyone could guess.
 pub(super) fn validate_throttle(throttle: &Throttle) -> Result<(), Fault> {
     let limits = [
-        throttle.login_per_account,
-        throttle.login_per_address,
-        throttle.device_code_guesses,
-        throttle.devices_per_address,
-        throttle.organizations_per_address,
-        throttle.sign_ins_per_address,
-        throttle.users_per_organization,
+        ("login_per_account", throttle.login_per_account),
+        ("login_per_address", throttle.login_per_address),
+        ("device_code_guesses", throttle.device_code_guesses),
+        ("devices_per_address", throttle.devices_per_address),
+        ("organizations_per_address", throttle.organizations_per_address),
+        ("sign_ins_per_address", throttle.sign_ins_per_address),
+        ("users_per_organization", throttle.users_per_organization),
     ];
-    if limits.iter().all(|limit| (1..=100_000).contains(limit)) {
-        Ok(())
-    } else {
-        setting("each limit of [throttle] must be 1 to 100000".into())
+    match limits.iter().find(|(_, limit)| !(1..=100_000).contains(limit)) {
+        None => Ok(()),
+        Some((name, limit)) => {
+            setting(format!("throttle.{name} is {limit}; it must be 1 to 100000 in 15 minutes"))
+        }
     }
 }
 

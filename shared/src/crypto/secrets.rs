@@ -171,35 +171,34 @@ impl Secrets {
     /// Returns the text that a setting names by `secret_ref`: a client's secret at another server.
     ///
     /// # Errors
-    /// [`Fault::Setting`] if it is missing or is not text.
-    pub fn named_secret(&self, reference: &str) -> Result<Secret, Fault> {
-        let text = self.refs.get(reference).and_then(Value::as_str).filter(|text| !text.is_empty());
-        text.map(|text| Secret::new(text.to_owned())).ok_or_else(|| {
-            Fault::Setting(format!(
-                "{reference:?} in refs of the secret: it is missing, or is not text"
-            ))
-        })
+    /// What is wrong, as the rest of a sentence about it.
+    pub fn named_secret(&self, reference: &str) -> Result<Secret, String> {
+        match self.refs.get(reference) {
+            None => Err(MISSING.into()),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Secret::new(text.clone())),
+            Some(_) => Err("is empty, or is not text".into()),
+        }
     }
 
     /// Returns the shared keys that a setting names by `secret_ref`: text, which is the secret
     /// itself, or a JWK Set of secrets.
     ///
     /// # Errors
-    /// [`Fault::Setting`] if it is missing or invalid.
-    pub fn shared_keys(&self, reference: &str, algorithm: JwsAlgorithm) -> Result<KeySet, Fault> {
-        let wrong = |what: &dyn fmt::Display| {
-            Fault::Setting(format!("{reference:?} in refs of the secret: {what}"))
+    /// What is wrong, as the rest of a sentence about it.
+    pub fn shared_keys(&self, reference: &str, algorithm: JwsAlgorithm) -> Result<KeySet, String> {
+        let keys = match self.refs.get(reference) {
+            None => return Err(MISSING.into()),
+            Some(Value::String(secret)) => {
+                VerifyingKey::from_secret(algorithm, secret.as_bytes()).map(KeySet::from)
+            }
+            Some(set) => KeySet::parse_secrets(set.to_string().as_bytes(), algorithm),
         };
-        match self.refs.get(reference) {
-            None => Err(wrong(&"it is missing")),
-            Some(Value::String(secret)) => VerifyingKey::from_secret(algorithm, secret.as_bytes())
-                .map(KeySet::from)
-                .map_err(|unsound| wrong(&unsound)),
-            Some(set) => KeySet::parse_secrets(set.to_string().as_bytes(), algorithm)
-                .map_err(|unsound| wrong(&unsound)),
-        }
+        keys.map_err(|unsound| format!("cannot be used: {unsound}"))
     }
 }
+
+/// What is wrong with a secret that a setting names and the deployment's secret does not contain.
+const MISSING: &str = "is missing: add it";
 
 fn owned((name, value): (&String, &Value)) -> (String, Value) {
     (name.clone(), value.clone())

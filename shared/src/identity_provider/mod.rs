@@ -50,7 +50,7 @@ impl IdentityProviders {
         config
             .signins
             .iter()
-            .map(|signin| IdentityProvider::new(signin, secrets, several))
+            .map(|signin| IdentityProvider::new(signin, config, secrets, several))
             .collect::<Result<_, _>>()
             .map(Self)
     }
@@ -133,9 +133,18 @@ impl IdentityProvider {
     ///
     /// # Errors
     /// [`Fault::Setting`] for a client secret that is missing.
-    fn new(settings: &SignInSettings, secrets: &Secrets, several: bool) -> Result<Self, Fault> {
-        let secret =
-            settings.secret_ref().map(|reference| secrets.named_secret(reference)).transpose()?;
+    fn new(
+        settings: &SignInSettings,
+        config: &Config,
+        secrets: &Secrets,
+        several: bool,
+    ) -> Result<Self, Fault> {
+        let named = |reference| {
+            secrets
+                .named_secret(reference)
+                .map_err(|problem| config.unusable_secret_ref(reference, &problem))
+        };
+        let secret = settings.secret_ref().map(named).transpose()?;
         let asks = settings.rules().needs_verified_emails();
         let (client_id, kind) = match settings {
             SignInSettings::Oidc(oidc) => (
