@@ -18,30 +18,45 @@ use tracing::Instrument as _;
 /// `Unauthorized` if the credential is missing or invalid; `internal_error` or
 /// `temporarily_unavailable` if we fail.
 pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
+    decide(app, event).await.map_err(|error| message(&error).into())
+}
+
+/// Decides about one event, and logs the decision.
+///
+/// # Errors
+/// The refusal of a missing or invalid credential, or a fault.
+pub async fn decide(app: &App, event: Value) -> Result<Value, Error> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let span = telemetry::request_span(
         text("/requestContext/requestId"),
         text("/requestContext/http/method"),
         "authorizer",
     );
-    let outcome =
-        async { authorizer::respond(app, &event).await.map_err(|error| to_lambda_error(&error)) };
+    let outcome = async {
+        let outcome = authorizer::respond(app, &event).await;
+        if let Err(error) = &outcome {
+            log(error);
+        }
+        outcome
+    };
     telemetry::metered(&app.context.clock, outcome).instrument(span).await
 }
 
-fn to_lambda_error(error: &Error) -> LambdaError {
+fn log(error: &Error) {
     match error {
-        Error::Rejected(rejection) => {
-            telemetry::log_refusal(
-                StatusCode::UNAUTHORIZED,
-                rejection.refusal.public().code,
-                rejection.refusal,
-            );
-            "Unauthorized".into()
-        }
-        Error::Failed(fault) => {
-            telemetry::log_fault(StatusCode::INTERNAL_SERVER_ERROR, fault);
-            fault.public().code.into()
-        }
+        Error::Rejected(rejection) => telemetry::log_refusal(
+            StatusCode::UNAUTHORIZED,
+            rejection.refusal.public().code,
+            rejection.refusal,
+        ),
+        Error::Failed(fault) => telemetry::log_fault(StatusCode::INTERNAL_SERVER_ERROR, fault),
+    }
+}
+
+/// Returns the message of the error with which the function fails.
+pub fn message(error: &Error) -> &'static str {
+    match error {
+        Error::Rejected(_) => "Unauthorized",
+        Error::Failed(fault) => fault.public().code,
     }
 }

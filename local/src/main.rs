@@ -10,7 +10,7 @@ use local::{
     Error,
     data::DataLocation,
     engine::Engine,
-    guard::{AuthorizerConfig, EventKind, Guard, IdentitySource},
+    guard::{AuthorizerConfig, EventKind, Guard, IdentitySource, parse_route},
     http_server::{self, Shutdown},
     invoke, permissions,
     protect::{self, ProtectedApi},
@@ -122,7 +122,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }
-    text.parse().map_err(|_| "expected an address such as 127.0.0.1:9502, or a port".into())
+    let numeric = match text.split_once(':') {
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        Some(_) | None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| {
+        "expected an address with a port, such as 127.0.0.1:9502 or localhost:9502, or only a port"
+            .into()
+    })
 }
 
 fn identity_source(text: &str) -> Result<IdentitySource, String> {
@@ -159,7 +166,7 @@ struct Attached {
     #[arg(long = "identity-source", value_name = "SOURCE", value_parser = identity_source)]
     identity_sources: Vec<IdentitySource>,
     /// A route of the HTTP API, such as "GET /orders/{id}". Can be repeated; without any, $default.
-    #[arg(long = "route", value_name = "ROUTE")]
+    #[arg(long = "route", value_name = "ROUTE", value_parser = parse_route)]
     routes: Vec<String>,
     /// How long a response of the authorizer is cached, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=3600))]
@@ -209,12 +216,7 @@ async fn main() -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.deployment)) {
         Command::Serve(deployment) => serve_all(&deployment.into()).await,
         Command::Protect { upstream, postern_listen, attached, deployment } => {
-            let attachment = AuthorizerConfig::from(*attached);
-            let mut options = Options::from(deployment);
-            if attachment.cache_ttl_s > 0 {
-                options.identity_sources = attachment.identity_sources.clone();
-            }
-            protect_api(&options, upstream, attachment, postern_listen).await
+            protect(*attached, Options::from(deployment), upstream, postern_listen).await
         }
         Command::Store(server) => serve_store(&server).await,
         Command::Invoke { function, events, data, config } => {
@@ -249,6 +251,25 @@ async fn serve_all(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
+async fn protect(
+    attached: Attached,
+    mut options: Options,
+    upstream: Uri,
+    postern_listen: SocketAddr,
+) -> Result<(), Error> {
+    serve::remove_ready_file(options.ready_file.as_deref())?;
+    let has_routes = matches!(attached.event, EventKind::Http1 | EventKind::Http2);
+    if !attached.routes.is_empty() && !has_routes {
+        let sentence = "--route is only for HTTP APIs: remove it, or use --event http-2.0";
+        return Err(Error::Invalid(sentence.into()));
+    }
+    let attachment = AuthorizerConfig::from(attached);
+    if attachment.cache_ttl_s > 0 {
+        options.identity_sources = attachment.identity_sources.clone();
+    }
+    protect_api(&options, upstream, attachment, postern_listen).await
+}
+
 async fn protect_api(
     options: &Options,
     upstream: Uri,
@@ -265,7 +286,8 @@ async fn protect_api(
         attachment.identity_sources = configured.clone();
     }
     let guard = Guard::new(Arc::clone(&deployment.app), attachment.clone())?;
-    let protected = ProtectedApi::new(Arc::clone(&deployment.app), guard, upstream.clone());
+    let protected = ProtectedApi::new(Arc::clone(&deployment.app), guard, upstream.clone())
+        .reporting(show::print_refused);
     let mut ready = deployment.ready(url);
     ready.postern_url = Some(own_url);
     serve::write_ready_file(options.ready_file.as_deref(), &ready)?;

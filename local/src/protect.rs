@@ -2,7 +2,7 @@
 //! forwarded to the upstream with the authorizer's context in headers. An unreachable upstream is a
 //! 503.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -10,18 +10,20 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts, uri::PathAndQuery,
+};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use postern::App;
+use postern::{App, core::method};
 use tokio::net::TcpListener;
 
 use crate::{
     event::RequestContext,
     gateway::error_response,
-    guard::{AuthorizerContext, Guard},
+    guard::{AuthorizerContext, Guard, RefusalReason},
     http_server::{self, Shutdown},
 };
 
@@ -48,6 +50,7 @@ pub struct ProtectedApi {
     guard: Arc<Guard>,
     upstream: Uri,
     client: Client<HttpConnector, Body>,
+    report: fn(&str),
 }
 
 /// Parses the URL of an API: `http://host:port`.
@@ -67,7 +70,14 @@ impl ProtectedApi {
     /// Puts `guard` in front of the API at `upstream`.
     pub fn new(app: Arc<App>, guard: Guard, upstream: Uri) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { app, guard: Arc::new(guard), upstream, client }
+        Self { app, guard: Arc::new(guard), upstream, client, report: |_| {} }
+    }
+
+    /// Passes a line about every request that is refused, or that the API does not answer, to
+    /// `report`.
+    #[must_use]
+    pub fn reporting(self, report: fn(&str)) -> Self {
+        Self { report, ..self }
     }
 
     /// Serves the protected API on `listener` until `stop`.
@@ -83,18 +93,48 @@ async fn answer(
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     let arrival = RequestContext { source_ip: peer.ip(), time: guarded.app.context.clock.now() };
+    let request_line = request_line(&parts);
+    let refuse = |response: http::Response<bytes::Bytes>, reason: &str| {
+        (guarded.report)(&format!("{} {request_line}: {reason}", response.status().as_u16()));
+        response.map(Body::from)
+    };
     let Some(uri) = guarded.leave_stage(&parts.uri) else {
-        return error_response(StatusCode::NOT_FOUND, "Not Found").map(Body::from);
+        let reason = format!("The path does not begin with /{}.", guarded.guard.attachment().stage);
+        return refuse(error_response(StatusCode::NOT_FOUND, "Not Found"), &reason);
     };
     parts.uri = uri;
     match guarded.guard.authorize(&parts, arrival).await {
-        Err(response) => response.map(Body::from),
+        Err(response) => {
+            let reason = response.extensions().get().cloned();
+            let RefusalReason(reason) = reason.unwrap_or(RefusalReason(String::new()));
+            refuse(response, &reason)
+        }
         Ok(context) => match guarded.forward(Request::from_parts(parts, body), &context).await {
-            Some(response) => response,
-            None => error_response(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-                .map(Body::from),
+            Ok(response) => response,
+            Err(reason) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                refuse(error_response(status, "Service Unavailable"), &reason)
+            }
         },
     }
+}
+
+/// The longest segment of a path that is shown. No credential is as short.
+const LONGEST_SEGMENT: usize = 40;
+
+/// Returns the method and path of a request as they are shown: without the query and without long
+/// segments, which may contain credentials.
+fn request_line(parts: &Parts) -> String {
+    let method = method::known(parts.method.as_str()).unwrap_or("other");
+    let shown = |segment: &str| {
+        if segment.len() > LONGEST_SEGMENT {
+            "...".into()
+        } else {
+            segment.escape_debug().to_string()
+        }
+    };
+    let path: Vec<_> = parts.uri.path().split('/').map(shown).collect();
+    format!("{method} {}", path.join("/"))
 }
 
 impl ProtectedApi {
@@ -113,8 +153,30 @@ impl ProtectedApi {
         }
     }
 
-    /// Forwards the request, or returns `None` if the upstream does not respond.
-    async fn forward(&self, request: Request, context: &AuthorizerContext) -> Option<Response> {
+    /// Forwards the request.
+    ///
+    /// # Errors
+    /// A sentence, if the upstream does not respond.
+    async fn forward(
+        &self,
+        request: Request,
+        context: &AuthorizerContext,
+    ) -> Result<Response, String> {
+        let request = self.forwarded(request, context).ok_or("The request cannot be forwarded.")?;
+        let response = self.client.request(request).await.map_err(|error| {
+            let mut root: &dyn Error = &error;
+            while let Some(source) = root.source() {
+                root = source;
+            }
+            format!("The API at {} does not answer: {root}.", self.upstream)
+        })?;
+        let (mut parts, body) = response.into_parts();
+        drop_hop_by_hop(&mut parts.headers);
+        Ok(Response::from_parts(parts, Body::new(body)))
+    }
+
+    /// Returns the request for the upstream, with the authorizer's context; `None` if it has no form.
+    fn forwarded(&self, request: Request, context: &AuthorizerContext) -> Option<Request> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();
         target.path_and_query =
@@ -134,10 +196,7 @@ impl ProtectedApi {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             parts.headers.insert(name, HeaderValue::from_bytes(text.as_bytes()).ok()?);
         }
-        let response = self.client.request(Request::from_parts(parts, body)).await.ok()?;
-        let (mut parts, body) = response.into_parts();
-        drop_hop_by_hop(&mut parts.headers);
-        Some(Response::from_parts(parts, Body::new(body)))
+        Some(Request::from_parts(parts, body))
     }
 }
 

@@ -20,6 +20,11 @@ pub(crate) fn print_error(error: &Error) {
     eprintln!("postern: {error}");
 }
 
+/// Prints a line about a request that was refused or not answered.
+pub(crate) fn print_refused(line: &str) {
+    eprintln!("postern: {line}");
+}
+
 /// Prints which configuration is in force, beside the answers.
 pub(crate) fn print_configuration(source: &ConfigSource) {
     eprintln!("Configuration: {source}");
@@ -59,6 +64,7 @@ pub(crate) fn print_ready(ready: &Ready, options: &Options, deployment: &Deploym
     if issuer != url {
         println!("The issuer of tokens is {issuer}.\n");
     }
+    println!("POSTERN_LOG=info shows every request and the exact cause of every refusal.\n");
     println!("Press Ctrl-C to stop.");
 }
 
@@ -145,6 +151,7 @@ pub(crate) fn print_protecting(
         None => println!("This configuration does not accept the API key.\n"),
     }
     print_session(ready, own_routes);
+    println!("Refused requests are shown here. POSTERN_LOG=info shows every request.\n");
     println!("Press Ctrl-C to stop.");
 }
 

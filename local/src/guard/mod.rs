@@ -7,6 +7,8 @@ mod route;
 
 use std::{
     collections::HashMap,
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex},
 };
 
@@ -15,12 +17,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 pub use postern::config::IdentitySource;
 use postern::{App, Fault, authorizer};
+pub use route::parse as parse_route;
 use serde_json::{Map, Value};
 
 use crate::{
     event::RequestContext,
     gateway::{error_response, is_well_formed},
-    invoke::{Invocation, Invoke},
+    invoke::Invoke,
 };
 
 /// How an API attaches the authorizer.
@@ -53,9 +56,24 @@ impl Default for AuthorizerConfig {
 /// The authorizer's context, for the protected API.
 pub type AuthorizerContext = Map<String, Value>;
 
+/// Why a request was refused, for whoever runs this program. It is an extension of the response,
+/// which does not say it to the caller, and never contains a presented value.
+#[derive(Clone, Debug)]
+pub struct RefusalReason(pub String);
+
+/// An error of the authorizer.
+struct AuthorizerError {
+    /// What the gateway sees.
+    message: String,
+    /// What only this program knows.
+    reason: Option<String>,
+}
+
+type Decision = Pin<Box<dyn Future<Output = Result<Value, AuthorizerError>> + Send>>;
+
 /// The authorizer in front of an API.
 pub struct Guard {
-    authorizer: Invoke,
+    authorizer: Box<dyn Fn(Value) -> Decision + Send + Sync>,
     attachment: AuthorizerConfig,
     cache: Mutex<HashMap<Vec<String>, CachedResponse>>,
 }
@@ -78,13 +96,40 @@ struct CachedResponse {
 enum Rejection {
     MalformedTarget,
     NoRoute,
-    Unauthenticated,
-    /// The scopes are those that the authorizer's context names.
+    Unauthenticated {
+        reason: String,
+    },
+    /// The error and the scopes are those that the authorizer's context names.
     Forbidden {
         explicitly: bool,
+        error: Option<String>,
         required_scopes: Option<String>,
     },
-    Broken,
+    Broken {
+        reason: String,
+    },
+}
+
+impl Rejection {
+    /// Says why the request was refused.
+    fn reason(&self) -> String {
+        match self {
+            Self::MalformedTarget => {
+                "The target contains characters that are not ASCII: send them encoded.".into()
+            }
+            Self::NoRoute => "No --route matches the request.".into(),
+            Self::Unauthenticated { reason } | Self::Broken { reason } => reason.clone(),
+            Self::Forbidden { required_scopes: Some(scopes), .. } => {
+                format!("The credential lacks the scope that is required: {scopes}.")
+            }
+            Self::Forbidden { error: Some(error), .. } => {
+                format!("The authorizer denied it: {error} (docs/errors.md).")
+            }
+            Self::Forbidden { error: None, .. } => {
+                "The authorizer's answer does not allow this route.".into()
+            }
+        }
+    }
 }
 
 impl Guard {
@@ -99,18 +144,27 @@ impl Guard {
             &attachment.identity_sources,
             attachment.cache_ttl_s > 0,
         )?;
-        let authorizer = move |event| -> Invocation {
+        let authorizer = move |event| -> Decision {
             let app = Arc::clone(&app);
             Box::pin(async move {
-                functions::authorizer::handle(&app, event).await.map_err(|error| error.to_string())
+                functions::authorizer::decide(&app, event).await.map_err(|error| AuthorizerError {
+                    message: functions::authorizer::message(&error).to_owned(),
+                    reason: Some(error.description().to_owned()),
+                })
             })
         };
-        Ok(Self::with_authorizer(attachment, Arc::new(authorizer)))
+        Ok(Self { authorizer: Box::new(authorizer), attachment, cache: Mutex::default() })
     }
 
     /// Attaches another authorizer, without the check of [`Guard::new`].
     pub fn with_authorizer(attachment: AuthorizerConfig, authorizer: Invoke) -> Self {
-        Self { authorizer, attachment, cache: Mutex::default() }
+        let authorizer = move |event| -> Decision {
+            let answer = authorizer(event);
+            Box::pin(async move {
+                answer.await.map_err(|message| AuthorizerError { message, reason: None })
+            })
+        };
+        Self { authorizer: Box::new(authorizer), attachment, cache: Mutex::default() }
     }
 
     /// Returns how the API attaches the authorizer.
@@ -121,7 +175,7 @@ impl Guard {
     /// Allows a request and returns the authorizer's context, or refuses it.
     ///
     /// # Errors
-    /// The response to a refused request.
+    /// The response to a refused request, with its [`RefusalReason`].
     pub async fn authorize(
         &self,
         parts: &Parts,
@@ -176,7 +230,9 @@ impl Guard {
         let value = |source| {
             authorizer_event::identity(source, parts, route_key, &self.attachment)
                 .filter(|value| !value.trim().is_empty())
-                .ok_or(Rejection::Unauthenticated)
+                .ok_or_else(|| Rejection::Unauthenticated {
+                    reason: format!("The identity source {source} is missing or empty."),
+                })
         };
         self.attachment.identity_sources.iter().map(value).collect()
     }
@@ -203,8 +259,17 @@ impl Guard {
         let event = authorizer_event::event(parts, route_key, arrival, &self.attachment);
         match (self.authorizer)(event).await {
             Ok(answer) if self.is_well_formed(&answer) => Ok(answer),
-            Err(error) if error == "Unauthorized" => Err(Rejection::Unauthenticated),
-            Ok(_) | Err(_) => Err(Rejection::Broken),
+            Ok(_) => Err(Rejection::Broken {
+                reason: "The authorizer's answer does not have the form of --event.".into(),
+            }),
+            Err(AuthorizerError { message, reason }) => {
+                let reason = reason.unwrap_or_else(|| format!("The authorizer failed: {message}."));
+                Err(if message == "Unauthorized" {
+                    Rejection::Unauthenticated { reason }
+                } else {
+                    Rejection::Broken { reason }
+                })
+            }
         }
     }
 
@@ -246,8 +311,9 @@ impl Guard {
             iam::Decision::ExplicitDeny
         };
         let forbid = |explicitly| {
-            let required_scopes = answer["context"]["required_scopes"].as_str().map(str::to_owned);
-            Err(Rejection::Forbidden { explicitly, required_scopes })
+            let told = |name: &str| answer["context"][name].as_str().map(str::to_owned);
+            let (error, required_scopes) = (told("error"), told("required_scopes"));
+            Err(Rejection::Forbidden { explicitly, error, required_scopes })
         };
         match decision {
             iam::Decision::Allow => Ok(answer["context"].as_object().cloned().unwrap_or_default()),
@@ -260,10 +326,13 @@ impl Guard {
     fn refuse(&self, stop: Rejection) -> Response<Bytes> {
         let is_rest = self.attachment.event.is_rest();
         let challenge = challenge(&stop);
+        let reason = RefusalReason(stop.reason());
         let (status, kind, body) = match stop {
             Rejection::MalformedTarget => (StatusCode::BAD_REQUEST, "BadRequestException", None),
             Rejection::NoRoute => (StatusCode::NOT_FOUND, "NotFoundException", None),
-            Rejection::Unauthenticated => (StatusCode::UNAUTHORIZED, "UnauthorizedException", None),
+            Rejection::Unauthenticated { .. } => {
+                (StatusCode::UNAUTHORIZED, "UnauthorizedException", None)
+            }
             Rejection::Forbidden { explicitly: true, .. } => (
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
@@ -275,7 +344,7 @@ impl Guard {
                 "AccessDeniedException",
                 is_rest.then_some(r#"{"Message":"User is not authorized to access this resource"}"#),
             ),
-            Rejection::Broken => (
+            Rejection::Broken { .. } => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "AuthorizerConfigurationException",
                 is_rest.then_some(r#"{"message":null}"#),
@@ -283,6 +352,7 @@ impl Guard {
         };
         let text = status.canonical_reason().unwrap_or_default();
         let mut response = error_response(status, text);
+        response.extensions_mut().insert(reason);
         if let Some(body) = body {
             *response.body_mut() = Bytes::from_static(body.as_bytes());
         }
@@ -300,7 +370,7 @@ impl Guard {
 /// Gateway sends none by itself.
 fn challenge(stop: &Rejection) -> Option<HeaderValue> {
     match stop {
-        Rejection::Unauthenticated => Some(HeaderValue::from_static("Bearer")),
+        Rejection::Unauthenticated { .. } => Some(HeaderValue::from_static("Bearer")),
         Rejection::Forbidden { required_scopes: Some(scopes), .. } => {
             let text = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
             HeaderValue::try_from(text).ok()
@@ -308,6 +378,6 @@ fn challenge(stop: &Rejection) -> Option<HeaderValue> {
         Rejection::Forbidden { required_scopes: None, .. }
         | Rejection::MalformedTarget
         | Rejection::NoRoute
-        | Rejection::Broken => None,
+        | Rejection::Broken { .. } => None,
     }
 }

@@ -1,10 +1,50 @@
 //! The routes of an HTTP API, such as `GET /orders/{id}`, `ANY /{proxy+}` and `$default`.
 
+use http::Method;
 use percent_encoding::percent_decode_str;
+use postern::core::method::{self, METHODS};
 use serde_json::{Map, Value};
 
 /// The route of requests that match no other.
 pub(super) const DEFAULT: &str = "$default";
+
+/// Parses a route, such as `GET /orders/{id}` or `$default`.
+///
+/// # Errors
+/// A message if it is not one.
+pub fn parse(text: &str) -> Result<String, String> {
+    if text == DEFAULT {
+        return Ok(text.to_owned());
+    }
+    let Some((method, path)) = text.split_once(' ') else {
+        let path = if text.starts_with('/') { text } else { "/orders/{id}" };
+        return Err(format!(
+            "expected a method and a path, such as \"GET {path}\", \"ANY {path}\" for every method, or {DEFAULT}"
+        ));
+    };
+    if method != "ANY" && method::known(method).is_none() {
+        let methods = METHODS.each_ref().map(Method::as_str).join(", ");
+        return Err(format!("the method must be ANY, {methods}, in upper case"));
+    }
+    let segments: Vec<_> =
+        path.strip_prefix('/').map(|rest| rest.split('/').collect()).unwrap_or_default();
+    let is_sound = |(at, segment): (usize, &&str)| match segment.strip_prefix('{') {
+        None => !segment.contains(['{', '}', ' ', '?', '#']),
+        Some(name) => name.strip_suffix('}').is_some_and(|name| {
+            let greedy = name.strip_suffix('+');
+            let is_last = at + 1 == segments.len();
+            let name = greedy.unwrap_or(name);
+            let is_word =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+            (greedy.is_none() || is_last) && !name.is_empty() && name.bytes().all(is_word)
+        }),
+    };
+    if !segments.is_empty() && segments.iter().enumerate().all(is_sound) {
+        Ok(text.to_owned())
+    } else {
+        Err("the path must begin with / and can have parameters, such as /orders/{id}, and at its end /{proxy+}".into())
+    }
+}
 
 /// Returns the most specific of `routes` that matches a request: literal segments before
 /// parameters, those before a greedy parameter, a method before `ANY`, and `$default` last.
@@ -71,7 +111,30 @@ fn specificity(key: &str) -> (Vec<u8>, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::select;
+    use super::{parse, select};
+
+    #[test]
+    fn a_route_has_a_method_in_upper_case_and_a_path() {
+        for good in ["$default", "GET /", "ANY /{proxy+}", "GET /orders/{id}/items", "PUT /a.b"] {
+            assert_eq!(parse(good).as_deref(), Ok(good));
+        }
+        for (wrong, sentence) in [
+            ("/orders", "expected a method and a path, such as \"GET /orders\""),
+            ("orders", "expected a method and a path, such as \"GET /orders/{id}\""),
+            ("", "expected a method and a path"),
+            ("default", "or $default"),
+            ("get /orders", "in upper case"),
+            ("GET,POST /orders", "the method must be ANY, DELETE, GET"),
+            ("GET orders", "the path must begin with /"),
+            ("GET /orders/{id", "the path must begin with / and can have parameters"),
+            ("GET /{proxy+}/x", "the path must begin with / and can have parameters"),
+            ("GET  /orders", "the path must begin with /"),
+            ("GET /orders?x", "the path must begin with /"),
+        ] {
+            let message = parse(wrong).unwrap_err();
+            assert!(message.contains(sentence), "{wrong}: {message}");
+        }
+    }
 
     #[test]
     fn the_most_specific_route_is_selected() {

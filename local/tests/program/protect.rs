@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
+    process::Command,
 };
 
 use serde_json::{Value, json};
@@ -214,6 +215,90 @@ fn an_unreachable_upstream_is_a_503() {
     let key = format!("X-API-Key: {}", program.text("api_key"));
     let answer = curl(&[&program.url("/x"), "-H", &key]);
     assert_eq!((answer.status, answer.body), (503, json!({"message": "Service Unavailable"})));
+    let printed = program.stop_and_read_errors();
+    let line = format!("postern: 503 GET /x: The API at http://{nobody}/ does not answer: ");
+    assert!(printed.starts_with(&line), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+}
+
+#[test]
+fn every_refused_request_is_one_line_that_says_why_without_what_was_presented() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
+    std::fs::write(folder.path().join("postern.toml"), rules).unwrap();
+    let upstream = upstream();
+    let arguments = [
+        "protect",
+        &upstream,
+        "--listen",
+        "localhost:0",
+        "--data",
+        ":memory:",
+        "--stage",
+        "prod",
+        "--route",
+        "ANY /{proxy+}",
+        "--route",
+        "GET /",
+    ];
+    let program = RunningProgram::start(&arguments, folder.path());
+    assert!(program.printed.contains("Refused requests are shown here."), "{}", program.printed);
+    let key = program.text("api_key");
+    let weak = json!({"name": "a", "scopes": ["data:read"]}).to_string();
+    let own = format!("{}/v1/keys", program.text("postern_url"));
+    let (auth, json_type) = (format!("X-API-Key: {key}"), "Content-Type: application/json");
+    let weak = curl(&[&own, "-H", &auth, "-H", json_type, "-d", &weak]).body["key"].clone();
+    let weak = format!("X-API-Key: {}", weak.as_str().unwrap());
+    let quoted = format!("X-API-Key: \"{key}\"");
+    for (path, header, status) in [
+        ("/prod/x?token=secret", "A: b", 401),
+        ("/prod/x", &*quoted, 401),
+        ("/prod/admin/x", &*weak, 403),
+        (&*format!("/prod/{key}"), "A: b", 401),
+        ("/x", &*auth, 404),
+        ("/prod/x", &*auth, 200),
+    ] {
+        assert_eq!(curl(&[&program.url(path), "-H", header]).status, status, "{path}");
+    }
+    assert_eq!(curl(&[&program.url("/prod/"), "-H", &auth, "-X", "POST"]).status, 404);
+    let printed = program.stop_and_read_errors();
+    let none = "No credential was presented: send one in Authorization (after the word Bearer) or X-API-Key";
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines.len(), 6, "{printed}");
+    for (line, expected) in lines.iter().zip([
+        format!("postern: 401 GET /prod/x: {none}"),
+        "postern: 401 GET /prod/x: The value of X-API-Key has quotation marks, brackets".to_owned(),
+        "postern: 403 GET /prod/admin/x: The credential lacks the scope that is required: admin."
+            .to_owned(),
+        format!("postern: 401 GET /prod/...: {none}"),
+        "postern: 404 GET /x: The path does not begin with /prod.".to_owned(),
+        "postern: 404 POST /prod/: No --route matches the request.".to_owned(),
+    ]) {
+        assert!(line.starts_with(&expected), "{line}");
+    }
+    assert!(!printed.contains(&key) && !printed.contains("secret"), "{printed}");
+}
+
+#[test]
+fn a_wrong_option_is_told_the_right_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let protect = ["protect", "http://127.0.0.1:1", "--data", ":memory:"];
+    for (options, sentence) in [
+        (&["--route", "/orders"][..], "such as \"GET /orders\", \"ANY /orders\" for every method"),
+        (&["--route", "get /orders"], "in upper case"),
+        (&["--listen", "localhost"], "such as 127.0.0.1:9502 or localhost:9502, or only a port"),
+        (&["--listen", "127.0.0.1"], "expected an address with a port"),
+    ] {
+        let arguments = [&protect[..], options].concat();
+        let output = Command::new(super::PROGRAM).args(arguments).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(sentence), "{message}");
+    }
+    let options = ["--event", "rest-request", "--route", "GET /orders"];
+    let message = refused(&[&protect[..], &options].concat(), folder.path(), &[]);
+    let sentence = "postern: --route is only for HTTP APIs: remove it, or use --event http-2.0\n";
+    assert_eq!(message, sentence);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    thread::JoinHandle,
 };
 
 use serde_json::Value;
@@ -13,6 +14,8 @@ pub(crate) struct RunningProgram {
     child: Option<Child>,
     pub(crate) ready: Value,
     pub(crate) printed: String,
+    /// Returns what was printed to standard error, once the program has ended.
+    errors: Option<JoinHandle<String>>,
 }
 
 /// A response.
@@ -50,8 +53,15 @@ impl RunningProgram {
             .envs(variables.iter().copied())
             .current_dir(folder)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut errors = child.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            drop(errors.read_to_string(&mut text));
+            text
+        });
         let mut printed = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         while !printed.contains("Press Ctrl-C to stop.") {
@@ -60,7 +70,14 @@ impl RunningProgram {
         // Drains its output, so that a full pipe does not block it.
         std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
         let ready = serde_json::from_str(&std::fs::read_to_string(&ready_file).unwrap()).unwrap();
-        Self { child: Some(child), ready, printed }
+        Self { child: Some(child), ready, printed, errors: Some(errors) }
+    }
+
+    /// Stops the program and returns what it printed to standard error.
+    pub(crate) fn stop_and_read_errors(mut self) -> String {
+        let errors = self.errors.take().unwrap();
+        assert!(self.terminate().success());
+        errors.join().unwrap()
     }
 
     /// Returns a member of the ready file.
