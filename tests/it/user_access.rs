@@ -378,6 +378,7 @@ async fn a_wrong_spent_expired_or_withdrawn_invitation_sets_no_password() {
     change(&world, "disable", &world.api_key, &id).await.expect(204);
     accept(&world, &fourth, PASSWORD).await.expect_error(403, "forbidden_user");
     change(&world, "enable", &world.api_key, &id).await.expect(204);
+    accept(&world, &fourth, PASSWORD).await.expect_error(400, "invalid_grant");
     world.call("DELETE", &format!("/v1/users/{id}")).key(&world.api_key).send().await.expect(204);
     accept(&world, &fourth, PASSWORD).await.expect_error(400, "invalid_grant");
 }
@@ -481,4 +482,32 @@ async fn a_password_is_changed_only_by_its_user_with_the_current_one() {
     }
     change_password(&world, &held.session, good).await.expect_error(429, "too_many_requests");
     world.log_in(EMAIL, PASSWORD).await.expect_error(429, "too_many_requests");
+}
+
+/// Who was shut out does not come back by an old link, nor does who has it.
+#[tokio::test]
+async fn an_invitation_ends_when_its_user_is_disabled_or_signed_out_or_has_a_new_password() {
+    let world = World::new().await;
+    let made = invite(&world, "user").await;
+    let id = made.member("id");
+    let path = format!("/v1/users/{id}/invitation");
+    let again = async || world.post(&path, json!({})).send().await.expect(200).member("invitation");
+    let refused = async |invitation: &str| {
+        let answer = accept(&world, invitation, NEW_PASSWORD).await;
+        answer.expect_error(400, "invalid_grant");
+    };
+    change(&world, "sign-out", &world.api_key, &id).await.expect(204);
+    refused(&made.member("invitation")).await;
+    let second = again().await;
+    change(&world, "disable", &world.operator_key, &id).await.expect(204);
+    change(&world, "enable", &world.operator_key, &id).await.expect(204);
+    refused(&second).await;
+    accept(&world, &again().await, PASSWORD).await.expect(204);
+    let reset = again().await;
+    let session = world.sign_in_with_password(EMAIL, PASSWORD).await;
+    let body = json!({"current_password": PASSWORD, "password": PASSWORD.to_uppercase()});
+    change_password(&world, &session, body).await.expect(204);
+    refused(&reset).await;
+    accept(&world, &again().await, NEW_PASSWORD).await.expect(204);
+    world.log_in(EMAIL, NEW_PASSWORD).await.expect(200);
 }

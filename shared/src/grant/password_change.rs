@@ -18,7 +18,10 @@ use crate::{
     },
     credential::ParsedInvitation,
     crypto::password::PasswordHash,
-    store::{login::SetPassword, user::UserRecord},
+    store::{
+        login::SetPassword,
+        user::{StoredInvitation, UserRecord},
+    },
     telemetry,
 };
 
@@ -37,17 +40,15 @@ pub async fn accept_invitation(
     let now = context.clock.now();
     let user: Option<UserRecord> = context.store.record(&invitation.id, now).await?;
     let user = user.ok_or(Refusal::InvitationWrong)?;
-    let is_valid = user.invitation.as_ref().is_some_and(|stored| {
+    let is_valid = |stored: &&StoredInvitation| {
         stored.invitation_digest.matches(&invitation.digest) && now < stored.invitation_expires_at
-    });
-    if !is_valid {
-        return Err(Refusal::InvitationWrong.into());
-    }
+    };
+    let stored = user.invitation.as_ref().filter(is_valid).ok_or(Refusal::InvitationWrong)?;
     let subject = Subject::User(user.meta.id);
     context.config.gate.check(&subject, None)?;
     let member = context.store.membership(&subject).await?.ok_or(Refusal::InvitationWrong)?;
-    let member =
-        UserStatus::new(&context.config, member, None).active_or(Refusal::InvitationWrong)?;
+    let member = UserStatus::new(&context.config, member, Some(stored.invitation_epoch))
+        .active_or(Refusal::InvitationWrong)?;
     password::validate_password(&password, &user.email)?;
     let hash = PasswordHash::hash(password, &context.entropy).await?;
     let store = &context.store;

@@ -9,6 +9,7 @@ use crate::{
     core::{
         clock::after,
         email::Email,
+        epoch::Epoch,
         error::{Error, Refusal},
         id::{CliTokenId, OrganizationId, UserId},
         permission::Permission,
@@ -137,7 +138,7 @@ pub async fn create(
     count_enrollment(context, &organization).await?;
     let meta = owned::meta(context, organization)?;
     let invitation = match password {
-        None => Some(new_invitation(context, &meta.id)?),
+        None => Some(new_invitation(context, &meta.id, Epoch::default())?),
         Some(_) => None,
     };
     let user = UserRecord {
@@ -162,7 +163,8 @@ pub async fn create(
 }
 
 /// Invites a user to set a new password. An earlier invitation no longer works; the current password
-/// and the user's credentials work until the new password is set.
+/// and the user's credentials work until the new password is set. The invitation ends if the user is
+/// disabled or signs out everywhere.
 ///
 /// # Errors
 /// `insufficient_scope`, `not_found`, or a fault.
@@ -176,18 +178,27 @@ pub async fn invite(
     let user: UserRecord = owned::find(context, &organization, id).await?;
     caller.can_delegate(&context.config.role_scopes(user.role), &Resources::default())?;
     count_enrollment(context, &organization).await?;
-    let (stored, shown) = new_invitation(context, id)?;
+    let member = context.store.membership(&Subject::User(*id)).await?;
+    let epoch = member.ok_or(Refusal::RecordUnknown)?.epoch;
+    let (stored, shown) = new_invitation(context, id, epoch)?;
     match context.store.put_invitation(id, &stored).await? {
         RecordUpdate::Updated => Ok(shown),
         RecordUpdate::Unknown => Err(Refusal::RecordUnknown.into()),
     }
 }
 
-fn new_invitation(context: &Context, id: &UserId) -> Result<(StoredInvitation, Invitation), Error> {
+fn new_invitation(
+    context: &Context,
+    id: &UserId,
+    epoch: Epoch,
+) -> Result<(StoredInvitation, Invitation), Error> {
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
     let expires_at = after(context.clock.now(), INVITATION_LIFETIME);
-    let stored =
-        StoredInvitation { invitation_digest: minted.digest, invitation_expires_at: expires_at };
+    let stored = StoredInvitation {
+        invitation_digest: minted.digest,
+        invitation_expires_at: expires_at,
+        invitation_epoch: epoch,
+    };
     Ok((stored, Invitation { secret: minted.secret, expires_at }))
 }
 

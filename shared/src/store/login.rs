@@ -101,7 +101,11 @@ impl Store {
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, text(user))
-            .update_expression("SET invitation_digest = :new, invitation_expires_at_ms = :end")
+            .update_expression(
+                "SET invitation_digest = :new, invitation_expires_at_ms = :end, \
+                 invitation_epoch = :epoch",
+            )
+            .expression_attribute_values(":epoch", attribute(invitation.invitation_epoch)?)
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":new", hex(&invitation.invitation_digest))
             .expression_attribute_values(":end", milliseconds(invitation.invitation_expires_at))
@@ -126,7 +130,9 @@ impl Store {
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&invitation.id))
-            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
+            .update_expression(
+                "REMOVE invitation_digest, invitation_expires_at_ms, invitation_epoch",
+            )
             .condition_expression("invitation_digest = :presented")
             .expression_attribute_values(":presented", hex(&invitation.digest))
             .send()
@@ -152,7 +158,9 @@ impl Store {
         let consume = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&user.meta.id))
-            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
+            .update_expression(
+                "REMOVE invitation_digest, invitation_expires_at_ms, invitation_epoch",
+            )
             .condition_expression("invitation_digest = :presented")
             .expression_attribute_values(":presented", hex(invitation))
             .build();
@@ -184,7 +192,9 @@ impl Store {
         let withdraw = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&user.meta.id))
-            .update_expression("REMOVE invitation_digest, invitation_expires_at_ms")
+            .update_expression(
+                "REMOVE invitation_digest, invitation_expires_at_ms, invitation_epoch",
+            )
             .condition_expression("attribute_exists(pk)")
             .build();
         let set = self

@@ -17,7 +17,7 @@ use super::{
     record::item_of_record,
 };
 use crate::{
-    core::{email::Email, error::Fault, id::User, principal::Role, subject::Subject},
+    core::{email::Email, epoch::Epoch, error::Fault, id::User, principal::Role, subject::Subject},
     crypto::{Digest, password::PasswordHash},
 };
 
@@ -50,6 +50,9 @@ pub struct StoredInvitation {
     /// When it expires.
     #[serde(rename = "invitation_expires_at_ms", with = "millisecond::required")]
     pub invitation_expires_at: Timestamp,
+    /// The user's epoch in which it was made, and with which it ends.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub invitation_epoch: Epoch,
 }
 
 /// Among which users an email address is unique.
