@@ -9,7 +9,7 @@ use postern::{
     credential::SESSION_COOKIE,
     grant::{
         Tokens,
-        family::{self, NewUserFamily},
+        family::{self, GrantBasis, NewUserFamily},
         password::{self, Login},
         revoke, session,
     },
@@ -70,12 +70,13 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
         address: request.source_ip(),
     };
     let person = password::verify(&app.context, login).await?;
+    let basis = person.password_epoch.map_or(GrantBasis::Approval(None), GrantBasis::Password);
     let now = app.context.clock.now();
     let new = NewUserFamily {
         user_id: &person.user_id,
         client_id: &PASSWORD_CLIENT.into(),
         scopes: &app.context.config.role_scopes(person.role),
-        epoch: None,
+        basis,
         address: request.source_ip(),
     };
     let begun = family::create_for_user(&app.context, new, now).await;

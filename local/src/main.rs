@@ -193,8 +193,12 @@ impl From<DeploymentArgs> for Options {
         let DeploymentArgs { server, config, store, sign_in, role, show_operator_key } = deployment;
         let config = ConfigSource::find(config.as_deref());
         let metadata = serde_json::Map::new();
-        let sign_in =
-            sign_in.map(|user_id| AuthenticatedUser { user_id: user_id.into(), role, metadata });
+        let sign_in = sign_in.map(|user_id| AuthenticatedUser {
+            user_id: user_id.into(),
+            role,
+            password_epoch: None,
+            metadata,
+        });
         let Server { listen, data, ready_file } = server;
         let identity_sources = Vec::new();
         Self {

@@ -145,6 +145,7 @@ async fn everyone_else_is_forbidden_on_every_path() {
     let bob = AuthenticatedUser {
         user_id: "bob".into(),
         role: Role::User,
+        password_epoch: None,
         metadata: serde_json::Map::new(),
     };
     let refused = session::create(&closed.app.context, bob, Browser::default(), None).await;

@@ -19,6 +19,7 @@ mod docs_examples;
 mod docs_routes;
 mod downloads;
 mod environment;
+mod epochs;
 mod events;
 mod exchange;
 mod fixtures;

@@ -204,7 +204,7 @@ async fn a_session_is_stored_as_before() {
     let random = ["pk", "digest"].map(|name| item[name].take());
     assert!(random.iter().all(|value| value["S"].is_string()), "{random:?}");
     let expected = json!({
-        "pk": null, "digest": null, "user_id": {"S": "github|7"}, "role": {"S": "admin"},
+        "pk": null, "digest": null, "user_id": {"S": "github|7"},
         "created_at_ms": {"N": NOW_MS},
         "idle_expires_at_ms": {"N": "1767830400000"}, "expires_at": {"N": "1767830431"},
         "listing": {"S": format!("ses#{}", digest("github|7"))},

@@ -286,8 +286,12 @@ impl World {
 
     /// Signs a user in; returns the value of the session.
     pub async fn sign_in(&self, user_id: &str, role: Role) -> String {
-        let person =
-            AuthenticatedUser { user_id: user_id.into(), role, metadata: serde_json::Map::new() };
+        let person = AuthenticatedUser {
+            user_id: user_id.into(),
+            role,
+            password_epoch: None,
+            metadata: serde_json::Map::new(),
+        };
         session::create(&self.app.context, person, Browser::default(), None)
             .await
             .unwrap()

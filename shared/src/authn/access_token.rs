@@ -74,8 +74,8 @@ async fn of_agent(
         _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(agent) if agent.epoch != claims.epoch => Refusal::TokenRevoked.into(),
         Some(agent) if agent.meta.org_id == claims.org_id => {
-            let inherited =
-                InheritedLimits { expires_at: agent.expires_at, require_signature: false };
+            let expires_at = agent.expires_at;
+            let inherited = InheritedLimits { expires_at, ..InheritedLimits::default() };
             let caller = principal(claims, PrincipalKind::Agent, agent.on_behalf_of);
             Outcome::Authenticated(Principal { inherited, ..caller })
         }
@@ -98,6 +98,7 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
         Err(refusal) => refusal.into(),
         Ok(user) => Outcome::Authenticated(Principal {
             scopes: user.limit(&context.config, &claims.scopes),
+            inherited: InheritedLimits { epoch: Some(user.epoch), ..InheritedLimits::default() },
             metadata: user.metadata,
             ..principal(claims, PrincipalKind::User, None)
         }),

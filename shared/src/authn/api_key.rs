@@ -151,6 +151,7 @@ impl KeyRecord for ApiKeyRecord {
             inherited: InheritedLimits {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,
+                epoch: None,
             },
         }
     }
@@ -189,6 +190,7 @@ impl KeyRecord for CliTokenRecord {
             inherited: InheritedLimits {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,
+                epoch: Some(self.epoch),
             },
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     core::{
         error::{Fault, Refusal},
-        principal::{Principal, PrincipalKind},
+        principal::{InheritedLimits, Principal, PrincipalKind},
     },
     crypto::jwt,
     http::CredentialSource,
@@ -72,6 +72,10 @@ impl Provider for OidcProvider {
             Some(member) if member.disabled_at.is_some() => Refusal::UserDisabled.into(),
             Some(member) => Outcome::Authenticated(Principal {
                 org_id: Some(member.org_id),
+                inherited: InheritedLimits {
+                    epoch: Some(member.epoch),
+                    ..InheritedLimits::default()
+                },
                 metadata: with_profile(caller.metadata, member.profile.metadata),
                 ..caller
             }),

@@ -62,7 +62,7 @@ impl Provider for RunnerProvider {
                     expires_at: record.expires_at,
                     inherited: InheritedLimits {
                         expires_at: record.expires_at,
-                        require_signature: false,
+                        ..InheritedLimits::default()
                     },
                 })
             }

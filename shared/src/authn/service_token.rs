@@ -68,7 +68,7 @@ impl Provider for ServiceTokenProvider {
                 expires_at: Some(claims.exp),
                 inherited: InheritedLimits {
                     expires_at: service.expires_at,
-                    require_signature: false,
+                    ..InheritedLimits::default()
                 },
             }),
         })

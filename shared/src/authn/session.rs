@@ -131,12 +131,12 @@ impl SessionProvider {
             kind: PrincipalKind::User,
             org_id: Some(user.org_id),
             credential_id: CredentialId::Session(session.id),
-            scopes: config.role_scopes(user.role.unwrap_or(session.role)),
+            scopes: config.role_scopes(user.role),
             resources: Resources::default(),
             on_behalf_of: None,
             metadata: user.metadata,
             expires_at: Some(session.idle_expires_at),
-            inherited: InheritedLimits::default(),
+            inherited: InheritedLimits { epoch: Some(user.epoch), ..InheritedLimits::default() },
         })
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::core::{
+    epoch::Epoch,
     error::{Error, Refusal},
     id::OrganizationId,
     permission::Permission,
@@ -132,6 +133,9 @@ pub struct InheritedLimits {
     pub expires_at: Option<Timestamp>,
     /// Whether every request must be signed with it. So must those with the keys that it creates.
     pub require_signature: bool,
+    /// The epoch of the user whose credential it is. What the user creates or approves with it ends
+    /// with this epoch, also if that has ended since.
+    pub epoch: Option<Epoch>,
 }
 
 impl Principal {

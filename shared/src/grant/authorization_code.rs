@@ -17,7 +17,7 @@
 
 use super::{
     Tokens,
-    family::{self, NewUserFamily},
+    family::{self, GrantBasis, NewUserFamily},
 };
 use crate::{
     config::is_https_or_loopback_url,
@@ -125,7 +125,7 @@ pub async fn redeem(
         user_id: &record.user_id,
         client_id: redemption.client_id,
         scopes: &record.scopes,
-        epoch: record.epoch,
+        basis: GrantBasis::Approval(record.epoch),
         address: redemption.address,
     };
     let family = family::prepare_for_user(context, new, now).await?;

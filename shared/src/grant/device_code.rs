@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Tokens,
     authorization_code::replayed,
-    family::{self, NewUserFamily},
+    family::{self, GrantBasis, NewUserFamily},
     throttle,
 };
 use crate::{
@@ -209,9 +209,9 @@ pub async fn decide(
     granted: Option<&Scopes>,
 ) -> Result<(), Error> {
     let now = context.clock.now();
-    let member = context.store.membership(&person.user_id).await?.ok_or(Refusal::UserDeleted)?;
+    let epoch = person.inherited.epoch.ok_or(Refusal::UserRequired)?;
     let (id, user_id) = (&device.id, &person.user_id);
-    match context.store.decide_device(id, user_id, granted, member.epoch, now).await? {
+    match context.store.decide_device(id, user_id, granted, epoch, now).await? {
         DecideDevice::Recorded => Ok(()),
         DecideDevice::TooLate => Err(Refusal::UserCodeWrong.into()),
     }
@@ -269,8 +269,8 @@ async fn redeem(
     let approved = device.user_id.as_ref().zip(device.granted.as_ref());
     let (user_id, scopes) =
         approved.ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
-    let (client_id, epoch) = (&device.client_id, device.epoch);
-    let new = NewUserFamily { user_id, client_id, scopes, epoch, address };
+    let (client_id, basis) = (&device.client_id, GrantBasis::Approval(device.epoch));
+    let new = NewUserFamily { user_id, client_id, scopes, basis, address };
     let family = family::prepare_for_user(context, new, now).await?;
     match context.store.redeem_device(&device.id, &family.record, now).await? {
         Redemption::Redeemed => Ok(family.tokens),

@@ -106,6 +106,15 @@ pub(super) fn first_tokens(
     Tokens::new(context, &grant, Some(refresh_token), now)
 }
 
+/// What a grant to a user's tool is based on. If it has ended meanwhile, there is no grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantBasis {
+    /// The user's approval, in this epoch of the user; `None` if it was not recorded.
+    Approval(Option<Epoch>),
+    /// The user's password, which was set in this epoch.
+    Password(Epoch),
+}
+
 /// A family to create for a user.
 #[derive(Clone, Copy, Debug)]
 pub struct NewUserFamily<'a> {
@@ -115,8 +124,8 @@ pub struct NewUserFamily<'a> {
     pub client_id: &'a ClientId,
     /// The granted scopes.
     pub scopes: &'a Scopes,
-    /// The epoch of the user when they approved the grant, if that was before now.
-    pub epoch: Option<Epoch>,
+    /// What the user has authenticated or approved with.
+    pub basis: GrantBasis,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
@@ -143,9 +152,14 @@ pub(super) async fn prepare_for_user(
     new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<PreparedFamily, Error> {
-    let NewUserFamily { user_id, client_id, scopes, epoch, address } = new;
+    let NewUserFamily { user_id, client_id, scopes, basis, address } = new;
     context.config.gate.check(user_id, None)?;
     let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
+    let epoch = match basis {
+        GrantBasis::Approval(epoch) => epoch,
+        GrantBasis::Password(epoch) if epoch == member.password_epoch => None,
+        GrantBasis::Password(_) => return Err(Refusal::LoginWrong.into()),
+    };
     let user = UserStatus::new(&context.config, member, epoch).active_or(Refusal::UserDeleted)?;
     let owner = TokenOwner::User { user_id: user_id.clone(), client_id: client_id.clone() };
     let new = NewFamily {

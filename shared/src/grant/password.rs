@@ -91,9 +91,14 @@ async fn check(
     let record = context.store.login_record(email, organization).await?;
     let (user, hash) = record
         .filter(|_| is_possible)
-        .map(|record| ((record.user_id, record.role), record.password))
+        .map(|record| ((record.user_id, record.role, record.epoch), record.password))
         .unzip();
     let is_theirs = PasswordHash::verify(hash.flatten(), password).await?;
-    let (user_id, role) = user.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
-    Ok(AuthenticatedUser { user_id: Subject::User(user_id), role, metadata: metadata(email) })
+    let (user_id, role, epoch) = user.filter(|_| is_theirs).ok_or(Refusal::LoginWrong)?;
+    Ok(AuthenticatedUser {
+        user_id: Subject::User(user_id),
+        role,
+        password_epoch: Some(epoch),
+        metadata: metadata(email),
+    })
 }

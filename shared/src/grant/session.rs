@@ -14,6 +14,7 @@ use crate::{
     core::{
         clock::after,
         email::Email,
+        epoch::Epoch,
         error::{Error, Fault},
         id::{self, SessionId},
         principal::Role,
@@ -38,6 +39,8 @@ pub struct AuthenticatedUser {
     pub user_id: Subject,
     /// The user's role.
     pub role: Role,
+    /// The epoch of the password that authenticated the user, if it was one.
+    pub password_epoch: Option<Epoch>,
     /// What else the sign-in knows, such as a name or an email address.
     pub metadata: Map<String, Value>,
 }
@@ -93,8 +96,7 @@ pub async fn create(
     from: Option<CompletedSignIn<'_>>,
 ) -> Result<Secret, Error> {
     let now = context.clock.now();
-    let profile = person.profile(from.as_ref());
-    let member = user_status::record_sign_in(context, &person.user_id, profile).await?;
+    let member = user_status::record_sign_in(context, &person, from.as_ref()).await?;
     let (session, value) = SessionToken::mint(
         &context.keyring,
         id::mint(now, &context.entropy)?,
@@ -114,7 +116,6 @@ pub async fn create(
         listing: SessionRecord::listing(&person.user_id),
         id: session.id,
         user_id: person.user_id,
-        role: person.role,
         digest: session.digest,
         epoch: member.epoch,
         created_at: now,

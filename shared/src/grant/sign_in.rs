@@ -211,6 +211,7 @@ fn check_allowed<'a>(
     let person = AuthenticatedUser {
         user_id: identity.subject,
         role: admission.role,
+        password_epoch: None,
         metadata: identity.metadata,
     };
     let from = CompletedSignIn {
@@ -241,8 +242,7 @@ async fn hand_over(
             if requested.is_empty() { default } else { requested }
         }
     };
-    let profile = person.profile(Some(from));
-    let member = user_status::record_sign_in(context, &person.user_id, profile).await?;
+    let member = user_status::record_sign_in(context, person, Some(from)).await?;
     let (user_id, epoch) = (&person.user_id, member.epoch);
     let redirect = NewAuthorizationCode { loopback, user_id, scopes, epoch };
     let code = authorization_code::issue(context, redirect).await?;

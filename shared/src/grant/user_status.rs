@@ -10,6 +10,7 @@
 
 use serde_json::{Map, Value};
 
+use super::session::{AuthenticatedUser, CompletedSignIn};
 use crate::{
     config::Config,
     context::Context,
@@ -44,8 +45,8 @@ pub enum UserStatus {
 pub struct ActiveUser {
     /// The user's organization.
     pub org_id: OrganizationId,
-    /// The user's current role; `None` if neither an organization nor a sign-in gave one.
-    pub role: Option<Role>,
+    /// The user's current role. A user to whom nobody gave one is a plain user.
+    pub role: Role,
     /// What the last sign-in reported.
     pub metadata: Map<String, Value>,
     /// The current epoch.
@@ -63,9 +64,9 @@ impl UserStatus {
             return Self::Ended;
         }
         let role = match &profile.signin {
-            None => role,
+            None => role.unwrap_or_default(),
             Some(name) => match config.signin(name).map(|signin| signin.rules()) {
-                Some(rules) if rules.allows(&user_id, &profile.verified) => Some(rules.role),
+                Some(rules) if rules.allows(&user_id, &profile.verified) => rules.role,
                 _ => return Self::Ended,
             },
         };
@@ -88,10 +89,7 @@ impl UserStatus {
 impl ActiveUser {
     /// Returns `scopes`, as far as the user's role has them.
     pub fn limit(&self, config: &Config, scopes: &Scopes) -> Scopes {
-        match self.role {
-            Some(role) => scopes.intersection(&config.role_scopes(role)),
-            None => scopes.clone(),
-        }
+        scopes.intersection(&config.role_scopes(self.role))
     }
 }
 
@@ -100,27 +98,35 @@ impl ActiveUser {
 ///
 /// # Errors
 /// [`Refusal::UserForbidden`], [`Refusal::UserDisabled`], [`Refusal::LoginWrong`] for a user who was
-/// deleted meanwhile, or a [`Fault`].
+/// deleted, or whose password was changed, meanwhile; a [`Fault`].
 pub async fn record_sign_in(
     context: &Context,
-    user_id: &Subject,
-    profile: UserProfile,
+    user: &AuthenticatedUser,
+    from: Option<&CompletedSignIn<'_>>,
 ) -> Result<MembershipRecord, Error> {
+    let (user_id, profile) = (&user.user_id, user.profile(from));
+    // The configuration says which role a sign-in at an identity provider gives.
+    let role = from.is_none().then_some(user.role);
     context.config.gate.check(user_id, None)?;
     let member = match context.store.membership(user_id).await? {
         Some(member) => member,
         None if user_id.is_enrolled() => return Err(Refusal::LoginWrong.into()),
-        None => create_member(context, user_id, profile.clone()).await?,
+        None => create_member(context, user_id, role, profile.clone()).await?,
     };
+    // The password was changed while the old one was verified.
+    if user.password_epoch.is_some_and(|epoch| epoch != member.password_epoch) {
+        return Err(Refusal::LoginWrong.into());
+    }
     if member.disabled_at.is_some() {
         return Err(Refusal::UserDisabled.into());
     }
-    if member.profile != profile
-        && context.store.put_profile(user_id, &profile).await? == RecordUpdate::Unknown
+    let role = role.or(member.role);
+    if (&member.profile, member.role) != (&profile, role)
+        && context.store.put_profile(user_id, role, &profile).await? == RecordUpdate::Unknown
     {
         return Err(Refusal::LoginWrong.into());
     }
-    Ok(MembershipRecord { profile, ..member })
+    Ok(MembershipRecord { profile, role, ..member })
 }
 
 /// Returns a user of an identity provider, with a personal organization if the user is new.
@@ -133,7 +139,7 @@ pub async fn ensure_member(
 ) -> Result<MembershipRecord, Fault> {
     match context.store.membership(user_id).await? {
         Some(member) => Ok(member),
-        None => create_member(context, user_id, UserProfile::default()).await,
+        None => create_member(context, user_id, None, UserProfile::default()).await,
     }
 }
 
@@ -149,7 +155,7 @@ pub async fn require_user(context: &Context, caller: &Principal) -> Result<(), E
         CredentialId::Family(_) => match context.store.membership(&caller.user_id).await? {
             Some(member) => {
                 let status = UserStatus::new(&context.config, member, None);
-                status.active_or(Refusal::UserRequired)?.role.unwrap_or(Role::User)
+                status.active_or(Refusal::UserRequired)?.role
             }
             None => return Err(Refusal::UserRequired.into()),
         },
@@ -165,6 +171,7 @@ pub async fn require_user(context: &Context, caller: &Principal) -> Result<(), E
 async fn create_member(
     context: &Context,
     user_id: &Subject,
+    role: Option<Role>,
     profile: UserProfile,
 ) -> Result<MembershipRecord, Fault> {
     let now = context.clock.now();
@@ -175,6 +182,7 @@ async fn create_member(
         owner: Some(user_id.clone()),
         origin: OrganizationOrigin::Personal,
     };
-    let draft = MembershipRecord::new(user_id.clone(), organization.id, profile);
+    let new = MembershipRecord::new(user_id.clone(), organization.id, profile);
+    let draft = MembershipRecord { role, ..new };
     context.store.get_or_create_member(&organization, draft).await
 }

@@ -118,8 +118,8 @@ pub async fn create(
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let expires_at = user.delegated_expiry(expires_at)?;
 
-    let member = user_status::ensure_member(context, &user.user_id).await?;
-    let NewCredential { meta, stored, secret } = owned::new_credential(context, member.org_id)?;
+    let organization = user.require_organization()?;
+    let NewCredential { meta, stored, secret } = owned::new_credential(context, organization)?;
     let record = CliTokenRecord {
         meta,
         name: name.into(),
@@ -128,7 +128,7 @@ pub async fn create(
         secret: stored,
         require_signature: new.require_signature,
         on_behalf_of: user.user_id.clone(),
-        epoch: member.epoch,
+        epoch: user.inherited.epoch.ok_or(Refusal::UserRequired)?,
         expires_at,
     };
     context.store.put_record(&record).await?;

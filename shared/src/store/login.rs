@@ -39,6 +39,9 @@ pub struct LoginRecord {
     /// The hash of the password; `None` until an invited user sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<PasswordHash>,
+    /// The epoch that began when this password was set.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub epoch: Epoch,
 }
 
 /// The outcome of setting a password.
@@ -165,7 +168,7 @@ impl Store {
             .expression_attribute_values(":presented", hex(invitation))
             .build();
         let set = self
-            .set_password(user, password)?
+            .set_password(user, password, epoch.next())?
             .condition_expression("user_id = :user")
             .expression_attribute_values(":user", text(&user.meta.id))
             .build();
@@ -198,7 +201,7 @@ impl Store {
             .condition_expression("attribute_exists(pk)")
             .build();
         let set = self
-            .set_password(user, new)?
+            .set_password(user, new, epoch.next())?
             .condition_expression("user_id = :user AND password = :old")
             .expression_attribute_values(":user", text(&user.meta.id))
             .expression_attribute_values(":old", attribute(old)?)
@@ -215,12 +218,14 @@ impl Store {
         &self,
         user: &UserRecord,
         password: PasswordHash,
+        epoch: Epoch,
     ) -> Result<UpdateBuilder, Fault> {
         Ok(Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, AttributeValue::S(user.login_key()))
-            .update_expression("SET password = :new")
-            .expression_attribute_values(":new", attribute(password)?))
+            .update_expression("SET password = :new, epoch = :epoch")
+            .expression_attribute_values(":new", attribute(password)?)
+            .expression_attribute_values(":epoch", attribute(epoch)?))
     }
 
     async fn update_together(&self, updates: [Update; 3]) -> Result<SetPassword, Fault> {

@@ -28,7 +28,7 @@ pub struct MembershipRecord {
     pub user_id: Subject,
     /// The organization.
     pub org_id: OrganizationId,
-    /// The role of a user whom an organization enrolled.
+    /// The role of a user whom an organization enrolled, or whom the local program signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
     /// What the last sign-in reported.
@@ -37,6 +37,9 @@ pub struct MembershipRecord {
     /// The current epoch.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
+    /// The epoch that began when the user's password was set.
+    #[serde(default, skip_serializing_if = "Epoch::is_first")]
+    pub password_epoch: Epoch,
     /// When an administrator disabled the user.
     #[serde(
         rename = "disabled_at_ms",
@@ -75,6 +78,7 @@ impl MembershipRecord {
             role: None,
             profile,
             epoch: Epoch::default(),
+            password_epoch: Epoch::default(),
             disabled_at: None,
             disabled_by_operator: false,
         }
@@ -141,16 +145,19 @@ impl Store {
         }
     }
 
-    /// Stores what a sign-in reported about a user, who must exist: one write.
+    /// Stores what a sign-in reported about a user, who must exist, and a role that no configuration
+    /// gives: one write.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
     pub async fn put_profile(
         &self,
         user_id: &Subject,
+        role: Option<Role>,
         profile: &UserProfile,
     ) -> Result<RecordUpdate, Fault> {
-        let request = self
+        let mut set = "SET metadata = :metadata, verified = :verified".to_owned();
+        let mut request = self
             .client
             .update_item()
             .table_name(&self.tables.keys)
@@ -158,15 +165,20 @@ impl Store {
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":metadata", attribute(&profile.metadata)?)
             .expression_attribute_values(":verified", attribute(&profile.verified)?);
-        let request = match &profile.signin {
-            Some(signin) => request
-                .update_expression(
-                    "SET metadata = :metadata, verified = :verified, signin = :signin",
-                )
-                .expression_attribute_values(":signin", text(signin)),
-            None => request
-                .update_expression("SET metadata = :metadata, verified = :verified REMOVE signin"),
-        };
+        if let Some(role) = role {
+            set.push_str(", #role = :role");
+            request = request
+                .expression_attribute_names("#role", "role")
+                .expression_attribute_values(":role", attribute(role)?);
+        }
+        match &profile.signin {
+            Some(signin) => {
+                set.push_str(", signin = :signin");
+                request = request.expression_attribute_values(":signin", text(signin));
+            }
+            None => set.push_str(" REMOVE signin"),
+        }
+        let request = request.update_expression(set);
         match conditional(request.send().await, "store what a sign-in reported")? {
             Conditional::Met(_) => Ok(RecordUpdate::Updated),
             Conditional::NotMet(_) => Ok(RecordUpdate::Unknown),
@@ -223,12 +235,12 @@ impl Store {
         }
     }
 
-    /// Returns the write that begins the epoch after `epoch` of a user.
+    /// Returns the write that begins the epoch after `epoch` of a user, with a new password.
     pub(super) fn next_epoch(&self, user_id: &Subject, epoch: Epoch) -> Result<Update, Fault> {
         Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, AttributeValue::S(key::membership(user_id)))
-            .update_expression("SET epoch = :next")
+            .update_expression("SET epoch = :next, password_epoch = :next")
             .condition_expression(if epoch.is_first() {
                 "attribute_exists(pk) AND (attribute_not_exists(epoch) OR epoch = :epoch)"
             } else {

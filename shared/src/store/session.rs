@@ -21,7 +21,6 @@ use crate::{
         epoch::Epoch,
         error::Fault,
         id::{Session, SessionId, TypeSafeId},
-        principal::Role,
         subject::Subject,
     },
     crypto::Digest,
@@ -35,8 +34,6 @@ pub struct SessionRecord {
     pub id: SessionId,
     /// The user.
     pub user_id: Subject,
-    /// The user's role at the sign-in, for a user whose current role is stored nowhere else.
-    pub role: Role,
     /// The digest of the secret.
     pub digest: Digest,
     /// The user's epoch in which it was created.

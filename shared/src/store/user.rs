@@ -125,6 +125,7 @@ impl Store {
             org_id: Some(user.meta.org_id),
             role: user.role,
             password,
+            epoch: Epoch::default(),
         };
         let profile = UserProfile { metadata, ..UserProfile::default() };
         let membership = MembershipRecord {
