@@ -364,3 +364,26 @@ fn is_test(test: &str) -> bool {
             .unwrap();
     definition.is_match(&read(&path))
 }
+
+/// What pages tell people to install and to run is what the checks install, and what exists.
+#[test]
+fn the_tools_and_recipes_of_pages_are_those_of_the_repository() {
+    let read = |path: &str| std::fs::read_to_string(repository_path(path)).unwrap();
+    let (tools, recipes) = (read(".ci/tools.sh"), read("justfile"));
+    let pinned = Regex::new(r"[a-z][a-z-]*==[0-9.]+").unwrap();
+    let recipe = Regex::new(r"(?m)(?:`|^)just ([a-z][a-z0-9-]*)").unwrap();
+    let mut found = (0, 0);
+    for page in Page::all() {
+        for version in pinned.find_iter(&page.text) {
+            assert!(tools.contains(version.as_str()), "{}: {}", page.path, version.as_str());
+            found.0 += 1;
+        }
+        for name in recipe.captures_iter(&page.text) {
+            let defined = [":", " *arguments:"].map(|end| format!("\n{}{end}\n", &name[1]));
+            let exists = defined.iter().any(|line| recipes.contains(line));
+            assert!(exists, "{}: just {}", page.path, &name[1]);
+            found.1 += 1;
+        }
+    }
+    assert!(found.0 >= 3 && found.1 >= 8, "{found:?}");
+}

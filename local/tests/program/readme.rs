@@ -105,12 +105,29 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
-/// Returns the README and the pages of `docs`.
+/// The options that pages give the program exist, and their values are valid.
+#[test]
+fn the_program_accepts_the_options_that_pages_give_it() {
+    let command = Regex::new(r"(?:cargo run -p local --|\./postern) ([^`#>\n]+)").unwrap();
+    let mut found = 0;
+    for file in pages() {
+        for given in command.captures_iter(&std::fs::read_to_string(&file).unwrap()) {
+            // After the options are parsed, `--help` ends the program.
+            let arguments = given[1].split_whitespace().chain(["--help"]);
+            let output = Command::new(super::PROGRAM).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}: {}", file.display(), &given[0]);
+            found += 1;
+        }
+    }
+    assert!(found >= 10, "{found} commands");
+}
+
+/// Returns the pages for newcomers and contributors, and those of `docs`.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|file| file.unwrap().path());
     let docs = docs.filter(|file| file.extension().is_some_and(|kind| kind == "md"));
-    docs.chain([root.join("README.md")]).collect()
+    docs.chain(["README.md", "CONTRIBUTING.md"].map(|name| root.join(name))).collect()
 }
 
 /// Returns the anchor that a heading gets on code hosting sites.
