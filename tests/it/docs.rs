@@ -1,5 +1,5 @@
 //! The documentation against the code and the template: what a page says about costs, parameters,
-//! limits and samples is what they are.
+//! samples and attacks is what they are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,12 +9,9 @@ use std::{
 use postern::config::Config;
 use regex::Regex;
 use serde_json::{Value, json};
-use tests::{
-    World,
-    page::{Page, code_spans, repository_path, rows},
-};
+use tests::page::{Page, code_spans, repository_path, rows};
 
-fn template(path: &str) -> Value {
+pub(crate) fn template(path: &str) -> Value {
     let yaml = std::fs::read_to_string(repository_path(path)).unwrap();
     local::template::parse_yaml(&yaml).unwrap()
 }
@@ -156,57 +153,15 @@ fn parameters_and_outputs_that_pages_mention_exist() {
     assert!(found.0 >= 4 && found.1 >= 6, "{found:?}");
 }
 
-/// Limits of values, read from the page and tried at both sides.
-#[tokio::test]
-async fn the_limits_of_values_are_those_of_the_page() {
-    let world = World::new().await;
-    let values = rows(&Page::read("docs/limits.md").section("## Values"));
-    let numbers = |what: &str| -> Vec<usize> {
-        let row = values.iter().find(|cells| cells[0] == what).unwrap_or_else(|| panic!("{what}"));
-        let numbers = Regex::new(r"\d[\d,]*").unwrap();
-        numbers
-            .find_iter(&row[1])
-            .map(|found| found.as_str().replace(',', "").parse().unwrap())
-            .collect()
-    };
-    let key = |name: usize, scope: usize, scopes: usize| {
-        let scopes: Vec<_> = (0..scopes).map(|at| format!("{at:0>scope$}")).collect();
-        ("/v1/keys", json!({"name": "n".repeat(name), "scopes": scopes}))
-    };
-    let runner = |labels: usize, label: usize| {
-        let labels: Vec<_> = (0..labels).map(|at| format!("{at:0>label$}")).collect();
-        ("/v1/runners", json!({"name": "r", "labels": labels}))
-    };
-    let user = |password: usize, at: usize| {
-        let password = "p".repeat(password);
-        ("/v1/users", json!({"email": format!("u{at}@example.com"), "password": password}))
-    };
-    let name = numbers("name of a key, agent, runner, service, organization")[1];
-    let (scope, scopes) = (numbers("scope")[0], numbers("scopes of a credential"));
-    let (labels, password) = (numbers("labels of a runner"), numbers("password"));
-    let path = numbers("path of a download token")[0];
-    let download = |length: usize| {
-        ("/v1/auth/download-token", json!({"path": format!("/{}", "p".repeat(length - 1))}))
-    };
-    for (allowed, refused) in [
-        (key(name, 1, 1), key(name + 1, 1, 1)),
-        (key(1, scope, 1), key(1, scope + 1, 1)),
-        (key(1, 3, scopes[0]), key(1, 3, scopes[0] + 1)),
-        (key(1, 40, scopes[1] / 41), key(1, 40, scopes[1] / 41 + 1)),
-        (runner(labels[0], 2), runner(labels[0] + 1, 2)),
-        (runner(1, labels[1]), runner(1, labels[1] + 1)),
-        (user(password[0], 0), user(password[0] - 1, 1)),
-        (user(password[1], 2), user(password[1] + 1, 3)),
-        (download(path), download(path + 1)),
-    ] {
-        world.post(allowed.0, allowed.1).send().await.expect(201);
-        world.post(refused.0, refused.1).send().await.expect(400);
-    }
-    let page = numbers("page of a list");
-    for (limit, status) in [(page[0], 200), (page[1], 200), (page[1] + 1, 400), (page[0] - 1, 400)]
-    {
-        world.get(&format!("/v1/keys?limit={limit}")).send().await.expect(status);
-    }
+/// Returns the environment variables that every function needs.
+pub(crate) fn variables() -> BTreeMap<String, String> {
+    let variables = [
+        ("POSTERN_ISSUER", "https://auth.example.com"),
+        ("POSTERN_KEYS_TABLE", "k"),
+        ("POSTERN_FAMILIES_TABLE", "f"),
+        ("POSTERN_NONCES_TABLE", "n"),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 /// Every way to attach the authorizer disables the cache and lets API Gateway invoke the function.
@@ -293,14 +248,7 @@ fn the_terraform_sample_refers_only_to_what_it_declares() {
 /// Each fenced block is in a language that a test reads, or is text.
 #[test]
 fn every_block_is_well_formed() {
-    let variables = [
-        ("POSTERN_ISSUER", "https://auth.example.com"),
-        ("POSTERN_KEYS_TABLE", "k"),
-        ("POSTERN_FAMILIES_TABLE", "f"),
-        ("POSTERN_NONCES_TABLE", "n"),
-    ];
-    let variables: BTreeMap<_, _> =
-        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let variables = variables();
     for page in Page::all() {
         for (language, text) in page.blocks() {
             let at = format!("{}:\n{text}", page.path);

@@ -16,6 +16,7 @@ mod custom;
 mod devices;
 mod docs;
 mod docs_examples;
+mod docs_limits;
 mod docs_routes;
 mod downloads;
 mod environment;
