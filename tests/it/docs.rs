@@ -335,3 +335,20 @@ fn the_tools_and_recipes_of_pages_are_those_of_the_repository() {
     }
     assert!(found.0 >= 3 && found.1 >= 8, "{found:?}");
 }
+
+/// Merges that keep the lines of both sides can leave an entry twice.
+#[test]
+fn a_security_entry_of_the_changelog_says_who_is_affected_and_no_line_is_there_twice() {
+    let changelog = Page::read("CHANGELOG.md");
+    let mut seen = BTreeSet::new();
+    for line in changelog.text.lines().filter(|line| line.len() > 40) {
+        assert!(seen.insert(line), "CHANGELOG.md has this line twice: {line}");
+    }
+    let security = changelog.section("### Security");
+    let entries: Vec<_> = security.split("\n- ").skip(1).collect();
+    assert!(entries.len() >= 49, "{}", entries.len());
+    for entry in entries {
+        let (_, rest) = entry.split_once(['.', ':']).unwrap();
+        assert!(rest.contains("ffected"), "say what was wrong, then who is affected: {entry}");
+    }
+}
