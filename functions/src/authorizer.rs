@@ -30,7 +30,7 @@ pub async fn decide(app: &App, event: Value) -> Result<Value, Error> {
     let span = telemetry::request_span(
         text("/requestContext/requestId"),
         text("/requestContext/http/method"),
-        "authorizer",
+        telemetry::AUTHORIZER,
     );
     let outcome = async {
         let outcome = authorizer::respond(app, &event).await;

@@ -4,7 +4,7 @@ mod show;
 
 use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::Uri;
 use local::{
     Error,
@@ -14,7 +14,7 @@ use local::{
     http_server::{self, Shutdown},
     invoke, permissions,
     protect::{self, ProtectedApi},
-    serve::{self, LISTEN, Options},
+    serve::{self, LISTEN, Options, RequestLines},
     settings::ConfigSource,
     template::Template,
     watch,
@@ -116,6 +116,19 @@ struct DeploymentArgs {
     /// Print the operator key, which can create organizations.
     #[arg(long)]
     show_operator_key: bool,
+    /// How to print requests: readable, or json as Lambda writes it.
+    #[arg(long, value_name = "FORMAT", default_value = "readable", conflicts_with = "quiet")]
+    log: LogFormat,
+    /// Print no requests.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// How requests are printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Readable,
+    Json,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -190,7 +203,8 @@ impl From<Attached> for AuthorizerConfig {
 
 impl From<DeploymentArgs> for Options {
     fn from(deployment: DeploymentArgs) -> Self {
-        let DeploymentArgs { server, config, store, sign_in, role, show_operator_key } = deployment;
+        let DeploymentArgs { server, config, store, sign_in, role, show_operator_key, log, quiet } =
+            deployment;
         let config = ConfigSource::find(config.as_deref());
         let metadata = serde_json::Map::new();
         let sign_in = sign_in.map(|user_id| AuthenticatedUser {
@@ -210,6 +224,11 @@ impl From<DeploymentArgs> for Options {
             sign_in,
             identity_sources,
             show_operator_key,
+            requests: match (quiet, log) {
+                (true, _) => RequestLines::Quiet,
+                (false, LogFormat::Readable) => RequestLines::Readable,
+                (false, LogFormat::Json) => RequestLines::Json,
+            },
         }
     }
 }
@@ -290,8 +309,10 @@ async fn protect_api(
         attachment.identity_sources = configured.clone();
     }
     let guard = Guard::new(Arc::clone(&deployment.app), attachment.clone())?;
-    let protected = ProtectedApi::new(Arc::clone(&deployment.app), guard, upstream.clone())
-        .reporting(show::print_refused);
+    let mut protected = ProtectedApi::new(Arc::clone(&deployment.app), guard, upstream.clone());
+    if options.requests == RequestLines::Readable {
+        protected = protected.reporting(show::print_request);
+    }
     let mut ready = deployment.ready(url);
     ready.postern_url = Some(own_url);
     serve::write_ready_file(options.ready_file.as_deref(), &ready)?;
@@ -344,6 +365,7 @@ async fn invoke(
         sign_in: None,
         identity_sources: Vec::new(),
         show_operator_key: false,
+        requests: RequestLines::Quiet,
     };
     show::print_configuration(&options.config);
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;

@@ -18,6 +18,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use postern::{App, core::method};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -73,8 +74,7 @@ impl ProtectedApi {
         Self { app, guard: Arc::new(guard), upstream, client, report: |_| {} }
     }
 
-    /// Passes a line about every request that is refused, or that the API does not answer, to
-    /// `report`.
+    /// Passes a line about every request to `report`.
     #[must_use]
     pub fn reporting(self, report: fn(&str)) -> Self {
         Self { report, ..self }
@@ -91,32 +91,12 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let arrival = RequestContext { source_ip: peer.ip(), time: guarded.app.context.clock.now() };
     let request_line = request_line(&parts);
-    let refuse = |response: http::Response<bytes::Bytes>, reason: &str| {
-        (guarded.report)(&format!("{} {request_line}: {reason}", response.status().as_u16()));
-        response.map(Body::from)
-    };
-    let Some(uri) = guarded.leave_stage(&parts.uri) else {
-        let reason = format!("The path does not begin with /{}.", guarded.guard.attachment().stage);
-        return refuse(error_response(StatusCode::NOT_FOUND, "Not Found"), &reason);
-    };
-    parts.uri = uri;
-    match guarded.guard.authorize(&parts, arrival).await {
-        Err(response) => {
-            let reason = response.extensions().get().cloned();
-            let RefusalReason(reason) = reason.unwrap_or(RefusalReason(String::new()));
-            refuse(response, &reason)
-        }
-        Ok(context) => match guarded.forward(Request::from_parts(parts, body), &context).await {
-            Ok(response) => response,
-            Err(reason) => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                refuse(error_response(status, "Service Unavailable"), &reason)
-            }
-        },
-    }
+    let (response, outcome) = guarded.answer(parts, body, arrival).await;
+    (guarded.report)(&format!("{} {request_line}: {outcome}", response.status().as_u16()));
+    response
 }
 
 /// The longest segment of a path that is shown. No credential is as short.
@@ -138,6 +118,41 @@ fn request_line(parts: &Parts) -> String {
 }
 
 impl ProtectedApi {
+    /// Returns the response to a request, and the caller's id or why there is none.
+    async fn answer(
+        &self,
+        mut parts: Parts,
+        body: Body,
+        arrival: RequestContext,
+    ) -> (Response, String) {
+        let refuse =
+            |response: http::Response<bytes::Bytes>, reason| (response.map(Body::from), reason);
+        let Some(uri) = self.leave_stage(&parts.uri) else {
+            let stage = &self.guard.attachment().stage;
+            let reason = format!("The path does not begin with /{stage}.");
+            return refuse(error_response(StatusCode::NOT_FOUND, "Not Found"), reason);
+        };
+        parts.uri = uri;
+        let context = match self.guard.authorize(&parts, arrival).await {
+            Ok(context) => context,
+            Err(response) => {
+                let reason = response.extensions().get().cloned();
+                let RefusalReason(reason) = reason.unwrap_or_default();
+                return refuse(response, reason);
+            }
+        };
+        match self.forward(Request::from_parts(parts, body), &context).await {
+            Ok(response) => {
+                let user_id = context.get("user_id").and_then(Value::as_str);
+                (response, user_id.unwrap_or("no credential").to_owned())
+            }
+            Err(reason) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                refuse(error_response(status, "Service Unavailable"), reason)
+            }
+        }
+    }
+
     /// Removes a named stage from the path, or returns `None` if the path does not start with it.
     fn leave_stage(&self, uri: &Uri) -> Option<Uri> {
         let stage = self.guard.attachment().stage.as_str();

@@ -20,9 +20,11 @@ use postern::{
     core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
+    telemetry::{self, LineFormat},
 };
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tracing::Level;
 
 use crate::{
     Error,
@@ -58,6 +60,36 @@ pub struct Options {
     pub identity_sources: Vec<IdentitySource>,
     /// Whether to print the operator key.
     pub show_operator_key: bool,
+    /// What to print about requests.
+    pub requests: RequestLines,
+}
+
+/// What this program prints about the requests that it receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestLines {
+    /// A line for each.
+    Readable,
+    /// The lines that functions write in Lambda.
+    Json,
+    /// Nothing.
+    Quiet,
+}
+
+impl RequestLines {
+    /// Returns the log level, unless `POSTERN_LOG` sets another.
+    fn level(self) -> Level {
+        match self {
+            Self::Readable | Self::Json => Level::INFO,
+            Self::Quiet => Level::WARN,
+        }
+    }
+
+    fn format(self) -> LineFormat {
+        match self {
+            Self::Readable | Self::Quiet => LineFormat::Readable,
+            Self::Json => LineFormat::Json,
+        }
+    }
 }
 
 /// A deployment on this machine.
@@ -116,11 +148,11 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let template = Template::load()?;
     options.data.prepare()?;
     let mut shown = options.data.load_credentials()?;
-    let mut config = settings::load(&options.config, &mut shown, url)?;
+    let mut config = settings::load(&options.config, &mut shown, url, options.requests.level())?;
     if !options.identity_sources.is_empty() {
         config = config.with_identity_sources(options.identity_sources.clone())?;
     }
-    postern::telemetry::init_readable(config.deployment.log);
+    let level = config.deployment.log;
 
     let engine = match &options.store {
         Some(url) => Engine::remote(url).await?,
@@ -160,6 +192,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
     let gateway = Gateway::new(&app, &template)?;
     let key = first_organization::ensure(&app, &gateway, &mut shown).await?;
+    // From here on, requests are those of callers.
+    telemetry::init_local(level, options.requests.format());
     options.data.save_credentials(&shown)?;
     let session = match &options.sign_in {
         Some(person) => Some(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use postern::config::{Config, environment_variables};
+use tracing::Level;
 
 use crate::{Error, data::LocalCredentials, engine};
 
@@ -58,7 +59,7 @@ impl ConfigSource {
 }
 
 /// Reads the settings from the environment and the file, and adds those of a local deployment that
-/// is reached at `url`. The first start chooses the issuer.
+/// is reached at `url`. The first start chooses the issuer. `level` is the log level by default.
 ///
 /// # Errors
 /// [`Error::Postern`] if a setting is invalid.
@@ -66,6 +67,7 @@ pub fn load(
     source: &ConfigSource,
     shown: &mut LocalCredentials,
     url: &str,
+    level: Level,
 ) -> Result<Config, Error> {
     let mut variables = environment_variables();
     source.name_in(&mut variables);
@@ -73,7 +75,7 @@ pub fn load(
     variables.insert("POSTERN_KEYS_TABLE".into(), tables.keys);
     variables.insert("POSTERN_FAMILIES_TABLE".into(), tables.families);
     variables.insert("POSTERN_NONCES_TABLE".into(), tables.nonces);
-    variables.entry("POSTERN_LOG".into()).or_insert("warn".into());
+    variables.entry("POSTERN_LOG".into()).or_insert(level.to_string());
     let has_public_url = variables.contains_key("POSTERN_ISSUER");
     let issuer = shown.issuer.get_or_insert_with(|| url.to_owned()).clone();
     variables.entry("POSTERN_ISSUER".into()).or_insert(issuer);

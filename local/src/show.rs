@@ -9,7 +9,7 @@ use local::{
     data::{DataLocation, LocalCredentials, write_private},
     engine::Engine,
     guard::{AuthorizerConfig, IdentitySource},
-    serve::{Deployment, Options, Ready},
+    serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
 };
 use postern::config::Config;
@@ -20,9 +20,9 @@ pub(crate) fn print_error(error: &Error) {
     eprintln!("postern: {error}");
 }
 
-/// Prints a line about a request that was refused or not answered.
-pub(crate) fn print_refused(line: &str) {
-    eprintln!("postern: {line}");
+/// Prints a line about a request to a protected API.
+pub(crate) fn print_request(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Prints which configuration is in force, beside the answers.
@@ -64,8 +64,17 @@ pub(crate) fn print_ready(ready: &Ready, options: &Options, deployment: &Deploym
     if issuer != url {
         println!("The issuer of tokens is {issuer}.\n");
     }
-    println!("POSTERN_LOG=info shows every request and the exact cause of every refusal.\n");
+    print_what_follows(options);
     println!("Press Ctrl-C to stop.");
+}
+
+fn print_what_follows(options: &Options) {
+    match options.requests {
+        RequestLines::Readable => {
+            println!("Every request is shown here, with the cause if it is refused.\n");
+        }
+        RequestLines::Json | RequestLines::Quiet => {}
+    }
 }
 
 fn print_operator_key(ready: &Ready, options: &Options) {
@@ -151,7 +160,7 @@ pub(crate) fn print_protecting(
         None => println!("This configuration does not accept the API key.\n"),
     }
     print_session(ready, own_routes);
-    println!("Refused requests are shown here. POSTERN_LOG=info shows every request.\n");
+    print_what_follows(options);
     println!("Press Ctrl-C to stop.");
 }
 

@@ -58,7 +58,7 @@ pub type AuthorizerContext = Map<String, Value>;
 
 /// Why a request was refused, for whoever runs this program. It is an extension of the response,
 /// which does not say it to the caller, and never contains a presented value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RefusalReason(pub String);
 
 /// An error of the authorizer.
@@ -149,7 +149,10 @@ impl Guard {
             Box::pin(async move {
                 functions::authorizer::decide(&app, event).await.map_err(|error| AuthorizerError {
                     message: functions::authorizer::message(&error).to_owned(),
-                    reason: Some(error.description().to_owned()),
+                    reason: Some(match error.refusal() {
+                        Some(cause) => format!("{} ({cause:?})", error.description()),
+                        None => error.description().to_owned(),
+                    }),
                 })
             })
         };

@@ -13,7 +13,7 @@ mod tried;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use started::{RunningProgram, curl, refused};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_postern");
@@ -64,6 +64,49 @@ fn data_is_private_in_a_folder_that_others_can_read() {
     fs::set_permissions(&database, fs::Permissions::from_mode(0o644)).unwrap();
     let _second = RunningProgram::serve(data.path());
     assert_private(data.path());
+}
+
+/// Sends three requests to a program that was started with `options`; returns what it printed about
+/// them, and its key.
+fn printed_about_requests(options: &[&str]) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", ":memory:"];
+    let program = RunningProgram::start(&[&arguments[..], options].concat(), folder.path());
+    let key = program.text("api_key");
+    let header = format!("X-API-Key: {key}");
+    assert_eq!(curl(&[&program.url("/v1/auth/whoami?x=1"), "-H", &header]).status, 200);
+    assert_eq!(curl(&[&program.url("/v1/keys/key_1")]).status, 401);
+    assert_eq!(curl(&[&program.url("/nowhere")]).status, 404);
+    (program.stop_and_read_errors(), key)
+}
+
+#[test]
+fn every_request_is_one_line() {
+    let (printed, key) = printed_about_requests(&[]);
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines.len(), 3, "{printed}");
+    for (line, start) in lines.iter().zip([
+        "200 GET /v1/auth/whoami: key_",
+        "401 GET /v1/keys/{id}: auth_required (CredentialMissing), ",
+        "404 GET (no such route): not_found (RouteUnknown), ",
+    ]) {
+        assert!(line.starts_with(start), "{line}");
+        assert!(line.contains(" ms, request "), "{line}");
+    }
+    assert!(!printed.contains(&key), "{printed}");
+}
+
+#[test]
+fn requests_are_printed_as_functions_log_them_or_not_at_all() {
+    let (printed, _) = printed_about_requests(&["--log", "json"]);
+    let lines: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let causes: Vec<_> = lines.iter().map(|line| (&line["status"], &line["cause"])).collect();
+    let (unpresented, unknown) = (json!("CredentialMissing"), json!("RouteUnknown"));
+    let expected =
+        [(&json!(200), &Value::Null), (&json!(401), &unpresented), (&json!(404), &unknown)];
+    assert_eq!(causes, expected, "{printed}");
+    assert_eq!(printed_about_requests(&["--quiet"]).0, "");
 }
 
 #[test]

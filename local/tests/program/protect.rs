@@ -216,13 +216,13 @@ fn an_unreachable_upstream_is_a_503() {
     let answer = curl(&[&program.url("/x"), "-H", &key]);
     assert_eq!((answer.status, answer.body), (503, json!({"message": "Service Unavailable"})));
     let printed = program.stop_and_read_errors();
-    let line = format!("postern: 503 GET /x: The API at http://{nobody}/ does not answer: ");
+    let line = format!("503 GET /x: The API at http://{nobody}/ does not answer: ");
     assert!(printed.starts_with(&line), "{printed}");
     assert_eq!(printed.lines().count(), 1, "{printed}");
 }
 
 #[test]
-fn every_refused_request_is_one_line_that_says_why_without_what_was_presented() {
+fn every_request_is_one_line_that_says_who_or_why_not_without_what_was_presented() {
     let folder = tempfile::tempdir().unwrap();
     let rules = "[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
     std::fs::write(folder.path().join("postern.toml"), rules).unwrap();
@@ -242,7 +242,7 @@ fn every_refused_request_is_one_line_that_says_why_without_what_was_presented() 
         "GET /",
     ];
     let program = RunningProgram::start(&arguments, folder.path());
-    assert!(program.printed.contains("Refused requests are shown here."), "{}", program.printed);
+    assert!(program.printed.contains("Every request is shown here"), "{}", program.printed);
     let key = program.text("api_key");
     let weak = json!({"name": "a", "scopes": ["data:read"]}).to_string();
     let own = format!("{}/v1/keys", program.text("postern_url"));
@@ -264,19 +264,32 @@ fn every_refused_request_is_one_line_that_says_why_without_what_was_presented() 
     let printed = program.stop_and_read_errors();
     let none = "No credential was presented: send one in Authorization (after the word Bearer) or X-API-Key";
     let lines: Vec<_> = printed.lines().collect();
-    assert_eq!(lines.len(), 6, "{printed}");
+    assert_eq!(lines.len(), 8, "{printed}");
     for (line, expected) in lines.iter().zip([
-        format!("postern: 401 GET /prod/x: {none}"),
-        "postern: 401 GET /prod/x: The value of X-API-Key has quotation marks, brackets".to_owned(),
-        "postern: 403 GET /prod/admin/x: The credential lacks the scope that is required: admin."
-            .to_owned(),
-        format!("postern: 401 GET /prod/...: {none}"),
-        "postern: 404 GET /x: The path does not begin with /prod.".to_owned(),
-        "postern: 404 POST /prod/: No --route matches the request.".to_owned(),
+        "201 POST /v1/keys: key_".to_owned(),
+        format!("401 GET /prod/x: {none}"),
+        "401 GET /prod/x: The value of X-API-Key has quotation marks, brackets".to_owned(),
+        "403 GET /prod/admin/x: The credential lacks the scope that is required: admin.".to_owned(),
+        format!("401 GET /prod/...: {none}"),
+        "404 GET /x: The path does not begin with /prod.".to_owned(),
+        "200 GET /prod/x: key_".to_owned(),
+        "404 POST /prod/: No --route matches the request.".to_owned(),
     ]) {
         assert!(line.starts_with(&expected), "{line}");
     }
+    assert!(lines[1].ends_with("(CredentialMissing)"), "{printed}");
     assert!(!printed.contains(&key) && !printed.contains("secret"), "{printed}");
+}
+
+#[test]
+fn a_quiet_protected_api_prints_no_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments =
+        ["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:", "--quiet"];
+    let program = RunningProgram::start(&arguments, folder.path());
+    assert!(!program.printed.contains("Every request"), "{}", program.printed);
+    assert_eq!(curl(&[&program.url("/x")]).status, 401);
+    assert_eq!(program.stop_and_read_errors(), "");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
+use super::readable::readable;
 use crate::core::clock::Clock;
 
 /// The environment variable in which Lambda passes the function's name.
@@ -56,18 +57,35 @@ impl Labels {
     }
 }
 
+/// The form of lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LineFormat {
+    /// JSON, as functions write it.
+    #[default]
+    Json,
+    /// Text for people.
+    Readable,
+}
+
 /// A layer that writes every event as a line.
 #[derive(Debug)]
 pub struct Lines<W> {
     labels: Labels,
     clock: Clock,
     writer: W,
+    format: LineFormat,
 }
 
 impl<W> Lines<W> {
     /// Creates a layer that writes to `writer`, with times from `clock`.
     pub fn new(labels: Labels, clock: Clock, writer: W) -> Self {
-        Self { labels, clock, writer }
+        Self { labels, clock, writer, format: LineFormat::default() }
+    }
+
+    /// Writes lines in `format`.
+    #[must_use]
+    pub fn in_format(self, format: LineFormat) -> Self {
+        Self { format, ..self }
     }
 }
 
@@ -109,7 +127,11 @@ where
         {
             line.0.insert("_aws".into(), metrics);
         }
-        let mut text = Value::Object(line.0).to_string();
+        let text = match self.format {
+            LineFormat::Json => Some(Value::Object(line.0).to_string()),
+            LineFormat::Readable => readable(&line.0),
+        };
+        let Some(mut text) = text else { return };
         text.push('\n');
         // If standard output cannot be written, the failure cannot be reported either.
         drop(self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes()));

@@ -5,12 +5,14 @@
 
 mod line;
 mod meter;
+mod readable;
 
 use std::panic::Location;
 
 use http::StatusCode;
-pub use line::{FUNCTION_NAME, Labels, Lines, METRICS};
+pub use line::{FUNCTION_NAME, Labels, LineFormat, Lines, METRICS};
 pub use meter::{metered, store_called, store_throttled};
+pub use readable::AUTHORIZER;
 use tracing::{Level, Span, field::Empty};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -49,16 +51,15 @@ pub fn in_lambda(level: Level) -> Targets {
         .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
 }
 
-/// Writes readable lines to standard error.
-pub fn init_readable(level: Level) {
+/// Writes lines to standard error, for the local program.
+pub fn init_local(level: Level, format: LineFormat) {
     // The embedded store warns about every condition that was not met, which is how decisions are
     // made here.
     let ours = Targets::new()
         .with_default(Level::WARN)
         .with_target("postern", level)
         .with_target("dynoxide", Level::ERROR);
-    let lines =
-        tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr);
+    let lines = Lines::new(Labels::default(), Clock::system(), std::io::stderr).in_format(format);
     drop(tracing_subscriber::registry().with(lines).with(ours).try_init());
 }
 
