@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use local::template::Template;
-use postern::Refusal;
+use postern::{Refusal, core::error::Fault};
 use regex::Regex;
 use serde_json::{Value, json};
 use tests::{
@@ -389,14 +389,20 @@ async fn a_route_requires_the_documented_credential() {
     }
 }
 
+/// Every code that a caller can get is on the page, and no other.
 #[test]
-fn a_documented_error_exists() {
-    let codes: BTreeSet<_> = Refusal::ALL.iter().map(|refusal| refusal.public().code).collect();
-    for route in api() {
-        for code in &route.errors {
-            assert!(codes.contains(code.as_str()), "{}: {code}", route.key);
-        }
-    }
+fn the_documented_errors_are_those_of_the_functions() {
+    let store = Fault::Store { operation: "read a record", source: "away".into() };
+    let refusals = Refusal::ALL.iter().map(|refusal| refusal.public().code);
+    let faults = [Fault::Entropy.public(), store.public()].map(|answer| answer.code);
+    let codes: BTreeSet<_> = refusals.chain(faults).map(str::to_owned).collect();
+    let common = rows(page().text.split("\n## ").next().unwrap());
+    let mut documented: BTreeSet<_> =
+        common.iter().flat_map(|cells| code_spans(&cells[1])).collect();
+    documented.extend(api().into_iter().flat_map(|route| route.errors));
+    let sign_in = rows(&page().section("## Signing in elsewhere"));
+    documented.extend(sign_in.iter().flat_map(|cells| code_spans(&cells[4])));
+    assert_eq!(documented, codes);
 }
 
 /// The table of grants, against the token endpoint.
