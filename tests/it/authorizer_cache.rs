@@ -521,6 +521,96 @@ async fn an_api_whose_events_show_other_identity_sources_gets_an_error() {
     assert_eq!(status(&by_route, &guard, "GET", "/x", &headers).await, 500);
 }
 
+/// The ARN that the longest names make, in every caller's policy.
+#[tokio::test]
+async fn rules_that_pass_the_start_fit_into_the_policy_of_every_caller() {
+    let world = World::new().await;
+    let keys = [world.api_key.clone(), world.create_key(&["other"]).await.1];
+    let api = "arn:aws-us-gov:execute-api:ap-northeast-1:123456789012:abcdef1234";
+    let ask = async |world: &World, key: &str, stage: &str| {
+        let event = json!({
+            "type": "REQUEST", "methodArn": format!("{api}/{stage}/GET/x"), "path": "/x",
+            "httpMethod": "GET", "headers": {"x-api-key": key},
+            "requestContext": {"path": format!("/{stage}/x"), "stage": stage},
+        });
+        functions::authorizer::handle(&world.app, event).await.map_err(|error| error.to_string())
+    };
+    for (method, default) in [("PUT", "authenticated"), ("*", "authenticated"), ("GET", "deny")] {
+        let mut rules = String::new();
+        let mut accepted = Vec::new();
+        for number in 1.. {
+            rules += &format!(
+                "[[route]]\nmethod = \"{method}\"\npath = \"/s{number}/**\"\nscopes = [\"s:{number}\"]\n"
+            );
+            match world.try_reconfigured(&toml(&rules, default, &["x-api-key"])) {
+                Ok(world) => accepted.push(world),
+                Err(_) => break,
+            }
+        }
+        assert!(accepted.len() >= 3, "{method}: {}", accepted.len());
+        for world in &accepted {
+            for key in &keys {
+                let answer = ask(world, key, &"s".repeat(16)).await.unwrap();
+                let length = answer["policyDocument"].to_string().len();
+                assert!(length <= 7 * 1024, "{method} {default}: {length}");
+            }
+        }
+        // A longer name is an error rather than a policy that API Gateway refuses.
+        let answer = ask(accepted.last().unwrap(), &keys[1], &"s".repeat(128)).await;
+        assert_eq!(answer, Err("internal_error".to_owned()), "{method} {default}");
+    }
+}
+
+/// The events show only the values of an API's identity sources. One that the caller chooses must not
+/// pass for the route: its responses would be cached for every route.
+#[tokio::test]
+async fn no_part_of_a_request_passes_for_the_route_in_the_key_of_a_cache() {
+    let world = World::new().await;
+    let rules = "[[route]]\nmethod = \"GET\"\npath = \"/open\"\n[[route]]\nmethod = \"*\"\npath = \"/**\"\nscopes = [\"admin\"]\n";
+    let toml = toml(rules, "authenticated", &["authorization", "$context.routeKey"]);
+    let caching = world.reconfigured(&toml);
+    let bearer = format!("Bearer {}", world.create_key(&["other"]).await.1);
+    let ask = async |sources: Value, more: Value| {
+        let mut event = json!({
+            "version": "2.0", "type": "REQUEST", "routeKey": "GET /open", "rawPath": "/open",
+            "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/open",
+            "identitySource": sources, "headers": {"authorization": bearer},
+            "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
+        });
+        let members = more.as_object().unwrap().clone();
+        for (name, value) in members {
+            if name == "headers" {
+                event["headers"]["x-tenant"] = value;
+            } else {
+                event[name] = value;
+            }
+        }
+        let answer = functions::authorizer::handle(&caching.app, event).await;
+        answer.map(|answer| answer["isAuthorized"].clone()).map_err(|error| error.to_string())
+    };
+    let both = json!([bearer, "GET /open"]);
+    assert_eq!(ask(both.clone(), json!({})).await, Ok(json!(true)));
+    assert_eq!(ask(both.clone(), json!({"headers": "acme"})).await, Ok(json!(true)));
+    for forged in [
+        json!({"headers": "GET /open"}),
+        json!({"headers": " GET /open"}),
+        json!({"queryStringParameters": {"tenant": "GET /open"}}),
+        json!({"pathParameters": {"tenant": "GET /open"}}),
+    ] {
+        assert_eq!(ask(both.clone(), forged.clone()).await, Err("Unauthorized".into()), "{forged}");
+    }
+    // A header in place of the credential is as secret as the credential.
+    let of_other_header = world.reconfigured(&self::toml("", "authenticated", &["authorization"]));
+    let event = json!({
+        "version": "2.0", "type": "REQUEST", "routeKey": "$default", "rawPath": "/open",
+        "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/$default",
+        "identitySource": ["anonymous"], "headers": {"authorization": bearer, "x-tenant": "anonymous"},
+        "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
+    });
+    let answer = functions::authorizer::handle(&of_other_header.app, event).await;
+    assert_eq!(answer.unwrap_err().to_string(), "internal_error");
+}
+
 #[tokio::test]
 async fn a_credential_that_is_no_identity_source_does_not_count() {
     let world = World::new().await;

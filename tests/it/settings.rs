@@ -659,6 +659,10 @@ fn rules_that_a_cached_policy_cannot_express_stop_the_start() {
             "GET /x/** allows more than the rule * /x/y",
         ),
         (long, "5 rules are too many"),
+        (
+            rules(&[("PUT", &format!("{}/**", "/1234567".repeat(55)), a)]),
+            "is too long for a policy",
+        ),
     ] {
         assert_stops(&[], &toml, sentence);
     }

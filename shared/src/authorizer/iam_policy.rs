@@ -20,19 +20,13 @@ use wildmatch::WildMatch;
 
 use super::rules::{Requirement, Rules};
 use crate::{
-    config::{LONGEST_POLICY, RouteRule},
-    core::{method::METHODS, principal::Principal, route_pattern::RoutePattern},
+    config::{LONGEST_POLICY, LONGEST_RESOURCE, RouteRule},
+    core::{
+        method::METHODS,
+        principal::Principal,
+        route_pattern::{AMBIGUOUS_PATHS, RoutePattern},
+    },
 };
-
-/// The longest resource that API Gateway accepts, in bytes.
-const LONGEST_RESOURCE: usize = 512;
-
-/// Paths that two servers could interpret differently, as IAM patterns.
-///
-/// The rules refuse such paths, so a caller's policy must not allow them either: the backend might
-/// read `/%61dmin`, `/x/../admin` or `/admin.` as `/admin`. IAM cannot tell harmless escapes from
-/// others, so it denies all of them.
-const ODD: [&str; 9] = ["*%*", "*//*", "*\\*", "*;*", "*.", "*./*", "*+", "*+/*", "*/+*"];
 
 /// Returns the policy for the request to the method `asked`, and no other.
 pub(super) fn of_request(asked: &str, is_allowed: bool) -> Value {
@@ -77,7 +71,7 @@ pub(super) fn of_caller(rules: Rules<'_>, caller: &Principal, stage: &str) -> Op
             denied.extend(resources);
         }
     }
-    denied.extend(ODD.iter().map(|odd| format!("{stage}/{odd}")));
+    denied.extend(AMBIGUOUS_PATHS.iter().map(|odd| format!("{stage}/{odd}")));
     let allowed: Vec<_> = if rules.unmatched().allows(Some(caller)) {
         // Other methods are left out: `get` would pass what is denied to `GET`.
         METHODS.iter().map(|method| format!("{stage}/{method}/*")).collect()

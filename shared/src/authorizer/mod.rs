@@ -24,6 +24,7 @@ use self::{
 use crate::{
     app::App,
     authn::signature,
+    config::LONGEST_STAGE,
     core::{
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
@@ -293,7 +294,11 @@ async fn decide_for_caller(
     };
     let stage = iam_policy::stage_of(&request.arn).unwrap_or("*");
     let policy = iam_policy::of_caller(rules, &principal, stage).ok_or_else(|| {
-        Fault::Setting("the [[route]] rules of postern.toml are too many for one policy".into())
+        Fault::Setting(format!(
+            "the policy of a caller would be too long for an API with the stage {stage}: rules are \
+             checked at startup for names of stages of up to {LONGEST_STAGE} characters. Shorten the \
+             stage's name, or remove [[route]] rules from postern.toml"
+        ))
     })?;
     let allows_request = iam_policy::allows(&policy, &request.arn);
     Ok(Decision::ByPolicy { principal, policy, allows_request })

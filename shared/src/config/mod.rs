@@ -25,7 +25,7 @@ pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub use lifetimes::Lifetimes;
 pub use provider::*;
 pub use role::RoleSettings;
-pub(crate) use route::LONGEST_POLICY;
+pub(crate) use route::{LONGEST_POLICY, LONGEST_RESOURCE, LONGEST_STAGE};
 pub use route::{RouteAuth, RouteRule};
 use secret_ref::SecretRefPlaces;
 pub use signin::{

@@ -7,7 +7,7 @@ use super::setting;
 use crate::core::{
     error::Fault,
     method::{self, METHODS},
-    route_pattern::RoutePattern,
+    route_pattern::{AMBIGUOUS_PATHS, RoutePattern},
     scope::Scopes,
 };
 
@@ -40,8 +40,15 @@ pub struct RouteRule {
 
 /// The longest policy that every kind of API accepts, in bytes.
 pub(crate) const LONGEST_POLICY: usize = 7 * 1024;
-/// The most that the ARN of an API's stage, and the JSON around it, adds to a pattern of a policy.
-const LONGEST_STAGE_ARN: usize = 110;
+/// The longest resource that API Gateway accepts in a policy, in bytes.
+pub(crate) const LONGEST_RESOURCE: usize = 512;
+/// The longest name of a stage for which the rules are checked at startup. API Gateway accepts 128
+/// characters, with which few rules fit into a policy.
+pub(crate) const LONGEST_STAGE: usize = 16;
+/// The longest ARN of a stage: `arn:aws-us-gov:execute-api:`, region, account, API and stage.
+const LONGEST_STAGE_ARN: usize = 27 + 14 + 1 + 12 + 1 + 10 + 1 + LONGEST_STAGE;
+/// The JSON around the patterns of a policy.
+const POLICY_FRAME: usize = 200;
 
 impl RouteRule {
     /// Reports whether the rule applies to `method`.
@@ -81,11 +88,17 @@ impl RouteRule {
         format!("{} {}", self.method, self.path)
     }
 
-    /// Returns the most bytes that the rule adds to a policy.
-    fn longest_policy(&self) -> usize {
-        let resource = LONGEST_STAGE_ARN + self.path.to_iam_pattern().len();
-        let methods = if self.method == "*" { METHODS.len() } else { self.methods().len() };
-        (2 * methods + self.path.other_cases().len()) * resource
+    /// Returns the lengths of the resources that the rule can add to a policy.
+    fn resources(&self) -> Vec<usize> {
+        let path = self.path.to_iam_pattern();
+        let methods = match self.method.as_str() {
+            "*" => METHODS.iter().map(Method::as_str).collect(),
+            _ => self.methods(),
+        };
+        let with_method = methods.iter().map(|method| resource(&format!("{method}/{path}/")));
+        let other_cases = self.path.other_cases().into_iter();
+        let in_other_cases = other_cases.map(|path| resource(&format!("*/{path}")));
+        with_method.clone().chain(with_method).chain(in_other_cases).collect()
     }
 
     /// Checks what the types cannot check.
@@ -182,8 +195,27 @@ pub(super) fn validate_expressible(rules: &[RouteRule]) -> Result<(), Fault> {
             ));
         }
     }
-    if rules.iter().map(|rule| rule.longest_policy()).sum::<usize>() > LONGEST_POLICY {
+    let is_too_long = |rule: &&&RouteRule| rule.resources().iter().any(|of| *of > LONGEST_RESOURCE);
+    if let Some(rule) = rules.iter().find(is_too_long) {
+        return refuse(&format!("the path of the rule {} is too long for a policy", rule.name()));
+    }
+    let of_rules = rules.iter().flat_map(|rule| rule.resources());
+    if longest_policy(of_rules) > LONGEST_POLICY {
         return refuse(&format!("{} rules are too many for one policy", rules.len()));
     }
     Ok(())
+}
+
+/// Returns the length of a resource of a policy at most, in bytes.
+fn resource(method_and_path: &str) -> usize {
+    LONGEST_STAGE_ARN + "/".len() + method_and_path.len()
+}
+
+/// Returns the length of a policy at most, in bytes: it also denies paths with two interpretations,
+/// and allows each method, whatever the rules are.
+fn longest_policy(of_rules: impl Iterator<Item = usize>) -> usize {
+    let ambiguous = AMBIGUOUS_PATHS.iter().map(|path| resource(path));
+    let methods = METHODS.iter().map(|method| resource(&format!("{method}/*")));
+    let resources = of_rules.chain(ambiguous).chain(methods);
+    POLICY_FRAME + resources.map(|length| length + r#""","#.len()).sum::<usize>()
 }

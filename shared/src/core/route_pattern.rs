@@ -12,6 +12,14 @@ use crate::core::path::{self, is_unreserved};
 /// The route key of a WebSocket connection, which has no path.
 pub(crate) const CONNECT: &str = "$connect";
 
+/// Paths that two servers could interpret differently, as IAM patterns.
+///
+/// The rules refuse such paths, so a policy for all requests of a caller must not allow them either:
+/// the backend might read `/%61dmin`, `/x/../admin` or `/admin.` as `/admin`. IAM cannot tell
+/// harmless escapes from others, so it denies all of them.
+pub(crate) const AMBIGUOUS_PATHS: [&str; 9] =
+    ["*%*", "*//*", "*\\*", "*;*", "*.", "*./*", "*+", "*+/*", "*/+*"];
+
 /// A path pattern such as `/v1/scans/*`. Its literal parts contain only characters with one
 /// spelling.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
