@@ -43,6 +43,9 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
     let kind = kind(read)?;
     let extent = cache::extent(&app.context.config, kind)?;
     verify_identity_sources(read, app)?;
+    if is_route_key_ambiguous(read, app) {
+        return Ok(Err(Refusal::IdentitySourceAmbiguous));
+    }
     let headers = match headers(event, app) {
         Ok(headers) => headers,
         Err(refusal) => return Ok(Err(refusal)),
@@ -128,6 +131,25 @@ fn verify_identity_sources(event: Event<'_>, app: &App) -> Result<(), Fault> {
              identity_sources of [authorizer] in postern.toml lists"
         ))),
     }
+}
+
+/// Reports whether a part of the request has the value of the route key. The event contains only the
+/// values of the API's identity sources: such a part could be one of them in place of the route, and
+/// a cached response would then be used for every route.
+fn is_route_key_ambiguous(event: Event<'_>, app: &App) -> bool {
+    let configured = &app.context.config.authorizer.identity_sources;
+    let is_cached = event.0.get("identitySource").is_some_and(|values| !values.is_null());
+    let Some(route_key) = event.text("/routeKey").filter(|_| is_cached) else { return false };
+    let parameters = ["queryStringParameters", "pathParameters"]
+        .into_iter()
+        .filter_map(|name| event.0.get(name).and_then(Value::as_object))
+        .flat_map(|values| values.values().filter_map(Value::as_str));
+    configured.contains(&IdentitySource::RouteKey)
+        && sent(event.0)
+            .into_iter()
+            .map(|(_, value)| value)
+            .chain(parameters)
+            .any(|value| value.trim() == route_key)
 }
 
 /// Reports whether the event is a message.

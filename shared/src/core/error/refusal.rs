@@ -193,6 +193,10 @@ refusals! {
     IdentityProviderUnknown => invalid_request(
         "The identity provider is unknown: use the name of a configured provider.",
     ),
+    /// A header or parameter has the value of the route key, by which the API caches.
+    IdentitySourceAmbiguous => invalid_request(
+        "A header or parameter has the value of the API's route: send another value.",
+    ),
     /// The invitation is malformed, unknown, expired or already used.
     InvitationWrong => PublicError::new(
         StatusCode::BAD_REQUEST,
