@@ -488,6 +488,51 @@ async fn a_segment_like_the_stage_is_not_taken_for_it_behind_a_custom_domain() {
     }
 }
 
+/// With `default = "deny"`, a rule for the path is enough, and only the stage of the API's own domain
+/// is removed from it.
+#[tokio::test]
+async fn a_stage_is_removed_only_at_the_domain_of_the_api() {
+    let rules = "[authorizer]\ndefault = \"deny\"\n[[route]]\nmethod = \"*\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]";
+    let world = World::configured(rules).await;
+    let (_, admin) = world.create_key(&["admin"]).await;
+    let (_, other) = world.create_key(&["other"]).await;
+    let own = "abcdef1234.execute-api.eu-west-1.amazonaws.com";
+    for (domain, path, routed, allowed) in [
+        ("auth.example.com", "/v1/admin/x", "/v1/admin/x", true),
+        ("auth.example.com", "/v1/admin/x", "{proxy+}", true),
+        ("auth.example.com", "/v1/admin/x", "$default", true),
+        ("auth.example.com", "/v1/v1/admin/x", "/v1/v1/admin/x", false),
+        ("auth.example.com", "/v1/v1/admin/x", "{proxy+}", false),
+        ("auth.example.com", "/v1/v1/admin/x", "$default", false),
+        ("auth.example.com", "/admin/x", "/admin/x", false),
+        // A base path mapping.
+        ("auth.example.com", "/mapped/v1/admin/x", "/v1/admin/x", true),
+        ("auth.example.com", "/v1/admin/x", "/admin/x", false),
+        (own, "/v1/v1/admin/x", "/v1/admin/x", true),
+        (own, "/v1/v1/admin/x", "{proxy+}", true),
+        (own, "/v1/v1/admin/x", "$default", true),
+        (own, "/v1/admin/x", "/admin/x", false),
+        (own, "/v1/admin/x", "{proxy+}", false),
+        (own, "/v1/admin/x", "$default", false),
+    ] {
+        for (key, is_allowed) in [(&admin, allowed), (&other, false)] {
+            let mut event = http("GET", path, &[("x-api-key", key)]);
+            let (route, arn) = match routed {
+                "$default" => ("$default".to_owned(), "$default".to_owned()),
+                "{proxy+}" => ("ANY /{proxy+}".to_owned(), "GET/{proxy+}".to_owned()),
+                routed => (format!("GET {routed}"), format!("GET{routed}")),
+            };
+            event["routeKey"] = json!(route);
+            event["routeArn"] = json!(format!("{ARN}/v1/{arn}"));
+            event["requestContext"]["stage"] = json!("v1");
+            event["requestContext"]["apiId"] = json!("abcdef1234");
+            event["requestContext"]["domainName"] = json!(domain);
+            let answer = ask(&world, event).await.unwrap();
+            assert_eq!(answer["isAuthorized"], is_allowed, "{domain} {path} {routed}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_base_path_mapping_does_not_bypass_a_rule() {
     let world = World::configured(RULES).await;

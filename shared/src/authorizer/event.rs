@@ -174,6 +174,17 @@ pub(super) fn parse_message(event: &Value) -> Result<Message, Fault> {
     })
 }
 
+/// The domain that a request was sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Domain {
+    /// The API's own, where a named stage precedes the path.
+    OfApi,
+    /// A custom domain, where a base path mapping can precede it.
+    Custom,
+    /// The event does not say.
+    Unknown,
+}
+
 #[derive(Clone, Copy)]
 struct Event<'e>(&'e Value);
 
@@ -182,12 +193,16 @@ impl<'e> Event<'e> {
         self.0.pointer(pointer).and_then(Value::as_str)
     }
 
-    /// Reports whether the request was sent to the API's own domain, where a named stage always
-    /// precedes the path.
-    fn is_at_default_domain(self) -> bool {
-        let text = |name| self.text(name).unwrap_or_default();
-        let domain = text("/requestContext/domainName").split_once(".execute-api.");
-        domain.is_some_and(|(api, _)| api == text("/requestContext/apiId"))
+    /// Returns which domain the request was sent to.
+    fn domain(self) -> Domain {
+        let api = self.text("/requestContext/apiId").unwrap_or_default();
+        match self.text("/requestContext/domainName") {
+            None => Domain::Unknown,
+            Some(name) => match name.split_once(".execute-api.") {
+                Some((of_api, _)) if of_api == api => Domain::OfApi,
+                Some(_) | None => Domain::Custom,
+            },
+        }
     }
 
     fn required(self, pointer: &str) -> Result<&'e str, Fault> {
@@ -239,7 +254,7 @@ fn request_1_0(event: Event<'_>, request: AuthorizerRequest) -> Result<Authorize
     let sent = event.text("/requestContext/path").unwrap_or(path);
     // REST APIs leave the stage out of `path`.
     let stage = event.text("/requestContext/stage").filter(|_| sent == path);
-    let paths = paths(&request.arn, path, stage, route, event.is_at_default_domain())
+    let paths = paths(&request.arn, path, stage, route, event.domain())
         .ok_or_else(|| missing("a path in its methodArn"))?;
     // The event contains the query only in decoded form, from which the signed target cannot be
     // reconstructed.
@@ -266,7 +281,7 @@ fn request_2_0(
     };
     let route = request.route_key.split_once(' ').map_or("", |(_, path)| path);
     let stage = event.text("/requestContext/stage");
-    let paths = paths(&request.arn, path, stage, route, event.is_at_default_domain())
+    let paths = paths(&request.arn, path, stage, route, event.domain())
         .ok_or_else(|| missing("a path in its routeArn"))?;
     let is_canonical = path::is_canonical_when_decoded;
     let target = Some(target);
@@ -290,16 +305,17 @@ fn routed(arn: &str) -> Option<(&str, String)> {
 
 /// Returns the paths that the rules apply to.
 ///
-/// The first is the one in the ARN. The path that the client sent may begin with the stage, and
-/// behind a custom domain with the domain's base path mapping; then the rules must allow both. The
-/// ARN of an HTTP API can name the route in place of the path: `$default`, or the path of `route`
-/// with its parameters. Then only `has_stage` says that a segment like the stage is the stage.
+/// The first is the path that the gateway routes by: the one in the ARN, which never contains the
+/// stage. The path that the client sent may begin with the stage, and behind a custom domain with the
+/// domain's base path mapping; then the rules for both apply. The ARN of an HTTP API can name the
+/// route in place of the path: `$default`, or the path of `route` with its parameters. Then only
+/// the domain says whether a segment like the stage is the stage.
 fn paths(
     arn: &str,
     sent: &str,
     stage: Option<&str>,
     route: &str,
-    has_stage: bool,
+    domain: Domain,
 ) -> Option<Vec<String>> {
     let (method, routed) = routed(arn)?;
     let names_route = method == "$default" || (route.contains('{') && routed == route);
@@ -309,13 +325,17 @@ fn paths(
         .filter(|rest| rest.starts_with('/'));
     Some(match without_stage {
         // The event does not say whether this segment is the stage or part of the path.
-        Some(rest) if sent == routed => vec![rest.to_owned(), routed],
-        None if sent == routed => vec![routed],
-        Some(rest) if rest == routed || (names_route && has_stage) => vec![rest.to_owned()],
-        // Behind a custom domain, the segment may as well be part of the path.
-        Some(rest) if names_route => vec![rest.to_owned(), sent.to_owned()],
+        Some(rest) if sent == routed && domain != Domain::Custom => {
+            vec![routed, rest.to_owned()]
+        }
+        Some(_) | None if sent == routed => vec![routed],
+        Some(rest) if rest == routed || (names_route && domain == Domain::OfApi) => {
+            vec![rest.to_owned()]
+        }
+        // Behind a custom domain, the segment is part of the path, unless a mapping has its name.
+        Some(rest) if names_route => vec![sent.to_owned(), rest.to_owned()],
         None if names_route => vec![sent.to_owned()],
-        Some(_) | None => vec![sent.to_owned(), routed],
+        Some(_) | None => vec![routed, sent.to_owned()],
     })
 }
 

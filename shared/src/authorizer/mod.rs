@@ -50,8 +50,8 @@ struct AuthorizerRequest {
     /// The route of an HTTP API, such as `GET /orders/{id}`.
     route_key: String,
     method: String,
-    /// The path without the stage, as the client sent it, and the path that the gateway routed if
-    /// that is a different one.
+    /// The path that the gateway routed, without the stage, and the one that the client sent if that
+    /// is a different one.
     paths: Vec<String>,
     /// Reports whether a path in the form that this event has them has one interpretation.
     is_canonical: fn(&str) -> bool,
@@ -136,7 +136,11 @@ impl AuthorizerRequest {
         if self.kind != AuthorizerEventKind::WebSocket && method::known(&self.method).is_none() {
             return Err(Refusal::MethodUnknown);
         }
-        Ok(self.paths.iter().flat_map(|path| rules.of_request(&self.method, path)).collect())
+        let mut paths = self.paths.iter();
+        let routed = paths.next().into_iter();
+        let by_route = routed.flat_map(|path| rules.of_request(&self.method, path));
+        let others = paths.flat_map(|path| rules.of_other_path(&self.method, path));
+        Ok(by_route.chain(others).collect())
     }
 
     /// Reports whether the response is a policy of a REST API. An API without caching ignores what

@@ -74,6 +74,19 @@ impl<'c> Rules<'c> {
         [as_sent, as_folded]
     }
 
+    /// Returns the requirements of a request for another path than the one that the gateway routed by.
+    /// That no rule matches it is no reason to deny what a rule allows for the routed path.
+    pub(super) fn of_other_path(
+        self,
+        method: &str,
+        path: &str,
+    ) -> impl Iterator<Item = Requirement<'c>> {
+        let is_rule_or_caller = |requirement: &Requirement<'_>| {
+            !matches!(requirement, Requirement::Unmatched(UnmatchedRequests::Deny))
+        };
+        self.of_request(method, path).into_iter().filter(is_rule_or_caller)
+    }
+
     fn first(self, method: &str, matches: impl Fn(&RouteRule) -> bool) -> Requirement<'c> {
         let found = self.rules.iter().find(|rule| rule.applies_to(method) && matches(rule));
         found.map_or_else(|| self.unmatched(), Requirement::Rule)
