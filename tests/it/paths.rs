@@ -234,3 +234,42 @@ async fn an_open_rule_is_not_open_for_what_another_rule_protects() {
         }
     }
 }
+
+/// What looks like a suffix of a path is another path, with one interpretation or with several.
+#[tokio::test]
+async fn a_suffix_makes_another_path_or_an_ambiguous_one() {
+    let world = World::configured(RULES).await;
+    let denying = world.reconfigured(&format!("{RULES}\n[authorizer]\ndefault = \"deny\""));
+    let other = world.create_key(&["other"]).await.1;
+    let everything = world.create_key(&["*"]).await.1;
+    for (path, ambiguous) in [
+        ("/admin.json", false),
+        ("/admin.tar.gz", false),
+        ("/admin,x", false),
+        ("/admin:x", false),
+        ("/admin~", false),
+        ("/admin@x", false),
+        ("/admin-", false),
+        ("/admin;x", true),
+        ("/admin;/x", true),
+        ("/admin/.", true),
+        ("/admin/./x", true),
+        ("/admin/..", true),
+        ("/x/../admin", true),
+        ("/admin//", true),
+        ("/admin%00", true),
+        ("/admin%00.json", true),
+        ("/admin%0A", true),
+        ("/admin%5C", true),
+        ("/admin%252e", true),
+    ] {
+        for event in KINDS {
+            let headers = [("x-api-key", other.as_str())];
+            let expected = if ambiguous { 403 } else { 200 };
+            assert_eq!(status(&world, event, path, &headers).await, expected, "{event:?} {path}");
+            // The safe answer to everything that no rule names.
+            let headers = [("x-api-key", everything.as_str())];
+            assert_eq!(status(&denying, event, path, &headers).await, 403, "{event:?} {path}");
+        }
+    }
+}
