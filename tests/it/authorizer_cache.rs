@@ -667,6 +667,16 @@ async fn a_caching_api_ignores_cookies() {
         let forwarded = [("x-postern-session", session.as_str())];
         assert_eq!(status(&caching, &guard, "GET", "/x", &forwarded).await, 200, "{event:?}");
     }
+    // With an identity source that presents no credential of ours, the cookie would decide.
+    let caching = world.reconfigured(&toml("", "authenticated", &["authorization"]));
+    let headers = [("cookie", cookie.as_str()), ("authorization", "Basic Zm9vOmJhcg==")];
+    for event in [EventKind::RestRequest, EventKind::Http1, EventKind::Http2] {
+        let attachment = |ttl_s| attachment(event, &["authorization"], ttl_s);
+        let guard = Guard::new(caching.app.clone(), attachment(300)).unwrap();
+        assert_eq!(status(&caching, &guard, "GET", "/x", &headers).await, 401, "{event:?}");
+        let guard = Guard::new(world.app.clone(), attachment(0)).unwrap();
+        assert_eq!(status(&world, &guard, "GET", "/x", &headers).await, 200, "{event:?}");
+    }
 }
 
 #[tokio::test]
