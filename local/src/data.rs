@@ -10,6 +10,7 @@ use std::{
 };
 
 use postern::{
+    Fault,
     core::{clock::Clock, entropy::Entropy, id},
     credential::{Minted, TokenPrefix},
     crypto::{
@@ -126,6 +127,11 @@ impl DataLocation {
         }
     }
 
+    /// Returns the file of the deployment's secret: `file`, or the one of the data folder.
+    pub fn secrets_file(&self, file: Option<&Path>) -> Option<PathBuf> {
+        file.map(Path::to_path_buf).or_else(|| self.file("secrets.json"))
+    }
+
     /// Reads what is shown at every start.
     ///
     /// # Errors
@@ -164,10 +170,10 @@ impl DataLocation {
         shown: &mut LocalCredentials,
     ) -> Result<Secrets, Error> {
         let (clock, entropy) = (Clock::system(), Entropy::system());
-        let file = file.map(Path::to_path_buf).or_else(|| self.file("secrets.json"));
+        let file = self.secrets_file(file);
         let mut secrets = match file.as_deref().filter(|file| file.exists()) {
             None => Secrets::default(),
-            Some(file) => secrets::parse(&read(file)?)?,
+            Some(path) => secrets::parse(&read(path)?).map_err(in_file(file.as_deref()))?,
         };
         let mut is_new = secrets.generate_missing(algorithm, &clock, &entropy)?;
         let mut operator_key = shown.operator_key.take();
@@ -189,6 +195,16 @@ impl DataLocation {
         secrets.operator_key_sha256 = digest;
         shown.operator_key = operator_key;
         Ok(secrets)
+    }
+}
+
+/// Returns a function that names the file of the deployment's secret in faults about it.
+pub fn in_file(file: Option<&Path>) -> impl Fn(Fault) -> Error {
+    move |fault| match (&fault, file) {
+        (Fault::DeploymentSecret(_), Some(file)) => {
+            Error::Invalid(format!("{}: {fault}", file.display()))
+        }
+        _ => Error::Postern(fault),
     }
 }
 

@@ -59,12 +59,18 @@ pub struct ProtectedApi {
 /// # Errors
 /// A message if it is another kind of URL.
 pub fn upstream(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
-    let is_plain = uri.scheme_str() == Some("http")
-        && uri.host().is_some()
-        && uri.path() == "/"
-        && uri.query().is_none();
-    if is_plain { Ok(uri) } else { Err("expected a URL such as http://127.0.0.1:3000".into()) }
+    let uri: Option<Uri> = text.parse().ok();
+    let uri = uri.filter(|uri| uri.scheme().is_some() && uri.host().is_some());
+    let Some(uri) = uri else {
+        return Err("expected a URL such as http://127.0.0.1:3000".into());
+    };
+    if uri.scheme_str() != Some("http") {
+        Err("the API must be reached by http: expected a URL such as http://127.0.0.1:3000".into())
+    } else if uri.path() != "/" || uri.query().is_some() {
+        Err("the URL cannot have a path or query, because those of each request are passed on: expected one such as http://127.0.0.1:3000".into())
+    } else {
+        Ok(uri)
+    }
 }
 
 impl ProtectedApi {

@@ -28,7 +28,7 @@ use tracing::Level;
 
 use crate::{
     Error,
-    data::{DataLocation, LocalCredentials, write_private},
+    data::{self, DataLocation, LocalCredentials, write_private},
     engine::Engine,
     first_organization::{self, ShownKey},
     gateway::{Gateway, LARGEST_PAYLOAD, error_response},
@@ -189,7 +189,10 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         Timeouts::default(),
         &clock,
     );
-    let app = Arc::new(App::new(config, &secrets, store, clock, Entropy::system())?);
+    let secrets_file = options.data.secrets_file(secret_file.as_deref());
+    let app = App::new(config, &secrets, store, clock, Entropy::system())
+        .map_err(data::in_file(secrets_file.as_deref()))?;
+    let app = Arc::new(app);
     let gateway = Gateway::new(&app, &template)?;
     let key = first_organization::ensure(&app, &gateway, &mut shown).await?;
     // From here on, requests are those of callers.

@@ -102,6 +102,47 @@ fn an_invalid_setting_is_reported_with_the_file_that_contains_it() {
 }
 
 #[test]
+fn an_unusable_secret_is_reported_with_its_file_and_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let own = data.join("secrets.json");
+    let other = folder.path().join("other.json");
+    let unusable = r#"{"refresh_keys": [{"kid": "ab", "key": "hunter2"}]}"#;
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    for (text, sentence) in [
+        ("{\n\"signing_keys\": \"hunter2\"}", "not the expected JSON at line 2, column 25"),
+        (unusable, "a refresh, session or sealing key is not 32 bytes in base64"),
+    ] {
+        for (file, variables) in
+            [(&own, vec![]), (&other, vec![("POSTERN_SECRET_FILE", other.to_str().unwrap())])]
+        {
+            fs::write(file, text).unwrap();
+            let message = refused(&arguments, folder.path(), &variables);
+            let place = file.display();
+            let expected =
+                format!("postern: {place}: the deployment's secret cannot be used: {sentence}\n");
+            assert_eq!(message, expected);
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_a_setting_names_and_that_is_missing_is_reported_with_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = "[[signin]]\ntype = \"github\"\nclient_id = \"c\"\nsecret_ref = \"github\"\nallow = [\"*\"]\n";
+    fs::write(folder.path().join("mine.toml"), toml).unwrap();
+    let arguments = [&LISTEN[..], &["--config", "mine.toml"]].concat();
+    let message = refused(&arguments, folder.path(), &[]);
+    let expected =
+        "postern: mine.toml, line 4: secret_ref = \"github\": the member \"github\" of refs in";
+    assert!(
+        message.starts_with(expected) && message.ends_with("is missing: add it\n"),
+        "{message}"
+    );
+}
+
+#[test]
 fn an_invalid_variable_is_not_blamed_on_the_file() {
     let folder = tempfile::tempdir().unwrap();
     for (name, value, sentence) in [

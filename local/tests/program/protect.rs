@@ -308,6 +308,17 @@ fn a_wrong_option_is_told_the_right_form() {
         assert_eq!(output.status.code(), Some(2), "{message}");
         assert!(message.contains(sentence), "{message}");
     }
+    for (upstream, sentence) in [
+        ("3000", "expected a URL such as http://127.0.0.1:3000"),
+        ("localhost:3000", "expected a URL such as http://127.0.0.1:3000"),
+        ("https://127.0.0.1:3000", "the API must be reached by http"),
+        ("http://127.0.0.1:3000/api", "the URL cannot have a path or query"),
+    ] {
+        let output = Command::new(super::PROGRAM).args(["protect", upstream]).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(sentence), "{message}");
+    }
     let options = ["--event", "rest-request", "--route", "GET /orders"];
     let message = refused(&[&protect[..], &options].concat(), folder.path(), &[]);
     let sentence = "postern: --route is only for HTTP APIs: remove it, or use --event http-2.0\n";
