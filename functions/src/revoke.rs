@@ -51,8 +51,11 @@ async fn revoke_token(app: &App, request: &Request) -> Result<Response, Error> {
             let sentence = "The parameter 'token' is missing.".into();
             Error::with_detail(Refusal::ParameterMissing, sentence)
         })?
-    } else {
+    } else if request.has_body() {
         Secret::new(request.json::<Revocation>()?.token)
+    } else {
+        let sentence = "The body is missing: send the parameter 'token' as application/x-www-form-urlencoded, or JSON with the member 'token'.";
+        return Err(Error::with_detail(Refusal::BodyMissing, sentence.into()));
     };
     revoke(&app.context, &token).await?;
     Ok(Response::ok(&json!({}))?)

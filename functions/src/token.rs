@@ -16,7 +16,7 @@ use postern::{
         ClientCredentials, Tokens,
         agent_secret::{self, RequestedScopes},
         authorization_code,
-        client::PresentedClient,
+        client::{self, PresentedClient},
         device_code,
         refresh::{self, RefreshClient},
     },
@@ -99,7 +99,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     match grant_type.expose() {
         "client_credentials" => {
             let ClientPart::Proven(credentials) = client else {
-                return Err(Refusal::ClientCredentialsMissing.into());
+                return Err(client_credentials_missing());
             };
             let requested = RequestedScopes::Only(scopes.unwrap_or_default());
             agent_secret::exchange(&app.context, &credentials, requested, address).await
@@ -141,7 +141,8 @@ fn public(client: ClientPart) -> Result<ClientId, Error> {
     match client {
         ClientPart::Public(id) => Ok(id),
         ClientPart::Absent => Err(missing("client_id")),
-        ClientPart::Named(_) | ClientPart::Proven(_) => Err(Refusal::ClientUnknown.into()),
+        ClientPart::Named(_) => Err(client::unknown()),
+        ClientPart::Proven(_) => Err(Refusal::ClientUnknown.into()),
     }
 }
 
@@ -158,7 +159,12 @@ enum ClientPart {
     Proven(ClientCredentials),
 }
 
-fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refusal> {
+fn client_credentials_missing() -> Error {
+    let detail = "The grant client_credentials needs the id and the secret of an agent: send them by HTTP Basic, or as client_id and client_secret.";
+    Error::with_detail(Refusal::ClientCredentialsMissing, detail.into())
+}
+
+fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error> {
     let named = form.get("client_id").map(|id| id.expose().to_owned());
     let presented = PresentedClient::read(request, named, form.get("client_secret").cloned())?;
     let known = |id: &str| app.context.config.client(&id.into());
@@ -166,13 +172,21 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Refus
         PresentedClient::Absent => Ok(ClientPart::Absent),
         PresentedClient::Named(id) => match known(&id) {
             Some(public) => Ok(ClientPart::Public(public.id.clone())),
-            None => Ok(ClientPart::Named(client_id(&id)?)),
+            None => Ok(ClientPart::Named(id.parse().map_err(|_| not_a_client())?)),
         },
-        PresentedClient::WithSecret(id, _) if known(&id).is_some() => Err(Refusal::ClientUnknown),
+        PresentedClient::WithSecret(id, _) if known(&id).is_some() => {
+            Err(client::public_with_secret())
+        }
         PresentedClient::WithSecret(id, secret) => {
             Ok(ClientPart::Proven(ClientCredentials { id: client_id(&id)?, secret }))
         }
     }
+}
+
+/// Returns the refusal of a client id without a secret that has the form of none.
+fn not_a_client() -> Error {
+    let detail = "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.";
+    Error::with_detail(Refusal::ClientUnknown, detail.into())
 }
 
 /// Parses an agent's id. Anything else is the id of no client.

@@ -124,8 +124,17 @@ async fn manager(app: &App, request: &Request) -> Result<Manager, Error> {
     if let Some(operator) = operator_only(app, request)? {
         return Ok(operator);
     }
-    let caller = app.providers.authorize(&app.context, request, Permission::UsersManage).await?;
-    Ok(Manager(Some(caller)))
+    let caller = app.providers.authorize(&app.context, request, Permission::UsersManage).await;
+    match caller {
+        Err(error) if error.refusal() == Some(Refusal::CredentialMissing) => {
+            let detail = format!(
+                "{} The operator sends the operator key as Authorization: Bearer.",
+                error.description()
+            );
+            Err(Error::with_detail(Refusal::CredentialMissing, detail))
+        }
+        caller => Ok(Manager(Some(caller?))),
+    }
 }
 
 /// Returns the operator, if the operator's key was presented.

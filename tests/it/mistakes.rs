@@ -58,6 +58,9 @@ async fn a_missing_credential_is_told_where_one_is_looked_for() {
         "auth_required",
         "No credential was presented: send one in X-Runner-Token.",
     );
+    let disable = world.call("POST", "/v1/users/disable").json(json!({"user_id": "x"}));
+    let operator = format!("{NONE} The operator sends the operator key as Authorization: Bearer.");
+    expect(disable.send().await, 401, "auth_required", &operator);
     expect(
         world.call("POST", "/v1/auth/service-token").send().await,
         401,
@@ -163,6 +166,31 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
         assert!(!answer.text.contains(value.as_str()));
         expect(answer, 401, "invalid_token", &sentence);
     }
+    let session = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &world.api_key);
+    expect(
+        session.send().await,
+        401,
+        "malformed_session",
+        "The value of X-Postern-Session looks like an API key: send it in X-API-Key, or as Authorization: Bearer.",
+    );
+    let path = "/v1/runners/x/install.sh";
+    for (value, name) in [(&world.api_key, "an API key"), (&tokens.refresh, "a refresh token")] {
+        let sentence = format!(
+            "The download token looks like {name}: send the token from POST /v1/auth/download-token."
+        );
+        let answer = world.call("GET", &format!("{path}?token={value}")).send().await;
+        expect(answer, 401, "invalid_token", &sentence);
+    }
+    let length = tokens.refresh.len();
+    expect(
+        world.refresh(&tokens.refresh[..length - 2]).send().await,
+        400,
+        "invalid_grant",
+        &format!(
+            "The refresh_token is not the whole of a refresh token: it has {} characters instead of {length}, so copy it again.",
+            length - 2
+        ),
+    );
     expect(
         world.refresh(&tokens.access).send().await,
         400,
@@ -571,7 +599,7 @@ async fn a_missing_scope_is_named() {
         token.send().await,
         403,
         "insufficient_scope",
-        "Only a signed-in user is allowed to do this.",
+        "Only a signed-in user is allowed to do this: send a session, or the access token of a login.",
     );
 }
 
@@ -714,6 +742,20 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
         "unsupported_media_type",
         "The Content-Type is missing: send the header Content-Type: application/json with a JSON body.",
     );
+    for (method, path, route) in [
+        ("GET", "/keys", "/v1/keys"),
+        ("POST", "/keys", "/v1/keys"),
+        ("GET", "/sessions", "a path that begins with /v1"),
+    ] {
+        let answer = world.call(method, path).key(key).send().await.expect(303);
+        assert!(answer.header("location").unwrap().starts_with("/login"));
+        let sentence = format!(
+            "This is a page for signed-in people: programs send their credential to {route}."
+        );
+        assert_eq!(answer.member("error_description"), sentence, "{path}");
+        let page = world.call(method, path).header("Accept", "text/html,*/*").send().await;
+        assert_eq!(page.expect(303).text, "", "{path}");
+    }
     let large = json_text(&world, "/v1/keys", &" ".repeat(64 * 1024 + 1));
     expect(large.send().await, 413, "payload_too_large", "The body is larger than 64 KiB.");
     let twice = world.get("/v1/keys").header("x-api-key", key);
@@ -734,7 +776,8 @@ async fn a_wrong_token_request_is_told_the_parameter() {
     };
     let grants = "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.";
     let refused = "The client id or secret is not valid.";
-    let table: [(Parameters<'_>, u16, &str, &str); 6] = [
+    let both = "The grant client_credentials needs the id and the secret of an agent: send them by HTTP Basic, or as client_id and client_secret.";
+    let table: [(Parameters<'_>, u16, &str, &str); 13] = [
         (
             &[("client_id", &agent.id), ("client_secret", &agent.secret)],
             400,
@@ -748,7 +791,58 @@ async fn a_wrong_token_request_is_told_the_parameter() {
             "invalid_request",
             "The parameter 'refresh_token' is missing.",
         ),
-        (&[("grant_type", "client_credentials")], 401, "invalid_client", refused),
+        (&[("grant_type", "client_credentials")], 401, "invalid_client", both),
+        (
+            &[("grant_type", "refresh_token"), ("client_id", "my-app"), ("refresh_token", "x")],
+            401,
+            "invalid_client",
+            "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.",
+        ),
+        (
+            &[
+                ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+                ("client_id", &agent.id),
+                ("device_code", "x"),
+            ],
+            401,
+            "invalid_client",
+            "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml.",
+        ),
+        (
+            &[("grant_type", "client_credentials"), ("client_id", &agent.id)],
+            401,
+            "invalid_client",
+            both,
+        ),
+        (
+            &[("grant_type", "client_credentials"), ("client_secret", &agent.secret)],
+            401,
+            "invalid_client",
+            "The client_secret was sent without a client_id: send both.",
+        ),
+        (
+            &[
+                ("grant_type", "refresh_token"),
+                ("client_id", "postern-cli"),
+                ("client_secret", "x"),
+                ("refresh_token", "x"),
+            ],
+            401,
+            "invalid_client",
+            "This client is public and has no secret: send the client_id without a client_secret.",
+        ),
+        (
+            &[("grant_type", "client_credentials"), ("scope", "a"), ("scope", "b")],
+            400,
+            "invalid_request",
+            "The parameter 'scope' was sent more than once: send it once.",
+        ),
+        (
+            &[(&agent.secret, "a"), (&agent.secret, "b")],
+            400,
+            "invalid_request",
+            "A parameter was sent more than once: send it once.",
+        ),
         (
             &[
                 ("grant_type", "client_credentials"),
@@ -793,6 +887,18 @@ async fn a_wrong_token_request_is_told_the_parameter() {
         401,
         "invalid_credentials",
         "The email address or the password is wrong.",
+    );
+    expect(
+        world.call("POST", "/v1/auth/device").form(&[("client_id", "my-app")]).send().await,
+        401,
+        "invalid_client",
+        "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml.",
+    );
+    expect(
+        world.call("POST", "/v1/auth/revoke").send().await,
+        400,
+        "invalid_request",
+        "The body is missing: send the parameter 'token' as application/x-www-form-urlencoded, or JSON with the member 'token'.",
     );
     let revoke = world.call("POST", "/v1/auth/revoke").form(&[("refresh_token", "x")]);
     expect(revoke.send().await, 400, "invalid_request", "The parameter 'token' is missing.");

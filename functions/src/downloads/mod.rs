@@ -9,6 +9,7 @@ use postern::{
     App, Error, Refusal,
     core::permission::Permission,
     core::secret::Secret,
+    credential::PresentedKind,
     http::{CredentialSource as _, Request, Response},
     store::runner::RunnerRecord,
     token::{DownloadClaims, verify},
@@ -51,10 +52,26 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
             return Err(Error::with_detail(Refusal::CredentialMissing, detail.into()));
         }
     };
-    let claims: DownloadClaims = verify::verify(&app.context, token, app.context.clock.now())?;
+    let claims: DownloadClaims = verify::verify(&app.context, token, app.context.clock.now())
+        .map_err(|refusal| explain(app, token, refusal))?;
     if claims.path != request.path() {
         return Err(Refusal::DownloadPathMismatch.into());
     }
     app.context.config.gate.check(&claims.sub, claims.on_behalf_of.as_ref())?;
     Ok(claims)
+}
+
+/// Says where a credential belongs that is not a download token. Its form is public.
+fn explain(app: &App, token: &str, refusal: Refusal) -> Error {
+    let kind = PresentedKind::of(&app.context.config.brand, token);
+    match kind.filter(|kind| *kind != PresentedKind::Jwt) {
+        Some(kind) => {
+            let name = kind.name();
+            let detail = format!(
+                "The download token looks like {name}: send the token from POST /v1/auth/download-token."
+            );
+            Error::with_detail(refusal, detail)
+        }
+        None => refusal.into(),
+    }
 }

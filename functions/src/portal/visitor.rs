@@ -6,7 +6,7 @@ use postern::{
     core::permission::Permission,
     core::{principal::Principal, secret::Secret},
     credential::SESSION_COOKIE,
-    http::{CredentialSource as _, Form, Request, Response},
+    http::{CredentialSource as _, Form, Request, Response, route},
 };
 
 use crate::portal::form;
@@ -97,7 +97,17 @@ fn to_login(request: &Request) -> Result<Response, Fault> {
     }
     let query = query.finish();
     let mark = if query.is_empty() { "" } else { "?" };
-    Response::see_other(format!("/login{mark}{query}"))
+    let redirect = Response::see_other(format!("/login{mark}{query}"))?;
+    Ok(if request.expects_page() { redirect } else { explained(redirect, request) })
+}
+
+/// Says in the body of a redirect that this is a page, for a program whose path lacks `/v1`.
+fn explained(redirect: Response, request: &Request) -> Response {
+    let route = route::for_programs(request.path());
+    let route = route.unwrap_or_else(|| "a path that begins with /v1".into());
+    let detail =
+        format!("This is a page for signed-in people: programs send their credential to {route}.");
+    redirect.explained(&Error::with_detail(Refusal::CredentialMissing, detail), request.id())
 }
 
 /// Deletes the session cookie.

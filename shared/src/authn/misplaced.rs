@@ -66,8 +66,10 @@ pub fn explain(
     headers: &[&str],
     refusal: Refusal,
 ) -> Error {
-    let is_about_form =
-        matches!(refusal, Refusal::CredentialFormatUnknown | Refusal::CredentialMalformed);
+    let is_about_form = matches!(
+        refusal,
+        Refusal::CredentialFormatUnknown | Refusal::CredentialMalformed | Refusal::SessionMalformed
+    );
     let detail = is_about_form
         .then(|| {
             let form = |name: &&str| {

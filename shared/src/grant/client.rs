@@ -32,19 +32,22 @@ impl PresentedClient {
         request: &Request,
         client_id: Option<String>,
         client_secret: Option<Secret>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, Error> {
         let is_empty = |secret: &Secret| secret.expose().is_empty();
         let in_body = client_secret.filter(|secret| !is_empty(secret));
         let Some((id, secret)) = request.basic()? else {
             return match (client_id, in_body) {
                 (None, None) => Ok(Self::Absent),
-                (None, Some(_)) => Err(Refusal::ClientCredentialsMissing),
+                (None, Some(_)) => {
+                    let detail = "The client_secret was sent without a client_id: send both.";
+                    Err(Error::with_detail(Refusal::ClientCredentialsMissing, detail.into()))
+                }
                 (Some(id), None) => Ok(Self::Named(id)),
                 (Some(id), Some(secret)) => Ok(Self::WithSecret(id, secret)),
             };
         };
         if in_body.is_some() || client_id.is_some_and(|named| named != id) {
-            Err(Refusal::DuplicateClientCredentials)
+            Err(Refusal::DuplicateClientCredentials.into())
         } else if is_empty(&secret) {
             Ok(Self::Named(id))
         } else {
@@ -62,10 +65,24 @@ impl PresentedClient {
                 Refusal::ParameterMissing,
                 "The parameter 'client_id' is missing.".into(),
             )),
-            Self::Named(id) => {
-                config.client(&id.into()).ok_or_else(|| Refusal::ClientUnknown.into())
+            Self::Named(id) => config.client(&id.into()).ok_or_else(unknown),
+            Self::WithSecret(id, _) if config.client(&id.as_str().into()).is_some() => {
+                Err(public_with_secret())
             }
             Self::WithSecret(..) => Err(Refusal::ClientUnknown.into()),
         }
     }
+}
+
+/// Returns the refusal of an id that is not one of the configured clients, where it sent no secret.
+pub fn unknown() -> Error {
+    let detail = "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml.";
+    Error::with_detail(Refusal::ClientUnknown, detail.into())
+}
+
+/// Returns the refusal of a configured client that sends a secret.
+pub fn public_with_secret() -> Error {
+    let detail =
+        "This client is public and has no secret: send the client_id without a client_secret.";
+    Error::with_detail(Refusal::ClientUnknown, detail.into())
 }

@@ -117,13 +117,19 @@ pub async fn refresh(
 fn parse(context: &Context, text: &Secret) -> Result<RefreshToken, Error> {
     let brand = &context.config.brand;
     RefreshToken::parse(brand, &context.keyring, text.expose()).map_err(|refusal| {
-        match PresentedKind::of(brand, text.expose()) {
-            None | Some(PresentedKind::RefreshToken) => refusal.into(),
+        let detail = match PresentedKind::of(brand, text.expose()) {
+            Some(kind @ PresentedKind::RefreshToken) => kind
+                .form_problem(brand, text.expose())
+                .map(|problem| format!("The refresh_token {problem}")),
             Some(kind) => {
                 let (name, usage) = (kind.name(), kind.usage());
-                let detail = format!("The refresh_token looks like {name}: {usage}.");
-                Error::with_detail(refusal, detail)
+                Some(format!("The refresh_token looks like {name}: {usage}."))
             }
+            None => None,
+        };
+        match detail {
+            Some(detail) => Error::with_detail(refusal, detail),
+            None => refusal.into(),
         }
     })
 }

@@ -150,7 +150,7 @@ fn name(path: &Path) -> Option<String> {
 }
 
 /// Reports whether a message can repeat a name that the caller sent.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-'))
 }

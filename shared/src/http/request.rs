@@ -150,11 +150,7 @@ impl Request {
         let query = self.target.query();
         let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
         match (values.next(), values.next()) {
-            (_, Some(_)) => {
-                let detail =
-                    format!("The parameter '{name}' was sent more than once: send it once.");
-                Err(Error::with_detail(Refusal::DuplicateParameter, detail))
-            }
+            (_, Some(_)) => Err(duplicate(name)),
             (value, None) => Ok(value.map(|(_, value)| value.into_owned())),
         }
     }
@@ -279,11 +275,21 @@ impl Request {
         })?;
         let mut form = Form::new();
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            if form.insert(name.into_owned(), Secret::new(value.into_owned())).is_some() {
-                return Err(Refusal::DuplicateParameter.into());
+            if form.insert(name.to_string(), Secret::new(value.into_owned())).is_some() {
+                let is_plain = json_body::is_plain(&name);
+                return Err(if is_plain {
+                    duplicate(&name)
+                } else {
+                    Refusal::DuplicateParameter.into()
+                });
             }
         }
         form.retain(|_, value| !value.expose().is_empty());
         Ok(form)
     }
+}
+
+fn duplicate(name: &str) -> Error {
+    let detail = format!("The parameter '{name}' was sent more than once: send it once.");
+    Error::with_detail(Refusal::DuplicateParameter, detail)
 }

@@ -164,11 +164,17 @@ impl Response {
 
     /// Returns the JSON response for an error.
     pub fn error(error: &Error, request_id: &str) -> Self {
-        let public = error.public();
+        let response = Self::empty(error.public().status).explained(error, request_id);
+        response.with_error_headers(error)
+    }
+
+    /// Sets the body to the JSON of an error, for a redirect that a program does not follow.
+    #[must_use]
+    pub fn explained(self, error: &Error, request_id: &str) -> Self {
         let body = json!({
-            "error": public.code, "error_description": error.description(), "request_id": request_id,
+            "error": error.public().code, "error_description": error.description(), "request_id": request_id,
         });
-        Self::empty(public.status).with_body(JSON, body.to_string()).with_error_headers(error)
+        self.with_body(JSON, body.to_string())
     }
 
     /// Returns the status.

@@ -239,7 +239,7 @@ refusals! {
     OperatorKeyWrong => INVALID_TOKEN,
     /// The caller belongs to no organization.
     OrganizationMissing => insufficient_scope(
-        "The caller does not belong to an organization, which this route requires.",
+        "The caller does not belong to an organization, which this route requires: send a credential of an organization, such as its API key.",
     ),
     /// A page of another origin sent the request with our cookie.
     OriginNotAllowed => PublicError::new(
@@ -446,7 +446,9 @@ refusals! {
         "The user_id is not valid: send the one that GET /v1/auth/whoami shows for the user, such as usr_ and 26 characters, github| and a number, or that of an issuer; not an email address or the id of a credential.",
     ),
     /// The caller is not a signed-in user.
-    UserRequired => insufficient_scope("Only a signed-in user is allowed to do this."),
+    UserRequired => insufficient_scope(
+        "Only a signed-in user is allowed to do this: send a session, or the access token of a login.",
+    ),
     /// The caller is a user without a password.
     UserWithoutPassword => insufficient_scope(
         "Only a user with a password can change it: change it where you sign in.",
