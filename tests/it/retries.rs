@@ -197,6 +197,38 @@ proptest! {
     }
 }
 
+/// Nothing is written before everything else has succeeded: even where no repetition is forgiven,
+/// by a setting and at an environment that knows that the store works, a failed request has used
+/// nothing up.
+#[tokio::test]
+async fn a_failure_before_the_write_uses_nothing_up() {
+    let timeouts = Timeouts { attempts: 1, ..Timeouts::default() };
+    let toml = Some("[lifetimes]\nrefresh_grace = 0".to_owned());
+    let world = World::with(Setup { timeouts, toml, ..Setup::default() }).await;
+    let mut failures = 0;
+    for grant in GRANTS {
+        for fault in [StoreFault::Unreachable, StoreFault::Throttled] {
+            for before in 0..4 {
+                let form = form(&world, grant).await;
+                let other = world.another_environment();
+                world.wire.inject_next([vec![None; before], vec![Some(fault)]].concat());
+                let answer = request(&world, &form).send().await;
+                let case = format!("{grant:?}, {fault:?} at {before}");
+                if answer.status == 503 {
+                    failures += 1;
+                    world.advance_s(12);
+                    assert_eq!(other.whoami(&world.api_key).await, 200);
+                    let answer = request(&other, &form).send().await;
+                    assert_usable(&other, answer, &case).await;
+                } else {
+                    assert_usable(&world, answer, &case).await;
+                }
+            }
+        }
+    }
+    assert_eq!(failures, 2 * (3 + 2 + 3 + 3), "each call of each grant has failed");
+}
+
 /// The environment that had the outage is not the one that gets the repetition. A code lives for a
 /// minute.
 #[tokio::test]
