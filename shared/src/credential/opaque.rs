@@ -54,7 +54,6 @@ impl CredentialKind for id::Service {
 impl CredentialKind for id::SignIn {
     const CODE: &'static str = "st";
 }
-
 impl CredentialKind for id::User {
     const CODE: &'static str = "iv";
 }

@@ -1,7 +1,12 @@
 //! What a presented string looks like, so that an answer can say where it belongs. The form is
 //! public: it shows neither whether the credential exists nor whether it is valid.
 
-use super::{TokenPrefix, opaque, refresh_token};
+use super::{
+    TokenPrefix,
+    opaque::{self, CredentialKind},
+    refresh_token,
+};
+use crate::core::id;
 
 /// The kind of credential that a string has the form of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +40,17 @@ impl PresentedKind {
         let rest = text.strip_prefix(brand.as_str())?.strip_prefix('_')?;
         let (code, _) = rest.split_once('_')?;
         match code {
-            "ac" | "dc" | "iv" | "st" => Some(Self::Code),
-            "ak" => Some(Self::ApiKey),
-            "as" => Some(Self::AgentSecret),
-            "ct" => Some(Self::CliToken),
-            "op" => Some(Self::OperatorKey),
-            "rn" => Some(Self::RunnerToken),
-            "rt" => Some(Self::RefreshToken),
-            "sk" => Some(Self::ServiceKey),
+            id::AuthorizationCode::CODE
+            | id::DeviceCode::CODE
+            | id::SignIn::CODE
+            | id::User::CODE => Some(Self::Code),
+            id::ApiKey::CODE => Some(Self::ApiKey),
+            id::Agent::CODE => Some(Self::AgentSecret),
+            id::CliToken::CODE => Some(Self::CliToken),
+            id::Operator::CODE => Some(Self::OperatorKey),
+            id::Runner::CODE => Some(Self::RunnerToken),
+            id::Service::CODE => Some(Self::ServiceKey),
+            refresh_token::CODE => Some(Self::RefreshToken),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 
 const GENERATION_LEN: usize = 6;
 const HALF_MAC_LEN: usize = 22; // 128 bits
-const CODE: &str = "rt";
+pub(super) const CODE: &str = "rt";
 /// The number of characters between the prefix and the checksum.
 pub(super) const BODY_LEN: usize =
     MAC_KEY_ID_LEN + id::SUFFIX_LEN + GENERATION_LEN + 2 * HALF_MAC_LEN;
