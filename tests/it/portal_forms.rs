@@ -264,8 +264,11 @@ async fn a_form_sent_after_signing_out_elsewhere_is_kept() {
     ];
     let sent = browser.send("/keys", &token, &form).await;
     let login = location(&sent);
-    assert!(login.starts_with("/login?next=%2Fkeys%3Fresume%3D1"), "{login}");
-    assert!(login.ends_with("&interrupted=1") && !login.contains("hidden"), "{login}");
+    assert!(login.starts_with("/login?next=%2Fkeys%3F"), "{login}");
+    assert!(
+        login.ends_with("&interrupted=1") && login.contains("resume") && !login.contains("hidden"),
+        "{login}"
+    );
     let page = world.call("GET", &login).send().await.expect(200);
     assert!(page.text.contains("You were signed out, so nothing was changed."));
     let next = page.text.split("name=\"next\" value=\"").nth(1).unwrap().split('"').next().unwrap();
@@ -309,18 +312,22 @@ async fn a_form_of_an_earlier_session_or_an_old_page_is_kept() {
     world.advance_s(1);
     kept(&browser, &old).await;
     for (target, page) in [
-        ("/runners/run_01h455vb4pex5vsknk084sn02q/renew", "/runners?resume=1"),
-        ("/tokens/cli_01h455vb4pex5vsknk084sn02q/delete", "/tokens?resume=1"),
-        ("/devices/fam_01h455vb4pex5vsknk084sn02q/end", "/devices?resume=1"),
-        ("/sessions/ses_01h455vb4pex5vsknk084sn02q/end", "/sessions?resume=1"),
-        ("/device", "/device?resume=1"),
+        ("/runners/run_01h455vb4pex5vsknk084sn02q/renew", "/runners"),
+        ("/tokens/cli_01h455vb4pex5vsknk084sn02q/delete", "/tokens"),
+        ("/devices/fam_01h455vb4pex5vsknk084sn02q/end", "/devices"),
+        ("/sessions/ses_01h455vb4pex5vsknk084sn02q/end", "/sessions"),
+        ("/device", "/device"),
     ] {
         let answer = browser.send(target, &old, &[]).await;
-        assert_eq!(location(&answer), page);
-        assert!(browser.get(page).await.expect(200).text.contains("Nothing was changed"), "{page}");
+        let back = location(&answer);
+        assert!(back.starts_with(&format!("{page}?resume=")), "{back}");
+        assert!(
+            browser.get(&back).await.expect(200).text.contains("Nothing was changed"),
+            "{page}"
+        );
     }
     let long = browser.send("/tokens", &old, &[("name", &"x".repeat(2_000))]).await;
-    assert_eq!(location(&long), "/tokens?resume=1");
+    assert!(location(&long).starts_with("/tokens?resume="), "{long:?}");
 }
 
 #[tokio::test]
@@ -343,4 +350,60 @@ async fn an_address_that_only_receives_forms_shows_a_page() {
     }
     let program = browser.get("/v1/auth/token").await;
     program.expect_error(405, "method_not_allowed");
+}
+
+/// A page to which a user returns with a form says that nothing was changed, and fills in the form.
+/// No other site can make one.
+#[tokio::test]
+async fn no_other_site_can_fill_in_a_form_or_say_what_a_form_did() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let fields = [("name", "nightly"), ("scopes", "data:read")];
+    let token = browser.csrf_token("/keys").await;
+    let own = location(&browser.another().await.send("/keys", &token, &fields).await);
+    let shows = async |target: &str| {
+        let page = browser.get(target).await.expect(200).text;
+        (page.contains("Nothing was changed"), page.contains("value=\"nightly\""))
+    };
+    assert_eq!(shows(&own).await, (true, true), "{own}");
+    let (kept, tag) = own.split_once("&resume=").unwrap();
+    let mut forged = vec![
+        "/keys?name=nightly&scopes=*&resume=1".to_owned(),
+        "/keys?name=nightly&resume".to_owned(),
+        format!("/keys?name=nightly&scopes=*&resume={tag}"),
+        format!("/keys?resume={tag}"),
+        format!("{own}&name=nightly"),
+        format!("{kept}&resume={}", tests::with_other_last_char(tag)),
+        own.replacen("/keys", "/agents", 1),
+    ];
+    // What another user entered is shown to that user alone.
+    world.create_user("eve@example.com", PASSWORD, Role::Admin).await;
+    let session = world.sign_in_with_password("eve@example.com", PASSWORD).await;
+    let eve = Browser { world: &world, session };
+    let session = world.sign_in_with_password("eve@example.com", PASSWORD).await;
+    let again = Browser { world: &world, session };
+    let hers = eve.csrf_token("/keys").await;
+    forged.push(location(&again.send("/keys", &hers, &fields).await));
+    for target in &forged {
+        assert_eq!(shows(target).await, (false, false), "{target}");
+    }
+    // Without a session and a page of ours, nothing is kept.
+    let call = world.call("POST", "/keys").header("Origin", "https://auth.example.com");
+    let answer = call.form(&[("csrf", "x"), ("name", "nightly")]).send().await;
+    assert_eq!(location(&answer), "/login?next=%2Fkeys&interrupted=1");
+    // Nor does a link say what a form did.
+    for (target, sentence) in [
+        ("/keys?done=deleted", "Deleted."),
+        ("/sessions?done=ended", "The session has ended."),
+        ("/devices?done=ended", "The device is disconnected."),
+        ("/device?done=approved", "The device is approved."),
+    ] {
+        for (site, expected) in
+            [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)]
+        {
+            let call = browser.call("GET", target).header("Sec-Fetch-Site", site);
+            let page = call.send().await.expect(200);
+            assert_eq!(page.text.contains(sentence), expected, "{target} {site}");
+        }
+    }
 }

@@ -20,12 +20,12 @@ use crate::portal::{
 /// otherwise, links on other pages could use up the guesses of whoever follows them.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = match request.query("done")?.as_deref() {
+    let done = match visitor::done(request)?.as_deref() {
         Some("approved") => Some(
             "The device is approved. It will continue in a few seconds. You can close this page.",
         ),
         Some("denied") => Some("The device was denied. It has no access."),
-        _ => form::resumed(request).map(|_| form::NOT_SENT),
+        _ => form::resumed(app, request, &visitor).map(|_| form::NOT_SENT),
     };
     let code = request.query("user_code")?.unwrap_or_default();
     show(&visitor, code, None, None, done)

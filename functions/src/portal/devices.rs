@@ -16,7 +16,7 @@ use crate::portal::{
 /// `GET /devices`: shows the tools that act for the user.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = visitor::notice(request, "The device is disconnected.")?;
+    let done = visitor::notice(app, request, &visitor, "The device is disconnected.")?;
     let devices = session::list_devices(&app.context, &visitor.principal).await?;
     let row = |device: session::DeviceView| SessionRow {
         name: view::client_name(app, &device.client_id),

@@ -3,7 +3,8 @@
 //! Every page has a token, `{session}.{user}.{time}.{random}.{MAC}`, which its forms contain. The MAC
 //! proves that we made the page for this user, and that no other site made the browser send the
 //! form. A form of the user's earlier session, of no session, or of a page that was open for too
-//! long is not executed: the user returns to the page, with what they entered.
+//! long is not executed: the user returns to the page, with what they entered. The link to it has a
+//! MAC too, so that no other site can fill in our forms.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use form_urlencoded::Serializer;
@@ -29,7 +30,7 @@ const KEPT: [&str; 7] =
     ["name", "scopes", "repositories", "labels", "expires_in_days", "user_code", "overlap_s"];
 /// The prefix of a checkbox for a scope, which is kept too.
 pub(crate) const SCOPE: &str = "scope.";
-/// The parameter of a page to which a user returns with a form.
+/// The parameter of a page to which a user returns with a form, and the purpose of its MAC.
 const RESUME: &str = "resume";
 
 /// What a page says about a form that was not executed.
@@ -64,62 +65,83 @@ fn user(visitor: &Principal) -> String {
     BASE64URL.encode(&digest.bytes()[..12])
 }
 
+/// The token of a page that we made.
+struct PageToken<'t> {
+    text: &'t str,
+    session: &'t str,
+    user: &'t str,
+    issued: Timestamp,
+}
+
+/// Returns the token in a form, if its MAC is valid.
+fn page_token<'t>(app: &App, fields: &'t Form) -> Option<PageToken<'t>> {
+    let (text, tag) = fields.get(CSRF)?.expose().rsplit_once('.')?;
+    if !is_signed(app, CSRF, text, tag) {
+        return None;
+    }
+    let mut parts = text.split('.');
+    let (session, user, issued) = (parts.next()?, parts.next()?, parts.next()?);
+    let issued = Timestamp::from_second(issued.parse().ok()?).ok()?;
+    Some(PageToken { text, session, user, issued })
+}
+
+fn is_signed(app: &App, purpose: &str, text: &str, tag: &str) -> bool {
+    let tag = BASE64URL.decode(tag).ok().and_then(|tag| tag.try_into().ok());
+    tag.is_some_and(|tag| app.context.keyring.verifies_for(purpose, text, &tag))
+}
+
 /// Parses the form of a page.
 ///
 /// # Errors
 /// [`Refusal::CsrfTokenWrong`] if no page of ours for this user contained it.
 pub(crate) fn check(app: &App, request: &Request, visitor: &Visitor) -> Result<FormCheck, Error> {
     let fields = request.form()?;
-    let token = fields.get(CSRF).map_or("", Secret::expose);
-    let (text, tag) = token.rsplit_once('.').ok_or(Refusal::CsrfTokenWrong)?;
-    let tag = BASE64URL.decode(tag).ok().and_then(|tag| tag.try_into().ok());
-    let tag = tag.ok_or(Refusal::CsrfTokenWrong)?;
-    if !app.context.keyring.verifies_for(CSRF, text, &tag) {
-        return Err(Refusal::CsrfTokenWrong.into());
-    }
-    let mut parts = text.split('.');
-    let (session, owner, issued) = (parts.next(), parts.next(), parts.next());
-    if owner != Some(&*user(&visitor.principal)) {
-        return Err(Refusal::CsrfTokenWrong.into());
-    }
-    let issued = issued.and_then(|issued| Timestamp::from_second(issued.parse().ok()?).ok());
-    let age = issued.map(|issued| app.context.clock.now().duration_since(issued));
-    let is_current = session == Some(&*visitor.principal.credential_id.to_string())
-        && age.is_some_and(|age| age < FORM_LIFETIME);
+    let is_theirs = |token: &PageToken<'_>| token.user == user(&visitor.principal);
+    let token = page_token(app, &fields).filter(is_theirs).ok_or(Refusal::CsrfTokenWrong)?;
+    let is_current = token.session == visitor.principal.credential_id.to_string()
+        && app.context.clock.now().duration_since(token.issued) < FORM_LIFETIME;
     if !is_current {
-        return Ok(FormCheck::Stale(Response::see_other(page_with(request, &fields))?));
+        return Ok(FormCheck::Stale(Response::see_other(page_with(app, request, &fields)?)?));
     }
-    let id = Digest::of(format!("{text} {}", request.path()).as_bytes());
+    let id = Digest::of(format!("{} {}", token.text, request.path()).as_bytes());
     let id = BASE64URL.encode(id.bytes());
     Ok(FormCheck::Received(ReceivedForm { fields, id }))
 }
 
-/// Returns the page of a form that was not executed, with what the user entered.
-pub(crate) fn page_with(request: &Request, fields: &Form) -> String {
+/// Returns the page of a form that was not executed, with what its user entered: only for the user
+/// to whom we showed the form.
+pub(crate) fn page_with(app: &App, request: &Request, fields: &Form) -> Result<String, Fault> {
     let path = request.path();
     let page = match path.split('/').nth(1).unwrap_or_default() {
-        "logout" => return "/".into(),
+        "logout" => return Ok("/".into()),
         page => format!("/{page}"),
     };
+    let Some(PageToken { user, .. }) = page_token(app, fields) else { return Ok(page) };
     // Only the forms that have no record in their path contain what users typed.
     let is_kept = |name: &str| KEPT.contains(&name) || name.starts_with(SCOPE);
     let kept = fields.iter().filter(|(name, _)| page == path && is_kept(name));
     let mut query = Serializer::new(String::new());
-    query.append_pair(RESUME, "1");
     query.extend_pairs(kept.map(|(name, value)| (name, value.expose())));
     // A redirect accepts only characters without a meaning of their own.
-    let query = query.finish().replace('*', "%2A");
-    let query = if query.len() > LONGEST_KEPT { format!("{RESUME}=1") } else { query };
-    format!("{page}?{query}")
+    let mut query = query.finish().replace('*', "%2A");
+    if query.len() > LONGEST_KEPT {
+        query.clear();
+    }
+    let tag = app.context.keyring.sign_for(RESUME, &format!("{user} {page}?{query}"))?;
+    let separator = if query.is_empty() { "" } else { "&" };
+    Ok(format!("{page}?{query}{separator}{RESUME}={}", BASE64URL.encode(tag)))
 }
 
-/// Returns what a user entered in a form that was not executed, if they return with it.
-pub(crate) fn resumed(request: &Request) -> Option<Form> {
+/// Returns what the visitor entered in a form that was not executed, if they return with it.
+pub(crate) fn resumed(app: &App, request: &Request, visitor: &Visitor) -> Option<Form> {
     let query = request.target().split_once('?')?.1;
-    let fields = form_urlencoded::parse(query.as_bytes());
-    let fields: Form =
-        fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect();
-    fields.contains_key(RESUME).then_some(fields)
+    let (kept, tag) = query.rsplit_once(RESUME)?;
+    let (kept, tag) = (kept.strip_suffix('&').unwrap_or(kept), tag.strip_prefix('=')?);
+    let text = format!("{} {}?{kept}", user(&visitor.principal), request.path());
+    is_signed(app, RESUME, &text, tag).then(|| {
+        let fields = form_urlencoded::parse(kept.as_bytes());
+        fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect()
+    })
 }
 
 /// Returns the form, or makes the handler return a redirect to its page.

@@ -69,11 +69,11 @@ pub(crate) async fn list(
 /// Returns the state of the page to which a form leads.
 async fn after_a_form(app: &App, request: &Request, visitor: &Visitor) -> Result<PageState, Error> {
     let state = PageState::default();
-    if request.query("done")?.is_some_and(|done| done == "deleted") {
+    if visitor::done(request)?.is_some_and(|done| done == "deleted") {
         return Ok(PageState { done: Some("Deleted. It no longer works."), ..state });
     }
-    if let Some(form) = form::resumed(request) {
-        let values = FormValues { is_open: form.len() > 1, ..fields::values(&form) };
+    if let Some(form) = form::resumed(app, request, visitor) {
+        let values = FormValues { is_open: !form.is_empty(), ..fields::values(&form) };
         return Ok(PageState { values, done: Some(form::NOT_SENT), ..state });
     }
     Ok(match submission::shown(app, request, visitor).await? {

@@ -36,17 +36,17 @@ pub(crate) fn session_cookie(request: &Request) -> Result<Option<Secret>, Refusa
 /// to this page.
 pub(crate) async fn require_session(app: &App, request: &Request) -> Result<SessionCheck, Error> {
     let Some(session) = session_cookie(request)? else {
-        return Ok(SessionCheck::SignIn(to_login(request)?));
+        return Ok(SessionCheck::SignIn(to_login(app, request)?));
     };
     match app.providers.session_user(&app.context, request, activity(request)).await {
-        Ok(None) => Ok(SessionCheck::SignIn(to_login(request)?)),
+        Ok(None) => Ok(SessionCheck::SignIn(to_login(app, request)?)),
         Ok(Some(principal)) => {
             let csrf = form::token(app, &principal)?;
             Ok(SessionCheck::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
         Err(error) => match error.refusal() {
             Some(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed) => {
-                Ok(SessionCheck::SignIn(clear_session_cookie(to_login(request)?)?))
+                Ok(SessionCheck::SignIn(clear_session_cookie(to_login(app, request)?)?))
             }
             _ => Err(error),
         },
@@ -62,13 +62,21 @@ pub(crate) fn activity(request: &Request) -> Activity {
 
 /// Returns the notice of a page after a form: `ended`, or that the form was not executed.
 pub(crate) fn notice(
+    app: &App,
     request: &Request,
+    visitor: &Visitor,
     ended: &'static str,
 ) -> Result<Option<&'static str>, Error> {
-    if form::resumed(request).is_some() {
+    if form::resumed(app, request, visitor).is_some() {
         return Ok(Some(form::NOT_SENT));
     }
-    Ok(request.query("done")?.filter(|done| done == "ended").map(|_| ended))
+    Ok(done(request)?.filter(|done| done == "ended").map(|_| ended))
+}
+
+/// Returns what a form did, if it led to this page. A link on another site does not say it.
+pub(crate) fn done(request: &Request) -> Result<Option<String>, Error> {
+    let is_ours = !matches!(request.header("sec-fetch-site"), Some("cross-site" | "same-site"));
+    Ok(request.query("done")?.filter(|_| is_ours))
 }
 
 /// Returns the text of a form's member, or an empty string.
@@ -78,14 +86,14 @@ pub(crate) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
 
 /// Redirects to the sign-in page, which returns to this page. A form that was sent without a session
 /// is not executed; the user returns to it, with what they entered.
-fn to_login(request: &Request) -> Result<Response, Fault> {
+fn to_login(app: &App, request: &Request) -> Result<Response, Fault> {
     let is_form = request.method() == "POST";
     if is_form && request.path() == "/logout" {
         return Response::see_other("/login?signed_out=1".into());
     }
     let next = match request.form() {
         _ if !is_form => request.target().to_owned(),
-        Ok(fields) => form::page_with(request, &fields),
+        Ok(fields) => form::page_with(app, request, &fields)?,
         Err(_) => "/".to_owned(),
     };
     let mut query = form_urlencoded::Serializer::new(String::new());
