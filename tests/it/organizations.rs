@@ -207,6 +207,78 @@ async fn an_organization_of_open_signup_holds_no_more_than_the_configuration_all
     assert_eq!(me.body["scopes"], json!(["*"]));
 }
 
+/// Lowering the limit applies to what exists already, and what it creates, from the next use on.
+#[tokio::test]
+async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
+    let everything = World::configured("signup = \"open\"").await;
+    let founded = found(&everything, [198, 51, 100, 7]).await.expect(201);
+    let (id, key) = (founded.member("id"), founded.member("api_key"));
+    let create = async |path: &str, body: serde_json::Value| {
+        everything.call("POST", path).key(&key).json(body).send().await.expect(201)
+    };
+    let all = json!({"name": "all", "scopes": ["*"]});
+    let second = create("/v1/keys", all.clone()).await.member("key");
+    let agent = create("/v1/agents", all.clone()).await;
+    let service = create("/v1/services", all.clone()).await;
+    let user = json!({"email": "ada@example.com", "password": PASSWORD, "role": "admin"});
+    let user = create("/v1/users", user).await.member("id");
+    let issued = everything.call("POST", &format!("/v1/organizations/{id}/keys"));
+    let issued = issued.bearer(&everything.operator_key).json(all).send().await.expect(201);
+    let exchange = json!({"agent_id": agent.member("id"), "secret": agent.member("secret")});
+    let tokens = everything.call("POST", "/v1/auth/token").json(exchange.clone());
+    let tokens = tokens.send().await.expect(200);
+    let login = json!({"email": "ada@example.com", "password": PASSWORD, "organization": founded.member("id")});
+    let login = everything.call("POST", "/v1/auth/login").json(login).send().await.expect(200);
+    let form =
+        [("email", "ada@example.com"), ("password", PASSWORD), ("organization", id.as_str())];
+    let session = everything.call("POST", "/login").form(&form).send().await.expect(303);
+    let session = session.cookie("__Host-postern_session");
+    let (_, cli) = everything.cli_token(&session, &["*"]).await;
+    let service = everything.service_token(&service.member("key")).await;
+
+    let lowered = everything.reconfigured(
+        "signup = \"open\"\nsignup_scopes = [\"keys:*\", \"users:manage\", \"data:read\"]",
+    );
+    let limit = json!(["data:read", "keys:*", "users:manage"]);
+    let scopes = async |call: tests::Call<'_>| {
+        let mut scopes = call.send().await.expect(200).body["scopes"].take();
+        scopes.as_array_mut().unwrap().sort_by_key(ToString::to_string);
+        scopes
+    };
+    let whoami = || lowered.call("GET", "/v1/auth/whoami");
+    for call in [
+        whoami().key(&key),
+        whoami().key(&second),
+        whoami().key(&issued.member("key")),
+        whoami().bearer(&tokens.member("access_token")),
+        whoami().bearer(&login.member("access_token")),
+        whoami().bearer(&cli),
+        whoami().header("X-Postern-Session", &session),
+        whoami().header("X-Service-Token", &service),
+    ] {
+        assert_eq!(scopes(call).await, limit);
+    }
+    // Tokens that are issued now say so themselves.
+    let again = lowered.call("POST", "/v1/auth/token").json(exchange).send().await.expect(200);
+    let renewed = lowered.refresh(&tokens.member("refresh_token")).send().await.expect(200);
+    for answer in [again, renewed] {
+        let mut granted: Vec<_> = answer.body["scope"].as_str().unwrap().split(' ').collect();
+        granted.sort_unstable();
+        assert_eq!(json!(granted), limit);
+    }
+    // It can still manage what it has created.
+    let delete = lowered.call("DELETE", &format!("/v1/users/{user}")).key(&key);
+    delete.send().await.expect(204);
+    let beyond = json!({"name": "k", "scopes": ["*"]});
+    let made = lowered.call("POST", "/v1/keys").key(&key).json(beyond).send().await;
+    made.expect_error(403, "insufficient_scope");
+    let within = json!({"name": "k", "scopes": ["data:read"]});
+    lowered.call("POST", "/v1/keys").key(&key).json(within).send().await.expect(201);
+    // The operator's organizations are not limited.
+    assert_eq!(scopes(whoami().key(&lowered.api_key)).await, json!(["*"]));
+    assert_eq!(scopes(everything.call("GET", "/v1/auth/whoami").key(&key)).await, json!(["*"]));
+}
+
 #[tokio::test]
 async fn an_address_creates_and_an_organization_enrolls_a_limited_number() {
     let toml =

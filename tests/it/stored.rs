@@ -228,3 +228,25 @@ async fn a_device_code_is_stored_as_before() {
     });
     assert_eq!(*item, expected);
 }
+
+#[tokio::test]
+async fn what_belongs_to_an_organization_of_open_signup_says_so() {
+    let world = World::configured("signup = \"open\"").await;
+    let body = json!({"name": "Walk-in"});
+    world.wire.take();
+    let founded = world.call("POST", "/v1/organizations").json(body).send().await.expect(201);
+    let says_so = |item: &Value| item["by_signup"] == json!({"BOOL": true});
+    assert_eq!(put(&world).iter().filter(|item| says_so(item)).count(), 1);
+    let key = founded.member("api_key");
+    for (path, body, count) in [
+        ("/v1/keys", json!({"name": "k", "scopes": ["*"]}), 1),
+        ("/v1/agents", json!({"name": "a", "scopes": ["*"]}), 1),
+        ("/v1/services", json!({"name": "s", "scopes": ["*"]}), 1),
+        ("/v1/runners", json!({"name": "r"}), 1),
+        ("/v1/users", json!({"email": "ada@example.com", "invite": true}), 2),
+    ] {
+        world.wire.take();
+        world.call("POST", path).key(&key).json(body).send().await.expect(201);
+        assert_eq!(put(&world).iter().filter(|item| says_so(item)).count(), count, "{path}");
+    }
+}

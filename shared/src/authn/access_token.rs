@@ -74,10 +74,14 @@ async fn of_agent(
         _ if is_revoked => Refusal::TokenRevoked.into(),
         Some(agent) if agent.epoch != claims.epoch => Refusal::TokenRevoked.into(),
         Some(agent) if agent.meta.org_id == claims.org_id => {
-            let expires_at = agent.expires_at;
-            let inherited = InheritedLimits { expires_at, ..InheritedLimits::default() };
+            let inherited = InheritedLimits {
+                expires_at: agent.expires_at,
+                by_signup: agent.meta.by_signup,
+                ..InheritedLimits::default()
+            };
+            let scopes = context.config.limit_signup(agent.meta.by_signup, &claims.scopes);
             let caller = principal(claims, PrincipalKind::Agent, agent.on_behalf_of);
-            Outcome::Authenticated(Principal { inherited, ..caller })
+            Outcome::Authenticated(Principal { scopes, inherited, ..caller })
         }
         _ => Refusal::TokenOwnerDeleted.into(),
     })
@@ -98,7 +102,7 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
         Err(refusal) => refusal.into(),
         Ok(user) => Outcome::Authenticated(Principal {
             scopes: user.limit(&context.config, &claims.scopes),
-            inherited: InheritedLimits { epoch: Some(user.epoch), ..InheritedLimits::default() },
+            inherited: user.inherited(),
             metadata: user.metadata,
             ..principal(claims, PrincipalKind::User, None)
         }),

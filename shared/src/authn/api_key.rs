@@ -137,13 +137,13 @@ impl KeyRecord for ApiKeyRecord {
         CredentialId::ApiKey(self.meta.id)
     }
 
-    fn into_principal(self, _config: &Config, _owner: Option<ActiveUser>) -> Principal {
+    fn into_principal(self, config: &Config, _owner: Option<ActiveUser>) -> Principal {
         Principal {
             user_id: Subject::ApiKey(self.meta.id),
             kind: PrincipalKind::ApiKey,
             org_id: Some(self.meta.org_id),
             credential_id: CredentialId::ApiKey(self.meta.id),
-            scopes: self.scopes,
+            scopes: config.limit_signup(self.meta.by_signup, &self.scopes),
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
             metadata: Map::from_iter([("name".into(), self.name.into())]),
@@ -152,6 +152,7 @@ impl KeyRecord for ApiKeyRecord {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,
                 epoch: None,
+                by_signup: self.meta.by_signup,
             },
         }
     }
@@ -191,6 +192,7 @@ impl KeyRecord for CliTokenRecord {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,
                 epoch: Some(self.epoch),
+                by_signup: self.meta.by_signup,
             },
         }
     }

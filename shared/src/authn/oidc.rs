@@ -71,9 +71,11 @@ impl Provider for OidcProvider {
             None => Outcome::Authenticated(caller),
             Some(member) if member.disabled_at.is_some() => Refusal::UserDisabled.into(),
             Some(member) => Outcome::Authenticated(Principal {
+                scopes: context.config.limit_signup(member.by_signup, &caller.scopes),
                 org_id: Some(member.org_id),
                 inherited: InheritedLimits {
                     epoch: Some(member.epoch),
+                    by_signup: member.by_signup,
                     ..InheritedLimits::default()
                 },
                 metadata: with_profile(caller.metadata, member.profile.metadata),

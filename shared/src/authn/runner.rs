@@ -62,6 +62,7 @@ impl Provider for RunnerProvider {
                     expires_at: record.expires_at,
                     inherited: InheritedLimits {
                         expires_at: record.expires_at,
+                        by_signup: record.meta.by_signup,
                         ..InheritedLimits::default()
                     },
                 })

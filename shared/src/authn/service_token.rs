@@ -61,13 +61,14 @@ impl Provider for ServiceTokenProvider {
                 kind: PrincipalKind::Service,
                 org_id: Some(service.meta.org_id),
                 credential_id: CredentialId::AccessToken(claims.jti),
-                scopes: claims.scopes,
+                scopes: context.config.limit_signup(service.meta.by_signup, &claims.scopes),
                 resources: Resources::default(),
                 on_behalf_of: service.on_behalf_of,
                 metadata: Map::from_iter([("name".into(), service.name.into())]),
                 expires_at: Some(claims.exp),
                 inherited: InheritedLimits {
                     expires_at: service.expires_at,
+                    by_signup: service.meta.by_signup,
                     ..InheritedLimits::default()
                 },
             }),

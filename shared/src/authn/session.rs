@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Fault, Refusal},
-        principal::{InheritedLimits, Principal, PrincipalKind},
+        principal::{Principal, PrincipalKind},
         scope::Resources,
         subject::CredentialId,
     },
@@ -131,12 +131,12 @@ impl SessionProvider {
             kind: PrincipalKind::User,
             org_id: Some(user.org_id),
             credential_id: CredentialId::Session(session.id),
-            scopes: config.role_scopes(user.role),
+            scopes: user.scopes(config),
             resources: Resources::default(),
             on_behalf_of: None,
+            inherited: user.inherited(),
             metadata: user.metadata,
             expires_at: Some(session.idle_expires_at),
-            inherited: InheritedLimits { epoch: Some(user.epoch), ..InheritedLimits::default() },
         })
     }
 }

@@ -136,6 +136,9 @@ pub struct InheritedLimits {
     /// The epoch of the user whose credential it is. What the user creates or approves with it ends
     /// with this epoch, also if that has ended since.
     pub epoch: Option<Epoch>,
+    /// Whether open signup created the organization. What its credentials create remains limited by
+    /// `signup_scopes`.
+    pub by_signup: bool,
 }
 
 impl Principal {

@@ -196,7 +196,7 @@ pub(super) async fn check_owner(
                 return Err(Refusal::FamilyEpochEnded.into());
             }
             context.config.gate.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
-            Ok(family.scopes.clone())
+            Ok(context.config.limit_signup(agent.meta.by_signup, &family.scopes))
         }
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;

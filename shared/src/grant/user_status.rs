@@ -18,7 +18,7 @@ use crate::{
         epoch::Epoch,
         error::{Error, Fault, Refusal},
         id::{self, OrganizationId},
-        principal::{Principal, Role},
+        principal::{InheritedLimits, Principal, Role},
         scope::Scopes,
         subject::{CredentialId, Subject},
     },
@@ -51,12 +51,16 @@ pub struct ActiveUser {
     pub metadata: Map<String, Value>,
     /// The current epoch.
     pub epoch: Epoch,
+    /// Whether open signup created the organization.
+    pub by_signup: bool,
 }
 
 impl UserStatus {
     /// Returns the status of `member`, for a credential of the epoch `of`, if it has one.
     pub fn new(config: &Config, member: MembershipRecord, of: Option<Epoch>) -> Self {
-        let MembershipRecord { user_id, org_id, role, profile, epoch, disabled_at, .. } = member;
+        let MembershipRecord {
+            user_id, org_id, role, by_signup, profile, epoch, disabled_at, ..
+        } = member;
         if disabled_at.is_some() {
             return Self::Disabled;
         }
@@ -70,7 +74,7 @@ impl UserStatus {
                 _ => return Self::Ended,
             },
         };
-        Self::Active(ActiveUser { org_id, role, metadata: profile.metadata, epoch })
+        Self::Active(ActiveUser { org_id, role, metadata: profile.metadata, epoch, by_signup })
     }
 
     /// Returns the user.
@@ -87,9 +91,24 @@ impl UserStatus {
 }
 
 impl ActiveUser {
-    /// Returns `scopes`, as far as the user's role has them.
+    /// Returns what the user has: the scopes of their role, in an organization of open signup within
+    /// its limit.
+    pub fn scopes(&self, config: &Config) -> Scopes {
+        config.limit_signup(self.by_signup, &config.role_scopes(self.role))
+    }
+
+    /// Returns `scopes`, as far as the user has them.
     pub fn limit(&self, config: &Config, scopes: &Scopes) -> Scopes {
-        scopes.intersection(&config.role_scopes(self.role))
+        scopes.intersection(&self.scopes(config))
+    }
+
+    /// Returns what the credentials that the user creates with one of this epoch inherit.
+    pub fn inherited(&self) -> InheritedLimits {
+        InheritedLimits {
+            epoch: Some(self.epoch),
+            by_signup: self.by_signup,
+            ..InheritedLimits::default()
+        }
     }
 }
 
@@ -150,22 +169,23 @@ pub async fn ensure_member(
 /// # Errors
 /// [`Refusal::UserRequired`] for all other callers; a [`Fault`].
 pub async fn require_user(context: &Context, caller: &Principal) -> Result<(), Error> {
-    let role = match &caller.credential_id {
-        CredentialId::Session(_) => Role::User,
+    let config = &context.config;
+    let whole = match &caller.credential_id {
+        CredentialId::Session(_) => config.role_scopes(Role::User),
         CredentialId::Family(_) => match context.store.membership(&caller.user_id).await? {
             Some(member) => {
-                let status = UserStatus::new(&context.config, member, None);
-                status.active_or(Refusal::UserRequired)?.role
+                let status = UserStatus::new(config, member, None);
+                status.active_or(Refusal::UserRequired)?.scopes(config)
             }
             None => return Err(Refusal::UserRequired.into()),
         },
-        CredentialId::External(_) => context.config.issuer_role(&caller.user_id),
+        CredentialId::External(_) => config.role_scopes(config.issuer_role(&caller.user_id)),
         CredentialId::AccessToken(_)
         | CredentialId::ApiKey(_)
         | CredentialId::CliToken(_)
         | CredentialId::Runner(_) => return Err(Refusal::UserRequired.into()),
     };
-    Ok(caller.require_user(&context.config.role_scopes(role))?)
+    Ok(caller.require_user(&whole)?)
 }
 
 async fn create_member(

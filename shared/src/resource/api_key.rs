@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, Resource, Rights};
+use super::owned::{self, NewCredential, OwningOrganization, Resource, Rights};
 use crate::{
     context::Context,
     core::{
@@ -77,9 +77,9 @@ impl Resource for ApiKeyView {
     const READ: Permission = Permission::KeysRead;
     const MANAGE: Permission = Permission::KeysManage;
 
-    fn rights(_context: &Context, record: &ApiKeyRecord) -> Rights {
+    fn rights(context: &Context, record: &ApiKeyRecord) -> Rights {
         Rights {
-            scopes: record.scopes.clone(),
+            scopes: context.config.limit_signup(record.meta.by_signup, &record.scopes),
             resources: record.resources.clone(),
             expires_at: record.expires_at,
             require_signature: Some(record.require_signature),
@@ -136,7 +136,7 @@ pub async fn create(
     new: NewApiKey,
 ) -> Result<CreatedApiKey, Error> {
     caller.require(ApiKeyView::MANAGE)?;
-    let organization = caller.require_organization()?;
+    let organization = OwningOrganization::of(caller)?;
     put_new(context, new, organization, caller.acting_user(), KeyCreator::Caller(caller)).await
 }
 
@@ -190,7 +190,7 @@ impl KeyCreator<'_> {
 async fn put_new(
     context: &Context,
     new: NewApiKey,
-    organization: OrganizationId,
+    organization: OwningOrganization,
     on_behalf_of: Option<Subject>,
     creator: KeyCreator<'_>,
 ) -> Result<CreatedApiKey, Error> {
@@ -231,12 +231,13 @@ pub async fn issue(
         let detail = "There is no organization with the id in the path.";
         Error::with_detail(Refusal::RecordUnknown, detail.into())
     })?;
-    let limit = match organization.origin {
-        OrganizationOrigin::Operator | OrganizationOrigin::Personal => Scopes::all(),
-        OrganizationOrigin::Signup => context.config.signup_scopes.clone(),
+    let by_signup = match organization.origin {
+        OrganizationOrigin::Operator | OrganizationOrigin::Personal => false,
+        OrganizationOrigin::Signup => true,
     };
-    let creator = KeyCreator::Operator(limit);
-    put_new(context, new, organization.id, organization.owner, creator).await
+    let creator = KeyCreator::Operator(context.config.limit_signup(by_signup, &Scopes::all()));
+    let owning = OwningOrganization { id: organization.id, by_signup };
+    put_new(context, new, owning, organization.owner, creator).await
 }
 
 /// Gives a key a new secret. The old one works until the end of the overlap.

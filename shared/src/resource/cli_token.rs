@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential};
+use super::owned::{self, NewCredential, OwningOrganization};
 use crate::{
     config::PASSWORD_CLIENT,
     context::Context,
@@ -118,7 +118,7 @@ pub async fn create(
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let expires_at = user.delegated_expiry(expires_at)?;
 
-    let organization = user.require_organization()?;
+    let organization = OwningOrganization::of(user)?;
     let NewCredential { meta, stored, secret } = owned::new_credential(context, organization)?;
     let record = CliTokenRecord {
         meta,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential};
+use super::owned::{self, NewCredential, OwningOrganization};
 use crate::{
     context::Context,
     core::{
@@ -97,7 +97,7 @@ pub async fn create(
         OrganizationCreator::Operator => (OrganizationOrigin::Operator, Scopes::all()),
         OrganizationCreator::Anyone { address } => {
             count_signup(context, address).await?;
-            (OrganizationOrigin::Signup, context.config.signup_scopes.clone())
+            (OrganizationOrigin::Signup, context.config.limit_signup(true, &Scopes::all()))
         }
     };
     let now = context.clock.now();
@@ -108,7 +108,11 @@ pub async fn create(
         owner: owner.clone(),
         origin,
     };
-    let NewCredential { meta, stored, secret } = owned::new_credential(context, organization.id)?;
+    let owning = OwningOrganization {
+        id: organization.id,
+        by_signup: matches!(creator, OrganizationCreator::Anyone { .. }),
+    };
+    let NewCredential { meta, stored, secret } = owned::new_credential(context, owning)?;
     let key_name = "organization".to_owned();
     let key =
         ApiKeyRecord { on_behalf_of: owner, ..ApiKeyRecord::new(meta, stored, key_name, scopes) };

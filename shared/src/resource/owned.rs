@@ -30,10 +30,29 @@ pub(super) struct NewCredential<K: CredentialKind> {
     pub(super) secret: Secret,
 }
 
+/// The organization of a new record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwningOrganization {
+    pub(super) id: OrganizationId,
+    /// Whether open signup created it.
+    pub(super) by_signup: bool,
+}
+
+impl OwningOrganization {
+    /// Returns the organization of `caller`.
+    ///
+    /// # Errors
+    /// [`Refusal::OrganizationMissing`]
+    pub(super) fn of(caller: &Principal) -> Result<Self, Refusal> {
+        let id = caller.require_organization()?;
+        Ok(Self { id, by_signup: caller.inherited.by_signup })
+    }
+}
+
 /// Mints the id and the secret of a new record of `organization`.
 pub(super) fn new_credential<K: CredentialKind>(
     context: &Context,
-    organization: OrganizationId,
+    organization: OwningOrganization,
 ) -> Result<NewCredential<K>, Error> {
     let meta = meta(context, organization)?;
     let minted = Minted::new(&context.config.brand, &meta.id, &context.entropy)?;
@@ -43,10 +62,10 @@ pub(super) fn new_credential<K: CredentialKind>(
 /// Mints the id of a new record of `organization`.
 pub(super) fn meta<K: StaticType>(
     context: &Context,
-    organization: OrganizationId,
+    OwningOrganization { id: org_id, by_signup }: OwningOrganization,
 ) -> Result<RecordMeta<K>, Error> {
     let now = context.clock.now();
-    Ok(RecordMeta { id: id::mint(now, &context.entropy)?, org_id: organization, created_at: now })
+    Ok(RecordMeta { id: id::mint(now, &context.entropy)?, org_id, created_at: now, by_signup })
 }
 
 /// Returns the expiry of a new record, in whole seconds.

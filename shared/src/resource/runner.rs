@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, Resource, Rights};
+use super::owned::{self, NewCredential, OwningOrganization, Resource, Rights};
 use crate::{
     context::Context,
     core::{
@@ -122,7 +122,7 @@ pub async fn create(
     let labels = labels.ok_or(Refusal::LabelMalformed)?;
 
     let NewCredential { meta, stored, secret } =
-        owned::new_credential(context, caller.require_organization()?)?;
+        owned::new_credential(context, OwningOrganization::of(caller)?)?;
     let record = RunnerRecord {
         meta,
         name: name.into(),

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, NewCredential, Resource, Rights};
+use super::owned::{self, NewCredential, OwningOrganization, Resource, Rights};
 use crate::{
     context::Context,
     core::{
@@ -76,9 +76,9 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
     const READ: Permission = K::READ;
     const MANAGE: Permission = K::MANAGE;
 
-    fn rights(_context: &Context, record: &ServiceAccountRecord<K>) -> Rights {
+    fn rights(context: &Context, record: &ServiceAccountRecord<K>) -> Rights {
         Rights {
-            scopes: record.scopes.clone(),
+            scopes: context.config.limit_signup(record.meta.by_signup, &record.scopes),
             resources: Resources::default(),
             expires_at: record.expires_at,
             require_signature: None,
@@ -119,7 +119,7 @@ pub async fn create<K: ServiceAccountKind>(
         .map_err(|refusal| owned::locate(refusal, &given, &caller.scopes))?;
 
     let NewCredential { meta, stored, secret } =
-        owned::new_credential(context, caller.require_organization()?)?;
+        owned::new_credential(context, OwningOrganization::of(caller)?)?;
     let record = ServiceAccountRecord {
         meta,
         name: name.into(),

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, Resource, Rights};
+use super::owned::{self, OwningOrganization, Resource, Rights};
 use crate::{
     context::Context,
     core::{
@@ -14,7 +14,7 @@ use crate::{
         id::{CliTokenId, OrganizationId, UserId},
         permission::Permission,
         principal::{Principal, Role},
-        scope::Resources,
+        scope::{Resources, Scopes},
         secret::{self, Secret},
         subject::Subject,
     },
@@ -67,7 +67,7 @@ impl Resource for UserView {
 
     fn rights(context: &Context, user: &UserRecord) -> Rights {
         Rights {
-            scopes: context.config.role_scopes(user.role),
+            scopes: scopes(context, user),
             resources: Resources::default(),
             expires_at: None,
             require_signature: None,
@@ -136,7 +136,7 @@ pub async fn create(
 
     let organization = caller.require_organization()?;
     count_enrollment(context, &organization).await?;
-    let meta = owned::meta(context, organization)?;
+    let meta = owned::meta(context, OwningOrganization::of(caller)?)?;
     let invitation = match password {
         None => Some(new_invitation(context, &meta.id, Epoch::default())?),
         Some(_) => None,
@@ -176,7 +176,7 @@ pub async fn invite(
     caller.require(UserView::MANAGE)?;
     let organization = caller.require_organization()?;
     let user: UserRecord = owned::find(context, &organization, id).await?;
-    caller.can_delegate(&context.config.role_scopes(user.role), &Resources::default())?;
+    caller.can_delegate(&scopes(context, &user), &Resources::default())?;
     count_enrollment(context, &organization).await?;
     let member = context.store.membership(&Subject::User(*id)).await?;
     let epoch = member.ok_or(Refusal::RecordUnknown)?.epoch;
@@ -200,6 +200,11 @@ fn new_invitation(
         invitation_epoch: epoch,
     };
     Ok((stored, Invitation { secret: minted.secret, expires_at }))
+}
+
+/// Returns what a user has at most.
+fn scopes(context: &Context, user: &UserRecord) -> Scopes {
+    context.config.limit_signup(user.meta.by_signup, &context.config.role_scopes(user.role))
 }
 
 /// Counts an enrollment: addresses that are taken, and hashing, make them worth limiting.
@@ -234,7 +239,7 @@ async fn address_scope(
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     caller.require(UserView::MANAGE)?;
     let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
-    caller.can_delegate(&context.config.role_scopes(user.role), &Resources::default())?;
+    caller.can_delegate(&scopes(context, &user), &Resources::default())?;
     if context.store.delete_user(&user).await? == Deletion::Unknown {
         return Err(Refusal::RecordUnknown.into());
     }

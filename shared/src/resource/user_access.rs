@@ -160,7 +160,9 @@ async fn find(
     }
     let signin = member.profile.signin.as_deref().and_then(|name| context.config.signin(name));
     let role = signin.map(|signin| signin.rules().role).or(member.role).unwrap_or(Role::User);
-    caller.can_delegate(&context.config.role_scopes(role), &Resources::default())?;
+    let scopes = context.config.role_scopes(role);
+    let scopes = context.config.limit_signup(member.by_signup, &scopes);
+    caller.can_delegate(&scopes, &Resources::default())?;
     Ok(member)
 }
 

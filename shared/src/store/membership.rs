@@ -31,6 +31,9 @@ pub struct MembershipRecord {
     /// The role of a user whom an organization enrolled, or whom the local program signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// Whether open signup created the organization that enrolled the user.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_signup: bool,
     /// What the last sign-in reported.
     #[serde(flatten)]
     pub profile: UserProfile,
@@ -76,6 +79,7 @@ impl MembershipRecord {
             user_id,
             org_id,
             role: None,
+            by_signup: false,
             profile,
             epoch: Epoch::default(),
             password_epoch: Epoch::default(),

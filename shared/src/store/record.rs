@@ -34,6 +34,9 @@ pub struct RecordMeta<K: StaticType> {
     /// When the record was created.
     #[serde(rename = "created_at_ms", with = "millisecond::required")]
     pub created_at: Timestamp,
+    /// Whether the organization was created by open signup. Then `signup_scopes` limit every use.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_signup: bool,
 }
 
 /// The stored part of a credential's secret. Part of its record by `#[serde(flatten)]`.

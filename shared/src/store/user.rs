@@ -130,6 +130,7 @@ impl Store {
         let profile = UserProfile { metadata, ..UserProfile::default() };
         let membership = MembershipRecord {
             role: Some(user.role),
+            by_signup: user.meta.by_signup,
             ..MembershipRecord::new(user.subject(), user.meta.org_id, profile)
         };
         let created = self

@@ -99,7 +99,7 @@ pub fn service_token(
             exp: after(now, context.config.lifetimes.service_token),
             jti: id::mint(now, &context.entropy)?,
             org_id: service.meta.org_id,
-            scopes: service.scopes.clone(),
+            scopes: context.config.limit_signup(service.meta.by_signup, &service.scopes),
         },
     )
 }
