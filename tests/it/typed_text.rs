@@ -214,6 +214,7 @@ async fn a_date_is_one_of_rfc_3339_and_the_answer_names_its_member() {
         json!("2027-02-30T12:00:00Z"),
         json!("2027-01-31"),
         json!("10000-01-01T00:00:00Z"),
+        json!("9999-12-31T23:59:60-00:01"),
         json!("soon"),
         json!(""),
         json!(1_801_396_800),

@@ -64,11 +64,13 @@ fn parse(text: &str) -> Option<Timestamp> {
         nanoseconds(fraction.unwrap_or_default()),
     );
     let utc = civil.ok()?.checked_sub(offset(zone)?);
-    match utc.ok().map(|utc| (utc, utc.to_zoned(jiff::tz::TimeZone::UTC))) {
-        Some((utc, _)) if is_leap && !may_have_leap_second(utc) => None,
-        Some((_, Ok(zoned))) => Some(zoned.timestamp()),
-        Some((_, Err(_))) | None if year == 9999 => Some(Timestamp::MAX),
-        Some((_, Err(_))) | None => None,
+    if is_leap && !utc.as_ref().is_ok_and(|utc| may_have_leap_second(*utc)) {
+        return None;
+    }
+    match utc.and_then(|utc| utc.to_zoned(jiff::tz::TimeZone::UTC)) {
+        Ok(zoned) => Some(zoned.timestamp()),
+        Err(_) if year == 9999 => Some(Timestamp::MAX),
+        Err(_) => None,
     }
 }
 
@@ -128,6 +130,8 @@ mod tests {
             ("9999-12-30T00:00:00Z", "9999-12-30T00:00:00Z"),
             ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.999999999Z"),
             ("9999-12-31T23:59:59.999-23:59", "9999-12-30T22:00:00.999999999Z"),
+            ("9999-12-31T23:59:60Z", "9999-12-30T22:00:00.999999999Z"),
+            ("9999-12-31T22:59:60-01:00", "9999-12-30T22:00:00.999999999Z"),
         ] {
             assert_eq!(
                 parse(text).map(|time| time.to_string()).as_deref(),
@@ -166,6 +170,9 @@ mod tests {
             "2027-01-31T12:00:60Z",
             "2027-01-31T23:59:60Z",
             "2027-06-30T23:59:61Z",
+            "9999-12-31T23:59:60-00:01",
+            "9999-12-31T23:59:60-23:59",
+            "9999-12-31T22:59:60Z",
             "2027-02-29T12:00:00Z",
             "2027-13-01T12:00:00Z",
             "2027-00-01T12:00:00Z",
