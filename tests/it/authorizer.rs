@@ -755,3 +755,24 @@ async fn a_key_beside_an_authorization_of_another_scheme_is_allowed() {
         assert_eq!(ask(&world, event).await.unwrap_err().to_string(), "Unauthorized");
     }
 }
+
+/// The event of a REST or WebSocket API lists each value of a header, that of an HTTP API joins them.
+#[tokio::test]
+async fn a_value_with_a_comma_is_one_value_where_the_event_lists_them() {
+    let world = World::new().await;
+    let mut headers = vec![("Authorization", "Token a, b"), ("X-API-Key", world.api_key.as_str())];
+    let answer = ask(&world, rest("GET", "/x", &headers)).await.unwrap();
+    assert!(permits(&answer["policyDocument"], &format!("{ARN}/prod/GET/x")));
+    let refused = async |event| ask(&world, event).await.unwrap_err().to_string();
+    assert_eq!(refused(http("GET", "/x", &headers)).await, "Unauthorized");
+    let mut unlisted = rest("GET", "/x", &headers);
+    unlisted["multiValueHeaders"] = json!({"X-API-Key": [world.api_key]});
+    assert_eq!(refused(unlisted).await, "Unauthorized");
+    let mut of_http_api = rest("GET", "/x", &headers);
+    of_http_api["version"] = json!("1.0");
+    assert_eq!(refused(of_http_api).await, "Unauthorized");
+    headers.push(("Authorization", "Token c"));
+    assert_eq!(refused(rest("GET", "/x", &headers)).await, "Unauthorized");
+    let joined = format!("{},{}", world.api_key, world.api_key);
+    assert_eq!(refused(rest("GET", "/x", &[("X-API-Key", &joined)])).await, "Unauthorized");
+}

@@ -426,6 +426,10 @@ async fn a_key_beside_an_authorization_of_another_scheme_is_accepted() {
     for other in [
         "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/execute-api/aws4_request, SignedHeaders=host;x-amz-date, Signature=0a",
         "Digest username=\"a, b\", qop=\"auth,auth-int\", nc=1",
+        r#"Digest username="a\"b, c", realm="x""#,
+        "Digest a=1, , b=2",
+        "Digest a=1,",
+        "Digest realm = \"x\", nc = 1",
         "Basic Zm9vOmJhcg==",
     ] {
         let call = || world.call("GET", "/v1/auth/whoami").header("Authorization", other);
@@ -434,5 +438,16 @@ async fn a_key_beside_an_authorization_of_another_scheme_is_accepted() {
         let answer = call().key(&world.unknown_key()).send().await;
         answer.expect_error(401, "invalid_token");
         call().send().await.expect_error(401, "auth_required");
+    }
+    for two in [
+        r#"Digest username="a\", Bearer x"#,
+        r#"Digest username="a\\", Bearer x"#,
+        "Digest a=1, Bearer x",
+        "Digest a=1, b",
+        "Bearer a=1, , b=2",
+        "a=1, b=2",
+    ] {
+        let call = world.call("GET", "/v1/auth/whoami").header("Authorization", two);
+        call.key(&world.api_key).send().await.expect_error(400, "invalid_request");
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
     if is_route_key_ambiguous(read, app) {
         return Ok(Err(Refusal::IdentitySourceAmbiguous));
     }
-    let headers = match headers(event, app) {
+    let headers = match headers(event, kind, app) {
         Ok(headers) => headers,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -343,9 +343,29 @@ fn paths(
 /// names. If the API caches by headers, only those are returned: a response must not depend on
 /// anything else.
 ///
-/// `multiValueHeaders` shows how often a header was sent, if the header is in it. A header that
-/// carries a credential must have been sent once.
-fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal> {
+/// A header that carries a credential must have been sent once. The `multiValueHeaders` of a REST or
+/// WebSocket API show how often a header was sent, if it is in them. HTTP APIs join values with a
+/// comma.
+fn headers(
+    event: &Value,
+    kind: AuthorizerEventKind,
+    app: &App,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let each = match kind {
+        AuthorizerEventKind::RestRequest | AuthorizerEventKind::WebSocket => {
+            event.get("multiValueHeaders").and_then(Value::as_object)
+        }
+        AuthorizerEventKind::RestToken
+        | AuthorizerEventKind::Http1
+        | AuthorizerEventKind::Http2 => None,
+    };
+    let is_joined = |name: &str, value: &str| {
+        let mut listed = each.into_iter().flatten();
+        let is_listed = listed.any(|(listed, values)| {
+            listed.eq_ignore_ascii_case(name) && texts(values).next().is_some()
+        });
+        !is_listed && credential_header::is_joined(name, value)
+    };
     let mut headers = BTreeMap::new();
     for (name, value) in sent(event) {
         let name = name.to_ascii_lowercase();
@@ -353,7 +373,7 @@ fn headers(event: &Value, app: &App) -> Result<BTreeMap<String, String>, Refusal
             continue;
         }
         let is_doubled = app.providers.reads_header(&name)
-            && (credential_header::is_joined(&name, value) || headers.contains_key(&name));
+            && (is_joined(&name, value) || headers.contains_key(&name));
         if is_doubled {
             return Err(Refusal::DuplicateHeader);
         }

@@ -44,38 +44,47 @@ pub fn repeatable(lower: &str) -> Option<String> {
 /// Reports whether `value` is the values of two headers `name`, which some gateways join with a
 /// comma.
 ///
-/// No credential of ours contains a comma. Other schemes of `Authorization` separate their
-/// parameters with commas (RFC 9110 §11.4), as `AWS4-HMAC-SHA256` and `Digest` do.
+/// No credential of ours contains a comma. Other schemes of `Authorization` have a list of
+/// parameters (RFC 9110 §11.4), as `AWS4-HMAC-SHA256` and `Digest` do. A list can have empty elements
+/// (§5.6.1.2).
 pub fn is_joined(name: &str, value: &str) -> bool {
     if name != AUTHORIZATION {
         return value.contains(',');
     }
-    let mut parts = outside_quotes(value).into_iter();
-    let scheme_and_first = parts.next().and_then(|part| part.trim().split_once(' '));
-    let has_parameters = scheme_and_first.is_some_and(|(scheme, first)| {
-        !OUR_SCHEMES.iter().any(|ours| scheme.eq_ignore_ascii_case(ours)) && is_parameter(first)
-    });
-    parts.any(|part| !has_parameters || !is_parameter(part))
+    let Some(elements) = split_list(value) else { return true };
+    if elements.len() < 2 {
+        return false;
+    }
+    let Some((scheme, first)) = elements[0].trim_start().split_once(' ') else { return true };
+    let is_ours = OUR_SCHEMES.iter().any(|ours| scheme.eq_ignore_ascii_case(ours));
+    let mut parameters = elements[1..].iter().copied().chain([first]).map(str::trim_ascii);
+    is_ours || !parameters.all(|element| element.is_empty() || is_parameter(element))
 }
 
 /// The schemes whose credentials are a single value without parameters.
 const OUR_SCHEMES: [&str; 3] = ["basic", "bearer", "dpop"];
 
-/// Splits at the commas that are not inside a quoted string.
-fn outside_quotes(value: &str) -> Vec<&str> {
-    let mut is_quoted = false;
-    let at_comma = |c: char| {
-        is_quoted ^= c == '"';
+/// Splits at the commas that are not inside a quoted string (RFC 9110 §5.6.4); `None` if the last of
+/// several elements has no closing quotation mark.
+fn split_list(value: &str) -> Option<Vec<&str>> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let is_separator = |c: char| {
+        let is_literal = is_escaped;
+        is_escaped = is_quoted && !is_literal && c == '\\';
+        is_quoted ^= c == '"' && !is_literal;
         c == ',' && !is_quoted
     };
-    value.split(at_comma).collect()
+    let elements: Vec<_> = value.split(is_separator).collect();
+    (!is_quoted || !value.contains(',')).then_some(elements)
 }
 
-/// Reports whether `text` is `name=value`, with a name that is a token (RFC 9110 §5.6.2).
+/// Reports whether `text` is `name=value`, with a name that is a token (RFC 9110 §5.6.2). There can
+/// be spaces around the equals sign (§11.2).
 fn is_parameter(text: &str) -> bool {
-    text.trim().split_once('=').is_some_and(|(name, value)| {
+    text.split_once('=').is_some_and(|(name, value)| {
         let is_token =
             |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let (name, value) = (name.trim_ascii_end(), value.trim_ascii_start());
         !name.is_empty() && name.bytes().all(is_token) && !value.is_empty()
     })
 }
@@ -157,6 +166,23 @@ mod tests {
             ("authorization", "Bearer abc,AWS4-HMAC-SHA256 Credential=a", true),
             ("authorization", "AWS4-HMAC-SHA256 abc, Signature=b", true),
             ("authorization", "AWS4-HMAC-SHA256 Credential=a, Signature", true),
+            ("authorization", r#"Digest username="a\"b, c", realm="x""#, false),
+            ("authorization", r#"Digest username="a\\", realm="x""#, false),
+            ("authorization", r#"Digest username="a\\", Bearer abc"#, true),
+            ("authorization", r#"Digest username="a\", Bearer abc"#, true),
+            ("authorization", r#"Digest username="a, Bearer abc"#, true),
+            ("authorization", "Digest a=1, , b=2", false),
+            ("authorization", "Digest a=1,", false),
+            ("authorization", "Digest ,a=1", false),
+            ("authorization", "Digest realm = \"x\", nc\t= 1", false),
+            ("authorization", "Digest a=1, Bearer abc=", true),
+            ("authorization", "Digest a=1, b c=2", true),
+            ("authorization", "Digest a=1, =2", true),
+            ("authorization", "Digest a=1, b=", true),
+            ("authorization", "Digest,a=1", true),
+            ("authorization", "a=1, b=2", true),
+            ("authorization", ",", true),
+            ("authorization", "Bearer a=1, , b=2", true),
             ("x-api-key", "a", false),
             ("x-api-key", "a,b", true),
         ];
