@@ -526,6 +526,19 @@ async fn a_wrong_value_is_told_what_was_expected() {
             "The member 'role' of the body must be 'user' or 'admin'.",
         ),
     ];
+    for role in [
+        json!(null),
+        json!(5),
+        json!(true),
+        json!([]),
+        json!(["user"]),
+        json!({}),
+        json!({"user": null}),
+    ] {
+        let body = json!({"email": "ada@example.com", "password": "correct horse", "role": role});
+        let sentence = "The member 'role' of the body must be 'user' or 'admin'.";
+        expect(post("/v1/users", body).await, 400, "invalid_request", sentence);
+    }
     for (path, body, code, sentence) in table {
         expect(post(path, body).await, 400, code, sentence);
     }

@@ -1,7 +1,12 @@
 //! The authenticated caller, in the same form for every way to authenticate.
 
+use std::fmt;
+
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 use serde_json::{Map, Value};
 
 use crate::core::{
@@ -14,7 +19,7 @@ use crate::core::{
 };
 
 /// A user's role.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Can use the organization's resources but not manage them.
@@ -31,6 +36,29 @@ impl Role {
             Self::User => "user",
             Self::Admin => "admin",
         }
+    }
+}
+
+/// What is derived would also accept an object with one member, and call a body with a value of
+/// another type malformed JSON.
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RoleName;
+        impl Visitor<'_> for RoleName {
+            type Value = Role;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`user` or `admin`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Role, E> {
+                [Role::User, Role::Admin]
+                    .into_iter()
+                    .find(|role| role.as_str() == name)
+                    .ok_or_else(|| E::unknown_variant(name, &["user", "admin"]))
+            }
+        }
+        deserializer.deserialize_str(RoleName)
     }
 }
 
