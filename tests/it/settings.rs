@@ -216,6 +216,14 @@ fn an_insecure_provider_prevents_the_start() {
             assert_stops(&[], &toml, "a subject_prefix cannot begin with");
         }
     }
+    for unsound in ["a".repeat(46), "a\\nb".to_owned()] {
+        let toml = oidc("https://a.example", &format!("subject_prefix = \"{unsound}\""));
+        assert_stops(
+            &[],
+            &toml,
+            "a subject_prefix has at most 45 bytes, and no control characters",
+        );
+    }
     assert_stops(
         &[],
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = []",

@@ -201,6 +201,24 @@ async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
         let sentence = "There is no user with this user_id in your organization.";
         assert_eq!(elsewhere.expect_error(404, "not_found").member("error_description"), sentence);
     }
+    // The owner of an organization is named by the same ids.
+    let found = async |owner: &str| {
+        let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
+        call.json(json!({"name": "Owned", "owner": owner})).send().await
+    };
+    for wrong in ["", &long, "a\nb", &key, &agent, "usr_1", "apikey_0123456789ab", "github|octocat"]
+    {
+        let answer = found(wrong).await.expect_error(400, "invalid_request");
+        let sentence = "The owner is not valid: send the user_id that GET /v1/auth/whoami shows for the user, such as usr_ and 26 characters, github| and a number, or that of an issuer.";
+        assert_eq!(answer.member("error_description"), sentence, "{wrong}");
+    }
+    for issued in
+        [&"a".repeat(255), &format!("{}|{}", "p".repeat(44), "a".repeat(255)), "a\u{202e}b"]
+    {
+        let own = found(issued).await.expect(201).member("api_key");
+        let call = world.call("GET", "/v1/organizations/current").key(&own);
+        assert_eq!(call.send().await.expect(200).member("owner"), issued);
+    }
     change(&world, "disable", &world.operator_key, "github|7").await.expect(204);
     let named = world.reconfigured(
         "[[provider]]\ntype = \"oidc\"\nissuer = \"https://idp.example\"\naudience = \"api\"\nsubject_prefix = \"idp|\"\n\

@@ -15,6 +15,10 @@ use crate::core::id::{
 
 /// What the id of another issuer's token begins with if it is a part of the token's digest.
 pub const TOKEN_DIGEST_PREFIX: &str = "token_";
+/// The longest id that an issuer gives to a user, in bytes (OpenID Connect Core §2).
+const LONGEST_ISSUED: usize = 255;
+/// The longest prefix that the configuration gives to the users of an issuer, in bytes.
+const LONGEST_PREFIX: usize = 45;
 /// The prefix of the subject of a configured key.
 pub const CONFIGURED_KEY_PREFIX: &str = "apikey_";
 /// What the subject of a GitHub user begins with.
@@ -47,6 +51,11 @@ impl TryFrom<String> for SubjectPrefix {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        if text.len() > LONGEST_PREFIX || text.contains(char::is_control) {
+            return Err(format!(
+                "a subject_prefix has at most {LONGEST_PREFIX} bytes, and no control characters"
+            ));
+        }
         match Self::reserved().find(|reserved| text.starts_with(reserved)) {
             None => Ok(Self(text)),
             Some(reserved) => Err(format!("a subject_prefix cannot begin with {reserved:?}")),
@@ -95,6 +104,12 @@ impl Subject {
         }
     }
 
+    /// Parses the id of a user of any kind that a caller names; `None` if no user can have it.
+    pub fn parse_user(text: String) -> Option<Self> {
+        let is_sound = has_form_of_user_id(&text, LONGEST_PREFIX + LONGEST_ISSUED);
+        is_sound.then(|| Self::parse(text)).filter(Self::is_possible_user)
+    }
+
     /// Reports whether this can be the id of a user. An id of ours that is malformed or that of
     /// another kind of record cannot, because no issuer can assign one, and neither can a GitHub user
     /// without a number.
@@ -121,6 +136,16 @@ impl Subject {
     pub fn is_enrolled(&self) -> bool {
         matches!(self, Self::User(_))
     }
+}
+
+/// Reports whether an issuer can give the id `text` to a user. It chooses the characters, even
+/// invisible ones, but no control characters.
+pub fn is_issued_user_id(text: &str) -> bool {
+    has_form_of_user_id(text, LONGEST_ISSUED)
+}
+
+fn has_form_of_user_id(text: &str, longest: usize) -> bool {
+    (1..=longest).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 impl fmt::Display for Subject {

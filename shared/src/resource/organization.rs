@@ -15,7 +15,6 @@ use crate::{
         scope::Scopes,
         secret::{self, Secret},
         subject::Subject,
-        text,
     },
     grant::throttle,
     store::{
@@ -88,10 +87,8 @@ pub async fn create(
         Some(_) if creator != OrganizationCreator::Operator => {
             return Err(Refusal::OwnerNotAllowed.into());
         }
-        Some(owner) if !(1..=200).contains(&owner.len()) || !text::is_visible(&owner) => {
-            return Err(Refusal::OwnerMalformed.into());
-        }
-        owner => owner.map(Subject::parse),
+        Some(owner) => Some(Subject::parse_user(owner).ok_or(Refusal::OwnerMalformed)?),
+        None => None,
     };
     let (origin, scopes) = match creator {
         OrganizationCreator::Operator => (OrganizationOrigin::Operator, Scopes::all()),

@@ -120,9 +120,7 @@ pub async fn sign_out(
 
 /// Parses the id of a user of any kind.
 fn user_id(UserToChange { user_id }: UserToChange) -> Result<Subject, Refusal> {
-    let is_sound = (1..=300).contains(&user_id.len()) && !user_id.chars().any(char::is_control);
-    let subject = is_sound.then(|| Subject::parse(user_id)).ok_or(Refusal::UserIdMalformed)?;
-    if subject.is_possible_user() { Ok(subject) } else { Err(Refusal::UserIdMalformed) }
+    Subject::parse_user(user_id).ok_or(Refusal::UserIdMalformed)
 }
 
 /// Returns the refusal of a user who is not known, in the words of `manager`.

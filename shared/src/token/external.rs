@@ -5,16 +5,13 @@ use serde_json::{Map, Value};
 
 use super::{claims::Times, verify::check_times};
 use crate::{
-    core::error::Refusal,
+    core::{error::Refusal, subject::is_issued_user_id},
     crypto::{
         json::Members,
         jwt::{self, HeaderRequirements, IssuedBy},
         key_set::KeySet,
     },
 };
-
-/// The longest id of a user, in bytes.
-const LONGEST_USER: usize = 255;
 
 /// A trusted issuer, and the required audience.
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +100,7 @@ pub fn remove_user_id(claims: &mut Map<String, Value>, names: &[&str]) -> Result
         Some(Value::Number(number)) if number.is_u64() && *name != "sub" => number.to_string(),
         _ => return Err(Refusal::TokenClaimsInvalid),
     };
-    let is_sound = (1..=LONGEST_USER).contains(&user.len()) && !user.chars().any(char::is_control);
-    if is_sound { Ok(user) } else { Err(Refusal::TokenClaimsInvalid) }
+    if is_issued_user_id(&user) { Ok(user) } else { Err(Refusal::TokenClaimsInvalid) }
 }
 
 /// The names of an email address in a caller's metadata: one that its issuer has verified, and one

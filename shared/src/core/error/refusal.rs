@@ -252,7 +252,9 @@ refusals! {
         "overlap_s must be a number of seconds from 0 to 604800.",
     ),
     /// The owner of an organization is not a valid user id.
-    OwnerMalformed => invalid_request("owner must be a user id of 1 to 200 characters."),
+    OwnerMalformed => invalid_request(
+        "The owner is not valid: send the user_id that GET /v1/auth/whoami shows for the user, such as usr_ and 26 characters, github| and a number, or that of an issuer.",
+    ),
     /// A caller other than the operator named the owner of an organization.
     OwnerNotAllowed => invalid_request(
         "Only the operator is allowed to set the owner of an organization.",
