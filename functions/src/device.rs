@@ -24,6 +24,7 @@ struct DeviceAuthorizationRequest {
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a fault.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    request.require_form_or_json()?;
     let DeviceAuthorizationRequest { client_id, client_secret, scope } = if request.is_form() {
         let mut form = request.form()?;
         let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());

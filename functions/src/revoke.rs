@@ -46,6 +46,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn revoke_token(app: &App, request: &Request) -> Result<Response, Error> {
+    request.require_form_or_json()?;
     let token = if request.is_form() {
         request.form()?.remove("token").ok_or_else(|| {
             let sentence = "The parameter 'token' is missing.".into();

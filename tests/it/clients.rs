@@ -131,6 +131,27 @@ async fn an_empty_request_is_told_what_to_send() {
     }
 }
 
+/// `curl -d` sends the type of a form, and other programs send none.
+#[tokio::test]
+async fn a_body_without_a_type_is_told_to_be_a_form_where_a_form_is_read() {
+    let world = World::new().await;
+    let either = "The Content-Type is missing or not supported: send the parameters as application/x-www-form-urlencoded, or as JSON.";
+    let grant = format!("The Content-Type is missing or not supported: {EXPECTED}");
+    for (path, sentence) in
+        [(TOKEN, grant.as_str()), ("/v1/auth/revoke", either), ("/v1/auth/device", either)]
+    {
+        for kind in [None, Some("text/plain"), Some("multipart/form-data; boundary=x")] {
+            let call = world.call("POST", path).raw("client_id=postern-cli&token=x");
+            let call = match kind {
+                Some(kind) => call.header("Content-Type", kind),
+                None => call,
+            };
+            let answer = call.send().await.expect_error(415, "unsupported_media_type");
+            assert_eq!(answer.member("error_description"), sentence, "{path} {kind:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_form_without_a_grant_type_is_told_so_whoever_sends_it() {
     let world = World::new().await;

@@ -241,6 +241,18 @@ impl Request {
 
     /// Returns the refusal of a body that is not the form of a page. Programs have a route of their
     /// own.
+    /// Refuses a body that is neither a form nor JSON, for a route that reads both.
+    ///
+    /// # Errors
+    /// A 415.
+    pub fn require_form_or_json(&self) -> Result<(), Error> {
+        if !self.has_body() || self.is_form() || self.is_json() {
+            return Ok(());
+        }
+        let detail = "The Content-Type is missing or not supported: send the parameters as application/x-www-form-urlencoded, or as JSON.";
+        Err(Error::with_detail(Refusal::MediaTypeUnsupported, detail.into()))
+    }
+
     fn not_a_form(&self) -> Error {
         let route = route::for_programs(self.path());
         let route = route.unwrap_or_else(|| "a path that begins with /v1".into());
