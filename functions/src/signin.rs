@@ -49,7 +49,7 @@ async fn start(
 ) -> Result<Response, Error> {
     let upstream = upstream(app, request, is_wanted)?;
     let loopback = if is_for_tool(request)? { Some(loopback(app, request)?) } else { None };
-    let next = path::safe_redirect(request.query("next")?.as_deref());
+    let next = path::safe_redirect(request.oauth_parameter("next")?.as_deref());
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
     let AuthorizationRedirect { location, browser } =
         sign_in::start(&app.context, upstream, &next, loopback, browser, request.source_ip())
@@ -60,11 +60,11 @@ async fn start(
 /// Reports whether a tool started the sign-in. Without `cli=true`, the browser would be signed in and
 /// the tool would wait for a code that never comes.
 fn is_for_tool(request: &Request) -> Result<bool, Error> {
-    match request.query("cli")?.as_deref() {
+    match request.oauth_parameter("cli")?.as_deref() {
         Some("true") => Ok(true),
-        None | Some("" | "false") => {
+        None | Some("false") => {
             for name in ["redirect_uri", "code_challenge"] {
-                if request.query(name)?.is_some() {
+                if request.oauth_parameter(name)?.is_some() {
                     let detail = format!(
                         "The parameter 'cli' is missing: send cli=true together with {name}, to sign in for a tool on this machine."
                     );
@@ -86,7 +86,7 @@ fn upstream<'a>(
     request: &Request,
     is_wanted: impl Fn(&IdentityProvider) -> bool,
 ) -> Result<&'a IdentityProvider, Error> {
-    let named = request.query("provider")?;
+    let named = request.oauth_parameter("provider")?;
     let known: Vec<_> =
         app.identity_providers.iter().filter(|upstream| is_wanted(upstream)).collect();
     let names = || known.iter().map(|upstream| upstream.name()).collect::<Vec<_>>().join(" or ");
@@ -128,8 +128,8 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
     if !is_loopback(&redirect_uri) {
         return Err(Refusal::RedirectUriNotAllowed.into());
     }
-    let client_id =
-        request.query("client_id")?.map_or_else(|| ClientId::from("postern-cli"), ClientId::from);
+    let client_id = request.oauth_parameter("client_id")?;
+    let client_id = client_id.map_or_else(|| ClientId::from("postern-cli"), ClientId::from);
     if app.context.config.client(&client_id).is_none() {
         let detail = "The parameter 'client_id' names no client of this deployment: omit it, for postern-cli, or use the id of a [[client]] in postern.toml.";
         return Err(Error::with_detail(Refusal::ClientUnknown, detail.into()));
@@ -144,13 +144,13 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
         "the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636)",
     )?;
     let challenge = Digest::from_base64url(&challenge);
-    let state = request.query("state")?;
+    let state = request.oauth_parameter("state")?;
     if state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
         let detail =
             format!("The parameter 'state' is too long: use at most {LONGEST_STATE} bytes.");
         return Err(Error::with_detail(Refusal::RequestMalformed, detail));
     }
-    let scope = request.query("scope")?.filter(|scope| !scope.is_empty());
+    let scope = request.oauth_parameter("scope")?;
     scope.as_deref().map(Scopes::parse).transpose()?;
     let challenge = challenge.ok_or(Refusal::CodeChallengeMalformed)?;
     Ok(Loopback { client_id, redirect_uri, challenge, state, scope })
@@ -158,7 +158,7 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
 
 /// Returns a parameter of the query that a tool must send: `what`.
 fn required(request: &Request, name: &str, what: &str) -> Result<String, Error> {
-    request.query(name)?.filter(|value| !value.is_empty()).ok_or_else(|| {
+    request.oauth_parameter(name)?.ok_or_else(|| {
         let detail = format!("The parameter '{name}' is missing: send {what}.");
         Error::with_detail(Refusal::ParameterMissing, detail)
     })
@@ -171,11 +171,10 @@ fn required(request: &Request, name: &str, what: &str) -> Result<String, Error> 
 /// the response continues as the same one in a query, to which the cookie is sent. Nothing is
 /// decided here, and the code stays worthless without the cookie and the verifier.
 fn form_post(request: &Request) -> Result<Response, Error> {
-    let form = request.form()?;
-    let provider = request.query("provider")?;
+    let provider = request.oauth_parameter("provider")?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     for name in ["state", "code", "error", "iss"] {
-        if let Some(value) = form.get(name) {
+        if let Some(value) = request.posted_oauth_parameter(name)? {
             query.append_pair(name, value.expose());
         }
     }
@@ -195,11 +194,11 @@ async fn callback(
     is_expected: impl Fn(&IdentityProvider) -> bool,
 ) -> Result<Response, Error> {
     let returned = Returned {
-        state: request.query("state")?.unwrap_or_default(),
-        code: request.query("code")?,
-        error: request.query("error")?,
-        issuer: request.query("iss")?,
-        provider: request.query("provider")?,
+        state: request.oauth_parameter("state")?.unwrap_or_default(),
+        code: request.oauth_parameter("code")?,
+        error: request.oauth_parameter("error")?,
+        issuer: request.oauth_parameter("iss")?,
+        provider: request.oauth_parameter("provider")?,
         browser: request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned())),
     };
     let signed_in = sign_in::complete(
@@ -216,6 +215,9 @@ async fn callback(
             &value,
             app.context.config.lifetimes.session_idle.as_secs(),
         )?,
-        SignedIn::Redirect(location) => Response::see_other(location)?,
+        SignedIn::Redirect { location, cause: None } => Response::see_other(location)?,
+        SignedIn::Redirect { location, cause: Some(cause) } => {
+            Response::see_other(location)?.with_cause(cause)
+        }
     })
 }

@@ -437,6 +437,56 @@ async fn a_denial_by_the_user_is_reported_to_the_tool() {
     assert_eq!(redirect_parameters(&answer)["error"], "access_denied");
 }
 
+/// The error is ours: the scope that the provider refuses is not the one that the tool requested.
+#[tokio::test]
+async fn a_failure_of_the_provider_is_reported_to_the_tool_by_its_code_and_logged() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    for (error, code) in [
+        ("login_required", "access_denied"),
+        ("temporarily_unavailable", "temporarily_unavailable"),
+        ("server_error", "server_error"),
+        ("invalid_scope", "server_error"),
+        ("application_suspended", "server_error"),
+        ("anything", "server_error"),
+    ] {
+        let begun = start(&world, &good()).await.expect(303);
+        let (_, query) = begun.header("location").unwrap().split_once('?').unwrap();
+        let mut sent = form_urlencoded::parse(query.as_bytes());
+        let state = sent.find(|(name, _)| name == "state").unwrap().1.into_owned();
+        let target = format!("/v1/auth/github/callback?error={error}&state={state}");
+        let cookie = format!("{BROWSER}={}", begun.cookie(BROWSER));
+        let answer = world.call("GET", &target).header("Cookie", cookie).send().await.expect(303);
+        let told = redirect_parameters(&answer);
+        assert_eq!((told["error"].as_str(), told["state"].as_str()), (code, "of the tool"));
+        assert_eq!(told.len(), 2, "{error}");
+    }
+    assert!(tests::capture::logged(&["it returned the error application_suspended"]));
+}
+
+/// RFC 6749 §3.1.
+#[tokio::test]
+async fn a_parameter_without_a_value_is_absent_at_the_start() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let more = [("client_id", ""), ("scope", ""), ("provider", ""), ("next", "")];
+    let arrived = arrive(&world, &issuer, &[good(), more.to_vec()].concat(), "7").await.expect(303);
+    let code = redirect_parameters(&arrived)["code"].clone();
+    redeem(&world, &code, &[]).await.expect(200);
+    let mut stateless = good();
+    stateless.retain(|(name, _)| *name != "state");
+    stateless.push(("state", ""));
+    let arrived = arrive(&world, &issuer, &stateless, "7").await.expect(303);
+    assert!(!redirect_parameters(&arrived).contains_key("state"));
+    for name in ["redirect_uri", "code_challenge", "code_challenge_method"] {
+        let mut without = good();
+        without.retain(|(known, _)| *known != name);
+        without.push((name, ""));
+        start(&world, &without).await.expect_error(400, "invalid_request");
+    }
+    start(&world, &[("redirect_uri", ""), ("code_challenge", "")]).await.expect(303);
+}
+
 #[tokio::test]
 async fn codes_are_never_stored_in_clear() {
     let issuer = Issuer::start().await;

@@ -252,7 +252,7 @@ async fn an_id_token_of_another_sign_in_is_refused() {
 async fn a_callback_that_names_another_issuer_is_refused() {
     let issuer = Issuer::start().await;
     let world = world(&issuer).await;
-    for (named, status) in [("https://evil.example", 400), ("", 400), (issuer.url.as_str(), 303)] {
+    for (named, status) in [("https://evil.example", 400), ("", 303), (issuer.url.as_str(), 303)] {
         let visit = start(&world).await;
         let query = form_urlencoded::Serializer::new(issuer.sign_in(&visit.location, "ada"))
             .append_pair("iss", named)
@@ -283,6 +283,108 @@ async fn a_denial_at_the_issuer_is_shown_to_the_user() {
         .await;
     assert_eq!((page.status, page.header("content-type")), (400, Some("text/html; charset=utf-8")));
     assert!(page.text.contains("href=\"/login\""));
+}
+
+/// Returns to the callback with a query, or as the provider posts it.
+async fn back_by(world: &World, method: &str, query: &str, browser: &str) -> Answer {
+    if method == "GET" {
+        return back(world, query, browser).await;
+    }
+    let form: Vec<(String, String)> =
+        form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let answer = world.call("POST", "/v1/auth/oidc/callback").form(&form).send().await;
+    let Some(location) = answer.header("location") else { return answer };
+    back(world, location.split_once('?').unwrap().1, browser).await
+}
+
+/// RFC 6749 §3.1: parameters without a value are absent, none is repeated, and those with other
+/// names are ignored.
+#[tokio::test]
+async fn a_callback_is_read_the_same_in_a_query_and_in_a_form() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    for method in ["GET", "POST"] {
+        for more in [
+            "error=",
+            "iss=",
+            "error=&iss=&provider=&session_state=",
+            "scope=a&scope=b",
+            "user=&user=",
+            "error_description=a&error_description=a",
+        ] {
+            let visit = start(&world).await;
+            let query = format!("{}&{more}", issuer.sign_in(&visit.location, "ada"));
+            let answer = back_by(&world, method, &query, &visit.browser).await;
+            assert_eq!(answer.status, 303, "{method} {more}: {}", answer.text);
+            answer.cookie(SESSION);
+        }
+        let refused = "The identity provider did not confirm the sign-in. Start again.";
+        let expired = "The sign-in expired or was started in another browser. Start again.";
+        let twice = |name| format!("The parameter '{name}' was sent more than once: send it once.");
+        for (query, sentence) in [
+            ("state=STATE", refused.to_owned()),
+            ("state=STATE&code=", refused.to_owned()),
+            ("state=&code=x", expired.to_owned()),
+            ("state=STATE&code=x&code=x", twice("code")),
+            ("state=STATE&code=x&code=", twice("code")),
+            ("state=STATE&state=STATE&code=x", twice("state")),
+            ("state=STATE&code=x&iss=&iss=", twice("iss")),
+            ("state=STATE&code=x&error=&error=", twice("error")),
+        ] {
+            let visit = start(&world).await;
+            let query = query.replace("STATE", &visit.parameters()["state"]);
+            let answer = back_by(&world, method, &query, &visit.browser).await;
+            let answer = answer.expect_error(400, "invalid_request");
+            assert_eq!(answer.member("error_description"), sentence, "{method}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_what_the_user_decided_is_called_a_denial() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let denied =
+        (400, "access_denied", "Access was denied by the user or by the identity provider.");
+    let unavailable = (
+        503,
+        "temporarily_unavailable",
+        "A required service is unavailable. Your credential is unaffected: try again shortly.",
+    );
+    let refused =
+        (400, "invalid_request", "The identity provider did not confirm the sign-in. Start again.");
+    for (error, (status, code, sentence)) in [
+        ("access_denied", denied),
+        ("login_required", denied),
+        ("interaction_required", denied),
+        ("consent_required", denied),
+        ("account_selection_required", denied),
+        ("user_cancelled_authorize", denied),
+        ("temporarily_unavailable", unavailable),
+        ("server_error", unavailable),
+        ("invalid_request", unavailable),
+        ("invalid_scope", unavailable),
+        ("unauthorized_client", unavailable),
+        ("unsupported_response_type", unavailable),
+        ("redirect_uri_mismatch", unavailable),
+        ("Access_Denied", refused),
+        ("invalid_grant", refused),
+        ("anything else", refused),
+    ] {
+        for code_too in ["", "&code=x"] {
+            let visit = start(&world).await;
+            let query = form_urlencoded::Serializer::new(String::new())
+                .append_pair("error", error)
+                .append_pair("state", &visit.parameters()["state"])
+                .finish();
+            let answer = back(&world, &format!("{query}{code_too}"), &visit.browser).await;
+            let answer = answer.expect_error(status, code);
+            assert_eq!(answer.member("error_description"), sentence, "{error}");
+        }
+    }
+    assert!(tests::capture::logged(&["huudis", "it returned the error unauthorized_client"]));
+    assert!(!tests::capture::logged(&["anything else"]));
 }
 
 #[tokio::test]

@@ -84,8 +84,13 @@ pub enum SignedIn {
         /// The page to which the browser is redirected.
         next: String,
     },
-    /// A redirect, with a code, to a tool on the user's machine.
-    Redirect(String),
+    /// A redirect to a tool on the user's machine, with a code or an error.
+    Redirect {
+        /// The tool's URL.
+        location: String,
+        /// Why the tool gets no code, for the log.
+        cause: Option<Error>,
+    },
 }
 
 /// Starts a sign-in at `upstream`, for a browser at `address`. `browser` is the cookie of an earlier
@@ -153,7 +158,7 @@ pub async fn complete(
         identity_providers.by_name(&record.signin).filter(is_met).ok_or(Refusal::SignInExpired)?;
     let code = match (returned.code, returned.error) {
         (Some(code), None) => code,
-        (_, Some(_)) => return denied(record.loopback),
+        (_, Some(error)) => return without_code(upstream, &error, record.loopback),
         (None, None) => return Err(Refusal::SignInRefused.into()),
     };
     let proof = context.keyring.open(&record.id.to_string(), &record.sealed);
@@ -167,7 +172,8 @@ pub async fn complete(
             Ok(SignedIn::Session { value, next: record.next })
         }
         Some(loopback) => {
-            Ok(SignedIn::Redirect(hand_over(context, &person, &from, &loopback).await?))
+            let location = hand_over(context, &person, &from, &loopback).await?;
+            Ok(SignedIn::Redirect { location, cause: None })
         }
     }
 }
@@ -181,12 +187,50 @@ async fn take(context: &Context, returned: &Returned) -> Result<SignInRecord, Er
     Ok(taken.ok_or(Refusal::SignInExpired)?)
 }
 
-/// Handles a redirect from the issuer without a code.
-fn denied(loopback: Option<Loopback>) -> Result<SignedIn, Error> {
+/// What a provider returns if the user did not sign in (RFC 6749 §4.1.2.1, OpenID Connect Core
+/// §3.1.2.6). Apple and LinkedIn have names of their own for it.
+const BY_THE_USER: [&str; 7] = [
+    "access_denied",
+    "account_selection_required",
+    "consent_required",
+    "interaction_required",
+    "login_required",
+    "user_cancelled_authorize",
+    "user_cancelled_login",
+];
+/// What a provider returns if it fails, or refuses our request or client. The last two are GitHub's.
+const BY_THE_PROVIDER: [&str; 8] = [
+    "temporarily_unavailable",
+    "server_error",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_response_type",
+    "application_suspended",
+    "redirect_uri_mismatch",
+];
+
+/// Handles a response of the issuer that names an error and contains no code. The log names only
+/// errors from the lists above: the browser could have sent any other text.
+fn without_code(
+    upstream: &IdentityProvider,
+    error: &str,
+    loopback: Option<Loopback>,
+) -> Result<SignedIn, Error> {
+    let of_provider = BY_THE_PROVIDER.iter().find(|known| **known == error);
+    let (cause, code) = match of_provider {
+        Some(known) => {
+            let code = if error == "temporarily_unavailable" { error } else { "server_error" };
+            (upstream.fault(format!("it returned the error {known}")).into(), code)
+        }
+        None if BY_THE_USER.contains(&error) => (Refusal::SignInDenied.into(), "access_denied"),
+        None => (Refusal::SignInRefused.into(), "server_error"),
+    };
     match loopback {
-        None => Err(Refusal::SignInDenied.into()),
+        None => Err(cause),
         Some(loopback) => {
-            Ok(SignedIn::Redirect(loopback.redirect_url(&[("error", "access_denied")])))
+            let location = loopback.redirect_url(&[("error", code)]);
+            Ok(SignedIn::Redirect { location, cause: Some(cause) })
         }
     }
 }

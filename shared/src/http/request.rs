@@ -147,12 +147,29 @@ impl Request {
     /// # Errors
     /// [`Refusal::DuplicateParameter`] if it was sent more than once.
     pub fn query(&self, name: &str) -> Result<Option<String>, Error> {
-        let query = self.target.query();
-        let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
-        match (values.next(), values.next()) {
-            (_, Some(_)) => Err(duplicate(name)),
-            (value, None) => Ok(value.map(|(_, value)| value.into_owned())),
+        one_value(self.target.query().as_bytes(), name)
+    }
+
+    /// Returns a parameter of an OAuth request or response in the query. One without a value counts as
+    /// absent (RFC 6749 §3.1).
+    ///
+    /// # Errors
+    /// As [`Request::query`].
+    pub fn oauth_parameter(&self, name: &str) -> Result<Option<String>, Error> {
+        Ok(self.query(name)?.filter(|value| !value.is_empty()))
+    }
+
+    /// Returns a parameter of an OAuth response that a provider has the browser post. It is read as one
+    /// in the query: parameters with other names are ignored, also repeated ones.
+    ///
+    /// # Errors
+    /// A 415 for another media type, otherwise as [`Request::oauth_parameter`].
+    pub fn posted_oauth_parameter(&self, name: &str) -> Result<Option<Secret>, Error> {
+        if !self.is_form() {
+            return Err(self.not_a_form());
         }
+        let value = one_value(self.form_text()?.as_bytes(), name)?;
+        Ok(value.filter(|value| !value.is_empty()).map(Secret::new))
     }
 
     /// Returns the requested page of a list: `?limit=` (1 to 100, by default 50) and `?cursor=`.
@@ -228,6 +245,18 @@ impl Request {
         }
     }
 
+    /// Refuses a body that is neither a form nor JSON, for a route that reads both.
+    ///
+    /// # Errors
+    /// A 415.
+    pub fn require_form_or_json(&self) -> Result<(), Error> {
+        if !self.has_body() || self.is_form() || self.is_json() {
+            return Ok(());
+        }
+        let detail = "The Content-Type is missing or not supported: send the parameters as application/x-www-form-urlencoded, or as JSON.";
+        Err(Error::with_detail(Refusal::MediaTypeUnsupported, detail.into()))
+    }
+
     fn media_type_unsupported(&self) -> Error {
         let detail = if self.media_type().is_empty() {
             "The Content-Type is missing: send the header Content-Type: application/json with a JSON body."
@@ -241,18 +270,6 @@ impl Request {
 
     /// Returns the refusal of a body that is not the form of a page. Programs have a route of their
     /// own.
-    /// Refuses a body that is neither a form nor JSON, for a route that reads both.
-    ///
-    /// # Errors
-    /// A 415.
-    pub fn require_form_or_json(&self) -> Result<(), Error> {
-        if !self.has_body() || self.is_form() || self.is_json() {
-            return Ok(());
-        }
-        let detail = "The Content-Type is missing or not supported: send the parameters as application/x-www-form-urlencoded, or as JSON.";
-        Err(Error::with_detail(Refusal::MediaTypeUnsupported, detail.into()))
-    }
-
     fn not_a_form(&self) -> Error {
         let route = route::for_programs(self.path());
         let route = route.unwrap_or_else(|| "a path that begins with /v1".into());
@@ -282,11 +299,8 @@ impl Request {
         if !self.is_form() {
             return Err(self.not_a_form());
         }
-        let text = std::str::from_utf8(&self.body).map_err(|_| {
-            Error::with_detail(Refusal::RequestMalformed, "The form is not valid UTF-8.".into())
-        })?;
         let mut form = Form::new();
-        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        for (name, value) in form_urlencoded::parse(self.form_text()?.as_bytes()) {
             if form.insert(name.to_string(), Secret::new(value.into_owned())).is_some() {
                 let is_plain = json_body::is_plain(&name);
                 return Err(if is_plain {
@@ -298,6 +312,21 @@ impl Request {
         }
         form.retain(|_, value| !value.expose().is_empty());
         Ok(form)
+    }
+
+    fn form_text(&self) -> Result<&str, Error> {
+        std::str::from_utf8(&self.body).map_err(|_| {
+            Error::with_detail(Refusal::RequestMalformed, "The form is not valid UTF-8.".into())
+        })
+    }
+}
+
+/// Returns the parameter `name` of a query or form.
+fn one_value(text: &[u8], name: &str) -> Result<Option<String>, Error> {
+    let mut values = form_urlencoded::parse(text).filter(|(key, _)| key == name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(duplicate(name)),
+        (value, None) => Ok(value.map(|(_, value)| value.into_owned())),
     }
 }
 

@@ -96,7 +96,14 @@ impl Response {
     pub fn with_error(self, error: Error) -> Self {
         let mut response = self.with_error_headers(&error);
         *response.inner.status_mut() = error.public().status;
-        Self { cause: Some(Box::new(error)), ..response }
+        response.with_cause(error)
+    }
+
+    /// Sets the cause that the log line contains, of a response that tells the client about `error` in
+    /// another way.
+    #[must_use]
+    pub fn with_cause(self, error: Error) -> Self {
+        Self { cause: Some(Box::new(error)), ..self }
     }
 
     /// Adds the headers of an error: `WWW-Authenticate` and `Retry-After`.
@@ -182,7 +189,7 @@ impl Response {
         self.inner.status()
     }
 
-    /// Returns the error that this page shows, if it shows one.
+    /// Returns the error that this response is about, if there is one.
     pub fn cause(&self) -> Option<&Error> {
         self.cause.as_deref()
     }

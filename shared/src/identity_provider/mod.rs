@@ -305,7 +305,11 @@ impl IdentityProvider {
         self.fault(format!("it refused our client: {}", error.error().as_ref()))
     }
 
-    fn fault(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+    /// Returns a failure of this provider.
+    pub(crate) fn fault(
+        &self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Fault {
         Fault::Issuer { issuer: self.name.clone(), source: source.into() }
     }
 }

@@ -71,16 +71,16 @@ fn render_error_page(error: Error, request: &Request) -> Result<Response, Error>
 }
 
 fn log(outcome: &Result<Response, Error>) {
-    let cause = match outcome {
-        Ok(response) => response.cause().ok_or(response.status()),
-        Err(error) => Ok(error),
+    let (status, cause) = match outcome {
+        Ok(response) => (response.status(), response.cause()),
+        Err(error) => (error.public().status, Some(error)),
     };
     match cause {
-        Err(status) => telemetry::log_success(status),
-        Ok(Error::Rejected(Rejection { refusal, .. })) => {
-            telemetry::log_refusal(refusal.public().status, refusal.public().code, *refusal);
+        None => telemetry::log_success(status),
+        Some(Error::Rejected(Rejection { refusal, .. })) => {
+            telemetry::log_refusal(status, refusal.public().code, *refusal);
         }
-        Ok(Error::Failed(fault)) => telemetry::log_fault(fault.public().status, fault),
+        Some(Error::Failed(fault)) => telemetry::log_fault(status, fault),
     }
 }
 
