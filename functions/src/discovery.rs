@@ -30,6 +30,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE_S)?)
         }
         _ => match route::methods(request.path()) {
+            // The gateway matches routes before it decodes the path.
+            Some(allow) if allow.split(", ").any(|method| method == request.method()) => {
+                let detail = "There is no such route: write the path without percent-encoding.";
+                Err(Error::with_detail(Refusal::RouteUnknown, detail.into()))
+            }
             Some(allow) if request.expects_page() => {
                 let page = html::error_page(Refusal::MethodUnknown.into(), request.id())?;
                 Ok(page.with_allow(allow)?)

@@ -33,6 +33,32 @@ async fn an_unknown_path_is_not_found() {
     }
 }
 
+/// The gateway finds no route for it, and decodes the path after that.
+#[tokio::test]
+async fn an_encoded_path_is_told_to_be_written_without_encoding() {
+    let world = World::new().await;
+    for (method, path) in [
+        ("GET", "/v1/%6beys"),
+        ("HEAD", "/v1/%6beys"),
+        ("POST", "/v1/%6beys"),
+        ("POST", "/v1/auth/%74oken"),
+        ("GET", "/%6cogin"),
+    ] {
+        let answer = world.call(method, path).key(&world.api_key).send().await;
+        assert_eq!((answer.status, answer.header("allow")), (404, None), "{method} {path}");
+        if method != "HEAD" {
+            let answer = answer.expect_error(404, "not_found");
+            let sentence = "There is no such route: write the path without percent-encoding.";
+            assert_eq!(answer.member("error_description"), sentence);
+        }
+    }
+    let answer = world.call("PUT", "/v1/%6beys").send().await;
+    assert_eq!(
+        answer.expect_error(405, "method_not_allowed").header("allow"),
+        Some("GET, HEAD, POST")
+    );
+}
+
 #[tokio::test]
 async fn a_known_path_lists_its_methods() {
     let world = World::new().await;
@@ -103,5 +129,5 @@ async fn a_function_answers_its_routes_for_every_route_key() {
     assert_eq!(ask("keys", "HEAD", &format!("/v1/keys/{id}")).await, 404);
     // It still does not answer the routes of another function.
     assert_eq!(ask("keys", "GET", "/v1/agents").await, 404);
-    assert_eq!(ask("discovery", "GET", "/v1/agents").await, 405);
+    assert_eq!(ask("discovery", "GET", "/v1/agents").await, 404);
 }
