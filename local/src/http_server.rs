@@ -6,12 +6,19 @@ use std::{
     time::Duration,
 };
 
-use axum::{Extension, Router, extract::ConnectInfo};
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{ConnectInfo, Request},
+    middleware::{self, Next},
+    response::Response,
+};
+use http::{StatusCode, Version, header, uri::Authority};
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::Error;
+use crate::{Error, gateway::error_response};
 
 /// How long running requests can take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -80,6 +87,35 @@ pub(crate) async fn run(listener: TcpListener, router: Router, stop: Shutdown) {
         () = connections.shutdown() => {}
         () = tokio::time::sleep(DRAIN) => {}
     }
+}
+
+/// Returns `router`, which refuses requests without exactly one valid `Host` (RFC 9112 §3.2), as API
+/// Gateway does.
+pub(crate) fn requiring_host(router: Router) -> Router {
+    router.layer(middleware::from_fn(require_host))
+}
+
+async fn require_host(request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let is_valid = match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(host), None) => is_host(host.as_bytes()),
+        (Some(_), Some(_)) => false,
+    };
+    if is_valid {
+        next.run(request).await
+    } else {
+        error_response(StatusCode::BAD_REQUEST, "Bad Request").map(Body::from)
+    }
+}
+
+/// Reports whether a value is a host, with a port if there is one, or empty.
+fn is_host(value: &[u8]) -> bool {
+    let is_sound = |authority: Authority| {
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or(":?");
+        port.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+    };
+    value.is_empty() || Authority::try_from(value).is_ok_and(is_sound)
 }
 
 fn concerns_one_connection(error: &io::Error) -> bool {

@@ -88,7 +88,8 @@ impl ProtectedApi {
 
     /// Serves the protected API on `listener` until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: Shutdown) {
-        http_server::run(listener, Router::new().fallback(answer).with_state(self), stop).await;
+        let router = Router::new().fallback(answer).with_state(self);
+        http_server::run(listener, http_server::requiring_host(router), stop).await;
     }
 }
 
@@ -152,9 +153,9 @@ impl ProtectedApi {
                 let user_id = context.get("user_id").and_then(Value::as_str);
                 (response, user_id.unwrap_or("no credential").to_owned())
             }
-            Err(reason) => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                refuse(error_response(status, "Service Unavailable"), reason)
+            Err((status, reason)) => {
+                let text = status.canonical_reason().unwrap_or_default();
+                refuse(error_response(status, text), reason)
             }
         }
     }
@@ -177,23 +178,38 @@ impl ProtectedApi {
     /// Forwards the request.
     ///
     /// # Errors
-    /// A sentence, if the upstream does not respond.
+    /// A status and a sentence, if the body of the request is malformed or the upstream does not
+    /// respond.
     async fn forward(
         &self,
         request: Request,
         context: &AuthorizerContext,
-    ) -> Result<Response, String> {
-        let request = self.forwarded(request, context).ok_or("The request cannot be forwarded.")?;
-        let response = self.client.request(request).await.map_err(|error| {
-            let mut root: &dyn Error = &error;
-            while let Some(source) = root.source() {
-                root = source;
-            }
-            format!("The API at {} does not answer: {root}.", self.upstream)
+    ) -> Result<Response, (StatusCode, String)> {
+        let request = self.forwarded(request, context).ok_or_else(|| {
+            (StatusCode::SERVICE_UNAVAILABLE, "The request cannot be forwarded.".into())
         })?;
+        let response = self.client.request(request).await.map_err(|error| self.explain(&error))?;
         let (mut parts, body) = response.into_parts();
+        parts.version = http::Version::HTTP_11; // that of our connection, and not of the upstream's
         drop_hop_by_hop(&mut parts.headers);
         Ok(Response::from_parts(parts, Body::new(body)))
+    }
+
+    /// Returns the status and the sentence for a request that could not be forwarded.
+    fn explain(&self, error: &(dyn Error + 'static)) -> (StatusCode, String) {
+        let mut root = error;
+        loop {
+            // The body comes from the client: it ended early, or has malformed chunks.
+            if root.downcast_ref().is_some_and(hyper::Error::is_user) {
+                return (StatusCode::BAD_REQUEST, "The body of the request is incomplete.".into());
+            }
+            match root.source() {
+                Some(source) => root = source,
+                None => break,
+            }
+        }
+        let sentence = format!("The API at {} does not answer: {root}.", self.upstream);
+        (StatusCode::SERVICE_UNAVAILABLE, sentence)
     }
 
     /// Returns the request for the upstream, with the authorizer's context; `None` if it has no form.

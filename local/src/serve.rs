@@ -14,6 +14,7 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
+use http_body_util::LengthLimitError;
 use postern::{
     App,
     config::{IdentitySource, SecretSource},
@@ -263,7 +264,7 @@ pub async fn serve(listener: TcpListener, deployment: &Deployment, stop: Shutdow
     let gateway = deployment.gateway.clone();
     let public_origin = deployment.app.context.config.deployment.origin().to_owned();
     let router = Router::new().fallback(answer).with_state(Served { gateway, public_origin });
-    http_server::run(listener, router, stop).await;
+    http_server::run(listener, http_server::requiring_host(router), stop).await;
 }
 
 /// A gateway and the origin of its pages.
@@ -285,7 +286,15 @@ async fn answer(
     own_origin::normalize(&mut parts, &served.public_origin);
     match to_bytes(body, LARGEST_PAYLOAD).await {
         Ok(body) => served.gateway.call(Request::from_parts(parts, body), peer.ip()).await,
-        Err(_) => error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+        Err(error) if is_too_large(&error) => {
+            error_response(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
+        }
+        Err(_) => error_response(StatusCode::BAD_REQUEST, "Bad Request"),
     }
     .map(Body::from)
+}
+
+/// Reports whether a body exceeds the limit. Otherwise it ended early, or has malformed chunks.
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
 }

@@ -237,6 +237,83 @@ fn a_client_that_closes_its_half_of_the_connection_gets_an_answer() {
     }
 }
 
+/// Sends `request` to the program, closes that half of the connection, and returns the response.
+pub(crate) fn send_raw(program: &RunningProgram, request: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let address = program.text("url");
+    let mut client = std::net::TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_body_that_ends_early_or_has_malformed_chunks_is_a_400() {
+    let data = tempfile::tempdir().unwrap();
+    let program = RunningProgram::serve(data.path());
+    for (headers, status) in [
+        ("Content-Length: 70\r\n\r\n{\"a\": 1", 400),
+        ("Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\n{}", 400),
+        ("Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 415),
+        ("Content-Length: 2\r\n\r\n{}", 415),
+    ] {
+        let request = format!("POST /v1/auth/token HTTP/1.1\r\nHost: x\r\n{headers}");
+        let answer = send_raw(&program, &request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{headers:?}: {answer}");
+    }
+    let large = format!("{:x}\r\n{}", 11 << 20, " ".repeat(11 << 20));
+    let head = "POST /v1/auth/token HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = send_raw(&program, &format!("{head}{large}\r\n0\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[test]
+fn a_request_without_exactly_one_valid_host_is_a_400() {
+    let data = tempfile::tempdir().unwrap();
+    let program = RunningProgram::serve(data.path());
+    for (version, hosts, status) in [
+        ("1.1", "", 400),
+        ("1.1", "Host: a\r\nHost: a\r\n", 400),
+        ("1.1", "Host: a\r\nHost: b\r\n", 400),
+        ("1.1", "Host: a b\r\n", 400),
+        ("1.1", "Host: a/b\r\n", 400),
+        ("1.1", "Host: user@a\r\n", 400),
+        ("1.1", "Host: a:b\r\n", 400),
+        ("1.0", "Host: a\r\nHost: a\r\n", 400),
+        ("1.0", "", 200),
+        ("1.1", "Host:\r\n", 200),
+        ("1.1", "Host: a\r\n", 200),
+        ("1.1", "Host: 127.0.0.1:9000\r\n", 200),
+        ("1.1", "Host: [::1]:9000\r\n", 200),
+    ] {
+        let answer = send_raw(&program, &format!("GET /health HTTP/{version}\r\n{hosts}\r\n"));
+        let expected = format!("HTTP/{version} {status} ");
+        assert!(answer.starts_with(&expected), "{version} {hosts:?}: {answer}");
+    }
+}
+
+#[test]
+fn a_head_has_the_length_of_the_get() {
+    let data = tempfile::tempdir().unwrap();
+    let program = RunningProgram::serve(data.path());
+    for path in ["/health", "/.well-known/jwks.json", "/login", "/", "/v1/keys", "/v1//keys"] {
+        let [get, head] = ["GET", "HEAD"].map(|method| {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let answer = send_raw(&program, &request);
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let mut lines = head.lines().map(str::to_ascii_lowercase);
+            let length =
+                lines.find_map(|line| line.strip_prefix("content-length: ").map(str::to_owned));
+            (length.unwrap(), body.len())
+        });
+        assert_eq!(get.0, get.1.to_string(), "{path}");
+        assert_eq!(head, (get.0, 0), "{path}");
+    }
+}
+
 #[test]
 fn a_key_that_was_deleted_is_replaced_at_the_next_start() {
     let data = tempfile::tempdir().unwrap();

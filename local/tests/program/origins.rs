@@ -92,12 +92,15 @@ fn a_page_of_another_address_is_refused() {
             Some(format!("Host: localhost.evil.example:{port}")),
         ),
         (format!("http://192.0.2.1:{port}"), Some(format!("Host: 192.0.2.1:{port}"))),
-        (format!("http://a@127.0.0.1:{port}"), Some(format!("Host: a@127.0.0.1:{port}"))),
     ] {
         let headers: Vec<_> = host.iter().map(String::as_str).collect();
         let (status, cookie) = log_in(&url, &origin, &headers);
         assert_eq!((status, cookie.as_str()), (403, ""), "{origin} {host:?}");
     }
+    // No host has a user (RFC 9112 §3.2).
+    let (origin, host) =
+        (format!("http://a@127.0.0.1:{port}"), format!("Host: a@127.0.0.1:{port}"));
+    assert_eq!(log_in(&url, &origin, &[&host]), (400, String::new()));
 }
 
 #[test]

@@ -8,7 +8,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::started::{RunningProgram, curl, refused};
+use super::{
+    send_raw,
+    started::{RunningProgram, curl, refused},
+};
 
 /// An API that echoes the request.
 pub(crate) fn upstream() -> String {
@@ -219,6 +222,76 @@ fn an_unreachable_upstream_is_a_503() {
     let line = format!("503 GET /x: The API at http://{nobody}/ does not answer: ");
     assert!(printed.starts_with(&line), "{printed}");
     assert_eq!(printed.lines().count(), 1, "{printed}");
+}
+
+/// An API that reads requests of any form and answers with HTTP/1.0.
+fn old_upstream() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).unwrap_or(0) > 0 && !line.ends_with("\r\n\r\n") {}
+            let answer = b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            drop(stream.get_mut().write_all(answer));
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn an_upstream_of_an_older_version_is_answered_in_the_version_of_the_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = RunningProgram::start(
+        &["protect", &old_upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"],
+        folder.path(),
+    );
+    let key = program.text("api_key");
+    for version in ["1.1", "1.0"] {
+        let request = format!("GET /x HTTP/{version}\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n");
+        let answer = send_raw(&program, &request);
+        assert!(answer.starts_with(&format!("HTTP/{version} 200 OK\r\n")), "{answer}");
+    }
+}
+
+#[test]
+fn a_body_that_ends_early_is_the_callers_fault_and_not_the_upstreams() {
+    for body in [
+        "Content-Length: 70\r\n\r\n{\"a\": 1",
+        "Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = RunningProgram::start(
+            &["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"],
+            folder.path(),
+        );
+        let key = program.text("api_key");
+        let request = format!("POST /x HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n{body}");
+        let answer = send_raw(&program, &request);
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n{\"message\":\"Bad Request\"}"), "{answer}");
+        let printed = program.stop_and_read_errors();
+        let line = "400 POST /x: The body of the request is incomplete.\n";
+        assert_eq!(printed, line);
+    }
+}
+
+#[test]
+fn a_request_without_exactly_one_valid_host_does_not_reach_the_upstream() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = RunningProgram::start(
+        &["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"],
+        folder.path(),
+    );
+    let key = program.text("api_key");
+    for (hosts, status) in
+        [("", 400), ("Host: a\r\nHost: b\r\n", 400), ("Host: a b\r\n", 400), ("Host: a\r\n", 200)]
+    {
+        let request = format!("GET /x HTTP/1.1\r\n{hosts}X-API-Key: {key}\r\n\r\n");
+        let answer = send_raw(&program, &request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
 }
 
 #[test]

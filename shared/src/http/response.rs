@@ -4,8 +4,8 @@ use cookie::{Cookie, SameSite, time::Duration};
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, PRAGMA, RETRY_AFTER, SET_COOKIE,
-        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, PRAGMA, RETRY_AFTER,
+        SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use serde::Serialize;
@@ -194,10 +194,13 @@ impl Response {
         self.cause.as_deref()
     }
 
-    /// Returns the response to a HEAD: status and headers, without the body.
+    /// Returns the response to a HEAD: status and headers, without the body. The `Content-Length` is
+    /// that of the body (RFC 9110 §8.6).
     #[must_use]
     pub fn without_body(self) -> Self {
-        Self { inner: self.inner.map(|_| String::new()), ..self }
+        let length = self.inner.body().len().into();
+        let response = self.with_header(CONTENT_LENGTH, length);
+        Self { inner: response.inner.map(|_| String::new()), ..response }
     }
 
     /// Converts the response into the format that API Gateway expects (payload 2.0), with cookies
