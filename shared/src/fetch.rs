@@ -4,7 +4,7 @@
 use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
 use http::{
-    HeaderValue,
+    HeaderMap, HeaderValue,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING},
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -115,8 +115,7 @@ impl Fetcher {
             _ => {}
         }
         let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
-        let encoding = parts.headers.get(CONTENT_ENCODING);
-        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        if is_encoded(&parts.headers) {
             return Err(FetchError::ResponseLost("its response is compressed".into()));
         }
         let body = Limited::new(body, largest).collect().await.map_err(|error| {
@@ -129,7 +128,9 @@ impl Fetcher {
         let body = body.to_bytes();
         // RFC 8259 §8.1 allows parsers to ignore a byte order mark.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
-        Ok(http::Response::from_parts(parts, body.to_vec()))
+        // What is not UTF-8 spoils only the member that contains it.
+        let body = String::from_utf8_lossy(body).into_owned();
+        Ok(http::Response::from_parts(parts, body.into_bytes()))
     }
 
     fn client(&self) -> Result<&reqwest::Client, reqwest::Error> {
@@ -144,6 +145,16 @@ impl Fetcher {
             .build()?;
         Ok(self.0.get_or_init(|| client))
     }
+}
+
+/// Reports whether a body has been encoded (RFC 9110 §8.4). An empty list names no coding, and some
+/// servers put a character set there: only the body shows whether such a response can be read.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    const CODINGS: [&str; 8] =
+        ["br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd", "dcz"];
+    let all = headers.get_all(CONTENT_ENCODING).iter();
+    let mut names = all.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
+    names.any(|name| CODINGS.iter().any(|coding| name.trim().eq_ignore_ascii_case(coding)))
 }
 
 impl fmt::Debug for Fetcher {

@@ -305,7 +305,12 @@ async fn a_document_is_read_without_a_byte_order_mark_and_never_compressed() {
         let url = serving(encoding, body).await;
         assert_eq!(fetcher.get(&url, 100).await.unwrap(), b"{}", "{encoding:?}");
     }
-    for encoding in ["gzip", "br", "gzip, identity", ""] {
+    // An empty list names no coding, and a character set is none.
+    for encoding in ["", " ", ",", "utf-8", "UTF-8, identity", "none"] {
+        let url = serving(Some(encoding), b"{}").await;
+        assert_eq!(fetcher.get(&url, 100).await.unwrap(), b"{}", "{encoding:?}");
+    }
+    for encoding in ["gzip", "br", "gzip, identity", "identity,X-GZIP"] {
         let url = serving(Some(encoding), b"{}").await;
         let fault = fetcher.get(&url, 100).await.unwrap_err();
         let cause = std::error::Error::source(&fault).and_then(std::error::Error::source);
