@@ -184,6 +184,8 @@ async fn a_rotated_refresh_token_is_kept_whatever_else_the_renewal_says() {
         json!({"id_token": ""}),
         json!({"id_token": {}}),
         json!({"refresh_expires_in": "0", "not-before-policy": null}),
+        json!({"error": ""}),
+        json!({"error": "invalid_grant", "error_description": null}),
     ]);
     for members in odd {
         let (issuer, world) = setting("*").await;
@@ -203,6 +205,78 @@ async fn a_rotated_refresh_token_is_kept_whatever_else_the_renewal_says() {
             whoami(&world, &session).await.expect(200);
             assert_eq!(issuer.renewals(), 3, "{members}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_refresh_token_is_kept_however_the_renewal_is_written() {
+    let deep = format!(r#""scope":{}{}"#, "[".repeat(300), "]".repeat(300));
+    let latin_1 = |json: &str| [&json.as_bytes()[..json.len() - 1], b",\"a\":\"\xfc\"}"].concat();
+    let without_access_token = |json: &str| json.replace("access_token", "a").into_bytes();
+    let appended = [
+        r#""expires_in":1"#,
+        r#""expires_in":1e400"#,
+        r#""id_token":"\ud800""#,
+        r#""id_token":"a","id_token":"b""#,
+        r#""access_token":"a","access_token":"b""#,
+        r#""\ud800":1"#,
+        r#""error":1e400"#,
+        &deep,
+    ];
+    for odd in
+        appended.into_iter().chain(["latin-1", "201", "201, no access token", "again", "before"])
+    {
+        let (issuer, world) = setting("*").await;
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        match odd {
+            "latin-1" => issuer.rewrite(Document::Renewal, 200, latin_1),
+            "201" => issuer.rewrite(Document::Renewal, 201, |json| json.into()),
+            "201, no access token" => issuer.rewrite(Document::Renewal, 201, without_access_token),
+            "again" => {
+                issuer.append(Document::Renewal, r#""refresh_token":null,"refresh_token":"""#)
+            }
+            "before" => issuer.rewrite(Document::Renewal, 200, |json| {
+                json.replacen('{', r#"{"refresh_token":"another.0","#, 1).into()
+            }),
+            members => issuer.append(Document::Renewal, members),
+        }
+        for renewals in 1..=3 {
+            world.advance_s(3541);
+            whoami(&world, &session).await.expect(200);
+            // The fake provider ends a grant whose old token comes back.
+            assert_eq!(issuer.renewals(), renewals, "{odd}");
+        }
+    }
+    assert!(!capture::logged(&["upstream_detached"]));
+}
+
+#[tokio::test]
+async fn a_sign_in_needs_one_readable_token_of_each_kind_that_decides() {
+    let second_id_token = |json: &str| {
+        let [_, rest] = json.split(r#""id_token":"#).collect::<Vec<_>>().try_into().unwrap();
+        let token = rest.split('"').nth(1).unwrap().to_owned();
+        json.replacen('{', &format!(r#"{{"id_token":"{token}x","#), 1).into()
+    };
+    let (issuer, world) = setting("*").await;
+    issuer.rewrite(Document::Tokens, 200, second_id_token);
+    let answer = world.sign_in_at(&issuer, "ada").await;
+    answer.expect_error(400, "invalid_request");
+    assert!(capture::logged(&["IdTokenMissing"]));
+    for (response, status) in [
+        (r#"["access:ada", 3600, null, "TOKEN"]"#, 503),
+        (r#"[{"id_token": "TOKEN"}]"#, 503),
+        (r#""TOKEN""#, 503),
+        (r#"{"id_token": "TOKEN"}"#, 303),
+        (r#"{"id_token": "TOKEN", "id_token": "TOKEN"}"#, 303),
+        (r#"{"id_token": "TOKEN", "access_token": "a", "access_token": "b"}"#, 303),
+        (r#"{"id_token": "TOKEN", "error": "", "x": 1e400, "name": "\ud83d"}"#, 303),
+    ] {
+        let (issuer, world) = setting("*").await;
+        issuer.rewrite(Document::Tokens, 200, |json| {
+            let all: Value = serde_json::from_str(json).unwrap();
+            response.replace("TOKEN", all["id_token"].as_str().unwrap()).into()
+        });
+        assert_eq!(world.sign_in_at(&issuer, "ada").await.status, status, "{response}");
     }
 }
 
@@ -252,6 +326,33 @@ async fn odd_hints_in_the_discovery_document_do_not_stop_a_sign_in() {
         let (issuer, world) = setting("*").await;
         issuer.amend(Document::Discovery, json!({hint: value}));
         assert_eq!(world.sign_in_at(&issuer, "ada").await.status, 303, "{hint}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn unreadable_hints_in_the_discovery_document_do_not_stop_a_sign_in() {
+    for odd in [
+        r#""scopes_supported":["openid"],"scopes_supported":["email"]"#,
+        r#""scopes_supported":["openid",1e400,"\ud800"]"#,
+        r#""token_endpoint_auth_methods_supported":["\ud800"]"#,
+        r#""userinfo_endpoint":"https://elsewhere.example/userinfo""#,
+        r#""authorization_response_iss_parameter_supported":1e400"#,
+        r#""x":{"a":1,"a":2}"#,
+    ] {
+        let (issuer, world) = setting("*").await;
+        issuer.append(Document::Discovery, odd);
+        assert_eq!(world.sign_in_at(&issuer, "ada").await.status, 303, "{odd}");
+    }
+    for odd in [
+        r#""issuer":"https://another.example""#,
+        r#""issuer":"\ud800""#,
+        r#""token_endpoint":"https://another.example/token""#,
+        r#""authorization_endpoint":null"#,
+    ] {
+        let (issuer, world) = setting("*").await;
+        issuer.append(Document::Discovery, odd);
+        let answer = world.call("GET", "/v1/auth/oidc/start").send().await;
+        answer.expect_error(503, "temporarily_unavailable");
     }
 }
 
@@ -354,4 +455,115 @@ async fn a_userinfo_response_that_is_a_jwt_is_not_read_and_the_log_says_so() {
     let anyone = setting("*").await;
     anyone.0.set_userinfo("ada", json!({"jwt": "e30.e30.e30"}));
     anyone.1.sign_in_at(&anyone.0, "ada").await.expect(303);
+}
+
+const ADDRESS: &str = r#""email":"ada@example.com","email_verified":true"#;
+
+#[tokio::test]
+async fn what_userinfo_says_besides_decides_nothing() {
+    for odd in [
+        r#""name":"Ada \ud83d""#,
+        r#""name":"Ada","name":"Eve""#,
+        r#""x":1e400"#,
+        r#""x":{"a":1,"a":2}"#,
+        ADDRESS,
+    ] {
+        let (issuer, world) = setting("@example.com").await;
+        issuer.append(Document::User, &format!("{ADDRESS},{odd}"));
+        let answer = world.sign_in_at(&issuer, "ada").await;
+        assert_eq!(answer.status, 303, "{odd}: {}", answer.text);
+        let me = whoami(&world, &answer.cookie(SESSION)).await;
+        assert_eq!(me.body["metadata"], json!({"email": "ada@example.com"}), "{odd}");
+    }
+    let (issuer, world) = setting("@example.com").await;
+    issuer.rewrite(Document::User, 200, |json| {
+        let known = json.strip_suffix('}').unwrap();
+        [known.as_bytes(), b",", ADDRESS.as_bytes(), b",\"name\":\"Zo\xeb\"}"].concat()
+    });
+    world.sign_in_at(&issuer, "ada").await.expect(303);
+}
+
+#[tokio::test]
+async fn userinfo_that_contradicts_itself_about_an_address_or_the_user_is_not_read() {
+    for odd in [
+        r#""email":"ada@example.com","email_verified":false,"email_verified":true"#,
+        r#""email":"ada@example.com","email_verified":true,"email_verified":null"#,
+        r#""email":"eve@other.example","email":"ada@example.com","email_verified":true"#,
+        r#""email":"ada@example.com","email":"\ud83d","email_verified":true"#,
+        r#""email":"ada@example.com","email_verified":true,"sub":"eve""#,
+    ] {
+        let (issuer, world) = setting("@example.com").await;
+        issuer.override_claims(json!({"email": "ada@example.com"}));
+        issuer.append(Document::User, odd);
+        let answer = world.sign_in_at(&issuer, "ada").await;
+        answer.expect_error(503, "temporarily_unavailable");
+    }
+    let (issuer, world) = setting("@example.com").await;
+    issuer.rewrite(Document::User, 200, |_| br#"["ada", "ada@example.com", true]"#.to_vec());
+    world.sign_in_at(&issuer, "ada").await.expect_error(503, "temporarily_unavailable");
+}
+
+async fn at_github(allow: &str) -> (Issuer, World) {
+    let issuer = Issuer::start().await;
+    let toml = format!(
+        "[[signin]]\ntype = \"github\"\nbase_url = \"{}\"\nclient_id = \"postern\"\nallow = [\"{allow}\"]",
+        issuer.url
+    );
+    let world = World::configured(&toml).await;
+    (issuer, world)
+}
+
+async fn github_sign_in(issuer: &Issuer, world: &World) -> Answer {
+    let begun = world.call("GET", "/v1/auth/github").send().await.expect(303);
+    let query = issuer.sign_in(begun.header("location").unwrap(), "7");
+    let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
+    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
+    call.header("Cookie", cookie).send().await
+}
+
+#[tokio::test]
+async fn a_github_profile_decides_by_its_id_only() {
+    for (odd, status) in [
+        (r#""name":"Ada \ud83d""#, 303),
+        (r#""x":1e400,"login":"a","login":"b""#, 303),
+        (r#""id":7"#, 303),
+        (r#""id":1"#, 400),
+        (r#""id":1e400"#, 400),
+    ] {
+        let (issuer, world) = at_github("*").await;
+        issuer.append(Document::User, odd);
+        assert_eq!(github_sign_in(&issuer, &world).await.status, status, "{odd}");
+    }
+    let (issuer, world) = at_github("*").await;
+    issuer.rewrite(Document::User, 200, |_| b"[7]".to_vec());
+    github_sign_in(&issuer, &world).await.expect_error(503, "temporarily_unavailable");
+}
+
+#[tokio::test]
+async fn a_github_address_is_an_object_that_does_not_contradict_itself() {
+    for (addresses, status) in [
+        (r#"[{"email":"a@example.com","verified":true,"x":1e400}]"#, 303),
+        (r#"[{"x":"\ud83d","x":1},7,{"email":"a@example.com","verified":true}]"#, 303),
+        (r#"[["a@example.com",true]]"#, 403),
+        (r#"[{"email":"a@example.com","verified":false,"verified":true}]"#, 403),
+        (r#"[{"email":"b@other.example","email":"a@example.com","verified":true}]"#, 403),
+        (r#"[{"email":"a@example.com","verified":"true"}]"#, 403),
+        (r#"{"email":"a@example.com","verified":true}"#, 503),
+    ] {
+        let (issuer, world) = at_github("@example.com").await;
+        issuer.rewrite(Document::Addresses, 200, |_| addresses.into());
+        assert_eq!(github_sign_in(&issuer, &world).await.status, status, "{addresses}");
+    }
+}
+
+#[tokio::test]
+async fn github_is_not_asked_about_nobody() {
+    for response in ["{}", r#"{"access_token":""}"#, r#"{"access_token":"a","access_token":"b"}"#] {
+        let (issuer, world) = at_github("*").await;
+        issuer.rewrite(Document::Tokens, 200, |_| response.into());
+        let answer = github_sign_in(&issuer, &world).await;
+        answer.expect_error(503, "temporarily_unavailable");
+    }
+    assert!(capture::logged(&["its response contains no access token"]));
+    assert!(!capture::logged(&["its API answered"]));
 }

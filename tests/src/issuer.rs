@@ -52,16 +52,25 @@ pub enum Behaviour {
     NonOauthError,
 }
 
-/// A document or response that [`Issuer::amend`] changes.
+/// A document or response that [`Issuer::amend`] or [`Issuer::rewrite`] changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Document {
+    /// GitHub's list of addresses.
+    Addresses,
     /// The discovery document.
     Discovery,
-    /// The response to a code.
-    Tokens,
+    /// The key set.
+    Keys,
     /// The response to a refresh token.
     Renewal,
+    /// The response to a code.
+    Tokens,
+    /// Userinfo, or GitHub's profile.
+    User,
 }
+
+/// Changes the text of a document.
+type Rewrite = Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 /// A provider and its signing keys.
 #[derive(Clone)]
@@ -88,6 +97,8 @@ struct Shared {
     overrides: Mutex<Value>,
     /// Members that replace or extend those of its documents and responses.
     amended: Mutex<HashMap<Document, Value>>,
+    /// What replaces the text of its documents, and their statuses.
+    rewritten: Mutex<HashMap<Document, (StatusCode, Rewrite)>>,
     people: Mutex<HashMap<String, Value>>,
     access_token_life_s: AtomicUsize,
     requires_client_secret: AtomicBool,
@@ -144,6 +155,7 @@ impl Issuer {
             renewals: AtomicUsize::new(0),
             overrides: Mutex::new(json!({})),
             amended: Mutex::default(),
+            rewritten: Mutex::default(),
             people: Mutex::default(),
             access_token_life_s: AtomicUsize::new(3600),
             requires_client_secret: AtomicBool::new(false),
@@ -249,6 +261,25 @@ impl Issuer {
         self.shared.amended.lock().unwrap().insert(document, members);
     }
 
+    /// Changes the text of a document, into what no library would write.
+    pub fn rewrite(
+        &self,
+        document: Document,
+        status: u16,
+        rewrite: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) {
+        let changes = (StatusCode::from_u16(status).unwrap(), Box::new(rewrite) as Rewrite);
+        self.shared.rewritten.lock().unwrap().insert(document, changes);
+    }
+
+    /// Writes these members in addition to those of a document, even if it has them already.
+    pub fn append(&self, document: Document, members: &str) {
+        let members = members.to_owned();
+        self.rewrite(document, 200, move |json| {
+            format!("{},{members}}}", json.strip_suffix('}').unwrap()).into()
+        });
+    }
+
     /// Sets the userinfo response for a subject. A member `jwt` is sent in place of the JSON.
     pub fn set_userinfo(&self, subject: &str, about: Value) {
         self.shared.people.lock().unwrap().insert(subject.into(), about);
@@ -315,7 +346,7 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
             "authorization_endpoint": format!("{url}/authorize"), "token_endpoint": format!("{url}/token"),
             "userinfo_endpoint": format!("{url}/userinfo"), "scopes_supported": ["openid", "email", "offline_access"],
         });
-        Json(shared.amend(Document::Discovery, document)).into_response()
+        shared.send(Document::Discovery, document)
     };
     let behavior = *shared.behavior.lock().unwrap();
     match behavior {
@@ -345,7 +376,7 @@ async fn keys(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         | Behaviour::InternalServerError
         | Behaviour::EndlessBody
         | Behaviour::BadGateway
-        | Behaviour::NonOauthError => Json(keys).into_response(),
+        | Behaviour::NonOauthError => shared.send(Document::Keys, keys),
     }
 }
 
@@ -415,8 +446,8 @@ fn refuse(error: &str) -> Response {
 impl Shared {
     fn amend(&self, name: Document, mut document: Value) -> Value {
         let amended = self.amended.lock().unwrap();
-        let members = document.as_object_mut().unwrap();
         for (name, value) in amended.get(&name).and_then(Value::as_object).into_iter().flatten() {
+            let members = document.as_object_mut().unwrap();
             if value == "(absent)" {
                 members.remove(name);
             } else {
@@ -424,6 +455,18 @@ impl Shared {
             }
         }
         document
+    }
+
+    /// Returns a document with its changes.
+    fn send(&self, name: Document, document: Value) -> Response {
+        let document = self.amend(name, document);
+        match self.rewritten.lock().unwrap().get(&name) {
+            None => Json(document).into_response(),
+            Some((status, rewrite)) => {
+                let json = [("content-type", "application/json")];
+                (*status, json, rewrite(&document.to_string())).into_response()
+            }
+        }
     }
 
     fn exchange(&self, form: &Parameters) -> Response {
@@ -460,7 +503,7 @@ impl Shared {
             let header = Header { kid: Some(kid), ..Header::new(Algorithm::ES256) };
             answer["id_token"] = encode(&header, &claims, &key).into();
         }
-        Json(self.amend(Document::Tokens, answer)).into_response()
+        self.send(Document::Tokens, answer)
     }
 
     fn renew(&self, refresh_token: &str) -> Response {
@@ -479,7 +522,7 @@ impl Shared {
                 }
                 grants.insert(grant.into(), generation + 1);
                 let answer = self.tokens(grant, generation + 1, subject);
-                Json(self.amend(Document::Renewal, answer)).into_response()
+                self.send(Document::Renewal, answer)
             }
             _ => {
                 grants.remove(grant);
@@ -539,7 +582,7 @@ async fn about(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respons
     match shared.userinfo(&headers) {
         None => StatusCode::UNAUTHORIZED.into_response(),
         Some(about) => match about["jwt"].as_str() {
-            None => Json(about).into_response(),
+            None => shared.send(Document::User, about),
             Some(jwt) => ([("content-type", "application/jwt")], jwt.to_owned()).into_response(),
         },
     }
@@ -547,7 +590,7 @@ async fn about(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respons
 
 async fn addresses(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     match shared.userinfo(&headers) {
-        Some(about) => Json(about["emails"].clone()).into_response(),
+        Some(about) => shared.send(Document::Addresses, about["emails"].clone()),
         None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }

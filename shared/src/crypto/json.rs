@@ -24,7 +24,8 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-struct Unique(Value);
+/// A value without duplicate members at any depth.
+pub(super) struct Unique(pub(super) Value);
 
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,8 +1,7 @@
 //! GitHub, which supports OAuth but not OpenID Connect, so the user is looked up through its API by
 //! numeric id.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, value::RawValue};
 
 use super::{Endpoints, ExternalIdentity, readable};
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
         error::{Error, Fault, Refusal},
         subject::{GITHUB_PREFIX, Subject},
     },
+    crypto::foreign_json::{self, ForeignObject},
     token::external,
 };
 
@@ -24,12 +24,6 @@ pub(super) struct GithubIdentityProvider {
     api: String,
     /// Whether `allow` needs verified email addresses.
     needs_addresses: bool,
-}
-
-#[derive(Deserialize)]
-struct Address {
-    email: String,
-    verified: bool,
 }
 
 impl GithubIdentityProvider {
@@ -59,28 +53,27 @@ impl GithubIdentityProvider {
         context: &Context,
         access_token: &str,
     ) -> Result<ExternalIdentity, Error> {
-        let user: Map<String, Value> = self.ask(context, "/user", access_token).await?;
-        let id = user.get("id").and_then(Value::as_u64).ok_or(Refusal::SignInRefused)?;
-        let addresses = if self.needs_addresses {
-            self.ask::<Vec<Value>>(context, "/user/emails", access_token).await?
+        let user = self.ask(context, "/user", access_token).await?;
+        let user = ForeignObject::parse(&user).ok_or_else(|| self.unreadable())?;
+        let id = user.get("id").as_ref().and_then(Value::as_u64).ok_or(Refusal::SignInRefused)?;
+        let verified: Vec<_> = if self.needs_addresses {
+            let addresses = self.ask(context, "/user/emails", access_token).await?;
+            let addresses = foreign_json::elements(&addresses).ok_or_else(|| self.unreadable())?;
+            addresses.into_iter().filter_map(verified_address).collect()
         } else {
             Vec::new()
         };
-        let addresses = addresses.into_iter().filter_map(|one| serde_json::from_value(one).ok());
-        let verified: Vec<_> = addresses
-            .filter(|address: &Address| address.verified)
-            .filter_map(|address| Email::try_from(address.email).ok())
-            .collect();
         // The address of a profile is for display: only the list of addresses says what is verified.
-        let shown = user.get("email").and_then(Value::as_str).map(str::to_owned);
-        let shown = shown.and_then(|email| Email::try_from(email).ok());
+        let shown = user.text("email").and_then(|email| Email::try_from(email).ok());
         let email = match shown {
             Some(shown) if verified.contains(&shown) => external::EMAIL,
             Some(_) | None => external::EMAIL_UNVERIFIED,
         };
         let metadata = [("login", "login"), ("name", "name"), (email, "email")]
             .into_iter()
-            .filter_map(|(ours, theirs)| Some((ours.to_owned(), readable(user.get(theirs))?)))
+            .filter_map(|(ours, theirs)| {
+                Some((ours.to_owned(), readable(user.get(theirs).as_ref())?))
+            })
             .collect();
         Ok(ExternalIdentity {
             subject: Subject::External(format!("{GITHUB_PREFIX}{id}")),
@@ -90,16 +83,8 @@ impl GithubIdentityProvider {
         })
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(
-        &self,
-        context: &Context,
-        path: &str,
-        token: &str,
-    ) -> Result<T, Error> {
-        let fault = |source: Box<dyn std::error::Error + Send + Sync>| Fault::Issuer {
-            issuer: self.web.clone(),
-            source,
-        };
+    async fn ask(&self, context: &Context, path: &str, token: &str) -> Result<Vec<u8>, Error> {
+        let fault = |source| self.fault(source);
         let request = http::Request::get(format!("{}{path}", self.api))
             .header("authorization", format!("Bearer {token}"))
             .header("accept", "application/vnd.github+json")
@@ -110,7 +95,21 @@ impl GithubIdentityProvider {
         if !answer.status().is_success() {
             return Err(fault(format!("its API answered {}", answer.status()).into()).into());
         }
-        Ok(serde_json::from_slice(answer.body())
-            .map_err(|_| fault("it returned an unreadable response".into()))?)
+        Ok(answer.into_body())
     }
+
+    fn unreadable(&self) -> Fault {
+        self.fault("it returned an unreadable response".into())
+    }
+
+    fn fault(&self, source: Box<dyn std::error::Error + Send + Sync>) -> Fault {
+        Fault::Issuer { issuer: self.web.clone(), source }
+    }
+}
+
+/// Returns an address of the list, if it is verified.
+fn verified_address(address: &RawValue) -> Option<Email> {
+    let address = ForeignObject::of(address)?;
+    let is_verified = address.get("verified") == Some(Value::Bool(true));
+    Email::try_from(address.text("email").filter(|_| is_verified)?).ok()
 }

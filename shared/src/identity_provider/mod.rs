@@ -248,6 +248,9 @@ impl IdentityProvider {
             IdentityProviderKind::Oidc(provider) => {
                 provider.fetch_identity(context, &self.client_id, &answer, &proof).await?
             }
+            IdentityProviderKind::Github(_) if answer.access_token().secret().is_empty() => {
+                return Err(self.fault("its response contains no access token").into());
+            }
             IdentityProviderKind::Github(server) => {
                 server.fetch_identity(context, answer.access_token().secret()).await?
             }

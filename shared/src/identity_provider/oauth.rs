@@ -15,10 +15,13 @@ use oauth2::{
         BasicTokenIntrospectionResponse, BasicTokenType,
     },
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::fetch::{FetchError, Fetcher};
+use crate::{
+    crypto::foreign_json::ForeignObject,
+    fetch::{FetchError, Fetcher},
+};
 
 /// The lifetime of an access token whose response does not state a readable one.
 const USUAL_LIFETIME: Duration = Duration::from_hours(1);
@@ -29,16 +32,26 @@ const LONGEST_LIFETIME: Duration = Duration::from_hours(365 * 24);
 /// Nothing depends on the members that are not here: we use the access token as a bearer token,
 /// whatever its type, and only for the user's data.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(from = "Map<String, Value>")]
 pub(super) struct OauthTokenResponse {
     /// Empty if the response contains none.
-    #[serde(default = "no_access_token", deserialize_with = "access_token")]
     access_token: AccessToken,
-    #[serde(default = "usual_lifetime_s", deserialize_with = "lifetime_s")]
     expires_in: u64,
-    #[serde(default, deserialize_with = "refresh_token")]
     refresh_token: Option<RefreshToken>,
-    #[serde(default, deserialize_with = "text")]
     pub(super) id_token: Option<String>,
+}
+
+/// Reads the members that [`tokens`] returns.
+impl From<Map<String, Value>> for OauthTokenResponse {
+    fn from(members: Map<String, Value>) -> Self {
+        let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            access_token: AccessToken::new(text("access_token").unwrap_or_default()),
+            expires_in: members.get("expires_in").map_or_else(usual_lifetime_s, lifetime_s),
+            refresh_token: text("refresh_token").map(RefreshToken::new),
+            id_token: text("id_token"),
+        }
+    }
 }
 
 impl OauthTokenResponse {
@@ -72,35 +85,30 @@ impl TokenResponse for OauthTokenResponse {
     }
 }
 
-/// Reads a token. Some providers write an empty text or `null` for one that they do not issue.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(value.as_str().filter(|text| !text.is_empty()).map(str::to_owned))
-}
-
-fn refresh_token<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<RefreshToken>, D::Error> {
-    Ok(text(deserializer)?.map(RefreshToken::new))
-}
-
-fn access_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AccessToken, D::Error> {
-    Ok(text(deserializer)?.map_or_else(no_access_token, AccessToken::new))
-}
-
-fn no_access_token() -> AccessToken {
-    AccessToken::new(String::new())
+/// Returns the readable members of a response. Some providers write an empty text or `null` for a
+/// token that they do not issue.
+///
+/// A token that identifies the user does not count if the response contains different ones. A
+/// refresh token identifies nobody, and is lost if it is not kept.
+fn tokens(response: &ForeignObject<'_>) -> Map<String, Value> {
+    let text = |name: &str| response.text(name).filter(|text| !text.is_empty()).map(Value::from);
+    let members = [
+        ("access_token", text("access_token")),
+        ("expires_in", response.get("expires_in")),
+        ("id_token", text("id_token")),
+        ("refresh_token", response.last_text("refresh_token").map(Value::from)),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
 /// Reads a lifetime in seconds, which some providers write as text.
-fn lifetime_s<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let value = Value::deserialize(deserializer)?;
+fn lifetime_s(value: &Value) -> u64 {
     let seconds: Option<f64> =
         value.as_f64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
     let stated = seconds.filter(|seconds| *seconds >= 1.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
     let stated = stated.map(|seconds| seconds as u64);
-    Ok(stated.map_or_else(usual_lifetime_s, |seconds| seconds.min(LONGEST_LIFETIME.as_secs())))
+    stated.map_or_else(usual_lifetime_s, |seconds| seconds.min(LONGEST_LIFETIME.as_secs()))
 }
 
 fn usual_lifetime_s() -> u64 {
@@ -120,29 +128,35 @@ impl<'c> AsyncHttpClient<'c> for OauthHttpClient<'_> {
 }
 
 /// Normalizes a response to RFC 6749 §5. GitHub sends errors with status 200, and others send JSON
-/// under another media type. An error in an unknown format, perhaps from a proxy, means that nothing
-/// was consumed.
+/// under another media type, or another status of success. Next to tokens, `error` is a member that
+/// means nothing (RFC 6749 §5.1). An error in an unknown format, perhaps from a proxy, means that
+/// nothing was consumed.
 fn normalized(mut answer: HttpResponse) -> Result<HttpResponse, FetchError> {
-    let body: Map<String, Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
-    let error = body.get("error").filter(|error| error.is_string());
-    if let Some(error) = error {
-        *answer.body_mut() = json!({"error": error}).to_string().into(); // the rest may be odd, and is not used
+    let (status, is_success) = (answer.status(), answer.status().is_success());
+    let body = ForeignObject::parse(answer.body());
+    let tokens = body.as_ref().map(tokens).unwrap_or_default();
+    let issues_tokens = is_success && tokens.keys().any(|name| name != "expires_in");
+    let error = body.as_ref().and_then(|body| body.text("error")).filter(|_| !issues_tokens);
+    let is_object = body.is_some();
+    match error {
+        Some(error) => {
+            *answer.body_mut() = json!({"error": error}).to_string().into();
+            if is_success {
+                *answer.status_mut() = StatusCode::BAD_REQUEST;
+            }
+        }
+        None if is_success => {
+            if is_object {
+                *answer.body_mut() = Value::Object(tokens).to_string().into();
+            }
+            *answer.status_mut() = StatusCode::OK;
+        }
+        None => return Err(FetchError::Unavailable(status)),
     }
-    if !body.is_empty() {
+    if is_object {
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    match (answer.status(), error.is_some()) {
-        (StatusCode::OK, true) => {
-            *answer.status_mut() = StatusCode::BAD_REQUEST;
-            Ok(answer)
-        }
-        (StatusCode::OK, false) | (_, true) => Ok(answer),
-        (status, false) if status.is_success() && body.contains_key("access_token") => {
-            *answer.status_mut() = StatusCode::OK;
-            Ok(answer)
-        }
-        (status, false) => Err(FetchError::Unavailable(status)),
-    }
+    Ok(answer)
 }
 
 /// Reports whether an error means that a code or refresh token is no longer valid. GitHub uses its

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use oauth2::TokenResponse as _;
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
@@ -18,6 +17,7 @@ use crate::{
         error::{Error, Fault, Refusal},
         subject::SubjectPrefix,
     },
+    crypto::foreign_json::ForeignObject,
     token::{external, issuer_keys::IssuerKeys},
 };
 
@@ -39,35 +39,38 @@ pub(super) struct OidcIdentityProvider {
 }
 
 /// The members of the discovery document that are used (OpenID Connect Discovery §3, RFC 9207 §3).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 struct Discovered {
     issuer: String,
     authorization_endpoint: String,
     token_endpoint: String,
-    #[serde(default, deserialize_with = "text")]
     userinfo_endpoint: Option<String>,
-    #[serde(default, deserialize_with = "texts")]
     scopes_supported: Vec<String>,
-    #[serde(default, deserialize_with = "texts")]
     token_endpoint_auth_methods_supported: Vec<String>,
-    #[serde(default, deserialize_with = "flag")]
     authorization_response_iss_parameter_supported: bool,
 }
 
-/// Reads an optional member. A value of another type counts as absent, as for [`texts`] and
-/// [`flag`]: these members are only hints.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
-}
-
-fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    Ok(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-}
-
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(external::is_true(&Value::deserialize(deserializer)?))
+impl Discovered {
+    /// Parses the document. An optional member that is unreadable or of another type counts as
+    /// absent, because it is only a hint.
+    fn parse(json: &[u8]) -> Option<Self> {
+        let found = ForeignObject::parse(json)?;
+        let texts = |name: &str| {
+            let items = found.elements(name).unwrap_or_default();
+            items.iter().filter_map(|item| serde_json::from_str(item.get()).ok()).collect()
+        };
+        Some(Self {
+            issuer: found.text("issuer")?,
+            authorization_endpoint: found.text("authorization_endpoint")?,
+            token_endpoint: found.text("token_endpoint")?,
+            userinfo_endpoint: found.text("userinfo_endpoint"),
+            scopes_supported: texts("scopes_supported"),
+            token_endpoint_auth_methods_supported: texts("token_endpoint_auth_methods_supported"),
+            authorization_response_iss_parameter_supported: found
+                .get("authorization_response_iss_parameter_supported")
+                .is_some_and(|flag| external::is_true(&flag)),
+        })
+    }
 }
 
 /// Returns the cause that an ID token was refused for. An access token with the same fault has
@@ -185,7 +188,8 @@ impl OidcIdentityProvider {
         Ok(ExternalIdentity { subject, verified, metadata, tokens: None })
     }
 
-    /// Returns what the provider says about the user (OpenID Connect Core §5.3).
+    /// Returns what the provider says about the name and the address of the user (OpenID Connect
+    /// Core §5.3).
     async fn userinfo(
         &self,
         context: &Context,
@@ -207,12 +211,17 @@ impl OidcIdentityProvider {
         if !answer.status().is_success() {
             return Err(self.fault(format!("its userinfo answered {}", answer.status())).into());
         }
-        let mut claims: Map<String, Value> =
-            serde_json::from_slice(answer.body()).map_err(|_| self.unreadable_userinfo(&answer))?;
-        claims.retain(|_, value| !value.is_null());
+        let about = ForeignObject::parse(answer.body())
+            .filter(|about| {
+                !["sub", "email", "email_verified"].iter().any(|name| about.is_unreadable(name))
+            })
+            .ok_or_else(|| self.unreadable_userinfo(&answer))?;
         // OpenID Connect Core §5.3.2: claims about another subject must not be used.
-        let is_theirs = claims.get("sub").and_then(Value::as_str) == Some(subject);
-        if is_theirs { Ok(claims) } else { Err(Refusal::UserinfoSubjectWrong.into()) }
+        if about.text("sub").as_deref() != Some(subject) {
+            return Err(Refusal::UserinfoSubjectWrong.into());
+        }
+        let used = ["name", "email", "email_verified"];
+        Ok(used.iter().filter_map(|name| Some(((*name).to_owned(), about.get(name)?))).collect())
     }
 
     /// Returns the fault for a userinfo response that is not JSON. A signed one (OpenID Connect Core
@@ -242,8 +251,8 @@ impl OidcIdentityProvider {
             .fetcher
             .get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY)
             .await?;
-        let mut found: Discovered = serde_json::from_slice(&json)
-            .map_err(|_| self.fault("its discovery document is malformed"))?;
+        let mut found = Discovered::parse(&json)
+            .ok_or_else(|| self.fault("its discovery document is malformed"))?;
         let is_sound = |url: &String| {
             config::is_https_or_loopback_url(url)
                 && (self.issuer.starts_with("http:") || url.starts_with("https:"))

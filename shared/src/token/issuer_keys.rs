@@ -11,7 +11,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
@@ -23,7 +22,7 @@ use crate::{
         clock::{LEEWAY, after},
         error::{Fault, Refusal},
     },
-    crypto::key_set::KeySet,
+    crypto::{foreign_json::ForeignObject, key_set::KeySet},
 };
 
 /// How long keys are used before newer ones are fetched.
@@ -62,12 +61,6 @@ struct Keys {
     set: Arc<KeySet>,
     /// Whether they were fetched after the token was presented.
     is_just_fetched: bool,
-}
-
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    jwks_uri: String,
 }
 
 impl IssuerKeys {
@@ -186,17 +179,18 @@ impl IssuerKeys {
             .fetcher
             .get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY)
             .await?;
-        let found: Discovery = serde_json::from_slice(&json)
-            .map_err(|_| self.fault("its discovery document is malformed"))?;
+        let found = ForeignObject::parse(&json);
+        let found = found.and_then(|found| Some((found.text("issuer")?, found.text("jwks_uri")?)));
+        let (issuer, jwks_uri) =
+            found.ok_or_else(|| self.fault("its discovery document is malformed"))?;
         // A remote issuer must not make us fetch from this machine.
-        let is_downgrade =
-            self.issuer.starts_with("https:") && !found.jwks_uri.starts_with("https:");
-        if found.issuer != self.issuer {
+        let is_downgrade = self.issuer.starts_with("https:") && !jwks_uri.starts_with("https:");
+        if issuer != self.issuer {
             Err(self.fault("its discovery document names another issuer"))
-        } else if !config::is_https_or_loopback_url(&found.jwks_uri) || is_downgrade {
+        } else if !config::is_https_or_loopback_url(&jwks_uri) || is_downgrade {
             Err(self.fault("its jwks_uri is not https"))
         } else {
-            Ok(found.jwks_uri)
+            Ok(jwks_uri)
         }
     }
 
