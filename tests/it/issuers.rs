@@ -205,9 +205,11 @@ async fn a_token_with_invalid_claims_is_refused_without_a_read() {
         ("exp as text", with("exp", json!((now + 600).to_string()))),
         ("exp as null", with("exp", Value::Null)),
         ("exp below zero", with("exp", json!(-1))),
-        ("exp beyond all time", with("exp", json!(1e300))),
+        ("exp before all time", with("exp", json!(-1e300))),
         ("nbf in the future", with("nbf", json!(now + 31))),
         ("nbf as text", with("nbf", json!("0"))),
+        ("nbf beyond all time", with("nbf", json!(1e300))),
+        ("iat beyond all time", with("iat", json!(u64::MAX))),
         ("iat in the future", with("iat", json!(now + 31))),
         ("iat as an object", with("iat", json!({}))),
         ("sub as an object", with("sub", json!({"a": 1}))),
@@ -224,6 +226,13 @@ async fn a_token_with_invalid_claims_is_refused_without_a_read() {
         ("an audience among others", "aud", json!(["other", "cli"])),
         ("exp with a fraction", "exp", json!(now as f64 + 0.5)),
         ("exp within the leeway", "exp", json!(now - 29)),
+        ("exp after the calendar", "exp", json!(253_402_300_800_i64)),
+        ("exp after the calendar, with a fraction", "exp", json!(253_402_300_800.5)),
+        ("exp at the end of the integers", "exp", json!(i64::MAX)),
+        ("exp beyond the integers", "exp", json!(9_223_372_036_854_775_808_u64)),
+        ("exp beyond all time", "exp", json!(1e300)),
+        ("nbf before all time", "nbf", json!(-1e300)),
+        ("iat before all time", "iat", json!(-1e30)),
         ("nbf within the leeway", "nbf", json!(now + 30)),
         ("nbf before 1970", "nbf", json!(-1)),
         ("nbf before the calendar", "nbf", json!(-253_402_300_799_i64)),
@@ -231,6 +240,9 @@ async fn a_token_with_invalid_claims_is_refused_without_a_read() {
         ("nbf as null", "nbf", Value::Null),
         ("iat before 1970", "iat", json!(-62_135_596_800_i64)),
         ("iat as null", "iat", Value::Null),
+        ("a null nonce, as of an ID token", "nonce", Value::Null),
+        ("a null at_hash", "at_hash", Value::Null),
+        ("a null token_use", "token_use", Value::Null),
     ] {
         assert_eq!(whoami(&world, &issuer.token(with(name, value))).await.0, 200, "{why}");
     }
@@ -275,6 +287,51 @@ async fn a_token_with_an_invalid_header_is_refused() {
     .unwrap();
     let token = issuer.token_with(critical, claims(&world));
     assert!(is(&whoami(&world, &token).await, REFUSED), "crit");
+}
+
+#[tokio::test]
+async fn a_jwt_is_recognized_by_its_form_however_its_header_is_written() {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+    let world = partner("HS256", SECRET.into()).await;
+    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let exp = world.now().as_second() + 60;
+    let claims = json!({"sub": "u", "iss": "partner", "aud": "api", "exp": exp});
+    let payload = BASE64URL.encode(claims.to_string());
+    let signed = |header: &str| {
+        let message = format!("{}.{payload}", BASE64URL.encode(header));
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256);
+        format!("{message}.{}", signature.unwrap())
+    };
+    for header in [
+        r#"{"alg":"HS256"}"#,
+        "{\n  \"alg\": \"HS256\"\n}",
+        "{\r\n\"alg\":\"HS256\"}",
+        "{\t\"alg\":\"HS256\"}",
+        " {\"alg\":\"HS256\"}",
+        "\n{\"typ\":\"JWT\",\"alg\":\"HS256\"}\n",
+    ] {
+        assert_eq!(whoami(&world, &signed(header)).await.0, 200, "{header}");
+    }
+    world.wire.take();
+    for header in [
+        r#"["HS256"]"#,
+        r#""HS256""#,
+        "{}",
+        r#"{"typ":"JWT"}"#,
+        r#"{"alg":"HS256","alg":"HS256"}"#,
+        r#"{"alg":"HS256","x":1e400}"#,
+        r#"{"alg":"HS256"} {}"#,
+        "\u{feff}{\"alg\":\"HS256\"}",
+        "{",
+        "",
+    ] {
+        let found = whoami(&world, &signed(header)).await;
+        assert!(is(&found, REFUSED), "{header}: {found:?}");
+    }
+    for junk in ["ey.ey.ey", "..", "a.b.c", "e30.e30.e30"] {
+        assert!(is(&whoami(&world, junk).await, REFUSED), "{junk}");
+    }
+    assert!(world.wire.take().is_empty());
 }
 
 #[tokio::test]
@@ -419,7 +476,8 @@ async fn an_id_token_is_not_an_access_token() {
         ("nonce", json!("n-0S6_WzA2Mj")),
         ("at_hash", json!("77QmUPtjPfzWtF2AnpK9RQ")),
         ("c_hash", json!("LDktKdoQak3Pk0cnXxCltA")),
-        ("nonce", Value::Null),
+        ("nonce", json!("")),
+        ("nonce", json!(false)),
         ("token_use", json!("id")),
         ("typ", json!("ID")),
     ] {

@@ -99,7 +99,8 @@ fn with_profile(mut claims: Map<String, Value>, profile: Map<String, Value>) -> 
 /// these members for no other kind of token, and some issuers name the kind: Cognito in `token_use`,
 /// Keycloak in `typ`.
 fn is_id_token(claims: &Map<String, Value>) -> bool {
-    ["nonce", "at_hash", "c_hash"].iter().any(|name| claims.contains_key(*name))
+    let is_present = |name: &&str| claims.get(*name).is_some_and(|value| !value.is_null());
+    ["nonce", "at_hash", "c_hash"].iter().any(is_present)
         || claims.get("token_use").is_some_and(|kind| kind == "id")
         || claims.get("typ").is_some_and(|kind| kind == "ID")
 }

@@ -6,7 +6,7 @@ use super::{
     opaque::{self, CredentialKind},
     refresh_token,
 };
-use crate::core::id;
+use crate::{core::id, crypto::jwt};
 
 /// The kind of credential that a string has the form of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum PresentedKind {
 impl PresentedKind {
     /// Returns the kind, if `text` has the prefix of one, or the form of a JWT.
     pub fn of(brand: &TokenPrefix, text: &str) -> Option<Self> {
-        if text.starts_with("ey") && text.split('.').count() == 3 {
+        if jwt::looks_like_jwt(text) {
             return Some(Self::Jwt);
         }
         let rest = text.strip_prefix(brand.as_str())?.strip_prefix('_')?;

@@ -133,15 +133,11 @@ pub fn rename_unverified_email(claims: &mut Map<String, Value>) {
 }
 
 /// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped. A time
-/// before the calendar's beginning or after its end is that beginning or end.
+/// before the calendar's beginning or after its end is that beginning or end, however it is written.
 fn numeric_date(value: &Value) -> Option<Timestamp> {
-    const LATEST: f64 = 253_402_300_799.0; // the end of the year 9999
-    let whole =
-        || value.as_f64().filter(|seconds| (-LATEST..=LATEST).contains(seconds)).map(f64::floor);
-    let seconds = value.as_i64().or_else(|| {
-        #[expect(clippy::cast_possible_truncation, reason = "in range, and whole")]
-        whole().map(|seconds| seconds as i64)
-    })?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and a cast saturates")]
+    let whole = |seconds: f64| seconds.floor() as i64;
+    let seconds = value.as_i64().or_else(|| value.as_f64().map(whole))?;
     let limit = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Some(Timestamp::from_second(seconds).unwrap_or(limit))
 }
