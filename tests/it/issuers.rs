@@ -642,7 +642,8 @@ async fn a_shared_secret_has_one_algorithm() {
 #[tokio::test]
 async fn a_shared_secret_can_be_a_set_to_allow_rotation() {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-    let jwk = |kid: &str, secret: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": BASE64URL.encode(secret)});
+    let jwk =
+        |kid: &str, secret: &str| json!({"kty": "oct", "kid": kid, "k": BASE64URL.encode(secret)});
     let (old, new) =
         ("the old secret, of at least 32 bytes", "the new secret, of at least 32 bytes");
     let world = partner("HS256", json!({"keys": [jwk("old", old), jwk("new", new)]})).await;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    foreign_json::ForeignObject,
     json::Members,
     jws::JwsAlgorithm,
     verifying_key::{InvalidKey, VerifyingKey},
@@ -26,17 +27,18 @@ impl KeySet {
     }
 
     /// Parses a set of public keys (RFC 7517 §5). First, members that are not valid keys for
-    /// verifying signatures are left out. Of the others, those that share both `kid` and algorithm
-    /// are left out too, unless they are copies of one key.
+    /// verifying signatures are left out, also those that cannot be read. Of the others, those that
+    /// share both `kid` and algorithm are left out too, unless they are copies of one key.
     ///
     /// # Errors
     /// [`InvalidKey::Malformed`] if it is not a key set.
     pub fn parse(json: &[u8]) -> Result<Self, InvalidKey> {
-        let given = members(json)?;
+        let given = ForeignObject::parse(json).and_then(|set| set.elements("keys"));
+        let given = given.filter(|given| given.len() <= MOST_KEYS).ok_or(InvalidKey::Malformed)?;
         let valid: Vec<_> = given
             .iter()
-            .filter_map(Value::as_object)
-            .filter_map(|jwk| VerifyingKey::from_jwk(jwk).ok())
+            .filter_map(|jwk| serde_json::from_str(jwk.get()).ok())
+            .filter_map(|Members(jwk)| VerifyingKey::from_jwk(&jwk).ok())
             .collect();
         let mut keys: Vec<VerifyingKey> = Vec::with_capacity(valid.len());
         for key in &valid {
@@ -48,23 +50,24 @@ impl KeySet {
         Ok(Self(keys))
     }
 
-    /// Parses a set of shared secrets, all of them for `algorithm`. It is part of our own
-    /// configuration, so one invalid key, or an empty set, is an error.
+    /// Parses a set of shared secrets, all of them for `algorithm`, which they need not name (RFC
+    /// 7517 §4.4). It is part of our own configuration, so one invalid key, or an empty set, is an
+    /// error.
     ///
     /// # Errors
     /// [`InvalidKey`]
     pub fn parse_secrets(json: &[u8], algorithm: JwsAlgorithm) -> Result<Self, InvalidKey> {
         let parse = |jwk: &Value| {
-            VerifyingKey::from_secret_jwk(jwk.as_object().ok_or(InvalidKey::Malformed)?)
+            let jwk = jwk.as_object().ok_or(InvalidKey::Malformed)?;
+            VerifyingKey::from_secret_jwk(algorithm, jwk)
         };
-        let keys: Vec<_> = members(json)?.iter().map(parse).collect::<Result<_, _>>()?;
-        if keys.is_empty() {
-            Err(InvalidKey::Malformed)
-        } else if keys.iter().any(|key| key.algorithm != algorithm) {
-            Err(InvalidKey::Unsupported)
-        } else {
-            Self::new(keys)
-        }
+        let Members(mut set) = serde_json::from_slice(json).map_err(|_| InvalidKey::Malformed)?;
+        let given = match set.remove("keys") {
+            Some(Value::Array(given)) if given.len() <= MOST_KEYS => given,
+            _ => return Err(InvalidKey::Malformed),
+        };
+        let keys: Vec<_> = given.iter().map(parse).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(InvalidKey::Malformed) } else { Self::new(keys) }
     }
 
     /// Returns the key for a token.
@@ -108,14 +111,6 @@ pub(super) enum Found<'k> {
     OtherAlgorithm,
     /// The only key that it can be, though the token does not name it.
     Unnamed(&'k VerifyingKey),
-}
-
-fn members(json: &[u8]) -> Result<Vec<Value>, InvalidKey> {
-    let Members(mut set) = serde_json::from_slice(json).map_err(|_| InvalidKey::Malformed)?;
-    match set.remove("keys") {
-        Some(Value::Array(given)) if given.len() <= MOST_KEYS => Ok(given),
-        _ => Err(InvalidKey::Malformed),
-    }
 }
 
 impl From<VerifyingKey> for KeySet {

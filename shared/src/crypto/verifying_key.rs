@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
@@ -45,12 +46,10 @@ pub struct VerifyingKey {
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({:?} {})", self.algorithm, self.kid.as_deref().unwrap_or("-"))
+        write!(f, "VerifyingKey({:?} {:?})", self.algorithm, self.kid)
     }
 }
 
-/// The maximum length of a `kid`.
-const LONGEST_KID: usize = 256;
 /// The allowed lengths of RSA moduli, in bits. A shorter one could be factored soon, and a longer
 /// one takes too long to verify.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -112,6 +111,7 @@ impl VerifyingKey {
                 if point.len() != 1 + 2 * coordinate {
                     return Err(InvalidKey::Unsupported);
                 }
+                check_is_on_curve(algorithm, point)?;
                 key
             }
             KeyType::Okp => DecodingKey::from_ed_pem(pem.as_bytes()).map_err(malformed)?,
@@ -123,23 +123,25 @@ impl VerifyingKey {
         Ok(Self { kid: None, algorithm, decoding })
     }
 
-    /// Parses a shared secret from a JSON Web Key, which must name its algorithm.
+    /// Parses a shared secret from a JSON Web Key, which can name no algorithm but `algorithm`.
     ///
     /// # Errors
     /// [`InvalidKey`]
-    pub fn from_secret_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
-        let text =
-            |name: &str| member(jwk, name).and_then(Value::as_str).ok_or(InvalidKey::Malformed);
+    pub fn from_secret_jwk(
+        algorithm: JwsAlgorithm,
+        jwk: &Map<String, Value>,
+    ) -> Result<Self, InvalidKey> {
+        let text = |name: &str| text(jwk, name);
         is_for_verifying(jwk)?;
-        if text("kty")? != "oct" {
+        if text("kty")?.ok_or(InvalidKey::Malformed)? != "oct" {
             return Err(InvalidKey::WrongKeySet);
         }
-        let algorithm = JwsAlgorithm::from_name(text("alg")?).ok_or(InvalidKey::Unsupported)?;
-        let kid = member(jwk, "kid").map(|_| text("kid")).transpose()?.map(str::to_owned);
-        if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
-            return Err(InvalidKey::Malformed);
+        if text("alg")?.is_some_and(|name| JwsAlgorithm::from_name(name) != Some(algorithm)) {
+            return Err(InvalidKey::Unsupported);
         }
-        Ok(Self { kid, ..Self::from_secret(algorithm, &bytes(text("k")?)?)? })
+        let kid = text("kid")?.map(str::to_owned);
+        let secret = bytes(text("k")?.ok_or(InvalidKey::Malformed)?)?;
+        Ok(Self { kid, ..Self::from_secret(algorithm, &secret)? })
     }
 
     /// Parses a public JSON Web Key. Without `alg`, its algorithm is the usual one of its type:
@@ -148,15 +150,10 @@ impl VerifyingKey {
     /// # Errors
     /// [`InvalidKey`]
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
-        let text = |name: &str| {
-            member(jwk, name).map(|value| value.as_str().ok_or(InvalidKey::Malformed)).transpose()
-        };
+        let text = |name: &str| text(jwk, name);
         let required = |name: &str| text(name)?.ok_or(InvalidKey::Malformed);
         is_for_verifying(jwk)?;
         let kid = text("kid")?.map(str::to_owned);
-        if kid.as_deref().is_some_and(|kid| !is_kid(kid)) {
-            return Err(InvalidKey::Malformed);
-        }
         let usual = match (required("kty")?, text("crv")?) {
             ("RSA", None) => "RS256",
             ("EC", Some("P-256")) => "ES256",
@@ -176,6 +173,7 @@ impl VerifyingKey {
             (KeyType::Ec { curve, coordinate }, "EC") if text("crv")? == Some(curve) => {
                 let (x, y) = (bytes(required("x")?)?, bytes(required("y")?)?);
                 let point = [vec![4], sized(&x, coordinate)?, sized(&y, coordinate)?].concat();
+                check_is_on_curve(algorithm, &point)?;
                 DecodingKey::from_ec_der(&point) // its form is that of SEC 1 §2.3.3
             }
             (KeyType::Okp, "OKP") => {
@@ -196,6 +194,11 @@ fn member<'j>(jwk: &'j Map<String, Value>, name: &str) -> Option<&'j Value> {
     jwk.get(name).filter(|value| !value.is_null())
 }
 
+/// Returns a member that is text, if it is present.
+fn text<'j>(jwk: &'j Map<String, Value>, name: &str) -> Result<Option<&'j str>, InvalidKey> {
+    member(jwk, name).map(|value| value.as_str().ok_or(InvalidKey::Malformed)).transpose()
+}
+
 /// Checks that `use` and `key_ops`, if present, both allow verifying (RFC 7517 §4.2, §4.3).
 fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     if member(jwk, "use").is_some_and(|usage| usage != "sig") {
@@ -213,10 +216,11 @@ fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     }
 }
 
-/// Reports whether `kid` is short and contains only visible characters. The caller can choose it,
-/// and it appears in logs.
-pub(super) fn is_kid(kid: &str) -> bool {
-    (1..=LONGEST_KID).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_graphic())
+/// Checks that a key is a point on the curve of `algorithm`. Another one verifies nothing.
+fn check_is_on_curve(algorithm: JwsAlgorithm, point: &[u8]) -> Result<(), InvalidKey> {
+    let is_p384 = algorithm == JwsAlgorithm::ES384;
+    let curve = if is_p384 { &ECDSA_P384_SHA384_FIXED } else { &ECDSA_P256_SHA256_FIXED };
+    ParsedPublicKey::new(curve, point).map(|_| ()).map_err(|_| InvalidKey::Malformed)
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>, InvalidKey> {
@@ -232,7 +236,9 @@ fn rsa(n: &str, e: &str) -> Result<DecodingKey, InvalidKey> {
         modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
     let is_odd = exponent.last().is_some_and(|last| last % 2 == 1);
     let is_sound_exponent = is_odd && (3..=5).contains(&exponent.len());
-    if !RSA_BITS.contains(&bits) || !is_sound_exponent || has_roca(modulus) {
+    // Of an even modulus, one factor is known.
+    let is_sound_modulus = modulus.last().is_some_and(|last| last % 2 == 1) && !has_roca(modulus);
+    if !RSA_BITS.contains(&bits) || !is_sound_exponent || !is_sound_modulus {
         return Err(InvalidKey::Weak);
     }
     Ok(DecodingKey::from_rsa_raw_components(modulus, exponent))
