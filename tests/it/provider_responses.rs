@@ -281,6 +281,27 @@ async fn a_sign_in_needs_one_readable_token_of_each_kind_that_decides() {
 }
 
 #[tokio::test]
+async fn a_refused_renewal_ends_the_session_only_if_it_names_one_error() {
+    for (status, response, expected) in [
+        (400, r#"{"error":"invalid_grant"}"#, 401),
+        (200, r#"{"error":"invalid_grant","access_token":""}"#, 401),
+        (400, r#"{"error":"invalid_grant","error_description":"\ud83d","x":1e400}"#, 401),
+        (401, r#"{"error":"invalid_grant","error":"invalid_grant"}"#, 401),
+        (400, r#"{"error":"invalid_grant","error":"invalid_client"}"#, 200),
+        (400, r#"{"error":["invalid_grant"]}"#, 200),
+        (400, r#"["invalid_grant"]"#, 200),
+        (400, r#"[{"error":"invalid_grant"}]"#, 200),
+    ] {
+        let (issuer, world) = setting("*").await;
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        issuer.rewrite(Document::Renewal, status, |_| response.into());
+        world.advance_s(3541);
+        assert_eq!(whoami(&world, &session).await.status, expected, "{response}");
+        assert_eq!(issuer.renewals(), 1, "{response}");
+    }
+}
+
+#[tokio::test]
 async fn a_renewal_without_a_refresh_token_keeps_the_old_one() {
     for absent in [json!("(absent)"), Value::Null, json!("")] {
         let (issuer, world) = setting("*").await;
