@@ -461,7 +461,7 @@ async fn a_failure_of_the_provider_is_reported_to_the_tool_by_its_code_and_logge
         assert_eq!((told["error"].as_str(), told["state"].as_str()), (code, "of the tool"));
         assert_eq!(told.len(), 2, "{error}");
     }
-    assert!(tests::capture::logged(&["it returned the error application_suspended"]));
+    assert!(tests::capture::logged(&["303", "SignInMisconfigured"]));
 }
 
 /// RFC 6749 §3.1.

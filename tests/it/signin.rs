@@ -347,10 +347,10 @@ async fn only_what_the_user_decided_is_called_a_denial() {
     let world = world(&issuer).await;
     let denied =
         (400, "access_denied", "Access was denied by the user or by the identity provider.");
-    let unavailable = (
-        503,
-        "temporarily_unavailable",
-        "A required service is unavailable. Your credential is unaffected: try again shortly.",
+    let unavailable = |sentence| (503, "temporarily_unavailable", sentence);
+    let failed = unavailable("The identity provider failed or is unavailable. Try again shortly.");
+    let ours = unavailable(
+        "The identity provider refused the request of this deployment. Ask the operator to check the [[signin]] in postern.toml.",
     );
     let refused =
         (400, "invalid_request", "The identity provider did not confirm the sign-in. Start again.");
@@ -361,13 +361,13 @@ async fn only_what_the_user_decided_is_called_a_denial() {
         ("consent_required", denied),
         ("account_selection_required", denied),
         ("user_cancelled_authorize", denied),
-        ("temporarily_unavailable", unavailable),
-        ("server_error", unavailable),
-        ("invalid_request", unavailable),
-        ("invalid_scope", unavailable),
-        ("unauthorized_client", unavailable),
-        ("unsupported_response_type", unavailable),
-        ("redirect_uri_mismatch", unavailable),
+        ("temporarily_unavailable", failed),
+        ("server_error", failed),
+        ("invalid_request", ours),
+        ("invalid_scope", ours),
+        ("unauthorized_client", ours),
+        ("unsupported_response_type", ours),
+        ("redirect_uri_mismatch", ours),
         ("Access_Denied", refused),
         ("invalid_grant", refused),
         ("anything else", refused),
@@ -381,9 +381,12 @@ async fn only_what_the_user_decided_is_called_a_denial() {
             let answer = back(&world, &format!("{query}{code_too}"), &visit.browser).await;
             let answer = answer.expect_error(status, code);
             assert_eq!(answer.member("error_description"), sentence, "{error}");
+            assert_eq!(answer.header("retry-after"), (status == 503).then_some("1"), "{error}");
         }
     }
-    assert!(tests::capture::logged(&["huudis", "it returned the error unauthorized_client"]));
+    for cause in ["SignInDenied", "SignInFailed", "SignInMisconfigured", "SignInRefused"] {
+        assert!(tests::capture::logged(&["refused", cause]), "{cause}");
+    }
     assert!(!tests::capture::logged(&["anything else"]));
 }
 

@@ -140,7 +140,8 @@ pub async fn start(
 /// Completes a sign-in. `is_expected` reports which identity providers use this callback.
 ///
 /// # Errors
-/// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInNotAllowed`],
+/// [`Refusal::SignInExpired`], [`Refusal::SignInDenied`], [`Refusal::SignInFailed`],
+/// [`Refusal::SignInMisconfigured`], [`Refusal::SignInNotAllowed`],
 /// [`Refusal::UserForbidden`]; [`Refusal::SignInRefused`] and others with its public answer; a
 /// failure of the issuer or of the store.
 pub async fn complete(
@@ -158,7 +159,7 @@ pub async fn complete(
         identity_providers.by_name(&record.signin).filter(is_met).ok_or(Refusal::SignInExpired)?;
     let code = match (returned.code, returned.error) {
         (Some(code), None) => code,
-        (_, Some(error)) => return without_code(upstream, &error, record.loopback),
+        (_, Some(error)) => return without_code(&error, record.loopback),
         (None, None) => return Err(Refusal::SignInRefused.into()),
     };
     let proof = context.keyring.open(&record.id.to_string(), &record.sealed);
@@ -198,10 +199,10 @@ const BY_THE_USER: [&str; 7] = [
     "user_cancelled_authorize",
     "user_cancelled_login",
 ];
-/// What a provider returns if it fails, or refuses our request or client. The last two are GitHub's.
-const BY_THE_PROVIDER: [&str; 8] = [
-    "temporarily_unavailable",
-    "server_error",
+/// What a provider returns if it fails.
+const BY_ITS_FAILURE: [&str; 2] = ["server_error", "temporarily_unavailable"];
+/// What a provider returns if it refuses our client or our request. The last two are GitHub's.
+const BY_OUR_REQUEST: [&str; 6] = [
     "invalid_request",
     "invalid_scope",
     "unauthorized_client",
@@ -210,22 +211,21 @@ const BY_THE_PROVIDER: [&str; 8] = [
     "redirect_uri_mismatch",
 ];
 
-/// Handles a response of the issuer that names an error and contains no code. The log names only
-/// errors from the lists above: the browser could have sent any other text.
-fn without_code(
-    upstream: &IdentityProvider,
-    error: &str,
-    loopback: Option<Loopback>,
-) -> Result<SignedIn, Error> {
-    let of_provider = BY_THE_PROVIDER.iter().find(|known| **known == error);
-    let (cause, code) = match of_provider {
-        Some(known) => {
-            let code = if error == "temporarily_unavailable" { error } else { "server_error" };
-            (upstream.fault(format!("it returned the error {known}")).into(), code)
-        }
-        None if BY_THE_USER.contains(&error) => (Refusal::SignInDenied.into(), "access_denied"),
-        None => (Refusal::SignInRefused.into(), "server_error"),
+/// Handles a response of the issuer that names an error and contains no code.
+///
+/// Whoever has the browser can make the error up, so none is a fault, which raises an alarm, and the
+/// log contains only the cause.
+fn without_code(error: &str, loopback: Option<Loopback>) -> Result<SignedIn, Error> {
+    let (refusal, code) = if BY_THE_USER.contains(&error) {
+        (Refusal::SignInDenied, "access_denied")
+    } else if BY_ITS_FAILURE.contains(&error) {
+        (Refusal::SignInFailed, error)
+    } else if BY_OUR_REQUEST.contains(&error) {
+        (Refusal::SignInMisconfigured, "server_error")
+    } else {
+        (Refusal::SignInRefused, "server_error")
     };
+    let cause = refusal.into();
     match loopback {
         None => Err(cause),
         Some(loopback) => {

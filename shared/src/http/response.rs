@@ -27,7 +27,7 @@ const BEARER: HeaderValue = HeaderValue::from_static(r#"Bearer realm="postern""#
 #[derive(Debug)]
 pub struct Response {
     inner: http::Response<String>,
-    /// The error that this page shows, if it shows one.
+    /// The error that this response is about, if there is one.
     cause: Option<Box<Error>>,
 }
 

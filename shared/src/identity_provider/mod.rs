@@ -308,11 +308,7 @@ impl IdentityProvider {
         self.fault(format!("it refused our client: {}", error.error().as_ref()))
     }
 
-    /// Returns a failure of this provider.
-    pub(crate) fn fault(
-        &self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Fault {
+    fn fault(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
         Fault::Issuer { issuer: self.name.clone(), source: source.into() }
     }
 }

@@ -94,13 +94,12 @@ impl Error {
 
     /// Returns how long the caller should wait before trying again, if that is worthwhile.
     pub fn retry_after(&self) -> Option<SignedDuration> {
-        match self {
+        let known = match self {
             Self::Rejected(rejection) => rejection.retry_after,
-            Self::Failed(fault) => {
-                let is_temporary = fault.public().status == StatusCode::SERVICE_UNAVAILABLE;
-                is_temporary.then_some(SignedDuration::from_secs(1))
-            }
-        }
+            Self::Failed(_) => None,
+        };
+        let is_temporary = self.public().status == StatusCode::SERVICE_UNAVAILABLE;
+        known.or_else(|| is_temporary.then_some(SignedDuration::from_secs(1)))
     }
 }
 

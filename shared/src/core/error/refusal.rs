@@ -377,8 +377,17 @@ refusals! {
     SignInExpired => invalid_request(
         "The sign-in expired or was started in another browser. Start again.",
     ),
+    /// The browser returned with an error of the identity provider, which failed or is unavailable.
+    SignInFailed => sign_in_unavailable(
+        "The identity provider failed or is unavailable. Try again shortly.",
+    ),
     /// The identity provider's response does not name its issuer, or names another one.
     SignInIssuerWrong => SIGN_IN_REFUSED,
+    /// The browser returned with an error of the identity provider, which refused our client or our
+    /// request: check the [[signin]].
+    SignInMisconfigured => sign_in_unavailable(
+        "The identity provider refused the request of this deployment. Ask the operator to check the [[signin]] in postern.toml.",
+    ),
     /// The identity provider authenticated a user whom this deployment does not allow.
     SignInNotAllowed => FORBIDDEN_USER,
     /// The identity provider returned no code, refused the code, or named no user.
@@ -505,6 +514,10 @@ const fn invalid_scope(description: &'static str) -> PublicError {
 
 const fn not_found(description: &'static str) -> PublicError {
     PublicError::new(StatusCode::NOT_FOUND, "not_found", description)
+}
+
+const fn sign_in_unavailable(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description)
 }
 
 const fn unauthorized(code: &'static str, description: &'static str) -> PublicError {
