@@ -1,6 +1,8 @@
 //! A model of refresh: every interleaving of concurrent callers, and random histories against a few
 //! plain rules.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use postern::{
     config::Lifetimes,
@@ -99,16 +101,10 @@ fn request<'a>(
     token: &'a RefreshToken,
     address: &'a str,
     attempt: &'a AttemptId,
+    store_health: &'a StoreHealth,
     now_ms: i64,
 ) -> RotationRequest<'a> {
-    RotationRequest {
-        token,
-        address,
-        client: None,
-        attempt,
-        now: time(now_ms),
-        store_health: StoreHealth::default(),
-    }
+    RotationRequest { token, address, client: None, attempt, now: time(now_ms), store_health }
 }
 
 /// Collects every order in which the calls of `callers` can reach the store; each caller's own
@@ -152,12 +148,13 @@ async fn every_interleaving_of_concurrent_callers_rotates_once_and_detects_no_re
 
 async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i64) {
     let token = begin(world, now_ms).await;
+    let health = StoreHealth::new(time(now_ms));
     let attempts: Vec<AttemptId> =
         (0..callers).map(|caller| format!("attempt of {caller}").as_str().into()).collect();
     let mut states = vec![None; callers];
-    let mut rotated = std::collections::BTreeSet::new();
+    let mut rotated = BTreeSet::new();
     for caller in order {
-        let request = request(&token, ADDRESSES[0].0, &attempts[*caller], now_ms);
+        let request = request(&token, ADDRESSES[0].0, &attempts[*caller], &health, now_ms);
         let outcome = match states[*caller] {
             None => {
                 let state = read(world, &request).await;
@@ -234,8 +231,9 @@ struct Model {
     rotated_at_ms: i64,
     network: u8,
     network_before: Option<u8>,
-    /// For each execution environment, when the store last responded to it, and last failed.
-    last_response_ms: [Option<i64>; ENVIRONMENTS],
+    /// For each execution environment, the seconds in which the store responded to it, and when a
+    /// call last failed.
+    responses_s: [BTreeSet<i64>; ENVIRONMENTS],
     last_failure_ms: [Option<i64>; ENVIRONMENTS],
     idle_end_ms: i64,
     absolute_end_ms: i64,
@@ -243,16 +241,8 @@ struct Model {
 }
 
 impl Model {
-    fn store_health(&self, environment: usize) -> StoreHealth {
-        StoreHealth {
-            last_response: self.last_response_ms[environment].map(time),
-            last_failure: self.last_failure_ms[environment].map(time),
-        }
-    }
-
     fn present(&mut self, presented: u64, network: u8, environment: usize, now_ms: i64) -> Outcome {
-        let last_failure_ms = self.last_failure_ms[environment];
-        let last_response_ms = self.last_response_ms[environment].replace(now_ms);
+        self.responses_s[environment].insert(now_ms.div_euclid(1000));
         let is_over = now_ms >= self.idle_end_ms || now_ms >= self.absolute_end_ms;
         if self.has_ended {
             return Outcome::State(PresentedToken::Inactive);
@@ -267,12 +257,12 @@ impl Model {
             self.idle_end_ms = now_ms + IDLE_MS;
             return Outcome::Rotated;
         }
-        let is_since_rotation = |at: Option<i64>| at.is_some_and(|at| at >= self.rotated_at_ms);
-        let window_ms =
-            match (is_since_rotation(last_response_ms), is_since_rotation(last_failure_ms)) {
-                (true, false) => GRACE_MS,
-                (false, _) | (_, true) => GRACE_MS + RETRIES_MS,
-            };
+        let has_failed =
+            self.last_failure_ms[environment].is_some_and(|at| at >= self.rotated_at_ms);
+        let (first_s, last_s) =
+            (self.rotated_at_ms.div_euclid(1000), (self.rotated_at_ms + GRACE_MS).div_euclid(1000));
+        let has_responded = self.responses_s[environment].range(first_s..last_s).next().is_some();
+        let window_ms = if has_responded && !has_failed { GRACE_MS } else { GRACE_MS + RETRIES_MS };
         let elapsed_ms = now_ms - self.rotated_at_ms;
         let is_timely = -GRACE_MS <= elapsed_ms && elapsed_ms <= window_ms;
         let is_parent = presented + 1 == self.generation;
@@ -307,12 +297,13 @@ async fn follow(world: &World, history: &[Step]) {
     let store = &world.app.context.store;
     let mut now_ms = world.now().as_millisecond();
     let mut tokens = vec![begin(world, now_ms).await];
+    let environments = [(); ENVIRONMENTS].map(|()| StoreHealth::new(Timestamp::UNIX_EPOCH));
     let mut model = Model {
         generation: 1,
         rotated_at_ms: now_ms,
         network: ADDRESSES[0].1,
         network_before: None,
-        last_response_ms: [None; ENVIRONMENTS],
+        responses_s: Default::default(),
         last_failure_ms: [None; ENVIRONMENTS],
         idle_end_ms: now_ms + IDLE_MS,
         absolute_end_ms: now_ms + ABSOLUTE_MS,
@@ -323,6 +314,7 @@ async fn follow(world: &World, history: &[Step]) {
             Step::Pass { ms } => now_ms += ms,
             Step::StoreFails { environment } => {
                 model.last_failure_ms[*environment] = Some(now_ms);
+                environments[*environment].record_failure(time(now_ms));
             }
             Step::Revoke => {
                 store.revoke_family(&tokens[0].family, time(now_ms)).await.unwrap();
@@ -335,14 +327,12 @@ async fn follow(world: &World, history: &[Step]) {
                 };
                 let token = tokens[index].clone();
                 let (address, network) = ADDRESSES[*address];
-                let store_health = model.store_health(*environment);
-                let expected =
-                    model.present(token.generation, network, *environment, now_ms + ahead_ms);
+                let now_ms = now_ms + ahead_ms;
+                let expected = model.present(token.generation, network, *environment, now_ms);
                 let attempt = AttemptId::from(format!("attempt {at}").as_str());
-                let request = RotationRequest {
-                    store_health,
-                    ..request(&token, address, &attempt, now_ms + ahead_ms)
-                };
+                let store_health = &environments[*environment];
+                store_health.record_response(time(now_ms));
+                let request = request(&token, address, &attempt, store_health, now_ms);
                 let outcome = present(world, &request).await;
                 assert_eq!(outcome, expected, "step {at} of {history:?}");
                 match outcome {

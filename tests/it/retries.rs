@@ -22,6 +22,16 @@ enum Grant {
 const GRANTS: [Grant; 4] =
     [Grant::Refresh, Grant::RefreshByClient, Grant::AuthorizationCode, Grant::DeviceCode];
 
+impl Grant {
+    /// The operation that grants it.
+    fn write(self) -> &'static str {
+        match self {
+            Self::Refresh | Self::RefreshByClient => "UpdateItem",
+            Self::AuthorizationCode | Self::DeviceCode => "TransactWriteItems",
+        }
+    }
+}
+
 type Form = Vec<(&'static str, String)>;
 
 /// Creates a world whose store is called once, without the SDK's retries.
@@ -235,13 +245,9 @@ async fn a_failure_before_the_write_uses_nothing_up() {
 async fn a_repetition_at_an_environment_that_was_idle_ends_well() {
     let world = world().await;
     for grant in GRANTS {
-        let write = match grant {
-            Grant::Refresh | Grant::RefreshByClient => "UpdateItem",
-            Grant::AuthorizationCode | Grant::DeviceCode => "TransactWriteItems",
-        };
         for wait_s in [1, 12, 48, 59] {
             let form = form(&world, grant).await;
-            world.wire.inject_into(write, StoreFault::ResponseLost);
+            world.wire.inject_into(grant.write(), StoreFault::ResponseLost);
             request(&world, &form).send().await.expect_error(503, "temporarily_unavailable");
             world.wire.clear_faults();
             world.advance_s(wait_s);
@@ -251,7 +257,42 @@ async fn a_repetition_at_an_environment_that_was_idle_ends_well() {
     }
 }
 
-/// An environment that has called the store since knows that nothing failed.
+/// So does one at an environment that was idle during the outage, and in use afterwards.
+#[tokio::test]
+async fn a_repetition_at_an_environment_that_was_idle_during_the_outage_ends_well() {
+    let world = world().await;
+    let other = world.another_environment();
+    for grant in GRANTS {
+        let form = form(&world, grant).await;
+        assert_eq!(other.whoami(&world.api_key).await, 200);
+        world.advance_s(4);
+        world.wire.inject_into(grant.write(), StoreFault::ResponseLost);
+        request(&world, &form).send().await.expect_error(503, "temporarily_unavailable");
+        world.advance_s(13);
+        world.wire.clear_faults();
+        assert_eq!(other.whoami(&world.api_key).await, 200);
+        let answer = request(&other, &form).send().await;
+        assert_usable(&world, answer, &format!("{grant:?}")).await;
+    }
+}
+
+/// And one at an environment that was killed after the write, and started again.
+#[tokio::test]
+async fn a_repetition_at_an_environment_that_was_started_afterwards_ends_well() {
+    let world = world().await;
+    for grant in GRANTS {
+        let form = form(&world, grant).await;
+        request(&world, &form).send().await.expect(200); // which the caller did not get
+        world.advance_s(2);
+        let restarted = world.another_environment();
+        assert_eq!(restarted.whoami(&world.api_key).await, 200);
+        world.advance_s(11);
+        let answer = request(&restarted, &form).send().await;
+        assert_usable(&world, answer, &format!("{grant:?}")).await;
+    }
+}
+
+/// An environment that called the store at that time knows that nothing failed.
 #[tokio::test]
 async fn a_late_repetition_at_an_environment_in_use_is_reuse() {
     let world = world().await;
@@ -268,7 +309,7 @@ async fn a_late_repetition_at_an_environment_in_use_is_reuse() {
     }
 }
 
-/// It gives the benefit of the doubt for a minute, to the network that rotated, and to nobody else.
+/// An idle one gives the benefit of the doubt for a minute, to the network that rotated, and to nobody else.
 #[tokio::test]
 async fn an_idle_environment_does_not_help_a_thief() {
     let world = World::new().await;

@@ -34,8 +34,7 @@ use crate::{
     credential::{Minted, ParsedAuthorizationCode},
     crypto::Digest,
     store::{
-        StoreHealth, authorization_code::AuthorizationCodeRecord, redemption::Redemption,
-        sign_in::Loopback,
+        authorization_code::AuthorizationCodeRecord, redemption::Redemption, sign_in::Loopback,
     },
     telemetry,
 };
@@ -112,12 +111,12 @@ pub async fn redeem(
 ) -> Result<Tokens, Error> {
     let code = ParsedAuthorizationCode::parse(&context.config.brand, redemption.code.expose())
         .ok_or(Refusal::CodeWrong)?;
-    let (now, store_health) = (context.clock.now(), context.store.health());
+    let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
     match (check(&record, redemption), &record.family) {
         (Ok(()), None) if record.valid_until <= now => return Err(Refusal::CodeWrong.into()),
         (Ok(()), None) => {}
-        (Ok(()), Some(family)) => return redeem_again(context, family, store_health, now).await,
+        (Ok(()), Some(family)) => return redeem_again(context, family, now).await,
         (Err(refusal), None) => return Err(refusal.into()),
         (Err(_), Some(family)) => return Err(replayed(context, family, now).await),
     }
@@ -157,15 +156,9 @@ fn check(
 }
 
 /// Redeems a code that was already redeemed, for `id`.
-async fn redeem_again(
-    context: &Context,
-    id: &FamilyId,
-    store_health: StoreHealth,
-    now: Timestamp,
-) -> Result<Tokens, Error> {
+async fn redeem_again(context: &Context, id: &FamilyId, now: Timestamp) -> Result<Tokens, Error> {
     if let Some(family) = context.store.family(id).await?
-        && let Some(tokens) =
-            family::first_tokens_again(context, &family, store_health, now).await?
+        && let Some(tokens) = family::first_tokens_again(context, &family, now).await?
     {
         return Ok(tokens);
     }

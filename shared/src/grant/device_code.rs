@@ -30,7 +30,6 @@ use crate::{
     },
     credential::{Minted, ParsedDeviceCode},
     store::{
-        StoreHealth,
         counter::Counter,
         device_code::{CreateDeviceCode, DecideDevice, DeviceCodeRecord, DeviceStatus, PollPace},
         redemption::Redemption,
@@ -230,14 +229,12 @@ pub async fn poll(
 ) -> Result<Tokens, Error> {
     let code = ParsedDeviceCode::parse(&context.config.brand, code.expose())
         .ok_or(Refusal::DeviceCodeUnknown)?;
-    let (now, store_health) = (context.clock.now(), context.store.health());
+    let now = context.clock.now();
     let stored = context.store.device_code(&code).await?;
     let device =
         stored.filter(|device| device.client_id == *client_id).ok_or(Refusal::DeviceCodeUnknown)?;
     match (device.status, &device.family) {
-        (DeviceStatus::Redeemed, Some(family)) => {
-            redeem_again(context, family, address, store_health, now).await
-        }
+        (DeviceStatus::Redeemed, Some(family)) => redeem_again(context, family, address, now).await,
         (DeviceStatus::Redeemed, None) => {
             Err(Fault::Corrupt("a redeemed device without a family".into()).into())
         }
@@ -293,7 +290,6 @@ async fn redeem_again(
     context: &Context,
     id: &FamilyId,
     address: &str,
-    store_health: StoreHealth,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     let family = context.store.family(id).await?.ok_or(Refusal::DeviceCodeUnknown)?;
@@ -301,7 +297,7 @@ async fn redeem_again(
     if !is_same_network || family.generation > 1 {
         return Err(replayed(context, id, now).await);
     }
-    let tokens = family::first_tokens_again(context, &family, store_health, now).await?;
+    let tokens = family::first_tokens_again(context, &family, now).await?;
     Ok(tokens.ok_or(Refusal::DeviceCodeUnknown)?)
 }
 

@@ -1,7 +1,7 @@
 //! Families of refresh tokens: creating one with its first tokens, and whether its owner can still
 //! use it.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Tokens, user_status::UserStatus};
 use crate::{
@@ -16,11 +16,14 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        Record as _, StoreHealth, family::FamilyRecord, rotation, service_account::AgentRecord,
+        Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
         token_owner::TokenOwner,
     },
     telemetry, token,
 };
+
+/// How long a redemption can take.
+const REDEMPTION: SignedDuration = SignedDuration::from_secs(3);
 
 /// A family to create.
 #[derive(Debug)]
@@ -212,20 +215,19 @@ pub(super) async fn check_owner(
 }
 
 /// Returns the first tokens of a family again, for a caller who repeats the redemption of a code
-/// because its first response may have been lost: before the repetition, the store was not known to
-/// have worked since, and the tokens have not been used. Returns `None` otherwise.
+/// because its first response may have been lost: the store is not known to have worked since, and
+/// the tokens have not been used. Returns `None` otherwise.
 ///
 /// # Errors
 /// As [`check_owner`].
 pub(super) async fn first_tokens_again(
     context: &Context,
     family: &FamilyRecord,
-    store_health: StoreHealth,
     now: Timestamp,
 ) -> Result<Option<Tokens>, Error> {
     // Unlike a refresh token, a code can be used only once: without a failure there is no window.
     let created_at = family.rotated_at;
-    let may_be_lost = !store_health.has_worked_since(created_at);
+    let may_be_lost = !context.store.health().has_worked_since(created_at, REDEMPTION);
     let is_timely =
         (-LEEWAY..=rotation::RETRIES + LEEWAY).contains(&now.duration_since(created_at));
     let is_unused = family.generation == 1 && family.is_alive(now);

@@ -82,7 +82,6 @@ pub async fn refresh(
     address: &str,
 ) -> Result<Tokens, Error> {
     let presented = parse(context, text)?;
-    let store_health = context.store.health();
     telemetry::record_family(&presented.family);
     let (family, agent) = read(context, &presented, client).await?;
     require_authentication(context, family.as_ref(), client)?;
@@ -95,7 +94,7 @@ pub async fn refresh(
         client: client_id.as_ref(),
         attempt: &AttemptId::mint(&context.entropy)?,
         now,
-        store_health,
+        store_health: context.store.health(),
     };
     let state = request.classify(family.as_ref(), lifetimes);
     require_valid(context, &presented, state, now).await?;

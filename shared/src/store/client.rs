@@ -30,7 +30,7 @@ use aws_smithy_types::{
 };
 use jiff::Timestamp;
 
-use super::health::Outcomes;
+use super::StoreHealth;
 use crate::{
     core::{clock::Clock, error::Fault},
     telemetry,
@@ -63,7 +63,7 @@ pub(super) fn build(
     sdk: &SdkConfig,
     timeouts: Timeouts,
     clock: &Clock,
-    outcomes: &Outcomes,
+    health: &StoreHealth,
 ) -> Client {
     let timeout_config = TimeoutConfig::builder()
         .operation_attempt_timeout(timeouts.attempt)
@@ -81,7 +81,7 @@ pub(super) fn build(
         .timeout_config(timeout_config)
         .retry_config(retries)
         .retry_classifier(RetryConflicts)
-        .interceptor(Measured { clock: clock.clone(), outcomes: outcomes.clone() })
+        .interceptor(Measured { clock: clock.clone(), health: health.clone() })
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled()) // bodies of a few KB
         .build();
     Client::from_conf(config)
@@ -170,7 +170,7 @@ fn code(error: &OperationError) -> Option<&str> {
 #[derive(Debug)]
 struct Measured {
     clock: Clock,
-    outcomes: Outcomes,
+    health: StoreHealth,
 }
 
 /// When a call started.
@@ -218,7 +218,7 @@ impl Intercept for Measured {
         if let Some(Err(error)) = context.output_or_error()
             && error.is_timeout_error()
         {
-            self.outcomes.record_failure();
+            self.health.record_failure(self.clock.now());
         }
         Ok(())
     }
@@ -231,9 +231,9 @@ impl Intercept for Measured {
     ) -> Result<(), BoxError> {
         match context.output_or_error() {
             Some(Err(error)) if !error.as_operation_error().is_some_and(is_unmet) => {
-                self.outcomes.record_failure();
+                self.health.record_failure(self.clock.now());
             }
-            Some(Ok(_) | Err(_)) => self.outcomes.record_response(),
+            Some(Ok(_) | Err(_)) => self.health.record_response(self.clock.now()),
             None => {}
         }
         if let Some(Began(began)) = call.load::<Began>() {

@@ -39,7 +39,6 @@ use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 
 pub use client::Timeouts;
-use health::Outcomes;
 pub use health::StoreHealth;
 pub use record::{
     Deletion, HasSecret, OldSecret, Page, Record, RecordMeta, RecordUpdate, SecretReplacement,
@@ -53,19 +52,21 @@ use crate::{config::Tables, core::clock::Clock};
 pub struct Store {
     client: Client,
     tables: Tables,
-    outcomes: Outcomes,
+    clock: Clock,
+    health: StoreHealth,
 }
 
 impl Store {
     /// Returns a store over `tables`, reached as `sdk` says. `clock` measures its calls. No I/O.
     pub fn new(sdk: &SdkConfig, tables: Tables, timeouts: Timeouts, clock: &Clock) -> Self {
-        let outcomes = Outcomes::new(clock);
-        Self { client: client::build(sdk, timeouts, clock, &outcomes), tables, outcomes }
+        let health = StoreHealth::new(clock.now());
+        let client = client::build(sdk, timeouts, clock, &health);
+        Self { client, tables, clock: clock.clone(), health }
     }
 
     /// Returns what this process knows about the store from its calls so far.
-    pub fn health(&self) -> StoreHealth {
-        self.outcomes.so_far()
+    pub fn health(&self) -> &StoreHealth {
+        &self.health
     }
 
     /// Opens a connection, so that the first request finds one. Reads and changes nothing.
@@ -76,6 +77,6 @@ impl Store {
         client::connect(&self.client).await;
         // Its response does not belong to DynamoDB's API, and no caller is waiting yet who could repeat
         // a request.
-        self.outcomes.forget();
+        self.health.forget_failures();
     }
 }

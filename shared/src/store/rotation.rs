@@ -41,8 +41,8 @@ pub struct RotationRequest<'a> {
     pub attempt: &'a AttemptId,
     /// The time of the presentation.
     pub now: Timestamp,
-    /// What was known about the store before the presentation ([`Store::health`]).
-    pub store_health: StoreHealth,
+    /// What this process knows about the store ([`Store::health`]).
+    pub store_health: &'a StoreHealth,
 }
 
 /// What a presented token is, according to its family.
@@ -114,14 +114,14 @@ impl RotationRequest<'_> {
     }
 
     /// Reports whether a repeat comes in time: within the grace window, and for another minute
-    /// unless the store is known to have worked since the rotation, because then the caller may not
-    /// have got the response.
+    /// unless the store is known to have worked since the rotation. Otherwise the caller may not have
+    /// got the response.
     ///
     /// The clock that wrote the time of the rotation may be ahead of ours, but not by more than the
     /// window: otherwise it would extend the window by as much.
     fn is_timely(&self, rotated_at: Timestamp, lifetimes: &Lifetimes) -> bool {
         let grace = lifetimes.refresh_grace;
-        let has_worked = self.store_health.has_worked_since(rotated_at);
+        let has_worked = self.store_health.has_worked_since(rotated_at, grace);
         let window = if has_worked { grace } else { grace + RETRIES };
         let elapsed = self.now.duration_since(rotated_at);
         !grace.is_zero() && (-grace..=window).contains(&elapsed)
