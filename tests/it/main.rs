@@ -55,6 +55,7 @@ mod secrecy;
 mod services;
 mod sessions;
 mod settings;
+mod settings_mistakes;
 mod shapes;
 mod signed;
 mod signin;

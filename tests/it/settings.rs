@@ -9,7 +9,7 @@ use postern::{
 };
 use serde_json::{Value, json};
 
-fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
+pub(super) fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
     let good = [
         ("POSTERN_ISSUER", "https://auth.example.com"),
         ("POSTERN_KEYS_TABLE", "k"),
@@ -356,9 +356,12 @@ fn a_missing_or_weak_provider_secret_prevents_the_start() {
     let long = Value::from("x".repeat(32));
     assert_eq!(start("HS256", reference, Some(long.clone())), Ok(()));
     assert_eq!(start("HS256", reference, None), Err(format!("{named} is missing: add it")));
-    let weak = Err(format!("{named} cannot be used: it is too weak"));
+    let short = |has: usize, needs: &str| {
+        Err(format!("{named} is too short: it has {has} bytes, and {needs}"))
+    };
+    let weak = short(31, "HS256 needs at least 32");
     assert_eq!(start("HS256", reference, Some("x".repeat(31).into())), weak);
-    assert_eq!(start("HS512", reference, Some(long)), weak);
+    assert_eq!(start("HS512", reference, Some(long)), short(32, "HS512 needs at least 64"));
     assert!(start("HS256", reference, Some(json!({"keys": [{"kty": "RSA"}]}))).is_err());
     for pem in ["nonsense", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"] {
         let refused = start("ES256", &format!("public_key = \"\"\"{pem}\"\"\""), None).unwrap_err();
@@ -565,8 +568,8 @@ fn an_entry_of_allow_that_admits_nobody_stops_the_start() {
         ("github", "", "github|octocat", "write \"github|\" and the number"),
         ("oidc", issuer, "example.com", domain),
         ("oidc", issuer, "mail.example.com", "\"@mail.example.com\""),
-        ("oidc", issuer, "usr_01h455vb4pex5vsknk084sn02q", "write \"\" and the sub"),
-        ("oidc", issuer, "github|7", "and the sub of the user"),
+        ("oidc", issuer, "usr_01h455vb4pex5vsknk084sn02q", ": write the sub of the user, or"),
+        ("oidc", issuer, "github|7", ": write the sub of the user, or"),
         ("oidc", &prefixed, "ada", "write \"idp|\" and the sub of the user"),
         ("oidc", &prefixed, "example.com", domain),
     ] {
@@ -580,7 +583,7 @@ fn an_entry_of_allow_that_admits_nobody_stops_the_start() {
         ("oidc", issuer, "ada"),
         ("oidc", issuer, "john.doe"),
         ("oidc", issuer, "auth0|5f7c8ec7c33c6c004bbafe82"),
-        ("oidc", issuer, "ada@example.com"),
+        ("oidc", &prefixed, "idp|ada@example.com"),
         ("oidc", &prefixed, "idp|example.com"),
     ] {
         assert_eq!(start(kind, more, entry), Ok(()), "{entry}");
@@ -638,7 +641,8 @@ fn a_secret_that_cannot_be_used_is_told_where_it_is_named_and_where_it_is_looked
             assert_eq!(start(file, toml, None), expected);
         }
     }
-    let weak = Err(format!("{} cannot be used: it is too weak", named(7, default)));
+    let short = "is too short: it has 5 bytes, and HS256 needs at least 32";
+    let weak = Err(format!("{} {short}", named(7, default)));
     assert_eq!(start(None, jwt, Some("short".into())), weak);
     let empty = Err(format!("{} is empty, or is not text", named(4, default)));
     assert_eq!(start(None, signin, Some("".into())), empty);
@@ -738,7 +742,7 @@ fn the_member_with_a_wrong_value_is_named() {
         ),
     ] {
         let error = Config::from_settings(&variables(&[]), &toml).unwrap_err().to_string();
-        assert!(error.starts_with("postern.toml: TOML parse error at line 1"), "{error}");
+        assert!(error.starts_with("postern.toml: TOML parse error at line "), "{error}");
         assert!(error.contains(&format!("\n{sentence}")), "{error} does not say {sentence:?}");
     }
     for table in ["[signing]\nalgorithm = \"HS256\"", "[lifetimes]\naccess_token = \"1h\""] {

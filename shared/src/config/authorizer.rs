@@ -126,6 +126,18 @@ impl TryFrom<String> for IdentitySource {
             "$context.httpMethod" => return Ok(Self::Method),
             _ => {}
         }
+        // How API Gateway itself names headers.
+        let prefixes = ["method.request.", "route.request.", "$request."];
+        if let Some(source) = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+            return Err(match source.strip_prefix("header.") {
+                Some(name) => {
+                    format!("{text:?} has a prefix: write only the name of the header, {name:?}")
+                }
+                None => {
+                    format!("{text:?} is not a header: no other part of a request has credentials")
+                }
+            });
+        }
         let header = text.to_ascii_lowercase();
         if text.starts_with('$') || http::HeaderName::from_bytes(header.as_bytes()).is_err() {
             return Err(format!(

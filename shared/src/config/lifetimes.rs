@@ -86,14 +86,27 @@ impl Lifetimes {
                 ))
             }
         };
+        let at_least = |name: &str, value: SignedDuration, of: &str, least: SignedDuration| {
+            if value >= least {
+                Ok(())
+            } else {
+                setting(format!(
+                    "lifetimes.{name} is {}; it must be at least {of}, which is {}",
+                    value.as_secs(),
+                    least.as_secs()
+                ))
+            }
+        };
         within("access_token", self.access_token, LEEWAY.as_secs(), 24 * 3600)?;
         // When a family ends, its access tokens end with it.
+        at_least("refresh_idle", self.refresh_idle, "access_token", self.access_token)?;
         within("refresh_idle", self.refresh_idle, self.access_token.as_secs(), LONGEST_S)?;
+        at_least("refresh_absolute", self.refresh_absolute, "refresh_idle", self.refresh_idle)?;
         within("refresh_absolute", self.refresh_absolute, self.refresh_idle.as_secs(), LONGEST_S)?;
         // A longer window would give a thief more time to repeat a stolen token.
         within("refresh_grace", self.refresh_grace, 0, 60)?;
         within("session_idle", self.session_idle, 60, LONGEST_S)?;
-        // If it is shorter than session_idle, it ends unused sessions too.
+        at_least("session_absolute", self.session_absolute, "session_idle", self.session_idle)?;
         within("session_absolute", self.session_absolute, 60, LONGEST_S)?;
         // Long enough to open the page and sign in, and short enough that a code that others have
         // seen is useless.
@@ -104,6 +117,13 @@ impl Lifetimes {
         within("service_token", self.service_token, LEEWAY.as_secs(), 3600)?;
         within("download_token", self.download_token, LEEWAY.as_secs(), 3600)?;
         within("signature_window", self.signature_window, 1, 3600)?;
-        within("revocation_staleness", self.revocation_staleness, 0, 0)
+        if self.revocation_staleness.is_zero() {
+            Ok(())
+        } else {
+            setting(format!(
+                "lifetimes.revocation_staleness is {}; only 0 is supported",
+                self.revocation_staleness.as_secs()
+            ))
+        }
     }
 }

@@ -13,6 +13,7 @@ mod route;
 mod secret_ref;
 mod signin;
 mod tagged;
+mod toml_error;
 mod trusted_proxy;
 mod user_ids;
 
@@ -208,6 +209,7 @@ impl Config {
         signin::validate(&self.signins)?;
         user_ids::resolve_prefixes(&mut self.signins, &self.providers)?;
         signin::validate_allow(&self.signins)?;
+        user_ids::validate_gate(&self.gate)?;
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
@@ -245,10 +247,7 @@ impl Config {
 
 /// Parses the text of a `postern.toml`.
 fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
-    toml::from_str(toml).map_err(|error| {
-        let text = error.to_string();
-        Fault::Setting(text.trim().replace("expected i64", "expected a whole number"))
-    })
+    toml::from_str(toml).map_err(|error| Fault::Setting(toml_error::explain(toml, &error)))
 }
 
 impl Config {

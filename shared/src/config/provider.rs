@@ -10,7 +10,11 @@ use crate::{
         credential_header::CredentialHeader, error::Fault, principal::Role, scope::Scopes,
         subject::SubjectPrefix,
     },
-    crypto::{Digest, jws::JwsAlgorithm, verifying_key::VerifyingKey},
+    crypto::{
+        Digest,
+        jws::JwsAlgorithm,
+        verifying_key::{InvalidKey, VerifyingKey},
+    },
 };
 
 /// A way to authenticate.
@@ -185,7 +189,7 @@ pub struct SenderAllowlist {
 
 /// Checks each provider, and the providers against each other.
 pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
-    let mut issuers = BTreeSet::new();
+    let (mut issuers, mut types) = (BTreeSet::new(), BTreeSet::new());
     for provider in providers {
         match provider {
             ProviderKind::Oidc(oidc) => {
@@ -195,6 +199,9 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
                             "oidc: issuer and jwks_url must be https URLs, not {url:?}"
                         ));
                     }
+                }
+                if let Some(remedy) = remedy_for_issuer(&oidc.issuer) {
+                    return refuse(&format!("oidc: {remedy}"));
                 }
                 named("oidc", &oidc.issuer, &oidc.audience, &mut issuers)?;
             }
@@ -214,7 +221,15 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
                 if let Some(pem) = &jwt.public_key
                     && let Err(invalid) = VerifyingKey::from_pem(jwt.algorithm, pem)
                 {
-                    return refuse(&format!("jwt: the public_key of {:?}: {invalid}", jwt.issuer));
+                    let remedy = if invalid == InvalidKey::Malformed {
+                        ": write the PEM text, which begins with -----BEGIN PUBLIC KEY-----"
+                    } else {
+                        ""
+                    };
+                    return refuse(&format!(
+                        "jwt: the public_key of {:?}: {invalid}{remedy}",
+                        jwt.issuer
+                    ));
                 }
                 named("jwt", &jwt.issuer, &jwt.audience, &mut issuers)?;
             }
@@ -228,15 +243,30 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
             ProviderKind::Allowlist(list) if list.user_ids.is_empty() => {
                 return refuse("allowlist: user_ids is empty, so no sender could be allowed");
             }
-            ProviderKind::Allowlist(_)
-            | ProviderKind::AccessToken {}
-            | ProviderKind::ApiKey {}
-            | ProviderKind::Session {}
-            | ProviderKind::ServiceToken {}
-            | ProviderKind::Runner {} => {}
+            ProviderKind::Allowlist(_) => {}
+            ProviderKind::AccessToken {} => once("access_token", &mut types)?,
+            ProviderKind::ApiKey {} => once("api_key", &mut types)?,
+            ProviderKind::Session {} => once("session", &mut types)?,
+            ProviderKind::ServiceToken {} => once("service_token", &mut types)?,
+            ProviderKind::Runner {} => once("runner", &mut types)?,
         }
     }
     Ok(())
+}
+
+/// Checks that a type without members is listed once.
+fn once(kind: &'static str, seen: &mut BTreeSet<&'static str>) -> Result<(), Fault> {
+    if seen.insert(kind) {
+        Ok(())
+    } else {
+        refuse(&format!("the type {kind:?} is listed twice: remove one"))
+    }
+}
+
+/// Says what to write instead of `issuer`, if it is the URL of the issuer's metadata.
+pub(super) fn remedy_for_issuer(issuer: &str) -> Option<String> {
+    let (url, _) = issuer.split_once("/.well-known")?;
+    Some(format!("issuer is {issuer:?}, which is the URL of its metadata: write {url:?}"))
 }
 
 /// Checks the names of an issuer. A token's issuer selects its provider, so two cannot share one.

@@ -127,7 +127,8 @@ pub(super) fn validate_spelling(rules: &[RouteRule]) -> Result<(), Fault> {
         let differs = |other: &&RouteRule| other.path.is_spelled_differently(&rule.path);
         if let Some(other) = rules[..at].iter().find(differs) {
             return setting(format!(
-                "the route rules for {} and {} spell the same path differently",
+                "the route rules for {} and {} spell the same path differently: write it in one \
+                 way, because many servers do not distinguish them",
                 other.path, rule.path
             ));
         }

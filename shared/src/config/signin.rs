@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{is_https_or_loopback_url, setting, tagged::Tagged};
+use super::{is_https_or_loopback_url, provider::remedy_for_issuer, setting, tagged::Tagged};
 use crate::core::{
     email::Email,
     error::Fault,
@@ -253,6 +253,9 @@ pub(super) fn validate(signins: &[SignInSettings]) -> Result<(), Fault> {
                         oidc.issuer
                     ));
                 }
+                if let Some(remedy) = remedy_for_issuer(&oidc.issuer) {
+                    return refuse(&remedy);
+                }
                 if !issuers.insert(oidc.issuer.clone()) {
                     return refuse(&format!("the issuer {:?} is configured twice", oidc.issuer));
                 }
@@ -323,11 +326,15 @@ fn unlike_a_user(signin: &SignInSettings, user: &Subject, text: &str) -> Option<
                 || text.starts_with(GITHUB_PREFIX)
                 || !user.is_possible_user()
             {
-                return Some(format!(
-                    "write \"{prefix}\" and the sub of the user, or {for_domain}"
-                ));
+                let sub = if prefix.is_empty() {
+                    "the sub of the user".to_owned()
+                } else {
+                    format!("{prefix:?} and the sub of the user")
+                };
+                return Some(format!("write {sub}, or {for_domain}"));
             }
-            (prefix.is_empty() && is_like_a_domain(text)).then(|| {
+            // Single addresses are not compared: an entry of this kind would admit nobody.
+            (prefix.is_empty() && domain.is_some()).then(|| {
                 format!(
                     "write {for_domain}. If it is the sub of a user, set a subject_prefix, and write it before the sub"
                 )
@@ -358,19 +365,21 @@ fn is_like_a_domain(text: &str) -> bool {
 pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
     let mut ids = BTreeSet::new();
     for client in clients {
-        let is_name = Name::try_from(client.name.clone()).is_ok();
-        // An agent's id is its client id.
-        if !is_word(client.id.as_str())
-            || client.id.as_str().starts_with("agt_")
-            || client.id.as_str() == PASSWORD_CLIENT
-            || !is_name
-            || !ids.insert(client.id.clone())
-        {
-            return setting(format!(
-                "the client {:?} is listed twice, has no name, or its id is reserved or not 1 to 32 characters from a-z, 0-9, _ and -",
-                client.id.as_str()
-            ));
-        }
+        let id = client.id.as_str();
+        let wrong = if !is_word(id) {
+            "its id must be 1 to 32 characters from a-z, 0-9, _ and -"
+        } else if id.starts_with("agt_") {
+            "its id is like that of an agent, whose client id it would be: choose another"
+        } else if id == PASSWORD_CLIENT {
+            "its id is reserved for logins with a password: choose another"
+        } else if Name::try_from(client.name.clone()).is_err() {
+            "its name must be 1 to 100 visible characters"
+        } else if !ids.insert(client.id.clone()) {
+            "it is listed twice: remove one"
+        } else {
+            continue;
+        };
+        return setting(format!("the client {id:?}: {wrong}"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use super::{Config, ProviderKind, SignInSettings, provider::SenderAllowlist, setting};
 use crate::core::{
     error::{Fault, Refusal},
-    principal::Role,
+    principal::{Gate, Role},
     subject::{GITHUB_PREFIX, Subject, SubjectPrefix, platform_prefix},
 };
 
@@ -69,6 +69,18 @@ pub(super) fn resolve_prefixes(
         oidc.subject_prefix = Some(prefix);
     }
     Ok(())
+}
+
+/// Checks that callers can have the ids that `[gate]` lists: users, and machines of ours.
+pub(super) fn validate_gate(gate: &Gate) -> Result<(), Fault> {
+    let is_impossible = |user: &&Subject| matches!(user, Subject::External(text) if text.is_empty() || !user.is_possible_user());
+    match gate.users().find(is_impossible).map(ToString::to_string) {
+        None => Ok(()),
+        Some(id) => setting(format!(
+            "allowed_users and denied_users of [gate]: {id:?} is no id of a caller: write the \
+             user_id that GET /v1/auth/whoami shows"
+        )),
+    }
 }
 
 /// Adds the platforms of an allowlist. Several allowlists of one platform name the same senders.

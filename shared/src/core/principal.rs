@@ -74,6 +74,11 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Returns the users whom it names, allowed or denied.
+    pub fn users(&self) -> impl Iterator<Item = &Subject> {
+        self.allowed_users.iter().chain(&self.denied_users)
+    }
+
     /// Checks that the caller, or the user on whose behalf it acts, is allowed, and that neither is
     /// denied.
     ///

@@ -173,8 +173,21 @@ impl TryFrom<String> for RoutePattern {
                 "**" if is_last => {}
                 "**" => return wrong("can contain ** only at its end"),
                 "." | ".." => return wrong("has a dot segment"),
-                "" if segments.len() > 1 => return wrong("has an empty segment"),
+                "" if segments.len() > 1 && is_last => {
+                    return wrong("ends with a slash: remove it, a rule applies with and without");
+                }
+                "" if segments.len() > 1 => {
+                    return wrong("has an empty segment: write only one slash");
+                }
                 literal if literal.bytes().all(is_unreserved) => {}
+                parameter if parameter.starts_with(['{', ':', '<']) => {
+                    return wrong(&format!("contains {parameter}: write * for a parameter"));
+                }
+                part if part.contains('*') => {
+                    return wrong(&format!(
+                        "contains {part}: * stands for a whole segment, and ** at the end for the rest"
+                    ));
+                }
                 _ => {
                     return wrong(
                         "can contain only letters, digits, - . _ ~ and the segments * and **",

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{
     digest::Digest,
     jwk::{Jwk, PublicKey},
-    jws::JwsAlgorithm,
+    jws::{JwsAlgorithm, KeyType},
     key_set::KeySet,
     keyring::{MAC_KEY_ID_LEN, is_mac_key_id},
     mac::MacKey,
@@ -189,6 +189,14 @@ impl Secrets {
         let keys = match self.refs.get(reference) {
             None => return Err(MISSING.into()),
             Some(Value::String(secret)) => {
+                if let KeyType::Oct { least } = algorithm.key_type()
+                    && secret.len() < least
+                {
+                    return Err(format!(
+                        "is too short: it has {} bytes, and {algorithm:?} needs at least {least}",
+                        secret.len()
+                    ));
+                }
                 VerifyingKey::from_secret(algorithm, secret.as_bytes()).map(KeySet::from)
             }
             Some(set) => KeySet::parse_secrets(set.to_string().as_bytes(), algorithm),
