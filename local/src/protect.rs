@@ -106,8 +106,8 @@ async fn answer(
     response
 }
 
-/// The longest segment of a path that is shown. No credential is as short.
-const LONGEST_SEGMENT: usize = 40;
+/// The longest segment of a path that is shown. No credential that Postern creates is as short.
+const LONGEST_SEGMENT: usize = 24;
 
 /// Returns the method and path of a request as they are shown: without the query and without long
 /// segments, which may contain credentials.

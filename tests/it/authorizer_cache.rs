@@ -166,6 +166,11 @@ fn combinations(world: &World) -> (Vec<Combination>, Vec<String>) {
                         });
                     match attached {
                         Ok(world) => {
+                            if event == EventKind::Http2 {
+                                let world = world.with_policy_answers();
+                                let name = format!("{name}, with policies");
+                                accepted.push(Combination { world, event, sources: of_api, name });
+                            }
                             accepted.push(Combination { world, event, sources: of_api, name });
                         }
                         Err(fault) => refused.push(format!("{name}: {fault}")),
@@ -710,6 +715,7 @@ async fn a_cached_response_for_a_route_allows_what_every_rule_below_it_allows() 
     let narrow = world.create_key(&["other"]).await.1;
     let wide = world.create_key(&["*"]).await.1;
     let world = world.reconfigured(&toml(rules, "authenticated", &sources));
+    let policies = world.with_policy_answers();
     for (routes, method, path, of_narrow, of_wide) in [
         (&["GET /orders"][..], "GET", "/orders", 200, 200),
         // A parameter such as `..%2Fadmin` leads anywhere.
@@ -727,12 +733,33 @@ async fn a_cached_response_for_a_route_allows_what_every_rule_below_it_allows() 
             routes: routes.iter().map(|key| (*key).to_owned()).collect(),
             ..attachment(EventKind::Http2, &sources, 300)
         };
-        let guard = Guard::new(world.app.clone(), attachment).unwrap();
-        for (key, expected) in [(&narrow, of_narrow), (&wide, of_wide)] {
-            let got = status(&world, &guard, method, path, &[("x-api-key", key)]).await;
-            assert_eq!(got, expected, "{routes:?} {method} {path}");
+        for world in [&world, &policies] {
+            let guard = Guard::new(world.app.clone(), attachment.clone()).unwrap();
+            for (key, expected) in [(&narrow, of_narrow), (&wide, of_wide)] {
+                let got = status(world, &guard, method, path, &[("x-api-key", key)]).await;
+                assert_eq!(got, expected, "{routes:?} {method} {path}");
+            }
         }
     }
+}
+
+/// A policy that names the first request would deny the others from the cache.
+#[tokio::test]
+async fn a_cached_policy_for_a_route_is_for_every_method_and_path_of_the_route() {
+    let sources = ["x-api-key", "$context.routeKey"];
+    let world = World::new().await.reconfigured(&toml("", "authenticated", &sources));
+    let world = world.with_policy_answers();
+    let attachment = AuthorizerConfig {
+        routes: vec!["ANY /{proxy+}".to_owned()],
+        ..attachment(EventKind::Http2, &sources, 300)
+    };
+    let guard = Guard::new(world.app.clone(), attachment).unwrap();
+    let key = [("x-api-key", world.api_key.as_str())];
+    for (method, path) in [("GET", "/a"), ("POST", "/a"), ("DELETE", "/b/c"), ("GET", "/a*b")] {
+        assert_eq!(status(&world, &guard, method, path, &key).await, 200, "{method} {path}");
+    }
+    let unknown = world.unknown_key();
+    assert_eq!(status(&world, &guard, "GET", "/a", &[("x-api-key", &unknown)]).await, 401);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use local::{
 };
 use postern::{
     App, Fault,
-    config::Config,
+    config::{AuthorizerAnswer, Config},
     core::{clock::Clock, entropy::Entropy, id, principal::Role},
     credential::Minted,
     crypto::secrets::Secrets,
@@ -166,6 +166,13 @@ impl World {
     pub fn try_reconfigured(&self, toml: &str) -> Result<Self, Fault> {
         let setup = Setup { toml: Some(toml.to_owned()), ..Setup::default() };
         Ok(self.rebuild(try_config(&setup)?, self.secrets.clone()))
+    }
+
+    /// Returns the same deployment with an authorizer that answers HTTP APIs with policies.
+    pub fn with_policy_answers(&self) -> Self {
+        let mut config = self.app.context.config.clone();
+        config.deployment.authorizer_answer = AuthorizerAnswer::Policy;
+        self.rebuild(config, self.secrets.clone())
     }
 
     /// Returns the same deployment with other secrets.

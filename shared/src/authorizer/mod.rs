@@ -209,13 +209,16 @@ impl AuthorizerRequest {
             Decision::Forbidden(..) | Decision::LacksScope(..) => false,
         };
         match self.extent {
-            Extent::Stage | Extent::Caller => iam_policy::of_stage(stage, is_allowed),
+            // The gateway uses it for this route, or for all of them, alike.
+            Extent::Stage | Extent::Route | Extent::Caller => {
+                iam_policy::of_stage(stage, is_allowed)
+            }
             // One that names only this request would deny the caller's others from a cache.
             Extent::Request if self.gets_caller_policy() && self.paths.len() == 1 => principal
                 .and_then(|principal| iam_policy::of_caller(rules, principal, stage))
                 .filter(|policy| iam_policy::allows(policy, &self.arn) == is_allowed)
                 .unwrap_or_else(|| iam_policy::of_request(&self.arn, is_allowed)),
-            Extent::Request | Extent::Route => iam_policy::of_request(&self.arn, is_allowed),
+            Extent::Request => iam_policy::of_request(&self.arn, is_allowed),
         }
     }
 
