@@ -43,6 +43,7 @@ mod organizations;
 mod outages;
 mod paths;
 mod portal;
+mod portal_failures;
 mod portal_forms;
 mod provider_responses;
 mod refresh;

@@ -190,11 +190,11 @@ async fn a_form_that_failed_because_of_us_is_not_executed_again() {
     let again = browser.send("/keys", &token, &KEY).await;
     let page = browser.get(&location(&again)).await.expect(200);
     assert!(
-        page.text.contains("about to be shown") && page.text.contains("http-equiv=\"refresh\"")
+        page.text.contains("may still be running") && page.text.contains("http-equiv=\"refresh\"")
     );
     world.advance_s(31);
     let page = browser.get(&location(&again)).await.expect(200);
-    assert!(page.text.contains("This form was sent before."));
+    assert!(page.text.contains("It is unknown whether it created a secret"));
     assert_eq!(keys(&world).await, 1);
 }
 

@@ -43,11 +43,9 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    if let Some(submission) = submission::claim(app, &visitor, &form).await? {
-        let ended = end_one(app, request, &visitor).await;
-        submission.release_if_refused(app, &ended).await?;
-        ended?;
-    }
+    let submission = submission::claim(app, &visitor, &form).await?;
+    let ended = end_one(app, request, &visitor).await;
+    submission::ending(app, submission, ended, ()).await?;
     Ok(Response::see_other("/devices?done=ended".into())?)
 }
 

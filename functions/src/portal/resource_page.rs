@@ -27,7 +27,11 @@ use crate::portal::{
     visitor::{self, Visitor, field},
 };
 
-/// What the page says about a form that was sent before.
+/// What the page says about a form that may still be executed.
+const UNFINISHED: &str = "This form was sent before, and may still be running. If it succeeds, this page shows the new secret. Please wait.";
+/// What the page says about a form whose result is not stored.
+const UNKNOWN: &str = "This form was sent before, but its result was not stored. It is unknown whether it created a secret, which can no longer be shown. If the list contains an entry that you do not know, delete it and create another one. If you renewed a secret, the old one may no longer work: renew it again.";
+/// What the page says about a form whose secret was shown.
 const ALREADY_SENT: &str = "This form was sent before. A new secret is shown only once: if you did not copy it, create another one.";
 
 /// The state of a page, besides its list.
@@ -37,7 +41,7 @@ struct PageState {
     error: Option<Error>,
     shown: Option<ShownOnce>,
     done: Option<&'static str>,
-    /// Whether a new secret is about to be shown.
+    /// Whether a new secret may be about to be shown.
     is_unfinished: bool,
 }
 
@@ -79,11 +83,10 @@ async fn after_a_form(app: &App, request: &Request, visitor: &Visitor) -> Result
     Ok(match submission::shown(app, request, visitor).await? {
         None => state,
         Some(Shown::Secret(shown)) => PageState { shown: Some(shown), ..state },
-        Some(Shown::Unfinished) => PageState {
-            done: Some("The new secret is about to be shown. Please wait."),
-            is_unfinished: true,
-            ..state
-        },
+        Some(Shown::Unfinished) => {
+            PageState { done: Some(UNFINISHED), is_unfinished: true, ..state }
+        }
+        Some(Shown::Unknown) => PageState { done: Some(UNKNOWN), ..state },
         Some(Shown::Gone) => PageState { done: Some(ALREADY_SENT), ..state },
     })
 }
@@ -331,14 +334,9 @@ pub(crate) async fn delete(
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    let deleted = match submission::claim(app, &visitor, &form).await? {
-        None => Ok(()),
-        Some(submission) => {
-            let deleted = delete_one(app, request, &visitor, resource.kind).await;
-            submission.release_if_refused(app, &deleted).await?;
-            deleted
-        }
-    };
+    let submission = submission::claim(app, &visitor, &form).await?;
+    let deleted = delete_one(app, request, &visitor, resource.kind).await;
+    let deleted = submission::ending(app, submission, deleted, ()).await;
     if deleted.is_ok() {
         return Ok(Response::see_other(format!("{}?done=deleted", resource.path))?);
     }

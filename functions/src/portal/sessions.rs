@@ -43,14 +43,9 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    let is_current = match submission::claim(app, &visitor, &form).await? {
-        Some(submission) => {
-            let ended = end_one(app, request, &visitor).await;
-            submission.release_if_refused(app, &ended).await?;
-            ended?
-        }
-        None => false,
-    };
+    let submission = submission::claim(app, &visitor, &form).await?;
+    let ended = end_one(app, request, &visitor).await;
+    let is_current = submission::ending(app, submission, ended, false).await?;
     if is_current {
         Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
     } else {

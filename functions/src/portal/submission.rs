@@ -1,8 +1,9 @@
-//! Each form is accepted once. Sending one again, by a double click, the back button or a reload,
-//! changes nothing, and leads to the page that shows what the first request returned.
+//! A form that creates a secret is accepted once. Sending one again, by a double click, the back
+//! button or a reload, changes nothing, and leads to the page that shows what the first request
+//! returned. A form that ends something is executed again, because its first request may have failed.
 
 use postern::{
-    App, Error, Fault,
+    App, Error, Fault, Refusal,
     core::{id::AttemptId, secret::Secret},
     crypto::Digest,
     http::Request,
@@ -37,6 +38,8 @@ struct Outcome {
 pub(crate) enum Shown {
     Secret(ShownOnce),
     Unfinished,
+    /// The first request failed, or could not keep what it returned.
+    Unknown,
     Gone,
 }
 
@@ -54,6 +57,24 @@ pub(crate) async fn claim(
         FormClaim::First => Some(Submission { form, digest }),
         FormClaim::Repeated => None,
     })
+}
+
+/// Returns the result of ending something, which `submission` asked for, if it is the first. If the
+/// form was sent before, what does not exist was ended by then, and `ended` is the result.
+pub(crate) async fn ending<T>(
+    app: &App,
+    submission: Option<Submission>,
+    result: Result<T, Error>,
+    ended: T,
+) -> Result<T, Error> {
+    let Some(submission) = submission else {
+        return match result {
+            Err(error) if error.refusal() == Some(Refusal::RecordUnknown) => Ok(ended),
+            result => result,
+        };
+    };
+    submission.release_if_refused(app, &result).await?;
+    result
 }
 
 /// Binds a form to its session: nobody else can see what it returned.
@@ -119,7 +140,7 @@ pub(crate) async fn shown(
         FormOutcome::Ready(sealed) => sealed,
         FormOutcome::Unfinished(began) => {
             let is_running = now.duration_since(began).as_secs() < UNFINISHED_S;
-            return Ok(Some(if is_running { Shown::Unfinished } else { Shown::Gone }));
+            return Ok(Some(if is_running { Shown::Unfinished } else { Shown::Unknown }));
         }
         FormOutcome::Gone => return Ok(Some(Shown::Gone)),
     };
