@@ -77,7 +77,11 @@ impl<'w> Person<'w> {
 
     async fn decide(&self, user_code: &str, decision: &str) -> Answer {
         let csrf = self.csrf().await;
-        let form = [("csrf", csrf.as_str()), ("user_code", user_code), ("decision", decision)];
+        self.send(&csrf, user_code, decision).await
+    }
+
+    async fn send(&self, csrf: &str, user_code: &str, decision: &str) -> Answer {
+        let form = [("csrf", csrf), ("user_code", user_code), ("decision", decision)];
         let answer = self.call("POST", "/device").form(&form).send().await;
         match answer.status {
             303 => self.call("GET", answer.header("location").unwrap()).send().await, // as browsers do
@@ -177,8 +181,124 @@ async fn a_user_denies_and_the_device_receives_access_denied() {
     person.decide(&device.user_code, "deny").await.expect(200);
     poll(&world, &device).await.expect_error(400, "access_denied");
     // A decision cannot be changed.
-    person.decide(&device.user_code, "approve").await.expect(400);
+    let other = person.decide(&device.user_code, "approve").await.expect(200);
+    assert!(other.text.contains("You denied this device before"), "{}", other.text);
     poll_after(&world, &device, 5).await.expect_error(400, "access_denied");
+}
+
+/// The sentence of a page about a device.
+fn sentence(page: &Answer) -> String {
+    let message = page.text.split("role=\"status\">").nth(1);
+    let message = message.unwrap_or_else(|| panic!("{}", page.text));
+    message.split('<').next().unwrap().to_owned()
+}
+
+const APPROVED: &str = "The device is approved.";
+const DENIED: &str = "The device was denied.";
+const ALREADY_APPROVED: &str = "You approved this device before, so it was not denied.";
+const ALREADY_DENIED: &str = "You denied this device before, so it was not approved.";
+
+#[tokio::test]
+async fn the_page_says_what_was_decided_and_not_what_a_later_form_asked_for() {
+    for (first, second, said, then) in [
+        ("approve", "deny", APPROVED, ALREADY_APPROVED),
+        ("approve", "approve", APPROVED, APPROVED),
+        ("deny", "approve", DENIED, ALREADY_DENIED),
+        ("deny", "deny", DENIED, DENIED),
+    ] {
+        for polls in [false, true] {
+            let world = World::new().await;
+            let person = Person::of(&world, "ada", Role::User).await;
+            let (one, other) = (device(&world).await, device(&world).await);
+            let code = one.user_code.as_str();
+            // The back button: the same form, with the other decision or another code.
+            let csrf = person.csrf().await;
+            let page = person.send(&csrf, code, first).await.expect(200);
+            assert!(sentence(&page).starts_with(said), "{}", page.text);
+            let answer = |answer: Answer| match first {
+                "approve" => answer.expect(200).member("access_token"),
+                _ => answer.expect_error(400, "access_denied").member("error"),
+            };
+            if polls {
+                answer(poll(&world, &one).await);
+            }
+            let page = person.send(&csrf, code, second).await.expect(200);
+            assert!(sentence(&page).starts_with(then), "{first} {second}: {}", page.text);
+            assert!(page.text.contains("href=\"/devices\""));
+            let page = person.look(code).await.expect(200);
+            assert!(sentence(&page).starts_with(said), "{}", page.text);
+            if !polls {
+                answer(poll(&world, &one).await);
+            }
+            let page = person.send(&csrf, &other.user_code, "deny").await.expect(200);
+            assert!(sentence(&page).starts_with(DENIED), "{}", page.text);
+            poll(&world, &other).await.expect_error(400, "access_denied");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_shown_to_its_user_alone_while_it_is_true() {
+    let world = World::new().await;
+    let person = Person::of(&world, "ada", Role::User).await;
+    let other = Person::of(&world, "eve", Role::User).await;
+    let (redeemed, approved) = (device(&world).await, device(&world).await);
+    for device in [&redeemed, &approved] {
+        person.decide(&device.user_code, "approve").await.expect(200);
+        for decision in ["approve", "deny"] {
+            other.decide(&device.user_code, decision).await.expect(400);
+        }
+    }
+    assert_eq!(other.look(&redeemed.user_code).await.status, 400);
+    poll(&world, &redeemed).await.expect(200);
+    // Ten minutes later, a code that was not redeemed gives no access.
+    world.advance_s(600);
+    person.decide(&approved.user_code, "deny").await.expect(400);
+    let page = person.decide(&redeemed.user_code, "deny").await.expect(200);
+    assert!(sentence(&page).starts_with(ALREADY_APPROVED), "{}", page.text);
+    world.advance_s(3600);
+    person.decide(&redeemed.user_code, "deny").await.expect(400);
+}
+
+#[tokio::test]
+async fn of_two_decisions_at_once_one_counts_and_both_pages_say_which() {
+    for _ in 0..5 {
+        let world = World::new().await;
+        let person = Person::of(&world, "ada", Role::User).await;
+        let device = device(&world).await;
+        let code = device.user_code.as_str();
+        let (approval, denial) =
+            tokio::join!(person.decide(code, "approve"), person.decide(code, "deny"));
+        let said = (sentence(&approval), sentence(&denial));
+        if poll(&world, &device).await.status == 200 {
+            assert!(
+                said.0.starts_with(APPROVED) && said.1.starts_with(ALREADY_APPROVED),
+                "{said:?}"
+            );
+        } else {
+            assert!(said.0.starts_with(ALREADY_DENIED) && said.1.starts_with(DENIED), "{said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_decision_that_failed_can_be_sent_again() {
+    for fault in [StoreFault::ServerError, StoreFault::ResponseLost] {
+        for call in 0..8 {
+            let world = World::new().await;
+            let person = Person::of(&world, "ada", Role::User).await;
+            let device = device(&world).await;
+            let csrf = person.csrf().await;
+            let faults = std::iter::repeat_n(Some(fault), 4);
+            world.wire.inject_next(std::iter::repeat_n(None, call).chain(faults));
+            let first = person.send(&csrf, &device.user_code, "deny").await;
+            world.wire.clear_faults();
+            assert!(matches!(first.status, 200 | 503), "{fault:?} {call}: {}", first.text);
+            let page = person.send(&csrf, &device.user_code, "deny").await.expect(200);
+            assert!(sentence(&page).starts_with(DENIED), "{fault:?} {call}: {}", page.text);
+            poll(&world, &device).await.expect_error(400, "access_denied");
+        }
+    }
 }
 
 #[tokio::test]

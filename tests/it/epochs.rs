@@ -64,7 +64,7 @@ async fn a_device_that_a_signed_out_session_approves_receives_nothing() {
     let user = signed_out(&world, world.sign_in("ada", Role::User).await).await;
     let context = &world.app.context;
     let code = device.member("user_code");
-    let waiting = device_code::pending_device(context, &user, &code, "192.0.2.1").await.unwrap();
+    let waiting = device_code::device(context, &user, &code, "192.0.2.1").await.unwrap();
     let scopes = device_code::grantable_scopes(context, &waiting, &user).unwrap();
     device_code::decide(context, &waiting, &user, Some(&scopes)).await.unwrap();
     let code = device.member("device_code");

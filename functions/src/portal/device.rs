@@ -7,28 +7,44 @@ use postern::{
     App, Error, Refusal,
     grant::device_code,
     http::{Request, Response, html},
-    store::device_code::DeviceCodeRecord,
+    store::device_code::{DeviceCodeRecord, DeviceStatus},
 };
 
 use crate::portal::{
-    form, submission,
+    form,
     view::{self, Layout, PendingDevice},
     visitor::{self, Visitor, field},
 };
+
+/// What the page says about a device after a decision, and the name of that in its URL.
+const NOTICES: [(&str, &str); 4] = [
+    (
+        "approved",
+        "The device is approved. It will continue in a few seconds. You can close this page.",
+    ),
+    ("denied", "The device was denied. It has no access."),
+    (
+        "already_approved",
+        "You approved this device before, so it was not denied. To end its access, disconnect it on the page of your devices, where it appears once it has its tokens.",
+    ),
+    (
+        "already_denied",
+        "You denied this device before, so it was not approved. It has no access. Start it again to get another code.",
+    ),
+];
 
 /// `GET /device`: shows the form for a code. The code of a link is filled in but not looked up:
 /// otherwise, links on other pages could use up the guesses of whoever follows them.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = match visitor::done(request)?.as_deref() {
-        Some("approved") => Some(
-            "The device is approved. It will continue in a few seconds. You can close this page.",
-        ),
-        Some("denied") => Some("The device was denied. It has no access."),
-        _ => form::resumed(app, request, &visitor).map(|_| form::NOT_SENT),
-    };
+    let done = visitor::done(request)?.and_then(|done| notice(&done));
+    let done = done.or_else(|| form::resumed(app, request, &visitor).map(|_| form::NOT_SENT));
     let code = request.query("user_code")?.unwrap_or_default();
     show(&visitor, code, None, None, done)
+}
+
+fn notice(done: &str) -> Option<&'static str> {
+    NOTICES.iter().find(|(name, _)| *name == done).map(|(_, notice)| *notice)
 }
 
 fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDevice {
@@ -44,7 +60,8 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDe
 }
 
 /// `POST /device`: shows the device that is waiting for approval, or approves or denies it and
-/// redirects to a page that can be reloaded.
+/// redirects to a page that can be reloaded. A device is decided about once. The page says what is
+/// stored, whatever this form asked for.
 pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
@@ -55,18 +72,27 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
         "" => return look_up(app, request, &visitor, code).await,
         _ => return Err(Refusal::RequestMalformed.into()),
     };
-    if let Some(submission) = submission::claim(app, &visitor, &form).await? {
-        let decided = decide_one(app, request, &visitor, &code, is_approved).await;
-        submission.release_if_refused(app, &decided).await?;
-        if let Err(error) = decided {
-            return refused(&visitor, code, error);
-        }
-    }
-    let done = if is_approved { "/device?done=approved" } else { "/device?done=denied" };
-    Ok(Response::see_other(done.into())?)
+    let done = match decide_one(app, request, &visitor, &code, is_approved).await {
+        Err(error) => return refused(&visitor, code, error),
+        Ok(status) => match (has_access(status), is_approved) {
+            (true, true) => "approved",
+            (true, false) => "already_approved",
+            (false, true) => "already_denied",
+            (false, false) => "denied",
+        },
+    };
+    Ok(Response::see_other(format!("/device?done={done}"))?)
 }
 
-/// Shows the device that is waiting, which changes nothing.
+/// Reports whether a device that was decided about has access, or gets it with its next poll.
+fn has_access(status: DeviceStatus) -> bool {
+    match status {
+        DeviceStatus::Approved | DeviceStatus::Redeemed => true,
+        DeviceStatus::Pending | DeviceStatus::Denied => false,
+    }
+}
+
+/// Shows the device that is waiting, or what was decided about it, which changes nothing.
 async fn look_up(
     app: &App,
     request: &Request,
@@ -74,7 +100,11 @@ async fn look_up(
     code: String,
 ) -> Result<Response, Error> {
     let (context, user) = (&app.context, &visitor.principal);
-    match device_code::pending_device(context, user, &code, request.source_ip()).await {
+    match device_code::device(context, user, &code, request.source_ip()).await {
+        Ok(device) if device.status != DeviceStatus::Pending => {
+            let done = if has_access(device.status) { "approved" } else { "denied" };
+            show(visitor, code, None, None, notice(done))
+        }
         Ok(device) => show(visitor, code, Some(waiting(app, visitor, &device)), None, None),
         Err(error) => refused(visitor, code, error),
     }
@@ -86,9 +116,12 @@ async fn decide_one(
     visitor: &Visitor,
     code: &str,
     is_approved: bool,
-) -> Result<(), Error> {
+) -> Result<DeviceStatus, Error> {
     let (context, user) = (&app.context, &visitor.principal);
-    let device = device_code::pending_device(context, user, code, request.source_ip()).await?;
+    let device = device_code::device(context, user, code, request.source_ip()).await?;
+    if device.status != DeviceStatus::Pending {
+        return Ok(device.status);
+    }
     let scopes = if is_approved {
         Some(device_code::grantable_scopes(context, &device, user)?)
     } else {

@@ -136,11 +136,12 @@ fn read(text: &str) -> Option<String> {
     is_one.then_some(letters)
 }
 
-/// Returns the pending device with the user code `text`, for `person` to approve or deny.
+/// Returns the device with the user code `text`, if it is pending, for `person` to approve or deny,
+/// or if `person` has decided about it.
 ///
 /// # Errors
 /// [`Refusal::UserCodeWrong`], [`Refusal::FailuresTooMany`], or a [`Fault`].
-pub async fn pending_device(
+pub async fn device(
     context: &Context,
     person: &Principal,
     text: &str,
@@ -161,16 +162,18 @@ pub async fn pending_device(
             limit: limit * PERSONS_AT_AN_ADDRESS,
         },
     ];
-    throttle::limited(context, &counters, now, look_up(context, &letters, now)).await
+    throttle::limited(context, &counters, now, look_up(context, person, &letters, now)).await
 }
 
 async fn look_up(
     context: &Context,
+    person: &Principal,
     letters: &str,
     now: Timestamp,
 ) -> Result<DeviceCodeRecord, Error> {
     for tag in context.keyring.tags_for(PURPOSE, letters) {
-        if let Some(device) = context.store.pending_device_code(&tag, now).await? {
+        let device = context.store.device_code_of(&tag).await?;
+        if let Some(device) = device.filter(|device| device.is_shown_to(&person.user_id, now)) {
             return Ok(device);
         }
     }
@@ -196,23 +199,30 @@ pub fn grantable_scopes(
     Ok(scopes)
 }
 
-/// Stores a user's decision about a device.
+/// Stores a user's decision about a pending device, and returns the state of the device: another one
+/// than the user asked for if they decided otherwise at the same moment.
 ///
 /// # Errors
-/// [`Refusal::UserCodeWrong`] if the device was already approved or denied, or has expired; a
+/// [`Refusal::UserCodeWrong`] if another user approved or denied the device, or it has expired; a
 /// [`Fault`].
 pub async fn decide(
     context: &Context,
     device: &DeviceCodeRecord,
     person: &Principal,
     granted: Option<&Scopes>,
-) -> Result<(), Error> {
+) -> Result<DeviceStatus, Error> {
     let now = context.clock.now();
     let epoch = person.inherited.epoch.ok_or(Refusal::UserRequired)?;
     let (id, user_id) = (&device.id, &person.user_id);
     match context.store.decide_device(id, user_id, granted, epoch, now).await? {
-        DecideDevice::Recorded => Ok(()),
-        DecideDevice::TooLate => Err(Refusal::UserCodeWrong.into()),
+        DecideDevice::Recorded if granted.is_some() => Ok(DeviceStatus::Approved),
+        DecideDevice::Recorded => Ok(DeviceStatus::Denied),
+        DecideDevice::TooLate(stored) => {
+            let theirs = stored.filter(|device| {
+                device.status != DeviceStatus::Pending && device.is_shown_to(user_id, now)
+            });
+            Ok(theirs.ok_or(Refusal::UserCodeWrong)?.status)
+        }
     }
 }
 

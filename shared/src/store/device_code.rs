@@ -4,7 +4,7 @@
 //! The whole state of a device code is one item, so that every execution environment sees the same
 //! interval, and exactly one of any number of polls gets the tokens.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 use jiff::{
     SignedDuration, Timestamp,
     fmt::serde::timestamp::{millisecond, second},
@@ -122,18 +122,30 @@ pub enum CreateDeviceCode {
 }
 
 /// The outcome of recording a user's decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum DecideDevice {
     /// The decision is recorded.
     Recorded,
-    /// The code was decided before, or has expired.
-    TooLate,
+    /// The code was decided before, or has expired: the record, if it still exists.
+    TooLate(Option<Box<DeviceCodeRecord>>),
 }
 
 impl DeviceCodeRecord {
     /// Returns when the item of a code that is valid until this time can be deleted.
     pub fn item_expires_at(valid_until: Timestamp) -> Timestamp {
         after(valid_until, REMEMBERED + LEEWAY)
+    }
+
+    /// Reports whether the code waits for a decision, or `user_id` has decided about it. An approval
+    /// ends with the code, unless the code was redeemed.
+    pub fn is_shown_to(&self, user_id: &Subject, now: Timestamp) -> bool {
+        let is_valid = now < self.valid_until;
+        let is_theirs = self.user_id.as_ref() == Some(user_id);
+        match self.status {
+            DeviceStatus::Pending => is_valid,
+            DeviceStatus::Approved => is_valid && is_theirs,
+            DeviceStatus::Denied | DeviceStatus::Redeemed => is_theirs && now < self.expires_at,
+        }
     }
 }
 
@@ -174,27 +186,19 @@ impl Store {
         Ok(CreateDeviceCode::Created)
     }
 
-    /// Returns the pending device code that a user code stands for, with consistent reads of both.
+    /// Returns the device code that a user code stands for, in any state, with consistent reads of
+    /// both.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn pending_device_code(
-        &self,
-        user_code: &Tag,
-        now: Timestamp,
-    ) -> Result<Option<DeviceCodeRecord>, Fault> {
+    pub async fn device_code_of(&self, user_code: &Tag) -> Result<Option<DeviceCodeRecord>, Fault> {
         const WHAT: &str = "read a device code";
         let pointer = self.nonces_item(AttributeValue::S(key::user_code(user_code)), WHAT).await?;
         let Some(pointer) = pointer.map(from_item::<UserCodeRecord>).transpose()? else {
             return Ok(None);
         };
-        let device = self
-            .nonces_item(text(&pointer.device), WHAT)
-            .await?
-            .map(from_item::<DeviceCodeRecord>)
-            .transpose()?;
-        Ok(device
-            .filter(|device| device.status == DeviceStatus::Pending && now < device.valid_until))
+        let device = self.nonces_item(text(&pointer.device), WHAT).await?;
+        device.map(from_item::<DeviceCodeRecord>).transpose()
     }
 
     /// Records a user's decision, unless the code was decided before: one write. `granted` is what the
@@ -231,11 +235,15 @@ impl Store {
             .expression_attribute_values(":granted", attribute(&scopes)?)
             .expression_attribute_values(":epoch", attribute(epoch)?)
             .expression_attribute_values(":now", milliseconds(now))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
         match conditional(outcome, "decide about a device")? {
             Conditional::Met(_) => Ok(DecideDevice::Recorded),
-            Conditional::NotMet(_) => Ok(DecideDevice::TooLate),
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(from_item::<DeviceCodeRecord>).transpose()?;
+                Ok(DecideDevice::TooLate(stored.map(Box::new)))
+            }
         }
     }
 
