@@ -2,7 +2,7 @@
 
 mod show;
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{convert::Infallible, fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::Uri;
@@ -19,7 +19,7 @@ use local::{
     template::Template,
     watch,
 };
-use postern::{core::principal::Role, grant::session::AuthenticatedUser};
+use postern::{Fault, core::principal::Role, grant::session::AuthenticatedUser};
 use serde_json::json;
 
 /// Postern on this machine, without Docker and without AWS.
@@ -88,6 +88,9 @@ struct Server {
     /// The address to listen on, such as 127.0.0.1:9502, or only the port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9000", value_parser = address)]
     listen: SocketAddr,
+    /// Not an option of this program.
+    #[arg(long, hide = true, value_name = "PORT", value_parser = port)]
+    port: Option<Infallible>,
     /// The data folder, or :memory: to keep nothing.
     #[arg(long, default_value = ".postern")]
     data: DataLocation,
@@ -167,6 +170,28 @@ fn role(text: &str) -> Result<Role, String> {
     }
 }
 
+/// Refuses the option of other programs for a port.
+fn port(text: &str) -> Result<Infallible, String> {
+    Err(format!("use --listen {text}"))
+}
+
+fn cache_ttl(text: &str) -> Result<i64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0..=3600).contains(seconds));
+    seconds.ok_or_else(|| "expected a whole number of seconds from 0 to 3600, such as 300".into())
+}
+
+/// The stage of an HTTP API that does not precede its paths.
+const DEFAULT_STAGE: &str = "$default";
+
+fn stage(text: &str) -> Result<String, String> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if text == DEFAULT_STAGE || (!text.is_empty() && text.bytes().all(is_letter)) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a name of letters, digits, - and _, without a slash, such as prod".into())
+    }
+}
+
 /// The options for attaching the authorizer to the API.
 #[derive(Args, Clone)]
 struct Attached {
@@ -182,20 +207,16 @@ struct Attached {
     #[arg(long = "route", value_name = "ROUTE", value_parser = parse_route)]
     routes: Vec<String>,
     /// How long a response of the authorizer is cached, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = cache_ttl)]
     cache_ttl: i64,
     /// The stage. A named stage precedes every path.
-    #[arg(long, default_value = "$default")]
+    #[arg(long, default_value = DEFAULT_STAGE, value_parser = stage)]
     stage: String,
 }
 
 impl From<Attached> for AuthorizerConfig {
     fn from(attached: Attached) -> Self {
-        let Attached { event, mut identity_sources, routes, cache_ttl, stage } = attached;
-        // A TOKEN authorizer has exactly one.
-        if event == EventKind::RestToken && identity_sources.is_empty() {
-            identity_sources.push(IdentitySource::Header("authorization".into()));
-        }
+        let Attached { event, identity_sources, routes, cache_ttl, stage } = attached;
         let routes = if routes.is_empty() { Self::default().routes } else { routes };
         Self { event, identity_sources, cache_ttl_s: cache_ttl, stage, routes }
     }
@@ -213,7 +234,7 @@ impl From<DeploymentArgs> for Options {
             password_epoch: None,
             metadata,
         });
-        let Server { listen, data, ready_file } = server;
+        let Server { listen, data, ready_file, port: _ } = server;
         let identity_sources = Vec::new();
         Self {
             listen,
@@ -290,7 +311,19 @@ async fn protect(
     if attachment.cache_ttl_s > 0 {
         options.identity_sources = attachment.identity_sources.clone();
     }
-    protect_api(&options, upstream, attachment, postern_listen).await
+    let is_option = !options.identity_sources.is_empty();
+    let outcome = protect_api(&options, upstream, attachment, postern_listen).await;
+    outcome.map_err(|error| if is_option { naming_the_option(error) } else { error })
+}
+
+/// Names the option in an error about identity sources, which come from it and not from a file.
+fn naming_the_option(error: Error) -> Error {
+    const OPTION: &str = "--identity-source";
+    let Error::Postern(Fault::Setting(sentence)) = error else { return error };
+    let sentence = sentence
+        .replace("identity_sources of [authorizer] in postern.toml", OPTION)
+        .replace("identity_sources of [authorizer]", OPTION);
+    Error::Postern(Fault::Setting(sentence))
 }
 
 async fn protect_api(
@@ -303,10 +336,21 @@ async fn protect_api(
     let stop = Shutdown::on_signal()?;
     let (listener, url) = http_server::bind(options.listen, LISTEN).await?;
     let (own_listener, own_url) = http_server::bind(postern_listen, "--postern-listen").await?;
+    protect::check_upstream(&upstream, &listener)?;
     let deployment = serve::deploy(options, &own_url).await?;
     if attachment.identity_sources.is_empty() {
         let configured = &deployment.app.context.config.authorizer.identity_sources;
         attachment.identity_sources = configured.clone();
+    }
+    if attachment.identity_sources.is_empty() && attachment.cache_ttl_s > 0 {
+        return Err(Error::Invalid(
+            "--cache-ttl needs what responses are cached by: add --identity-source X-API-Key, or \
+             list it in identity_sources of [authorizer]"
+                .into(),
+        ));
+    }
+    if attachment.identity_sources.is_empty() && attachment.event == EventKind::RestToken {
+        attachment.identity_sources = vec![IdentitySource::Header("authorization".into())];
     }
     let guard = Guard::new(Arc::clone(&deployment.app), attachment.clone())?;
     let mut protected = ProtectedApi::new(Arc::clone(&deployment.app), guard, upstream.clone());

@@ -2,7 +2,11 @@
 //! forwarded to the upstream with the authorizer's context in headers. An unreachable upstream is a
 //! 503.
 
-use std::{error::Error, net::SocketAddr, sync::Arc};
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -70,6 +74,36 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
         Err("the URL cannot have a path or query, because those of each request are passed on: expected one such as http://127.0.0.1:3000".into())
     } else {
         Ok(uri)
+    }
+}
+
+/// Checks that the API to protect is not this program, which would forward a request to itself
+/// forever.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] if `listener` is what listens at `upstream`.
+pub fn check_upstream(upstream: &Uri, listener: &TcpListener) -> Result<(), crate::Error> {
+    let own = listener.local_addr().map_err(crate::Error::io("the address of a listener"))?;
+    let host = upstream.host().unwrap_or_default().trim_matches(['[', ']']);
+    let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let addresses = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) if host == "localhost" => loopback.to_vec(),
+        Err(_) => Vec::new(),
+    };
+    let is_own = |address: &IpAddr| {
+        *address == own.ip()
+            || address.is_unspecified()
+            || (own.ip().is_unspecified() && address.is_loopback())
+    };
+    if upstream.port_u16().unwrap_or(80) == own.port() && addresses.iter().any(is_own) {
+        Err(crate::Error::Invalid(format!(
+            "{upstream} is where this program listens: name the API to protect, or choose another \
+             port for this program with {}",
+            crate::serve::LISTEN
+        )))
+    } else {
+        Ok(())
     }
 }
 

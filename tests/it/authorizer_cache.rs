@@ -11,7 +11,7 @@ use http::request::Parts;
 use local::{
     event::RequestContext,
     guard::{AuthorizerConfig, EventKind, Guard},
-    invoke::{Invocation, Invoke},
+    invoke::{self, Invocation, Invoke},
 };
 use postern::{config::Config as Settings, core::principal::Role};
 use proptest::{
@@ -438,10 +438,10 @@ async fn every_way_to_attach_the_authorizer_is_safe_or_refused() {
             header,
             Some("only if identity_sources of [authorizer] in postern.toml lists the headers"),
         ),
-        (RestRequest, "", header, &["x-api-key"], Some("the API does not cache by authorization")),
-        (RestRequest, "", header, &[], Some("the API does not cache by authorization")),
-        (RestRequest, "", request, header, Some("the API does not cache by $context.path")),
-        (Http2, "", route, header, Some("the API does not cache by $context.routeKey")),
+        (RestRequest, "", header, &["x-api-key"], Some("authorization is not an identity source")),
+        (RestRequest, "", header, &[], Some("authorization is not an identity source of the API")),
+        (RestRequest, "", request, header, Some("$context.path is not an identity source of the")),
+        (Http2, "", route, header, Some("$context.routeKey is not an identity source of the API")),
         (
             RestRequest,
             "",
@@ -495,7 +495,19 @@ async fn every_way_to_attach_the_authorizer_is_safe_or_refused() {
     }
     for event in KINDS {
         assert_eq!(api(event, OVERLAPPING, &[], header, 0), None, "{event:?} without a cache");
+        let refusal = api(event, "", header, &["x-api-key"], 0).unwrap();
+        assert!(refusal.starts_with("authorization is not an identity source"), "{refusal}");
     }
+    for of_api in [&["authorization", "x-api-key"][..], &["$context.path"]] {
+        let refusal = api(RestToken, "", &[], of_api, 0).unwrap();
+        assert!(refusal.starts_with("a TOKEN authorizer has exactly one header"), "{refusal}");
+    }
+}
+
+/// Attaches the authorizer without the check of `protect`, as somebody can in AWS.
+fn unchecked(world: &World, attachment: AuthorizerConfig) -> Guard {
+    let authorizer = invoke::in_process(&world.app, "authorizer").unwrap();
+    Guard::with_authorizer(attachment, authorizer)
 }
 
 #[tokio::test]
@@ -511,7 +523,7 @@ async fn an_api_whose_events_show_other_identity_sources_gets_an_error() {
             (&[], 200),
             (&["authorization"], 500),
         ] {
-            let guard = Guard::new(caching.app.clone(), attachment(event, of_api, 0)).unwrap();
+            let guard = unchecked(&caching, attachment(event, of_api, 0));
             let got = status(&caching, &guard, "GET", "/x", &headers).await;
             assert_eq!(got, expected, "{event:?} {of_api:?}");
         }
@@ -521,8 +533,7 @@ async fn an_api_whose_events_show_other_identity_sources_gets_an_error() {
         "authenticated",
         &["x-api-key", "$context.routeKey"],
     ));
-    let guard =
-        Guard::new(by_route.app.clone(), attachment(EventKind::Http2, &["x-api-key"], 0)).unwrap();
+    let guard = unchecked(&by_route, attachment(EventKind::Http2, &["x-api-key"], 0));
     assert_eq!(status(&by_route, &guard, "GET", "/x", &headers).await, 500);
 }
 

@@ -16,7 +16,7 @@ pub use authorizer_event::EventKind;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 pub use postern::config::IdentitySource;
-use postern::{App, Fault, authorizer};
+use postern::{App, Fault, Refusal, authorizer, core::method};
 pub use route::parse as parse_route;
 use serde_json::{Map, Value};
 
@@ -123,7 +123,7 @@ impl Rejection {
                 format!("The credential lacks the scope that is required: {scopes}.")
             }
             Self::Forbidden { error: Some(error), .. } => {
-                format!("The authorizer denied it: {error} (docs/errors.md).")
+                format!("The authorizer denied it: {error}")
             }
             Self::Forbidden { error: None, .. } => {
                 "The authorizer's answer does not allow this route.".into()
@@ -315,7 +315,8 @@ impl Guard {
         };
         let forbid = |explicitly| {
             let told = |name: &str| answer["context"][name].as_str().map(str::to_owned);
-            let (error, required_scopes) = (told("error"), told("required_scopes"));
+            let error = told("error").map(|code| explain(&code, parts));
+            let required_scopes = told("required_scopes");
             Err(Rejection::Forbidden { explicitly, error, required_scopes })
         };
         match decision {
@@ -366,6 +367,19 @@ impl Guard {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+}
+
+/// Returns what an error code of the authorizer's context means for this request.
+fn explain(code: &str, parts: &Parts) -> String {
+    match code {
+        "method_not_allowed" if method::known(parts.method.as_str()).is_none() => {
+            "The method is unknown: send it in upper case, such as GET (MethodUnknown)".into()
+        }
+        "invalid_request" => {
+            format!("{} (PathMalformed)", Refusal::PathMalformed.public().description)
+        }
+        _ => format!("{code} (docs/errors.md)."),
     }
 }
 

@@ -26,6 +26,9 @@ pub fn parse(text: &str) -> Result<String, String> {
         let methods = METHODS.each_ref().map(Method::as_str).join(", ");
         return Err(format!("the method must be ANY, {methods}, in upper case"));
     }
+    if path.contains('*') || path.split('/').any(|segment| segment.starts_with(':')) {
+        return Err("* and :name are not special in a route: write {name} for a segment, and {proxy+} at the end for the rest".into());
+    }
     let segments: Vec<_> =
         path.strip_prefix('/').map(|rest| rest.split('/').collect()).unwrap_or_default();
     let is_sound = |(at, segment): (usize, &&str)| match segment.strip_prefix('{') {
@@ -129,6 +132,8 @@ mod tests {
             ("GET /orders/{id", "the path must begin with / and can have parameters"),
             ("GET /{proxy+}/x", "the path must begin with / and can have parameters"),
             ("GET  /orders", "the path must begin with /"),
+            ("GET /orders/*", "write {name} for a segment, and {proxy+} at the end"),
+            ("GET /orders/:id", "write {name} for a segment, and {proxy+} at the end"),
             ("GET /orders?x", "the path must begin with /"),
         ] {
             let message = parse(wrong).unwrap_err();

@@ -374,6 +374,16 @@ fn a_wrong_option_is_told_the_right_form() {
         (&["--route", "get /orders"], "in upper case"),
         (&["--listen", "localhost"], "such as 127.0.0.1:9502 or localhost:9502, or only a port"),
         (&["--listen", "127.0.0.1"], "expected an address with a port"),
+        (&["--port", "9805"], "use --listen 9805"),
+        (&["--route", "GET /x/*"], "write {name} for a segment, and {proxy+} at the end"),
+        (&["--stage", "/prod"], "without a slash, such as prod"),
+        (&["--stage", ""], "without a slash, such as prod"),
+        (&["--cache-ttl", "5m"], "a whole number of seconds from 0 to 3600, such as 300"),
+        (&["--cache-ttl", "3601"], "a whole number of seconds from 0 to 3600, such as 300"),
+        (
+            &["--identity-source", "method.request.header.Authorization"],
+            "write only the name of the header, \"Authorization\"",
+        ),
     ] {
         let arguments = [&protect[..], options].concat();
         let output = Command::new(super::PROGRAM).args(arguments).output().unwrap();
@@ -404,5 +414,71 @@ fn a_cache_without_identity_sources_is_refused() {
     let arguments = ["protect", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
     let data = ["--data", ":memory:", "--cache-ttl", "60"];
     let message = refused(&[arguments, data].concat(), folder.path(), &[]);
-    assert!(message.contains("can be cached only if identity_sources"), "{message}");
+    let sentence = "postern: --cache-ttl needs what responses are cached by: add --identity-source \
+                    X-API-Key, or list it in identity_sources of [authorizer]\n";
+    assert_eq!(message, sentence);
+}
+
+#[test]
+fn an_attachment_whose_answers_would_be_errors_is_refused_before_it_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("postern.toml");
+    let arguments = ["protect", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    let refusal = |options: &[&str]| {
+        let options = [&arguments[..], &["--data", ":memory:"], options].concat();
+        refused(&options, folder.path(), &[])
+    };
+    let (a, key) = (["--identity-source", "Authorization"], ["--identity-source", "X-API-Key"]);
+    let token = ["--event", "rest-token"];
+    let one = "postern: a TOKEN authorizer has exactly one header as its identity source: use one, \
+               or a REQUEST authorizer\n";
+    assert_eq!(refusal(&[token, a, key].concat()), one);
+    let with_route_key = ["--event", "rest-request", "--identity-source", "$context.routeKey"];
+    let message = refusal(&[&with_route_key, &a[..], &["--cache-ttl", "60"]].concat());
+    let sentence = "postern: --identity-source: only an HTTP API with payload 2.0 has";
+    assert!(message.starts_with(sentence), "{message}");
+
+    std::fs::write(&config, "[authorizer]\nidentity_sources = [\"Authorization\"]\n").unwrap();
+    let sentence = "postern: authorization is not an identity source of the API, but \
+                    identity_sources of [authorizer] in postern.toml lists it: add it to the API, or \
+                    remove it there\n";
+    assert_eq!(refusal(&key), sentence);
+    // Without the option, those of the file apply.
+    std::fs::write(&config, "[authorizer]\nidentity_sources = [\"X-API-Key\"]\n").unwrap();
+    let started = [&arguments[..], &["--data", ":memory:"], &token].concat();
+    let program = RunningProgram::start(&started, folder.path());
+    assert!(program.printed.contains(" -H 'x-api-key: pst_ak_"), "{}", program.printed);
+}
+
+#[test]
+fn an_api_to_protect_is_not_this_program() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (host, listen) in
+        [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.0.0.1", "0.0.0.0")]
+    {
+        let upstream = format!("http://{host}:{free}");
+        let listen = format!("{listen}:{free}");
+        let arguments = ["protect", &upstream, "--data", ":memory:", "--listen", &listen];
+        let message = refused(&arguments, folder.path(), &[]);
+        let sentence = format!("postern: {upstream}/ is where this program listens: name the API");
+        assert!(message.starts_with(&sentence), "{message}");
+    }
+}
+
+#[test]
+fn a_denied_request_with_two_readings_is_shown_with_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"];
+    let program = RunningProgram::start(&arguments, folder.path());
+    let key = format!("X-API-Key: {}", program.text("api_key"));
+    assert_eq!(curl(&["--path-as-is", &program.url("/a/../b"), "-H", &key]).status, 403);
+    assert_eq!(curl(&[&program.url("/b"), "-H", &key, "-X", "get"]).status, 403);
+    let printed = program.stop_and_read_errors();
+    let (path, method) = printed.trim_end().split_once('\n').unwrap();
+    assert!(path.starts_with("403 GET /a/../b: The authorizer denied it: "), "{path}");
+    assert!(path.ends_with("(PathMalformed)"), "{path}");
+    assert!(method.starts_with("403 other /b: The authorizer denied it: "), "{method}");
+    assert!(method.ends_with("(MethodUnknown)"), "{method}");
 }

@@ -106,11 +106,23 @@ pub fn check_attachment(
                 .into(),
         ));
     }
-    if caches && let Some(missing) = configured.iter().find(|source| !sources.contains(source)) {
+    // An API without identity sources sends every event, with all headers.
+    let missing = configured.iter().find(|source| !sources.contains(source));
+    if let Some(missing) = missing.filter(|_| caches || !sources.is_empty()) {
         return Err(Fault::Setting(format!(
-            "the API does not cache by {missing}, which identity_sources of [authorizer] in \
-             postern.toml lists"
+            "{missing} is not an identity source of the API, but identity_sources of [authorizer] \
+             in postern.toml lists it: add it to the API, or remove it there"
         )));
     }
-    extent(config, kind).map(drop)
+    extent(config, kind)?;
+    let is_header = |source: &IdentitySource| matches!(source, IdentitySource::Header(_));
+    let is_one_header = sources.len() == 1 && sources.iter().all(is_header);
+    if kind == AuthorizerEventKind::RestToken && !sources.is_empty() && !is_one_header {
+        return Err(Fault::Setting(
+            "a TOKEN authorizer has exactly one header as its identity source: use one, or a \
+             REQUEST authorizer"
+                .into(),
+        ));
+    }
+    Ok(())
 }
