@@ -4,8 +4,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    io::{Read as _, Write as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -25,6 +27,16 @@ use crate::Error;
 
 /// The file of the database, in the data folder.
 const DATABASE: &str = "postern.db";
+
+/// The files of the database.
+const DATABASE_FILES: [&str; 4] =
+    [DATABASE, "postern.db-wal", "postern.db-shm", "postern.db-journal"];
+/// The file of the deployment's secret, in the data folder.
+const SECRETS: &str = "secrets.json";
+/// The file of what is shown at every start, in the data folder.
+const SHOWN: &str = "shown.json";
+/// What every database of SQLite begins with.
+const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Where data is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,20 +76,22 @@ pub struct LocalCredentials {
 }
 
 impl LocalCredentials {
-    /// Sets aside the keys of another brand, and restores those of `brand`, if there are any.
-    pub fn switch_brand(&mut self, brand: &TokenPrefix) {
+    /// Sets aside the keys of another brand, and restores those of `brand`, if there are any. Returns
+    /// the other brand.
+    pub fn switch_brand(&mut self, brand: &TokenPrefix) -> Option<String> {
         let known = self
             .operator_key
             .as_deref()
             .and_then(|key| key.split_once('_'))
             .map(|(brand, _)| brand.to_owned());
-        let Some(known) = known.filter(|known| known != brand.as_str()) else { return };
+        let known = known.filter(|known| known != brand.as_str())?;
         let mut others = std::mem::take(&mut self.other_brands);
         let issuer = self.issuer.take();
-        others.insert(known, std::mem::take(self));
+        others.insert(known.clone(), std::mem::take(self));
         *self = others.remove(brand.as_str()).unwrap_or_default();
         self.issuer = issuer;
         self.other_brands = others;
+        Some(known)
     }
 }
 
@@ -88,25 +102,42 @@ impl std::fmt::Debug for LocalCredentials {
 }
 
 impl DataLocation {
-    /// Creates the folder, accessible only by its owner, and makes the files of the database
+    /// Creates the folder, accessible only by its owner, or checks that no other user could have put
+    /// secrets into it. Makes the files of the database
     /// accessible only by their owner, also in a folder that others can read.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder or the database cannot be created or made private.
+    /// [`Error::Invalid`] if others can write to the folder or a file in it, [`Error::Io`] if the
+    /// folder or the database cannot be created or made private.
     pub fn prepare(&self) -> Result<(), Error> {
         let Self::Folder(folder) = self else { return Ok(()) };
+        if folder.is_file() {
+            return Err(Error::Invalid(format!(
+                "{} is a file: name a folder with --data",
+                folder.display()
+            )));
+        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(Error::io(format!("creating {}", folder.display())))?;
+        let own_id = own_user_id()?;
+        check_owner(folder, own_id)?;
+        for name in DATABASE_FILES.iter().chain(&[SECRETS, SHOWN]) {
+            let file = folder.join(name);
+            if file.exists() {
+                check_owner(&file, own_id)?;
+            }
+        }
         // SQLite gives its other files the mode of the database.
         let database = folder.join(DATABASE);
         let create =
             fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&database).map(drop);
         create.map_err(Error::io(format!("creating {}", database.display())))?;
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let file = folder.join(format!("{DATABASE}{suffix}"));
+        check_is_database(&database)?;
+        for name in DATABASE_FILES {
+            let file = folder.join(name);
             if file.exists() {
                 fs::set_permissions(&file, fs::Permissions::from_mode(0o600))
                     .map_err(Error::io(format!("making {} private", file.display())))?;
@@ -129,7 +160,7 @@ impl DataLocation {
 
     /// Returns the file of the deployment's secret: `file`, or the one of the data folder.
     pub fn secrets_file(&self, file: Option<&Path>) -> Option<PathBuf> {
-        file.map(Path::to_path_buf).or_else(|| self.file("secrets.json"))
+        file.map(Path::to_path_buf).or_else(|| self.file(SECRETS))
     }
 
     /// Reads what is shown at every start.
@@ -137,7 +168,7 @@ impl DataLocation {
     /// # Errors
     /// [`Error::Io`] or [`Error::Invalid`] if the file cannot be read or parsed.
     pub fn load_credentials(&self) -> Result<LocalCredentials, Error> {
-        match self.file("shown.json").filter(|file| file.exists()) {
+        match self.file(SHOWN).filter(|file| file.exists()) {
             None => Ok(LocalCredentials::default()),
             Some(file) => serde_json::from_str(&read(&file)?).map_err(|error| {
                 Error::Invalid(format!(
@@ -153,7 +184,7 @@ impl DataLocation {
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
     pub fn save_credentials(&self, shown: &LocalCredentials) -> Result<(), Error> {
-        self.file("shown.json").map_or(Ok(()), |file| write_private(&file, &json(shown)))
+        self.file(SHOWN).map_or(Ok(()), |file| write_private(&file, &json(shown)))
     }
 
     /// Reads the deployment's secrets from `file` (by default `secrets.json` in the folder), adds
@@ -198,6 +229,52 @@ impl DataLocation {
     }
 }
 
+/// Returns the id of the user who runs this program: the owner of a file that it creates.
+fn own_user_id() -> Result<u32, Error> {
+    let created = tempfile::tempfile().and_then(|file| file.metadata());
+    created.map(|file| file.uid()).map_err(Error::io("creating a temporary file"))
+}
+
+/// Checks that only the user `own_id` and the superuser could have written what `path` contains.
+/// Whoever can put secrets there can sign tokens.
+fn check_owner(path: &Path, own_id: u32) -> Result<(), Error> {
+    const OTHERS_CAN_WRITE: u32 = 0o022;
+    let metadata = fs::metadata(path).map_err(Error::io(format!("reading {}", path.display())))?;
+    let path = path.display();
+    if metadata.uid() != own_id && metadata.uid() != 0 {
+        Err(Error::Invalid(format!(
+            "{path} belongs to another user, who could have put secrets there: name a folder of your \
+             own with --data"
+        )))
+    } else if metadata.mode() & OTHERS_CAN_WRITE != 0 {
+        Err(Error::Invalid(format!(
+            "other users can write to {path}, and could have put secrets there: name another folder \
+             with --data, or run `chmod go-w {path}` if all of its content is your own"
+        )))
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks that the file is a database, or empty.
+fn check_is_database(file: &Path) -> Result<(), Error> {
+    let mut beginning = Vec::new();
+    let opened = fs::File::open(file);
+    let read = opened.and_then(|file| {
+        let most = u64::try_from(SQLITE.len()).unwrap_or(u64::MAX);
+        file.take(most).read_to_end(&mut beginning)
+    });
+    read.map_err(Error::io(format!("reading {}", file.display())))?;
+    if beginning.is_empty() || beginning == SQLITE {
+        Ok(())
+    } else {
+        Err(Error::Invalid(format!(
+            "{} is not a store of this program: move it away, or name another folder with --data",
+            file.display()
+        )))
+    }
+}
+
 /// Returns a function that names the file of the deployment's secret in faults about it.
 pub fn in_file(file: Option<&Path>) -> impl Fn(Fault) -> Error {
     move |fault| match (&fault, file) {
@@ -219,11 +296,18 @@ fn json(value: &impl Serialize) -> String {
 /// Writes a file atomically, readable only by its owner.
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be written.
+/// [`Error::Invalid`] if its folder does not exist, [`Error::Io`] if the file cannot be written.
 pub fn write_private(file: &Path, text: &str) -> Result<(), Error> {
     let what = || Error::io(format!("writing {}", file.display()));
     let folder =
         file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::Invalid(format!(
+            "{} cannot be written: there is no folder {}",
+            file.display(),
+            folder.display()
+        )));
+    }
     let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(what())?; // an unpredictable name, mode 0600
     fresh.write_all(text.as_bytes()).and_then(|()| fresh.as_file().sync_all()).map_err(what())?;
     fresh.persist(file).map(drop).map_err(|error| what()(error.error))

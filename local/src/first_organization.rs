@@ -24,7 +24,8 @@ pub struct ShownKey {
 }
 
 /// Creates the organization at the first start. Checks with one request whether its key works. A key
-/// that was deleted or rotated since the last start is replaced.
+/// that was deleted or rotated since the last start is replaced. `store` is the URL of a store that
+/// another program serves.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the organization or the key cannot be created.
@@ -32,13 +33,13 @@ pub(crate) async fn ensure(
     app: &App,
     gateway: &Gateway,
     shown: &mut LocalCredentials,
+    store: Option<&str>,
 ) -> Result<ShownKey, Error> {
     let is_first = shown.api_key.is_none();
     if is_first {
-        create(gateway, shown).await?;
+        create(gateway, shown, store).await?;
     }
-    let is_provider = |provider: &ProviderKind| matches!(provider, ProviderKind::ApiKey {});
-    let has_provider = app.context.config.providers.iter().any(is_provider);
+    let has_provider = has_provider(app);
     let status = check(gateway, shown).await?;
     if status != StatusCode::UNAUTHORIZED || is_first || !has_provider {
         // A store that does not respond now may respond soon.
@@ -55,12 +56,27 @@ pub(crate) async fn ensure(
             "The API key of the last start no longer works: it was deleted or rotated. This start has created another."
         }
         None => {
-            create(gateway, shown).await?;
+            create(gateway, shown, store).await?;
             "The organization of the last start does not exist. This start has created another."
         }
     };
     let is_accepted = !check(gateway, shown).await?.is_client_error();
     Ok(ShownKey { is_accepted, notice: Some(notice) })
+}
+
+/// Reports whether API keys are accepted at all.
+fn has_provider(app: &App) -> bool {
+    let is_provider = |provider: &ProviderKind| matches!(provider, ProviderKind::ApiKey {});
+    app.context.config.providers.iter().any(is_provider)
+}
+
+/// Returns why the configuration does not accept the shown key.
+pub fn why_not_accepted(app: &App) -> &'static str {
+    if has_provider(app) {
+        "This configuration does not accept the API key: [gate] does not allow its user_id."
+    } else {
+        "This configuration does not accept the API key: no [[provider]] has the type api_key."
+    }
 }
 
 /// Returns the status of a request with the shown key.
@@ -71,13 +87,23 @@ async fn check(gateway: &Gateway, shown: &LocalCredentials) -> Result<StatusCode
 }
 
 /// Creates an organization through the gateway, as an operator would.
-async fn create(gateway: &Gateway, shown: &mut LocalCredentials) -> Result<(), Error> {
+async fn create(
+    gateway: &Gateway,
+    shown: &mut LocalCredentials,
+    store: Option<&str>,
+) -> Result<(), Error> {
     let operator_key = shown.operator_key.as_deref().unwrap_or_default();
     let request = http::Request::post("/v1/organizations")
         .header("authorization", format!("Bearer {operator_key}"))
         .header("content-type", "application/json");
     let body = Bytes::from(json!({"name": "Local"}).to_string());
-    let (_, answer) = send(gateway, request, body).await?;
+    let (status, answer) = send(gateway, request, body).await?;
+    if let Some(url) = store.filter(|_| status.is_server_error()) {
+        return Err(Error::Invalid(format!(
+            "the store at {url} does not answer, or refuses the access key: start `postern store`, \
+             and set --store and the variables to what it prints"
+        )));
+    }
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
     (shown.organization_id, shown.api_key) = (text("id"), text("api_key"));
     let is_created = shown.api_key.is_some();

@@ -19,7 +19,11 @@ use local::{
     template::Template,
     watch,
 };
-use postern::{Fault, core::principal::Role, grant::session::AuthenticatedUser};
+use postern::{
+    Fault,
+    core::{principal::Role, subject::Subject},
+    grant::session::AuthenticatedUser,
+};
 use serde_json::json;
 
 /// Postern on this machine, without Docker and without AWS.
@@ -108,7 +112,7 @@ struct DeploymentArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The URL of a store that another program serves (`postern store`), in place of its own.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = store_url)]
     store: Option<String>,
     /// Sign this user in and show their session.
     #[arg(long, value_name = "USER_ID", value_parser = user_id)]
@@ -155,10 +159,21 @@ fn identity_source(text: &str) -> Result<IdentitySource, String> {
 fn user_id(text: &str) -> Result<String, String> {
     let is_sound =
         (1..=200).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_sound {
+    if is_sound && Subject::parse_user(text.to_owned()).is_some() {
         Ok(text.to_owned())
     } else {
-        Err("expected 1 to 200 visible ASCII characters".into())
+        Err("expected the id of a user: one that POST /v1/users returned, github| and a number, or one that an identity provider assigns, with its subject_prefix".into())
+    }
+}
+
+fn store_url(text: &str) -> Result<String, String> {
+    let uri: Option<Uri> = text.parse().ok();
+    let is_url =
+        |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+    if uri.as_ref().is_some_and(is_url) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the URL that `postern store` prints, such as http://127.0.0.1:9000".into())
     }
 }
 

@@ -16,7 +16,7 @@ use axum::{
 use http::StatusCode;
 use http_body_util::LengthLimitError;
 use postern::{
-    App,
+    App, Fault, Refusal,
     config::{IdentitySource, SecretSource},
     core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
     grant::session::{self, AuthenticatedUser, Browser},
@@ -108,6 +108,8 @@ pub struct Deployment {
     pub key: ShownKey,
     /// The session of the user who was signed in.
     pub session: Option<Secret>,
+    /// What the user should know about this start.
+    pub notices: Vec<String>,
 }
 
 /// The content of the ready file.
@@ -166,7 +168,20 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
             engine
         }
     };
-    shown.switch_brand(&config.brand);
+    let other_brand = shown.switch_brand(&config.brand);
+    let mut notices = Vec::new();
+    if let Some(other) = other_brand {
+        let key = if shown.api_key.is_none() {
+            "This start has created another organization."
+        } else {
+            "The API key is that of an earlier start."
+        };
+        notices.push(format!(
+            "The brand was {other} at the last start: credentials that begin with {other}_ do not work \
+             with the brand {}. {key}",
+            config.brand.as_str()
+        ));
+    }
     let secret_file = match &config.deployment.secret {
         None => None,
         Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
@@ -176,6 +191,12 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
             ));
         }
     };
+    if let Some(file) = secret_file.as_deref().filter(|file| !file.exists()) {
+        notices.push(format!(
+            "The file {} of POSTERN_SECRET_FILE did not exist. This start has created it, with new keys.",
+            file.display()
+        ));
+    }
     let secrets = options.data.secrets(
         secret_file.as_deref(),
         &config.brand,
@@ -192,10 +213,13 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     );
     let secrets_file = options.data.secrets_file(secret_file.as_deref());
     let app = App::new(config, &secrets, store, clock, Entropy::system())
+        .map_err(|fault| in_place(fault, secrets_file.as_deref()))
         .map_err(data::in_file(secrets_file.as_deref()))?;
     let app = Arc::new(app);
     let gateway = Gateway::new(&app, &template)?;
-    let key = first_organization::ensure(&app, &gateway, &mut shown).await?;
+    let key =
+        first_organization::ensure(&app, &gateway, &mut shown, options.store.as_deref()).await?;
+    notices.extend(key.notice.map(str::to_owned));
     // From here on, requests are those of callers.
     telemetry::init_local(level, options.requests.format());
     options.data.save_credentials(&shown)?;
@@ -207,12 +231,25 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         ),
         None => None,
     };
-    Ok(Deployment { engine, app, gateway, shown, key, session })
+    Ok(Deployment { engine, app, gateway, shown, key, session, notices })
+}
+
+/// Names the file of the deployment's secret in a fault that only knows that it is local.
+fn in_place(fault: Fault, file: Option<&Path>) -> Fault {
+    let Fault::Setting(sentence) = fault else { return fault };
+    let place = match file {
+        Some(file) => file.display().to_string(),
+        None => "in memory: set POSTERN_SECRET_FILE to a file that contains it".into(),
+    };
+    Fault::Setting(sentence.replace("secrets.json in the data folder", &place))
 }
 
 fn not_signed_in(user: &Subject, error: postern::Error) -> Error {
     match error {
         postern::Error::Failed(fault) => Error::Postern(fault),
+        postern::Error::Rejected(rejection) if rejection.refusal == Refusal::LoginWrong => {
+            Error::Invalid(format!("there is no user {user}: create one with POST /v1/users"))
+        }
         postern::Error::Rejected(_) => {
             Error::Invalid(format!("{user} was not signed in: {}", error.description()))
         }

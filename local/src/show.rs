@@ -8,6 +8,7 @@ use local::{
     Error,
     data::{DataLocation, LocalCredentials, write_private},
     engine::Engine,
+    first_organization,
     guard::{AuthorizerConfig, IdentitySource},
     serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
@@ -51,13 +52,13 @@ pub(crate) fn print_ready(ready: &Ready, options: &Options, deployment: &Deploym
     print_operator_key(ready, options);
     println!("  store          {}  (DynamoDB's API)", ready.store_url);
     print_origins(options);
-    if let Some(notice) = deployment.key.notice {
+    for notice in &deployment.notices {
         println!("{notice}\n");
     }
     if deployment.key.is_accepted {
         print_commands(url, api_key);
     } else {
-        println!("This configuration does not accept the API key.\n");
+        println!("{}\n", first_organization::why_not_accepted(&deployment.app));
     }
     print_session(ready, url);
     let issuer = &deployment.app.context.config.deployment.issuer;
@@ -137,7 +138,7 @@ pub(crate) fn print_protecting(
     println!("  own routes     {own_routes}");
     print_operator_key(ready, options);
     print_origins(options);
-    if let Some(notice) = deployment.key.notice {
+    for notice in &deployment.notices {
         println!("{notice}\n");
     }
     match key_headers(attachment, api_key).filter(|_| deployment.key.is_accepted) {
@@ -157,7 +158,7 @@ pub(crate) fn print_protecting(
                 "Requests must contain {sources}, and none of these can contain an API key.\n"
             );
         }
-        None => println!("This configuration does not accept the API key.\n"),
+        None => println!("{}\n", first_organization::why_not_accepted(&deployment.app)),
     }
     print_session(ready, own_routes);
     print_what_follows(options);

@@ -111,7 +111,18 @@ fn an_unusable_secret_is_reported_with_its_file_and_not_printed() {
     let unusable = r#"{"refresh_keys": [{"kid": "ab", "key": "hunter2"}]}"#;
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
     for (text, sentence) in [
-        ("{\n\"signing_keys\": \"hunter2\"}", "not the expected JSON at line 2, column 25"),
+        (
+            "{\n\"signing_keys\": \"hunter2\"}",
+            "not the expected JSON at line 2, column 25: expected a sequence",
+        ),
+        (
+            "{\"ref\": {}}",
+            "not the expected JSON at line 1, column 6: unknown member, expected one of \
+             `operator_key_sha256`, `signing_keys`, `refresh_keys`, `session_keys`, `sealing_keys`, \
+             `refs`",
+        ),
+        ("{\"refs\": [\"hunter2\"]}", "not the expected JSON at line 1, column 9: expected a map"),
+        ("{", "not the expected JSON at line 1, column 1: EOF while parsing an object"),
         (unusable, "a refresh, session or sealing key is not 32 bytes in base64"),
     ] {
         for (file, variables) in
@@ -136,10 +147,13 @@ fn a_secret_that_a_setting_names_and_that_is_missing_is_reported_with_the_line()
     let message = refused(&arguments, folder.path(), &[]);
     let expected =
         "postern: mine.toml, line 4: secret_ref = \"github\": the member \"github\" of refs in";
-    assert!(
-        message.starts_with(expected) && message.ends_with("is missing: add it\n"),
-        "{message}"
-    );
+    let in_memory = "the deployment's secret (in memory: set POSTERN_SECRET_FILE to a file that \
+                     contains it) is missing: add it\n";
+    assert!(message.starts_with(expected) && message.ends_with(in_memory), "{message}");
+    let arguments = ["--data", "data", "--listen", "127.0.0.1:0", "--config", "mine.toml"];
+    let message = refused(&arguments, folder.path(), &[]);
+    let in_file = "the deployment's secret (data/secrets.json) is missing: add it\n";
+    assert!(message.ends_with(in_file), "{message}");
 }
 
 #[test]
@@ -166,10 +180,33 @@ fn a_configuration_without_api_keys_prints_no_command_with_one() {
     for _ in 0..2 {
         let program = RunningProgram::start(&arguments, folder.path());
         assert!(!program.printed.contains("curl"), "{}", program.printed);
-        assert!(program.printed.contains("does not accept the API key"), "{}", program.printed);
+        let reason = "does not accept the API key: no [[provider]] has the type api_key.";
+        assert!(program.printed.contains(reason), "{}", program.printed);
         let header = format!("X-API-Key: {}", program.text("api_key"));
         assert_eq!(curl(&[&program.url("/v1/auth/whoami"), "-H", &header]).status, 401);
         keys.push(program.text("api_key"));
     }
     assert_eq!(keys[0], keys[1]);
+}
+
+#[test]
+fn a_gate_without_the_api_key_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = "[gate]\nallowed_users = [\"ada\"]\n";
+    fs::write(folder.path().join("postern.toml"), gate).unwrap();
+    let program = RunningProgram::start(&LISTEN, folder.path());
+    let reason = "does not accept the API key: [gate] does not allow its user_id.";
+    assert!(program.printed.contains(reason), "{}", program.printed);
+}
+
+#[test]
+fn a_file_of_the_secret_that_did_not_exist_is_announced() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("POSTERN_SECRET_FILE", "typo.json")];
+    let notice =
+        "The file typo.json of POSTERN_SECRET_FILE did not exist. This start has created it";
+    for is_new in [true, false] {
+        let program = RunningProgram::start_with(&LISTEN, folder.path(), &variables);
+        assert_eq!(program.printed.contains(notice), is_new, "{}", program.printed);
+    }
 }

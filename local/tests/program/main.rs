@@ -5,6 +5,7 @@ mod configuration;
 mod install;
 mod invoke;
 mod origins;
+mod planted;
 mod protect;
 mod readme;
 mod started;
@@ -436,6 +437,15 @@ fn starting_with_another_brand_keeps_the_keys_of_the_first() {
     for arguments in [&ordinary[..], &branded, &ordinary, &branded] {
         let program = RunningProgram::start(arguments, folder.path());
         keys.push((program.text("api_key"), program.text("operator_key")));
+        let notice = match keys.len() {
+            1 => None,
+            2 => Some("not work with the brand cat. This start has created another organization."),
+            3 => Some("not work with the brand pst. The API key is that of an earlier start."),
+            _ => Some("not work with the brand cat. The API key is that of an earlier start."),
+        };
+        let is_said = |notice| program.printed.contains(notice);
+        assert_eq!(notice.is_some(), is_said("The brand was "), "{}", program.printed);
+        assert!(notice.is_none_or(is_said), "{}", program.printed);
         let header = format!("X-API-Key: {}", program.text("api_key"));
         assert_eq!(curl(&[&program.url("/v1/auth/whoami"), "-H", &header]).status, 200);
         program.terminate();
@@ -477,4 +487,32 @@ fn the_help_of_a_command_names_the_program_and_only_its_own_options() {
     }
     let output = Command::new(PROGRAM).args(["store", "--sign-in", "ada"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_value_of_an_option_that_cannot_work_is_told_the_right_form() {
+    for (options, sentence) in [
+        (&["--sign-in", "key_01h455vb4pex5vsknk084sn02q"][..], "expected the id of a user"),
+        (&["--sign-in", "github|octocat"], "github| and a number"),
+        (&["--sign-in", "usr_1"], "expected the id of a user"),
+        (&["--store", "abc"], "expected the URL that `postern store` prints"),
+        (&["--store", "127.0.0.1:9000"], "such as http://127.0.0.1:9000"),
+        (&["--port", "9805"], "use --listen 9805"),
+    ] {
+        let output =
+            Command::new(PROGRAM).args(["--data", ":memory:"]).args(options).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains(sentence), "{message}");
+    }
+}
+
+#[test]
+fn a_user_who_does_not_exist_is_not_signed_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let user = "usr_01h455vb4pex5vsknk084sn02q";
+    let arguments = ["--data", ":memory:", "--listen", "127.0.0.1:0", "--sign-in", user];
+    let message = refused(&arguments, folder.path(), &[]);
+    let expected = format!("postern: there is no user {user}: create one with POST /v1/users\n");
+    assert_eq!(message, expected);
 }

@@ -148,14 +148,29 @@ fn programs_share_a_store_with_the_access_key_in_their_environment() {
     assert!(message.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{message}");
     let wrong = [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")];
     let message = refused(&arguments, mine.path(), &wrong);
-    assert!(message.contains("creating the first organization failed"), "{message}");
+    assert!(message.contains("does not answer, or refuses the access key: start"), "{message}");
 
     let nobody = [&arguments[..5], &["http://127.0.0.1:1"]].concat();
     let message = refused(&nobody, mine.path(), &wrong);
-    assert!(message.contains("creating the first organization failed"), "{message}");
+    assert!(message.contains("does not answer, or refuses the access key: start"), "{message}");
 
     let right = [("AWS_ACCESS_KEY_ID", &*key), ("AWS_SECRET_ACCESS_KEY", "any")];
     let one = RunningProgram::start_with(&arguments, mine.path(), &right);
     assert_eq!(one.text("store_access_key_id"), key);
     assert_eq!(one.post("/v1/runners", &json!({"name": "r"})).status, 201);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let store = format!("http://{closed}");
+    let arguments = ["--data", ":memory:", "--listen", "127.0.0.1:0", "--store", &store];
+    let variables = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "local")];
+    let message = refused(&arguments, folder.path(), &variables);
+    let expected = format!(
+        "postern: the store at {store} does not answer, or refuses the access key: start `postern \
+         store`, and set --store and the variables to what it prints\n"
+    );
+    assert_eq!(message, expected);
 }

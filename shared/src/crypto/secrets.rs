@@ -288,7 +288,8 @@ pub async fn get_secret_value(
     Ok((answer.secret_string.unwrap_or_default(), written))
 }
 
-/// Parses the secret's JSON. The error contains only the position, nothing of the content.
+/// Parses the secret's JSON. The error contains the position and what was expected there, nothing of
+/// the content.
 ///
 /// # Errors
 /// [`Fault::DeploymentSecret`] if it is not the expected JSON.
@@ -296,9 +297,22 @@ pub fn parse(json: &str) -> Result<Secrets, Fault> {
     let json = json.strip_prefix('\u{feff}').unwrap_or(json); // as some editors write it
     serde_json::from_str(json).map_err(|error| {
         Fault::DeploymentSecret(format!(
-            "not the expected JSON at line {}, column {}",
+            "not the expected JSON at line {}, column {}{}",
             error.line(),
-            error.column()
+            error.column(),
+            expected(&error)
         ))
     })
+}
+
+/// Returns what the parser expected. Before that, its sentence may contain a name or a value.
+fn expected(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let sentence = text.rsplit_once(" at line ").map_or("", |(sentence, _)| sentence);
+    if !error.is_data() {
+        return format!(": {sentence}");
+    }
+    let unknown = if sentence.starts_with("unknown field") { "unknown member, " } else { "" };
+    let expected = sentence.rsplit_once(", expected ").map(|(_, expected)| expected);
+    expected.map_or_else(String::new, |expected| format!(": {unknown}expected {expected}"))
 }

@@ -1,0 +1,83 @@
+//! What the program finds where it stores data: files of others, or of another program.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::Path,
+};
+
+use super::started::{RunningProgram, refused};
+
+fn serve(data: &Path) -> [&str; 5] {
+    ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Whoever chose the keys can sign tokens and read every secret that is shown.
+#[test]
+fn a_folder_or_file_that_others_can_write_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    RunningProgram::start(&serve(&data), folder.path()).terminate();
+    let files = ["", "secrets.json", "shown.json", "postern.db"].map(|name| data.join(name));
+    for path in &files {
+        let path = if path.is_dir() { &data } else { path };
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        for by_others in [0o002, 0o020] {
+            set_mode(path, mode | by_others);
+            for command in [&serve(&data)[..], &["store", "--data", data.to_str().unwrap()]] {
+                let message = refused(command, folder.path(), &[]);
+                let sentence =
+                    format!("postern: other users can write to {}, and could", path.display());
+                assert!(message.starts_with(&sentence), "{message}");
+            }
+        }
+        set_mode(path, mode);
+    }
+    RunningProgram::start(&serve(&data), folder.path()).terminate();
+    // Only the superuser can give a file away.
+    for path in files {
+        let path = if path.is_dir() { &data } else { &path };
+        if chown(path, Some(12_345), None).is_ok() {
+            let message = refused(&serve(&data), folder.path(), &[]);
+            let sentence = format!("postern: {} belongs to another user, who", path.display());
+            assert!(message.starts_with(&sentence), "{message}");
+            chown(path, Some(0), None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_file_in_place_of_the_folder_or_of_the_database_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let message = refused(&serve(&file), folder.path(), &[]);
+    let expected = format!("postern: {} is a file: name a folder with --data\n", file.display());
+    assert_eq!(message, expected);
+
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let database = data.join("postern.db");
+    fs::write(&database, "a text that is not a database").unwrap();
+    let message = refused(&serve(&data), folder.path(), &[]);
+    let sentence = format!("postern: {} is not a store of this program: ", database.display());
+    assert!(message.starts_with(&sentence), "{message}");
+    assert_eq!(fs::read_to_string(&database).unwrap(), "a text that is not a database");
+}
+
+#[test]
+fn a_file_in_a_folder_that_does_not_exist_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nope");
+    let output = std::process::Command::new(super::PROGRAM)
+        .args(["secret", "--out", missing.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    let sentence = format!("cannot be written: there is no folder {}\n", missing.display());
+    assert!(message.ends_with(&sentence), "{message}");
+}
