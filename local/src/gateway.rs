@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
-use postern::{App, core::clock::Clock, http::route};
+use postern::{App, core::clock::Clock, http::route, telemetry};
 use serde_json::Value;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     Error,
@@ -95,9 +96,14 @@ impl Gateway {
             return error_response(StatusCode::NOT_FOUND, "Not Found");
         };
         let arrival = RequestContext { source_ip, time: self.clock.now() };
+        let span = if key == DEFAULT {
+            telemetry::unrouted_span(&event::shown_path(&parts.uri))
+        } else {
+            Span::none()
+        };
         let event = event::http(&parts, &body, &key, &parameters, arrival);
         // As in Lambda, a panic ends only this invocation, with a 500.
-        match tokio::spawn(invoke(event)).await {
+        match tokio::spawn(invoke(event).instrument(span)).await {
             Ok(Ok(answer)) => response(&answer),
             Ok(Err(_)) | Err(_) => {
                 error_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")

@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
-    event::RequestContext,
+    event::{RequestContext, shown_path},
     gateway::error_response,
     guard::{AuthorizerContext, Guard, RefusalReason},
     http_server::{self, Shutdown},
@@ -140,22 +140,10 @@ async fn answer(
     response
 }
 
-/// The longest segment of a path that is shown. No credential that Postern creates is as short.
-const LONGEST_SEGMENT: usize = 24;
-
-/// Returns the method and path of a request as they are shown: without the query and without long
-/// segments, which may contain credentials.
+/// Returns the method and path of a request as they are shown.
 fn request_line(parts: &Parts) -> String {
     let method = method::known(parts.method.as_str()).unwrap_or("other");
-    let shown = |segment: &str| {
-        if segment.len() > LONGEST_SEGMENT {
-            "...".into()
-        } else {
-            segment.escape_debug().to_string()
-        }
-    };
-    let path: Vec<_> = parts.uri.path().split('/').map(shown).collect();
-    format!("{method} {}", path.join("/"))
+    format!("{method} {}", shown_path(&parts.uri))
 }
 
 impl ProtectedApi {

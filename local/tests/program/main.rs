@@ -77,7 +77,8 @@ fn printed_about_requests(options: &[&str]) -> (String, String) {
     let header = format!("X-API-Key: {key}");
     assert_eq!(curl(&[&program.url("/v1/auth/whoami?x=1"), "-H", &header]).status, 200);
     assert_eq!(curl(&[&program.url("/v1/keys/key_1")]).status, 401);
-    assert_eq!(curl(&[&program.url("/nowhere")]).status, 404);
+    assert_eq!(curl(&[&program.url(&format!("/nowhere/{key}?x={key}"))]).status, 404);
+    assert_eq!(curl(&[&program.url("/v1/keys"), "-X", "DELETE"]).status, 405);
     (program.stop_and_read_errors(), key)
 }
 
@@ -85,11 +86,12 @@ fn printed_about_requests(options: &[&str]) -> (String, String) {
 fn every_request_is_one_line() {
     let (printed, key) = printed_about_requests(&[]);
     let lines: Vec<_> = printed.lines().collect();
-    assert_eq!(lines.len(), 3, "{printed}");
+    assert_eq!(lines.len(), 4, "{printed}");
     for (line, start) in lines.iter().zip([
         "200 GET /v1/auth/whoami: key_",
         "401 GET /v1/keys/{id}: auth_required (CredentialMissing), ",
-        "404 GET (no such route): not_found (RouteUnknown), ",
+        "404 GET /nowhere/...: not_found (RouteUnknown), ",
+        "405 DELETE /v1/keys: method_not_allowed (MethodUnknown), ",
     ]) {
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(" ms, request "), "{line}");
@@ -99,13 +101,18 @@ fn every_request_is_one_line() {
 
 #[test]
 fn requests_are_printed_as_functions_log_them_or_not_at_all() {
-    let (printed, _) = printed_about_requests(&["--log", "json"]);
+    let (printed, key) = printed_about_requests(&["--log", "json"]);
+    assert!(!printed.contains("nowhere") && !printed.contains(&key), "{printed}");
     let lines: Vec<Value> =
         printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let causes: Vec<_> = lines.iter().map(|line| (&line["status"], &line["cause"])).collect();
     let (unpresented, unknown) = (json!("CredentialMissing"), json!("RouteUnknown"));
-    let expected =
-        [(&json!(200), &Value::Null), (&json!(401), &unpresented), (&json!(404), &unknown)];
+    let expected = [
+        (&json!(200), &Value::Null),
+        (&json!(401), &unpresented),
+        (&json!(404), &unknown),
+        (&json!(405), &json!("MethodUnknown")),
+    ];
     assert_eq!(causes, expected, "{printed}");
     assert_eq!(printed_about_requests(&["--quiet"]).0, "");
 }

@@ -237,7 +237,8 @@ impl Response {
             format!("This path does not support the method: use {allow}.")
         };
         let error = Error::with_detail(Refusal::MethodUnknown, detail);
-        Self::error(&error, request_id).with_allow(allow)
+        let response = Self::error(&error, request_id).with_allow(allow)?;
+        Ok(Self { cause: Some(Box::new(error)), ..response })
     }
 
     /// Lists the methods that the path supports.

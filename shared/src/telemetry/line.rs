@@ -16,7 +16,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use super::readable::readable;
+use super::readable::{SHOWN_PATH, readable};
 use crate::core::clock::Clock;
 
 /// The environment variable in which Lambda passes the function's name.
@@ -128,7 +128,10 @@ where
             line.0.insert("_aws".into(), metrics);
         }
         let text = match self.format {
-            LineFormat::Json => Some(Value::Object(line.0).to_string()),
+            LineFormat::Json => {
+                line.0.remove(SHOWN_PATH);
+                Some(Value::Object(line.0).to_string())
+            }
             LineFormat::Readable => readable(&line.0),
         };
         let Some(mut text) = text else { return };

@@ -13,6 +13,7 @@ use http::StatusCode;
 pub use line::{FUNCTION_NAME, Labels, LineFormat, Lines, METRICS};
 pub use meter::{metered, store_called, store_throttled};
 pub use readable::AUTHORIZER;
+use readable::SHOWN_PATH;
 use tracing::{Level, Span, field::Empty};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
@@ -91,6 +92,11 @@ pub fn request_span(request_id: &str, method: &str, route: &str) -> Span {
         credential_id = Empty,
         family = Empty
     )
+}
+
+/// Returns a span around a request that matches no route, for the local program.
+pub fn unrouted_span(shown_path: &str) -> Span {
+    tracing::info_span!(target: "postern", "unrouted", { SHOWN_PATH } = shown_path)
 }
 
 /// Records the caller in the current request's span.

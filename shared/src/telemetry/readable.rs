@@ -8,6 +8,10 @@ use super::METRICS;
 /// a protected API reports each request.
 pub const AUTHORIZER: &str = "authorizer";
 
+/// The member with the path of a request that matches no route. Only the local program sets it, and
+/// only lines for people contain it: a path can contain anything.
+pub(super) const SHOWN_PATH: &str = "shown_path";
+
 /// Returns the text of a line; `None` for the authorizer's decisions.
 pub(super) fn readable(line: &Map<String, Value>) -> Option<String> {
     let text = |name: &str| line.get(name).and_then(Value::as_str);
@@ -24,7 +28,10 @@ pub(super) fn readable(line: &Map<String, Value>) -> Option<String> {
 fn request(line: &Map<String, Value>, status: &Value, route: &str) -> String {
     let text = |name: &str| line.get(name).and_then(Value::as_str);
     let route = match route {
-        "$default" => format!("{} (no such route)", text("method").unwrap_or_default()),
+        "$default" => {
+            let method = text("method").unwrap_or_default();
+            format!("{method} {}", text(SHOWN_PATH).unwrap_or("(no such route)"))
+        }
         route => route.to_owned(),
     };
     let outcome = match (text("code"), text("cause")) {
@@ -43,6 +50,7 @@ fn event(line: &Map<String, Value>) -> String {
     let mut written = format!("{}: {}", text("level").to_lowercase(), text("message"));
     let is_said = |name: &str| {
         matches!(name, "timestamp" | "level" | "message")
+            || name == SHOWN_PATH
             || METRICS.iter().any(|(metric, _)| *metric == name)
     };
     for (name, value) in line.iter().filter(|(name, _)| !is_said(name)) {
@@ -83,6 +91,9 @@ mod tests {
         members["code"] = json!("not_found");
         members["cause"] = json!("RouteUnknown");
         let text = "401 GET (no such route): not_found (RouteUnknown), 2 ms, request r-1";
+        assert_eq!(line(members.clone()).as_deref(), Some(text));
+        members["shown_path"] = json!("/nowhere");
+        let text = "401 GET /nowhere: not_found (RouteUnknown), 2 ms, request r-1";
         assert_eq!(line(members.clone()).as_deref(), Some(text));
         members["route"] = json!("authorizer");
         assert_eq!(line(members), None);
