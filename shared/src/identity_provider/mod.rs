@@ -237,7 +237,9 @@ impl IdentityProvider {
             RequestTokenError::ServerResponse(error) if is_invalid_grant(&error) => {
                 Refusal::SignInRefused.into()
             }
-            RequestTokenError::ServerResponse(error) => Error::Failed(self.refused_us(&error)),
+            RequestTokenError::ServerResponse(error) => {
+                Error::Failed(self.refused_us(&endpoints, &error))
+            }
             RequestTokenError::Request(unanswered) => Error::Failed(self.fault(unanswered)),
             RequestTokenError::Parse(..) => {
                 Error::Failed(self.fault("it returned an unreadable response"))
@@ -304,8 +306,9 @@ impl IdentityProvider {
         })
     }
 
-    fn refused_us(&self, error: &BasicErrorResponse) -> Fault {
-        self.fault(format!("it refused our client: {}", error.error().as_ref()))
+    fn refused_us(&self, endpoints: &Endpoints, error: &BasicErrorResponse) -> Fault {
+        let (token, code) = (&endpoints.token, error.error());
+        self.fault(format!("it refused our client at {token}: {}", code.as_ref()))
     }
 
     fn fault(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {

@@ -18,7 +18,10 @@ use crate::{
         subject::SubjectPrefix,
     },
     crypto::foreign_json::ForeignObject,
-    token::{external, issuer_keys::IssuerKeys},
+    token::{
+        external,
+        issuer_keys::{IssuerKeys, names_another_issuer},
+    },
 };
 
 /// How long a discovery document is used.
@@ -259,10 +262,11 @@ impl OidcIdentityProvider {
         };
         found.userinfo_endpoint = found.userinfo_endpoint.filter(is_sound);
         let required = [&found.authorization_endpoint, &found.token_endpoint];
-        if found.issuer != self.issuer || !required.into_iter().all(is_sound) {
-            return Err(self.fault(
-                "its discovery document names another issuer, or endpoints that are not https",
-            ));
+        if found.issuer != self.issuer {
+            return Err(self.fault(names_another_issuer(&found.issuer)));
+        }
+        if !required.into_iter().all(is_sound) {
+            return Err(self.fault("its discovery document names endpoints that are not https"));
         }
         *known = Some((found.clone(), now));
         Ok(found)

@@ -5,7 +5,7 @@ use oauth2::{RefreshToken, RequestTokenError, TokenResponse as _};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    IdentityProvider,
+    Endpoints, IdentityProvider,
     oauth::{OauthHttpClient, OauthTokenResponse, TokenRequestError, is_invalid_grant},
 };
 use crate::{context::Context, core::error::Fault, fetch::FetchError};
@@ -66,11 +66,12 @@ impl IdentityProvider {
         let http = OauthHttpClient(&context.fetcher);
         let refresh_token = RefreshToken::new(tokens.refresh_token.clone());
         let answer = client.exchange_refresh_token(&refresh_token).request_async(&http).await;
-        self.judge(answer, tokens)
+        self.judge(&endpoints, answer, tokens)
     }
 
     fn judge(
         &self,
+        endpoints: &Endpoints,
         answer: Result<OauthTokenResponse, TokenRequestError>,
         old: &ExternalTokens,
     ) -> Renewal {
@@ -84,7 +85,7 @@ impl IdentityProvider {
                 Renewal::Ended
             }
             Err(RequestTokenError::ServerResponse(error)) => {
-                Renewal::Unreachable(self.refused_us(&error))
+                Renewal::Unreachable(self.refused_us(endpoints, &error))
             }
             Err(RequestTokenError::Request(
                 unanswered @ (FetchError::NotSent(_) | FetchError::Unavailable(_)),

@@ -37,6 +37,8 @@ const WITHIN: Duration = Duration::from_millis(1500);
 /// The maximum sizes of the documents, in bytes.
 const LARGEST_DISCOVERY: usize = 64 * 1024;
 const LARGEST_KEY_SET: usize = 150_000; // as much as API Gateway's own authorizer reads
+/// The longest issuer of a discovery document that is shown, in bytes.
+const LONGEST_SHOWN: usize = 200;
 
 /// The keys of one issuer.
 #[derive(Debug)]
@@ -61,6 +63,13 @@ struct Keys {
     set: Arc<KeySet>,
     /// Whether they were fetched after the token was presented.
     is_just_fetched: bool,
+}
+
+/// Says that a discovery document names the issuer `found`, which is shown if it can be one.
+pub(crate) fn names_another_issuer(found: &str) -> String {
+    let is_shown = found.len() <= LONGEST_SHOWN && config::is_https_or_loopback_url(found);
+    let shown = if is_shown { format!(": set issuer to {found:?}") } else { String::new() };
+    format!("its discovery document names another issuer{shown}")
 }
 
 impl IssuerKeys {
@@ -186,7 +195,7 @@ impl IssuerKeys {
         // A remote issuer must not make us fetch from this machine.
         let is_downgrade = self.issuer.starts_with("https:") && !jwks_uri.starts_with("https:");
         if issuer != self.issuer {
-            Err(self.fault("its discovery document names another issuer"))
+            Err(self.fault(&names_another_issuer(&issuer)))
         } else if !config::is_https_or_loopback_url(&jwks_uri) || is_downgrade {
             Err(self.fault("its jwks_uri is not https"))
         } else {
@@ -198,7 +207,7 @@ impl IssuerKeys {
         self.fault("it did not respond to a recent request")
     }
 
-    fn fault(&self, what: &'static str) -> Fault {
+    fn fault(&self, what: &str) -> Fault {
         Fault::Issuer { issuer: self.issuer.clone(), source: what.into() }
     }
 }
@@ -211,4 +220,20 @@ impl State {
 
 fn still_valid((set, age): (Arc<KeySet>, SignedDuration)) -> Option<Keys> {
     (age < STALE).then_some(Keys { set, is_just_fetched: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_another_issuer;
+
+    #[test]
+    fn the_issuer_that_a_document_names_is_shown_if_it_can_be_one() {
+        let sentence = "its discovery document names another issuer";
+        let shown = format!("{sentence}: set issuer to \"https://idp.example/\"");
+        assert_eq!(names_another_issuer("https://idp.example/"), shown);
+        let long = format!("https://idp.example/{}", "x".repeat(200));
+        for hidden in ["idp.example", "http://idp.example", "https://a\nb", &long] {
+            assert_eq!(names_another_issuer(hidden), sentence);
+        }
+    }
 }
