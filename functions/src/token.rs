@@ -20,7 +20,7 @@ use postern::{
         device_code,
         refresh::{self, RefreshClient},
     },
-    http::{Form, Request, Response},
+    http::{CredentialSource as _, Form, Request, Response},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -92,6 +92,10 @@ fn json_body(request: &Request) -> Result<Exchange, Error> {
 
 async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
     let parameter = |name: &'static str| form.get(name).ok_or_else(|| missing(name));
+    if ["agent_id", "secret"].iter().any(|name| form.contains_key(*name)) {
+        let detail = "In a form, the id and the secret of an agent are client_id and client_secret, with grant_type=client_credentials: the names agent_id and secret are for JSON.";
+        return Err(Error::with_detail(Refusal::ParameterMissing, detail.into()));
+    }
     let grant_type = parameter("grant_type")?;
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(app, request, form)?;
@@ -99,7 +103,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     match grant_type.expose() {
         "client_credentials" => {
             let ClientPart::Proven(credentials) = client else {
-                return Err(client_credentials_missing());
+                return Err(client_credentials_missing(request));
             };
             let requested = RequestedScopes::Only(scopes.unwrap_or_default());
             agent_secret::exchange(&app.context, &credentials, requested, address).await
@@ -159,7 +163,11 @@ enum ClientPart {
     Proven(ClientCredentials),
 }
 
-fn client_credentials_missing() -> Error {
+fn client_credentials_missing(request: &Request) -> Error {
+    if request.bearer().is_some() {
+        let detail = "The client does not authenticate with the scheme Bearer: send Authorization: Basic with the base64 of client_id:client_secret, or both in the form.";
+        return Error::with_detail(Refusal::ClientCredentialsMissing, detail.into());
+    }
     let detail = "The grant client_credentials needs the id and the secret of an agent: send them by HTTP Basic, or as client_id and client_secret.";
     Error::with_detail(Refusal::ClientCredentialsMissing, detail.into())
 }
@@ -177,6 +185,10 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error
         PresentedClient::WithSecret(id, _) if known(&id).is_some() => {
             Err(client::public_with_secret())
         }
+        PresentedClient::WithSecret(_, secret) if secret.expose().parse::<AgentId>().is_ok() => {
+            let detail = "The client secret is the id of an agent: send the id first, and then the secret (client_id:client_secret).";
+            Err(Error::with_detail(Refusal::AgentSecretMalformed, detail.into()))
+        }
         PresentedClient::WithSecret(id, secret) => {
             Ok(ClientPart::Proven(ClientCredentials { id: client_id(&id)?, secret }))
         }
@@ -190,6 +202,9 @@ fn not_a_client() -> Error {
 }
 
 /// Parses an agent's id. Anything else is the id of no client.
-fn client_id(text: &str) -> Result<AgentId, Refusal> {
-    text.parse().map_err(|_| Refusal::AgentUnknown)
+fn client_id(text: &str) -> Result<AgentId, Error> {
+    text.parse().map_err(|_| {
+        let detail = "The client id is not the id of an agent: it begins with agt_, and is what POST /v1/agents returned as id.";
+        Error::with_detail(Refusal::AgentUnknown, detail.into())
+    })
 }

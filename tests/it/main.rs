@@ -39,6 +39,7 @@ mod loopback;
 mod malformed;
 mod messages;
 mod mistakes;
+mod mistakes_credentials;
 mod organizations;
 mod outages;
 mod paths;

@@ -195,7 +195,7 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
         world.refresh(&tokens.access).send().await,
         400,
         "invalid_grant",
-        "The refresh_token looks like a JWT: send an access token as Authorization: Bearer.",
+        "The refresh_token looks like a JWT: send the refresh_token of the token response, which begins with pst_rt_.",
     );
     let operator = world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
     expect(
@@ -256,7 +256,7 @@ async fn a_credential_that_was_not_sent_as_it_was_shown_is_told_what_to_correct(
             length - 5
         )
     };
-    let variable = "is the name of a variable, which the shell did not replace: put the header in double quotation marks.";
+    let variable = "is the name of a variable, which the shell did not replace: put it in double quotation marks.";
     let whoami = "/v1/auth/whoami";
     let beat = "/v1/runners/heartbeat";
     let table: Vec<(&str, &str, String, String)> = vec![
@@ -281,7 +281,7 @@ async fn a_credential_that_was_not_sent_as_it_was_shown_is_told_what_to_correct(
             whoami,
             "X-API-Key",
             format!("{key}x"),
-            "is not the whole of an API key: it has 72 characters instead of 71, so copy it again."
+            "is longer than an API key: it has 72 characters instead of 71, so copy it again."
                 .into(),
         ),
         (whoami, "X-Runner-Token", cut(&runner), short("a runner token", 71)),
@@ -612,7 +612,7 @@ async fn a_missing_scope_is_named() {
         token.send().await,
         403,
         "insufficient_scope",
-        "Only a signed-in user is allowed to do this: send a session, or the access token of a login.",
+        "Only a signed-in user is allowed to do this: send a session, or the access token from POST /v1/auth/login.",
     );
 }
 
@@ -775,7 +775,7 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
     let sentence = "The header X-API-Key was sent more than once, or contains a comma: send one credential in it.";
     expect(twice.send().await, 400, "invalid_request", sentence);
     let odd = world.call("GET", "/v1/keys").header("X-API-Key", "\u{201c}key\u{201d}");
-    let sentence = "The header X-API-Key contains characters that are not ASCII: remove them.";
+    let sentence = "The header X-API-Key contains characters that are not ASCII: remove them, and if it has the three dots of an example, send your own credential.";
     expect(odd.send().await, 400, "invalid_request", sentence);
 }
 
@@ -875,7 +875,7 @@ async fn a_wrong_token_request_is_told_the_parameter() {
             ],
             400,
             "invalid_scope",
-            "A requested scope was not granted: request only scopes that the credential has.",
+            "scope[0] was not granted: request only scopes that the credential has.",
         ),
     ];
     for (parameters, status, code, sentence) in table {

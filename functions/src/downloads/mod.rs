@@ -10,6 +10,7 @@ use postern::{
     core::permission::Permission,
     core::secret::Secret,
     credential::PresentedKind,
+    crypto::jwt,
     http::{CredentialSource as _, Request, Response},
     store::runner::RunnerRecord,
     token::{DownloadClaims, verify},
@@ -53,16 +54,22 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
         }
     };
     let claims: DownloadClaims = verify::verify(&app.context, token, app.context.clock.now())
-        .map_err(|refusal| explain(app, token, refusal))?;
+        .map_err(|refusal| explain(app, request, token, refusal))?;
     if claims.path != request.path() {
-        return Err(Refusal::DownloadPathMismatch.into());
+        return Err(explain(app, request, token, Refusal::DownloadPathMismatch));
     }
     app.context.config.gate.check(&claims.sub, claims.on_behalf_of.as_ref())?;
     Ok(claims)
 }
 
-/// Says where a credential belongs that is not a download token. Its form is public.
-fn explain(app: &App, token: &str, refusal: Refusal) -> Error {
+/// Says where a credential belongs that is not a download token, or that the token names another
+/// path. Both are public, and the same for a token that is not valid.
+fn explain(app: &App, request: &Request, token: &str, refusal: Refusal) -> Error {
+    let named = jwt::unverified_claims(token).and_then(|mut claims| claims.remove("path"));
+    if named.is_some_and(|path| path != request.path()) {
+        let detail = "The download token names another path: request one for this path at POST /v1/auth/download-token.";
+        return Error::with_detail(refusal, detail.into());
+    }
     let kind = PresentedKind::of(&app.context.config.brand, token);
     match kind.filter(|kind| *kind != PresentedKind::Jwt) {
         Some(kind) => {

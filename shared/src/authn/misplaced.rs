@@ -9,8 +9,10 @@ use crate::{
         credential_header::{self, API_KEY, AUTHORIZATION, RUNNER_TOKEN, SERVICE_KEY},
         error::{Error, Refusal},
     },
-    credential::PresentedKind,
+    credential::{PresentedKind, WRAPPING, mistake},
+    crypto::jwt,
     http::CredentialSource,
+    token::{Claims, DownloadClaims, ServiceClaims, TokenClaims as _},
 };
 
 /// Headers in which callers of other services send credentials.
@@ -68,7 +70,10 @@ pub fn explain(
 ) -> Error {
     let is_about_form = matches!(
         refusal,
-        Refusal::CredentialFormatUnknown | Refusal::CredentialMalformed | Refusal::SessionMalformed
+        Refusal::CredentialFormatUnknown
+            | Refusal::CredentialMalformed
+            | Refusal::SessionMalformed
+            | Refusal::TokenForged
     );
     let detail = is_about_form
         .then(|| {
@@ -97,11 +102,6 @@ pub(super) fn form_problem(
 ) -> Option<String> {
     let value = if name == AUTHORIZATION { source.bearer() } else { source.header(name) }?;
     let header = credential_header::display(name);
-    if is_variable(value) {
-        return Some(format!(
-            "The value of {header} is the name of a variable, which the shell did not replace: put the header in double quotation marks."
-        ));
-    }
     let is_expected = |text: &str| kind(context, text).filter(|kind| expected(*kind));
     if let Some((scheme, rest)) = value.split_once(' ')
         && scheme.trim_end_matches(':').eq_ignore_ascii_case("bearer")
@@ -113,7 +113,10 @@ pub(super) fn form_problem(
         ));
     }
     let core = value.trim_matches(WRAPPING);
-    let kind = is_expected(core)?;
+    let Some(kind) = is_expected(core) else {
+        let problem = mistake(&context.config.brand, value).or_else(|| jwt_problem(core))?;
+        return Some(format!("The value of {header} {problem}"));
+    };
     if core.len() < value.len() {
         return Some(format!(
             "The value of {header} has quotation marks, brackets or other punctuation around {}: remove them.",
@@ -124,17 +127,9 @@ pub(super) fn form_problem(
         .map(|problem| format!("The value of {header} {problem}"))
 }
 
-/// Characters that surround a credential in a file or an example, and that none begins or ends with.
-const WRAPPING: [char; 14] =
-    ['"', '\'', '`', '<', '>', '[', ']', '(', ')', '{', '}', ',', ';', ':'];
-
-/// Reports whether `value` is a variable such as `$KEY`, `${KEY}` or `{{KEY}}`.
-fn is_variable(value: &str) -> bool {
-    let name = value.strip_prefix('$').or_else(|| value.strip_prefix("{{"));
-    let name = name.map(|name| name.trim_matches(['{', '}', ' ']));
-    name.is_some_and(|name| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    })
+/// Says what is wrong with the beginning of a JWT, as the rest of a sentence.
+fn jwt_problem(text: &str) -> Option<String> {
+    jwt::is_cut_off(text).then(|| "is not the whole of a JWT: copy it again.".into())
 }
 
 fn belongs_elsewhere(
@@ -144,10 +139,28 @@ fn belongs_elsewhere(
 ) -> Option<String> {
     let value = if name == AUTHORIZATION { source.bearer() } else { source.header(name) }?;
     let kind = kind(context, value)?;
-    (!is_read_in(kind, name, context)).then(|| {
-        let header = credential_header::display(name);
-        format!("The value of {header} looks like {}: {}.", kind.name(), kind.usage())
-    })
+    let header = credential_header::display(name);
+    let looks_like = |what: &str, usage: &str| {
+        Some(format!("The value of {header} looks like {what}: {usage}."))
+    };
+    if !is_read_in(kind, name, context) {
+        return looks_like(kind.name(), kind.usage());
+    }
+    let service_header = context.config.service_token_header.as_str();
+    match (kind, jwt::unverified_type(value)?.as_str()) {
+        (PresentedKind::Jwt, Claims::TYPE) if name == service_header => {
+            looks_like("an access token", "send it as Authorization: Bearer")
+        }
+        (PresentedKind::Jwt, ServiceClaims::TYPE) if name == AUTHORIZATION => {
+            let place = credential_header::display(service_header);
+            looks_like("a service token", &format!("send it in {place}"))
+        }
+        (PresentedKind::Jwt, DownloadClaims::TYPE) => looks_like(
+            "a download token",
+            "send it only to the path that it was issued for, as ?token=",
+        ),
+        _ => None,
+    }
 }
 
 /// Reports whether a credential of this kind is looked for in the header `name`.

@@ -36,7 +36,7 @@ use crate::{
         permission::Permission,
         principal::Principal,
     },
-    crypto::secrets::Secrets,
+    crypto::{jwt as jwt_format, secrets::Secrets},
     http::CredentialSource,
     identity_provider::IdentityProviders,
     telemetry,
@@ -194,8 +194,12 @@ impl ProviderChain {
         let known = |token: &str| {
             self.providers.iter().any(|provider| provider.knows_bearer(context, token))
         };
-        if source.bearer().is_some_and(|token| !known(token)) {
-            return Err(self.refuse(context, source, Refusal::CredentialFormatUnknown));
+        if let Some(token) = source.bearer().filter(|token| !known(token)) {
+            let is_jwt =
+                jwt_format::looks_like_jwt(token) && jwt_format::unverified_claims(token).is_some();
+            let cause =
+                if is_jwt { Refusal::TokenIssuerUnknown } else { Refusal::CredentialFormatUnknown };
+            return Err(self.refuse(context, source, cause));
         }
         for provider in &self.providers {
             match provider.authenticate(context, source).await? {

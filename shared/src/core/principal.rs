@@ -194,7 +194,7 @@ impl Principal {
     ///
     /// # Errors
     /// [`Refusal::UserRequired`] for all other callers.
-    pub fn require_user(&self, of_users: &Scopes) -> Result<(), Refusal> {
+    pub fn require_user(&self, of_users: &Scopes) -> Result<(), Error> {
         let is_session = match self.credential_id {
             CredentialId::Session(_) => true,
             CredentialId::AccessToken(_)
@@ -205,10 +205,13 @@ impl Principal {
             | CredentialId::Runner(_) => false,
         };
         let is_whole = is_session || self.scopes.allows_all(of_users);
-        if self.kind == PrincipalKind::User && is_whole {
+        if self.kind != PrincipalKind::User {
+            Err(Refusal::UserRequired.into())
+        } else if is_whole {
             Ok(())
         } else {
-            Err(Refusal::UserRequired)
+            let detail = "A tool or token with only some of the user's scopes cannot do this: send a session, or the access token from POST /v1/auth/login.";
+            Err(Error::with_detail(Refusal::UserRequired, detail.into()))
         }
     }
 

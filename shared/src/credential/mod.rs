@@ -4,11 +4,13 @@
 //! With the CRC-32 at the end, a typing error or a made-up string is refused before any read of the
 //! store. The checksum proves nothing: the digest of the whole text authenticates.
 
+mod mistake;
 pub mod opaque;
 mod presented_kind;
 pub mod refresh_token;
 mod session;
 
+pub use mistake::{WRAPPING, mistake, wrong_form};
 pub use opaque::{
     AgentSecret, CredentialKind, Minted, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
     ParsedCliToken, ParsedDeviceCode, ParsedInvitation, RunnerToken, ServiceKey, SignInState,

@@ -8,6 +8,20 @@ use super::{
 };
 use crate::{core::id, crypto::jwt};
 
+/// The kinds that have a prefix.
+pub(super) const KINDS: [PresentedKind; 7] = [
+    PresentedKind::AgentSecret,
+    PresentedKind::ApiKey,
+    PresentedKind::CliToken,
+    PresentedKind::OperatorKey,
+    PresentedKind::RefreshToken,
+    PresentedKind::RunnerToken,
+    PresentedKind::ServiceKey,
+];
+
+/// The shortest part of a credential that is recognized as one, without its prefix.
+const SHORTEST_PART: usize = 8;
+
 /// The kind of credential that a string has the form of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresentedKind {
@@ -65,13 +79,68 @@ impl PresentedKind {
                 "contains characters that are no part of {name}, such as a space, a quotation mark or an escaped line break (%0A): remove them."
             ));
         }
-        // Less than half of it was made up, and gets the answer of an unknown one.
-        (text.len() != length && text.len() > length / 2).then(|| {
-            format!(
-                "is not the whole of {name}: it has {} characters instead of {length}, so copy it again.",
-                text.len()
-            )
-        })
+        let (prefix, given) = (self.prefix(brand).len(), text.len());
+        let count = format!("it has {given} characters instead of {length}");
+        if given > length {
+            return Some(format!("is longer than {name}: {count}, so copy it again."));
+        }
+        if given == prefix + id::SUFFIX_LEN && self != Self::RefreshToken {
+            return Some(format!(
+                "is only the prefix of {name}, which lists show: {count}, so send the whole value, which was shown when it was created."
+            ));
+        }
+        // A few characters were made up, and get the answer of an unknown one.
+        (given < length && given >= prefix + SHORTEST_PART)
+            .then(|| format!("is not the whole of {name}: {count}, so copy it again."))
+    }
+
+    /// Returns what every credential of this kind begins with, such as `pst_ak_`.
+    pub fn prefix(self, brand: &TokenPrefix) -> String {
+        match self.code() {
+            Some(code) => format!("{}_{code}_", brand.as_str()),
+            None => String::new(),
+        }
+    }
+
+    /// Returns the letters between brand and body, if all credentials of this kind have the same.
+    pub(super) const fn code(self) -> Option<&'static str> {
+        match self {
+            Self::AgentSecret => Some(id::Agent::CODE),
+            Self::ApiKey => Some(id::ApiKey::CODE),
+            Self::CliToken => Some(id::CliToken::CODE),
+            Self::Code | Self::Jwt => None,
+            Self::OperatorKey => Some(id::Operator::CODE),
+            Self::RefreshToken => Some(refresh_token::CODE),
+            Self::RunnerToken => Some(id::Runner::CODE),
+            Self::ServiceKey => Some(id::Service::CODE),
+        }
+    }
+
+    /// Returns what the id of its record begins with.
+    pub(super) const fn record_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::AgentSecret => Some("agt_"),
+            Self::ApiKey => Some("key_"),
+            Self::CliToken => Some("cli_"),
+            Self::RunnerToken => Some("run_"),
+            Self::ServiceKey => Some("svc_"),
+            Self::Code | Self::Jwt | Self::OperatorKey | Self::RefreshToken => None,
+        }
+    }
+
+    /// Returns the name of its record, with an article.
+    pub(super) const fn record_name(self) -> &'static str {
+        match self {
+            Self::AgentSecret => "an agent",
+            Self::RunnerToken => "a runner",
+            Self::ServiceKey => "a service",
+            Self::ApiKey
+            | Self::CliToken
+            | Self::Code
+            | Self::Jwt
+            | Self::OperatorKey
+            | Self::RefreshToken => self.name(),
+        }
     }
 
     /// Returns the number of characters of such a credential, if all have the same.

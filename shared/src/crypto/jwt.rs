@@ -71,6 +71,19 @@ pub fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
     Some(claims)
 }
 
+/// Returns the type in the header of a token that may be forged.
+pub fn unverified_type(token: &str) -> Option<String> {
+    let (header, _) = token.split_once('.')?;
+    parse_header(header)?.get("typ")?.as_str().map(str::to_ascii_lowercase)
+}
+
+/// Reports whether `text` is the beginning of a JWT, without its end.
+pub fn is_cut_off(text: &str) -> bool {
+    let mut parts = text.split('.');
+    let header = parts.next().filter(|_| parts.count() < 2);
+    header.and_then(parse_header).is_some_and(|header| header.contains_key("alg"))
+}
+
 /// Verifies `token` with the key that it names, and returns its claims. Issuer, audience and times
 /// are for the caller to check.
 ///

@@ -19,7 +19,7 @@ use crate::{
         scope::Scopes,
         subject::Subject,
     },
-    credential::{AgentSecret, PresentedKind, TokenPrefix},
+    credential::{self, AgentSecret, PresentedKind, TokenPrefix},
     store::{service_account::AgentRecord, token_owner::TokenOwner},
     token,
 };
@@ -91,19 +91,12 @@ pub(super) fn parse(
 /// Returns the refusal of a secret of the wrong form. If it looks like another credential, or like a
 /// part of an agent's secret, the answer says so.
 fn not_an_agent_secret(brand: &TokenPrefix, text: &str) -> Error {
-    let detail = match PresentedKind::of(brand, text) {
-        Some(kind @ PresentedKind::AgentSecret) => {
-            kind.form_problem(brand, text).map(|problem| format!("The client secret {problem}"))
-        }
-        Some(kind) => Some(format!(
-            "The client secret looks like {}: send the secret of the agent, which begins with {}_as_.",
-            kind.name(),
-            brand.as_str()
-        )),
-        None => None,
-    };
-    match detail {
-        Some(detail) => Error::with_detail(Refusal::AgentSecretMalformed, detail),
+    let wanted = "the secret of the agent";
+    match credential::wrong_form(brand, text, PresentedKind::AgentSecret, wanted) {
+        Some(problem) => Error::with_detail(
+            Refusal::AgentSecretMalformed,
+            format!("The client secret {problem}"),
+        ),
         None => Refusal::AgentSecretMalformed.into(),
     }
 }
@@ -120,16 +113,22 @@ pub(super) fn verify_secret(agent: &AgentRecord, secret: &AgentSecret) -> Result
 /// Returns the scopes to grant, and whether to issue a refresh token. RFC 6749 §4.4.3 advises
 /// against a refresh token for client credentials, so a client must request one with
 /// `offline_access`.
-fn with_refresh_token(
-    requested: RequestedScopes,
-    held: &Scopes,
-) -> Result<(Scopes, bool), Refusal> {
+fn with_refresh_token(requested: RequestedScopes, held: &Scopes) -> Result<(Scopes, bool), Error> {
     match requested {
         RequestedScopes::All => Ok((held.clone(), true)),
         RequestedScopes::Only(scopes) => match scopes.without("offline_access") {
             (rest, offline) if rest.is_empty() => Ok((held.clone(), offline)),
             (rest, offline) if held.allows_all(&rest) => Ok((rest, offline)),
-            _ => Err(Refusal::ScopeNotGranted),
+            (rest, _) => Err(not_granted(held, &rest)),
         },
     }
+}
+
+/// Returns the refusal of scopes that `held` does not cover, which says where the first of them is.
+pub(super) fn not_granted(held: &Scopes, requested: &Scopes) -> Error {
+    let beyond = requested.iter().position(|scope| !held.allows(scope)).unwrap_or_default();
+    let place = format!("scope[{beyond}] was not granted");
+    let what = Refusal::ScopeNotGranted.public().description;
+    let detail = what.replacen("A requested scope was not granted", &place, 1);
+    Error::with_detail(Refusal::ScopeNotGranted, detail)
 }

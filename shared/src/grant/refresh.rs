@@ -19,7 +19,7 @@
 
 use jiff::Timestamp;
 
-use super::{ClientCredentials, Tokens, agent_secret, family};
+use super::{ClientCredentials, Tokens, agent_secret, agent_secret::not_granted, family};
 use crate::{
     context::Context,
     core::{
@@ -28,7 +28,7 @@ use crate::{
         scope::Scopes,
         secret::Secret,
     },
-    credential::{PresentedKind, RefreshToken},
+    credential::{self, PresentedKind, RefreshToken},
     store::{
         family::FamilyRecord,
         rotation::{PresentedToken, Rotation, RotationRequest},
@@ -116,18 +116,9 @@ pub async fn refresh(
 fn parse(context: &Context, text: &Secret) -> Result<RefreshToken, Error> {
     let brand = &context.config.brand;
     RefreshToken::parse(brand, &context.keyring, text.expose()).map_err(|refusal| {
-        let detail = match PresentedKind::of(brand, text.expose()) {
-            Some(kind @ PresentedKind::RefreshToken) => kind
-                .form_problem(brand, text.expose())
-                .map(|problem| format!("The refresh_token {problem}")),
-            Some(kind) => {
-                let (name, usage) = (kind.name(), kind.usage());
-                Some(format!("The refresh_token looks like {name}: {usage}."))
-            }
-            None => None,
-        };
-        match detail {
-            Some(detail) => Error::with_detail(refusal, detail),
+        let wanted = "the refresh_token of the token response";
+        match credential::wrong_form(brand, text.expose(), PresentedKind::RefreshToken, wanted) {
+            Some(problem) => Error::with_detail(refusal, format!("The refresh_token {problem}")),
             None => refusal.into(),
         }
     })
@@ -225,11 +216,11 @@ fn tokens(
     Ok(Tokens::new(context, &grant, Some(successor), now)?)
 }
 
-fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Scopes>, Refusal> {
+fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Scopes>, Error> {
     match requested.cloned().map(|requested| requested.without("offline_access").0) {
         None => Ok(None),
         Some(requested) if requested.is_empty() => Ok(None),
         Some(requested) if family.scopes.allows_all(&requested) => Ok(Some(requested)),
-        Some(_) => Err(Refusal::ScopeNotGranted),
+        Some(requested) => Err(not_granted(&family.scopes, &requested)),
     }
 }

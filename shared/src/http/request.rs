@@ -127,17 +127,18 @@ impl Request {
     ///
     /// # Errors
     /// [`Refusal::AgentSecretMalformed`] for any other value of the scheme `Basic`.
-    pub fn basic(&self) -> Result<Option<(String, Secret)>, Refusal> {
+    pub fn basic(&self) -> Result<Option<(String, Secret)>, Error> {
         let Some(encoded) = self.authorization("basic") else { return Ok(None) };
         let decoded = BASE64.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = decoded.as_deref().and_then(|pair| pair.split_once(':'));
-        let (id, secret) = pair.ok_or(Refusal::AgentSecretMalformed)?;
+        let malformed = || {
+            let detail = "The value of Authorization is not valid: after the word Basic, send the base64 of client_id:client_secret.";
+            Error::with_detail(Refusal::AgentSecretMalformed, detail.into())
+        };
+        let (id, secret) = pair.ok_or_else(malformed)?;
         let part = |text: &str| {
             let spaced = text.replace('+', " ");
-            percent_decode_str(&spaced)
-                .decode_utf8()
-                .map(Cow::into_owned)
-                .map_err(|_| Refusal::AgentSecretMalformed)
+            percent_decode_str(&spaced).decode_utf8().map(Cow::into_owned).map_err(|_| malformed())
         };
         Ok(Some((part(id)?, Secret::new(part(secret)?))))
     }

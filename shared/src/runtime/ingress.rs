@@ -200,14 +200,14 @@ fn normalize_headers(app: &App, members: &mut Map<String, Value>) -> Result<(), 
     for (name, value) in given {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Refusal::HeaderMalformed)?;
         let text = value.as_str().filter(|text| HeaderValue::from_str(text).is_ok());
-        let text = text.ok_or_else(|| malformed(&name, "control characters"))?;
+        let text = text.ok_or_else(|| malformed(&name, "control characters: remove them."))?;
         if name == app.context.config.session_header.as_str() && !is_plausible_session_header(text)
         {
             return Err(Refusal::SessionMalformed.into());
         }
         let carries_credential = app.providers.reads_header(name.as_str());
         if carries_credential && !text.is_ascii() {
-            return Err(malformed(&name, "characters that are not ASCII"));
+            return Err(malformed(&name, NOT_ASCII));
         }
         if !seen.insert(name.clone())
             || (carries_credential && credential_header::is_joined(name.as_str(), text))
@@ -236,9 +236,12 @@ fn replace_source_address(app: &App, members: &mut Map<String, Value>) {
     }
 }
 
+/// What a credential contains that was copied from a page.
+const NOT_ASCII: &str = "characters that are not ASCII: remove them, and if it has the three dots of an example, send your own credential.";
+
 fn malformed(name: &HeaderName, contents: &str) -> Error {
     let subject = subject(name);
-    let detail = format!("{subject} contains {contents}: remove them.");
+    let detail = format!("{subject} contains {contents}");
     Error::with_detail(Refusal::HeaderMalformed, detail)
 }
 

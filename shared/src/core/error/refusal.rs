@@ -429,6 +429,8 @@ refusals! {
     TokenExpired => INVALID_TOKEN,
     /// The token is malformed, or its signature is invalid.
     TokenForged => INVALID_TOKEN,
+    /// The issuer of the token is neither this deployment nor one that a `[[provider]]` names.
+    TokenIssuerUnknown => INVALID_TOKEN,
     /// The token is signed with a key that its issuer does not publish.
     TokenKeyUnknown => INVALID_TOKEN,
     /// The token is not valid yet.
@@ -437,6 +439,13 @@ refusals! {
     TokenOwnerDeleted => INVALID_TOKEN,
     /// The token was revoked, or its family or its agent's epoch has ended.
     TokenRevoked => INVALID_TOKEN,
+    /// The revocation endpoint received a credential that is neither a refresh token nor an access
+    /// token.
+    TokenTypeUnsupported => PublicError::new(
+        StatusCode::BAD_REQUEST,
+        "unsupported_token_type",
+        "This route ends only refresh tokens and access tokens.",
+    ),
     /// The user's tokens were issued to a tool, which is not allowed to do this.
     ToolNotAllowed => insufficient_scope(
         "A tool cannot create CLI tokens: create them in the portal, or after a login with a password.",
@@ -458,7 +467,7 @@ refusals! {
     ),
     /// The caller is not a signed-in user.
     UserRequired => insufficient_scope(
-        "Only a signed-in user is allowed to do this: send a session, or the access token of a login.",
+        "Only a signed-in user is allowed to do this: send a session, or the access token from POST /v1/auth/login.",
     ),
     /// The caller is a user without a password.
     UserWithoutPassword => insufficient_scope(
@@ -492,7 +501,7 @@ const INVALID_CLIENT: PublicError = PublicError::new(
 const INVALID_GRANT: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_grant",
-    "The refresh token is not valid. Sign in again, or exchange the client's credentials again.",
+    "The refresh token is not valid, or was issued to another client. Sign in again, or exchange the client's credentials again.",
 );
 const INVALID_TOKEN: PublicError = unauthorized("invalid_token", "The credential is not valid.");
 
