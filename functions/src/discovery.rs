@@ -79,9 +79,37 @@ fn unknown(path: &str) -> Error {
         "begin the path with /v1/auth"
     } else if path.strip_prefix("/v1/").is_some_and(|rest| is_known(&format!("/v1/auth/{rest}"))) {
         "write /v1/auth instead of /v1"
+    } else if let Some(instead) = instead_of(path) {
+        instead
+    } else if let Some(similar) = route::similar(path) {
+        let detail =
+            format!("There is no such route: did you mean {similar}? docs/routes.md lists all.");
+        return Error::with_detail(Refusal::RouteUnknown, detail);
     } else {
         return Refusal::RouteUnknown.into();
     };
     let detail = format!("There is no such route: {correction}.");
     Error::with_detail(Refusal::RouteUnknown, detail)
+}
+
+/// Says what to use instead of an action that one kind of record has and another has not.
+fn instead_of(path: &str) -> Option<&'static str> {
+    let (records, rest) = path.strip_prefix("/v1/")?.split_once('/')?;
+    let (_, action) = rest.split_once('/')?;
+    Some(match (records, action) {
+        ("agents", "renew" | "rotate") => {
+            "an agent gets a new secret by POST /v1/agents/{id}/secret"
+        }
+        ("keys", "renew" | "secret") => "a key gets a new secret by POST /v1/keys/{id}/rotate",
+        ("runners", "renew" | "rotate" | "secret") => {
+            "a runner gets a new token by POST /v1/runners/{id}/token"
+        }
+        ("services", "renew" | "rotate" | "secret") => {
+            "a service keeps its key, so create another service, and delete this one"
+        }
+        ("users", "disable") => "send the user_id as JSON to POST /v1/users/disable",
+        ("users", "enable") => "send the user_id as JSON to POST /v1/users/enable",
+        ("users", "sign-out") => "send the user_id as JSON to POST /v1/users/sign-out",
+        _ => return None,
+    })
 }

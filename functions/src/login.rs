@@ -62,7 +62,11 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let email = Email::try_from(given.email)?;
     // An unknown id is a wrong login, as an unknown address is.
     let organization = given.organization.map(|id| id.parse()).transpose();
-    let organization = organization.map_err(|_| Refusal::LoginWrong)?;
+    let organization = organization.map_err(|_| {
+        let detail =
+            "The organization is not valid: send its id, which begins with org_, and not its name.";
+        Error::with_detail(Refusal::RequestMalformed, detail.into())
+    })?;
     let login = Login {
         email: &email,
         organization: organization.as_ref(),

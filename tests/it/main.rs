@@ -40,6 +40,7 @@ mod malformed;
 mod messages;
 mod mistakes;
 mod mistakes_credentials;
+mod mistakes_routes;
 mod organizations;
 mod outages;
 mod paths;

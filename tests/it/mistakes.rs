@@ -420,18 +420,30 @@ async fn a_body_that_is_not_json_is_told_the_place() {
             "{\"name\": \"a\"\n \"scopes\": []}",
             "The body is not valid JSON, at line 2, column 2: expected ',' or '}'.",
         ),
-        ("{'name': 'a'}", "The body is not valid JSON, at line 1, column 2: key must be a string."),
+        (
+            "{'name': 'a'}",
+            "The body is not valid JSON, at line 1, column 2: a name must be in double quotation marks.",
+        ),
         (
             r#"{"name": "a", "scopes": ["data:read"]"#,
-            "The body is not valid JSON, at line 1, column 37: EOF while parsing an object.",
+            "The body is not valid JSON, at line 1, column 37: the end of the object is missing.",
         ),
-        (r#"{"name": a}"#, "The body is not valid JSON, at line 1, column 10: expected value."),
+        (
+            r#"{"name": a}"#,
+            "The body is not valid JSON, at line 1, column 10: expected a value; text is in double quotation marks.",
+        ),
         (
             r#"{"name": "a", "scopes": []} x"#,
             "The body is not valid JSON, at line 1, column 29: trailing characters.",
         ),
-        ("[]", "The body must be a JSON object: it begins with a brace."),
-        ("name=a", "The body must be a JSON object: it begins with a brace."),
+        (
+            "[]",
+            "The body must be a JSON object, which begins with a brace; curl sends a file with -d @FILE.",
+        ),
+        (
+            "name=a",
+            "The body must be a JSON object, which begins with a brace; curl sends a file with -d @FILE.",
+        ),
         (" ", "The body is missing: send a JSON object."),
     ];
     for (body, sentence) in table {
@@ -547,7 +559,10 @@ async fn a_wrong_value_is_told_what_was_expected() {
     for (target, sentence) in [
         ("/v1/keys?limit=0", "limit must be a number from 1 to 100."),
         ("/v1/keys?limit=ten", "limit must be a number from 1 to 100."),
-        ("/v1/keys?cursor=x", "The cursor is invalid: use a next_cursor returned by this list."),
+        (
+            "/v1/keys?cursor=x",
+            "The cursor is invalid: use a next_cursor returned by this list; null means that there are no more records.",
+        ),
         (
             "/v1/keys?limit=1&limit=2",
             "The parameter 'limit' was sent more than once: send it once.",
@@ -605,7 +620,7 @@ async fn a_missing_scope_is_named() {
         world.call("POST", "/v1/keys").key(&limited).json(unlimited).send().await,
         403,
         "insufficient_scope",
-        "A credential cannot have scopes or resources that its creator lacks: GET /v1/auth/whoami shows those of the creator.",
+        "resources.repositories is wider than that of the creator: list only names that GET /v1/auth/whoami shows for the creator.",
     );
     let token = world.post("/v1/auth/cli-tokens", json!({"name": "a", "scopes": ["a"]}));
     expect(
@@ -699,7 +714,12 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
         ("GET", "/whoami", "There is no such route: begin the path with /v1/auth."),
         ("POST", "/v1/login", "There is no such route: write /v1/auth instead of /v1."),
         ("POST", "/auth/login", "There is no such route: begin the path with /v1."),
-        ("GET", "/v2/keys", "There is no such route."),
+        (
+            "GET",
+            "/v2/keys",
+            "There is no such route: did you mean /v1/keys? docs/routes.md lists all.",
+        ),
+        ("GET", "/v1/nothing", "There is no such route."),
         (
             "GET",
             "/v1/keys/1",

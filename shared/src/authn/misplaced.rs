@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::signature;
 use crate::{
     context::Context,
     core::{
@@ -27,6 +28,7 @@ const ELSEWHERE: [&str; 9] = [
     "x-authorization",
     "x-token",
 ];
+
 /// Query parameters in which callers of other services send credentials.
 const PARAMETERS: [&str; 7] =
     ["access_token", "api-key", "api_key", "apikey", "key", "token", "x-api-key"];
@@ -68,6 +70,12 @@ pub fn explain(
     headers: &[&str],
     refusal: Refusal,
 ) -> Error {
+    if refusal == Refusal::SignatureStale
+        && source.header(signature::TIMESTAMP).is_some_and(is_in_seconds)
+    {
+        let detail = "X-Cli-Timestamp is in seconds: send the time in milliseconds, and sign that.";
+        return Error::with_detail(refusal, detail.into());
+    }
     let is_about_form = matches!(
         refusal,
         Refusal::CredentialFormatUnknown
@@ -89,6 +97,11 @@ pub fn explain(
         Some(detail) => Error::with_detail(refusal, detail),
         None => refusal.into(),
     }
+}
+
+/// Reports whether a timestamp of this century is in seconds: in milliseconds it has 13 digits.
+fn is_in_seconds(timestamp: &str) -> bool {
+    timestamp.len() == 10
 }
 
 /// Says what to correct in the value of the header `name`, if it contains a credential of an

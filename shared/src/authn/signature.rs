@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub(crate) const SIGNATURE: &str = "x-cli-signature";
-const TIMESTAMP: &str = "x-cli-timestamp";
+pub(super) const TIMESTAMP: &str = "x-cli-timestamp";
 const NONCE: &str = "x-cli-nonce";
 /// All headers of a signed request.
 pub(super) const SIGNATURE_HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CONTENT_SHA256];

@@ -255,11 +255,17 @@ impl Resources {
         self.0.get(kind)
     }
 
+    /// Returns the first kind of resources that is limited here, and less in `wanted`.
+    pub fn first_beyond(&self, wanted: &Resources) -> Option<&str> {
+        let is_covered = |kind: &str, held| {
+            wanted.0.get(kind).is_some_and(|wanted: &BTreeSet<String>| wanted.is_subset(held))
+        };
+        self.0.iter().find(|(kind, held)| !is_covered(kind, held)).map(|(kind, _)| kind.as_str())
+    }
+
     /// Reports whether everything that `wanted` allows is also allowed here.
     pub fn allows(&self, wanted: &Resources) -> bool {
-        self.0
-            .iter()
-            .all(|(kind, held)| wanted.0.get(kind).is_some_and(|wanted| wanted.is_subset(held)))
+        self.first_beyond(wanted).is_none()
     }
 }
 

@@ -23,11 +23,17 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     // RFC 8259 §8.1 allows parsers to ignore a byte order mark.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // serde would also accept an array for a struct, member by member.
-    match body.trim_ascii_start().first() {
-        None => return Err(Refusal::BodyMissing.into()),
-        Some(b'{') => {}
-        Some(_) => {
-            return Err(refuse("The body must be a JSON object: it begins with a brace.".into()));
+    match body.trim_ascii_start() {
+        [] => return Err(Refusal::BodyMissing.into()),
+        // UTF-16, with a byte order mark or without, and gzip.
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] | [0, b'{', ..] | [b'{', 0, ..] | [0x1f, 0x8b, ..] => {
+            return Err(refuse("The body must be UTF-8 without compression.".into()));
+        }
+        [b'{', ..] => {}
+        _ => {
+            return Err(refuse(
+                "The body must be a JSON object, which begins with a brace; curl sends a file with -d @FILE.".into(),
+            ));
         }
     }
     let mut json = serde_json::Deserializer::from_slice(body);
@@ -96,7 +102,12 @@ fn explain(error: &serde_json::Error, path: &Path) -> String {
 fn explain_syntax(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
-    let problem = problem.replace("`\"`", "a quotation mark").replace('`', "'");
+    let problem = match problem {
+        "key must be a string" => "a name must be in double quotation marks".into(),
+        "expected value" => "expected a value; text is in double quotation marks".into(),
+        _ if error.is_eof() => "the end of the object is missing".into(),
+        _ => problem.replace("`\"`", "a quotation mark").replace('`', "'"),
+    };
     format!("The body is not valid JSON, {}: {problem}.", place(error))
 }
 

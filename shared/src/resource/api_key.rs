@@ -171,9 +171,9 @@ impl KeyCreator<'_> {
     }
 
     /// Returns the refusal of the key with the scopes `given`.
-    fn explain(&self, refusal: Refusal, given: &[String]) -> Error {
+    fn explain(&self, refusal: Refusal, given: &[String], wanted: &Resources) -> Error {
         match self {
-            Self::Caller(caller) => owned::locate(refusal, given, &caller.scopes),
+            Self::Caller(caller) => owned::locate(refusal, given, Some(wanted), caller),
             Self::Operator(limit) => match limit.first_beyond(given) {
                 Some(at) => {
                     let detail = format!(
@@ -201,7 +201,7 @@ async fn put_new(
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let (expires_at, require_signature) = creator
         .check(&scopes, &resources, expires_at, new.require_signature)
-        .map_err(|refusal| creator.explain(refusal, &given))?;
+        .map_err(|refusal| creator.explain(refusal, &given, &resources))?;
 
     let NewCredential { meta, stored, secret } = owned::new_credential(context, organization)?;
     let record = ApiKeyRecord {

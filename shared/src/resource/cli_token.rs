@@ -113,7 +113,7 @@ pub async fn create(
         _ => return Err(Refusal::RepositoriesMalformed.into()),
     };
     user.can_delegate(&scopes, &resources)
-        .map_err(|refusal| owned::locate(refusal, &given, &user.scopes))?;
+        .map_err(|refusal| owned::locate(refusal, &given, Some(&resources), user))?;
     refuse_tools(context, user).await?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let expires_at = user.delegated_expiry(expires_at)?;

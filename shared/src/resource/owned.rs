@@ -190,17 +190,34 @@ pub async fn delete<V: Resource>(
 }
 
 /// Returns the refusal of a new credential. If one of its scopes, in the order in which the caller
-/// sent them, is not among those of its creator, the answer says which.
-pub(super) fn locate(refusal: Refusal, given: &[String], held: &Scopes) -> Error {
-    let beyond = (refusal == Refusal::ScopeEscalation).then(|| held.first_beyond(given)).flatten();
-    match beyond {
+/// sent them, or one kind of its resources is beyond those of its creator, the answer says which.
+/// `wanted` is `None` for a kind of record that has no resources.
+pub(super) fn locate(
+    refusal: Refusal,
+    given: &[String],
+    wanted: Option<&Resources>,
+    creator: &Principal,
+) -> Error {
+    if refusal != Refusal::ScopeEscalation {
+        return refusal.into();
+    }
+    match creator.scopes.first_beyond(given) {
         Some(at) => {
             let detail = format!(
                 "scopes[{at}] is not among the scopes of the creator, so it cannot be passed on: GET /v1/auth/whoami shows those of the creator."
             );
             Error::with_detail(refusal, detail)
         }
-        None => refusal.into(),
+        None => {
+            let beyond = wanted.and_then(|wanted| creator.resources.first_beyond(wanted));
+            let detail = match beyond {
+                Some(kind) => format!(
+                    "resources.{kind} is wider than that of the creator: list only names that GET /v1/auth/whoami shows for the creator."
+                ),
+                None => "The creator is limited to resources, and agents and services cannot be: use a credential without resources.".into(),
+            };
+            Error::with_detail(refusal, detail)
+        }
     }
 }
 
@@ -226,7 +243,10 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
     let record: V::Record = find(context, &caller.require_organization()?, id).await?;
     let rights = V::rights(context, &record);
     caller.can_change(rights.on_behalf_of.as_ref())?;
-    caller.can_delegate(&rights.scopes, &rights.resources)?;
+    caller.can_delegate(&rights.scopes, &rights.resources).map_err(|refusal| {
+        let detail = "The record has scopes or resources that the caller lacks, so the caller cannot give it a new secret.";
+        Error::with_detail(refusal, detail.into())
+    })?;
     // A record without an expiry outlives every caller with one.
     caller.delegated_expiry(Some(rights.expires_at.unwrap_or(Timestamp::MAX)))?;
     if let Some(require_signature) = rights.require_signature {

@@ -116,7 +116,7 @@ pub async fn create<K: ServiceAccountKind>(
     // It has no resource limits, so a caller with limits could not pass them on.
     caller
         .can_delegate(&scopes, &Resources::default())
-        .map_err(|refusal| owned::locate(refusal, &given, &caller.scopes))?;
+        .map_err(|refusal| owned::locate(refusal, &given, None, caller))?;
 
     let NewCredential { meta, stored, secret } =
         owned::new_credential(context, OwningOrganization::of(caller)?)?;

@@ -51,9 +51,13 @@ pub async fn serve(
     };
     let outcome = async {
         let outcome = match parsed {
-            Ok(request) => {
-                handler(app, &request).await.or_else(|error| render_error_page(error, &request))
-            }
+            Ok(request) => match route::methods_instead_of(request.route(), request.path()) {
+                Some(allow) => Response::method_not_allowed(request.method(), allow, request.id())
+                    .map_err(Error::from),
+                None => {
+                    handler(app, &request).await.or_else(|error| render_error_page(error, &request))
+                }
+            },
             Err(error) => Err(error),
         };
         log(&outcome);

@@ -77,7 +77,8 @@ refusals! {
     CodeChallengeMalformed => invalid_request(
         "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
     ),
-    /// The authorization code or device code was already redeemed. Its tokens are revoked.
+    /// The authorization code was already redeemed, or the device code was, and its tokens are in use
+    /// or the poll came from another network. Its tokens are revoked.
     CodeReplayed => CODE_INVALID,
     /// The PKCE verifier does not match the challenge.
     CodeVerifierWrong => CODE_INVALID,
@@ -103,7 +104,7 @@ refusals! {
     ),
     /// The cursor was not returned by this list.
     CursorMalformed => invalid_request(
-        "The cursor is invalid: use a next_cursor returned by this list.",
+        "The cursor is invalid: use a next_cursor returned by this list; null means that there are no more records.",
     ),
     /// The device code has expired.
     DeviceCodeExpired => PublicError::new(
@@ -117,7 +118,7 @@ refusals! {
         "authorization_pending",
         "The device has not been approved yet. Poll again after the interval.",
     ),
-    /// The device code is malformed, unknown or already redeemed.
+    /// The device code is malformed, unknown, or was redeemed earlier by the same device.
     DeviceCodeUnknown => CODE_INVALID,
     /// The user denied the device.
     DeviceDenied => ACCESS_DENIED,
@@ -317,7 +318,7 @@ refusals! {
     ),
     /// The resources of a key are not valid, or too many.
     ResourcesMalformed => invalid_request(
-        "resources is not valid: for each kind, such as repositories, list at most 100 names in total, each of 1 to 200 visible characters.",
+        "resources is not valid: name each kind, such as repositories, with 1 to 64 characters from a-z and _, and list at most 100 names in total, each of 1 to 200 visible characters.",
     ),
     /// There is no such route.
     RouteUnknown => not_found("There is no such route."),
