@@ -490,6 +490,46 @@ async fn an_id_token_is_not_an_access_token() {
     }
 }
 
+/// The issuer of a key in the configuration can be an OpenID provider, too.
+#[tokio::test]
+async fn an_id_token_of_a_partner_is_not_an_access_token() {
+    let toml = "[[provider]]\ntype = \"jwt\"\nissuer = \"partner\"\naudience = \"cli\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\n";
+    let mut secrets = Secrets::default();
+    secrets.refs.insert("partner".into(), SECRET.into());
+    let setup = |toml: String| Setup {
+        toml: Some(toml),
+        secrets: Some(secrets.clone()),
+        ..Setup::default()
+    };
+    let world = World::with(setup(toml.to_owned())).await;
+    let accepting = World::with(setup(format!("{toml}accept_id_tokens = true\n"))).await;
+    let token = |name: &str, value: Value| {
+        let mut claims = claims(&world);
+        claims["iss"] = "partner".into();
+        claims[name] = value;
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        tests::encode(&Header::new(Algorithm::HS256), &claims, &key)
+    };
+    for (name, value) in
+        [("nonce", Value::Null), ("token_use", json!("access")), ("typ", json!("Bearer"))]
+    {
+        assert_eq!(whoami(&world, &token(name, value)).await.0, 200, "{name}");
+    }
+    for (name, value) in [
+        ("nonce", json!("n-0S6_WzA2Mj")),
+        ("at_hash", json!("77QmUPtjPfzWtF2AnpK9RQ")),
+        ("c_hash", json!("LDktKdoQak3Pk0cnXxCltA")),
+        ("token_use", json!("id")),
+        ("typ", json!("ID")),
+    ] {
+        let token = token(name, value);
+        let found = whoami(&world, &token).await;
+        assert!(is(&found, REFUSED), "{name}: {found:?}");
+        assert_eq!(whoami(&accepting, &token).await.0, 200, "{name}");
+    }
+    assert!(capture::logged(&["IdTokenNotAccepted"]));
+}
+
 #[tokio::test]
 async fn a_prefix_separates_the_users_of_two_issuers() {
     let (first, second) = (Issuer::start().await, Issuer::start().await);

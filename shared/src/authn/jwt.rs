@@ -68,8 +68,11 @@ impl Provider for JwtProvider {
             scopes: &self.settings.scopes,
             kind: PrincipalKind::External,
         };
-        let found = external::verify(token, &self.keys, issuer, context.clock.now())
-            .and_then(|claims| mapping.principal(&context.config, token, claims));
+        let found =
+            external::verify(token, &self.keys, issuer, context.clock.now()).and_then(|claims| {
+                external::check_kind(&claims, self.settings.accept_id_tokens)?;
+                mapping.principal(&context.config, token, claims)
+            });
         Ok(found.map_or_else(Outcome::Refused, Outcome::Authenticated))
     }
 }

@@ -51,8 +51,8 @@ impl Provider for OidcProvider {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        if !self.settings.accept_id_tokens && is_id_token(&claims) {
-            return Ok(Refusal::IdTokenNotAccepted.into());
+        if let Err(refusal) = external::check_kind(&claims, self.settings.accept_id_tokens) {
+            return Ok(refusal.into());
         }
         let scopes = context.config.role_scopes(self.settings.role);
         let caller = ClaimMapping {
@@ -93,14 +93,4 @@ fn with_profile(mut claims: Map<String, Value>, profile: Map<String, Value>) -> 
     }
     claims.extend(profile);
     claims
-}
-
-/// Reports whether the claims are those of an ID token: OpenID Connect Core §2 and §3.3.2.11 define
-/// these members for no other kind of token, and some issuers name the kind: Cognito in `token_use`,
-/// Keycloak in `typ`.
-fn is_id_token(claims: &Map<String, Value>) -> bool {
-    let is_present = |name: &&str| claims.get(*name).is_some_and(|value| !value.is_null());
-    ["nonce", "at_hash", "c_hash"].iter().any(is_present)
-        || claims.get("token_use").is_some_and(|kind| kind == "id")
-        || claims.get("typ").is_some_and(|kind| kind == "ID")
 }

@@ -149,6 +149,9 @@ pub struct JwtIssuer {
     pub scopes: Scopes,
     /// The claim that contains their scopes, if the issuer chooses them among `scopes`.
     pub scopes_claim: Option<String>,
+    /// Whether ID tokens are accepted too, as for [`OidcIssuer`].
+    #[serde(default)]
+    pub accept_id_tokens: bool,
 }
 
 /// Keys whose digests are configured.

@@ -77,6 +77,25 @@ fn is_security_event(claims: &Map<String, Value>) -> bool {
     claims.get("events").is_some_and(Value::is_object)
 }
 
+/// Checks that a verified token is an access token, unless ID tokens are accepted too. An ID token
+/// tells a client who signed in, and every client that users sign in to has one.
+///
+/// # Errors
+/// [`Refusal::IdTokenNotAccepted`]
+pub fn check_kind(claims: &Map<String, Value>, accept_id_tokens: bool) -> Result<(), Refusal> {
+    if accept_id_tokens || !is_id_token(claims) { Ok(()) } else { Err(Refusal::IdTokenNotAccepted) }
+}
+
+/// Reports whether the claims are those of an ID token: OpenID Connect Core §2 and §3.3.2.11 define
+/// these members for no other kind of token, and some issuers name the kind: Cognito in `token_use`,
+/// Keycloak in `typ`.
+fn is_id_token(claims: &Map<String, Value>) -> bool {
+    let is_present = |name: &&str| claims.get(*name).is_some_and(|value| !value.is_null());
+    ["nonce", "at_hash", "c_hash"].iter().any(is_present)
+        || claims.get("token_use").is_some_and(|kind| kind == "id")
+        || claims.get("typ").is_some_and(|kind| kind == "ID")
+}
+
 /// Returns when a verified token expires.
 pub fn expires_at(claims: &Map<String, Value>) -> Option<Timestamp> {
     numeric_date(claims.get("exp")?)
