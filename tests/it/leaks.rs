@@ -20,6 +20,41 @@ async fn a_leaked_key_revokes_itself() {
     assert!(capture::logged(&["leaked_key_revoked", &id]));
 }
 
+/// Whoever finds a credential copies it with what is around it, and sees no error.
+#[tokio::test]
+async fn a_leaked_credential_ends_whatever_was_copied_with_it() {
+    let world = World::new().await;
+    let key = || async { world.create_key(&["read"]).await.1 };
+    let tokens = world.exchange(&world.agent(&["read"]).await).await;
+    let session = world.sign_in("ada", Role::User).await;
+    let credentials = [
+        (key().await, " ", "\n"),
+        (key().await, "\r\n\t", "\u{a0}"),
+        (key().await, "\"", "\","),
+        (key().await, "'", "'"),
+        (key().await, "Bearer ", ""),
+        (key().await, "Authorization: bearer ", "\\n"),
+        (key().await, "\"X-API-Key:", "\""),
+        (key().await, "KEY=`", "`."),
+        (key().await, "", "%0A"),
+        (tokens.access, "Authorization: Bearer ", " "),
+        (session.clone(), "Cookie: __Host-postern_session=", ";"),
+    ];
+    for (credential, before, after) in &credentials {
+        leak(&world, &format!("{before}{credential}{after}")).await.expect(202);
+        if *credential != session {
+            assert_eq!(world.whoami(credential).await, 401, "{before:?} {after:?}");
+        }
+    }
+    let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
+    call.send().await.expect_error(401, "session_expired");
+    // Two halves are no credential.
+    let key = key().await;
+    let (first, second) = key.split_at(20);
+    leak(&world, &format!("{first}\n{second}")).await.expect(202);
+    assert_eq!(world.whoami(&key).await, 200);
+}
+
 #[tokio::test]
 async fn a_leaked_agent_secret_or_runner_token_revokes_itself() {
     let world = World::new().await;

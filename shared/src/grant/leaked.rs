@@ -13,7 +13,7 @@ use crate::{
     telemetry, token,
 };
 
-/// Revokes the credential `text`, of whatever kind: with its record, or with the family that it
+/// Revokes the credential in `text`, of whatever kind: with its record, or with the family that it
 /// belongs to. Text that is not a valid credential of ours costs no I/O.
 ///
 /// The operator's key cannot be revoked here. It is reported in the log, and raises an alarm.
@@ -21,7 +21,7 @@ use crate::{
 /// # Errors
 /// A fault: the credential may still be valid.
 pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault> {
-    let (brand, text) = (&context.config.brand, text.expose());
+    let (brand, text) = (&context.config.brand, credential_in(text.expose()));
     let now = context.clock.now();
     let store = &context.store;
     let revoked = if let Some(key) = ParsedApiKey::parse(brand, text) {
@@ -57,6 +57,14 @@ pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault
         telemetry::leaked_key_revoked(&id);
     }
     Ok(())
+}
+
+/// Returns the longest part of `text` that can be a credential. Whoever reports one copies it from
+/// where it was found: with a line break, quotation marks or the header that contained it.
+fn credential_in(text: &str) -> &str {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let parts = text.split(|c| !is_part(c)).map(|part| part.trim_matches('.'));
+    parts.max_by_key(|part| part.len()).unwrap_or_default()
 }
 
 /// Deletes the record of a presented credential.
