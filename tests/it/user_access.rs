@@ -258,6 +258,29 @@ async fn who_was_disabled_by_the_operator_is_enabled_by_nobody_else_and_nobody_e
 }
 
 #[tokio::test]
+async fn who_enables_a_user_while_the_operator_disables_them_does_not_undo_it() {
+    let world = World::new().await;
+    let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
+    for _ in 0..10 {
+        change(&world, "disable", &world.api_key, &id).await.expect(204);
+        let (enabled, disabled) = tokio::join!(
+            change(&world, "enable", &world.api_key, &id),
+            change(&world, "disable", &world.operator_key, &id)
+        );
+        disabled.expect(204);
+        if enabled.status != 204 {
+            let sentence = "The operator has disabled this user. Only the operator can enable it.";
+            let refused = enabled.expect_error(403, "forbidden_user");
+            assert_eq!(refused.member("error_description"), sentence);
+        }
+        // Whichever came first, the operator's word stands.
+        change(&world, "enable", &world.api_key, &id).await.expect_error(403, "forbidden_user");
+        world.log_in(EMAIL, PASSWORD).await.expect_error(403, "forbidden_user");
+        change(&world, "enable", &world.operator_key, &id).await.expect(204);
+    }
+}
+
+#[tokio::test]
 async fn a_denied_user_is_refused_on_every_path_whoever_acts_for_them() {
     let world = World::new().await;
     let id = world.create_user(EMAIL, PASSWORD, Role::User).await;

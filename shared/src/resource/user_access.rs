@@ -17,7 +17,7 @@ use crate::{
         subject::Subject,
     },
     grant::user_status,
-    store::membership::{MembershipRecord, UserChange},
+    store::membership::{MemberUpdate, MembershipRecord, UserChange},
     telemetry,
 };
 
@@ -79,21 +79,17 @@ pub async fn enable(
     given: UserToChange,
 ) -> Result<(), Error> {
     let member = find(context, manager, &user_id(given)?).await?;
-    match manager {
-        UserManager::Operator => {}
-        UserManager::Caller(_) if member.disabled_by_operator => {
-            let sentence = "The operator has disabled this user. Only the operator can enable it.";
-            return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
-        }
+    let enable = match manager {
+        UserManager::Operator => UserChange::EnableByOperator,
         // Keys that a user has created keep working while the user is disabled.
         UserManager::Caller(caller) if caller.acting_user().as_ref() == Some(&member.user_id) => {
             let sentence =
                 "Nobody can enable the user for whom they act: ask another administrator.";
             return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
         }
-        UserManager::Caller(_) => {}
-    }
-    change(context, &member, UserChange::Enable).await
+        UserManager::Caller(_) => UserChange::Enable,
+    };
+    change(context, &member, enable).await
 }
 
 /// Ends all credentials of a user. Users can do that to themselves.
@@ -169,11 +165,19 @@ async fn change(
     member: &MembershipRecord,
     change: UserChange,
 ) -> Result<(), Error> {
-    let changed = context.store.change_member(&member.user_id, &member.org_id, change).await?;
-    changed.ok_or(Refusal::RecordUnknown)?;
+    match context.store.change_member(&member.user_id, &member.org_id, change).await? {
+        MemberUpdate::Updated => {}
+        MemberUpdate::DisabledByOperator => {
+            let sentence = "The operator has disabled this user. Only the operator can enable it.";
+            return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
+        }
+        MemberUpdate::Unknown => return Err(Refusal::RecordUnknown.into()),
+    }
     telemetry::user_changed(&member.user_id, change.as_str());
     match change {
-        UserChange::SignOut | UserChange::Enable => remove_ended(context, member).await,
+        UserChange::SignOut | UserChange::Enable | UserChange::EnableByOperator => {
+            remove_ended(context, member).await
+        }
         // Until the user is enabled, every one of them is answered with the same refusal.
         UserChange::Disable(_) | UserChange::DisableByOperator(_) => Ok(()),
     }

@@ -1,14 +1,14 @@
 //! What is stored about a user, whoever authenticates them. Every use of a user's sessions, tokens
 //! and keys reads this record, so that one write ends them all.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
     RecordUpdate, Store,
-    client::{fault, unexpected},
+    client::fault,
     conditional::{Conditional, conditional},
     item::{attribute, from_item, item_of, milliseconds, number, text},
     key,
@@ -98,8 +98,21 @@ pub enum UserChange {
     Disable(Timestamp),
     /// The same by the operator, who alone can undo it.
     DisableByOperator(Timestamp),
-    /// Allows new credentials again.
+    /// Allows new credentials again, unless the operator disabled the user.
     Enable,
+    /// The same by the operator, whoever disabled the user.
+    EnableByOperator,
+}
+
+/// The outcome of a change to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberUpdate {
+    /// The user was changed.
+    Updated,
+    /// The operator disabled the user, whom only the operator can enable.
+    DisabledByOperator,
+    /// There is no such user.
+    Unknown,
 }
 
 impl UserChange {
@@ -108,7 +121,7 @@ impl UserChange {
         match self {
             Self::SignOut => "signed_out",
             Self::Disable(_) | Self::DisableByOperator(_) => "disabled",
-            Self::Enable => "enabled",
+            Self::Enable | Self::EnableByOperator => "enabled",
         }
     }
 }
@@ -189,8 +202,8 @@ impl Store {
         }
     }
 
-    /// Changes a user of `organization`: one write. Returns the user after it, or `None` if there is
-    /// no such user.
+    /// Changes a user of `organization`: one write, which also decides whether the operator has
+    /// disabled the user.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
@@ -199,7 +212,7 @@ impl Store {
         user_id: &Subject,
         organization: &OrganizationId,
         change: UserChange,
-    ) -> Result<Option<MembershipRecord>, Fault> {
+    ) -> Result<MemberUpdate, Fault> {
         let request = self
             .client
             .update_item()
@@ -207,7 +220,7 @@ impl Store {
             .key(key::PK, AttributeValue::S(key::membership(user_id)))
             .condition_expression("org_id = :organization")
             .expression_attribute_values(":organization", text(organization))
-            .return_values(ReturnValue::AllNew);
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match change {
             UserChange::SignOut => request
                 .update_expression("ADD epoch :one")
@@ -227,15 +240,26 @@ impl Store {
                 .expression_attribute_values(":true", AttributeValue::Bool(true))
                 .expression_attribute_values(":one", number(1)),
             UserChange::Enable => {
+                request.update_expression("REMOVE disabled_at_ms").condition_expression(
+                    "org_id = :organization AND attribute_not_exists(disabled_by_operator)",
+                )
+            }
+            UserChange::EnableByOperator => {
                 request.update_expression("REMOVE disabled_at_ms, disabled_by_operator")
             }
         };
         match conditional(request.send().await, "change a user")? {
-            Conditional::Met(answer) => match answer.attributes {
-                Some(item) => Ok(Some(from_item(item)?)),
-                None => Err(unexpected("change a user", "an update without attributes")),
-            },
-            Conditional::NotMet(_) => Ok(None),
+            Conditional::Met(_) => Ok(MemberUpdate::Updated),
+            Conditional::NotMet(Some(item)) => {
+                let member: MembershipRecord = from_item(item)?;
+                let is_known = member.org_id == *organization;
+                Ok(if is_known && change == UserChange::Enable {
+                    MemberUpdate::DisabledByOperator
+                } else {
+                    MemberUpdate::Unknown
+                })
+            }
+            Conditional::NotMet(None) => Ok(MemberUpdate::Unknown),
         }
     }
 
