@@ -1,6 +1,7 @@
 //! What a credential creates inherits its limits: nothing outlives it, and a key that requires signed
-//! requests creates only such keys.
+//! requests creates only such keys. What cannot inherit them is not created.
 
+use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::{Answer, World};
 
@@ -166,4 +167,78 @@ async fn a_key_that_requires_signatures_creates_and_rotates_only_such_keys() {
     assert_eq!(made.body["require_signature"], false);
     body["require_signature"] = json!(null);
     world.post("/v1/keys", body).send().await.expect_error(400, "invalid_request");
+}
+
+/// Users have no expiry that they could inherit: whoever enrolled or invited one could sign in as
+/// that user, for ever.
+#[tokio::test]
+async fn what_expires_admits_no_users() {
+    let world = World::new().await;
+    let id = world.create_user("ada@example.com", "correct horse battery", Role::Admin).await;
+    let (_, expiring) = key(&world, json!({"expires_at": SOON})).await;
+    let new = json!({"name": "n", "scopes": ["*"]});
+    let post = |path: &str, body: Value| world.call("POST", path).key(&expiring).json(body);
+    let agent = post("/v1/agents", new.clone()).send().await.expect(201);
+    let exchange = json!({"agent_id": agent.body["id"], "secret": agent.body["secret"]});
+    let agent = world.call("POST", "/v1/auth/token").json(exchange).send().await.expect(200);
+    let service = post("/v1/services", new.clone()).send().await.expect(201);
+    let service = world.service_token(&service.member("key")).await;
+    let session = world.sign_in("grace", Role::Admin).await;
+    let cli = json!({"name": "n", "scopes": ["*"], "all_repositories": true, "expires_at": SOON});
+    let cli =
+        world.call("POST", "/v1/auth/cli-tokens").header("X-Postern-Session", &session).json(cli);
+    let cli = cli.send().await.expect(201).member("token");
+    let bearer = format!("Bearer {}", agent.member("access_token"));
+    let callers = [
+        ("X-API-Key", &expiring),
+        ("X-API-Key", &cli),
+        ("Authorization", &bearer),
+        ("X-Service-Token", &service),
+    ];
+    let email = "eve@example.com";
+    let sentence = "A credential that expires cannot enroll or invite users, because users do not expire: use a session, or a credential without expires_at.";
+    for (header, credential) in callers {
+        for (path, body) in [
+            ("/v1/users".to_owned(), json!({"email": email, "password": "correct horse battery"})),
+            ("/v1/users".to_owned(), json!({"email": email, "invite": true, "role": "admin"})),
+            (format!("/v1/users/{id}/invitation"), json!({})),
+        ] {
+            let call = world.call("POST", &path).header(header, credential);
+            let refused = call.json(body).send().await.expect_error(403, "insufficient_scope");
+            assert_eq!(refused.member("error_description"), sentence, "{header} {path}");
+        }
+        // It can do the rest: look at users, disable and sign them out.
+        let list = world.call("GET", "/v1/users").header(header, credential);
+        list.send().await.expect(200);
+    }
+    // A session expires too, and its user does not.
+    let body = json!({"email": email, "password": "correct horse battery"});
+    let call = world.call("POST", "/v1/users").header("X-Postern-Session", &session).json(body);
+    call.send().await.expect(201);
+}
+
+#[tokio::test]
+async fn a_key_that_requires_signatures_creates_nothing_that_cannot_sign() {
+    let world = World::new().await;
+    let user = world.create_user("ada@example.com", "correct horse battery", Role::Admin).await;
+    let agent = world.agent(&["read"]).await;
+    let (runner, _) = world.runner().await;
+    let (_, signing) = key(&world, json!({"require_signature": true})).await;
+    let email = "eve@example.com";
+    let sentence = "A key that requires signed requests can create and renew only such keys, because nothing else can be required to sign: use a session, or a key without require_signature.";
+    for (path, body) in [
+        ("/v1/agents".to_owned(), json!({"name": "n", "scopes": ["read"]})),
+        ("/v1/services".to_owned(), json!({"name": "n", "scopes": ["read"]})),
+        ("/v1/runners".to_owned(), json!({"name": "n"})),
+        ("/v1/users".to_owned(), json!({"email": email, "password": "correct horse battery"})),
+        ("/v1/users".to_owned(), json!({"email": email, "invite": true})),
+        (format!("/v1/users/{user}/invitation"), json!({})),
+        (format!("/v1/agents/{}/secret", agent.id), json!({})),
+        (format!("/v1/runners/{runner}/token"), json!({})),
+    ] {
+        let refused = post_signed(&world, &signing, &path, &body).await;
+        let refused = refused.expect_error(403, "insufficient_scope");
+        assert_eq!(refused.member("error_description"), sentence, "{path}");
+    }
+    world.exchange(&agent).await; // its secret is the one that it was
 }

@@ -337,7 +337,8 @@ async fn a_key_that_requires_a_signature_is_refused_without_one() {
         .send()
         .await
         .expect_error(401, "invalid_signature");
-    Signed::new(&world, NONCE).sign_and_send(&world, &key).await.expect(201);
+    let body = json!({"name": "made", "scopes": ["read"]});
+    post_signed(&world, &key, "/v1/keys", &body).await.expect(201);
     let event = json!({
         "type": "TOKEN", "authorizationToken": format!("Bearer {key}"), "methodArn": "arn:aws:execute-api:eu-west-1:1:a/prod/GET/x",
     });

@@ -162,9 +162,10 @@ pub struct Principal {
 /// The limits of a credential that those which it creates inherit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InheritedLimits {
-    /// When it expires. Nothing that it creates lives longer.
+    /// When it expires. Nothing that it creates lives longer, so it creates no users.
     pub expires_at: Option<Timestamp>,
-    /// Whether every request must be signed with it. So must those with the keys that it creates.
+    /// Whether every request must be signed with it. So must those with the keys that it creates, and
+    /// it creates nothing else.
     pub require_signature: bool,
     /// The epoch of the user whose credential it is. What the user creates or approves with it ends
     /// with this epoch, also if that has ended since.
@@ -277,6 +278,27 @@ impl Principal {
         match (self.inherited.require_signature, wanted) {
             (true, Some(false)) => Err(Refusal::SignatureEscalation),
             (own, wanted) => Ok(wanted.unwrap_or(own)),
+        }
+    }
+
+    /// Checks that the caller is allowed to create or renew a credential that cannot be required to
+    /// sign: anything but a key.
+    ///
+    /// # Errors
+    /// [`Refusal::SignatureNotInherited`] if the caller's own key requires signatures.
+    pub fn can_create_unsigned(&self) -> Result<(), Refusal> {
+        if self.inherited.require_signature { Err(Refusal::SignatureNotInherited) } else { Ok(()) }
+    }
+
+    /// Checks that the caller is allowed to enroll and invite users, who neither expire nor sign.
+    ///
+    /// # Errors
+    /// [`Refusal::ExpiryNotInherited`] if the caller's credential expires, or
+    /// [`Refusal::SignatureNotInherited`] if it requires signatures.
+    pub fn can_admit_users(&self) -> Result<(), Refusal> {
+        match self.inherited.expires_at {
+            Some(_) => Err(Refusal::ExpiryNotInherited),
+            None => self.can_create_unsigned(),
         }
     }
 

@@ -249,8 +249,11 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
     })?;
     // A record without an expiry outlives every caller with one.
     caller.delegated_expiry(Some(rights.expires_at.unwrap_or(Timestamp::MAX)))?;
-    if let Some(require_signature) = rights.require_signature {
-        caller.delegated_signature(Some(require_signature))?;
+    match rights.require_signature {
+        Some(require_signature) => {
+            caller.delegated_signature(Some(require_signature))?;
+        }
+        None => caller.can_create_unsigned()?,
     }
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
     match context.store.replace_secret(&record, &minted, old(&record)).await? {

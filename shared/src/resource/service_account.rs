@@ -110,6 +110,7 @@ pub async fn create<K: ServiceAccountKind>(
     new: NewServiceAccount,
 ) -> Result<(ServiceAccountView<K>, Secret), Error> {
     caller.require(K::MANAGE)?;
+    caller.can_create_unsigned()?;
     let name = Name::try_from(new.name)?;
     let given = new.scopes;
     let scopes = Scopes::non_empty(given.clone())?;

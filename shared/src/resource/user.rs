@@ -122,6 +122,7 @@ pub async fn create(
     new: NewUser,
 ) -> Result<CreatedUser, Error> {
     caller.require(UserView::MANAGE)?;
+    caller.can_admit_users()?;
     let email = Email::try_from(new.email)?;
     let password = match (new.password.map(Secret::new), new.invite) {
         (Some(password), false) => {
@@ -174,6 +175,7 @@ pub async fn invite(
     id: &UserId,
 ) -> Result<Invitation, Error> {
     caller.require(UserView::MANAGE)?;
+    caller.can_admit_users()?;
     let organization = caller.require_organization()?;
     let user: UserRecord = owned::find(context, &organization, id).await?;
     caller.can_delegate(&scopes(context, &user), &Resources::default())?;

@@ -152,6 +152,10 @@ refusals! {
     ),
     /// The requested expiry is in the past.
     ExpiryInThePast => invalid_request("expires_at is in the past: send a future time."),
+    /// The caller's credential expires, and users do not.
+    ExpiryNotInherited => insufficient_scope(
+        "A credential that expires cannot enroll or invite users, because users do not expire: use a session, or a credential without expires_at.",
+    ),
     /// Too many attempts failed, for the account or from the address.
     FailuresTooMany => PublicError::new(
         StatusCode::TOO_MANY_REQUESTS,
@@ -406,6 +410,10 @@ refusals! {
     SignatureMissing => unauthorized(
         "invalid_signature",
         "This key requires signed requests: send X-Cli-Signature, X-Cli-Timestamp and X-Cli-Nonce.",
+    ),
+    /// The caller's key requires signed requests, and only keys can be required to sign.
+    SignatureNotInherited => insufficient_scope(
+        "A key that requires signed requests can create and renew only such keys, because nothing else can be required to sign: use a session, or a key without require_signature.",
     ),
     /// The request is signed, but its credential does not support signatures.
     SignatureNotSupported => unauthorized(
