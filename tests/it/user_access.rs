@@ -280,6 +280,39 @@ async fn who_enables_a_user_while_the_operator_disables_them_does_not_undo_it() 
     }
 }
 
+/// Keys that a user has created keep working while the user is disabled, and so does what they create.
+#[tokio::test]
+async fn what_acts_for_a_disabled_user_admits_nobody() {
+    let world = World::new().await;
+    let session = world.sign_in("github|583231", Role::Admin).await;
+    let new = json!({"name": "own", "scopes": ["*"]});
+    let call = world.call("POST", "/v1/keys").header("X-Postern-Session", &session);
+    let own = call.json(new.clone()).send().await.expect(201).member("key");
+    let post =
+        |key: &str, path: &str, body: Value| world.call("POST", path).key(key).json(body).send();
+    let invited = json!({"email": EMAIL, "invite": true, "role": "admin"});
+    let admin = post(&own, "/v1/users", invited.clone()).await.expect(201).member("id");
+    change(&world, "disable", &world.operator_key, "github|583231").await.expect(204);
+
+    let made = post(&own, "/v1/keys", new).await.expect(201).member("key");
+    let invitation = format!("/v1/users/{admin}/invitation");
+    let enrolled = json!({"email": "eve@example.com", "password": PASSWORD, "role": "admin"});
+    let sentence = "This credential acts for a disabled user, so it cannot enroll or invite users: ask another administrator.";
+    for key in [&own, &made] {
+        for (path, body) in [
+            ("/v1/users", enrolled.clone()),
+            ("/v1/users", json!({"email": "eve@example.com", "invite": true})),
+            (invitation.as_str(), json!({})),
+        ] {
+            let refused = post(key, path, body).await.expect_error(403, "forbidden_user");
+            assert_eq!(refused.member("error_description"), sentence, "{path}");
+        }
+    }
+    change(&world, "enable", &world.operator_key, "github|583231").await.expect(204);
+    post(&made, "/v1/users", enrolled).await.expect(201);
+    post(&own, &invitation, json!({})).await.expect(200);
+}
+
 #[tokio::test]
 async fn a_denied_user_is_refused_on_every_path_whoever_acts_for_them() {
     let world = World::new().await;

@@ -13,7 +13,7 @@ use crate::{
         error::{Error, Refusal},
         id::{CliTokenId, OrganizationId, UserId},
         permission::Permission,
-        principal::{Principal, Role},
+        principal::{Principal, PrincipalKind, Role},
         scope::{Resources, Scopes},
         secret::{self, Secret},
         subject::Subject,
@@ -134,6 +134,7 @@ pub async fn create(
     };
     // A user has the scopes of their role, and no one can create a user with more than their own.
     caller.can_delegate(&context.config.role_scopes(new.role), &Resources::default())?;
+    refuse_disabled(context, caller).await?;
 
     let organization = caller.require_organization()?;
     count_enrollment(context, &organization).await?;
@@ -179,6 +180,7 @@ pub async fn invite(
     let organization = caller.require_organization()?;
     let user: UserRecord = owned::find(context, &organization, id).await?;
     caller.can_delegate(&scopes(context, &user), &Resources::default())?;
+    refuse_disabled(context, caller).await?;
     count_enrollment(context, &organization).await?;
     let member = context.store.membership(&Subject::User(*id)).await?;
     let epoch = member.ok_or(Refusal::RecordUnknown)?.epoch;
@@ -187,6 +189,28 @@ pub async fn invite(
         RecordUpdate::Updated => Ok(shown),
         RecordUpdate::Unknown => Err(Refusal::RecordUnknown.into()),
     }
+}
+
+/// Refuses credentials that act for a disabled user. Keys that a user has created keep working while
+/// the user is disabled, but whomever they enroll or invite could enable the user.
+async fn refuse_disabled(context: &Context, caller: &Principal) -> Result<(), Error> {
+    let creator = match caller.kind {
+        // Authentication has read the record of a user.
+        PrincipalKind::CliToken | PrincipalKind::User => None,
+        PrincipalKind::Agent
+        | PrincipalKind::ApiKey
+        | PrincipalKind::External
+        | PrincipalKind::Message
+        | PrincipalKind::Runner
+        | PrincipalKind::Service => caller.on_behalf_of.as_ref(),
+    };
+    let Some(creator) = creator else { return Ok(()) };
+    let creator = context.store.membership(creator).await?;
+    if creator.is_some_and(|creator| creator.disabled_at.is_some()) {
+        let sentence = "This credential acts for a disabled user, so it cannot enroll or invite users: ask another administrator.";
+        return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
+    }
+    Ok(())
 }
 
 fn new_invitation(
