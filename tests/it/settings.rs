@@ -583,6 +583,7 @@ fn an_entry_of_allow_that_admits_nobody_stops_the_start() {
         ("oidc", issuer, "ada"),
         ("oidc", issuer, "john.doe"),
         ("oidc", issuer, "auth0|5f7c8ec7c33c6c004bbafe82"),
+        ("oidc", issuer, "ada@example.com"),
         ("oidc", &prefixed, "idp|ada@example.com"),
         ("oidc", &prefixed, "idp|example.com"),
     ] {

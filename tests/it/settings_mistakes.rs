@@ -117,14 +117,14 @@ fn an_identity_source_has_no_prefix_of_api_gateway() {
 }
 
 #[test]
-fn an_address_in_allow_is_told_that_only_domains_are_compared() {
+fn a_pattern_in_allow_is_told_that_only_domains_are_compared() {
     let signin = |more: &str, entry: &str| {
         format!(
             "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://a.example\"\n\
              client_id = \"c\"\n{more}allow = [\"{entry}\"]"
         )
     };
-    for entry in ["ada@example.com", "*@example.com"] {
+    for entry in ["example.com", "*@example.com"] {
         let sentence = "write \"@example.com\" for everyone with a verified address there. If it is \
                         the sub of a user, set a subject_prefix, and write it before the sub";
         assert_ends_with(&signin("", entry), sentence);
@@ -206,15 +206,12 @@ fn a_lifetime_that_another_limits_is_told_which() {
             "refresh_idle = 600",
             "lifetimes.refresh_idle is 600; it must be at least access_token, which is 3600",
         ),
-        (
-            "session_idle = 1000\nsession_absolute = 999",
-            "lifetimes.session_absolute is 999; it must be at least session_idle, which is 1000",
-        ),
         ("revocation_staleness = 60", "lifetimes.revocation_staleness is 60; only 0 is supported"),
     ] {
         assert_ends_with(&format!("[lifetimes]\n{toml}"), sentence);
     }
-    accepted("[lifetimes]\nsession_idle = 600\nsession_absolute = 600");
+    // It ends unused sessions too.
+    accepted("[lifetimes]\nsession_absolute = 600");
 }
 
 #[test]

@@ -106,7 +106,6 @@ impl Lifetimes {
         // A longer window would give a thief more time to repeat a stolen token.
         within("refresh_grace", self.refresh_grace, 0, 60)?;
         within("session_idle", self.session_idle, 60, LONGEST_S)?;
-        at_least("session_absolute", self.session_absolute, "session_idle", self.session_idle)?;
         within("session_absolute", self.session_absolute, 60, LONGEST_S)?;
         // Long enough to open the page and sign in, and short enough that a code that others have
         // seen is useless.

@@ -333,8 +333,9 @@ fn unlike_a_user(signin: &SignInSettings, user: &Subject, text: &str) -> Option<
                 };
                 return Some(format!("write {sub}, or {for_domain}"));
             }
-            // Single addresses are not compared: an entry of this kind would admit nobody.
-            (prefix.is_empty() && domain.is_some()).then(|| {
+            // An address can be the `sub` of a user. A domain or a pattern would admit nobody.
+            let is_address = text.rsplit_once('@').is_some_and(|(local, _)| !local.contains('*'));
+            (prefix.is_empty() && domain.is_some() && !is_address).then(|| {
                 format!(
                     "write {for_domain}. If it is the sub of a user, set a subject_prefix, and write it before the sub"
                 )
