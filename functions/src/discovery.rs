@@ -45,9 +45,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     }
 }
 
-/// Returns the metadata of RFC 8414 §2. OpenID clients and API Gateway's own JWT authorizer look for
-/// it under the second name. There is no authorization endpoint for clients, so nothing that needs
-/// one is listed.
+/// Returns the metadata of RFC 8414 §2. OpenID clients and API Gateway's own JWT authorizer look
+/// for it under the second name. There is no authorization endpoint for clients, so nothing that
+/// needs one is listed.
 fn metadata(issuer: &str) -> Value {
     json!({
         "issuer": issuer,

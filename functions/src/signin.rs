@@ -57,8 +57,8 @@ async fn start(
     Ok(Response::see_other(location)?.cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs())?)
 }
 
-/// Reports whether a tool started the sign-in. Without `cli=true`, the browser would be signed in and
-/// the tool would wait for a code that never comes.
+/// Reports whether a tool started the sign-in. Without `cli=true`, the browser would be signed in
+/// and the tool would wait for a code that never comes.
 fn is_for_tool(request: &Request) -> Result<bool, Error> {
     match request.oauth_parameter("cli")?.as_deref() {
         Some("true") => Ok(true),
@@ -164,8 +164,8 @@ fn required(request: &Request, name: &str, what: &str) -> Result<String, Error> 
     })
 }
 
-/// Handles a response that the provider makes the browser post (`response_mode=form_post`), as Apple
-/// does.
+/// Handles a response that the provider makes the browser post (`response_mode=form_post`), as
+/// Apple does.
 ///
 /// The browser sends no cookie of ours with a request from the provider's page (`SameSite=Lax`), so
 /// the response continues as the same one in a query, to which the cookie is sent. Nothing is

@@ -1,5 +1,5 @@
-//! Users: `/v1/users` and below, and `/v1/auth/password` and `/v1/auth/invitation`, with which users
-//! set their passwords.
+//! Users: `/v1/users` and below, and `/v1/auth/password` and `/v1/auth/invitation`, with which
+//! users set their passwords.
 
 use postern::{
     App, Error, Refusal,

@@ -76,8 +76,8 @@ pub struct LocalCredentials {
 }
 
 impl LocalCredentials {
-    /// Sets aside the keys of another brand, and restores those of `brand`, if there are any. Returns
-    /// the other brand.
+    /// Sets aside the keys of another brand, and restores those of `brand`, if there are any.
+    /// Returns the other brand.
     pub fn switch_brand(&mut self, brand: &TokenPrefix) -> Option<String> {
         let known = self
             .operator_key
@@ -102,9 +102,9 @@ impl std::fmt::Debug for LocalCredentials {
 }
 
 impl DataLocation {
-    /// Creates the folder, accessible only by its owner, or checks that no other user could have put
-    /// secrets into it. Makes the files of the database
-    /// accessible only by their owner, also in a folder that others can read.
+    /// Creates the folder, accessible only by its owner, or checks that no other user could have
+    /// put secrets into it. Makes the files of the database accessible only by their owner, also in
+    /// a folder that others can read.
     ///
     /// # Errors
     /// [`Error::Invalid`] if others can write to the folder or a file in it, [`Error::Io`] if the

@@ -34,8 +34,8 @@ const ACCESS_KEY_LEN: usize = 32;
 pub struct Engine {
     /// The URL at which it listens.
     pub url: String,
-    /// The access key, as which AWS's SDKs take `AWS_ACCESS_KEY_ID`. The embedded store has a new one
-    /// at every start, and does not check the secret access key.
+    /// The access key, as which AWS's SDKs take `AWS_ACCESS_KEY_ID`. The embedded store has a new
+    /// one at every start, and does not check the secret access key.
     pub access_key: Secret,
     database: Option<Database>,
     tasks: Vec<JoinHandle<()>>,

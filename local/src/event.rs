@@ -43,8 +43,8 @@ pub fn http(
     event
 }
 
-/// Returns a path as an HTTP API passes it on: without escapes, and cut at a decoded `?`. A REST API
-/// leaves the path as the client sent it.
+/// Returns a path as an HTTP API passes it on: without escapes, and cut at a decoded `?`. A REST
+/// API leaves the path as the client sent it.
 pub(crate) fn decoded_path(path: &str) -> String {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     decoded.split('?').next().unwrap_or_default().to_owned()
@@ -108,8 +108,8 @@ fn headers(parts: &Parts) -> Map<String, Value> {
     headers
 }
 
-/// Reports whether API Gateway passes the body on as text, and not as base64. A form is not text, and
-/// neither is a body without a type.
+/// Reports whether API Gateway passes the body on as text, and not as base64. A form is not text,
+/// and neither is a body without a type.
 fn is_text(parts: &Parts) -> bool {
     let value =
         parts.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -23,9 +23,9 @@ pub struct ShownKey {
     pub notice: Option<&'static str>,
 }
 
-/// Creates the organization at the first start. Checks with one request whether its key works. A key
-/// that was deleted or rotated since the last start is replaced. `store` is the URL of a store that
-/// another program serves.
+/// Creates the organization at the first start. Checks with one request whether its key works. A
+/// key that was deleted or rotated since the last start is replaced. `store` is the URL of a store
+/// that another program serves.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the organization or the key cannot be created.

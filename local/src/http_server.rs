@@ -89,8 +89,8 @@ pub(crate) async fn run(listener: TcpListener, router: Router, stop: Shutdown) {
     }
 }
 
-/// Returns `router`, which refuses requests without exactly one valid `Host` (RFC 9112 §3.2), as API
-/// Gateway does.
+/// Returns `router`, which refuses requests without exactly one valid `Host` (RFC 9112 §3.2), as
+/// API Gateway does.
 pub(crate) fn requiring_host(router: Router) -> Router {
     router.layer(middleware::from_fn(require_host))
 }

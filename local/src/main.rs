@@ -67,7 +67,8 @@ enum Command {
         /// The data folder, or :memory: to keep nothing.
         #[arg(long, default_value = ".postern")]
         data: DataLocation,
-        /// The configuration file. By default, postern.toml in the current folder, or the built-in one.
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in
+        /// one.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -80,7 +81,8 @@ enum Command {
         /// The folder for signing.json, verification.json and public.json.
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
-        /// The configuration file. By default, postern.toml in the current folder, or the built-in one.
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in
+        /// one.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },

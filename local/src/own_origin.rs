@@ -26,8 +26,8 @@ pub(crate) fn normalize(parts: &mut Parts, public_origin: &str) {
     }
 }
 
-/// Returns a redirect to the public origin `public` if a browser begins a sign-in at another address
-/// of the same port: the identity provider returns to the public one.
+/// Returns a redirect to the public origin `public` if a browser begins a sign-in at another
+/// address of the same port: the identity provider returns to the public one.
 pub(crate) fn sign_in_elsewhere(parts: &Parts, public: &str) -> Option<Response> {
     if parts.method != Method::GET || !SIGN_IN.contains(&parts.uri.path()) {
         return None;

@@ -234,7 +234,8 @@ impl ProtectedApi {
         (StatusCode::SERVICE_UNAVAILABLE, sentence)
     }
 
-    /// Returns the request for the upstream, with the authorizer's context; `None` if it has no form.
+    /// Returns the request for the upstream, with the authorizer's context; `None` if it has no
+    /// form.
     fn forwarded(&self, request: Request, context: &AuthorizerContext) -> Option<Request> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();

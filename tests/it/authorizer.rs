@@ -488,8 +488,8 @@ async fn a_segment_like_the_stage_is_not_taken_for_it_behind_a_custom_domain() {
     }
 }
 
-/// With `default = "deny"`, a rule for the path is enough, and only the stage of the API's own domain
-/// is removed from it.
+/// With `default = "deny"`, a rule for the path is enough, and only the stage of the API's own
+/// domain is removed from it.
 #[tokio::test]
 async fn a_stage_is_removed_only_at_the_domain_of_the_api() {
     let rules = "[authorizer]\ndefault = \"deny\"\n[[route]]\nmethod = \"*\"\npath = \"/v1/admin/**\"\nscopes = [\"admin\"]";
@@ -756,7 +756,8 @@ async fn a_key_beside_an_authorization_of_another_scheme_is_allowed() {
     }
 }
 
-/// The event of a REST or WebSocket API lists each value of a header, that of an HTTP API joins them.
+/// The event of a REST or WebSocket API lists each value of a header, that of an HTTP API joins
+/// them.
 #[tokio::test]
 async fn a_value_with_a_comma_is_one_value_where_the_event_lists_them() {
     let world = World::new().await;

@@ -340,8 +340,8 @@ async fn a_gateway_serves_the_same_with_and_without_its_cache() {
     assert!(held > 10_000 && refusals > 10_000, "{held} {refusals}");
 }
 
-/// A kind of API, the rules, the configured identity sources, those of the API, and the sentence that
-/// refuses it.
+/// A kind of API, the rules, the configured identity sources, those of the API, and the sentence
+/// that refuses it.
 type Attached<'t> = (EventKind, &'t str, &'t [&'t str], &'t [&'t str], Option<&'t str>);
 
 #[tokio::test]
@@ -577,8 +577,8 @@ async fn rules_that_pass_the_start_fit_into_the_policy_of_every_caller() {
     }
 }
 
-/// The events show only the values of an API's identity sources. One that the caller chooses must not
-/// pass for the route: its responses would be cached for every route.
+/// The events show only the values of an API's identity sources. One that the caller chooses must
+/// not pass for the route: its responses would be cached for every route.
 #[tokio::test]
 async fn no_part_of_a_request_passes_for_the_route_in_the_key_of_a_cache() {
     let world = World::new().await;
@@ -852,9 +852,9 @@ fn settings() -> BTreeMap<String, String> {
     tables.into_iter().chain([issuer]).collect()
 }
 
-/// Whatever the rules: the policy for a request decides it as the rules do, and allows no other that
-/// they deny; and the policy for a caller, if the rules can be cached, allows no more than the rules,
-/// and no less for paths in the usual spelling.
+/// Whatever the rules: the policy for a request decides it as the rules do, and allows no other
+/// that they deny; and the policy for a caller, if the rules can be cached, allows no more than the
+/// rules, and no less for paths in the usual spelling.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_generated_policy_allows_what_its_rules_deny() {
     let world = World::new().await;

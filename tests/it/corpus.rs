@@ -1,6 +1,6 @@
 //! Sign-ins and tokens of ten issuers. The files in `tests/corpus` are written from the public
-//! documentation of each issuer. Each file says who signs in, whether a verified address
-//! admits them, when their tokens are renewed, and whether an access token passes as a bearer token.
+//! documentation of each issuer. Each file says who signs in, whether a verified address admits
+//! them, when their tokens are renewed, and whether an access token passes as a bearer token.
 
 use serde_json::Value;
 use tests::{Answer, Issuer, IssuerForm, World, capture};

@@ -177,8 +177,8 @@ async fn a_refresh_costs_two_reads_and_one_write() {
     assert_names(&ops, &["GetItem", "GetItem", "UpdateItem"]);
     assert_eq!(ops[2].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
     assert!(ops[..2].iter().all(|read| read.body["ConsistentRead"] == true));
-    // A repeat costs only the reads, reuse one write that revokes, and a refresh of a revoked family
-    // only the read that detects it.
+    // A repeat costs only the reads, reuse one write that revokes, and a refresh of a revoked
+    // family only the read that detects it.
     assert_names(&cost(&world, world.refresh(&first.refresh), 200).await, &["GetItem", "GetItem"]);
     assert_names(
         &cost(&world, world.refresh(&first.refresh).from([198, 51, 100, 7]), 400).await,

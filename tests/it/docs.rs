@@ -297,8 +297,8 @@ fn every_row_of_the_threat_model_names_files_and_tests_that_exist() {
     }
 }
 
-/// Reports whether a test exists: `module::function` of `tests/it`, `path/of/file.rs::function`, or a
-/// command of `e2e/run`.
+/// Reports whether a test exists: `module::function` of `tests/it`, `path/of/file.rs::function`, or
+/// a command of `e2e/run`.
 fn is_test(test: &str) -> bool {
     let read = |path: &str| std::fs::read_to_string(repository_path(path)).unwrap_or_default();
     if let Some(command) = test.strip_prefix("e2e/run ") {

@@ -1,5 +1,5 @@
-//! The numbers of `docs/limits.md` and `docs/credentials.md` against the configuration, the template
-//! and the functions.
+//! The numbers of `docs/limits.md` and `docs/credentials.md` against the configuration, the
+//! template and the functions.
 
 use postern::config::Config;
 use regex::Regex;

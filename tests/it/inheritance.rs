@@ -1,5 +1,5 @@
-//! What a credential creates inherits its limits: nothing outlives it, and a key that requires signed
-//! requests creates only such keys. What cannot inherit them is not created.
+//! What a credential creates inherits its limits: nothing outlives it, and a key that requires
+//! signed requests creates only such keys. What cannot inherit them is not created.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};

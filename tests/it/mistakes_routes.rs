@@ -1,5 +1,5 @@
-//! Mistakes in the path, the query and the body, and rights that the caller lacks. Each answer alone
-//! says what to change.
+//! Mistakes in the path, the query and the body, and rights that the caller lacks. Each answer
+//! alone says what to change.
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};

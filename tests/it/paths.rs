@@ -165,8 +165,8 @@ async fn a_path_is_signed_as_its_kind_of_api_passes_it_on() {
     }
 }
 
-/// Spellings of paths that servers take for a path with a rule, if they ignore case, or strip spaces
-/// and dots from the ends of segments. Those without a rule follow.
+/// Spellings of paths that servers take for a path with a rule, if they ignore case, or strip
+/// spaces and dots from the ends of segments. Those without a rule follow.
 const OTHER_SPELLINGS: [(&str, &str); 22] = [
     ("/admin", "admin"),
     ("/admin/", "admin"),

@@ -309,7 +309,8 @@ async fn a_late_repetition_at_an_environment_in_use_is_reuse() {
     }
 }
 
-/// An idle one gives the benefit of the doubt for a minute, to the network that rotated, and to nobody else.
+/// An idle one gives the benefit of the doubt for a minute, to the network that rotated, and to
+/// nobody else.
 #[tokio::test]
 async fn an_idle_environment_does_not_help_a_thief() {
     let world = World::new().await;

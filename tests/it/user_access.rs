@@ -280,7 +280,8 @@ async fn who_enables_a_user_while_the_operator_disables_them_does_not_undo_it() 
     }
 }
 
-/// Keys that a user has created keep working while the user is disabled, and so does what they create.
+/// Keys that a user has created keep working while the user is disabled, and so does what they
+/// create.
 #[tokio::test]
 async fn what_acts_for_a_disabled_user_admits_nobody() {
     let world = World::new().await;

@@ -16,8 +16,8 @@ pub struct CurlCommand {
 }
 
 impl CurlCommand {
-    /// Returns the `curl` commands of a shell block, in order. Commands that are part of a pipe or of
-    /// a substitution are found too.
+    /// Returns the `curl` commands of a shell block, in order. Commands that are part of a pipe or
+    /// of a substitution are found too.
     pub fn find(block: &str) -> Vec<Self> {
         let joined = block.replace("\\\n", " ");
         let words: Vec<Vec<String>> = joined.lines().map(words).collect();

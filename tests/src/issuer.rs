@@ -323,8 +323,8 @@ pub fn encode(header: &Header, claims: &Value, key: &EncodingKey) -> String {
     jsonwebtoken::encode(header, claims, key).unwrap()
 }
 
-/// Compresses the response, unless the client asks for no compression. RFC 9110 §12.5.3 allows this,
-/// and some servers do it.
+/// Compresses the response, unless the client asks for no compression. RFC 9110 §12.5.3 allows
+/// this, and some servers do it.
 async fn compress(request: Request, next: Next) -> Response {
     let is_plain = request.headers().get("accept-encoding").is_some_and(|all| all == "identity");
     let mut answer = next.run(request).await;

@@ -180,7 +180,8 @@ impl World {
         self.rebuild(self.app.context.config.clone(), secrets)
     }
 
-    /// Returns another execution environment of this deployment, which has not called the store yet.
+    /// Returns another execution environment of this deployment, which has not called the store
+    /// yet.
     pub fn another_environment(&self) -> Self {
         self.rebuild(self.app.context.config.clone(), self.secrets.clone())
     }
@@ -306,7 +307,8 @@ impl World {
             .to_owned()
     }
 
-    /// Signs a user in at an OpenID provider, as a browser would; returns the response of the callback.
+    /// Signs a user in at an OpenID provider, as a browser would; returns the response of the
+    /// callback.
     pub async fn sign_in_at(&self, issuer: &Issuer, subject: &str) -> Answer {
         const COOKIE: &str = "__Host-postern_signin";
         let begun = self.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
@@ -405,8 +407,8 @@ impl World {
     }
 }
 
-/// Returns the URL of a store that all worlds share, if there is one: `e2e/run models` runs some tests
-/// on a second implementation of DynamoDB.
+/// Returns the URL of a store that all worlds share, if there is one: `e2e/run models` runs some
+/// tests on a second implementation of DynamoDB.
 #[expect(clippy::disallowed_methods, reason = "a setting of the test run, not of a deployment")]
 fn remote_store() -> Option<String> {
     std::env::var("POSTERN_TEST_STORE").ok()

@@ -1,7 +1,8 @@
-//! The forms of pages: protection against cross-site request forgery, and forms that are sent too late.
+//! The forms of pages: protection against cross-site request forgery, and forms that are sent too
+//! late.
 //!
-//! Every page has a token, `{session}.{user}.{time}.{random}.{MAC}`, which its forms contain. The MAC
-//! proves that we made the page for this user, and that no other site made the browser send the
+//! Every page has a token, `{session}.{user}.{time}.{random}.{MAC}`, which its forms contain. The
+//! MAC proves that we made the page for this user, and that no other site made the browser send the
 //! form. A form of the user's earlier session, of no session, or of a page that was open for too
 //! long is not executed: the user returns to the page, with what they entered. The link to it has a
 //! MAC too, so that no other site can fill in our forms.

@@ -34,8 +34,8 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     show(app, ("", &organization), &next, None, notice)
 }
 
-/// Reports whether the browser has a session that opens pages. A user who is no longer allowed in has
-/// none, so that another user of the browser can sign in.
+/// Reports whether the browser has a session that opens pages. A user who is no longer allowed in
+/// has none, so that another user of the browser can sign in.
 async fn is_signed_in(app: &App, request: &Request) -> Result<bool, Error> {
     match visitor::require_session(app, request).await {
         Ok(SessionCheck::SignedIn(_)) => Ok(true),

@@ -1,6 +1,7 @@
 //! A form that creates a secret is accepted once. Sending one again, by a double click, the back
 //! button or a reload, changes nothing, and leads to the page that shows what the first request
-//! returned. A form that ends something is executed again, because its first request may have failed.
+//! returned. A form that ends something is executed again, because its first request may have
+//! failed.
 
 use postern::{
     App, Error, Fault, Refusal,

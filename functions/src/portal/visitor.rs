@@ -84,8 +84,8 @@ pub(crate) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", Secret::expose).trim()
 }
 
-/// Redirects to the sign-in page, which returns to this page. A form that was sent without a session
-/// is not executed; the user returns to it, with what they entered.
+/// Redirects to the sign-in page, which returns to this page. A form that was sent without a
+/// session is not executed; the user returns to it, with what they entered.
 fn to_login(app: &App, request: &Request) -> Result<Response, Fault> {
     let is_form = request.method() == "POST";
     if is_form && request.path() == "/logout" {

@@ -62,8 +62,8 @@ fn missing_with(
     Error::with_detail(Refusal::CredentialMissing, detail)
 }
 
-/// Returns the refusal of a credential. If its form shows that it belongs elsewhere, the answer says
-/// where, and if it was not sent as it was shown, what to correct.
+/// Returns the refusal of a credential. If its form shows that it belongs elsewhere, the answer
+/// says where, and if it was not sent as it was shown, what to correct.
 pub fn explain(
     context: &Context,
     source: &dyn CredentialSource,

@@ -1,8 +1,8 @@
 //! What a request with a cookie is allowed to do, by the page that sent it.
 //!
 //! A browser sends a cookie with the requests of any page, and signs its user in if any page sends
-//! the form. This is the only rule about that: for the session cookie at our routes, in the forms of
-//! the portal and at the authorizer, and for the sign-in form, which has no session yet.
+//! the form. This is the only rule about that: for the session cookie at our routes, in the forms
+//! of the portal and at the authorizer, and for the sign-in form, which has no session yet.
 
 use crate::{context::Context, core::error::Refusal, http::CredentialSource};
 

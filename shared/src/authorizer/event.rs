@@ -133,9 +133,9 @@ fn verify_identity_sources(event: Event<'_>, app: &App) -> Result<(), Fault> {
     }
 }
 
-/// Reports whether a part of the request has the value of the route key. The event contains only the
-/// values of the API's identity sources: such a part could be one of them in place of the route, and
-/// a cached response would then be used for every route.
+/// Reports whether a part of the request has the value of the route key. The event contains only
+/// the values of the API's identity sources: such a part could be one of them in place of the
+/// route, and a cached response would then be used for every route.
 fn is_route_key_ambiguous(event: Event<'_>, app: &App) -> bool {
     let configured = &app.context.config.authorizer.identity_sources;
     let is_cached = event.0.get("identitySource").is_some_and(|values| !values.is_null());
@@ -306,10 +306,10 @@ fn routed(arn: &str) -> Option<(&str, String)> {
 /// Returns the paths that the rules apply to.
 ///
 /// The first is the path that the gateway routes by: the one in the ARN, which never contains the
-/// stage. The path that the client sent may begin with the stage, and behind a custom domain with the
-/// domain's base path mapping; then the rules for both apply. The ARN of an HTTP API can name the
-/// route in place of the path: `$default`, or the path of `route` with its parameters. Then only
-/// the domain says whether a segment like the stage is the stage.
+/// stage. The path that the client sent may begin with the stage, and behind a custom domain with
+/// the domain's base path mapping; then the rules for both apply. The ARN of an HTTP API can name
+/// the route in place of the path: `$default`, or the path of `route` with its parameters. Then
+/// only the domain says whether a segment like the stage is the stage.
 fn paths(
     arn: &str,
     sent: &str,
@@ -343,9 +343,9 @@ fn paths(
 /// names. If the API caches by headers, only those are returned: a response must not depend on
 /// anything else.
 ///
-/// A header that carries a credential must have been sent once. The `multiValueHeaders` of a REST or
-/// WebSocket API show how often a header was sent, if it is in them. HTTP APIs join values with a
-/// comma.
+/// A header that carries a credential must have been sent once. The `multiValueHeaders` of a REST
+/// or WebSocket API show how often a header was sent, if it is in them. HTTP APIs join values with
+/// a comma.
 fn headers(
     event: &Value,
     kind: AuthorizerEventKind,

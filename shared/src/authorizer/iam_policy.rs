@@ -8,9 +8,9 @@
 //!
 //! Rules are ordered and IAM statements are not. In a caller's policy, every rule that does not
 //! allow the caller becomes an explicit Deny, which overrides every Allow, minus what an earlier
-//! rule that does allow the caller takes from it. IAM's `*` spans slashes and ours does not, and IAM
-//! compares case, which some servers ignore. So such a policy may deny more than the rules do, but
-//! it never allows more.
+//! rule that does allow the caller takes from it. IAM's `*` spans slashes and ours does not, and
+//! IAM compares case, which some servers ignore. So such a policy may deny more than the rules do,
+//! but it never allows more.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,8 @@ pub(super) fn of_request(asked: &str, is_allowed: bool) -> Value {
     statements(&[], &[literal])
 }
 
-/// Reports whether the method and path of an ARN contain a character that is a wildcard in a policy.
+/// Reports whether the method and path of an ARN contain a character that is a wildcard in a
+/// policy.
 pub(super) fn has_wildcard(arn: &str) -> bool {
     arn[stage_of(arn).map_or(0, str::len)..].contains(['*', '?'])
 }

@@ -50,8 +50,8 @@ struct AuthorizerRequest {
     /// The route of an HTTP API, such as `GET /orders/{id}`.
     route_key: String,
     method: String,
-    /// The path that the gateway routed, without the stage, and the one that the client sent if that
-    /// is a different one.
+    /// The path that the gateway routed, without the stage, and the one that the client sent if
+    /// that is a different one.
     paths: Vec<String>,
     /// Reports whether a path in the form that this event has them has one interpretation.
     is_canonical: fn(&str) -> bool,

@@ -28,7 +28,8 @@ impl Requirement<'_> {
         match (self, caller) {
             (Self::Rule(rule), _) if rule.auth == RouteAuth::None => true,
             (Self::Rule(rule), Some(caller)) => caller.scopes.allows_all(&rule.scopes),
-            // The token of a runner is for heartbeats, and has no scopes to say what else it is for.
+            // The token of a runner is for heartbeats, and has no scopes to say what else it is
+            // for.
             (Self::Unmatched(UnmatchedRequests::Authenticated), Some(caller)) => {
                 caller.kind != PrincipalKind::Runner
             }
@@ -74,8 +75,8 @@ impl<'c> Rules<'c> {
         [as_sent, as_folded]
     }
 
-    /// Returns the requirements of a request for another path than the one that the gateway routed by.
-    /// That no rule matches it is no reason to deny what a rule allows for the routed path.
+    /// Returns the requirements of a request for another path than the one that the gateway routed
+    /// by. That no rule matches it is no reason to deny what a rule allows for the routed path.
     pub(super) fn of_other_path(
         self,
         method: &str,

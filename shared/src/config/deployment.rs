@@ -42,8 +42,8 @@ pub enum AuthorizerAnswer {
 pub struct Deployment {
     /// `iss` and `aud` of our tokens: the public URL without a trailing slash.
     pub issuer: String,
-    /// The URL of our routes and pages, without a trailing slash: the issuer. Only the local program
-    /// can be reached elsewhere, because its issuer does not change when its port does.
+    /// The URL of our routes and pages, without a trailing slash: the issuer. Only the local
+    /// program can be reached elsewhere, because its issuer does not change when its port does.
     pub public_url: String,
     /// The names of the tables.
     pub tables: Tables,

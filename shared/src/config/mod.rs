@@ -267,8 +267,8 @@ impl Config {
         settings.map(|settings| settings.scopes.clone()).unwrap_or_default()
     }
 
-    /// Returns what is left of `scopes` for a credential of an organization that open signup created,
-    /// if it is one.
+    /// Returns what is left of `scopes` for a credential of an organization that open signup
+    /// created, if it is one.
     pub fn limit_signup(&self, by_signup: bool, scopes: &Scopes) -> Scopes {
         if by_signup { scopes.intersection(&self.signup_scopes) } else { scopes.clone() }
     }

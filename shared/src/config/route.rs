@@ -166,8 +166,8 @@ pub(super) fn validate_reachable(rules: &[RouteRule]) -> Result<(), Fault> {
 /// Checks that a policy can express the rules for every request of a caller, whatever the caller's
 /// scopes.
 ///
-/// IAM's `*` also matches slashes, and a Deny overrides every Allow. So no path can contain a single
-/// wildcard, and a rule that takes something from a later one must be the stricter one.
+/// IAM's `*` also matches slashes, and a Deny overrides every Allow. So no path can contain a
+/// single wildcard, and a rule that takes something from a later one must be the stricter one.
 pub(super) fn validate_expressible(rules: &[RouteRule]) -> Result<(), Fault> {
     let refuse = |what: &str| {
         setting(format!(

@@ -1,5 +1,5 @@
-//! Where a configuration file names secrets, for sentences about a secret that cannot be used. It is
-//! read after the file.
+//! Where a configuration file names secrets, for sentences about a secret that cannot be used. It
+//! is read after the file.
 
 use super::{Config, SecretSource};
 use crate::core::error::Fault;
@@ -33,8 +33,8 @@ impl SecretRefPlaces {
 }
 
 impl Config {
-    /// Returns the fault of a secret that a setting names and that cannot be used, with the place of
-    /// the setting and that of the secret.
+    /// Returns the fault of a secret that a setting names and that cannot be used, with the place
+    /// of the setting and that of the secret.
     pub(crate) fn unusable_secret_ref(&self, reference: &str, problem: &str) -> Fault {
         let secret = match &self.deployment.secret {
             Some(SecretSource::Arn(arn)) => format!("the secret {arn}"),

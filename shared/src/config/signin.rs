@@ -77,7 +77,8 @@ pub enum ResponseMode {
     /// With a query, which is the default of the code flow.
     #[default]
     Query,
-    /// With a form that the browser posts (OAuth 2.0 Form Post Response Mode). Apple requires it for
+    /// With a form that the browser posts (OAuth 2.0 Form Post Response Mode). Apple requires it
+    /// for
     /// `name` and `email`.
     FormPost,
 }

@@ -34,8 +34,8 @@ pub(super) fn explain(toml: &str, error: &Error) -> String {
     located(toml, &span, &sentence)
 }
 
-/// Returns the first error in an array of tables whose type decides their members. The parser reports
-/// such an error at the first table, wherever it is.
+/// Returns the first error in an array of tables whose type decides their members. The parser
+/// reports such an error at the first table, wherever it is.
 fn in_array<T: DeserializeOwned>(document: &DeTable<'_>, name: &str) -> Option<(Span, String)> {
     let tables = document.get(name)?.get_ref().as_array()?;
     tables.iter().find_map(|table| {

@@ -1,8 +1,8 @@
 //! The proxy in front of the API that is trusted to name the caller's address.
 //!
 //! Behind a proxy such as CloudFront, the gateway sees the proxy's address as that of every caller.
-//! The proxy adds a secret to each request that it forwards, and the address that it saw. Without the
-//! secret, anyone could send the address, so then the gateway's counts.
+//! The proxy adds a secret to each request that it forwards, and the address that it saw. Without
+//! the secret, anyone could send the address, so then the gateway's counts.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,6 @@
-//! The prefixes of user ids. Each source of user ids (an `oidc` or `jwt` provider, a `[[signin]]`, a
-//! platform of an `allowlist`) has a prefix of its own, so that none can assign the id of a user of
-//! another.
+//! The prefixes of user ids. Each source of user ids (an `oidc` or `jwt` provider, a `[[signin]]`,
+//! a platform of an `allowlist`) has a prefix of its own, so that none can assign the id of a user
+//! of another.
 
 use super::{Config, ProviderKind, SignInSettings, provider::SenderAllowlist, setting};
 use crate::core::{
@@ -180,8 +180,8 @@ impl Config {
             || SubjectPrefix::reserved().any(|reserved| user_id.starts_with(reserved))
     }
 
-    /// Reports whether somebody could be the user `user` who was not seen before: a GitHub user, or a
-    /// user whom a configured issuer or platform names.
+    /// Reports whether somebody could be the user `user` who was not seen before: a GitHub user, or
+    /// a user whom a configured issuer or platform names.
     pub fn can_name(&self, user: &Subject) -> bool {
         let text = user.to_string();
         text.starts_with(GITHUB_PREFIX)

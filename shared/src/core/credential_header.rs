@@ -34,8 +34,8 @@ pub fn display(lower: &str) -> String {
     lower.split('-').map(word).collect::<Vec<_>>().join("-")
 }
 
-/// Returns the name of a header that a caller sent, as documents write it; `None` if it is so long or
-/// unusual that an answer should not repeat it.
+/// Returns the name of a header that a caller sent, as documents write it; `None` if it is so long
+/// or unusual that an answer should not repeat it.
 pub fn repeatable(lower: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
     (lower.len() <= LONGEST_REPEATED && lower.bytes().all(is_plain)).then(|| display(lower))
@@ -45,8 +45,8 @@ pub fn repeatable(lower: &str) -> Option<String> {
 /// comma.
 ///
 /// No credential of ours contains a comma. Other schemes of `Authorization` have a list of
-/// parameters (RFC 9110 §11.4), as `AWS4-HMAC-SHA256` and `Digest` do. A list can have empty elements
-/// (§5.6.1.2).
+/// parameters (RFC 9110 §11.4), as `AWS4-HMAC-SHA256` and `Digest` do. A list can have empty
+/// elements (§5.6.1.2).
 pub fn is_joined(name: &str, value: &str) -> bool {
     if name != AUTHORIZATION {
         return value.contains(',');
@@ -64,8 +64,8 @@ pub fn is_joined(name: &str, value: &str) -> bool {
 /// The schemes whose credentials are a single value without parameters.
 const OUR_SCHEMES: [&str; 3] = ["basic", "bearer", "dpop"];
 
-/// Splits at the commas that are not inside a quoted string (RFC 9110 §5.6.4); `None` if the last of
-/// several elements has no closing quotation mark.
+/// Splits at the commas that are not inside a quoted string (RFC 9110 §5.6.4); `None` if the last
+/// of several elements has no closing quotation mark.
 fn split_list(value: &str) -> Option<Vec<&str>> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let is_separator = |c: char| {

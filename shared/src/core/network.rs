@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ipnet::Ipv6Net;
 
-/// A single IPv4 address, or an IPv6 network of 2^64 addresses (RFC 6177), of which a caller can use
-/// any (RFC 8981).
+/// A single IPv4 address, or an IPv6 network of 2^64 addresses (RFC 6177), of which a caller can
+/// use any (RFC 8981).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network(String);
 

@@ -112,7 +112,8 @@ fn is_decoded_segment(segment: &str) -> bool {
     !segment.contains(is_cut) && !has_ambiguous_escape(segment)
 }
 
-/// Reports whether a decoded segment contains what a second decoding would turn into something else:
+/// Reports whether a decoded segment contains what a second decoding would turn into something
+/// else:
 /// `%252e` becomes `%2e`, and then a dot.
 fn has_ambiguous_escape(decoded: &str) -> bool {
     decoded.as_bytes().windows(3).any(|bytes| match bytes {

@@ -164,8 +164,8 @@ pub struct Principal {
 pub struct InheritedLimits {
     /// When it expires. Nothing that it creates lives longer, so it creates no users.
     pub expires_at: Option<Timestamp>,
-    /// Whether every request must be signed with it. So must those with the keys that it creates, and
-    /// it creates nothing else.
+    /// Whether every request must be signed with it. So must those with the keys that it creates,
+    /// and it creates nothing else.
     pub require_signature: bool,
     /// The epoch of the user whose credential it is. What the user creates or approves with it ends
     /// with this epoch, also if that has ended since.
@@ -238,8 +238,9 @@ impl Principal {
         }
     }
 
-    /// Checks that the caller is allowed to change or delete what was created on behalf of `creator`:
-    /// a user, or who acts for one, only what the same user created, unless it manages the users.
+    /// Checks that the caller is allowed to change or delete what was created on behalf of
+    /// `creator`: a user, or who acts for one, only what the same user created, unless it manages
+    /// the users.
     ///
     /// # Errors
     /// [`Refusal::RecordOfAnother`]
@@ -251,8 +252,8 @@ impl Principal {
         }
     }
 
-    /// Returns the expiry of a credential that the caller creates and for which it requests `wanted`:
-    /// by default that of the caller's own.
+    /// Returns the expiry of a credential that the caller creates and for which it requests
+    /// `wanted`: by default that of the caller's own.
     ///
     /// # Errors
     /// [`Refusal::ExpiryEscalation`] if it would outlive the caller's own.

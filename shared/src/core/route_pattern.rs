@@ -14,9 +14,9 @@ pub(crate) const CONNECT: &str = "$connect";
 
 /// Paths that two servers could interpret differently, as IAM patterns.
 ///
-/// The rules refuse such paths, so a policy for all requests of a caller must not allow them either:
-/// the backend might read `/%61dmin`, `/x/../admin` or `/admin.` as `/admin`. IAM cannot tell
-/// harmless escapes from others, so it denies all of them.
+/// The rules refuse such paths, so a policy for all requests of a caller must not allow them
+/// either: the backend might read `/%61dmin`, `/x/../admin` or `/admin.` as `/admin`. IAM cannot
+/// tell harmless escapes from others, so it denies all of them.
 pub(crate) const AMBIGUOUS_PATHS: [&str; 9] =
     ["*%*", "*//*", "*\\*", "*;*", "*.", "*./*", "*+", "*+/*", "*/+*"];
 

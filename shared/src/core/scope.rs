@@ -108,8 +108,8 @@ impl Scopes {
             .try_into()
     }
 
-    /// Parses the scopes of a new credential, which needs at least one. The answer says which one is
-    /// malformed.
+    /// Parses the scopes of a new credential, which needs at least one. The answer says which one
+    /// is malformed.
     ///
     /// # Errors
     /// [`Refusal::ScopesEmpty`], [`Refusal::ScopeMalformed`], [`Refusal::ScopesTooMany`].

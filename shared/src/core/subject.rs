@@ -111,8 +111,8 @@ impl Subject {
     }
 
     /// Reports whether this can be the id of a user. An id of ours that is malformed or that of
-    /// another kind of record cannot, because no issuer can assign one, and neither can a GitHub user
-    /// without a number.
+    /// another kind of record cannot, because no issuer can assign one, and neither can a GitHub
+    /// user without a number.
     pub fn is_possible_user(&self) -> bool {
         match self {
             Self::User(_) => true,

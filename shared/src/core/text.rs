@@ -67,8 +67,8 @@ pub fn domain(text: &str) -> Option<String> {
     is_domain.then_some(unicode)
 }
 
-/// Returns `text` with compatibility characters replaced (NFKC), such as letters of full width, which
-/// some keyboards write.
+/// Returns `text` with compatibility characters replaced (NFKC), such as letters of full width,
+/// which some keyboards write.
 pub fn without_compatibility_characters(text: &str) -> String {
     nfkc(text)
 }

@@ -9,7 +9,8 @@ use crate::core::id::{self, RESERVED_PREFIXES};
 /// What programs write for a variable that has no value.
 const NOTHING: [&str; 5] = ["null", "undefined", "none", "nil", "nan"];
 
-/// Characters that surround a credential in a file or an example, and that none begins or ends with.
+/// Characters that surround a credential in a file or an example, and that none begins or ends
+/// with.
 pub const WRAPPING: [char; 14] =
     ['"', '\'', '`', '<', '>', '[', ']', '(', ')', '{', '}', ',', ';', ':'];
 
@@ -72,7 +73,8 @@ fn of_record(brand: &TokenPrefix, text: &str) -> Option<String> {
     })
 }
 
-/// Says which credential `text` contains, if other characters are before it, or if it has no prefix.
+/// Says which credential `text` contains, if other characters are before it, or if it has no
+/// prefix.
 fn without_beginning(brand: &TokenPrefix, text: &str) -> Option<String> {
     let decoded = BASE64.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let lower = decoded.as_deref().unwrap_or(text).to_ascii_lowercase();

@@ -288,8 +288,8 @@ pub async fn get_secret_value(
     Ok((answer.secret_string.unwrap_or_default(), written))
 }
 
-/// Parses the secret's JSON. The error contains the position and what was expected there, nothing of
-/// the content.
+/// Parses the secret's JSON. The error contains the position and what was expected there, nothing
+/// of the content.
 ///
 /// # Errors
 /// [`Fault::DeploymentSecret`] if it is not the expected JSON.

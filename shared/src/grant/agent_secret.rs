@@ -88,8 +88,8 @@ pub(super) fn parse(
         .ok_or_else(|| not_an_agent_secret(brand, text))
 }
 
-/// Returns the refusal of a secret of the wrong form. If it looks like another credential, or like a
-/// part of an agent's secret, the answer says so.
+/// Returns the refusal of a secret of the wrong form. If it looks like another credential, or like
+/// a part of an agent's secret, the answer says so.
 fn not_an_agent_secret(brand: &TokenPrefix, text: &str) -> Error {
     let wanted = "the secret of the agent";
     match credential::wrong_form(brand, text, PresentedKind::AgentSecret, wanted) {

@@ -26,8 +26,8 @@ impl PresentedClient {
     /// Reads the client of `request`, whose body has the members `client_id` and `client_secret`.
     ///
     /// # Errors
-    /// [`Refusal::AgentSecretMalformed`], [`Refusal::ClientCredentialsMissing`] for a secret without
-    /// an id, [`Refusal::DuplicateClientCredentials`] for two clients or two secrets.
+    /// [`Refusal::AgentSecretMalformed`], [`Refusal::ClientCredentialsMissing`] for a secret
+    /// without an id, [`Refusal::DuplicateClientCredentials`] for two clients or two secrets.
     pub fn read(
         request: &Request,
         client_id: Option<String>,

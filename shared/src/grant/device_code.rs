@@ -199,8 +199,8 @@ pub fn grantable_scopes(
     Ok(scopes)
 }
 
-/// Stores a user's decision about a pending device, and returns the state of the device: another one
-/// than the user asked for if they decided otherwise at the same moment.
+/// Stores a user's decision about a pending device, and returns the state of the device: another
+/// one than the user asked for if they decided otherwise at the same moment.
 ///
 /// # Errors
 /// [`Refusal::UserCodeWrong`] if another user approved or denied the device, or it has expired; a

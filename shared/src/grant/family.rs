@@ -137,8 +137,8 @@ pub struct NewUserFamily<'a> {
 /// returns its first tokens.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::UserDisabled`], [`Refusal::UserDeleted`] for a user without
-/// an organization or who has to sign in again, or a fault.
+/// [`Refusal::UserForbidden`], [`Refusal::UserDisabled`], [`Refusal::UserDeleted`] for a user
+/// without an organization or who has to sign in again, or a fault.
 pub async fn create_for_user(
     context: &Context,
     new: NewUserFamily<'_>,

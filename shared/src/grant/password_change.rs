@@ -1,7 +1,7 @@
 //! Setting a password: with a one-time invitation, or with the current password.
 //!
-//! Both end all credentials of the user in the same transaction. After a change, the session or tool
-//! that requested it continues.
+//! Both end all credentials of the user in the same transaction. After a change, the session or
+//! tool that requested it continues.
 
 use super::{
     password::{self, Login},

@@ -150,8 +150,8 @@ async fn read(
     }
 }
 
-/// Refuses an agent that did not authenticate, if the deployment requires it (RFC 6749 §6). Tools of
-/// users have no secret.
+/// Refuses an agent that did not authenticate, if the deployment requires it (RFC 6749 §6). Tools
+/// of users have no secret.
 fn require_authentication(
     context: &Context,
     family: Option<&FamilyRecord>,

@@ -93,8 +93,8 @@ pub enum SignedIn {
     },
 }
 
-/// Starts a sign-in at `upstream`, for a browser at `address`. `browser` is the cookie of an earlier
-/// sign-in, which stays valid: a user may have two windows.
+/// Starts a sign-in at `upstream`, for a browser at `address`. `browser` is the cookie of an
+/// earlier sign-in, which stays valid: a user may have two windows.
 ///
 /// # Errors
 /// [`Refusal::RequestsTooMany`], an issuer that is unavailable, or a [`Fault`].
@@ -213,8 +213,8 @@ const BY_OUR_REQUEST: [&str; 6] = [
 
 /// Handles a response of the issuer that names an error and contains no code.
 ///
-/// Whoever has the browser can make the error up, so none is a fault, which raises an alarm, and the
-/// log contains only the cause.
+/// Whoever has the browser can make the error up, so none is a fault, which raises an alarm, and
+/// the log contains only the cause.
 fn without_code(error: &str, loopback: Option<Loopback>) -> Result<SignedIn, Error> {
     let (refusal, code) = if BY_THE_USER.contains(&error) {
         (Refusal::SignInDenied, "access_denied")

@@ -1,5 +1,5 @@
-//! Rate limiting: of guesses, which are counted before they are checked and refunded if they succeed,
-//! and of requests, which are counted whether or not they succeed.
+//! Rate limiting: of guesses, which are counted before they are checked and refunded if they
+//! succeed, and of requests, which are counted whether or not they succeed.
 
 use jiff::Timestamp;
 
@@ -10,12 +10,12 @@ use crate::{
     telemetry,
 };
 
-/// Counts an attempt, and runs `check` if no limit is reached. A refusal stays counted. A success is
-/// refunded, and so is a failure of ours, which says nothing about the guess.
+/// Counts an attempt, and runs `check` if no limit is reached. A refusal stays counted. A success
+/// is refunded, and so is a failure of ours, which says nothing about the guess.
 ///
 /// # Errors
-/// [`Refusal::FailuresTooMany`] with the time to wait, or those of `check`. An attempt that cannot be
-/// counted is not checked.
+/// [`Refusal::FailuresTooMany`] with the time to wait, or those of `check`. An attempt that cannot
+/// be counted is not checked.
 pub(super) async fn limited<T>(
     context: &Context,
     counters: &[Counter<'_>],
@@ -65,8 +65,8 @@ async fn count(
     }
 }
 
-/// Refunds an attempt. If that fails, the attempt is logged and stays counted until its window ends,
-/// which is no reason to reject a correct password.
+/// Refunds an attempt. If that fails, the attempt is logged and stays counted until its window
+/// ends, which is no reason to reject a correct password.
 async fn refund(context: &Context, counters: &[Counter<'_>], counted_at: Timestamp) {
     for counter in counters {
         if let Err(fault) = context.store.refund_attempt(*counter, counted_at).await {

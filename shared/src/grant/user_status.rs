@@ -91,8 +91,8 @@ impl UserStatus {
 }
 
 impl ActiveUser {
-    /// Returns what the user has: the scopes of their role, in an organization of open signup within
-    /// its limit.
+    /// Returns what the user has: the scopes of their role, in an organization of open signup
+    /// within its limit.
     pub fn scopes(&self, config: &Config) -> Scopes {
         config.limit_signup(self.by_signup, &config.role_scopes(self.role))
     }
@@ -116,8 +116,8 @@ impl ActiveUser {
 /// reported, and creates a personal organization for a new user, which will own what they create.
 ///
 /// # Errors
-/// [`Refusal::UserForbidden`], [`Refusal::UserDisabled`], [`Refusal::LoginWrong`] for a user who was
-/// deleted, or whose password was changed, meanwhile; a [`Fault`].
+/// [`Refusal::UserForbidden`], [`Refusal::UserDisabled`], [`Refusal::LoginWrong`] for a user who
+/// was deleted, or whose password was changed, meanwhile; a [`Fault`].
 pub async fn record_sign_in(
     context: &Context,
     user: &AuthenticatedUser,
@@ -162,9 +162,9 @@ pub async fn ensure_member(
     }
 }
 
-/// Requires that the caller is a user: with a session, or with a bearer token that has all scopes of
-/// the user's role. What needs no scope, such as listing a user's tokens, is not for tools to which
-/// the user granted only some scopes, nor for tokens that an issuer limited.
+/// Requires that the caller is a user: with a session, or with a bearer token that has all scopes
+/// of the user's role. What needs no scope, such as listing a user's tokens, is not for tools to
+/// which the user granted only some scopes, nor for tokens that an issuer limited.
 ///
 /// # Errors
 /// [`Refusal::UserRequired`] for all other callers; a [`Fault`].

@@ -120,8 +120,8 @@ impl Request {
         self.event.request_context.http.source_ip.as_deref().unwrap_or_default()
     }
 
-    /// Returns the value of a header; `None` if it is missing or empty. A value that is not ASCII is
-    /// not a missing one.
+    /// Returns the value of a header; `None` if it is missing or empty. A value that is not ASCII
+    /// is not a missing one.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.event
             .headers
@@ -165,8 +165,8 @@ impl Request {
         one_value(self.target.query().as_bytes(), name)
     }
 
-    /// Returns a parameter of an OAuth request or response in the query. One without a value counts as
-    /// absent (RFC 6749 §3.1).
+    /// Returns a parameter of an OAuth request or response in the query. One without a value counts
+    /// as absent (RFC 6749 §3.1).
     ///
     /// # Errors
     /// As [`Request::query`].
@@ -174,8 +174,8 @@ impl Request {
         Ok(self.query(name)?.filter(|value| !value.is_empty()))
     }
 
-    /// Returns a parameter of an OAuth response that a provider has the browser post. It is read as one
-    /// in the query: parameters with other names are ignored, also repeated ones.
+    /// Returns a parameter of an OAuth response that a provider has the browser post. It is read as
+    /// one in the query: parameters with other names are ignored, also repeated ones.
     ///
     /// # Errors
     /// A 415 for another media type, otherwise as [`Request::oauth_parameter`].
@@ -197,8 +197,8 @@ impl Request {
         Ok(PageRequest::parse(limit.as_deref(), cursor.as_deref())?)
     }
 
-    /// Refuses a parameter that pages lists elsewhere: its sender would read the first page for ever.
-    /// Other unknown parameters are ignored.
+    /// Refuses a parameter that pages lists elsewhere: its sender would read the first page for
+    /// ever. Other unknown parameters are ignored.
     fn refuse_other_paging(&self) -> Result<(), Error> {
         for name in OTHER_PAGING {
             if self.query(name)?.is_some() {

@@ -99,8 +99,8 @@ impl Response {
         response.with_cause(error)
     }
 
-    /// Sets the cause that the log line contains, of a response that tells the client about `error` in
-    /// another way.
+    /// Sets the cause that the log line contains, of a response that tells the client about `error`
+    /// in another way.
     #[must_use]
     pub fn with_cause(self, error: Error) -> Self {
         Self { cause: Some(Box::new(error)), ..self }
@@ -194,8 +194,8 @@ impl Response {
         self.cause.as_deref()
     }
 
-    /// Returns the response to a HEAD: status and headers, without the body. The `Content-Length` is
-    /// that of the body (RFC 9110 §8.6).
+    /// Returns the response to a HEAD: status and headers, without the body. The `Content-Length`
+    /// is that of the body (RFC 9110 §8.6).
     #[must_use]
     pub fn without_body(self) -> Self {
         let length = self.inner.body().len().into();

@@ -48,15 +48,16 @@ pub fn methods(path: &str) -> Option<String> {
     Some(found.value.iter().copied().collect::<Vec<_>>().join(", "))
 }
 
-/// Returns the path of the route for programs that corresponds to `path`, which is that of a page or
-/// lacks its first segments: `/v1/auth/login` for `/login`.
+/// Returns the path of the route for programs that corresponds to `path`, which is that of a page
+/// or lacks its first segments: `/v1/auth/login` for `/login`.
 pub fn for_programs(path: &str) -> Option<String> {
     let below = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let candidates = [format!("/v1{below}"), format!("/v1/auth{below}")];
     candidates.into_iter().find(|candidate| candidate != path && methods(candidate).is_some())
 }
 
-/// Returns the methods of `path`, if it is a path of its own that also fits the pattern of the route
+/// Returns the methods of `path`, if it is a path of its own that also fits the pattern of the
+/// route
 /// `key`, which a gateway matches if the path does not have the method: `/v1/runners/heartbeat` for
 /// `GET /v1/runners/{id}`.
 pub fn methods_instead_of(key: &str, path: &str) -> Option<String> {
@@ -98,8 +99,8 @@ fn difference(known: &[&str], given: &[&str]) -> Option<usize> {
     pairs.map(|(known, given)| letters_wrong(known, given)).sum()
 }
 
-/// Returns how many letters have to be added, removed or replaced to make `known` of `given`; `None`
-/// if most of them.
+/// Returns how many letters have to be added, removed or replaced to make `known` of `given`;
+/// `None` if most of them.
 fn letters_wrong(known: &str, given: &str) -> Option<usize> {
     if given.len() > 2 * known.len() {
         return None;

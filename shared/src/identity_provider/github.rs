@@ -63,7 +63,8 @@ impl GithubIdentityProvider {
         } else {
             Vec::new()
         };
-        // The address of a profile is for display: only the list of addresses says what is verified.
+        // The address of a profile is for display: only the list of addresses says what is
+        // verified.
         let shown = user.text("email").and_then(|email| Email::try_from(email).ok());
         let email = match shown {
             Some(shown) if verified.contains(&shown) => external::EMAIL,

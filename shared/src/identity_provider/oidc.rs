@@ -227,8 +227,8 @@ impl OidcIdentityProvider {
         Ok(used.iter().filter_map(|name| Some(((*name).to_owned(), about.get(name)?))).collect())
     }
 
-    /// Returns the fault for a userinfo response that is not JSON. A signed one (OpenID Connect Core
-    /// §5.3.2) is never read unverified.
+    /// Returns the fault for a userinfo response that is not JSON. A signed one (OpenID Connect
+    /// Core §5.3.2) is never read unverified.
     fn unreadable_userinfo(&self, answer: &http::Response<Vec<u8>>) -> Fault {
         let media_type = answer.headers().get("content-type").and_then(|name| name.to_str().ok());
         let is_jwt =

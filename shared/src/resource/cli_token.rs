@@ -93,8 +93,9 @@ pub struct CreatedCliToken {
     pub token: Secret,
 }
 
-/// Creates a token for the caller, who is a user: with a session, or with the access token of a login
-/// with a password. Tools cannot create CLI tokens, because these would outlive the tools' own.
+/// Creates a token for the caller, who is a user: with a session, or with the access token of a
+/// login with a password. Tools cannot create CLI tokens, because these would outlive the tools'
+/// own.
 ///
 /// # Errors
 /// `insufficient_scope`, `invalid_request` or `invalid_scope`, or a fault.

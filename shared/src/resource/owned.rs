@@ -162,9 +162,9 @@ pub(super) async fn find<R: Record>(
 /// Deletes the resource `id`, if it belongs to the caller's organization. Its credentials stop
 /// working with the next request.
 ///
-/// Deleting needs what creating would: all scopes and resources of the record. A caller who does not
-/// manage the users can delete only what was created on behalf of the same user. A caller who can do
-/// everything needs no read.
+/// Deleting needs what creating would: all scopes and resources of the record. A caller who does
+/// not manage the users can delete only what was created on behalf of the same user. A caller who
+/// can do everything needs no read.
 ///
 /// # Errors
 /// `insufficient_scope`, `not_found`, or a fault.
@@ -231,8 +231,8 @@ pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// Gives the resource `id` a new secret. `old` returns what happens to the old one.
 ///
 /// Renewing is like creating: the caller needs all scopes and resources of the record, its own
-/// credential must last as long, and it either manages the users or acts for the user on whose behalf
-/// the record was created.
+/// credential must last as long, and it either manages the users or acts for the user on whose
+/// behalf the record was created.
 pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + HasSecret>>(
     context: &Context,
     caller: &Principal,

@@ -164,9 +164,9 @@ pub async fn create(
     }
 }
 
-/// Invites a user to set a new password. An earlier invitation no longer works; the current password
-/// and the user's credentials work until the new password is set. The invitation ends if the user is
-/// disabled or signs out everywhere.
+/// Invites a user to set a new password. An earlier invitation no longer works; the current
+/// password and the user's credentials work until the new password is set. The invitation ends if
+/// the user is disabled or signs out everywhere.
 ///
 /// # Errors
 /// `insufficient_scope`, `not_found`, or a fault.
@@ -191,8 +191,8 @@ pub async fn invite(
     }
 }
 
-/// Refuses credentials that act for a disabled user. Keys that a user has created keep working while
-/// the user is disabled, but whomever they enroll or invite could enable the user.
+/// Refuses credentials that act for a disabled user. Keys that a user has created keep working
+/// while the user is disabled, but whomever they enroll or invite could enable the user.
 async fn refuse_disabled(context: &Context, caller: &Principal) -> Result<(), Error> {
     let creator = match caller.kind {
         // Authentication has read the record of a user.

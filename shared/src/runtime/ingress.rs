@@ -91,8 +91,9 @@ fn log(outcome: &Result<Response, Error>) {
 /// Parses an event.
 ///
 /// # Errors
-/// A 4xx if the caller sent a malformed request, [`Fault::Event`] if this is not an event of an HTTP
-/// API with payload 2.0: then the function is attached to something else, which no caller can cause.
+/// A 4xx if the caller sent a malformed request, [`Fault::Event`] if this is not an event of an
+/// HTTP API with payload 2.0: then the function is attached to something else, which no caller can
+/// cause.
 fn parse_event(app: &App, event: Value) -> Result<Request, Error> {
     let has_text = |pointer| event.pointer(pointer).is_some_and(Value::is_string);
     if event["version"] != "2.0" || !has_text("/rawPath") || !has_text(METHOD) {
@@ -126,8 +127,8 @@ fn parse_request(app: &App, mut event: Value) -> Result<Request, Error> {
     Ok(Request::new(typed, target, body))
 }
 
-/// Returns the request's target, if its path has exactly one interpretation. An HTTP API has decoded
-/// the path, but not the query.
+/// Returns the request's target, if its path has exactly one interpretation. An HTTP API has
+/// decoded the path, but not the query.
 fn target(members: &Map<String, Value>) -> Result<Target, Refusal> {
     let text = |name: &str| members.get(name).map_or(Some(""), Value::as_str);
     let (path, query) =

@@ -136,8 +136,8 @@ impl DeviceCodeRecord {
         after(valid_until, REMEMBERED + LEEWAY)
     }
 
-    /// Reports whether the code waits for a decision, or `user_id` has decided about it. An approval
-    /// ends with the code, unless the code was redeemed.
+    /// Reports whether the code waits for a decision, or `user_id` has decided about it. An
+    /// approval ends with the code, unless the code was redeemed.
     pub fn is_shown_to(&self, user_id: &Subject, now: Timestamp) -> bool {
         let is_valid = now < self.valid_until;
         let is_theirs = self.user_id.as_ref() == Some(user_id);
@@ -201,8 +201,8 @@ impl Store {
         device.map(from_item::<DeviceCodeRecord>).transpose()
     }
 
-    /// Records a user's decision, unless the code was decided before: one write. `granted` is what the
-    /// device receives; `None` denies the request. `epoch` is the user's current one.
+    /// Records a user's decision, unless the code was decided before: one write. `granted` is what
+    /// the device receives; `None` denies the request. `epoch` is the user's current one.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.

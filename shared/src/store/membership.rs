@@ -162,8 +162,8 @@ impl Store {
         }
     }
 
-    /// Stores what a sign-in reported about a user, who must exist, and a role that no configuration
-    /// gives: one write.
+    /// Stores what a sign-in reported about a user, who must exist, and a role that no
+    /// configuration gives: one write.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.

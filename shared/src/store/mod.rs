@@ -75,8 +75,8 @@ impl Store {
     /// handshake is most of the duration of a first call.
     pub async fn connect(&self) {
         client::connect(&self.client).await;
-        // Its response does not belong to DynamoDB's API, and no caller is waiting yet who could repeat
-        // a request.
+        // Its response does not belong to DynamoDB's API, and no caller is waiting yet who could
+        // repeat a request.
         self.health.forget_failures();
     }
 }

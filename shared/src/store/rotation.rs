@@ -114,8 +114,8 @@ impl RotationRequest<'_> {
     }
 
     /// Reports whether a repeat comes in time: within the grace window, and for another minute
-    /// unless the store is known to have worked since the rotation. Otherwise the caller may not have
-    /// got the response.
+    /// unless the store is known to have worked since the rotation. Otherwise the caller may not
+    /// have got the response.
     ///
     /// The clock that wrote the time of the rotation may be ahead of ours, but not by more than the
     /// window: otherwise it would extend the window by as much.

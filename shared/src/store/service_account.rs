@@ -37,8 +37,8 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     /// The user on whose behalf it was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,
-    /// When it expires, in whole seconds: what an expiring credential created. Also DynamoDB's time to
-    /// live.
+    /// When it expires, in whole seconds: what an expiring credential created. Also DynamoDB's time
+    /// to live.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "second::optional")]
     pub expires_at: Option<Timestamp>,
 }

@@ -135,7 +135,8 @@ impl Store {
         }
     }
 
-    /// Moves a session or a family of a user to a new epoch, so that it does not end with all others.
+    /// Moves a session or a family of a user to a new epoch, so that it does not end with all
+    /// others.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.

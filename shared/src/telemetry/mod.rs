@@ -235,8 +235,8 @@ pub fn attempts_throttled(what: &str) {
     tracing::warn!(target: "postern", event = "slowed", what, "too many attempts");
 }
 
-/// Logs that a spent authorization code or device code was presented, which revoked what it had been
-/// redeemed for.
+/// Logs that a spent authorization code or device code was presented, which revoked what it had
+/// been redeemed for.
 pub fn code_replayed(family: &FamilyId) {
     tracing::warn!(target: "postern", event = "code_replayed", %family, Reuse = 1_u64, "a spent code was used again");
 }

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::METRICS;
 
-/// The route in the span of the authorizer, which is not a route of its own: the gateway in front of
-/// a protected API reports each request.
+/// The route in the span of the authorizer, which is not a route of its own: the gateway in front
+/// of a protected API reports each request.
 pub const AUTHORIZER: &str = "authorizer";
 
 /// The member with the path of a request that matches no route. Only the local program sets it, and

@@ -87,8 +87,8 @@ pub fn check_kind(claims: &Map<String, Value>, accept_id_tokens: bool) -> Result
 }
 
 /// Reports whether the claims are those of an ID token: OpenID Connect Core §2 and §3.3.2.11 define
-/// these members for no other kind of token, and some issuers name the kind: Cognito in `token_use`,
-/// Keycloak in `typ`.
+/// these members for no other kind of token, and some issuers name the kind: Cognito in
+/// `token_use`, Keycloak in `typ`.
 fn is_id_token(claims: &Map<String, Value>) -> bool {
     let is_present = |name: &&str| claims.get(*name).is_some_and(|value| !value.is_null());
     ["nonce", "at_hash", "c_hash"].iter().any(is_present)
@@ -152,7 +152,8 @@ pub fn rename_unverified_email(claims: &mut Map<String, Value>) {
 }
 
 /// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped. A time
-/// before the calendar's beginning or after its end is that beginning or end, however it is written.
+/// before the calendar's beginning or after its end is that beginning or end, however it is
+/// written.
 fn numeric_date(value: &Value) -> Option<Timestamp> {
     #[expect(clippy::cast_possible_truncation, reason = "whole, and a cast saturates")]
     let whole = |seconds: f64| seconds.floor() as i64;

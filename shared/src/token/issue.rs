@@ -104,8 +104,8 @@ pub fn service_token(
     )
 }
 
-/// Issues a download token for `path`, on behalf of `principal`, and returns it with its lifetime. It
-/// does not outlive the principal's credential.
+/// Issues a download token for `path`, on behalf of `principal`, and returns it with its lifetime.
+/// It does not outlive the principal's credential.
 ///
 /// # Errors
 /// A [`Fault`] if there is no signing key, or if the random generator or signing fails.

@@ -1,9 +1,9 @@
 //! The keys of an OpenID provider. They are found by discovery (OpenID Connect Discovery §4),
 //! rarely fetched, and cached in this process.
 //!
-//! Anyone can make up a `kid`, so unknown ones cause at most two fetches a minute: one when a minute
-//! has passed since the last fetch, and one early fetch. After that, a token with an unknown key
-//! that was issued since the last fetch may be valid, and gets a 503; any other is refused.
+//! Anyone can make up a `kid`, so unknown ones cause at most two fetches a minute: one when a
+//! minute has passed since the last fetch, and one early fetch. After that, a token with an unknown
+//! key that was issued since the last fetch may be valid, and gets a 503; any other is refused.
 //!
 //! If the provider is slow, unavailable or returns invalid documents, its callers get a 503 after a
 //! short wait. Cached keys stay valid for an hour.

@@ -77,8 +77,8 @@ refusals! {
     CodeChallengeMalformed => invalid_request(
         "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
     ),
-    /// The authorization code was already redeemed, or the device code was, and its tokens are in use
-    /// or the poll came from another network. Its tokens are revoked.
+    /// The authorization code was already redeemed, or the device code was, and its tokens are in
+    /// use or the poll came from another network. Its tokens are revoked.
     CodeReplayed => CODE_INVALID,
     /// The PKCE verifier does not match the challenge.
     CodeVerifierWrong => CODE_INVALID,
@@ -352,7 +352,8 @@ refusals! {
     ScopesTooMany => invalid_scope(
         "Too many scopes: send at most 64, with 2048 characters in total.",
     ),
-    /// A security event token, such as a logout token, was presented as an access token or ID token.
+    /// A security event token, such as a logout token, was presented as an access token or ID
+    /// token.
     SecurityEventNotAccepted => INVALID_TOKEN,
     /// The sender of a chat message, or the chat, is not listed.
     SenderUnknown => INVALID_TOKEN,
