@@ -218,27 +218,35 @@ async fn what_expires_admits_no_users() {
 }
 
 #[tokio::test]
-async fn a_key_that_requires_signatures_creates_nothing_that_cannot_sign() {
+async fn a_key_that_requires_signatures_creates_nothing_that_could_create_credentials_without() {
     let world = World::new().await;
     let user = world.create_user("ada@example.com", "correct horse battery", Role::Admin).await;
-    let agent = world.agent(&["read"]).await;
+    let agent = world.agent(&["keys:*"]).await;
     let (runner, _) = world.runner().await;
     let (_, signing) = key(&world, json!({"require_signature": true})).await;
     let email = "eve@example.com";
-    let sentence = "A key that requires signed requests can create and renew only such keys, because nothing else can be required to sign: use a session, or a key without require_signature.";
+    let sentence = "A key that requires signed requests cannot create or renew what could create credentials without a signature, such as a user, or an agent that manages keys: leave out the scopes that manage, or use a session.";
     for (path, body) in [
-        ("/v1/agents".to_owned(), json!({"name": "n", "scopes": ["read"]})),
-        ("/v1/services".to_owned(), json!({"name": "n", "scopes": ["read"]})),
-        ("/v1/runners".to_owned(), json!({"name": "n"})),
+        ("/v1/agents".to_owned(), json!({"name": "n", "scopes": ["*"]})),
+        ("/v1/agents".to_owned(), json!({"name": "n", "scopes": ["read", "keys:manage"]})),
+        ("/v1/services".to_owned(), json!({"name": "n", "scopes": ["*:manage"]})),
         ("/v1/users".to_owned(), json!({"email": email, "password": "correct horse battery"})),
         ("/v1/users".to_owned(), json!({"email": email, "invite": true})),
         (format!("/v1/users/{user}/invitation"), json!({})),
         (format!("/v1/agents/{}/secret", agent.id), json!({})),
-        (format!("/v1/runners/{runner}/token"), json!({})),
     ] {
         let refused = post_signed(&world, &signing, &path, &body).await;
         let refused = refused.expect_error(403, "insufficient_scope");
         assert_eq!(refused.member("error_description"), sentence, "{path}");
     }
     world.exchange(&agent).await; // its secret is the one that it was
+    // What creates nothing is not affected.
+    for (path, body, status) in [
+        ("/v1/agents".to_owned(), json!({"name": "n", "scopes": ["read", "keys:read"]}), 201),
+        ("/v1/services".to_owned(), json!({"name": "n", "scopes": ["read"]}), 201),
+        ("/v1/runners".to_owned(), json!({"name": "n"}), 201),
+        (format!("/v1/runners/{runner}/token"), json!({}), 200),
+    ] {
+        post_signed(&world, &signing, &path, &body).await.expect(status);
+    }
 }

@@ -223,39 +223,6 @@ async fn a_scope_that_is_not_granted_is_named() {
     expect(&answer.send().await, 400, "invalid_scope", sentence);
 }
 
-/// RFC 7009 §2.2.1: a client must not believe that it ended what is still valid.
-#[tokio::test]
-async fn revocation_refuses_what_it_does_not_end() {
-    let world = World::new().await;
-    let agent = world.agent(&["data:read"]).await;
-    let (_, service) = world.service(&["data:read"]).await;
-    let service_token = world.service_token(&service).await;
-    world.wire.take();
-    let only = "and this route ends only refresh tokens and access tokens";
-    let delete = "delete its record, or report it to POST /v1/keys/revoke-leaked.";
-    for (token, name, remedy) in [
-        (&world.api_key, "an API key", delete),
-        (&with_other_last_char(&world.api_key), "an API key", delete),
-        (&agent.secret, "an agent secret", delete),
-        (&service, "a service key", delete),
-        (&world.operator_key, "the operator key", "replace it in the deployment's secret."),
-        (&service_token, "a service token", "these expire within minutes."),
-    ] {
-        let sentence = format!("The token looks like {name}, {only}: {remedy}");
-        let call = || world.call("POST", "/v1/auth/revoke");
-        let in_json = call().json(json!({"token": token})).send().await;
-        expect(&in_json, 400, "unsupported_token_type", &sentence);
-        let in_form = call().form(&[("token", token)]).send().await;
-        expect(&in_form, 400, "unsupported_token_type", &sentence);
-    }
-    assert!(world.wire.take().is_empty());
-    for token in ["nonsense", "", "a.b.c"] {
-        let call = world.call("POST", "/v1/auth/revoke").json(json!({"token": token}));
-        call.send().await.expect(200);
-    }
-    assert_eq!(world.whoami(&world.api_key).await, 200);
-}
-
 #[tokio::test]
 async fn a_tool_is_told_that_a_whole_user_is_required() {
     let world = World::new().await;

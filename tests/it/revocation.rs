@@ -81,6 +81,7 @@ async fn unknown_tokens_all_get_the_same_answer() {
         &foreign.refresh,
         &foreign.access,
         "",
+        &world.api_key,
         &tokens.refresh[1..],
         &tokens.refresh,
         &tokens.refresh,

@@ -37,6 +37,15 @@ impl Permission {
         Self::UsersManage,
     ];
 
+    /// Those with which credentials can be created.
+    pub const CREATING: [Self; 5] = [
+        Self::AgentsManage,
+        Self::KeysManage,
+        Self::RunnersManage,
+        Self::ServicesManage,
+        Self::UsersManage,
+    ];
+
     /// Returns its name, as in scopes.
     pub const fn as_str(self) -> &'static str {
         match self {

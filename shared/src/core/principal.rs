@@ -282,24 +282,32 @@ impl Principal {
         }
     }
 
-    /// Checks that the caller is allowed to create or renew a credential that cannot be required to
-    /// sign: anything but a key.
+    /// Checks that the caller is allowed to create or renew a credential with `scopes` that cannot be
+    /// required to sign: anything but a key.
     ///
     /// # Errors
-    /// [`Refusal::SignatureNotInherited`] if the caller's own key requires signatures.
-    pub fn can_create_unsigned(&self) -> Result<(), Refusal> {
-        if self.inherited.require_signature { Err(Refusal::SignatureNotInherited) } else { Ok(()) }
+    /// [`Refusal::SignatureNotInherited`] if the caller's own key requires signatures, and the
+    /// credential could create others without.
+    pub fn can_create_unsigned(&self, scopes: &Scopes) -> Result<(), Refusal> {
+        let creates = Permission::CREATING.iter().any(|right| scopes.allows(&(*right).into()));
+        if self.inherited.require_signature && creates {
+            Err(Refusal::SignatureNotInherited)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Checks that the caller is allowed to enroll and invite users, who neither expire nor sign.
+    /// Checks that the caller is allowed to enroll and invite users, who neither expire nor sign,
+    /// and create credentials.
     ///
     /// # Errors
     /// [`Refusal::ExpiryNotInherited`] if the caller's credential expires, or
     /// [`Refusal::SignatureNotInherited`] if it requires signatures.
     pub fn can_admit_users(&self) -> Result<(), Refusal> {
-        match self.inherited.expires_at {
-            Some(_) => Err(Refusal::ExpiryNotInherited),
-            None => self.can_create_unsigned(),
+        match (self.inherited.expires_at, self.inherited.require_signature) {
+            (Some(_), _) => Err(Refusal::ExpiryNotInherited),
+            (None, true) => Err(Refusal::SignatureNotInherited),
+            (None, false) => Ok(()),
         }
     }
 

@@ -253,7 +253,7 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
         Some(require_signature) => {
             caller.delegated_signature(Some(require_signature))?;
         }
-        None => caller.can_create_unsigned()?,
+        None => caller.can_create_unsigned(&rights.scopes)?,
     }
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
     match context.store.replace_secret(&record, &minted, old(&record)).await? {

@@ -113,7 +113,6 @@ pub async fn create(
     new: NewRunner,
 ) -> Result<CreatedRunner, Error> {
     caller.require(RunnerView::MANAGE)?;
-    caller.can_create_unsigned()?;
     // A runner has no resource limits, so a caller with limits could not pass them on.
     caller.can_delegate(&Scopes::default(), &Resources::default())?;
     let name = Name::try_from(new.name)?;

@@ -110,10 +110,10 @@ pub async fn create<K: ServiceAccountKind>(
     new: NewServiceAccount,
 ) -> Result<(ServiceAccountView<K>, Secret), Error> {
     caller.require(K::MANAGE)?;
-    caller.can_create_unsigned()?;
     let name = Name::try_from(new.name)?;
     let given = new.scopes;
     let scopes = Scopes::non_empty(given.clone())?;
+    caller.can_create_unsigned(&scopes)?;
     // It has no resource limits, so a caller with limits could not pass them on.
     caller
         .can_delegate(&scopes, &Resources::default())

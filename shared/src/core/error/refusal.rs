@@ -412,9 +412,10 @@ refusals! {
         "invalid_signature",
         "This key requires signed requests: send X-Cli-Signature, X-Cli-Timestamp and X-Cli-Nonce.",
     ),
-    /// The caller's key requires signed requests, and only keys can be required to sign.
+    /// The caller's key requires signed requests, and what it would create could create credentials
+    /// without.
     SignatureNotInherited => insufficient_scope(
-        "A key that requires signed requests can create and renew only such keys, because nothing else can be required to sign: use a session, or a key without require_signature.",
+        "A key that requires signed requests cannot create or renew what could create credentials without a signature, such as a user, or an agent that manages keys: leave out the scopes that manage, or use a session.",
     ),
     /// The request is signed, but its credential does not support signatures.
     SignatureNotSupported => unauthorized(
@@ -449,13 +450,6 @@ refusals! {
     TokenOwnerDeleted => INVALID_TOKEN,
     /// The token was revoked, or its family or its agent's epoch has ended.
     TokenRevoked => INVALID_TOKEN,
-    /// The revocation endpoint received a credential that is neither a refresh token nor an access
-    /// token.
-    TokenTypeUnsupported => PublicError::new(
-        StatusCode::BAD_REQUEST,
-        "unsupported_token_type",
-        "This route ends only refresh tokens and access tokens.",
-    ),
     /// The user's tokens were issued to a tool, which is not allowed to do this.
     ToolNotAllowed => insufficient_scope(
         "A tool cannot create CLI tokens: create them in the portal, or after a login with a password.",
