@@ -390,7 +390,7 @@ refusals! {
     /// The identity provider's response does not name its issuer, or names another one.
     SignInIssuerWrong => SIGN_IN_REFUSED,
     /// The browser returned with an error of the identity provider, which refused our client or our
-    /// request: check the [[signin]].
+    /// request: check the `[[signin]]`.
     SignInMisconfigured => sign_in_unavailable(
         "The identity provider refused the request of this deployment. Ask the operator to check the [[signin]] in postern.toml.",
     ),
