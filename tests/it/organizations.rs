@@ -143,11 +143,13 @@ async fn a_strangers_organization_takes_no_address_from_others() {
         (PASSWORD, theirs.as_str()),
         (STOLEN, &world.org_id),
         (PASSWORD, "org_01h455vb4pex5vsknk084sn02q"),
-        (PASSWORD, "nonsense"),
-        (PASSWORD, ""),
     ] {
         let refused = login(password, Some(organization)).await;
         refused.expect_error(401, "invalid_credentials");
+    }
+    // What is no id is told so before the password is verified.
+    for organization in ["nonsense", ""] {
+        login(PASSWORD, Some(organization)).await.expect_error(400, "invalid_request");
     }
     // On the portal's page as well.
     let form = |organization: &str| {
