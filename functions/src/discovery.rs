@@ -40,7 +40,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                 Ok(page.with_allow(allow)?)
             }
             Some(allow) => Ok(Response::method_not_allowed(request.method(), allow, request.id())?),
-            None => Err(unknown(request.path())),
+            None => match page_without_slash(request) {
+                Some(path) => Ok(Response::see_other(path.to_owned())?),
+                None => Err(unknown(request.path())),
+            },
         },
     }
 }
@@ -64,6 +67,13 @@ fn metadata(issuer: &str) -> Value {
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
     })
+}
+
+/// Returns the path of the page that a browser asks for with a slash too many.
+fn page_without_slash(request: &Request) -> Option<&'static str> {
+    let path = request.path().strip_suffix('/').filter(|_| request.expects_page())?;
+    let pages = route::ROUTES.iter().filter(|(_, method)| *method == "GET");
+    pages.map(|(page, _)| *page).find(|page| *page == path)
 }
 
 /// Returns the 404 for a path, with the correction if another spelling of it is one of our paths.

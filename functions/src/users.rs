@@ -83,22 +83,9 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
             user_access::enable(context, manager.as_manager(), request.json()?).await?;
             Ok(Response::no_content())
         }
-        "POST /v1/users/sign-out" => {
-            let manager = match operator_only(app, request)? {
-                Some(operator) => operator,
-                // Users need no scope to sign themselves out.
-                None => Manager(Some(app.providers.authenticate(context, request).await?)),
-            };
-            user_access::sign_out(context, manager.as_manager(), request.json()?).await?;
-            Ok(Response::no_content())
-        }
+        "POST /v1/users/sign-out" => sign_out(app, request).await,
         "POST /v1/auth/password" => change_password(app, request).await,
-        "POST /v1/auth/invitation" => {
-            let Accept { invitation, password } = request.json()?;
-            let (invitation, password) = (Secret::new(invitation), Secret::new(password));
-            password_change::accept_invitation(context, &invitation, password).await?;
-            Ok(Response::no_content())
-        }
+        "POST /v1/auth/invitation" => accept_invitation(app, request).await,
         "GET /v1/users" => {
             let caller = authorize().await?;
             Ok(Response::ok(
@@ -118,6 +105,24 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }
+}
+
+async fn sign_out(app: &App, request: &Request) -> Result<Response, Error> {
+    let context = &app.context;
+    let manager = match operator_only(app, request)? {
+        Some(operator) => operator,
+        // Users need no scope to sign themselves out.
+        None => Manager(Some(app.providers.authenticate(context, request).await?)),
+    };
+    user_access::sign_out(context, manager.as_manager(), request.json()?).await?;
+    Ok(Response::no_content())
+}
+
+async fn accept_invitation(app: &App, request: &Request) -> Result<Response, Error> {
+    let Accept { invitation, password } = request.json()?;
+    let (invitation, password) = (Secret::new(invitation), Secret::new(password));
+    password_change::accept_invitation(&app.context, &invitation, password).await?;
+    Ok(Response::no_content())
 }
 
 async fn manager(app: &App, request: &Request) -> Result<Manager, Error> {

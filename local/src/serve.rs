@@ -17,7 +17,7 @@ use http::StatusCode;
 use http_body_util::LengthLimitError;
 use postern::{
     App, Fault, Refusal,
-    config::{IdentitySource, SecretSource},
+    config::{Config, IdentitySource, SecretSource},
     core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
@@ -157,46 +157,11 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     }
     let level = config.deployment.log;
 
-    let engine = match &options.store {
-        Some(url) => Engine::remote(url).await?,
-        None => {
-            let (listener, _) =
-                http_server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LISTEN).await?;
-            let mut engine =
-                Engine::start(options.data.database().as_deref(), listener, &template)?;
-            engine.sweep();
-            engine
-        }
-    };
-    let other_brand = shown.switch_brand(&config.brand);
+    let engine = engine(options, &template).await?;
     let mut notices = Vec::new();
-    if let Some(other) = other_brand {
-        let key = if shown.api_key.is_none() {
-            "This start has created another organization."
-        } else {
-            "The API key is that of an earlier start."
-        };
-        notices.push(format!(
-            "The brand was {other} at the last start: credentials that begin with {other}_ do not work \
-             with the brand {}. {key}",
-            config.brand.as_str()
-        ));
-    }
-    let secret_file = match &config.deployment.secret {
-        None => None,
-        Some(SecretSource::File(path)) => Some(PathBuf::from(path)),
-        Some(SecretSource::Arn(_)) => {
-            return Err(Error::Invalid(
-                "POSTERN_SECRET_ARN works only in AWS: unset it, or set POSTERN_SECRET_FILE".into(),
-            ));
-        }
-    };
-    if let Some(file) = secret_file.as_deref().filter(|file| !file.exists()) {
-        notices.push(format!(
-            "The file {} of POSTERN_SECRET_FILE did not exist. This start has created it, with new keys.",
-            file.display()
-        ));
-    }
+    notices.extend(switch_brand(&mut shown, &config));
+    let secret_file = secret_file(&config)?;
+    notices.extend(secret_file.as_deref().and_then(notice_of_new_secret));
     let secrets = options.data.secrets(
         secret_file.as_deref(),
         &config.brand,
@@ -232,6 +197,53 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
         None => None,
     };
     Ok(Deployment { engine, app, gateway, shown, key, session, notices })
+}
+
+/// Returns the store of another program, or starts the embedded one.
+async fn engine(options: &Options, template: &Template) -> Result<Engine, Error> {
+    if let Some(url) = &options.store {
+        return Engine::remote(url).await;
+    }
+    let (listener, _) = http_server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LISTEN).await?;
+    let mut engine = Engine::start(options.data.database().as_deref(), listener, template)?;
+    engine.sweep();
+    Ok(engine)
+}
+
+/// Switches to the credentials of the configured brand. Returns what to say if it is another one
+/// than at the last start.
+fn switch_brand(shown: &mut LocalCredentials, config: &Config) -> Option<String> {
+    let other = shown.switch_brand(&config.brand)?;
+    let key = if shown.api_key.is_none() {
+        "This start has created another organization."
+    } else {
+        "The API key is that of an earlier start."
+    };
+    Some(format!(
+        "The brand was {other} at the last start: credentials that begin with {other}_ do not work \
+         with the brand {}. {key}",
+        config.brand.as_str()
+    ))
+}
+
+/// Returns the configured file of the deployment's secret.
+fn secret_file(config: &Config) -> Result<Option<PathBuf>, Error> {
+    match &config.deployment.secret {
+        None => Ok(None),
+        Some(SecretSource::File(path)) => Ok(Some(PathBuf::from(path))),
+        Some(SecretSource::Arn(_)) => Err(Error::Invalid(
+            "POSTERN_SECRET_ARN works only in AWS: unset it, or set POSTERN_SECRET_FILE".into(),
+        )),
+    }
+}
+
+fn notice_of_new_secret(file: &Path) -> Option<String> {
+    (!file.exists()).then(|| {
+        format!(
+            "The file {} of POSTERN_SECRET_FILE did not exist. This start has created it, with new keys.",
+            file.display()
+        )
+    })
 }
 
 /// Names the file of the deployment's secret in a fault that only knows that it is local.

@@ -7,23 +7,7 @@ use local::{
 };
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, Call, Setup, World};
-
-/// Asserts a whole answer: status, code, sentence and challenge.
-#[track_caller]
-fn expect(answer: Answer, status: u16, code: &str, sentence: &str) {
-    let answer = answer.expect_error(status, code);
-    assert_eq!(answer.member("error_description"), sentence);
-    let challenge = match (status, code) {
-        (401, "auth_required") => Some(r#"Bearer realm="postern""#.to_owned()),
-        (401, "invalid_client") => Some(r#"Basic realm="postern", charset="UTF-8""#.to_owned()),
-        (401, _) => Some(format!(
-            r#"Bearer realm="postern", error="{code}", error_description="{sentence}""#
-        )),
-        _ => return,
-    };
-    assert_eq!(answer.header("www-authenticate").map(str::to_owned), challenge);
-}
+use tests::{Call, Setup, World, expect_refusal};
 
 fn json_text<'w>(world: &'w World, path: &str, body: &str) -> Call<'w> {
     world
@@ -43,16 +27,16 @@ const NONE: &str = "No credential was presented: send one in Authorization (afte
 async fn a_missing_credential_is_told_where_one_is_looked_for() {
     let world = World::new().await;
     let whoami = || world.call("GET", "/v1/auth/whoami");
-    expect(whoami().send().await, 401, "auth_required", NONE);
+    expect_refusal(whoami().send().await, 401, "auth_required", NONE);
     let operator = world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
-    expect(
+    expect_refusal(
         operator.send().await,
         401,
         "auth_required",
         "This route requires the operator key (pst_op_...): send it as Authorization: Bearer.",
     );
     let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
-    expect(
+    expect_refusal(
         heartbeat.send().await,
         401,
         "auth_required",
@@ -60,20 +44,20 @@ async fn a_missing_credential_is_told_where_one_is_looked_for() {
     );
     let disable = world.call("POST", "/v1/users/disable").json(json!({"user_id": "x"}));
     let operator = format!("{NONE} The operator sends the operator key as Authorization: Bearer.");
-    expect(disable.send().await, 401, "auth_required", &operator);
-    expect(
+    expect_refusal(disable.send().await, 401, "auth_required", &operator);
+    expect_refusal(
         world.call("POST", "/v1/auth/service-token").send().await,
         401,
         "auth_required",
         "No credential was presented: send one in X-Service-Key.",
     );
-    expect(
+    expect_refusal(
         world.call("POST", "/v1/auth/logout").send().await,
         401,
         "auth_required",
         "There is nothing to end: send a session, in its header or cookie, or a refresh_token in the body.",
     );
-    expect(
+    expect_refusal(
         world.call("GET", "/v1/runners/x/install.sh").send().await,
         401,
         "auth_required",
@@ -108,12 +92,12 @@ async fn a_credential_in_the_wrong_place_is_told_where_it_was_found() {
     for (name, value, found) in table {
         let answer = world.call("GET", "/v1/auth/whoami").header(name, value).send().await;
         assert!(!answer.text.contains(key.as_str()) && !answer.text.contains(encoded), "{name}");
-        expect(answer, 401, "auth_required", &format!("{NONE} {found}"));
+        expect_refusal(answer, 401, "auth_required", &format!("{NONE} {found}"));
     }
     for query in ["api_key=x", "access_token=x", "anything"] {
         let query = if query == "anything" { format!("k={key}") } else { query.to_owned() };
         let answer = world.call("GET", &format!("/v1/auth/whoami?{query}")).send().await;
-        expect(
+        expect_refusal(
             answer,
             401,
             "auth_required",
@@ -121,14 +105,14 @@ async fn a_credential_in_the_wrong_place_is_told_where_it_was_found() {
         );
     }
     let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
-    expect(
+    expect_refusal(
         heartbeat.bearer(key).send().await,
         401,
         "auth_required",
         "No credential was presented: send one in X-Runner-Token. This route does not read Authorization.",
     );
     let operator = || world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
-    expect(
+    expect_refusal(
         operator().key(key).send().await,
         401,
         "auth_required",
@@ -164,10 +148,10 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
             if header == "Authorization" { format!("Bearer {value}") } else { value.clone() };
         let answer = world.call("GET", "/v1/auth/whoami").header(header, sent).send().await;
         assert!(!answer.text.contains(value.as_str()));
-        expect(answer, 401, "invalid_token", &sentence);
+        expect_refusal(answer, 401, "invalid_token", &sentence);
     }
     let session = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &world.api_key);
-    expect(
+    expect_refusal(
         session.send().await,
         401,
         "malformed_session",
@@ -179,10 +163,10 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
             "The download token looks like {name}: send the token from POST /v1/auth/download-token."
         );
         let answer = world.call("GET", &format!("{path}?token={value}")).send().await;
-        expect(answer, 401, "invalid_token", &sentence);
+        expect_refusal(answer, 401, "invalid_token", &sentence);
     }
     let length = tokens.refresh.len();
-    expect(
+    expect_refusal(
         world.refresh(&tokens.refresh[..length - 2]).send().await,
         400,
         "invalid_grant",
@@ -191,21 +175,21 @@ async fn a_credential_of_another_kind_is_told_where_it_belongs() {
             length - 2
         ),
     );
-    expect(
+    expect_refusal(
         world.refresh(&tokens.access).send().await,
         400,
         "invalid_grant",
         "The refresh_token looks like a JWT: send the refresh_token of the token response, which begins with pst_rt_.",
     );
     let operator = world.call("POST", "/v1/organizations").json(json!({"name": "a"}));
-    expect(
+    expect_refusal(
         operator.bearer(&world.api_key).send().await,
         401,
         "invalid_token",
         "This route requires the operator key: other credentials are not accepted.",
     );
     let heartbeat = world.call("POST", "/v1/runners/heartbeat").json(json!({}));
-    expect(
+    expect_refusal(
         heartbeat.header("X-Runner-Token", &world.api_key).send().await,
         401,
         "invalid_token",
@@ -310,14 +294,14 @@ async fn a_credential_that_was_not_sent_as_it_was_shown_is_told_what_to_correct(
         let answer = call.send().await;
         let bare = value.trim_start_matches("Bearer ");
         assert!(bare.len() < 20 || !answer.text.contains(bare), "{value}");
-        expect(answer, 401, "invalid_token", &format!("The value of {header} {problem}"));
+        expect_refusal(answer, 401, "invalid_token", &format!("The value of {header} {problem}"));
     }
     for empty in ["Bearer", "bearer:", "Bearer "] {
         let answer = world.call("GET", whoami).header("Authorization", empty).send().await;
         let sentence = format!(
             "{NONE} Authorization contains only the word Bearer, and no credential after it."
         );
-        expect(answer, 401, "auth_required", &sentence);
+        expect_refusal(answer, 401, "auth_required", &sentence);
     }
     assert!(world.wire.take().is_empty());
 }
@@ -350,10 +334,10 @@ async fn another_secret_than_the_agents_is_told_what_it_looks_like() {
             ("client_secret", secret.as_str()),
         ];
         let in_form = world.call("POST", "/v1/auth/token").form(&form).send().await;
-        expect(in_form, 401, "invalid_client", &sentence);
+        expect_refusal(in_form, 401, "invalid_client", &sentence);
         let body = json!({"agent_id": agent.id, "secret": secret});
         let in_json = world.call("POST", "/v1/auth/token").json(body).send().await;
-        expect(in_json, 401, "invalid_client", &sentence);
+        expect_refusal(in_json, 401, "invalid_client", &sentence);
     }
     assert!(world.wire.take().is_empty());
 }
@@ -373,7 +357,7 @@ async fn a_path_for_a_download_begins_with_a_slash() {
         ),
     ] {
         let call = world.post("/v1/auth/download-token", json!({"path": path}));
-        expect(call.send().await, 400, "invalid_request", sentence);
+        expect_refusal(call.send().await, 400, "invalid_request", sentence);
     }
 }
 
@@ -391,7 +375,7 @@ async fn too_many_failures_are_told_how_long_to_wait() {
         let (number, unit) = wait.split_once(' ').unwrap();
         let seconds = number.parse::<u32>().unwrap() * if unit == "minutes" { 60 } else { 1 };
         assert_eq!(after, Some(seconds.to_string()), "{wait}");
-        expect(answer, 429, "too_many_requests", &format!("{failures} {wait}."));
+        expect_refusal(answer, 429, "too_many_requests", &format!("{failures} {wait}."));
     }
     world.advance_s(1);
     world.log_in("ada@example.com", "correct horse").await.expect(200);
@@ -405,7 +389,7 @@ async fn a_wrong_current_password_is_named() {
     let body = json!({"current_password": "wrong horse", "password": "another horse"});
     let call = world.call("POST", "/v1/auth/password").bearer(&access).json(body);
     let sentence = "The current_password is wrong: send the password with which you sign in now.";
-    expect(call.send().await, 401, "invalid_credentials", sentence);
+    expect_refusal(call.send().await, 401, "invalid_credentials", sentence);
 }
 
 #[tokio::test]
@@ -447,7 +431,12 @@ async fn a_body_that_is_not_json_is_told_the_place() {
         (" ", "The body is missing: send a JSON object."),
     ];
     for (body, sentence) in table {
-        expect(json_text(&world, "/v1/keys", body).send().await, 400, "invalid_request", sentence);
+        expect_refusal(
+            json_text(&world, "/v1/keys", body).send().await,
+            400,
+            "invalid_request",
+            sentence,
+        );
     }
 }
 
@@ -477,11 +466,16 @@ async fn a_wrong_member_is_named() {
         (r#"{"name": "a", "scopes": [], "resources": {"a": [], "a": []}}"#, "A member of the body was sent more than once, at line 1, column 59.".into()),
     ];
     for (body, sentence) in table {
-        expect(json_text(&world, "/v1/keys", body).send().await, 400, "invalid_request", sentence);
+        expect_refusal(
+            json_text(&world, "/v1/keys", body).send().await,
+            400,
+            "invalid_request",
+            sentence,
+        );
     }
     let (id, _) = world.create_key(&["data:read"]).await;
     let rotate = json_text(&world, &format!("/v1/keys/{id}/rotate"), r#"{"overlap_s": "1h"}"#);
-    expect(
+    expect_refusal(
         rotate.send().await,
         400,
         "invalid_request",
@@ -549,10 +543,10 @@ async fn a_wrong_value_is_told_what_was_expected() {
     ] {
         let body = json!({"email": "ada@example.com", "password": "correct horse", "role": role});
         let sentence = "The member 'role' of the body must be 'user' or 'admin'.";
-        expect(post("/v1/users", body).await, 400, "invalid_request", sentence);
+        expect_refusal(post("/v1/users", body).await, 400, "invalid_request", sentence);
     }
     for (path, body, code, sentence) in table {
-        expect(post(path, body).await, 400, code, sentence);
+        expect_refusal(post(path, body).await, 400, code, sentence);
     }
     // A scope without a colon is one.
     post("/v1/keys", json!({"name": "a", "scopes": ["read"]})).await.expect(201);
@@ -568,12 +562,12 @@ async fn a_wrong_value_is_told_what_was_expected() {
             "The parameter 'limit' was sent more than once: send it once.",
         ),
     ] {
-        expect(world.get(target).send().await, 400, "invalid_request", sentence);
+        expect_refusal(world.get(target).send().await, 400, "invalid_request", sentence);
     }
     let (id, _) = world.create_key(&["data:read"]).await;
     let rotate = post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 700_000})).await;
     let sentence = "overlap_s must be a number of seconds from 0 to 604800.";
-    expect(rotate, 400, "invalid_request", sentence);
+    expect_refusal(rotate, 400, "invalid_request", sentence);
 }
 
 #[tokio::test]
@@ -611,19 +605,19 @@ async fn a_missing_scope_is_named() {
         let sentence = format!(
             "scopes[{place}] is not among the scopes of the creator, so it cannot be passed on: GET /v1/auth/whoami shows those of the creator."
         );
-        expect(wide, 403, "insufficient_scope", &sentence);
+        expect_refusal(wide, 403, "insufficient_scope", &sentence);
     }
     let limited = json!({"name": "a", "scopes": ["keys:manage"], "resources": {"repositories": ["acme/site"]}});
     let limited = world.post("/v1/keys", limited).send().await.expect(201).member("key");
     let unlimited = json!({"name": "a", "scopes": ["keys:manage"]});
-    expect(
+    expect_refusal(
         world.call("POST", "/v1/keys").key(&limited).json(unlimited).send().await,
         403,
         "insufficient_scope",
         "resources.repositories is wider than that of the creator: list only names that GET /v1/auth/whoami shows for the creator.",
     );
     let token = world.post("/v1/auth/cli-tokens", json!({"name": "a", "scopes": ["a"]}));
-    expect(
+    expect_refusal(
         token.send().await,
         403,
         "insufficient_scope",
@@ -699,7 +693,7 @@ async fn a_wrong_signature_is_told_what_is_signed() {
         ),
     ];
     for (call, sentence) in table {
-        expect(call.send().await, 401, "invalid_signature", sentence);
+        expect_refusal(call.send().await, 401, "invalid_signature", sentence);
     }
 }
 
@@ -726,11 +720,11 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
             "The id in the path is not valid: it begins with key_ on this route.",
         ),
     ] {
-        expect(world.call(method, path).key(key).send().await, 404, "not_found", sentence);
+        expect_refusal(world.call(method, path).key(key).send().await, 404, "not_found", sentence);
     }
     let other = world.get(&format!("/v1/keys/{}", agent.id)).send().await;
     let sentence = "The id in the path is not valid: it begins with key_ on this route.";
-    expect(other, 404, "not_found", sentence);
+    expect_refusal(other, 404, "not_found", sentence);
     let other = "This path does not support the method: use GET, HEAD, POST.";
     for (method, sentence) in [
         ("PUT", other),
@@ -740,7 +734,7 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
     ] {
         let answer = world.call(method, "/v1/keys").key(key).send().await;
         assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
-        expect(answer, 405, "method_not_allowed", sentence);
+        expect_refusal(answer, 405, "method_not_allowed", sentence);
     }
     let form = "application/x-www-form-urlencoded";
     let not_a_form = "This route reads JSON, and not a form: send the header Content-Type: application/json with a JSON body.";
@@ -767,9 +761,9 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
         ("/login", "application/json", format!("{page} /v1/auth/login instead.")),
     ] {
         let call = world.call("POST", path).key(key).header("Content-Type", kind).raw("{}");
-        expect(call.send().await, 415, "unsupported_media_type", &sentence);
+        expect_refusal(call.send().await, 415, "unsupported_media_type", &sentence);
     }
-    expect(
+    expect_refusal(
         world.call("POST", "/v1/keys").key(key).raw("{}").send().await,
         415,
         "unsupported_media_type",
@@ -790,13 +784,13 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
         assert_eq!(page.expect(303).text, "", "{path}");
     }
     let large = json_text(&world, "/v1/keys", &" ".repeat(64 * 1024 + 1));
-    expect(large.send().await, 413, "payload_too_large", "The body is larger than 64 KiB.");
+    expect_refusal(large.send().await, 413, "payload_too_large", "The body is larger than 64 KiB.");
     let twice = world.get("/v1/keys").header("x-api-key", key);
     let sentence = "The header X-API-Key was sent more than once, or contains a comma: send one credential in it.";
-    expect(twice.send().await, 400, "invalid_request", sentence);
+    expect_refusal(twice.send().await, 400, "invalid_request", sentence);
     let odd = world.call("GET", "/v1/keys").header("X-API-Key", "\u{201c}key\u{201d}");
     let sentence = "The header X-API-Key contains characters that are not ASCII: remove them, and if it has the three dots of an example, send your own credential.";
-    expect(odd.send().await, 400, "invalid_request", sentence);
+    expect_refusal(odd.send().await, 400, "invalid_request", sentence);
 }
 
 #[tokio::test]
@@ -899,40 +893,45 @@ async fn a_wrong_token_request_is_told_the_parameter() {
         ),
     ];
     for (parameters, status, code, sentence) in table {
-        expect(form(parameters).await, status, code, sentence);
+        expect_refusal(form(parameters).await, status, code, sentence);
     }
     let body = json!({"client_id": agent.id, "client_secret": agent.secret});
-    expect(
+    expect_refusal(
         world.call("POST", "/v1/auth/token").json(body).send().await,
         415,
         "unsupported_media_type",
         "A grant is not sent as JSON: send the parameters of a grant as application/x-www-form-urlencoded, with grant_type; or JSON with agent_id and secret.",
     );
     let misspelt = json!({"agent_id": agent.id, "secrets": agent.secret});
-    expect(
+    expect_refusal(
         world.call("POST", "/v1/auth/token").json(misspelt).send().await,
         400,
         "invalid_request",
         "The member 'secrets' of the body is unknown: use 'agent_id' or 'secret'.",
     );
-    expect(
+    expect_refusal(
         world.log_in("ada@example.com", "wrong horse").await,
         401,
         "invalid_credentials",
         "The email address or the password is wrong.",
     );
-    expect(
+    expect_refusal(
         world.call("POST", "/v1/auth/device").form(&[("client_id", "my-app")]).send().await,
         401,
         "invalid_client",
         "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml.",
     );
-    expect(
+    expect_refusal(
         world.call("POST", "/v1/auth/revoke").send().await,
         400,
         "invalid_request",
         "The body is missing: send the parameter 'token' as application/x-www-form-urlencoded, or JSON with the member 'token'.",
     );
     let revoke = world.call("POST", "/v1/auth/revoke").form(&[("refresh_token", "x")]);
-    expect(revoke.send().await, 400, "invalid_request", "The parameter 'token' is missing.");
+    expect_refusal(
+        revoke.send().await,
+        400,
+        "invalid_request",
+        "The parameter 'token' is missing.",
+    );
 }

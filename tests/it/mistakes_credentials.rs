@@ -4,14 +4,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use postern::core::principal::Role;
 use serde_json::json;
-use tests::{Answer, World, with_other_last_char};
-
-#[track_caller]
-fn expect(answer: &Answer, status: u16, code: &str, sentence: &str) {
-    assert_eq!(answer.status, status, "{}", answer.text);
-    assert_eq!(answer.member("error"), code);
-    assert_eq!(answer.member("error_description"), sentence);
-}
+use tests::{World, expect_refusal, with_other_last_char};
 
 #[tokio::test]
 async fn a_value_in_the_place_of_a_key_is_told_what_it_is() {
@@ -52,7 +45,7 @@ async fn a_value_in_the_place_of_a_key_is_told_what_it_is() {
             world.call("GET", "/v1/auth/whoami").header(header, value.clone()).send().await;
         let bare = value.trim_start_matches("Bearer ");
         assert!(bare.len() < 20 || !answer.text.contains(bare), "{value}");
-        expect(&answer, 401, "invalid_token", &format!("The value of {header} {problem}"));
+        expect_refusal(&answer, 401, "invalid_token", &format!("The value of {header} {problem}"));
     }
     assert!(world.wire.take().is_empty());
 }
@@ -109,17 +102,17 @@ async fn a_token_of_another_kind_is_told_where_it_belongs() {
         (bearer("eyJhbGciOiJub25lIn0.eyJpc3MiOiJ4In0.x"), "The credential is not valid."),
     ] {
         let answer = world.call("GET", "/v1/auth/whoami").header(header, value).send().await;
-        expect(&answer, 401, "invalid_token", sentence);
+        expect_refusal(&answer, 401, "invalid_token", sentence);
     }
     let other = world.call("GET", &format!("/v1/runners/x/install.sh?token={download}"));
     let sentence = "The download token names another path: request one for this path at POST /v1/auth/download-token.";
-    expect(&other.send().await, 401, "invalid_token", sentence);
+    expect_refusal(&other.send().await, 401, "invalid_token", sentence);
     // The same whether or not the token is valid.
     let forged = with_other_last_char(&download);
     let other = world.call("GET", &format!("/v1/runners/x/install.sh?token={forged}"));
-    expect(&other.send().await, 401, "invalid_token", sentence);
+    expect_refusal(&other.send().await, 401, "invalid_token", sentence);
     let own = world.call("GET", &format!("{path}?token={forged}")).send().await;
-    expect(&own, 401, "invalid_token", "The credential is not valid.");
+    expect_refusal(&own, 401, "invalid_token", "The credential is not valid.");
     assert!(world.wire.take().is_empty());
 }
 
@@ -152,7 +145,7 @@ async fn a_wrong_refresh_token_is_told_what_it_is() {
         ),
     ] {
         let answer = world.refresh(&token).send().await;
-        expect(&answer, 400, "invalid_grant", &format!("The refresh_token {problem}"));
+        expect_refusal(&answer, 400, "invalid_grant", &format!("The refresh_token {problem}"));
     }
     assert!(world.wire.take().is_empty());
 }
@@ -190,16 +183,16 @@ async fn wrong_client_credentials_are_told_their_form() {
         ),
     ] {
         let answer = post().header("Authorization", authorization).form(grant).send().await;
-        expect(&answer, 401, "invalid_client", sentence);
+        expect_refusal(&answer, 401, "invalid_client", sentence);
     }
     for id in ["my-agent", "key_01h455vb4pex5vsknk084sn02q"] {
         let answer = post().json(json!({"agent_id": id, "secret": agent.secret})).send().await;
-        expect(&answer, 401, "invalid_client", not_an_id);
+        expect_refusal(&answer, 401, "invalid_client", not_an_id);
     }
     let names = "In a form, the id and the secret of an agent are client_id and client_secret, with grant_type=client_credentials: the names agent_id and secret are for JSON.";
     let json_names = [("agent_id", agent.id.as_str()), ("secret", agent.secret.as_str())];
     for form in [json_names.to_vec(), [&json_names[..], grant].concat()] {
-        expect(&post().form(&form).send().await, 400, "invalid_request", names);
+        expect_refusal(&post().form(&form).send().await, 400, "invalid_request", names);
     }
     assert!(world.wire.take().is_empty());
 }
@@ -212,7 +205,7 @@ async fn a_scope_that_is_not_granted_is_named() {
     let client = [("client_id", agent.id.as_str()), ("client_secret", agent.secret.as_str())];
     let form = [&client[..], &[("grant_type", "client_credentials"), ("scope", "data:read admin")]];
     let answer = world.call("POST", "/v1/auth/token").form(&form.concat()).send().await;
-    expect(&answer, 400, "invalid_scope", sentence);
+    expect_refusal(&answer, 400, "invalid_scope", sentence);
     let refresh = world.exchange(&agent).await.refresh;
     let grant: &[(&str, &str)] = &[
         ("grant_type", "refresh_token"),
@@ -220,7 +213,7 @@ async fn a_scope_that_is_not_granted_is_named() {
         ("scope", "data:read data:write"),
     ];
     let answer = world.call("POST", "/v1/auth/token").form(&[&client[..], grant].concat());
-    expect(&answer.send().await, 400, "invalid_scope", sentence);
+    expect_refusal(&answer.send().await, 400, "invalid_scope", sentence);
 }
 
 #[tokio::test]
@@ -230,5 +223,5 @@ async fn a_tool_is_told_that_a_whole_user_is_required() {
     let (_, token) = world.cli_token(&session, &["repos:read"]).await;
     let list = world.call("GET", "/v1/auth/cli-tokens").bearer(&token).send().await;
     let sentence = "Only a signed-in user is allowed to do this: send a session, or the access token from POST /v1/auth/login.";
-    expect(&list, 403, "insufficient_scope", sentence);
+    expect_refusal(&list, 403, "insufficient_scope", sentence);
 }

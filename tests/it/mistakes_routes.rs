@@ -3,14 +3,7 @@
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, World};
-
-#[track_caller]
-fn expect(answer: &Answer, status: u16, code: &str, sentence: &str) {
-    assert_eq!(answer.status, status, "{}", answer.text);
-    assert_eq!(answer.member("error"), code);
-    assert_eq!(answer.member("error_description"), sentence);
-}
+use tests::{World, expect_refusal};
 
 #[tokio::test]
 async fn a_path_that_is_almost_right_is_told_the_right_one() {
@@ -53,7 +46,7 @@ async fn a_path_that_is_almost_right_is_told_the_right_one() {
         ("GET", "/v1/k", "There is no such route.".into()),
     ] {
         let answer = world.call(method, path).key(&world.api_key).send().await;
-        expect(&answer, 404, "not_found", &sentence);
+        expect_refusal(&answer, 404, "not_found", &sentence);
     }
 }
 
@@ -71,7 +64,7 @@ async fn the_name_of_an_action_is_not_an_id() {
     ] {
         let answer = world.call(method, path).header("X-Runner-Token", &runner).send().await;
         let sentence = "This path does not support the method: use POST.";
-        expect(&answer, 405, "method_not_allowed", sentence);
+        expect_refusal(&answer, 405, "method_not_allowed", sentence);
         assert_eq!(answer.header("allow"), Some("POST"), "{path}");
     }
     assert!(world.wire.take().is_empty());
@@ -87,12 +80,17 @@ async fn a_list_refuses_the_paging_of_other_apis() {
         ("/v1/users?per_page=2", "The parameter 'per_page'"),
     ] {
         let sentence = format!("{subject} is unknown: use 'limit' and 'cursor'.");
-        expect(&world.get(target).send().await, 400, "invalid_request", &sentence);
+        expect_refusal(&world.get(target).send().await, 400, "invalid_request", &sentence);
     }
     // Other parameters are ignored, also a credential.
     world.get("/v1/keys?limit=2&api_key=x&other=1").send().await.expect(200);
     let sentence = "The cursor is invalid: use a next_cursor returned by this list; null means that there are no more records.";
-    expect(&world.get("/v1/keys?cursor=null").send().await, 400, "invalid_request", sentence);
+    expect_refusal(
+        &world.get("/v1/keys?cursor=null").send().await,
+        400,
+        "invalid_request",
+        sentence,
+    );
 }
 
 #[tokio::test]
@@ -108,17 +106,17 @@ async fn a_right_that_the_creator_lacks_is_named() {
     for resources in
         [json!({}), json!({"repositories": ["acme/site", "acme/blog"]}), json!({"projects": ["x"]})]
     {
-        expect(&create(&limited, resources).await, 403, "insufficient_scope", wider);
+        expect_refusal(&create(&limited, resources).await, 403, "insufficient_scope", wider);
     }
     create(&limited, json!({"repositories": []})).await.expect(201);
     let (id, _) = world.create_key(&["data:read"]).await;
     let rotate = world.call("POST", &format!("/v1/keys/{id}/rotate")).key(&limited).send().await;
     let lacks = "The record has scopes or resources that the caller lacks, so the caller cannot give it a new secret.";
-    expect(&rotate, 403, "insufficient_scope", lacks);
+    expect_refusal(&rotate, 403, "insufficient_scope", lacks);
     let malformed = "resources is not valid: name each kind, such as repositories, with 1 to 64 characters from a-z and _, and list at most 100 names in total, each of 1 to 200 visible characters.";
     for kind in ["Repos", "my-repos", ""] {
         let answer = create(&world.api_key, json!({kind: ["a"]})).await;
-        expect(&answer, 400, "invalid_request", malformed);
+        expect_refusal(&answer, 400, "invalid_request", malformed);
     }
 }
 
@@ -133,7 +131,7 @@ async fn a_body_in_another_encoding_is_told_so() {
             // In UTF-8, the second byte of gzip is another one.
             answer.expect_error(400, "invalid_request");
         } else {
-            expect(&answer, 400, "invalid_request", encoding);
+            expect_refusal(&answer, 400, "invalid_request", encoding);
         }
     }
 }
@@ -149,10 +147,15 @@ async fn an_organization_is_named_by_its_id() {
     let sentence =
         "The organization is not valid: send its id, which begins with org_, and not its name.";
     for name in ["Local", "", "key_01h455vb4pex5vsknk084sn02q"] {
-        expect(&log_in(name).await, 400, "invalid_request", sentence);
+        expect_refusal(&log_in(name).await, 400, "invalid_request", sentence);
     }
     let unknown = log_in("org_01h455vb4pex5vsknk084sn02q").await;
-    expect(&unknown, 401, "invalid_credentials", "The email address or the password is wrong.");
+    expect_refusal(
+        &unknown,
+        401,
+        "invalid_credentials",
+        "The email address or the password is wrong.",
+    );
 }
 
 #[tokio::test]
@@ -165,8 +168,8 @@ async fn a_timestamp_in_seconds_is_told_the_unit() {
         call.header("X-Cli-Nonce", "0123456789abcdef").send().await
     };
     let seconds = "X-Cli-Timestamp is in seconds: send the time in milliseconds, and sign that.";
-    expect(&sign(now.as_second()).await, 401, "stale_timestamp", seconds);
+    expect_refusal(&sign(now.as_second()).await, 401, "stale_timestamp", seconds);
     let stale = "The timestamp is too far from the current time: set the clock, and sign the request again.";
     let old = now.as_millisecond() - 3_600_000;
-    expect(&sign(old).await, 401, "stale_timestamp", stale);
+    expect_refusal(&sign(old).await, 401, "stale_timestamp", stale);
 }

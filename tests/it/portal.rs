@@ -201,14 +201,19 @@ async fn an_invalid_choice_creates_nothing() {
     let browser = Browser::of(&world, Role::Admin).await;
     for days in ["0", "-1", "3661", "9999", "x", "1.5"] {
         let form = [("name", "mine"), ("scopes", "data:read"), ("expires_in_days", days)];
-        browser.post("/keys", &form).await.expect(400);
+        let page = browser.post("/keys", &form).await.expect(400);
+        let sentence = "The field expires_in_days must be a whole number from 1 to 3660.";
+        assert!(page.text.contains(sentence), "{}", page.text);
     }
     assert!(!browser.get("/keys").await.text.contains("mine"));
     let made =
         browser.post("/keys", &[("name", "mine"), ("scopes", "data:read")]).await.expect(200);
     let id = format!("key_{}", &made.shown_secret().unwrap()[7..33]);
     for overlap in ["1h", "-1", "604801"] {
-        browser.post(&format!("/keys/{id}/renew"), &[("overlap_s", overlap)]).await.expect(400);
+        let page =
+            browser.post(&format!("/keys/{id}/renew"), &[("overlap_s", overlap)]).await.expect(400);
+        let sentence = "The field overlap_s must be a whole number from 0 to 604800.";
+        assert!(page.text.contains(sentence), "{}", page.text);
     }
     assert_eq!(world.whoami(&made.shown_secret().unwrap()).await, 200);
 }

@@ -331,6 +331,23 @@ async fn a_form_of_an_earlier_session_or_an_old_page_is_kept() {
 }
 
 #[tokio::test]
+async fn a_page_is_found_with_a_slash_at_the_end_of_its_address() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    for path in ["/keys", "/login", "/device"] {
+        let page = browser.get(&format!("{path}/")).await.expect(303);
+        assert_eq!(page.header("location"), Some(path));
+        world.call("GET", &format!("{path}/")).send().await.expect_error(404, "not_found");
+    }
+    for path in ["/nowhere/", "/logout/", "/keys/key_01h455vb4pex5vsknk084sn02q/"] {
+        browser.get(path).await.expect(404);
+    }
+    for path in ["//example.com/", "/keys//"] {
+        browser.get(path).await.expect(400);
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_only_receives_forms_shows_a_page() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;

@@ -1,5 +1,7 @@
 //! Responses, as callers see them.
 
+use std::borrow::Borrow;
+
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -113,4 +115,20 @@ impl Answer {
             .collect();
         json!({"status": self.status, "headers": headers, "body": body})
     }
+}
+
+/// Asserts a whole refusal: status, code, sentence and challenge.
+#[track_caller]
+pub fn expect_refusal(answer: impl Borrow<Answer>, status: u16, code: &str, sentence: &str) {
+    let answer = answer.borrow().clone().expect_error(status, code);
+    assert_eq!(answer.member("error_description"), sentence);
+    let challenge = match (status, code) {
+        (401, "auth_required") => Some(r#"Bearer realm="postern""#.to_owned()),
+        (401, "invalid_client") => Some(r#"Basic realm="postern", charset="UTF-8""#.to_owned()),
+        (401, _) => Some(format!(
+            r#"Bearer realm="postern", error="{code}", error_description="{sentence}""#
+        )),
+        _ => return,
+    };
+    assert_eq!(answer.header("www-authenticate").map(str::to_owned), challenge);
 }

@@ -15,7 +15,7 @@ mod world;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-pub use answer::Answer;
+pub use answer::{Answer, expect_refusal};
 pub use browser::Browser;
 pub use call::Call;
 pub use curl::CurlCommand;

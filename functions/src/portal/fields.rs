@@ -1,12 +1,12 @@
 //! The fields of the forms for credentials.
 
 use jiff::{SignedDuration, Timestamp};
-use postern::{App, Refusal, core::clock, http::Form};
+use postern::{App, Error, Refusal, core::clock, http::Form};
 
 use crate::portal::{form::SCOPE, view::FormValues, visitor::field};
 
 /// Returns the expiry that was selected.
-pub(crate) fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Refusal> {
+pub(crate) fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Error> {
     let days = number(form, "expires_in_days", 1..=3660)?;
     Ok(days
         .map(|days| clock::after(app.context.clock.now(), SignedDuration::from_hours(24 * days))))
@@ -17,16 +17,21 @@ pub(crate) fn number(
     form: &Form,
     name: &str,
     range: std::ops::RangeInclusive<i64>,
-) -> Result<Option<i64>, Refusal> {
-    match field(form, name) {
-        "" => Ok(None),
-        typed => typed
-            .parse()
-            .ok()
-            .filter(|value| range.contains(value))
-            .map(Some)
-            .ok_or(Refusal::RequestMalformed),
+) -> Result<Option<i64>, Error> {
+    let typed = field(form, name);
+    if typed.is_empty() {
+        return Ok(None);
     }
+    let number = typed.parse().ok().filter(|number| range.contains(number));
+    if number.is_none() {
+        let detail = format!(
+            "The field {name} must be a whole number from {} to {}.",
+            range.start(),
+            range.end()
+        );
+        return Err(Error::with_detail(Refusal::RequestMalformed, detail));
+    }
+    Ok(number)
 }
 
 /// Splits a field into words.

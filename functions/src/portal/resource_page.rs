@@ -10,7 +10,7 @@ use postern::{
     http::{Form, Request, Response, html},
     resource::{
         self,
-        api_key::{self, ApiKeyView, NewApiKey, RotateApiKey},
+        api_key::{self, ApiKeyView, LONGEST_OVERLAP, NewApiKey, RotateApiKey},
         cli_token::{self, NewCliToken},
         runner::{self, NewRunner, RunnerView},
         service_account::{self, AgentView, NewServiceAccount, RenewAgentSecret, ServiceView},
@@ -302,7 +302,8 @@ async fn renew_one(
     let (context, user) = (&app.context, &visitor.principal);
     let (id, secret, overlap) = match resource.kind {
         ResourceKind::ApiKeys => {
-            let overlap_s = fields::number(form, "overlap_s", 0..=i64::MAX)?.unwrap_or(0);
+            let overlap_s =
+                fields::number(form, "overlap_s", 0..=LONGEST_OVERLAP.as_secs())?.unwrap_or(0);
             let rotation = RotateApiKey { overlap: SignedDuration::from_secs(overlap_s) };
             let id = request.path_id()?;
             let rotated = api_key::rotate(context, user, &id, rotation).await?;

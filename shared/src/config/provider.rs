@@ -196,44 +196,11 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
     for provider in providers {
         match provider {
             ProviderKind::Oidc(oidc) => {
-                for url in [Some(&oidc.issuer), oidc.jwks_url.as_ref()].into_iter().flatten() {
-                    if !is_https_or_loopback_url(url) {
-                        return refuse(&format!(
-                            "oidc: issuer and jwks_url must be https URLs, not {url:?}"
-                        ));
-                    }
-                }
-                if let Some(remedy) = remedy_for_issuer(&oidc.issuer) {
-                    return refuse(&format!("oidc: {remedy}"));
-                }
+                validate_oidc(oidc)?;
                 named("oidc", &oidc.issuer, &oidc.audience, &mut issuers)?;
             }
             ProviderKind::Jwt(jwt) => {
-                let is_secret = jwt.secret_ref.is_some() && jwt.public_key.is_none();
-                let is_public = jwt.public_key.is_some() && jwt.secret_ref.is_none();
-                if !(if jwt.algorithm.is_symmetric() { is_secret } else { is_public }) {
-                    return refuse(
-                        "jwt: HS256, HS384 and HS512 require secret_ref; all others require public_key",
-                    );
-                }
-                if jwt.scopes_claim.is_some() && jwt.scopes.is_empty() {
-                    return refuse(
-                        "jwt: scopes_claim requires scopes, the most that the issuer can grant: [\"*\"] for no limit",
-                    );
-                }
-                if let Some(pem) = &jwt.public_key
-                    && let Err(invalid) = VerifyingKey::from_pem(jwt.algorithm, pem)
-                {
-                    let remedy = if invalid == InvalidKey::Malformed {
-                        ": write the PEM text, which begins with -----BEGIN PUBLIC KEY-----"
-                    } else {
-                        ""
-                    };
-                    return refuse(&format!(
-                        "jwt: the public_key of {:?}: {invalid}{remedy}",
-                        jwt.issuer
-                    ));
-                }
+                validate_jwt(jwt)?;
                 named("jwt", &jwt.issuer, &jwt.audience, &mut issuers)?;
             }
             ProviderKind::ConfiguredKeys(keys) => {
@@ -255,6 +222,43 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn validate_oidc(oidc: &OidcIssuer) -> Result<(), Fault> {
+    for url in [Some(&oidc.issuer), oidc.jwks_url.as_ref()].into_iter().flatten() {
+        if !is_https_or_loopback_url(url) {
+            return refuse(&format!("oidc: issuer and jwks_url must be https URLs, not {url:?}"));
+        }
+    }
+    match remedy_for_issuer(&oidc.issuer) {
+        Some(remedy) => refuse(&format!("oidc: {remedy}")),
+        None => Ok(()),
+    }
+}
+
+fn validate_jwt(jwt: &JwtIssuer) -> Result<(), Fault> {
+    let is_secret = jwt.secret_ref.is_some() && jwt.public_key.is_none();
+    let is_public = jwt.public_key.is_some() && jwt.secret_ref.is_none();
+    if !(if jwt.algorithm.is_symmetric() { is_secret } else { is_public }) {
+        return refuse(
+            "jwt: HS256, HS384 and HS512 require secret_ref; all others require public_key",
+        );
+    }
+    if jwt.scopes_claim.is_some() && jwt.scopes.is_empty() {
+        return refuse(
+            "jwt: scopes_claim requires scopes, the most that the issuer can grant: [\"*\"] for no limit",
+        );
+    }
+    let Some(pem) = &jwt.public_key else { return Ok(()) };
+    let remedy = match VerifyingKey::from_pem(jwt.algorithm, pem) {
+        Ok(_) => return Ok(()),
+        Err(InvalidKey::Malformed) => {
+            "it is malformed: write the PEM text, which begins with -----BEGIN PUBLIC KEY-----"
+                .into()
+        }
+        Err(invalid) => invalid.to_string(),
+    };
+    refuse(&format!("jwt: the public_key of {:?}: {remedy}", jwt.issuer))
 }
 
 /// Checks that a type without members is listed once.

@@ -91,6 +91,10 @@ const FOR_PEOPLE: [(Refusal, &str); 12] = [
 /// Returns the sentence of an error for people.
 pub fn sentence(error: &Error) -> &str {
     let refusal = error.refusal();
+    // Which field is invalid, for example.
+    if let (Some(Refusal::RequestMalformed), Some(detail)) = (refusal, error.detail()) {
+        return detail;
+    }
     let own = FOR_PEOPLE.iter().find(|(known, _)| Some(*known) == refusal);
     own.map_or_else(|| error.description(), |(_, sentence)| sentence)
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The longest overlap, during which both secrets of a key work.
-const LONGEST_OVERLAP: SignedDuration = SignedDuration::from_hours(7 * 24);
+pub const LONGEST_OVERLAP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// A key to be created.
 #[derive(Clone, Debug, Default, Deserialize)]

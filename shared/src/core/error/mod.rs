@@ -78,9 +78,14 @@ impl Error {
 
     /// Returns the sentence for the caller.
     pub fn description(&self) -> &str {
+        self.detail().unwrap_or(self.public().description)
+    }
+
+    /// Returns the sentence that replaces the general one of the refusal, if there is one.
+    pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Rejected(Rejection { detail: Some(detail), .. }) => detail,
-            Self::Rejected(_) | Self::Failed(_) => self.public().description,
+            Self::Rejected(rejection) => rejection.detail.as_deref(),
+            Self::Failed(_) => None,
         }
     }
 
