@@ -10,7 +10,7 @@ use postern::{
     grant::{
         authorization_code::is_loopback,
         session::Browser,
-        sign_in::{self, AuthorizationRedirect, LIFETIME, Returned, SignedIn},
+        sign_in::{self, AuthorizationRedirect, LIFETIME, Returned, SignInOutcome},
     },
     http::{CredentialSource as _, Request, Response},
     identity_provider::IdentityProvider,
@@ -201,7 +201,7 @@ async fn callback(
         provider: request.oauth_parameter("provider")?,
         browser: request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned())),
     };
-    let signed_in = sign_in::complete(
+    let outcome = sign_in::complete(
         &app.context,
         &app.identity_providers,
         returned,
@@ -209,14 +209,14 @@ async fn callback(
         is_expected,
     )
     .await?;
-    Ok(match signed_in {
-        SignedIn::Session { value, next } => Response::see_other(next)?.cookie(
+    Ok(match outcome {
+        SignInOutcome::Session { value, next } => Response::see_other(next)?.cookie(
             SESSION_COOKIE,
             &value,
             app.context.config.lifetimes.session_idle.as_secs(),
         )?,
-        SignedIn::Redirect { location, cause: None } => Response::see_other(location)?,
-        SignedIn::Redirect { location, cause: Some(cause) } => {
+        SignInOutcome::CodeRedirect { location } => Response::see_other(location)?,
+        SignInOutcome::ErrorRedirect { location, cause } => {
             Response::see_other(location)?.with_cause(cause)
         }
     })

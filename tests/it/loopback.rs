@@ -381,6 +381,7 @@ async fn a_tool_receives_the_requested_scopes_and_never_more_than_its_user_has()
             ("state".into(), "of the tool".into())
         ])
     );
+    assert!(tests::capture::logged(&["303", "ScopeNotGranted"]));
     start(&world, &with("Not A Scope")).await.expect_error(400, "invalid_scope");
 }
 

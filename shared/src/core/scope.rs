@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
-    error::{Error, Refusal},
+    error::{Error, Refusal, SCOPE_RULE},
     text,
 };
 
@@ -119,8 +119,7 @@ impl Scopes {
         }
         let is_malformed = |text: &String| Scope::try_from(text.clone()).is_err();
         if let Some(at) = given.iter().position(is_malformed) {
-            let what = Refusal::ScopeMalformed.public().description;
-            let detail = what.replacen("The scope", &format!("scopes[{at}]"), 1);
+            let detail = format!("scopes[{at}] {SCOPE_RULE}");
             return Err(Error::with_detail(Refusal::ScopeMalformed, detail));
         }
         Ok(given.try_into()?)
@@ -148,6 +147,11 @@ impl Scopes {
     /// Reports whether one of the scopes covers `wanted`.
     pub fn allows(&self, wanted: &Scope) -> bool {
         self.0.iter().any(|held| held.covers(wanted))
+    }
+
+    /// Returns the place in `wanted` of the first scope that is not covered.
+    pub fn first_missing(&self, wanted: &Scopes) -> Option<usize> {
+        wanted.0.iter().position(|wanted| !self.allows(wanted))
     }
 
     /// Reports whether every scope of `wanted` is covered.

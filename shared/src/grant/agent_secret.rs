@@ -11,6 +11,7 @@
 use super::{
     ClientCredentials, Tokens,
     family::{self, NewFamily},
+    scope_not_granted,
 };
 use crate::{
     context::Context,
@@ -118,17 +119,10 @@ fn with_refresh_token(requested: RequestedScopes, held: &Scopes) -> Result<(Scop
         RequestedScopes::All => Ok((held.clone(), true)),
         RequestedScopes::Only(scopes) => match scopes.without("offline_access") {
             (rest, offline) if rest.is_empty() => Ok((held.clone(), offline)),
-            (rest, offline) if held.allows_all(&rest) => Ok((rest, offline)),
-            (rest, _) => Err(not_granted(held, &rest)),
+            (rest, offline) => match held.first_missing(&rest) {
+                None => Ok((rest, offline)),
+                Some(at) => Err(scope_not_granted(at)),
+            },
         },
     }
-}
-
-/// Returns the refusal of scopes that `held` does not cover, which says where the first of them is.
-pub(super) fn not_granted(held: &Scopes, requested: &Scopes) -> Error {
-    let beyond = requested.iter().position(|scope| !held.allows(scope)).unwrap_or_default();
-    let place = format!("scope[{beyond}] was not granted");
-    let what = Refusal::ScopeNotGranted.public().description;
-    let detail = what.replacen("A requested scope was not granted", &place, 1);
-    Error::with_detail(Refusal::ScopeNotGranted, detail)
 }

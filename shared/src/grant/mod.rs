@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::{
     context::Context,
     core::{
-        error::Fault,
+        error::{Error, Fault, Refusal, SCOPE_NOT_GRANTED},
         id::AgentId,
         secret::{self, Secret},
     },
@@ -64,6 +64,12 @@ fn shown_once_if_any<S: serde::Serializer>(
         Some(secret) => secret::shown_once(secret, serializer),
         None => serializer.serialize_none(),
     }
+}
+
+/// Returns the refusal of a list of scopes whose scope at the place `at` is not granted.
+fn scope_not_granted(at: usize) -> Error {
+    let detail = format!("scope[{at}] {SCOPE_NOT_GRANTED}");
+    Error::with_detail(Refusal::ScopeNotGranted, detail)
 }
 
 /// The credentials of a confidential client.

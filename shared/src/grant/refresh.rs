@@ -19,7 +19,7 @@
 
 use jiff::Timestamp;
 
-use super::{ClientCredentials, Tokens, agent_secret, agent_secret::not_granted, family};
+use super::{ClientCredentials, Tokens, agent_secret, family, scope_not_granted};
 use crate::{
     context::Context,
     core::{
@@ -220,7 +220,9 @@ fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Sc
     match requested.cloned().map(|requested| requested.without("offline_access").0) {
         None => Ok(None),
         Some(requested) if requested.is_empty() => Ok(None),
-        Some(requested) if family.scopes.allows_all(&requested) => Ok(Some(requested)),
-        Some(requested) => Err(not_granted(&family.scopes, &requested)),
+        Some(requested) => match family.scopes.first_missing(&requested) {
+            None => Ok(Some(requested)),
+            Some(at) => Err(scope_not_granted(at)),
+        },
     }
 }

@@ -16,6 +16,7 @@
 
 use super::{
     authorization_code::{self, NewAuthorizationCode},
+    scope_not_granted,
     session::{self, AuthenticatedUser, Browser, CompletedSignIn},
     throttle, user_status,
 };
@@ -74,9 +75,9 @@ pub struct Returned {
     pub browser: Option<Secret>,
 }
 
-/// The result of a sign-in.
+/// How a sign-in ended.
 #[derive(Debug)]
-pub enum SignedIn {
+pub enum SignInOutcome {
     /// A session, and the page to continue on.
     Session {
         /// The value of the session cookie.
@@ -84,12 +85,17 @@ pub enum SignedIn {
         /// The page to which the browser is redirected.
         next: String,
     },
-    /// A redirect to a tool on the user's machine, with a code or an error.
-    Redirect {
+    /// A redirect to a tool on the user's machine, with a code.
+    CodeRedirect {
+        /// The tool's URL.
+        location: String,
+    },
+    /// A redirect to a tool on the user's machine, with an error.
+    ErrorRedirect {
         /// The tool's URL.
         location: String,
         /// Why the tool gets no code, for the log.
-        cause: Option<Error>,
+        cause: Error,
     },
 }
 
@@ -150,7 +156,7 @@ pub async fn complete(
     returned: Returned,
     browser: Browser<'_>,
     is_expected: impl Fn(&IdentityProvider) -> bool,
-) -> Result<SignedIn, Error> {
+) -> Result<SignInOutcome, Error> {
     let record = take(context, &returned).await?;
     let is_met = |upstream: &&IdentityProvider| {
         is_expected(upstream) && upstream.matches_callback(returned.provider.as_deref())
@@ -170,12 +176,9 @@ pub async fn complete(
     match record.loopback {
         None => {
             let value = session::create(context, person, browser, Some(from)).await?;
-            Ok(SignedIn::Session { value, next: record.next })
+            Ok(SignInOutcome::Session { value, next: record.next })
         }
-        Some(loopback) => {
-            let location = hand_over(context, &person, &from, &loopback).await?;
-            Ok(SignedIn::Redirect { location, cause: None })
-        }
+        Some(loopback) => redirect_to_tool(context, &person, &from, &loopback).await,
     }
 }
 
@@ -213,9 +216,9 @@ const BY_OUR_REQUEST: [&str; 6] = [
 
 /// Handles a response of the issuer that names an error and contains no code.
 ///
-/// Whoever has the browser can make the error up, so none is a fault, which raises an alarm, and
-/// the log contains only the cause.
-fn without_code(error: &str, loopback: Option<Loopback>) -> Result<SignedIn, Error> {
+/// Whoever has the browser can make the error up. So it is never a fault, which would raise an
+/// alarm, and the log contains only the cause.
+fn without_code(error: &str, loopback: Option<Loopback>) -> Result<SignInOutcome, Error> {
     let (refusal, code) = if BY_THE_USER.contains(&error) {
         (Refusal::SignInDenied, "access_denied")
     } else if BY_ITS_FAILURE.contains(&error) {
@@ -225,13 +228,9 @@ fn without_code(error: &str, loopback: Option<Loopback>) -> Result<SignedIn, Err
     } else {
         (Refusal::SignInRefused, "server_error")
     };
-    let cause = refusal.into();
     match loopback {
-        None => Err(cause),
-        Some(loopback) => {
-            let location = loopback.redirect_url(&[("error", code)]);
-            Ok(SignedIn::Redirect { location, cause: Some(cause) })
-        }
+        None => Err(refusal.into()),
+        Some(loopback) => Ok(loopback.error_redirect(code, refusal.into())),
     }
 }
 
@@ -266,13 +265,13 @@ fn check_allowed<'a>(
     Ok((person, from))
 }
 
-/// Issues a one-time code for the tool, and returns the URL to which the browser takes it.
-async fn hand_over(
+/// Issues a one-time code for the tool, and returns the redirect by which the browser delivers it.
+async fn redirect_to_tool(
     context: &Context,
     person: &AuthenticatedUser,
     from: &CompletedSignIn<'_>,
     loopback: &Loopback,
-) -> Result<String, Error> {
+) -> Result<SignInOutcome, Error> {
     let granted = context.config.role_scopes(person.role);
     // A tool that asks for nothing gets no more than those of a plain user.
     let default = context.config.role_scopes(Role::User).covered_by(&granted);
@@ -280,8 +279,8 @@ async fn hand_over(
         None => default,
         Some(requested) => {
             let requested = Scopes::parse(requested)?.without("offline_access").0;
-            if !granted.allows_all(&requested) {
-                return Ok(loopback.redirect_url(&[("error", "invalid_scope")]));
+            if let Some(at) = granted.first_missing(&requested) {
+                return Ok(loopback.error_redirect("invalid_scope", scope_not_granted(at)));
             }
             if requested.is_empty() { default } else { requested }
         }
@@ -290,10 +289,15 @@ async fn hand_over(
     let (user_id, epoch) = (&person.user_id, member.epoch);
     let redirect = NewAuthorizationCode { loopback, user_id, scopes, epoch };
     let code = authorization_code::issue(context, redirect).await?;
-    Ok(loopback.redirect_url(&[("code", code.expose())]))
+    let location = loopback.redirect_url(&[("code", code.expose())]);
+    Ok(SignInOutcome::CodeRedirect { location })
 }
 
 impl Loopback {
+    fn error_redirect(&self, code: &str, cause: Error) -> SignInOutcome {
+        SignInOutcome::ErrorRedirect { location: self.redirect_url(&[("error", code)]), cause }
+    }
+
     /// Returns the tool's redirect URI with `parameters` and its own `state`.
     pub fn redirect_url(&self, parameters: &[(&str, &str)]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());

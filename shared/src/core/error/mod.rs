@@ -11,6 +11,7 @@ use std::error::Error as StdError;
 
 use http::StatusCode;
 pub use refusal::Refusal;
+pub(crate) use refusal::{SCOPE_NOT_GRANTED, SCOPE_RULE};
 
 /// The reason why a request was not served.
 #[derive(Debug)]

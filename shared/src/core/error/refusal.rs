@@ -45,6 +45,25 @@ macro_rules! refusals {
     };
 }
 
+/// What is wrong with a scope, after the scope itself: the answer can say which one it is.
+macro_rules! scope_rule {
+    () => {
+        "is not valid: use parts of a-z, 0-9, _ and -, or *, joined by colons, such as data:read; at most 64 characters."
+    };
+}
+
+/// Why a scope is not granted, after the scope itself.
+macro_rules! scope_not_granted {
+    () => {
+        "was not granted: request only scopes that the credential has."
+    };
+}
+
+/// The rest of a sentence about a malformed scope.
+pub(crate) const SCOPE_RULE: &str = scope_rule!();
+/// The rest of a sentence about a scope that is not granted.
+pub(crate) const SCOPE_NOT_GRANTED: &str = scope_not_granted!();
+
 refusals! {
     /// The client secret is malformed, or is the secret of another agent.
     AgentSecretMalformed => INVALID_CLIENT,
@@ -339,13 +358,9 @@ refusals! {
     /// The credential is valid but lacks the scope.
     ScopeInsufficient => insufficient_scope("The credential lacks the required scope."),
     /// The scope is malformed.
-    ScopeMalformed => invalid_scope(
-        "The scope is not valid: use parts of a-z, 0-9, _ and -, or *, joined by colons, such as data:read; at most 64 characters.",
-    ),
+    ScopeMalformed => invalid_scope(concat!("The scope ", scope_rule!())),
     /// A requested scope was not granted to the caller.
-    ScopeNotGranted => invalid_scope(
-        "A requested scope was not granted: request only scopes that the credential has.",
-    ),
+    ScopeNotGranted => invalid_scope(concat!("A requested scope ", scope_not_granted!())),
     /// No scope was requested.
     ScopesEmpty => invalid_scope("At least one scope is required."),
     /// Too many scopes were requested.
