@@ -268,6 +268,9 @@ async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
         granted.sort_unstable();
         assert_eq!(json!(granted), limit);
     }
+    // It cannot give anyone what the role has beyond the limit.
+    let invite = lowered.call("POST", &format!("/v1/users/{user}/invitation")).key(&key);
+    invite.send().await.expect_error(403, "insufficient_scope");
     // It can still manage what it has created.
     let delete = lowered.call("DELETE", &format!("/v1/users/{user}")).key(&key);
     delete.send().await.expect(204);

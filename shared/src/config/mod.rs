@@ -267,6 +267,12 @@ impl Config {
         settings.map(|settings| settings.scopes.clone()).unwrap_or_default()
     }
 
+    /// Returns the scopes of a user with this role, in an organization of open signup within its
+    /// limit.
+    pub fn user_scopes(&self, role: Role, by_signup: bool) -> Scopes {
+        self.limit_signup(by_signup, &self.role_scopes(role))
+    }
+
     /// Returns what is left of `scopes` for a credential of an organization that open signup
     /// created, if it is one.
     pub fn limit_signup(&self, by_signup: bool, scopes: &Scopes) -> Scopes {

@@ -94,7 +94,7 @@ impl ActiveUser {
     /// Returns what the user has: the scopes of their role, in an organization of open signup
     /// within its limit.
     pub fn scopes(&self, config: &Config) -> Scopes {
-        config.limit_signup(self.by_signup, &config.role_scopes(self.role))
+        config.user_scopes(self.role, self.by_signup)
     }
 
     /// Returns `scopes`, as far as the user has them.

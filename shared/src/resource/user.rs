@@ -132,12 +132,7 @@ pub async fn create(
         (None, true) => None,
         (Some(_), true) | (None, false) => return Err(Refusal::PasswordOrInvitation.into()),
     };
-    // A user has the scopes of their role, and no one can create a user with more than their own.
-    caller.can_delegate(&context.config.role_scopes(new.role), &Resources::default())?;
-    refuse_disabled(context, caller).await?;
-
-    let organization = caller.require_organization()?;
-    count_enrollment(context, &organization).await?;
+    let organization = authorize_enrollment(context, caller, new.role).await?;
     let meta = owned::meta(context, OwningOrganization::of(caller)?)?;
     let invitation = match password {
         None => Some(new_invitation(context, &meta.id, Epoch::default())?),
@@ -169,7 +164,7 @@ pub async fn create(
 /// the user is disabled or signs out everywhere.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`, or a fault.
+/// `insufficient_scope`, `not_found`, `too_many_requests`, or a fault.
 pub async fn invite(
     context: &Context,
     caller: &Principal,
@@ -177,11 +172,8 @@ pub async fn invite(
 ) -> Result<Invitation, Error> {
     caller.require(UserView::MANAGE)?;
     caller.can_admit_users()?;
-    let organization = caller.require_organization()?;
-    let user: UserRecord = owned::find(context, &organization, id).await?;
-    caller.can_delegate(&scopes(context, &user), &Resources::default())?;
-    refuse_disabled(context, caller).await?;
-    count_enrollment(context, &organization).await?;
+    let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
+    authorize_enrollment(context, caller, user.role).await?;
     let member = context.store.membership(&Subject::User(*id)).await?;
     let epoch = member.ok_or(Refusal::RecordUnknown)?.epoch;
     let (stored, shown) = new_invitation(context, id, epoch)?;
@@ -189,6 +181,24 @@ pub async fn invite(
         RecordUpdate::Updated => Ok(shown),
         RecordUpdate::Unknown => Err(Refusal::RecordUnknown.into()),
     }
+}
+
+/// Checks that the caller can give someone access as a user with `role`, counts it, and returns the
+/// caller's organization.
+///
+/// The caller needs all scopes of the role, also those that `signup_scopes` withholds from the
+/// organization. A user has what the role has: if the limit were raised, the user would have more
+/// than the caller, whose own scopes stay as they were granted.
+async fn authorize_enrollment(
+    context: &Context,
+    caller: &Principal,
+    role: Role,
+) -> Result<OrganizationId, Error> {
+    caller.can_delegate(&context.config.role_scopes(role), &Resources::default())?;
+    refuse_disabled(context, caller).await?;
+    let organization = caller.require_organization()?;
+    count_enrollment(context, &organization).await?;
+    Ok(organization)
 }
 
 /// Refuses credentials that act for a disabled user. Keys that a user has created keep working
@@ -228,9 +238,9 @@ fn new_invitation(
     Ok((stored, Invitation { secret: minted.secret, expires_at }))
 }
 
-/// Returns what a user has at most.
+/// Returns the scopes that a user has now.
 fn scopes(context: &Context, user: &UserRecord) -> Scopes {
-    context.config.limit_signup(user.meta.by_signup, &context.config.role_scopes(user.role))
+    context.config.user_scopes(user.role, user.meta.by_signup)
 }
 
 /// Counts an enrollment: addresses that are taken, and hashing, make them worth limiting.

@@ -134,7 +134,8 @@ fn unknown(manager: UserManager<'_>) -> Error {
     }
 }
 
-/// Returns the user, whom the manager must be allowed to create.
+/// Returns the user. The manager must have all scopes of the user, as they are limited now: what it
+/// does takes rights from the user, or gives back those of before.
 async fn find(
     context: &Context,
     manager: UserManager<'_>,
@@ -154,8 +155,7 @@ async fn find(
     }
     let signin = member.profile.signin.as_deref().and_then(|name| context.config.signin(name));
     let role = signin.map(|signin| signin.rules().role).or(member.role).unwrap_or(Role::User);
-    let scopes = context.config.role_scopes(role);
-    let scopes = context.config.limit_signup(member.by_signup, &scopes);
+    let scopes = context.config.user_scopes(role, member.by_signup);
     caller.can_delegate(&scopes, &Resources::default())?;
     Ok(member)
 }
