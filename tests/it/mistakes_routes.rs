@@ -124,15 +124,10 @@ async fn a_right_that_the_creator_lacks_is_named() {
 async fn a_body_in_another_encoding_is_told_so() {
     let world = World::new().await;
     let encoding = "The body must be UTF-8 without compression.";
-    for body in ["{\0\"\0", "\0{\0\"", "\u{1f}\u{8b}"] {
+    for body in [&b"{\0\"\0"[..], b"\0{\0\"", b"\xfe\xff\0{", b"\xff\xfe{\0", b"\x1f\x8b\x08\0"] {
         let call = world.call("POST", "/v1/keys").key(&world.api_key);
         let answer = call.header("Content-Type", "application/json").raw(body).send().await;
-        if body.starts_with('\u{1f}') {
-            // In UTF-8, the second byte of gzip is another one.
-            answer.expect_error(400, "invalid_request");
-        } else {
-            expect_refusal(&answer, 400, "invalid_request", encoding);
-        }
+        expect_refusal(&answer, 400, "invalid_request", encoding);
     }
 }
 

@@ -453,15 +453,19 @@ fn an_attachment_whose_answers_would_be_errors_is_refused_before_it_listens() {
 #[test]
 fn an_api_to_protect_is_not_this_program() {
     let folder = tempfile::tempdir().unwrap();
-    // A port that was free a moment ago.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for (host, listen) in
         [("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.0.0.1", "0.0.0.0")]
     {
-        let upstream = format!("http://{host}:{free}");
-        let listen = format!("{listen}:{free}");
-        let arguments = ["protect", &upstream, "--data", ":memory:", "--listen", &listen];
-        let message = refused(&arguments, folder.path(), &[]);
+        let (upstream, message) = loop {
+            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let (upstream, listen) = (format!("http://{host}:{free}"), format!("{listen}:{free}"));
+            let arguments = ["protect", &upstream, "--data", ":memory:", "--listen", &listen];
+            let message = refused(&arguments, folder.path(), &[]);
+            // Another program may have taken the port in the meantime.
+            if !message.contains("is in use") {
+                break (upstream, message);
+            }
+        };
         let sentence = format!("postern: {upstream}/ is where this program listens: name the API");
         assert!(message.starts_with(&sentence), "{message}");
     }
