@@ -6,7 +6,7 @@ use postern::{
     grant::session::{self, AuthenticatedUser, Browser},
 };
 use serde_json::json;
-use tests::{Issuer, World};
+use tests::{Issuer, World, browser::COOKIE};
 
 fn config(issuer: &Issuer, allowed: &str) -> String {
     format!(
@@ -118,7 +118,7 @@ async fn everyone_else_is_forbidden_on_every_path() {
         bearer(&oidc),
         bearer(&tokens.member("access_token")),
         ("x-postern-session", session.clone()),
-        ("cookie", format!("__Host-postern_session={session}")),
+        ("cookie", format!("{COOKIE}={session}")),
         ("x-runner-token", runner.clone()),
         ("x-service-token", service),
     ] {

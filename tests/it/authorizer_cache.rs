@@ -2,7 +2,7 @@
 //! refused.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex},
 };
 
@@ -13,15 +13,15 @@ use local::{
     guard::{AuthorizerConfig, EventKind, Guard},
     invoke::{self, Invocation, Invoke},
 };
-use postern::{config::Config as Settings, core::principal::Role};
+use postern::{config::Config, core::principal::Role};
 use proptest::{
-    prelude::{Just, Strategy, any},
+    prelude::{Just, ProptestConfig, Strategy, any},
     prop_assert, prop_oneof,
-    test_runner::{Config, TestRunner},
+    test_runner::TestRunner,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tests::World;
+use tests::{World, browser::COOKIE};
 
 /// Rules that a policy can express for all of a caller's requests.
 const EXPRESSIBLE: &str = r#"
@@ -192,7 +192,7 @@ async fn requests(world: &World) -> Vec<Parts> {
     let body = json!({"name": "signer", "scopes": ["*"], "require_signature": true});
     let signer: String = world.post("/v1/keys", body).send().await.expect(201).member("key");
     let session = world.sign_in("ada", Role::Admin).await;
-    let cookie = format!("__Host-postern_session={session}");
+    let cookie = format!("{COOKIE}={session}");
     let runner = world.runner().await.1;
 
     let mut credentials: Vec<Vec<(&str, String)>> = vec![vec![]];
@@ -673,7 +673,7 @@ async fn a_key_that_must_sign_never_passes_a_caching_api() {
 async fn a_caching_api_ignores_cookies() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::Admin).await;
-    let cookie = format!("__Host-postern_session={session}");
+    let cookie = format!("{COOKIE}={session}");
     let caching = world.reconfigured(&toml("", "authenticated", &["x-postern-session"]));
     let sources = ["x-postern-session"];
     for event in [EventKind::RestRequest, EventKind::Http1, EventKind::Http2] {
@@ -835,21 +835,13 @@ fn any_rules() -> impl Strategy<Value = String> {
         format!("[[route]]\nmethod = \"{method}\"\npath = \"{path}\"\n{admits}\n")
     });
     // A rule that never applies would stop the start.
-    let applies = |rules: &str| Settings::from_settings(&settings(), rules).is_ok();
+    let applies = |rules: &str| Config::from_settings(&tests::variables(&[]), rules).is_ok();
     let add = move |rules: String, rule: String| {
         let more = format!("{rules}{rule}");
         if applies(&more) { more } else { rules }
     };
     proptest::collection::vec(rule, 1..=5)
         .prop_map(move |rules| rules.into_iter().fold(String::new(), add))
-}
-
-/// The settings of an environment in which only the file matters.
-fn settings() -> BTreeMap<String, String> {
-    let named = ["KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"];
-    let tables = named.map(|name| (format!("POSTERN_{name}"), "t".to_owned()));
-    let issuer = ("POSTERN_ISSUER".to_owned(), "https://auth.example.com".to_owned());
-    tables.into_iter().chain([issuer]).collect()
 }
 
 /// Whatever the rules: the policy for a request decides it as the rules do, and allows no other
@@ -871,7 +863,7 @@ async fn no_generated_policy_allows_what_its_rules_deny() {
         .flat_map(|method| usual.iter().chain(&unusual).map(|path| (*method, *path)))
         .collect();
 
-    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
     let outcome = TestRunner::new(config).run(&(any_rules(), any::<bool>()), |(rules, denies)| {
         let default = if denies { "deny" } else { "authenticated" };
         let plain = world.reconfigured(&toml(&rules, default, &[]));

@@ -3,11 +3,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
-use tests::{Answer, World};
+use tests::{Answer, World, public_client::DEVICE_GRANT};
 
 const TOKEN: &str = "/v1/auth/token";
 const DEVICE: &str = "/v1/auth/device";
-const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", BASE64.encode(format!("{id}:{secret}")))

@@ -3,9 +3,7 @@
 //! them, when their tokens are renewed, and whether an access token passes as a bearer token.
 
 use serde_json::Value;
-use tests::{Answer, Issuer, IssuerForm, World, capture};
-
-const SESSION: &str = "__Host-postern_session";
+use tests::{Answer, Issuer, IssuerForm, World, browser::COOKIE, capture};
 
 /// A deployment at which users of the issuer sign in, if `allow` admits them.
 async fn signing_in(issuer: &Issuer, allow: &str) -> World {
@@ -32,7 +30,7 @@ async fn a_user_of_every_issuer_signs_in() {
         let world = signing_in(&issuer, "*").await;
         let answer = world.sign_in_at(&issuer, "ada").await;
         assert_eq!(answer.status, 303, "{}: {}", form.name, answer.text);
-        let me = whoami(&world, &answer.cookie(SESSION)).await;
+        let me = whoami(&world, &answer.cookie(COOKIE)).await;
         assert_eq!(me.body["user_id"], expected(&form)["user"], "{}", form.name);
         assert_eq!(me.body["metadata"]["name"], expected(&form)["name"], "{}", form.name);
     }
@@ -61,7 +59,7 @@ async fn the_tokens_of_every_issuer_are_renewed_when_they_are_due_and_again() {
     for form in IssuerForm::all() {
         let issuer = Issuer::imitating(form.clone()).await;
         let world = signing_in(&issuer, "*").await;
-        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
         let Some(due_s) = expected(&form)["renews_after_s"].as_i64() else {
             world.advance_s(86_400);
             whoami(&world, &session).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postern::core::principal::Role;
 use serde_json::json;
-use tests::{Answer, StoreFault, World};
+use tests::{Answer, Browser, StoreFault, World, public_client::DEVICE_GRANT};
 
 struct Device {
     device_code: String,
@@ -22,11 +22,8 @@ async fn device(world: &World) -> Device {
 }
 
 async fn poll_as(world: &World, device_code: &str, client_id: &str) -> Answer {
-    let form = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("device_code", device_code),
-        ("client_id", client_id),
-    ];
+    let form =
+        [("grant_type", DEVICE_GRANT), ("device_code", device_code), ("client_id", client_id)];
     world.call("POST", "/v1/auth/token").form(&form).send().await
 }
 
@@ -34,60 +31,9 @@ async fn poll(world: &World, device: &Device) -> Answer {
     poll_as(world, &device.device_code, "postern-cli").await
 }
 
-/// A user on the page `/device`.
-struct Person<'w> {
-    world: &'w World,
-    session: String,
-    address: [u8; 4],
-}
-
-impl<'w> Person<'w> {
-    async fn of(world: &'w World, name: &str, role: Role) -> Self {
-        Self { world, session: world.sign_in(name, role).await, address: [192, 0, 2, 1] }
-    }
-
-    fn call(&self, method: &str, target: &str) -> tests::Call<'w> {
-        let cookie = format!("__Host-postern_session={}", self.session);
-        self.world
-            .call(method, target)
-            .header("Cookie", cookie)
-            .header("Accept", "text/html")
-            .from(self.address)
-    }
-
-    /// Follows a link with a code.
-    async fn follow(&self, user_code: &str) -> Answer {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("user_code", user_code)
-            .finish();
-        self.call("GET", &format!("/device?{query}")).send().await
-    }
-
-    /// Enters a code.
-    async fn look(&self, user_code: &str) -> Answer {
-        let csrf = self.csrf().await;
-        self.world.wire.take();
-        let form = [("csrf", csrf.as_str()), ("user_code", user_code)];
-        self.call("POST", "/device").form(&form).send().await
-    }
-
-    async fn csrf(&self) -> String {
-        self.call("GET", "/device").send().await.expect(200).csrf_token()
-    }
-
-    async fn decide(&self, user_code: &str, decision: &str) -> Answer {
-        let csrf = self.csrf().await;
-        self.send(&csrf, user_code, decision).await
-    }
-
-    async fn send(&self, csrf: &str, user_code: &str, decision: &str) -> Answer {
-        let form = [("csrf", csrf), ("user_code", user_code), ("decision", decision)];
-        let answer = self.call("POST", "/device").form(&form).send().await;
-        match answer.status {
-            303 => self.call("GET", answer.header("location").unwrap()).send().await, // as browsers do
-            _ => answer,
-        }
-    }
+/// Returns a browser in which a user is signed in.
+async fn browser<'w>(world: &'w World, user_id: &str, role: Role) -> Browser<'w> {
+    Browser::with_session(world, world.sign_in(user_id, role).await)
 }
 
 #[tokio::test]
@@ -120,37 +66,34 @@ async fn device_codes_and_user_codes_are_not_stored_in_clear() {
     let world = World::new().await;
     world.wire.take();
     let device = device(&world).await;
-    let puts: Vec<_> =
-        world.wire.take().into_iter().skip(1).map(|op| op.body["Item"].to_string()).collect();
-    assert_eq!(puts.len(), 2);
+    let calls = world.wire.take();
+    let names: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();
+    assert_eq!(names, ["UpdateItem", "PutItem", "PutItem"], "the throttle and two items");
     let letters = device.user_code.replace('-', "");
-    for put in puts {
-        assert!(
-            !put.contains(&letters)
-                && !put.contains(&device.user_code)
-                && !put.contains(&device.device_code[33..]),
-            "{put}"
-        );
+    for call in calls {
+        for code in [&letters, &device.user_code, &device.device_code[33..]] {
+            assert!(!call.body.to_string().contains(code), "{}", call.body);
+        }
     }
 }
 
 #[tokio::test]
 async fn a_user_approves_and_the_device_receives_tokens_once() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
     poll(&world, &device).await.expect_error(400, "authorization_pending");
 
     // The code is shown and must be confirmed, even if the link contains it.
-    person.follow(&device.user_code).await.expect(200);
-    let page = person.look(&device.user_code).await.expect(200);
+    person.follow_device_link(&device.user_code).await.expect(200);
+    let page = person.enter_user_code(&device.user_code).await.expect(200);
     for shown in
         [device.user_code.as_str(), "Postern CLI", "scans:read", "192.0.2.1", "Approve", "Deny"]
     {
         assert!(page.text.contains(shown), "{shown}");
     }
     poll_after(&world, &device, 5).await.expect_error(400, "authorization_pending");
-    let done = person.decide(&device.user_code, "approve").await.expect(200);
+    let done = person.decide_device(&device.user_code, "approve").await.expect(200);
     assert!(done.text.contains("The device is approved"));
 
     world.advance_s(5);
@@ -176,12 +119,12 @@ async fn poll_after(world: &World, device: &Device, seconds: i64) -> Answer {
 #[tokio::test]
 async fn a_user_denies_and_the_device_receives_access_denied() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
-    person.decide(&device.user_code, "deny").await.expect(200);
+    person.decide_device(&device.user_code, "deny").await.expect(200);
     poll(&world, &device).await.expect_error(400, "access_denied");
     // A decision cannot be changed.
-    let other = person.decide(&device.user_code, "approve").await.expect(200);
+    let other = person.decide_device(&device.user_code, "approve").await.expect(200);
     assert!(other.text.contains("You denied this device before"), "{}", other.text);
     poll_after(&world, &device, 5).await.expect_error(400, "access_denied");
 }
@@ -208,12 +151,12 @@ async fn the_page_says_what_was_decided_and_not_what_a_later_form_asked_for() {
     ] {
         for polls in [false, true] {
             let world = World::new().await;
-            let person = Person::of(&world, "ada", Role::User).await;
+            let person = browser(&world, "ada", Role::User).await;
             let (one, other) = (device(&world).await, device(&world).await);
             let code = one.user_code.as_str();
             // The back button: the same form, with the other decision or another code.
-            let csrf = person.csrf().await;
-            let page = person.send(&csrf, code, first).await.expect(200);
+            let csrf = person.csrf_token("/device").await;
+            let page = person.send_device_decision(&csrf, code, first).await.expect(200);
             assert!(sentence(&page).starts_with(said), "{}", page.text);
             let answer = |answer: Answer| match first {
                 "approve" => answer.expect(200).member("access_token"),
@@ -222,15 +165,16 @@ async fn the_page_says_what_was_decided_and_not_what_a_later_form_asked_for() {
             if polls {
                 answer(poll(&world, &one).await);
             }
-            let page = person.send(&csrf, code, second).await.expect(200);
+            let page = person.send_device_decision(&csrf, code, second).await.expect(200);
             assert!(sentence(&page).starts_with(then), "{first} {second}: {}", page.text);
             assert!(page.text.contains("href=\"/devices\""));
-            let page = person.look(code).await.expect(200);
+            let page = person.enter_user_code(code).await.expect(200);
             assert!(sentence(&page).starts_with(said), "{}", page.text);
             if !polls {
                 answer(poll(&world, &one).await);
             }
-            let page = person.send(&csrf, &other.user_code, "deny").await.expect(200);
+            let page =
+                person.send_device_decision(&csrf, &other.user_code, "deny").await.expect(200);
             assert!(sentence(&page).starts_with(DENIED), "{}", page.text);
             poll(&world, &other).await.expect_error(400, "access_denied");
         }
@@ -240,35 +184,35 @@ async fn the_page_says_what_was_decided_and_not_what_a_later_form_asked_for() {
 #[tokio::test]
 async fn a_decision_is_shown_to_its_user_alone_while_it_is_true() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
-    let other = Person::of(&world, "eve", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
+    let other = browser(&world, "eve", Role::User).await;
     let (redeemed, approved) = (device(&world).await, device(&world).await);
     for device in [&redeemed, &approved] {
-        person.decide(&device.user_code, "approve").await.expect(200);
+        person.decide_device(&device.user_code, "approve").await.expect(200);
         for decision in ["approve", "deny"] {
-            other.decide(&device.user_code, decision).await.expect(400);
+            other.decide_device(&device.user_code, decision).await.expect(400);
         }
     }
-    assert_eq!(other.look(&redeemed.user_code).await.status, 400);
+    assert_eq!(other.enter_user_code(&redeemed.user_code).await.status, 400);
     poll(&world, &redeemed).await.expect(200);
     // Ten minutes later, a code that was not redeemed gives no access.
     world.advance_s(600);
-    person.decide(&approved.user_code, "deny").await.expect(400);
-    let page = person.decide(&redeemed.user_code, "deny").await.expect(200);
+    person.decide_device(&approved.user_code, "deny").await.expect(400);
+    let page = person.decide_device(&redeemed.user_code, "deny").await.expect(200);
     assert!(sentence(&page).starts_with(ALREADY_APPROVED), "{}", page.text);
     world.advance_s(3600);
-    person.decide(&redeemed.user_code, "deny").await.expect(400);
+    person.decide_device(&redeemed.user_code, "deny").await.expect(400);
 }
 
 #[tokio::test]
 async fn of_two_decisions_at_once_one_counts_and_both_pages_say_which() {
     for _ in 0..5 {
         let world = World::new().await;
-        let person = Person::of(&world, "ada", Role::User).await;
+        let person = browser(&world, "ada", Role::User).await;
         let device = device(&world).await;
         let code = device.user_code.as_str();
         let (approval, denial) =
-            tokio::join!(person.decide(code, "approve"), person.decide(code, "deny"));
+            tokio::join!(person.decide_device(code, "approve"), person.decide_device(code, "deny"));
         let said = (sentence(&approval), sentence(&denial));
         if poll(&world, &device).await.status == 200 {
             assert!(
@@ -286,15 +230,16 @@ async fn a_decision_that_failed_can_be_sent_again() {
     for fault in [StoreFault::ServerError, StoreFault::ResponseLost] {
         for call in 0..8 {
             let world = World::new().await;
-            let person = Person::of(&world, "ada", Role::User).await;
+            let person = browser(&world, "ada", Role::User).await;
             let device = device(&world).await;
-            let csrf = person.csrf().await;
+            let csrf = person.csrf_token("/device").await;
             let faults = std::iter::repeat_n(Some(fault), 4);
             world.wire.inject_next(std::iter::repeat_n(None, call).chain(faults));
-            let first = person.send(&csrf, &device.user_code, "deny").await;
+            let first = person.send_device_decision(&csrf, &device.user_code, "deny").await;
             world.wire.clear_faults();
             assert!(matches!(first.status, 200 | 503), "{fault:?} {call}: {}", first.text);
-            let page = person.send(&csrf, &device.user_code, "deny").await.expect(200);
+            let page =
+                person.send_device_decision(&csrf, &device.user_code, "deny").await.expect(200);
             assert!(sentence(&page).starts_with(DENIED), "{fault:?} {call}: {}", page.text);
             poll(&world, &device).await.expect_error(400, "access_denied");
         }
@@ -329,9 +274,9 @@ async fn only_one_of_several_simultaneous_polls_is_on_time() {
 #[tokio::test]
 async fn only_one_of_several_simultaneous_polls_receives_the_tokens() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
-    person.decide(&device.user_code, "approve").await.expect(200);
+    person.decide_device(&device.user_code, "approve").await.expect(200);
     let (one, other) = tokio::join!(poll(&world, &device), poll(&world, &device));
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
@@ -341,9 +286,9 @@ async fn only_one_of_several_simultaneous_polls_receives_the_tokens() {
 #[tokio::test]
 async fn a_redemption_whose_store_response_was_lost_counts_once() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
-    person.decide(&device.user_code, "approve").await.expect(200);
+    person.decide_device(&device.user_code, "approve").await.expect(200);
     world.wire.inject_next([None, Some(StoreFault::ResponseLost)]);
     poll(&world, &device).await.expect(200);
     // Nor does a lost response slow down the next poll.
@@ -355,22 +300,22 @@ async fn a_redemption_whose_store_response_was_lost_counts_once() {
 #[tokio::test]
 async fn a_code_expires_after_ten_minutes_approved_or_not() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let (one, other) = (device(&world).await, device(&world).await);
-    person.decide(&one.user_code, "approve").await.expect(200);
+    person.decide_device(&one.user_code, "approve").await.expect(200);
     world.advance_s(600);
     poll(&world, &one).await.expect_error(400, "expired_token");
     poll(&world, &other).await.expect_error(400, "expired_token");
-    assert_eq!(person.look(&other.user_code).await.status, 400);
-    person.decide(&other.user_code, "approve").await.expect(400);
+    assert_eq!(person.enter_user_code(&other.user_code).await.status, 400);
+    person.decide_device(&other.user_code, "approve").await.expect(400);
 }
 
 #[tokio::test]
 async fn a_device_code_belongs_to_its_client_and_malformed_codes_cost_nothing() {
     let world = World::configured("[[client]]\nid = \"other-cli\"\nname = \"Other\"").await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
-    person.decide(&device.user_code, "approve").await.expect(200);
+    person.decide_device(&device.user_code, "approve").await.expect(200);
     poll_as(&world, &device.device_code, "other-cli").await.expect_error(400, "invalid_grant");
     poll_as(&world, &device.device_code, "nobody").await.expect_error(401, "invalid_client");
     poll_as(&world, &device.device_code, "").await.expect_error(400, "invalid_request");
@@ -387,7 +332,7 @@ async fn a_device_code_belongs_to_its_client_and_malformed_codes_cost_nothing() 
 #[tokio::test]
 async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_looked_up() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
     let letters = device.user_code.replace('-', "");
     for typed in [
@@ -396,10 +341,13 @@ async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_l
         format!(" {} {} ", &letters[..4], &letters[4..]),
         device.user_code.clone(),
     ] {
-        assert!(person.look(&typed).await.expect(200).text.contains("Approve"), "{typed}");
+        assert!(
+            person.enter_user_code(&typed).await.expect(200).text.contains("Approve"),
+            "{typed}"
+        );
     }
     for junk in ["", "x", "AEIO-UAEI", "1234-5678", "BCDF-GHJ", &"B".repeat(500)] {
-        let page = person.look(junk).await;
+        let page = person.enter_user_code(junk).await;
         assert!(
             page.status == 400 && page.text.contains("The code is wrong or has expired"),
             "{junk}: {}",
@@ -415,19 +363,19 @@ async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_l
 async fn a_link_with_a_code_looks_nothing_up_and_counts_no_guess() {
     let world = World::new().await;
     let device = device(&world).await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     for code in ["BCDF-GHJK", &device.user_code, "<script>"] {
         for _ in 0..10 {
             world.wire.take();
-            let page = person.follow(code).await.expect(200);
+            let page = person.follow_device_link(code).await.expect(200);
             assert_eq!(world.wire.names(), ["BatchGetItem"], "only the session is read");
             assert!(!page.text.contains("Approve") && !page.text.contains("<script>"));
         }
     }
     // The code of the link is filled in.
-    let page = person.follow(&device.user_code).await.expect(200);
+    let page = person.follow_device_link(&device.user_code).await.expect(200);
     assert!(page.text.contains(&format!("value=\"{}\"", device.user_code)), "{}", page.text);
-    assert!(person.look(&device.user_code).await.expect(200).text.contains("Approve"));
+    assert!(person.enter_user_code(&device.user_code).await.expect(200).text.contains("Approve"));
 }
 
 #[tokio::test]
@@ -436,32 +384,32 @@ async fn guesses_are_limited_for_each_user_and_for_each_address() {
     let device = device(&world).await;
     let guess = |n: usize| format!("BCDF-GHJ{}", ["K", "L", "M", "N", "P", "Q", "R"][n]);
     // One user, many addresses.
-    let mut eve = Person::of(&world, "eve", Role::User).await;
+    let mut eve = browser(&world, "eve", Role::User).await;
     for n in 0..5 {
-        eve.address = [203, 0, 113, u8::try_from(n).unwrap()];
-        assert_eq!(eve.look(&guess(n)).await.status, 400);
+        eve.address = [203, 0, 113, u8::try_from(n).unwrap()].into();
+        assert_eq!(eve.enter_user_code(&guess(n)).await.status, 400);
     }
-    eve.address = [203, 0, 113, 99];
+    eve.address = [203, 0, 113, 99].into();
     for code in [guess(5), device.user_code.clone()] {
-        let page = eve.look(&code).await;
+        let page = eve.enter_user_code(&code).await;
         assert_eq!((page.status, page.header("retry-after")), (429, Some("900")));
     }
-    assert_eq!(eve.decide(&device.user_code, "approve").await.status, 429);
+    assert_eq!(eve.decide_device(&device.user_code, "approve").await.status, 429);
     // Many users, one address, few guesses each.
     for n in 0..20 {
-        let mut person = Person::of(&world, &format!("person-{n}"), Role::User).await;
-        person.address = [198, 51, 100, 1];
-        assert_eq!(person.look(&guess(n % 7)).await.status, 400);
+        let mut person = browser(&world, &format!("person-{n}"), Role::User).await;
+        person.address = [198, 51, 100, 1].into();
+        assert_eq!(person.enter_user_code(&guess(n % 7)).await.status, 400);
     }
-    let mut another = Person::of(&world, "another", Role::User).await;
-    another.address = [198, 51, 100, 1];
-    assert_eq!(another.look(&device.user_code).await.status, 429);
+    let mut another = browser(&world, "another", Role::User).await;
+    another.address = [198, 51, 100, 1].into();
+    assert_eq!(another.enter_user_code(&device.user_code).await.status, 429);
     // Other addresses, and all addresses after the window, are not affected.
-    another.address = [198, 51, 100, 2];
-    another.look(&device.user_code).await.expect(200);
+    another.address = [198, 51, 100, 2].into();
+    another.enter_user_code(&device.user_code).await.expect(200);
     world.advance_s(900);
     let later = self::device(&world).await;
-    eve.look(&later.user_code).await.expect(200);
+    eve.enter_user_code(&later.user_code).await.expect(200);
 }
 
 /// A user without guesses left does not use up those of other users at the same address.
@@ -469,11 +417,11 @@ async fn guesses_are_limited_for_each_user_and_for_each_address() {
 async fn guesses_beyond_a_users_limit_do_not_count_against_the_address() {
     let world = World::new().await;
     let device = device(&world).await;
-    let eve = Person::of(&world, "eve", Role::User).await;
+    let eve = browser(&world, "eve", Role::User).await;
     for n in 0..40 {
-        assert_eq!(eve.look("BCDF-GHJK").await.status, if n < 5 { 400 } else { 429 });
+        assert_eq!(eve.enter_user_code("BCDF-GHJK").await.status, if n < 5 { 400 } else { 429 });
     }
-    Person::of(&world, "ada", Role::User).await.look(&device.user_code).await.expect(200);
+    browser(&world, "ada", Role::User).await.enter_user_code(&device.user_code).await.expect(200);
 }
 
 #[tokio::test]
@@ -491,34 +439,34 @@ async fn a_user_code_outlives_a_new_session_key() {
         .unwrap();
     secrets.session_keys.extend(old);
     let rotated = world.with_secrets(secrets);
-    let person = Person::of(&rotated, "ada", Role::User).await;
-    person.decide(&device.user_code, "approve").await.expect(200);
+    let person = browser(&rotated, "ada", Role::User).await;
+    person.decide_device(&device.user_code, "approve").await.expect(200);
     poll(&rotated, &device).await.expect(200);
 }
 
 #[tokio::test]
 async fn correct_codes_are_not_counted() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     for _ in 0..8 {
         let device = device(&world).await;
-        person.look(&device.user_code).await.expect(200);
-        person.decide(&device.user_code, "approve").await.expect(200);
+        person.enter_user_code(&device.user_code).await.expect(200);
+        person.decide_device(&device.user_code, "approve").await.expect(200);
     }
 }
 
 #[tokio::test]
 async fn a_device_receives_no_more_scopes_than_its_user_has() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let begun =
         begin(&world, &[("client_id", "postern-cli"), ("scope", "keys:manage")]).await.expect(200);
-    let page = person.look(&begun.member("user_code")).await.expect(200);
+    let page = person.enter_user_code(&begun.member("user_code")).await.expect(200);
     assert!(
         page.text.contains("permissions that you do not have")
             && !page.text.contains("value=\"approve\"")
     );
-    person.decide(&begun.member("user_code"), "approve").await.expect(403);
+    person.decide_device(&begun.member("user_code"), "approve").await.expect(403);
     poll_as(&world, &begun.member("device_code"), "postern-cli")
         .await
         .expect_error(400, "authorization_pending");
@@ -526,7 +474,7 @@ async fn a_device_receives_no_more_scopes_than_its_user_has() {
     let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "offline_access")])
         .await
         .expect(200);
-    person.decide(&begun.member("user_code"), "approve").await.expect(200);
+    person.decide_device(&begun.member("user_code"), "approve").await.expect(200);
     let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
     assert!(tokens.member("scope").starts_with("repos:read repos:write"));
 }
@@ -541,16 +489,16 @@ async fn a_device_that_requests_no_scopes_receives_those_of_a_plain_user_at_most
         (narrow, "orders:read", "keys:manage"),
     ] {
         let world = World::configured(toml).await;
-        let admin = Person::of(&world, "root", Role::Admin).await;
+        let admin = browser(&world, "root", Role::Admin).await;
         for form in [
             vec![("client_id", "postern-cli")],
             vec![("client_id", "postern-cli"), ("scope", "")],
             vec![("client_id", "postern-cli"), ("scope", "offline_access")],
         ] {
             let begun = begin(&world, &form).await.expect(200);
-            let page = admin.look(&begun.member("user_code")).await.expect(200);
+            let page = admin.enter_user_code(&begun.member("user_code")).await.expect(200);
             assert!(!page.text.contains(hidden), "{}", page.text);
-            admin.decide(&begun.member("user_code"), "approve").await.expect(200);
+            admin.decide_device(&begun.member("user_code"), "approve").await.expect(200);
             let code = begun.member("device_code");
             let tokens = poll_as(&world, &code, "postern-cli").await.expect(200);
             assert!(tokens.member("scope").starts_with(granted), "{}", tokens.text);
@@ -559,9 +507,9 @@ async fn a_device_that_requests_no_scopes_receives_those_of_a_plain_user_at_most
     }
     // One that asks for everything gets it, if the administrator approves.
     let world = World::new().await;
-    let admin = Person::of(&world, "root", Role::Admin).await;
+    let admin = browser(&world, "root", Role::Admin).await;
     let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "*")]).await.expect(200);
-    admin.decide(&begun.member("user_code"), "approve").await.expect(200);
+    admin.decide_device(&begun.member("user_code"), "approve").await.expect(200);
     let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
     assert_eq!(tokens.member("scope"), "*");
 }
@@ -570,9 +518,9 @@ async fn a_device_that_requests_no_scopes_receives_those_of_a_plain_user_at_most
 #[tokio::test]
 async fn a_device_cannot_create_cli_tokens() {
     let world = World::new().await;
-    let admin = Person::of(&world, "root", Role::Admin).await;
+    let admin = browser(&world, "root", Role::Admin).await;
     let begun = begin(&world, &[("client_id", "postern-cli"), ("scope", "*")]).await.expect(200);
-    admin.decide(&begun.member("user_code"), "approve").await.expect(200);
+    admin.decide_device(&begun.member("user_code"), "approve").await.expect(200);
     let tokens = poll_as(&world, &begun.member("device_code"), "postern-cli").await.expect(200);
     let next = world.refresh(&tokens.member("refresh_token")).send().await.expect(200);
     for access in [tokens.member("access_token"), next.member("access_token")] {
@@ -588,9 +536,9 @@ async fn a_device_cannot_create_cli_tokens() {
 #[tokio::test]
 async fn the_allowlist_applies_to_devices() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
-    person.decide(&device.user_code, "approve").await.expect(200);
+    person.decide_device(&device.user_code, "approve").await.expect(200);
     let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
     poll(&closed, &device).await.expect_error(403, "forbidden_user");
 }
@@ -603,23 +551,19 @@ async fn the_page_requires_a_session_and_its_own_form() {
     let sent = world.call("GET", &path).send().await.expect(303);
     let next = form_urlencoded::Serializer::new(String::new()).append_pair("next", &path).finish();
     assert_eq!(sent.header("location"), Some(format!("/login?{next}").as_str()));
-    let person = Person::of(&world, "ada", Role::User).await;
-    let other = Person::of(&world, "eve", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
+    let other = browser(&world, "eve", Role::User).await;
     let form = [("user_code", device.user_code.as_str()), ("decision", "approve")];
     person.call("POST", "/device").form(&form).send().await.expect(403);
-    for csrf in ["", "x", &other.csrf().await] {
+    for csrf in ["", "x", &other.csrf_token("/device").await] {
         let forged = [("csrf", csrf), form[0], form[1]];
         person.call("POST", "/device").form(&forged).send().await.expect(403);
     }
-    let csrf = person.csrf().await;
+    let csrf = person.csrf_token("/device").await;
     let form = [("csrf", csrf.as_str()), form[0], form[1]];
-    person
-        .call("POST", "/device")
-        .header("Origin", "https://evil.example")
-        .form(&form)
-        .send()
-        .await
-        .expect(403);
+    let elsewhere = world.call("POST", "/device").header("Cookie", person.cookie());
+    let elsewhere = elsewhere.header("Origin", "https://evil.example").form(&form);
+    elsewhere.send().await.expect(403);
     let odd = [form[0], form[1], ("decision", "perhaps")];
     person.call("POST", "/device").form(&odd).send().await.expect(400);
     poll(&world, &device).await.expect_error(400, "authorization_pending");
@@ -628,16 +572,16 @@ async fn the_page_requires_a_session_and_its_own_form() {
 #[tokio::test]
 async fn an_unreachable_store_is_a_503_for_device_and_user() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
     world.wire.inject(StoreFault::Unreachable);
     begin(&world, &[("client_id", "postern-cli")])
         .await
         .expect_error(503, "temporarily_unavailable");
     poll(&world, &device).await.expect_error(503, "temporarily_unavailable");
-    assert_eq!(person.follow(&device.user_code).await.status, 503);
+    assert_eq!(person.follow_device_link(&device.user_code).await.status, 503);
     world.wire.clear_faults();
-    person.decide(&device.user_code, "approve").await.expect(200);
+    person.decide_device(&device.user_code, "approve").await.expect(200);
     poll(&world, &device).await.expect(200);
 }
 
@@ -668,15 +612,15 @@ async fn an_address_starts_a_limited_number_of_device_flows() {
 #[tokio::test]
 async fn a_failure_of_the_store_is_no_wrong_guess() {
     let world = World::new().await;
-    let person = Person::of(&world, "ada", Role::User).await;
+    let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
     for _ in 0..25 {
-        let csrf = person.csrf().await;
+        let csrf = person.csrf_token("/device").await;
         world.wire.inject_into("GetItem", StoreFault::ServerError);
         let form = [("csrf", csrf.as_str()), ("user_code", device.user_code.as_str())];
         person.call("POST", "/device").form(&form).send().await.expect(503);
         world.wire.clear_faults();
     }
-    person.decide(&device.user_code, "approve").await.expect(200);
+    person.decide_device(&device.user_code, "approve").await.expect(200);
     poll(&world, &device).await.expect(200);
 }

@@ -153,17 +153,6 @@ fn parameters_and_outputs_that_pages_mention_exist() {
     assert!(found.0 >= 4 && found.1 >= 6, "{found:?}");
 }
 
-/// Returns the environment variables that every function needs.
-pub(crate) fn variables() -> BTreeMap<String, String> {
-    let variables = [
-        ("POSTERN_ISSUER", "https://auth.example.com"),
-        ("POSTERN_KEYS_TABLE", "k"),
-        ("POSTERN_FAMILIES_TABLE", "f"),
-        ("POSTERN_NONCES_TABLE", "n"),
-    ];
-    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
-}
-
 /// Every way to attach the authorizer disables the cache and lets API Gateway invoke the function.
 #[test]
 fn every_sample_attaches_the_authorizer_without_a_cache() {
@@ -248,7 +237,7 @@ fn the_terraform_sample_refers_only_to_what_it_declares() {
 /// Each fenced block is in a language that a test reads, or is text.
 #[test]
 fn every_block_is_well_formed() {
-    let variables = variables();
+    let variables = tests::variables(&[]);
     for page in Page::all() {
         for (language, text) in page.blocks() {
             let at = format!("{}:\n{text}", page.path);

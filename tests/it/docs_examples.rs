@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL}
 use postern::{core::principal::Role, crypto::Digest};
 use regex::Regex;
 use serde_json::{Value, json};
-use tests::{Answer, CurlCommand, Issuer, World, page::Page};
+use tests::{Browser, CurlCommand, Issuer, World, page::Page, public_client::VERIFIER};
 
 /// The pages whose commands run in a shell.
 const IN_A_SHELL: [&str; 2] = ["README.md", "docs/using-the-api.md"];
@@ -101,19 +101,15 @@ async fn the_commands_of_tools_work() {
     let page = Page::read("docs/people.md");
 
     // The browser's way, as the page prints it.
-    let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-    let challenge = BASE64URL.encode(Digest::of(verifier.as_bytes()).bytes());
+    let challenge = BASE64URL.encode(Digest::of(VERIFIER.as_bytes()).bytes());
     let target = page.blocks_of("text").into_iter().find(|text| text.contains("cli=true")).unwrap();
     let target = target.trim().replace("code_challenge=…", &format!("code_challenge={challenge}"));
-    let begun = world.call("GET", &target.replace("state=…", "state=s")).send().await.expect(303);
-    let query = issuer.sign_in(begun.header("location").unwrap(), "7");
-    let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
-    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
-    let arrived = call.header("Cookie", cookie).send().await.expect(303);
+    let target = target.replace("state=…", "state=s");
+    let arrived = world.sign_in_from(&target, &issuer, "7").await.expect(303);
     let location = arrived.header("location").unwrap();
     assert_eq!(parameter(location, "state"), "s");
     let code = parameter(location, "code");
-    let verifier = format!("code_verifier={verifier}");
+    let verifier = format!("code_verifier={VERIFIER}");
     let values = [("pst_ac_…", code.as_str()), ("code_verifier=…", verifier.as_str())];
     redeem.send(&world, &values).await.expect(200);
     let wrong = [("pst_ac_…", code.as_str()), ("code_verifier=…", "code_verifier=x")];
@@ -123,21 +119,10 @@ async fn the_commands_of_tools_work() {
     let device_code = begun.member("device_code");
     let values = [("pst_dc_…", device_code.as_str())];
     poll.send(&world, &values).await.expect_error(400, "authorization_pending");
-    approve(&world, &begun).await;
+    let browser = Browser::with_session(&world, world.sign_in("ada", Role::Admin).await);
+    browser.decide_device(&begun.member("user_code"), "approve").await.expect(200);
     world.advance_s(5);
     poll.send(&world, &values).await.expect(200);
-}
-
-/// Approves a device on the page `/device`.
-async fn approve(world: &World, begun: &Answer) {
-    let session = world.sign_in("ada", Role::Admin).await;
-    let cookie = format!("__Host-postern_session={session}");
-    let page = world.call("GET", "/device").header("Cookie", &cookie).send().await.expect(200);
-    let csrf = page.text.split("name=\"csrf\" value=\"").nth(1).unwrap();
-    let csrf = csrf.split('"').next().unwrap();
-    let user_code = begun.member("user_code");
-    let form = [("csrf", csrf), ("user_code", &user_code), ("decision", "approve")];
-    world.call("POST", "/device").header("Cookie", &cookie).form(&form).send().await.expect(303);
 }
 
 #[tokio::test]

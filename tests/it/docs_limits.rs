@@ -9,7 +9,7 @@ use tests::{
     page::{Page, rows},
 };
 
-use crate::docs::{template, variables};
+use crate::docs::template;
 
 /// Limits of requests, which are settings and parameters.
 #[test]
@@ -20,7 +20,7 @@ fn the_limits_of_requests_are_those_of_the_configuration_and_the_template() {
         let row = row.unwrap_or_else(|| panic!("no row {beginning}"));
         numbers_in(&row[1])
     };
-    let config = Config::from_settings(&variables(), "").unwrap();
+    let config = Config::from_settings(&tests::variables(&[]), "").unwrap();
     let throttle = &config.throttle;
     let guesses = throttle.device_code_guesses;
     for (row, expected) in [
@@ -49,7 +49,7 @@ fn the_limits_of_requests_are_those_of_the_configuration_and_the_template() {
 
 #[test]
 fn the_lifetimes_of_credentials_are_those_of_the_configuration() {
-    let lifetimes = Config::from_settings(&variables(), "").unwrap().lifetimes;
+    let lifetimes = Config::from_settings(&tests::variables(&[]), "").unwrap().lifetimes;
     let table = Page::read("docs/credentials.md").rows();
     for (credential, of_config) in [
         ("access token", vec![lifetimes.access_token]),

@@ -20,10 +20,12 @@ use postern::{
     resource::cli_token::{self, NewCliToken},
 };
 use serde_json::json;
-use tests::World;
+use tests::{
+    World,
+    browser::{EMAIL, PASSWORD},
+    public_client::device_form,
+};
 
-const EMAIL: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery";
 const NEW_PASSWORD: &str = "another long password";
 
 /// A request with the value of a session.
@@ -68,11 +70,7 @@ async fn a_device_that_a_signed_out_session_approves_receives_nothing() {
     let scopes = device_code::grantable_scopes(context, &waiting, &user).unwrap();
     device_code::decide(context, &waiting, &user, Some(&scopes)).await.unwrap();
     let code = device.member("device_code");
-    let form = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("device_code", code.as_str()),
-        ("client_id", "postern-cli"),
-    ];
+    let form = device_form(&code);
     let poll = world.call("POST", "/v1/auth/token").form(&form).send().await;
     poll.expect_error(400, "invalid_grant");
 }

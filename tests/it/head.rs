@@ -2,7 +2,7 @@
 
 use local::template::Template;
 use postern::core::principal::Role;
-use tests::{Call, World};
+use tests::{Call, World, browser::COOKIE};
 
 fn get_routes() -> Vec<String> {
     let functions = Template::load().unwrap().functions.into_iter();
@@ -48,7 +48,7 @@ async fn every_route_answers_a_head_as_a_get() {
             let status = assert_same(&path, |method| call(method).key(&world.api_key)).await;
             found += u16::from(status == 200);
             assert_same(&path, |method| {
-                call(method).header("Cookie", format!("__Host-postern_session={session}"))
+                call(method).header("Cookie", format!("{COOKIE}={session}"))
             })
             .await;
             assert_same(&path, |method| call(method).key("nonsense")).await;

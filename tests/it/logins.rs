@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, StoreFault, World, run_concurrently};
-
-const EMAIL: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery";
+use tests::{
+    Answer, StoreFault, World,
+    browser::{COOKIE, EMAIL, PASSWORD},
+    run_concurrently,
+};
 
 async fn world() -> (World, String) {
     let world = World::new().await;
@@ -281,9 +282,8 @@ async fn logging_out_revokes_a_family_or_session_at_once() {
         .await
         .expect(204);
     world.call("POST", "/v1/auth/logout").send().await.expect_error(401, "auth_required");
-    let foreign = world
-        .call("POST", "/v1/auth/logout")
-        .header("Cookie", format!("__Host-postern_session={session}"));
+    let foreign =
+        world.call("POST", "/v1/auth/logout").header("Cookie", format!("{COOKIE}={session}"));
     foreign
         .header("Origin", "https://evil.example")
         .send()

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use postern::crypto::Digest;
 use serde_json::json;
-use tests::{Answer, Issuer, StoreFault, World};
+use tests::{
+    Answer, Issuer, StoreFault, World,
+    browser::SIGN_IN_COOKIE,
+    public_client::{REDIRECT, VERIFIER},
+};
 
-const BROWSER: &str = "__Host-postern_signin";
-const REDIRECT: &str = "http://127.0.0.1:9876/callback";
-/// RFC 7636, Appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 async fn world(issuer: &Issuer) -> World {
@@ -48,10 +48,7 @@ async fn arrive(
     parameters: &[(&str, &str)],
     subject: &str,
 ) -> Answer {
-    let begun = start(world, parameters).await.expect(303);
-    let query = issuer.sign_in(begun.header("location").unwrap(), subject);
-    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
-    call.header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER))).send().await
+    world.sign_in_from(&format!("/v1/auth/github?{}", query(parameters)), issuer, subject).await
 }
 
 fn redirect_parameters(answer: &Answer) -> HashMap<String, String> {
@@ -431,7 +428,7 @@ async fn a_denial_by_the_user_is_reported_to_the_tool() {
     let call =
         world.call("GET", &format!("/v1/auth/github/callback?error=access_denied&state={state}"));
     let answer = call
-        .header("Cookie", format!("{BROWSER}={}", begun.cookie(BROWSER)))
+        .header("Cookie", format!("{SIGN_IN_COOKIE}={}", begun.cookie(SIGN_IN_COOKIE)))
         .send()
         .await
         .expect(303);
@@ -456,7 +453,7 @@ async fn a_failure_of_the_provider_is_reported_to_the_tool_by_its_code_and_logge
         let mut sent = form_urlencoded::parse(query.as_bytes());
         let state = sent.find(|(name, _)| name == "state").unwrap().1.into_owned();
         let target = format!("/v1/auth/github/callback?error={error}&state={state}");
-        let cookie = format!("{BROWSER}={}", begun.cookie(BROWSER));
+        let cookie = format!("{SIGN_IN_COOKIE}={}", begun.cookie(SIGN_IN_COOKIE));
         let answer = world.call("GET", &target).header("Cookie", cookie).send().await.expect(303);
         let told = redirect_parameters(&answer);
         assert_eq!((told["error"].as_str(), told["state"].as_str()), (code, "of the tool"));

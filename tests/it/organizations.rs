@@ -1,7 +1,10 @@
 //! `/v1/organizations`.
 
 use serde_json::json;
-use tests::World;
+use tests::{
+    World,
+    browser::{COOKIE, PASSWORD},
+};
 
 #[tokio::test]
 async fn the_operator_creates_an_organization_and_sees_its_key_once() {
@@ -109,7 +112,6 @@ async fn found(world: &World, from: [u8; 4]) -> tests::Answer {
     world.call("POST", "/v1/organizations").from(from).json(json!({"name": "Walk-in"})).send().await
 }
 
-const PASSWORD: &str = "correct horse battery";
 const STOLEN: &str = "a password of the stranger";
 
 #[tokio::test]
@@ -234,7 +236,7 @@ async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
     let form =
         [("email", "ada@example.com"), ("password", PASSWORD), ("organization", id.as_str())];
     let session = everything.call("POST", "/login").form(&form).send().await.expect(303);
-    let session = session.cookie("__Host-postern_session");
+    let session = session.cookie(COOKIE);
     let (_, cli) = everything.cli_token(&session, &["*"]).await;
     let service = everything.service_token(&service.member("key")).await;
 

@@ -4,6 +4,7 @@ use postern::core::principal::Role;
 use tests::{
     Browser, World,
     browser::{COOKIE, EMAIL, PASSWORD},
+    public_client::device_form,
 };
 
 #[tokio::test]
@@ -330,8 +331,7 @@ async fn a_user_sees_and_does_what_their_role_permits() {
 async fn a_form_from_another_page_or_site_is_refused() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
-    let other =
-        Browser { world: &world, session: world.sign_in_with_password(EMAIL, PASSWORD).await };
+    let other = Browser::with_session(&world, world.sign_in_with_password(EMAIL, PASSWORD).await);
     let form = [("name", "mine"), ("scopes", "*")];
     let own = browser.csrf_token("/").await;
     let other = other.csrf_token("/").await;
@@ -390,12 +390,12 @@ async fn a_user_lists_and_ends_their_sessions() {
         .collect();
     assert_eq!(ids.len(), 2);
     // Another user's session is not found.
-    let others = Browser { world: &world, session: eve };
+    let others = Browser::with_session(&world, eve);
     others.post(&format!("/sessions/{}/end", ids[0]), &[]).await.expect(404);
     browser.post("/sessions/ses_01h455vb4pex5vsknk084sn02q/end", &[]).await.expect(404);
     browser.post("/sessions/nonsense/end", &[]).await.expect(404);
     browser.post(&format!("/sessions/{}/end", ids[1]), &[]).await.expect(200);
-    let gone = Browser { world: &world, session: second };
+    let gone = Browser::with_session(&world, second);
     assert!(
         gone.get("/sessions").await.expect(303).header("location").unwrap().starts_with("/login")
     );
@@ -416,10 +416,8 @@ async fn a_user_lists_and_disconnects_their_tools() {
     let id =
         page.text.split("action=\"/devices/").nth(1).unwrap().split('/').next().unwrap().to_owned();
     world.create_user("eve@example.com", PASSWORD, Role::User).await;
-    let eve = Browser {
-        world: &world,
-        session: world.sign_in_with_password("eve@example.com", PASSWORD).await,
-    };
+    let session = world.sign_in_with_password("eve@example.com", PASSWORD).await;
+    let eve = Browser::with_session(&world, session);
     eve.post(&format!("/devices/{id}/end"), &[]).await.expect(404);
     assert_eq!(world.whoami(&tokens.member("access_token")).await, 200);
     browser.post(&format!("/devices/{id}/end"), &[]).await.expect(200);
@@ -447,7 +445,7 @@ async fn a_forged_or_expired_session_cookie_is_cleared() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     for session in ["x".to_owned(), "a.b".into(), tests::with_other_last_char(&browser.session)] {
-        let gone = Browser { world: &world, session };
+        let gone = Browser::with_session(&world, session);
         let sent = gone.get("/keys").await.expect(303);
         assert_eq!(
             (sent.header("location"), sent.cookie(COOKIE)),
@@ -455,7 +453,7 @@ async fn a_forged_or_expired_session_cookie_is_cleared() {
         );
     }
     let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
-    Browser { world: &closed, session: browser.session.clone() }.get("/").await.expect(403);
+    Browser::with_session(&closed, browser.session.clone()).get("/").await.expect(403);
 }
 
 #[tokio::test]
@@ -505,19 +503,14 @@ async fn a_tool_token_opens_no_page_and_a_narrowed_token_is_not_a_user() {
         .call("POST", "/v1/auth/device")
         .form(&[("client_id", "postern-cli"), ("scope", "scans:read")]);
     let begun = begun.send().await.expect(200);
-    let browser = Browser { world: &world, session };
+    let browser = Browser::with_session(&world, session);
     browser
         .post("/device", &[("user_code", &begun.member("user_code")), ("decision", "approve")])
         .await
         .expect(200);
-    let form = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("client_id", "postern-cli"),
-        ("device_code", &begun.member("device_code")),
-    ];
     let part = world
         .call("POST", "/v1/auth/token")
-        .form(&form)
+        .form(&device_form(&begun.member("device_code")))
         .send()
         .await
         .expect(200)

@@ -275,7 +275,7 @@ async fn a_form_sent_after_signing_out_elsewhere_is_kept() {
     let next = next.replace("&#38;", "&");
     let form = [("email", EMAIL), ("password", PASSWORD), ("next", &next)];
     let entered = world.call("POST", "/login").form(&form).send().await.expect(303);
-    let back = Browser { world: &world, session: entered.cookie(COOKIE) };
+    let back = Browser::with_session(&world, entered.cookie(COOKIE));
     let page = back.get(entered.header("location").unwrap()).await.expect(200);
     for kept in [
         "Nothing was changed",
@@ -396,9 +396,9 @@ async fn no_other_site_can_fill_in_a_form_or_say_what_a_form_did() {
     // What another user entered is shown to that user alone.
     world.create_user("eve@example.com", PASSWORD, Role::Admin).await;
     let session = world.sign_in_with_password("eve@example.com", PASSWORD).await;
-    let eve = Browser { world: &world, session };
+    let eve = Browser::with_session(&world, session);
     let session = world.sign_in_with_password("eve@example.com", PASSWORD).await;
-    let again = Browser { world: &world, session };
+    let again = Browser::with_session(&world, session);
     let hers = eve.csrf_token("/keys").await;
     forged.push(location(&again.send("/keys", &hers, &fields).await));
     for target in &forged {

@@ -4,9 +4,7 @@
 use axum::{Router, http::header::CONTENT_ENCODING, routing::get};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use serde_json::{Value, json};
-use tests::{Answer, Document, Issuer, World, capture};
-
-const SESSION: &str = "__Host-postern_session";
+use tests::{Answer, Document, Issuer, World, browser::COOKIE, capture};
 
 async fn setting(allow: &str) -> (Issuer, World) {
     let issuer = Issuer::start().await;
@@ -159,7 +157,7 @@ async fn no_lifetime_stops_a_sign_in_or_its_renewals() {
     for lifetime in lifetimes() {
         let (issuer, world) = setting("*").await;
         issuer.amend(Document::Tokens, json!({"expires_in": lifetime}));
-        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
         whoami(&world, &session).await.expect(200);
         assert_eq!(issuer.renewals(), 0, "{lifetime}");
         if lifetime.as_f64().is_none_or(|seconds| seconds < 4000.0) {
@@ -189,7 +187,7 @@ async fn a_rotated_refresh_token_is_kept_whatever_else_the_renewal_says() {
     ]);
     for members in odd {
         let (issuer, world) = setting("*").await;
-        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
         issuer.amend(Document::Renewal, members.clone());
         world.advance_s(3541);
         whoami(&world, &session).await.expect(200);
@@ -227,7 +225,7 @@ async fn a_rotated_refresh_token_is_kept_however_the_renewal_is_written() {
         appended.into_iter().chain(["latin-1", "201", "201, no access token", "again", "before"])
     {
         let (issuer, world) = setting("*").await;
-        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
         match odd {
             "latin-1" => issuer.rewrite(Document::Renewal, 200, latin_1),
             "201" => issuer.rewrite(Document::Renewal, 201, |json| json.into()),
@@ -293,7 +291,7 @@ async fn a_refused_renewal_ends_the_session_only_if_it_names_one_error() {
         (400, r#"[{"error":"invalid_grant"}]"#, 200),
     ] {
         let (issuer, world) = setting("*").await;
-        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
         issuer.rewrite(Document::Renewal, status, |_| response.into());
         world.advance_s(3541);
         assert_eq!(whoami(&world, &session).await.status, expected, "{response}");
@@ -305,7 +303,7 @@ async fn a_refused_renewal_ends_the_session_only_if_it_names_one_error() {
 async fn a_renewal_without_a_refresh_token_keeps_the_old_one() {
     for absent in [json!("(absent)"), Value::Null, json!("")] {
         let (issuer, world) = setting("*").await;
-        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+        let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
         issuer.amend(Document::Renewal, json!({"refresh_token": absent}));
         world.advance_s(3541);
         whoami(&world, &session).await.expect(200);
@@ -493,7 +491,7 @@ async fn what_userinfo_says_besides_decides_nothing() {
         issuer.append(Document::User, &format!("{ADDRESS},{odd}"));
         let answer = world.sign_in_at(&issuer, "ada").await;
         assert_eq!(answer.status, 303, "{odd}: {}", answer.text);
-        let me = whoami(&world, &answer.cookie(SESSION)).await;
+        let me = whoami(&world, &answer.cookie(COOKIE)).await;
         assert_eq!(me.body["metadata"], json!({"email": "ada@example.com"}), "{odd}");
     }
     let (issuer, world) = setting("@example.com").await;
@@ -535,11 +533,7 @@ async fn at_github(allow: &str) -> (Issuer, World) {
 }
 
 async fn github_sign_in(issuer: &Issuer, world: &World) -> Answer {
-    let begun = world.call("GET", "/v1/auth/github").send().await.expect(303);
-    let query = issuer.sign_in(begun.header("location").unwrap(), "7");
-    let cookie = format!("__Host-postern_signin={}", begun.cookie("__Host-postern_signin"));
-    let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
-    call.header("Cookie", cookie).send().await
+    world.sign_in_from("/v1/auth/github", issuer, "7").await
 }
 
 #[tokio::test]

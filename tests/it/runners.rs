@@ -1,7 +1,7 @@
 //! `/v1/runners`.
 
 use serde_json::json;
-use tests::{Call, World};
+use tests::{Call, World, browser::COOKIE};
 
 fn beat<'w>(world: &'w World, token: &str) -> Call<'w> {
     let call = world.call("POST", "/v1/runners/heartbeat").header("X-Runner-Token", token);
@@ -241,7 +241,7 @@ async fn a_user_manages_only_the_runners_that_they_created_and_an_administrator_
         }
     }
     // The portal shows all runners, and buttons only for one's own.
-    let cookie = format!("__Host-postern_session={ada}");
+    let cookie = format!("{COOKIE}={ada}");
     let page = world.call("GET", "/runners").header("Cookie", cookie).send().await.expect(200);
     assert_eq!(page.text.matches("<li class=\"row\"").count(), 3);
     let deletes: Vec<_> = page.text.matches("/delete\"").collect();

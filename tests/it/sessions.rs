@@ -6,7 +6,7 @@ use postern::{
     grant::session,
 };
 use serde_json::{Value, json};
-use tests::{Answer, Setup, StoreFault, World};
+use tests::{Answer, Setup, StoreFault, World, browser::COOKIE};
 
 async fn forwarded(world: &World, value: &str) -> Answer {
     world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", value).send().await
@@ -219,9 +219,9 @@ async fn the_cookie_must_be_unique_and_match_by_full_name() {
     let whoami = async |cookie: String| {
         world.call("GET", "/v1/auth/whoami").header("Cookie", cookie).send().await
     };
-    whoami(format!("__Host-postern_session={value}")).await.expect(200);
-    whoami(format!("a=1; __Host-postern_session={value}; b=2")).await.expect(200);
-    whoami(format!("__Host-postern_session={value}; __Host-postern_session={value}"))
+    whoami(format!("{COOKIE}={value}")).await.expect(200);
+    whoami(format!("a=1; {COOKIE}={value}; b=2")).await.expect(200);
+    whoami(format!("{COOKIE}={value}; __Host-postern_session={value}"))
         .await
         .expect_error(400, "invalid_request");
     for other in [
@@ -241,9 +241,9 @@ async fn the_cookie_must_be_unique_and_match_by_full_name() {
         });
         functions::authorizer::handle(&world.app, request).await.is_ok()
     };
-    assert!(authorize(format!("__Host-postern_session={value}")).await);
+    assert!(authorize(format!("{COOKIE}={value}")).await);
     for space in ["\u{2000}", "\u{a0}", "\u{3000}", "\u{85}"] {
-        assert!(!authorize(format!("{space}__Host-postern_session={value}")).await, "{space:?}");
+        assert!(!authorize(format!("{space}{COOKIE}={value}")).await, "{space:?}");
     }
 }
 
@@ -251,7 +251,7 @@ async fn the_cookie_must_be_unique_and_match_by_full_name() {
 async fn another_origin_cannot_use_the_cookie() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::Admin).await;
-    let cookie = format!("__Host-postern_session={value}");
+    let cookie = format!("{COOKIE}={value}");
     let make = async |origin: Option<&str>| {
         let call = world
             .call("POST", "/v1/keys")
@@ -362,7 +362,7 @@ async fn an_open_page_that_refreshes_itself_does_not_keep_a_session_alive() {
     let world = World::new().await;
     let value = world.sign_in("ada", Role::User).await;
     let page = || {
-        let cookie = format!("__Host-postern_session={value}");
+        let cookie = format!("{COOKIE}={value}");
         world.call("GET", "/runners").header("Cookie", cookie).header("Accept", "text/html")
     };
     let polls = [("Sec-Fetch-Dest", "empty"), ("X-Postern-Poll", "1")];
@@ -382,7 +382,7 @@ async fn an_open_page_that_refreshes_itself_does_not_keep_a_session_alive() {
     // A visit does.
     let value = world.sign_in("ada", Role::User).await;
     let page = || {
-        let cookie = format!("__Host-postern_session={value}");
+        let cookie = format!("{COOKIE}={value}");
         world.call("GET", "/runners").header("Cookie", cookie).header("Sec-Fetch-Dest", "document")
     };
     for _ in 0..3 {
@@ -416,7 +416,7 @@ async fn one_rule_decides_whose_pages_use_a_cookie_wherever_it_is_read() {
     world.create_user("ada@example.com", "correct horse battery", Role::User).await;
     for (headers, is_allowed) in SENDERS {
         let session = world.sign_in("root", Role::Admin).await;
-        let cookie = format!("__Host-postern_session={session}");
+        let cookie = format!("{COOKIE}={session}");
         let page = world.call("GET", "/keys").header("Cookie", &cookie).send().await.expect(200);
         let csrf: &str = &page.csrf_token();
         let send = async |call: tests::Call<'_>| {
@@ -466,7 +466,7 @@ async fn one_rule_decides_whose_pages_use_a_cookie_wherever_it_is_read() {
 async fn a_cookie_that_is_not_ascii_does_not_hide_the_others() {
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;
-    let ours = format!("__Host-postern_session={session}");
+    let ours = format!("{COOKIE}={session}");
     for other in ["theme=\u{e9}t\u{e9}", "\u{e9}=1", "a=\u{1f36a}"] {
         for cookies in [format!("{other}; {ours}"), format!("{ours}; {other}")] {
             let call = world.call("GET", "/v1/auth/whoami").header("Cookie", &cookies);

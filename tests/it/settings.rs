@@ -10,14 +10,7 @@ use postern::{
 use serde_json::{Value, json};
 
 pub(super) fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
-    let good = [
-        ("POSTERN_ISSUER", "https://auth.example.com"),
-        ("POSTERN_KEYS_TABLE", "k"),
-        ("POSTERN_FAMILIES_TABLE", "f"),
-        ("POSTERN_NONCES_TABLE", "n"),
-    ];
-    let mut variables: BTreeMap<_, _> =
-        good.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let mut variables = tests::variables(&[]);
     for (name, value) in changes {
         match value {
             Some(value) => drop(variables.insert((*name).to_owned(), (*value).to_owned())),

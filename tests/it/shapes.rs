@@ -7,7 +7,7 @@ use local::{
 };
 use postern::{core::principal::Role, crypto::secrets::Secrets};
 use serde_json::{Map, Value, json};
-use tests::{Issuer, Setup, World};
+use tests::{Issuer, Setup, World, browser::COOKIE};
 
 const PARTNER: &str = "a secret that is shared with the partner";
 const LEGACY: &str = "sk-my-secret-key";
@@ -275,11 +275,7 @@ async fn credentials(world: &World, issuer: &Issuer) -> Credentials {
             of_person(&session_id, json!({})),
         ),
         (
-            credential(
-                "a session's cookie",
-                "cookie",
-                format!("a=b; __Host-postern_session={session}"),
-            ),
+            credential("a session's cookie", "cookie", format!("a=b; {COOKIE}={session}")),
             of_person(&session_id, json!({})),
         ),
         (

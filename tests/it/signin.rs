@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use postern::{config::Config, identity_provider::IdentityProviders};
 use serde_json::json;
-use tests::{Answer, Behaviour, Issuer, Setup, StoreFault, World};
-
-const SESSION: &str = "__Host-postern_session";
-const BROWSER: &str = "__Host-postern_signin";
+use tests::{
+    Answer, Behaviour, Browser, Issuer, Setup, StoreFault, World,
+    browser::{COOKIE, SIGN_IN_COOKIE},
+    public_client::device_form,
+    variables,
+};
 
 fn config(issuer: &Issuer, more: &str) -> String {
     format!(
@@ -38,7 +41,7 @@ impl Visit {
         let answer = answer.expect(303);
         Self {
             location: answer.header("location").unwrap().to_owned(),
-            browser: answer.cookie(BROWSER),
+            browser: answer.cookie(SIGN_IN_COOKIE),
         }
     }
 
@@ -54,7 +57,7 @@ async fn start(world: &World) -> Visit {
 
 async fn back(world: &World, query: &str, browser: &str) -> Answer {
     let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-    call.header("Cookie", format!("{BROWSER}={browser}")).send().await
+    call.header("Cookie", format!("{SIGN_IN_COOKIE}={browser}")).send().await
 }
 
 async fn sign_in(world: &World, issuer: &Issuer, subject: &str) -> Answer {
@@ -66,7 +69,7 @@ async fn sign_in(world: &World, issuer: &Issuer, subject: &str) -> Answer {
 async fn whoami(world: &World, session: &str) -> Answer {
     world
         .call("GET", "/v1/auth/whoami")
-        .header("Cookie", format!("{SESSION}={session}"))
+        .header("Cookie", format!("{COOKIE}={session}"))
         .send()
         .await
 }
@@ -89,9 +92,9 @@ async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
     let answer = back(&world, &query, &visit.browser).await.expect(303);
     assert_eq!(answer.header("location"), Some("/"));
     let set = answer.header("set-cookie").unwrap();
-    assert!(set.starts_with(&format!("{SESSION}=")), "{set}");
+    assert!(set.starts_with(&format!("{COOKIE}=")), "{set}");
     assert!(set.ends_with("; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=604800"), "{set}");
-    let me = whoami(&world, &answer.cookie(SESSION)).await.expect(200);
+    let me = whoami(&world, &answer.cookie(COOKIE)).await.expect(200);
     assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
 }
 
@@ -277,7 +280,7 @@ async fn a_denial_at_the_issuer_is_shown_to_the_user() {
         ),
     );
     let page = call
-        .header("Cookie", format!("{BROWSER}={}", visit.browser))
+        .header("Cookie", format!("{SIGN_IN_COOKIE}={}", visit.browser))
         .header("Accept", "text/html,*/*")
         .send()
         .await;
@@ -317,7 +320,7 @@ async fn a_callback_is_read_the_same_in_a_query_and_in_a_form() {
             let query = format!("{}&{more}", issuer.sign_in(&visit.location, "ada"));
             let answer = back_by(&world, method, &query, &visit.browser).await;
             assert_eq!(answer.status, 303, "{method} {more}: {}", answer.text);
-            answer.cookie(SESSION);
+            answer.cookie(COOKIE);
         }
         let refused = "The identity provider did not confirm the sign-in. Start again.";
         let expired = "The sign-in expired or was started in another browser. Start again.";
@@ -399,8 +402,9 @@ async fn the_allowlists_apply_at_the_callback_with_a_page() {
     let visit = start(&closed).await;
     let query = issuer.sign_in(&visit.location, "eve");
     let call = closed.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-    let call =
-        call.header("Cookie", format!("{BROWSER}={}", visit.browser)).header("Accept", "text/html");
+    let call = call
+        .header("Cookie", format!("{SIGN_IN_COOKIE}={}", visit.browser))
+        .header("Accept", "text/html");
     let page = call.send().await.expect(403);
     assert!(
         page.text.contains("is not allowed to use this deployment")
@@ -442,7 +446,7 @@ async fn a_user_is_the_same_with_a_bearer_token_and_a_session() {
         issuer.url
     );
     let world = World::configured(&config(&issuer, &provider)).await;
-    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION);
+    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE);
     let by_session = whoami(&world, &session).await.expect(200);
     let now = world.now().as_second();
     let token = issuer.token(json!({"sub": "ada", "aud": "api", "iat": now, "exp": now + 60}));
@@ -459,13 +463,13 @@ async fn a_new_user_gets_the_configured_role_and_keeps_their_identity() {
     let world =
         World::configured(&config(&issuer, "").replace("allow", "role = \"admin\"\nallow")).await;
     issuer.set_userinfo("ada", json!({"name": "Ada Lovelace", "email": "ada@example.com"}));
-    let me = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION))
+    let me = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE))
         .await
         .expect(200);
     assert_eq!(me.body["scopes"], json!(["*"]));
     let expected = json!({"name": "Ada Lovelace", "email_unverified": "ada@example.com"});
     assert_eq!(me.body["metadata"], expected);
-    let again = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION))
+    let again = whoami(&world, &sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE))
         .await
         .expect(200);
     assert_eq!(me.member("org_id"), again.member("org_id"));
@@ -478,7 +482,7 @@ async fn two_sign_ins_in_one_browser_both_succeed() {
     let first = start(&world).await;
     let call = world
         .call("GET", "/v1/auth/oidc/start")
-        .header("Cookie", format!("{BROWSER}={}", first.browser));
+        .header("Cookie", format!("{SIGN_IN_COOKIE}={}", first.browser));
     let second = Visit::of(call.send().await);
     assert_eq!(first.browser, second.browser);
     for visit in [first, second] {
@@ -543,13 +547,13 @@ async fn with_several_providers_one_must_be_named() {
     }
     let answer =
         back(&world, &format!("{query}&provider=second"), &visit.browser).await.expect(303);
-    let me = whoami(&world, &answer.cookie(SESSION)).await;
+    let me = whoami(&world, &answer.cookie(COOKIE)).await;
     assert_eq!(me.expect(200).member("user_id"), "s|ada");
     // The callback of OpenID providers is not the callback of GitHub.
     let visit = Visit::of(world.call("GET", "/v1/auth/oidc/start?provider=second").send().await);
     let query = other.sign_in(&visit.location, "ada");
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
-    call.header("Cookie", format!("{BROWSER}={}", visit.browser))
+    call.header("Cookie", format!("{SIGN_IN_COOKIE}={}", visit.browser))
         .send()
         .await
         .expect_error(400, "invalid_request");
@@ -615,7 +619,7 @@ async fn at_github(world: &World, issuer: &Issuer, subject: &str) -> Answer {
     let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
     let query = issuer.sign_in(&visit.location, subject);
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
-    call.header("Cookie", format!("{BROWSER}={}", visit.browser)).send().await
+    call.header("Cookie", format!("{SIGN_IN_COOKIE}={}", visit.browser)).send().await
 }
 
 #[tokio::test]
@@ -632,7 +636,7 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
     );
     issuer
         .set_userinfo("583231", json!({"login": "octocat", "name": "The Octocat", "email": null}));
-    let session = at_github(&world, &issuer, "583231").await.expect(303).cookie(SESSION);
+    let session = at_github(&world, &issuer, "583231").await.expect(303).cookie(COOKIE);
     let me = whoami(&world, &session).await.expect(200);
     assert_eq!(me.member("user_id"), "github|583231");
     assert_eq!(me.body["metadata"], json!({"login": "octocat", "name": "The Octocat"}));
@@ -641,7 +645,7 @@ async fn a_github_user_is_identified_by_their_numeric_id() {
     let visit = Visit::of(world.call("GET", "/v1/auth/github").send().await);
     let query = format!("code=made-up&state={}", visit.parameters()["state"]);
     let call = world.call("GET", &format!("/v1/auth/github/callback?{query}"));
-    let refused = call.header("Cookie", format!("{BROWSER}={}", visit.browser)).send().await;
+    let refused = call.header("Cookie", format!("{SIGN_IN_COOKIE}={}", visit.browser)).send().await;
     refused.expect_error(400, "invalid_request");
     world.advance_s(3545);
     whoami(&world, &session).await.expect(200);
@@ -691,7 +695,7 @@ async fn the_address_of_a_github_profile_is_called_email_only_if_github_lists_it
         ("a@example.com", json!([]), "email_unverified"),
     ] {
         issuer.set_userinfo("7", json!({"email": shown, "emails": emails}));
-        let session = at_github(&world, &issuer, "7").await.expect(303).cookie(SESSION);
+        let session = at_github(&world, &issuer, "7").await.expect(303).cookie(COOKIE);
         let me = whoami(&world, &session).await.expect(200);
         assert_eq!(me.body["metadata"], json!({name: shown}), "{emails}");
     }
@@ -743,29 +747,13 @@ async fn an_invalid_sign_in_configuration_prevents_the_start() {
         ),
         ("[throttle]\nlogin_per_account = 0".into(), "throttle"),
     ] {
-        let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"].map(|name| {
-            (
-                format!("POSTERN_{name}"),
-                if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned(),
-            )
-        });
-        let error = postern::config::Config::from_settings(&variables.into(), &toml)
-            .unwrap_err()
-            .to_string();
+        let error = Config::from_settings(&variables(&[]), &toml).unwrap_err().to_string();
         assert!(error.contains(named), "{toml}\n{error}");
     }
     // A secret that is named but missing.
-    let variables = ["ISSUER", "KEYS_TABLE", "FAMILIES_TABLE", "NONCES_TABLE"].map(|name| {
-        (
-            format!("POSTERN_{name}"),
-            if name == "ISSUER" { "https://a.example" } else { "-" }.to_owned(),
-        )
-    });
     let toml = oidc(&format!("{allow}\nsecret_ref = \"nowhere\""));
-    let config = postern::config::Config::from_settings(&variables.into(), &toml).unwrap();
-    let error = postern::identity_provider::IdentityProviders::new(&config, &Default::default())
-        .unwrap_err()
-        .to_string();
+    let config = Config::from_settings(&variables(&[]), &toml).unwrap();
+    let error = IdentityProviders::new(&config, &Default::default()).unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }
 
@@ -792,11 +780,11 @@ async fn a_response_that_the_provider_posts_is_taken() {
     // In another browser the code is worthless; in this one it signs in, once.
     let follow = |browser: &str| {
         let call = world.call("GET", &location);
-        call.header("Cookie", format!("{BROWSER}={browser}"))
+        call.header("Cookie", format!("{SIGN_IN_COOKIE}={browser}"))
     };
     world.call("GET", &location).send().await.expect_error(400, "invalid_request");
     follow("x").send().await.expect_error(400, "invalid_request");
-    let session = follow(&visit.browser).send().await.expect(303).cookie(SESSION);
+    let session = follow(&visit.browser).send().await.expect(303).cookie(COOKIE);
     whoami(&world, &session).await.expect(200);
     follow(&visit.browser).send().await.expect_error(400, "invalid_request");
 }
@@ -857,7 +845,7 @@ async fn who_may_sign_in_and_with_which_role_is_decided_at_each_use_of_what_they
     };
     let world = World::configured(&toml("admin", "\"@example.com\"")).await;
     issuer.set_userinfo("ada", json!({"email": "ada@example.com", "email_verified": true}));
-    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(SESSION);
+    let session = sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE);
     let (_, cli) = world.cli_token(&session, &["*"]).await;
     let access = device_token(&world, &session).await;
     let scopes = async |world: &World| {
@@ -898,22 +886,10 @@ async fn who_may_sign_in_and_with_which_role_is_decided_at_each_use_of_what_they
 async fn device_token(world: &World, session: &str) -> (String, String) {
     let form = [("client_id", "postern-cli"), ("scope", "*")];
     let code = world.call("POST", "/v1/auth/device").form(&form).send().await.expect(200);
-    let cookie = format!("{SESSION}={session}");
-    let path = format!("/device?user_code={}", code.member("user_code"));
-    let page = world.call("GET", &path).header("Cookie", &cookie).send().await.expect(200);
-    let csrf = page.csrf_token();
-    let decision = [
-        ("csrf", csrf.as_str()),
-        ("user_code", &code.member("user_code")),
-        ("decision", "approve"),
-    ];
-    let call = world.call("POST", "/device").header("Cookie", &cookie);
-    call.form(&decision).send().await.expect(303);
-    let form = [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("client_id", "postern-cli"),
-        ("device_code", &code.member("device_code")),
-    ];
+    let browser = Browser::with_session(world, session.to_owned());
+    browser.decide_device(&code.member("user_code"), "approve").await.expect(200);
+    let device_code = code.member("device_code");
+    let form = device_form(&device_code);
     let tokens = world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
     (tokens.member("access_token"), tokens.member("refresh_token"))
 }

@@ -2,7 +2,7 @@
 
 use postern::{core::principal::Role, crypto::Digest};
 use serde_json::json;
-use tests::{Answer, Setup, World};
+use tests::{Answer, Setup, World, browser::COOKIE};
 
 const SECRET: &str = "a secret that CloudFront adds";
 const NEXT: &str = "the secret that will replace it";
@@ -120,7 +120,7 @@ async fn a_session_shows_the_address_that_the_proxy_names() {
     let form = [("email", "ada@example.com"), ("password", "correct horse battery")];
     let call = world.call("POST", "/login").from(PROXY).header(SECRET_HEADER, SECRET);
     let answer = call.header(CLOUDFRONT, "203.0.113.1:46532").form(&form).send().await.expect(303);
-    let cookie = format!("__Host-postern_session={}", answer.cookie("__Host-postern_session"));
+    let cookie = format!("{COOKIE}={}", answer.cookie(COOKIE));
     let page = world.call("GET", "/sessions").header("Cookie", cookie).send().await.expect(200);
     assert!(page.text.contains("from 203.0.113.1<"), "{}", page.text);
 }

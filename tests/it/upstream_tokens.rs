@@ -2,9 +2,9 @@
 //! `e2e/run people` tests the same with a real provider and a killed process.
 
 use jiff::SignedDuration;
-use tests::{Answer, Behaviour, Issuer, StoreFault, World, capture, run_concurrently};
-
-const SESSION: &str = "__Host-postern_session";
+use tests::{
+    Answer, Behaviour, Issuer, StoreFault, World, browser::COOKIE, capture, run_concurrently,
+};
 
 struct Signed {
     issuer: Issuer,
@@ -21,7 +21,7 @@ async fn signed_in() -> Signed {
         issuer.url
     ))
     .await;
-    let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+    let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
     world.wire.take();
     Signed { issuer, world, session }
 }

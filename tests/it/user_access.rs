@@ -2,11 +2,12 @@
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, Issuer, World};
+use tests::{
+    Answer, Issuer, World,
+    browser::{COOKIE, EMAIL, PASSWORD},
+};
 
-const PASSWORD: &str = "correct horse battery";
 const NEW_PASSWORD: &str = "another long password";
-const EMAIL: &str = "ada@example.com";
 
 /// Everything that a user can hold.
 struct Credentials {
@@ -99,7 +100,7 @@ async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even
         let exp = world.now().as_second() + 60;
         issuer.token(json!({"sub": sub, "aud": "api", "exp": exp}))
     };
-    let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(SESSION);
+    let session = world.sign_in_at(&issuer, "ada").await.expect(303).cookie(COOKIE);
     for user in ["ada", "eve"] {
         assert_eq!(world.whoami(&token(user)).await, 200);
         // An organization does not have these users, and knows nothing about them.
@@ -111,9 +112,8 @@ async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even
     let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
     call.send().await.expect_error(403, "forbidden_user");
     // In the same browser, somebody else can still sign in.
-    let page = |path: &str| {
-        world.call("GET", path).header("Cookie", format!("{SESSION}={session}")).send()
-    };
+    let page =
+        |path: &str| world.call("GET", path).header("Cookie", format!("{COOKIE}={session}")).send();
     page("/").await.expect(403);
     assert!(page("/login").await.expect(200).text.contains("<h1>Sign in</h1>"));
     change(&world, "enable", &world.operator_key, "ada").await.expect(204);
@@ -123,8 +123,6 @@ async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even
     assert_eq!(world.whoami(&token("ada")).await, 200);
     assert_eq!(world.whoami(&token("eve")).await, 403);
 }
-
-const SESSION: &str = "__Host-postern_session";
 
 #[tokio::test]
 async fn only_the_operator_and_those_who_could_enroll_a_user_change_their_access() {
@@ -367,7 +365,7 @@ async fn a_user_signs_out_everywhere_and_so_does_an_administrator_for_them() {
     assert_eq!(held.answers(&world).await, ended());
     // The lists show only what is alive.
     let held = Credentials::of_password(&world).await;
-    let cookie = format!("{SESSION}={}", held.session);
+    let cookie = format!("{COOKIE}={}", held.session);
     for (page, count) in [("/sessions", 1), ("/devices", 1)] {
         let shown = world.call("GET", page).header("Cookie", &cookie).send().await.expect(200);
         assert_eq!(shown.text.matches("/end\"").count(), count, "{page}");

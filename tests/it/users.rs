@@ -2,9 +2,7 @@
 
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::World;
-
-const PASSWORD: &str = "correct horse battery";
+use tests::{World, browser::PASSWORD};
 
 async fn role_of(world: &World, session: &str) -> Value {
     let me = world

@@ -1,5 +1,7 @@
 //! A browser without scripts on the pages of the portal.
 
+use std::net::IpAddr;
+
 use postern::core::principal::Role;
 
 use crate::{Answer, Call, World};
@@ -11,6 +13,9 @@ pub const PASSWORD: &str = "correct horse battery";
 /// The cookie of the portal's sessions.
 pub const COOKIE: &str = "__Host-postern_session";
 
+/// The cookie of a browser that is signing in at an identity provider.
+pub const SIGN_IN_COOKIE: &str = "__Host-postern_signin";
+
 /// A browser that is signed in.
 #[derive(Clone, Debug)]
 pub struct Browser<'w> {
@@ -18,26 +23,38 @@ pub struct Browser<'w> {
     pub world: &'w World,
     /// The session in its cookie.
     pub session: String,
+    /// Its address.
+    pub address: IpAddr,
 }
 
 impl<'w> Browser<'w> {
     /// Creates a user, and signs in with their password.
     pub async fn of(world: &'w World, role: Role) -> Self {
         world.create_user(EMAIL, PASSWORD, role).await;
-        Self { world, session: world.sign_in_with_password(EMAIL, PASSWORD).await }
+        Self::with_session(world, world.sign_in_with_password(EMAIL, PASSWORD).await)
+    }
+
+    /// Returns a browser that has a session.
+    pub fn with_session(world: &'w World, session: String) -> Self {
+        Self { world, session, address: [192, 0, 2, 1].into() }
     }
 
     /// Signs in as the same user, in another browser.
     pub async fn another(&self) -> Self {
         let session = self.world.sign_in_with_password(EMAIL, PASSWORD).await;
-        Self { world: self.world, session }
+        Self { session, ..self.clone() }
     }
 
     /// Starts a request.
     pub fn call(&self, method: &str, target: &str) -> Call<'w> {
-        let cookie = format!("{COOKIE}={}", self.session);
-        let call = self.world.call(method, target).header("Cookie", cookie);
-        call.header("Accept", "text/html").header("Origin", "https://auth.example.com")
+        let call = self.world.call(method, target).header("Cookie", self.cookie());
+        let call = call.header("Accept", "text/html").header("Origin", "https://auth.example.com");
+        call.from(self.address)
+    }
+
+    /// Returns the value of its `Cookie` header.
+    pub fn cookie(&self) -> String {
+        format!("{COOKIE}={}", self.session)
     }
 
     /// Opens a page.
@@ -62,6 +79,42 @@ impl<'w> Browser<'w> {
         let answer = self.send(target, &csrf, fields).await;
         match answer.header("location") {
             Some(next) if !next.starts_with("/login") => self.get(next).await,
+            _ => answer,
+        }
+    }
+
+    /// Follows a link with a user code.
+    pub async fn follow_device_link(&self, user_code: &str) -> Answer {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("user_code", user_code)
+            .finish();
+        self.get(&format!("/device?{query}")).await
+    }
+
+    /// Enters a user code. The wire then has only the calls of that.
+    pub async fn enter_user_code(&self, user_code: &str) -> Answer {
+        let csrf = self.csrf_token("/device").await;
+        self.world.wire.take();
+        self.send("/device", &csrf, &[("user_code", user_code)]).await
+    }
+
+    /// Approves or denies a device.
+    pub async fn decide_device(&self, user_code: &str, decision: &str) -> Answer {
+        let csrf = self.csrf_token("/device").await;
+        self.send_device_decision(&csrf, user_code, decision).await
+    }
+
+    /// Approves or denies a device with the form of an open page, and follows a redirect.
+    pub async fn send_device_decision(
+        &self,
+        csrf: &str,
+        user_code: &str,
+        decision: &str,
+    ) -> Answer {
+        let fields = [("user_code", user_code), ("decision", decision)];
+        let answer = self.send("/device", csrf, &fields).await;
+        match answer.status {
+            303 => self.get(answer.header("location").unwrap()).await,
             _ => answer,
         }
     }

@@ -13,6 +13,8 @@ pub mod public_client;
 mod wire;
 mod world;
 
+use std::collections::BTreeMap;
+
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 pub use answer::{Answer, expect_refusal};
@@ -23,6 +25,18 @@ pub use form::{IssuerForm, armoured};
 pub use issuer::{Behaviour, Document, Issuer, encode};
 pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
+
+/// Returns the environment variables that every function needs, with these changes.
+pub fn variables(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let needed = [
+        ("POSTERN_ISSUER", "https://auth.example.com"),
+        ("POSTERN_KEYS_TABLE", "k"),
+        ("POSTERN_FAMILIES_TABLE", "f"),
+        ("POSTERN_NONCES_TABLE", "n"),
+    ];
+    let all = needed.iter().chain(changes);
+    all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
 
 /// Returns `text` with another last character.
 pub fn with_other_last_char(text: &str) -> String {

@@ -11,8 +11,12 @@ use postern::{
 use crate::World;
 
 const CLIENT_ID: &str = "postern-cli";
-const REDIRECT: &str = "http://127.0.0.1:9876/callback";
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+/// The grant type of device codes.
+pub const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// Where the tool listens for its code.
+pub const REDIRECT: &str = "http://127.0.0.1:9876/callback";
+/// The PKCE verifier of RFC 7636, Appendix B.
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// Returns a new authorization code.
 pub async fn authorization_code(world: &World, scopes: &str) -> String {
@@ -52,11 +56,7 @@ pub async fn device_code(world: &World) -> String {
 
 /// Returns the form that redeems a device code.
 pub fn device_form(code: &str) -> [(&'static str, &str); 3] {
-    [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
-        ("device_code", code),
-        ("client_id", CLIENT_ID),
-    ]
+    [("grant_type", DEVICE_GRANT), ("device_code", code), ("client_id", CLIENT_ID)]
 }
 
 /// Approves a device code.

@@ -1,11 +1,8 @@
 //! A fresh deployment for one test.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
 use jiff::Timestamp;
@@ -26,7 +23,11 @@ use postern::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{Answer, Call, Issuer, Wire, capture};
+use crate::{
+    Answer, Call, Issuer, Wire,
+    browser::{COOKIE, SIGN_IN_COOKIE},
+    capture, variables,
+};
 
 /// The initial time of every world: 2026-01-01T00:00:00Z.
 const BEGINNING_MS: i64 = 1_767_225_600_000;
@@ -310,11 +311,17 @@ impl World {
     /// Signs a user in at an OpenID provider, as a browser would; returns the response of the
     /// callback.
     pub async fn sign_in_at(&self, issuer: &Issuer, subject: &str) -> Answer {
-        const COOKIE: &str = "__Host-postern_signin";
-        let begun = self.call("GET", "/v1/auth/oidc/start").send().await.expect(303);
+        self.sign_in_from("/v1/auth/oidc/start", issuer, subject).await
+    }
+
+    /// Signs a user in as a browser would that opens `start`; returns the response of the callback.
+    pub async fn sign_in_from(&self, start: &str, issuer: &Issuer, subject: &str) -> Answer {
+        let begun = self.call("GET", start).send().await.expect(303);
         let query = issuer.sign_in(begun.header("location").unwrap(), subject);
-        let call = self.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
-        call.header("Cookie", format!("{COOKIE}={}", begun.cookie(COOKIE))).send().await
+        let provider = start.split('?').next().unwrap().trim_end_matches("/start");
+        let call = self.call("GET", &format!("{provider}/callback?{query}"));
+        let cookie = format!("{SIGN_IN_COOKIE}={}", begun.cookie(SIGN_IN_COOKIE));
+        call.header("Cookie", cookie).send().await
     }
 
     /// Enrolls a user and returns their id.
@@ -338,7 +345,7 @@ impl World {
             .form(&[("email", email), ("password", password)])
             .send()
             .await;
-        answer.expect(303).cookie("__Host-postern_session")
+        answer.expect(303).cookie(COOKIE)
     }
 
     /// Creates a CLI token for the user of a session; returns its id and secret.
@@ -420,14 +427,11 @@ fn config(setup: &Setup) -> Config {
 
 fn try_config(setup: &Setup) -> Result<Config, Fault> {
     let tables = engine::tables();
-    let mut variables: BTreeMap<String, String> = [
-        ("POSTERN_ISSUER", "https://auth.example.com".to_owned()),
-        ("POSTERN_KEYS_TABLE", tables.keys),
-        ("POSTERN_FAMILIES_TABLE", tables.families),
-        ("POSTERN_NONCES_TABLE", tables.nonces),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
+    let mut variables = variables(&[
+        ("POSTERN_KEYS_TABLE", &tables.keys),
+        ("POSTERN_FAMILIES_TABLE", &tables.families),
+        ("POSTERN_NONCES_TABLE", &tables.nonces),
+    ]);
     variables
         .extend(setup.variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     match &setup.toml {
