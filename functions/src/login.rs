@@ -60,7 +60,6 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let given: Credentials = request.json()?;
     let email = Email::try_from(given.email)?;
-    // An unknown id is a wrong login, as an unknown address is.
     let organization = given.organization.map(|id| id.parse()).transpose();
     let organization = organization.map_err(|_| {
         let detail =

@@ -19,13 +19,12 @@ struct Refresh {
 /// # Errors
 /// Those of the grant.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let body: Refresh = request.json().map_err(|error| {
-        if !request.is_form() {
-            return error;
-        }
-        let hint = "As a form, a refresh token is sent to POST /v1/auth/token, with grant_type=refresh_token.";
-        let detail = format!("{} {hint}", error.description());
-        Error::with_detail(Refusal::MediaTypeUnsupported, detail)
+    let body: Refresh = request.json().map_err(|error| match error.refusal() {
+        Some(Refusal::MediaTypeUnsupported) if request.is_form() => error.with_hint(
+            "As a form, a refresh token is sent to POST /v1/auth/token, with \
+             grant_type=refresh_token.",
+        ),
+        _ => error,
     })?;
     let token = Secret::new(body.refresh_token);
     let tokens =

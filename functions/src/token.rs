@@ -92,18 +92,14 @@ fn json_body(request: &Request) -> Result<Exchange, Error> {
 
 async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
     let parameter = |name: &'static str| form.get(name).ok_or_else(|| missing(name));
-    if ["agent_id", "secret"].iter().any(|name| form.contains_key(*name)) {
-        let detail = "In a form, the id and the secret of an agent are client_id and client_secret, with grant_type=client_credentials: the names agent_id and secret are for JSON.";
-        return Err(Error::with_detail(Refusal::ParameterMissing, detail.into()));
-    }
-    let grant_type = parameter("grant_type")?;
+    let grant_type = form.get("grant_type").ok_or_else(|| grant_type_missing(form))?;
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(app, request, form)?;
     let address = request.source_ip();
     match grant_type.expose() {
         "client_credentials" => {
             let ClientPart::Proven(credentials) = client else {
-                return Err(client_credentials_missing(request));
+                return Err(client_credentials_missing(request, form));
             };
             let requested = RequestedScopes::Only(scopes.unwrap_or_default());
             agent_secret::exchange(&app.context, &credentials, requested, address).await
@@ -163,7 +159,25 @@ enum ClientPart {
     Proven(ClientCredentials),
 }
 
-fn client_credentials_missing(request: &Request) -> Error {
+/// What to send instead of the names of JSON in a form.
+const FORM_NAMES: &str = "In a form, the id and the secret of an agent are client_id and client_secret, with grant_type=client_credentials: the names agent_id and secret are for JSON.";
+
+/// Reports whether a form contains the names that only JSON has.
+fn has_json_names(form: &Form) -> bool {
+    form.contains_key("agent_id") || form.contains_key("secret")
+}
+
+fn grant_type_missing(form: &Form) -> Error {
+    if has_json_names(form) {
+        return Error::with_detail(Refusal::ParameterMissing, FORM_NAMES.into());
+    }
+    missing("grant_type")
+}
+
+fn client_credentials_missing(request: &Request, form: &Form) -> Error {
+    if has_json_names(form) {
+        return Error::with_detail(Refusal::ClientCredentialsMissing, FORM_NAMES.into());
+    }
     if request.bearer().is_some() {
         let detail = "The client does not authenticate with the scheme Bearer: send Authorization: Basic with the base64 of client_id:client_secret, or both in the form.";
         return Error::with_detail(Refusal::ClientCredentialsMissing, detail.into());
@@ -195,13 +209,13 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error
     }
 }
 
-/// Returns the refusal of a client id without a secret that has the form of none.
+/// Returns the refusal of a `client_id` that cannot be an agent's or a configured client's.
 fn not_a_client() -> Error {
     let detail = "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.";
     Error::with_detail(Refusal::ClientUnknown, detail.into())
 }
 
-/// Parses an agent's id. Anything else is the id of no client.
+/// Parses an agent's id: only agents authenticate with a secret.
 fn client_id(text: &str) -> Result<AgentId, Error> {
     text.parse().map_err(|_| {
         let detail = "The client id is not the id of an agent: it begins with agt_, and is what POST /v1/agents returned as id.";

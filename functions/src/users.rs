@@ -39,12 +39,19 @@ struct ChangePassword {
     password: String,
 }
 
-/// The caller who changes a user: the operator (`None`), or a principal.
-struct Manager(Option<Principal>);
+/// A caller who is allowed to manage users.
+enum Manager {
+    Operator,
+    /// A caller with the permission.
+    Caller(Box<Principal>),
+}
 
 impl Manager {
     fn as_manager(&self) -> UserManager<'_> {
-        self.0.as_ref().map_or(UserManager::Operator, UserManager::Caller)
+        match self {
+            Self::Operator => UserManager::Operator,
+            Self::Caller(caller) => UserManager::Caller(caller),
+        }
     }
 }
 
@@ -109,12 +116,13 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
 
 async fn sign_out(app: &App, request: &Request) -> Result<Response, Error> {
     let context = &app.context;
-    let manager = match operator_only(app, request)? {
-        Some(operator) => operator,
+    if is_operator(app, request)? {
+        user_access::sign_out(context, UserManager::Operator, request.json()?).await?;
+    } else {
         // Users need no scope to sign themselves out.
-        None => Manager(Some(app.providers.authenticate(context, request).await?)),
-    };
-    user_access::sign_out(context, manager.as_manager(), request.json()?).await?;
+        let caller = app.providers.authenticate(context, request).await?;
+        user_access::sign_out(context, UserManager::Caller(&caller), request.json()?).await?;
+    }
     Ok(Response::no_content())
 }
 
@@ -126,29 +134,28 @@ async fn accept_invitation(app: &App, request: &Request) -> Result<Response, Err
 }
 
 async fn manager(app: &App, request: &Request) -> Result<Manager, Error> {
-    if let Some(operator) = operator_only(app, request)? {
-        return Ok(operator);
+    if is_operator(app, request)? {
+        return Ok(Manager::Operator);
     }
     let caller = app.providers.authorize(&app.context, request, Permission::UsersManage).await;
-    match caller {
-        Err(error) if error.refusal() == Some(Refusal::CredentialMissing) => {
-            let detail = format!(
-                "{} The operator sends the operator key as Authorization: Bearer.",
-                error.description()
-            );
-            Err(Error::with_detail(Refusal::CredentialMissing, detail))
+    caller.map(|caller| Manager::Caller(Box::new(caller))).map_err(|error| match error.refusal() {
+        Some(Refusal::CredentialMissing) => {
+            error.with_hint("The operator sends the operator key as Authorization: Bearer.")
         }
-        caller => Ok(Manager(Some(caller?))),
-    }
+        _ => error,
+    })
 }
 
-/// Returns the operator, if the operator's key was presented.
-fn operator_only(app: &App, request: &Request) -> Result<Option<Manager>, Error> {
+/// Reports whether the operator sent the request.
+///
+/// # Errors
+/// The refusal of an operator key that is not the deployment's.
+fn is_operator(app: &App, request: &Request) -> Result<bool, Error> {
     if !operator::is_presented(&app.context, request) {
-        return Ok(None);
+        return Ok(false);
     }
     operator::authenticate(&app.context, request)?;
-    Ok(Some(Manager(None)))
+    Ok(true)
 }
 
 async fn change_password(app: &App, request: &Request) -> Result<Response, Error> {

@@ -109,6 +109,25 @@ async fn a_grant_in_json_is_told_to_be_a_form() {
 }
 
 #[tokio::test]
+async fn a_token_request_can_contain_unknown_parameters() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let client = [("client_id", agent.id.as_str()), ("client_secret", agent.secret.as_str())];
+    let other = [("agent_id", "x"), ("secret", "x"), ("resource", "https://api.example.com")];
+    let grant = [("grant_type", "client_credentials")];
+    let form = [&grant[..], &client, &other].concat();
+    world.call("POST", TOKEN).form(&form).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn an_empty_form_at_the_refresh_route_lacks_its_body() {
+    let world = World::new().await;
+    let answer = world.call("POST", "/v1/auth/refresh").form(&[]).send().await;
+    let answer = answer.expect_error(400, "invalid_request");
+    assert_eq!(answer.member("error_description"), "The body is missing: send a JSON object.");
+}
+
+#[tokio::test]
 async fn an_empty_request_is_told_what_to_send() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;

@@ -41,6 +41,18 @@ impl Error {
         Self::Rejected(Rejection { detail: Some(detail), ..refusal.into() })
     }
 
+    /// Adds a sentence to the description of a refusal. A fault stays as it is.
+    #[must_use]
+    pub fn with_hint(self, hint: &str) -> Self {
+        let sentence = format!("{} {hint}", self.description());
+        match self {
+            Self::Rejected(rejection) => {
+                Self::Rejected(Rejection { detail: Some(sentence), ..rejection })
+            }
+            Self::Failed(fault) => Self::Failed(fault),
+        }
+    }
+
     /// Returns the refusal of a caller who lacks one of `scopes`, which are space-joined.
     pub fn lacks_scope(scopes: String) -> Self {
         let detail = format!("The credential lacks the scope that is required: {scopes}.");
