@@ -32,13 +32,11 @@ struct Received {
 /// # Errors
 /// A 401 if the token is missing or invalid, a 400 if the status or version is invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let headers = [credential_header::RUNNER_TOKEN];
-    let presented = request
-        .header(credential_header::RUNNER_TOKEN)
-        .ok_or_else(|| misplaced::missing(&app.context, request, &headers))?;
-    let token = RunnerToken::parse(&app.context.config.brand, presented).ok_or_else(|| {
-        misplaced::explain(&app.context, request, &headers, Refusal::CredentialMalformed)
-    })?;
+    let brand = &app.context.config.brand;
+    let token =
+        misplaced::required(&app.context, request, credential_header::RUNNER_TOKEN, |presented| {
+            RunnerToken::parse(brand, presented)
+        })?;
     let HeartbeatRequest { status, version } = request.json()?;
     if !is_status(&status) || !is_version(&version) {
         return Err(Refusal::RunnerStatusMalformed.into());

@@ -24,13 +24,11 @@ struct TokenResponse {
 /// # Errors
 /// A 401 if the key is missing or invalid.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let headers = [credential_header::SERVICE_KEY];
-    let presented = request
-        .header(credential_header::SERVICE_KEY)
-        .ok_or_else(|| misplaced::missing(&app.context, request, &headers))?;
-    let key = ServiceKey::parse(&app.context.config.brand, presented).ok_or_else(|| {
-        misplaced::explain(&app.context, request, &headers, Refusal::CredentialMalformed)
-    })?;
+    let brand = &app.context.config.brand;
+    let key =
+        misplaced::required(&app.context, request, credential_header::SERVICE_KEY, |presented| {
+            ServiceKey::parse(brand, presented)
+        })?;
     let now = app.context.clock.now();
     let service: Option<ServiceRecord> = app.context.store.record(&key.id, now).await?;
     let service = service

@@ -33,6 +33,20 @@ const ELSEWHERE: [&str; 9] = [
 const PARAMETERS: [&str; 7] =
     ["access_token", "api-key", "api_key", "apikey", "key", "token", "x-api-key"];
 
+/// Returns the credential in the header `name`, which must be there.
+///
+/// # Errors
+/// A 401 that says where the credential belongs, or what to correct.
+pub fn required<T>(
+    context: &Context,
+    source: &dyn CredentialSource,
+    name: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Error> {
+    let presented = source.header(name).ok_or_else(|| missing(context, source, &[name]))?;
+    parse(presented).ok_or_else(|| explain(context, source, &[name], Refusal::CredentialMalformed))
+}
+
 /// Returns the refusal of a request without a credential in `headers`, which are in lower case. It
 /// says where one was found instead.
 pub fn missing(context: &Context, source: &dyn CredentialSource, headers: &[&str]) -> Error {
