@@ -18,6 +18,28 @@ struct DownloadTokenRequest {
     path: String,
 }
 
+/// The path of a download, which has exactly one interpretation.
+struct DownloadPath(String);
+
+impl TryFrom<String> for DownloadPath {
+    type Error = Error;
+
+    fn try_from(path: String) -> Result<Self, Error> {
+        if !path.starts_with('/') {
+            let detail = "The path must begin with a slash: send that of the download, such as /v1/runners/run_.../install.sh, without https:// and the host.";
+            return Err(Error::with_detail(Refusal::PathMalformed, detail.into()));
+        }
+        if path.len() > LONGEST_PATH {
+            let detail = format!("The path is too long: send at most {LONGEST_PATH} bytes.");
+            return Err(Error::with_detail(Refusal::PathMalformed, detail));
+        }
+        if !path::is_canonical(&path) {
+            return Err(Refusal::PathMalformed.into());
+        }
+        Ok(Self(path))
+    }
+}
+
 #[derive(Serialize)]
 struct TokenResponse {
     #[serde(serialize_with = "postern::core::secret::shown_once")]
@@ -33,19 +55,9 @@ struct TokenResponse {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let caller = app.providers.authenticate(&app.context, request).await?;
     let DownloadTokenRequest { path } = request.json()?;
-    if !path.starts_with('/') {
-        let detail = "The path must begin with a slash: send that of the download, such as /v1/runners/run_.../install.sh, without https:// and the host.";
-        return Err(Error::with_detail(Refusal::PathMalformed, detail.into()));
-    }
-    if path.len() > LONGEST_PATH {
-        let detail = format!("The path is too long: send at most {LONGEST_PATH} bytes.");
-        return Err(Error::with_detail(Refusal::PathMalformed, detail));
-    }
-    if !path::is_canonical(&path) {
-        return Err(Refusal::PathMalformed.into());
-    }
+    let path = DownloadPath::try_from(path)?;
     let now = app.context.clock.now();
-    let (token, lifetime) = issue::download_token(&app.context, caller, &path, now)?;
+    let (token, lifetime) = issue::download_token(&app.context, caller, &path.0, now)?;
     let answer = TokenResponse { token, expires_in: lifetime.as_secs() };
     Ok(Response::created(&answer)?.with_pragma_no_cache())
 }

@@ -54,21 +54,27 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
         }
     };
     let claims: DownloadClaims = verify::verify(&app.context, token, app.context.clock.now())
-        .map_err(|refusal| explain(app, request, token, refusal))?;
+        .map_err(|refusal| token_refused(app, request, token, refusal))?;
     if claims.path != request.path() {
-        return Err(explain(app, request, token, Refusal::DownloadPathMismatch));
+        return Err(path_mismatch(Refusal::DownloadPathMismatch));
     }
     app.context.config.gate.check(&claims.sub, claims.on_behalf_of.as_ref())?;
     Ok(claims)
 }
 
-/// Says where a credential belongs that is not a download token, or that the token names another
-/// path. Both are public, and the same for a token that is not valid.
-fn explain(app: &App, request: &Request, token: &str, refusal: Refusal) -> Error {
+/// Returns the refusal of a token for another path.
+fn path_mismatch(refusal: Refusal) -> Error {
+    let detail = "The download token names another path: request one for this path at POST /v1/auth/download-token.";
+    Error::with_detail(refusal, detail.into())
+}
+
+/// Returns the refusal of a token that could not be verified. It says if another kind of credential
+/// was sent, or a token for another path. The form and the path of a token are not secret, so the
+/// answer does not depend on whether it is valid.
+fn token_refused(app: &App, request: &Request, token: &str, refusal: Refusal) -> Error {
     let named = jwt::unverified_claims(token).and_then(|mut claims| claims.remove("path"));
     if named.is_some_and(|path| path != request.path()) {
-        let detail = "The download token names another path: request one for this path at POST /v1/auth/download-token.";
-        return Error::with_detail(refusal, detail.into());
+        return path_mismatch(refusal);
     }
     let kind = PresentedKind::of(&app.context.config.brand, token);
     match kind.filter(|kind| *kind != PresentedKind::Jwt) {
