@@ -31,28 +31,49 @@ const LONGEST_STATE: usize = 500;
 /// The refusals of each route, and faults.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
-        "GET /v1/auth/oidc/start" => start(app, request, |upstream| !upstream.is_github()).await,
-        "GET /v1/auth/oidc/callback" => {
-            callback(app, request, |upstream| !upstream.is_github()).await
-        }
+        "GET /v1/auth/oidc/start" => start(app, request, SignInKind::Oidc).await,
+        "GET /v1/auth/oidc/callback" => callback(app, request, SignInKind::Oidc).await,
         "POST /v1/auth/oidc/callback" => form_post(request),
-        "GET /v1/auth/github" => start(app, request, IdentityProvider::is_github).await,
-        "GET /v1/auth/github/callback" => callback(app, request, IdentityProvider::is_github).await,
+        "GET /v1/auth/github" => start(app, request, SignInKind::Github).await,
+        "GET /v1/auth/github/callback" => callback(app, request, SignInKind::Github).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }
 
-async fn start(
-    app: &App,
-    request: &Request,
-    is_wanted: impl Fn(&IdentityProvider) -> bool,
-) -> Result<Response, Error> {
-    let upstream = upstream(app, request, is_wanted)?;
+/// The kind of identity provider that a route is for.
+#[derive(Clone, Copy)]
+enum SignInKind {
+    Github,
+    Oidc,
+}
+
+impl SignInKind {
+    fn matches(self, provider: &IdentityProvider) -> bool {
+        match self {
+            Self::Github => provider.is_github(),
+            Self::Oidc => !provider.is_github(),
+        }
+    }
+
+    /// Says that no provider of this kind is configured.
+    fn not_configured(self) -> String {
+        let (sentence, name) = match self {
+            Self::Github => ("GitHub is not configured", "github"),
+            Self::Oidc => ("No OpenID provider is configured", "oidc"),
+        };
+        format!(
+            "{sentence}: the operator has to add a [[signin]] with the type '{name}' to postern.toml."
+        )
+    }
+}
+
+async fn start(app: &App, request: &Request, kind: SignInKind) -> Result<Response, Error> {
+    let provider = identity_provider(app, request, kind)?;
     let loopback = if is_for_tool(request)? { Some(loopback(app, request)?) } else { None };
     let next = path::safe_redirect(request.oauth_parameter("next")?.as_deref());
     let browser = request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned()));
     let AuthorizationRedirect { location, browser } =
-        sign_in::start(&app.context, upstream, &next, loopback, browser, request.source_ip())
+        sign_in::start(&app.context, provider, &next, loopback, browser, request.source_ip())
             .await?;
     Ok(Response::see_other(location)?.cookie(BROWSER_COOKIE, &browser, LIFETIME.as_secs())?)
 }
@@ -80,33 +101,25 @@ fn is_for_tool(request: &Request) -> Result<bool, Error> {
     }
 }
 
-/// Returns the identity provider that `?provider=` names, or the only one.
-fn upstream<'a>(
+/// Returns the identity provider that `?provider=` names, or the only one of this kind.
+fn identity_provider<'a>(
     app: &'a App,
     request: &Request,
-    is_wanted: impl Fn(&IdentityProvider) -> bool,
+    kind: SignInKind,
 ) -> Result<&'a IdentityProvider, Error> {
     let named = request.oauth_parameter("provider")?;
-    let known: Vec<_> =
-        app.identity_providers.iter().filter(|upstream| is_wanted(upstream)).collect();
-    let names = || known.iter().map(|upstream| upstream.name()).collect::<Vec<_>>().join(" or ");
-    let detail = match (named, known.as_slice()) {
+    let configured: Vec<_> =
+        app.identity_providers.iter().filter(|provider| kind.matches(provider)).collect();
+    let names =
+        || configured.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(" or ");
+    let detail = match (named, configured.as_slice()) {
         (None, [only]) => return Ok(only),
-        (_, []) => {
-            let (what, kind) = if request.route().starts_with("GET /v1/auth/github") {
-                ("GitHub is not configured", "github")
-            } else {
-                ("No OpenID provider is configured", "oidc")
-            };
-            format!(
-                "{what}: the operator has to add a [[signin]] with the type '{kind}' to postern.toml."
-            )
-        }
+        (_, []) => kind.not_configured(),
         (None, _) => {
             format!("Send the parameter 'provider', because there are several: {}.", names())
         }
-        (Some(name), known) => match known.iter().find(|upstream| upstream.name() == name) {
-            Some(upstream) => return Ok(upstream),
+        (Some(name), _) => match configured.iter().find(|provider| provider.name() == name) {
+            Some(provider) => return Ok(provider),
             None => {
                 format!("The parameter 'provider' names no configured provider: use {}.", names())
             }
@@ -188,11 +201,7 @@ fn form_post(request: &Request) -> Result<Response, Error> {
     Ok(Response::see_other(format!("/v1/auth/oidc/callback?{query}"))?)
 }
 
-async fn callback(
-    app: &App,
-    request: &Request,
-    is_expected: impl Fn(&IdentityProvider) -> bool,
-) -> Result<Response, Error> {
+async fn callback(app: &App, request: &Request, kind: SignInKind) -> Result<Response, Error> {
     let returned = Returned {
         state: request.oauth_parameter("state")?.unwrap_or_default(),
         code: request.oauth_parameter("code")?,
@@ -206,7 +215,7 @@ async fn callback(
         &app.identity_providers,
         returned,
         Browser::from_request(request),
-        is_expected,
+        |provider| kind.matches(provider),
     )
     .await?;
     Ok(match outcome {
