@@ -3,7 +3,11 @@
 
 use postern::{
     App, Error, Refusal,
-    http::{Request, Response, html, route},
+    http::{
+        Request, Response,
+        correction::{self, Correction, OtherAction},
+        html, route,
+    },
 };
 use serde_json::{Value, json};
 
@@ -31,7 +35,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         }
         _ => match route::methods(request.path()) {
             // The gateway matches routes before it decodes the path.
-            Some(allow) if allow.split(", ").any(|method| method == request.method()) => {
+            Some(_) if route::has_method(request.path(), request.method()) => {
                 let detail = "There is no such route: write the path without percent-encoding.";
                 Err(Error::with_detail(Refusal::RouteUnknown, detail.into()))
             }
@@ -42,7 +46,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Some(allow) => Ok(Response::method_not_allowed(request.method(), allow, request.id())?),
             None => match page_without_slash(request) {
                 Some(path) => Ok(Response::see_other(path.to_owned())?),
-                None => Err(unknown(request.path())),
+                None => Err(route_unknown(request.path())),
             },
         },
     }
@@ -76,50 +80,26 @@ fn page_without_slash(request: &Request) -> Option<&'static str> {
     pages.map(|(page, _)| *page).find(|page| *page == path)
 }
 
-/// Returns the 404 for a path, with the correction if another spelling of it is one of our paths.
-fn unknown(path: &str) -> Error {
-    let is_known = |path: &str| route::methods(path).is_some();
-    let correction = if is_known(path.trim_end_matches('/')) {
-        "remove the slash at the end of the path"
-    } else if is_known(&path.to_ascii_lowercase()) {
-        "write the path in lower case"
-    } else if is_known(&format!("/v1{path}")) {
-        "begin the path with /v1"
-    } else if is_known(&format!("/v1/auth{path}")) {
-        "begin the path with /v1/auth"
-    } else if path.strip_prefix("/v1/").is_some_and(|rest| is_known(&format!("/v1/auth/{rest}"))) {
-        "write /v1/auth instead of /v1"
-    } else if let Some(instead) = instead_of(path) {
-        instead
-    } else if let Some(similar) = route::similar(path) {
-        let detail =
-            format!("There is no such route: did you mean {similar}? docs/routes.md lists all.");
-        return Error::with_detail(Refusal::RouteUnknown, detail);
-    } else {
+/// Returns the 404 for a path, with what to correct in it.
+fn route_unknown(path: &str) -> Error {
+    let Some(correction) = correction::correction(path) else {
         return Refusal::RouteUnknown.into();
     };
-    let detail = format!("There is no such route: {correction}.");
-    Error::with_detail(Refusal::RouteUnknown, detail)
-}
-
-/// Says what to use instead of an action that one kind of record has and another has not.
-fn instead_of(path: &str) -> Option<&'static str> {
-    let (records, rest) = path.strip_prefix("/v1/")?.split_once('/')?;
-    let (_, action) = rest.split_once('/')?;
-    Some(match (records, action) {
-        ("agents", "renew" | "rotate") => {
-            "an agent gets a new secret by POST /v1/agents/{id}/secret"
+    let advice = match correction {
+        Correction::AuthSegmentMissing => "write /v1/auth instead of /v1".into(),
+        Correction::LowerCase => "write the path in lower case".into(),
+        Correction::OtherAction(OtherAction { sentence, path: Some(path), .. }) => {
+            format!("{sentence} POST {path}")
         }
-        ("keys", "renew" | "secret") => "a key gets a new secret by POST /v1/keys/{id}/rotate",
-        ("runners", "renew" | "rotate" | "secret") => {
-            "a runner gets a new token by POST /v1/runners/{id}/token"
+        Correction::OtherAction(OtherAction { sentence, path: None, .. }) => (*sentence).into(),
+        Correction::PrefixMissing(prefix) => format!("begin the path with {prefix}"),
+        Correction::Similar(similar) => {
+            let detail = format!(
+                "There is no such route: did you mean {similar}? docs/routes.md lists all."
+            );
+            return Error::with_detail(Refusal::RouteUnknown, detail);
         }
-        ("services", "renew" | "rotate" | "secret") => {
-            "a service keeps its key, so create another service, and delete this one"
-        }
-        ("users", "disable") => "send the user_id as JSON to POST /v1/users/disable",
-        ("users", "enable") => "send the user_id as JSON to POST /v1/users/enable",
-        ("users", "sign-out") => "send the user_id as JSON to POST /v1/users/sign-out",
-        _ => return None,
-    })
+        Correction::TrailingSlash => "remove the slash at the end of the path".into(),
+    };
+    Error::with_detail(Refusal::RouteUnknown, format!("There is no such route: {advice}."))
 }

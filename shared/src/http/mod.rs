@@ -1,5 +1,6 @@
 //! HTTP: a handler receives a [`Request`] and returns a [`Response`].
 
+pub mod correction;
 mod credential_source;
 pub mod html;
 mod json_body;
