@@ -11,40 +11,80 @@ use postern::{
 };
 
 use crate::portal::{
-    form,
+    form::{self, field},
     view::{self, Layout, PendingDevice},
-    visitor::{self, Visitor, field},
+    visitor::{self, Visitor},
 };
 
-/// What the page says about a device after a decision, and the name of that in its URL.
-const NOTICES: [(&str, &str); 4] = [
-    (
-        "approved",
-        "The device is approved. It will continue in a few seconds. You can close this page.",
-    ),
-    ("denied", "The device was denied. It has no access."),
-    (
-        "already_approved",
-        "You approved this device before, so it was not denied. To end its access, disconnect it on the page of your devices, where it appears once it has its tokens.",
-    ),
-    (
-        "already_denied",
-        "You denied this device before, so it was not approved. It has no access. Start it again to get another code.",
-    ),
-];
+/// What a form decides about a device.
+#[derive(Clone, Copy)]
+enum DeviceDecision {
+    Approve,
+    Deny,
+}
+
+/// What the page says about a device after a decision.
+#[derive(Clone, Copy)]
+enum DeviceNotice {
+    AlreadyApproved,
+    AlreadyDenied,
+    Approved,
+    Denied,
+}
+
+impl DeviceNotice {
+    const ALL: [Self; 4] =
+        [Self::AlreadyApproved, Self::AlreadyDenied, Self::Approved, Self::Denied];
+
+    /// Returns the notice about a device with this status, of which a form asked for `decision`.
+    fn of(status: DeviceStatus, decision: DeviceDecision) -> Self {
+        match (has_access(status), decision) {
+            (true, DeviceDecision::Approve) => Self::Approved,
+            (true, DeviceDecision::Deny) => Self::AlreadyApproved,
+            (false, DeviceDecision::Approve) => Self::AlreadyDenied,
+            (false, DeviceDecision::Deny) => Self::Denied,
+        }
+    }
+
+    /// Returns the name of the notice in the URL of the page.
+    fn name(self) -> &'static str {
+        match self {
+            Self::AlreadyApproved => "already_approved",
+            Self::AlreadyDenied => "already_denied",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|notice| notice.name() == name)
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::AlreadyApproved => {
+                "You approved this device before, so it was not denied. To end its access, disconnect it on the page of your devices, where it appears once it has its tokens."
+            }
+            Self::AlreadyDenied => {
+                "You denied this device before, so it was not approved. It has no access. Start it again to get another code."
+            }
+            Self::Approved => {
+                "The device is approved. It will continue in a few seconds. You can close this page."
+            }
+            Self::Denied => "The device was denied. It has no access.",
+        }
+    }
+}
 
 /// `GET /device`: shows the form for a code. The code of a link is filled in but not looked up:
 /// otherwise, links on other pages could use up the guesses of whoever follows them.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = visitor::done(request)?.and_then(|done| notice(&done));
-    let done = done.or_else(|| form::resumed(app, request, &visitor).map(|_| form::NOT_SENT));
+    let done = form::notice(app, request, &visitor.principal, |name| {
+        DeviceNotice::from_name(name).map(DeviceNotice::sentence)
+    })?;
     let code = request.query("user_code")?.unwrap_or_default();
     show(&visitor, code, None, None, done)
-}
-
-fn notice(done: &str) -> Option<&'static str> {
-    NOTICES.iter().find(|(name, _)| *name == done).map(|(_, notice)| *notice)
 }
 
 fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDevice {
@@ -66,22 +106,19 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
     let code = field(&form.fields, "user_code").to_owned();
-    let is_approved = match field(&form.fields, "decision") {
-        "approve" => true,
-        "deny" => false,
+    let decision = match field(&form.fields, "decision") {
+        "approve" => DeviceDecision::Approve,
+        "deny" => DeviceDecision::Deny,
         "" => return look_up(app, request, &visitor, code).await,
         _ => return Err(Refusal::RequestMalformed.into()),
     };
-    let done = match decide_one(app, request, &visitor, &code, is_approved).await {
-        Err(error) => return refused(&visitor, code, error),
-        Ok(status) => match (has_access(status), is_approved) {
-            (true, true) => "approved",
-            (true, false) => "already_approved",
-            (false, true) => "already_denied",
-            (false, false) => "denied",
-        },
-    };
-    Ok(Response::see_other(format!("/device?done={done}"))?)
+    match decide_one(app, request, &visitor, &code, decision).await {
+        Err(error) => refused(&visitor, code, error),
+        Ok(status) => {
+            let notice = DeviceNotice::of(status, decision).name();
+            Ok(Response::see_other(format!("/device?done={notice}"))?)
+        }
+    }
 }
 
 /// Reports whether a device that was decided about has access, or gets it with its next poll.
@@ -102,8 +139,12 @@ async fn look_up(
     let (context, user) = (&app.context, &visitor.principal);
     match device_code::device(context, user, &code, request.source_ip()).await {
         Ok(device) if device.status != DeviceStatus::Pending => {
-            let done = if has_access(device.status) { "approved" } else { "denied" };
-            show(visitor, code, None, None, notice(done))
+            let notice = if has_access(device.status) {
+                DeviceNotice::Approved
+            } else {
+                DeviceNotice::Denied
+            };
+            show(visitor, code, None, None, Some(notice.sentence()))
         }
         Ok(device) => show(visitor, code, Some(waiting(app, visitor, &device)), None, None),
         Err(error) => refused(visitor, code, error),
@@ -115,17 +156,16 @@ async fn decide_one(
     request: &Request,
     visitor: &Visitor,
     code: &str,
-    is_approved: bool,
+    decision: DeviceDecision,
 ) -> Result<DeviceStatus, Error> {
     let (context, user) = (&app.context, &visitor.principal);
     let device = device_code::device(context, user, code, request.source_ip()).await?;
     if device.status != DeviceStatus::Pending {
         return Ok(device.status);
     }
-    let scopes = if is_approved {
-        Some(device_code::grantable_scopes(context, &device, user)?)
-    } else {
-        None
+    let scopes = match decision {
+        DeviceDecision::Approve => Some(device_code::grantable_scopes(context, &device, user)?),
+        DeviceDecision::Deny => None,
     };
     device_code::decide(context, &device, user, scopes.as_ref()).await
 }

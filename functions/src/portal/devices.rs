@@ -16,7 +16,9 @@ use crate::portal::{
 /// `GET /devices`: shows the tools that act for the user.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = visitor::notice(app, request, &visitor, "The device is disconnected.")?;
+    let done = form::notice(app, request, &visitor.principal, |done| {
+        (done == "ended").then_some("The device is disconnected.")
+    })?;
     let devices = session::list_devices(&app.context, &visitor.principal).await?;
     let row = |device: session::DeviceView| SessionRow {
         name: view::client_name(app, &device.client_id),
@@ -43,9 +45,8 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    let submission = submission::claim(app, &visitor, &form).await?;
-    let ended = end_one(app, request, &visitor).await;
-    submission::ending(app, submission, ended, ()).await?;
+    let end = async || end_one(app, request, &visitor).await;
+    submission::execute_deletion(app, &visitor, &form, end).await?;
     Ok(Response::see_other("/devices?done=ended".into())?)
 }
 

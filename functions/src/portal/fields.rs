@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use postern::{App, Error, Refusal, core::clock, http::Form};
 
-use crate::portal::{form::SCOPE, view::FormValues, visitor::field};
+use crate::portal::{
+    form::{SCOPE, field},
+    view::FormValues,
+};
 
 /// Returns the expiry that was selected.
 pub(crate) fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Error> {

@@ -18,8 +18,6 @@ use postern::{
     store::form::FORM_LIFETIME,
 };
 
-use crate::portal::visitor::Visitor;
-
 /// Separates these tokens from other MACs of the same key, and names their field.
 const CSRF: &str = "csrf";
 /// The length of the random part, with more than 128 bits.
@@ -95,11 +93,11 @@ fn is_signed(app: &App, purpose: &str, text: &str, tag: &str) -> bool {
 ///
 /// # Errors
 /// [`Refusal::CsrfTokenWrong`] if no page of ours for this user contained it.
-pub(crate) fn check(app: &App, request: &Request, visitor: &Visitor) -> Result<FormCheck, Error> {
+pub(crate) fn check(app: &App, request: &Request, visitor: &Principal) -> Result<FormCheck, Error> {
     let fields = request.form()?;
-    let is_theirs = |token: &PageToken<'_>| token.user == user(&visitor.principal);
+    let is_theirs = |token: &PageToken<'_>| token.user == user(visitor);
     let token = page_token(app, &fields).filter(is_theirs).ok_or(Refusal::CsrfTokenWrong)?;
-    let is_current = token.session == visitor.principal.credential_id.to_string()
+    let is_current = token.session == visitor.credential_id.to_string()
         && app.context.clock.now().duration_since(token.issued) < FORM_LIFETIME;
     if !is_current {
         return Ok(FormCheck::Stale(Response::see_other(page_with(app, request, &fields)?)?));
@@ -109,8 +107,8 @@ pub(crate) fn check(app: &App, request: &Request, visitor: &Visitor) -> Result<F
     Ok(FormCheck::Received(ReceivedForm { fields, id }))
 }
 
-/// Returns the page of a form that was not executed, with what its user entered: only for the user
-/// to whom we showed the form.
+/// Returns the page of a form that was not executed, with what its user entered. Only the user to
+/// whom we showed the form can see what was entered.
 pub(crate) fn page_with(app: &App, request: &Request, fields: &Form) -> Result<String, Fault> {
     let path = request.path();
     let page = match path.split('/').nth(1).unwrap_or_default() {
@@ -128,30 +126,84 @@ pub(crate) fn page_with(app: &App, request: &Request, fields: &Form) -> Result<S
     if query.len() > LONGEST_KEPT {
         query.clear();
     }
+    Ok(format!("{page}?{}", sign_query(app, user, &page, &query)?))
+}
+
+/// Returns a query with one more parameter: the MAC of the user, the page and the query.
+fn sign_query(app: &App, user: &str, page: &str, query: &str) -> Result<String, Fault> {
     let tag = app.context.keyring.sign_for(RESUME, &format!("{user} {page}?{query}"))?;
     let separator = if query.is_empty() { "" } else { "&" };
-    Ok(format!("{page}?{query}{separator}{RESUME}={}", BASE64URL.encode(tag)))
+    Ok(format!("{query}{separator}{RESUME}={}", BASE64URL.encode(tag)))
+}
+
+/// Returns the query that [`sign_query`] received, if its last parameter is the MAC.
+fn verify_query<'q>(app: &App, user: &str, page: &str, signed: &'q str) -> Option<&'q str> {
+    let (query, tag) = split_signed(signed)?;
+    is_signed(app, RESUME, &format!("{user} {page}?{query}"), tag).then_some(query)
+}
+
+/// Splits a signed query at its last parameter, which contains the MAC.
+fn split_signed(signed: &str) -> Option<(&str, &str)> {
+    let (query, parameter) = signed.rsplit_once('&').unwrap_or(("", signed));
+    let (name, tag) = parameter.split_once('=')?;
+    (name == RESUME).then_some((query, tag))
 }
 
 /// Returns what the visitor entered in a form that was not executed, if they return with it.
-pub(crate) fn resumed(app: &App, request: &Request, visitor: &Visitor) -> Option<Form> {
+pub(crate) fn resumed(app: &App, request: &Request, visitor: &Principal) -> Option<Form> {
     let query = request.target().split_once('?')?.1;
-    let (kept, tag) = query.rsplit_once(RESUME)?;
-    let (kept, tag) = (kept.strip_suffix('&').unwrap_or(kept), tag.strip_prefix('=')?);
-    let text = format!("{} {}?{kept}", user(&visitor.principal), request.path());
-    is_signed(app, RESUME, &text, tag).then(|| {
-        let fields = form_urlencoded::parse(kept.as_bytes());
-        fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect()
-    })
+    let kept = verify_query(app, &user(visitor), request.path(), query)?;
+    let fields = form_urlencoded::parse(kept.as_bytes());
+    Some(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect())
+}
+
+/// Returns the notice of a page after a form: the one for what the form did, or that it was not
+/// executed.
+pub(crate) fn notice(
+    app: &App,
+    request: &Request,
+    visitor: &Principal,
+    done: impl Fn(&str) -> Option<&'static str>,
+) -> Result<Option<&'static str>, Error> {
+    if resumed(app, request, visitor).is_some() {
+        return Ok(Some(NOT_SENT));
+    }
+    // Ignored if another site linked to the page.
+    let is_ours = !matches!(request.header("sec-fetch-site"), Some("cross-site" | "same-site"));
+    Ok(request.query("done")?.filter(|_| is_ours).and_then(|name| done(&name)))
+}
+
+/// Returns the text of a field, or an empty string.
+pub(crate) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
+    form.get(name).map_or("", Secret::expose).trim()
 }
 
 /// Returns the form, or makes the handler return a redirect to its page.
 macro_rules! form_or_return {
     ($app:expr, $request:expr, $visitor:expr) => {
-        match crate::portal::form::check($app, $request, $visitor)? {
+        match crate::portal::form::check($app, $request, &$visitor.principal)? {
             crate::portal::form::FormCheck::Received(form) => form,
             crate::portal::form::FormCheck::Stale(response) => return Ok(response),
         }
     };
 }
 pub(crate) use form_or_return;
+
+#[cfg(test)]
+mod tests {
+    use super::split_signed;
+
+    #[test]
+    fn the_mac_of_a_query_can_contain_the_name_of_its_parameter() {
+        for (signed, expected) in [
+            ("resume=AresumeB", Some(("", "AresumeB"))),
+            ("name=x&resume=resume", Some(("name=x", "resume"))),
+            ("name=resume&resume=AB", Some(("name=resume", "AB"))),
+            ("resume", None),
+            ("resume=AB&name=x", None),
+            ("name=x&presume=AB", None),
+        ] {
+            assert_eq!(split_signed(signed), expected, "{signed}");
+        }
+    }
+}

@@ -13,8 +13,9 @@ use postern::{
 };
 
 use crate::portal::{
-    form, view,
-    visitor::{self, SessionCheck, clear_session_cookie, field},
+    form::{self, field},
+    view,
+    visitor::{self, SessionCheck, clear_session_cookie},
 };
 
 /// `GET /login`: shows the ways to sign in. A signed-in user is redirected.

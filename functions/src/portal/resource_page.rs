@@ -20,11 +20,11 @@ use postern::{
 
 use crate::portal::{
     fields,
-    form::{self, ReceivedForm},
+    form::{self, ReceivedForm, field},
     resources::{Resource, ResourceKind},
-    submission::{self, SENT, Shown, Submission},
+    submission::{self, FormResult, SENT, Submission},
     view::{DisplayTime, FormValues, Layout, ResourcePage, Row, ShownOnce},
-    visitor::{self, Visitor, field},
+    visitor::{self, Visitor},
 };
 
 /// What the page says about a form that may still be executed.
@@ -73,21 +73,22 @@ pub(crate) async fn list(
 /// Returns the state of the page to which a form leads.
 async fn after_a_form(app: &App, request: &Request, visitor: &Visitor) -> Result<PageState, Error> {
     let state = PageState::default();
-    if visitor::done(request)?.is_some_and(|done| done == "deleted") {
-        return Ok(PageState { done: Some("Deleted. It no longer works."), ..state });
-    }
-    if let Some(form) = form::resumed(app, request, visitor) {
-        let values = FormValues { is_open: !form.is_empty(), ..fields::values(&form) };
-        return Ok(PageState { values, done: Some(form::NOT_SENT), ..state });
+    let done = form::notice(app, request, &visitor.principal, |done| {
+        (done == "deleted").then_some("Deleted. It no longer works.")
+    })?;
+    if done.is_some() {
+        let values = form::resumed(app, request, &visitor.principal)
+            .map(|form| FormValues { is_open: !form.is_empty(), ..fields::values(&form) });
+        return Ok(PageState { values: values.unwrap_or_default(), done, ..state });
     }
     Ok(match submission::shown(app, request, visitor).await? {
         None => state,
-        Some(Shown::Secret(shown)) => PageState { shown: Some(shown), ..state },
-        Some(Shown::Unfinished) => {
+        Some(FormResult::Secret(shown)) => PageState { shown: Some(shown), ..state },
+        Some(FormResult::Unfinished) => {
             PageState { done: Some(UNFINISHED), is_unfinished: true, ..state }
         }
-        Some(Shown::Unknown) => PageState { done: Some(UNKNOWN), ..state },
-        Some(Shown::Gone) => PageState { done: Some(ALREADY_SENT), ..state },
+        Some(FormResult::Unknown) => PageState { done: Some(UNKNOWN), ..state },
+        Some(FormResult::AlreadyShown) => PageState { done: Some(ALREADY_SENT), ..state },
     })
 }
 
@@ -335,13 +336,12 @@ pub(crate) async fn delete(
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    let submission = submission::claim(app, &visitor, &form).await?;
-    let deleted = delete_one(app, request, &visitor, resource.kind).await;
-    let deleted = submission::ending(app, submission, deleted, ()).await;
+    let delete = async || delete_one(app, request, &visitor, resource.kind).await;
+    let deleted = submission::execute_deletion(app, &visitor, &form, delete).await;
     if deleted.is_ok() {
         return Ok(Response::see_other(format!("{}?done=deleted", resource.path))?);
     }
-    let state = PageState::after(deleted.map(|()| None))?;
+    let state = PageState::after(deleted.map(|_| None))?;
     show(app, request, &visitor, resource, state).await
 }
 

@@ -16,7 +16,9 @@ use crate::portal::{
 /// `GET /sessions`: shows the user's sessions.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = visitor::notice(app, request, &visitor, "The session has ended.")?;
+    let done = form::notice(app, request, &visitor.principal, |done| {
+        (done == "ended").then_some("The session has ended.")
+    })?;
     let sessions = session::list(&app.context, &visitor.principal).await?;
     let row = |session: session::SessionView| SessionRow {
         is_current: session.is_current,
@@ -43,20 +45,27 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    let submission = submission::claim(app, &visitor, &form).await?;
-    let ended = end_one(app, request, &visitor).await;
-    let is_current = submission::ending(app, submission, ended, false).await?;
-    if is_current {
-        Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
-    } else {
-        Ok(Response::see_other("/sessions?done=ended".into())?)
+    let end = async || end_one(app, request, &visitor).await;
+    match submission::execute_deletion(app, &visitor, &form, end).await? {
+        Some(SessionEnd::Own) => {
+            Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
+        }
+        Some(SessionEnd::Other) | None => Ok(Response::see_other("/sessions?done=ended".into())?),
     }
 }
 
-/// Ends the session in the path; reports whether it is the visitor's own.
-async fn end_one(app: &App, request: &Request, visitor: &Visitor) -> Result<bool, Error> {
+/// Whose session a form ended.
+enum SessionEnd {
+    /// The session of this request.
+    Own,
+    Other,
+}
+
+/// Ends the session in the path.
+async fn end_one(app: &App, request: &Request, visitor: &Visitor) -> Result<SessionEnd, Error> {
     let id = request.path_id::<Session>()?;
-    session::end(&app.context, &visitor.principal, &id).await
+    let is_own = session::end(&app.context, &visitor.principal, &id).await?;
+    Ok(if is_own { SessionEnd::Own } else { SessionEnd::Other })
 }
 
 /// Returns a readable browser name guessed from the `User-Agent`, for display only.

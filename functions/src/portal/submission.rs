@@ -1,6 +1,6 @@
 //! A form that creates a secret is accepted once. Sending one again, by a double click, the back
 //! button or a reload, changes nothing, and leads to the page that shows what the first request
-//! returned. A form that ends something is executed again, because its first request may have
+//! returned. A form that deletes a record is executed again, because its first request may have
 //! failed.
 
 use postern::{
@@ -36,12 +36,12 @@ struct Outcome {
 }
 
 /// What a page shows about a form that was sent.
-pub(crate) enum Shown {
-    Secret(ShownOnce),
-    Unfinished,
+pub(crate) enum FormResult {
+    AlreadyShown,
     /// The first request failed, or could not keep what it returned.
     Unknown,
-    Gone,
+    Secret(ShownOnce),
+    Unfinished,
 }
 
 /// Claims a form; `None` if it was sent before.
@@ -60,22 +60,24 @@ pub(crate) async fn claim(
     })
 }
 
-/// Returns the result of ending something, which `submission` asked for, if it is the first. If the
-/// form was sent before, what does not exist was ended by then, and `ended` is the result.
-pub(crate) async fn ending<T>(
+/// Executes a form that deletes a record, also if it was sent before. Returns `None` if an earlier
+/// request with this form has deleted the record.
+pub(crate) async fn execute_deletion<T>(
     app: &App,
-    submission: Option<Submission>,
-    result: Result<T, Error>,
-    ended: T,
-) -> Result<T, Error> {
-    let Some(submission) = submission else {
-        return match result {
-            Err(error) if error.refusal() == Some(Refusal::RecordUnknown) => Ok(ended),
-            result => result,
-        };
-    };
-    submission.release_if_refused(app, &result).await?;
-    result
+    visitor: &Visitor,
+    form: &ReceivedForm,
+    delete: impl AsyncFnOnce() -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    let submission = claim(app, visitor, form).await?;
+    let result = delete().await;
+    match (submission, result) {
+        (None, Err(error)) if error.refusal() == Some(Refusal::RecordUnknown) => Ok(None),
+        (None, result) => result.map(Some),
+        (Some(submission), result) => {
+            submission.release_if_refused(app, &result).await?;
+            result.map(Some)
+        }
+    }
 }
 
 /// Binds a form to its session: nobody else can see what it returned.
@@ -129,7 +131,7 @@ pub(crate) async fn shown(
     app: &App,
     request: &Request,
     visitor: &Visitor,
-) -> Result<Option<Shown>, Error> {
+) -> Result<Option<FormResult>, Error> {
     // A HEAD shows nothing, so it takes nothing.
     let Some(form) = request.query(SENT)?.filter(|_| request.method() == "GET") else {
         return Ok(None);
@@ -141,9 +143,9 @@ pub(crate) async fn shown(
         FormOutcome::Ready(sealed) => sealed,
         FormOutcome::Unfinished(began) => {
             let is_running = now.duration_since(began).as_secs() < UNFINISHED_S;
-            return Ok(Some(if is_running { Shown::Unfinished } else { Shown::Unknown }));
+            return Ok(Some(if is_running { FormResult::Unfinished } else { FormResult::Unknown }));
         }
-        FormOutcome::Gone => return Ok(Some(Shown::Gone)),
+        FormOutcome::Gone => return Ok(Some(FormResult::AlreadyShown)),
     };
     if let Err(fault) = context.store.delete_form_outcome(&digest).await {
         // It stays sealed until it expires, and is shown now.
@@ -151,8 +153,8 @@ pub(crate) async fn shown(
     }
     let json = context.keyring.open(&digest.to_hex(), &sealed);
     let outcome = json.and_then(|json| serde_json::from_str::<Outcome>(&json).ok());
-    Ok(Some(outcome.map_or(Shown::Gone, |outcome| {
-        Shown::Secret(ShownOnce {
+    Ok(Some(outcome.map_or(FormResult::AlreadyShown, |outcome| {
+        FormResult::Secret(ShownOnce {
             what: outcome.what,
             secret: Secret::new(outcome.secret),
             id: outcome.id,

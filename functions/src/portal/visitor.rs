@@ -6,7 +6,7 @@ use postern::{
     core::permission::Permission,
     core::{principal::Principal, secret::Secret},
     credential::SESSION_COOKIE,
-    http::{CredentialSource as _, Form, Request, Response, route},
+    http::{CredentialSource as _, Request, Response, route},
 };
 
 use crate::portal::form;
@@ -60,30 +60,6 @@ pub(crate) fn activity(request: &Request) -> Activity {
     if is_poll && request.method() == "GET" { Activity::Poll } else { Activity::Visit }
 }
 
-/// Returns the notice of a page after a form: `ended`, or that the form was not executed.
-pub(crate) fn notice(
-    app: &App,
-    request: &Request,
-    visitor: &Visitor,
-    ended: &'static str,
-) -> Result<Option<&'static str>, Error> {
-    if form::resumed(app, request, visitor).is_some() {
-        return Ok(Some(form::NOT_SENT));
-    }
-    Ok(done(request)?.filter(|done| done == "ended").map(|_| ended))
-}
-
-/// Returns what a form did, if it led to this page. A link on another site does not say it.
-pub(crate) fn done(request: &Request) -> Result<Option<String>, Error> {
-    let is_ours = !matches!(request.header("sec-fetch-site"), Some("cross-site" | "same-site"));
-    Ok(request.query("done")?.filter(|_| is_ours))
-}
-
-/// Returns the text of a form's member, or an empty string.
-pub(crate) fn field<'a>(form: &'a Form, name: &str) -> &'a str {
-    form.get(name).map_or("", Secret::expose).trim()
-}
-
 /// Redirects to the sign-in page, which returns to this page. A form that was sent without a
 /// session is not executed; the user returns to it, with what they entered.
 fn to_login(app: &App, request: &Request) -> Result<Response, Fault> {
@@ -106,11 +82,11 @@ fn to_login(app: &App, request: &Request) -> Result<Response, Fault> {
     let query = query.finish();
     let mark = if query.is_empty() { "" } else { "?" };
     let redirect = Response::see_other(format!("/login{mark}{query}"))?;
-    Ok(if request.expects_page() { redirect } else { explained(redirect, request) })
+    Ok(if request.expects_page() { redirect } else { with_route_for_programs(redirect, request) })
 }
 
 /// Says in the body of a redirect that this is a page, for a program whose path lacks `/v1`.
-fn explained(redirect: Response, request: &Request) -> Response {
+fn with_route_for_programs(redirect: Response, request: &Request) -> Response {
     let route = route::for_programs(request.path());
     let route = route.unwrap_or_else(|| "a path that begins with /v1".into());
     let detail =
