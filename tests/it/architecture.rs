@@ -8,6 +8,7 @@ use std::{
 };
 
 use postern::{Refusal, core::error::Fault};
+use regex::Regex;
 
 const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/src");
 const FUNCTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/src");
@@ -210,6 +211,23 @@ fn no_public_type_name_means_two_things_in_one_crate() {
         let repeated: Vec<_> = types.into_iter().filter(|(_, files)| files.len() > 1).collect();
         assert!(repeated.is_empty(), "{folder}: {repeated:?}");
     }
+}
+
+/// A longer name says more than one fact.
+#[test]
+fn names_of_tests_are_short() {
+    let test = Regex::new(r"#\[(?:tokio::)?test[^\n]*\n(?:\s*#\[[^\n]*\n)*\s*(?:async )?fn (\w+)\(");
+    let test = test.unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = ["shared/src", "functions/src", "local/src", "local/tests", "tests/it", "e2e/src"];
+    let mut count = 0;
+    for path in folders.iter().flat_map(|folder| files(&root.join(folder))) {
+        for found in test.captures_iter(&fs::read_to_string(&path).unwrap()) {
+            assert!(found[1].len() <= 75, "{}: {}", path.display(), &found[1]);
+            count += 1;
+        }
+    }
+    assert!(count > 800, "{count} tests: this test checks nothing");
 }
 
 #[test]

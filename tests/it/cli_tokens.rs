@@ -243,7 +243,7 @@ async fn a_token_stops_working_when_it_expires_or_is_reported_as_leaked() {
 }
 
 #[tokio::test]
-async fn whatever_a_user_creates_acts_on_their_behalf() {
+async fn everything_that_a_user_creates_acts_on_their_behalf() {
     let world = World::new().await;
     let admin = world.sign_in("root", Role::Admin).await;
     let make = async |route: &str, body: Value| {

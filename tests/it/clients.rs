@@ -73,7 +73,7 @@ async fn the_device_endpoint_needs_no_body_if_basic_names_the_client() {
 const EXPECTED: &str = "send the parameters of a grant as application/x-www-form-urlencoded, with grant_type; or JSON with agent_id and secret.";
 
 #[tokio::test]
-async fn a_grant_in_json_is_told_to_be_a_form() {
+async fn the_error_for_a_grant_in_json_asks_for_a_form() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let proof = basic(&agent.id, &agent.secret);
@@ -128,7 +128,7 @@ async fn an_empty_form_at_the_refresh_route_lacks_its_body() {
 }
 
 #[tokio::test]
-async fn an_empty_request_is_told_what_to_send() {
+async fn the_error_for_an_empty_request_names_what_to_send() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     for client in [None, Some(basic(&agent.id, &agent.secret))] {
@@ -151,7 +151,7 @@ async fn an_empty_request_is_told_what_to_send() {
 
 /// `curl -d` sends the type of a form, and other programs send none.
 #[tokio::test]
-async fn a_body_without_a_type_is_told_to_be_a_form_where_a_form_is_read() {
+async fn the_error_for_a_body_without_a_type_names_what_the_route_reads() {
     let world = World::new().await;
     let either = "The Content-Type is missing or not supported: send the parameters as application/x-www-form-urlencoded, or as JSON.";
     let grant = format!("The Content-Type is missing or not supported: {EXPECTED}");
@@ -171,7 +171,7 @@ async fn a_body_without_a_type_is_told_to_be_a_form_where_a_form_is_read() {
 }
 
 #[tokio::test]
-async fn a_form_without_a_grant_type_is_told_so_whoever_sends_it() {
+async fn the_error_names_the_missing_grant_type_for_every_client() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let proof = basic(&agent.id, &agent.secret);

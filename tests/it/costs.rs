@@ -112,7 +112,7 @@ async fn a_runner_token_costs_one_consistent_read() {
 }
 
 #[tokio::test]
-async fn a_session_costs_one_round_trip_a_service_token_one_read_and_a_signature_one_more_write() {
+async fn sessions_service_tokens_and_signatures_cost_what_the_page_says() {
     use postern::core::principal::Role;
     let world = World::new().await;
     let session = world.sign_in("ada", Role::User).await;

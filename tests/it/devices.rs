@@ -205,7 +205,7 @@ async fn a_decision_is_shown_to_its_user_alone_while_it_is_true() {
 }
 
 #[tokio::test]
-async fn of_two_decisions_at_once_one_counts_and_both_pages_say_which() {
+async fn one_of_two_decisions_at_once_counts_and_both_pages_show_it() {
     for _ in 0..5 {
         let world = World::new().await;
         let person = browser(&world, "ada", Role::User).await;
@@ -247,7 +247,7 @@ async fn a_decision_that_failed_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn a_device_that_polls_too_fast_is_slowed_down_permanently_in_every_environment() {
+async fn a_device_that_polls_too_fast_is_slowed_down_in_every_environment() {
     let world = World::new().await;
     let device = device(&world).await;
     poll(&world, &device).await.expect_error(400, "authorization_pending");
@@ -330,7 +330,7 @@ async fn a_device_code_belongs_to_its_client_and_malformed_codes_cost_nothing() 
 }
 
 #[tokio::test]
-async fn a_user_code_is_accepted_as_people_type_it_and_malformed_codes_are_not_looked_up() {
+async fn typed_user_codes_are_accepted_and_malformed_ones_not_looked_up() {
     let world = World::new().await;
     let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;

@@ -327,7 +327,7 @@ fn the_tools_and_recipes_of_pages_are_those_of_the_repository() {
 
 /// Merges that keep the lines of both sides can leave an entry twice.
 #[test]
-fn a_security_entry_of_the_changelog_says_who_is_affected_and_no_line_is_there_twice() {
+fn the_changelog_says_who_is_affected_and_has_no_line_twice() {
     let changelog = Page::read("CHANGELOG.md");
     let mut seen = BTreeSet::new();
     for line in changelog.text.lines().filter(|line| line.len() > 40) {

@@ -14,7 +14,7 @@ async fn token(world: &World, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_runner_install_script_is_downloaded_with_a_token_in_the_query_or_as_bearer() {
+async fn an_install_script_is_downloaded_with_a_token_in_query_or_header() {
     let world = World::new().await;
     let (id, runner_token) = world.runner().await;
     let path = format!("/v1/runners/{id}/install.sh");

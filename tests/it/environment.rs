@@ -150,7 +150,7 @@ async fn a_function_does_not_start_if_its_secret_is_missing_or_insufficient() {
 }
 
 #[tokio::test]
-async fn what_a_function_adds_to_its_app_survives_a_new_secret() {
+async fn additions_of_a_function_to_its_app_survive_a_new_secret() {
     let bed = Bed::new().await;
     let sdk = bed.world.engine.sdk(None);
     let doors = (bed.world.app.context.clock.clone(), bed.world.app.context.entropy.clone());

@@ -58,7 +58,7 @@ async fn wrong_unknown_and_malformed_credentials_of_an_agent_get_the_same_answer
 }
 
 #[tokio::test]
-async fn client_credentials_are_read_from_basic_or_the_form_and_give_no_refresh_token() {
+async fn client_credentials_in_basic_or_a_form_give_no_refresh_token() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let basic = format!("Basic {}", BASE64.encode(format!("{}:{}", agent.id, agent.secret)));

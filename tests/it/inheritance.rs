@@ -172,7 +172,7 @@ async fn a_key_that_requires_signatures_creates_and_rotates_only_such_keys() {
 /// Users have no expiry that they could inherit: whoever enrolled or invited one could sign in as
 /// that user, for ever.
 #[tokio::test]
-async fn what_expires_admits_no_users() {
+async fn an_expiring_credential_admits_no_users() {
     let world = World::new().await;
     let id = world.create_user("ada@example.com", "correct horse battery", Role::Admin).await;
     let (_, expiring) = key(&world, json!({"expires_at": SOON})).await;
@@ -218,7 +218,7 @@ async fn what_expires_admits_no_users() {
 }
 
 #[tokio::test]
-async fn a_key_that_requires_signatures_creates_nothing_that_could_create_credentials_without() {
+async fn a_signing_key_creates_nothing_that_manages_without_a_signature() {
     let world = World::new().await;
     let user = world.create_user("ada@example.com", "correct horse battery", Role::Admin).await;
     let agent = world.agent(&["keys:*"]).await;

@@ -700,7 +700,7 @@ async fn a_shared_secret_can_be_a_set_to_allow_rotation() {
 }
 
 #[tokio::test]
-async fn the_user_id_is_the_first_of_sub_user_id_and_id_and_other_claims_are_metadata() {
+async fn the_user_id_is_sub_user_id_or_id_and_other_claims_are_metadata() {
     let world = partner("HS256", SECRET.into()).await;
     let exp = world.now().as_second() + 60;
     for (claims, user) in [

@@ -415,7 +415,7 @@ async fn unknown_wrong_expired_and_deleted_keys_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_invalid_body_is_explained_by_the_name_of_the_member_and_never_by_its_value() {
+async fn the_error_for_a_body_names_the_member_and_never_its_value() {
     let world = World::new().await;
     for (body, sentence) in [
         (r#"{"scopes": []}"#, "The member 'name' of the body is missing."),

@@ -192,7 +192,7 @@ async fn a_missing_or_plain_challenge_is_refused() {
 }
 
 #[tokio::test]
-async fn a_wrong_start_is_told_the_parameter_and_what_to_send() {
+async fn the_error_for_a_start_names_the_parameter_and_a_valid_value() {
     let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     let challenge = "the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636)";
@@ -322,7 +322,7 @@ async fn a_failure_of_the_store_leaves_a_code_that_can_be_redeemed() {
 
 /// Somebody who has the code and not the verifier shows that the code leaked.
 #[tokio::test]
-async fn a_spent_code_with_another_verifier_client_or_redirect_uri_revokes_the_tokens() {
+async fn a_spent_code_with_another_parameter_revokes_the_tokens() {
     let issuer = Issuer::start().await;
     let world = world(&issuer).await;
     for change in [
@@ -383,7 +383,7 @@ async fn a_tool_receives_the_requested_scopes_and_never_more_than_its_user_has()
 }
 
 #[tokio::test]
-async fn a_tool_of_an_administrator_that_requests_no_scopes_receives_those_of_a_plain_user() {
+async fn an_administrators_tool_receives_a_plain_users_scopes_by_default() {
     let issuer = Issuer::start().await;
     let github = format!(
         "[[signin]]\ntype = \"github\"\nbase_url = \"{}\"\nclient_id = \"postern\"\nallow = [\"*\"]\nrole = \"admin\"",

@@ -24,7 +24,7 @@ const NONE: &str = "No credential was presented: send one in Authorization (afte
                     or X-API-Key or X-Postern-Session or X-Runner-Token or X-Service-Token.";
 
 #[tokio::test]
-async fn a_missing_credential_is_told_where_one_is_looked_for() {
+async fn the_error_for_a_missing_credential_names_the_headers() {
     let world = World::new().await;
     let whoami = || world.call("GET", "/v1/auth/whoami");
     expect_refusal(whoami().send().await, 401, "auth_required", NONE);
@@ -67,7 +67,7 @@ async fn a_missing_credential_is_told_where_one_is_looked_for() {
 }
 
 #[tokio::test]
-async fn a_credential_in_the_wrong_place_is_told_where_it_was_found() {
+async fn the_error_for_a_misplaced_credential_names_where_it_was_found() {
     let world = World::new().await;
     let key = &world.api_key;
     let encoded = "cHN0OnNlY3JldA==";
@@ -122,7 +122,7 @@ async fn a_credential_in_the_wrong_place_is_told_where_it_was_found() {
 }
 
 #[tokio::test]
-async fn a_credential_of_another_kind_is_told_where_it_belongs() {
+async fn the_error_for_another_kind_of_credential_names_its_place() {
     let world = World::new().await;
     let agent = world.agent(&["data:read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -216,7 +216,7 @@ async fn an_unknown_a_wrong_and_a_malformed_key_get_one_answer() {
 
 /// Only the form is explained, without a read, and the value is never repeated.
 #[tokio::test]
-async fn a_credential_that_was_not_sent_as_it_was_shown_is_told_what_to_correct() {
+async fn the_error_for_a_changed_credential_names_the_change() {
     let world = World::new().await;
     let agent = world.agent(&["data:read"]).await;
     let access = world.exchange(&agent).await.access;
@@ -307,7 +307,7 @@ async fn a_credential_that_was_not_sent_as_it_was_shown_is_told_what_to_correct(
 }
 
 #[tokio::test]
-async fn another_secret_than_the_agents_is_told_what_it_looks_like() {
+async fn the_error_for_another_secret_names_what_it_looks_like() {
     let world = World::new().await;
     let agent = world.agent(&["data:read"]).await;
     world.wire.take();
@@ -362,7 +362,7 @@ async fn a_path_for_a_download_begins_with_a_slash() {
 }
 
 #[tokio::test]
-async fn too_many_failures_are_told_how_long_to_wait() {
+async fn the_error_for_too_many_failures_names_the_time_to_wait() {
     let toml = "[throttle]\nlogin_per_account = 1".to_owned();
     let world = World::with(Setup { toml: Some(toml), ..Setup::default() }).await;
     world.create_user("ada@example.com", "correct horse", Role::User).await;
@@ -393,7 +393,7 @@ async fn a_wrong_current_password_is_named() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_told_the_place() {
+async fn the_error_for_malformed_json_names_the_place() {
     let world = World::new().await;
     let table = [
         (
@@ -484,7 +484,7 @@ async fn a_wrong_member_is_named() {
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_told_what_was_expected() {
+async fn the_error_for_a_wrong_value_names_what_was_expected() {
     let world = World::new().await;
     let post = async |path: &str, body: Value| world.post(path, body).send().await;
     let user = |email: &str, password: &str, role: &str| json!({"email": email, "password": password, "role": role});
@@ -665,7 +665,7 @@ fn signed_at<'w>(timestamp: &str, call: Call<'w>, signature: &str) -> Call<'w> {
 }
 
 #[tokio::test]
-async fn a_wrong_signature_is_told_what_is_signed() {
+async fn the_error_for_a_signature_names_what_is_signed() {
     let world = World::new().await;
     let signed = json!({"name": "a", "scopes": ["*"], "require_signature": true});
     let key = world.post("/v1/keys", signed).send().await.expect(201).member("key");
@@ -698,7 +698,7 @@ async fn a_wrong_signature_is_told_what_is_signed() {
 }
 
 #[tokio::test]
-async fn a_wrong_request_line_or_type_is_told_the_right_one() {
+async fn the_error_for_a_request_line_or_type_names_a_valid_one() {
     let world = World::new().await;
     let (agent, key) = (world.agent(&["data:read"]).await, &world.api_key);
     for (method, path, sentence) in [
@@ -794,7 +794,7 @@ async fn a_wrong_request_line_or_type_is_told_the_right_one() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_request_is_told_the_parameter() {
+async fn the_error_for_a_token_request_names_the_parameter() {
     let world = World::new().await;
     let agent = world.agent(&["data:read"]).await;
     world.create_user("ada@example.com", "correct horse", Role::User).await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tests::{World, expect_refusal, with_other_last_char};
 
 #[tokio::test]
-async fn a_value_in_the_place_of_a_key_is_told_what_it_is() {
+async fn the_error_for_a_value_in_place_of_a_key_names_its_kind() {
     let world = World::new().await;
     let (id, key) = world.create_key(&["data:read"]).await;
     let (runner_id, runner) = world.runner().await;
@@ -52,7 +52,7 @@ async fn a_value_in_the_place_of_a_key_is_told_what_it_is() {
 
 /// What could be a mistyped credential, or a made-up one, gets the answer of an unknown one.
 #[tokio::test]
-async fn a_mistyped_value_is_not_told_from_an_unknown_one() {
+async fn a_mistyped_value_and_an_unknown_one_get_the_same_answer() {
     let world = World::new().await;
     let key = &world.api_key;
     let whoami =
@@ -71,7 +71,7 @@ async fn a_mistyped_value_is_not_told_from_an_unknown_one() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_kind_is_told_where_it_belongs() {
+async fn the_error_for_another_kind_of_token_names_its_route() {
     let world = World::new().await;
     let access = world.exchange(&world.agent(&["data:read"]).await).await.access;
     let (id, _) = world.runner().await;
@@ -117,7 +117,7 @@ async fn a_token_of_another_kind_is_told_where_it_belongs() {
 }
 
 #[tokio::test]
-async fn a_wrong_refresh_token_is_told_what_it_is() {
+async fn the_error_for_a_refresh_token_names_what_was_sent() {
     let world = World::new().await;
     let tokens = world.exchange(&world.agent(&["data:read"]).await).await;
     let (refresh, length) = (&tokens.refresh, tokens.refresh.len());
@@ -151,7 +151,7 @@ async fn a_wrong_refresh_token_is_told_what_it_is() {
 }
 
 #[tokio::test]
-async fn wrong_client_credentials_are_told_their_form() {
+async fn the_error_for_client_credentials_names_their_form() {
     let world = World::new().await;
     let agent = world.agent(&["data:read"]).await;
     world.wire.take();
@@ -218,7 +218,7 @@ async fn a_scope_that_is_not_granted_is_named() {
 }
 
 #[tokio::test]
-async fn a_tool_is_told_that_a_whole_user_is_required() {
+async fn the_error_for_a_tool_says_that_a_whole_user_is_required() {
     let world = World::new().await;
     let session = world.sign_in("ext|ada", Role::User).await;
     let (_, token) = world.cli_token(&session, &["repos:read"]).await;

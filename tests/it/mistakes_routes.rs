@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::{World, expect_refusal};
 
 #[tokio::test]
-async fn a_path_that_is_almost_right_is_told_the_right_one() {
+async fn the_error_for_a_similar_path_names_the_route() {
     let world = World::new().await;
     let similar = |path: &str| {
         format!("There is no such route: did you mean {path}? docs/routes.md lists all.")
@@ -121,7 +121,7 @@ async fn a_right_that_the_creator_lacks_is_named() {
 }
 
 #[tokio::test]
-async fn a_body_in_another_encoding_is_told_so() {
+async fn the_error_for_a_body_names_the_encoding() {
     let world = World::new().await;
     let encoding = "The body must be UTF-8 without compression.";
     for body in [&b"{\0\"\0"[..], b"\0{\0\"", b"\xfe\xff\0{", b"\xff\xfe{\0", b"\x1f\x8b\x08\0"] {
@@ -154,7 +154,7 @@ async fn an_organization_is_named_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_timestamp_in_seconds_is_told_the_unit() {
+async fn the_error_for_a_timestamp_in_seconds_names_the_unit() {
     let world = World::new().await;
     let now = world.now();
     let sign = async |timestamp: i64| {

@@ -553,7 +553,7 @@ async fn a_long_list_continues_on_another_page() {
 }
 
 #[tokio::test]
-async fn a_user_is_told_that_their_role_does_not_allow_something() {
+async fn a_page_says_that_the_role_of_its_user_does_not_allow_something() {
     let world = World::new().await;
     let browser = Browser::of(&world, Role::User).await;
     for page in [

@@ -376,7 +376,7 @@ async fn unreadable_hints_in_the_discovery_document_do_not_stop_a_sign_in() {
 }
 
 #[tokio::test]
-async fn what_a_sign_in_needs_from_discovery_is_required() {
+async fn the_members_that_a_sign_in_needs_from_discovery_are_required() {
     for needed in ["issuer", "authorization_endpoint", "token_endpoint"] {
         for odd in [Value::Null, json!(7), json!("(absent)"), json!("javascript:x")] {
             let (issuer, world) = setting("*").await;
@@ -479,7 +479,7 @@ async fn a_userinfo_response_that_is_a_jwt_is_not_read_and_the_log_says_so() {
 const ADDRESS: &str = r#""email":"ada@example.com","email_verified":true"#;
 
 #[tokio::test]
-async fn what_userinfo_says_besides_decides_nothing() {
+async fn other_members_of_userinfo_decide_nothing() {
     for odd in [
         r#""name":"Ada \ud83d""#,
         r#""name":"Ada","name":"Eve""#,

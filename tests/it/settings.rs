@@ -264,7 +264,7 @@ fn an_insecure_provider_prevents_the_start() {
 }
 
 #[test]
-fn no_two_who_name_users_have_one_prefix() {
+fn two_sources_of_users_cannot_share_a_prefix() {
     let issuer = |table: &str, kind: &str, name: &str, more: &str, prefix: Option<&str>| {
         let prefix = prefix.map_or_else(String::new, |it| format!("subject_prefix = \"{it}\"\n"));
         format!("[[{table}]]\ntype = \"{kind}\"\nissuer = \"{name}\"\n{more}\n{prefix}")
@@ -585,7 +585,7 @@ fn an_entry_of_allow_that_admits_nobody_stops_the_start() {
 }
 
 #[test]
-fn a_duration_or_a_limit_of_another_type_is_told_its_unit() {
+fn the_error_for_a_duration_or_a_limit_names_its_unit() {
     let seconds =
         "expected a whole number of seconds without quotation marks, such as 3600 for one hour";
     for (toml, sentence) in [
@@ -607,7 +607,7 @@ fn a_duration_or_a_limit_of_another_type_is_told_its_unit() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_used_is_told_where_it_is_named_and_where_it_is_looked_for() {
+fn the_error_for_a_secret_names_its_setting_and_its_place() {
     use postern::{
         authn::ProviderChain, crypto::secrets::Secrets, identity_provider::IdentityProviders,
     };

@@ -64,7 +64,7 @@ fn a_table_of_which_there_can_be_several_has_two_brackets() {
 }
 
 #[test]
-fn a_value_of_another_type_is_told_what_to_write() {
+fn the_error_for_another_type_names_what_to_write() {
     for (toml, sentence) in [
         ("signup_scopes = \"a\"", "expected a list: write [\"a\"]"),
         ("[authorizer]\nidentity_sources = \"X-A\"", "expected a list: write [\"X-A\"]"),
@@ -88,7 +88,7 @@ fn a_value_of_another_type_is_told_what_to_write() {
 }
 
 #[test]
-fn a_path_in_the_form_of_another_framework_is_told_ours() {
+fn the_error_for_a_path_of_another_framework_shows_ours() {
     for (path, sentence) in [
         ("/x/{id}", "contains {id}: write * for a parameter"),
         ("/x/:id", "contains :id: write * for a parameter"),
@@ -117,7 +117,7 @@ fn an_identity_source_has_no_prefix_of_api_gateway() {
 }
 
 #[test]
-fn a_pattern_in_allow_is_told_that_only_domains_are_compared() {
+fn the_error_for_a_pattern_in_allow_names_the_valid_form() {
     let signin = |more: &str, entry: &str| {
         format!(
             "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://a.example\"\n\
@@ -196,7 +196,7 @@ fn each_fault_of_a_client_has_its_sentence() {
 }
 
 #[test]
-fn a_lifetime_that_another_limits_is_told_which() {
+fn the_error_for_a_lifetime_names_the_one_that_limits_it() {
     for (toml, sentence) in [
         (
             "refresh_idle = 100000\nrefresh_absolute = 50000",

@@ -681,7 +681,7 @@ async fn only_verified_github_addresses_count() {
 }
 
 #[tokio::test]
-async fn the_address_of_a_github_profile_is_called_email_only_if_github_lists_it_as_verified() {
+async fn a_github_address_is_called_email_only_if_github_verified_it() {
     let issuer = Issuer::start().await;
     let world =
         World::configured(&github(&issuer, "").replace("\"*\"", "\"@example.com\", \"github|7\""))
@@ -837,7 +837,7 @@ async fn a_posted_response_carries_on_what_a_query_would_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn who_may_sign_in_and_with_which_role_is_decided_at_each_use_of_what_they_hold() {
+async fn admission_and_role_are_decided_at_each_use_of_a_credential() {
     let issuer = Issuer::start().await;
     let toml = |role: &str, allow: &str| {
         config(&issuer, &format!("# {role}"))

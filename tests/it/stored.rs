@@ -125,7 +125,7 @@ async fn a_renewal_counts_the_epochs_of_an_agent() {
 }
 
 #[tokio::test]
-async fn what_an_expiring_key_creates_is_stored_with_its_expiry() {
+async fn items_that_an_expiring_key_creates_have_its_expiry() {
     let world = World::new().await;
     let body = json!({"name": "n", "scopes": ["*"], "expires_at": "2026-01-02T00:00:00Z"});
     let key = world.post("/v1/keys", body).send().await.expect(201).member("key");
@@ -230,7 +230,7 @@ async fn a_device_code_is_stored_as_before() {
 }
 
 #[tokio::test]
-async fn what_belongs_to_an_organization_of_open_signup_says_so() {
+async fn items_of_an_organization_of_open_signup_are_marked() {
     let world = World::configured("signup = \"open\"").await;
     let body = json!({"name": "Walk-in"});
     world.wire.take();

@@ -35,7 +35,7 @@ async fn an_unknown_path_is_not_found() {
 
 /// The gateway finds no route for it, and decodes the path after that.
 #[tokio::test]
-async fn an_encoded_path_is_told_to_be_written_without_encoding() {
+async fn the_error_for_an_encoded_path_asks_for_one_without_encoding() {
     let world = World::new().await;
     for (method, path) in [
         ("GET", "/v1/%6beys"),

@@ -64,7 +64,7 @@ async fn change(world: &World, what: &str, key: &str, user_id: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_disabled_user_is_refused_on_every_path_until_enabled_and_has_to_sign_in_again() {
+async fn a_disabled_user_is_refused_on_every_path_until_enabled() {
     let world = World::new().await;
     let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
     for key in [&world.operator_key, &world.api_key] {
@@ -87,7 +87,7 @@ async fn a_disabled_user_is_refused_on_every_path_until_enabled_and_has_to_sign_
 }
 
 #[tokio::test]
-async fn a_user_of_an_identity_provider_is_shut_out_with_session_and_bearer_even_before_the_first_visit()
+async fn a_providers_user_is_shut_out_even_before_the_first_visit()
  {
     let issuer = Issuer::start().await;
     let toml = format!(
@@ -233,7 +233,7 @@ async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn who_was_disabled_by_the_operator_is_enabled_by_nobody_else_and_nobody_enables_themselves()
+async fn only_the_operator_enables_a_user_whom_the_operator_disabled()
 {
     let world = World::new().await;
     let session = world.sign_in("github|583231", Role::Admin).await;
@@ -256,7 +256,7 @@ async fn who_was_disabled_by_the_operator_is_enabled_by_nobody_else_and_nobody_e
 }
 
 #[tokio::test]
-async fn who_enables_a_user_while_the_operator_disables_them_does_not_undo_it() {
+async fn enabling_a_user_does_not_undo_a_concurrent_disabling_by_the_operator() {
     let world = World::new().await;
     let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
     for _ in 0..10 {
@@ -281,7 +281,7 @@ async fn who_enables_a_user_while_the_operator_disables_them_does_not_undo_it() 
 /// Keys that a user has created keep working while the user is disabled, and so does what they
 /// create.
 #[tokio::test]
-async fn what_acts_for_a_disabled_user_admits_nobody() {
+async fn a_credential_that_acts_for_a_disabled_user_admits_nobody() {
     let world = World::new().await;
     let session = world.sign_in("github|583231", Role::Admin).await;
     let new = json!({"name": "own", "scopes": ["*"]});
@@ -559,7 +559,7 @@ async fn a_password_is_changed_only_by_its_user_with_the_current_one() {
 
 /// Who was shut out does not come back by an old link, nor does who has it.
 #[tokio::test]
-async fn an_invitation_ends_when_its_user_is_disabled_or_signed_out_or_has_a_new_password() {
+async fn an_invitation_ends_when_its_users_credentials_end() {
     let world = World::new().await;
     let made = invite(&world, "user").await;
     let id = made.member("id");

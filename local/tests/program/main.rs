@@ -497,7 +497,7 @@ fn the_help_of_a_command_names_the_program_and_only_its_own_options() {
 }
 
 #[test]
-fn a_value_of_an_option_that_cannot_work_is_told_the_right_form() {
+fn the_error_for_an_option_names_a_valid_value() {
     for (options, sentence) in [
         (&["--sign-in", "key_01h455vb4pex5vsknk084sn02q"][..], "expected the id of a user"),
         (&["--sign-in", "github|octocat"], "github| and a number"),

@@ -104,7 +104,7 @@ fn a_page_of_another_address_is_refused() {
 }
 
 #[test]
-fn what_points_at_the_pages_points_at_this_start() {
+fn links_to_the_pages_have_the_address_of_this_start() {
     let data = tempfile::tempdir().unwrap();
     let first = RunningProgram::serve(data.path());
     let issuer = first.text("url");

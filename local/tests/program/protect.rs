@@ -295,7 +295,7 @@ fn a_request_without_exactly_one_valid_host_does_not_reach_the_upstream() {
 }
 
 #[test]
-fn every_request_is_one_line_that_says_who_or_why_not_without_what_was_presented() {
+fn every_request_is_one_line_with_the_caller_or_the_reason_and_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let rules = "[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
     std::fs::write(folder.path().join("postern.toml"), rules).unwrap();
@@ -366,7 +366,7 @@ fn a_quiet_protected_api_prints_no_requests() {
 }
 
 #[test]
-fn a_wrong_option_is_told_the_right_form() {
+fn the_error_for_an_option_of_protect_names_a_valid_value() {
     let folder = tempfile::tempdir().unwrap();
     let protect = ["protect", "http://127.0.0.1:1", "--data", ":memory:"];
     for (options, sentence) in [

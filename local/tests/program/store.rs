@@ -62,7 +62,7 @@ fn the_store_serves_dynamodb_to_whoever_knows_its_access_key() {
 }
 
 #[test]
-fn whoever_lacks_the_access_key_is_refused() {
+fn a_request_without_the_access_key_is_refused() {
     for (program, _folder) in stores() {
         let (store, key) = (program.text("store_url"), program.text("store_access_key_id"));
         for wrong in ["local", &key[1..], &format!("{key}x"), &key.to_ascii_uppercase()] {

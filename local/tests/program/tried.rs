@@ -20,7 +20,7 @@ fn run_printed(program: &RunningProgram) -> Vec<u16> {
 }
 
 #[test]
-fn what_protect_prints_works_with_every_event_and_identity_source() {
+fn the_commands_of_protect_work_with_every_event_and_identity_source() {
     let folder = tempfile::tempdir().unwrap();
     let upstream = upstream();
     let none: &[&str] = &[];
@@ -79,7 +79,7 @@ fn no_command_is_printed_if_no_identity_source_can_contain_a_key() {
 }
 
 #[test]
-fn what_a_start_with_a_user_prints_works() {
+fn the_commands_of_a_start_with_a_user_work() {
     let folder = tempfile::tempdir().unwrap();
     let program = RunningProgram::start(
         &["--data", ":memory:", "--listen", "127.0.0.1:0", "--sign-in", "ada"],
@@ -95,7 +95,7 @@ fn what_a_start_with_a_user_prints_works() {
 }
 
 #[test]
-fn what_the_store_prints_works() {
+fn the_command_that_the_store_prints_works() {
     let folder = tempfile::tempdir().unwrap();
     let program = RunningProgram::start(
         &["store", "--data", ":memory:", "--listen", "127.0.0.1:0"],
