@@ -216,10 +216,12 @@ fn no_public_type_name_means_two_things_in_one_crate() {
 /// A longer name says more than one fact.
 #[test]
 fn names_of_tests_are_short() {
-    let test = Regex::new(r"#\[(?:tokio::)?test[^\n]*\n(?:\s*#\[[^\n]*\n)*\s*(?:async )?fn (\w+)\(");
+    let test =
+        Regex::new(r"#\[(?:tokio::)?test[^\n]*\n(?:\s*#\[[^\n]*\n)*\s*(?:async )?fn (\w+)\(");
     let test = test.unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folders = ["shared/src", "functions/src", "local/src", "local/tests", "tests/it", "e2e/src"];
+    let folders =
+        ["shared/src", "functions/src", "local/src", "local/tests", "tests/it", "e2e/src"];
     let mut count = 0;
     for path in folders.iter().flat_map(|folder| files(&root.join(folder))) {
         for found in test.captures_iter(&fs::read_to_string(&path).unwrap()) {

@@ -1,5 +1,5 @@
 //! The examples of the pages, against a deployment. The tour of the README and the page about the
-//! API run in a shell instead, in `local/tests/program/readme.rs`.
+//! API run in a shell instead, in `local/tests/program/pages.rs`.
 
 use std::{
     collections::{BTreeSet, HashMap},

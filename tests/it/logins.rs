@@ -105,8 +105,7 @@ async fn an_unknown_user_and_a_wrong_password_get_the_same_answer_and_the_same_c
 }
 
 #[tokio::test]
-async fn an_account_attacked_from_many_addresses_is_throttled_for_a_window()
- {
+async fn an_account_attacked_from_many_addresses_is_throttled_for_a_window() {
     let (world, _) = world().await;
     for guess in 0..10 {
         let answer = attempt(&world, EMAIL, &format!("guess {guess}"), [203, 0, 113, guess]).await;

@@ -87,8 +87,7 @@ async fn a_disabled_user_is_refused_on_every_path_until_enabled() {
 }
 
 #[tokio::test]
-async fn a_providers_user_is_shut_out_even_before_the_first_visit()
- {
+async fn a_providers_user_is_shut_out_even_before_the_first_visit() {
     let issuer = Issuer::start().await;
     let toml = format!(
         "[[provider]]\ntype = \"oidc\"\nissuer = \"{0}\"\naudience = \"api\"\n[[provider]]\ntype = \"session\"\n\
@@ -233,8 +232,7 @@ async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn only_the_operator_enables_a_user_whom_the_operator_disabled()
-{
+async fn only_the_operator_enables_a_user_whom_the_operator_disabled() {
     let world = World::new().await;
     let session = world.sign_in("github|583231", Role::Admin).await;
     let body = json!({"name": "own", "scopes": ["*"]});
