@@ -2,9 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::started::{RunningProgram, curl, refused};
-
-const LISTEN: [&str; 4] = ["--data", ":memory:", "--listen", "127.0.0.1:0"];
+use super::started::{IN_MEMORY, RunningProgram, curl, refused};
 
 fn brand(program: &RunningProgram) -> String {
     program.text("api_key").split('_').next().unwrap().to_owned()
@@ -18,16 +16,16 @@ fn write(folder: &Path, name: &str, brand: &str) -> String {
 #[test]
 fn the_file_in_the_current_folder_is_read_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    let program = RunningProgram::start(&LISTEN, folder.path());
+    let program = RunningProgram::start(&IN_MEMORY, folder.path());
     assert_eq!(brand(&program), "pst");
     assert!(program.printed.contains("configuration  built in"), "{}", program.printed);
 
     write(folder.path(), "postern.toml", "cat");
-    let program = RunningProgram::start(&LISTEN, folder.path());
+    let program = RunningProgram::start(&IN_MEMORY, folder.path());
     assert_eq!(brand(&program), "cat");
     assert!(program.printed.contains("configuration  postern.toml\n"), "{}", program.printed);
 
-    let arguments = [&["protect", "http://127.0.0.1:1"], &LISTEN[..]].concat();
+    let arguments = [&["protect", "http://127.0.0.1:1"], &IN_MEMORY[..]].concat();
     let program = RunningProgram::start(&arguments, folder.path());
     assert_eq!(brand(&program), "cat");
     assert!(program.printed.contains("configuration  postern.toml\n"), "{}", program.printed);
@@ -59,11 +57,11 @@ fn a_named_file_precedes_the_one_in_the_current_folder() {
     write(folder.path(), "other.toml", "dog");
     write(folder.path(), "third.toml", "owl");
     let environment = [("POSTERN_CONFIG", "third.toml")];
-    let program = RunningProgram::start_with(&LISTEN, folder.path(), &environment);
+    let program = RunningProgram::start_with(&IN_MEMORY, folder.path(), &environment);
     assert_eq!(brand(&program), "owl");
     assert!(program.printed.contains("configuration  third.toml\n"), "{}", program.printed);
 
-    let arguments = [&LISTEN[..], &["--config", "other.toml"]].concat();
+    let arguments = [&IN_MEMORY[..], &["--config", "other.toml"]].concat();
     let program = RunningProgram::start_with(&arguments, folder.path(), &environment);
     assert_eq!(brand(&program), "dog");
     assert!(program.printed.contains("configuration  other.toml\n"), "{}", program.printed);
@@ -75,7 +73,7 @@ fn an_invalid_setting_is_reported_with_the_file_that_contains_it() {
     write(folder.path(), "postern.toml", "Acme");
     let wrong = "brand is \"Acme\"; it must be 2 to 8 letters from a to z\n";
     for command in [&["serve"][..], &["protect", "http://127.0.0.1:1"]] {
-        let message = refused(&[command, &LISTEN].concat(), folder.path(), &[]);
+        let message = refused(&[command, &IN_MEMORY].concat(), folder.path(), &[]);
         assert!(message.starts_with("postern: postern.toml: "), "{message}");
         assert!(message.contains("line 1") && message.ends_with(wrong), "{message}");
     }
@@ -91,12 +89,12 @@ fn an_invalid_setting_is_reported_with_the_file_that_contains_it() {
         "[[route]]\nmethod = \"GET\"\npath = \"x\"",
     ] {
         fs::write(folder.path().join("mine.toml"), text).unwrap();
-        let arguments = [&LISTEN[..], &["--config", "mine.toml"]].concat();
+        let arguments = [&IN_MEMORY[..], &["--config", "mine.toml"]].concat();
         let message = refused(&arguments, folder.path(), &[]);
         assert!(message.starts_with("postern: mine.toml: "), "{text}: {message}");
         assert!(!message.contains("postern.toml"), "{text}: {message}");
     }
-    let arguments = [&LISTEN[..], &["--config", "missing.toml"]].concat();
+    let arguments = [&IN_MEMORY[..], &["--config", "missing.toml"]].concat();
     let message = refused(&arguments, folder.path(), &[]);
     assert!(message.starts_with("postern: cannot read missing.toml: "), "{message}");
 }
@@ -143,7 +141,7 @@ fn a_secret_that_a_setting_names_and_that_is_missing_is_reported_with_the_line()
     let folder = tempfile::tempdir().unwrap();
     let toml = "[[signin]]\ntype = \"github\"\nclient_id = \"c\"\nsecret_ref = \"github\"\nallow = [\"*\"]\n";
     fs::write(folder.path().join("mine.toml"), toml).unwrap();
-    let arguments = [&LISTEN[..], &["--config", "mine.toml"]].concat();
+    let arguments = [&IN_MEMORY[..], &["--config", "mine.toml"]].concat();
     let message = refused(&arguments, folder.path(), &[]);
     let expected =
         "postern: mine.toml, line 4: secret_ref = \"github\": the member \"github\" of refs in";
@@ -164,7 +162,7 @@ fn an_invalid_variable_is_not_blamed_on_the_file() {
         ("POSTERN_LOG", "loud", "POSTERN_LOG is \"loud\""),
         ("POSTERN_SECRET_ARN", "arn:x", "POSTERN_SECRET_ARN works only in AWS"),
     ] {
-        let message = refused(&LISTEN, folder.path(), &[(name, value)]);
+        let message = refused(&IN_MEMORY, folder.path(), &[(name, value)]);
         assert!(message.starts_with(&format!("postern: {sentence}")), "{message}");
     }
 }
@@ -194,7 +192,7 @@ fn a_gate_without_the_api_key_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let gate = "[gate]\nallowed_users = [\"ada\"]\n";
     fs::write(folder.path().join("postern.toml"), gate).unwrap();
-    let program = RunningProgram::start(&LISTEN, folder.path());
+    let program = RunningProgram::start(&IN_MEMORY, folder.path());
     let reason = "does not accept the API key: [gate] does not allow its user_id.";
     assert!(program.printed.contains(reason), "{}", program.printed);
 }
@@ -206,7 +204,7 @@ fn a_file_of_the_secret_that_did_not_exist_is_announced() {
     let notice =
         "The file typo.json of POSTERN_SECRET_FILE did not exist. This start has created it";
     for is_new in [true, false] {
-        let program = RunningProgram::start_with(&LISTEN, folder.path(), &variables);
+        let program = RunningProgram::start_with(&IN_MEMORY, folder.path(), &variables);
         assert_eq!(program.printed.contains(notice), is_new, "{}", program.printed);
     }
 }

@@ -15,7 +15,7 @@ mod tried;
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use serde_json::{Value, json};
-use started::{RunningProgram, curl, refused};
+use started::{IN_MEMORY, RunningProgram, curl, refused, rejected_options};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_postern");
 
@@ -67,11 +67,11 @@ fn data_is_private_in_a_folder_that_others_can_read() {
     assert_private(data.path());
 }
 
-/// Sends three requests to a program that was started with `options`; returns what it printed about
+/// Sends four requests to a program that was started with `options`; returns what it printed about
 /// them, and its key.
 fn printed_about_requests(options: &[&str]) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", ":memory:"];
+    let arguments = [&["serve"], &IN_MEMORY[..]].concat();
     let program = RunningProgram::start(&[&arguments[..], options].concat(), folder.path());
     let key = program.text("api_key");
     let header = format!("X-API-Key: {key}");
@@ -162,8 +162,7 @@ fn nothing_acknowledged_is_lost_when_the_program_is_killed() {
 #[test]
 fn an_in_memory_store_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
-    let program =
-        RunningProgram::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
+    let program = RunningProgram::start(&IN_MEMORY, folder.path());
     assert_eq!(curl(&[&program.url("/health")]).status, 200);
     program.terminate();
     let left: Vec<_> =
@@ -466,7 +465,7 @@ fn another_brand_changes_the_prefix() {
     let config = folder.path().join("cat.toml");
     fs::write(&config, "brand = \"cat\"").unwrap();
     let program = RunningProgram::start(
-        &["--data", ":memory:", "--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()],
+        &[&IN_MEMORY[..], &["--config", config.to_str().unwrap()]].concat(),
         folder.path(),
     );
     let key = program.text("api_key");
@@ -492,8 +491,7 @@ fn the_help_of_a_command_names_the_program_and_only_its_own_options() {
             assert_eq!(text.contains(option), expected, "{command:?} {option}");
         }
     }
-    let output = Command::new(PROGRAM).args(["store", "--sign-in", "ada"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    rejected_options(&["store", "--sign-in", "ada"]);
 }
 
 #[test]
@@ -506,10 +504,7 @@ fn the_error_for_an_option_names_a_valid_value() {
         (&["--store", "127.0.0.1:9000"], "such as http://127.0.0.1:9000"),
         (&["--port", "9805"], "use --listen 9805"),
     ] {
-        let output =
-            Command::new(PROGRAM).args(["--data", ":memory:"]).args(options).output().unwrap();
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{message}");
+        let message = rejected_options(&[&["--data", ":memory:"], options].concat());
         assert!(message.contains(sentence), "{message}");
     }
 }
@@ -518,7 +513,7 @@ fn the_error_for_an_option_names_a_valid_value() {
 fn a_user_who_does_not_exist_is_not_signed_in() {
     let folder = tempfile::tempdir().unwrap();
     let user = "usr_01h455vb4pex5vsknk084sn02q";
-    let arguments = ["--data", ":memory:", "--listen", "127.0.0.1:0", "--sign-in", user];
+    let arguments = [&IN_MEMORY[..], &["--sign-in", user]].concat();
     let message = refused(&arguments, folder.path(), &[]);
     let expected = format!("postern: there is no user {user}: create one with POST /v1/users\n");
     assert_eq!(message, expected);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::started::RunningProgram;
+use super::started::{IN_MEMORY, RunningProgram};
 
 const EMAIL: &str = "ada@example.com";
 const PASSWORD: &str = "correct horse battery";
@@ -120,7 +120,7 @@ fn links_to_the_pages_have_the_address_of_this_start() {
 
     // A deployment with an issuer of its own is reached there.
     let third = RunningProgram::start_with(
-        &["--data", ":memory:", "--listen", "127.0.0.1:0"],
+        &IN_MEMORY,
         data.path(),
         &[("POSTERN_ISSUER", "https://auth.example.com")],
     );
@@ -136,8 +136,7 @@ fn a_sign_in_begins_at_the_address_to_which_the_identity_provider_returns() {
     let folder = tempfile::tempdir().unwrap();
     let signin = "[[signin]]\ntype = \"github\"\nclient_id = \"a\"\nallow = [\"*\"]\n";
     std::fs::write(folder.path().join("postern.toml"), signin).unwrap();
-    let program =
-        RunningProgram::start(&["--data", ":memory:", "--listen", "127.0.0.1:0"], folder.path());
+    let program = RunningProgram::start(&IN_MEMORY, folder.path());
     let url = program.text("url");
     let begin = |url: &str| {
         let output = Command::new("curl")

@@ -3,14 +3,13 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
-    process::Command,
 };
 
 use serde_json::{Value, json};
 
 use super::{
     send_raw,
-    started::{RunningProgram, curl, refused},
+    started::{IN_MEMORY, RunningProgram, curl, refused, rejected_options},
 };
 
 /// An API that echoes the request.
@@ -159,24 +158,10 @@ fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
     for (event, cached_s) in
         [("http-2.0", "0"), ("http-1.0", "60"), ("rest-request", "60"), ("rest-token", "60")]
     {
-        let upstream = upstream();
-        let arguments = [
-            "protect",
-            &upstream,
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-            ":memory:",
-            "--event",
-            event,
-            "--stage",
-            "prod",
-            "--identity-source",
-            "Authorization",
-            "--cache-ttl",
-            cached_s,
-        ];
-        let program = RunningProgram::start(&arguments, folder.path());
+        let attachment = ["--event", event, "--stage", "prod"];
+        let cache = ["--identity-source", "Authorization", "--cache-ttl", cached_s];
+        let options = [&attachment[..], &cache].concat();
+        let program = RunningProgram::protect(&upstream(), &options, folder.path());
         let bearer = format!("Authorization: Bearer {}", program.text("api_key"));
         for _ in 0..2 {
             let answer = curl(&[
@@ -211,10 +196,7 @@ fn the_context_reaches_the_upstream_and_forged_headers_do_not() {
 fn an_unreachable_upstream_is_a_503() {
     let folder = tempfile::tempdir().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let program = RunningProgram::start(
-        &["protect", &format!("http://{nobody}"), "--listen", "127.0.0.1:0", "--data", ":memory:"],
-        folder.path(),
-    );
+    let program = RunningProgram::protect(&format!("http://{nobody}"), &[], folder.path());
     let key = format!("X-API-Key: {}", program.text("api_key"));
     let answer = curl(&[&program.url("/x"), "-H", &key]);
     assert_eq!((answer.status, answer.body), (503, json!({"message": "Service Unavailable"})));
@@ -243,10 +225,7 @@ fn old_upstream() -> String {
 #[test]
 fn an_upstream_of_an_older_version_is_answered_in_the_version_of_the_caller() {
     let folder = tempfile::tempdir().unwrap();
-    let program = RunningProgram::start(
-        &["protect", &old_upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"],
-        folder.path(),
-    );
+    let program = RunningProgram::protect(&old_upstream(), &[], folder.path());
     let key = program.text("api_key");
     for version in ["1.1", "1.0"] {
         let request = format!("GET /x HTTP/{version}\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n");
@@ -262,10 +241,7 @@ fn a_body_that_ends_early_is_the_callers_fault_and_not_the_upstreams() {
         "Transfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let program = RunningProgram::start(
-            &["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"],
-            folder.path(),
-        );
+        let program = RunningProgram::protect(&upstream(), &[], folder.path());
         let key = program.text("api_key");
         let request = format!("POST /x HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n{body}");
         let answer = send_raw(&program, &request);
@@ -280,10 +256,7 @@ fn a_body_that_ends_early_is_the_callers_fault_and_not_the_upstreams() {
 #[test]
 fn a_request_without_exactly_one_valid_host_does_not_reach_the_upstream() {
     let folder = tempfile::tempdir().unwrap();
-    let program = RunningProgram::start(
-        &["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"],
-        folder.path(),
-    );
+    let program = RunningProgram::protect(&upstream(), &[], folder.path());
     let key = program.text("api_key");
     for (hosts, status) in
         [("", 400), ("Host: a\r\nHost: b\r\n", 400), ("Host: a b\r\n", 400), ("Host: a\r\n", 200)]
@@ -357,9 +330,7 @@ fn every_request_is_one_line_with_the_caller_or_the_reason_and_no_secret() {
 #[test]
 fn a_quiet_protected_api_prints_no_requests() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments =
-        ["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:", "--quiet"];
-    let program = RunningProgram::start(&arguments, folder.path());
+    let program = RunningProgram::protect(&upstream(), &["--quiet"], folder.path());
     assert!(!program.printed.contains("Every request"), "{}", program.printed);
     assert_eq!(curl(&[&program.url("/x")]).status, 401);
     assert_eq!(program.stop_and_read_errors(), "");
@@ -385,10 +356,7 @@ fn the_error_for_an_option_of_protect_names_a_valid_value() {
             "write only the name of the header, \"Authorization\"",
         ),
     ] {
-        let arguments = [&protect[..], options].concat();
-        let output = Command::new(super::PROGRAM).args(arguments).output().unwrap();
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{message}");
+        let message = rejected_options(&[&protect[..], options].concat());
         assert!(message.contains(sentence), "{message}");
     }
     for (upstream, sentence) in [
@@ -397,9 +365,7 @@ fn the_error_for_an_option_of_protect_names_a_valid_value() {
         ("https://127.0.0.1:3000", "the API must be reached by http"),
         ("http://127.0.0.1:3000/api", "the URL cannot have a path or query"),
     ] {
-        let output = Command::new(super::PROGRAM).args(["protect", upstream]).output().unwrap();
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{message}");
+        let message = rejected_options(&["protect", upstream]);
         assert!(message.contains(sentence), "{message}");
     }
     let options = ["--event", "rest-request", "--route", "GET /orders"];
@@ -411,9 +377,8 @@ fn the_error_for_an_option_of_protect_names_a_valid_value() {
 #[test]
 fn a_cache_without_identity_sources_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["protect", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
-    let data = ["--data", ":memory:", "--cache-ttl", "60"];
-    let message = refused(&[arguments, data].concat(), folder.path(), &[]);
+    let arguments = [&["protect", "http://127.0.0.1:1"], &IN_MEMORY[..], &["--cache-ttl", "60"]];
+    let message = refused(&arguments.concat(), folder.path(), &[]);
     let sentence = "postern: --cache-ttl needs what responses are cached by: add --identity-source \
                     X-API-Key, or list it in identity_sources of [authorizer]\n";
     assert_eq!(message, sentence);
@@ -423,9 +388,9 @@ fn a_cache_without_identity_sources_is_refused() {
 fn an_attachment_whose_answers_would_be_errors_is_refused_before_it_listens() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("postern.toml");
-    let arguments = ["protect", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    let api = "http://127.0.0.1:1";
     let refusal = |options: &[&str]| {
-        let options = [&arguments[..], &["--data", ":memory:"], options].concat();
+        let options = [&["protect", api], &IN_MEMORY[..], options].concat();
         refused(&options, folder.path(), &[])
     };
     let (a, key) = (["--identity-source", "Authorization"], ["--identity-source", "X-API-Key"]);
@@ -445,8 +410,7 @@ fn an_attachment_whose_answers_would_be_errors_is_refused_before_it_listens() {
     assert_eq!(refusal(&key), sentence);
     // Without the option, those of the file apply.
     std::fs::write(&config, "[authorizer]\nidentity_sources = [\"X-API-Key\"]\n").unwrap();
-    let started = [&arguments[..], &["--data", ":memory:"], &token].concat();
-    let program = RunningProgram::start(&started, folder.path());
+    let program = RunningProgram::protect(api, &token, folder.path());
     assert!(program.printed.contains(" -H 'x-api-key: pst_ak_"), "{}", program.printed);
 }
 
@@ -474,8 +438,7 @@ fn an_api_to_protect_is_not_this_program() {
 #[test]
 fn a_denied_request_with_two_readings_is_shown_with_the_cause() {
     let folder = tempfile::tempdir().unwrap();
-    let arguments = ["protect", &upstream(), "--listen", "127.0.0.1:0", "--data", ":memory:"];
-    let program = RunningProgram::start(&arguments, folder.path());
+    let program = RunningProgram::protect(&upstream(), &[], folder.path());
     let key = format!("X-API-Key: {}", program.text("api_key"));
     assert_eq!(curl(&["--path-as-is", &program.url("/a/../b"), "-H", &key]).status, 403);
     assert_eq!(curl(&[&program.url("/b"), "-H", &key, "-X", "get"]).status, 403);

@@ -9,6 +9,9 @@ use std::{
 
 use serde_json::Value;
 
+/// The options of a program with its data in memory, on a free port.
+pub(crate) const IN_MEMORY: [&str; 4] = ["--data", ":memory:", "--listen", "127.0.0.1:0"];
+
 /// A program that is listening.
 pub(crate) struct RunningProgram {
     child: Option<Child>,
@@ -32,6 +35,11 @@ impl RunningProgram {
             &["serve", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"],
             folder,
         )
+    }
+
+    /// Protects an API, with data in memory, on a free port.
+    pub(crate) fn protect(upstream: &str, options: &[&str], folder: &Path) -> Self {
+        Self::start(&[&["protect", upstream], &IN_MEMORY[..], options].concat(), folder)
     }
 
     /// Starts the program and waits until it reports that it is listening.
@@ -181,6 +189,14 @@ pub(crate) fn curl(arguments: &[&str]) -> Answer {
     let text = String::from_utf8(output.stdout).unwrap();
     let (body, status) = text.rsplit_once('\n').unwrap();
     Answer { status: status.parse().unwrap(), body: serde_json::from_str(body).unwrap_or_default() }
+}
+
+/// Runs the program with options that it does not accept; returns what it reports.
+pub(crate) fn rejected_options(arguments: &[&str]) -> String {
+    let output = Command::new(super::PROGRAM).args(arguments).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    message
 }
 
 /// Runs the program, which is expected to refuse to start; returns what it reports.

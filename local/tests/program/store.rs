@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::started::{Answer, RunningProgram, curl, refused};
+use super::started::{Answer, IN_MEMORY, RunningProgram, curl, refused};
 
 /// Calls an operation with an access key and more headers.
 fn call(store: &str, key: &str, operation: &str, body: &Value, headers: &[&str]) -> Answer {
@@ -33,8 +33,7 @@ fn assert_refused(answer: &Answer, status: u16, kind: &str) {
 fn stores() -> [(RunningProgram, tempfile::TempDir); 2] {
     [&["serve"][..], &["store"]].map(|command| {
         let folder = tempfile::tempdir().unwrap();
-        let listen = ["--data", ":memory:", "--listen", "127.0.0.1:0"];
-        (RunningProgram::start(&[command, &listen].concat(), folder.path()), folder)
+        (RunningProgram::start(&[command, &IN_MEMORY].concat(), folder.path()), folder)
     })
 }
 
@@ -135,15 +134,12 @@ fn every_start_has_another_access_key() {
 #[test]
 fn programs_share_a_store_with_the_access_key_in_their_environment() {
     let folder = tempfile::tempdir().unwrap();
-    let store = RunningProgram::start(
-        &["store", "--data", ":memory:", "--listen", "127.0.0.1:0"],
-        folder.path(),
-    );
+    let store = RunningProgram::start(&[&["store"], &IN_MEMORY[..]].concat(), folder.path());
     let key = store.text("store_access_key_id");
     assert!(store.printed.contains(&format!("AWS_ACCESS_KEY_ID={key} ")), "{}", store.printed);
     let url = store.text("store_url");
     let mine = tempfile::tempdir().unwrap();
-    let arguments = ["--data", ":memory:", "--listen", "127.0.0.1:0", "--store", &url];
+    let arguments = [&IN_MEMORY[..], &["--store", &url]].concat();
     let message = refused(&arguments, mine.path(), &[]);
     assert!(message.contains("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"), "{message}");
     let wrong = [("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local")];
@@ -165,7 +161,7 @@ fn a_store_that_does_not_answer_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let store = format!("http://{closed}");
-    let arguments = ["--data", ":memory:", "--listen", "127.0.0.1:0", "--store", &store];
+    let arguments = [&IN_MEMORY[..], &["--store", &store]].concat();
     let variables = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "local")];
     let message = refused(&arguments, folder.path(), &variables);
     let expected = format!(

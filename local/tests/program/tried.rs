@@ -4,7 +4,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{protect::upstream, started::RunningProgram};
+use super::{
+    protect::upstream,
+    started::{IN_MEMORY, RunningProgram},
+};
 
 /// Runs the commands that the program printed; returns the statuses.
 fn run_printed(program: &RunningProgram) -> Vec<u16> {
@@ -33,17 +36,9 @@ fn the_commands_of_protect_work_with_every_event_and_identity_source() {
                 if ttl != "0" && (event == "http-2.0" || sources.is_empty()) {
                     continue; // refused
                 }
-                let mut arguments = vec!["protect", &upstream, "--event", event, "--stage", stage];
-                arguments.extend([
-                    "--cache-ttl",
-                    ttl,
-                    "--data",
-                    ":memory:",
-                    "--listen",
-                    "127.0.0.1:0",
-                ]);
-                arguments.extend(sources.iter().flat_map(|source| ["--identity-source", source]));
-                let program = RunningProgram::start(&arguments, folder.path());
+                let mut options = vec!["--event", event, "--stage", stage, "--cache-ttl", ttl];
+                options.extend(sources.iter().flat_map(|source| ["--identity-source", source]));
+                let program = RunningProgram::protect(&upstream, &options, folder.path());
                 assert_eq!(
                     run_printed(&program),
                     [200],
@@ -59,19 +54,8 @@ fn the_commands_of_protect_work_with_every_event_and_identity_source() {
 fn no_command_is_printed_if_no_identity_source_can_contain_a_key() {
     let folder = tempfile::tempdir().unwrap();
     for source in ["Cookie", "X-Runner-Token", "X-Tenant"] {
-        let arguments = [
-            "protect",
-            "http://127.0.0.1:1",
-            "--event",
-            "rest-request",
-            "--identity-source",
-            source,
-            "--data",
-            ":memory:",
-            "--listen",
-            "127.0.0.1:0",
-        ];
-        let program = RunningProgram::start(&arguments, folder.path());
+        let options = ["--event", "rest-request", "--identity-source", source];
+        let program = RunningProgram::protect("http://127.0.0.1:1", &options, folder.path());
         assert_eq!(run_printed(&program), [0_u16; 0], "{}", program.printed);
         let source = source.to_ascii_lowercase();
         assert!(program.printed.contains(&format!("must contain {source}, ")));
@@ -81,10 +65,8 @@ fn no_command_is_printed_if_no_identity_source_can_contain_a_key() {
 #[test]
 fn the_commands_of_a_start_with_a_user_work() {
     let folder = tempfile::tempdir().unwrap();
-    let program = RunningProgram::start(
-        &["--data", ":memory:", "--listen", "127.0.0.1:0", "--sign-in", "ada"],
-        folder.path(),
-    );
+    let program =
+        RunningProgram::start(&[&IN_MEMORY[..], &["--sign-in", "ada"]].concat(), folder.path());
     assert_eq!(run_printed(&program), [200, 201, 201, 201, 200], "{}", program.printed);
     let upstream = upstream();
     let arguments = ["protect", &upstream, "--data", ":memory:", "--listen", "0"];
@@ -97,10 +79,7 @@ fn the_commands_of_a_start_with_a_user_work() {
 #[test]
 fn the_command_that_the_store_prints_works() {
     let folder = tempfile::tempdir().unwrap();
-    let program = RunningProgram::start(
-        &["store", "--data", ":memory:", "--listen", "127.0.0.1:0"],
-        folder.path(),
-    );
+    let program = RunningProgram::start(&[&["store"], &IN_MEMORY[..]].concat(), folder.path());
     let exports: Vec<_> =
         program.printed.lines().filter(|line| line.trim().starts_with("export ")).collect();
     let script = format!("{}\nenv", exports.join("\n"));
@@ -113,11 +92,13 @@ fn the_command_that_the_store_prints_works() {
         .filter(|(name, _)| name.starts_with("AWS_"))
         .collect();
     assert_eq!(variables.len(), 4, "{variables:?}");
-    let arguments = ["--data", ":memory:", "--listen", "127.0.0.1:0", "--store"];
     let store = program.text("store_url");
     let mine = tempfile::tempdir().unwrap();
-    let sharing =
-        RunningProgram::start_with(&[&arguments[..], &[&*store]].concat(), mine.path(), &variables);
+    let sharing = RunningProgram::start_with(
+        &[&IN_MEMORY[..], &["--store", &store]].concat(),
+        mine.path(),
+        &variables,
+    );
     assert_eq!(run_printed(&sharing), [200, 201, 201, 201]);
     assert_eq!(sharing.ready["store_url"], Value::from(store));
 }
