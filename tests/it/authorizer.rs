@@ -35,6 +35,23 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     })
 }
 
+/// Returns the event of an HTTP API with the stage `v1`, for a route: `$default`, `{proxy+}`, or
+/// the path of a `GET`.
+fn staged(domain: &str, path: &str, route: &str, key: &str) -> Value {
+    let (route, arn) = match route {
+        "$default" => ("$default".to_owned(), "$default".to_owned()),
+        "{proxy+}" => ("ANY /{proxy+}".to_owned(), "GET/{proxy+}".to_owned()),
+        path => (format!("GET {path}"), format!("GET{path}")),
+    };
+    let mut event = http("GET", path, &[("x-api-key", key)]);
+    event["routeKey"] = json!(route);
+    event["routeArn"] = json!(format!("{ARN}/v1/{arn}"));
+    event["requestContext"]["stage"] = json!("v1");
+    event["requestContext"]["apiId"] = json!("abcdef1234");
+    event["requestContext"]["domainName"] = json!(domain);
+    event
+}
+
 /// Returns the event of a REST API.
 fn rest(method: &str, path: &str, headers: &[(&str, &str)]) -> Value {
     let single: serde_json::Map<_, _> =
@@ -475,15 +492,10 @@ async fn a_segment_like_the_stage_is_not_taken_for_it_behind_a_custom_domain() {
         ("abcdef1234.execute-api.eu-west-1.amazonaws.com", "/v1/admin/x", true),
         ("other.execute-api.eu-west-1.amazonaws.com", "/v1/admin/x", false),
     ] {
-        for (key, arn) in [("ANY /{proxy+}", "GET/{proxy+}"), ("$default", "$default")] {
-            let mut event = http("GET", path, &[("x-api-key", &other)]);
-            event["routeKey"] = json!(key);
-            event["routeArn"] = json!(format!("{ARN}/v1/{arn}"));
-            event["requestContext"]["stage"] = json!("v1");
-            event["requestContext"]["apiId"] = json!("abcdef1234");
-            event["requestContext"]["domainName"] = json!(domain);
+        for route in ["{proxy+}", "$default"] {
+            let event = staged(domain, path, route, &other);
             let answer = ask(&world, event).await.unwrap();
-            assert_eq!(answer["isAuthorized"], allowed, "{domain} {path} {key}");
+            assert_eq!(answer["isAuthorized"], allowed, "{domain} {path} {route}");
         }
     }
 }
@@ -516,17 +528,7 @@ async fn a_stage_is_removed_only_at_the_domain_of_the_api() {
         (own, "/v1/admin/x", "$default", false),
     ] {
         for (key, is_allowed) in [(&admin, allowed), (&other, false)] {
-            let mut event = http("GET", path, &[("x-api-key", key)]);
-            let (route, arn) = match routed {
-                "$default" => ("$default".to_owned(), "$default".to_owned()),
-                "{proxy+}" => ("ANY /{proxy+}".to_owned(), "GET/{proxy+}".to_owned()),
-                routed => (format!("GET {routed}"), format!("GET{routed}")),
-            };
-            event["routeKey"] = json!(route);
-            event["routeArn"] = json!(format!("{ARN}/v1/{arn}"));
-            event["requestContext"]["stage"] = json!("v1");
-            event["requestContext"]["apiId"] = json!("abcdef1234");
-            event["requestContext"]["domainName"] = json!(domain);
+            let event = staged(domain, path, routed, key);
             let answer = ask(&world, event).await.unwrap();
             assert_eq!(answer["isAuthorized"], is_allowed, "{domain} {path} {routed}");
         }

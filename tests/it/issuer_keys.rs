@@ -1,6 +1,7 @@
 //! The keys of issuers as issuers publish them: which member of a set verifies a token, and when
 //! newer keys are fetched.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::{
     jws::JwsAlgorithm,
@@ -211,7 +212,6 @@ async fn one_rsa_key_can_be_published_for_each_of_its_algorithms() {
 
 #[tokio::test]
 async fn zeros_before_an_rsa_number_do_not_change_it() {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     let rs = pair(sign::Algorithm::RS256);
     let led_by = |zeros: usize, name: &str| {
         let number = BASE64URL.decode(rs.public[name].as_str().unwrap()).unwrap();
@@ -230,7 +230,6 @@ async fn zeros_before_an_rsa_number_do_not_change_it() {
 
 #[tokio::test]
 async fn a_coordinate_of_another_length_is_the_same_number() {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     // One point in 256 has an x that begins with a zero octet.
     let decoded =
         |es: &Pair, name: &str| BASE64URL.decode(es.public[name].as_str().unwrap()).unwrap();
@@ -370,7 +369,6 @@ const P256_HEAD: &[u8] = &[
 
 #[tokio::test]
 async fn a_key_that_can_verify_nothing_is_ignored() {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     let changed = |pair: &Pair, name: &str, change: fn(&mut [u8])| {
         let mut number = BASE64URL.decode(pair.public[name].as_str().unwrap()).unwrap();
         change(&mut number);
@@ -399,7 +397,6 @@ async fn a_key_that_can_verify_nothing_is_ignored() {
 
 /// Signs a token whose header has members that the library would not write.
 fn with_header(world: &World, issuer: &Issuer, members: Value, es: &Pair) -> String {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     let mut header = json!({"alg": "ES256"});
     header.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let plain = token(world, &issuer.url, named(Algorithm::ES256, None), &es.private);

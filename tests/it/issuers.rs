@@ -2,6 +2,7 @@
 
 use std::{error::Error, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postern::crypto::secrets::Secrets;
 use serde_json::{Value, json};
@@ -291,7 +292,6 @@ async fn a_token_with_an_invalid_header_is_refused() {
 
 #[tokio::test]
 async fn a_jwt_is_recognized_by_its_form_however_its_header_is_written() {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     let world = partner("HS256", SECRET.into()).await;
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     let exp = world.now().as_second() + 60;
@@ -493,16 +493,9 @@ async fn an_id_token_is_not_an_access_token() {
 /// The issuer of a key in the configuration can be an OpenID provider, too.
 #[tokio::test]
 async fn an_id_token_of_a_partner_is_not_an_access_token() {
-    let toml = "[[provider]]\ntype = \"jwt\"\nissuer = \"partner\"\naudience = \"cli\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\n";
-    let mut secrets = Secrets::default();
-    secrets.refs.insert("partner".into(), SECRET.into());
-    let setup = |toml: String| Setup {
-        toml: Some(toml),
-        secrets: Some(secrets.clone()),
-        ..Setup::default()
-    };
-    let world = World::with(setup(toml.to_owned())).await;
-    let accepting = World::with(setup(format!("{toml}accept_id_tokens = true\n"))).await;
+    let toml = |more| partner_toml("HS256", "cli", more);
+    let world = with_partner(toml(""), SECRET.into()).await;
+    let accepting = with_partner(toml("accept_id_tokens = true"), SECRET.into()).await;
     let token = |name: &str, value: Value| {
         let mut claims = claims(&world);
         claims["iss"] = "partner".into();
@@ -651,13 +644,22 @@ async fn an_address_is_called_email_only_if_the_issuer_has_verified_it() {
 
 const SECRET: &str = "a secret that is shared with the partner, and long enough for all of them";
 
-async fn partner(algorithm: &str, secret: Value) -> World {
-    let toml = format!(
-        "[[provider]]\ntype = \"jwt\"\nalgorithm = \"{algorithm}\"\nsecret_ref = \"partner\"\nissuer = \"partner\"\naudience = \"api\"\nscopes = [\"data:read\"]"
-    );
+/// The provider of a partner that signs with a shared secret.
+fn partner_toml(algorithm: &str, audience: &str, more: &str) -> String {
+    format!(
+        "[[provider]]\ntype = \"jwt\"\nalgorithm = \"{algorithm}\"\nsecret_ref = \"partner\"\nissuer = \"partner\"\naudience = \"{audience}\"\n{more}\n"
+    )
+}
+
+/// A deployment that knows the secret of the partner.
+async fn with_partner(toml: String, secret: Value) -> World {
     let mut secrets = Secrets::default();
     secrets.refs.insert("partner".into(), secret);
     World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await
+}
+
+async fn partner(algorithm: &str, secret: Value) -> World {
+    with_partner(partner_toml(algorithm, "api", "scopes = [\"data:read\"]"), secret).await
 }
 
 #[tokio::test]
@@ -681,7 +683,6 @@ async fn a_shared_secret_has_one_algorithm() {
 
 #[tokio::test]
 async fn a_shared_secret_can_be_a_set_to_allow_rotation() {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     let jwk =
         |kid: &str, secret: &str| json!({"kty": "oct", "kid": kid, "k": BASE64URL.encode(secret)});
     let (old, new) =
@@ -841,13 +842,9 @@ async fn a_token_that_reports_an_event_is_not_an_access_token() {
 
 #[tokio::test]
 async fn a_token_of_another_type_is_not_an_access_token() {
-    let jwt = "[[provider]]\ntype = \"jwt\"\nissuer = \"partner\"\naudience = \"cli\"\nalgorithm = \"HS256\"\nsecret_ref = \"partner\"\n";
     let issuer = Issuer::start().await;
-    let mut secrets = Secrets::default();
-    secrets.refs.insert("partner".into(), SECRET.into());
-    let toml = format!("{}subject_prefix = \"partner|\"\n{}", jwt, provider(&issuer));
-    let world =
-        World::with(Setup { toml: Some(toml), secrets: Some(secrets), ..Setup::default() }).await;
+    let jwt = partner_toml("HS256", "cli", "subject_prefix = \"partner|\"");
+    let world = with_partner(jwt + &provider(&issuer), SECRET.into()).await;
     let header = |typ: Option<&str>, algorithm| Header {
         typ: typ.map(str::to_owned),
         kid: None,

@@ -314,7 +314,6 @@ async fn a_renewal_without_a_refresh_token_keeps_the_old_one() {
 }
 
 fn session_id(session: &str) -> String {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
     let payload = BASE64URL.decode(session.split_once('.').unwrap().0).unwrap();
     let payload: Value = serde_json::from_slice(&payload).unwrap();
     payload["sid"].as_str().unwrap().to_owned()

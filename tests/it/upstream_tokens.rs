@@ -1,6 +1,7 @@
 //! The upstream tokens of a session are renewed once, whatever the concurrency and crashes.
 //! `e2e/run people` tests the same with a real provider and a killed process.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jiff::SignedDuration;
 use tests::{
     Answer, Behaviour, Issuer, StoreFault, World, browser::COOKIE, capture, run_concurrently,
@@ -43,7 +44,6 @@ impl Signed {
     }
 
     fn id(&self) -> String {
-        use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
         let (payload, _) = self.session.split_once('.').unwrap();
         let payload: serde_json::Value =
             serde_json::from_slice(&BASE64URL.decode(payload).unwrap()).unwrap();
