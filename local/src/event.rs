@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use http::{Uri, request::Parts};
+use http::request::Parts;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -123,20 +123,4 @@ fn is_text(parts: &Parts) -> bool {
 pub(crate) fn request_id(time: Timestamp) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!("{:x}-{:06x}", time.as_millisecond(), COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// The longest segment of a path that is shown. No credential that Postern creates is as short.
-const LONGEST_SEGMENT: usize = 24;
-
-/// Returns the path of a request as it is shown: without the query and without long segments, which
-/// may contain credentials.
-pub(crate) fn shown_path(target: &Uri) -> String {
-    let shown = |segment: &str| {
-        if segment.len() > LONGEST_SEGMENT {
-            "...".into()
-        } else {
-            segment.escape_debug().to_string()
-        }
-    };
-    target.path().split('/').map(shown).collect::<Vec<_>>().join("/")
 }

@@ -13,6 +13,7 @@ use crate::{
     Error,
     event::{self, RequestContext},
     invoke::{self, Invoke},
+    request_line,
     template::Template,
 };
 
@@ -97,7 +98,7 @@ impl Gateway {
         };
         let arrival = RequestContext { source_ip, time: self.clock.now() };
         let span = if key == DEFAULT {
-            telemetry::unrouted_span(&event::shown_path(&parts.uri))
+            telemetry::unrouted_span(&request_line::shown_path(&parts.uri))
         } else {
             Span::none()
         };

@@ -13,6 +13,7 @@ pub mod invoke;
 mod own_origin;
 pub mod permissions;
 pub mod protect;
+mod request_line;
 pub mod serve;
 pub mod settings;
 mod store_api;

@@ -4,6 +4,7 @@
 
 use std::{
     error::Error,
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
@@ -21,15 +22,16 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use postern::{App, core::method};
+use postern::App;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::{
-    event::{RequestContext, shown_path},
+    event::RequestContext,
     gateway::error_response,
     guard::{AuthorizerContext, Guard, RefusalReason},
     http_server::{self, Shutdown},
+    request_line::request_line,
 };
 
 /// The prefix of headers with the authorizer's context. Headers of the caller with this prefix are
@@ -135,27 +137,49 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let arrival = RequestContext { source_ip: peer.ip(), time: guarded.app.context.clock.now() };
     let request_line = request_line(&parts);
-    let (response, outcome) = guarded.answer(parts, body, arrival).await;
+    let (response, outcome) = guarded.respond(parts, body, arrival).await;
     (guarded.report)(&format!("{} {request_line}: {outcome}", response.status().as_u16()));
     response
 }
 
-/// Returns the method and path of a request as they are shown.
-fn request_line(parts: &Parts) -> String {
-    let method = method::known(parts.method.as_str()).unwrap_or("other");
-    format!("{method} {}", shown_path(&parts.uri))
+/// What happened to a request, for the terminal of this program.
+enum RequestOutcome {
+    /// The API received it, from this user if it had a credential.
+    Forwarded {
+        user_id: Option<String>,
+    },
+    Refused {
+        reason: String,
+    },
+}
+
+impl fmt::Display for RequestOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forwarded { user_id: Some(user_id) } => user_id,
+            Self::Forwarded { user_id: None } => "no credential",
+            Self::Refused { reason } => reason,
+        })
+    }
+}
+
+/// Why a request could not be forwarded.
+struct ForwardingError {
+    status: StatusCode,
+    reason: String,
 }
 
 impl ProtectedApi {
-    /// Returns the response to a request, and the caller's id or why there is none.
-    async fn answer(
+    /// Forwards a request and returns the response of the API, or refuses it.
+    async fn respond(
         &self,
         mut parts: Parts,
         body: Body,
         arrival: RequestContext,
-    ) -> (Response, String) {
-        let refuse =
-            |response: http::Response<bytes::Bytes>, reason| (response.map(Body::from), reason);
+    ) -> (Response, RequestOutcome) {
+        let refuse = |response: http::Response<bytes::Bytes>, reason| {
+            (response.map(Body::from), RequestOutcome::Refused { reason })
+        };
         let Some(uri) = self.leave_stage(&parts.uri) else {
             let stage = &self.guard.attachment().stage;
             let reason = format!("The path does not begin with /{stage}.");
@@ -173,9 +197,9 @@ impl ProtectedApi {
         match self.forward(Request::from_parts(parts, body), &context).await {
             Ok(response) => {
                 let user_id = context.get("user_id").and_then(Value::as_str);
-                (response, user_id.unwrap_or("no credential").to_owned())
+                (response, RequestOutcome::Forwarded { user_id: user_id.map(str::to_owned) })
             }
-            Err((status, reason)) => {
+            Err(ForwardingError { status, reason }) => {
                 let text = status.canonical_reason().unwrap_or_default();
                 refuse(error_response(status, text), reason)
             }
@@ -200,42 +224,48 @@ impl ProtectedApi {
     /// Forwards the request.
     ///
     /// # Errors
-    /// A status and a sentence, if the body of the request is malformed or the upstream does not
+    /// A [`ForwardingError`] if the body of the request is malformed or the upstream does not
     /// respond.
     async fn forward(
         &self,
         request: Request,
         context: &AuthorizerContext,
-    ) -> Result<Response, (StatusCode, String)> {
-        let request = self.forwarded(request, context).ok_or_else(|| {
-            (StatusCode::SERVICE_UNAVAILABLE, "The request cannot be forwarded.".into())
+    ) -> Result<Response, ForwardingError> {
+        let request = self.forwarded(request, context).ok_or_else(|| ForwardingError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            reason: "The request cannot be forwarded.".into(),
         })?;
-        let response = self.client.request(request).await.map_err(|error| self.explain(&error))?;
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| self.forwarding_error(&error))?;
         let (mut parts, body) = response.into_parts();
         parts.version = http::Version::HTTP_11; // that of our connection, and not of the upstream's
         drop_hop_by_hop(&mut parts.headers);
         Ok(Response::from_parts(parts, Body::new(body)))
     }
 
-    /// Returns the status and the sentence for a request that could not be forwarded.
-    fn explain(&self, error: &(dyn Error + 'static)) -> (StatusCode, String) {
+    fn forwarding_error(&self, error: &(dyn Error + 'static)) -> ForwardingError {
         let mut root = error;
         loop {
             // The body comes from the client: it ended early, or has malformed chunks.
             if root.downcast_ref().is_some_and(hyper::Error::is_user) {
-                return (StatusCode::BAD_REQUEST, "The body of the request is incomplete.".into());
+                return ForwardingError {
+                    status: StatusCode::BAD_REQUEST,
+                    reason: "The body of the request is incomplete.".into(),
+                };
             }
             match root.source() {
                 Some(source) => root = source,
                 None => break,
             }
         }
-        let sentence = format!("The API at {} does not answer: {root}.", self.upstream);
-        (StatusCode::SERVICE_UNAVAILABLE, sentence)
+        ForwardingError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            reason: format!("The API at {} does not answer: {root}.", self.upstream),
+        }
     }
 
-    /// Returns the request for the upstream, with the authorizer's context; `None` if it has no
-    /// form.
+    /// Returns the request for the upstream, with the authorizer's context, or `None` if it cannot be
+    /// written as HTTP/1.1.
     fn forwarded(&self, request: Request, context: &AuthorizerContext) -> Option<Request> {
         let (mut parts, body) = request.into_parts();
         let mut target = self.upstream.clone().into_parts();

@@ -16,11 +16,12 @@ pub use authorizer_event::EventKind;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 pub use postern::config::IdentitySource;
-use postern::{App, Fault, Refusal, authorizer, core::method};
+use postern::{App, Error, Fault, Refusal, authorizer, core::method};
 pub use route::parse as parse_route;
 use serde_json::{Map, Value};
 
 use crate::{
+    Error as LocalError,
     event::RequestContext,
     gateway::{error_response, is_well_formed},
     invoke::Invoke,
@@ -53,27 +54,74 @@ impl Default for AuthorizerConfig {
     }
 }
 
+impl AuthorizerConfig {
+    /// Adds the identity sources of the configuration if no others are named. A TOKEN authorizer
+    /// reads `Authorization` by default.
+    ///
+    /// # Errors
+    /// [`LocalError::Invalid`] if responses are cached without identity sources.
+    pub fn resolve(mut self, configured: &[IdentitySource]) -> Result<Self, LocalError> {
+        if self.identity_sources.is_empty() {
+            self.identity_sources = configured.to_vec();
+        }
+        if self.identity_sources.is_empty() && self.cache_ttl_s > 0 {
+            return Err(LocalError::Invalid(
+                "--cache-ttl needs what responses are cached by: add --identity-source X-API-Key, or \
+                 list it in identity_sources of [authorizer]"
+                    .into(),
+            ));
+        }
+        if self.identity_sources.is_empty() && self.event == EventKind::RestToken {
+            self.identity_sources = vec![IdentitySource::Header("authorization".into())];
+        }
+        Ok(self)
+    }
+}
+
 /// The authorizer's context, for the protected API.
 pub type AuthorizerContext = Map<String, Value>;
 
-/// Why a request was refused, for whoever runs this program. It is an extension of the response,
-/// which does not say it to the caller, and never contains a presented value.
+/// Why a request was refused, for the terminal of this program. It is an extension of the response,
+/// is not sent to the caller, and never contains a presented value.
 #[derive(Clone, Debug, Default)]
 pub struct RefusalReason(pub String);
 
-/// An error of the authorizer.
-struct AuthorizerError {
-    /// What the gateway sees.
-    message: String,
-    /// What only this program knows.
-    reason: Option<String>,
+/// Why the authorizer returned no answer.
+enum AuthorizerFailure {
+    /// The caller is not authenticated: a 401.
+    Unauthorized { reason: String },
+    /// The authorizer failed: a 500.
+    Failed { reason: String },
 }
 
-type Decision = Pin<Box<dyn Future<Output = Result<Value, AuthorizerError>> + Send>>;
+impl AuthorizerFailure {
+    fn from_error(error: &Error) -> Self {
+        match error {
+            Error::Rejected(rejection) => {
+                let reason = format!("{} ({:?})", error.description(), rejection.refusal);
+                Self::Unauthorized { reason }
+            }
+            Error::Failed(_) => Self::Failed { reason: error.description().to_owned() },
+        }
+    }
+
+    /// Returns the failure of a function that failed with `message`. Exactly `Unauthorized` is a
+    /// 401 of API Gateway.
+    fn from_message(message: &str) -> Self {
+        let reason = format!("The authorizer failed: {message}.");
+        if message == "Unauthorized" {
+            Self::Unauthorized { reason }
+        } else {
+            Self::Failed { reason }
+        }
+    }
+}
+
+type AuthorizerFuture = Pin<Box<dyn Future<Output = Result<Value, AuthorizerFailure>> + Send>>;
 
 /// The authorizer in front of an API.
 pub struct Guard {
-    authorizer: Box<dyn Fn(Value) -> Decision + Send + Sync>,
+    authorizer: Box<dyn Fn(Value) -> AuthorizerFuture + Send + Sync>,
     attachment: AuthorizerConfig,
     cache: Mutex<HashMap<Vec<String>, CachedResponse>>,
 }
@@ -91,26 +139,35 @@ struct CachedResponse {
     until_s: i64,
 }
 
-/// How an API refuses a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Rejection {
-    MalformedTarget,
-    NoRoute,
-    Unauthenticated {
-        reason: String,
-    },
-    /// The error and the scopes are those that the authorizer's context names.
-    Forbidden {
-        explicitly: bool,
-        error: Option<String>,
-        required_scopes: Option<String>,
-    },
-    Broken {
-        reason: String,
-    },
+/// How a policy denies a request. REST APIs word the two differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deny {
+    Explicit,
+    Implicit,
 }
 
-impl Rejection {
+/// Why the authorizer denied a request, from the context of its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum DenyCause {
+    /// A sentence for the code of an error.
+    Code(String),
+    /// The scopes that are required, space-joined.
+    MissingScopes(String),
+    /// The context does not say it.
+    NotAllowed,
+}
+
+/// How an API refuses a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum GatewayRefusal {
+    MalformedTarget,
+    NoRoute,
+    Unauthenticated { reason: String },
+    Forbidden { deny: Deny, cause: DenyCause },
+    Broken { reason: String },
+}
+
+impl GatewayRefusal {
     /// Says why the request was refused.
     fn reason(&self) -> String {
         match self {
@@ -119,13 +176,13 @@ impl Rejection {
             }
             Self::NoRoute => "No --route matches the request.".into(),
             Self::Unauthenticated { reason } | Self::Broken { reason } => reason.clone(),
-            Self::Forbidden { required_scopes: Some(scopes), .. } => {
+            Self::Forbidden { cause: DenyCause::MissingScopes(scopes), .. } => {
                 format!("The credential lacks the scope that is required: {scopes}.")
             }
-            Self::Forbidden { error: Some(error), .. } => {
-                format!("The authorizer denied it: {error}")
+            Self::Forbidden { cause: DenyCause::Code(sentence), .. } => {
+                format!("The authorizer denied it: {sentence}")
             }
-            Self::Forbidden { error: None, .. } => {
+            Self::Forbidden { cause: DenyCause::NotAllowed, .. } => {
                 "The authorizer's answer does not allow this route.".into()
             }
         }
@@ -144,16 +201,11 @@ impl Guard {
             &attachment.identity_sources,
             attachment.cache_ttl_s > 0,
         )?;
-        let authorizer = move |event| -> Decision {
+        let authorizer = move |event| -> AuthorizerFuture {
             let app = Arc::clone(&app);
             Box::pin(async move {
-                functions::authorizer::decide(&app, event).await.map_err(|error| AuthorizerError {
-                    message: functions::authorizer::message(&error).to_owned(),
-                    reason: Some(match error.refusal() {
-                        Some(cause) => format!("{} ({cause:?})", error.description()),
-                        None => error.description().to_owned(),
-                    }),
-                })
+                let answer = functions::authorizer::decide(&app, event).await;
+                answer.map_err(|error| AuthorizerFailure::from_error(&error))
             })
         };
         Ok(Self { authorizer: Box::new(authorizer), attachment, cache: Mutex::default() })
@@ -161,10 +213,10 @@ impl Guard {
 
     /// Attaches another authorizer, without the check of [`Guard::new`].
     pub fn with_authorizer(attachment: AuthorizerConfig, authorizer: Invoke) -> Self {
-        let authorizer = move |event| -> Decision {
+        let authorizer = move |event| -> AuthorizerFuture {
             let answer = authorizer(event);
             Box::pin(async move {
-                answer.await.map_err(|message| AuthorizerError { message, reason: None })
+                answer.await.map_err(|message| AuthorizerFailure::from_message(&message))
             })
         };
         Self { authorizer: Box::new(authorizer), attachment, cache: Mutex::default() }
@@ -184,16 +236,16 @@ impl Guard {
         parts: &Parts,
         arrival: RequestContext,
     ) -> Result<AuthorizerContext, Response<Bytes>> {
-        self.judge(parts, arrival).await.map_err(|stop| self.refuse(stop))
+        self.judge(parts, arrival).await.map_err(|refusal| self.refuse(refusal))
     }
 
     async fn judge(
         &self,
         parts: &Parts,
         arrival: RequestContext,
-    ) -> Result<AuthorizerContext, Rejection> {
+    ) -> Result<AuthorizerContext, GatewayRefusal> {
         if !is_well_formed(&parts.uri) {
-            return Err(Rejection::MalformedTarget);
+            return Err(GatewayRefusal::MalformedTarget);
         }
         let route_key = self.route_key(parts)?;
         let identity = self.identity(parts, route_key)?;
@@ -216,24 +268,24 @@ impl Guard {
     }
 
     /// Returns the key of the route that matches a request. Only HTTP APIs have routes here.
-    fn route_key(&self, parts: &Parts) -> Result<&str, Rejection> {
+    fn route_key(&self, parts: &Parts) -> Result<&str, GatewayRefusal> {
         match self.attachment.event {
             EventKind::RestToken | EventKind::RestRequest | EventKind::WebSocket => Ok(""),
             EventKind::Http1 | EventKind::Http2 => {
                 let routes = &self.attachment.routes;
                 let path = parts.uri.path();
-                route::select(routes, parts.method.as_str(), path).ok_or(Rejection::NoRoute)
+                route::select(routes, parts.method.as_str(), path).ok_or(GatewayRefusal::NoRoute)
             }
         }
     }
 
     /// Returns the values of the identity sources. If one is missing or empty, the response is a
     /// 401 and the authorizer is not invoked.
-    fn identity(&self, parts: &Parts, route_key: &str) -> Result<Vec<String>, Rejection> {
+    fn identity(&self, parts: &Parts, route_key: &str) -> Result<Vec<String>, GatewayRefusal> {
         let value = |source| {
             authorizer_event::identity(source, parts, route_key, &self.attachment)
                 .filter(|value| !value.trim().is_empty())
-                .ok_or_else(|| Rejection::Unauthenticated {
+                .ok_or_else(|| GatewayRefusal::Unauthenticated {
                     reason: format!("The identity source {source} is missing or empty."),
                 })
         };
@@ -258,21 +310,17 @@ impl Guard {
         parts: &Parts,
         route_key: &str,
         arrival: RequestContext,
-    ) -> Result<Value, Rejection> {
+    ) -> Result<Value, GatewayRefusal> {
         let event = authorizer_event::event(parts, route_key, arrival, &self.attachment);
         match (self.authorizer)(event).await {
             Ok(answer) if self.is_well_formed(&answer) => Ok(answer),
-            Ok(_) => Err(Rejection::Broken {
+            Ok(_) => Err(GatewayRefusal::Broken {
                 reason: "The authorizer's answer does not have the form of --event.".into(),
             }),
-            Err(AuthorizerError { message, reason }) => {
-                let reason = reason.unwrap_or_else(|| format!("The authorizer failed: {message}."));
-                Err(if message == "Unauthorized" {
-                    Rejection::Unauthenticated { reason }
-                } else {
-                    Rejection::Broken { reason }
-                })
+            Err(AuthorizerFailure::Unauthorized { reason }) => {
+                Err(GatewayRefusal::Unauthenticated { reason })
             }
+            Err(AuthorizerFailure::Failed { reason }) => Err(GatewayRefusal::Broken { reason }),
         }
     }
 
@@ -302,7 +350,7 @@ impl Guard {
         parts: &Parts,
         route_key: &str,
         answer: &Value,
-    ) -> Result<AuthorizerContext, Rejection> {
+    ) -> Result<AuthorizerContext, GatewayRefusal> {
         let decision = if !self.answers_simply(answer) {
             iam::evaluate(
                 &answer["policyDocument"],
@@ -313,42 +361,39 @@ impl Guard {
         } else {
             iam::Decision::ExplicitDeny
         };
-        let forbid = |explicitly| {
-            let told = |name: &str| answer["context"][name].as_str().map(str::to_owned);
-            let error = told("error").map(|code| explain(&code, parts));
-            let required_scopes = told("required_scopes");
-            Err(Rejection::Forbidden { explicitly, error, required_scopes })
+        let deny = match decision {
+            iam::Decision::Allow => {
+                return Ok(answer["context"].as_object().cloned().unwrap_or_default());
+            }
+            iam::Decision::ExplicitDeny => Deny::Explicit,
+            iam::Decision::ImplicitDeny => Deny::Implicit,
         };
-        match decision {
-            iam::Decision::Allow => Ok(answer["context"].as_object().cloned().unwrap_or_default()),
-            iam::Decision::ExplicitDeny => forbid(true),
-            iam::Decision::ImplicitDeny => forbid(false),
-        }
+        Err(GatewayRefusal::Forbidden { deny, cause: deny_cause(&answer["context"], parts) })
     }
 
     /// Returns the refusal, which REST APIs and HTTP APIs word differently.
-    fn refuse(&self, stop: Rejection) -> Response<Bytes> {
+    fn refuse(&self, refusal: GatewayRefusal) -> Response<Bytes> {
         let is_rest = self.attachment.event.is_rest();
-        let challenge = challenge(&stop);
-        let reason = RefusalReason(stop.reason());
-        let (status, kind, body) = match stop {
-            Rejection::MalformedTarget => (StatusCode::BAD_REQUEST, "BadRequestException", None),
-            Rejection::NoRoute => (StatusCode::NOT_FOUND, "NotFoundException", None),
-            Rejection::Unauthenticated { .. } => {
+        let challenge = challenge(&refusal);
+        let reason = RefusalReason(refusal.reason());
+        let (status, kind, body) = match refusal {
+            GatewayRefusal::MalformedTarget => (StatusCode::BAD_REQUEST, "BadRequestException", None),
+            GatewayRefusal::NoRoute => (StatusCode::NOT_FOUND, "NotFoundException", None),
+            GatewayRefusal::Unauthenticated { .. } => {
                 (StatusCode::UNAUTHORIZED, "UnauthorizedException", None)
             }
-            Rejection::Forbidden { explicitly: true, .. } => (
+            GatewayRefusal::Forbidden { deny: Deny::Explicit, .. } => (
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
                 is_rest
                     .then_some(r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#),
             ),
-            Rejection::Forbidden { explicitly: false, .. } => (
+            GatewayRefusal::Forbidden { deny: Deny::Implicit, .. } => (
                 StatusCode::FORBIDDEN,
                 "AccessDeniedException",
                 is_rest.then_some(r#"{"Message":"User is not authorized to access this resource"}"#),
             ),
-            Rejection::Broken { .. } => (
+            GatewayRefusal::Broken { .. } => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "AuthorizerConfigurationException",
                 is_rest.then_some(r#"{"message":null}"#),
@@ -370,31 +415,44 @@ impl Guard {
     }
 }
 
+/// Returns why the authorizer denied a request, from the context of its answer.
+fn deny_cause(context: &Value, parts: &Parts) -> DenyCause {
+    let context_member = |name: &str| context[name].as_str().map(str::to_owned);
+    match (context_member("required_scopes"), context_member("error")) {
+        (Some(scopes), _) => DenyCause::MissingScopes(scopes),
+        (None, Some(code)) => DenyCause::Code(deny_sentence(&code, parts)),
+        (None, None) => DenyCause::NotAllowed,
+    }
+}
+
 /// Returns what an error code of the authorizer's context means for this request.
-fn explain(code: &str, parts: &Parts) -> String {
-    match code {
-        "method_not_allowed" if method::known(parts.method.as_str()).is_none() => {
-            "The method is unknown: send it in upper case, such as GET (MethodUnknown)".into()
+fn deny_sentence(code: &str, parts: &Parts) -> String {
+    let method = parts.method.as_str();
+    let (sentence, cause) = match code {
+        "method_not_allowed" if method::known(method).is_none() => {
+            let sentence = method::case_problem(method);
+            (sentence.unwrap_or_else(|| "The method is unknown.".into()), Refusal::MethodUnknown)
         }
         "invalid_request" => {
-            format!("{} (PathMalformed)", Refusal::PathMalformed.public().description)
+            (Refusal::PathMalformed.public().description.to_owned(), Refusal::PathMalformed)
         }
-        _ => format!("{code} (docs/errors.md)."),
-    }
+        _ => return format!("{code} (docs/errors.md)."),
+    };
+    format!("{sentence} ({cause:?})")
 }
 
 /// Returns what a gateway response of the API can send as `WWW-Authenticate` (RFC 6750 §3). API
 /// Gateway sends none by itself.
-fn challenge(stop: &Rejection) -> Option<HeaderValue> {
-    match stop {
-        Rejection::Unauthenticated { .. } => Some(HeaderValue::from_static("Bearer")),
-        Rejection::Forbidden { required_scopes: Some(scopes), .. } => {
+fn challenge(refusal: &GatewayRefusal) -> Option<HeaderValue> {
+    match refusal {
+        GatewayRefusal::Unauthenticated { .. } => Some(HeaderValue::from_static("Bearer")),
+        GatewayRefusal::Forbidden { cause: DenyCause::MissingScopes(scopes), .. } => {
             let text = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
             HeaderValue::try_from(text).ok()
         }
-        Rejection::Forbidden { required_scopes: None, .. }
-        | Rejection::MalformedTarget
-        | Rejection::NoRoute
-        | Rejection::Broken { .. } => None,
+        GatewayRefusal::Forbidden { .. }
+        | GatewayRefusal::MalformedTarget
+        | GatewayRefusal::NoRoute
+        | GatewayRefusal::Broken { .. } => None,
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::core::{
     error::{Challenge, Error, Fault, Refusal},
+    method,
     secret::Secret,
 };
 
@@ -231,11 +232,9 @@ impl Response {
     ) -> Result<Self, Fault> {
         let upper = method.to_ascii_uppercase();
         let is_supported = allow.split(", ").any(|allowed| allowed == upper);
-        let detail = if is_supported && upper != method {
-            format!("Methods are case-sensitive: write {upper} in upper case.")
-        } else {
-            format!("This path does not support the method: use {allow}.")
-        };
+        let detail = method::case_problem(method)
+            .filter(|_| is_supported)
+            .unwrap_or_else(|| format!("This path does not support the method: use {allow}."));
         let error = Error::with_detail(Refusal::MethodUnknown, detail);
         let response = Self::error(&error, request_id).with_allow(allow)?;
         Ok(Self { cause: Some(Box::new(error)), ..response })
