@@ -21,6 +21,7 @@ use postern::{
         sign::Algorithm,
     },
 };
+use rustix::process::Uid;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -122,7 +123,7 @@ impl DataLocation {
             .mode(0o700)
             .create(folder)
             .map_err(Error::io(format!("creating {}", folder.display())))?;
-        let own_id = own_user_id()?;
+        let own_id = rustix::process::geteuid();
         check_owner(folder, own_id)?;
         for name in DATABASE_FILES.iter().chain(&[SECRETS, SHOWN]) {
             let file = folder.join(name);
@@ -229,19 +230,14 @@ impl DataLocation {
     }
 }
 
-/// Returns the id of the user who runs this program: the owner of a file that it creates.
-fn own_user_id() -> Result<u32, Error> {
-    let created = tempfile::tempfile().and_then(|file| file.metadata());
-    created.map(|file| file.uid()).map_err(Error::io("creating a temporary file"))
-}
-
 /// Checks that only the user `own_id` and the superuser could have written what `path` contains.
 /// Whoever can put secrets there can sign tokens.
-fn check_owner(path: &Path, own_id: u32) -> Result<(), Error> {
+fn check_owner(path: &Path, own_id: Uid) -> Result<(), Error> {
     const OTHERS_CAN_WRITE: u32 = 0o022;
     let metadata = fs::metadata(path).map_err(Error::io(format!("reading {}", path.display())))?;
     let path = path.display();
-    if metadata.uid() != own_id && metadata.uid() != 0 {
+    let owner = Uid::from_raw(metadata.uid());
+    if owner != own_id && !owner.is_root() {
         Err(Error::Invalid(format!(
             "{path} belongs to another user, who could have put secrets there: name a folder of your \
              own with --data"
