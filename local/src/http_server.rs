@@ -112,8 +112,10 @@ async fn require_host(request: Request, next: Next) -> Response {
 /// Reports whether a value is a host, with a port if there is one, or empty.
 fn is_host(value: &[u8]) -> bool {
     let is_sound = |authority: Authority| {
-        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or(":?");
-        port.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+        let has_user_info = authority.as_str().contains('@');
+        let port = authority.as_str().strip_prefix(authority.host());
+        let has_port = !matches!(port, Some("" | ":"));
+        !has_user_info && (!has_port || authority.port_u16().is_some())
     };
     value.is_empty() || Authority::try_from(value).is_ok_and(is_sound)
 }
