@@ -1,8 +1,18 @@
 //! Failures of the local program, as messages for its user.
 
+use http::StatusCode;
+
 /// A failure of the local program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The first organization was not created.
+    #[error("creating the first organization failed: {answer}")]
+    FirstOrganization {
+        /// The status of the response.
+        status: StatusCode,
+        /// The body of the response.
+        answer: String,
+    },
     /// An I/O operation failed.
     #[error("{what}: {source}")]
     Io {

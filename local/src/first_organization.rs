@@ -17,33 +17,37 @@ use crate::{Error, data::LocalCredentials, gateway::Gateway};
 /// The API key that a start shows.
 #[derive(Clone, Debug)]
 pub struct ShownKey {
-    /// Whether the deployment accepts it. The configuration can exclude API keys.
-    pub is_accepted: bool,
-    /// What the user should know about it.
-    pub notice: Option<&'static str>,
+    /// Why the configuration does not accept it, if so.
+    pub rejected_because: Option<&'static str>,
+}
+
+impl ShownKey {
+    /// Returns the key whose request got this status. A store that does not respond now may respond
+    /// soon.
+    fn new(app: &App, status: StatusCode) -> Self {
+        Self { rejected_because: status.is_client_error().then(|| why_not_accepted(app)) }
+    }
 }
 
 /// Creates the organization at the first start. Checks with one request whether its key works. A
-/// key that was deleted or rotated since the last start is replaced. `store` is the URL of a store
-/// that another program serves.
+/// key that was deleted or rotated since the last start is replaced, which the returned notice says.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the organization or the key cannot be created.
+/// [`Error::FirstOrganization`] if the organization cannot be created, [`Error::Invalid`] if the key
+/// cannot be.
 pub(crate) async fn ensure(
     app: &App,
     gateway: &Gateway,
     shown: &mut LocalCredentials,
-    store: Option<&str>,
-) -> Result<ShownKey, Error> {
+) -> Result<(ShownKey, Option<&'static str>), Error> {
     let is_first = shown.api_key.is_none();
     if is_first {
-        create(gateway, shown, store).await?;
+        create(gateway, shown).await?;
     }
     let has_provider = has_provider(app);
     let status = check(gateway, shown).await?;
     if status != StatusCode::UNAUTHORIZED || is_first || !has_provider {
-        // A store that does not respond now may respond soon.
-        return Ok(ShownKey { is_accepted: !status.is_client_error(), notice: None });
+        return Ok((ShownKey::new(app, status), None));
     }
     let organization = shown.organization_id.as_deref().and_then(|id| id.parse().ok());
     let replacement = match organization {
@@ -56,12 +60,12 @@ pub(crate) async fn ensure(
             "The API key of the last start no longer works: it was deleted or rotated. This start has created another."
         }
         None => {
-            create(gateway, shown, store).await?;
+            create(gateway, shown).await?;
             "The organization of the last start does not exist. This start has created another."
         }
     };
-    let is_accepted = !check(gateway, shown).await?.is_client_error();
-    Ok(ShownKey { is_accepted, notice: Some(notice) })
+    let status = check(gateway, shown).await?;
+    Ok((ShownKey::new(app, status), Some(notice)))
 }
 
 /// Reports whether API keys are accepted at all.
@@ -71,7 +75,7 @@ fn has_provider(app: &App) -> bool {
 }
 
 /// Returns why the configuration does not accept the shown key.
-pub fn why_not_accepted(app: &App) -> &'static str {
+fn why_not_accepted(app: &App) -> &'static str {
     if has_provider(app) {
         "This configuration does not accept the API key: [gate] does not allow its user_id."
     } else {
@@ -87,29 +91,19 @@ async fn check(gateway: &Gateway, shown: &LocalCredentials) -> Result<StatusCode
 }
 
 /// Creates an organization through the gateway, as an operator would.
-async fn create(
-    gateway: &Gateway,
-    shown: &mut LocalCredentials,
-    store: Option<&str>,
-) -> Result<(), Error> {
+async fn create(gateway: &Gateway, shown: &mut LocalCredentials) -> Result<(), Error> {
     let operator_key = shown.operator_key.as_deref().unwrap_or_default();
     let request = http::Request::post("/v1/organizations")
         .header("authorization", format!("Bearer {operator_key}"))
         .header("content-type", "application/json");
     let body = Bytes::from(json!({"name": "Local"}).to_string());
     let (status, answer) = send(gateway, request, body).await?;
-    if let Some(url) = store.filter(|_| status.is_server_error()) {
-        return Err(Error::Invalid(format!(
-            "the store at {url} does not answer, or refuses the access key: start `postern store`, \
-             and set --store and the variables to what it prints"
-        )));
-    }
     let text = |name: &str| answer[name].as_str().map(str::to_owned);
     (shown.organization_id, shown.api_key) = (text("id"), text("api_key"));
-    let is_created = shown.api_key.is_some();
-    is_created
-        .then_some(())
-        .ok_or_else(|| Error::Invalid(format!("creating the first organization failed: {answer}")))
+    match shown.api_key {
+        Some(_) => Ok(()),
+        None => Err(Error::FirstOrganization { status, answer: answer.to_string() }),
+    }
 }
 
 /// Creates a key with every scope; `None` if the organization does not exist.

@@ -13,12 +13,14 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
+use clap::ValueEnum;
 use http::StatusCode;
 use http_body_util::LengthLimitError;
 use postern::{
     App, Fault, Refusal,
     config::{Config, IdentitySource, SecretSource},
     core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
+    crypto::secrets::Secrets,
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
     telemetry::{self, LineFormat},
@@ -66,14 +68,14 @@ pub struct Options {
 }
 
 /// What this program prints about the requests that it receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RequestLines {
     /// A line for each.
     Readable,
     /// The lines that functions write in Lambda.
     Json,
     /// Nothing.
-    Quiet,
+    None,
 }
 
 impl RequestLines {
@@ -81,13 +83,13 @@ impl RequestLines {
     fn level(self) -> Level {
         match self {
             Self::Readable | Self::Json => Level::INFO,
-            Self::Quiet => Level::WARN,
+            Self::None => Level::WARN,
         }
     }
 
     fn format(self) -> LineFormat {
         match self {
-            Self::Readable | Self::Quiet => LineFormat::Readable,
+            Self::Readable | Self::None => LineFormat::Readable,
             Self::Json => LineFormat::Json,
         }
     }
@@ -157,50 +159,71 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     }
     let level = config.deployment.log;
 
-    let engine = engine(options, &template).await?;
+    let engine = start_engine(options, &template).await?;
     let mut notices = Vec::new();
-    notices.extend(switch_brand(&mut shown, &config));
-    let secret_file = secret_file(&config)?;
-    notices.extend(secret_file.as_deref().and_then(notice_of_new_secret));
+    notices.extend(brand_notice(&mut shown, &config));
+    let configured_file = configured_secret_file(&config)?;
+    notices.extend(configured_file.as_deref().and_then(missing_file_notice));
     let secrets = options.data.secrets(
-        secret_file.as_deref(),
+        configured_file.as_deref(),
         &config.brand,
         config.signing.algorithm,
         &mut shown,
     )?;
     options.data.save_credentials(&shown)?;
-    let clock = Clock::system();
-    let store = Store::new(
-        &engine.sdk(None),
-        config.deployment.tables.clone(),
-        Timeouts::default(),
-        &clock,
-    );
-    let secrets_file = options.data.secrets_file(secret_file.as_deref());
-    let app = App::new(config, &secrets, store, clock, Entropy::system())
-        .map_err(|fault| in_place(fault, secrets_file.as_deref()))
-        .map_err(data::in_file(secrets_file.as_deref()))?;
-    let app = Arc::new(app);
+    let secrets_path = options.data.secrets_file(configured_file.as_deref());
+    let app = Arc::new(new_app(config, &secrets, &engine, secrets_path.as_deref())?);
     let gateway = Gateway::new(&app, &template)?;
-    let key =
-        first_organization::ensure(&app, &gateway, &mut shown, options.store.as_deref()).await?;
-    notices.extend(key.notice.map(str::to_owned));
+    let (key, key_notice) = first_organization::ensure(&app, &gateway, &mut shown)
+        .await
+        .map_err(|error| store_unavailable(options.store.as_deref(), error))?;
+    notices.extend(key_notice.map(str::to_owned));
     // From here on, requests are those of callers.
     telemetry::init_local(level, options.requests.format());
     options.data.save_credentials(&shown)?;
-    let session = match &options.sign_in {
-        Some(person) => Some(
-            session::create(&app.context, person.clone(), Browser::default(), None)
-                .await
-                .map_err(|error| not_signed_in(&person.user_id, error))?,
-        ),
-        None => None,
-    };
+    let session = sign_in(&app, options.sign_in.as_ref()).await?;
     Ok(Deployment { engine, app, gateway, shown, key, session, notices })
 }
 
+/// Builds the app on the store. `secrets_path` is the file of `secrets`, for errors about them.
+fn new_app(
+    config: Config,
+    secrets: &Secrets,
+    engine: &Engine,
+    secrets_path: Option<&Path>,
+) -> Result<App, Error> {
+    let clock = Clock::system();
+    let tables = config.deployment.tables.clone();
+    let store = Store::new(&engine.sdk(None), tables, Timeouts::default(), &clock);
+    App::new(config, secrets, store, clock, Entropy::system())
+        .map_err(|fault| in_place(fault, secrets_path))
+        .map_err(data::in_file(secrets_path))
+}
+
+/// Names the store of another program in the error of a first request that it did not answer.
+fn store_unavailable(store: Option<&str>, error: Error) -> Error {
+    match (store, error) {
+        (Some(url), Error::FirstOrganization { status: StatusCode::SERVICE_UNAVAILABLE, .. }) => {
+            Error::Invalid(format!(
+                "the store at {url} does not answer, or refuses the access key: start `postern \
+                 store`, and set --store and the variables to what it prints"
+            ))
+        }
+        (_, error) => error,
+    }
+}
+
+/// Creates the session of the user who is signed in at the start.
+async fn sign_in(app: &App, user: Option<&AuthenticatedUser>) -> Result<Option<Secret>, Error> {
+    let Some(user) = user else { return Ok(None) };
+    session::create(&app.context, user.clone(), Browser::default(), None)
+        .await
+        .map(Some)
+        .map_err(|error| not_signed_in(&user.user_id, error))
+}
+
 /// Returns the store of another program, or starts the embedded one.
-async fn engine(options: &Options, template: &Template) -> Result<Engine, Error> {
+async fn start_engine(options: &Options, template: &Template) -> Result<Engine, Error> {
     if let Some(url) = &options.store {
         return Engine::remote(url).await;
     }
@@ -212,7 +235,7 @@ async fn engine(options: &Options, template: &Template) -> Result<Engine, Error>
 
 /// Switches to the credentials of the configured brand. Returns what to say if it is another one
 /// than at the last start.
-fn switch_brand(shown: &mut LocalCredentials, config: &Config) -> Option<String> {
+fn brand_notice(shown: &mut LocalCredentials, config: &Config) -> Option<String> {
     let other = shown.switch_brand(&config.brand)?;
     let key = if shown.api_key.is_none() {
         "This start has created another organization."
@@ -227,7 +250,7 @@ fn switch_brand(shown: &mut LocalCredentials, config: &Config) -> Option<String>
 }
 
 /// Returns the configured file of the deployment's secret.
-fn secret_file(config: &Config) -> Result<Option<PathBuf>, Error> {
+fn configured_secret_file(config: &Config) -> Result<Option<PathBuf>, Error> {
     match &config.deployment.secret {
         None => Ok(None),
         Some(SecretSource::File(path)) => Ok(Some(PathBuf::from(path))),
@@ -237,7 +260,7 @@ fn secret_file(config: &Config) -> Result<Option<PathBuf>, Error> {
     }
 }
 
-fn notice_of_new_secret(file: &Path) -> Option<String> {
+fn missing_file_notice(file: &Path) -> Option<String> {
     (!file.exists()).then(|| {
         format!(
             "The file {} of POSTERN_SECRET_FILE did not exist. This start has created it, with new keys.",

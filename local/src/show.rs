@@ -8,7 +8,6 @@ use local::{
     Error,
     data::{DataLocation, LocalCredentials, write_private},
     engine::Engine,
-    first_organization,
     guard::{AuthorizerConfig, IdentitySource},
     serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
@@ -55,10 +54,9 @@ pub(crate) fn print_ready(ready: &Ready, options: &Options, deployment: &Deploym
     for notice in &deployment.notices {
         println!("{notice}\n");
     }
-    if deployment.key.is_accepted {
-        print_commands(url, api_key);
-    } else {
-        println!("{}\n", first_organization::why_not_accepted(&deployment.app));
+    match deployment.key.rejected_because {
+        None => print_commands(url, api_key),
+        Some(sentence) => println!("{sentence}\n"),
     }
     print_session(ready, url);
     let issuer = &deployment.app.context.config.deployment.issuer;
@@ -74,7 +72,7 @@ fn print_what_follows(options: &Options) {
         RequestLines::Readable => {
             println!("Every request is shown here, with the cause if it is refused.\n");
         }
-        RequestLines::Json | RequestLines::Quiet => {}
+        RequestLines::Json | RequestLines::None => {}
     }
 }
 
@@ -141,8 +139,9 @@ pub(crate) fn print_protecting(
     for notice in &deployment.notices {
         println!("{notice}\n");
     }
-    match key_headers(attachment, api_key).filter(|_| deployment.key.is_accepted) {
-        Some(headers) => {
+    match (deployment.key.rejected_because, key_headers(attachment, api_key)) {
+        (Some(sentence), _) => println!("{sentence}\n"),
+        (None, Some(headers)) => {
             let stage = match attachment.stage.as_str() {
                 "$default" => String::new(),
                 stage => format!("/{stage}"),
@@ -150,7 +149,7 @@ pub(crate) fn print_protecting(
             println!("Try:\n");
             println!("  curl {url}{stage}/{headers}\n");
         }
-        None if deployment.key.is_accepted => {
+        (None, None) => {
             let sources: Vec<_> =
                 attachment.identity_sources.iter().map(ToString::to_string).collect();
             let sources = sources.join(", ");
@@ -158,7 +157,6 @@ pub(crate) fn print_protecting(
                 "Requests must contain {sources}, and none of these can contain an API key.\n"
             );
         }
-        None => println!("{}\n", first_organization::why_not_accepted(&deployment.app)),
     }
     print_session(ready, own_routes);
     print_what_follows(options);

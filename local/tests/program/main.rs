@@ -115,6 +115,7 @@ fn requests_are_printed_as_functions_log_them_or_not_at_all() {
     ];
     assert_eq!(causes, expected, "{printed}");
     assert_eq!(printed_about_requests(&["--quiet"]).0, "");
+    assert_eq!(printed_about_requests(&["--log", "none"]).0, "");
 }
 
 #[test]
