@@ -1,4 +1,4 @@
-//! What a form of the portal did is what happened, whatever failed meanwhile.
+//! The portal reports what a form did, also if the store failed meanwhile.
 
 use postern::core::principal::Role;
 use serde_json::json;
@@ -18,16 +18,16 @@ fn location(answer: &Answer) -> String {
     answer.header("location").unwrap().to_owned()
 }
 
-/// Something that a form ends.
-struct Ending {
-    /// Where the form is sent.
-    form: String,
+/// A credential that a form of the portal revokes.
+struct Revocable {
+    /// The target of the form.
+    delete_form: String,
     /// The header of its credential, and the value.
     credential: (&'static str, String),
 }
 
-impl Ending {
-    async fn works(&self, world: &World) -> bool {
+impl Revocable {
+    async fn is_accepted(&self, world: &World) -> bool {
         let (name, value) = &self.credential;
         let answer = world.call("GET", "/v1/auth/whoami").header(name, value).send().await;
         assert!(matches!(answer.status, 200 | 401), "{}", answer.text);
@@ -35,7 +35,7 @@ impl Ending {
     }
 }
 
-async fn created(world: &World, path: &str, member: &str) -> (String, String) {
+async fn create(world: &World, path: &str, member: &str) -> (String, String) {
     let body = match path {
         "runners" => json!({"name": "one"}),
         _ => json!({"name": "one", "scopes": ["data:read"]}),
@@ -44,22 +44,22 @@ async fn created(world: &World, path: &str, member: &str) -> (String, String) {
     (format!("/{path}/{}/delete", answer.member("id")), answer.member(member))
 }
 
-/// The target of the last form on a page that ends something.
+/// Returns the target of the last form on a page that revokes a credential.
 async fn last_form(browser: &Browser<'_>, page: &str) -> String {
     let shown = browser.get(page).await.expect(200).text;
     let target = shown.rsplit(&format!("action=\"{page}/")).next().unwrap();
     format!("{page}/{}", target.split('"').next().unwrap())
 }
 
-async fn ending(browser: &Browser<'_>, page: &str) -> Ending {
+async fn create_revocable(browser: &Browser<'_>, page: &str) -> Revocable {
     let world = browser.world;
-    let (form, credential) = match page {
+    let (delete_form, credential) = match page {
         "/keys" => {
-            let (form, key) = created(world, "keys", "key").await;
+            let (form, key) = create(world, "keys", "key").await;
             (form, ("X-API-Key", key))
         }
         "/runners" => {
-            let (form, token) = created(world, "runners", "token").await;
+            let (form, token) = create(world, "runners", "token").await;
             (form, ("X-Runner-Token", token))
         }
         "/agents" => {
@@ -84,7 +84,7 @@ async fn ending(browser: &Browser<'_>, page: &str) -> Ending {
         }
         other => panic!("{other}"),
     };
-    Ending { form, credential }
+    Revocable { delete_form, credential }
 }
 
 #[tokio::test]
@@ -102,22 +102,22 @@ async fn a_form_says_that_something_ended_only_if_it_did() {
         for fault in [StoreFault::ServerError, StoreFault::ResponseLost] {
             let mut failed_and_works = 0;
             for call in 0..CALLS {
-                let ending = ending(&browser, page).await;
-                assert!(ending.works(&world).await, "{page}");
+                let revocable = create_revocable(&browser, page).await;
+                assert!(revocable.is_accepted(&world).await, "{page}");
                 let token = browser.csrf_token(page).await;
                 let faults = std::iter::repeat_n(Some(fault), ATTEMPTS);
                 world.wire.inject_next(std::iter::repeat_n(None, call).chain(faults));
-                let first = browser.send(&ending.form, &token, &[]).await;
+                let first = browser.send(&revocable.delete_form, &token, &[]).await;
                 world.wire.clear_faults();
-                let works = ending.works(&world).await;
+                let works = revocable.is_accepted(&world).await;
                 let place = format!("{page} {fault:?} {call} {}", first.status);
                 assert!(matches!(first.status, 303 | 503), "{place}: {}", first.text);
                 assert!(first.status == 503 || !works, "{place}");
                 failed_and_works += usize::from(first.status == 503 && works);
                 for _ in 0..2 {
-                    let again = browser.send(&ending.form, &token, &[]).await;
+                    let again = browser.send(&revocable.delete_form, &token, &[]).await;
                     assert_eq!(location(&again), done, "{place}");
-                    assert!(!ending.works(&world).await, "{place}");
+                    assert!(!revocable.is_accepted(&world).await, "{place}");
                 }
             }
             assert!(failed_and_works >= 2, "{page} {fault:?} {failed_and_works}");
@@ -130,15 +130,15 @@ async fn a_form_of_another_page_does_not_say_that_it_ended_what_had_ended_before
     let world = World::new().await;
     let browser = Browser::of(&world, Role::Admin).await;
     for page in ["/keys", "/tokens", "/sessions"] {
-        let ending = ending(&browser, page).await;
+        let revocable = create_revocable(&browser, page).await;
         let token = browser.csrf_token(page).await;
-        browser.send(&ending.form, &token, &[]).await.expect(303);
+        browser.send(&revocable.delete_form, &token, &[]).await.expect(303);
         let other = browser.csrf_token(page).await;
         for _ in 0..2 {
-            let late = browser.send(&ending.form, &other, &[]).await.expect(404);
+            let late = browser.send(&revocable.delete_form, &other, &[]).await.expect(404);
             assert!(!late.text.contains("Deleted."), "{page}");
         }
-        assert!(!ending.works(&world).await, "{page}");
+        assert!(!revocable.is_accepted(&world).await, "{page}");
     }
 }
 

@@ -207,9 +207,8 @@ proptest! {
     }
 }
 
-/// Nothing is written before everything else has succeeded: even where no repetition is forgiven,
-/// by a setting and at an environment that knows that the store works, a failed request has used
-/// nothing up.
+/// Nothing is written before everything else has succeeded. A failed request consumes no code or
+/// token, even if a setting forbids repetition and the environment knows that the store works.
 #[tokio::test]
 async fn a_failure_before_the_write_uses_nothing_up() {
     let timeouts = Timeouts { attempts: 1, ..Timeouts::default() };

@@ -106,7 +106,7 @@ async fn through(world: &World, event: EventKind, credential: &Credential) -> Re
     let arrival = RequestContext { source_ip: [192, 0, 2, 1].into(), time: world.now() };
     let admitted = guard.authorize(&request.into_parts().0, arrival).await;
     let without_expiry = admitted.map(|mut context| {
-        // A token's caller is the same until another time with each token.
+        // Expiry differs per token, so it is not compared.
         context.remove("expires_at");
         context
     });
