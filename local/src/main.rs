@@ -20,7 +20,6 @@ use local::{
     template::Template,
     watch,
 };
-use postern::Fault;
 use serde_json::json;
 
 use crate::arguments::{Attached, Cli, Command, Server};
@@ -77,17 +76,14 @@ async fn protect(
     if attachment.cache_ttl_s > 0 {
         options.identity_sources = attachment.identity_sources.clone();
     }
-    let is_option = !options.identity_sources.is_empty();
-    let named = |error| if is_option { naming_the_option(error) } else { error };
     let stop = Shutdown::on_signal()?;
     let (listener, url) = http_server::bind(options.listen, LISTEN).await?;
     let (own_listener, own_url) = http_server::bind(postern_listen, "--postern-listen").await?;
     protect::check_upstream(&upstream, &listener)?;
-    let deployment = serve::deploy(&options, &own_url).await.map_err(named)?;
+    let deployment = serve::deploy(&options, &own_url).await?;
     let app = &deployment.app;
     let attachment = attachment.resolve(&app.context.config.authorizer.identity_sources)?;
-    let guard = Guard::new(Arc::clone(app), attachment.clone());
-    let guard = guard.map_err(|fault| named(fault.into()))?;
+    let guard = Guard::new(Arc::clone(app), attachment.clone())?;
     let mut protected = ProtectedApi::new(Arc::clone(app), guard, upstream.clone());
     if options.requests == RequestLines::Readable {
         protected = protected.reporting(show::print_request);
@@ -101,16 +97,6 @@ async fn protect(
         protected.serve(listener, stop)
     );
     Ok(())
-}
-
-/// Names the option in an error about identity sources, which come from it and not from a file.
-fn naming_the_option(error: Error) -> Error {
-    const OPTION: &str = "--identity-source";
-    let Error::Postern(Fault::Setting(sentence)) = error else { return error };
-    let sentence = sentence
-        .replace("identity_sources of [authorizer] in postern.toml", OPTION)
-        .replace("identity_sources of [authorizer]", OPTION);
-    Error::Postern(Fault::Setting(sentence))
 }
 
 async fn serve_store(server: &Server) -> Result<(), Error> {

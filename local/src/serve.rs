@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use http::StatusCode;
 use http_body_util::LengthLimitError;
 use postern::{
-    App, Fault, Refusal,
+    App, Refusal,
     config::{Config, IdentitySource, SecretSource},
     core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
     crypto::secrets::Secrets,
@@ -187,17 +187,17 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
 
 /// Builds the app on the store. `secrets_path` is the file of `secrets`, for errors about them.
 fn new_app(
-    config: Config,
+    mut config: Config,
     secrets: &Secrets,
     engine: &Engine,
     secrets_path: Option<&Path>,
 ) -> Result<App, Error> {
+    config.deployment.secret =
+        secrets_path.map(|path| SecretSource::File(path.display().to_string()));
     let clock = Clock::system();
     let tables = config.deployment.tables.clone();
     let store = Store::new(&engine.sdk(None), tables, Timeouts::default(), &clock);
-    App::new(config, secrets, store, clock, Entropy::system())
-        .map_err(|fault| in_place(fault, secrets_path))
-        .map_err(data::in_file(secrets_path))
+    App::new(config, secrets, store, clock, Entropy::system()).map_err(data::in_file(secrets_path))
 }
 
 /// Names the store of another program in the error of a first request that it did not answer.
@@ -267,16 +267,6 @@ fn missing_file_notice(file: &Path) -> Option<String> {
             file.display()
         )
     })
-}
-
-/// Names the file of the deployment's secret in a fault that only knows that it is local.
-fn in_place(fault: Fault, file: Option<&Path>) -> Fault {
-    let Fault::Setting(sentence) = fault else { return fault };
-    let place = match file {
-        Some(file) => file.display().to_string(),
-        None => "in memory: set POSTERN_SECRET_FILE to a file that contains it".into(),
-    };
-    Fault::Setting(sentence.replace("secrets.json in the data folder", &place))
 }
 
 fn not_signed_in(user: &Subject, error: postern::Error) -> Error {

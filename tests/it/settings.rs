@@ -345,7 +345,7 @@ fn a_missing_or_weak_provider_secret_prevents_the_start() {
         started.map(drop).map_err(|fault| fault.to_string())
     };
     let reference = "secret_ref = \"partner\"";
-    let named = "postern.toml, line 6: secret_ref = \"partner\": the member \"partner\" of refs in the deployment's secret (secrets.json in the data folder)";
+    let named = "postern.toml, line 6: secret_ref = \"partner\": the member \"partner\" of refs in the deployment's secret (in memory: set POSTERN_SECRET_FILE to a file that contains it)";
     let long = Value::from("x".repeat(32));
     assert_eq!(start("HS256", reference, Some(long.clone())), Ok(()));
     assert_eq!(start("HS256", reference, None), Err(format!("{named} is missing: add it")));
@@ -628,7 +628,8 @@ fn the_error_for_a_secret_names_its_setting_and_its_place() {
             "postern.toml, line {line}: secret_ref = \"partner\": the member \"partner\" of refs in {secret}"
         )
     };
-    let default = "the deployment's secret (secrets.json in the data folder)";
+    let default =
+        "the deployment's secret (in memory: set POSTERN_SECRET_FILE to a file that contains it)";
     for (file, secret) in [(None, default), (Some("/s.json"), "/s.json")] {
         for (toml, line) in [(jwt, 7), (signin, 4)] {
             let expected = Err(format!("{} is missing: add it", named(line, secret)));

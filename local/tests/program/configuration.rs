@@ -150,7 +150,7 @@ fn a_secret_that_a_setting_names_and_that_is_missing_is_reported_with_the_line()
     assert!(message.starts_with(expected) && message.ends_with(in_memory), "{message}");
     let arguments = ["--data", "data", "--listen", "127.0.0.1:0", "--config", "mine.toml"];
     let message = refused(&arguments, folder.path(), &[]);
-    let in_file = "the deployment's secret (data/secrets.json) is missing: add it\n";
+    let in_file = "refs in data/secrets.json is missing: add it\n";
     assert!(message.ends_with(in_file), "{message}");
 }
 

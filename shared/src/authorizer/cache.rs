@@ -56,9 +56,8 @@ pub(super) enum Extent {
 pub(super) fn extent(config: &Config, kind: AuthorizerEventKind) -> Result<Extent, Fault> {
     use AuthorizerEventKind as Kind;
     let has_rules = Rules::of(config).for_paths().next().is_some();
-    let refuse = |what: &str| {
-        Err(Fault::Setting(format!("identity_sources of [authorizer] in postern.toml: {what}")))
-    };
+    let place = config.authorizer.identity_sources_place.with_file();
+    let refuse = |what: &str| Err(Fault::Setting(format!("{place}: {what}")));
     match (config.authorizer.cache_scope(), kind) {
         (None, _) | (Some(_), Kind::WebSocket) => Ok(Extent::Request),
         (Some(CacheScope::Api), Kind::RestToken) if config.authorizer.headers().count() != 1 => {
@@ -100,18 +99,18 @@ pub fn check_attachment(
         return Err(Fault::Setting("a WebSocket API does not cache responses".into()));
     }
     if caches && configured.is_empty() {
-        return Err(Fault::Setting(
-            "responses can be cached only if identity_sources of [authorizer] in postern.toml \
-             lists the headers by which the API caches them"
-                .into(),
-        ));
+        return Err(Fault::Setting(format!(
+            "responses can be cached only if {} lists the headers by which the API caches them",
+            config.authorizer.identity_sources_place.with_file()
+        )));
     }
     // An API without identity sources sends every event, with all headers.
     let missing = configured.iter().find(|source| !sources.contains(source));
     if let Some(missing) = missing.filter(|_| caches || !sources.is_empty()) {
         return Err(Fault::Setting(format!(
-            "{missing} is not an identity source of the API, but identity_sources of [authorizer] \
-             in postern.toml lists it: add it to the API, or remove it there"
+            "{missing} is not an identity source of the API, but {} lists it: add it to the API, or \
+             remove it there",
+            config.authorizer.identity_sources_place.with_file()
         )));
     }
     extent(config, kind)?;

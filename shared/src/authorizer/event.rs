@@ -123,12 +123,13 @@ fn verify_identity_sources(event: Event<'_>, app: &App) -> Result<(), Fault> {
         };
         wanted.is_some_and(&has_value)
     };
-    let configured = &app.context.config.authorizer.identity_sources;
-    match configured.iter().find(|source| !is_among_them(source)) {
+    let settings = &app.context.config.authorizer;
+    match settings.identity_sources.iter().find(|source| !is_among_them(source)) {
         None => Ok(()),
         Some(missing) => Err(Fault::Setting(format!(
             "the API that invoked the authorizer does not have the identity source {missing}, which \
-             identity_sources of [authorizer] in postern.toml lists"
+             {} lists",
+            settings.identity_sources_place.with_file()
         ))),
     }
 }

@@ -16,6 +16,38 @@ pub struct AuthorizerSettings {
     /// The parts of a request by which the gateway keys cached answers. If there are any, a
     /// credential in any other header is ignored. Without any, the gateway must not cache.
     pub identity_sources: Vec<IdentitySource>,
+    /// Where the identity sources are set, for errors about them.
+    #[serde(skip)]
+    pub identity_sources_place: IdentitySourcesPlace,
+}
+
+/// Where the identity sources are set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdentitySourcesPlace {
+    /// The table `[authorizer]`.
+    #[default]
+    Settings,
+    /// The option of the local program.
+    CommandLine,
+}
+
+impl IdentitySourcesPlace {
+    /// Returns the place with the file, for errors that are not about the file as such.
+    pub fn with_file(self) -> &'static str {
+        match self {
+            Self::Settings => "identity_sources of [authorizer] in postern.toml",
+            Self::CommandLine => "--identity-source",
+        }
+    }
+}
+
+impl fmt::Display for IdentitySourcesPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Settings => "identity_sources of [authorizer]",
+            Self::CommandLine => "--identity-source",
+        })
+    }
 }
 
 /// What applies to a request to a protected API that no rule matches.
@@ -82,7 +114,8 @@ impl AuthorizerSettings {
     /// Checks what the types of single settings cannot check.
     pub(super) fn validate(&self, rules: &[RouteRule]) -> Result<(), Fault> {
         let sources = &self.identity_sources;
-        let refuse = |what: &str| setting(format!("identity_sources of [authorizer]: {what}"));
+        let place = self.identity_sources_place;
+        let refuse = |what: &str| setting(format!("{place}: {what}"));
         let has = |source: IdentitySource| sources.contains(&source);
         if !sources.is_empty() && self.headers().next().is_none() {
             return refuse("one of them must be the header of a credential");
@@ -110,7 +143,7 @@ impl AuthorizerSettings {
             );
         }
         match self.cache_scope() {
-            Some(CacheScope::Api) => route::validate_expressible(rules),
+            Some(CacheScope::Api) => route::validate_expressible(rules, place),
             Some(CacheScope::Route | CacheScope::Request) | None => Ok(()),
         }
     }

@@ -21,7 +21,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
-pub use authorizer::{AuthorizerSettings, CacheScope, IdentitySource, UnmatchedRequests};
+pub use authorizer::{
+    AuthorizerSettings, CacheScope, IdentitySource, IdentitySourcesPlace, UnmatchedRequests,
+};
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub use lifetimes::Lifetimes;
 pub use provider::*;
@@ -222,12 +224,13 @@ impl Config {
         Ok(())
     }
 
-    /// Replaces the identity sources of the authorizer.
+    /// Replaces the identity sources of the authorizer by those of the command line.
     ///
     /// # Errors
     /// [`Fault::Setting`] if the rules cannot be applied with them.
     pub fn with_identity_sources(mut self, sources: Vec<IdentitySource>) -> Result<Self, Fault> {
         self.authorizer.identity_sources = sources;
+        self.authorizer.identity_sources_place = IdentitySourcesPlace::CommandLine;
         self.authorizer.validate(&self.routes)?;
         Ok(self)
     }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde::Deserialize;
 
-use super::setting;
+use super::{IdentitySourcesPlace, setting};
 use crate::core::{
     error::Fault,
     method::{self, METHODS},
@@ -168,10 +168,13 @@ pub(super) fn validate_reachable(rules: &[RouteRule]) -> Result<(), Fault> {
 ///
 /// IAM's `*` also matches slashes, and a Deny overrides every Allow. So no path can contain a
 /// single wildcard, and a rule that takes something from a later one must be the stricter one.
-pub(super) fn validate_expressible(rules: &[RouteRule]) -> Result<(), Fault> {
+pub(super) fn validate_expressible(
+    rules: &[RouteRule],
+    place: IdentitySourcesPlace,
+) -> Result<(), Fault> {
     let refuse = |what: &str| {
         setting(format!(
-            "identity_sources of [authorizer] lists only headers, so a cached policy applies to \
+            "{place} lists only headers, so a cached policy applies to \
              every request of a caller, but {what}. Add $context.path and $context.httpMethod \
              (REST API) or $context.routeKey (HTTP API), or do not cache and remove \
              identity_sources"

@@ -39,7 +39,9 @@ impl Config {
         let secret = match &self.deployment.secret {
             Some(SecretSource::Arn(arn)) => format!("the secret {arn}"),
             Some(SecretSource::File(file)) => file.clone(),
-            None => "the deployment's secret (secrets.json in the data folder)".into(),
+            None => "the deployment's secret (in memory: set POSTERN_SECRET_FILE to a file that \
+                     contains it)"
+                .into(),
         };
         let place = self.secret_refs_at.of(reference);
         Fault::Setting(format!(
