@@ -103,6 +103,11 @@ impl Wire {
         self.0.lock().unwrap().next.extend(faults);
     }
 
+    /// Returns how many faults of the next requests have not been used.
+    pub fn pending_faults(&self) -> usize {
+        self.0.lock().unwrap().next.iter().flatten().count()
+    }
+
     /// Removes all faults.
     pub fn clear_faults(&self) {
         let mut state = self.0.lock().unwrap();
