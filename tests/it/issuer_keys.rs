@@ -113,7 +113,6 @@ async fn unusable_members_are_ignored_before_kid_and_algorithm_choose() {
     let (es, other) = (pair(sign::Algorithm::ES256), pair(sign::Algorithm::ES256));
     let rs = pair(sign::Algorithm::RS256);
     let good = es.jwk(json!({"kid": "a", "alg": "ES256", "use": "sig"}));
-    let spare = other.jwk(json!({"kid": "spare"}));
     let oct = json!({"kty": "oct", "kid": "a", "alg": "HS256", "k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"});
     for (what, keys, kid, expected) in [
         (
@@ -162,6 +161,19 @@ async fn unusable_members_are_ignored_before_kid_and_algorithm_choose() {
         ("beside no key at all", json!([null, "a", 7, [], {}, good]), Some("a"), 200),
         ("twice", json!([good, good]), Some("a"), 200),
         ("twice, without a kid in the token", json!([good, good]), None, 200),
+    ] {
+        let (issuer, world) = publishing(keys).await;
+        let sent = token(&world, &issuer.url, named(Algorithm::ES256, kid), &es.private);
+        assert_eq!(status(&world, &sent).await, expected, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_member_verifies_only_what_its_kid_and_algorithm_choose() {
+    let (es, other) = (pair(sign::Algorithm::ES256), pair(sign::Algorithm::ES256));
+    let good = es.jwk(json!({"kid": "a", "alg": "ES256", "use": "sig"}));
+    let spare = other.jwk(json!({"kid": "spare"}));
+    for (what, keys, kid, expected) in [
         (
             "beside another of the same kid",
             json!([good, other.jwk(json!({"kid": "a"})), spare]),

@@ -149,6 +149,11 @@ async fn every_page_has_a_restrictive_content_security_policy() {
             "{page}"
         );
     }
+}
+
+#[tokio::test]
+async fn assets_are_cached_and_others_are_not_found() {
+    let world = World::new().await;
     for (asset, kind) in [
         ("portal.css", "text/css"),
         ("portal.js", "text/javascript"),

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 
 use postern::{
     config::{AuthorizerAnswer, Config, DEFAULT, SecretSource, SignInSettings, Signup},
-    crypto::KeyAccess,
+    core::{clock::Clock, entropy::Entropy},
+    crypto::{
+        KeyAccess, Keyring,
+        secrets::{self, Secrets},
+        sign::Algorithm,
+    },
 };
 use serde_json::{Value, json};
 
@@ -148,11 +153,16 @@ fn lifetimes_must_keep_their_relations() {
     }
 }
 
+fn oidc(issuer: &str, more: &str) -> String {
+    format!("[[provider]]\ntype = \"oidc\"\nissuer = \"{issuer}\"\naudience = \"a\"\n{more}\n")
+}
+
+fn jwt(more: &str) -> String {
+    format!("[[provider]]\ntype = \"jwt\"\nissuer = \"i\"\naudience = \"a\"\n{more}\n")
+}
+
 #[test]
 fn an_insecure_provider_prevents_the_start() {
-    let oidc = |issuer: &str, more: &str| {
-        format!("[[provider]]\ntype = \"oidc\"\nissuer = \"{issuer}\"\naudience = \"a\"\n{more}\n")
-    };
     let first = oidc("https://a.example", "");
     assert_stops(
         &[],
@@ -175,9 +185,10 @@ fn an_insecure_provider_prevents_the_start() {
         "[[provider]]\ntype = \"oidc\"\nissuer = \"https://a.example\"",
         "missing field `audience`",
     );
-    let jwt = |more: &str| {
-        format!("[[provider]]\ntype = \"jwt\"\nissuer = \"i\"\naudience = \"a\"\n{more}\n")
-    };
+}
+
+#[test]
+fn a_partner_whose_key_does_not_fit_its_algorithm_prevents_the_start() {
     for more in [
         "algorithm = \"HS256\"",
         "algorithm = \"HS256\"\npublic_key = \"x\"",
@@ -196,6 +207,10 @@ fn an_insecure_provider_prevents_the_start() {
         &jwt("algorithm = \"HS256\"\nsecret_ref = \"x\"\nscopes_claim = \"scope\""),
         "jwt: scopes_claim requires scopes",
     );
+}
+
+#[test]
+fn a_reserved_or_unsound_prefix_prevents_the_start() {
     let signin = |more: &str| {
         format!(
             "[[signin]]\ntype = \"oidc\"\nname = \"a\"\nissuer = \"https://a.example\"\n\
@@ -217,6 +232,10 @@ fn an_insecure_provider_prevents_the_start() {
             "a subject_prefix has at most 45 bytes, and no control characters",
         );
     }
+}
+
+#[test]
+fn keys_or_senders_that_admit_nobody_prevent_the_start() {
     assert_stops(
         &[],
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = []",
@@ -227,17 +246,21 @@ fn an_insecure_provider_prevents_the_start() {
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"sk-my-secret\"]",
         "64 lowercase hexadecimal digits",
     );
+    assert_stops(
+        &[],
+        "[[provider]]\ntype = \"allowlist\"\nuser_ids = []",
+        "no sender could be allowed",
+    );
+}
+
+#[test]
+fn a_header_or_a_rule_with_another_meaning_prevents_the_start() {
     let with_header = format!(
         "[[provider]]\ntype = \"configured_keys\"\nsha256 = [\"{}\"]\nheader = \"Cookie\"",
         "0".repeat(64)
     );
     assert_stops(&[], &with_header, "header: ");
     assert_stops(&[], &with_header, "a valid header name without another meaning");
-    assert_stops(
-        &[],
-        "[[provider]]\ntype = \"allowlist\"\nuser_ids = []",
-        "no sender could be allowed",
-    );
     assert_stops(
         &[],
         "session_header = \"X-A\"\nservice_token_header = \"x-a\"",
@@ -259,6 +282,10 @@ fn an_insecure_provider_prevents_the_start() {
         assert_stops(&[], &setting, &setting);
         assert_stops(&[], &setting, "a valid header name without another meaning");
     }
+}
+
+#[test]
+fn a_misspelt_gate_prevents_the_start() {
     assert_stops(&[], "[gate]\nallowed_user = [\"ada\"]", "unknown field `allowed_user`");
     assert_stops(&[], "[gate]\nallowed_users = \"ada\"", "invalid type");
 }
@@ -423,21 +450,22 @@ fn loopback_issuers_can_use_plain_http() {
     }
 }
 
+/// Returns new secrets of a deployment.
+fn generated() -> Secrets {
+    let mut secrets = Secrets::default();
+    secrets.generate_missing(Algorithm::ES256, &Clock::system(), &Entropy::system()).unwrap();
+    secrets
+}
+
 #[test]
-fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
-    use postern::crypto::{Keyring, secrets, sign::Algorithm};
-    let (clock, entropy) =
-        (postern::core::clock::Clock::system(), postern::core::entropy::Entropy::system());
-    let mut good = secrets::Secrets::default();
-    good.generate_missing(Algorithm::ES256, &clock, &entropy).unwrap();
+fn an_unusable_secret_prevents_the_start() {
+    let good = generated();
     Keyring::new(&good, Algorithm::ES256).unwrap();
 
     let mut doubled = good.clone();
     doubled.signing_keys.push(doubled.signing_keys[0].clone());
     let mut swapped = good.clone();
-    let mut other = secrets::Secrets::default();
-    other.generate_missing(Algorithm::ES256, &clock, &entropy).unwrap();
-    swapped.signing_keys[0].public_key = other.signing_keys[0].public_key.clone();
+    swapped.signing_keys[0].public_key = generated().signing_keys[0].public_key.clone();
     let mut mislabelled = good.clone();
     mislabelled.signing_keys[0].algorithm = Algorithm::RS256;
     let mut short = good.clone();
@@ -453,11 +481,15 @@ fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
     let mut misnamed = good.clone();
     misnamed.refresh_keys[0].kid = "key1".into();
     assert!(Keyring::new(&misnamed, Algorithm::ES256).is_err());
+}
 
-    let ring = |secrets: &secrets::Secrets| Keyring::new(secrets, Algorithm::ES256).unwrap();
+#[test]
+fn a_keyring_gives_only_the_access_for_which_it_has_keys() {
+    let good = generated();
+    let ring = |secrets: &Secrets| Keyring::new(secrets, Algorithm::ES256).unwrap();
     let mut half = good.clone();
     half.refresh_keys.clear();
-    let empty = ring(&secrets::Secrets::default());
+    let empty = ring(&Secrets::default());
     assert!(
         empty.check_access(KeyAccess::Nothing).is_ok()
             && empty.check_access(KeyAccess::Verification).is_err()
@@ -477,7 +509,11 @@ fn an_unusable_secret_prevents_the_start_and_is_not_printed() {
             && verifier.current_refresh_kid().is_err()
             && verifier.verifying_keys().len() == 1
     );
-    let json = serde_json::to_string(&good.verification(&[])).unwrap();
+}
+
+#[test]
+fn a_secret_is_not_printed_and_is_read_with_a_byte_order_mark() {
+    let json = serde_json::to_string(&generated().verification(&[])).unwrap();
     assert!(!json.contains("private_key") && !json.contains("refresh_keys"));
 
     let hidden = r#"{"signing_keys": "hunter2"}"#;

@@ -154,13 +154,13 @@ async fn only_the_operator_and_those_who_could_enroll_a_user_change_their_access
     change(&world, "disable", &world.operator_key, "github|7").await.expect(204);
 }
 
+const INVALID_USER_ID: &str = "The user_id is not valid: send the one that GET /v1/auth/whoami shows for the user, such as usr_ and 26 characters, github| and a number, or that of an issuer; not an email address or the id of a credential.";
+
 #[tokio::test]
-async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
+async fn an_id_that_no_user_can_have_is_refused() {
     let world = World::new().await;
     let (key, _) = world.create_key(&["read"]).await;
     let agent = world.agent(&["read"]).await.id;
-    world.wire.take();
-    let form = "The user_id is not valid: send the one that GET /v1/auth/whoami shows for the user, such as usr_ and 26 characters, github| and a number, or that of an issuer; not an email address or the id of a credential.";
     let long = "a".repeat(301);
     for wrong in [
         "",
@@ -182,14 +182,19 @@ async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
             let answer = change(&world, what, key, wrong).await;
             assert_eq!(
                 answer.expect_error(400, "invalid_request").member("error_description"),
-                form
+                INVALID_USER_ID
             );
         }
     }
-    // No issuer is configured that could name them.
+}
+
+#[tokio::test]
+async fn an_id_that_no_configured_issuer_can_name_is_refused_and_not_stored() {
+    let world = World::new().await;
     for wrong in [EMAIL, "ada", "auth0|1", "telegram|1"] {
         let answer = change(&world, "disable", &world.operator_key, wrong).await;
-        assert_eq!(answer.expect_error(400, "invalid_request").member("error_description"), form);
+        let answer = answer.expect_error(400, "invalid_request");
+        assert_eq!(answer.member("error_description"), INVALID_USER_ID);
         assert!(world.item("Keys", wrong).await.is_none());
         let unknown = change(&world, "enable", &world.operator_key, wrong).await;
         let sentence = "There is no user with this user_id, or the user has never signed in here.";
@@ -198,7 +203,22 @@ async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
         let sentence = "There is no user with this user_id in your organization.";
         assert_eq!(elsewhere.expect_error(404, "not_found").member("error_description"), sentence);
     }
-    // The owner of an organization is named by the same ids.
+    change(&world, "disable", &world.operator_key, "github|7").await.expect(204);
+    let named = world.reconfigured(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"https://idp.example\"\naudience = \"api\"\nsubject_prefix = \"idp|\"\n\
+         [[provider]]\ntype = \"allowlist\"\nuser_ids = [\"1\"]\nplatforms = [\"telegram\"]",
+    );
+    for (user, status) in [("idp|ada@example.com", 204), ("telegram|1", 204), (EMAIL, 400)] {
+        change(&named, "disable", &world.operator_key, user).await.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn the_owner_of_an_organization_is_named_by_the_id_of_a_user() {
+    let world = World::new().await;
+    let (key, _) = world.create_key(&["read"]).await;
+    let agent = world.agent(&["read"]).await.id;
+    let long = "a".repeat(301);
     let found = async |owner: &str| {
         let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
         call.json(json!({"name": "Owned", "owner": owner})).send().await
@@ -216,14 +236,11 @@ async fn an_id_that_no_user_can_have_is_refused_and_nothing_is_stored() {
         let call = world.call("GET", "/v1/organizations/current").key(&own);
         assert_eq!(call.send().await.expect(200).member("owner"), issued);
     }
-    change(&world, "disable", &world.operator_key, "github|7").await.expect(204);
-    let named = world.reconfigured(
-        "[[provider]]\ntype = \"oidc\"\nissuer = \"https://idp.example\"\naudience = \"api\"\nsubject_prefix = \"idp|\"\n\
-         [[provider]]\ntype = \"allowlist\"\nuser_ids = [\"1\"]\nplatforms = [\"telegram\"]",
-    );
-    for (user, status) in [("idp|ada@example.com", 204), ("telegram|1", 204), (EMAIL, 400)] {
-        change(&named, "disable", &world.operator_key, user).await.expect(status);
-    }
+}
+
+#[tokio::test]
+async fn a_key_for_an_unknown_organization_is_not_found() {
+    let world = World::new().await;
     let path = "/v1/organizations/org_01h455vb4pex5vsknk084sn02q/keys";
     let call = world.call("POST", path).bearer(&world.operator_key);
     let answer = call.json(json!({"name": "a", "scopes": ["*"]})).send().await;
