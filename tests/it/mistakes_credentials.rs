@@ -223,6 +223,9 @@ async fn the_error_for_a_tool_says_that_a_whole_user_is_required() {
     let session = world.sign_in("ext|ada", Role::User).await;
     let (_, token) = world.cli_token(&session, &["repos:read"]).await;
     let list = world.call("GET", "/v1/auth/cli-tokens").bearer(&token).send().await;
+    let key = world.post("/v1/auth/cli-tokens", json!({"name": "a", "scopes": ["a"]})).send().await;
     let sentence = "Only a signed-in user is allowed to do this: send a session, or the access token from POST /v1/auth/login.";
-    expect_refusal(&list, 403, "insufficient_scope", sentence);
+    for answer in [list, key] {
+        expect_refusal(&answer, 403, "insufficient_scope", sentence);
+    }
 }
