@@ -344,76 +344,68 @@ async fn a_gateway_serves_the_same_with_and_without_its_cache() {
 /// that refuses it.
 type Attached<'t> = (EventKind, &'t str, &'t [&'t str], &'t [&'t str], Option<&'t str>);
 
-#[tokio::test]
-async fn every_way_to_attach_the_authorizer_is_safe_or_refused() {
-    let world = World::new().await;
-    let api = |event, rules, configured: &[&str], of_api: &[&str], ttl_s| {
-        let world = world.try_reconfigured(&toml(rules, "authenticated", configured));
-        let attached = world.and_then(|world| {
-            Guard::new(world.app.clone(), attachment(event, of_api, ttl_s)).map(drop)
-        });
-        attached.err().map(|fault| fault.to_string())
-    };
-    let header: &[&str] = &["authorization"];
-    let route = &["authorization", "$context.routeKey"];
-    let request = &["authorization", "$context.path", "$context.httpMethod"];
+const HEADER: &[&str] = &["authorization"];
+const ROUTE: &[&str] = &["authorization", "$context.routeKey"];
+const REQUEST: &[&str] = &["authorization", "$context.path", "$context.httpMethod"];
+
+const ATTACHED: &[Attached<'_>] = {
     use EventKind::{Http1, Http2, RestRequest, RestToken, WebSocket};
-    let table: &[Attached<'_>] = &[
-        (RestToken, EXPRESSIBLE, header, header, None),
-        (RestRequest, EXPRESSIBLE, header, header, None),
-        (RestRequest, OVERLAPPING, request, request, None),
+    &[
+        (RestToken, EXPRESSIBLE, HEADER, HEADER, None),
+        (RestRequest, EXPRESSIBLE, HEADER, HEADER, None),
+        (RestRequest, OVERLAPPING, REQUEST, REQUEST, None),
         (
             RestRequest,
             OVERLAPPING,
-            request,
+            REQUEST,
             &["$context.httpMethod", "authorization", "x", "$context.path"],
             None,
         ),
-        (Http1, "", header, header, None),
-        (Http2, "", header, header, None),
-        (Http2, OVERLAPPING, route, route, None),
+        (Http1, "", HEADER, HEADER, None),
+        (Http2, "", HEADER, HEADER, None),
+        (Http2, OVERLAPPING, ROUTE, ROUTE, None),
         (
             RestToken,
             OVERLAPPING,
-            header,
-            header,
+            HEADER,
+            HEADER,
             Some("a policy cannot express * in the rule GET /v1/scans/*"),
         ),
         (
             RestRequest,
             OVERLAPPING,
-            header,
-            header,
+            HEADER,
+            HEADER,
             Some("Add $context.path and $context.httpMethod"),
         ),
-        (Http1, EXPRESSIBLE, header, header, Some("use payload 2.0 and add $context.routeKey")),
-        (Http2, EXPRESSIBLE, header, header, Some("add $context.routeKey")),
+        (Http1, EXPRESSIBLE, HEADER, HEADER, Some("use payload 2.0 and add $context.routeKey")),
+        (Http2, EXPRESSIBLE, HEADER, HEADER, Some("add $context.routeKey")),
         (
             Http1,
             OVERLAPPING,
-            route,
-            route,
+            ROUTE,
+            ROUTE,
             Some("only an HTTP API with payload 2.0 has $context.routeKey"),
         ),
         (
             RestRequest,
             OVERLAPPING,
-            route,
-            route,
+            ROUTE,
+            ROUTE,
             Some("only an HTTP API with payload 2.0 has $context.routeKey"),
         ),
         (
             RestToken,
             OVERLAPPING,
-            request,
-            request,
+            REQUEST,
+            REQUEST,
             Some("only a REST API with a REQUEST authorizer has $context.path"),
         ),
         (
             Http2,
             OVERLAPPING,
-            request,
-            request,
+            REQUEST,
+            REQUEST,
             Some("only a REST API with a REQUEST authorizer has $context.path"),
         ),
         (
@@ -423,25 +415,25 @@ async fn every_way_to_attach_the_authorizer_is_safe_or_refused() {
             &["authorization", "x-api-key"],
             Some("a TOKEN authorizer has exactly one header"),
         ),
-        (WebSocket, "", header, header, Some("a WebSocket API does not cache responses")),
+        (WebSocket, "", HEADER, HEADER, Some("a WebSocket API does not cache responses")),
         (
             RestRequest,
             "",
             &[],
-            header,
+            HEADER,
             Some("only if identity_sources of [authorizer] in postern.toml lists the headers"),
         ),
         (
             Http2,
             "",
             &[],
-            header,
+            HEADER,
             Some("only if identity_sources of [authorizer] in postern.toml lists the headers"),
         ),
-        (RestRequest, "", header, &["x-api-key"], Some("authorization is not an identity source")),
-        (RestRequest, "", header, &[], Some("authorization is not an identity source of the API")),
-        (RestRequest, "", request, header, Some("$context.path is not an identity source of the")),
-        (Http2, "", route, header, Some("$context.routeKey is not an identity source of the API")),
+        (RestRequest, "", HEADER, &["x-api-key"], Some("authorization is not an identity source")),
+        (RestRequest, "", HEADER, &[], Some("authorization is not an identity source of the API")),
+        (RestRequest, "", REQUEST, HEADER, Some("$context.path is not an identity source of the")),
+        (Http2, "", ROUTE, HEADER, Some("$context.routeKey is not an identity source of the API")),
         (
             RestRequest,
             "",
@@ -453,39 +445,51 @@ async fn every_way_to_attach_the_authorizer_is_safe_or_refused() {
             RestRequest,
             "",
             &["authorization", "X-Cli-Signature"],
-            header,
+            HEADER,
             Some("would let a signed request be repeated"),
         ),
         (
             RestRequest,
             "",
             &["$context.path", "$context.httpMethod"],
-            header,
+            HEADER,
             Some("one of them must be the header of a credential"),
         ),
         (
             RestRequest,
             "",
             &["authorization", "$context.path"],
-            header,
+            HEADER,
             Some("must be used together"),
         ),
         (
             RestRequest,
             "",
             &["authorization", "$context.path", "$context.httpMethod", "$context.routeKey"],
-            header,
+            HEADER,
             Some("use one or the other"),
         ),
         (
             RestRequest,
             "",
             &["$context.identity.sourceIp"],
-            header,
+            HEADER,
             Some("is not an identity source"),
         ),
-    ];
-    for (event, rules, configured, of_api, expected) in table {
+    ]
+};
+
+#[tokio::test]
+async fn every_way_to_attach_the_authorizer_is_safe_or_refused() {
+    let world = World::new().await;
+    let api = |event, rules, configured: &[&str], of_api: &[&str], ttl_s| {
+        let world = world.try_reconfigured(&toml(rules, "authenticated", configured));
+        let attached = world.and_then(|world| {
+            Guard::new(world.app.clone(), attachment(event, of_api, ttl_s)).map(drop)
+        });
+        attached.err().map(|fault| fault.to_string())
+    };
+    for (event, rules, configured, of_api, expected) in ATTACHED {
         let refusal = api(*event, rules, configured, of_api, 300);
         match (expected, &refusal) {
             (None, None) => {}
@@ -494,12 +498,12 @@ async fn every_way_to_attach_the_authorizer_is_safe_or_refused() {
         }
     }
     for event in KINDS {
-        assert_eq!(api(event, OVERLAPPING, &[], header, 0), None, "{event:?} without a cache");
-        let refusal = api(event, "", header, &["x-api-key"], 0).unwrap();
+        assert_eq!(api(event, OVERLAPPING, &[], HEADER, 0), None, "{event:?} without a cache");
+        let refusal = api(event, "", HEADER, &["x-api-key"], 0).unwrap();
         assert!(refusal.starts_with("authorization is not an identity source"), "{refusal}");
     }
     for of_api in [&["authorization", "x-api-key"][..], &["$context.path"]] {
-        let refusal = api(RestToken, "", &[], of_api, 0).unwrap();
+        let refusal = api(EventKind::RestToken, "", &[], of_api, 0).unwrap();
         assert!(refusal.starts_with("a TOKEN authorizer has exactly one header"), "{refusal}");
     }
 }

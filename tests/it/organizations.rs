@@ -211,7 +211,10 @@ async fn an_organization_of_open_signup_holds_no_more_than_the_configuration_all
     assert_eq!(me.body["scopes"], json!(["*"]));
 }
 
-/// Lowering the limit applies to what exists already, and what it creates, from the next use on.
+const LOWERED: &str =
+    "signup = \"open\"\nsignup_scopes = [\"keys:*\", \"users:manage\", \"data:read\"]";
+
+/// Lowering the limit applies to what exists already from its next use on.
 #[tokio::test]
 async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
     let everything = World::configured("signup = \"open\"").await;
@@ -225,11 +228,11 @@ async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
     let agent = create("/v1/agents", all.clone()).await;
     let service = create("/v1/services", all.clone()).await;
     let user = json!({"email": "ada@example.com", "password": PASSWORD, "role": "admin"});
-    let user = create("/v1/users", user).await.member("id");
+    create("/v1/users", user).await;
     let issued = everything.call("POST", &format!("/v1/organizations/{id}/keys"));
     let issued = issued.bearer(&everything.operator_key).json(all).send().await.expect(201);
     let exchange = json!({"agent_id": agent.member("id"), "secret": agent.member("secret")});
-    let tokens = everything.call("POST", "/v1/auth/token").json(exchange.clone());
+    let tokens = everything.call("POST", "/v1/auth/token").json(exchange);
     let tokens = tokens.send().await.expect(200);
     let login = json!({"email": "ada@example.com", "password": PASSWORD, "organization": founded.member("id")});
     let login = everything.call("POST", "/v1/auth/login").json(login).send().await.expect(200);
@@ -240,9 +243,7 @@ async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
     let (_, cli) = everything.cli_token(&session, &["*"]).await;
     let service = everything.service_token(&service.member("key")).await;
 
-    let lowered = everything.reconfigured(
-        "signup = \"open\"\nsignup_scopes = [\"keys:*\", \"users:manage\", \"data:read\"]",
-    );
+    let lowered = everything.reconfigured(LOWERED);
     let limit = json!(["data:read", "keys:*", "users:manage"]);
     let scopes = async |call: tests::Call<'_>| {
         let mut scopes = call.send().await.expect(200).body["scopes"].take();
@@ -262,7 +263,28 @@ async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
     ] {
         assert_eq!(scopes(call).await, limit);
     }
-    // Tokens that are issued now say so themselves.
+    // The operator's organizations are not limited.
+    assert_eq!(scopes(whoami().key(&lowered.api_key)).await, json!(["*"]));
+    assert_eq!(scopes(everything.call("GET", "/v1/auth/whoami").key(&key)).await, json!(["*"]));
+}
+
+/// Tokens that are issued under the new limit say so themselves.
+#[tokio::test]
+async fn a_lowered_limit_of_open_signup_applies_to_what_is_created_next() {
+    let everything = World::configured("signup = \"open\"").await;
+    let key = found(&everything, [198, 51, 100, 7]).await.expect(201).member("api_key");
+    let create = async |path: &str, body: serde_json::Value| {
+        everything.call("POST", path).key(&key).json(body).send().await.expect(201)
+    };
+    let agent = create("/v1/agents", json!({"name": "all", "scopes": ["*"]})).await;
+    let user = json!({"email": "ada@example.com", "password": PASSWORD, "role": "admin"});
+    let user = create("/v1/users", user).await.member("id");
+    let exchange = json!({"agent_id": agent.member("id"), "secret": agent.member("secret")});
+    let tokens = everything.call("POST", "/v1/auth/token").json(exchange.clone());
+    let tokens = tokens.send().await.expect(200);
+
+    let lowered = everything.reconfigured(LOWERED);
+    let limit = json!(["data:read", "keys:*", "users:manage"]);
     let again = lowered.call("POST", "/v1/auth/token").json(exchange).send().await.expect(200);
     let renewed = lowered.refresh(&tokens.member("refresh_token")).send().await.expect(200);
     for answer in [again, renewed] {
@@ -281,9 +303,6 @@ async fn a_lowered_limit_of_open_signup_applies_to_what_exists_already() {
     made.expect_error(403, "insufficient_scope");
     let within = json!({"name": "k", "scopes": ["data:read"]});
     lowered.call("POST", "/v1/keys").key(&key).json(within).send().await.expect(201);
-    // The operator's organizations are not limited.
-    assert_eq!(scopes(whoami().key(&lowered.api_key)).await, json!(["*"]));
-    assert_eq!(scopes(everything.call("GET", "/v1/auth/whoami").key(&key)).await, json!(["*"]));
 }
 
 #[tokio::test]
