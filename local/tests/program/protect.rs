@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
+    path::Path,
 };
 
 use serde_json::{Value, json};
@@ -49,94 +50,90 @@ fn head(answer: &Value) -> Vec<String> {
     serde_json::from_value(answer["head"].clone()).unwrap()
 }
 
-#[test]
-fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("postern.toml");
-    let rules = "[[route]]\nmethod = \"GET\"\npath = \"/open\"\nauth = \"none\"\n\n[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
-    std::fs::write(&config, rules).unwrap();
-    let data = folder.path().join("data");
-    let arguments = [
-        "protect",
-        &upstream(),
-        "--listen",
-        "127.0.0.1:0",
-        "--data",
-        data.to_str().unwrap(),
-        "--config",
-        config.to_str().unwrap(),
-    ];
-    let program = RunningProgram::start(&arguments, folder.path());
+/// An API with an open and an administrative route, and an agent that may call it.
+struct Guarded {
+    program: RunningProgram,
+    key: String,
+    agent_id: String,
+    bearer: String,
+    refresh_token: Value,
+}
 
+impl Guarded {
+    fn start(folder: &Path) -> Self {
+        let config = folder.join("postern.toml");
+        let rules = "[[route]]\nmethod = \"GET\"\npath = \"/open\"\nauth = \"none\"\n\n[[route]]\nmethod = \"*\"\npath = \"/admin/**\"\nscopes = [\"admin\"]\n";
+        std::fs::write(&config, rules).unwrap();
+        let data = folder.join("data");
+        let arguments = [
+            "protect",
+            &upstream(),
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            data.to_str().unwrap(),
+            "--config",
+            config.to_str().unwrap(),
+        ];
+        let program = RunningProgram::start(&arguments, folder);
+        let key = format!("X-API-Key: {}", program.text("api_key"));
+        let agent =
+            post(&program, &key, "/v1/agents", &json!({"name": "a", "scopes": ["data:read"]}));
+        let exchange = json!({"agent_id": agent["id"], "secret": agent["secret"]});
+        let tokens = post(&program, &key, "/v1/auth/token", &exchange);
+        let bearer = format!("Authorization: Bearer {}", tokens["access_token"].as_str().unwrap());
+        let agent_id = agent["id"].as_str().unwrap().to_owned();
+        Self { program, key, agent_id, bearer, refresh_token: tokens["refresh_token"].clone() }
+    }
+}
+
+/// `POST`s JSON to Postern's own routes, which are served next to the guarded API.
+fn post(program: &RunningProgram, key: &str, path: &str, body: &Value) -> Value {
+    let url = format!("{}{path}", program.text("postern_url"));
+    let json_type = "Content-Type: application/json";
+    curl(&[&url, "-H", key, "-H", json_type, "-d", &body.to_string()]).body
+}
+
+#[test]
+fn a_guarded_api_receives_the_principal_and_no_forged_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let Guarded { program, agent_id, bearer, .. } = Guarded::start(folder.path());
+    let forged = [
+        "X-Postern-User-Id: root",
+        "x-postern-extra: 1",
+        "Connection: x-drop",
+        "X-Drop: 1",
+        "X_Postern_User_Id: root",
+        "X.Postern.User.Id: root",
+        "X-Postern_User.Scopes: *",
+    ];
+    let url = program.url("/v1/things?q=1");
+    let request = [url.as_str(), "-H", &bearer, "-X", "PUT", "-d", "{\"a\":1}"];
+    let forged: Vec<_> = forged.into_iter().flat_map(|header| ["-H", header]).collect();
+    let answer = curl(&[&request[..], &forged].concat());
+    assert_eq!((answer.status, answer.body["body"].as_str()), (200, Some("{\"a\":1}")));
+    let head = head(&answer.body);
+    assert_eq!(head[0], "put /v1/things?q=1 http/1.1");
+    let of =
+        |name: &str| head.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
+    assert_eq!(of("x-postern-user-id"), [format!("x-postern-user-id: {agent_id}")]);
+    assert_eq!(of("x-postern-scopes"), ["x-postern-scopes: data:read"]);
+    assert_eq!(of("x-postern-kind"), ["x-postern-kind: agent"]);
+    for name in ["x_postern", "x.postern", "x-postern_", "x-postern-extra", "x-drop"] {
+        assert_eq!(of(name), [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn a_guarded_api_refuses_everyone_whom_its_rules_do_not_admit() {
+    let folder = tempfile::tempdir().unwrap();
+    let Guarded { program, key, bearer, refresh_token, .. } = Guarded::start(folder.path());
     assert_eq!(curl(&[&program.url("/x")]).status, 401);
     assert_eq!(
         curl(&[&program.url("/x"), "-H", "X-API-Key: nonsense"]).body,
         json!({"message": "Unauthorized"})
     );
     assert_eq!(curl(&[&program.url("/open")]).status, 200);
-
-    // A token from Postern's own routes, which are served next to the guarded API.
-    let own = program.text("postern_url");
-    let key = format!("X-API-Key: {}", program.text("api_key"));
-    let post = |path: &str, body: Value| {
-        curl(&[
-            &format!("{own}{path}"),
-            "-H",
-            &key,
-            "-H",
-            "Content-Type: application/json",
-            "-d",
-            &body.to_string(),
-        ])
-        .body
-    };
-    let agent = post("/v1/agents", json!({"name": "a", "scopes": ["data:read"]}));
-    let tokens =
-        post("/v1/auth/token", json!({"agent_id": agent["id"], "secret": agent["secret"]}));
-    let bearer = format!("Authorization: Bearer {}", tokens["access_token"].as_str().unwrap());
-
-    let spoofed = [
-        "-H",
-        "X-Postern-User-Id: root",
-        "-H",
-        "x-postern-extra: 1",
-        "-H",
-        "Connection: x-drop",
-        "-H",
-        "X-Drop: 1",
-        "-H",
-        "X_Postern_User_Id: root",
-        "-H",
-        "X.Postern.User.Id: root",
-        "-H",
-        "X-Postern_User.Scopes: *",
-    ];
-    let answer = curl(
-        &[
-            &[&*program.url("/v1/things?q=1"), "-H", &bearer, "-X", "PUT", "-d", "{\"a\":1}"],
-            &spoofed[..],
-        ]
-        .concat(),
-    );
-    assert_eq!((answer.status, answer.body["body"].as_str()), (200, Some("{\"a\":1}")));
-    let head = head(&answer.body);
-    assert_eq!(head[0], "put /v1/things?q=1 http/1.1");
-    let of =
-        |name: &str| head.iter().filter(|line| line.starts_with(name)).cloned().collect::<Vec<_>>();
-    assert_eq!(
-        of("x-postern-user-id"),
-        [format!("x-postern-user-id: {}", agent["id"].as_str().unwrap())]
-    );
-    assert_eq!(of("x-postern-scopes"), ["x-postern-scopes: data:read"]);
-    assert_eq!(of("x-postern-kind"), ["x-postern-kind: agent"]);
-    assert!(
-        of("x_postern").is_empty()
-            && of("x.postern").is_empty()
-            && of("x-postern_").is_empty()
-            && of("x-postern-extra").is_empty()
-            && of("x-drop").is_empty()
-    );
-
     assert_eq!(
         curl(&[&program.url("/admin/x"), "-H", &bearer]).body,
         json!({"message": "Forbidden"})
@@ -146,8 +143,8 @@ fn a_guarded_api_receives_the_principal_and_refuses_everyone_else() {
         let answer = curl(&["--path-as-is", &program.url(odd), "-H", &bearer]);
         assert_eq!(answer.status, 403, "{odd}");
     }
-
-    let revoke = post("/v1/auth/revoke", json!({"token": tokens["refresh_token"]}));
+    assert_eq!(curl(&[&program.url("/x"), "-H", &bearer]).status, 200);
+    let revoke = post(&program, &key, "/v1/auth/revoke", &json!({"token": refresh_token}));
     assert_eq!(revoke, json!({}));
     assert_eq!(curl(&[&program.url("/x"), "-H", &bearer]).status, 401);
 }
