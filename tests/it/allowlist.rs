@@ -156,12 +156,7 @@ async fn everyone_else_is_forbidden_on_every_path() {
 async fn an_allowlist_refusal_is_distinguished_from_an_invalid_credential() {
     let issuer = Issuer::start().await;
     let world = guarded(&issuer, "ada").await;
-    let event = |key: &str| {
-        json!({
-            "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
-            "headers": {"x-api-key": key}, "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-        })
-    };
+    let event = |key: &str| tests::authorizer_event("/x", json!({"x-api-key": key}));
     let denied = functions::authorizer::handle(&world.app, event(&world.api_key)).await.unwrap();
     assert_eq!(denied, json!({"isAuthorized": false, "context": {"error": "forbidden_user"}}));
     let unknown = world.unknown_key();

@@ -591,12 +591,9 @@ async fn no_part_of_a_request_passes_for_the_route_in_the_key_of_a_cache() {
     let caching = world.reconfigured(&toml);
     let bearer = format!("Bearer {}", world.create_key(&["other"]).await.1);
     let ask = async |sources: Value, more: Value| {
-        let mut event = json!({
-            "version": "2.0", "type": "REQUEST", "routeKey": "GET /open", "rawPath": "/open",
-            "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/open",
-            "identitySource": sources, "headers": {"authorization": bearer},
-            "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-        });
+        let mut event = tests::authorizer_event("/open", json!({"authorization": bearer}));
+        event["routeKey"] = json!("GET /open");
+        event["identitySource"] = sources;
         let members = more.as_object().unwrap().clone();
         for (name, value) in members {
             if name == "headers" {
@@ -621,12 +618,11 @@ async fn no_part_of_a_request_passes_for_the_route_in_the_key_of_a_cache() {
     }
     // A header in place of the credential is as secret as the credential.
     let of_other_header = world.reconfigured(&self::toml("", "authenticated", &["authorization"]));
-    let event = json!({
-        "version": "2.0", "type": "REQUEST", "routeKey": "$default", "rawPath": "/open",
-        "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/$default",
-        "identitySource": ["anonymous"], "headers": {"authorization": bearer, "x-tenant": "anonymous"},
-        "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-    });
+    let headers = json!({"authorization": bearer, "x-tenant": "anonymous"});
+    let mut event = tests::authorizer_event("/open", headers);
+    event["routeKey"] = json!("$default");
+    event["routeArn"] = json!("arn:aws:execute-api:eu-west-1:1:a/$default/$default");
+    event["identitySource"] = json!(["anonymous"]);
     let answer = functions::authorizer::handle(&of_other_header.app, event).await;
     assert_eq!(answer.unwrap_err().to_string(), "internal_error");
 }

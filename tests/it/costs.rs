@@ -1,7 +1,7 @@
 //! The cost of each operation: the names of its calls to the store, and the consistency of its
 //! reads.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{Call, Op, StoreFault, World, with_other_last_char};
 
 /// Sends the request and returns its calls to the store.
@@ -302,12 +302,8 @@ async fn managing_a_record_costs_one_call_besides_reading_the_callers_own() {
 async fn an_authorizer_decision_costs_what_the_credential_costs() {
     let world = World::new().await;
     let access = world.exchange(&world.agent(&["read"]).await).await.access;
-    let event = |authorization: String| -> Value {
-        json!({
-            "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
-            "headers": {"authorization": authorization},
-            "requestContext": {"http": {"method": "GET"}, "requestId": "r", "stage": "$default"},
-        })
+    let event = |authorization: String| {
+        tests::authorizer_event("/x", json!({"authorization": authorization}))
     };
     world.wire.take();
     functions::authorizer::handle(&world.app, event(format!("Bearer {access}"))).await.unwrap();

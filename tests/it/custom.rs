@@ -54,10 +54,7 @@ impl Provider for Badges {
 }
 
 async fn ask(app: &App, headers: Value) -> Result<Value, String> {
-    let event = json!({
-        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
-        "headers": headers, "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-    });
+    let event = tests::authorizer_event("/x", headers);
     functions::authorizer::handle(app, event).await.map_err(|error| error.to_string())
 }
 

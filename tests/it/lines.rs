@@ -118,11 +118,7 @@ async fn an_authorizer_decision_is_one_line_and_only_our_failure_is_a_fault() {
     let guarded =
         world.reconfigured("[[route]]\nmethod = \"GET\"\npath = \"/x\"\nscopes = [\"write\"]\n");
     let ask = async |world: &World, key: &str| {
-        let event = json!({
-            "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x",
-            "rawPath": "/x", "headers": {"x-api-key": key},
-            "requestContext": {"requestId": "r-1", "http": {"method": "GET"}, "stage": "$default"},
-        });
+        let event = tests::authorizer_event("/x", json!({"x-api-key": key}));
         drop(functions::authorizer::handle(&world.app, event).await);
         lines(&sink).pop().unwrap()
     };

@@ -88,11 +88,9 @@ async fn only_listed_senders_are_allowed() {
 #[tokio::test]
 async fn a_sender_list_does_not_apply_to_requests_nor_a_key_to_messages() {
     let world = World::configured(TOML).await;
-    let mut request = json!({
-        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
-        "headers": {}, "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-        "platform": "telegram", "user_id": "123",
-    });
+    let mut request = tests::authorizer_event("/x", json!({}));
+    request["platform"] = json!("telegram");
+    request["user_id"] = json!("123");
     assert_eq!(
         functions::authorizer::handle(&world.app, request.clone()).await.unwrap_err().to_string(),
         "Unauthorized"

@@ -263,11 +263,7 @@ async fn a_store_that_never_responds_costs_no_more_than_the_timeout() {
 }
 
 fn authorizer_event(access: &str) -> Value {
-    json!({
-        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
-        "headers": {"authorization": format!("Bearer {access}")},
-        "requestContext": {"http": {"method": "GET"}, "requestId": "r", "stage": "$default"},
-    })
+    tests::authorizer_event("/x", json!({"authorization": format!("Bearer {access}")}))
 }
 
 #[tokio::test]

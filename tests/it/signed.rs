@@ -422,11 +422,9 @@ async fn the_authorizer_verifies_and_passes_on_the_body_digest() {
         let answer = functions::authorizer::handle(&world.app, bodiless).await.unwrap();
         assert_eq!(answer["context"]["content_sha256"], hex(Sha256::digest(b"")));
     }
-    let unsigned = json!({
-        "version": "2.0", "type": "REQUEST", "routeArn": "arn:aws:execute-api:eu-west-1:1:a/$default/GET/x", "rawPath": "/x",
-        "headers": {"x-api-key": world.api_key, "x-cli-content-sha256": hex(Sha256::digest(b"a body"))},
-        "requestContext": {"http": {"method": "GET"}, "stage": "$default"},
-    });
+    let digest = hex(Sha256::digest(b"a body"));
+    let headers = json!({"x-api-key": world.api_key, "x-cli-content-sha256": digest});
+    let unsigned = tests::authorizer_event("/x", headers);
     let answer = functions::authorizer::handle(&world.app, unsigned).await.unwrap();
     assert_eq!(answer["context"].get("content_sha256"), None);
 }

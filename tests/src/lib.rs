@@ -16,6 +16,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde_json::{Value, json};
 
 pub use answer::{Answer, expect_refusal};
 pub use browser::Browser;
@@ -36,6 +37,16 @@ pub fn variables(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     ];
     let all = needed.iter().chain(changes);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// Returns the event with which an HTTP API asks the authorizer about a `GET`.
+pub fn authorizer_event(path: &str, headers: Value) -> Value {
+    let arn = format!("arn:aws:execute-api:eu-west-1:1:a/$default/GET{path}");
+    let context = json!({"http": {"method": "GET"}, "requestId": "r-1", "stage": "$default"});
+    json!({
+        "version": "2.0", "type": "REQUEST", "routeArn": arn, "rawPath": path, "headers": headers,
+        "requestContext": context,
+    })
 }
 
 /// Returns `text` with another last character.
