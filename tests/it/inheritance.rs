@@ -183,7 +183,8 @@ async fn an_expiring_credential_admits_no_users() {
     let agent = world.call("POST", "/v1/auth/token").json(exchange).send().await.expect(200);
     let service = post("/v1/services", new.clone()).send().await.expect(201);
     let service = world.service_token(&service.member("key")).await;
-    let session = world.sign_in("grace", Role::Admin).await;
+    world.create_user("grace@example.com", "correct horse battery", Role::Admin).await;
+    let session = world.sign_in_with_password("grace@example.com", "correct horse battery").await;
     let cli = json!({"name": "n", "scopes": ["*"], "all_repositories": true, "expires_at": SOON});
     let cli =
         world.call("POST", "/v1/auth/cli-tokens").header("X-Postern-Session", &session).json(cli);
@@ -196,12 +197,13 @@ async fn an_expiring_credential_admits_no_users() {
         ("X-Service-Token", &service),
     ];
     let email = "eve@example.com";
-    let sentence = "A credential that expires cannot enroll or invite users, because users do not expire: use a session, or a credential without expires_at.";
+    let sentence = "A credential that expires cannot enroll, invite or enable users, because users do not expire: use a session, or a credential without expires_at.";
     for (header, credential) in callers {
         for (path, body) in [
             ("/v1/users".to_owned(), json!({"email": email, "password": "correct horse battery"})),
             ("/v1/users".to_owned(), json!({"email": email, "invite": true, "role": "admin"})),
             (format!("/v1/users/{id}/invitation"), json!({})),
+            ("/v1/users/enable".to_owned(), json!({"user_id": id})),
         ] {
             let call = world.call("POST", &path).header(header, credential);
             let refused = call.json(body).send().await.expect_error(403, "insufficient_scope");
@@ -233,6 +235,7 @@ async fn a_signing_key_creates_nothing_that_manages_without_a_signature() {
         ("/v1/users".to_owned(), json!({"email": email, "password": "correct horse battery"})),
         ("/v1/users".to_owned(), json!({"email": email, "invite": true})),
         (format!("/v1/users/{user}/invitation"), json!({})),
+        ("/v1/users/enable".to_owned(), json!({"user_id": user})),
         (format!("/v1/agents/{}/secret", agent.id), json!({})),
     ] {
         let refused = post_signed(&world, &signing, &path, &body).await;

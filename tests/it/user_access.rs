@@ -293,38 +293,94 @@ async fn enabling_a_user_does_not_undo_a_concurrent_disabling_by_the_operator() 
     }
 }
 
-/// Keys that a user has created keep working while the user is disabled, and so does what they
-/// create.
-#[tokio::test]
-async fn a_credential_that_acts_for_a_disabled_user_admits_nobody() {
-    let world = World::new().await;
-    let session = world.sign_in("github|583231", Role::Admin).await;
+const NOBODY_ADMITTED: &str = "This credential acts for a user who is disabled or was deleted, so it cannot enroll, invite or enable users: ask another administrator.";
+
+/// An administrator, and the keys with which the user would come back: one that the user created,
+/// and the token of an agent that this one created.
+async fn admin_with_keys(world: &World, email: &str) -> (String, [String; 2]) {
+    let id = world.create_user(email, PASSWORD, Role::Admin).await;
+    let session = world.sign_in_with_password(email, PASSWORD).await;
     let new = json!({"name": "own", "scopes": ["*"]});
     let call = world.call("POST", "/v1/keys").header("X-Postern-Session", &session);
     let own = call.json(new.clone()).send().await.expect(201).member("key");
-    let post =
-        |key: &str, path: &str, body: Value| world.call("POST", path).key(key).json(body).send();
-    let invited = json!({"email": EMAIL, "invite": true, "role": "admin"});
-    let admin = post(&own, "/v1/users", invited.clone()).await.expect(201).member("id");
-    change(&world, "disable", &world.operator_key, "github|583231").await.expect(204);
+    let agent = world.call("POST", "/v1/agents").key(&own).json(new).send().await.expect(201);
+    let body = json!({"agent_id": agent.member("id"), "secret": agent.member("secret")});
+    let token = world.call("POST", "/v1/auth/token").json(body).send().await.expect(200);
+    (id, [own, token.member("access_token")])
+}
 
-    let made = post(&own, "/v1/keys", new).await.expect(201).member("key");
-    let invitation = format!("/v1/users/{admin}/invitation");
-    let enrolled = json!({"email": "eve@example.com", "password": PASSWORD, "role": "admin"});
-    let sentence = "This credential acts for a disabled user, so it cannot enroll or invite users: ask another administrator.";
-    for key in [&own, &made] {
-        for (path, body) in [
-            ("/v1/users", enrolled.clone()),
-            ("/v1/users", json!({"email": "eve@example.com", "invite": true})),
-            (invitation.as_str(), json!({})),
-        ] {
-            let refused = post(key, path, body).await.expect_error(403, "forbidden_user");
-            assert_eq!(refused.member("error_description"), sentence, "{path}");
+/// Every request that admits a user: the body needs no more than its sender's rights.
+fn admissions(user: &str) -> [(String, Value); 4] {
+    let email = "eve@example.com";
+    [
+        ("/v1/users".into(), json!({"email": email, "password": PASSWORD, "role": "admin"})),
+        ("/v1/users".into(), json!({"email": email, "invite": true})),
+        (format!("/v1/users/{user}/invitation"), json!({})),
+        ("/v1/users/enable".into(), json!({"user_id": user})),
+    ]
+}
+
+/// Keys that a user has created keep working while the user is disabled and after the user was
+/// deleted, and so does what they create.
+#[tokio::test]
+async fn a_credential_that_acts_for_a_disabled_or_deleted_user_admits_nobody() {
+    let world = World::new().await;
+    let (ada, of_ada) = admin_with_keys(&world, EMAIL).await;
+    let (bob, of_bob) = admin_with_keys(&world, "bob@example.com").await;
+    let (carol, _) = admin_with_keys(&world, "carol@example.com").await;
+    change(&world, "disable", &world.api_key, &carol).await.expect(204);
+    change(&world, "disable", &world.api_key, &ada).await.expect(204);
+    let path = format!("/v1/users/{bob}");
+    world.call("DELETE", &path).key(&world.api_key).send().await.expect(204);
+    for key in of_ada.iter().chain(&of_bob) {
+        for (path, body) in admissions(&carol) {
+            let refused = world.call("POST", &path).bearer(key).json(body).send().await;
+            let refused = refused.expect_error(403, "forbidden_user");
+            assert_eq!(refused.member("error_description"), NOBODY_ADMITTED, "{path}");
         }
+        world.call("GET", "/v1/users").bearer(key).send().await.expect(200);
     }
-    change(&world, "enable", &world.operator_key, "github|583231").await.expect(204);
-    post(&made, "/v1/users", enrolled).await.expect(201);
-    post(&own, &invitation, json!({})).await.expect(200);
+    world.log_in("carol@example.com", PASSWORD).await.expect_error(403, "forbidden_user");
+    change(&world, "enable", &world.api_key, &ada).await.expect(204);
+    for (path, body) in [2, 3].map(|at| admissions(&carol)[at].clone()) {
+        let call = world.call("POST", &path).bearer(&of_ada[0]).json(body);
+        assert!(call.send().await.status < 300, "{path}");
+    }
+}
+
+/// Otherwise a new user with the same address would be allowed in.
+#[tokio::test]
+async fn nobody_deletes_a_user_whom_the_operator_has_disabled() {
+    let world = World::new().await;
+    let (ada, [own, _]) = admin_with_keys(&world, EMAIL).await;
+    let path = format!("/v1/users/{ada}");
+    let delete = |key: &str| world.call("DELETE", &path).bearer(key).send();
+    let sentence = "The operator has disabled this user. Only the operator can enable it.";
+    change(&world, "disable", &world.operator_key, &ada).await.expect(204);
+    for key in [&own, &world.api_key] {
+        let refused = delete(key).await.expect_error(403, "forbidden_user");
+        assert_eq!(refused.member("error_description"), sentence);
+    }
+    let again = json!({"email": EMAIL, "password": PASSWORD});
+    world.post("/v1/users", again).send().await.expect_error(409, "conflict");
+    world.log_in(EMAIL, PASSWORD).await.expect_error(403, "forbidden_user");
+    change(&world, "enable", &world.operator_key, &ada).await.expect(204);
+    delete(&world.api_key).await.expect(204);
+    delete(&world.api_key).await.expect_error(404, "not_found");
+    // Whom the organization disabled, it deletes.
+    let bob = world.create_user("bob@example.com", PASSWORD, Role::User).await;
+    change(&world, "disable", &world.api_key, &bob).await.expect(204);
+    world.call("DELETE", &format!("/v1/users/{bob}")).key(&world.api_key).send().await.expect(204);
+}
+
+/// The owner of an organization may never have signed in.
+#[tokio::test]
+async fn a_credential_of_an_owner_who_never_signed_in_admits_users() {
+    let world = World::new().await;
+    let call = world.call("POST", "/v1/organizations").bearer(&world.operator_key);
+    let made = call.json(json!({"name": "Owned", "owner": "github|7"})).send().await.expect(201);
+    let call = world.call("POST", "/v1/users").key(&made.member("api_key"));
+    call.json(json!({"email": EMAIL, "password": PASSWORD})).send().await.expect(201);
 }
 
 #[tokio::test]

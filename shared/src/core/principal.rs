@@ -297,8 +297,8 @@ impl Principal {
         }
     }
 
-    /// Checks that the caller is allowed to enroll and invite users, who neither expire nor sign,
-    /// and create credentials.
+    /// Checks that the caller is allowed to enroll, invite and enable users, who neither expire nor
+    /// sign, and create credentials.
     ///
     /// # Errors
     /// [`Refusal::ExpiryNotInherited`] if the caller's credential expires, or

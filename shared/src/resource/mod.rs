@@ -4,6 +4,7 @@
 //! routes call these functions, and so does the portal; nothing here knows HTTP. [`list`], [`show`]
 //! and [`delete`] work for every resource that an organization owns.
 
+mod admission;
 pub mod api_key;
 pub mod cli_token;
 pub mod organization;

@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::owned::{self, OwningOrganization, Resource, Rights};
+use super::{
+    admission,
+    owned::{self, OwningOrganization, Resource, Rights},
+};
 use crate::{
     context::Context,
     core::{
@@ -13,7 +16,7 @@ use crate::{
         error::{Error, Refusal},
         id::{CliTokenId, OrganizationId, UserId},
         permission::Permission,
-        principal::{Principal, PrincipalKind, Role},
+        principal::{Principal, Role},
         scope::{Resources, Scopes},
         secret::{self, Secret},
         subject::Subject,
@@ -22,10 +25,10 @@ use crate::{
     crypto::password::PasswordHash,
     grant::{password, throttle},
     store::{
-        Deletion, RecordUpdate,
+        RecordUpdate,
         counter::Counter,
         organization::OrganizationOrigin,
-        user::{AddressScope, CreateUser, StoredInvitation, UserRecord},
+        user::{AddressScope, CreateUser, StoredInvitation, UserDeletion, UserRecord},
     },
 };
 
@@ -122,7 +125,6 @@ pub async fn create(
     new: NewUser,
 ) -> Result<CreatedUser, Error> {
     caller.require(UserView::MANAGE)?;
-    caller.can_admit_users()?;
     let email = Email::try_from(new.email)?;
     let password = match (new.password.map(Secret::new), new.invite) {
         (Some(password), false) => {
@@ -171,7 +173,6 @@ pub async fn invite(
     id: &UserId,
 ) -> Result<Invitation, Error> {
     caller.require(UserView::MANAGE)?;
-    caller.can_admit_users()?;
     let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
     authorize_enrollment(context, caller, user.role).await?;
     let member = context.store.membership(&Subject::User(*id)).await?;
@@ -185,42 +186,15 @@ pub async fn invite(
 
 /// Checks that the caller can give someone access as a user with `role`, counts it, and returns the
 /// caller's organization.
-///
-/// The caller needs all scopes of the role, also those that `signup_scopes` withholds from the
-/// organization. A user has what the role has: if the limit were raised, the user would have more
-/// than the caller, whose own scopes stay as they were granted.
 async fn authorize_enrollment(
     context: &Context,
     caller: &Principal,
     role: Role,
 ) -> Result<OrganizationId, Error> {
-    caller.can_delegate(&context.config.role_scopes(role), &Resources::default())?;
-    refuse_disabled(context, caller).await?;
+    admission::authorize(context, caller, role).await?;
     let organization = caller.require_organization()?;
     count_enrollment(context, &organization).await?;
     Ok(organization)
-}
-
-/// Refuses credentials that act for a disabled user. Keys that a user has created keep working
-/// while the user is disabled, but whomever they enroll or invite could enable the user.
-async fn refuse_disabled(context: &Context, caller: &Principal) -> Result<(), Error> {
-    let creator = match caller.kind {
-        // Authentication has read the record of a user.
-        PrincipalKind::CliToken | PrincipalKind::User => None,
-        PrincipalKind::Agent
-        | PrincipalKind::ApiKey
-        | PrincipalKind::External
-        | PrincipalKind::Message
-        | PrincipalKind::Runner
-        | PrincipalKind::Service => caller.on_behalf_of.as_ref(),
-    };
-    let Some(creator) = creator else { return Ok(()) };
-    let creator = context.store.membership(creator).await?;
-    if creator.is_some_and(|creator| creator.disabled_at.is_some()) {
-        let sentence = "This credential acts for a disabled user, so it cannot enroll or invite users: ask another administrator.";
-        return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
-    }
-    Ok(())
 }
 
 fn new_invitation(
@@ -268,18 +242,28 @@ async fn address_scope(
 ///
 /// One transaction deletes the record of the user's organization, which every use of their
 /// sessions, tokens and keys reads. Their CLI tokens, which no longer work by then, are deleted
-/// afterwards.
+/// afterwards. A user whom the operator disabled is kept: a new user with the same address would
+/// not be disabled.
 ///
 /// # Errors
-/// `insufficient_scope`, `not_found`, or a fault.
+/// `insufficient_scope`, `not_found`, [`Refusal::UserDisabled`] for a user whom the operator
+/// disabled, or a fault.
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     caller.require(UserView::MANAGE)?;
     let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
     caller.can_delegate(&scopes(context, &user), &Resources::default())?;
-    if context.store.delete_user(&user).await? == Deletion::Unknown {
-        return Err(Refusal::RecordUnknown.into());
+    match context.store.delete_user(&user).await? {
+        UserDeletion::Deleted => {}
+        UserDeletion::DisabledByOperator => return Err(disabled_by_operator()),
+        UserDeletion::Unknown => return Err(Refusal::RecordUnknown.into()),
     }
     delete_cli_tokens(context, user.meta.org_id, &Subject::User(user.meta.id)).await
+}
+
+/// Returns the refusal to change what the operator decided about a user.
+pub(super) fn disabled_by_operator() -> Error {
+    let sentence = "The operator has disabled this user. Only the operator can enable it.";
+    Error::with_detail(Refusal::UserDisabled, sentence.into())
 }
 
 /// Deletes all CLI tokens of a user.

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::user;
+use super::{admission, user};
 use crate::{
     context::Context,
     core::{
@@ -70,9 +70,12 @@ pub async fn disable(
 
 /// Allows a disabled user to sign in again. Credentials that ended do not come back.
 ///
+/// The caller needs what inviting the user needs.
+///
 /// # Errors
 /// `insufficient_scope`, `not_found`, [`Refusal::UserDisabled`] for a user whom the operator
-/// disabled or for whom the caller acts, or a fault.
+/// disabled, for the user for whom the caller acts, or if that user is disabled or was deleted; or
+/// a fault.
 pub async fn enable(
     context: &Context,
     manager: UserManager<'_>,
@@ -87,7 +90,10 @@ pub async fn enable(
                 "Nobody can enable the user for whom they act: ask another administrator.";
             return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
         }
-        UserManager::Caller(_) => UserChange::Enable,
+        UserManager::Caller(caller) => {
+            admission::authorize(context, caller, role(context, &member)).await?;
+            UserChange::Enable
+        }
     };
     change(context, &member, enable).await
 }
@@ -153,11 +159,15 @@ async fn find(
     if member.org_id != organization {
         return Err(unknown(manager));
     }
-    let signin = member.profile.signin.as_deref().and_then(|name| context.config.signin(name));
-    let role = signin.map(|signin| signin.rules().role).or(member.role).unwrap_or(Role::User);
-    let scopes = context.config.user_scopes(role, member.by_signup);
+    let scopes = context.config.user_scopes(role(context, &member), member.by_signup);
     caller.can_delegate(&scopes, &Resources::default())?;
     Ok(member)
+}
+
+/// Returns the role that the user has while allowed in.
+fn role(context: &Context, member: &MembershipRecord) -> Role {
+    let signin = member.profile.signin.as_deref().and_then(|name| context.config.signin(name));
+    signin.map(|signin| signin.rules().role).or(member.role).unwrap_or_default()
 }
 
 async fn change(
@@ -167,10 +177,7 @@ async fn change(
 ) -> Result<(), Error> {
     match context.store.change_member(&member.user_id, &member.org_id, change).await? {
         MemberUpdate::Updated => {}
-        MemberUpdate::DisabledByOperator => {
-            let sentence = "The operator has disabled this user. Only the operator can enable it.";
-            return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
-        }
+        MemberUpdate::DisabledByOperator => return Err(user::disabled_by_operator()),
         MemberUpdate::Unknown => return Err(Refusal::RecordUnknown.into()),
     }
     telemetry::user_changed(&member.user_id, change.as_str());

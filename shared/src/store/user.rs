@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Deletion, Record, RecordMeta, Store,
+    Record, RecordMeta, Store,
     client::fault,
     conditional::first_unmet,
     item::{item_of, text},
@@ -100,6 +100,17 @@ pub enum CreateUser {
     AddressTaken,
 }
 
+/// The outcome of deleting a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserDeletion {
+    /// The user was deleted.
+    Deleted,
+    /// The operator disabled the user, who is kept.
+    DisabledByOperator,
+    /// There is no such user.
+    Unknown,
+}
+
 impl Record for UserRecord {
     type Kind = User;
 
@@ -148,31 +159,38 @@ impl Store {
         }
     }
 
-    /// Deletes a user with the login record and the membership. Sessions and tokens end with the
-    /// membership, which every use of them reads.
+    /// Deletes a user with the login record and the membership, unless the operator disabled the
+    /// user. Sessions and tokens end with the membership, which every use of them reads.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_user(&self, user: &UserRecord) -> Result<Deletion, Fault> {
-        let delete = |pk: AttributeValue| {
+    pub async fn delete_user(&self, user: &UserRecord) -> Result<UserDeletion, Fault> {
+        let delete = |pk: AttributeValue, condition: &str| {
             let delete = Delete::builder().table_name(&self.tables.keys).key(key::PK, pk);
-            let delete = delete.condition_expression("attribute_exists(pk)").build();
+            let delete = delete.condition_expression(condition).build();
             delete
                 .map(|delete| TransactWriteItem::builder().delete(delete).build())
                 .map_err(|error| Fault::Serialization(error.into()))
         };
+        let exists = "attribute_exists(pk)";
+        let membership = AttributeValue::S(key::membership(&user.subject()));
+        let is_deletable = "attribute_exists(pk) AND attribute_not_exists(disabled_by_operator)";
         let deleted = self
             .client
             .transact_write_items()
-            .transact_items(delete(text(&user.meta.id))?)
-            .transact_items(delete(AttributeValue::S(user.login_key()))?)
-            .transact_items(delete(AttributeValue::S(key::membership(&user.subject())))?)
+            .transact_items(delete(text(&user.meta.id), exists)?)
+            .transact_items(delete(AttributeValue::S(user.login_key()), exists)?)
+            .transact_items(delete(membership, is_deletable)?)
             .send()
             .await;
         match deleted {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(error) if first_unmet(&error).is_some() => Ok(Deletion::Unknown),
-            Err(error) => Err(fault("delete a user")(error)),
+            Ok(_) => Ok(UserDeletion::Deleted),
+            Err(error) => match first_unmet(&error) {
+                // The three exist together.
+                Some(2) => Ok(UserDeletion::DisabledByOperator),
+                Some(_) => Ok(UserDeletion::Unknown),
+                None => Err(fault("delete a user")(error)),
+            },
         }
     }
 }

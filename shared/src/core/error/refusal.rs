@@ -173,7 +173,7 @@ refusals! {
     ExpiryInThePast => invalid_request("expires_at is in the past: send a future time."),
     /// The caller's credential expires, and users do not.
     ExpiryNotInherited => insufficient_scope(
-        "A credential that expires cannot enroll or invite users, because users do not expire: use a session, or a credential without expires_at.",
+        "A credential that expires cannot enroll, invite or enable users, because users do not expire: use a session, or a credential without expires_at.",
     ),
     /// Too many attempts failed, for the account or from the address.
     FailuresTooMany => PublicError::new(
