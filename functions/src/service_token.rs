@@ -38,10 +38,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .config
         .gate
         .check(&Subject::Service(service.meta.id), service.on_behalf_of.as_ref())?;
-    let access_token = issue::service_token(&app.context, &service, now)?;
-    Ok(Response::ok(&TokenResponse {
-        access_token,
-        expires_in: app.context.config.lifetimes.service_token.as_secs(),
-    })?
-    .with_pragma_no_cache())
+    let (access_token, lifetime) = issue::service_token(&app.context, &service, now)?;
+    let answer = TokenResponse { access_token, expires_in: lifetime.as_secs() };
+    Ok(Response::ok(&answer)?.with_pragma_no_cache())
 }

@@ -143,12 +143,30 @@ async fn the_context_says_when_the_credential_expires() {
     let (_, service_key) = world.service(&["read"]).await;
     let service_token = world.service_token(&service_key).await;
     let body = json!({"name": "k", "scopes": ["read"], "expires_at": at(60).unwrap().to_string()});
+    let creator = json!({"name": "k", "scopes": ["*"], "expires_at": at(30).unwrap().to_string()});
+    let creator: String = world.post("/v1/keys", creator).send().await.expect(201).member("key");
     let short: String = world.post("/v1/keys", body).send().await.expect(201).member("key");
+    let post = |path: &str| {
+        let body = json!({"name": "n", "scopes": ["read"]});
+        world.call("POST", path).key(&creator).json(body).send()
+    };
+    let agent = post("/v1/agents").await.expect(201);
+    let body = json!({"agent_id": agent.body["id"], "secret": agent.body["secret"]});
+    let tokens = world.call("POST", "/v1/auth/token").json(body).send().await.expect(200);
+    let short_access = format!("Bearer {}", tokens.member("access_token"));
+    let service = post("/v1/services").await.expect(201).member("key");
+    let short_service = world.service_token(&service).await;
+    let (id, rotated) = world.create_key(&["read"]).await;
+    let rotate = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 90}));
+    rotate.send().await.expect(200);
     for (name, value, expected) in [
         ("authorization", &access, at(3600)),
         ("x-postern-session", &session, at(7 * 24 * 3600)),
         ("x-service-token", &service_token, at(300)),
         ("x-api-key", &short, at(60)),
+        ("authorization", &short_access, at(30)),
+        ("x-service-token", &short_service, at(30)),
+        ("x-api-key", &rotated, at(90)),
         ("x-api-key", &world.api_key, None),
     ] {
         let answer = ask(&world, http("GET", "/x", &[(name, value)])).await.unwrap();

@@ -1,6 +1,8 @@
 //! What a credential creates inherits its limits: nothing outlives it, and a key that requires
 //! signed requests creates only such keys. What cannot inherit them is not created.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use jiff::Timestamp;
 use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::{Answer, World};
@@ -167,6 +169,83 @@ async fn a_key_that_requires_signatures_creates_and_rotates_only_such_keys() {
     assert_eq!(made.body["require_signature"], false);
     body["require_signature"] = json!(null);
     world.post("/v1/keys", body).send().await.expect_error(400, "invalid_request");
+}
+
+/// Whoever verifies only the JWT relies on its `exp`.
+#[tokio::test]
+async fn no_token_of_an_expiring_agent_or_service_outlives_it() {
+    let world = World::new().await;
+    let end = "2026-01-01T00:02:00Z";
+    let (_, expiring) = key(&world, json!({"expires_at": end})).await;
+    let post = |path: &str, body: Value| world.call("POST", path).key(&expiring).json(body).send();
+    let new = json!({"name": "n", "scopes": ["read"]});
+    let agent = post("/v1/agents", new.clone()).await.expect(201);
+    let service = post("/v1/services", new).await.expect(201).member("key");
+    let (id, secret) = (agent.member("id"), agent.member("secret"));
+    let exchange = || {
+        let body = json!({"agent_id": id, "secret": secret});
+        world.call("POST", "/v1/auth/token").json(body).send()
+    };
+    let first = exchange().await.expect(200);
+    let without_refresh = || {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", id.as_str()),
+            ("client_secret", secret.as_str()),
+        ];
+        world.call("POST", "/v1/auth/token").form(&form).send()
+    };
+    let service_token =
+        || world.call("POST", "/v1/auth/service-token").header("X-Service-Key", &service).send();
+    for (passed_s, left_s) in [(0, 120), (90, 30)] {
+        world.advance_s(passed_s);
+        for answer in [exchange().await, without_refresh().await, service_token().await] {
+            assert_eq!(answer.body["expires_in"], left_s);
+            assert_eq!(expiry(&answer.member("access_token")), end);
+        }
+    }
+    let refreshed = world.refresh(&first.member("refresh_token")).send().await.expect(200);
+    assert_eq!(refreshed.body["expires_in"], 30);
+    assert_eq!(expiry(&refreshed.member("access_token")), end);
+}
+
+/// Returns the `exp` of a JWT.
+fn expiry(token: &str) -> String {
+    let claims = BASE64URL.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    Timestamp::from_second(claims["exp"].as_i64().unwrap()).unwrap().to_string()
+}
+
+/// Otherwise whoever stole a key that is being rotated could keep what it opens.
+#[tokio::test]
+async fn what_the_previous_secret_of_a_key_creates_ends_with_the_overlap() {
+    let world = World::new().await;
+    let (id, old) = key(&world, json!({})).await;
+    let rotate = format!("/v1/keys/{id}/rotate");
+    let new: String =
+        world.post(&rotate, json!({"overlap_s": 3600})).send().await.expect(200).member("key");
+    assert_eq!(make(&world, &old, json!({})).await.expect(201).body["expires_at"], SOON);
+    let longer = json!({"expires_at": "2026-01-01T01:00:01Z"});
+    make(&world, &old, longer).await.expect_error(403, "insufficient_scope");
+    for (path, body) in [
+        (rotate.as_str(), json!({})),
+        ("/v1/users", json!({"email": "eve@example.com", "invite": true})),
+    ] {
+        let call = world.call("POST", path).key(&old).json(body);
+        call.send().await.expect_error(403, "insufficient_scope");
+    }
+    // The new one is the key, without limits.
+    assert_eq!(make(&world, &new, json!({})).await.expect(201).body["expires_at"], Value::Null);
+    world.call("POST", &rotate).key(&new).json(json!({})).send().await.expect(200);
+    // The previous secret of an expiring key ends with the overlap or with the key.
+    for (key_end, end) in
+        [("2026-01-01T00:30:00Z", "2026-01-01T00:30:00Z"), ("2026-01-02T00:00:00Z", SOON)]
+    {
+        let (id, old) = key(&world, json!({"expires_at": key_end})).await;
+        let rotate = world.post(&format!("/v1/keys/{id}/rotate"), json!({"overlap_s": 3600}));
+        rotate.send().await.expect(200);
+        assert_eq!(make(&world, &old, json!({})).await.expect(201).body["expires_at"], end);
+    }
 }
 
 /// Users have no expiry that they could inherit: whoever enrolled or invited one could sign in as

@@ -8,6 +8,7 @@ use super::{Outcome, Provider};
 use crate::{
     context::Context,
     core::{
+        clock::at_most,
         error::{Fault, Refusal},
         id::AgentId,
         principal::{InheritedLimits, Principal, PrincipalKind},
@@ -80,8 +81,9 @@ async fn of_agent(
                 ..InheritedLimits::default()
             };
             let scopes = context.config.limit_signup(agent.meta.by_signup, &claims.scopes);
+            let expires_at = Some(at_most(claims.exp, agent.expires_at));
             let caller = principal(claims, PrincipalKind::Agent, agent.on_behalf_of);
-            Outcome::Authenticated(Principal { scopes, inherited, ..caller })
+            Outcome::Authenticated(Principal { scopes, expires_at, inherited, ..caller })
         }
         _ => Refusal::TokenOwnerDeleted.into(),
     })

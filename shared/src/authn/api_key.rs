@@ -22,7 +22,11 @@ use crate::{
     crypto::Digest,
     grant::user_status::{ActiveUser, UserStatus},
     http::CredentialSource,
-    store::{Record, api_key::ApiKeyRecord, cli_token::CliTokenRecord},
+    store::{
+        Record,
+        api_key::{AcceptedSecret, ApiKeyRecord},
+        cli_token::CliTokenRecord,
+    },
 };
 
 /// Verifies the checksum without I/O, then reads the record consistently. A CLI token needs another
@@ -65,8 +69,8 @@ impl Provider for ApiKeyProvider {
 
 /// A record whose secret authenticates requests.
 trait KeyRecord: Record<Kind: CredentialKind> {
-    /// Reports whether `digest` is that of the record's secret.
-    fn accepts_secret(&self, digest: &Digest, now: Timestamp) -> bool;
+    /// Returns which of the record's secrets has this `digest`.
+    fn accepted_secret(&self, digest: &Digest, now: Timestamp) -> Option<AcceptedSecret>;
     /// Reports whether the request must be signed.
     fn requires_signature(&self) -> bool;
     /// Returns the id of the credential.
@@ -76,8 +80,13 @@ trait KeyRecord: Record<Kind: CredentialKind> {
     fn owner(&self) -> Option<(&Subject, Epoch)> {
         None
     }
-    /// Returns the caller, who is `owner` if it has one.
-    fn into_principal(self, config: &Config, owner: Option<ActiveUser>) -> Principal;
+    /// Returns the caller, who presented `secret`, and is `owner` if it has one.
+    fn into_principal(
+        self,
+        config: &Config,
+        secret: AcceptedSecret,
+        owner: Option<ActiveUser>,
+    ) -> Principal;
 }
 
 /// Authenticates a key: checks its form, reads its record, compares the digest, and verifies the
@@ -92,9 +101,7 @@ async fn authenticate_key<R: KeyRecord>(
     let now = context.clock.now();
     let signature = Signature::from_headers(context, source, now)?;
     let record = context.store.record::<R>(&key.id, now).await?.ok_or(Refusal::ApiKeyUnknown)?;
-    if !record.accepts_secret(&key.digest, now) {
-        return Err(Refusal::ApiKeyWrong.into());
-    }
+    let secret = record.accepted_secret(&key.digest, now).ok_or(Refusal::ApiKeyWrong)?;
     let owner = match record.owner() {
         None => None,
         Some((user_id, epoch)) => {
@@ -116,7 +123,7 @@ async fn authenticate_key<R: KeyRecord>(
         now,
     )
     .await?;
-    let principal = record.into_principal(&context.config, owner);
+    let principal = record.into_principal(&context.config, secret, owner);
     Ok(if signature.is_some() {
         Outcome::AuthenticatedWithSignature(principal)
     } else {
@@ -125,8 +132,8 @@ async fn authenticate_key<R: KeyRecord>(
 }
 
 impl KeyRecord for ApiKeyRecord {
-    fn accepts_secret(&self, digest: &Digest, now: Timestamp) -> bool {
-        ApiKeyRecord::accepts_secret(self, digest, now)
+    fn accepted_secret(&self, digest: &Digest, now: Timestamp) -> Option<AcceptedSecret> {
+        ApiKeyRecord::accepted_secret(self, digest, now)
     }
 
     fn requires_signature(&self) -> bool {
@@ -137,7 +144,13 @@ impl KeyRecord for ApiKeyRecord {
         CredentialId::ApiKey(self.meta.id)
     }
 
-    fn into_principal(self, config: &Config, _owner: Option<ActiveUser>) -> Principal {
+    fn into_principal(
+        self,
+        config: &Config,
+        secret: AcceptedSecret,
+        _owner: Option<ActiveUser>,
+    ) -> Principal {
+        let expires_at = secret.expires_at(self.expires_at);
         Principal {
             user_id: Subject::ApiKey(self.meta.id),
             kind: PrincipalKind::ApiKey,
@@ -147,9 +160,9 @@ impl KeyRecord for ApiKeyRecord {
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
             metadata: Map::from_iter([("name".into(), self.name.into())]),
-            expires_at: self.expires_at,
+            expires_at,
             inherited: InheritedLimits {
-                expires_at: self.expires_at,
+                expires_at,
                 require_signature: self.require_signature,
                 epoch: None,
                 by_signup: self.meta.by_signup,
@@ -159,8 +172,8 @@ impl KeyRecord for ApiKeyRecord {
 }
 
 impl KeyRecord for CliTokenRecord {
-    fn accepts_secret(&self, digest: &Digest, _now: Timestamp) -> bool {
-        self.secret.digest.matches(digest)
+    fn accepted_secret(&self, digest: &Digest, _now: Timestamp) -> Option<AcceptedSecret> {
+        self.secret.digest.matches(digest).then_some(AcceptedSecret::Current)
     }
 
     fn requires_signature(&self) -> bool {
@@ -176,7 +189,12 @@ impl KeyRecord for CliTokenRecord {
     }
 
     /// A user's CLI token is that user.
-    fn into_principal(self, config: &Config, owner: Option<ActiveUser>) -> Principal {
+    fn into_principal(
+        self,
+        config: &Config,
+        _secret: AcceptedSecret,
+        owner: Option<ActiveUser>,
+    ) -> Principal {
         let limited = owner.as_ref().map(|owner| owner.limit(config, &self.scopes));
         Principal {
             user_id: self.on_behalf_of.clone(),

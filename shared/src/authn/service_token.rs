@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     context::Context,
     core::{
+        clock::at_most,
         error::{Fault, Refusal},
         principal::{InheritedLimits, Principal, PrincipalKind},
         scope::Resources,
@@ -65,7 +66,7 @@ impl Provider for ServiceTokenProvider {
                 resources: Resources::default(),
                 on_behalf_of: service.on_behalf_of,
                 metadata: Map::from_iter([("name".into(), service.name.into())]),
-                expires_at: Some(claims.exp),
+                expires_at: Some(at_most(claims.exp, service.expires_at)),
                 inherited: InheritedLimits {
                     expires_at: service.expires_at,
                     by_signup: service.meta.by_signup,

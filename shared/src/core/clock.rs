@@ -35,6 +35,11 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
+/// Returns `time`, or `end` if that is earlier.
+pub fn at_most(time: Timestamp, end: Option<Timestamp>) -> Timestamp {
+    end.map_or(time, |end| end.min(time))
+}
+
 /// A duration as a whole number of seconds, for `#[serde(with = …)]`.
 pub mod seconds {
     use std::fmt;

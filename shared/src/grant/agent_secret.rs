@@ -63,6 +63,7 @@ pub async fn exchange(
             organization: agent.meta.org_id,
             scopes: &scopes,
             epoch: agent.epoch,
+            not_after: agent.expires_at,
             address,
         };
         return family::create(context, &new, now).await;
@@ -73,7 +74,7 @@ pub async fn exchange(
         scopes: &scopes,
         family: None,
         epoch: agent.epoch,
-        not_after: None,
+        not_after: agent.expires_at,
     };
     Ok(Tokens::new(context, &grant, None, now)?)
 }

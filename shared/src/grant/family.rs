@@ -7,7 +7,7 @@ use super::{Tokens, user_status::UserStatus};
 use crate::{
     context::Context,
     core::{
-        clock::{LEEWAY, after},
+        clock::{LEEWAY, after, at_most},
         epoch::Epoch,
         error::{Error, Fault, Refusal},
         id::{self, AttemptId, ClientId, OrganizationId},
@@ -36,6 +36,8 @@ pub struct NewFamily<'a> {
     pub scopes: &'a Scopes,
     /// The owner's current epoch.
     pub epoch: Epoch,
+    /// When the owner expires: the family expires no later.
+    pub not_after: Option<Timestamp>,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
@@ -66,7 +68,8 @@ fn prepare(
     new: &NewFamily<'_>,
     now: Timestamp,
 ) -> Result<PreparedFamily, Fault> {
-    let absolute_expires_at = after(now, context.config.lifetimes.refresh_absolute);
+    let absolute_expires_at =
+        at_most(after(now, context.config.lifetimes.refresh_absolute), new.not_after);
     let record = FamilyRecord {
         id: id::mint(now, &context.entropy)?,
         generation: 1,
@@ -170,23 +173,25 @@ pub(super) async fn prepare_for_user(
         organization: user.org_id,
         scopes: &user.limit(&context.config, scopes),
         epoch: user.epoch,
+        not_after: None,
         address,
     };
     Ok(prepare(context, &new, now)?)
 }
 
-/// Checks that the owner of a family still exists and can use it, and returns the scopes that the
-/// family still has. `agent` is the owner, if it has been read already.
+/// Checks that the owner of a family still exists and can use it, and returns the family with the
+/// scopes that it still has. It ends no later than its owner. `agent` is the owner, if it has been
+/// read already.
 ///
 /// # Errors
 /// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyEpochEnded`], [`Refusal::UserDisabled`],
 /// [`Refusal::UserForbidden`]; a fault.
 pub(super) async fn check_owner(
     context: &Context,
-    family: &FamilyRecord,
+    family: FamilyRecord,
     agent: Option<AgentRecord>,
     now: Timestamp,
-) -> Result<Scopes, Error> {
+) -> Result<FamilyRecord, Error> {
     match family.owner()? {
         TokenOwner::Agent(id) => {
             let agent = match agent {
@@ -199,7 +204,9 @@ pub(super) async fn check_owner(
                 return Err(Refusal::FamilyEpochEnded.into());
             }
             context.config.gate.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
-            Ok(context.config.limit_signup(agent.meta.by_signup, &family.scopes))
+            let scopes = context.config.limit_signup(agent.meta.by_signup, &family.scopes);
+            let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
+            Ok(FamilyRecord { scopes, absolute_expires_at, ..family })
         }
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;
@@ -209,7 +216,8 @@ pub(super) async fn check_owner(
             context.config.gate.check(&user_id, None)?;
             let user = UserStatus::new(&context.config, member, Some(family.epoch))
                 .active_or(Refusal::FamilyEpochEnded)?;
-            Ok(user.limit(&context.config, &family.scopes))
+            let scopes = user.limit(&context.config, &family.scopes);
+            Ok(FamilyRecord { scopes, ..family })
         }
     }
 }
@@ -234,7 +242,6 @@ pub(super) async fn first_tokens_again(
     if !(may_be_lost && is_timely && is_unused) {
         return Ok(None);
     }
-    let scopes = check_owner(context, family, None, now).await?;
-    let family = FamilyRecord { scopes, ..family.clone() };
+    let family = check_owner(context, family.clone(), None, now).await?;
     Ok(Some(first_tokens(context, &family, now)?))
 }

@@ -99,8 +99,7 @@ pub async fn refresh(
     let state = request.classify(family.as_ref(), lifetimes);
     require_valid(context, &presented, state, now).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
-    let scopes = family::check_owner(context, &family, agent, now).await?;
-    let family = FamilyRecord { scopes, ..family };
+    let family = family::check_owner(context, family, agent, now).await?;
     let tokens = tokens(context, &presented, &family, client, now)?;
 
     if state == PresentedToken::Current {

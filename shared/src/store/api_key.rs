@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     core::{
+        clock::{at_most, whole_seconds},
         error::Fault,
         id::ApiKey,
         scope::{Resources, Scopes},
@@ -61,6 +62,28 @@ pub struct ApiKeyRecord {
     pub previous_expires_at: Option<Timestamp>,
 }
 
+/// One of the secrets that a key accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptedSecret {
+    /// Its secret.
+    Current,
+    /// The secret before the last rotation, during the overlap.
+    Previous {
+        /// When the overlap ends.
+        until: Timestamp,
+    },
+}
+
+impl AcceptedSecret {
+    /// Returns when the secret of a key that expires at `end` stops working, in whole seconds.
+    pub fn expires_at(self, end: Option<Timestamp>) -> Option<Timestamp> {
+        match self {
+            Self::Current => end,
+            Self::Previous { until } => Some(at_most(whole_seconds(until), end)),
+        }
+    }
+}
+
 impl ApiKeyRecord {
     /// Returns a new key without limits, expiry or acting user.
     pub fn new(
@@ -83,12 +106,14 @@ impl ApiKeyRecord {
         }
     }
 
-    /// Reports whether the secret with `digest` is accepted `now`.
-    pub fn accepts_secret(&self, digest: &Digest, now: Timestamp) -> bool {
-        let overlapping = self.previous_expires_at.is_some_and(|until| now < until);
-        let is_previous =
-            self.previous_digest.as_ref().is_some_and(|previous| previous.matches(digest));
-        self.secret.digest.matches(digest) || (is_previous && overlapping)
+    /// Returns which secret of the key has this `digest`, if that secret is accepted `now`.
+    pub fn accepted_secret(&self, digest: &Digest, now: Timestamp) -> Option<AcceptedSecret> {
+        if self.secret.digest.matches(digest) {
+            return Some(AcceptedSecret::Current);
+        }
+        let previous = self.previous_digest.as_ref().filter(|previous| previous.matches(digest));
+        let until = previous.and(self.previous_expires_at).filter(|until| now < *until)?;
+        Some(AcceptedSecret::Previous { until })
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Claims, DownloadClaims, ServiceClaims, claims::TokenClaims};
 use crate::{
     context::Context,
     core::{
-        clock::after,
+        clock::{after, at_most},
         epoch::Epoch,
         error::Fault,
         id::{self, FamilyId, OrganizationId},
@@ -31,7 +31,7 @@ pub struct NewAccessToken<'a> {
     pub family: Option<FamilyId>,
     /// The epoch of the owner, if it is an agent.
     pub epoch: Epoch,
-    /// When the family expires: the token expires no later.
+    /// When the family, or the agent without one, expires: the token expires no later.
     pub not_after: Option<Timestamp>,
 }
 
@@ -79,7 +79,8 @@ pub fn access_token(
     )
 }
 
-/// Issues a service token for `service`.
+/// Issues a service token for `service`, and returns it with its lifetime. It does not outlive the
+/// service.
 ///
 /// # Errors
 /// A [`Fault`] if there is no signing key, or if the random generator or signing fails.
@@ -87,8 +88,9 @@ pub fn service_token(
     context: &Context,
     service: &ServiceRecord,
     now: Timestamp,
-) -> Result<Secret, Fault> {
-    sign(
+) -> Result<(Secret, SignedDuration), Fault> {
+    let exp = at_most(after(now, context.config.lifetimes.service_token), service.expires_at);
+    let token = sign(
         context,
         &ServiceClaims {
             iss: context.config.deployment.issuer.clone(),
@@ -96,12 +98,13 @@ pub fn service_token(
             aud: ServiceClaims::audience(&context.config.deployment.issuer),
             iat: now,
             nbf: now,
-            exp: after(now, context.config.lifetimes.service_token),
+            exp,
             jti: id::mint(now, &context.entropy)?,
             org_id: service.meta.org_id,
             scopes: context.config.limit_signup(service.meta.by_signup, &service.scopes),
         },
-    )
+    )?;
+    Ok((token, exp.duration_since(now)))
 }
 
 /// Issues a download token for `path`, on behalf of `principal`, and returns it with its lifetime.
@@ -116,7 +119,7 @@ pub fn download_token(
     now: Timestamp,
 ) -> Result<(Secret, SignedDuration), Fault> {
     let longest = after(now, context.config.lifetimes.download_token);
-    let exp = principal.inherited.expires_at.map_or(longest, |end| end.min(longest));
+    let exp = at_most(longest, principal.inherited.expires_at);
     let token = sign(
         context,
         &DownloadClaims {
