@@ -1,7 +1,7 @@
 //! A model of refresh: every interleaving of concurrent callers, and random histories against a few
 //! plain rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use postern::{
@@ -234,6 +234,8 @@ struct Model {
     /// For each execution environment, the seconds in which the store responded to it, and when a
     /// call last failed.
     responses_s: [BTreeSet<i64>; ENVIRONMENTS],
+    /// For each execution environment, its last rotation in each second.
+    rotations_ms: [BTreeMap<i64, i64>; ENVIRONMENTS],
     last_failure_ms: [Option<i64>; ENVIRONMENTS],
     idle_end_ms: i64,
     absolute_end_ms: i64,
@@ -253,6 +255,7 @@ impl Model {
             }
             self.generation += 1;
             self.rotated_at_ms = now_ms;
+            self.rotations_ms[environment].insert(now_ms.div_euclid(1000), now_ms);
             self.network_before = Some(std::mem::replace(&mut self.network, network));
             self.idle_end_ms = now_ms + IDLE_MS;
             return Outcome::Rotated;
@@ -261,8 +264,13 @@ impl Model {
             self.last_failure_ms[environment].is_some_and(|at| at >= self.rotated_at_ms);
         let (first_s, last_s) =
             (self.rotated_at_ms.div_euclid(1000), (self.rotated_at_ms + GRACE_MS).div_euclid(1000));
-        let has_responded = self.responses_s[environment].range(first_s..last_s).next().is_some();
-        let window_ms = if has_responded && !has_failed { GRACE_MS } else { GRACE_MS + RETRIES_MS };
+        let has_responded =
+            self.responses_s[environment].range(first_s + 1..).next().is_some_and(|s| *s < last_s);
+        let has_rotated = self.rotations_ms[environment]
+            .get(&first_s)
+            .is_some_and(|rotated_at_ms| *rotated_at_ms >= self.rotated_at_ms);
+        let has_worked = has_responded || has_rotated;
+        let window_ms = if has_worked && !has_failed { GRACE_MS } else { GRACE_MS + RETRIES_MS };
         let elapsed_ms = now_ms - self.rotated_at_ms;
         let is_timely = -GRACE_MS <= elapsed_ms && elapsed_ms <= window_ms;
         let is_parent = presented + 1 == self.generation;
@@ -304,6 +312,7 @@ async fn follow(world: &World, history: &[Step]) {
         network: ADDRESSES[0].1,
         network_before: None,
         responses_s: Default::default(),
+        rotations_ms: Default::default(),
         last_failure_ms: [None; ENVIRONMENTS],
         idle_end_ms: now_ms + IDLE_MS,
         absolute_end_ms: now_ms + ABSOLUTE_MS,

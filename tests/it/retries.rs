@@ -275,6 +275,26 @@ async fn a_repetition_at_an_environment_that_was_idle_during_the_outage_ends_wel
     }
 }
 
+/// And one at an environment whose last response before the outage came in the same second, before
+/// the write.
+#[tokio::test]
+async fn a_repetition_at_an_environment_that_answered_just_before_ends_well() {
+    let world = world().await;
+    let other = world.another_environment();
+    for grant in GRANTS {
+        let form = form(&world, grant).await;
+        world.advance_ms(1200 - world.now().as_millisecond() % 1000);
+        assert_eq!(other.whoami(&world.api_key).await, 200);
+        world.advance_ms(500);
+        world.wire.inject_into(grant.write(), StoreFault::ResponseLost);
+        request(&world, &form).send().await.expect_error(503, "temporarily_unavailable");
+        world.wire.clear_faults();
+        world.advance_s(13);
+        let answer = request(&other, &form).send().await;
+        assert_usable(&world, answer, &format!("{grant:?}")).await;
+    }
+}
+
 /// And one at an environment that was killed after the write, and started again.
 #[tokio::test]
 async fn a_repetition_at_an_environment_that_was_started_afterwards_ends_well() {
@@ -299,8 +319,9 @@ async fn a_late_repetition_at_an_environment_in_use_is_reuse() {
         let other = world.another_environment();
         let form = form(&world, grant).await;
         let first = tokens(&request(&world, &form).send().await.expect(200));
+        world.advance_s(1);
         assert_eq!(other.whoami(&first.access).await, 200);
-        world.advance_ms(10_001);
+        world.advance_ms(9_001);
         request(&other, &form).from([192, 0, 2, 1]).send().await.expect_error(400, "invalid_grant");
         let is_alive = grant == Grant::DeviceCode; // the device itself may have polled twice
         let status = if is_alive { 200 } else { 401 };

@@ -22,6 +22,8 @@ struct Calls {
     last_failure_ms: AtomicI64,
     /// The seconds in which the store responded, each at its remainder.
     responses_s: [AtomicI64; SECONDS as usize],
+    /// The time of the last own rotation in each second that the store confirmed.
+    rotations_ms: [AtomicI64; SECONDS as usize],
 }
 
 const NEVER: i64 = i64::MIN;
@@ -33,20 +35,25 @@ impl StoreHealth {
             started_at,
             last_failure_ms: AtomicI64::new(NEVER),
             responses_s: std::array::from_fn(|_| AtomicI64::new(NEVER)),
+            rotations_ms: std::array::from_fn(|_| AtomicI64::new(NEVER)),
         }))
     }
 
-    /// Reports whether the store is known to have worked since `time`: the process had started, it
-    /// got a response within `window` of then, and none of its calls has failed since. A process
-    /// that was idle does not know.
+    /// Reports whether the store is known to have worked since a rotation at `time`: the process had
+    /// started, it got a response within `window` of then, and none of its calls has failed since. A
+    /// process that was idle does not know.
     pub fn has_worked_since(&self, time: Timestamp, window: SignedDuration) -> bool {
-        // Without the last second, in which the call could be the one that asks.
-        let mut seconds = time.as_second()..after(time, window).as_second();
+        let first = time.as_second();
+        // Without the first second, whose response may have come before the rotation, and without
+        // the last one, in which the call could be the one that asks.
+        let mut seconds = first + 1..after(time, window).as_second();
         let has_responded =
-            |second: i64| self.response_in(second).load(Ordering::Relaxed) == second;
+            |second: i64| in_second(&self.0.responses_s, second).load(Ordering::Relaxed) == second;
+        let rotation = in_second(&self.0.rotations_ms, first).load(Ordering::Relaxed);
+        let is_confirmed = (time.as_millisecond()..(first + 1) * 1000).contains(&rotation);
         self.0.started_at <= time
             && self.last_failure().is_none_or(|failed_at| failed_at < time)
-            && seconds.any(has_responded)
+            && (is_confirmed || seconds.any(has_responded))
     }
 
     /// Returns when a call last failed. A caller whose request failed then is expected to repeat
@@ -58,7 +65,13 @@ impl StoreHealth {
     /// Records that the store responded.
     pub fn record_response(&self, at: Timestamp) {
         let second = at.as_second();
-        self.response_in(second).store(second, Ordering::Relaxed);
+        in_second(&self.0.responses_s, second).store(second, Ordering::Relaxed);
+    }
+
+    /// Records that the store confirmed a write of ours that created or rotated a family.
+    pub(super) fn record_rotation(&self, rotated_at: Timestamp) {
+        let rotation = in_second(&self.0.rotations_ms, rotated_at.as_second());
+        rotation.store(rotated_at.as_millisecond(), Ordering::Relaxed);
     }
 
     /// Records that a call failed.
@@ -70,9 +83,9 @@ impl StoreHealth {
     pub(super) fn forget_failures(&self) {
         self.0.last_failure_ms.store(NEVER, Ordering::Relaxed);
     }
+}
 
-    fn response_in(&self, second: i64) -> &AtomicI64 {
-        let remainder = usize::try_from(second.rem_euclid(SECONDS)).unwrap_or_default();
-        &self.0.responses_s[remainder]
-    }
+fn in_second(seconds: &[AtomicI64; SECONDS as usize], second: i64) -> &AtomicI64 {
+    let remainder = usize::try_from(second.rem_euclid(SECONDS)).unwrap_or_default();
+    &seconds[remainder]
 }

@@ -105,7 +105,10 @@ impl Store {
             .send()
             .await;
         match outcome {
-            Ok(_) => Ok(Redemption::Redeemed),
+            Ok(_) => {
+                self.health.record_rotation(family.rotated_at);
+                Ok(Redemption::Redeemed)
+            }
             Err(error) if first_unmet(&error) == Some(0) => Ok(Redemption::NotRedeemed),
             Err(error) => Err(fault(operation)(error)),
         }

@@ -167,7 +167,10 @@ impl Store {
                 .expression_attribute_values(":client", text(client)),
         };
         let stored: Option<FamilyRecord> = match conditional(request.send().await, WHAT)? {
-            Conditional::Met(_) => return Ok(Rotation::Rotated),
+            Conditional::Met(_) => {
+                presented.store_health.record_rotation(presented.now);
+                return Ok(Rotation::Rotated);
+            }
             Conditional::NotMet(stored) => stored.map(from_item).transpose()?,
         };
         if stored.as_ref().is_some_and(|family| family.attempt == *presented.attempt) {
