@@ -55,6 +55,61 @@ async fn a_leaked_credential_ends_whatever_was_copied_with_it() {
     assert_eq!(world.whoami(&key).await, 200);
 }
 
+/// Wherever the credential stands, and whatever else looks like one.
+#[tokio::test]
+async fn a_leaked_credential_ends_wherever_it_stands_in_a_text() {
+    let world = World::new().await;
+    let digest = "0123456789abcdef".repeat(8);
+    let foreign =
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c";
+    let made_up = format!(" pst_rt_{}", "0".repeat(100));
+    let line = "-".repeat(90);
+    let around = [
+        (digest.as_str(), " ", ""),
+        ("GITLAB_JWT=", foreign, "\nKEY="),
+        (&line, "\n", ""),
+        ("", "", &made_up),
+        ("_", "", "_"),
+        ("**", "", "**"),
+        ("-", "", ""),
+        ("", "", ".txt"),
+        ("https://x.example/?k=%22", "", "%22"),
+        ("key_", "", ""),
+        ("\u{201c}", "", "\u{201d}"),
+        ("pst_pst_ak_", "", " 0"),
+    ];
+    let session = world.sign_in("ada", Role::User).await;
+    let agent = world.agent(&["read"]).await;
+    for (before, more, after) in around {
+        let (_, key) = world.create_key(&["read"]).await;
+        let access = world.exchange(&agent).await.access;
+        for credential in [&key, &access] {
+            leak(&world, &format!("{before}{more}{credential}{after}")).await.expect(202);
+            assert_eq!(world.whoami(credential).await, 401, "{before:?} {more:?} {after:?}");
+        }
+    }
+    leak(&world, &format!("{digest} -{session}.txt")).await.expect(202);
+    let call = world.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &session);
+    call.send().await.expect_error(401, "session_expired");
+}
+
+/// Every one of them ends, up to a number that no honest report needs.
+#[tokio::test]
+async fn all_leaked_credentials_of_a_text_end_up_to_a_limit() {
+    let world = World::new().await;
+    let mut keys = Vec::new();
+    for _ in 0..9 {
+        keys.push(world.create_key(&["read"]).await.1);
+    }
+    let twice = [&keys[..], &keys[..1]].concat().join("\n");
+    world.wire.take();
+    leak(&world, &twice).await.expect(202);
+    assert_eq!(world.wire.names().len(), 8);
+    for (at, key) in keys.iter().enumerate() {
+        assert_eq!(world.whoami(key).await, if at < 8 { 401 } else { 200 }, "{at}");
+    }
+}
+
 #[tokio::test]
 async fn a_leaked_agent_secret_or_runner_token_revokes_itself() {
     let world = World::new().await;

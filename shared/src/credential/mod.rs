@@ -28,6 +28,8 @@ pub const PATTERN: &str = concat!(
     r")\b"
 );
 
+/// The length of the code between brand and body, in characters.
+const CODE_LEN: usize = 2;
 /// The length of a checksum, in characters.
 const CHECK_LEN: usize = 6;
 
@@ -77,6 +79,22 @@ fn body<'a>(brand: &TokenPrefix, code: &str, text: &'a str) -> Option<&'a str> {
         .strip_prefix(code)?
         .strip_prefix('_')?;
     (check == checksum(covered)).then_some(body)
+}
+
+/// Returns every part of `text` that has the prefix, the length and the checksum of a secret,
+/// whatever is around it.
+pub fn find_all<'a>(brand: &TokenPrefix, text: &'a str) -> impl Iterator<Item = &'a str> {
+    let beginning = format!("{}_", brand.as_str());
+    let starts: Vec<usize> = text.match_indices(&beginning).map(|(start, _)| start).collect();
+    starts.into_iter().filter_map(move |start| {
+        let rest = &text[start..];
+        let code = rest.get(beginning.len()..beginning.len() + CODE_LEN)?;
+        let body_len =
+            if code == refresh_token::CODE { refresh_token::BODY_LEN } else { opaque::BODY_LEN };
+        let found = rest.get(..beginning.len() + code.len() + 1 + body_len + CHECK_LEN)?;
+        let (covered, check) = found.split_at_checked(found.len() - CHECK_LEN)?;
+        (found.is_ascii() && check == checksum(covered)).then_some(found)
+    })
 }
 
 /// Returns `{brand}_{code}_{body}{check}`.

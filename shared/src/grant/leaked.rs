@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     core::{error::Fault, secret::Secret},
     credential::{
-        AgentSecret, CredentialKind, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
+        self, AgentSecret, CredentialKind, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
         ParsedCliToken, ParsedDeviceCode, ParsedInvitation, RefreshToken, RunnerToken, ServiceKey,
         SessionToken, SignInState, opaque::ParsedSecret,
     },
@@ -13,18 +13,36 @@ use crate::{
     telemetry, token,
 };
 
-/// Revokes the credential in `text`, of whatever kind: with its record, or with the family that it
-/// belongs to. Text that is not a valid credential of ours costs no I/O.
+/// How many credentials of one report are revoked.
+const MOST: usize = 8;
+
+/// How many parts of one report are verified that can be a JWT or a session.
+const MOST_SIGNED: usize = 64;
+
+/// Revokes the credentials in `text`, of whatever kind: each with its record, or with the family
+/// that it belongs to. Text without a valid credential of ours costs no I/O.
 ///
 /// The operator's key cannot be revoked here. It is reported in the log, and raises an alarm.
 ///
 /// # Errors
-/// A fault: the credential may still be valid.
+/// A fault: a credential may still be valid.
 pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault> {
-    let (brand, text) = (&context.config.brand, credential_in(text.expose()));
+    let text = text.expose();
+    let prefixed = credential::find_all(&context.config.brand, text);
+    for found in distinct(prefixed, MOST).into_iter().chain(distinct(signed(text), MOST_SIGNED)) {
+        if let Some(id) = revoke(context, found).await? {
+            telemetry::leaked_key_revoked(&id);
+        }
+    }
+    Ok(())
+}
+
+/// Revokes one credential, and returns its id if it was valid.
+async fn revoke(context: &Context, text: &str) -> Result<Option<String>, Fault> {
+    let brand = &context.config.brand;
     let now = context.clock.now();
     let store = &context.store;
-    let revoked = if let Some(key) = ParsedApiKey::parse(brand, text) {
+    Ok(if let Some(key) = ParsedApiKey::parse(brand, text) {
         deleted_id(store.delete_key_by_secret(&key, now).await?, &key.id)
     } else if let Some(token) = ParsedCliToken::parse(brand, text) {
         delete_record(context, &token).await?
@@ -52,19 +70,38 @@ pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault
         deleted_id(store.end_session(&session.id, &session.digest).await?, &session.id)
     } else {
         revoke_access_token(context, text).await?
-    };
-    if let Some(id) = revoked {
-        telemetry::leaked_key_revoked(&id);
-    }
-    Ok(())
+    })
 }
 
-/// Returns the longest part of `text` that can be a credential. Whoever reports one copies it from
-/// where it was found: with a line break, quotation marks or the header that contained it.
-fn credential_in(text: &str) -> &str {
+/// Returns the first `most` different parts.
+fn distinct<'a>(parts: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for part in parts {
+        if found.len() < most && !found.contains(&part) {
+            found.push(part);
+        }
+    }
+    found
+}
+
+/// Returns every part of `text` that can be a JWT or a session. They have no prefix of ours, but
+/// begin with the base64 of a brace, and have three or two parts. Base64url can end with the same
+/// characters as punctuation, so each is returned with those and without them.
+fn signed(text: &str) -> impl Iterator<Item = &str> {
+    const BEGINNING: &str = "eyJ";
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let parts = text.split(|c| !is_part(c)).map(|part| part.trim_matches('.'));
-    parts.max_by_key(|part| part.len()).unwrap_or_default()
+    let words = text.split(move |c| !is_part(c));
+    let starts = words
+        .flat_map(|word| word.match_indices(BEGINNING).map(|(start, _)| &word[start..]));
+    starts.flat_map(|rest| {
+        let end_of = |parts: usize| {
+            rest.match_indices('.').map(|(dot, _)| dot).nth(parts - 1).unwrap_or(rest.len())
+        };
+        [3, 2].map(end_of).into_iter().flat_map(|end| {
+            let part = &rest[..end];
+            [part, part.trim_end_matches(['_', '-', '.'])]
+        })
+    })
 }
 
 /// Deletes the record of a presented credential.
