@@ -204,6 +204,35 @@ async fn a_decision_is_shown_to_its_user_alone_while_it_is_true() {
     person.decide_device(&redeemed.user_code, "deny").await.expect(400);
 }
 
+const ENDED: &str = "You approved this device before, and that has ended, because it was disconnected or you signed out everywhere. It has no access. Start it again to get another code.";
+
+#[tokio::test]
+async fn an_approval_that_has_ended_is_not_shown_as_access() {
+    for is_redeemed in [true, false] {
+        let world = World::new().await;
+        let first = Browser::of(&world, Role::User).await;
+        let device = device(&world).await;
+        let code = device.user_code.as_str();
+        first.decide_device(code, "approve").await.expect(200);
+        let whoami = |bearer: String| world.call("GET", "/v1/auth/whoami").bearer(&bearer).send();
+        if is_redeemed {
+            let access = poll(&world, &device).await.expect(200).member("access_token");
+            let family = whoami(access).await.member("credential_id");
+            first.post(&format!("/devices/{family}/end"), &[]).await.expect(200);
+        } else {
+            let call = world.call("GET", "/v1/auth/whoami").header("Cookie", first.cookie());
+            let body = json!({"user_id": call.send().await.member("user_id")});
+            world.post("/v1/users/sign-out", body).send().await.expect(204);
+        }
+        let again = first.another().await;
+        assert_eq!(sentence(&again.enter_user_code(code).await.expect(200)), ENDED);
+        for decision in ["approve", "deny"] {
+            let page = again.decide_device(code, decision).await.expect(200);
+            assert_eq!(sentence(&page), ENDED, "{decision}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_of_two_decisions_at_once_counts_and_both_pages_show_it() {
     for _ in 0..5 {

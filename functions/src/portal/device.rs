@@ -5,7 +5,7 @@
 
 use postern::{
     App, Error, Refusal,
-    grant::device_code,
+    grant::device_code::{self, DeviceAccess},
     http::{Request, Response, html},
     store::device_code::{DeviceCodeRecord, DeviceStatus},
 };
@@ -30,19 +30,21 @@ enum DeviceNotice {
     AlreadyDenied,
     Approved,
     Denied,
+    Ended,
 }
 
 impl DeviceNotice {
-    const ALL: [Self; 4] =
-        [Self::AlreadyApproved, Self::AlreadyDenied, Self::Approved, Self::Denied];
+    const ALL: [Self; 5] =
+        [Self::AlreadyApproved, Self::AlreadyDenied, Self::Approved, Self::Denied, Self::Ended];
 
-    /// Returns the notice about a device with this status, of which a form asked for `decision`.
-    fn of(status: DeviceStatus, decision: DeviceDecision) -> Self {
-        match (has_access(status), decision) {
-            (true, DeviceDecision::Approve) => Self::Approved,
-            (true, DeviceDecision::Deny) => Self::AlreadyApproved,
-            (false, DeviceDecision::Approve) => Self::AlreadyDenied,
-            (false, DeviceDecision::Deny) => Self::Denied,
+    /// Returns the notice about a device with this access, of which a form asked for `decision`.
+    fn of(access: DeviceAccess, decision: DeviceDecision) -> Self {
+        match (access, decision) {
+            (DeviceAccess::Granted, DeviceDecision::Approve) => Self::Approved,
+            (DeviceAccess::Granted, DeviceDecision::Deny) => Self::AlreadyApproved,
+            (DeviceAccess::Denied, DeviceDecision::Approve) => Self::AlreadyDenied,
+            (DeviceAccess::Denied, DeviceDecision::Deny) => Self::Denied,
+            (DeviceAccess::Ended, DeviceDecision::Approve | DeviceDecision::Deny) => Self::Ended,
         }
     }
 
@@ -53,6 +55,7 @@ impl DeviceNotice {
             Self::AlreadyDenied => "already_denied",
             Self::Approved => "approved",
             Self::Denied => "denied",
+            Self::Ended => "ended",
         }
     }
 
@@ -72,6 +75,9 @@ impl DeviceNotice {
                 "The device is approved. It will continue in a few seconds. You can close this page."
             }
             Self::Denied => "The device was denied. It has no access.",
+            Self::Ended => {
+                "You approved this device before, and that has ended, because it was disconnected or you signed out everywhere. It has no access. Start it again to get another code."
+            }
         }
     }
 }
@@ -114,18 +120,10 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
     };
     match decide_one(app, request, &visitor, &code, decision).await {
         Err(error) => refused(&visitor, code, error),
-        Ok(status) => {
-            let notice = DeviceNotice::of(status, decision).name();
+        Ok(access) => {
+            let notice = DeviceNotice::of(access, decision).name();
             Ok(Response::see_other(format!("/device?done={notice}"))?)
         }
-    }
-}
-
-/// Reports whether a device that was decided about has access, or gets it with its next poll.
-fn has_access(status: DeviceStatus) -> bool {
-    match status {
-        DeviceStatus::Approved | DeviceStatus::Redeemed => true,
-        DeviceStatus::Pending | DeviceStatus::Denied => false,
     }
 }
 
@@ -139,10 +137,10 @@ async fn look_up(
     let (context, user) = (&app.context, &visitor.principal);
     match device_code::device(context, user, &code, request.source_ip()).await {
         Ok(device) if device.status != DeviceStatus::Pending => {
-            let notice = if has_access(device.status) {
-                DeviceNotice::Approved
-            } else {
-                DeviceNotice::Denied
+            let notice = match device_code::access(context, &device, user).await? {
+                DeviceAccess::Granted => DeviceNotice::Approved,
+                DeviceAccess::Denied => DeviceNotice::Denied,
+                DeviceAccess::Ended => DeviceNotice::Ended,
             };
             show(visitor, code, None, None, Some(notice.sentence()))
         }
@@ -157,11 +155,11 @@ async fn decide_one(
     visitor: &Visitor,
     code: &str,
     decision: DeviceDecision,
-) -> Result<DeviceStatus, Error> {
+) -> Result<DeviceAccess, Error> {
     let (context, user) = (&app.context, &visitor.principal);
     let device = device_code::device(context, user, code, request.source_ip()).await?;
     if device.status != DeviceStatus::Pending {
-        return Ok(device.status);
+        return device_code::access(context, &device, user).await;
     }
     let scopes = match decision {
         DeviceDecision::Approve => Some(device_code::grantable_scopes(context, &device, user)?),

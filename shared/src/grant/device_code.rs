@@ -199,8 +199,42 @@ pub fn grantable_scopes(
     Ok(scopes)
 }
 
-/// Stores a user's decision about a pending device, and returns the state of the device: another
-/// one than the user asked for if they decided otherwise at the same moment.
+/// What a user's decision about a device has given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceAccess {
+    /// It has access, or gets it with its next poll.
+    Granted,
+    /// It never had access.
+    Denied,
+    /// It was approved, and that has ended: the user disconnected it, or signed out everywhere.
+    Ended,
+}
+
+/// Returns what the decision of `person` about `device` has given it: at most one round trip.
+///
+/// # Errors
+/// [`Refusal::UserCodeWrong`] if nobody has decided about it; a [`Fault`].
+pub async fn access(
+    context: &Context,
+    device: &DeviceCodeRecord,
+    person: &Principal,
+) -> Result<DeviceAccess, Error> {
+    let epoch = person.inherited.epoch;
+    let is_granted = match (device.status, &device.family) {
+        (DeviceStatus::Pending, _) => return Err(Refusal::UserCodeWrong.into()),
+        (DeviceStatus::Denied, _) => return Ok(DeviceAccess::Denied),
+        (DeviceStatus::Approved, _) | (DeviceStatus::Redeemed, None) => device.epoch == epoch,
+        (DeviceStatus::Redeemed, Some(family)) => {
+            let (_, family) = context.store.member_and_family(&person.user_id, family).await?;
+            let now = context.clock.now();
+            family.is_some_and(|family| Some(family.epoch) == epoch && family.is_alive(now))
+        }
+    };
+    Ok(if is_granted { DeviceAccess::Granted } else { DeviceAccess::Ended })
+}
+
+/// Stores a user's decision about a pending device, and returns what it has given the device:
+/// something else than the user asked for if they decided otherwise at the same moment.
 ///
 /// # Errors
 /// [`Refusal::UserCodeWrong`] if another user approved or denied the device, or it has expired; a
@@ -210,18 +244,18 @@ pub async fn decide(
     device: &DeviceCodeRecord,
     person: &Principal,
     granted: Option<&Scopes>,
-) -> Result<DeviceStatus, Error> {
+) -> Result<DeviceAccess, Error> {
     let now = context.clock.now();
     let epoch = person.inherited.epoch.ok_or(Refusal::UserRequired)?;
     let (id, user_id) = (&device.id, &person.user_id);
     match context.store.decide_device(id, user_id, granted, epoch, now).await? {
-        DecideDevice::Recorded if granted.is_some() => Ok(DeviceStatus::Approved),
-        DecideDevice::Recorded => Ok(DeviceStatus::Denied),
+        DecideDevice::Recorded if granted.is_some() => Ok(DeviceAccess::Granted),
+        DecideDevice::Recorded => Ok(DeviceAccess::Denied),
         DecideDevice::TooLate(stored) => {
             let theirs = stored.filter(|device| {
                 device.status != DeviceStatus::Pending && device.is_shown_to(user_id, now)
             });
-            Ok(theirs.ok_or(Refusal::UserCodeWrong)?.status)
+            access(context, &*theirs.ok_or(Refusal::UserCodeWrong)?, person).await
         }
     }
 }
