@@ -568,7 +568,7 @@ async fn the_allowlist_applies_to_devices() {
     let person = browser(&world, "ada", Role::User).await;
     let device = device(&world).await;
     person.decide_device(&device.user_code, "approve").await.expect(200);
-    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"github|1\"]");
     poll(&closed, &device).await.expect_error(403, "forbidden_user");
 }
 

@@ -248,7 +248,7 @@ async fn a_malformed_login_is_refused_without_a_call() {
 #[tokio::test]
 async fn the_allowlist_applies_to_passwords() {
     let (world, id) = world().await;
-    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody-else\"]");
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"github|1\"]");
     attempt(&closed, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect_error(403, "forbidden_user");
     let open = world.reconfigured(&format!("[gate]\nallowed_users = [\"{id}\"]"));
     attempt(&open, EMAIL, PASSWORD, [192, 0, 2, 1]).await.expect(200);

@@ -410,7 +410,7 @@ async fn a_user_who_is_not_allowed_gets_a_page_and_no_code() {
     arrive(&world, &issuer, &good(), "8").await.expect_error(403, "forbidden_user");
     // A user who loses access between code and redemption receives nothing either.
     let code = code(&world, &issuer).await;
-    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"github|1\"]");
     redeem(&closed, &code, &[]).await.expect_error(403, "forbidden_user");
 }
 

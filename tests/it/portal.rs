@@ -457,7 +457,7 @@ async fn a_forged_or_expired_session_cookie_is_cleared() {
             (Some("/login?next=%2Fkeys"), String::new())
         );
     }
-    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"github|1\"]");
     Browser::with_session(&closed, browser.session.clone()).get("/").await.expect(403);
 }
 

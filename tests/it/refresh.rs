@@ -523,7 +523,7 @@ async fn a_user_refreshes_without_a_secret_even_if_agents_must_authenticate() {
 #[tokio::test]
 async fn a_refusal_of_the_owner_does_not_use_up_the_token() {
     let (world, agent, first) = paired().await;
-    let closed = world.reconfigured("[gate]\nallowed_users = [\"somebody\"]");
+    let closed = world.reconfigured("[gate]\nallowed_users = [\"github|1\"]");
     let form = [
         ("grant_type", "refresh_token"),
         ("refresh_token", first.refresh.as_str()),

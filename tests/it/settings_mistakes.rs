@@ -157,14 +157,39 @@ fn the_url_of_the_metadata_is_no_issuer() {
 #[test]
 fn an_id_that_no_caller_can_have_is_not_a_member_of_the_gate() {
     for list in ["allowed_users", "denied_users"] {
-        for id in ["", "key_x", "usr_1", "agt_", "github|octocat", "github|"] {
+        let user = "usr_01h455vb4pex5vsknk084sn02q";
+        let (before, after) = (format!(" {user}"), format!("{user} "));
+        for id in [
+            "",
+            "key_x",
+            "usr_1",
+            "agt_",
+            "github|octocat",
+            "github|",
+            "Github|5",
+            "*",
+            "octocat",
+            "ada@example.com",
+            "@example.com",
+            "idp|ada",
+            &before,
+            &after,
+        ] {
             let sentence = format!(
-                "{id:?} is no id of a caller: write the user_id that GET /v1/auth/whoami shows"
+                "{id:?} is no id of a caller: write the user_id that GET /v1/auth/whoami shows, such as usr_ and 26 characters, github| and a number, or that of a configured issuer"
             );
-            assert_ends_with(&format!("[gate]\n{list} = [\"ada\", \"{id}\"]"), &sentence);
+            assert_ends_with(&format!("[gate]\n{list} = [\"github|7\", \"{id}\"]"), &sentence);
         }
-        for id in ["ada", "github|7", "idp|ada", "key_01h455vb4pex5vsknk084sn02q"] {
+        for id in ["github|7", user, "key_01h455vb4pex5vsknk084sn02q"] {
             accepted(&format!("[gate]\n{list} = [\"{id}\"]"));
+        }
+        // An issuer gives the ids that it likes.
+        let issuer =
+            "[[provider]]\ntype = \"oidc\"\nissuer = \"https://idp.example\"\naudience = \"api\"";
+        for (prefix, id) in [("", "ada@example.com"), ("idp|", "idp|ada")] {
+            accepted(&format!(
+                "[gate]\n{list} = [\"{id}\"]\n{issuer}\nsubject_prefix = \"{prefix}\""
+            ));
         }
     }
 }

@@ -388,12 +388,12 @@ async fn a_denied_user_is_refused_on_every_path_whoever_acts_for_them() {
     let world = World::new().await;
     let id = world.create_user(EMAIL, PASSWORD, Role::User).await;
     let held = Credentials::of_password(&world).await;
-    let admin = world.sign_in("root", Role::Admin).await;
+    let admin = world.sign_in("github|7", Role::Admin).await;
     let call = world.call("POST", "/v1/keys").header("X-Postern-Session", &admin);
     let made = call.json(json!({"name": "k", "scopes": ["read"]})).send().await.expect(201);
-    for allowed in ["", "\"root\", \"ID\""] {
+    for allowed in ["", "\"github|7\", \"ID\""] {
         let toml =
-            format!("[gate]\nallowed_users = [{allowed}]\ndenied_users = [\"root\", \"ID\"]")
+            format!("[gate]\nallowed_users = [{allowed}]\ndenied_users = [\"github|7\", \"ID\"]")
                 .replace("ID", &id);
         let denying = world.reconfigured(&toml);
         assert_eq!(held.answers(&denying).await, all(403, "forbidden_user"));
@@ -402,7 +402,7 @@ async fn a_denied_user_is_refused_on_every_path_whoever_acts_for_them() {
         let call = denying.call("GET", "/v1/auth/whoami").header("X-Postern-Session", &admin);
         call.send().await.expect_error(403, "forbidden_user");
     }
-    let unaffected = world.reconfigured("[gate]\ndenied_users = [\"eve\"]");
+    let unaffected = world.reconfigured("[gate]\ndenied_users = [\"github|8\"]");
     assert_eq!(held.answers(&unaffected).await.map(|answer| answer.0), [200; 4]);
     assert_eq!(unaffected.whoami(&made.member("key")).await, 200);
 }

@@ -190,7 +190,7 @@ fn a_configuration_without_api_keys_prints_no_command_with_one() {
 #[test]
 fn a_gate_without_the_api_key_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let gate = "[gate]\nallowed_users = [\"ada\"]\n";
+    let gate = "[gate]\nallowed_users = [\"github|7\"]\n";
     fs::write(folder.path().join("postern.toml"), gate).unwrap();
     let program = RunningProgram::start(&IN_MEMORY, folder.path());
     let reason = "does not accept the API key: [gate] does not allow its user_id.";

@@ -211,7 +211,7 @@ impl Config {
         signin::validate(&self.signins)?;
         user_ids::resolve_prefixes(&mut self.signins, &self.providers)?;
         signin::validate_allow(&self.signins)?;
-        user_ids::validate_gate(&self.gate)?;
+        user_ids::validate_gate(self)?;
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;

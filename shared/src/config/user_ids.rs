@@ -5,7 +5,7 @@
 use super::{Config, ProviderKind, SignInSettings, provider::SenderAllowlist, setting};
 use crate::core::{
     error::{Fault, Refusal},
-    principal::{Gate, Role},
+    principal::Role,
     subject::{GITHUB_PREFIX, Subject, SubjectPrefix, platform_prefix},
 };
 
@@ -71,14 +71,27 @@ pub(super) fn resolve_prefixes(
     Ok(())
 }
 
-/// Checks that callers can have the ids that `[gate]` lists: users, and machines of ours.
-pub(super) fn validate_gate(gate: &Gate) -> Result<(), Fault> {
-    let is_impossible = |user: &&Subject| matches!(user, Subject::External(text) if text.is_empty() || !user.is_possible_user());
-    match gate.users().find(is_impossible).map(ToString::to_string) {
+/// Checks that callers can have the ids that `[gate]` lists: users, as where the operator disables
+/// one, and machines of ours. A denied id that nobody can have would deny nobody.
+pub(super) fn validate_gate(config: &Config) -> Result<(), Fault> {
+    let is_impossible = |listed: &&Subject| match listed {
+        Subject::External(text) => {
+            Subject::parse_user(text.clone()).is_none_or(|user| !config.can_name(&user))
+        }
+        Subject::Agent(_)
+        | Subject::ApiKey(_)
+        | Subject::CliToken(_)
+        | Subject::ConfiguredKey(_)
+        | Subject::Runner(_)
+        | Subject::Service(_)
+        | Subject::User(_) => false,
+    };
+    match config.gate.users().find(is_impossible).map(ToString::to_string) {
         None => Ok(()),
         Some(id) => setting(format!(
             "allowed_users and denied_users of [gate]: {id:?} is no id of a caller: write the \
-             user_id that GET /v1/auth/whoami shows"
+             user_id that GET /v1/auth/whoami shows, such as usr_ and 26 characters, github| and a \
+             number, or that of a configured issuer"
         )),
     }
 }

@@ -91,8 +91,8 @@ fn signed(text: &str) -> impl Iterator<Item = &str> {
     const BEGINNING: &str = "eyJ";
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let words = text.split(move |c| !is_part(c));
-    let starts = words
-        .flat_map(|word| word.match_indices(BEGINNING).map(|(start, _)| &word[start..]));
+    let starts =
+        words.flat_map(|word| word.match_indices(BEGINNING).map(|(start, _)| &word[start..]));
     starts.flat_map(|rest| {
         let end_of = |parts: usize| {
             rest.match_indices('.').map(|(dot, _)| dot).nth(parts - 1).unwrap_or(rest.len())
