@@ -124,11 +124,17 @@ impl DataLocation {
             .create(folder)
             .map_err(Error::io(format!("creating {}", folder.display())))?;
         let own_id = rustix::process::geteuid();
-        check_owner(folder, own_id)?;
+        check_owner(folder, own_id, REMEDY)?;
         for name in DATABASE_FILES.iter().chain(&[SECRETS, SHOWN]) {
             let file = folder.join(name);
             if file.exists() {
-                check_owner(&file, own_id)?;
+                check_owner(&file, own_id, REMEDY)?;
+            }
+        }
+        for name in [SECRETS, SHOWN] {
+            let file = folder.join(name);
+            if file.exists() {
+                make_private(&file, own_id)?;
             }
         }
         // SQLite gives its other files the mode of the database.
@@ -230,22 +236,51 @@ impl DataLocation {
     }
 }
 
+/// Checks that no other user could have put secrets into the file of `POSTERN_SECRET_FILE`, and makes
+/// it private if it is our own. Returns whether others can read it all the same.
+///
+/// # Errors
+/// [`Error::Invalid`] if others could have written it, [`Error::Io`] if it cannot be made private.
+pub fn check_secret_file(file: &Path) -> Result<bool, Error> {
+    let own_id = rustix::process::geteuid();
+    check_owner(file, own_id, "name another file with POSTERN_SECRET_FILE")?;
+    make_private(file, own_id)
+}
+
+/// Makes a file of the user `own_id` accessible only by its owner. Returns whether others can read
+/// it, which only its owner can change.
+fn make_private(file: &Path, own_id: Uid) -> Result<bool, Error> {
+    const OTHERS: u32 = 0o077;
+    let metadata = fs::metadata(file).map_err(Error::io(format!("reading {}", file.display())))?;
+    if metadata.mode() & OTHERS == 0 {
+        return Ok(false);
+    }
+    if Uid::from_raw(metadata.uid()) != own_id {
+        return Ok(true);
+    }
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600))
+        .map_err(Error::io(format!("making {} private", file.display())))?;
+    Ok(false)
+}
+
+/// What to do about a file or folder with which others could have chosen the secrets.
+const REMEDY: &str = "name another folder with --data";
+
 /// Checks that only the user `own_id` and the superuser could have written what `path` contains.
 /// Whoever can put secrets there can sign tokens.
-fn check_owner(path: &Path, own_id: Uid) -> Result<(), Error> {
+fn check_owner(path: &Path, own_id: Uid, remedy: &str) -> Result<(), Error> {
     const OTHERS_CAN_WRITE: u32 = 0o022;
     let metadata = fs::metadata(path).map_err(Error::io(format!("reading {}", path.display())))?;
     let path = path.display();
     let owner = Uid::from_raw(metadata.uid());
     if owner != own_id && !owner.is_root() {
         Err(Error::Invalid(format!(
-            "{path} belongs to another user, who could have put secrets there: name a folder of your \
-             own with --data"
+            "{path} belongs to another user, who could have put secrets there: {remedy}"
         )))
     } else if metadata.mode() & OTHERS_CAN_WRITE != 0 {
         Err(Error::Invalid(format!(
-            "other users can write to {path}, and could have put secrets there: name another folder \
-             with --data, or run `chmod go-w {path}` if all of its content is your own"
+            "other users can write to {path}, and could have put secrets there: {remedy}, or run \
+             `chmod go-w {path}` if all of its content is your own"
         )))
     } else {
         Ok(())

@@ -163,7 +163,9 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let mut notices = Vec::new();
     notices.extend(brand_notice(&mut shown, &config));
     let configured_file = configured_secret_file(&config)?;
-    notices.extend(configured_file.as_deref().and_then(missing_file_notice));
+    if let Some(file) = &configured_file {
+        notices.extend(secret_file_notice(file)?);
+    }
     let secrets = options.data.secrets(
         configured_file.as_deref(),
         &config.brand,
@@ -260,12 +262,20 @@ fn configured_secret_file(config: &Config) -> Result<Option<PathBuf>, Error> {
     }
 }
 
-fn missing_file_notice(file: &Path) -> Option<String> {
-    (!file.exists()).then(|| {
-        format!(
-            "The file {} of POSTERN_SECRET_FILE did not exist. This start has created it, with new keys.",
-            file.display()
-        )
+/// Returns what to say about the file of the deployment's secret. Refuses one that others could have
+/// written.
+fn secret_file_notice(file: &Path) -> Result<Option<String>, Error> {
+    let name = file.display();
+    Ok(if !file.exists() {
+        Some(format!(
+            "The file {name} of POSTERN_SECRET_FILE did not exist. This start has created it, with new keys."
+        ))
+    } else if data::check_secret_file(file)? {
+        Some(format!(
+            "Other users can read {name} of POSTERN_SECRET_FILE: make it private, because whoever reads it can sign tokens."
+        ))
+    } else {
+        None
     })
 }
 

@@ -63,6 +63,61 @@ fn a_folder_or_file_of_another_user_is_not_used() {
     RunningProgram::start(&serve(data), folder.path()).terminate();
 }
 
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Also in a folder that others can read, and if another program wrote the file.
+#[test]
+fn an_own_file_with_secrets_is_made_private_at_each_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let elsewhere = folder.path().join("elsewhere.json");
+    let variables = [("POSTERN_SECRET_FILE", elsewhere.to_str().unwrap())];
+    RunningProgram::start(&serve(&data), folder.path()).terminate();
+    set_mode(&data, 0o755);
+    fs::copy(data.join("secrets.json"), &elsewhere).unwrap();
+    let files = [data.join("secrets.json"), data.join("shown.json"), elsewhere.clone()];
+    for path in &files {
+        set_mode(path, 0o644);
+    }
+    let program = RunningProgram::start_with(&serve(&data), folder.path(), &variables);
+    assert!(!program.printed.contains("Other users can read"), "{}", program.printed);
+    program.terminate();
+    for path in &files {
+        assert_eq!(mode(path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_secret_that_others_could_have_written_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = folder.path().join("secret.json");
+    let variables = [("POSTERN_SECRET_FILE", file.to_str().unwrap())];
+    RunningProgram::start_with(&serve(&data), folder.path(), &variables).terminate();
+    for by_others in [0o002, 0o020] {
+        set_mode(&file, 0o600 | by_others);
+        let message = refused(&serve(&data), folder.path(), &variables);
+        let sentence = format!(
+            "postern: other users can write to {0}, and could have put secrets there: name another file with POSTERN_SECRET_FILE, or run `chmod go-w {0}` if all of its content is your own\n",
+            file.display()
+        );
+        assert_eq!(message, sentence);
+    }
+    set_mode(&file, 0o600);
+    if chown(&file, Some(12_345), None).is_ok() {
+        let message = refused(&serve(&data), folder.path(), &variables);
+        let sentence = format!(
+            "postern: {} belongs to another user, who could have put secrets there: name another file with POSTERN_SECRET_FILE\n",
+            file.display()
+        );
+        assert_eq!(message, sentence);
+        chown(&file, Some(0), None).unwrap();
+    }
+    RunningProgram::start_with(&serve(&data), folder.path(), &variables).terminate();
+}
+
 #[test]
 fn a_file_in_place_of_the_folder_or_of_the_database_is_named() {
     let folder = tempfile::tempdir().unwrap();
