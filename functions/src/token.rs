@@ -92,7 +92,12 @@ fn json_body(request: &Request) -> Result<Exchange, Error> {
 
 async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Error> {
     let parameter = |name: &'static str| form.get(name).ok_or_else(|| missing(name));
-    let grant_type = form.get("grant_type").ok_or_else(|| grant_type_missing(form))?;
+    let grant_type = form.get("grant_type").ok_or_else(|| grant_type_missing(request, form))?;
+    // Other unknown parameters are ignored (RFC 6749 §3.2), but this one would widen the grant.
+    if form.contains_key("scopes") {
+        let detail = "The parameter 'scopes' is unknown: write it as 'scope'.";
+        return Err(Error::with_detail(Refusal::RequestMalformed, detail.into()));
+    }
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(app, request, form)?;
     let address = request.source_ip();
@@ -167,9 +172,13 @@ fn has_json_names(form: &Form) -> bool {
     form.contains_key("agent_id") || form.contains_key("secret")
 }
 
-fn grant_type_missing(form: &Form) -> Error {
+fn grant_type_missing(request: &Request, form: &Form) -> Error {
     if has_json_names(form) {
         return Error::with_detail(Refusal::ParameterMissing, FORM_NAMES.into());
+    }
+    if request.body().trim_ascii_start().starts_with(b"{") {
+        let detail = "The body is JSON, and was sent as a form: send the header Content-Type: application/json.";
+        return Error::with_detail(Refusal::ParameterMissing, detail.into());
     }
     missing("grant_type")
 }

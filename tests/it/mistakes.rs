@@ -404,12 +404,17 @@ async fn the_error_for_malformed_json_names_the_place() {
             r#"{"name": "a", "scopes": []} x"#,
             "The body is not valid JSON, at line 1, column 29: trailing characters.",
         ),
+        ("[]", "The body is a list: send one JSON object, which begins with a brace."),
         (
-            "[]",
-            "The body must be a JSON object, which begins with a brace; curl sends a file with -d @FILE.",
+            r#""{\"name\": \"a\"}""#,
+            "The body begins with a quotation mark: send the JSON object itself, which begins with a brace, encoded once.",
         ),
         (
             "name=a",
+            "The body looks like a form, and its Content-Type is that of JSON: send a JSON object, or, to a route that reads forms, application/x-www-form-urlencoded.",
+        ),
+        (
+            "@body.json",
             "The body must be a JSON object, which begins with a brace; curl sends a file with -d @FILE.",
         ),
         (" ", "The body is missing: send a JSON object."),
@@ -509,7 +514,7 @@ async fn the_error_for_a_wrong_value_names_what_was_expected() {
             "/v1/users",
             user("ada@example.com", "short", "user"),
             "invalid_request",
-            "The password is not valid: use 8 to 256 characters, none of them invisible, and not the email address.",
+            "The password is not valid: use 8 to 256 characters, none of them invisible and not only spaces, and not the email address.",
         ),
         (
             "/v1/users",

@@ -229,3 +229,38 @@ async fn the_error_for_a_tool_says_that_a_whole_user_is_required() {
         expect_refusal(&answer, 403, "insufficient_scope", sentence);
     }
 }
+
+/// No read tells a valid code from an unknown one of the right form.
+#[tokio::test]
+async fn the_error_for_a_code_names_what_was_sent() {
+    let world = World::new().await;
+    let code = tests::public_client::device_code(&world).await;
+    let redeem = async |text: &str| {
+        let form = tests::public_client::device_form(text);
+        world.call("POST", "/v1/auth/token").form(&form).send().await
+    };
+    world.wire.take();
+    let wanted = "send the value that was shown or returned for this step.";
+    for (text, problem) in [
+        (&code[..40], "is not the whole of a code for one use: it has 40 characters instead of 71, so copy it again.".to_owned()),
+        ("BCDF-GHJK", "is the user code, which the user enters: send the device_code of the same response.".into()),
+        (&format!("\"{code}\""), "has quotation marks, brackets or other punctuation around it: remove them.".into()),
+        (&world.api_key, format!("looks like an API key: {wanted}")),
+        ("https://x.example/?code=1", "is a URL: send only the value of its parameter.".into()),
+    ] {
+        let sentence = format!("The device_code {problem}");
+        expect_refusal(&redeem(text).await, 400, "invalid_grant", &sentence);
+    }
+    let empty = "is empty: the variable in your program has no value.";
+    for (path, body, subject) in [
+        ("/v1/auth/refresh", json!({"refresh_token": ""}), "The refresh_token"),
+        ("/v1/auth/invitation", json!({"invitation": "", "password": "x"}), "The invitation"),
+    ] {
+        let answer = world.call("POST", path).json(body).send().await;
+        expect_refusal(&answer, 400, "invalid_grant", &format!("{subject} {empty}"));
+    }
+    assert!(world.wire.take().is_empty());
+    let mistyped = with_other_last_char(&code);
+    let sentence = "The code is invalid or has expired. Start again.";
+    expect_refusal(&redeem(&mistyped).await, 400, "invalid_grant", sentence);
+}

@@ -168,3 +168,33 @@ async fn the_error_for_a_timestamp_in_seconds_names_the_unit() {
     let old = now.as_millisecond() - 3_600_000;
     expect_refusal(&sign(old).await, 401, "stale_timestamp", stale);
 }
+
+#[tokio::test]
+async fn the_error_for_a_grant_names_the_wrong_encoding_and_the_wrong_name() {
+    let world = World::new().await;
+    let send = async |body: &str| {
+        let call = world.call("POST", "/v1/auth/token");
+        let call = call.header("Content-Type", "application/x-www-form-urlencoded");
+        call.raw(body).send().await
+    };
+    let sentence =
+        "The body is JSON, and was sent as a form: send the header Content-Type: application/json.";
+    let answer = send(r#"{"agent_id": "agt_x", "secret": "x"}"#).await;
+    expect_refusal(&answer, 400, "invalid_request", sentence);
+    // It would be ignored, and the agent would get all of its scopes.
+    let answer = send("grant_type=client_credentials&scopes=data:read").await;
+    let sentence = "The parameter 'scopes' is unknown: write it as 'scope'.";
+    expect_refusal(&answer, 400, "invalid_request", sentence);
+}
+
+#[tokio::test]
+async fn a_password_of_spaces_is_refused() {
+    let world = World::new().await;
+    let sentence = "The password is not valid: use 8 to 256 characters, none of them invisible and not only spaces, and not the email address.";
+    for password in ["        ", "\u{3000}\u{3000}\u{3000}\u{3000}\u{3000}\u{3000}\u{3000}\u{3000}"]
+    {
+        let body = json!({"email": "ada@example.com", "password": password});
+        let answer = world.post("/v1/users", body).send().await;
+        expect_refusal(&answer, 400, "invalid_request", sentence);
+    }
+}

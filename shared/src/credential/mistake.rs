@@ -20,6 +20,9 @@ pub fn mistake(brand: &TokenPrefix, text: &str) -> Option<String> {
     if PresentedKind::of(brand, text).is_some() {
         return None;
     }
+    if text.is_empty() {
+        return Some("is empty: the variable in your program has no value.".into());
+    }
     if is_variable(text) {
         return Some(
             "is the name of a variable, which the shell did not replace: put it in double quotation marks."
@@ -46,6 +49,9 @@ pub fn wrong_form(
             "has quotation marks, brackets or other punctuation around it: remove them.".into(),
         ),
         Some(kind) if kind == expected => kind.form_problem(brand, text),
+        Some(kind) if expected.code().is_none() => {
+            Some(format!("looks like {}: send {wanted}.", kind.name()))
+        }
         Some(kind) => Some(format!(
             "looks like {}: send {wanted}, which begins with {}.",
             kind.name(),

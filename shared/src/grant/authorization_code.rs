@@ -18,6 +18,7 @@
 use super::{
     Tokens,
     family::{self, GrantBasis, NewUserFamily},
+    not_a_code,
 };
 use crate::{
     config::is_https_or_loopback_url,
@@ -110,7 +111,7 @@ pub async fn redeem(
     redemption: &AccessTokenRequest<'_>,
 ) -> Result<Tokens, Error> {
     let code = ParsedAuthorizationCode::parse(&context.config.brand, redemption.code.expose())
-        .ok_or(Refusal::CodeWrong)?;
+        .ok_or_else(|| not_a_code(context, Refusal::CodeWrong, "code", redemption.code.expose()))?;
     let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
     match (check(&record, redemption), &record.family) {

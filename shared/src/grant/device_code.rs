@@ -13,7 +13,7 @@ use super::{
     Tokens,
     authorization_code::replayed,
     family::{self, GrantBasis, NewUserFamily},
-    throttle,
+    not_a_code, throttle,
 };
 use crate::{
     config::Client,
@@ -272,7 +272,7 @@ pub async fn poll(
     address: &str,
 ) -> Result<Tokens, Error> {
     let code = ParsedDeviceCode::parse(&context.config.brand, code.expose())
-        .ok_or(Refusal::DeviceCodeUnknown)?;
+        .ok_or_else(|| not_a_device_code(context, code))?;
     let now = context.clock.now();
     let stored = context.store.device_code(&code).await?;
     let device =
@@ -297,6 +297,15 @@ pub async fn poll(
         }
         (DeviceStatus::Approved, _) => redeem(context, &code, &device, address, now).await,
     }
+}
+
+/// Returns the refusal of a text that is no device code.
+fn not_a_device_code(context: &Context, text: &Secret) -> Error {
+    if read(text.expose()).is_some() {
+        let detail = "The device_code is the user code, which the user enters: send the device_code of the same response.";
+        return Error::with_detail(Refusal::DeviceCodeUnknown, detail.into());
+    }
+    not_a_code(context, Refusal::DeviceCodeUnknown, "device_code", text.expose())
 }
 
 /// Redeems an approved device code: everything that can fail, then one transaction.

@@ -25,6 +25,7 @@ use crate::{
         id::AgentId,
         secret::{self, Secret},
     },
+    credential::{self, PresentedKind},
 };
 
 /// The token response of RFC 6749 §5.1.
@@ -70,6 +71,21 @@ fn shown_once_if_any<S: serde::Serializer>(
 fn scope_not_granted(at: usize) -> Error {
     let detail = format!("scope[{at}] {SCOPE_NOT_GRANTED}");
     Error::with_detail(Refusal::ScopeNotGranted, detail)
+}
+
+/// Returns the refusal of `text`, the value of `name`, which is no code for one use. If its form shows
+/// what it is instead, the answer says so: the form is public.
+fn not_a_code(context: &Context, refusal: Refusal, name: &str, text: &str) -> Error {
+    let problem = if text.contains("://") {
+        Some("is a URL: send only the value of its parameter.".into())
+    } else {
+        let wanted = "the value that was shown or returned for this step";
+        credential::wrong_form(&context.config.brand, text, PresentedKind::Code, wanted)
+    };
+    match problem {
+        Some(problem) => Error::with_detail(refusal, format!("The {name} {problem}")),
+        None => refusal.into(),
+    }
 }
 
 /// The credentials of a confidential client.

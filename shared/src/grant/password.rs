@@ -52,7 +52,8 @@ pub struct Login<'a> {
 /// [`Refusal::PasswordMalformed`]
 pub fn validate_password(password: &Secret, email: &Email) -> Result<(), Refusal> {
     let text = text::password(password.expose()).ok_or(Refusal::PasswordMalformed)?;
-    let is_long_enough = (SHORTEST..=LONGEST).contains(&text.chars().count());
+    let is_blank = text.trim().is_empty();
+    let is_long_enough = !is_blank && (SHORTEST..=LONGEST).contains(&text.chars().count());
     let is_address = Email::try_from(text).is_ok_and(|typed| typed == *email);
     if is_long_enough && !is_address { Ok(()) } else { Err(Refusal::PasswordMalformed) }
 }

@@ -4,6 +4,7 @@
 //! tool that requested it continues.
 
 use super::{
+    not_a_code,
     password::{self, Login},
     user_status::UserStatus,
 };
@@ -36,7 +37,9 @@ pub async fn accept_invitation(
     password: Secret,
 ) -> Result<(), Error> {
     let invitation = ParsedInvitation::parse(&context.config.brand, invitation.expose())
-        .ok_or(Refusal::InvitationWrong)?;
+        .ok_or_else(|| {
+            not_a_code(context, Refusal::InvitationWrong, "invitation", invitation.expose())
+        })?;
     let now = context.clock.now();
     let user: Option<UserRecord> = context.store.record(&invitation.id, now).await?;
     let user = user.ok_or(Refusal::InvitationWrong)?;

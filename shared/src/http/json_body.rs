@@ -30,6 +30,17 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
             return Err(refuse("The body must be UTF-8 without compression.".into()));
         }
         [b'{', ..] => {}
+        [b'[', ..] => {
+            return Err(refuse(
+                "The body is a list: send one JSON object, which begins with a brace.".into(),
+            ));
+        }
+        [b'"' | b'\'', ..] => {
+            return Err(refuse("The body begins with a quotation mark: send the JSON object itself, which begins with a brace, encoded once.".into()));
+        }
+        text if looks_like_form(text) => {
+            return Err(refuse("The body looks like a form, and its Content-Type is that of JSON: send a JSON object, or, to a route that reads forms, application/x-www-form-urlencoded.".into()));
+        }
         _ => {
             return Err(refuse(
                 "The body must be a JSON object, which begins with a brace; curl sends a file with -d @FILE.".into(),
@@ -48,6 +59,13 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
             Err(refuse(format!("A member of the body was sent more than once, {place}.")))
         }
     }
+}
+
+/// Reports whether the body begins as a form does: with a name and an equals sign.
+fn looks_like_form(body: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let name_len = body.iter().take_while(|byte| is_name(byte)).count();
+    name_len > 0 && body.get(name_len) == Some(&b'=')
 }
 
 fn refuse(detail: String) -> Error {

@@ -287,7 +287,7 @@ refusals! {
     ParameterMissing => invalid_request("A required parameter is missing."),
     /// The password is too short, too long, or the email address.
     PasswordMalformed => invalid_request(
-        "The password is not valid: use 8 to 256 characters, none of them invisible, and not the email address.",
+        "The password is not valid: use 8 to 256 characters, none of them invisible and not only spaces, and not the email address.",
     ),
     /// A new user has neither a password nor an invitation, or both.
     PasswordOrInvitation => invalid_request(
