@@ -125,12 +125,7 @@ impl Fetcher {
                 error // it does not contain the URL
             })
         })?;
-        let body = body.to_bytes();
-        // RFC 8259 §8.1 allows parsers to ignore a byte order mark.
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body);
-        // What is not UTF-8 spoils only the member that contains it.
-        let body = String::from_utf8_lossy(body).into_owned();
-        Ok(http::Response::from_parts(parts, body.into_bytes()))
+        Ok(http::Response::from_parts(parts, body.to_bytes().into()))
     }
 
     fn client(&self) -> Result<&reqwest::Client, reqwest::Error> {

@@ -37,7 +37,7 @@ fn key_set(keys: &Value) -> Option<KeySet> {
     if has_secrets {
         KeySet::parse_secrets(json.as_bytes(), algorithm).ok()
     } else {
-        KeySet::parse(json.as_bytes()).ok()
+        KeySet::parse(&json).ok()
     }
 }
 
@@ -146,8 +146,7 @@ fn keys_with_a_duplicate_kid_are_ignored_and_the_others_still_work() {
         "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
         "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw",
     );
-    let set =
-        |keys: &[String]| KeySet::parse(format!(r#"{{"keys":[{}]}}"#, keys.join(",")).as_bytes());
+    let set = |keys: &[String]| KeySet::parse(&format!(r#"{{"keys":[{}]}}"#, keys.join(",")));
     assert_eq!(set(&[key("a", first), key("b", second)]).unwrap().len(), 2);
     assert_eq!(set(&[key("a", first), key("a", second), key("b", second)]).unwrap().len(), 1);
     let odd = r#"{"kty":"EC","crv":"secp256k1","kid":"c","x":"","y":""}"#.to_owned();
@@ -163,7 +162,7 @@ fn keys_with_a_duplicate_kid_are_ignored_and_the_others_still_work() {
         .is_err()
     );
     for malformed in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#, "null"] {
-        assert!(KeySet::parse(malformed.as_bytes()).is_err(), "{malformed}");
+        assert!(KeySet::parse(malformed).is_err(), "{malformed}");
     }
     assert!(set(&vec![key("a", first); 101]).is_err());
 }

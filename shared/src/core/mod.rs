@@ -8,6 +8,7 @@ pub mod entropy;
 pub mod epoch;
 pub mod error;
 pub mod id;
+pub mod json;
 pub mod method;
 pub mod name;
 pub mod network;

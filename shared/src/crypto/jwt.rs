@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
-    foreign_json::ForeignObject,
-    json::Members,
     jws::JwsAlgorithm,
     key_set::{Found, KeySet},
 };
-use crate::core::error::Refusal;
+use crate::core::{
+    error::Refusal,
+    json::{lenient::LenientObject, unique::Members},
+};
 
 /// The longest token of ours: all headers of a request together may have 10 KB.
 const LONGEST: usize = 8 * 1024;
@@ -51,8 +52,9 @@ pub enum IssuedBy {
 pub fn looks_like_jwt(text: &str) -> bool {
     let mut parts = text.split('.');
     let header = parts.next().filter(|_| parts.count() == 2).and_then(decode_header);
+    let header = header.and_then(|json| String::from_utf8(json).ok());
     header.is_some_and(|json| {
-        ForeignObject::parse(&json).is_some_and(|header| header.contains("alg"))
+        LenientObject::parse(&json).is_some_and(|header| header.contains("alg"))
     })
 }
 

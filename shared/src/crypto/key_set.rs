@@ -3,11 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    foreign_json::ForeignObject,
-    json::Members,
     jws::JwsAlgorithm,
     verifying_key::{InvalidKey, VerifyingKey},
 };
+use crate::core::json::{lenient::LenientObject, unique::Members};
 
 /// The maximum number of keys in one set.
 const MOST_KEYS: usize = 100;
@@ -32,8 +31,8 @@ impl KeySet {
     ///
     /// # Errors
     /// [`InvalidKey::Malformed`] if it is not a key set.
-    pub fn parse(json: &[u8]) -> Result<Self, InvalidKey> {
-        let given = ForeignObject::parse(json).and_then(|set| set.elements("keys"));
+    pub fn parse(json: &str) -> Result<Self, InvalidKey> {
+        let given = LenientObject::parse(json).and_then(|set| set.elements("keys"));
         let given = given.filter(|given| given.len() <= MOST_KEYS).ok_or(InvalidKey::Malformed)?;
         let valid: Vec<_> = given
             .iter()

@@ -1,8 +1,6 @@
 //! Cryptography: the only module that uses a cryptographic library or compares in constant time.
 
 pub mod digest;
-pub mod foreign_json;
-pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod jwt;

@@ -21,7 +21,9 @@ use super::{
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
 };
-use crate::core::{clock::Clock, entropy::Entropy, error::Fault, secret::Secret};
+use crate::core::{
+    clock::Clock, entropy::Entropy, error::Fault, json::without_bom, secret::Secret,
+};
 
 /// The secret, as JSON.
 #[derive(Clone, Serialize, Deserialize, Default)]
@@ -294,8 +296,7 @@ pub async fn get_secret_value(
 /// # Errors
 /// [`Fault::DeploymentSecret`] if it is not the expected JSON.
 pub fn parse(json: &str) -> Result<Secrets, Fault> {
-    let json = json.strip_prefix('\u{feff}').unwrap_or(json); // as some editors write it
-    serde_json::from_str(json).map_err(|error| {
+    serde_json::from_slice(without_bom(json.as_bytes())).map_err(|error| {
         Fault::DeploymentSecret(format!(
             "not the expected JSON at line {}, column {}{}",
             error.line(),

@@ -4,12 +4,10 @@
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
-use crate::{
-    core::{
-        clock::seconds,
-        error::{Error, Refusal},
-    },
-    crypto::json::Members,
+use crate::core::{
+    clock::seconds,
+    error::{Error, Refusal},
+    json::{unique::Members, without_bom},
 };
 
 /// The longest name of a member that a message repeats. No credential is as short.
@@ -20,8 +18,7 @@ const LONGEST_NAME: usize = 40;
 /// # Errors
 /// [`Refusal::BodyMissing`], or [`Refusal::BodyMalformed`] with the member or the place.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    // RFC 8259 §8.1 allows parsers to ignore a byte order mark.
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let body = without_bom(body);
     // serde would also accept an array for a struct, member by member.
     match body.trim_ascii_start() {
         [] => return Err(Refusal::BodyMissing.into()),

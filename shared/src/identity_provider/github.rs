@@ -10,9 +10,9 @@ use crate::{
     core::{
         email::Email,
         error::{Error, Fault, Refusal},
+        json::lenient::{self, LenientObject},
         subject::{GITHUB_PREFIX, Subject},
     },
-    crypto::foreign_json::{self, ForeignObject},
     token::external,
 };
 
@@ -54,11 +54,13 @@ impl GithubIdentityProvider {
         access_token: &str,
     ) -> Result<ExternalIdentity, Error> {
         let user = self.ask(context, "/user", access_token).await?;
-        let user = ForeignObject::parse(&user).ok_or_else(|| self.unreadable())?;
+        let user = lenient::decode(&user);
+        let user = LenientObject::parse(&user).ok_or_else(|| self.unreadable())?;
         let id = user.get("id").as_ref().and_then(Value::as_u64).ok_or(Refusal::SignInRefused)?;
         let verified: Vec<_> = if self.needs_addresses {
             let addresses = self.ask(context, "/user/emails", access_token).await?;
-            let addresses = foreign_json::elements(&addresses).ok_or_else(|| self.unreadable())?;
+            let addresses = lenient::decode(&addresses);
+            let addresses = lenient::elements(&addresses).ok_or_else(|| self.unreadable())?;
             addresses.into_iter().filter_map(verified_address).collect()
         } else {
             Vec::new()
@@ -110,7 +112,7 @@ impl GithubIdentityProvider {
 
 /// Returns an address of the list, if it is verified.
 fn verified_address(address: &RawValue) -> Option<Email> {
-    let address = ForeignObject::of(address)?;
+    let address = LenientObject::of(address)?;
     let is_verified = address.get("verified") == Some(Value::Bool(true));
     Email::try_from(address.text("email").filter(|_| is_verified)?).ok()
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    crypto::foreign_json::ForeignObject,
+    core::json::lenient::{self, LenientObject},
     fetch::{FetchError, Fetcher},
 };
 
@@ -90,7 +90,7 @@ impl TokenResponse for OauthTokenResponse {
 ///
 /// A token that identifies the user does not count if the response contains different ones. A
 /// refresh token identifies nobody, and is lost if it is not kept.
-fn tokens(response: &ForeignObject<'_>) -> Map<String, Value> {
+fn tokens(response: &LenientObject<'_>) -> Map<String, Value> {
     let text = |name: &str| response.text(name).filter(|text| !text.is_empty()).map(Value::from);
     let members = [
         ("access_token", text("access_token")),
@@ -133,7 +133,8 @@ impl<'c> AsyncHttpClient<'c> for OauthHttpClient<'_> {
 /// nothing was consumed.
 fn normalized(mut answer: HttpResponse) -> Result<HttpResponse, FetchError> {
     let (status, is_success) = (answer.status(), answer.status().is_success());
-    let body = ForeignObject::parse(answer.body());
+    let text = lenient::decode(answer.body());
+    let body = LenientObject::parse(&text);
     let tokens = body.as_ref().map(tokens).unwrap_or_default();
     let issues_tokens = is_success && tokens.keys().any(|name| name != "expires_in");
     let error = body.as_ref().and_then(|body| body.text("error")).filter(|_| !issues_tokens);

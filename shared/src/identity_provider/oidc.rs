@@ -15,9 +15,9 @@ use crate::{
     core::{
         email::Email,
         error::{Error, Fault, Refusal},
+        json::lenient::{self, LenientObject},
         subject::SubjectPrefix,
     },
-    crypto::foreign_json::ForeignObject,
     token::{
         external,
         issuer_keys::{IssuerKeys, names_another_issuer},
@@ -57,7 +57,8 @@ impl Discovered {
     /// Parses the document. An optional member that is unreadable or of another type counts as
     /// absent, because it is only a hint.
     fn parse(json: &[u8]) -> Option<Self> {
-        let found = ForeignObject::parse(json)?;
+        let json = lenient::decode(json);
+        let found = LenientObject::parse(&json)?;
         let texts = |name: &str| {
             let items = found.elements(name).unwrap_or_default();
             items.iter().filter_map(|item| serde_json::from_str(item.get()).ok()).collect()
@@ -214,7 +215,8 @@ impl OidcIdentityProvider {
         if !answer.status().is_success() {
             return Err(self.fault(format!("its userinfo answered {}", answer.status())).into());
         }
-        let about = ForeignObject::parse(answer.body())
+        let about = lenient::decode(answer.body());
+        let about = LenientObject::parse(&about)
             .filter(|about| {
                 !["sub", "email", "email_verified"].iter().any(|name| about.is_unreadable(name))
             })

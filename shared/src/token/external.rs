@@ -5,9 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{claims::Times, verify::check_times};
 use crate::{
-    core::{error::Refusal, subject::is_issued_user_id},
+    core::{error::Refusal, json::unique::Members, subject::is_issued_user_id},
     crypto::{
-        json::Members,
         jwt::{self, HeaderRequirements, IssuedBy},
         key_set::KeySet,
     },

@@ -21,8 +21,9 @@ use crate::{
     core::{
         clock::{LEEWAY, after},
         error::{Fault, Refusal},
+        json::lenient::{self, LenientObject},
     },
-    crypto::{foreign_json::ForeignObject, key_set::KeySet},
+    crypto::key_set::KeySet,
 };
 
 /// How long keys are used before newer ones are fetched.
@@ -178,7 +179,8 @@ impl IssuerKeys {
             context.fetcher.get(&url, LARGEST_KEY_SET).await
         });
         let json = fetched.await.map_err(|_| self.fault("it did not respond in time"))??;
-        let keys = KeySet::parse(&json).map_err(|_| self.fault("its key set is malformed"))?;
+        let keys = KeySet::parse(&lenient::decode(&json))
+            .map_err(|_| self.fault("its key set is malformed"))?;
         if keys.is_empty() { Err(self.fault("it has no valid keys")) } else { Ok(keys) }
     }
 
@@ -188,7 +190,8 @@ impl IssuerKeys {
             .fetcher
             .get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY)
             .await?;
-        let found = ForeignObject::parse(&json);
+        let json = lenient::decode(&json);
+        let found = LenientObject::parse(&json);
         let found = found.and_then(|found| Some((found.text("issuer")?, found.text("jwks_uri")?)));
         let (issuer, jwks_uri) =
             found.ok_or_else(|| self.fault("its discovery document is malformed"))?;

@@ -1,7 +1,7 @@
 //! JSON objects of other servers, read member by member: what is wrong with one member concerns
 //! nobody who needs another.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::json::Unique;
+use super::{unique::Unique, without_bom};
 
 /// An object whose members are parsed when they are asked for.
 ///
@@ -17,17 +17,17 @@ use super::json::Unique;
 /// half of a surrogate pair), or if it occurs twice with different values: parsers disagree about
 /// which of them counts.
 #[derive(Clone)]
-pub struct ForeignObject<'a>(Vec<(String, &'a RawValue)>);
+pub struct LenientObject<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'a> ForeignObject<'a> {
-    /// Parses an object; `None` for anything else.
-    pub fn parse(json: &'a [u8]) -> Option<Self> {
-        serde_json::from_slice(json).ok()
+impl<'a> LenientObject<'a> {
+    /// Parses an object; `None` for anything else. [`decode`] makes the text of a response.
+    pub fn parse(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
     }
 
     /// Parses an element of an array, if it is an object.
     pub fn of(element: &'a RawValue) -> Option<Self> {
-        Self::parse(element.get().as_bytes())
+        Self::parse(element.get())
     }
 
     /// Returns the value of a member.
@@ -54,7 +54,7 @@ impl<'a> ForeignObject<'a> {
     pub fn elements(&self, name: &str) -> Option<Vec<&'a RawValue>> {
         let mut named = self.named(name);
         let array = named.next().filter(|_| named.next().is_none())?;
-        elements(array.get().as_bytes())
+        elements(array.get())
     }
 
     /// Reports whether a member is there, readable or not.
@@ -80,30 +80,35 @@ impl<'a> ForeignObject<'a> {
 }
 
 /// Parses an array, whose elements can be unreadable; `None` for anything else.
-pub fn elements(json: &[u8]) -> Option<Vec<&RawValue>> {
-    serde_json::from_slice(json).ok()
+pub fn elements(json: &str) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(json).ok()
+}
+
+/// Returns the text of a response. What is not UTF-8 spoils only the member that contains it.
+pub fn decode(json: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(without_bom(json))
 }
 
 fn into_text(value: Value) -> Option<String> {
     if let Value::String(text) = value { Some(text) } else { None }
 }
 
-impl fmt::Debug for ForeignObject<'_> {
+impl fmt::Debug for LenientObject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ForeignObject")
+        f.write_str("LenientObject")
     }
 }
 
-impl<'de> Deserialize<'de> for ForeignObject<'de> {
+impl<'de> Deserialize<'de> for LenientObject<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Reader)
+        deserializer.deserialize_map(LenientVisitor)
     }
 }
 
-struct Reader;
+struct LenientVisitor;
 
-impl<'de> Visitor<'de> for Reader {
-    type Value = ForeignObject<'de>;
+impl<'de> Visitor<'de> for LenientVisitor {
+    type Value = LenientObject<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -112,12 +117,12 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
         let mut object = Vec::new();
         while let Some((name, value)) = members.next_entry::<&RawValue, &RawValue>()? {
-            // A name that cannot be read is none that anything needs.
+            // A member whose name cannot be read is not needed.
             if let Ok(name) = serde_json::from_str(name.get()) {
                 object.push((name, value));
             }
         }
-        Ok(ForeignObject(object))
+        Ok(LenientObject(object))
     }
 }
 
@@ -125,7 +130,7 @@ impl<'de> Visitor<'de> for Reader {
 mod tests {
     use serde_json::json;
 
-    use super::ForeignObject;
+    use super::{LenientObject, decode};
 
     #[test]
     fn what_is_wrong_with_a_member_concerns_no_other() {
@@ -133,7 +138,7 @@ mod tests {
         for odd in ["1e400", r#""\ud83d""#, r#"{"a": 1, "a": 2}"#, &deep, r#"["\ud83d"]"#] {
             for name in ["odd", r"\ud83d", r"o\u0064d"] {
                 let json = format!(r#"{{"a": "b", "{name}": {odd}, "c": null}}"#);
-                let object = ForeignObject::parse(json.as_bytes()).unwrap();
+                let object = LenientObject::parse(&json).unwrap();
                 assert_eq!(object.get("a"), Some(json!("b")), "{json}");
                 assert_eq!((object.get("odd"), object.get("c")), (None, None), "{json}");
                 assert_eq!(object.is_unreadable("odd"), name != r"\ud83d", "{json}");
@@ -153,18 +158,26 @@ mod tests {
             (r#"{"a": "b", "a": 1e400}"#, None),
             (r#"{"a": 1e400, "a": 1e400}"#, None),
         ] {
-            let object = ForeignObject::parse(json.as_bytes()).unwrap();
+            let object = LenientObject::parse(json).unwrap();
             assert_eq!(object.text("a").as_deref(), value, "{json}");
             assert_eq!(object.is_unreadable("a"), value.is_none(), "{json}");
         }
-        let object = ForeignObject::parse(br#"{"a": "b", "a": "c", "a": "", "a": 1e400}"#).unwrap();
+        let object = LenientObject::parse(r#"{"a": "b", "a": "c", "a": "", "a": 1e400}"#).unwrap();
         assert_eq!(object.last_text("a").as_deref(), Some("c"));
     }
 
     #[test]
-    fn nothing_but_an_object_is_one() {
+    fn a_byte_order_mark_and_what_is_not_utf_8_spoil_no_other_member() {
+        let json = decode(b"\xef\xbb\xbf{\"a\": \"b\", \"c\": \"\xff\"}");
+        let object = LenientObject::parse(&json).unwrap();
+        assert_eq!(object.text("a").as_deref(), Some("b"));
+        assert_eq!(object.text("c").as_deref(), Some("\u{fffd}"));
+    }
+
+    #[test]
+    fn only_an_object_is_parsed() {
         for json in [r#"["a", "b"]"#, "[]", "null", "7", r#""{}""#, "", "{} {}", "{", r#"{"a"}"#] {
-            assert!(ForeignObject::parse(json.as_bytes()).is_none(), "{json}");
+            assert!(LenientObject::parse(json).is_none(), "{json}");
         }
     }
 }

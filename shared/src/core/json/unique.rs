@@ -29,13 +29,13 @@ pub(super) struct Unique(pub(super) Value);
 
 impl<'de> Deserialize<'de> for Unique {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Self)
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
     }
 }
 
-struct Reader;
+struct UniqueVisitor;
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> Visitor<'de> for UniqueVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stands_twice_at_any_depth_refuses_the_whole() {
+    fn a_duplicate_member_at_any_depth_is_refused() {
         for text in [
             r#"{"a": 1, "a": 1}"#,
             r#"{"a": {"b": 1, "b": 2}}"#,
