@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::{Endpoints, ExternalIdentity, PendingSignIn, oauth::OauthTokenResponse, readable};
 use crate::{
-    config::{self, OidcSignIn, ResponseMode},
+    config::{OidcSignIn, ResponseMode},
     context::Context,
     core::{
         email::Email,
@@ -19,14 +19,14 @@ use crate::{
         subject::SubjectPrefix,
     },
     token::{
+        discovery::{self, Discovered},
         external,
-        issuer_keys::{IssuerKeys, names_another_issuer},
+        issuer_keys::IssuerKeys,
     },
 };
 
 /// How long a discovery document is used.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
-const LARGEST_DISCOVERY: usize = 64 * 1024;
 /// The timeout of the userinfo request.
 const ABOUT_A_PERSON: Duration = Duration::from_secs(3);
 
@@ -39,42 +39,6 @@ pub(super) struct OidcIdentityProvider {
     needs_addresses: bool,
     keys: IssuerKeys,
     known: Mutex<Option<(Discovered, Timestamp)>>,
-}
-
-/// The members of the discovery document that are used (OpenID Connect Discovery §3, RFC 9207 §3).
-#[derive(Clone, Debug)]
-struct Discovered {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    userinfo_endpoint: Option<String>,
-    scopes_supported: Vec<String>,
-    token_endpoint_auth_methods_supported: Vec<String>,
-    authorization_response_iss_parameter_supported: bool,
-}
-
-impl Discovered {
-    /// Parses the document. An optional member that is unreadable or of another type counts as
-    /// absent, because it is only a hint.
-    fn parse(json: &[u8]) -> Option<Self> {
-        let json = lenient::decode(json);
-        let found = LenientObject::parse(&json)?;
-        let texts = |name: &str| {
-            let items = found.elements(name).unwrap_or_default();
-            items.iter().filter_map(|item| serde_json::from_str(item.get()).ok()).collect()
-        };
-        Some(Self {
-            issuer: found.text("issuer")?,
-            authorization_endpoint: found.text("authorization_endpoint")?,
-            token_endpoint: found.text("token_endpoint")?,
-            userinfo_endpoint: found.text("userinfo_endpoint"),
-            scopes_supported: texts("scopes_supported"),
-            token_endpoint_auth_methods_supported: texts("token_endpoint_auth_methods_supported"),
-            authorization_response_iss_parameter_supported: found
-                .get("authorization_response_iss_parameter_supported")
-                .is_some_and(|flag| external::is_true(&flag)),
-        })
-    }
 }
 
 /// Returns the cause that an ID token was refused for. An access token with the same fault has
@@ -105,6 +69,9 @@ impl OidcIdentityProvider {
 
     pub(super) async fn endpoints(&self, context: &Context) -> Result<Endpoints, Fault> {
         let found = self.discovered(context).await?;
+        let required = |name: &str, endpoint: Option<String>| {
+            endpoint.ok_or_else(|| discovery::endpoint_missing(&self.issuer, name))
+        };
         let wanted = ["openid", "profile", "email", "offline_access"];
         let is_offered = |scope: &&str| match found.scopes_supported.as_slice() {
             [] => *scope != "offline_access",
@@ -113,8 +80,8 @@ impl OidcIdentityProvider {
         let methods = &found.token_endpoint_auth_methods_supported;
         let knows = |method: &str| methods.iter().any(|known| known == method);
         Ok(Endpoints {
-            authorization: found.authorization_endpoint,
-            token: found.token_endpoint,
+            authorization: required("authorization_endpoint", found.authorization_endpoint)?,
+            token: required("token_endpoint", found.token_endpoint)?,
             scopes: wanted
                 .iter()
                 .filter(|scope| is_offered(scope))
@@ -251,26 +218,11 @@ impl OidcIdentityProvider {
         {
             return Ok(found.clone());
         }
-        let base = self.issuer.strip_suffix('/').unwrap_or(&self.issuer);
-        let json = context
-            .fetcher
-            .get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY)
-            .await?;
-        let mut found = Discovered::parse(&json)
-            .ok_or_else(|| self.fault("its discovery document is malformed"))?;
-        let is_sound = |url: &String| {
-            config::is_https_or_loopback_url(url)
-                && (self.issuer.starts_with("http:") || url.starts_with("https:"))
-        };
-        found.userinfo_endpoint = found.userinfo_endpoint.filter(is_sound);
-        let required = [&found.authorization_endpoint, &found.token_endpoint];
-        if found.issuer != self.issuer {
-            return Err(self.fault(names_another_issuer(&found.issuer)));
+        let found = discovery::fetch(context, &self.issuer).await?;
+        // A document that cannot be used is fetched again for the next sign-in.
+        if found.authorization_endpoint.is_some() && found.token_endpoint.is_some() {
+            *known = Some((found.clone(), now));
         }
-        if !required.into_iter().all(is_sound) {
-            return Err(self.fault("its discovery document names endpoints that are not https"));
-        }
-        *known = Some((found.clone(), now));
         Ok(found)
     }
 

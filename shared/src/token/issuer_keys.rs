@@ -14,14 +14,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use super::external::{self, ExpectedIssuer};
+use super::{
+    discovery,
+    external::{self, ExpectedIssuer},
+};
 use crate::{
-    config,
     context::Context,
     core::{
         clock::{LEEWAY, after},
         error::{Fault, Refusal},
-        json::lenient::{self, LenientObject},
+        json::lenient,
     },
     crypto::key_set::KeySet,
 };
@@ -35,11 +37,8 @@ const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_secs(5);
 /// The timeout of discovery and the key set together.
 const WITHIN: Duration = Duration::from_millis(1500);
-/// The maximum sizes of the documents, in bytes.
-const LARGEST_DISCOVERY: usize = 64 * 1024;
+/// The maximum size of the key set, in bytes.
 const LARGEST_KEY_SET: usize = 150_000; // as much as API Gateway's own authorizer reads
-/// The longest issuer of a discovery document that is shown, in bytes.
-const LONGEST_SHOWN: usize = 200;
 
 /// The keys of one issuer.
 #[derive(Debug)]
@@ -64,13 +63,6 @@ struct Keys {
     set: Arc<KeySet>,
     /// Whether they were fetched after the token was presented.
     is_just_fetched: bool,
-}
-
-/// Says that a discovery document names the issuer `found`, which is shown if it can be one.
-pub(crate) fn names_another_issuer(found: &str) -> String {
-    let is_shown = found.len() <= LONGEST_SHOWN && config::is_https_or_loopback_url(found);
-    let shown = if is_shown { format!(": set issuer to {found:?}") } else { String::new() };
-    format!("its discovery document names another issuer{shown}")
 }
 
 impl IssuerKeys {
@@ -174,7 +166,11 @@ impl IssuerKeys {
         let fetched = tokio::time::timeout(WITHIN, async {
             let url = match &self.jwks_url {
                 Some(url) => url.clone(),
-                None => self.discover(context).await?,
+                None => {
+                    let found = discovery::fetch(context, &self.issuer).await?;
+                    let missing = || discovery::endpoint_missing(&self.issuer, "jwks_uri");
+                    found.jwks_uri.ok_or_else(missing)?
+                }
             };
             context.fetcher.get(&url, LARGEST_KEY_SET).await
         });
@@ -182,28 +178,6 @@ impl IssuerKeys {
         let keys = KeySet::parse(&lenient::decode(&json))
             .map_err(|_| self.fault("its key set is malformed"))?;
         if keys.is_empty() { Err(self.fault("it has no valid keys")) } else { Ok(keys) }
-    }
-
-    async fn discover(&self, context: &Context) -> Result<String, Fault> {
-        let base = self.issuer.strip_suffix('/').unwrap_or(&self.issuer);
-        let json = context
-            .fetcher
-            .get(&format!("{base}/.well-known/openid-configuration"), LARGEST_DISCOVERY)
-            .await?;
-        let json = lenient::decode(&json);
-        let found = LenientObject::parse(&json);
-        let found = found.and_then(|found| Some((found.text("issuer")?, found.text("jwks_uri")?)));
-        let (issuer, jwks_uri) =
-            found.ok_or_else(|| self.fault("its discovery document is malformed"))?;
-        // A remote issuer must not make us fetch from this machine.
-        let is_downgrade = self.issuer.starts_with("https:") && !jwks_uri.starts_with("https:");
-        if issuer != self.issuer {
-            Err(self.fault(&names_another_issuer(&issuer)))
-        } else if !config::is_https_or_loopback_url(&jwks_uri) || is_downgrade {
-            Err(self.fault("its jwks_uri is not https"))
-        } else {
-            Ok(jwks_uri)
-        }
     }
 
     fn has_just_failed(&self) -> Fault {
@@ -223,20 +197,4 @@ impl State {
 
 fn still_valid((set, age): (Arc<KeySet>, SignedDuration)) -> Option<Keys> {
     (age < STALE).then_some(Keys { set, is_just_fetched: false })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names_another_issuer;
-
-    #[test]
-    fn the_issuer_that_a_document_names_is_shown_if_it_can_be_one() {
-        let sentence = "its discovery document names another issuer";
-        let shown = format!("{sentence}: set issuer to \"https://idp.example/\"");
-        assert_eq!(names_another_issuer("https://idp.example/"), shown);
-        let long = format!("https://idp.example/{}", "x".repeat(200));
-        for hidden in ["idp.example", "http://idp.example", "https://a\nb", &long] {
-            assert_eq!(names_another_issuer(hidden), sentence);
-        }
-    }
 }

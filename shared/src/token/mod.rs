@@ -2,6 +2,7 @@
 //! issuers.
 
 mod claims;
+pub mod discovery;
 pub mod external;
 pub mod issue;
 pub mod issuer_keys;
