@@ -1,12 +1,19 @@
 //! A model of refresh: every interleaving of concurrent callers, and random histories against a few
 //! plain rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use jiff::Timestamp;
 use postern::{
     config::Lifetimes,
     core::{
+        clock::Clock,
         epoch::Epoch,
         id::{self, AttemptId},
         scope::Scopes,
@@ -148,7 +155,7 @@ async fn every_interleaving_of_concurrent_callers_rotates_once_and_detects_no_re
 
 async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i64) {
     let token = begin(world, now_ms).await;
-    let health = StoreHealth::new(time(now_ms));
+    let health = StoreHealth::new(&Clock::from_fn(move || time(now_ms)));
     let attempts: Vec<AttemptId> =
         (0..callers).map(|caller| format!("attempt of {caller}").as_str().into()).collect();
     let mut states = vec![None; callers];
@@ -305,7 +312,10 @@ async fn follow(world: &World, history: &[Step]) {
     let store = &world.app.context.store;
     let mut now_ms = world.now().as_millisecond();
     let mut tokens = vec![begin(world, now_ms).await];
-    let environments = [(); ENVIRONMENTS].map(|()| StoreHealth::new(Timestamp::UNIX_EPOCH));
+    let clock_ms = Arc::new(AtomicI64::new(0));
+    let read_ms = Arc::clone(&clock_ms);
+    let clock = Clock::from_fn(move || time(read_ms.load(Ordering::Relaxed)));
+    let environments = [(); ENVIRONMENTS].map(|()| StoreHealth::new(&clock));
     let mut model = Model {
         generation: 1,
         rotated_at_ms: now_ms,
@@ -323,7 +333,8 @@ async fn follow(world: &World, history: &[Step]) {
             Step::Pass { ms } => now_ms += ms,
             Step::StoreFails { environment } => {
                 model.last_failure_ms[*environment] = Some(now_ms);
-                environments[*environment].record_failure(time(now_ms));
+                clock_ms.store(now_ms, Ordering::Relaxed);
+                environments[*environment].record_failure();
             }
             Step::Revoke => {
                 store.revoke_family(&tokens[0].family, time(now_ms)).await.unwrap();
@@ -340,7 +351,8 @@ async fn follow(world: &World, history: &[Step]) {
                 let expected = model.present(token.generation, network, *environment, now_ms);
                 let attempt = AttemptId::from(format!("attempt {at}").as_str());
                 let store_health = &environments[*environment];
-                store_health.record_response(time(now_ms));
+                clock_ms.store(now_ms, Ordering::Relaxed);
+                store_health.record_response();
                 let request = request(&token, address, &attempt, store_health, now_ms);
                 let outcome = present(world, &request).await;
                 assert_eq!(outcome, expected, "step {at} of {history:?}");

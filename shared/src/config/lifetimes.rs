@@ -72,6 +72,11 @@ impl Default for Lifetimes {
 
 /// The maximum of every lifetime: ten years.
 const LONGEST_S: i64 = 10 * 366 * 24 * 3600;
+/// The maximum of `refresh_grace`. A longer window would give a thief more time to repeat a stolen
+/// token.
+pub(crate) const LONGEST_GRACE: SignedDuration = SignedDuration::from_secs(60);
+/// The minimum of a session's lifetimes: long enough to read a page and send its form.
+const SHORTEST_SESSION_S: i64 = 60;
 
 impl Lifetimes {
     /// Checks the bounds and how the lifetimes relate to each other.
@@ -100,13 +105,12 @@ impl Lifetimes {
         within("access_token", self.access_token, LEEWAY.as_secs(), 24 * 3600)?;
         // When a family ends, its access tokens end with it.
         at_least("refresh_idle", self.refresh_idle, "access_token", self.access_token)?;
-        within("refresh_idle", self.refresh_idle, self.access_token.as_secs(), LONGEST_S)?;
+        within("refresh_idle", self.refresh_idle, 1, LONGEST_S)?;
         at_least("refresh_absolute", self.refresh_absolute, "refresh_idle", self.refresh_idle)?;
-        within("refresh_absolute", self.refresh_absolute, self.refresh_idle.as_secs(), LONGEST_S)?;
-        // A longer window would give a thief more time to repeat a stolen token.
-        within("refresh_grace", self.refresh_grace, 0, 60)?;
-        within("session_idle", self.session_idle, 60, LONGEST_S)?;
-        within("session_absolute", self.session_absolute, 60, LONGEST_S)?;
+        within("refresh_absolute", self.refresh_absolute, 1, LONGEST_S)?;
+        within("refresh_grace", self.refresh_grace, 0, LONGEST_GRACE.as_secs())?;
+        within("session_idle", self.session_idle, SHORTEST_SESSION_S, LONGEST_S)?;
+        within("session_absolute", self.session_absolute, SHORTEST_SESSION_S, LONGEST_S)?;
         // Long enough to open the page and sign in, and short enough that a code that others have
         // seen is useless.
         within("device_code", self.device_code, 60, 3600)?;

@@ -25,6 +25,7 @@ pub use authorizer::{
     AuthorizerSettings, CacheScope, IdentitySource, IdentitySourcesPlace, UnmatchedRequests,
 };
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
+pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
 pub use provider::*;
 pub use role::RoleSettings;

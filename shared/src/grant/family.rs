@@ -16,14 +16,15 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
+        OPERATION, Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
         token_owner::TokenOwner,
     },
     telemetry, token,
 };
 
-/// How long a redemption can take.
-const REDEMPTION: SignedDuration = SignedDuration::from_secs(3);
+/// How long after a redemption began its last call to the store can respond. Later responses do not
+/// show that the caller got the tokens.
+const REDEMPTION: SignedDuration = OPERATION;
 
 /// A family to create.
 #[derive(Debug)]

@@ -28,13 +28,16 @@ use aws_smithy_types::{
     body::SdkBody,
     config_bag::{Storable, StoreReplace},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::StoreHealth;
 use crate::{
     core::{clock::Clock, error::Fault},
     telemetry,
 };
+
+/// The longest time that a call takes by default, including all attempts.
+pub(crate) const OPERATION: SignedDuration = SignedDuration::from_secs(3);
 
 /// The timeouts of a call, which include connecting, and its attempts. They are short, because the
 /// authorizer is on the path of every request.
@@ -52,7 +55,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             attempt: Duration::from_millis(1500),
-            operation: Duration::from_secs(3),
+            operation: OPERATION.unsigned_abs(),
             attempts: 3,
         }
     }
@@ -218,7 +221,7 @@ impl Intercept for Measured {
         if let Some(Err(error)) = context.output_or_error()
             && error.is_timeout_error()
         {
-            self.health.record_failure(self.clock.now());
+            self.health.record_failure();
         }
         Ok(())
     }
@@ -231,9 +234,9 @@ impl Intercept for Measured {
     ) -> Result<(), BoxError> {
         match context.output_or_error() {
             Some(Err(error)) if !error.as_operation_error().is_some_and(is_unmet) => {
-                self.health.record_failure(self.clock.now());
+                self.health.record_failure();
             }
-            Some(Ok(_) | Err(_)) => self.health.record_response(self.clock.now()),
+            Some(Ok(_) | Err(_)) => self.health.record_response(),
             None => {}
         }
         if let Some(Began(began)) = call.load::<Began>() {

@@ -1,4 +1,4 @@
-//! What a process knows about the store from its own calls.
+//! What a process knows about the store from its own calls (docs/decisions/0023).
 
 use std::sync::{
     Arc,
@@ -7,10 +7,20 @@ use std::sync::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::core::clock::after;
+use super::{OPERATION, rotation::RETRIES};
+use crate::{
+    config::LONGEST_GRACE,
+    core::clock::{Clock, LEEWAY, after},
+};
 
-/// How far back responses are remembered: the longest grace window, and the time for retries.
-const SECONDS: i64 = 128;
+/// How far back responses are remembered, in seconds.
+///
+/// A thief who repeats a refresh token is caught in the minute after the grace window only if this
+/// process knows that the store worked when the token was rotated. If it forgot that earlier, the
+/// thief would be taken for the caller who repeats a request of which the response was lost.
+const REMEMBERED_S: i64 = 128;
+const _: () = assert!(REMEMBERED_S > LONGEST_GRACE.as_secs() + RETRIES.as_secs());
+const _: () = assert!(REMEMBERED_S > OPERATION.as_secs() + RETRIES.as_secs() + LEEWAY.as_secs());
 
 /// How the calls of this process to the store have ended. A clone shares what it knows.
 #[derive(Clone, Debug)]
@@ -18,21 +28,23 @@ pub struct StoreHealth(Arc<Calls>);
 
 #[derive(Debug)]
 struct Calls {
+    clock: Clock,
     started_at: Timestamp,
     last_failure_ms: AtomicI64,
     /// The seconds in which the store responded, each at its remainder.
-    responses_s: [AtomicI64; SECONDS as usize],
+    responses_s: [AtomicI64; REMEMBERED_S as usize],
     /// The time of the last own rotation in each second that the store confirmed.
-    rotations_ms: [AtomicI64; SECONDS as usize],
+    rotations_ms: [AtomicI64; REMEMBERED_S as usize],
 }
 
 const NEVER: i64 = i64::MIN;
 
 impl StoreHealth {
-    /// Returns the knowledge of a process that starts now.
-    pub fn new(started_at: Timestamp) -> Self {
+    /// Returns the knowledge of a process that starts now, according to `clock`.
+    pub fn new(clock: &Clock) -> Self {
         Self(Arc::new(Calls {
-            started_at,
+            started_at: clock.now(),
+            clock: clock.clone(),
             last_failure_ms: AtomicI64::new(NEVER),
             responses_s: std::array::from_fn(|_| AtomicI64::new(NEVER)),
             rotations_ms: std::array::from_fn(|_| AtomicI64::new(NEVER)),
@@ -62,9 +74,9 @@ impl StoreHealth {
         Timestamp::from_millisecond(self.0.last_failure_ms.load(Ordering::Relaxed)).ok()
     }
 
-    /// Records that the store responded.
-    pub fn record_response(&self, at: Timestamp) {
-        let second = at.as_second();
+    /// Records that the store has just responded.
+    pub fn record_response(&self) {
+        let second = self.0.clock.now().as_second();
         in_second(&self.0.responses_s, second).store(second, Ordering::Relaxed);
     }
 
@@ -74,9 +86,9 @@ impl StoreHealth {
         rotation.store(rotated_at.as_millisecond(), Ordering::Relaxed);
     }
 
-    /// Records that a call failed.
-    pub fn record_failure(&self, at: Timestamp) {
-        self.0.last_failure_ms.store(at.as_millisecond(), Ordering::Relaxed);
+    /// Records that a call has just failed.
+    pub fn record_failure(&self) {
+        self.0.last_failure_ms.store(self.0.clock.now().as_millisecond(), Ordering::Relaxed);
     }
 
     /// Forgets the failures so far.
@@ -85,7 +97,7 @@ impl StoreHealth {
     }
 }
 
-fn in_second(seconds: &[AtomicI64; SECONDS as usize], second: i64) -> &AtomicI64 {
-    let remainder = usize::try_from(second.rem_euclid(SECONDS)).unwrap_or_default();
+fn in_second(seconds: &[AtomicI64; REMEMBERED_S as usize], second: i64) -> &AtomicI64 {
+    let remainder = usize::try_from(second.rem_euclid(REMEMBERED_S)).unwrap_or_default();
     &seconds[remainder]
 }

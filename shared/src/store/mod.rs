@@ -38,6 +38,7 @@ pub mod user;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 
+pub(crate) use client::OPERATION;
 pub use client::Timeouts;
 pub use health::StoreHealth;
 pub use record::{
@@ -52,16 +53,15 @@ use crate::{config::Tables, core::clock::Clock};
 pub struct Store {
     client: Client,
     tables: Tables,
-    clock: Clock,
     health: StoreHealth,
 }
 
 impl Store {
     /// Returns a store over `tables`, reached as `sdk` says. `clock` measures its calls. No I/O.
     pub fn new(sdk: &SdkConfig, tables: Tables, timeouts: Timeouts, clock: &Clock) -> Self {
-        let health = StoreHealth::new(clock.now());
+        let health = StoreHealth::new(clock);
         let client = client::build(sdk, timeouts, clock, &health);
-        Self { client, tables, clock: clock.clone(), health }
+        Self { client, tables, health }
     }
 
     /// Returns what this process knows about the store from its calls so far.

@@ -96,7 +96,7 @@ impl Store {
         // A key that the store had no capacity for is not absent: treating it
         // so would reject a good token.
         if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
-            self.health.record_failure(self.clock.now());
+            self.health.record_failure();
             return Err(unexpected(WHAT, "the store left keys unread"));
         }
         let mut items = answer.responses.unwrap_or_default();
