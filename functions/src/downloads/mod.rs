@@ -28,7 +28,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let claims = authenticate(app, request)?;
     let wanted = Permission::RunnersRead.into();
     if !claims.scopes.allows(&wanted) {
-        return Err(Error::lacks_scope(Permission::RunnersRead.as_str().into()));
+        return Err(Error::lacks_scope(Permission::RunnersRead));
     }
     let organization = claims.org_id.ok_or(Refusal::OrganizationMissing)?;
     let id = request.path_id()?;

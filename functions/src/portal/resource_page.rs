@@ -141,7 +141,7 @@ async fn rows(
         ($list:path, |$view:ident| $creator:expr) => {{
             let list = $list(context, user, PageRequest::parse(None, cursor)?).await?;
             let rows = list.items.into_iter().map(|$view| {
-                let can_change = user.can_change($creator).is_ok();
+                let can_change = user.check_can_change($creator).is_ok();
                 Row { can_change, ..Row::from($view) }
             });
             Ok((rows.collect(), list.next_cursor))

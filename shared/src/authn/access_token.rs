@@ -77,8 +77,9 @@ async fn of_agent(
         Some(agent) if agent.meta.org_id == claims.org_id => {
             let inherited = InheritedLimits {
                 expires_at: agent.expires_at,
+                require_signature: false,
+                epoch: None,
                 by_signup: agent.meta.by_signup,
-                ..InheritedLimits::default()
             };
             let scopes = context.config.limit_signup(agent.meta.by_signup, &claims.scopes);
             let expires_at = Some(at_most(claims.exp, agent.expires_at));

@@ -70,7 +70,9 @@ impl Provider for JwtProvider {
         };
         let found =
             external::verify(token, &self.keys, issuer, context.clock.now()).and_then(|claims| {
-                external::check_kind(&claims, self.settings.accept_id_tokens)?;
+                if !self.settings.accept_id_tokens {
+                    external::refuse_id_token(&claims)?;
+                }
                 mapping.principal(&context.config, token, claims)
             });
         Ok(found.map_or_else(Outcome::Refused, Outcome::Authenticated))

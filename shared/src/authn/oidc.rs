@@ -51,7 +51,9 @@ impl Provider for OidcProvider {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        if let Err(refusal) = external::check_kind(&claims, self.settings.accept_id_tokens) {
+        if !self.settings.accept_id_tokens
+            && let Err(refusal) = external::refuse_id_token(&claims)
+        {
             return Ok(refusal.into());
         }
         let scopes = context.config.role_scopes(self.settings.role);
@@ -74,9 +76,10 @@ impl Provider for OidcProvider {
                 scopes: context.config.limit_signup(member.by_signup, &caller.scopes),
                 org_id: Some(member.org_id),
                 inherited: InheritedLimits {
+                    expires_at: None,
+                    require_signature: false,
                     epoch: Some(member.epoch),
                     by_signup: member.by_signup,
-                    ..InheritedLimits::default()
                 },
                 metadata: with_profile(caller.metadata, member.profile.metadata),
                 ..caller

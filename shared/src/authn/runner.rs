@@ -62,8 +62,9 @@ impl Provider for RunnerProvider {
                     expires_at: record.expires_at,
                     inherited: InheritedLimits {
                         expires_at: record.expires_at,
+                        require_signature: false,
+                        epoch: None,
                         by_signup: record.meta.by_signup,
-                        ..InheritedLimits::default()
                     },
                 })
             }

@@ -69,8 +69,9 @@ impl Provider for ServiceTokenProvider {
                 expires_at: Some(at_most(claims.exp, service.expires_at)),
                 inherited: InheritedLimits {
                     expires_at: service.expires_at,
+                    require_signature: false,
+                    epoch: None,
                     by_signup: service.meta.by_signup,
-                    ..InheritedLimits::default()
                 },
             }),
         })

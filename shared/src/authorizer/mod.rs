@@ -31,6 +31,7 @@ use crate::{
         method,
         principal::Principal,
         route_pattern,
+        scope::Scopes,
     },
     crypto::Digest,
     http::{CredentialSource, Message},
@@ -84,8 +85,8 @@ enum Decision {
     Allowed(Principal),
     /// The request is not allowed, with the principal if the caller was authenticated.
     Forbidden(Option<Principal>, Refusal),
-    /// The caller lacks one of these scopes, which are space-joined; none if no scope is enough.
-    LacksScope(Principal, String),
+    /// The caller lacks one of these scopes; none if no scope is enough.
+    LacksScope(Principal, Scopes),
     /// The caller's policy decides each request, among them this one.
     ByPolicy { principal: Principal, policy: Value, allows_request: bool },
 }
@@ -168,7 +169,7 @@ impl AuthorizerRequest {
         if let Decision::LacksScope(_, scopes) = decision
             && !scopes.is_empty()
         {
-            context.insert("required_scopes".into(), scopes.as_str().into());
+            context.insert("required_scopes".into(), scopes.to_string().into());
         }
         if let (Decision::Allowed(_), Some(digest)) = (decision, self.signed_content()) {
             context.insert("content_sha256".into(), digest.into());
@@ -276,9 +277,9 @@ async fn decide(
             Ok(if unmet.is_empty() {
                 Decision::Allowed(principal)
             } else {
-                let scopes: BTreeSet<_> =
-                    unmet.iter().flat_map(|requirement| requirement.scopes()).collect();
-                Decision::LacksScope(principal, scopes.into_iter().collect::<Vec<_>>().join(" "))
+                let scopes = unmet.iter().filter_map(|requirement| requirement.scopes());
+                let sorted: BTreeSet<_> = scopes.flat_map(Scopes::iter).cloned().collect();
+                Decision::LacksScope(principal, Scopes::from_iter(sorted))
             })
         }
         // A valid credential gets its caller's policy on an open route too.

@@ -5,6 +5,7 @@ use crate::{
     core::{
         principal::{Principal, PrincipalKind},
         route_pattern::RoutePattern,
+        scope::Scopes,
     },
 };
 
@@ -22,7 +23,15 @@ pub(super) enum Requirement<'c> {
     Unmatched(UnmatchedRequests),
 }
 
-impl Requirement<'_> {
+impl<'c> Requirement<'c> {
+    /// Returns the scopes that a caller needs; `None` if no scope is enough.
+    pub(super) fn scopes(self) -> Option<&'c Scopes> {
+        match self {
+            Self::Rule(rule) => Some(&rule.scopes),
+            Self::Unmatched(_) => None,
+        }
+    }
+
     /// Reports whether `caller` is allowed; `None` is a caller without a valid credential.
     pub(super) fn allows(self, caller: Option<&Principal>) -> bool {
         match (self, caller) {
@@ -34,14 +43,6 @@ impl Requirement<'_> {
                 caller.kind != PrincipalKind::Runner
             }
             (Self::Unmatched(UnmatchedRequests::Deny), _) | (_, None) => false,
-        }
-    }
-
-    /// Returns the scopes that a caller needs, in text.
-    pub(super) fn scopes(self) -> Vec<String> {
-        match self {
-            Self::Rule(rule) => rule.scopes.iter().map(ToString::to_string).collect(),
-            Self::Unmatched(_) => Vec::new(),
         }
     }
 

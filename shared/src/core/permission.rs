@@ -1,6 +1,6 @@
 //! The permissions that our own routes require.
 
-use crate::core::scope::Scope;
+use crate::core::scope::{Scope, Scopes};
 
 /// A permission that one of our own routes requires. A caller has it if one of its scopes covers
 /// it.
@@ -64,6 +64,12 @@ impl Permission {
 impl From<Permission> for Scope {
     fn from(permission: Permission) -> Self {
         Self::from_static(permission.as_str())
+    }
+}
+
+impl From<Permission> for Scopes {
+    fn from(permission: Permission) -> Self {
+        Self::from_iter([permission.into()])
     }
 }
 

@@ -184,7 +184,7 @@ impl Principal {
         if self.scopes.allows(&permission.into()) {
             Ok(())
         } else {
-            Err(Error::lacks_scope(permission.as_str().to_owned()))
+            Err(Error::lacks_scope(permission))
         }
     }
 
@@ -216,6 +216,14 @@ impl Principal {
         }
     }
 
+    /// Returns the epoch of the user whose credential this is, for actions that end with it.
+    ///
+    /// # Errors
+    /// [`Refusal::UserRequired`] for all other callers.
+    pub fn require_epoch(&self) -> Result<Epoch, Refusal> {
+        self.inherited.epoch.ok_or(Refusal::UserRequired)
+    }
+
     /// Returns the organization, for actions that require one.
     ///
     /// # Errors
@@ -244,7 +252,7 @@ impl Principal {
     ///
     /// # Errors
     /// [`Refusal::RecordOfAnother`]
-    pub fn can_change(&self, creator: Option<&Subject>) -> Result<(), Refusal> {
+    pub fn check_can_change(&self, creator: Option<&Subject>) -> Result<(), Refusal> {
         let is_manager = self.require(Permission::UsersManage).is_ok();
         match self.acting_user() {
             Some(user) if !is_manager && creator != Some(&user) => Err(Refusal::RecordOfAnother),
@@ -288,7 +296,7 @@ impl Principal {
     /// # Errors
     /// [`Refusal::SignatureNotInherited`] if the caller's own key requires signatures, and the
     /// credential could create others without.
-    pub fn can_create_unsigned(&self, scopes: &Scopes) -> Result<(), Refusal> {
+    pub fn check_can_create_unsigned(&self, scopes: &Scopes) -> Result<(), Refusal> {
         let creates = Permission::CREATING.iter().any(|right| scopes.allows(&(*right).into()));
         if self.inherited.require_signature && creates {
             Err(Refusal::SignatureNotInherited)
@@ -303,7 +311,7 @@ impl Principal {
     /// # Errors
     /// [`Refusal::ExpiryNotInherited`] if the caller's credential expires, or
     /// [`Refusal::SignatureNotInherited`] if it requires signatures.
-    pub fn can_admit_users(&self) -> Result<(), Refusal> {
+    pub fn check_can_enroll_users(&self) -> Result<(), Refusal> {
         match (self.inherited.expires_at, self.inherited.require_signature) {
             (Some(_), _) => Err(Refusal::ExpiryNotInherited),
             (None, true) => Err(Refusal::SignatureNotInherited),
@@ -316,7 +324,11 @@ impl Principal {
     ///
     /// # Errors
     /// [`Refusal::ScopeEscalation`] if the caller lacks one of them.
-    pub fn can_delegate(&self, scopes: &Scopes, resources: &Resources) -> Result<(), Refusal> {
+    pub fn check_can_delegate(
+        &self,
+        scopes: &Scopes,
+        resources: &Resources,
+    ) -> Result<(), Refusal> {
         if self.scopes.allows_all(scopes) && self.resources.allows(resources) {
             Ok(())
         } else {

@@ -28,7 +28,7 @@ const MOST_RESOURCES: usize = 100;
 const LONGEST_RESOURCE: usize = 200;
 
 /// A well-formed scope.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(String);
 
@@ -214,6 +214,18 @@ impl TryFrom<Vec<String>> for Scopes {
         }
         let length: usize = scopes.iter().map(|scope| scope.0.len() + 1).sum();
         if length > LONGEST_LIST + 1 { Err(Refusal::ScopesTooMany) } else { Ok(Self(scopes)) }
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        let mut all: Vec<Scope> = Vec::new();
+        for scope in scopes {
+            if !all.contains(&scope) {
+                all.push(scope);
+            }
+        }
+        Self(all)
     }
 }
 

@@ -132,7 +132,7 @@ impl VerifyingKey {
         jwk: &Map<String, Value>,
     ) -> Result<Self, InvalidKey> {
         let text = |name: &str| text(jwk, name);
-        is_for_verifying(jwk)?;
+        check_is_for_verifying(jwk)?;
         if text("kty")?.ok_or(InvalidKey::Malformed)? != "oct" {
             return Err(InvalidKey::WrongKeySet);
         }
@@ -152,7 +152,7 @@ impl VerifyingKey {
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, InvalidKey> {
         let text = |name: &str| text(jwk, name);
         let required = |name: &str| text(name)?.ok_or(InvalidKey::Malformed);
-        is_for_verifying(jwk)?;
+        check_is_for_verifying(jwk)?;
         let kid = text("kid")?.map(str::to_owned);
         let usual = match (required("kty")?, text("crv")?) {
             ("RSA", None) => "RS256",
@@ -200,7 +200,7 @@ fn text<'j>(jwk: &'j Map<String, Value>, name: &str) -> Result<Option<&'j str>, 
 }
 
 /// Checks that `use` and `key_ops`, if present, both allow verifying (RFC 7517 §4.2, §4.3).
-fn is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
+fn check_is_for_verifying(jwk: &Map<String, Value>) -> Result<(), InvalidKey> {
     if member(jwk, "use").is_some_and(|usage| usage != "sig") {
         return Err(InvalidKey::WrongUse);
     }

@@ -195,7 +195,7 @@ pub fn grantable_scopes(
         Some(requested) => requested.clone(),
         None => context.config.role_scopes(Role::User).covered_by(&person.scopes),
     };
-    person.can_delegate(&scopes, &Default::default())?;
+    person.check_can_delegate(&scopes, &Default::default())?;
     Ok(scopes)
 }
 
@@ -246,7 +246,7 @@ pub async fn decide(
     granted: Option<&Scopes>,
 ) -> Result<DeviceAccess, Error> {
     let now = context.clock.now();
-    let epoch = person.inherited.epoch.ok_or(Refusal::UserRequired)?;
+    let epoch = person.require_epoch()?;
     let (id, user_id) = (&device.id, &person.user_id);
     match context.store.decide_device(id, user_id, granted, epoch, now).await? {
         DecideDevice::Recorded if granted.is_some() => Ok(DeviceAccess::Granted),

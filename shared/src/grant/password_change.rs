@@ -107,7 +107,7 @@ pub async fn change(
     let old = context.store.login_of(&user).await?.and_then(|login| login.password);
     let old = old.ok_or(Refusal::RecordChanged)?;
     // If the user's credentials have ended since, so has the caller's right to this.
-    let epoch = caller.inherited.epoch.ok_or(Refusal::UserRequired)?;
+    let epoch = caller.require_epoch()?;
     let new = PasswordHash::hash(change.new, &context.entropy).await?;
     match context.store.replace_password(&user, &old, new, epoch).await? {
         SetPassword::Set => telemetry::password_set(id),

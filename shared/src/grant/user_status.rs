@@ -105,9 +105,10 @@ impl ActiveUser {
     /// Returns what the credentials that the user creates with one of this epoch inherit.
     pub fn inherited(&self) -> InheritedLimits {
         InheritedLimits {
+            expires_at: None,
+            require_signature: false,
             epoch: Some(self.epoch),
             by_signup: self.by_signup,
-            ..InheritedLimits::default()
         }
     }
 }

@@ -159,7 +159,7 @@ impl KeyCreator<'_> {
     ) -> Result<(Option<Timestamp>, bool), Refusal> {
         match self {
             Self::Caller(caller) => {
-                caller.can_delegate(scopes, resources)?;
+                caller.check_can_delegate(scopes, resources)?;
                 let expires_at = caller.delegated_expiry(expires_at)?;
                 Ok((expires_at, caller.delegated_signature(require_signature)?))
             }

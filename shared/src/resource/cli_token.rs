@@ -113,7 +113,7 @@ pub async fn create(
         (false, Some(names)) if !names.is_empty() => Resources::repositories(names)?,
         _ => return Err(Refusal::RepositoriesMalformed.into()),
     };
-    user.can_delegate(&scopes, &resources)
+    user.check_can_delegate(&scopes, &resources)
         .map_err(|refusal| owned::locate(refusal, &given, Some(&resources), user))?;
     refuse_tools(context, user).await?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
@@ -129,7 +129,7 @@ pub async fn create(
         secret: stored,
         require_signature: new.require_signature,
         on_behalf_of: user.user_id.clone(),
-        epoch: user.inherited.epoch.ok_or(Refusal::UserRequired)?,
+        epoch: user.require_epoch()?,
         expires_at,
     };
     context.store.put_record(&record).await?;

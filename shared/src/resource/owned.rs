@@ -175,12 +175,12 @@ pub async fn delete<V: Resource>(
 ) -> Result<(), Error> {
     caller.require(V::MANAGE)?;
     let organization = caller.require_organization()?;
-    if caller.can_delegate(&Scopes::all(), &Resources::default()).is_err() {
+    if caller.check_can_delegate(&Scopes::all(), &Resources::default()).is_err() {
         let record: V::Record = find(context, &organization, id).await?;
         let rights = V::rights(context, &record);
-        caller.can_change(rights.on_behalf_of.as_ref())?;
+        caller.check_can_change(rights.on_behalf_of.as_ref())?;
         caller
-            .can_delegate(&rights.scopes, &rights.resources)
+            .check_can_delegate(&rights.scopes, &rights.resources)
             .map_err(|_| Refusal::RecordBeyondCaller)?;
     }
     match context.store.delete(&organization, id).await? {
@@ -242,8 +242,8 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
     caller.require(V::MANAGE)?;
     let record: V::Record = find(context, &caller.require_organization()?, id).await?;
     let rights = V::rights(context, &record);
-    caller.can_change(rights.on_behalf_of.as_ref())?;
-    caller.can_delegate(&rights.scopes, &rights.resources).map_err(|refusal| {
+    caller.check_can_change(rights.on_behalf_of.as_ref())?;
+    caller.check_can_delegate(&rights.scopes, &rights.resources).map_err(|refusal| {
         let detail = "The record has scopes or resources that the caller lacks, so the caller cannot give it a new secret.";
         Error::with_detail(refusal, detail.into())
     })?;
@@ -253,7 +253,7 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
         Some(require_signature) => {
             caller.delegated_signature(Some(require_signature))?;
         }
-        None => caller.can_create_unsigned(&rights.scopes)?,
+        None => caller.check_can_create_unsigned(&rights.scopes)?,
     }
     let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
     match context.store.replace_secret(&record, &minted, old(&record)).await? {

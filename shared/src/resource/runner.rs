@@ -114,7 +114,7 @@ pub async fn create(
 ) -> Result<CreatedRunner, Error> {
     caller.require(RunnerView::MANAGE)?;
     // A runner has no resource limits, so a caller with limits could not pass them on.
-    caller.can_delegate(&Scopes::default(), &Resources::default())?;
+    caller.check_can_delegate(&Scopes::default(), &Resources::default())?;
     let name = Name::try_from(new.name)?;
     let label = |label: String| text::name(&label).filter(|label| label.len() <= LONGEST_LABEL);
     let labels: Option<Vec<_>> = new.labels.into_iter().map(label).collect();

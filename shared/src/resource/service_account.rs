@@ -113,10 +113,10 @@ pub async fn create<K: ServiceAccountKind>(
     let name = Name::try_from(new.name)?;
     let given = new.scopes;
     let scopes = Scopes::non_empty(given.clone())?;
-    caller.can_create_unsigned(&scopes)?;
+    caller.check_can_create_unsigned(&scopes)?;
     // It has no resource limits, so a caller with limits could not pass them on.
     caller
-        .can_delegate(&scopes, &Resources::default())
+        .check_can_delegate(&scopes, &Resources::default())
         .map_err(|refusal| owned::locate(refusal, &given, None, caller))?;
 
     let NewCredential { meta, stored, secret } =

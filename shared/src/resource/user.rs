@@ -251,7 +251,7 @@ async fn address_scope(
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     caller.require(UserView::MANAGE)?;
     let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
-    caller.can_delegate(&scopes(context, &user), &Resources::default())?;
+    caller.check_can_delegate(&scopes(context, &user), &Resources::default())?;
     match context.store.delete_user(&user).await? {
         UserDeletion::Deleted => {}
         UserDeletion::DisabledByOperator => return Err(disabled_by_operator()),

@@ -160,7 +160,7 @@ async fn find(
         return Err(unknown(manager));
     }
     let scopes = context.config.user_scopes(role(context, &member), member.by_signup);
-    caller.can_delegate(&scopes, &Resources::default())?;
+    caller.check_can_delegate(&scopes, &Resources::default())?;
     Ok(member)
 }
 

@@ -24,6 +24,10 @@ use crate::{
     crypto::{Digest, password::PasswordHash},
 };
 
+/// Removes the invitation from the record of a user.
+const REMOVE_INVITATION: &str =
+    "REMOVE invitation_digest, invitation_expires_at_ms, invitation_epoch";
+
 /// The record that verifies the password of a user.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoginRecord {
@@ -108,10 +112,10 @@ impl Store {
                 "SET invitation_digest = :new, invitation_expires_at_ms = :end, \
                  invitation_epoch = :epoch",
             )
-            .expression_attribute_values(":epoch", attribute(invitation.invitation_epoch)?)
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":new", hex(&invitation.invitation_digest))
             .expression_attribute_values(":end", milliseconds(invitation.invitation_expires_at))
+            .expression_attribute_values(":epoch", attribute(invitation.invitation_epoch)?)
             .send()
             .await;
         match conditional(outcome, "store an invitation")? {
@@ -133,9 +137,7 @@ impl Store {
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&invitation.id))
-            .update_expression(
-                "REMOVE invitation_digest, invitation_expires_at_ms, invitation_epoch",
-            )
+            .update_expression(REMOVE_INVITATION)
             .condition_expression("invitation_digest = :presented")
             .expression_attribute_values(":presented", hex(&invitation.digest))
             .send()
@@ -161,9 +163,7 @@ impl Store {
         let consume = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&user.meta.id))
-            .update_expression(
-                "REMOVE invitation_digest, invitation_expires_at_ms, invitation_epoch",
-            )
+            .update_expression(REMOVE_INVITATION)
             .condition_expression("invitation_digest = :presented")
             .expression_attribute_values(":presented", hex(invitation))
             .build();
@@ -195,9 +195,7 @@ impl Store {
         let withdraw = Update::builder()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&user.meta.id))
-            .update_expression(
-                "REMOVE invitation_digest, invitation_expires_at_ms, invitation_epoch",
-            )
+            .update_expression(REMOVE_INVITATION)
             .condition_expression("attribute_exists(pk)")
             .build();
         let set = self

@@ -76,13 +76,13 @@ fn is_security_event(claims: &Map<String, Value>) -> bool {
     claims.get("events").is_some_and(Value::is_object)
 }
 
-/// Checks that a verified token is an access token, unless ID tokens are accepted too. An ID token
-/// tells a client who signed in, and every client that users sign in to has one.
+/// Refuses an ID token, which tells a client who signed in: every client that users sign in to has
+/// one, so it is no proof that the user has authorized its bearer.
 ///
 /// # Errors
 /// [`Refusal::IdTokenNotAccepted`]
-pub fn check_kind(claims: &Map<String, Value>, accept_id_tokens: bool) -> Result<(), Refusal> {
-    if accept_id_tokens || !is_id_token(claims) { Ok(()) } else { Err(Refusal::IdTokenNotAccepted) }
+pub fn refuse_id_token(claims: &Map<String, Value>) -> Result<(), Refusal> {
+    if is_id_token(claims) { Err(Refusal::IdTokenNotAccepted) } else { Ok(()) }
 }
 
 /// Reports whether the claims are those of an ID token: OpenID Connect Core §2 and §3.3.2.11 define

@@ -9,6 +9,7 @@ mod refusal;
 use jiff::SignedDuration;
 use std::error::Error as StdError;
 
+use super::scope::Scopes;
 use http::StatusCode;
 pub use refusal::Refusal;
 pub(crate) use refusal::{SCOPE_NOT_GRANTED, SCOPE_RULE};
@@ -31,8 +32,8 @@ pub struct Rejection {
     detail: Option<String>,
     /// How long the caller should wait before trying again.
     retry_after: Option<SignedDuration>,
-    /// The scopes that the request requires, space-joined.
-    required_scopes: Option<String>,
+    /// The scopes that the request requires.
+    required_scopes: Option<Scopes>,
 }
 
 impl Error {
@@ -53,8 +54,9 @@ impl Error {
         }
     }
 
-    /// Returns the refusal of a caller who lacks one of `scopes`, which are space-joined.
-    pub fn lacks_scope(scopes: String) -> Self {
+    /// Returns the refusal of a caller who lacks one of `scopes`.
+    pub fn lacks_scope(scopes: impl Into<Scopes>) -> Self {
+        let scopes = scopes.into();
         let detail = format!("The credential lacks the scope that is required: {scopes}.");
         Self::Rejected(Rejection {
             detail: Some(detail),
@@ -102,10 +104,10 @@ impl Error {
         }
     }
 
-    /// Returns the scopes that the request requires, space-joined, if the caller lacks one.
-    pub fn required_scopes(&self) -> Option<&str> {
+    /// Returns the scopes that the request requires, if the caller lacks one.
+    pub fn required_scopes(&self) -> Option<&Scopes> {
         match self {
-            Self::Rejected(rejection) => rejection.required_scopes.as_deref(),
+            Self::Rejected(rejection) => rejection.required_scopes.as_ref(),
             Self::Failed(_) => None,
         }
     }
