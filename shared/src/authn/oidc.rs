@@ -71,7 +71,7 @@ impl Provider for OidcProvider {
         };
         Ok(match context.store.membership(&caller.user_id).await? {
             None => Outcome::Authenticated(caller),
-            Some(member) if member.disabled_at.is_some() => Refusal::UserDisabled.into(),
+            Some(member) if member.disabled.is_some() => Refusal::UserDisabled.into(),
             Some(member) => Outcome::Authenticated(Principal {
                 scopes: context.config.limit_signup(member.by_signup, &caller.scopes),
                 org_id: Some(member.org_id),

@@ -58,10 +58,9 @@ pub struct ActiveUser {
 impl UserStatus {
     /// Returns the status of `member`, for a credential of the epoch `of`, if it has one.
     pub fn new(config: &Config, member: MembershipRecord, of: Option<Epoch>) -> Self {
-        let MembershipRecord {
-            user_id, org_id, role, by_signup, profile, epoch, disabled_at, ..
-        } = member;
-        if disabled_at.is_some() {
+        let MembershipRecord { user_id, org_id, role, by_signup, profile, epoch, disabled, .. } =
+            member;
+        if disabled.is_some() {
             return Self::Disabled;
         }
         if of.is_some_and(|of| of != epoch) {
@@ -137,7 +136,7 @@ pub async fn record_sign_in(
     if user.password_epoch.is_some_and(|epoch| epoch != member.password_epoch) {
         return Err(Refusal::LoginWrong.into());
     }
-    if member.disabled_at.is_some() {
+    if member.disabled.is_some() {
         return Err(Refusal::UserDisabled.into());
     }
     let role = role.or(member.role);

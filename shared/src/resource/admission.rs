@@ -25,8 +25,8 @@ pub(super) async fn authorize(
     caller: &Principal,
     role: Role,
 ) -> Result<(), Error> {
-    caller.can_admit_users()?;
-    caller.can_delegate(&context.config.role_scopes(role), &Resources::default())?;
+    caller.check_can_enroll_users()?;
+    caller.check_can_delegate(&context.config.role_scopes(role), &Resources::default())?;
     require_active_creator(context, caller).await
 }
 
@@ -45,7 +45,7 @@ async fn require_active_creator(context: &Context, caller: &Principal) -> Result
     };
     let Some(creator) = creator else { return Ok(()) };
     let is_active = match context.store.membership(creator).await? {
-        Some(member) => member.disabled_at.is_none(),
+        Some(member) => member.disabled.is_none(),
         // Only enrolled users are deleted. Others may own an organization before their first visit.
         None => !creator.is_enrolled(),
     };

@@ -17,7 +17,7 @@ use crate::{
         subject::Subject,
     },
     grant::user_status,
-    store::membership::{MemberUpdate, MembershipRecord, UserChange},
+    store::membership::{Authority, Disabled, MemberUpdate, MembershipRecord, UserChange},
     telemetry,
 };
 
@@ -36,6 +36,15 @@ pub enum UserManager<'a> {
     Operator,
     /// A caller with `users:manage`, for the users of its organization.
     Caller(&'a Principal),
+}
+
+impl UserManager<'_> {
+    fn authority(self) -> Authority {
+        match self {
+            Self::Operator => Authority::Operator,
+            Self::Caller(_) => Authority::Organization,
+        }
+    }
 }
 
 /// Disables a user: all credentials end, and the user gets no new ones.
@@ -60,12 +69,8 @@ pub async fn disable(
         }
         (found, _) => found?,
     };
-    let now = context.clock.now();
-    let disable = match manager {
-        UserManager::Operator => UserChange::DisableByOperator(now),
-        UserManager::Caller(_) => UserChange::Disable(now),
-    };
-    change(context, &member, disable).await
+    let disabled = Disabled { at: context.clock.now(), by: manager.authority() };
+    change(context, &member, UserChange::Disable(disabled)).await
 }
 
 /// Allows a disabled user to sign in again. Credentials that ended do not come back.
@@ -82,20 +87,19 @@ pub async fn enable(
     given: UserToChange,
 ) -> Result<(), Error> {
     let member = find(context, manager, &user_id(given)?).await?;
-    let enable = match manager {
-        UserManager::Operator => UserChange::EnableByOperator,
+    let by = manager.authority();
+    match manager {
+        UserManager::Operator => {}
         // Keys that a user has created keep working while the user is disabled.
         UserManager::Caller(caller) if caller.acting_user().as_ref() == Some(&member.user_id) => {
-            let sentence =
-                "Nobody can enable the user for whom they act: ask another administrator.";
-            return Err(Error::with_detail(Refusal::UserDisabled, sentence.into()));
+            let detail = "Nobody can enable the user for whom they act: ask another administrator.";
+            return Err(Error::with_detail(Refusal::UserDisabled, detail.into()));
         }
         UserManager::Caller(caller) => {
             admission::authorize(context, caller, role(context, &member)).await?;
-            UserChange::Enable
         }
-    };
-    change(context, &member, enable).await
+    }
+    change(context, &member, UserChange::Enable { by }).await
 }
 
 /// Ends all credentials of a user. Users can do that to themselves.
@@ -182,11 +186,9 @@ async fn change(
     }
     telemetry::user_changed(&member.user_id, change.as_str());
     match change {
-        UserChange::SignOut | UserChange::Enable | UserChange::EnableByOperator => {
-            remove_ended(context, member).await
-        }
+        UserChange::SignOut | UserChange::Enable { .. } => remove_ended(context, member).await,
         // Until the user is enabled, every one of them is answered with the same refusal.
-        UserChange::Disable(_) | UserChange::DisableByOperator(_) => Ok(()),
+        UserChange::Disable(_) => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! and keys reads this record, so that one write ends them all.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
-use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -43,17 +43,78 @@ pub struct MembershipRecord {
     /// The epoch that began when the user's password was set.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub password_epoch: Epoch,
-    /// When an administrator disabled the user.
-    #[serde(
-        rename = "disabled_at_ms",
-        default,
-        skip_serializing_if = "Option::is_none",
-        with = "millisecond::optional"
-    )]
-    pub disabled_at: Option<Timestamp>,
-    /// Whether the operator disabled the user, and not only their organization.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub disabled_by_operator: bool,
+    /// Since when the user is disabled, and by whom.
+    #[serde(flatten, with = "disabled")]
+    pub disabled: Option<Disabled>,
+}
+
+/// Since when a user is disabled, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disabled {
+    /// When the user was disabled.
+    pub at: Timestamp,
+    /// Who disabled the user.
+    pub by: Authority,
+}
+
+/// Who disables and enables users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// An administrator of the user's organization.
+    Organization,
+    /// The operator of the deployment, whose decision no organization can undo.
+    Operator,
+}
+
+/// Reads and writes [`Disabled`] as two members of the item.
+mod disabled {
+    use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use super::{Authority, Disabled};
+
+    #[derive(Serialize, Deserialize)]
+    struct StoredMembers {
+        #[serde(
+            rename = "disabled_at_ms",
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "millisecond::optional"
+        )]
+        at: Option<Timestamp>,
+        #[serde(
+            rename = "disabled_by_operator",
+            default,
+            skip_serializing_if = "std::ops::Not::not"
+        )]
+        by_operator: bool,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        disabled: &Option<Disabled>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let by_operator = disabled.is_some_and(|disabled| disabled.by == Authority::Operator);
+        StoredMembers { at: disabled.map(|disabled| disabled.at), by_operator }
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Disabled>, D::Error> {
+        match StoredMembers::deserialize(deserializer)? {
+            StoredMembers { at: None, by_operator: false } => Ok(None),
+            StoredMembers { at: None, by_operator: true } => {
+                Err(D::Error::missing_field("disabled_at_ms"))
+            }
+            StoredMembers { at: Some(at), by_operator: false } => {
+                Ok(Some(Disabled { at, by: Authority::Organization }))
+            }
+            StoredMembers { at: Some(at), by_operator: true } => {
+                Ok(Some(Disabled { at, by: Authority::Operator }))
+            }
+        }
+    }
 }
 
 /// What the last sign-in reported about a user.
@@ -83,8 +144,7 @@ impl MembershipRecord {
             profile,
             epoch: Epoch::default(),
             password_epoch: Epoch::default(),
-            disabled_at: None,
-            disabled_by_operator: false,
+            disabled: None,
         }
     }
 }
@@ -95,13 +155,13 @@ pub enum UserChange {
     /// Ends all credentials.
     SignOut,
     /// Ends all credentials, and refuses new ones.
-    Disable(Timestamp),
-    /// The same by the operator, who alone can undo it.
-    DisableByOperator(Timestamp),
-    /// Allows new credentials again, unless the operator disabled the user.
-    Enable,
-    /// The same by the operator, whoever disabled the user.
-    EnableByOperator,
+    Disable(Disabled),
+    /// Allows new credentials again, except that an organization cannot enable whom the operator
+    /// disabled.
+    Enable {
+        /// Who enables the user.
+        by: Authority,
+    },
 }
 
 /// The outcome of a change to a user.
@@ -120,8 +180,37 @@ impl UserChange {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SignOut => "signed_out",
-            Self::Disable(_) | Self::DisableByOperator(_) => "disabled",
-            Self::Enable | Self::EnableByOperator => "enabled",
+            Self::Disable(_) => "disabled",
+            Self::Enable { .. } => "enabled",
+        }
+    }
+
+    /// Returns the update, what it requires besides the organization, and their values.
+    fn expression(
+        self,
+    ) -> (&'static str, Option<&'static str>, Vec<(&'static str, AttributeValue)>) {
+        let one = (":one", number(1));
+        match self {
+            Self::SignOut => ("ADD epoch :one", None, vec![one]),
+            Self::Disable(Disabled { at, by: Authority::Organization }) => (
+                "SET disabled_at_ms = if_not_exists(disabled_at_ms, :now) ADD epoch :one",
+                None,
+                vec![(":now", milliseconds(at)), one],
+            ),
+            Self::Disable(Disabled { at, by: Authority::Operator }) => (
+                "SET disabled_at_ms = if_not_exists(disabled_at_ms, :now), \
+                 disabled_by_operator = :true ADD epoch :one",
+                None,
+                vec![(":now", milliseconds(at)), (":true", AttributeValue::Bool(true)), one],
+            ),
+            Self::Enable { by: Authority::Organization } => (
+                "REMOVE disabled_at_ms",
+                Some("attribute_not_exists(disabled_by_operator)"),
+                Vec::new(),
+            ),
+            Self::Enable { by: Authority::Operator } => {
+                ("REMOVE disabled_at_ms, disabled_by_operator", None, Vec::new())
+            }
         }
     }
 }
@@ -213,47 +302,31 @@ impl Store {
         organization: &OrganizationId,
         change: UserChange,
     ) -> Result<MemberUpdate, Fault> {
-        let request = self
+        let (update, requirement, values) = change.expression();
+        let of_organization = "org_id = :organization";
+        let condition = requirement.map_or_else(
+            || of_organization.to_owned(),
+            |requirement| format!("{of_organization} AND {requirement}"),
+        );
+        let mut request = self
             .client
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, AttributeValue::S(key::membership(user_id)))
-            .condition_expression("org_id = :organization")
+            .update_expression(update)
+            .condition_expression(condition)
             .expression_attribute_values(":organization", text(organization))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match change {
-            UserChange::SignOut => request
-                .update_expression("ADD epoch :one")
-                .expression_attribute_values(":one", number(1)),
-            UserChange::Disable(now) => request
-                .update_expression(
-                    "SET disabled_at_ms = if_not_exists(disabled_at_ms, :now) ADD epoch :one",
-                )
-                .expression_attribute_values(":now", milliseconds(now))
-                .expression_attribute_values(":one", number(1)),
-            UserChange::DisableByOperator(now) => request
-                .update_expression(
-                    "SET disabled_at_ms = if_not_exists(disabled_at_ms, :now), \
-                     disabled_by_operator = :true ADD epoch :one",
-                )
-                .expression_attribute_values(":now", milliseconds(now))
-                .expression_attribute_values(":true", AttributeValue::Bool(true))
-                .expression_attribute_values(":one", number(1)),
-            UserChange::Enable => {
-                request.update_expression("REMOVE disabled_at_ms").condition_expression(
-                    "org_id = :organization AND attribute_not_exists(disabled_by_operator)",
-                )
-            }
-            UserChange::EnableByOperator => {
-                request.update_expression("REMOVE disabled_at_ms, disabled_by_operator")
-            }
-        };
+        for (name, value) in values {
+            request = request.expression_attribute_values(name, value);
+        }
         match conditional(request.send().await, "change a user")? {
             Conditional::Met(_) => Ok(MemberUpdate::Updated),
             Conditional::NotMet(Some(item)) => {
                 let member: MembershipRecord = from_item(item)?;
                 let is_known = member.org_id == *organization;
-                Ok(if is_known && change == UserChange::Enable {
+                let by_organization = UserChange::Enable { by: Authority::Organization };
+                Ok(if is_known && change == by_organization {
                     MemberUpdate::DisabledByOperator
                 } else {
                     MemberUpdate::Unknown
