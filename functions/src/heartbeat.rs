@@ -44,7 +44,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let received_at = app.context.clock.now();
     match app.context.store.record_heartbeat(&token, &status, &version, received_at).await? {
         Heartbeat::Recorded { on_behalf_of } => {
-            app.context.config.gate.check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
+            app.context
+                .config
+                .allowed_users
+                .check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
             Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT.as_secs() })?)
         }
         Heartbeat::Refused => Err(Refusal::RunnerTokenWrong.into()),

@@ -36,7 +36,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .ok_or(Refusal::ServiceKeyWrong)?;
     app.context
         .config
-        .gate
+        .allowed_users
         .check(&Subject::Service(service.meta.id), service.on_behalf_of.as_ref())?;
     let (access_token, lifetime) = issue::service_token(&app.context, &service, now)?;
     let answer = TokenResponse { access_token, expires_in: lifetime.as_secs() };

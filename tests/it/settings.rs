@@ -603,7 +603,8 @@ fn an_entry_of_allow_that_admits_nobody_stops_the_start() {
         ("oidc", &prefixed, "example.com", domain),
     ] {
         let message = start(kind, more, entry).unwrap_err();
-        let named = format!("a signin: {entry:?} in allow of \"a\" is no user id of this sign-in");
+        let named =
+            format!("a signin: {entry:?} in allow of \"a\" is not a user id of this sign-in");
         assert!(message.contains(&named) && message.contains(expected), "{message}");
     }
     for (kind, more, entry) in [

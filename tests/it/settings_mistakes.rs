@@ -132,7 +132,7 @@ fn the_error_for_a_pattern_in_allow_names_the_valid_form() {
                         with a verified address there";
         assert_ends_with(&signin("subject_prefix = \"idp|\"\n", entry), sentence);
     }
-    let sentence = "is no user id of this sign-in: write the sub of the user, or \"@\" and a domain \
+    let sentence = "is not a user id of this sign-in: write the sub of the user, or \"@\" and a domain \
                     for everyone with a verified address there";
     assert_ends_with(&signin("", "key_1"), sentence);
     accepted(&signin("subject_prefix = \"idp|\"\n", "idp|ada@example.com"));
@@ -176,7 +176,7 @@ fn an_id_that_no_caller_can_have_is_not_a_member_of_the_gate() {
             &after,
         ] {
             let sentence = format!(
-                "{id:?} is no id of a caller: write the user_id that GET /v1/auth/whoami shows, such as usr_ and 26 characters, github| and a number, or that of a configured issuer"
+                "{id:?} is not the id of a caller: write the user_id that GET /v1/auth/whoami shows, such as usr_ and 26 characters, github| and a number, or that of a configured issuer"
             );
             assert_ends_with(&format!("[gate]\n{list} = [\"github|7\", \"{id}\"]"), &sentence);
         }

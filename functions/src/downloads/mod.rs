@@ -58,7 +58,7 @@ fn authenticate(app: &App, request: &Request) -> Result<DownloadClaims, Error> {
     if claims.path != request.path() {
         return Err(path_mismatch(Refusal::DownloadPathMismatch));
     }
-    app.context.config.gate.check(&claims.sub, claims.on_behalf_of.as_ref())?;
+    app.context.config.allowed_users.check(&claims.sub, claims.on_behalf_of.as_ref())?;
     Ok(claims)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A provider has three outcomes: not presented, authenticated, refused. A refusal ends the chain:
 //! a weaker credential of the same request is not tried. Every authenticated caller is checked
-//! against the allowlist of users, whatever they presented.
+//! against the allowed users, whatever they presented.
 
 mod access_token;
 mod allowlist;
@@ -206,10 +206,10 @@ impl ProviderChain {
                 Outcome::NotPresented => {}
                 Outcome::Authenticated(principal) => {
                     signature::reject_unverified(source)?;
-                    return enforce_allowlist(context, principal);
+                    return check_allowed_users(context, principal);
                 }
                 Outcome::AuthenticatedWithSignature(principal) => {
-                    return enforce_allowlist(context, principal);
+                    return check_allowed_users(context, principal);
                 }
                 Outcome::Refused(refusal) => return Err(self.refuse(context, source, refusal)),
             }
@@ -273,7 +273,7 @@ impl ProviderChain {
         match session::cookie(context, source)? {
             Some(session) => {
                 let principal = self.sessions.verify(context, session, activity).await?;
-                enforce_allowlist(context, principal).map(Some)
+                check_allowed_users(context, principal).map(Some)
             }
             None => Ok(None),
         }
@@ -287,8 +287,8 @@ fn is_unclaimed(name: &str) -> bool {
         || signature::SIGNATURE_HEADERS.contains(&name)
 }
 
-fn enforce_allowlist(context: &Context, principal: Principal) -> Result<Principal, Error> {
+fn check_allowed_users(context: &Context, principal: Principal) -> Result<Principal, Error> {
     telemetry::record_principal(&principal);
-    context.config.gate.check(&principal.user_id, principal.on_behalf_of.as_ref())?;
+    context.config.allowed_users.check(&principal.user_id, principal.on_behalf_of.as_ref())?;
     Ok(principal)
 }

@@ -43,7 +43,7 @@ use crate::{
         credential_header::CredentialHeader,
         error::Fault,
         id::ClientId,
-        principal::{Gate, Role},
+        principal::{AllowedUsers, Role},
         scope::Scopes,
     },
     credential::TokenPrefix,
@@ -84,8 +84,8 @@ pub struct Config {
     #[serde(default = "default_service_token_header")]
     pub service_token_header: CredentialHeader,
     /// The users who are allowed to use the deployment.
-    #[serde(default)]
-    pub gate: Gate,
+    #[serde(rename = "gate", default)]
+    pub allowed_users: AllowedUsers,
     /// The lifetimes of credentials.
     #[serde(default)]
     pub lifetimes: Lifetimes,
@@ -212,7 +212,7 @@ impl Config {
         signin::validate(&self.signins)?;
         user_ids::resolve_prefixes(&mut self.signins, &self.providers)?;
         signin::validate_allow(&self.signins)?;
-        user_ids::validate_gate(self)?;
+        user_ids::validate_allowed_users(self)?;
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;

@@ -78,8 +78,7 @@ pub enum ResponseMode {
     #[default]
     Query,
     /// With a form that the browser posts (OAuth 2.0 Form Post Response Mode). Apple requires it
-    /// for
-    /// `name` and `email`.
+    /// for `name` and `email`.
     FormPost,
 }
 
@@ -297,7 +296,7 @@ pub(super) fn validate_allow(signins: &[SignInSettings]) -> Result<(), Fault> {
             let text = user.to_string();
             if let Some(expected) = unlike_a_user(signin, user, &text) {
                 return refuse(&format!(
-                    "{text:?} in allow of {:?} is no user id of this sign-in: {expected}",
+                    "{text:?} in allow of {:?} is not a user id of this sign-in: {expected}",
                     signin.name()
                 ));
             }

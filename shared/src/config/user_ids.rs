@@ -73,7 +73,7 @@ pub(super) fn resolve_prefixes(
 
 /// Checks that callers can have the ids that `[gate]` lists: users, as where the operator disables
 /// one, and machines of ours. A denied id that nobody can have would deny nobody.
-pub(super) fn validate_gate(config: &Config) -> Result<(), Fault> {
+pub(super) fn validate_allowed_users(config: &Config) -> Result<(), Fault> {
     let is_impossible = |listed: &&Subject| match listed {
         Subject::External(text) => {
             Subject::parse_user(text.clone()).is_none_or(|user| !config.can_name(&user))
@@ -86,10 +86,10 @@ pub(super) fn validate_gate(config: &Config) -> Result<(), Fault> {
         | Subject::Service(_)
         | Subject::User(_) => false,
     };
-    match config.gate.users().find(is_impossible).map(ToString::to_string) {
+    match config.allowed_users.users().find(is_impossible).map(ToString::to_string) {
         None => Ok(()),
         Some(id) => setting(format!(
-            "allowed_users and denied_users of [gate]: {id:?} is no id of a caller: write the \
+            "allowed_users and denied_users of [gate]: {id:?} is not the id of a caller: write the \
              user_id that GET /v1/auth/whoami shows, such as usr_ and 26 characters, github| and a \
              number, or that of a configured issuer"
         )),

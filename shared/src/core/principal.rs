@@ -66,14 +66,14 @@ impl<'de> Deserialize<'de> for Role {
 /// everyone who is not denied is allowed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Gate {
+pub struct AllowedUsers {
     #[serde(default)]
     allowed_users: Vec<Subject>,
     #[serde(default)]
     denied_users: Vec<Subject>,
 }
 
-impl Gate {
+impl AllowedUsers {
     /// Returns the users whom it names, allowed or denied.
     pub fn users(&self) -> impl Iterator<Item = &Subject> {
         self.allowed_users.iter().chain(&self.denied_users)

@@ -50,7 +50,10 @@ pub async fn exchange(
     let agent =
         context.store.record::<AgentRecord>(&secret.id, now).await?.ok_or(Refusal::AgentUnknown)?;
     verify_secret(&agent, &secret)?;
-    context.config.gate.check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
+    context
+        .config
+        .allowed_users
+        .check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
     let (scopes, is_renewable) = with_refresh_token(
         requested,
         &context.config.limit_signup(agent.meta.by_signup, &agent.scopes),

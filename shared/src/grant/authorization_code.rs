@@ -7,7 +7,7 @@
 //! 1. Check the code's form and checksum, without I/O.
 //! 2. Read the code consistently. Client, redirect URI and verifier must match; if one does not,
 //!    the code is not consumed.
-//! 3. Check the allowlist and the user's organization, and make the tokens.
+//! 3. Check the allowed users and the user's organization, and make the tokens.
 //! 4. Redeem the code and create a family for the tool, in one transaction: a failure of ours
 //!    leaves a code that can be redeemed.
 //!

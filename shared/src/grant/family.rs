@@ -160,7 +160,7 @@ pub(super) async fn prepare_for_user(
     now: Timestamp,
 ) -> Result<PreparedFamily, Error> {
     let NewUserFamily { user_id, client_id, scopes, basis, address } = new;
-    context.config.gate.check(user_id, None)?;
+    context.config.allowed_users.check(user_id, None)?;
     let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
     let epoch = match basis {
         GrantBasis::Approval(epoch) => epoch,
@@ -204,7 +204,7 @@ pub(super) async fn check_owner(
             if family.epoch != agent.epoch {
                 return Err(Refusal::FamilyEpochEnded.into());
             }
-            context.config.gate.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
+            context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
             let scopes = context.config.limit_signup(agent.meta.by_signup, &family.scopes);
             let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
             Ok(FamilyRecord { scopes, absolute_expires_at, ..family })
@@ -214,7 +214,7 @@ pub(super) async fn check_owner(
             let member = member
                 .filter(|member| member.org_id == family.org_id)
                 .ok_or(Refusal::FamilyOwnerDeleted)?;
-            context.config.gate.check(&user_id, None)?;
+            context.config.allowed_users.check(&user_id, None)?;
             let user = UserStatus::new(&context.config, member, Some(family.epoch))
                 .active_or(Refusal::FamilyEpochEnded)?;
             let scopes = user.limit(&context.config, &family.scopes);

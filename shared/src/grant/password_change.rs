@@ -48,7 +48,7 @@ pub async fn accept_invitation(
     };
     let stored = user.invitation.as_ref().filter(is_valid).ok_or(Refusal::InvitationWrong)?;
     let subject = Subject::User(user.meta.id);
-    context.config.gate.check(&subject, None)?;
+    context.config.allowed_users.check(&subject, None)?;
     let member = context.store.membership(&subject).await?.ok_or(Refusal::InvitationWrong)?;
     let member = UserStatus::new(&context.config, member, Some(stored.invitation_epoch))
         .active_or(Refusal::InvitationWrong)?;

@@ -11,7 +11,7 @@
 //!    another browser, finds no record.
 //! 2. Exchange the code with the verifier, which the browser never sees. The ID token must be for
 //!    us and for this sign-in.
-//! 3. If the configuration and the allowlist allow the user, create a session; or, for a tool on
+//! 3. If the `[[signin]]` and `[gate]` allow the user, create a session; or, for a tool on
 //!    the user's machine, a one-time code that only this tool can redeem.
 
 use super::{
@@ -250,7 +250,7 @@ fn check_allowed<'a>(
             Refusal::SignInNotAllowed
         });
     }
-    context.config.gate.check(&identity.subject, None)?;
+    context.config.allowed_users.check(&identity.subject, None)?;
     let person = AuthenticatedUser {
         user_id: identity.subject,
         role: admission.role,

@@ -126,7 +126,7 @@ pub async fn record_sign_in(
     let (user_id, profile) = (&user.user_id, user.profile(from));
     // The configuration says which role a sign-in at an identity provider gives.
     let role = from.is_none().then_some(user.role);
-    context.config.gate.check(user_id, None)?;
+    context.config.allowed_users.check(user_id, None)?;
     let member = match context.store.membership(user_id).await? {
         Some(member) => member,
         None if user_id.is_enrolled() => return Err(Refusal::LoginWrong.into()),
