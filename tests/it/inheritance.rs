@@ -306,7 +306,7 @@ async fn a_signing_key_creates_nothing_that_manages_without_a_signature() {
     let (runner, _) = world.runner().await;
     let (_, signing) = key(&world, json!({"require_signature": true})).await;
     let email = "eve@example.com";
-    let sentence = "A key that requires signed requests cannot create or renew what could create credentials without a signature, such as a user, or an agent that manages keys: leave out the scopes that manage, or use a session.";
+    let sentence = "A key that requires signed requests cannot create users, or agents and services that manage credentials. Remove the :manage scopes, or use a session.";
     for (path, body) in [
         ("/v1/agents".to_owned(), json!({"name": "n", "scopes": ["*"]})),
         ("/v1/agents".to_owned(), json!({"name": "n", "scopes": ["read", "keys:manage"]})),

@@ -113,8 +113,7 @@ fn is_decoded_segment(segment: &str) -> bool {
 }
 
 /// Reports whether a decoded segment contains what a second decoding would turn into something
-/// else:
-/// `%252e` becomes `%2e`, and then a dot.
+/// else: `%252e` becomes `%2e`, and then a dot.
 fn has_ambiguous_escape(decoded: &str) -> bool {
     decoded.as_bytes().windows(3).any(|bytes| match bytes {
         [b'%', high, low] => escaped(*high, *low).is_some_and(is_ambiguous_escape),

@@ -430,7 +430,7 @@ refusals! {
     /// The caller's key requires signed requests, and what it would create could create credentials
     /// without.
     SignatureNotInherited => insufficient_scope(
-        "A key that requires signed requests cannot create or renew what could create credentials without a signature, such as a user, or an agent that manages keys: leave out the scopes that manage, or use a session.",
+        "A key that requires signed requests cannot create users, or agents and services that manage credentials. Remove the :manage scopes, or use a session.",
     ),
     /// The request is signed, but its credential does not support signatures.
     SignatureNotSupported => unauthorized(
@@ -477,8 +477,8 @@ refusals! {
     UserDeleted => CODE_INVALID,
     /// An administrator or the operator disabled the user.
     UserDisabled => FORBIDDEN_USER,
-    /// The allowlist contains neither the caller nor the user on whose behalf it acts, or one of
-    /// them is denied.
+    /// `[gate]` allows neither the caller nor the user on whose behalf it acts, or denies one of
+    /// them.
     UserForbidden => FORBIDDEN_USER,
     /// The id of a user has a form that no user of this deployment can have.
     UserIdMalformed => invalid_request(
