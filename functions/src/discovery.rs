@@ -41,9 +41,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             }
             Some(allow) if request.expects_page() => {
                 let page = html::error_page(Refusal::MethodUnknown.into(), request.id())?;
-                Ok(page.with_allow(allow)?)
+                Ok(page.with_allow(&allow)?)
             }
-            Some(allow) => Ok(Response::method_not_allowed(request.method(), allow, request.id())?),
+            Some(allow) => {
+                Ok(Response::method_not_allowed(request.method(), &allow, request.id())?)
+            }
             None => match page_without_slash(request) {
                 Some(path) => Ok(Response::see_other(path.to_owned())?),
                 None => Err(route_unknown(request.path())),

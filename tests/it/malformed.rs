@@ -194,7 +194,7 @@ fn a_value_that_no_header_can_contain_is_a_fault_and_never_a_panic() {
         let response = Response::see_other("/".into()).unwrap();
         for outcome in [
             Response::see_other(odd.into()),
-            Response::method_not_allowed("PUT", odd.into(), "r-1"),
+            Response::method_not_allowed("PUT", &[odd], "r-1"),
             response.cookie("__Host-a", &secret(odd), 1),
         ] {
             assert!(matches!(outcome, Err(Fault::Serialization(_))), "{odd:?} {outcome:?}");

@@ -793,7 +793,7 @@ async fn the_error_for_a_large_body_or_an_odd_header_names_the_limit() {
     let sentence = "The header X-API-Key was sent more than once, or contains a comma: send one credential in it.";
     expect_refusal(twice.send().await, 400, "invalid_request", sentence);
     let odd = world.call("GET", "/v1/keys").header("X-API-Key", "\u{201c}key\u{201d}");
-    let sentence = "The header X-API-Key contains characters that are not ASCII: remove them, and if it has the three dots of an example, send your own credential.";
+    let sentence = "The header X-API-Key contains characters that are not ASCII: remove them, and if it is an example with an ellipsis, send your own credential.";
     expect_refusal(odd.send().await, 400, "invalid_request", sentence);
 }
 

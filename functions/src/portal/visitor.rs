@@ -91,7 +91,7 @@ fn with_route_for_programs(redirect: Response, request: &Request) -> Response {
     let route = route.unwrap_or_else(|| "a path that begins with /v1".into());
     let detail =
         format!("This is a page for signed-in people: programs send their credential to {route}.");
-    redirect.explained(&Error::with_detail(Refusal::CredentialMissing, detail), request.id())
+    redirect.with_error_body(&Error::with_detail(Refusal::CredentialMissing, detail), request.id())
 }
 
 /// Deletes the session cookie.

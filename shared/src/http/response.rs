@@ -172,13 +172,13 @@ impl Response {
 
     /// Returns the JSON response for an error.
     pub fn error(error: &Error, request_id: &str) -> Self {
-        let response = Self::empty(error.public().status).explained(error, request_id);
+        let response = Self::empty(error.public().status).with_error_body(error, request_id);
         response.with_error_headers(error)
     }
 
     /// Sets the body to the JSON of an error, for a redirect that a program does not follow.
     #[must_use]
-    pub fn explained(self, error: &Error, request_id: &str) -> Self {
+    pub fn with_error_body(self, error: &Error, request_id: &str) -> Self {
         let body = json!({
             "error": error.public().code, "error_description": error.description(), "request_id": request_id,
         });
@@ -224,28 +224,27 @@ impl Response {
     /// Returns a 405 with the methods that the path supports (RFC 9110 §15.5.6).
     ///
     /// # Errors
-    /// [`Fault::Serialization`] if a header cannot contain `allow`.
+    /// [`Fault::Serialization`] if a header cannot contain `supported`.
     pub fn method_not_allowed(
         method: &str,
-        allow: String,
+        supported: &[&str],
         request_id: &str,
     ) -> Result<Self, Fault> {
         let upper = method.to_ascii_uppercase();
-        let is_supported = allow.split(", ").any(|allowed| allowed == upper);
-        let detail = method::case_problem(method)
-            .filter(|_| is_supported)
-            .unwrap_or_else(|| format!("This path does not support the method: use {allow}."));
+        let is_supported = supported.contains(&upper.as_str());
+        let detail = method::case_problem(method).filter(|_| is_supported).unwrap_or_else(|| {
+            format!("This path does not support the method: use {}.", supported.join(", "))
+        });
         let error = Error::with_detail(Refusal::MethodUnknown, detail);
-        let response = Self::error(&error, request_id).with_allow(allow)?;
-        Ok(Self { cause: Some(Box::new(error)), ..response })
+        Ok(Self::error(&error, request_id).with_allow(supported)?.with_cause(error))
     }
 
     /// Lists the methods that the path supports.
     ///
     /// # Errors
-    /// [`Fault::Serialization`] if a header cannot contain `allow`.
-    pub fn with_allow(self, allow: String) -> Result<Self, Fault> {
-        Ok(self.with_header(ALLOW, header_value(allow)?))
+    /// [`Fault::Serialization`] if a header cannot contain `supported`.
+    pub fn with_allow(self, supported: &[&str]) -> Result<Self, Fault> {
+        Ok(self.with_header(ALLOW, header_value(supported.join(", "))?))
     }
 }
 

@@ -42,10 +42,10 @@ impl Table {
     }
 }
 
-/// Returns the methods of `path` as an `Allow` header lists them, if it is one of our paths.
-pub fn methods(path: &str) -> Option<String> {
+/// Returns the methods of `path`, if it is one of our paths.
+pub fn methods(path: &str) -> Option<Vec<&'static str>> {
     let found = TABLE.methods.at(path).ok()?;
-    Some(found.value.iter().copied().collect::<Vec<_>>().join(", "))
+    Some(found.value.iter().copied().collect())
 }
 
 /// Reports whether `path` has this method.
@@ -64,7 +64,7 @@ pub fn for_programs(path: &str) -> Option<String> {
 /// Returns the methods of `path`, if it is a path of its own that also fits the pattern of the
 /// route `key`, which a gateway matches if the path does not have the method:
 /// `/v1/runners/heartbeat` for `GET /v1/runners/{id}`.
-pub fn methods_instead_of(key: &str, path: &str) -> Option<String> {
+pub fn methods_instead_of(key: &str, path: &str) -> Option<Vec<&'static str>> {
     let pattern =
         key.split_once(' ').map(|(_, pattern)| pattern).filter(|one| one.contains('{'))?;
     let is_static = path != pattern && ROUTES.iter().any(|(known, _)| *known == path);

@@ -52,7 +52,7 @@ pub async fn serve(
     let outcome = async {
         let outcome = match parsed {
             Ok(request) => match route::methods_instead_of(request.route(), request.path()) {
-                Some(allow) => Response::method_not_allowed(request.method(), allow, request.id())
+                Some(allow) => Response::method_not_allowed(request.method(), &allow, request.id())
                     .map_err(Error::from),
                 None => {
                     handler(app, &request).await.or_else(|error| render_error_page(error, &request))
@@ -242,7 +242,7 @@ fn replace_source_address(app: &App, members: &mut Map<String, Value>) {
 }
 
 /// What a credential contains that was copied from a page.
-const NOT_ASCII: &str = "characters that are not ASCII: remove them, and if it has the three dots of an example, send your own credential.";
+const NOT_ASCII: &str = "characters that are not ASCII: remove them, and if it is an example with an ellipsis, send your own credential.";
 
 fn malformed(name: &HeaderName, contents: &str) -> Error {
     let subject = subject(name);
