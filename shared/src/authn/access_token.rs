@@ -79,9 +79,9 @@ async fn of_agent(
                 expires_at: agent.expires_at,
                 require_signature: false,
                 epoch: None,
-                by_signup: agent.meta.by_signup,
+                scope_limit: agent.meta.scope_limit,
             };
-            let scopes = context.config.limit_signup(agent.meta.by_signup, &claims.scopes);
+            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &claims.scopes);
             let expires_at = Some(at_most(claims.exp, agent.expires_at));
             let caller = principal(claims, PrincipalKind::Agent, agent.on_behalf_of);
             Outcome::Authenticated(Principal { scopes, expires_at, inherited, ..caller })

@@ -156,7 +156,7 @@ impl KeyRecord for ApiKeyRecord {
             kind: PrincipalKind::ApiKey,
             org_id: Some(self.meta.org_id),
             credential_id: CredentialId::ApiKey(self.meta.id),
-            scopes: config.limit_signup(self.meta.by_signup, &self.scopes),
+            scopes: config.limit_scopes(self.meta.scope_limit, &self.scopes),
             resources: self.resources,
             on_behalf_of: self.on_behalf_of,
             metadata: Map::from_iter([("name".into(), self.name.into())]),
@@ -165,7 +165,7 @@ impl KeyRecord for ApiKeyRecord {
                 expires_at,
                 require_signature: self.require_signature,
                 epoch: None,
-                by_signup: self.meta.by_signup,
+                scope_limit: self.meta.scope_limit,
             },
         }
     }
@@ -210,7 +210,7 @@ impl KeyRecord for CliTokenRecord {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,
                 epoch: Some(self.epoch),
-                by_signup: self.meta.by_signup,
+                scope_limit: self.meta.scope_limit,
             },
         }
     }

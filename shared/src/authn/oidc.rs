@@ -73,13 +73,13 @@ impl Provider for OidcProvider {
             None => Outcome::Authenticated(caller),
             Some(member) if member.disabled.is_some() => Refusal::UserDisabled.into(),
             Some(member) => Outcome::Authenticated(Principal {
-                scopes: context.config.limit_signup(member.by_signup, &caller.scopes),
+                scopes: context.config.limit_scopes(member.scope_limit, &caller.scopes),
                 org_id: Some(member.org_id),
                 inherited: InheritedLimits {
                     expires_at: None,
                     require_signature: false,
                     epoch: Some(member.epoch),
-                    by_signup: member.by_signup,
+                    scope_limit: member.scope_limit,
                 },
                 metadata: with_profile(caller.metadata, member.profile.metadata),
                 ..caller

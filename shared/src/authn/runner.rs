@@ -64,7 +64,7 @@ impl Provider for RunnerProvider {
                         expires_at: record.expires_at,
                         require_signature: false,
                         epoch: None,
-                        by_signup: record.meta.by_signup,
+                        scope_limit: record.meta.scope_limit,
                     },
                 })
             }

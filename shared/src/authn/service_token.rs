@@ -62,7 +62,7 @@ impl Provider for ServiceTokenProvider {
                 kind: PrincipalKind::Service,
                 org_id: Some(service.meta.org_id),
                 credential_id: CredentialId::AccessToken(claims.jti),
-                scopes: context.config.limit_signup(service.meta.by_signup, &claims.scopes),
+                scopes: context.config.limit_scopes(service.meta.scope_limit, &claims.scopes),
                 resources: Resources::default(),
                 on_behalf_of: service.on_behalf_of,
                 metadata: Map::from_iter([("name".into(), service.name.into())]),
@@ -71,7 +71,7 @@ impl Provider for ServiceTokenProvider {
                     expires_at: service.expires_at,
                     require_signature: false,
                     epoch: None,
-                    by_signup: service.meta.by_signup,
+                    scope_limit: service.meta.scope_limit,
                 },
             }),
         })

@@ -45,6 +45,7 @@ use crate::{
         id::ClientId,
         principal::{AllowedUsers, Role},
         scope::Scopes,
+        scope_limit::ScopeLimit,
     },
     credential::TokenPrefix,
     crypto::sign::Algorithm,
@@ -273,14 +274,17 @@ impl Config {
 
     /// Returns the scopes of a user with this role, in an organization of open signup within its
     /// limit.
-    pub fn user_scopes(&self, role: Role, by_signup: bool) -> Scopes {
-        self.limit_signup(by_signup, &self.role_scopes(role))
+    pub fn user_scopes(&self, role: Role, scope_limit: ScopeLimit) -> Scopes {
+        self.limit_scopes(scope_limit, &self.role_scopes(role))
     }
 
     /// Returns what is left of `scopes` for a credential of an organization that open signup
     /// created, if it is one.
-    pub fn limit_signup(&self, by_signup: bool, scopes: &Scopes) -> Scopes {
-        if by_signup { scopes.intersection(&self.signup_scopes) } else { scopes.clone() }
+    pub fn limit_scopes(&self, scope_limit: ScopeLimit, scopes: &Scopes) -> Scopes {
+        match scope_limit {
+            ScopeLimit::Unlimited => scopes.clone(),
+            ScopeLimit::SignupScopes => scopes.intersection(&self.signup_scopes),
+        }
     }
 
     /// Returns the `refs` of the deployment's secret that providers use to verify tokens, and that

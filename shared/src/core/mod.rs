@@ -19,6 +19,7 @@ pub mod principal;
 pub mod rfc3339;
 pub mod route_pattern;
 pub mod scope;
+pub mod scope_limit;
 pub mod secret;
 pub mod subject;
 pub mod text;

@@ -15,6 +15,7 @@ use crate::core::{
     id::OrganizationId,
     permission::Permission,
     scope::{Resources, Scopes},
+    scope_limit::ScopeLimit,
     subject::{CredentialId, Subject},
 };
 
@@ -170,9 +171,8 @@ pub struct InheritedLimits {
     /// The epoch of the user whose credential it is. What the user creates or approves with it ends
     /// with this epoch, also if that has ended since.
     pub epoch: Option<Epoch>,
-    /// Whether open signup created the organization. What its credentials create remains limited by
-    /// `signup_scopes`.
-    pub by_signup: bool,
+    /// Whether `signup_scopes` limits its scopes, and those of what it creates.
+    pub scope_limit: ScopeLimit,
 }
 
 impl Principal {

@@ -56,7 +56,7 @@ pub async fn exchange(
         .check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
     let (scopes, is_renewable) = with_refresh_token(
         requested,
-        &context.config.limit_signup(agent.meta.by_signup, &agent.scopes),
+        &context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes),
     )?;
 
     let owner = TokenOwner::Agent(agent.meta.id);

@@ -205,7 +205,7 @@ pub(super) async fn check_owner(
                 return Err(Refusal::FamilyEpochEnded.into());
             }
             context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
-            let scopes = context.config.limit_signup(agent.meta.by_signup, &family.scopes);
+            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &family.scopes);
             let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
             Ok(FamilyRecord { scopes, absolute_expires_at, ..family })
         }

@@ -20,6 +20,7 @@ use crate::{
         id::{self, OrganizationId},
         principal::{InheritedLimits, Principal, Role},
         scope::Scopes,
+        scope_limit::ScopeLimit,
         subject::{CredentialId, Subject},
     },
     store::{
@@ -51,15 +52,16 @@ pub struct ActiveUser {
     pub metadata: Map<String, Value>,
     /// The current epoch.
     pub epoch: Epoch,
-    /// Whether open signup created the organization.
-    pub by_signup: bool,
+    /// Whether `signup_scopes` limits the user's scopes.
+    pub scope_limit: ScopeLimit,
 }
 
 impl UserStatus {
     /// Returns the status of `member`, for a credential of the epoch `of`, if it has one.
     pub fn new(config: &Config, member: MembershipRecord, of: Option<Epoch>) -> Self {
-        let MembershipRecord { user_id, org_id, role, by_signup, profile, epoch, disabled, .. } =
-            member;
+        let MembershipRecord {
+            user_id, org_id, role, scope_limit, profile, epoch, disabled, ..
+        } = member;
         if disabled.is_some() {
             return Self::Disabled;
         }
@@ -73,7 +75,7 @@ impl UserStatus {
                 _ => return Self::Ended,
             },
         };
-        Self::Active(ActiveUser { org_id, role, metadata: profile.metadata, epoch, by_signup })
+        Self::Active(ActiveUser { org_id, role, metadata: profile.metadata, epoch, scope_limit })
     }
 
     /// Returns the user.
@@ -93,7 +95,7 @@ impl ActiveUser {
     /// Returns what the user has: the scopes of their role, in an organization of open signup
     /// within its limit.
     pub fn scopes(&self, config: &Config) -> Scopes {
-        config.user_scopes(self.role, self.by_signup)
+        config.user_scopes(self.role, self.scope_limit)
     }
 
     /// Returns `scopes`, as far as the user has them.
@@ -107,7 +109,7 @@ impl ActiveUser {
             expires_at: None,
             require_signature: false,
             epoch: Some(self.epoch),
-            by_signup: self.by_signup,
+            scope_limit: self.scope_limit,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         subject::Subject,
     },
     credential::opaque,
-    store::{OldSecret, api_key::ApiKeyRecord, organization::OrganizationOrigin},
+    store::{OldSecret, api_key::ApiKeyRecord},
 };
 
 /// The longest overlap, during which both secrets of a key work.
@@ -79,7 +79,7 @@ impl Resource for ApiKeyView {
 
     fn rights(context: &Context, record: &ApiKeyRecord) -> Rights {
         Rights {
-            scopes: context.config.limit_signup(record.meta.by_signup, &record.scopes),
+            scopes: context.config.limit_scopes(record.meta.scope_limit, &record.scopes),
             resources: record.resources.clone(),
             expires_at: record.expires_at,
             require_signature: Some(record.require_signature),
@@ -231,12 +231,9 @@ pub async fn issue(
         let detail = "There is no organization with the id in the path.";
         Error::with_detail(Refusal::RecordUnknown, detail.into())
     })?;
-    let by_signup = match organization.origin {
-        OrganizationOrigin::Operator | OrganizationOrigin::Personal => false,
-        OrganizationOrigin::Signup => true,
-    };
-    let creator = KeyCreator::Operator(context.config.limit_signup(by_signup, &Scopes::all()));
-    let owning = OwningOrganization { id: organization.id, by_signup };
+    let scope_limit = organization.origin.scope_limit();
+    let creator = KeyCreator::Operator(context.config.limit_scopes(scope_limit, &Scopes::all()));
+    let owning = OwningOrganization { id: organization.id, scope_limit };
     put_new(context, new, owning, organization.owner, creator).await
 }
 

@@ -90,13 +90,14 @@ pub async fn create(
         Some(owner) => Some(Subject::parse_user(owner).ok_or(Refusal::OwnerMalformed)?),
         None => None,
     };
-    let (origin, scopes) = match creator {
-        OrganizationCreator::Operator => (OrganizationOrigin::Operator, Scopes::all()),
+    let origin = match creator {
+        OrganizationCreator::Operator => OrganizationOrigin::Operator,
         OrganizationCreator::Anyone { address } => {
             count_signup(context, address).await?;
-            (OrganizationOrigin::Signup, context.config.limit_signup(true, &Scopes::all()))
+            OrganizationOrigin::Signup
         }
     };
+    let scopes = context.config.limit_scopes(origin.scope_limit(), &Scopes::all());
     let now = context.clock.now();
     let organization = OrganizationRecord {
         id: id::mint(now, &context.entropy)?,
@@ -105,10 +106,7 @@ pub async fn create(
         owner: owner.clone(),
         origin,
     };
-    let owning = OwningOrganization {
-        id: organization.id,
-        by_signup: matches!(creator, OrganizationCreator::Anyone { .. }),
-    };
+    let owning = OwningOrganization { id: organization.id, scope_limit: origin.scope_limit() };
     let NewCredential { meta, stored, secret } = owned::new_credential(context, owning)?;
     let key_name = "organization".to_owned();
     let key =

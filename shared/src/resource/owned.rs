@@ -14,6 +14,7 @@ use crate::{
         permission::Permission,
         principal::Principal,
         scope::{Resources, Scopes},
+        scope_limit::ScopeLimit,
         secret::Secret,
         subject::Subject,
     },
@@ -34,8 +35,8 @@ pub(super) struct NewCredential<K: CredentialKind> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwningOrganization {
     pub(super) id: OrganizationId,
-    /// Whether open signup created it.
-    pub(super) by_signup: bool,
+    /// Whether `signup_scopes` limits what belongs to it.
+    pub(super) scope_limit: ScopeLimit,
 }
 
 impl OwningOrganization {
@@ -45,7 +46,7 @@ impl OwningOrganization {
     /// [`Refusal::OrganizationMissing`]
     pub(super) fn of(caller: &Principal) -> Result<Self, Refusal> {
         let id = caller.require_organization()?;
-        Ok(Self { id, by_signup: caller.inherited.by_signup })
+        Ok(Self { id, scope_limit: caller.inherited.scope_limit })
     }
 }
 
@@ -62,10 +63,10 @@ pub(super) fn new_credential<K: CredentialKind>(
 /// Mints the id of a new record of `organization`.
 pub(super) fn meta<K: StaticType>(
     context: &Context,
-    OwningOrganization { id: org_id, by_signup }: OwningOrganization,
+    OwningOrganization { id: org_id, scope_limit }: OwningOrganization,
 ) -> Result<RecordMeta<K>, Error> {
     let now = context.clock.now();
-    Ok(RecordMeta { id: id::mint(now, &context.entropy)?, org_id, created_at: now, by_signup })
+    Ok(RecordMeta { id: id::mint(now, &context.entropy)?, org_id, created_at: now, scope_limit })
 }
 
 /// Returns the expiry of a new record, in whole seconds.

@@ -78,7 +78,7 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
 
     fn rights(context: &Context, record: &ServiceAccountRecord<K>) -> Rights {
         Rights {
-            scopes: context.config.limit_signup(record.meta.by_signup, &record.scopes),
+            scopes: context.config.limit_scopes(record.meta.scope_limit, &record.scopes),
             resources: Resources::default(),
             expires_at: record.expires_at,
             require_signature: None,

@@ -214,7 +214,7 @@ fn new_invitation(
 
 /// Returns the scopes that a user has now.
 fn scopes(context: &Context, user: &UserRecord) -> Scopes {
-    context.config.user_scopes(user.role, user.meta.by_signup)
+    context.config.user_scopes(user.role, user.meta.scope_limit)
 }
 
 /// Counts an enrollment: addresses that are taken, and hashing, make them worth limiting.

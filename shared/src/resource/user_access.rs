@@ -163,7 +163,7 @@ async fn find(
     if member.org_id != organization {
         return Err(unknown(manager));
     }
-    let scopes = context.config.user_scopes(role(context, &member), member.by_signup);
+    let scopes = context.config.user_scopes(role(context, &member), member.scope_limit);
     caller.check_can_delegate(&scopes, &Resources::default())?;
     Ok(member)
 }

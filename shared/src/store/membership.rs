@@ -15,7 +15,8 @@ use super::{
     organization::OrganizationRecord,
 };
 use crate::core::{
-    email::Email, epoch::Epoch, error::Fault, id::OrganizationId, principal::Role, subject::Subject,
+    email::Email, epoch::Epoch, error::Fault, id::OrganizationId, principal::Role,
+    scope_limit::ScopeLimit, subject::Subject,
 };
 
 /// A user: the organization that the user owns or belongs to (the first one, if the user owns
@@ -31,9 +32,9 @@ pub struct MembershipRecord {
     /// The role of a user whom an organization enrolled, or whom the local program signed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
-    /// Whether open signup created the organization that enrolled the user.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub by_signup: bool,
+    /// Whether `signup_scopes` limits every use.
+    #[serde(rename = "by_signup", default, skip_serializing_if = "ScopeLimit::is_unlimited")]
+    pub scope_limit: ScopeLimit,
     /// What the last sign-in reported.
     #[serde(flatten)]
     pub profile: UserProfile,
@@ -140,7 +141,7 @@ impl MembershipRecord {
             user_id,
             org_id,
             role: None,
-            by_signup: false,
+            scope_limit: ScopeLimit::Unlimited,
             profile,
             epoch: Epoch::default(),
             password_epoch: Epoch::default(),

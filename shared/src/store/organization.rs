@@ -12,7 +12,7 @@ use super::{
     key,
     record::item_of_record,
 };
-use crate::core::{error::Fault, id::OrganizationId, subject::Subject};
+use crate::core::{error::Fault, id::OrganizationId, scope_limit::ScopeLimit, subject::Subject};
 
 /// A stored organization.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +47,14 @@ pub enum OrganizationOrigin {
 }
 
 impl OrganizationOrigin {
+    /// Returns whether `signup_scopes` limits what belongs to the organization.
+    pub fn scope_limit(self) -> ScopeLimit {
+        match self {
+            Self::Operator | Self::Personal => ScopeLimit::Unlimited,
+            Self::Signup => ScopeLimit::SignupScopes,
+        }
+    }
+
     /// Reports whether the operator created it, which is not stored.
     pub fn is_operator(&self) -> bool {
         match self {

@@ -17,6 +17,7 @@ use crate::{
     core::{
         error::Fault,
         id::{OrganizationId, TypeSafeId},
+        scope_limit::ScopeLimit,
     },
     credential::Minted,
     crypto::Digest,
@@ -34,9 +35,9 @@ pub struct RecordMeta<K: StaticType> {
     /// When the record was created.
     #[serde(rename = "created_at_ms", with = "millisecond::required")]
     pub created_at: Timestamp,
-    /// Whether the organization was created by open signup. Then `signup_scopes` limit every use.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub by_signup: bool,
+    /// Whether `signup_scopes` limits every use.
+    #[serde(rename = "by_signup", default, skip_serializing_if = "ScopeLimit::is_unlimited")]
+    pub scope_limit: ScopeLimit,
 }
 
 /// The stored part of a credential's secret. Part of its record by `#[serde(flatten)]`.

@@ -141,7 +141,7 @@ impl Store {
         let profile = UserProfile { metadata, ..UserProfile::default() };
         let membership = MembershipRecord {
             role: Some(user.role),
-            by_signup: user.meta.by_signup,
+            scope_limit: user.meta.scope_limit,
             ..MembershipRecord::new(user.subject(), user.meta.org_id, profile)
         };
         let created = self

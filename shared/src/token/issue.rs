@@ -101,7 +101,7 @@ pub fn service_token(
             exp,
             jti: id::mint(now, &context.entropy)?,
             org_id: service.meta.org_id,
-            scopes: context.config.limit_signup(service.meta.by_signup, &service.scopes),
+            scopes: context.config.limit_scopes(service.meta.scope_limit, &service.scopes),
         },
     )?;
     Ok((token, exp.duration_since(now)))
