@@ -210,7 +210,7 @@ impl AuthorizerRequest {
             Decision::Forbidden(..) | Decision::LacksScope(..) => false,
         };
         match self.extent {
-            // The gateway uses it for this route, or for all of them, alike.
+            // The gateway uses the response for all requests of the route, or of the stage.
             Extent::Stage | Extent::Route | Extent::Caller => {
                 iam_policy::of_stage(stage, is_allowed)
             }

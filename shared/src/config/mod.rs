@@ -74,8 +74,8 @@ pub struct Config {
     /// Who can create organizations.
     #[serde(default)]
     pub signup: Signup,
-    /// The most that a key of an organization can have, if not the operator but anyone created the
-    /// organization, because signup is open.
+    /// The scopes that limit the credentials and users of organizations that anyone created, because
+    /// signup is open.
     #[serde(default = "Scopes::all")]
     pub signup_scopes: Scopes,
     /// The header in which a session is forwarded.

@@ -152,7 +152,7 @@ pub struct Principal {
     pub on_behalf_of: Option<Subject>,
     /// What else the provider knows about the caller.
     pub metadata: Map<String, Value>,
-    /// When the presented credential expires, if it does: unless it is used again, for a session.
+    /// When the presented credential expires, if it does. A session that is used lives longer.
     #[serde(skip)]
     pub expires_at: Option<Timestamp>,
     /// The limits of the presented credential that those which it creates inherit.
@@ -290,8 +290,8 @@ impl Principal {
         }
     }
 
-    /// Checks that the caller is allowed to create or renew a credential with `scopes` that cannot be
-    /// required to sign: anything but a key.
+    /// Checks that the caller is allowed to create or renew a credential with `scopes` for which no
+    /// signature can be required: anything but a key.
     ///
     /// # Errors
     /// [`Refusal::SignatureNotInherited`] if the caller's own key requires signatures, and the

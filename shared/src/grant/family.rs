@@ -113,7 +113,7 @@ pub(super) fn first_tokens(
     Tokens::new(context, &grant, Some(refresh_token), now)
 }
 
-/// What a grant to a user's tool is based on. If it has ended meanwhile, there is no grant.
+/// What a grant to a user's tool is based on. If that has ended meanwhile, nothing is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantBasis {
     /// The user's approval, in this epoch of the user; `None` if it was not recorded.

@@ -263,29 +263,33 @@ impl Store {
         role: Option<Role>,
         profile: &UserProfile,
     ) -> Result<RecordUpdate, Fault> {
-        let mut set = "SET metadata = :metadata, verified = :verified".to_owned();
+        let update = match (role, &profile.signin) {
+            (None, None) => "SET metadata = :metadata, verified = :verified REMOVE signin",
+            (None, Some(_)) => "SET metadata = :metadata, verified = :verified, signin = :signin",
+            (Some(_), None) => {
+                "SET metadata = :metadata, verified = :verified, #role = :role REMOVE signin"
+            }
+            (Some(_), Some(_)) => {
+                "SET metadata = :metadata, verified = :verified, #role = :role, signin = :signin"
+            }
+        };
         let mut request = self
             .client
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, AttributeValue::S(key::membership(user_id)))
+            .update_expression(update)
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":metadata", attribute(&profile.metadata)?)
             .expression_attribute_values(":verified", attribute(&profile.verified)?);
         if let Some(role) = role {
-            set.push_str(", #role = :role");
             request = request
                 .expression_attribute_names("#role", "role")
                 .expression_attribute_values(":role", attribute(role)?);
         }
-        match &profile.signin {
-            Some(signin) => {
-                set.push_str(", signin = :signin");
-                request = request.expression_attribute_values(":signin", text(signin));
-            }
-            None => set.push_str(" REMOVE signin"),
+        if let Some(signin) = &profile.signin {
+            request = request.expression_attribute_values(":signin", text(signin));
         }
-        let request = request.update_expression(set);
         match conditional(request.send().await, "store what a sign-in reported")? {
             Conditional::Met(_) => Ok(RecordUpdate::Updated),
             Conditional::NotMet(_) => Ok(RecordUpdate::Unknown),
