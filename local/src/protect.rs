@@ -183,7 +183,13 @@ impl ProtectedApi {
         let Some(uri) = self.leave_stage(&parts.uri) else {
             let stage = &self.guard.attachment().stage;
             let reason = format!("The path does not begin with /{stage}.");
-            return refuse(error_response(StatusCode::NOT_FOUND, "Not Found"), reason);
+            // API Gateway's answers to a stage that the API does not have.
+            let status = match self.guard.attachment().event.is_rest() {
+                true => StatusCode::FORBIDDEN,
+                false => StatusCode::NOT_FOUND,
+            };
+            let text = status.canonical_reason().unwrap_or_default();
+            return refuse(error_response(status, text), reason);
         };
         parts.uri = uri;
         let context = match self.guard.authorize(&parts, arrival).await {

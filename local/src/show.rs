@@ -8,7 +8,7 @@ use local::{
     Error,
     data::{DataLocation, LocalCredentials, write_private},
     engine::Engine,
-    guard::{AuthorizerConfig, IdentitySource},
+    guard::{self, AuthorizerConfig, IdentitySource},
     serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
 };
@@ -146,8 +146,10 @@ pub(crate) fn print_protecting(
                 "$default" => String::new(),
                 stage => format!("/{stage}"),
             };
+            let (method, path) = guard::example_request(&attachment.routes);
+            let method = if method == "GET" { String::new() } else { format!(" -X {method}") };
             println!("Try:\n");
-            println!("  curl {url}{stage}/{headers}\n");
+            println!("  curl {url}{stage}{path}{method}{headers}\n");
         }
         (None, None) => {
             let sources: Vec<_> =

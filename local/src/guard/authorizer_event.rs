@@ -35,7 +35,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Reports whether refusals are worded as by REST APIs. WebSocket APIs use the same words.
-    pub(super) fn is_rest(self) -> bool {
+    pub(crate) fn is_rest(self) -> bool {
         matches!(self, Self::RestToken | Self::RestRequest | Self::WebSocket)
     }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 pub use postern::config::IdentitySource;
 use postern::{App, Error, Fault, Refusal, authorizer, core::method};
-pub use route::parse as parse_route;
+pub use route::{example as example_request, parse as parse_route};
 use serde_json::{Map, Value};
 
 use crate::{

@@ -70,6 +70,25 @@ pub(super) fn parameters(key: &str, path: &str) -> Value {
     }
 }
 
+/// Returns the method and the path of a request that one of `routes` matches, by GET if possible.
+pub fn example(routes: &[String]) -> (&str, String) {
+    let readable = |key: &&String| key.starts_with("GET ") || key.starts_with("ANY ");
+    let key = if routes.iter().any(|key| key == DEFAULT) {
+        None
+    } else {
+        routes.iter().find(readable).or(routes.first())
+    };
+    match key.and_then(|key| key.split_once(' ')) {
+        None => ("GET", "/".into()),
+        Some((method, path)) => {
+            let segments =
+                path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+            let method = if method == "ANY" { "GET" } else { method };
+            (method, segments.collect::<Vec<_>>().join("/"))
+        }
+    }
+}
+
 fn captures(pattern: &str, path: &str) -> Option<Map<String, Value>> {
     let mut given = path.strip_prefix('/')?.split('/');
     let mut captured = Map::new();

@@ -51,6 +51,25 @@ fn the_commands_of_protect_work_with_every_event_and_identity_source() {
 }
 
 #[test]
+fn what_protect_prints_matches_a_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = upstream();
+    for (routes, shown) in [
+        (&["GET /orders/{id}"][..], "/orders/1 -H "),
+        (&["POST /orders", "ANY /{proxy+}"], "/1 -H "),
+        (&["POST /orders", "DELETE /orders/{id}"], "/orders -X POST -H "),
+        (&["POST /orders", "$default"], "/ -H "),
+    ] {
+        let mut arguments = vec!["protect", &upstream, "--data", ":memory:", "--listen", "0"];
+        arguments.extend(routes.iter().flat_map(|route| ["--route", route]));
+        let program = RunningProgram::start(&arguments, folder.path());
+        let command = format!("  curl {}{shown}", program.text("url"));
+        assert!(program.printed.contains(&command), "{}", program.printed);
+        assert_eq!(run_printed(&program), [200], "{routes:?}: {}", program.printed);
+    }
+}
+
+#[test]
 fn no_command_is_printed_if_no_identity_source_can_contain_a_key() {
     let folder = tempfile::tempdir().unwrap();
     for source in ["Cookie", "X-Runner-Token", "X-Tenant"] {
