@@ -375,7 +375,8 @@ fn the_examples_disable_caching_and_let_the_gateway_invoke_the_authorizer() {
     for identity in [&http["Identity"], &authorizer["Identity"]] {
         assert_eq!(identity.as_object().unwrap().len(), 1, "{identity}");
     }
-    assert_eq!(rest["MayInvokeAuthorizer"]["Properties"]["Principal"], "apigateway.amazonaws.com");
+    // SAM creates the permission of a REST API's authorizer by default.
+    assert!(authorizer.get("DisableFunctionDefaultPermissions").is_none(), "{authorizer}");
     // RFC 6750 requires it on every 401, and here only the gateway can send it.
     let unauthorized = &api["GatewayResponses"]["UNAUTHORIZED"]["ResponseParameters"]["Headers"];
     assert_eq!(unauthorized["WWW-Authenticate"], "'Bearer'");
