@@ -65,6 +65,37 @@ fn every_page_names_the_idle_cost_of_what_the_template_creates() {
     assert_eq!(cents(&sum[2]), parts, "the sum of the examples");
 }
 
+/// Tables and code blocks have the width that they need.
+#[test]
+fn prose_is_wrapped_at_100_columns() {
+    let mut pages = Page::all();
+    pages.extend(["ARCHITECTURE.md", "SECURITY.md"].map(Page::read));
+    for page in pages {
+        let mut is_code = false;
+        for line in page.text.lines().map(str::trim_start) {
+            is_code ^= line.starts_with("```");
+            let is_prose = !is_code && !line.starts_with('|');
+            assert!(!is_prose || line.chars().count() <= 100, "{}: {line}", page.path);
+        }
+    }
+}
+
+#[test]
+fn the_front_page_has_the_rust_version_and_the_costs_of_the_other_files() {
+    let readme = Page::read("README.md").text;
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cargo = std::fs::read_to_string(repository_path("Cargo.toml")).unwrap();
+    let (_, version) = cargo.split_once("rust-version = \"").unwrap();
+    let version = version.split('"').next().unwrap();
+    assert!(readme.contains(&format!("Rust {version} ")), "{version}");
+    let costs = rows(&Page::read("docs/costs.md").text);
+    let of_a_decision = costs.iter().find(|cells| cells[0] == "**sum**").unwrap();
+    for amount in &of_a_decision[1..] {
+        let amount = format!("{} USD", amount.replace('*', ""));
+        assert!(readme.contains(&amount), "{amount}");
+    }
+}
+
 #[test]
 fn the_front_page_compares_alternatives_and_links_costs_and_limits() {
     let readme = Page::read("README.md");

@@ -96,8 +96,8 @@ refusals! {
     CodeChallengeMalformed => invalid_request(
         "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
     ),
-    /// The authorization code was already redeemed, or the device code was, and its tokens are in
-    /// use or the poll came from another network. Its tokens are revoked.
+    /// The authorization code was already redeemed, or the device code was, and its tokens were
+    /// refreshed or the poll came from another network. Its tokens are revoked.
     CodeReplayed => CODE_INVALID,
     /// The PKCE verifier does not match the challenge.
     CodeVerifierWrong => CODE_INVALID,
