@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::json;
 use tests::{
     World,
-    page::{Page, rows},
+    page::{Page, code_spans, rows},
 };
 
 use crate::docs::template;
@@ -76,6 +76,37 @@ fn the_lifetimes_of_credentials_are_those_of_the_configuration() {
         let expected = of_config.iter().map(|lifetime| lifetime.as_secs());
         assert_eq!(seconds.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{credential}");
     }
+}
+
+/// The bounds of lifetimes, read from the page and tried at both sides.
+#[test]
+fn the_bounds_of_lifetimes_are_those_of_the_page() {
+    let in_seconds = Regex::new(r"^([\d,]+) to ([\d,]+) seconds$").unwrap();
+    let is_accepted = |name: &str, value: i64| {
+        let toml = format!("[lifetimes]\n{name} = {value}");
+        Config::from_settings(&tests::variables(&[]), &toml).is_ok()
+    };
+    let mut found = 0;
+    for cells in rows(&Page::read("docs/limits.md").section("## Values")) {
+        if !in_seconds.is_match(&cells[1]) {
+            continue;
+        }
+        let [least, most] = numbers_in::<i64>(&cells[1])[..] else { panic!("{cells:?}") };
+        for name in code_spans(&cells[0]) {
+            for (value, expected) in
+                [(least - 1, false), (least, true), (most, true), (most + 1, false)]
+            {
+                assert_eq!(is_accepted(&name, value), expected, "{name} = {value}");
+            }
+            found += 1;
+        }
+    }
+    assert!(found >= 7, "{found}");
+    for (name, least) in [("session_idle", 60), ("session_absolute", 60), ("refresh_idle", 3600)] {
+        assert!(is_accepted(name, least) && !is_accepted(name, least - 1), "{name}");
+    }
+    assert!(is_accepted("refresh_absolute", 604_800) && !is_accepted("refresh_absolute", 604_799));
+    assert!(is_accepted("session_absolute", 600), "it may be shorter than session_idle");
 }
 
 /// Limits of values, read from the page and tried at both sides.

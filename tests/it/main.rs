@@ -11,6 +11,7 @@ mod cli_tokens;
 mod clients;
 mod corpus;
 mod costs;
+mod costs_users;
 mod credentials;
 mod custom;
 mod devices;
