@@ -184,9 +184,10 @@ impl ProtectedApi {
             let stage = &self.guard.attachment().stage;
             let reason = format!("The path does not begin with /{stage}.");
             // API Gateway's answers to a stage that the API does not have.
-            let status = match self.guard.attachment().event.is_rest() {
-                true => StatusCode::FORBIDDEN,
-                false => StatusCode::NOT_FOUND,
+            let status = if self.guard.attachment().event.is_rest() {
+                StatusCode::FORBIDDEN
+            } else {
+                StatusCode::NOT_FOUND
             };
             let text = status.canonical_reason().unwrap_or_default();
             return refuse(error_response(status, text), reason);
