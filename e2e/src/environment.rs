@@ -91,7 +91,8 @@ impl Environment {
 
         let mut shown = LocalCredentials::default();
         let brand = TokenPrefix::parse("pst").context("the brand")?;
-        let secrets = DataLocation::Memory.secrets(None, &brand, Algorithm::ES256, &mut shown)?;
+        let secrets =
+            DataLocation::Memory.secrets(None, &brand, &[Algorithm::ES256], &mut shown)?;
         let arns = SecretArns::create(&sdk(&aws_url), &secrets).await?;
 
         let (mut emulators, mut given) = (BTreeMap::new(), BTreeMap::new());

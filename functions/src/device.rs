@@ -5,7 +5,7 @@
 use postern::{
     App, Error,
     core::{scope::Scopes, secret::Secret},
-    grant::{client::PresentedClient, device_code},
+    grant::{client::PresentedClient, device_code, target::GrantTarget},
     http::{Request, Response},
 };
 use serde::Deserialize;
@@ -16,6 +16,7 @@ struct DeviceAuthorizationRequest {
     client_id: Option<String>,
     client_secret: Option<String>,
     scope: Option<String>,
+    resource: Option<String>,
 }
 
 /// Handles the route. The body is a form (RFC 8628 §3.1), or JSON with the same members. The client
@@ -25,22 +26,30 @@ struct DeviceAuthorizationRequest {
 /// `invalid_client`, `invalid_scope`, or a fault.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     request.require_form_or_json()?;
-    let DeviceAuthorizationRequest { client_id, client_secret, scope } = if request.is_form() {
+    let mut resources = Vec::new();
+    let parameters = if request.is_form() {
+        resources = request.resources()?;
         let mut form = request.form()?;
         let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
         DeviceAuthorizationRequest {
             client_id: take("client_id"),
             client_secret: take("client_secret"),
             scope: take("scope"),
+            resource: None,
         }
     } else if request.has_body() {
         request.json()?
     } else {
         DeviceAuthorizationRequest::default() // HTTP Basic may name the client
     };
+    let DeviceAuthorizationRequest { client_id, client_secret, scope, resource } = parameters;
+    resources.extend(resource);
+    let named: Vec<_> = resources.iter().map(String::as_str).collect();
+    let target = GrantTarget::requested(&app.context.config, &named)?;
     let client = PresentedClient::read(request, client_id, client_secret.map(Secret::new))?;
     let client = client.public(&app.context.config)?;
     let scopes = scope.as_deref().map(Scopes::parse).transpose()?;
-    let begun = device_code::start(&app.context, client, scopes, request.source_ip()).await?;
+    let begun =
+        device_code::start(&app.context, client, scopes, target, request.source_ip()).await?;
     Ok(Response::ok(&begun)?.with_pragma_no_cache())
 }

@@ -1,8 +1,11 @@
 //! `GET /health`, the key set and the metadata of the authorization server below `/.well-known`, and
 //! the response to every request that matches no route.
 
+use std::collections::BTreeSet;
+
 use postern::{
     App, Error, Refusal,
+    config::Config,
     http::{
         Request, Response,
         correction::{self, Correction, OtherAction},
@@ -30,7 +33,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S)?)
         }
         "GET /.well-known/oauth-authorization-server" | "GET /.well-known/openid-configuration" => {
-            let metadata = metadata(&app.context.config.deployment.issuer);
+            let metadata = metadata(&app.context.config);
             Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE_S)?)
         }
         _ => match route::methods(request.path()) {
@@ -55,17 +58,25 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 /// Returns the metadata of RFC 8414 §2. OpenID clients and API Gateway's own JWT authorizer look
-/// for it under the second name. There is no authorization endpoint for clients, so nothing that
-/// needs one is listed.
-fn metadata(issuer: &str) -> Value {
+/// for it under the second name.
+fn metadata(config: &Config) -> Value {
+    let issuer = &config.deployment.issuer;
+    let resources: Vec<_> = config.resources.iter().map(|resource| resource.uri.as_str()).collect();
     json!({
         "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/v1/auth/authorize"),
         "token_endpoint": format!("{issuer}/v1/auth/token"),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "revocation_endpoint": format!("{issuer}/v1/auth/revoke"),
         "device_authorization_endpoint": format!("{issuer}/v1/auth/device"),
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "scopes_supported": scopes(config),
+        "protected_resources": resources,
         "grant_types_supported": [
+            "authorization_code",
             "client_credentials",
             "refresh_token",
             "urn:ietf:params:oauth:grant-type:device_code",
@@ -73,6 +84,15 @@ fn metadata(issuer: &str) -> Value {
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
     })
+}
+
+/// Returns the scopes that clients can request: those of the resources, those that are described,
+/// and the one that asks for a refresh token.
+fn scopes(config: &Config) -> BTreeSet<String> {
+    let of_resources = config.resources.iter().flat_map(|resource| resource.scopes.iter());
+    let described = config.scopes.iter().map(|scope| &scope.name);
+    let named = of_resources.chain(described).map(ToString::to_string);
+    named.chain(["offline_access".to_owned()]).collect()
 }
 
 /// Returns the path of the page that a browser asks for with a slash too many.

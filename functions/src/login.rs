@@ -78,6 +78,8 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let new = NewUserFamily {
         user_id: &person.user_id,
         client_id: &PASSWORD_CLIENT.into(),
+        resource: None,
+        consent: None,
         scopes: &app.context.config.role_scopes(person.role),
         basis,
         address: request.source_ip(),

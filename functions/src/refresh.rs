@@ -27,7 +27,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         _ => error,
     })?;
     let token = Secret::new(body.refresh_token);
-    let tokens =
-        refresh(&app.context, &token, &RefreshClient::Unidentified, request.source_ip()).await?;
+    let (client, address) = (RefreshClient::Unidentified, request.source_ip());
+    let tokens = refresh(&app.context, &token, &client, None, address).await?;
     Ok(Response::ok(&tokens)?.with_pragma_no_cache())
 }

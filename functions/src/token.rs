@@ -19,6 +19,7 @@ use postern::{
         client::{self, PresentedClient},
         device_code,
         refresh::{self, RefreshClient},
+        target::GrantTarget,
     },
     http::{CredentialSource as _, Form, Request, Response},
 };
@@ -47,6 +48,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             &app.context,
             &credentials,
             RequestedScopes::All,
+            GrantTarget::Issuer,
             request.source_ip(),
         )
         .await?
@@ -100,6 +102,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     }
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(app, request, form)?;
+    let target = target(app, request)?;
     let address = request.source_ip();
     match grant_type.expose() {
         "client_credentials" => {
@@ -107,7 +110,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 return Err(client_credentials_missing(request, form));
             };
             let requested = RequestedScopes::Only(scopes.unwrap_or_default());
-            agent_secret::exchange(&app.context, &credentials, requested, address).await
+            let target = target.unwrap_or(GrantTarget::Issuer);
+            agent_secret::exchange(&app.context, &credentials, requested, target, address).await
         }
         "refresh_token" => {
             let client = match client {
@@ -121,7 +125,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
                 ClientPart::Absent => RefreshClient::Unidentified,
             };
-            refresh::refresh(&app.context, parameter("refresh_token")?, &client, address).await
+            let token = parameter("refresh_token")?;
+            refresh::refresh(&app.context, token, &client, target, address).await
         }
         "authorization_code" => {
             let presented = authorization_code::AccessTokenRequest {
@@ -129,16 +134,25 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 client_id: &public(client)?,
                 redirect_uri: parameter("redirect_uri")?.expose(),
                 verifier: parameter("code_verifier")?,
+                target,
                 address,
             };
             authorization_code::redeem(&app.context, &presented).await
         }
         "urn:ietf:params:oauth:grant-type:device_code" => {
             let code = parameter("device_code")?;
-            device_code::poll(&app.context, code, &public(client)?, address).await
+            device_code::poll(&app.context, code, &public(client)?, target, address).await
         }
         _ => Err(Refusal::GrantTypeUnknown.into()),
     }
+}
+
+/// Returns the API that the form names by `resource` (RFC 8707 §2.2), if it does.
+fn target<'a>(app: &'a App, request: &Request) -> Result<Option<GrantTarget<'a>>, Error> {
+    let resources = request.resources()?;
+    let named: Vec<_> = resources.iter().map(String::as_str).collect();
+    let target = GrantTarget::requested(&app.context.config, &named)?;
+    Ok((!named.is_empty()).then_some(target))
 }
 
 /// Returns the id of a public client.

@@ -204,7 +204,7 @@ impl DataLocation {
         &self,
         file: Option<&Path>,
         brand: &TokenPrefix,
-        algorithm: Algorithm,
+        algorithms: &[Algorithm],
         shown: &mut LocalCredentials,
     ) -> Result<Secrets, Error> {
         let (clock, entropy) = (Clock::system(), Entropy::system());
@@ -213,7 +213,7 @@ impl DataLocation {
             None => Secrets::default(),
             Some(path) => secrets::parse(&read(path)?).map_err(in_file(file.as_deref()))?,
         };
-        let mut is_new = secrets.generate_missing(algorithm, &clock, &entropy)?;
+        let mut is_new = secrets.generate_missing(algorithms, &clock, &entropy)?;
         let mut operator_key = shown.operator_key.take();
         if operator_key.is_none() {
             let minted =

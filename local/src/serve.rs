@@ -169,7 +169,7 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let secrets = options.data.secrets(
         configured_file.as_deref(),
         &config.brand,
-        config.signing.algorithm,
+        &config.signing_algorithms(),
         &mut shown,
     )?;
     options.data.save_credentials(&shown)?;

@@ -218,8 +218,12 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
     source.name_in(&mut variables);
     let config = Config::from_variables(&variables)?;
     let mut shown = LocalCredentials::default();
-    let secrets =
-        DataLocation::Memory.secrets(None, &config.brand, config.signing.algorithm, &mut shown)?;
+    let secrets = DataLocation::Memory.secrets(
+        None,
+        &config.brand,
+        &config.signing_algorithms(),
+        &mut shown,
+    )?;
     if let Some(name) = ["signing.json", "verification.json", "public.json"]
         .into_iter()
         .find(|name| out.join(name).exists())

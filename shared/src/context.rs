@@ -38,7 +38,7 @@ impl Context {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self, Fault> {
-        let keyring = Keyring::new(secrets, config.signing.algorithm)?;
+        let keyring = Keyring::new(secrets, &config.signing_algorithms())?;
         Ok(Self { config, keyring, store, clock, entropy, fetcher: Fetcher::default() })
     }
 }

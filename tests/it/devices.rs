@@ -461,7 +461,7 @@ async fn a_user_code_outlives_a_new_session_key() {
     let old = std::mem::take(&mut secrets.session_keys);
     secrets
         .generate_missing(
-            world.app.context.config.signing.algorithm,
+            &world.app.context.config.signing_algorithms(),
             &world.app.context.clock,
             &world.app.context.entropy,
         )

@@ -60,7 +60,7 @@ impl Bed {
         let (clock, entropy) = (&self.world.app.context.clock, &self.world.app.context.entropy);
         let mut fresh = Secrets::default();
         fresh
-            .generate_missing(self.world.app.context.config.signing.algorithm, clock, entropy)
+            .generate_missing(&self.world.app.context.config.signing_algorithms(), clock, entropy)
             .unwrap();
         Secrets { signing_keys: fresh.signing_keys, ..self.world.secrets.clone() }
     }
@@ -145,7 +145,7 @@ async fn a_function_does_not_start_if_its_secret_is_missing_or_insufficient() {
     assert!(error.contains("secrets.json"), "{error}");
     bed.write(&bed.world.secrets.verification(&[]));
     let error = bed.start(KeyAccess::Signing).await.unwrap_err().to_string();
-    assert_eq!(error, "the secret contains no private key for the configured algorithm");
+    assert_eq!(error, "the secret contains no private key for ES256");
     bed.start(KeyAccess::Verification).await.unwrap();
 }
 

@@ -129,6 +129,8 @@ async fn a_password_that_was_changed_while_it_was_verified_opens_nothing() {
     let current = verify(NEW_PASSWORD).await;
     for (person, expected) in [(old, Some(Refusal::LoginWrong)), (current, None)] {
         let new = NewUserFamily {
+            resource: None,
+            consent: None,
             user_id: &person.user_id,
             client_id: &"password".into(),
             scopes: &context.config.role_scopes(Role::User),
@@ -151,6 +153,8 @@ async fn a_tool_of_a_user_without_a_role_has_the_scopes_of_a_plain_user_at_most(
     call.send().await.expect(201);
     let context = &world.app.context;
     let new = NewUserFamily {
+        resource: None,
+        consent: None,
         user_id: &"carol".into(),
         client_id: &"postern-cli".into(),
         scopes: &Scopes::all(),

@@ -327,7 +327,8 @@ async fn another_environment_continues_after_one_was_killed() {
     let refresh = async |token: &str| {
         let token = postern::core::secret::Secret::new(token.to_owned());
         let tokens =
-            postern::grant::refresh::refresh(&app.context, &token, &client, "192.0.2.1").await;
+            postern::grant::refresh::refresh(&app.context, &token, &client, None, "192.0.2.1")
+                .await;
         tokens.map(|tokens| {
             serde_json::to_value(tokens).unwrap()["refresh_token"].as_str().unwrap().to_owned()
         })
@@ -347,7 +348,7 @@ async fn a_family_keeps_its_key_when_another_is_added() {
     let mut secrets = postern::crypto::secrets::Secrets::default();
     secrets
         .generate_missing(
-            postern::crypto::sign::Algorithm::ES256,
+            &[postern::crypto::sign::Algorithm::ES256],
             &world.app.context.clock,
             &world.app.context.entropy,
         )

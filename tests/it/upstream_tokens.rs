@@ -302,7 +302,7 @@ async fn undecryptable_upstream_tokens_do_not_end_the_session() {
     secrets.sealing_keys.clear();
     secrets
         .generate_missing(
-            it.world.app.context.config.signing.algorithm,
+            &it.world.app.context.config.signing_algorithms(),
             &it.world.app.context.clock,
             &it.world.app.context.entropy,
         )

@@ -5,7 +5,6 @@ use postern::{
     credential::ParsedDeviceCode,
     crypto::Digest,
     grant::authorization_code::{self, NewAuthorizationCode},
-    store::sign_in::Loopback,
 };
 
 use crate::World;
@@ -20,17 +19,14 @@ pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// Returns a new authorization code.
 pub async fn authorization_code(world: &World, scopes: &str) -> String {
-    let loopback = Loopback {
-        client_id: ClientId::from(CLIENT_ID),
-        redirect_uri: REDIRECT.into(),
-        challenge: Digest::of(VERIFIER.as_bytes()),
-        state: None,
-        scope: None,
-    };
     let new = NewAuthorizationCode {
-        loopback: &loopback,
+        client_id: &ClientId::from(CLIENT_ID),
+        redirect_uri: REDIRECT,
+        challenge: Digest::of(VERIFIER.as_bytes()),
         user_id: &"ada".into(),
+        resource: None,
         scopes: Scopes::parse(scopes).unwrap(),
+        consent: None,
         epoch: Epoch::default(),
     };
     let code = authorization_code::issue(&world.app.context, new).await.unwrap();

@@ -125,7 +125,7 @@ impl World {
         );
 
         let mut secrets = setup.secrets.unwrap_or_default();
-        secrets.generate_missing(config.signing.algorithm, &clock, &entropy).unwrap();
+        secrets.generate_missing(&config.signing_algorithms(), &clock, &entropy).unwrap();
         let operator: Minted = Minted::new::<id::Operator>(
             &config.brand,
             &id::mint(clock.now(), &entropy).unwrap(),

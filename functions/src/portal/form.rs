@@ -18,6 +18,8 @@ use postern::{
     store::form::FORM_LIFETIME,
 };
 
+use crate::portal::authorize;
+
 /// Separates these tokens from other MACs of the same key, and names their field.
 const CSRF: &str = "csrf";
 /// The length of the random part, with more than 128 bits.
@@ -111,6 +113,9 @@ pub(crate) fn check(app: &App, request: &Request, visitor: &Principal) -> Result
 /// whom we showed the form can see what was entered.
 pub(crate) fn page_with(app: &App, request: &Request, fields: &Form) -> Result<String, Fault> {
     let path = request.path();
+    if path == authorize::PATH {
+        return Ok(authorize::address_of(fields, request).unwrap_or_else(|_| "/".into()));
+    }
     let page = match path.split('/').nth(1).unwrap_or_default() {
         "logout" => return Ok("/".into()),
         page => format!("/{page}"),

@@ -4,7 +4,9 @@
 //! A page calls the functions of `postern::resource` with the principal of its session, as the
 //! routes do. Permissions are checked there.
 
+mod apps;
 mod assets;
+mod authorize;
 mod device;
 mod devices;
 mod fields;
@@ -60,6 +62,10 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /" => overview::overview(app, request).await,
         "GET /device" => device::page(app, request).await,
         "POST /device" => device::decide(app, request).await,
+        "GET /apps" => apps::page(app, request).await,
+        "POST /apps/{id}/end" => apps::end(app, request).await,
+        "GET /v1/auth/authorize" => authorize::page(app, request).await,
+        "POST /v1/auth/authorize" => authorize::decide(app, request).await,
         "GET /devices" => devices::page(app, request).await,
         "POST /devices/{id}/end" => devices::end(app, request).await,
         "GET /sessions" => sessions::page(app, request).await,

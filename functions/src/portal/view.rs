@@ -33,7 +33,11 @@ impl Layout {
         let resources = RESOURCES.iter().filter(|resource| resource.is_visible_to(visitor));
         let links = resources
             .map(|resource| link(resource.path, resource.title))
-            .chain([link("/devices", "Devices"), link("/sessions", "Sessions")])
+            .chain([
+                link("/apps", "Apps"),
+                link("/devices", "Devices"),
+                link("/sessions", "Sessions"),
+            ])
             .collect();
         Self { person: name(&visitor.principal), links, csrf: visitor.csrf.clone() }
     }
@@ -273,6 +277,28 @@ pub(crate) struct PendingDevice {
     pub(crate) address: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) can_be_granted: bool,
+}
+
+/// What a client asks a user for.
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(crate) struct ConsentPage {
+    pub(crate) frame: Layout,
+    pub(crate) client: String,
+    /// The host to which the user returns.
+    pub(crate) host: String,
+    pub(crate) is_on_this_machine: bool,
+    pub(crate) api: String,
+    pub(crate) api_uri: Option<String>,
+    pub(crate) scopes: Vec<ScopeInWords>,
+    /// The parameters of the request, which the form repeats.
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+/// A scope, with its description in the configuration.
+pub(crate) struct ScopeInWords {
+    pub(crate) scope: String,
+    pub(crate) description: Option<String>,
 }
 
 /// The browsers or the devices in which a user is signed in.

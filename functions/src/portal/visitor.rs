@@ -60,6 +60,13 @@ pub(crate) fn activity(request: &Request) -> Activity {
     if is_poll && request.method() == "GET" { Activity::Poll } else { Activity::Visit }
 }
 
+/// Returns the address of the sign-in page, which returns to `next`.
+pub(crate) fn login_page(next: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("next", next);
+    format!("/login?{}", query.finish())
+}
+
 /// Redirects to the sign-in page, which returns to this page. A form that was sent without a
 /// session is not executed; the user returns to it, with what they entered.
 fn to_login(app: &App, request: &Request) -> Result<Response, Fault> {

@@ -46,7 +46,7 @@ impl Provider for AccessTokenProvider {
             return Ok(Outcome::NotPresented);
         };
         let now = context.clock.now();
-        let claims = match token::verify::access_token(context, text, now) {
+        let claims = match token::verify::access_token(context, text, source.audience(), now) {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };

@@ -23,6 +23,7 @@ use crate::{
     app::App,
     config::{AuthorizerAnswer, IdentitySource},
     core::{
+        audience::ResourceUri,
         credential_header,
         error::{Fault, Refusal},
         path,
@@ -68,6 +69,7 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         is_canonical: path::is_canonical,
         target: None,
         headers,
+        resource: resource(read, app, arn),
     };
     let request = match kind {
         AuthorizerEventKind::RestToken => token(read, app, request),
@@ -84,6 +86,14 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         }),
     };
     request.map(Ok)
+}
+
+/// Returns the resource that the API of this event is. Its id is in the ARN, and its domain name in
+/// events of every kind but TOKEN.
+fn resource(event: Event<'_>, app: &App, arn: &str) -> Option<ResourceUri> {
+    let id = arn.split(':').nth(5)?.split('/').next()?;
+    let domain = event.text("/requestContext/domainName");
+    app.context.config.resource_of_api(id, domain).map(|resource| resource.uri.clone())
 }
 
 fn kind(event: Event<'_>) -> Result<AuthorizerEventKind, Fault> {

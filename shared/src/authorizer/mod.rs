@@ -26,6 +26,7 @@ use crate::{
     authn::signature,
     config::LONGEST_STAGE,
     core::{
+        audience::{RequiredAudience, ResourceUri},
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
         method,
@@ -59,6 +60,8 @@ struct AuthorizerRequest {
     /// The target as the client sent it, if the event contains it.
     target: Option<String>,
     headers: BTreeMap<String, String>,
+    /// The resource that the API is, if it is one.
+    resource: Option<ResourceUri>,
 }
 
 impl fmt::Debug for AuthorizerRequest {
@@ -391,6 +394,10 @@ impl CredentialSource for AuthorizerRequest {
 
     fn body_digest(&self) -> Option<Digest> {
         None
+    }
+
+    fn audience(&self) -> RequiredAudience<'_> {
+        self.resource.as_ref().map_or(RequiredAudience::Issuer, RequiredAudience::Resource)
     }
 }
 

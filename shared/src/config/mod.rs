@@ -8,6 +8,7 @@ mod authorizer;
 mod deployment;
 mod lifetimes;
 mod provider;
+mod resource;
 mod role;
 mod route;
 mod secret_ref;
@@ -28,6 +29,7 @@ pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
 pub use provider::*;
+pub use resource::{ProtectedResource, ScopeDescription};
 pub use role::RoleSettings;
 pub(crate) use route::{LONGEST_POLICY, LONGEST_RESOURCE, LONGEST_STAGE};
 pub use route::{RouteAuth, RouteRule};
@@ -111,6 +113,12 @@ pub struct Config {
     /// The tools that users run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
+    /// The APIs that tokens are for.
+    #[serde(default, rename = "resource")]
+    pub resources: Vec<ProtectedResource>,
+    /// What scopes mean, for people.
+    #[serde(default, rename = "scope")]
+    pub scopes: Vec<ScopeDescription>,
     /// The scopes of the roles.
     #[serde(default, rename = "role")]
     pub roles: Vec<RoleSettings>,
@@ -217,6 +225,8 @@ impl Config {
         signin::validate_clients(&self.clients)?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
+        resource::validate(&self.resources, &self.authorizer)?;
+        resource::validate_descriptions(&self.scopes)?;
         if self.signup_scopes.is_empty() {
             return setting("signup_scopes needs at least one scope".into());
         }
@@ -234,6 +244,7 @@ impl Config {
         self.authorizer.identity_sources = sources;
         self.authorizer.identity_sources_place = IdentitySourcesPlace::CommandLine;
         self.authorizer.validate(&self.routes)?;
+        resource::validate(&self.resources, &self.authorizer)?;
         Ok(self)
     }
 
@@ -259,6 +270,27 @@ impl Config {
     /// Returns the client whose id is `id`.
     pub fn client(&self, id: &ClientId) -> Option<&Client> {
         self.clients.iter().find(|client| client.id == *id)
+    }
+
+    /// Returns the resource that a client means by `text`.
+    pub fn resource(&self, text: &str) -> Option<&ProtectedResource> {
+        self.resources.iter().find(|resource| resource.uri.is_named_by(text))
+    }
+
+    /// Returns the resource that the API with this id, or at this domain name, is.
+    pub fn resource_of_api(&self, id: &str, domain: Option<&str>) -> Option<&ProtectedResource> {
+        self.resources.iter().find(|resource| resource.is_api(id, domain))
+    }
+
+    /// Returns the algorithms of new signatures, the one of `[signing]` first.
+    pub fn signing_algorithms(&self) -> Vec<Algorithm> {
+        let mut algorithms = vec![self.signing.algorithm];
+        for algorithm in self.resources.iter().filter_map(|resource| resource.algorithm) {
+            if !algorithms.contains(&algorithm) {
+                algorithms.push(algorithm);
+            }
+        }
+        algorithms
     }
 
     /// Returns the sign-in whose name is `name`.

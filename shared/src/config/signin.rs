@@ -12,6 +12,7 @@ use crate::core::{
     id::ClientId,
     name::Name,
     principal::Role,
+    redirect_uri::RedirectUri,
     subject::{GITHUB_PREFIX, Subject, SubjectPrefix},
     text,
 };
@@ -191,14 +192,28 @@ pub struct Client {
     pub id: ClientId,
     /// The name that users see.
     pub name: String,
+    /// Where the authorization endpoint can redirect to. The port of a loopback address or of
+    /// `localhost` is free.
+    #[serde(default)]
+    pub redirect_uris: Vec<RedirectUri>,
 }
 
 /// The client id in tokens from a login with a password, which belong to no configured client.
 pub const PASSWORD_CLIENT: &str = "password";
 
+const DEFAULT_REDIRECT_URIS: [&str; 3] =
+    ["http://127.0.0.1/callback", "http://[::1]/callback", "http://localhost/callback"];
+
 /// Returns the client that exists by default.
 pub(super) fn default_client() -> Client {
-    Client { id: "postern-cli".into(), name: "Postern CLI".into() }
+    let redirect_uris = DEFAULT_REDIRECT_URIS
+        .iter()
+        .filter_map(|uri| RedirectUri::try_from((*uri).to_owned()).ok());
+    Client {
+        id: "postern-cli".into(),
+        name: "Postern CLI".into(),
+        redirect_uris: redirect_uris.collect(),
+    }
 }
 
 /// How many failures, or requests of some kinds, are allowed per 15 minutes.

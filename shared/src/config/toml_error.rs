@@ -9,7 +9,7 @@ use toml::{
 use super::{ProviderKind, SignInSettings};
 
 /// The tables of which there can be several.
-const ARRAYS: [&str; 5] = ["client", "provider", "role", "route", "signin"];
+const ARRAYS: [&str; 7] = ["client", "provider", "resource", "role", "route", "scope", "signin"];
 
 /// A part of the text, as the range of its bytes.
 type Span = std::ops::Range<usize>;

@@ -44,6 +44,8 @@ ids! {
     CliToken = "cli" => CliTokenId;
     /// A one-time code that a browser passes to a tool on the same machine (RFC 8252).
     AuthorizationCode = "cod" => AuthorizationCodeId;
+    /// What a user has allowed a client to do.
+    Consent = "con" => ConsentId;
     /// A device code, polled until a user approves the device (RFC 8628).
     DeviceCode = "dev" => DeviceCodeId;
     /// All refresh tokens that descend from one grant.

@@ -1,6 +1,7 @@
 //! The basic types that all other modules use: ids, secrets, scopes, the principal, time,
 //! randomness, errors. The only I/O is reading the operating system's clock and random generator.
 
+pub mod audience;
 pub mod clock;
 pub mod credential_header;
 pub mod email;
@@ -16,6 +17,7 @@ pub mod pagination;
 pub mod path;
 pub mod permission;
 pub mod principal;
+pub mod redirect_uri;
 pub mod rfc3339;
 pub mod route_pattern;
 pub mod scope;

@@ -179,6 +179,18 @@ impl Scopes {
         Self(both)
     }
 
+    /// Returns the scopes that one of both allows, as many as there can be.
+    #[must_use]
+    pub fn union(&self, other: &Scopes) -> Scopes {
+        let mut both = self.0.clone();
+        for scope in &other.0 {
+            if both.len() < MOST_SCOPES && !both.iter().any(|known| known.covers(scope)) {
+                both.push(scope.clone());
+            }
+        }
+        Self(both)
+    }
+
     /// Removes the scope `name`, and reports whether it was present.
     pub fn without(self, name: &str) -> (Self, bool) {
         let before = self.0.len();

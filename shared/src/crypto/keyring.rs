@@ -17,6 +17,9 @@ use crate::core::{entropy::Entropy, error::Fault};
 /// The length of the name of a MAC key, in characters.
 pub const MAC_KEY_ID_LEN: usize = 2;
 
+/// The maximum number of public keys. An Application Load Balancer reads ten of a key set.
+const MOST_KEYS: usize = 10;
+
 /// Reports whether `kid` can name a MAC key. Refresh tokens contain it, so its length is fixed.
 pub fn is_mac_key_id(kid: &str) -> bool {
     kid.len() == MAC_KEY_ID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -39,7 +42,10 @@ pub enum KeyAccess {
 #[derive(Debug, Default)]
 pub struct Keyring {
     operator: Option<Digest>,
-    signing: Option<SigningKey>,
+    /// The algorithms of new signatures, the default one first.
+    algorithms: Vec<Algorithm>,
+    /// The first private key of each of them.
+    signing: Vec<SigningKey>,
     verifying: KeySet,
     published: Vec<Jwk>,
     refresh: Vec<(String, MacKey)>,
@@ -48,13 +54,16 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Parses every key of `secrets`.
+    /// Parses every key of `secrets`. The first private key of each of `algorithms` signs; the first
+    /// of the algorithms is the default.
     ///
     /// # Errors
     /// [`Fault::DeploymentSecret`] for a key that cannot be used, a duplicate `kid`, or a public
     /// key that does not belong to its private key.
-    pub fn new(secrets: &Secrets, algorithm: Algorithm) -> Result<Self, Fault> {
-        let mut ring = Self { operator: secrets.operator_key_sha256, ..Self::default() };
+    pub fn new(secrets: &Secrets, algorithms: &[Algorithm]) -> Result<Self, Fault> {
+        let algorithms = algorithms.to_vec();
+        let operator = secrets.operator_key_sha256;
+        let mut ring = Self { operator, algorithms, ..Self::default() };
         let mut verifying = Vec::new();
         for stored in &secrets.signing_keys {
             let jwk = stored.jwk();
@@ -63,12 +72,16 @@ impl Keyring {
                     .map_err(|invalid| unusable(&format!("a public key: {invalid}")))?,
             );
             ring.published.push(jwk);
+            let is_first = ring.signing.iter().all(|known| known.algorithm() != stored.algorithm);
             if let Some(key) = stored.signing_key()?
-                && stored.algorithm == algorithm
-                && ring.signing.is_none()
+                && ring.algorithms.contains(&stored.algorithm)
+                && is_first
             {
-                ring.signing = Some(key);
+                ring.signing.push(key);
             }
+        }
+        if ring.published.len() > MOST_KEYS {
+            return Err(unusable(&format!("there are more than {MOST_KEYS} signing_keys")));
         }
         ring.verifying =
             KeySet::new(verifying).map_err(|_| unusable("two signing keys have the same kid"))?;
@@ -101,7 +114,10 @@ impl Keyring {
             }
             KeyAccess::Publication | KeyAccess::Verification => Ok(()),
             KeyAccess::Signing => {
-                self.signing_key().and_then(|_| self.current_refresh_kid()).map(drop)
+                for algorithm in &self.algorithms {
+                    self.signing_key(Some(*algorithm))?;
+                }
+                self.current_refresh_kid().map(drop)
             }
         }
     }
@@ -111,13 +127,15 @@ impl Keyring {
         self.operator.as_ref()
     }
 
-    /// Returns the key that signs new tokens.
+    /// Returns the key that signs new tokens with `algorithm`, or with the default one.
     ///
     /// # Errors
     /// [`Fault::Setting`] if this function's secret contains none.
-    pub fn signing_key(&self) -> Result<&SigningKey, Fault> {
-        self.signing.as_ref().ok_or_else(|| {
-            Fault::Setting("the secret contains no private key for the configured algorithm".into())
+    pub fn signing_key(&self, algorithm: Option<Algorithm>) -> Result<&SigningKey, Fault> {
+        let default = self.algorithms.first().copied().unwrap_or_default();
+        let algorithm = algorithm.unwrap_or(default);
+        self.signing.iter().find(|key| key.algorithm() == algorithm).ok_or_else(|| {
+            Fault::Setting(format!("the secret contains no private key for {algorithm:?}"))
         })
     }
 

@@ -22,7 +22,11 @@ use super::{
     verifying_key::VerifyingKey,
 };
 use crate::core::{
-    clock::Clock, entropy::Entropy, error::Fault, json::without_bom, secret::Secret,
+    clock::Clock,
+    entropy::{BASE62, Entropy},
+    error::Fault,
+    json::without_bom,
+    secret::Secret,
 };
 
 /// The secret, as JSON.
@@ -80,6 +84,14 @@ pub struct StoredMacKey {
 }
 
 impl StoredSigningKey {
+    fn generate(algorithm: Algorithm, clock: &Clock, entropy: &Entropy) -> Result<Self, Fault> {
+        let pkcs8 = SigningKey::generate(algorithm)?;
+        let date = clock.now().strftime("%Y%m%d");
+        let kid = format!("{date}-{}", entropy.random_string(BASE62, 8)?);
+        let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public_key();
+        Ok(Self { kid, algorithm, public_key, private_key: Some(BASE64.encode(pkcs8)) })
+    }
+
     pub(super) fn jwk(&self) -> Jwk {
         Jwk {
             key: self.public_key.clone(),
@@ -101,37 +113,25 @@ impl StoredSigningKey {
 }
 
 impl Secrets {
-    /// Adds what is missing for `algorithm`, keeps what exists, and returns whether anything was
+    /// Adds what is missing to sign with `algorithms`, keeps what exists, and returns whether anything was
     /// added.
     ///
     /// # Errors
     /// A fault of the generator.
     pub fn generate_missing(
         &mut self,
-        algorithm: Algorithm,
+        algorithms: &[Algorithm],
         clock: &Clock,
         entropy: &Entropy,
     ) -> Result<bool, Fault> {
         let mut added = false;
-        if !self
-            .signing_keys
-            .iter()
-            .any(|key| key.algorithm == algorithm && key.private_key.is_some())
-        {
-            let pkcs8 = SigningKey::generate(algorithm)?;
-            let kid = format!(
-                "{}-{}",
-                clock.now().strftime("%Y%m%d"),
-                entropy.random_string(crate::core::entropy::BASE62, 8)?
-            );
-            let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public_key();
-            self.signing_keys.push(StoredSigningKey {
-                kid,
-                algorithm,
-                public_key,
-                private_key: Some(BASE64.encode(pkcs8)),
-            });
-            added = true;
+        for algorithm in algorithms {
+            let signs =
+                |key: &StoredSigningKey| key.algorithm == *algorithm && key.private_key.is_some();
+            if !self.signing_keys.iter().any(signs) {
+                self.signing_keys.push(StoredSigningKey::generate(*algorithm, clock, entropy)?);
+                added = true;
+            }
         }
         for keys in [&mut self.refresh_keys, &mut self.session_keys, &mut self.sealing_keys] {
             if keys.is_empty() {

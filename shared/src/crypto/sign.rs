@@ -58,6 +58,11 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
+    /// Returns the algorithm of its signatures.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Generates a private key, as PKCS#8 DER.
     ///
     /// # Errors

@@ -11,7 +11,7 @@
 use super::{
     ClientCredentials, Tokens,
     family::{self, NewFamily},
-    scope_not_granted,
+    target::GrantTarget,
 };
 use crate::{
     context::Context,
@@ -35,7 +35,7 @@ pub enum RequestedScopes {
     Only(Scopes),
 }
 
-/// Grants tokens to the agent that `credentials` authenticate. `address` binds the refresh token.
+/// Grants tokens to the agent that `credentials` authenticate, for `target`. `address` binds the refresh token.
 ///
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a fault.
@@ -43,6 +43,7 @@ pub async fn exchange(
     context: &Context,
     credentials: &ClientCredentials,
     requested: RequestedScopes,
+    target: GrantTarget<'_>,
     address: &str,
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
@@ -56,6 +57,7 @@ pub async fn exchange(
         .check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
     let (scopes, is_renewable) = with_refresh_token(
         requested,
+        target,
         &context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes),
     )?;
 
@@ -64,6 +66,7 @@ pub async fn exchange(
         let new = NewFamily {
             owner: &owner,
             organization: agent.meta.org_id,
+            resource: target.uri(),
             scopes: &scopes,
             epoch: agent.epoch,
             not_after: agent.expires_at,
@@ -74,6 +77,7 @@ pub async fn exchange(
     let grant = token::NewAccessToken {
         owner: &owner,
         organization: agent.meta.org_id,
+        resource: target.uri(),
         scopes: &scopes,
         family: None,
         epoch: agent.epoch,
@@ -118,15 +122,16 @@ pub(super) fn verify_secret(agent: &AgentRecord, secret: &AgentSecret) -> Result
 /// Returns the scopes to grant, and whether to issue a refresh token. RFC 6749 §4.4.3 advises
 /// against a refresh token for client credentials, so a client must request one with
 /// `offline_access`.
-fn with_refresh_token(requested: RequestedScopes, held: &Scopes) -> Result<(Scopes, bool), Error> {
+fn with_refresh_token(
+    requested: RequestedScopes,
+    target: GrantTarget<'_>,
+    held: &Scopes,
+) -> Result<(Scopes, bool), Error> {
     match requested {
-        RequestedScopes::All => Ok((held.clone(), true)),
-        RequestedScopes::Only(scopes) => match scopes.without("offline_access") {
-            (rest, offline) if rest.is_empty() => Ok((held.clone(), offline)),
-            (rest, offline) => match held.first_missing(&rest) {
-                None => Ok((rest, offline)),
-                Some(at) => Err(scope_not_granted(at)),
-            },
-        },
+        RequestedScopes::All => Ok((target.grant(held, None)?, true)),
+        RequestedScopes::Only(scopes) => {
+            let (rest, offline) = scopes.without("offline_access");
+            Ok((target.grant(held, Some(&rest))?, offline))
+        }
     }
 }

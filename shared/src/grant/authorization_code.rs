@@ -1,7 +1,7 @@
-//! One-time codes for tools on a user's machine (RFC 8252 §7.3, RFC 7636).
+//! One-time codes for clients of users (RFC 6749 §4.1, RFC 7636, RFC 8252 §7.3).
 //!
-//! The browser carries a code, never a token, to a loopback address. The code is worthless without
-//! the verifier, which only the tool has.
+//! The browser carries a code, never a token, to the client. The code is worthless without the
+//! verifier, which only the client has.
 //!
 //! Redemption:
 //! 1. Check the code's form and checksum, without I/O.
@@ -19,24 +19,24 @@ use super::{
     Tokens,
     family::{self, GrantBasis, NewUserFamily},
     not_a_code,
+    target::GrantTarget,
 };
 use crate::{
     config::is_https_or_loopback_url,
     context::Context,
     core::{
+        audience::ResourceUri,
         clock::{LEEWAY, after},
         epoch::Epoch,
         error::{Error, Refusal},
-        id::{self, ClientId, FamilyId},
+        id::{self, ClientId, ConsentId, FamilyId},
         scope::Scopes,
         secret::Secret,
         subject::Subject,
     },
     credential::{Minted, ParsedAuthorizationCode},
     crypto::Digest,
-    store::{
-        authorization_code::AuthorizationCodeRecord, redemption::Redemption, sign_in::Loopback,
-    },
+    store::{authorization_code::AuthorizationCodeRecord, redemption::Redemption},
     telemetry,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -46,15 +46,23 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 /// The longest redirect URI, in bytes.
 const LONGEST_URI: usize = 1000;
 
-/// A redirect to the tool that a user signs in to.
+/// What a code is issued for.
 #[derive(Debug)]
 pub struct NewAuthorizationCode<'a> {
-    /// The tool's request.
-    pub loopback: &'a Loopback,
+    /// The client.
+    pub client_id: &'a ClientId,
+    /// Where the code is sent.
+    pub redirect_uri: &'a str,
+    /// The PKCE challenge, by S256.
+    pub challenge: Digest,
     /// The user.
     pub user_id: &'a Subject,
-    /// The scopes that the tool gets.
+    /// The resource that the tokens are for, if not our own routes.
+    pub resource: Option<&'a ResourceUri>,
+    /// The scopes that the client gets.
     pub scopes: Scopes,
+    /// The consent that it is based on, unless the client is a tool that the user signs in to.
+    pub consent: Option<ConsentId>,
     /// The user's current epoch.
     pub epoch: Epoch,
 }
@@ -70,6 +78,8 @@ pub struct AccessTokenRequest<'a> {
     pub redirect_uri: &'a str,
     /// The PKCE code verifier.
     pub verifier: &'a Secret,
+    /// The API that the request names, if it does.
+    pub target: Option<GrantTarget<'a>>,
     /// The caller's network address.
     pub address: &'a str,
 }
@@ -78,7 +88,7 @@ pub struct AccessTokenRequest<'a> {
 ///
 /// # Errors
 /// A fault.
-pub async fn issue(context: &Context, redirect: NewAuthorizationCode<'_>) -> Result<Secret, Error> {
+pub async fn issue(context: &Context, new: NewAuthorizationCode<'_>) -> Result<Secret, Error> {
     let now = context.clock.now();
     let id = id::mint(now, &context.entropy)?;
     let minted =
@@ -87,12 +97,14 @@ pub async fn issue(context: &Context, redirect: NewAuthorizationCode<'_>) -> Res
     let record = AuthorizationCodeRecord {
         id,
         digest: minted.digest,
-        client_id: redirect.loopback.client_id.clone(),
-        redirect_uri: redirect.loopback.redirect_uri.clone(),
-        challenge: redirect.loopback.challenge,
-        user_id: redirect.user_id.clone(),
-        scopes: redirect.scopes,
-        epoch: Some(redirect.epoch),
+        client_id: new.client_id.clone(),
+        redirect_uri: new.redirect_uri.to_owned(),
+        challenge: new.challenge,
+        user_id: new.user_id.clone(),
+        resource: new.resource.cloned(),
+        scopes: new.scopes,
+        consent: new.consent,
+        epoch: Some(new.epoch),
         valid_until,
         family: None,
         expires_at: after(valid_until, REMEMBERED + LEEWAY),
@@ -121,20 +133,23 @@ pub async fn redeem(
         (Err(refusal), None) => return Err(refusal.into()),
         (Err(_), Some(family)) => return Err(replayed(context, family, now).await),
     }
+    GrantTarget::stored(&context.config, record.resource.as_ref())?.check(redemption.target)?;
     let new = NewUserFamily {
         user_id: &record.user_id,
         client_id: redemption.client_id,
+        resource: record.resource.as_ref(),
+        consent: record.consent,
         scopes: &record.scopes,
         basis: GrantBasis::Approval(record.epoch),
         address: redemption.address,
     };
     let family = family::prepare_for_user(context, new, now).await?;
-    match context.store.redeem_code(&record.id, &family.record, now).await? {
+    match context.store.redeem_code(&record, &family.record, now).await? {
         Redemption::Redeemed => Ok(family.tokens),
         Redemption::NotRedeemed => {
             let record = context.store.code(&code).await?;
             match record.and_then(|record| record.family) {
-                None => Err(Refusal::CodeWrong.into()), // it expired
+                None => Err(Refusal::CodeWrong.into()), // it expired, or its consent has ended
                 // Our own redemption, repeated after a lost response.
                 Some(ours) if ours == family.record.id => Ok(family.tokens),
                 Some(other) => Err(replayed(context, &other, now).await),

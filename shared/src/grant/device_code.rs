@@ -13,7 +13,9 @@ use super::{
     Tokens,
     authorization_code::replayed,
     family::{self, GrantBasis, NewUserFamily},
-    not_a_code, throttle,
+    not_a_code,
+    target::GrantTarget,
+    throttle,
 };
 use crate::{
     config::Client,
@@ -60,7 +62,7 @@ pub struct DeviceAuthorization {
     interval: i64,
 }
 
-/// Starts the flow for a client, which may request `scopes`. `address` is the client's.
+/// Starts the flow for a client, which may request `scopes` of `target`. `address` is the client's.
 ///
 /// # Errors
 /// [`Refusal::RequestsTooMany`], or a [`Fault`].
@@ -68,6 +70,7 @@ pub async fn start(
     context: &Context,
     client: &Client,
     scopes: Option<Scopes>,
+    target: GrantTarget<'_>,
     address: &str,
 ) -> Result<DeviceAuthorization, Error> {
     let now = context.clock.now();
@@ -83,6 +86,7 @@ pub async fn start(
         id,
         digest: minted.digest,
         client_id: client.id.clone(),
+        resource: target.uri().cloned(),
         scopes: scopes
             .map(|scopes| scopes.without("offline_access").0)
             .filter(|scopes| !scopes.is_empty()),
@@ -190,10 +194,16 @@ pub fn grantable_scopes(
     context: &Context,
     device: &DeviceCodeRecord,
     person: &Principal,
-) -> Result<Scopes, Refusal> {
-    let scopes = match &device.scopes {
-        Some(requested) => requested.clone(),
-        None => context.config.role_scopes(Role::User).covered_by(&person.scopes),
+) -> Result<Scopes, Error> {
+    let target = GrantTarget::stored(&context.config, device.resource.as_ref())?;
+    let scopes = match (target, &device.scopes) {
+        (GrantTarget::Issuer, Some(requested)) => requested.clone(),
+        (GrantTarget::Issuer, None) => {
+            context.config.role_scopes(Role::User).covered_by(&person.scopes)
+        }
+        (GrantTarget::Resource(_), requested) => {
+            target.grant(&person.scopes, requested.as_ref())?
+        }
     };
     person.check_can_delegate(&scopes, &Default::default())?;
     Ok(scopes)
@@ -260,7 +270,7 @@ pub async fn decide(
     }
 }
 
-/// Answers a poll of a device (§3.4, §3.5).
+/// Answers a poll of a device (§3.4, §3.5). `target` is the API that the poll names, if it does.
 ///
 /// # Errors
 /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a
@@ -269,6 +279,7 @@ pub async fn poll(
     context: &Context,
     code: &Secret,
     client_id: &ClientId,
+    target: Option<GrantTarget<'_>>,
     address: &str,
 ) -> Result<Tokens, Error> {
     let code = ParsedDeviceCode::parse(&context.config.brand, code.expose())
@@ -277,6 +288,7 @@ pub async fn poll(
     let stored = context.store.device_code(&code).await?;
     let device =
         stored.filter(|device| device.client_id == *client_id).ok_or(Refusal::DeviceCodeUnknown)?;
+    GrantTarget::stored(&context.config, device.resource.as_ref())?.check(target)?;
     match (device.status, &device.family) {
         (DeviceStatus::Redeemed, Some(family)) => redeem_again(context, family, address, now).await,
         (DeviceStatus::Redeemed, None) => {
@@ -320,7 +332,9 @@ async fn redeem(
     let (user_id, scopes) =
         approved.ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
     let (client_id, basis) = (&device.client_id, GrantBasis::Approval(device.epoch));
-    let new = NewUserFamily { user_id, client_id, scopes, basis, address };
+    let resource = device.resource.as_ref();
+    let consent = None;
+    let new = NewUserFamily { user_id, client_id, resource, scopes, consent, basis, address };
     let family = family::prepare_for_user(context, new, now).await?;
     match context.store.redeem_device(&device.id, &family.record, now).await? {
         Redemption::Redeemed => Ok(family.tokens),

@@ -3,14 +3,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Tokens, user_status::UserStatus};
+use super::{Tokens, target::GrantTarget, user_status::UserStatus};
 use crate::{
     context::Context,
     core::{
+        audience::ResourceUri,
         clock::{LEEWAY, after, at_most},
         epoch::Epoch,
         error::{Error, Fault, Refusal},
-        id::{self, AttemptId, ClientId, OrganizationId},
+        id::{self, AttemptId, ClientId, ConsentId, OrganizationId},
         scope::Scopes,
         subject::Subject,
     },
@@ -33,6 +34,8 @@ pub struct NewFamily<'a> {
     pub owner: &'a TokenOwner,
     /// The owner's organization.
     pub organization: OrganizationId,
+    /// The resource that the tokens are for, if not our own routes.
+    pub resource: Option<&'a ResourceUri>,
     /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The owner's current epoch.
@@ -82,8 +85,10 @@ fn prepare(
         user_id: new.owner.user_id().cloned(),
         listing: new.owner.listing(),
         org_id: new.organization,
+        resource: new.resource.cloned(),
         scopes: new.scopes.clone(),
         epoch: new.epoch,
+        consent: None,
         idle_expires_at: after(now, context.config.lifetimes.refresh_idle),
         absolute_expires_at,
         revoked_at: None,
@@ -103,6 +108,7 @@ pub(super) fn first_tokens(
     let grant = token::NewAccessToken {
         owner: &family.owner()?,
         organization: family.org_id,
+        resource: family.resource.as_ref(),
         scopes: &family.scopes,
         family: Some(family.id),
         epoch: family.epoch,
@@ -129,8 +135,12 @@ pub struct NewUserFamily<'a> {
     pub user_id: &'a Subject,
     /// The tool that gets the tokens.
     pub client_id: &'a ClientId,
+    /// The resource that the tokens are for, if not our own routes.
+    pub resource: Option<&'a ResourceUri>,
     /// The granted scopes.
     pub scopes: &'a Scopes,
+    /// The consent that it is based on, if it is.
+    pub consent: Option<ConsentId>,
     /// What the user has authenticated or approved with.
     pub basis: GrantBasis,
     /// The caller's network address: the binding of the first refresh token.
@@ -159,8 +169,9 @@ pub(super) async fn prepare_for_user(
     new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<PreparedFamily, Error> {
-    let NewUserFamily { user_id, client_id, scopes, basis, address } = new;
+    let NewUserFamily { user_id, client_id, resource, scopes, consent, basis, address } = new;
     context.config.allowed_users.check(user_id, None)?;
+    let target = GrantTarget::stored(&context.config, resource)?;
     let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
     let epoch = match basis {
         GrantBasis::Approval(epoch) => epoch,
@@ -172,12 +183,14 @@ pub(super) async fn prepare_for_user(
     let new = NewFamily {
         owner: &owner,
         organization: user.org_id,
-        scopes: &user.limit(&context.config, scopes),
+        resource,
+        scopes: &target.limit(&user.limit(&context.config, scopes)),
         epoch: user.epoch,
         not_after: None,
         address,
     };
-    Ok(prepare(context, &new, now)?)
+    let PreparedFamily { record, tokens } = prepare(context, &new, now)?;
+    Ok(PreparedFamily { record: FamilyRecord { consent, ..record }, tokens })
 }
 
 /// Checks that the owner of a family still exists and can use it, and returns the family with the
@@ -193,6 +206,8 @@ pub(super) async fn check_owner(
     agent: Option<AgentRecord>,
     now: Timestamp,
 ) -> Result<FamilyRecord, Error> {
+    let resource = family.resource.clone();
+    let target = GrantTarget::stored(&context.config, resource.as_ref())?;
     match family.owner()? {
         TokenOwner::Agent(id) => {
             let agent = match agent {
@@ -206,6 +221,7 @@ pub(super) async fn check_owner(
             }
             context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
             let scopes = context.config.limit_scopes(agent.meta.scope_limit, &family.scopes);
+            let scopes = target.limit(&scopes);
             let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
             Ok(FamilyRecord { scopes, absolute_expires_at, ..family })
         }
@@ -217,7 +233,7 @@ pub(super) async fn check_owner(
             context.config.allowed_users.check(&user_id, None)?;
             let user = UserStatus::new(&context.config, member, Some(family.epoch))
                 .active_or(Refusal::FamilyEpochEnded)?;
-            let scopes = user.limit(&context.config, &family.scopes);
+            let scopes = target.limit(&user.limit(&context.config, &family.scopes));
             Ok(FamilyRecord { scopes, ..family })
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::{
     context::Context,
-    core::{error::Fault, secret::Secret},
+    core::{audience::RequiredAudience, error::Fault, secret::Secret},
     credential::{
         self, AgentSecret, CredentialKind, OperatorKey, ParsedApiKey, ParsedAuthorizationCode,
         ParsedCliToken, ParsedDeviceCode, ParsedInvitation, RefreshToken, RunnerToken, ServiceKey,
@@ -131,7 +131,9 @@ fn report_operator_key(context: &Context, key: &OperatorKey) {
 /// Revokes a valid access token, with the family that it was issued with.
 async fn revoke_access_token(context: &Context, text: &str) -> Result<Option<String>, Fault> {
     let now = context.clock.now();
-    let Ok(claims) = token::verify::access_token(context, text, now) else { return Ok(None) };
+    let Ok(claims) = token::verify::access_token(context, text, RequiredAudience::Any, now) else {
+        return Ok(None);
+    };
     match claims.sid {
         Some(family) => {
             context.store.revoke_family(&family, now).await?;

@@ -2,6 +2,7 @@
 
 pub mod agent_secret;
 pub mod authorization_code;
+pub mod authorize;
 pub mod client;
 pub mod device_code;
 pub mod family;
@@ -12,6 +13,7 @@ pub mod refresh;
 pub mod revoke;
 pub mod session;
 pub mod sign_in;
+pub mod target;
 pub(crate) mod throttle;
 pub mod upstream_tokens;
 pub mod user_status;

@@ -19,7 +19,9 @@
 
 use jiff::Timestamp;
 
-use super::{ClientCredentials, Tokens, agent_secret, family, scope_not_granted};
+use super::{
+    ClientCredentials, Tokens, agent_secret, family, scope_not_granted, target::GrantTarget,
+};
 use crate::{
     context::Context,
     core::{
@@ -71,7 +73,8 @@ impl RefreshClient {
     }
 }
 
-/// Grants the successor of `text` and a new access token. `address` must match the token's binding.
+/// Grants the successor of `text` and a new access token. `target` is the API that the request
+/// names, if it does. `address` must match the token's binding.
 ///
 /// # Errors
 /// `invalid_grant`, `invalid_client`, `invalid_scope`, or a fault.
@@ -79,6 +82,7 @@ pub async fn refresh(
     context: &Context,
     text: &Secret,
     client: &RefreshClient,
+    target: Option<GrantTarget<'_>>,
     address: &str,
 ) -> Result<Tokens, Error> {
     let presented = parse(context, text)?;
@@ -99,6 +103,7 @@ pub async fn refresh(
     let state = request.classify(family.as_ref(), lifetimes);
     require_valid(context, &presented, state, now).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
+    GrantTarget::stored(&context.config, family.resource.as_ref())?.check(target)?;
     let family = family::check_owner(context, family, agent, now).await?;
     let tokens = tokens(context, &presented, &family, client, now)?;
 
@@ -206,6 +211,7 @@ fn tokens(
     let grant = token::NewAccessToken {
         owner: &family.owner()?,
         organization: family.org_id,
+        resource: family.resource.as_ref(),
         scopes: narrowed.as_ref().unwrap_or(&family.scopes),
         family: Some(family.id),
         epoch: family.epoch,

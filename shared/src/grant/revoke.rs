@@ -5,7 +5,7 @@
 
 use crate::{
     context::Context,
-    core::{error::Fault, secret::Secret},
+    core::{audience::RequiredAudience, error::Fault, secret::Secret},
     credential::RefreshToken,
     telemetry, token,
 };
@@ -20,7 +20,7 @@ pub async fn revoke(context: &Context, text: &Secret) -> Result<(), Fault> {
         telemetry::record_family(&token.family);
         return context.store.revoke_family(&token.family, now).await;
     }
-    match token::verify::access_token(context, text.expose(), now) {
+    match token::verify::access_token(context, text.expose(), RequiredAudience::Any, now) {
         Err(_) => Ok(()),
         Ok(claims) => match claims.sid {
             Some(family) => context.store.revoke_family(&family, now).await,

@@ -287,8 +287,17 @@ async fn redirect_to_tool(
     };
     let member = user_status::record_sign_in(context, person, Some(from)).await?;
     let (user_id, epoch) = (&person.user_id, member.epoch);
-    let redirect = NewAuthorizationCode { loopback, user_id, scopes, epoch };
-    let code = authorization_code::issue(context, redirect).await?;
+    let new = NewAuthorizationCode {
+        client_id: &loopback.client_id,
+        redirect_uri: &loopback.redirect_uri,
+        challenge: loopback.challenge,
+        user_id,
+        resource: None,
+        scopes,
+        consent: None,
+        epoch,
+    };
+    let code = authorization_code::issue(context, new).await?;
     let location = loopback.redirect_url(&[("code", code.expose())]);
     Ok(SignInOutcome::CodeRedirect { location })
 }

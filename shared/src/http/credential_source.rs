@@ -1,7 +1,11 @@
 //! The source of a caller's credentials: a request to one of our own routes, an authorizer's event,
 //! or a message.
 
-use crate::{core::error::Refusal, crypto::Digest, http::Request};
+use crate::{
+    core::{audience::RequiredAudience, error::Refusal},
+    crypto::Digest,
+    http::Request,
+};
 
 /// A message on a messaging platform. The function that passes it on is trusted to name the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,11 @@ pub trait CredentialSource: Sync {
 
     /// Returns the digest of the body; `None` if the body is not available.
     fn body_digest(&self) -> Option<Digest>;
+
+    /// Returns the audience that an access token must have here.
+    fn audience(&self) -> RequiredAudience<'_> {
+        RequiredAudience::Issuer
+    }
 
     /// Returns the message, if this is not a request.
     fn message(&self) -> Option<&Message> {

@@ -56,6 +56,18 @@ pub fn render(page: &impl Template) -> Result<Response, Fault> {
         .fold(response, |response, (name, value)| response.with_header(name, value)))
 }
 
+/// Renders a page whose form leads to `origin`: the policy of a page also applies to the redirects
+/// that follow its forms.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_for_form_to(page: &impl Template, origin: &str) -> Result<Response, Fault> {
+    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {origin}"));
+    let policy =
+        HeaderValue::try_from(policy).map_err(|error| Fault::Serialization(error.into()))?;
+    Ok(render(page)?.with_header(header::CONTENT_SECURITY_POLICY, policy))
+}
+
 /// What pages say instead of the sentences for programs, which speak of credentials, records and
 /// routes.
 const FOR_PEOPLE: [(Refusal, &str); 12] = [

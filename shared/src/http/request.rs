@@ -83,6 +83,9 @@ const OTHER_PAGING: [&str; 10] = [
 /// The parameters of a form, each at most once.
 pub type Form = BTreeMap<String, Secret>;
 
+/// The parameter of a form that can be sent several times.
+const REPEATABLE: &str = "resource";
+
 impl Request {
     /// Returns the method.
     pub fn method(&self) -> &str {
@@ -232,7 +235,7 @@ impl Request {
     /// programs always return JSON.
     pub fn expects_page(&self) -> bool {
         let has_pages = !self.path().starts_with("/v1/")
-            || ["/v1/auth/oidc/", "/v1/auth/github"]
+            || ["/v1/auth/authorize", "/v1/auth/oidc/", "/v1/auth/github"]
                 .iter()
                 .any(|signin| self.path().starts_with(signin));
         has_pages && self.header("accept").is_some_and(|types| types.contains("text/html"))
@@ -330,7 +333,9 @@ impl Request {
         }
         let mut form = Form::new();
         for (name, value) in form_urlencoded::parse(self.form_text()?.as_bytes()) {
-            if form.insert(name.to_string(), Secret::new(value.into_owned())).is_some() {
+            let is_repeated =
+                form.insert(name.to_string(), Secret::new(value.into_owned())).is_some();
+            if is_repeated && name != REPEATABLE {
                 let is_plain = json_body::is_plain(&name);
                 return Err(if is_plain {
                     duplicate(&name)
@@ -341,6 +346,17 @@ impl Request {
         }
         form.retain(|_, value| !value.expose().is_empty());
         Ok(form)
+    }
+
+    /// Returns the values of `resource`, the only parameter of a form that can be sent several times
+    /// (RFC 8707 §2).
+    ///
+    /// # Errors
+    /// A 400 if the form is not valid.
+    pub fn resources(&self) -> Result<Vec<String>, Error> {
+        let given = form_urlencoded::parse(self.form_text()?.as_bytes());
+        let values = given.filter(|(name, value)| name == REPEATABLE && !value.is_empty());
+        Ok(values.map(|(_, value)| value.into_owned()).collect())
     }
 
     fn form_text(&self) -> Result<&str, Error> {

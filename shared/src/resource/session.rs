@@ -80,7 +80,7 @@ fn is_current(user: &Principal, id: &SessionId) -> bool {
     user.credential_id == CredentialId::Session(*id)
 }
 
-/// Lists the tools that act for the user.
+/// Lists the tools that act for the user, except for [connected apps](super::connected_app).
 ///
 /// # Errors
 /// A fault.
@@ -94,7 +94,7 @@ pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<Dev
         scopes: family.scopes,
         last_used_at: family.rotated_at,
     };
-    Ok(families.into_iter().map(view).collect())
+    Ok(families.into_iter().filter(|family| family.consent.is_none()).map(view).collect())
 }
 
 /// Disconnects a tool: its tokens stop working with the next request.

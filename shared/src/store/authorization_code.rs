@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store,
     client::fault,
+    consent::ConsentRecord,
     family::FamilyRecord,
     item::{from_item, item_of, milliseconds, text},
     key,
@@ -18,9 +19,10 @@ use super::{
 };
 use crate::{
     core::{
+        audience::ResourceUri,
         epoch::Epoch,
         error::Fault,
-        id::{AuthorizationCodeId, ClientId, FamilyId},
+        id::{AuthorizationCodeId, ClientId, ConsentId, FamilyId},
         scope::Scopes,
         subject::Subject,
     },
@@ -44,8 +46,14 @@ pub struct AuthorizationCodeRecord {
     pub challenge: Digest,
     /// The user who signed in.
     pub user_id: Subject,
+    /// The resource that its tokens are for, if not our own routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceUri>,
     /// The granted scopes.
     pub scopes: Scopes,
+    /// The consent that it was issued for, unless the client is a tool that the user signed in to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentId>,
     /// The epoch of the user at that time: a code ends with everything else that the user had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
@@ -86,24 +94,33 @@ impl Store {
         Ok(record.filter(|record| record.digest.matches(&presented.digest)))
     }
 
-    /// Redeems a code for `family`, once: one transaction of two writes.
+    /// Redeems a code for `family`, once, if the consent has not ended: one transaction of two or
+    /// three writes.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
     pub async fn redeem_code(
         &self,
-        id: &AuthorizationCodeId,
+        code: &AuthorizationCodeRecord,
         family: &FamilyRecord,
         now: Timestamp,
     ) -> Result<Redemption, Fault> {
-        let code = Update::builder()
-            .key(key::PK, text(id))
+        let consent = match &code.consent {
+            None => None,
+            Some(consent) => {
+                let resource = code.resource.as_ref();
+                let pk = ConsentRecord::key(&code.user_id, &code.client_id, resource);
+                Some(self.add_family_to(&pk, consent, &family.id)?)
+            }
+        };
+        let redeem = Update::builder()
+            .key(key::PK, text(&code.id))
             .update_expression("SET #family = :family")
             .condition_expression(
                 "attribute_exists(pk) AND attribute_not_exists(#family) AND valid_until_ms > :now",
             )
             .expression_attribute_values(":now", milliseconds(now));
-        self.redeem_for(code, family, "redeem an authorization code").await
+        self.redeem_for(redeem, family, consent, "redeem an authorization code").await
     }
 
     /// Reads an item of `Nonces` consistently.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     core::{
+        audience::ResourceUri,
         clock::{self, LEEWAY, after},
         epoch::Epoch,
         error::Fault,
@@ -61,6 +62,9 @@ pub struct DeviceCodeRecord {
     pub digest: Digest,
     /// The client that asked for the code.
     pub client_id: ClientId,
+    /// The resource that its tokens are for, if not our own routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceUri>,
     /// The requested scopes. `None` asks for those of a plain user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Scopes>,
@@ -318,6 +322,6 @@ impl Store {
             .expression_attribute_values(":redeemed", attribute(DeviceStatus::Redeemed)?)
             .expression_attribute_values(":approved", attribute(DeviceStatus::Approved)?)
             .expression_attribute_values(":now", milliseconds(now));
-        self.redeem_for(code, family, "redeem a device code").await
+        self.redeem_for(code, family, None, "redeem a device code").await
     }
 }

@@ -15,10 +15,11 @@ use super::{
     token_owner::TokenOwner,
 };
 use crate::core::{
+    audience::ResourceUri,
     clock::{LEEWAY, after},
     epoch::Epoch,
     error::Fault,
-    id::{AccessTokenId, AttemptId, ClientId, Family, FamilyId, OrganizationId},
+    id::{AccessTokenId, AttemptId, ClientId, ConsentId, Family, FamilyId, OrganizationId},
     scope::Scopes,
     subject::Subject,
 };
@@ -52,6 +53,9 @@ pub struct FamilyRecord {
     pub listing: Option<String>,
     /// The organization.
     pub org_id: OrganizationId,
+    /// The resource that its tokens are for, if not our own routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceUri>,
     /// The granted scopes.
     pub scopes: Scopes,
     /// The owner's epoch at the time of the grant: that of an
@@ -59,6 +63,9 @@ pub struct FamilyRecord {
     /// [user](super::membership::MembershipRecord::epoch).
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
+    /// The consent that it is based on, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentId>,
     /// When the family expires unless it is rotated.
     #[serde(rename = "idle_expires_at_ms", with = "millisecond::required")]
     pub idle_expires_at: Timestamp,

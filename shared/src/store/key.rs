@@ -7,6 +7,7 @@
 //! | `Keys` | user with a password | the user's id |
 //! | `Keys` | login record of a user | `eml_`, the id of the organization and `#` if somebody other than the operator created it, and the SHA-256 of the address |
 //! | `Families` | refresh-token family, session | its id |
+//! | `Families` | consent of a user to a client | `cns_` and the SHA-256 of client, resource and user |
 //! | `Families` | revoked access token without a family | the token's id |
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
 //! | `Nonces` | sign-in, authorization code, device code | its id |
@@ -21,8 +22,9 @@ use type_safe_id::StaticType;
 
 use crate::{
     core::{
+        audience::ResourceUri,
         email::Email,
-        id::OrganizationId,
+        id::{ClientId, OrganizationId},
         subject::{CredentialId, Subject},
     },
     crypto::{Digest, mac::Tag},
@@ -53,6 +55,14 @@ pub fn listing_of_user_in<T: StaticType>(
     user_id: &Subject,
 ) -> String {
     format!("{}#{user_id}", listing::<T>(organization))
+}
+
+/// Returns the key of the consent of a user, a client and an API.
+pub fn consent(user_id: &Subject, client_id: &ClientId, resource: Option<&ResourceUri>) -> String {
+    // Neither a client id nor a URI contains a line break.
+    let resource = resource.map_or("", ResourceUri::as_str);
+    let text = format!("{client_id}\n{resource}\n{user_id}");
+    format!("cns_{}", Digest::of(text.as_bytes()).to_hex())
 }
 
 /// Returns the partition that lists a user's sessions or families.

@@ -12,6 +12,7 @@ pub mod authorization_code;
 pub mod cli_token;
 mod client;
 mod conditional;
+pub mod consent;
 pub mod counter;
 pub mod device_code;
 pub mod family;

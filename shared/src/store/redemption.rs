@@ -33,7 +33,7 @@ struct StoredCode {
 pub enum Redemption {
     /// The code is redeemed, and the family exists.
     Redeemed,
-    /// The code was redeemed before, or has expired.
+    /// The code was redeemed before, or it or its consent has ended.
     NotRedeemed,
 }
 
@@ -73,7 +73,8 @@ impl Store {
         }
     }
 
-    /// Stores `family`, and its id in a code, if the code meets `condition`.
+    /// Stores `family`, and its id in a code, if the code meets its condition. `consent` adds the
+    /// family to the consent that the code was issued for.
     ///
     /// The SDK sends a token with the transaction, so that a repetition after a lost response is
     /// not a second redemption.
@@ -81,6 +82,7 @@ impl Store {
         &self,
         code: UpdateBuilder,
         family: &FamilyRecord,
+        consent: Option<Update>,
         operation: &'static str,
     ) -> Result<Redemption, Fault> {
         let serialization =
@@ -97,19 +99,17 @@ impl Store {
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .map_err(serialization)?;
-        let outcome = self
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().update(redeem).build())
-            .transact_items(TransactWriteItem::builder().put(create).build())
-            .send()
-            .await;
+        let update = |update| TransactWriteItem::builder().update(update).build();
+        let mut writes = vec![update(redeem), TransactWriteItem::builder().put(create).build()];
+        writes.extend(consent.map(update));
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        let outcome = request.send().await;
         match outcome {
             Ok(_) => {
                 self.health.record_rotation(family.rotated_at);
                 Ok(Redemption::Redeemed)
             }
-            Err(error) if first_unmet(&error) == Some(0) => Ok(Redemption::NotRedeemed),
+            Err(error) if matches!(first_unmet(&error), Some(0 | 2)) => Ok(Redemption::NotRedeemed),
             Err(error) => Err(fault(operation)(error)),
         }
     }

@@ -16,7 +16,7 @@ pub trait TokenClaims: Serialize + DeserializeOwned {
     /// The media type in the header.
     const TYPE: &'static str;
 
-    /// Returns the audience of tokens that `issuer` issues.
+    /// Returns the audience of tokens that `issuer` issues, unless they are for a resource.
     fn audience(issuer: &str) -> String;
 
     /// Returns the claims `iss` and `aud`.
@@ -73,7 +73,7 @@ pub struct Claims {
     pub iss: String,
     /// The subject: whom the token is for.
     pub sub: Subject,
-    /// The audience.
+    /// The audience: the issuer, or the resource that it is for.
     pub aud: String,
     /// When it was issued.
     #[serde(with = "second::required")]

@@ -6,6 +6,7 @@ use super::{Claims, DownloadClaims, ServiceClaims, claims::TokenClaims};
 use crate::{
     context::Context,
     core::{
+        audience::ResourceUri,
         clock::{after, at_most},
         epoch::Epoch,
         error::Fault,
@@ -15,6 +16,7 @@ use crate::{
         secret::Secret,
         subject::Subject,
     },
+    crypto::sign::Algorithm,
     store::{service_account::ServiceRecord, token_owner::TokenOwner},
 };
 
@@ -25,6 +27,8 @@ pub struct NewAccessToken<'a> {
     pub owner: &'a TokenOwner,
     /// Their organization.
     pub organization: OrganizationId,
+    /// The resource that it is for, if not for our own routes.
+    pub resource: Option<&'a ResourceUri>,
     /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The family of refresh tokens with which it is issued.
@@ -52,15 +56,20 @@ pub fn access_token(
     grant: &NewAccessToken<'_>,
     now: Timestamp,
 ) -> Result<Secret, Fault> {
+    let issuer = &context.config.deployment.issuer;
+    let resource = grant.resource.and_then(|uri| context.config.resource(uri.as_str()));
     sign(
         context,
+        resource.and_then(|resource| resource.algorithm),
         &Claims {
-            iss: context.config.deployment.issuer.clone(),
+            iss: issuer.clone(),
             sub: match grant.owner {
                 TokenOwner::Agent(agent) => Subject::Agent(*agent),
                 TokenOwner::User { user_id, .. } => user_id.clone(),
             },
-            aud: Claims::audience(&context.config.deployment.issuer),
+            aud: grant
+                .resource
+                .map_or_else(|| Claims::audience(issuer), |resource| resource.to_string()),
             iat: now,
             nbf: now,
             exp: after(now, grant.lifetime(context, now)),
@@ -92,6 +101,7 @@ pub fn service_token(
     let exp = at_most(after(now, context.config.lifetimes.service_token), service.expires_at);
     let token = sign(
         context,
+        None,
         &ServiceClaims {
             iss: context.config.deployment.issuer.clone(),
             sub: service.meta.id,
@@ -122,6 +132,7 @@ pub fn download_token(
     let exp = at_most(longest, principal.inherited.expires_at);
     let token = sign(
         context,
+        None,
         &DownloadClaims {
             iss: context.config.deployment.issuer.clone(),
             sub: principal.user_id,
@@ -142,6 +153,10 @@ pub fn download_token(
     Ok((token, exp.duration_since(now)))
 }
 
-fn sign<T: TokenClaims>(context: &Context, claims: &T) -> Result<Secret, Fault> {
-    Ok(Secret::new(context.keyring.signing_key()?.sign(T::TYPE, claims)?))
+fn sign<T: TokenClaims>(
+    context: &Context,
+    algorithm: Option<Algorithm>,
+    claims: &T,
+) -> Result<Secret, Fault> {
+    Ok(Secret::new(context.keyring.signing_key(algorithm)?.sign(T::TYPE, claims)?))
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     context::Context,
     core::{
+        audience::RequiredAudience,
         clock::{LEEWAY, after},
         error::Refusal,
         id::ClientId,
@@ -17,7 +18,8 @@ use crate::{
     crypto::jwt::{self, HeaderRequirements, IssuedBy},
 };
 
-/// Verifies signature, type, issuer, audience and times of a token, but not whether it was revoked.
+/// Verifies signature, type, issuer, audience and times of a token for us, but not whether it was
+/// revoked.
 ///
 /// # Errors
 /// The exact cause, which the caller does not see.
@@ -26,11 +28,29 @@ pub fn verify<T: TokenClaims>(
     token: &str,
     now: Timestamp,
 ) -> Result<T, Refusal> {
+    verify_for(context, token, RequiredAudience::Issuer, now)
+}
+
+fn verify_for<T: TokenClaims>(
+    context: &Context,
+    token: &str,
+    required: RequiredAudience<'_>,
+    now: Timestamp,
+) -> Result<T, Refusal> {
     let expected = HeaderRequirements { types: &[T::TYPE], issued_by: IssuedBy::Postern };
     let claims: T = jwt::verify(token, context.keyring.verifying_keys(), expected)?;
     let issuer = &context.config.deployment.issuer;
-    if claims.issuer_and_audience() != (issuer, &T::audience(issuer)) {
+    let (issued_by, audience) = claims.issuer_and_audience();
+    let is_for_us = match required {
+        RequiredAudience::Issuer => *audience == T::audience(issuer),
+        RequiredAudience::Resource(resource) => audience == resource.as_str(),
+        RequiredAudience::Any => true,
+    };
+    if issued_by != issuer {
         return Err(Refusal::TokenClaimsInvalid);
+    }
+    if !is_for_us {
+        return Err(Refusal::TokenAudienceWrong);
     }
     check_times(claims.times(), now)?;
     Ok(claims)
@@ -40,8 +60,13 @@ pub fn verify<T: TokenClaims>(
 ///
 /// # Errors
 /// As [`verify`].
-pub fn access_token(context: &Context, token: &str, now: Timestamp) -> Result<Claims, Refusal> {
-    let claims: Claims = verify(context, token, now)?;
+pub fn access_token(
+    context: &Context,
+    token: &str,
+    required: RequiredAudience<'_>,
+    now: Timestamp,
+) -> Result<Claims, Refusal> {
+    let claims: Claims = verify_for(context, token, required, now)?;
     let is_consistent = match &claims.agent_id {
         Some(agent) => {
             claims.sub == Subject::Agent(*agent) && claims.client_id == ClientId::from(*agent)

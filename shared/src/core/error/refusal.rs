@@ -75,6 +75,12 @@ refusals! {
     ApiKeyUnknown => INVALID_TOKEN,
     /// The key exists, but its secret is wrong.
     ApiKeyWrong => INVALID_TOKEN,
+    /// No client that can request authorization has this id.
+    AuthorizationClientUnknown => invalid_request(
+        "The app is not known here: its client_id must be the id of a [[client]] in postern.toml.",
+    ),
+    /// The user did not allow what a client asked for.
+    AuthorizationDenied => oauth("access_denied", "The user did not allow it."),
     /// The body is not the JSON object that the route expects.
     BodyMalformed => invalid_request(
         "The body is not valid: send a JSON object with the members that this route documents.",
@@ -104,6 +110,8 @@ refusals! {
     /// The authorization code is malformed, unknown, expired, or issued for another client or
     /// redirect URI.
     CodeWrong => CODE_INVALID,
+    /// The user has not allowed this yet, and the client asks that nobody be asked.
+    ConsentRequired => oauth("consent_required", "The user has not allowed this yet: send the request without prompt=none."),
     /// No provider of this deployment recognizes the format of the credential.
     CredentialFormatUnknown => INVALID_TOKEN,
     /// The format or the checksum of the credential is invalid.
@@ -189,6 +197,8 @@ refusals! {
     FamilyInactive => INVALID_GRANT,
     /// The owner of the token family was deleted, or left its organization.
     FamilyOwnerDeleted => INVALID_GRANT,
+    /// The resource of the grant is no longer configured.
+    GrantResourceRemoved => INVALID_GRANT,
     /// The token endpoint does not support this grant type.
     GrantTypeUnknown => PublicError::new(
         StatusCode::BAD_REQUEST,
@@ -233,6 +243,8 @@ refusals! {
     ),
     /// The limit of a list is out of range.
     LimitMalformed => invalid_request("limit must be a number from 1 to 100."),
+    /// Nobody is signed in, and the client asks that nobody be asked.
+    LoginRequired => oauth("login_required", "The user is not signed in: send the request without prompt=none."),
     /// The email address is unknown or the password is wrong.
     LoginWrong => unauthorized(
         "invalid_credentials",
@@ -317,6 +329,10 @@ refusals! {
     RedirectUriNotAllowed => invalid_request(
         "The redirect_uri is not allowed: use http, a loopback address (127.0.0.1 or [::1]), a port and a path.",
     ),
+    /// The client has not registered this redirect URI.
+    RedirectUriUnknown => invalid_request(
+        "The redirect_uri is not one of those of this app: the operator adds it to redirect_uris of its [[client]] in postern.toml.",
+    ),
     /// The refresh token was already rotated, from another address.
     RefreshAddressMismatch => INVALID_GRANT,
     /// The agent did not authenticate, which the deployment requires for refresh tokens.
@@ -333,16 +349,30 @@ refusals! {
     RequestMalformed => invalid_request(
         "The request is not valid HTTP: its path, query, headers or body cannot be read.",
     ),
+    /// The request is in a JWT (RFC 9101).
+    RequestObjectUnsupported => oauth("request_not_supported", "The parameters request and request_uri are not supported: send the parameters themselves."),
     /// Too many requests of one kind, whether or not they succeeded.
     RequestsTooMany => PublicError::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too_many_requests",
         "Too many requests of this kind.",
     ),
+    /// The request names another resource than the grant.
+    ResourceNotGranted => invalid_target(
+        "The grant is for another resource: send the resource of the authorization request, or none.",
+    ),
+    /// No configured resource has this URI.
+    ResourceUnknown => invalid_target(
+        "The resource is unknown: send the uri of a [[resource]] in postern.toml, or no resource for the routes of this deployment.",
+    ),
     /// The resources of a key are not valid, or too many.
     ResourcesMalformed => invalid_request(
         "resources is not valid: name each kind, such as repositories, with 1 to 64 characters from a-z and _, and list at most 100 names in total, each of 1 to 200 visible characters.",
     ),
+    /// The request names several resources.
+    ResourcesTooMany => invalid_target("A token is for one resource: send one resource, and request a token for each."),
+    /// The response type is not `code`.
+    ResponseTypeUnsupported => oauth("unsupported_response_type", "The response_type is not supported: use code."),
     /// There is no such route.
     RouteUnknown => not_found("There is no such route."),
     /// The status or version of a heartbeat is not valid.
@@ -538,6 +568,15 @@ const fn invalid_request(description: &'static str) -> PublicError {
 
 const fn invalid_scope(description: &'static str) -> PublicError {
     PublicError::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
+}
+
+/// An error of the authorization endpoint, which the client receives by a redirect.
+const fn oauth(code: &'static str, description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::BAD_REQUEST, code, description)
+}
+
+const fn invalid_target(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::BAD_REQUEST, "invalid_target", description)
 }
 
 const fn not_found(description: &'static str) -> PublicError {

@@ -1,0 +1,200 @@
+//! Redirect URIs of clients (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1).
+
+use serde::{Deserialize, Serialize};
+
+/// The longest redirect URI, in bytes.
+const LONGEST: usize = 1000;
+
+/// A redirect URI that a client has registered: `https`, or `http` at a loopback address or
+/// `localhost`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RedirectUri(String);
+
+impl RedirectUri {
+    /// Returns the URI as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reports whether a client that registered this URI can be redirected to `presented`: the same
+    /// text, except for the port of a loopback address or of `localhost` (RFC 8252 §7.3), which the
+    /// client does not know in advance.
+    pub fn allows(&self, presented: &Self) -> bool {
+        self == presented
+            || (self.is_on_this_machine() && self.without_port() == presented.without_port())
+    }
+
+    /// Reports whether it leads to the machine of the browser, where any program can listen.
+    pub fn is_on_this_machine(&self) -> bool {
+        self.0.starts_with("http://")
+    }
+
+    /// Returns scheme, host and port, as a Content Security Policy names them.
+    pub fn origin(&self) -> &str {
+        let end = self.0.match_indices(['/', '?']).map(|(at, _)| at).nth(2);
+        &self.0[..end.unwrap_or(self.0.len())]
+    }
+
+    /// Returns the host, for people.
+    pub fn host(&self) -> &str {
+        let authority = self.origin().split_once("//").map_or("", |(_, authority)| authority);
+        port_of(authority).map_or(authority, |at| &authority[..at])
+    }
+
+    fn without_port(&self) -> String {
+        let origin = self.origin();
+        let rest = &self.0[origin.len()..];
+        format!("{}{rest}", port_of(origin).map_or(origin, |at| &origin[..at]))
+    }
+
+    /// Returns the URI with `parameters` added to its query.
+    pub fn with_parameters(&self, parameters: &[(&str, &str)]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(parameters);
+        let separator = if self.0.contains('?') { '&' } else { '?' };
+        format!("{}{separator}{}", self.0, query.finish())
+    }
+}
+
+/// Returns where the port of an origin or authority begins, with its colon.
+fn port_of(text: &str) -> Option<usize> {
+    let at = text.rfind(':')?;
+    let is_port = text[at + 1..].bytes().all(|byte| byte.is_ascii_digit());
+    is_port.then_some(at)
+}
+
+impl TryFrom<String> for RedirectUri {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const EXPECTED: &str = "expected an https URL, or an http URL of a loopback address or localhost, without a fragment";
+        let is_plain =
+            text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>#@;,'*".contains(&byte));
+        let uri: Option<::http::Uri> = text.parse().ok();
+        let is_allowed = uri.is_some_and(|uri| {
+            let is_port = uri.port_u16() != Some(0)
+                && uri.authority().is_some_and(|authority| !authority.as_str().ends_with(':'));
+            let has_path = text.matches('/').count() > 2;
+            is_port
+                && has_path
+                && match (uri.scheme_str(), uri.host()) {
+                    (Some("https"), Some(host)) => text.starts_with("https://") && !host.is_empty(),
+                    (Some("http"), Some(host)) => {
+                        text.starts_with("http://")
+                            && matches!(host, "127.0.0.1" | "[::1]" | "localhost")
+                    }
+                    _ => false,
+                }
+        });
+        if is_plain && is_allowed && text.len() <= LONGEST { Ok(Self(text)) } else { Err(EXPECTED) }
+    }
+}
+
+impl From<RedirectUri> for String {
+    fn from(uri: RedirectUri) -> Self {
+        uri.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RedirectUri;
+
+    fn uri(text: &str) -> RedirectUri {
+        RedirectUri::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn only_https_and_this_machine_are_redirect_uris() {
+        for good in [
+            "https://app.example.com/callback",
+            "https://app.example.com:8443/callback?tenant=a",
+            "http://127.0.0.1/callback",
+            "http://127.0.0.1:9876/",
+            "http://[::1]:1/x",
+            "http://localhost/callback",
+        ] {
+            assert!(RedirectUri::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        let long = format!("https://app.example.com/{}", "a".repeat(1000));
+        for bad in [
+            "",
+            "/callback",
+            "https://app.example.com",
+            "http://app.example.com/callback",
+            "http://127.0.0.2/callback",
+            "http://127.0.0.1.example.com/callback",
+            "http://localhost.example.com/callback",
+            "http://0.0.0.0/callback",
+            "http://127.1/callback",
+            "http://127.0.0.1:0/callback",
+            "http://127.0.0.1:/callback",
+            "https://user@app.example.com/callback",
+            "https://app.example.com@evil.example/callback",
+            "https://app.example.com/callback#fragment",
+            "https://app.example.com/call back",
+            "https://app.example.com/\u{e4}",
+            "https://app.example.com/;x",
+            "HTTPS://app.example.com/callback",
+            "myapp://callback/x",
+            "javascript:alert(1)//x/y",
+            "data:text/html,x//y/",
+            "https:///callback",
+            &long,
+        ] {
+            assert!(RedirectUri::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_port_on_this_machine_is_free() {
+        for (registered, presented, is_allowed) in [
+            ("https://a.example/cb", "https://a.example/cb", true),
+            ("https://a.example/cb", "https://a.example:443/cb", false),
+            ("https://a.example/cb", "https://a.example/cb/", false),
+            ("https://a.example/cb", "https://a.example/cb?x=1", false),
+            ("https://a.example/cb", "https://a.example/cbx", false),
+            ("https://a.example/cb", "https://A.example/cb", false),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9876/cb", true),
+            ("http://127.0.0.1:1/cb", "http://127.0.0.1:2/cb", true),
+            ("http://127.0.0.1:1/cb", "http://127.0.0.1/cb", true),
+            ("http://[::1]/cb", "http://[::1]:9876/cb", true),
+            ("http://localhost/cb", "http://localhost:3118/cb", true),
+            ("http://localhost/cb", "http://127.0.0.1:3118/cb", false),
+            ("http://127.0.0.1/cb", "http://[::1]/cb", false),
+            ("http://127.0.0.1/cb", "http://localhost/cb", false),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:9876/cb2", false),
+            ("http://127.0.0.1/cb?a=1", "http://127.0.0.1:9876/cb", false),
+            ("http://127.0.0.1/cb", "https://127.0.0.1/cb", false),
+        ] {
+            assert_eq!(uri(registered).allows(&uri(presented)), is_allowed, "{presented}");
+        }
+    }
+
+    #[test]
+    fn origin_and_host_are_those_of_the_uri() {
+        for (text, origin, host) in [
+            ("https://a.example/cb?x=/y", "https://a.example", "a.example"),
+            ("https://a.example:8443/cb", "https://a.example:8443", "a.example"),
+            ("http://[::1]:1/cb", "http://[::1]:1", "[::1]"),
+            ("http://[::1]/cb", "http://[::1]", "[::1]"),
+            ("http://localhost/cb", "http://localhost", "localhost"),
+        ] {
+            assert_eq!((uri(text).origin(), uri(text).host()), (origin, host));
+        }
+    }
+
+    #[test]
+    fn parameters_are_added_to_the_query() {
+        let code = [("code", "a b"), ("state", "x&y")];
+        assert_eq!(
+            uri("https://a.example/").with_parameters(&code),
+            "https://a.example/?code=a+b&state=x%26y"
+        );
+        assert_eq!(
+            uri("https://a.example/?t=1").with_parameters(&code[..1]),
+            "https://a.example/?t=1&code=a+b"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! The API that a client requests tokens for (RFC 8707): our own routes, or a resource. It limits
+//! the scopes of the tokens, and is their audience.
+
+use super::scope_not_granted;
+use crate::{
+    config::{Config, ProtectedResource},
+    core::{
+        audience::ResourceUri,
+        error::{Error, Refusal},
+        scope::Scopes,
+    },
+};
+
+/// The API that tokens are for.
+#[derive(Clone, Copy, Debug)]
+pub enum GrantTarget<'c> {
+    /// Our own routes, and APIs that no resource names.
+    Issuer,
+    /// A resource.
+    Resource(&'c ProtectedResource),
+}
+
+impl<'c> GrantTarget<'c> {
+    /// Returns the API that `requested` names, the values of the parameter `resource`. Without any,
+    /// it is the issuer.
+    ///
+    /// # Errors
+    /// [`Refusal::ResourceUnknown`], [`Refusal::ResourcesTooMany`] for several: a token has one
+    /// audience, so that none of them can use it at another (RFC 9700 §2.3).
+    pub fn requested(config: &'c Config, requested: &[&str]) -> Result<Self, Refusal> {
+        let mut targets = requested.iter().map(|text| Self::named(config, text));
+        let Some(first) = targets.next().transpose()? else { return Ok(Self::Issuer) };
+        for other in targets {
+            if other?.uri() != first.uri() {
+                return Err(Refusal::ResourcesTooMany);
+            }
+        }
+        Ok(first)
+    }
+
+    fn named(config: &'c Config, text: &str) -> Result<Self, Refusal> {
+        if text.strip_suffix('/').unwrap_or(text) == config.deployment.issuer {
+            return Ok(Self::Issuer);
+        }
+        config.resource(text).map(Self::Resource).ok_or(Refusal::ResourceUnknown)
+    }
+
+    /// Returns the API of an earlier grant for `stored`.
+    ///
+    /// # Errors
+    /// [`Refusal::GrantResourceRemoved`] if it is no longer configured.
+    pub(super) fn stored(
+        config: &'c Config,
+        stored: Option<&ResourceUri>,
+    ) -> Result<Self, Refusal> {
+        let Some(uri) = stored else { return Ok(Self::Issuer) };
+        let resource = config.resource(uri.as_str()).ok_or(Refusal::GrantResourceRemoved)?;
+        Ok(Self::Resource(resource))
+    }
+
+    /// Returns the URI of the resource, if it is one.
+    pub fn uri(self) -> Option<&'c ResourceUri> {
+        match self {
+            Self::Issuer => None,
+            Self::Resource(resource) => Some(&resource.uri),
+        }
+    }
+
+    /// Returns the scopes to grant to a client that requests `requested`, or none in particular.
+    /// `held` are the scopes of the agent or user, of which our own routes need no description.
+    ///
+    /// The client of a resource learns from its metadata what there is, not what this user has, so
+    /// it gets those that the user has (RFC 6749 §3.3).
+    ///
+    /// # Errors
+    /// [`Refusal::ScopeNotGranted`] if nothing is left, or one is not a scope of the resource.
+    pub fn grant(self, held: &Scopes, requested: Option<&Scopes>) -> Result<Scopes, Error> {
+        let requested = requested.cloned().map(|requested| requested.without("offline_access").0);
+        let requested = requested.filter(|requested| !requested.is_empty());
+        let granted = match (self, requested) {
+            (Self::Issuer, None) => return Ok(held.clone()),
+            (Self::Issuer, Some(requested)) => {
+                return match held.first_missing(&requested) {
+                    None => Ok(requested),
+                    Some(at) => Err(scope_not_granted(at)),
+                };
+            }
+            (Self::Resource(resource), None) => resource.default_scopes().intersection(held),
+            (Self::Resource(resource), Some(requested)) => {
+                if let Some(at) = resource.scopes.first_missing(&requested) {
+                    return Err(scope_not_granted(at));
+                }
+                requested.intersection(held)
+            }
+        };
+        if granted.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(granted) }
+    }
+
+    /// Returns what is left of the scopes of an earlier grant.
+    pub(super) fn limit(self, granted: &Scopes) -> Scopes {
+        match self {
+            Self::Issuer => granted.clone(),
+            Self::Resource(resource) => granted.intersection(&resource.scopes),
+        }
+    }
+
+    /// Checks that a later request names no other API than the grant (RFC 8707 §2.2).
+    ///
+    /// # Errors
+    /// [`Refusal::ResourceNotGranted`]
+    pub(super) fn check(self, requested: Option<GrantTarget<'_>>) -> Result<(), Refusal> {
+        match requested {
+            Some(requested) if requested.uri() != self.uri() => Err(Refusal::ResourceNotGranted),
+            Some(_) | None => Ok(()),
+        }
+    }
+}

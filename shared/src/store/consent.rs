@@ -1,0 +1,171 @@
+//! Consents: what a user has allowed a client to do at an API. One item for each user, client and
+//! API, with the ids of the token families that it gave.
+//!
+//! A family of a consent is stored together with its id in the consent, and only as long as the
+//! consent exists. So ending a consent finds every family, with a consistent read.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
+use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    RecordUpdate, Store,
+    client::fault,
+    conditional::{Conditional, conditional},
+    item::{from_item, item_of, number, text},
+    key,
+};
+use crate::core::{
+    audience::ResourceUri,
+    error::Fault,
+    id::{ClientId, Consent, ConsentId, FamilyId},
+    scope::Scopes,
+    subject::Subject,
+};
+
+/// A stored consent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentRecord {
+    /// The key, which names user, client and API.
+    pub pk: String,
+    /// The id. A consent that is given again after it ended has another one.
+    pub id: ConsentId,
+    /// The partition that lists the user's consents.
+    pub listing: String,
+    /// The user.
+    pub user_id: Subject,
+    /// The client.
+    pub client_id: ClientId,
+    /// The name of the client, as the user saw it.
+    pub client_name: String,
+    /// The resource, if not our own routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceUri>,
+    /// Every scope that the user has allowed.
+    pub scopes: Scopes,
+    /// When the user last allowed something.
+    #[serde(rename = "given_at_ms", with = "millisecond::required")]
+    pub given_at: Timestamp,
+    /// How often it was written.
+    pub revision: i64,
+    /// The families of its tokens, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub families: Vec<FamilyId>,
+}
+
+/// The condition that a consent is as it was read.
+const UNCHANGED: &str = "revision = :revision";
+
+impl ConsentRecord {
+    /// Returns the partition that lists a user's consents.
+    pub fn listing(user_id: &Subject) -> String {
+        key::listing_of_user::<Consent>(user_id)
+    }
+
+    /// Returns the key of the consent of a user, a client and an API.
+    pub fn key(user_id: &Subject, client_id: &ClientId, resource: Option<&ResourceUri>) -> String {
+        key::consent(user_id, client_id, resource)
+    }
+}
+
+impl Store {
+    /// Returns a consent, with a consistent read.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn consent(&self, pk: &str) -> Result<Option<ConsentRecord>, Fault> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.tables.families)
+            .key(key::PK, AttributeValue::S(pk.to_owned()))
+            .consistent_read(true);
+        let item = request.send().await.map_err(fault("read a consent"))?.item;
+        item.map(from_item).transpose()
+    }
+
+    /// Stores a consent in place of `before`, as it was read. [`RecordUpdate::Unknown`] means that
+    /// it has changed meanwhile.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn put_consent(
+        &self,
+        consent: &ConsentRecord,
+        before: Option<&ConsentRecord>,
+    ) -> Result<RecordUpdate, Fault> {
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.tables.families)
+            .set_item(Some(item_of(consent)?))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match before {
+            None => request.condition_expression("attribute_not_exists(pk)"),
+            Some(before) => request
+                .condition_expression(UNCHANGED)
+                .expression_attribute_values(":revision", number(before.revision)),
+        };
+        match conditional(request.send().await, "store a consent")? {
+            Conditional::Met(_) => Ok(RecordUpdate::Updated),
+            Conditional::NotMet(stored) => {
+                // The SDK may have repeated the write after its response was lost.
+                let stored: Option<ConsentRecord> = stored.map(from_item).transpose()?;
+                let is_ours = stored.is_some_and(|stored| stored == *consent);
+                Ok(if is_ours { RecordUpdate::Updated } else { RecordUpdate::Unknown })
+            }
+        }
+    }
+
+    /// Deletes a consent as it was read. [`RecordUpdate::Unknown`] means that it has changed or
+    /// ended meanwhile.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn delete_consent(&self, consent: &ConsentRecord) -> Result<RecordUpdate, Fault> {
+        let request = self
+            .client
+            .delete_item()
+            .table_name(&self.tables.families)
+            .key(key::PK, AttributeValue::S(consent.pk.clone()))
+            .condition_expression(UNCHANGED)
+            .expression_attribute_values(":revision", number(consent.revision));
+        match conditional(request.send().await, "delete a consent")? {
+            Conditional::Met(_) => Ok(RecordUpdate::Updated),
+            Conditional::NotMet(_) => Ok(RecordUpdate::Unknown),
+        }
+    }
+
+    /// Returns a user's consents.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
+    pub async fn consents_of(&self, user_id: &Subject) -> Result<Vec<ConsentRecord>, Fault> {
+        let is_theirs = |consent: &ConsentRecord| consent.user_id == *user_id;
+        self.list_owned(ConsentRecord::listing(user_id), is_theirs).await
+    }
+
+    /// Returns the write that adds a family to a consent, if that has not ended.
+    pub(super) fn add_family_to(
+        &self,
+        pk: &str,
+        consent: &ConsentId,
+        family: &FamilyId,
+    ) -> Result<Update, Fault> {
+        let families = AttributeValue::L(vec![text(family)]);
+        Update::builder()
+            .table_name(&self.tables.families)
+            .key(key::PK, AttributeValue::S(pk.to_owned()))
+            .update_expression(
+                "SET families = list_append(if_not_exists(families, :none), :family) \
+                 ADD revision :one",
+            )
+            .condition_expression("id = :consent")
+            .expression_attribute_values(":consent", text(consent))
+            .expression_attribute_values(":family", families)
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":one", number(1))
+            .build()
+            .map_err(|error| Fault::Serialization(error.into()))
+    }
+}
