@@ -300,7 +300,7 @@ for (const way of WAYS) {
       const { page, look } = await open(t, way);
       await signInWithPassword(page, "ada@example.org");
       const links = await page.getByRole("navigation").getByRole("link").allTextContents();
-      assert.deepEqual(links, ["CLI tokens", "Runners", "Devices", "Sessions"]);
+      assert.deepEqual(links, ["CLI tokens", "Runners", "Apps", "Devices", "Sessions"]);
       await page.goto(`${url}/tokens`);
       await page.getByText("New CLI token").click();
       await page.getByLabel("Name").fill(`ticked-${tag}`);
