@@ -36,9 +36,14 @@ pub(crate) enum Command {
         /// The API to protect, such as http://127.0.0.1:3000.
         #[arg(value_parser = protect::upstream)]
         upstream: Uri,
-        /// The address for Postern's own routes.
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = address)]
-        postern_listen: SocketAddr,
+        /// The API is an MCP server, with its path, such as http://127.0.0.1:3000/mcp: its clients
+        /// find out by themselves where users sign in.
+        #[arg(long, conflicts_with_all = ["event", "routes", "cache_ttl", "identity_sources"])]
+        mcp: bool,
+        /// The address for Postern's own routes. By default, a free port; with --mcp, the port after
+        /// that of --listen.
+        #[arg(long, value_name = "ADDRESS", value_parser = address)]
+        postern_listen: Option<SocketAddr>,
         #[command(flatten)]
         attached: Box<Attached>,
         #[command(flatten)]
@@ -230,6 +235,13 @@ impl TryFrom<Attached> for AuthorizerConfig {
     }
 }
 
+impl Attached {
+    /// Attaches the authorizer as a REST API with streamed responses does, which is what MCP needs.
+    pub(crate) fn for_mcp(self) -> Self {
+        Self { event: EventKind::RestRequest, ..self }
+    }
+}
+
 impl From<DeploymentArgs> for Options {
     fn from(deployment: DeploymentArgs) -> Self {
         let DeploymentArgs { server, config, store, sign_in, role, show_operator_key, log, quiet } =
@@ -252,6 +264,7 @@ impl From<DeploymentArgs> for Options {
             store,
             sign_in,
             identity_sources,
+            mcp_server: None,
             show_operator_key,
             requests: if quiet { RequestLines::None } else { log },
         }

@@ -13,7 +13,9 @@ use local::{
     engine::Engine,
     guard::{AuthorizerConfig, Guard},
     http_server::{self, Shutdown},
-    invoke, permissions,
+    invoke,
+    mcp::{self, McpServer},
+    permissions,
     protect::{self, ProtectedApi},
     serve::{self, LISTEN, Options, RequestLines},
     settings::ConfigSource,
@@ -29,8 +31,9 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.deployment)) {
         Command::Serve(deployment) => serve_all(&deployment.into()).await,
-        Command::Protect { upstream, postern_listen, attached, deployment } => {
-            protect(*attached, Options::from(deployment), upstream, postern_listen).await
+        Command::Protect { upstream, mcp, postern_listen, attached, deployment } => {
+            let attached = if mcp { attached.for_mcp() } else { *attached };
+            protect(attached, Options::from(deployment), upstream, mcp, postern_listen).await
         }
         Command::Store(server) => serve_store(&server).await,
         Command::Invoke { function, events, data, config } => {
@@ -69,7 +72,8 @@ async fn protect(
     attached: Attached,
     mut options: Options,
     upstream: Uri,
-    postern_listen: SocketAddr,
+    is_mcp: bool,
+    postern_listen: Option<SocketAddr>,
 ) -> Result<(), Error> {
     serve::remove_ready_file(options.ready_file.as_deref())?;
     let attachment = AuthorizerConfig::try_from(attached)?;
@@ -78,8 +82,14 @@ async fn protect(
     }
     let stop = Shutdown::on_signal()?;
     let (listener, url) = http_server::bind(options.listen, LISTEN).await?;
-    let (own_listener, own_url) = http_server::bind(postern_listen, "--postern-listen").await?;
+    let own = postern_listen.unwrap_or_else(|| own_address(options.listen, is_mcp));
+    let (own_listener, own_url) = http_server::bind(own, "--postern-listen").await?;
     protect::check_upstream(&upstream, &listener)?;
+    if is_mcp {
+        options.mcp_server = Some(mcp::uri(&url, &upstream)?);
+    } else {
+        protect::check_origin(&upstream)?;
+    }
     let deployment = serve::deploy(&options, &own_url).await?;
     let app = &deployment.app;
     let attachment = attachment.resolve(&app.context.config.authorizer.identity_sources)?;
@@ -87,6 +97,9 @@ async fn protect(
     let mut protected = ProtectedApi::new(Arc::clone(app), guard, upstream.clone());
     if options.requests == RequestLines::Readable {
         protected = protected.reporting(show::print_request);
+    }
+    if let Some(uri) = &options.mcp_server {
+        protected = protected.as_mcp_server(McpServer::new(&app.context.config, uri)?);
     }
     let mut ready = deployment.ready(url);
     ready.postern_url = Some(own_url);
@@ -97,6 +110,13 @@ async fn protect(
         protected.serve(listener, stop)
     );
     Ok(())
+}
+
+/// Returns the address of the own routes if the command line does not say it: a free port. The issuer
+/// of an MCP server's tokens is there, so its port is the next one, the same at every start.
+fn own_address(listen: SocketAddr, is_mcp: bool) -> SocketAddr {
+    let next = listen.port().checked_add(1).filter(|next| is_mcp && *next > 1);
+    SocketAddr::from(([127, 0, 0, 1], next.unwrap_or(0)))
 }
 
 async fn serve_store(server: &Server) -> Result<(), Error> {
@@ -139,6 +159,7 @@ async fn invoke(
         store: None,
         sign_in: None,
         identity_sources: Vec::new(),
+        mcp_server: None,
         show_operator_key: false,
         requests: RequestLines::None,
     };

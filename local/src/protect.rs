@@ -31,6 +31,7 @@ use crate::{
     gateway::error_response,
     guard::{AuthorizerContext, Guard, RefusalReason},
     http_server::{self, Shutdown},
+    mcp::McpServer,
     request_line::request_line,
 };
 
@@ -58,6 +59,7 @@ pub struct ProtectedApi {
     upstream: Uri,
     client: Client<HttpConnector, Body>,
     report: fn(&str),
+    mcp: Option<Arc<McpServer>>,
 }
 
 /// Parses the URL of an API: `http://host:port`.
@@ -72,11 +74,24 @@ pub fn upstream(text: &str) -> Result<Uri, String> {
     };
     if uri.scheme_str() != Some("http") {
         Err("the API must be reached by http: expected a URL such as http://127.0.0.1:3000".into())
-    } else if uri.path() != "/" || uri.query().is_some() {
-        Err("the URL cannot have a path or query, because those of each request are passed on: expected one such as http://127.0.0.1:3000".into())
     } else {
         Ok(uri)
     }
+}
+
+/// Checks that the URL of an API to protect has no path. Only that of an MCP server has one.
+///
+/// # Errors
+/// [`crate::Error::Invalid`] if it has one.
+pub fn check_origin(upstream: &Uri) -> Result<(), crate::Error> {
+    if upstream.path() == "/" && upstream.query().is_none() {
+        return Ok(());
+    }
+    Err(crate::Error::Invalid(
+        "the URL cannot have a path or query, because those of each request are passed on: use one \
+         such as http://127.0.0.1:3000, or --mcp for an MCP server"
+            .into(),
+    ))
 }
 
 /// Checks that the API to protect is not this program, which would forward a request to itself
@@ -113,13 +128,19 @@ impl ProtectedApi {
     /// Puts `guard` in front of the API at `upstream`.
     pub fn new(app: Arc<App>, guard: Guard, upstream: Uri) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { app, guard: Arc::new(guard), upstream, client, report: |_| {} }
+        Self { app, guard: Arc::new(guard), upstream, client, report: |_| {}, mcp: None }
     }
 
     /// Passes a line about every request to `report`.
     #[must_use]
     pub fn reporting(self, report: fn(&str)) -> Self {
         Self { report, ..self }
+    }
+
+    /// Answers as the resource of OAuth that clients of an MCP server expect.
+    #[must_use]
+    pub fn as_mcp_server(self, server: McpServer) -> Self {
+        Self { mcp: Some(Arc::new(server)), ..self }
     }
 
     /// Serves the protected API on `listener` until `stop`.
@@ -151,6 +172,8 @@ enum RequestOutcome {
     Refused {
         reason: String,
     },
+    /// The metadata of an MCP server was returned.
+    Metadata,
 }
 
 impl fmt::Display for RequestOutcome {
@@ -159,6 +182,7 @@ impl fmt::Display for RequestOutcome {
             Self::Forwarded { user_id: Some(user_id) } => user_id,
             Self::Forwarded { user_id: None } => "no credential",
             Self::Refused { reason } => reason,
+            Self::Metadata => "metadata",
         })
     }
 }
@@ -177,7 +201,15 @@ impl ProtectedApi {
         body: Body,
         arrival: RequestContext,
     ) -> (Response, RequestOutcome) {
-        let refuse = |response: http::Response<bytes::Bytes>, reason| {
+        let metadata =
+            self.mcp.as_ref().and_then(|mcp| mcp.answer(&parts.method, parts.uri.path()));
+        if let Some(response) = metadata {
+            return (response.map(Body::from), RequestOutcome::Metadata);
+        }
+        let refuse = |mut response: http::Response<bytes::Bytes>, reason| {
+            if let Some(mcp) = &self.mcp {
+                mcp.challenge(&mut response);
+            }
             (response.map(Body::from), RequestOutcome::Refused { reason })
         };
         let Some(uri) = self.leave_stage(&parts.uri) else {

@@ -19,7 +19,9 @@ use http_body_util::LengthLimitError;
 use postern::{
     App, Refusal,
     config::{Config, IdentitySource, SecretSource},
-    core::{clock::Clock, entropy::Entropy, secret::Secret, subject::Subject},
+    core::{
+        audience::ResourceUri, clock::Clock, entropy::Entropy, secret::Secret, subject::Subject,
+    },
     crypto::secrets::Secrets,
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
@@ -36,7 +38,7 @@ use crate::{
     first_organization::{self, ShownKey},
     gateway::{Gateway, LARGEST_PAYLOAD, error_response},
     http_server::{self, Shutdown},
-    own_origin,
+    mcp, own_origin,
     settings::{self, ConfigSource},
     template::Template,
 };
@@ -61,6 +63,9 @@ pub struct Options {
     pub sign_in: Option<AuthenticatedUser>,
     /// The identity sources of an API that caches responses, in place of the configured ones.
     pub identity_sources: Vec<IdentitySource>,
+    /// The MCP server that is protected, if one is. The issuer is then where the own routes are,
+    /// because its clients look for the metadata there.
+    pub mcp_server: Option<ResourceUri>,
     /// Whether to print the operator key.
     pub show_operator_key: bool,
     /// What to print about requests.
@@ -154,6 +159,10 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     options.data.prepare()?;
     let mut shown = options.data.load_credentials()?;
     let mut config = settings::load(&options.config, &mut shown, url, options.requests.level())?;
+    if let Some(uri) = &options.mcp_server {
+        url.clone_into(&mut config.deployment.issuer);
+        mcp::add_resource(&mut config, uri);
+    }
     if !options.identity_sources.is_empty() {
         config = config.with_identity_sources(options.identity_sources.clone())?;
     }

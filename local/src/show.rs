@@ -13,6 +13,7 @@ use local::{
     settings::ConfigSource,
 };
 use postern::config::Config;
+use postern::core::audience::ResourceUri;
 use serde_json::Value;
 
 /// Prints a failure and its cause.
@@ -139,6 +140,13 @@ pub(crate) fn print_protecting(
     for notice in &deployment.notices {
         println!("{notice}\n");
     }
+    if let Some(uri) = &options.mcp_server {
+        print_mcp_server(uri, own_routes, api_key);
+        print_session(ready, own_routes);
+        print_what_follows(options);
+        println!("Press Ctrl-C to stop.");
+        return;
+    }
     match (deployment.key.rejected_because, key_headers(attachment, api_key)) {
         (Some(sentence), _) => println!("{sentence}\n"),
         (None, Some(headers)) => {
@@ -163,6 +171,27 @@ pub(crate) fn print_protecting(
     print_session(ready, own_routes);
     print_what_follows(options);
     println!("Press Ctrl-C to stop.");
+}
+
+/// Prints how users and programs connect to an MCP server.
+fn print_mcp_server(uri: &ResourceUri, own_routes: &str, api_key: &str) {
+    println!("Create a user:\n");
+    println!("  curl {own_routes}/v1/users -H 'X-API-Key: {api_key}' \\");
+    println!("    -H 'Content-Type: application/json' \\");
+    println!(
+        "    -d '{{\"email\": \"you@example.com\", \"password\": \"correct horse battery\"}}'\n"
+    );
+    println!(
+        "Then add this URL to an MCP client. The client lets you sign in, and asks for your consent:\n"
+    );
+    println!("  {uri}\n");
+    println!(
+        "A client that has no registration of its own is `postern-cli`, with the redirect URI"
+    );
+    println!("http://127.0.0.1:PORT/callback. A program needs no user:\n");
+    println!("  curl {uri} -H 'X-API-Key: {api_key}' -H 'Content-Type: application/json' \\");
+    println!("    -H 'Accept: application/json, text/event-stream' \\");
+    println!("    -d '{{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/list\"}}'\n");
 }
 
 /// Returns the options of `curl` that send the key in a header that the gateway passes to the

@@ -10,6 +10,8 @@ use super::{AuthorizerConfig, IdentitySource, route};
 use crate::event::{self, RequestContext};
 
 /// The region, account and API of every ARN.
+/// The id of the protected API.
+pub const API_ID: &str = "local";
 const API: &str = "arn:aws:execute-api:eu-west-1:000000000000:local";
 
 /// The API's own domain.
@@ -166,7 +168,7 @@ fn request_1_0(
         "stageVariables": null,
         "requestContext": {
             "accountId": "000000000000",
-            "apiId": "local",
+            "apiId": API_ID,
             "domainName": DOMAIN,
             "httpMethod": parts.method.as_str(),
             "path": with_stage(path, attachment),
@@ -212,7 +214,7 @@ fn connection(parts: &Parts, arrival: RequestContext, attachment: &AuthorizerCon
         "routeKey": "$connect",
         "eventType": "CONNECT",
         "messageDirection": "IN",
-        "apiId": "local",
+        "apiId": API_ID,
         "connectionId": event::request_id(arrival.time),
         "domainName": "localhost",
         "identity": {"sourceIp": arrival.source_ip.to_string()},

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-pub use authorizer_event::EventKind;
+pub use authorizer_event::{API_ID, EventKind};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 pub use postern::config::IdentitySource;

@@ -4,6 +4,7 @@
 mod configuration;
 mod install;
 mod invoke;
+mod mcp;
 mod origins;
 mod pages;
 mod planted;
