@@ -9,7 +9,7 @@ use postern::{
     http::{
         Request, Response,
         correction::{self, Correction, OtherAction},
-        html, route,
+        cors, html, route,
     },
 };
 use serde_json::{Value, json};
@@ -35,6 +35,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "GET /.well-known/oauth-authorization-server" | "GET /.well-known/openid-configuration" => {
             let metadata = metadata(&app.context.config);
             Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE_S)?)
+        }
+        route if route.starts_with("OPTIONS ") => {
+            Ok(cors::preflight(request.path()).ok_or(Refusal::RouteUnknown)?)
         }
         _ => match route::methods(request.path()) {
             // The gateway matches routes before it decodes the path.

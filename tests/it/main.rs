@@ -11,6 +11,7 @@ mod authorizer_cache;
 mod cli_tokens;
 mod clients;
 mod corpus;
+mod cors;
 mod costs;
 mod costs_users;
 mod credentials;

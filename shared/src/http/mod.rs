@@ -1,6 +1,7 @@
 //! HTTP: a handler receives a [`Request`] and returns a [`Response`].
 
 pub mod correction;
+pub mod cors;
 mod credential_source;
 pub mod html;
 mod json_body;

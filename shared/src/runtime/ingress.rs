@@ -21,7 +21,7 @@ use crate::{
         path,
     },
     credential::SESSION_COOKIE,
-    http::{Request, Response, Target, html, route},
+    http::{Request, Response, Target, cors, html, route},
     telemetry,
 };
 
@@ -42,6 +42,7 @@ pub async fn serve(
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
+    let path = event["rawPath"].as_str().unwrap_or_default().to_owned();
     let is_head = event.pointer(METHOD).is_some_and(|method| method == "HEAD");
     let (span, parsed) = match parse_event(app, event) {
         Ok(request) => {
@@ -65,6 +66,7 @@ pub async fn serve(
     };
     let outcome = telemetry::metered(&app.context.clock, outcome).instrument(span).await;
     let response = outcome.unwrap_or_else(|error| Response::error(&error, &request_id));
+    let response = cors::share(&path, response);
     let response = if is_head { response.without_body() } else { response };
     response.into_payload_v2()
 }
