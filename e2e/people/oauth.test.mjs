@@ -1,0 +1,158 @@
+// Strict OAuth libraries against Postern, without a special case for it.
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+import { JwtVerifier } from "aws-jwt-verify";
+import * as jose from "jose";
+import * as oauth from "oauth4webapi";
+import * as openid from "openid-client";
+import { configFile, folder, freePort, Jar, start } from "./postern.mjs";
+
+const EMAIL = "grace@example.com";
+const PASSWORD = "correct horse battery";
+const CALLBACK = "https://app.example.com/callback";
+const ORDERS = "https://api.example.com/orders";
+const CONFIG = `
+[[client]]
+id = "app"
+name = "The App"
+redirect_uris = ["${CALLBACK}"]
+
+[[resource]]
+uri = "${ORDERS}"
+name = "Orders"
+scopes = ["repos:read", "repos:write"]
+default_scopes = ["repos:read"]
+algorithm = "RS256"
+`;
+const insecure = { [oauth.allowInsecureRequests]: true };
+const ends = [];
+let url, ready, as, agent;
+
+before(async () => {
+  const t = { after: (end) => ends.push(end) };
+  url = `http://127.0.0.1:${await freePort()}`;
+  const config = configFile(folder(t), CONFIG);
+  ({ ready } = await start(t, ["serve", "--listen", new URL(url).host, "--data", ":memory:", "--config", config]));
+  assert.equal((await api("/v1/users", { email: EMAIL, password: PASSWORD })).status, 201);
+  agent = await (await api("/v1/agents", { name: "bot", scopes: ["repos:*"] })).json();
+  const issuer = new URL(url);
+  const answer = await oauth.discoveryRequest(issuer, { algorithm: "oauth2", ...insecure });
+  as = await oauth.processDiscoveryResponse(issuer, answer);
+});
+
+after(async () => { for (const end of ends.reverse()) await end(); });
+
+const api = (path, body) => fetch(url + path, {
+  method: "POST", headers: { "x-api-key": ready.api_key, "content-type": "application/json" }, body: JSON.stringify(body),
+});
+
+/** Signs the user in and allows what the client asks for; returns where the browser is sent. */
+async function allow(address) {
+  const jar = new Jar();
+  const form = (path, fields) => jar.fetch(url + path, { method: "POST", headers: { origin: url, accept: "text/html" }, body: new URLSearchParams(fields) });
+  const asked = await jar.fetch(address, { headers: { accept: "text/html" } });
+  const next = new URL(asked.headers.get("location"), url).searchParams.get("next");
+  const signedIn = await form("/login", { email: EMAIL, password: PASSWORD, next });
+  const page = await (await jar.fetch(url + signedIn.headers.get("location"), { headers: { accept: "text/html" } })).text();
+  const fields = [...page.split("action=\"/v1/auth/authorize\"")[1].matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)">/g)];
+  const decided = await form("/v1/auth/authorize", [...fields.map(([, name, value]) => [name, value.replaceAll("&#38;", "&")]), ["decision", "allow"]]);
+  return new URL(decided.headers.get("location"));
+}
+
+/** Signs the user in and approves a device. */
+async function approve(code) {
+  const jar = new Jar();
+  const form = (path, fields) => jar.fetch(url + path, { method: "POST", headers: { origin: url, accept: "text/html" }, body: new URLSearchParams(fields) });
+  await form("/login", { email: EMAIL, password: PASSWORD, next: "/device" });
+  const page = await (await jar.fetch(`${url}/device`, { headers: { accept: "text/html" } })).text();
+  const csrf = page.match(/name="csrf" value="([^"]*)"/)[1];
+  assert.equal((await form("/device", { csrf, user_code: code, decision: "approve" })).status, 303);
+}
+
+/** Checks a token as an API does that trusts Postern as an issuer. */
+async function verify(token, audience) {
+  const request = new Request("https://api.example.com/", { headers: { authorization: `Bearer ${token}` } });
+  return oauth.validateJwtAccessToken(as, request, audience, { ...insecure });
+}
+
+test("oauth4webapi: client credentials, for one API", async () => {
+  const client = { client_id: agent.id };
+  const parameters = new URLSearchParams({ scope: "repos:read", resource: ORDERS });
+  const answer = await oauth.clientCredentialsGrantRequest(as, client, oauth.ClientSecretBasic(agent.secret), parameters, insecure);
+  const tokens = await oauth.processClientCredentialsResponse(as, client, answer);
+  assert.equal(tokens.scope, "repos:read");
+  const claims = await verify(tokens.access_token, ORDERS);
+  assert.equal(claims.client_id, agent.id);
+  await assert.rejects(verify(tokens.access_token, url));
+  await assert.rejects(verify(tokens.access_token, "https://api.example.com/"));
+});
+
+test("oauth4webapi: the code flow, refresh and revocation", async () => {
+  const client = { client_id: "app" };
+  const verifier = oauth.generateRandomCodeVerifier();
+  const state = oauth.generateRandomState();
+  const address = new URL(as.authorization_endpoint);
+  address.search = new URLSearchParams({
+    response_type: "code", client_id: "app", redirect_uri: CALLBACK, scope: "repos:read repos:write", resource: ORDERS, state,
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: "S256",
+  });
+  const back = await allow(address);
+  const parameters = oauth.validateAuthResponse(as, client, back, state);
+  const answer = await oauth.authorizationCodeGrantRequest(as, client, oauth.None(), parameters, CALLBACK, verifier, insecure);
+  const tokens = await oauth.processAuthorizationCodeResponse(as, client, answer);
+  assert.equal(tokens.scope, "repos:read repos:write");
+  await verify(tokens.access_token, ORDERS);
+  const again = await oauth.refreshTokenGrantRequest(as, client, oauth.None(), tokens.refresh_token, { additionalParameters: { scope: "repos:read" }, ...insecure });
+  const fresh = await oauth.processRefreshTokenResponse(as, client, again);
+  assert.equal(fresh.scope, "repos:read");
+  assert.equal((await verify(fresh.access_token, ORDERS)).scope, "repos:read");
+  await oauth.processRevocationResponse(await oauth.revocationRequest(as, client, oauth.None(), fresh.refresh_token, insecure));
+  const ended = await oauth.refreshTokenGrantRequest(as, client, oauth.None(), fresh.refresh_token, insecure);
+  await assert.rejects(oauth.processRefreshTokenResponse(as, client, ended), { error: "invalid_grant" });
+});
+
+test("oauth4webapi: errors of the authorization endpoint", async () => {
+  const client = { client_id: "app" };
+  const address = new URL(as.authorization_endpoint);
+  address.search = new URLSearchParams({ response_type: "code", client_id: "app", redirect_uri: CALLBACK, state: "s", prompt: "none", code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", code_challenge_method: "S256" });
+  const answer = await fetch(address, { redirect: "manual" });
+  const back = new URL(answer.headers.get("location"));
+  assert.throws(() => oauth.validateAuthResponse(as, client, back, "s"), { error: "login_required" });
+  assert.throws(() => oauth.validateAuthResponse(as, client, back, "another"), /state/);
+  back.searchParams.delete("iss");
+  assert.throws(() => oauth.validateAuthResponse(as, client, back, "s"), /iss/);
+});
+
+test("openid-client: the device flow, for one API", async () => {
+  const config = await openid.discovery(new URL(url), "postern-cli", undefined, openid.None(), { execute: [openid.allowInsecureRequests], algorithm: "oauth2" });
+  const begun = await openid.initiateDeviceAuthorization(config, { scope: "repos:read", resource: ORDERS });
+  assert.match(begun.user_code, /^[A-Z]{4}-[A-Z]{4}$/);
+  await approve(begun.user_code);
+  const tokens = await openid.pollDeviceAuthorizationGrant(config, { ...begun, interval: 1 });
+  assert.equal(tokens.scope, "repos:read");
+  await verify(tokens.access_token, ORDERS);
+});
+
+test("openid-client: client credentials by post", async () => {
+  const config = await openid.discovery(new URL(url), agent.id, agent.secret, openid.ClientSecretPost(agent.secret), { execute: [openid.allowInsecureRequests], algorithm: "oauth2" });
+  const tokens = await openid.clientCredentialsGrant(config, { resource: ORDERS });
+  assert.equal(tokens.scope, "repos:read");
+});
+
+test("jose and aws-jwt-verify accept a token for its API only", async () => {
+  const client = { client_id: agent.id };
+  const answer = await oauth.clientCredentialsGrantRequest(as, client, oauth.ClientSecretPost(agent.secret), { resource: ORDERS }, insecure);
+  const { access_token: token } = await oauth.processClientCredentialsResponse(as, client, answer);
+  const keys = jose.createRemoteJWKSet(new URL(as.jwks_uri));
+  const options = { issuer: url, audience: ORDERS, typ: "at+jwt", algorithms: ["RS256"] };
+  await jose.jwtVerify(token, keys, options);
+  await assert.rejects(jose.jwtVerify(token, keys, { ...options, audience: url }));
+  await assert.rejects(jose.jwtVerify(token, keys, { ...options, algorithms: ["ES256"] }));
+  const jwks = await (await fetch(as.jwks_uri)).json();
+  for (const [audience, isAccepted] of [[ORDERS, true], [url, false]]) {
+    const verifier = JwtVerifier.create({ issuer: url, audience, jwksUri: as.jwks_uri.replace("http:", "https:") });
+    verifier.cacheJwks({ keys: jwks.keys.filter(({ alg }) => alg === "RS256") });
+    if (isAccepted) await verifier.verify(token);
+    else await assert.rejects(verifier.verify(token));
+  }
+});
