@@ -570,3 +570,25 @@ async fn the_oldest_tokens_of_a_client_end_when_it_has_too_many() {
     assert!(!is_accepted(&world, &first.member("access_token")).await);
     assert!(is_accepted(&world, &last.member("access_token")).await);
 }
+
+/// docs/costs.md, the row of the authorization endpoint.
+#[tokio::test]
+async fn the_endpoint_costs_what_the_page_says() {
+    let world = world().await;
+    let browser = Browser::of(&world, Role::User).await;
+    world.wire.take();
+    let page = ask(&browser, &[("prompt", "consent")]).await.expect(200);
+    let visitor = world.wire.names();
+    assert_eq!(visitor, ["BatchGetItem"]);
+    ask(&browser, &[]).await.expect(200);
+    assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem"]);
+    let answer = decide(&browser, &page, "allow").await.expect(303);
+    assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem", "PutItem", "PutItem"]);
+    redeem(&world, &code(&answer), &[]).await.expect(200);
+    assert_eq!(world.wire.names(), ["GetItem", "GetItem", "TransactWriteItems"]);
+    ask(&browser, &[]).await.expect(303);
+    assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem", "PutItem"]);
+    let junk = [("client_id", "nobody")];
+    ask(&browser, &junk).await.expect(400);
+    assert!(world.wire.take().is_empty());
+}
