@@ -42,8 +42,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         granted(app, request, &request.form()?).await?
     } else {
         let body = json_body(request)?;
-        let credentials =
-            ClientCredentials { id: client_id(&body.agent_id)?, secret: Secret::new(body.secret) };
+        let id = client::agent_id(&body.agent_id)?;
+        let credentials = ClientCredentials { id, secret: Secret::new(body.secret) };
         agent_secret::exchange(
             &app.context,
             &credentials,
@@ -219,15 +219,8 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error
             Some(public) => Ok(ClientPart::Public(public.id.clone())),
             None => Ok(ClientPart::Named(id.parse().map_err(|_| not_a_client())?)),
         },
-        PresentedClient::WithSecret(id, _) if known(&id).is_some() => {
-            Err(client::public_with_secret())
-        }
-        PresentedClient::WithSecret(_, secret) if secret.expose().parse::<AgentId>().is_ok() => {
-            let detail = "The client secret is the id of an agent: send the id first, and then the secret (client_id:client_secret).";
-            Err(Error::with_detail(Refusal::AgentSecretMalformed, detail.into()))
-        }
         PresentedClient::WithSecret(id, secret) => {
-            Ok(ClientPart::Proven(ClientCredentials { id: client_id(&id)?, secret }))
+            Ok(ClientPart::Proven(client::credentials(&app.context.config, &id, secret)?))
         }
     }
 }
@@ -236,12 +229,4 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error
 fn not_a_client() -> Error {
     let detail = "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.";
     Error::with_detail(Refusal::ClientUnknown, detail.into())
-}
-
-/// Parses an agent's id: only agents authenticate with a secret.
-fn client_id(text: &str) -> Result<AgentId, Error> {
-    text.parse().map_err(|_| {
-        let detail = "The client id is not the id of an agent: it begins with agt_, and is what POST /v1/agents returned as id.";
-        Error::with_detail(Refusal::AgentUnknown, detail.into())
-    })
 }

@@ -8,6 +8,8 @@
 //! 4. Issue the tokens.
 //! 5. If a refresh token is requested, create its family with one write.
 
+use jiff::Timestamp;
+
 use super::{
     ClientCredentials, Tokens,
     family::{self, NewFamily},
@@ -47,14 +49,7 @@ pub async fn exchange(
     address: &str,
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
-    let secret = parse(context, credentials)?;
-    let agent =
-        context.store.record::<AgentRecord>(&secret.id, now).await?.ok_or(Refusal::AgentUnknown)?;
-    verify_secret(&agent, &secret)?;
-    context
-        .config
-        .allowed_users
-        .check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
+    let agent = authenticate(context, credentials, now).await?;
     let (scopes, is_renewable) = with_refresh_token(
         requested,
         target,
@@ -84,6 +79,26 @@ pub async fn exchange(
         not_after: agent.expires_at,
     };
     Ok(Tokens::new(context, &grant, None, now)?)
+}
+
+/// Returns the agent that `credentials` authenticate: one read.
+///
+/// # Errors
+/// `invalid_client`, [`Refusal::UserForbidden`], or a fault.
+pub async fn authenticate(
+    context: &Context,
+    credentials: &ClientCredentials,
+    now: Timestamp,
+) -> Result<AgentRecord, Error> {
+    let secret = parse(context, credentials)?;
+    let agent =
+        context.store.record::<AgentRecord>(&secret.id, now).await?.ok_or(Refusal::AgentUnknown)?;
+    verify_secret(&agent, &secret)?;
+    context
+        .config
+        .allowed_users
+        .check(&Subject::Agent(agent.meta.id), agent.on_behalf_of.as_ref())?;
+    Ok(agent)
 }
 
 /// Checks the secret's form and checksum, and that it names the agent in `credentials`. No I/O.

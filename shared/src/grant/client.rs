@@ -1,10 +1,12 @@
 //! How clients of the OAuth endpoints identify themselves: by HTTP Basic or in the body, and the
 //! same at each endpoint (RFC 6749 §2.3.1).
 
+use super::ClientCredentials;
 use crate::{
     config::{Client, Config},
     core::{
         error::{Error, Refusal},
+        id::AgentId,
         secret::Secret,
     },
     http::Request,
@@ -72,6 +74,33 @@ impl PresentedClient {
             Self::WithSecret(..) => Err(Refusal::ClientUnknown.into()),
         }
     }
+}
+
+/// Returns the credentials of an agent, from the id and secret that a client sent. Only agents have a
+/// secret.
+///
+/// # Errors
+/// `invalid_client` for the id of another client, or of none.
+pub fn credentials(config: &Config, id: &str, secret: Secret) -> Result<ClientCredentials, Error> {
+    if config.client(&id.into()).is_some() {
+        return Err(public_with_secret());
+    }
+    if secret.expose().parse::<AgentId>().is_ok() {
+        let detail = "The client secret is the id of an agent: send the id first, and then the secret (client_id:client_secret).";
+        return Err(Error::with_detail(Refusal::AgentSecretMalformed, detail.into()));
+    }
+    Ok(ClientCredentials { id: agent_id(id)?, secret })
+}
+
+/// Parses an agent's id: only agents authenticate with a secret.
+///
+/// # Errors
+/// [`Refusal::AgentUnknown`]
+pub fn agent_id(text: &str) -> Result<AgentId, Error> {
+    text.parse().map_err(|_| {
+        let detail = "The client id is not the id of an agent: it begins with agt_, and is what POST /v1/agents returned as id.";
+        Error::with_detail(Refusal::AgentUnknown, detail.into())
+    })
 }
 
 /// Returns the refusal of an id that is not one of the configured clients, where it sent no secret.
