@@ -290,6 +290,9 @@ impl<'a> Scenario<'a> {
             .call(201, "POST /v1/runners", key, Some(json!({"name": "build", "labels": ["linux"]})))
             .await?;
         let (id, token) = (text(&runner, "id"), text(&runner, "token"));
+        let asked = json!({"token": token});
+        self.call(200, "POST /v1/auth/introspect", key, Some(asked.clone())).await?;
+        self.call(401, "POST /v1/auth/introspect", NO_CREDENTIAL, Some(asked)).await?;
         let beat = json!({"status": "online", "version": "1.0.0"});
         let beat = |token: &str| (token.to_owned(), Some(beat.clone()));
         let (presented, body) = beat(&token);

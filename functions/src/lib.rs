@@ -11,6 +11,7 @@ pub mod download_token;
 pub mod downloads;
 pub mod heartbeat;
 pub mod inspect;
+pub mod introspect;
 pub mod keys;
 pub mod login;
 pub mod organizations;
@@ -47,7 +48,7 @@ macro_rules! functions {
 }
 
 functions! {
-    http: agents cli_tokens device discovery download_token downloads heartbeat inspect keys login organizations portal
-        refresh revoke runners service_token services signin token users;
+    http: agents cli_tokens device discovery download_token downloads heartbeat inspect introspect keys login organizations
+        portal refresh revoke runners service_token services signin token users;
     events: authorizer
 }

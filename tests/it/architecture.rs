@@ -327,6 +327,7 @@ fn secrets_are_exposed_only_in_listed_files() {
     assert_eq!(
         places,
         [
+            "authn/introspection.rs",
             "core/secret.rs",
             "crypto/password.rs",
             "downloads/mod.rs",
@@ -350,6 +351,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "portal/submission.rs",
             "portal/view.rs",
             "src/device.rs",
+            "src/introspect.rs",
             "src/signin.rs",
             "src/token.rs",
         ]

@@ -155,9 +155,12 @@ async fn the_error_for_a_body_without_a_type_names_what_the_route_reads() {
     let world = World::new().await;
     let either = "The Content-Type is missing or not supported: send the parameters as application/x-www-form-urlencoded, or as JSON.";
     let grant = format!("The Content-Type is missing or not supported: {EXPECTED}");
-    for (path, sentence) in
-        [(TOKEN, grant.as_str()), ("/v1/auth/revoke", either), ("/v1/auth/device", either)]
-    {
+    for (path, sentence) in [
+        (TOKEN, grant.as_str()),
+        ("/v1/auth/revoke", either),
+        ("/v1/auth/device", either),
+        ("/v1/auth/introspect", either),
+    ] {
         for kind in [None, Some("text/plain"), Some("multipart/form-data; boundary=x")] {
             let call = world.call("POST", path).raw("client_id=postern-cli&token=x");
             let call = match kind {
@@ -225,6 +228,9 @@ async fn the_metadata_names_what_the_deployment_has() {
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "revocation_endpoint": format!("{issuer}/v1/auth/revoke"),
         "device_authorization_endpoint": format!("{issuer}/v1/auth/device"),
+        "introspection_endpoint": format!("{issuer}/v1/auth/introspect"),
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "Bearer"],
+        "introspection_signing_alg_values_supported": ["ES256"],
         "authorization_endpoint": format!("{issuer}/v1/auth/authorize"),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -247,6 +253,7 @@ async fn the_metadata_names_what_the_deployment_has() {
         ("POST", "token_endpoint"),
         ("POST", "revocation_endpoint"),
         ("POST", "device_authorization_endpoint"),
+        ("POST", "introspection_endpoint"),
         ("GET", "jwks_uri"),
         ("GET", "authorization_endpoint"),
     ] {

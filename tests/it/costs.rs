@@ -207,6 +207,53 @@ async fn a_refresh_costs_two_reads_and_one_write() {
 }
 
 #[tokio::test]
+async fn an_introspection_costs_the_caller_and_the_credential() {
+    let world = World::new().await;
+    let agent = world.agent(&["tokens:introspect"]).await;
+    let tokens = world.exchange(&agent).await;
+    let (_, runner) = world.runner().await;
+    let (_, key) = world.create_key(&["read"]).await;
+    let (_, service) = world.service(&["read"]).await;
+    let session = world.sign_in("ada", postern::core::principal::Role::User).await;
+    let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
+    let service = world.service_token(&service).await;
+    world.advance_s(5 * 24 * 3600); // the session would be extended
+    let fresh = world.exchange(&agent).await;
+    let service_later = world.service_token(&world.service(&["read"]).await.1).await;
+    let client = [("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+    for (token, calls) in [
+        (key.as_str(), &["GetItem"][..]),
+        (&runner, &["GetItem"]),
+        (&cli, &["GetItem", "GetItem"]),
+        (&session, &["BatchGetItem"]),
+        (&fresh.access, &["BatchGetItem"]),
+        (&fresh.refresh, &["GetItem", "GetItem"]),
+        (&service_later, &["GetItem"]),
+        // Expired, malformed, forged, or no credential of an API.
+        (&service, &[]),
+        (&tokens.access, &[]),
+        (&with_other_last_char(&key), &[]),
+        (&with_other_last_char(&fresh.refresh), &[]),
+        (&with_other_last_char(&session), &[]),
+        (&agent.secret, &[]),
+        (&world.operator_key, &[]),
+        ("x", &[]),
+        ("a.b", &[]),
+        ("eyJ.eyJ.x", &[]),
+    ] {
+        let form = [&client[..], &[("token", token)]].concat();
+        let asked = world.call("POST", "/v1/auth/introspect").form(&form);
+        let ops = cost(&world, asked, 200).await;
+        assert_names(&ops, &[&["GetItem"], calls].concat());
+        for op in &ops {
+            let tables = op.body["RequestItems"].as_object();
+            let reads: Vec<_> = tables.map_or(vec![&op.body], |tables| tables.values().collect());
+            assert!(reads.iter().all(|read| read["ConsistentRead"] == true), "{op:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_heartbeat_costs_exactly_one_write() {
     let world = World::new().await;
     let (id, token) = world.runner().await;

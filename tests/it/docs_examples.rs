@@ -53,6 +53,7 @@ fn every_page_with_a_command_is_tested() {
     let tested = [
         "docs/credentials.md",
         "docs/deploying.md",
+        "docs/oauth.md",
         "docs/people.md",
         "docs/providers.md",
         "docs/routes.md",
@@ -199,6 +200,28 @@ async fn the_commands_about_routes_answer_as_printed() {
     let access_token = login.member("access_token");
     let created = cli_token.send(&world, &[("$ACCESS_TOKEN", &access_token)]).await.expect(201);
     assert_printed(&printed[1], &created.body);
+}
+
+#[tokio::test]
+async fn the_introspection_answers_as_printed() {
+    let page = Page::read("docs/oauth.md");
+    let world = World::configured(&page.blocks_of("toml")[0]).await;
+    let (asks, agent) =
+        (world.agent(&["tokens:introspect"]).await, world.agent(&["orders:read"]).await);
+    let grant = [
+        ("grant_type", "client_credentials"),
+        ("client_id", agent.id.as_str()),
+        ("client_secret", &agent.secret),
+        ("resource", "https://api.example.com/orders"),
+    ];
+    let token = world.call("POST", "/v1/auth/token").form(&grant).send().await.expect(200);
+    let token = token.member("access_token");
+    let [ask] = commands("docs/oauth.md");
+    let values =
+        [("$AGENT_ID", asks.id.as_str()), ("$AGENT_SECRET", &asks.secret), ("$TOKEN", &token)];
+    let answer = ask.send(&world, &values).await.expect(200);
+    let printed = serde_json::from_str(&page.blocks_of("json")[0]).unwrap();
+    assert_printed(&printed, &answer.body);
 }
 
 #[tokio::test]

@@ -233,6 +233,7 @@ async fn call_tokens(caller: &mut Caller<'_>) {
     caller.call("POST /v1/auth/refresh", "", ("", ""), refresh).await;
     caller.call("POST /v1/auth/revoke", "", ("", ""), json!({"token": "x"})).await;
     caller.call("POST /v1/keys/revoke-leaked", "", ("", ""), json!({"token": "x"})).await;
+    caller.call("POST /v1/auth/introspect", "", own, json!({"token": world.api_key})).await;
     let tool = json!({"client_id": "postern-cli"});
     caller.call("POST /v1/auth/device", "", ("", ""), tool).await;
 

@@ -62,6 +62,7 @@ async fn a_head_of_a_path_without_get_is_refused() {
     let world = World::new().await;
     for (path, status) in [
         ("/v1/auth/token", 405),
+        ("/v1/auth/introspect", 405),
         ("/v1/auth/revoke", 405),
         ("/logout", 405),
         ("/nothing", 404),

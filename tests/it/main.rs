@@ -31,6 +31,7 @@ mod gateway;
 mod guard;
 mod head;
 mod inheritance;
+mod introspection;
 mod issuer_keys;
 mod issuers;
 mod jose;

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tests::World;
 
-const ROUTES_WITH_BODY: [&str; 8] = [
+const ROUTES_WITH_BODY: [&str; 9] = [
     "/v1/organizations",
     "/v1/keys",
     "/v1/keys/revoke-leaked",
     "/v1/agents",
     "/v1/runners",
+    "/v1/auth/introspect",
     "/v1/auth/token",
     "/v1/auth/refresh",
     "/v1/auth/revoke",

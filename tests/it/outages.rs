@@ -89,6 +89,7 @@ impl Fixture {
             ("agents", with_key("GET", "/v1/agents")),
             ("new agent", with_key("POST", "/v1/agents").json(new)),
             ("one agent", with_key("GET", &format!("/v1/agents/{}", agent.id))),
+            ("introspection", with_key("POST", "/v1/auth/introspect").json(json!({"token": key}))),
             ("runners", with_key("GET", "/v1/runners")),
             ("one runner", with_key("GET", &format!("/v1/runners/{runner_id}"))),
         ]

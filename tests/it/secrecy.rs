@@ -106,6 +106,12 @@ async fn everything() -> Vec<String> {
             .send()
             .await;
         world.post(&format!("/v1/keys/{key_id}"), json!({"name": &key})).send().await;
+        for token in [&key, &with_other_last_char, &tokens.access, &tokens.refresh, &runner] {
+            let client = [("client_id", agent.id.as_str()), ("client_secret", &agent.secret)];
+            let form = [&client[..], &[("token", token), ("scope", token)]].concat();
+            world.call("POST", "/v1/auth/introspect").form(&form).send().await;
+            world.post("/v1/auth/introspect", json!({"token": token})).send().await;
+        }
         let refreshed = world.refresh(&tokens.refresh).send().await;
         secrets.extend(refreshed.body["refresh_token"].as_str().map(str::to_owned));
         world.wire.clear_faults();

@@ -236,10 +236,12 @@ fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
             .filter(move |row| row.starts_with(&format!("| `{function}` |")))
             .collect::<Vec<_>>()
     };
-    for signs in ["download_token", "login", "refresh", "revoke", "service_token", "token"] {
+    for signs in
+        ["download_token", "introspect", "login", "refresh", "revoke", "service_token", "token"]
+    {
         assert!(rows(signs).iter().any(|row| row.contains("| SigningSecret |")), "{signs}");
     }
-    assert_eq!(made.matches("| SigningSecret |").count(), 6);
+    assert_eq!(made.matches("| SigningSecret |").count(), 7);
     assert_eq!(rows("heartbeat"), ["| `heartbeat` | `dynamodb:UpdateItem` | Keys | `run_*` |"]);
     assert_eq!(
         rows("discovery"),

@@ -12,6 +12,8 @@ pub struct CurlCommand {
     /// The URL, as it is printed.
     pub url: String,
     headers: Vec<(String, String)>,
+    /// Name and password of HTTP Basic.
+    user: Option<String>,
     parameters: Vec<String>,
 }
 
@@ -39,10 +41,7 @@ impl CurlCommand {
                 "-o" | "-w" => drop(value()),
                 "-X" => command.method = value(),
                 "-d" => command.parameters.push(value()),
-                "-u" => {
-                    let basic = format!("Basic {}", STANDARD.encode(value()));
-                    command.headers.push(("Authorization".into(), basic));
-                }
+                "-u" => command.user = Some(value()),
                 "-H" => {
                     let header = value();
                     let (name, value) = header.split_once(": ").expect("a name and a value");
@@ -79,6 +78,10 @@ impl CurlCommand {
             self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         for (name, value) in &self.headers {
             call = call.header(name, fill(value));
+        }
+        if let Some(user) = &self.user {
+            let basic = format!("Basic {}", STANDARD.encode(fill(user)));
+            call = call.header("Authorization", basic);
         }
         if !self.parameters.is_empty() {
             if !has_type {

@@ -9,16 +9,20 @@ use crate::{
     context::Context,
     core::{
         clock::at_most,
+        epoch::Epoch,
         error::{Fault, Refusal},
-        id::AgentId,
+        id::{AgentId, OrganizationId},
         principal::{InheritedLimits, Principal, PrincipalKind},
-        scope::Resources,
+        scope::{Resources, Scopes},
         subject::{CredentialId, Subject},
     },
     crypto::jwt,
     grant::user_status::UserStatus,
     http::CredentialSource,
-    store::{Record as _, family::FamilyRecord},
+    store::{
+        Record as _, family::FamilyRecord, membership::MembershipRecord,
+        service_account::AgentRecord,
+    },
     token::{self, Claims},
 };
 
@@ -57,6 +61,32 @@ impl Provider for AccessTokenProvider {
     }
 }
 
+/// What a token was granted.
+#[derive(Debug)]
+pub(super) struct TokenGrant {
+    pub(super) owner: Subject,
+    pub(super) org_id: OrganizationId,
+    pub(super) scopes: Scopes,
+    pub(super) epoch: Epoch,
+    pub(super) credential_id: CredentialId,
+    pub(super) expires_at: Timestamp,
+}
+
+impl From<Claims> for TokenGrant {
+    fn from(claims: Claims) -> Self {
+        let credential_id =
+            claims.sid.map_or(CredentialId::AccessToken(claims.jti), CredentialId::Family);
+        Self {
+            owner: claims.sub,
+            org_id: claims.org_id,
+            scopes: claims.scopes,
+            epoch: claims.epoch,
+            credential_id,
+            expires_at: claims.exp,
+        }
+    }
+}
+
 async fn of_agent(
     context: &Context,
     id: AgentId,
@@ -70,24 +100,36 @@ async fn of_agent(
         }
         None => context.store.agent_and_revocation(&id, &claims.jti).await?,
     };
-    let agent = agent.filter(|agent| !agent.is_expired(now));
-    Ok(match agent {
-        _ if is_revoked => Refusal::TokenRevoked.into(),
-        Some(agent) if agent.epoch != claims.epoch => Refusal::TokenRevoked.into(),
-        Some(agent) if agent.meta.org_id == claims.org_id => {
+    Ok(if is_revoked {
+        Refusal::TokenRevoked.into()
+    } else {
+        agent_outcome(context, agent, claims.into(), now)
+    })
+}
+
+/// Decides about a token of an agent that was not revoked.
+pub(super) fn agent_outcome(
+    context: &Context,
+    agent: Option<AgentRecord>,
+    grant: TokenGrant,
+    now: Timestamp,
+) -> Outcome {
+    match agent.filter(|agent| !agent.is_expired(now)) {
+        Some(agent) if agent.epoch != grant.epoch => Refusal::TokenRevoked.into(),
+        Some(agent) if agent.meta.org_id == grant.org_id => {
             let inherited = InheritedLimits {
                 expires_at: agent.expires_at,
                 require_signature: false,
                 epoch: None,
                 scope_limit: agent.meta.scope_limit,
             };
-            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &claims.scopes);
-            let expires_at = Some(at_most(claims.exp, agent.expires_at));
-            let caller = principal(claims, PrincipalKind::Agent, agent.on_behalf_of);
+            let scopes = context.config.limit_scopes(agent.meta.scope_limit, &grant.scopes);
+            let expires_at = Some(at_most(grant.expires_at, agent.expires_at));
+            let caller = principal(grant, PrincipalKind::Agent, agent.on_behalf_of);
             Outcome::Authenticated(Principal { scopes, expires_at, inherited, ..caller })
         }
         _ => Refusal::TokenOwnerDeleted.into(),
-    })
+    }
 }
 
 async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {
@@ -97,34 +139,41 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
         family.user_id.as_ref() == Some(&claims.sub) && family.is_alive(now)
     };
     let Some(family) = family.filter(is_theirs) else { return Ok(Refusal::TokenRevoked.into()) };
-    let Some(member) = member.filter(|member| member.org_id == claims.org_id) else {
-        return Ok(Refusal::TokenOwnerDeleted.into());
-    };
-    let status = UserStatus::new(&context.config, member, Some(family.epoch));
-    Ok(match status.active_or(Refusal::TokenRevoked) {
-        Err(refusal) => refusal.into(),
-        Ok(user) => Outcome::Authenticated(Principal {
-            scopes: user.limit(&context.config, &claims.scopes),
-            inherited: user.inherited(),
-            metadata: user.metadata,
-            ..principal(claims, PrincipalKind::User, None)
-        }),
-    })
+    Ok(user_outcome(context, member, TokenGrant { epoch: family.epoch, ..claims.into() }))
 }
 
-fn principal(claims: Claims, kind: PrincipalKind, on_behalf_of: Option<Subject>) -> Principal {
+/// Decides about a token of a user whose family was not revoked.
+pub(super) fn user_outcome(
+    context: &Context,
+    member: Option<MembershipRecord>,
+    grant: TokenGrant,
+) -> Outcome {
+    let Some(member) = member.filter(|member| member.org_id == grant.org_id) else {
+        return Refusal::TokenOwnerDeleted.into();
+    };
+    let status = UserStatus::new(&context.config, member, Some(grant.epoch));
+    match status.active_or(Refusal::TokenRevoked) {
+        Err(refusal) => refusal.into(),
+        Ok(user) => Outcome::Authenticated(Principal {
+            scopes: user.limit(&context.config, &grant.scopes),
+            inherited: user.inherited(),
+            metadata: user.metadata,
+            ..principal(grant, PrincipalKind::User, None)
+        }),
+    }
+}
+
+fn principal(grant: TokenGrant, kind: PrincipalKind, on_behalf_of: Option<Subject>) -> Principal {
     Principal {
-        user_id: claims.sub,
+        user_id: grant.owner,
         kind,
-        org_id: Some(claims.org_id),
-        credential_id: claims
-            .sid
-            .map_or(CredentialId::AccessToken(claims.jti), CredentialId::Family),
-        scopes: claims.scopes,
+        org_id: Some(grant.org_id),
+        credential_id: grant.credential_id,
+        scopes: grant.scopes,
         resources: Resources::default(),
         on_behalf_of,
         metadata: Map::new(),
-        expires_at: Some(claims.exp),
+        expires_at: Some(grant.expires_at),
         inherited: InheritedLimits::default(),
     }
 }

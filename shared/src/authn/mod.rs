@@ -10,6 +10,7 @@ mod allowlist;
 mod api_key;
 mod claim_mapping;
 mod configured_key;
+pub mod introspection;
 mod jwt;
 pub mod misplaced;
 mod oidc;
@@ -191,6 +192,15 @@ impl ProviderChain {
         context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Principal, Error> {
+        check_allowed_users(context, self.identify(context, source).await?)
+    }
+
+    /// Returns whose credential is presented. Whether they are allowed is not checked.
+    async fn identify(
+        &self,
+        context: &Context,
+        source: &dyn CredentialSource,
+    ) -> Result<Principal, Error> {
         let known = |token: &str| {
             self.providers.iter().any(|provider| provider.knows_bearer(context, token))
         };
@@ -206,11 +216,9 @@ impl ProviderChain {
                 Outcome::NotPresented => {}
                 Outcome::Authenticated(principal) => {
                     signature::reject_unverified(source)?;
-                    return check_allowed_users(context, principal);
+                    return Ok(principal);
                 }
-                Outcome::AuthenticatedWithSignature(principal) => {
-                    return check_allowed_users(context, principal);
-                }
+                Outcome::AuthenticatedWithSignature(principal) => return Ok(principal),
                 Outcome::Refused(refusal) => return Err(self.refuse(context, source, refusal)),
             }
         }

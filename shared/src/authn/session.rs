@@ -23,9 +23,11 @@ use crate::{
 /// The idle expiry is extended in steps of this part of its length, not at every request.
 const IDLE_STEPS: i32 = 10;
 
-/// Whether a request extends its session.
+/// What a request means for its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
+    /// Someone asks whether the session is valid, which changes nothing.
+    Introspection,
     /// The user sent the request, which extends the session.
     Visit,
     /// An open page asks for its current content, which does not extend the session.
@@ -66,7 +68,12 @@ impl Provider for SessionProvider {
     ) -> Result<Outcome, Fault> {
         match presented_session(context, source) {
             Ok(Some(text)) => {
-                let verified = self.verify(context, text, Activity::Visit).await;
+                let activity = if source.is_introspection() {
+                    Activity::Introspection
+                } else {
+                    Activity::Visit
+                };
+                let verified = self.verify(context, text, activity).await;
                 into_outcome(verified.map(Outcome::Authenticated))
             }
             Ok(None) => Ok(Outcome::NotPresented),
@@ -121,10 +128,13 @@ impl SessionProvider {
         let member = member.ok_or(Refusal::SessionExpired)?;
         let user = UserStatus::new(config, member, Some(session.epoch))
             .active_or(Refusal::SessionExpired)?;
-        renew_if_due(context, &self.identity_providers, &session).await?;
         match activity {
-            Activity::Visit => keep_alive(context, &session, now).await?,
-            Activity::Poll => {}
+            Activity::Introspection => {}
+            Activity::Poll => renew_if_due(context, &self.identity_providers, &session).await?,
+            Activity::Visit => {
+                renew_if_due(context, &self.identity_providers, &session).await?;
+                keep_alive(context, &session, now).await?;
+            }
         }
         Ok(Principal {
             user_id: session.user_id,

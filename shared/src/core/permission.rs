@@ -20,13 +20,15 @@ pub enum Permission {
     RunnersRead,
     /// Create, list and delete services.
     ServicesManage,
+    /// Ask what a credential of the organization is.
+    TokensIntrospect,
     /// Create, list, show and delete users.
     UsersManage,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AgentsManage,
         Self::AgentsRead,
         Self::KeysManage,
@@ -34,6 +36,7 @@ impl Permission {
         Self::RunnersManage,
         Self::RunnersRead,
         Self::ServicesManage,
+        Self::TokensIntrospect,
         Self::UsersManage,
     ];
 
@@ -56,6 +59,7 @@ impl Permission {
             Self::RunnersManage => "runners:manage",
             Self::RunnersRead => "runners:read",
             Self::ServicesManage => "services:manage",
+            Self::TokensIntrospect => "tokens:introspect",
             Self::UsersManage => "users:manage",
         }
     }

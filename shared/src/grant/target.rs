@@ -49,7 +49,7 @@ impl<'c> GrantTarget<'c> {
     ///
     /// # Errors
     /// [`Refusal::GrantResourceRemoved`] if it is no longer configured.
-    pub(super) fn stored(
+    pub(crate) fn stored(
         config: &'c Config,
         stored: Option<&ResourceUri>,
     ) -> Result<Self, Refusal> {
@@ -97,7 +97,7 @@ impl<'c> GrantTarget<'c> {
     }
 
     /// Returns what is left of the scopes of an earlier grant.
-    pub(super) fn limit(self, granted: &Scopes) -> Scopes {
+    pub(crate) fn limit(self, granted: &Scopes) -> Scopes {
         match self {
             Self::Issuer => granted.clone(),
             Self::Resource(resource) => granted.intersection(&resource.scopes),

@@ -42,6 +42,12 @@ pub trait CredentialSource: Sync {
         RequiredAudience::Issuer
     }
 
+    /// Reports whether someone only asks what the credential is. That is not a use of it, and has no
+    /// effect on it.
+    fn is_introspection(&self) -> bool {
+        false
+    }
+
     /// Returns the message, if this is not a request.
     fn message(&self) -> Option<&Message> {
         None

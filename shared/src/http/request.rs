@@ -241,6 +241,13 @@ impl Request {
         has_pages && self.header("accept").is_some_and(|types| types.contains("text/html"))
     }
 
+    /// Reports whether the client names `media_type` among those that it accepts.
+    pub fn accepts(&self, media_type: &str) -> bool {
+        let accepted = self.header("accept").unwrap_or_default().split(',');
+        let mut types = accepted.map(|one| one.split(';').next().unwrap_or_default().trim());
+        types.any(|one| one.eq_ignore_ascii_case(media_type))
+    }
+
     /// Reports whether a body was sent.
     pub fn has_body(&self) -> bool {
         !self.body.is_empty()

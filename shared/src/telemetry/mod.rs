@@ -24,7 +24,7 @@ use tracing_subscriber::{
 use crate::core::{
     clock::Clock,
     error::{Fault, Refusal},
-    id::{FamilyId, SessionId, UserId},
+    id::{FamilyId, OrganizationId, SessionId, UserId},
     method,
     principal::Principal,
     subject::Subject,
@@ -107,6 +107,13 @@ pub fn record_principal(principal: &Principal) {
         span.record("org_id", tracing::field::display(organization));
     }
     span.record("credential_id", principal.credential_id.to_string());
+}
+
+/// Records a caller that authenticated as a client, without a credential that has an id.
+pub fn record_client(user_id: &Subject, organization: &OrganizationId) {
+    let span = Span::current();
+    span.record("user_id", user_id.to_string());
+    span.record("org_id", tracing::field::display(organization));
 }
 
 /// Records the family in the current request's span.

@@ -4,6 +4,7 @@
 mod claims;
 pub mod discovery;
 pub mod external;
+pub mod introspection;
 pub mod issue;
 pub mod issuer_keys;
 pub mod verify;

@@ -1,0 +1,153 @@
+//! `POST /v1/auth/introspect` (RFC 7662): what a credential of the caller's organization is.
+//!
+//! The caller authenticates with any credential, or as a client with the secret of an agent (§2.1).
+//! The parameters are a form, or JSON with the same members. With the media type of RFC 9701 in
+//! `Accept`, the response is signed.
+
+use http::HeaderValue;
+use postern::{
+    App, Error, Refusal,
+    authn::introspection::{IntrospectionRequest, introspect},
+    core::{
+        audience::RequiredAudience, credential_header::AUTHORIZATION, id::OrganizationId,
+        permission::Permission, scope::Scopes, secret::Secret, subject::Subject,
+    },
+    grant::{
+        agent_secret,
+        client::{self, PresentedClient},
+        target::GrantTarget,
+    },
+    http::{CredentialSource as _, Request, Response},
+    telemetry,
+    token::introspection::MEDIA_TYPE,
+};
+use serde::{Deserialize, de::IgnoredAny};
+
+/// The parameters. Which of them are missing is decided once the caller is known.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IntrospectionParameters {
+    token: Option<String>,
+    /// Accepted and ignored: the token itself shows its type.
+    #[serde(default, rename = "token_type_hint")]
+    _hint: Option<IgnoredAny>,
+    resource: Option<String>,
+    scope: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+}
+
+/// Who asks.
+struct Caller {
+    id: Subject,
+    organization: OrganizationId,
+}
+
+/// Handles the route.
+///
+/// # Errors
+/// A 401 without a valid credential, `insufficient_scope`, `invalid_target`, `invalid_scope`, a
+/// fault.
+pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    request.require_form_or_json()?;
+    let mut parameters = parameters(request)?;
+    let client_id = parameters.client_id.take();
+    let client_secret = parameters.client_secret.take().map(Secret::new);
+    let client = PresentedClient::read(request, client_id, client_secret)?;
+    let caller = caller(app, request, client).await?;
+
+    let token = parameters.token.take().ok_or_else(|| token_missing(request))?;
+    let scopes = parameters.scope.as_deref().map(Scopes::parse).transpose()?.unwrap_or_default();
+    let mut resources = if request.is_form() { request.resources()? } else { Vec::new() };
+    resources.extend(parameters.resource);
+    let introspection = introspect(
+        &app.context,
+        &app.providers,
+        &IntrospectionRequest {
+            token: &Secret::new(token),
+            audience: audience(app, &resources)?,
+            scopes: &scopes,
+            organization: caller.organization,
+        },
+    )
+    .await?;
+    if request.accepts(MEDIA_TYPE) {
+        let signed = introspection.sign(&app.context, &caller.id.to_string())?;
+        return Ok(Response::text(HeaderValue::from_static(MEDIA_TYPE), signed));
+    }
+    Ok(Response::ok(&introspection)?)
+}
+
+fn parameters(request: &Request) -> Result<IntrospectionParameters, Error> {
+    if request.is_form() {
+        let mut form = request.form()?;
+        let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
+        Ok(IntrospectionParameters {
+            token: take("token"),
+            scope: take("scope"),
+            client_id: take("client_id"),
+            client_secret: take("client_secret"),
+            ..IntrospectionParameters::default()
+        })
+    } else if request.has_body() {
+        request.json()
+    } else {
+        Ok(IntrospectionParameters::default()) // the caller is refused first
+    }
+}
+
+fn token_missing(request: &Request) -> Error {
+    if request.is_form() {
+        let sentence = "The parameter 'token' is missing.";
+        Error::with_detail(Refusal::ParameterMissing, sentence.into())
+    } else if request.has_body() {
+        let sentence = "The member 'token' of the body is missing.";
+        Error::with_detail(Refusal::BodyMalformed, sentence.into())
+    } else {
+        let sentence = "The body is missing: send the parameter 'token' as application/x-www-form-urlencoded, or JSON with the member 'token'.";
+        Error::with_detail(Refusal::BodyMissing, sentence.into())
+    }
+}
+
+/// Returns the API that a token must be for.
+fn audience<'a>(app: &'a App, resources: &[String]) -> Result<RequiredAudience<'a>, Error> {
+    let named: Vec<_> = resources.iter().map(String::as_str).collect();
+    let target = GrantTarget::requested(&app.context.config, &named).map_err(|refusal| {
+        if refusal == Refusal::ResourcesTooMany {
+            let sentence = "A token is for one resource: send one resource.";
+            return Error::with_detail(refusal, sentence.into());
+        }
+        refusal.into()
+    })?;
+    Ok(match target.uri() {
+        _ if named.is_empty() => RequiredAudience::Any,
+        None => RequiredAudience::Issuer,
+        Some(resource) => RequiredAudience::Resource(resource),
+    })
+}
+
+/// Authenticates the caller, who needs the permission and an organization.
+async fn caller(app: &App, request: &Request, client: PresentedClient) -> Result<Caller, Error> {
+    const NEEDED: Permission = Permission::TokensIntrospect;
+    let context = &app.context;
+    let PresentedClient::WithSecret(id, secret) = client else {
+        let caller = app.providers.authorize(context, request, NEEDED).await?;
+        let organization = caller.require_organization()?;
+        return Ok(Caller { id: caller.user_id, organization });
+    };
+    if has_other_credential(app, request) {
+        return Err(Refusal::DuplicateClientCredentials.into());
+    }
+    let credentials = client::credentials(&context.config, &id, secret)?;
+    let agent = agent_secret::authenticate(context, &credentials, context.clock.now()).await?;
+    let caller = Caller { id: Subject::Agent(agent.meta.id), organization: agent.meta.org_id };
+    telemetry::record_client(&caller.id, &caller.organization);
+    let scopes = context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes);
+    if scopes.allows(&NEEDED.into()) { Ok(caller) } else { Err(Error::lacks_scope(NEEDED)) }
+}
+
+/// Reports whether the request has a credential besides those of a client, which would be ignored.
+fn has_other_credential(app: &App, request: &Request) -> bool {
+    let is_other = |name: &&str| *name != AUTHORIZATION && app.providers.reads_header(name);
+    request.bearer().is_some() || request.header_names().iter().any(is_other)
+}

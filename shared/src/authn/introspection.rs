@@ -1,0 +1,271 @@
+//! What a credential is, for a caller of its organization (RFC 7662).
+//!
+//! 1. A refresh token is checked by its MAC, and must be the current one of its family. Every other
+//!    credential is presented to the provider chain where its form belongs, as at every API. Asking
+//!    is not using: nothing is written, and no signature can be presented.
+//! 2. The gate, the audience and the expiry are checked.
+//! 3. It must be a credential of the caller's organization, with the scopes that the caller names.
+//!
+//! Whatever is refused on the way, the answer is the same. A failure of ours is not an answer.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Outcome, ProviderChain,
+    access_token::{TokenGrant, agent_outcome, user_outcome},
+};
+use crate::{
+    context::Context,
+    core::{
+        audience::RequiredAudience,
+        credential_header::{AUTHORIZATION, RUNNER_TOKEN},
+        error::{Error, Fault, Refusal},
+        id::OrganizationId,
+        principal::Principal,
+        scope::Scopes,
+        secret::Secret,
+        subject::{CredentialId, Subject},
+    },
+    credential::{RefreshToken, RunnerToken, SessionToken},
+    crypto::{Digest, jwt},
+    grant::target::GrantTarget,
+    http::CredentialSource,
+    store::{family::FamilyRecord, service_account::AgentRecord, token_owner::TokenOwner},
+    token::{
+        Claims, ServiceClaims, TokenClaims as _,
+        introspection::{ActiveToken, Introspection, TokenUse},
+    },
+};
+
+/// The question about a credential.
+#[derive(Debug)]
+pub struct IntrospectionRequest<'a> {
+    /// The credential.
+    pub token: &'a Secret,
+    /// The API that a token must be for.
+    pub audience: RequiredAudience<'a>,
+    /// The scopes that it must have.
+    pub scopes: &'a Scopes,
+    /// The organization of the caller who asks.
+    pub organization: OrganizationId,
+}
+
+/// Answers `request`.
+///
+/// # Errors
+/// A [`Fault`] if a provider or the store cannot decide.
+pub async fn introspect(
+    context: &Context,
+    providers: &ProviderChain,
+    request: &IntrospectionRequest<'_>,
+) -> Result<Introspection, Fault> {
+    let text = request.token.expose();
+    let found = match RefreshToken::parse(&context.config.brand, &context.keyring, text) {
+        Ok(token) => of_refresh_token(context, &token, request.audience).await,
+        Err(_) => of_other(context, providers, text, request.audience).await,
+    };
+    match found.and_then(|token| check(context, token, request)) {
+        Ok(token) => Ok(Introspection::active(token)),
+        Err(Error::Rejected(_)) => Ok(Introspection::inactive()),
+        Err(Error::Failed(fault)) => Err(fault),
+    }
+}
+
+/// Steps 2 and 3, of which nothing is logged: the line of the request names the caller who asks.
+fn check(
+    context: &Context,
+    token: ActiveToken,
+    request: &IntrospectionRequest<'_>,
+) -> Result<ActiveToken, Error> {
+    let principal = &token.principal;
+    context.config.allowed_users.check(&principal.user_id, principal.on_behalf_of.as_ref())?;
+    // Providers accept a token for a moment longer, because clocks differ.
+    if principal.expires_at.is_some_and(|end| end <= context.clock.now()) {
+        return Err(Refusal::TokenExpired.into());
+    }
+    if principal.org_id != Some(request.organization) {
+        return Err(Refusal::RecordUnknown.into());
+    }
+    if principal.scopes.allows_all(request.scopes) {
+        Ok(token)
+    } else {
+        Err(Refusal::ScopeInsufficient.into())
+    }
+}
+
+fn active(principal: Principal, token_type: TokenUse, claims: Map<String, Value>) -> ActiveToken {
+    let scope = principal.scopes.to_string();
+    ActiveToken {
+        scope: (!scope.is_empty()).then_some(scope),
+        sub: principal.user_id.clone(),
+        token_type,
+        exp: principal.expires_at,
+        claims,
+        principal,
+    }
+}
+
+/// A credential in the place where its form belongs.
+struct IntrospectedToken<'a> {
+    header: &'a str,
+    value: String,
+    audience: RequiredAudience<'a>,
+}
+
+impl<'a> IntrospectedToken<'a> {
+    fn new(context: &'a Context, text: &str, audience: RequiredAudience<'a>) -> Self {
+        let config = &context.config;
+        let is_service_token = jwt::looks_like_jwt(text)
+            && jwt::unverified_type(text).as_deref() == Some(ServiceClaims::TYPE);
+        let header = if RunnerToken::has_prefix(&config.brand, text) {
+            RUNNER_TOKEN
+        } else if is_service_token {
+            config.service_token_header.as_str()
+        } else if SessionToken::parse(&context.keyring, text).is_ok() {
+            config.session_header.as_str()
+        } else {
+            return Self { header: AUTHORIZATION, value: format!("Bearer {text}"), audience };
+        };
+        Self { header, value: text.to_owned(), audience }
+    }
+
+    fn token_type(&self) -> TokenUse {
+        if self.header == AUTHORIZATION { TokenUse::Bearer } else { TokenUse::NotApplicable }
+    }
+}
+
+impl CredentialSource for IntrospectedToken<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        (name == self.header).then_some(self.value.as_str())
+    }
+
+    fn method(&self) -> &str {
+        "POST"
+    }
+
+    fn target(&self) -> Option<&str> {
+        None
+    }
+
+    fn body_digest(&self) -> Option<Digest> {
+        None
+    }
+
+    fn audience(&self) -> RequiredAudience<'_> {
+        self.audience
+    }
+
+    fn is_introspection(&self) -> bool {
+        true
+    }
+}
+
+/// Step 1, for every credential that is presented to an API.
+async fn of_other(
+    context: &Context,
+    providers: &ProviderChain,
+    text: &str,
+    audience: RequiredAudience<'_>,
+) -> Result<ActiveToken, Error> {
+    // What no header can contain, no API can accept.
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Refusal::CredentialMalformed.into());
+    }
+    let source = IntrospectedToken::new(context, text, audience);
+    let principal = providers.identify(context, &source).await?;
+    let claims = claims(context, text)?;
+    Ok(active(principal, source.token_type(), claims))
+}
+
+/// Returns the claims of a credential that the response repeats. A provider has verified them. Of
+/// another issuer's, those are left out that could be taken for ids of ours.
+///
+/// # Errors
+/// [`Refusal::TokenAudienceWrong`] for an access token for a resource that is no longer configured.
+fn claims(context: &Context, text: &str) -> Result<Map<String, Value>, Refusal> {
+    let config = &context.config;
+    let issuer = &config.deployment.issuer;
+    if !jwt::looks_like_jwt(text) {
+        return Ok(Map::from_iter([("iss".into(), json!(issuer))]));
+    }
+    let mut claims = jwt::unverified_claims(text).unwrap_or_default();
+    let is_ours = claims.get("iss").and_then(Value::as_str) == Some(issuer);
+    if is_ours && jwt::unverified_type(text).as_deref() == Some(Claims::TYPE) {
+        let audience = claims.get("aud").and_then(Value::as_str).unwrap_or_default();
+        let is_resource = config.resources.iter().any(|one| one.uri.as_str() == audience);
+        if audience != Claims::audience(issuer) && !is_resource {
+            return Err(Refusal::TokenAudienceWrong);
+        }
+    }
+    let names: &[&str] = if is_ours {
+        &["aud", "client_id", "iat", "iss", "jti", "nbf"]
+    } else {
+        &["aud", "iat", "iss", "nbf"]
+    };
+    claims.retain(|name, _| names.contains(&name.as_str()));
+    Ok(claims)
+}
+
+/// Step 1, for a refresh token: one read of its family, and one of its owner.
+async fn of_refresh_token(
+    context: &Context,
+    token: &RefreshToken,
+    audience: RequiredAudience<'_>,
+) -> Result<ActiveToken, Error> {
+    let now = context.clock.now();
+    let family = context.store.family(&token.family).await?;
+    let is_current =
+        |family: &FamilyRecord| family.generation == token.generation && family.is_alive(now);
+    let family = family.filter(is_current).ok_or(Refusal::FamilyInactive)?;
+    let target = GrantTarget::stored(&context.config, family.resource.as_ref())?;
+    let is_for_it = match audience {
+        RequiredAudience::Any => true,
+        RequiredAudience::Issuer => target.uri().is_none(),
+        RequiredAudience::Resource(resource) => target.uri() == Some(resource),
+    };
+    if !is_for_it {
+        return Err(Refusal::TokenAudienceWrong.into());
+    }
+    let issuer = &context.config.deployment.issuer;
+    let claims = Map::from_iter([
+        ("iss".into(), json!(issuer)),
+        ("aud".into(), json!(target.uri().map_or(issuer.as_str(), |uri| uri.as_str()))),
+        ("client_id".into(), json!(family.client_id)),
+        ("iat".into(), json!(family.rotated_at.as_second())),
+    ]);
+    let limited = target.limit(&family.scopes);
+    match owner(context, FamilyRecord { scopes: limited, ..family }, now).await? {
+        Outcome::Authenticated(principal) | Outcome::AuthenticatedWithSignature(principal) => {
+            Ok(active(principal, TokenUse::NotApplicable, claims))
+        }
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        Outcome::NotPresented => Err(Refusal::FamilyInactive.into()),
+    }
+}
+
+/// Decides about the owner of a family as if its access token was presented.
+async fn owner(context: &Context, family: FamilyRecord, now: Timestamp) -> Result<Outcome, Error> {
+    let owner = family.owner()?;
+    let grant = TokenGrant {
+        owner: match &owner {
+            TokenOwner::Agent(id) => Subject::Agent(*id),
+            TokenOwner::User { user_id, .. } => user_id.clone(),
+        },
+        org_id: family.org_id,
+        scopes: family.scopes,
+        epoch: family.epoch,
+        credential_id: CredentialId::Family(family.id),
+        expires_at: family.idle_expires_at.min(family.absolute_expires_at),
+    };
+    Ok(match owner {
+        TokenOwner::Agent(id) => {
+            let agent = context.store.record::<AgentRecord>(&id, now).await?;
+            agent_outcome(context, agent, grant, now)
+        }
+        TokenOwner::User { user_id, .. } => {
+            let member = context.store.membership(&user_id).await?;
+            user_outcome(context, member, grant)
+        }
+    })
+}
