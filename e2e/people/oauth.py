@@ -1,0 +1,130 @@
+"""Authlib and PyJWT against Postern, without a special case for it."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+import jwt
+import requests
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.requests_client import OAuth2Session
+
+with socket.create_server(("127.0.0.1", 0)) as free:
+    PORT = free.getsockname()[1]
+URL = f"http://127.0.0.1:{PORT}"
+ORDERS = "https://api.example.com/orders"
+USER = {"email": "grace@example.com", "password": "correct horse battery"}
+CONFIG = f"""
+[[client]]
+id = "app"
+name = "The App"
+redirect_uris = ["http://127.0.0.1/callback"]
+
+[[resource]]
+uri = "{ORDERS}"
+name = "Orders"
+scopes = ["repos:read", "repos:write"]
+default_scopes = ["repos:read"]
+algorithm = "RS256"
+"""
+
+
+def start(folder):
+    """Starts the local program and returns it with its API key."""
+    with open(f"{folder}/postern.toml", "w", encoding="utf-8") as file:
+        file.write(CONFIG)
+    ready = f"{folder}/ready.json"
+    command = [os.environ["POSTERN_PROGRAM"], "--listen", str(PORT), "--data", ":memory:", "--ready-file", ready]
+    # The program refuses variables of ours that it does not know.
+    environment = {"PATH": os.environ["PATH"], "HOME": folder}
+    program = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if os.path.exists(ready):
+            break
+        assert program.poll() is None, "the program ended"
+        time.sleep(0.05)
+    with open(ready, encoding="utf-8") as file:
+        return program, json.load(file)["api_key"]
+
+
+def verify(metadata, token):
+    """Verifies a token as its API does, and as another API does."""
+    key = jwt.PyJWKClient(metadata["jwks_uri"]).get_signing_key_from_jwt(token).key
+    options = {"algorithms": ["RS256"], "issuer": URL}
+    claims = jwt.decode(token, key, audience=ORDERS, **options)
+    for other in [URL, "https://api.example.com"]:
+        try:
+            jwt.decode(token, key, audience=other, **options)
+        except jwt.InvalidAudienceError:
+            continue
+        raise AssertionError(f"{other} accepted the token")
+    return claims
+
+
+def client_credentials(metadata, key):
+    body = {"name": "bot", "scopes": ["repos:*"]}
+    agent = requests.post(f"{URL}/v1/agents", headers={"X-API-Key": key}, json=body, timeout=10).json()
+    for method in ["client_secret_basic", "client_secret_post"]:
+        client = OAuth2Session(agent["id"], agent["secret"], scope="repos:read", token_endpoint_auth_method=method)
+        tokens = client.fetch_token(metadata["token_endpoint"], grant_type="client_credentials", resource=ORDERS)
+        assert verify(metadata, tokens["access_token"])["scope"] == "repos:read"
+
+
+def allow(address):
+    """Signs the user in and allows what the client asks for; returns where the browser is sent."""
+    browser = {"Accept": "text/html", "Origin": URL}
+
+    def send(method, target, **options):
+        answer = requests.request(method, target, headers=browser, allow_redirects=False, timeout=10, **options)
+        if "set-cookie" in answer.headers:
+            browser["Cookie"] = answer.headers["set-cookie"].split(";")[0]
+        return answer
+
+    login = urllib.parse.urlparse(send("GET", address).headers["location"]).query
+    page = urllib.parse.parse_qs(login)["next"][0]
+    signed_in = send("POST", f"{URL}/login", data={**USER, "next": page})
+    form = send("GET", URL + signed_in.headers["location"]).text.split('action="/v1/auth/authorize"')[1]
+    hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form)
+    fields = [(name, value.replace("&#38;", "&")) for name, value in hidden]
+    return send("POST", f"{URL}/v1/auth/authorize", data=[*fields, ("decision", "allow")]).headers["location"]
+
+
+def code_flow(metadata):
+    client = OAuth2Session(
+        "app", redirect_uri="http://127.0.0.1:3333/callback", scope="repos:read", code_challenge_method="S256",
+        token_endpoint_auth_method="none",
+    )
+    verifier = "a" * 64
+    address, state = client.create_authorization_url(
+        metadata["authorization_endpoint"], code_verifier=verifier, resource=ORDERS
+    )
+    endpoint = metadata["token_endpoint"]
+    tokens = client.fetch_token(endpoint, authorization_response=allow(address), code_verifier=verifier, state=state)
+    assert verify(metadata, tokens["access_token"])["client_id"] == "app"
+    fresh = client.refresh_token(endpoint, refresh_token=tokens["refresh_token"])
+    verify(metadata, fresh["access_token"])
+    assert client.revoke_token(metadata["revocation_endpoint"], token=fresh["refresh_token"]).status_code == 200
+    try:
+        client.refresh_token(endpoint, refresh_token=fresh["refresh_token"])
+    except OAuthError as error:
+        assert error.error == "invalid_grant", error
+    else:
+        raise AssertionError("a revoked refresh token was accepted")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    program, key = start(folder)
+    try:
+        created = requests.post(f"{URL}/v1/users", headers={"X-API-Key": key}, json=USER, timeout=10)
+        assert created.status_code == 201, created.text
+        metadata = requests.get(f"{URL}/.well-known/oauth-authorization-server", timeout=10).json()
+        client_credentials(metadata, key)
+        code_flow(metadata)
+    finally:
+        program.kill()
+print("authlib and PyJWT: passed")
