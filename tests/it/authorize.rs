@@ -250,7 +250,8 @@ async fn a_program_on_the_users_machine_is_asked_about_every_time() {
         let page = ask(&browser, &changes).await.expect(200);
         assert!(page.text.contains("Any program here could pose as Postern CLI"), "{}", page.text);
         let policy = page.header("content-security-policy").unwrap();
-        assert!(policy.contains(&format!("form-action 'self' http://{host}:{port};")), "{policy}");
+        let source = if host == "[::1]" { "http:".into() } else { format!("http://{host}:{port}") };
+        assert!(policy.contains(&format!("form-action 'self' {source};")), "{policy}");
         let answer = decide(&browser, &page, "allow").await.expect(303);
         let code = returned(&answer, &callback)[0].1.clone();
         let redirect = [("client_id", "postern-cli"), ("redirect_uri", callback.as_str())];

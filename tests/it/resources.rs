@@ -324,6 +324,8 @@ async fn a_device_gets_tokens_for_the_resource_that_it_named() {
     ] {
         let begun = world.call("POST", "/v1/auth/device").json(body).send().await.expect(200);
         let user_code = begun.member("user_code");
+        let page = browser.post("/device", &[("user_code", &user_code)]).await.expect(200);
+        assert!(page.text.contains("Scanner tools"), "{}", page.text);
         let form = [("user_code", user_code.as_str()), ("decision", "approve")];
         browser.post("/device", &form).await.expect(200);
         let code = begun.member("device_code");

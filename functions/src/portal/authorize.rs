@@ -135,7 +135,7 @@ fn show(
         scopes: scopes.iter().map(|scope| in_words(app, scope.to_string())).collect(),
         parameters: pairs.to_vec(),
     };
-    Ok(html::render_for_form_to(&view, uri.origin())?)
+    Ok(html::render_for_form_to(&view, uri.policy_source())?)
 }
 
 fn in_words(app: &App, scope: String) -> ScopeInWords {

@@ -11,6 +11,7 @@ use postern::{
 };
 
 use crate::portal::{
+    authorize,
     form::{self, field},
     view::{self, Layout, PendingDevice},
     visitor::{self, Visitor},
@@ -99,6 +100,7 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDe
     let scopes = offered.unwrap_or_else(|_| device.scopes.clone().unwrap_or_default());
     PendingDevice {
         client: view::client_name(app, &device.client_id),
+        api: authorize::api_name(app, device.resource.as_ref()),
         address: device.address.clone(),
         scopes: scopes.to_string().split_whitespace().map(str::to_owned).collect(),
         can_be_granted,

@@ -274,6 +274,8 @@ pub(crate) struct DevicePage {
 /// A device that is waiting for approval.
 pub(crate) struct PendingDevice {
     pub(crate) client: String,
+    /// The name of the API that it asks for.
+    pub(crate) api: String,
     pub(crate) address: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) can_be_granted: bool,

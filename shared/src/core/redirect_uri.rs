@@ -30,10 +30,16 @@ impl RedirectUri {
         self.0.starts_with("http://")
     }
 
-    /// Returns scheme, host and port, as a Content Security Policy names them.
-    pub fn origin(&self) -> &str {
+    /// Returns scheme, host and port.
+    fn origin(&self) -> &str {
         let end = self.0.match_indices(['/', '?']).map(|(at, _)| at).nth(2);
         &self.0[..end.unwrap_or(self.0.len())]
+    }
+
+    /// Returns what a Content Security Policy calls the origin. It has no form for an IPv6 address
+    /// (CSP 3 §2.3.1), so the scheme stands for one.
+    pub fn policy_source(&self) -> &str {
+        if self.origin().contains('[') { "http:" } else { self.origin() }
     }
 
     /// Returns the host, for people.
@@ -169,6 +175,17 @@ mod tests {
             ("http://127.0.0.1/cb", "https://127.0.0.1/cb", false),
         ] {
             assert_eq!(uri(registered).allows(&uri(presented)), is_allowed, "{presented}");
+        }
+    }
+
+    #[test]
+    fn a_policy_has_a_source_for_every_uri() {
+        for (text, source) in [
+            ("https://a.example:8443/cb?x=/y", "https://a.example:8443"),
+            ("http://127.0.0.1:9876/cb", "http://127.0.0.1:9876"),
+            ("http://[::1]:9876/cb", "http:"),
+        ] {
+            assert_eq!(uri(text).policy_source(), source);
         }
     }
 

@@ -56,13 +56,13 @@ pub fn render(page: &impl Template) -> Result<Response, Fault> {
         .fold(response, |response, (name, value)| response.with_header(name, value)))
 }
 
-/// Renders a page whose form leads to `origin`: the policy of a page also applies to the redirects
+/// Renders a page whose form leads to `source`: the policy of a page also applies to the redirects
 /// that follow its forms.
 ///
 /// # Errors
 /// As [`render`].
-pub fn render_for_form_to(page: &impl Template, origin: &str) -> Result<Response, Fault> {
-    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {origin}"));
+pub fn render_for_form_to(page: &impl Template, source: &str) -> Result<Response, Fault> {
+    let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {source}"));
     let policy =
         HeaderValue::try_from(policy).map_err(|error| Fault::Serialization(error.into()))?;
     Ok(render(page)?.with_header(header::CONTENT_SECURITY_POLICY, policy))
