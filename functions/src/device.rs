@@ -1,11 +1,13 @@
 //! `POST /v1/auth/device`: starts the device flow (RFC 8628) for a tool without a browser.
 //!
 //! The user approves the tool on the page `/device` while the tool polls the token endpoint.
+//!
+//! `POST /v1/auth/register`: registers a client (RFC 7591), if the deployment allows it.
 
 use postern::{
-    App, Error,
+    App, Error, Refusal,
     core::{scope::Scopes, secret::Secret},
-    grant::{client::PresentedClient, device_code, target::GrantTarget},
+    grant::{client::PresentedClient, device_code, registration, target::GrantTarget},
     http::{Request, Response},
 };
 use serde::Deserialize;
@@ -19,12 +21,29 @@ struct DeviceAuthorizationRequest {
     resource: Option<String>,
 }
 
-/// Handles the route. The body is a form (RFC 8628 §3.1), or JSON with the same members. The client
-/// is named there or by HTTP Basic.
+/// Handles the routes.
 ///
 /// # Errors
-/// `invalid_client`, `invalid_scope`, or a fault.
+/// Those of each route, or a fault.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
+    match request.route() {
+        "POST /v1/auth/device" => start(app, request).await,
+        "POST /v1/auth/register" => register(app, request).await,
+        _ => Err(Refusal::RouteUnknown.into()),
+    }
+}
+
+/// Registers a client. Closed registration is not distinguishable from a missing route.
+async fn register(app: &App, request: &Request) -> Result<Response, Error> {
+    registration::require_open(&app.context)?;
+    let registered =
+        registration::register(&app.context, request.json()?, request.source_ip()).await?;
+    Ok(Response::created(&registered)?.with_pragma_no_cache())
+}
+
+/// Starts the device flow. The body is a form (RFC 8628 §3.1), or JSON with the same members. The
+/// client is named there or by HTTP Basic.
+async fn start(app: &App, request: &Request) -> Result<Response, Error> {
     request.require_form_or_json()?;
     let mut resources = Vec::new();
     let parameters = if request.is_form() {
@@ -47,9 +66,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let named: Vec<_> = resources.iter().map(String::as_str).collect();
     let target = GrantTarget::requested(&app.context.config, &named)?;
     let client = PresentedClient::read(request, client_id, client_secret.map(Secret::new))?;
-    let client = client.public(&app.context.config)?;
+    let client = client.public(&app.context, request.source_ip()).await?;
     let scopes = scope.as_deref().map(Scopes::parse).transpose()?;
     let begun =
-        device_code::start(&app.context, client, scopes, target, request.source_ip()).await?;
+        device_code::start(&app.context, &client, scopes, target, request.source_ip()).await?;
     Ok(Response::ok(&begun)?.with_pragma_no_cache())
 }

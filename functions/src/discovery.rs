@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use postern::{
     App, Error, Refusal,
-    config::Config,
+    config::{Config, Registration},
     http::{
         Request, Response,
         correction::{self, Correction, OtherAction},
@@ -65,7 +65,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 fn metadata(config: &Config) -> Value {
     let issuer = &config.deployment.issuer;
     let resources: Vec<_> = config.resources.iter().map(|resource| resource.uri.as_str()).collect();
-    json!({
+    let mut metadata = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/v1/auth/authorize"),
         "token_endpoint": format!("{issuer}/v1/auth/token"),
@@ -89,7 +89,14 @@ fn metadata(config: &Config) -> Value {
         ],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
-    })
+    });
+    if !config.client_rules.metadata_documents.is_empty() {
+        metadata["client_id_metadata_document_supported"] = true.into();
+    }
+    if config.client_rules.registration == Registration::Open {
+        metadata["registration_endpoint"] = format!("{issuer}/v1/auth/register").into();
+    }
+    metadata
 }
 
 /// Returns the scopes that clients can request: those of the resources, those that are described,

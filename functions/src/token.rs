@@ -160,7 +160,7 @@ fn public(client: ClientPart) -> Result<ClientId, Error> {
     match client {
         ClientPart::Public(id) => Ok(id),
         ClientPart::Absent => Err(missing("client_id")),
-        ClientPart::Named(_) => Err(client::unknown()),
+        ClientPart::Named(id) => Err(client::unknown(&id.into())),
         ClientPart::Proven(_) => Err(Refusal::ClientUnknown.into()),
     }
 }
@@ -173,7 +173,7 @@ fn missing(name: &'static str) -> Error {
 enum ClientPart {
     Absent,
     Named(AgentId),
-    /// A public client from the configuration.
+    /// A public client. What was issued names its client, so nothing else about it matters here.
     Public(ClientId),
     Proven(ClientCredentials),
 }
@@ -212,13 +212,15 @@ fn client_credentials_missing(request: &Request, form: &Form) -> Error {
 fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error> {
     let named = form.get("client_id").map(|id| id.expose().to_owned());
     let presented = PresentedClient::read(request, named, form.get("client_secret").cloned())?;
-    let known = |id: &str| app.context.config.client(&id.into());
+    presented.require_not_denied(&app.context)?;
+    let is_public = |id: &str| app.context.config.is_public_client(&id.into());
     match presented {
         PresentedClient::Absent => Ok(ClientPart::Absent),
-        PresentedClient::Named(id) => match known(&id) {
-            Some(public) => Ok(ClientPart::Public(public.id.clone())),
-            None => Ok(ClientPart::Named(id.parse().map_err(|_| not_a_client())?)),
-        },
+        PresentedClient::Named(id) if is_public(&id) => Ok(ClientPart::Public(id.into())),
+        PresentedClient::Named(id) if id.contains("://") => Err(client::unknown(&id.into())),
+        PresentedClient::Named(id) => {
+            Ok(ClientPart::Named(id.parse().map_err(|_| not_a_client())?))
+        }
         PresentedClient::WithSecret(id, secret) => {
             Ok(ClientPart::Proven(client::credentials(&app.context.config, &id, secret)?))
         }

@@ -1,10 +1,10 @@
 //! The values that everything above the store receives by reference.
 
 use crate::{
-    config::Config,
+    config::{Client, Config},
     core::{clock::Clock, entropy::Entropy, error::Fault},
     crypto::{Keyring, secrets::Secrets},
-    fetch::Fetcher,
+    fetch::{Fetcher, document_cache::DocumentCache},
     store::Store,
 };
 
@@ -24,6 +24,8 @@ pub struct Context {
     pub entropy: Entropy,
     /// The only client of other servers.
     pub fetcher: Fetcher,
+    /// The clients whose metadata documents were read.
+    pub client_documents: DocumentCache<Client>,
 }
 
 impl Context {
@@ -39,6 +41,8 @@ impl Context {
         entropy: Entropy,
     ) -> Result<Self, Fault> {
         let keyring = Keyring::new(secrets, &config.signing_algorithms())?;
-        Ok(Self { config, keyring, store, clock, entropy, fetcher: Fetcher::default() })
+        let fetcher = Fetcher::new(config.destinations());
+        let client_documents = DocumentCache::default();
+        Ok(Self { config, keyring, store, clock, entropy, fetcher, client_documents })
     }
 }

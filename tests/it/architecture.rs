@@ -253,7 +253,7 @@ fn only_the_sdk_module_configures_access_to_aws() {
 
 #[test]
 fn only_fetch_calls_other_servers() {
-    only(&["fetch.rs"], "reqwest");
+    only(&["fetch/"], "reqwest");
     only(&["identity_provider/"], "oauth2::");
 }
 

@@ -27,6 +27,8 @@ fn the_limits_of_requests_are_those_of_the_configuration_and_the_template() {
         ("failed logins", vec![throttle.login_per_account, throttle.login_per_address]),
         ("sign-ins at an identity provider", vec![throttle.sign_ins_per_address]),
         ("device flows", vec![throttle.devices_per_address]),
+        ("metadata documents", vec![throttle.client_documents_per_address]),
+        ("clients registered", vec![throttle.registrations_per_address]),
         ("users enrolled or invited", vec![throttle.users_per_organization]),
         ("organizations created", vec![throttle.organizations_per_address]),
         ("wrong user codes", vec![guesses, 4 * guesses]),

@@ -406,8 +406,10 @@ fn the_documented_errors_are_those_of_the_functions() {
     let mut documented: BTreeSet<_> =
         common.iter().flat_map(|cells| code_spans(&cells[1])).collect();
     documented.extend(api().into_iter().flat_map(|route| route.errors));
-    let sign_in = rows(&page().section("## Signing in elsewhere"));
-    documented.extend(sign_in.iter().flat_map(|cells| code_spans(&cells[4])));
+    for section in ["## Signing in elsewhere", "## Clients"] {
+        let rows = rows(&page().section(section));
+        documented.extend(rows.iter().flat_map(|cells| code_spans(&cells[4])));
+    }
     assert_eq!(documented, codes);
 }
 

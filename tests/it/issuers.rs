@@ -363,7 +363,7 @@ async fn a_public_key_does_not_work_as_a_shared_secret() {
 async fn a_document_larger_than_the_limit_is_not_read() {
     let issuer = Issuer::start().await;
     let url = format!("{}/jwks", issuer.url);
-    let fetcher = postern::fetch::Fetcher::default();
+    let fetcher = postern::fetch::Fetcher::new(postern::core::network::Destinations::Public);
     let size = fetch(&url).await.len();
     assert_eq!(fetcher.get(&url, size).await.unwrap().len(), size);
     let fault = fetcher.get(&url, size - 1).await.unwrap_err();
@@ -374,7 +374,10 @@ async fn a_document_larger_than_the_limit_is_not_read() {
 }
 
 async fn fetch(url: &str) -> String {
-    let bytes = postern::fetch::Fetcher::default().get(url, 10_000).await.unwrap();
+    let bytes = postern::fetch::Fetcher::new(postern::core::network::Destinations::Public)
+        .get(url, 10_000)
+        .await
+        .unwrap();
     String::from_utf8(bytes).unwrap()
 }
 

@@ -418,7 +418,7 @@ async fn serving(encoding: Option<&'static str>, body: &'static [u8]) -> String 
 
 #[tokio::test]
 async fn a_document_is_read_without_a_byte_order_mark_and_never_compressed() {
-    let fetcher = postern::fetch::Fetcher::default();
+    let fetcher = postern::fetch::Fetcher::new(postern::core::network::Destinations::Public);
     for (encoding, body) in
         [(None, &b"{}"[..]), (Some("identity"), b"{}"), (Some("Identity"), b"\xef\xbb\xbf{}")]
     {

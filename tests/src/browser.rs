@@ -48,7 +48,8 @@ impl<'w> Browser<'w> {
     /// Starts a request.
     pub fn call(&self, method: &str, target: &str) -> Call<'w> {
         let call = self.world.call(method, target).header("Cookie", self.cookie());
-        let call = call.header("Accept", "text/html").header("Origin", "https://auth.example.com");
+        let origin = &self.world.app.context.config.deployment.public_url;
+        let call = call.header("Accept", "text/html").header("Origin", origin);
         call.from(self.address)
     }
 

@@ -152,12 +152,12 @@ impl World {
         world
     }
 
-    /// Returns the same deployment (data, keys and clock) with another `postern.toml`.
+    /// Returns the same deployment (data, keys, clock and environment variables) with another
+    /// `postern.toml`.
     pub fn reconfigured(&self, toml: &str) -> Self {
-        self.rebuild(
-            config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() }),
-            self.secrets.clone(),
-        )
+        let mut config = config(&Setup { toml: Some(toml.to_owned()), ..Setup::default() });
+        config.deployment = self.app.context.config.deployment.clone();
+        self.rebuild(config, self.secrets.clone())
     }
 
     /// Returns the same deployment with another `postern.toml`.

@@ -24,7 +24,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         name: connected.client_name,
         is_current: false,
         facts: vec![
-            connected.client_id.to_string(),
+            view::client_id(&connected.client_id),
             format!("for {}", authorize::api_name(app, connected.resource.as_ref())),
         ],
         scopes: view::scope_list(&connected.scopes),

@@ -2,6 +2,7 @@
 
 use postern::{
     App, Error, Refusal,
+    config::ClientMetadataSource,
     core::{audience::ResourceUri, path::is_unreserved, scope::Scopes},
     grant::{
         authorize::{
@@ -42,7 +43,7 @@ const SIGN_IN_PROMPTS: [&str; 2] = ["login", "select_account"];
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let pairs: Vec<_> = query_of(request);
     let sent = parameters(&pairs);
-    let to = AuthorizationClient::of(&app.context, &sent)?;
+    let to = AuthorizationClient::find(&app.context, &sent, request.source_ip()).await?;
     match answer(app, request, &pairs, &sent, to.clone()).await {
         Err(error @ Error::Rejected(_)) => redirect_error(&to, error),
         answer => answer,
@@ -83,7 +84,7 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
     let form = form::form_or_return!(app, request, &visitor);
     let pairs = pairs_of(&form.fields, request)?;
     let sent = parameters(&pairs);
-    let to = AuthorizationClient::of(&app.context, &sent)?;
+    let to = AuthorizationClient::find(&app.context, &sent, request.source_ip()).await?;
     let decided = decided(app, &visitor, &form.fields, &sent, to.clone()).await;
     match decided {
         Ok(location) => Ok(Response::see_other(location)?),
@@ -125,9 +126,15 @@ fn show(
         GrantTarget::Issuer => ("Postern".to_owned(), None),
         GrantTarget::Resource(resource) => (resource.name.clone(), Some(resource.uri.to_string())),
     };
+    let client = &asked.to.client;
     let view = ConsentPage {
         frame: Layout::new(visitor, ""),
-        client: asked.to.client.name.clone(),
+        client: client.name.clone(),
+        document_host: match &client.source {
+            ClientMetadataSource::Document(host) => Some(host.clone()),
+            ClientMetadataSource::Configuration | ClientMetadataSource::Registration => None,
+        },
+        has_registered: client.source == ClientMetadataSource::Registration,
         host: uri.host().to_owned(),
         is_on_this_machine: uri.is_on_this_machine(),
         api,

@@ -5,8 +5,10 @@ use askama::Template;
 use jiff::Timestamp;
 use postern::{
     App,
+    config::REGISTERED_PREFIX,
     core::{id::ClientId, principal::Principal, scope::Scopes, secret::Secret},
     credential::CredentialKind,
+    grant::client,
     resource::{
         api_key::ApiKeyView, cli_token::CliTokenView, runner::RunnerView,
         service_account::ServiceAccountView,
@@ -287,6 +289,10 @@ pub(crate) struct PendingDevice {
 pub(crate) struct ConsentPage {
     pub(crate) frame: Layout,
     pub(crate) client: String,
+    /// The host of the document that says what the client is called.
+    pub(crate) document_host: Option<String>,
+    /// Whether the client said so itself when it registered.
+    pub(crate) has_registered: bool,
     /// The host to which the user returns.
     pub(crate) host: String,
     pub(crate) is_on_this_machine: bool,
@@ -328,11 +334,20 @@ pub(crate) struct SessionRow {
     pub(crate) when: (&'static str, DisplayTime),
 }
 
-/// Returns the name of a client, from the configuration if it is there.
+/// Returns the name of a client, if the configuration or the client's id says it. The name in a
+/// document is the client's own, and would say less than the URL.
 pub(crate) fn client_name(app: &App, id: &ClientId) -> String {
-    match app.context.config.client(id) {
-        Some(client) => client.name.clone(),
+    match client::find_known(&app.context, id) {
+        Some(client) => client.name,
         None if id.as_str() == "password" => "Signed in with a password".into(),
-        None => id.to_string(),
+        None => client_id(id),
     }
+}
+
+/// Returns the id of a client, for people.
+pub(crate) fn client_id(id: &ClientId) -> String {
+    if id.as_str().starts_with(REGISTERED_PREFIX) {
+        return "registered by itself".into();
+    }
+    id.to_string()
 }

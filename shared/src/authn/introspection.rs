@@ -218,6 +218,9 @@ async fn of_refresh_token(
     let is_current =
         |family: &FamilyRecord| family.generation == token.generation && family.is_alive(now);
     let family = family.filter(is_current).ok_or(Refusal::FamilyInactive)?;
+    if !context.config.accepts_client(&family.client_id) {
+        return Err(Refusal::FamilyClientDenied.into());
+    }
     let target = GrantTarget::stored(&context.config, family.resource.as_ref())?;
     let is_for_it = match audience {
         RequiredAudience::Any => true,

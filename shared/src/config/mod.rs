@@ -5,6 +5,7 @@
 //! setting is an error at startup, which names it, and never means "open".
 
 mod authorizer;
+mod clients;
 mod deployment;
 mod lifetimes;
 mod provider;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 pub use authorizer::{
     AuthorizerSettings, CacheScope, IdentitySource, IdentitySourcesPlace, UnmatchedRequests,
 };
+pub use clients::{ClientRules, REGISTERED_PREFIX, Registration};
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
@@ -35,8 +37,8 @@ pub(crate) use route::{LONGEST_POLICY, LONGEST_RESOURCE, LONGEST_STAGE};
 pub use route::{RouteAuth, RouteRule};
 use secret_ref::SecretRefPlaces;
 pub use signin::{
-    Client, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode, SignInRules, SignInSettings,
-    Throttle,
+    Client, ClientMetadataSource, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode,
+    SignInRules, SignInSettings, Throttle,
 };
 pub use trusted_proxy::{SECRET_HEADER as PROXY_SECRET_HEADER, TrustedProxy};
 
@@ -113,6 +115,9 @@ pub struct Config {
     /// The tools that users run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
+    /// The clients that are not listed there, and those that are refused.
+    #[serde(default, rename = "clients")]
+    pub client_rules: ClientRules,
     /// The APIs that tokens are for.
     #[serde(default, rename = "resource")]
     pub resources: Vec<ProtectedResource>,
@@ -223,6 +228,7 @@ impl Config {
         signin::validate_allow(&self.signins)?;
         user_ids::validate_allowed_users(self)?;
         signin::validate_clients(&self.clients)?;
+        self.client_rules.validate()?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
         resource::validate(&self.resources, &self.authorizer)?;
@@ -254,7 +260,7 @@ impl Config {
             self.providers = provider::defaults();
         }
         let client = signin::default_client();
-        if self.client(&client.id).is_none() {
+        if self.clients.iter().all(|known| known.id != client.id) {
             self.clients.push(client);
         }
         role::add_default_roles(&mut self.roles)
@@ -267,9 +273,9 @@ fn parse<T: serde::de::DeserializeOwned>(toml: &str) -> Result<T, Fault> {
 }
 
 impl Config {
-    /// Returns the client whose id is `id`.
+    /// Returns the `[[client]]` whose id is `id`, unless it is denied.
     pub fn client(&self, id: &ClientId) -> Option<&Client> {
-        self.clients.iter().find(|client| client.id == *id)
+        self.clients.iter().find(|client| client.id == *id && !self.is_denied(id))
     }
 
     /// Returns the resource that a client means by `text`.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{is_https_or_loopback_url, provider::remedy_for_issuer, setting, tagged::Tagged};
+use super::{
+    REGISTERED_PREFIX, is_https_or_loopback_url, provider::remedy_for_issuer, setting,
+    tagged::Tagged,
+};
 use crate::core::{
     email::Email,
     error::Fault,
@@ -196,6 +199,21 @@ pub struct Client {
     /// `localhost` is free.
     #[serde(default)]
     pub redirect_uris: Vec<RedirectUri>,
+    /// Who says this about the client.
+    #[serde(skip)]
+    pub source: ClientMetadataSource,
+}
+
+/// Who says what a client is called and where it is redirected to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientMetadataSource {
+    /// The operator, in the configuration.
+    #[default]
+    Configuration,
+    /// The client itself, in the document at its id, on this host.
+    Document(String),
+    /// The client itself, when it registered.
+    Registration,
 }
 
 /// The client id in tokens from a login with a password, which belong to no configured client.
@@ -213,6 +231,7 @@ pub(super) fn default_client() -> Client {
         id: "postern-cli".into(),
         name: "Postern CLI".into(),
         redirect_uris: redirect_uris.collect(),
+        source: ClientMetadataSource::Configuration,
     }
 }
 
@@ -226,10 +245,14 @@ pub struct Throttle {
     pub login_per_address: i64,
     /// Wrong user codes of one user. The limit per address is four times as high.
     pub device_code_guesses: i64,
+    /// Metadata documents of clients that are fetched for one address.
+    pub client_documents_per_address: i64,
     /// Device flows that are started from one address.
     pub devices_per_address: i64,
     /// Organizations that are created from one address, if signup is open.
     pub organizations_per_address: i64,
+    /// Clients that are registered from one address, if registration is open.
+    pub registrations_per_address: i64,
     /// Sign-ins at an identity provider that are started from one address.
     pub sign_ins_per_address: i64,
     /// Users whom one organization enrolls or invites.
@@ -242,8 +265,10 @@ impl Default for Throttle {
             login_per_account: 10,
             login_per_address: 50,
             device_code_guesses: 5,
+            client_documents_per_address: 300,
             devices_per_address: 300,
             organizations_per_address: 50,
+            registrations_per_address: 50,
             sign_ins_per_address: 300,
             users_per_organization: 100,
         }
@@ -388,6 +413,8 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
             "its id is like that of an agent, whose client id it would be: choose another"
         } else if id == PASSWORD_CLIENT {
             "its id is reserved for logins with a password: choose another"
+        } else if id.starts_with(REGISTERED_PREFIX) {
+            "its id is like that of a client that registered itself: choose another"
         } else if Name::try_from(client.name.clone()).is_err() {
             "its name must be 1 to 100 visible characters"
         } else if !ids.insert(client.id.clone()) {
@@ -406,8 +433,10 @@ pub(super) fn validate_throttle(throttle: &Throttle) -> Result<(), Fault> {
         ("login_per_account", throttle.login_per_account),
         ("login_per_address", throttle.login_per_address),
         ("device_code_guesses", throttle.device_code_guesses),
+        ("client_documents_per_address", throttle.client_documents_per_address),
         ("devices_per_address", throttle.devices_per_address),
         ("organizations_per_address", throttle.organizations_per_address),
+        ("registrations_per_address", throttle.registrations_per_address),
         ("sign_ins_per_address", throttle.sign_ins_per_address),
         ("users_per_organization", throttle.users_per_organization),
     ];

@@ -101,11 +101,15 @@ pub async fn authenticate(
     Ok(agent)
 }
 
-/// Checks the secret's form and checksum, and that it names the agent in `credentials`. No I/O.
+/// Checks that the agent is not denied, the secret's form and checksum, and that it names the agent in
+/// `credentials`. No I/O.
 pub(super) fn parse(
     context: &Context,
     credentials: &ClientCredentials,
 ) -> Result<AgentSecret, Error> {
+    if context.config.is_denied(&credentials.id.into()) {
+        return Err(Refusal::ClientDenied.into());
+    }
     let (brand, text) = (&context.config.brand, credentials.secret.expose());
     AgentSecret::parse(brand, text)
         .filter(|secret| secret.id == credentials.id)

@@ -12,6 +12,7 @@
 
 use super::{
     authorization_code::{self, NewAuthorizationCode},
+    client,
     target::GrantTarget,
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     context::Context,
     core::{
         error::{Error, Refusal},
-        id::{self, FamilyId},
+        id::{self, ClientId, FamilyId},
         principal::{Principal, Role},
         redirect_uri::RedirectUri,
         scope::Scopes,
@@ -70,7 +71,7 @@ pub struct AuthorizationParameters {
 #[derive(Clone, Debug)]
 pub struct AuthorizationClient<'c> {
     /// The client.
-    pub client: &'c Client,
+    pub client: Client,
     /// Where the user is redirected.
     pub redirect_uri: RedirectUri,
     state: Option<String>,
@@ -114,22 +115,32 @@ pub enum Authorization {
 }
 
 impl<'c> AuthorizationClient<'c> {
-    /// Returns the client of a request, and where its user is redirected.
+    /// Returns the client of a request, and where its user is redirected. `address` is the
+    /// caller's.
     ///
     /// # Errors
-    /// [`Refusal::AuthorizationClientUnknown`], [`Refusal::RedirectUriUnknown`], which the user
-    /// sees.
-    pub fn of(context: &'c Context, sent: &AuthorizationParameters) -> Result<Self, Refusal> {
+    /// [`Refusal::AuthorizationClientDenied`], [`Refusal::AuthorizationClientUnknown`],
+    /// [`Refusal::RedirectUriUnknown`], and those of [`client::find`], which the user sees.
+    pub async fn find(
+        context: &'c Context,
+        sent: &AuthorizationParameters,
+        address: &str,
+    ) -> Result<Self, Error> {
         let config = &context.config;
         let id = sent.client_id.as_deref().ok_or(Refusal::AuthorizationClientUnknown)?;
-        let client = config.client(&id.into()).ok_or(Refusal::AuthorizationClientUnknown)?;
+        let id = ClientId::from(id);
+        if config.is_denied(&id) {
+            return Err(Refusal::AuthorizationClientDenied.into());
+        }
+        let client = client::find(context, &id, address).await?;
+        let client = client.ok_or(Refusal::AuthorizationClientUnknown)?;
         let redirect_uri = match (&sent.redirect_uri, client.redirect_uris.as_slice()) {
             (Some(text), registered) => RedirectUri::try_from(text.clone())
                 .ok()
                 .filter(|uri| registered.iter().any(|known| known.allows(uri)))
                 .ok_or(Refusal::RedirectUriUnknown)?,
             (None, [only]) => only.clone(),
-            (None, _) => return Err(Refusal::RedirectUriUnknown),
+            (None, _) => return Err(Refusal::RedirectUriUnknown.into()),
         };
         let is_valid = |state: &&String| state.len() <= LONGEST_STATE;
         Ok(Self {

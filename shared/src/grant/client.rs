@@ -1,16 +1,38 @@
 //! How clients of the OAuth endpoints identify themselves: by HTTP Basic or in the body, and the
-//! same at each endpoint (RFC 6749 §2.3.1).
+//! same at each endpoint (RFC 6749 §2.3.1); and which public clients there are.
 
-use super::ClientCredentials;
+use super::{ClientCredentials, client_document, registration};
 use crate::{
     config::{Client, Config},
+    context::Context,
     core::{
         error::{Error, Refusal},
-        id::AgentId,
+        id::{AgentId, ClientId},
         secret::Secret,
     },
     http::Request,
 };
+
+/// Returns the public client whose id is `id`: a configured one, one whose id is the URL of its
+/// metadata, or one that registered. `address` is the caller's, for whom a document may be fetched.
+///
+/// # Errors
+/// [`Refusal::ClientDocumentInvalid`], [`Refusal::RequestsTooMany`]; a fault.
+pub async fn find(
+    context: &Context,
+    id: &ClientId,
+    address: &str,
+) -> Result<Option<Client>, Error> {
+    match context.config.client_url(id) {
+        Some(url) => client_document::find(context, &url, address).await.map(Some),
+        None => Ok(find_known(context, id)),
+    }
+}
+
+/// Returns the public client whose id is `id`, unless only a document says what it is.
+pub fn find_known(context: &Context, id: &ClientId) -> Option<Client> {
+    context.config.client(id).cloned().or_else(|| registration::find(context, id))
+}
 
 /// A client as it identified itself. Nothing about it is verified.
 #[derive(Debug)]
@@ -57,21 +79,42 @@ impl PresentedClient {
         }
     }
 
-    /// Returns the configured client that this is. Such a client has no secret.
+    /// Returns the public client that this is. Such a client has no secret. `address` is the
+    /// caller's.
     ///
     /// # Errors
-    /// [`Refusal::ParameterMissing`] for an absent client, [`Refusal::ClientUnknown`].
-    pub fn public(self, config: &Config) -> Result<&Client, Error> {
+    /// [`Refusal::ParameterMissing`] for an absent client, [`Refusal::ClientDenied`],
+    /// [`Refusal::ClientUnknown`], and those of [`find`].
+    pub async fn public(self, context: &Context, address: &str) -> Result<Client, Error> {
+        self.require_not_denied(context)?;
         match self {
             Self::Absent => Err(Error::with_detail(
                 Refusal::ParameterMissing,
                 "The parameter 'client_id' is missing.".into(),
             )),
-            Self::Named(id) => config.client(&id.into()).ok_or_else(unknown),
-            Self::WithSecret(id, _) if config.client(&id.as_str().into()).is_some() => {
+            Self::Named(id) => {
+                let id = id.into();
+                find(context, &id, address).await?.ok_or_else(|| unknown(&id))
+            }
+            Self::WithSecret(id, _) if context.config.is_public_client(&id.as_str().into()) => {
                 Err(public_with_secret())
             }
             Self::WithSecret(..) => Err(Refusal::ClientUnknown.into()),
+        }
+    }
+
+    /// Refuses a client that the configuration denies.
+    ///
+    /// # Errors
+    /// [`Refusal::ClientDenied`].
+    pub fn require_not_denied(&self, context: &Context) -> Result<(), Refusal> {
+        match self {
+            Self::Named(id) | Self::WithSecret(id, _)
+                if context.config.is_denied(&id.as_str().into()) =>
+            {
+                Err(Refusal::ClientDenied)
+            }
+            Self::Absent | Self::Named(_) | Self::WithSecret(..) => Ok(()),
         }
     }
 }
@@ -82,7 +125,7 @@ impl PresentedClient {
 /// # Errors
 /// `invalid_client` for the id of another client, or of none.
 pub fn credentials(config: &Config, id: &str, secret: Secret) -> Result<ClientCredentials, Error> {
-    if config.client(&id.into()).is_some() {
+    if config.is_public_client(&id.into()) {
         return Err(public_with_secret());
     }
     if secret.expose().parse::<AgentId>().is_ok() {
@@ -103,13 +146,17 @@ pub fn agent_id(text: &str) -> Result<AgentId, Error> {
     })
 }
 
-/// Returns the refusal of an id that is not one of the configured clients, where it sent no secret.
-pub fn unknown() -> Error {
-    let detail = "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml.";
+/// Returns the refusal of an id that is not that of a public client, where it sent no secret.
+pub fn unknown(id: &ClientId) -> Error {
+    let detail = if id.as_str().contains("://") {
+        "The client_id is a URL that is not accepted here: it must be an https URL with a path, of a host that metadata_documents of [clients] in postern.toml lists."
+    } else {
+        "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml."
+    };
     Error::with_detail(Refusal::ClientUnknown, detail.into())
 }
 
-/// Returns the refusal of a configured client that sends a secret.
+/// Returns the refusal of a public client that sends a secret.
 pub fn public_with_secret() -> Error {
     let detail =
         "This client is public and has no secret: send the client_id without a client_secret.";

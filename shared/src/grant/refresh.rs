@@ -103,6 +103,9 @@ pub async fn refresh(
     let state = request.classify(family.as_ref(), lifetimes);
     require_valid(context, &presented, state, now).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
+    if !context.config.accepts_client(&family.client_id) {
+        return Err(Refusal::FamilyClientDenied.into());
+    }
     GrantTarget::stored(&context.config, family.resource.as_ref())?.check(target)?;
     let family = family::check_owner(context, family, agent, now).await?;
     let tokens = tokens(context, &presented, &family, client, now)?;

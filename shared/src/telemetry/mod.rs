@@ -224,6 +224,12 @@ pub fn upstream_failed(fault: &Fault) {
     tracing::warn!(target: "postern", event = "upstream_failed", fault = %fault, causes = ?causes(fault), "an issuer did not renew tokens");
 }
 
+/// Logs why the metadata document of a client was refused. The host is one that the configuration
+/// allows, and has the form of a host.
+pub fn client_document_refused(host: &str, reason: &str) {
+    tracing::warn!(target: "postern", event = "client_document_refused", host, reason, "the metadata document of a client was refused");
+}
+
 /// Logs that a session lost its upstream tokens in a crash. The session stays without them.
 pub fn upstream_detached(session: &SessionId) {
     tracing::warn!(target: "postern", event = "upstream_detached", %session, "the tokens of a session are lost");

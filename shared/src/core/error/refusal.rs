@@ -75,10 +75,10 @@ refusals! {
     ApiKeyUnknown => INVALID_TOKEN,
     /// The key exists, but its secret is wrong.
     ApiKeyWrong => INVALID_TOKEN,
+    /// The client that requests authorization is one of `denied`.
+    AuthorizationClientDenied => AUTHORIZATION_CLIENT_UNKNOWN,
     /// No client that can request authorization has this id.
-    AuthorizationClientUnknown => invalid_request(
-        "The app is not known here: its client_id must be the id of a [[client]] in postern.toml.",
-    ),
+    AuthorizationClientUnknown => AUTHORIZATION_CLIENT_UNKNOWN,
     /// The user did not allow what a client asked for.
     AuthorizationDenied => oauth("access_denied", "The user did not allow it."),
     /// The body is not the JSON object that the route expects.
@@ -96,7 +96,21 @@ refusals! {
     /// The token endpoint received a secret without a client id, or no secret for
     /// client_credentials.
     ClientCredentialsMissing => INVALID_CLIENT,
-    /// The client id is not one of the configured clients.
+    /// The client is one of `denied`.
+    ClientDenied => INVALID_CLIENT,
+    /// The metadata document of a client cannot be fetched, or is not valid.
+    ClientDocumentInvalid => invalid_request(
+        "The app could not be identified. Try again in a few minutes, or ask whoever provides the app.",
+    ),
+    /// The name of a client that registers is not valid, or its metadata are too long.
+    ClientMetadataInvalid => oauth("invalid_client_metadata", "The metadata of the client is not valid."),
+    /// The redirect URIs of a client that registers are missing, too many, or not valid.
+    ClientRedirectUrisInvalid => oauth(
+        "invalid_redirect_uri",
+        "The redirect_uris are missing or too many: send a list of 1 to 5.",
+    ),
+    /// No public client has this id: none is configured, and it is neither an accepted URL nor that
+    /// of a client that registered.
     ClientUnknown => INVALID_CLIENT,
     /// The PKCE challenge is malformed.
     CodeChallengeMalformed => invalid_request(
@@ -189,6 +203,8 @@ refusals! {
         "too_many_requests",
         "Too many failed attempts for this account or from this address.",
     ),
+    /// The client of the refresh token is one of `denied`, or is no longer accepted.
+    FamilyClientDenied => INVALID_GRANT,
     /// The refresh token belongs to another client.
     FamilyClientMismatch => INVALID_GRANT,
     /// All tokens of the agent or user were ended after the token family was granted.
@@ -526,6 +542,9 @@ refusals! {
     UserinfoSubjectWrong => SIGN_IN_REFUSED,
 }
 
+const AUTHORIZATION_CLIENT_UNKNOWN: PublicError = invalid_request(
+    "The app is not known here: its client_id must be one that postern.toml accepts, such as the id of a [[client]].",
+);
 const ACCESS_DENIED: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "access_denied",
@@ -570,7 +589,8 @@ const fn invalid_scope(description: &'static str) -> PublicError {
     PublicError::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
 }
 
-/// An error of the authorization endpoint, which the client receives by a redirect.
+/// An error of the authorization endpoint, which the client receives by a redirect, or of the
+/// registration.
 const fn oauth(code: &'static str, description: &'static str) -> PublicError {
     PublicError::new(StatusCode::BAD_REQUEST, code, description)
 }

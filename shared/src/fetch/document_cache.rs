@@ -1,0 +1,167 @@
+//! What was read from documents of other servers, cached in this process.
+//!
+//! A document is used for at most an hour. After a failure, its server is not asked again for a
+//! minute. While one caller fetches a document, others wait for it. The number of documents is
+//! limited: with another one, the oldest is forgotten.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::core::clock::after;
+
+/// How long a document is used.
+const LONGEST: SignedDuration = SignedDuration::from_hours(1);
+/// How long to wait after a failure.
+const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(1);
+/// How many documents are cached.
+const MOST: usize = 100;
+
+/// What was read from documents, by URL.
+pub struct DocumentCache<T>(Mutex<VecDeque<(String, Arc<Entry<T>>)>>);
+
+/// The result of the last fetch, and until when it counts.
+type Entry<T> = tokio::sync::Mutex<Option<(Result<T, String>, Timestamp)>>;
+
+/// What was read from a document, and how long it is valid, if its server says so; or what is wrong
+/// with it.
+pub type ReadDocument<T> = Result<(T, Option<SignedDuration>), String>;
+
+impl<T: Clone> DocumentCache<T> {
+    /// Returns what the document at `url` says, or what is wrong with it. `fetch` is only awaited if
+    /// that is not cached.
+    ///
+    /// # Errors
+    /// Those of `fetch`, which are not cached.
+    pub async fn get<E>(
+        &self,
+        url: &str,
+        now: Timestamp,
+        fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
+    ) -> Result<Result<T, String>, E> {
+        let entry = self.entry(url);
+        let mut entry = entry.lock().await;
+        if let Some((result, until)) = &*entry
+            && now < *until
+        {
+            return Ok(result.clone());
+        }
+        let (result, lifetime) = match fetch.await? {
+            Ok((read, max_age)) => (Ok(read), max_age.map_or(LONGEST, |age| age.min(LONGEST))),
+            Err(reason) => (Err(reason), PAUSE_AFTER_FAILURE),
+        };
+        *entry = Some((result.clone(), after(now, lifetime)));
+        Ok(result)
+    }
+
+    fn entry(&self, url: &str) -> Arc<Entry<T>> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, entry)) = entries.iter().find(|(known, _)| known == url) {
+            return Arc::clone(entry);
+        }
+        if entries.len() >= MOST {
+            entries.pop_front();
+        }
+        let entry = Arc::default();
+        entries.push_back((url.to_owned(), Arc::clone(&entry)));
+        entry
+    }
+}
+
+impl<T> Default for DocumentCache<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> fmt::Debug for DocumentCache<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DocumentCache")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Server {
+        cache: DocumentCache<usize>,
+        fetches: AtomicUsize,
+    }
+
+    impl Server {
+        /// Returns the number of the fetch from which the document comes.
+        async fn get(
+            &self,
+            url: &str,
+            at_s: i64,
+            answer: Result<Option<i64>, &str>,
+        ) -> Result<usize, String> {
+            let fetch = async {
+                tokio::task::yield_now().await;
+                let count = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+                Ok::<_, Infallible>(match answer {
+                    Ok(max_age) => Ok((count, max_age.map(SignedDuration::from_secs))),
+                    Err(reason) => Err(reason.to_owned()),
+                })
+            };
+            let now = Timestamp::from_second(at_s).unwrap();
+            self.cache.get(url, now, fetch).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_is_used_for_an_hour_and_never_longer() {
+        for (max_age, last_s) in [(None, 3599), (Some(7200), 3599), (Some(60), 59), (Some(1), 0)] {
+            let server = Server::default();
+            assert_eq!(server.get("a", 0, Ok(max_age)).await, Ok(1));
+            assert_eq!(server.get("a", last_s, Ok(max_age)).await, Ok(1), "{max_age:?}");
+            assert_eq!(server.get("a", last_s + 1, Ok(max_age)).await, Ok(2), "{max_age:?}");
+        }
+        let server = Server::default();
+        assert_eq!(server.get("a", 0, Ok(Some(0))).await, Ok(1));
+        assert_eq!(server.get("a", 0, Ok(Some(0))).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_nothing_is_fetched_for_a_minute() {
+        let server = Server::default();
+        let failed = Err("it failed".to_owned());
+        assert_eq!(server.get("a", 0, Err("it failed")).await, failed);
+        assert_eq!(server.get("a", 59, Ok(None)).await, failed);
+        assert_eq!(server.get("a", 60, Ok(None)).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn concurrent_requests_cause_one_fetch() {
+        let server = Server::default();
+        let (one, two, other) = tokio::join!(
+            server.get("a", 0, Ok(None)),
+            server.get("a", 0, Ok(None)),
+            server.get("b", 0, Ok(None))
+        );
+        assert_eq!(one, two);
+        assert_ne!(one, other);
+        assert_eq!(server.fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn with_too_many_documents_the_oldest_is_forgotten() {
+        let server = Server::default();
+        for number in 0..=MOST {
+            server.get(&number.to_string(), 0, Ok(None)).await.unwrap();
+        }
+        assert_eq!(server.get("1", 0, Ok(None)).await, Ok(2));
+        assert_eq!(server.get("0", 0, Ok(None)).await, Ok(MOST + 2));
+    }
+}
