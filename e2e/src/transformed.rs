@@ -216,12 +216,14 @@ fn stage<'a>(stack: &Stack<'a>) -> Result<&'a Value> {
     Ok(&stage["Properties"])
 }
 
-/// Routes on which anyone can try a credential, or make us store something.
-const GUESSABLE: [&str; 16] = [
+/// Routes on which anyone can try a credential, or make us store something or fetch a document.
+const GUESSABLE: [&str; 19] = [
     "GET /device",
+    "GET /v1/auth/authorize",
     "GET /v1/auth/github",
     "GET /v1/auth/oidc/start",
     "HEAD /device",
+    "HEAD /v1/auth/authorize",
     "HEAD /v1/auth/github",
     "HEAD /v1/auth/oidc/start",
     "POST /device",
@@ -231,6 +233,7 @@ const GUESSABLE: [&str; 16] = [
     "POST /v1/auth/login",
     "POST /v1/auth/password",
     "POST /v1/auth/refresh",
+    "POST /v1/auth/register",
     "POST /v1/auth/service-token",
     "POST /v1/auth/token",
     "POST /v1/organizations",
