@@ -42,6 +42,7 @@ mod lines;
 mod logins;
 mod loopback;
 mod malformed;
+mod mcp_rules;
 mod messages;
 mod mistakes;
 mod mistakes_credentials;

@@ -63,7 +63,10 @@ pub(super) fn of_caller(rules: Rules<'_>, caller: &Principal, stage: &str) -> Op
     let mut denied = BTreeSet::new();
     for rule in rules.for_paths() {
         if allows(rule) {
-            admitting.push(rule);
+            // Another rule decides about the other requests of MCP to this path.
+            if !rule.is_for_mcp() {
+                admitting.push(rule);
+            }
         } else {
             let resources = resources(stage, rule, &admitting);
             if !resources.is_empty() {

@@ -29,6 +29,7 @@ use crate::{
         audience::{RequiredAudience, ResourceUri},
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
+        mcp::McpCall,
         method,
         principal::Principal,
         route_pattern,
@@ -142,8 +143,9 @@ impl AuthorizerRequest {
         }
         let mut paths = self.paths.iter();
         let routed = paths.next().into_iter();
-        let by_route = routed.flat_map(|path| rules.of_request(&self.method, path));
-        let others = paths.flat_map(|path| rules.of_other_path(&self.method, path));
+        let call = McpCall::of(|name| CredentialSource::header(self, name));
+        let by_route = routed.flat_map(|path| rules.of_request(&self.method, path, call));
+        let others = paths.flat_map(|path| rules.of_other_path(&self.method, path, call));
         Ok(by_route.chain(others).collect())
     }
 

@@ -1,8 +1,9 @@
 //! Which rules apply to a request.
 
 use crate::{
-    config::{Config, RouteAuth, RouteRule, UnmatchedRequests},
+    config::{Applies, Config, RouteAuth, RouteRule, UnmatchedRequests},
     core::{
+        mcp::McpCall,
         principal::{Principal, PrincipalKind},
         route_pattern::RoutePattern,
         scope::Scopes,
@@ -69,11 +70,17 @@ impl<'c> Rules<'c> {
 
     /// Returns the requirements of a request, all of which apply: that of the first rule for the
     /// path, and that of the first rule for which a server could take it if it ignores case, or
-    /// spaces and dots at the end of a segment.
-    pub(super) fn of_request(self, method: &str, path: &str) -> [Requirement<'c>; 2] {
-        let as_sent = self.first(method, |rule| rule.path.matches(path));
-        let as_folded = self.first(method, |rule| rule.path.matches_folded(path));
-        [as_sent, as_folded]
+    /// spaces and dots at the end of a segment. If the rules ask what a request of MCP does, and it
+    /// does not say so, all that could apply do.
+    pub(super) fn of_request(
+        self,
+        method: &str,
+        path: &str,
+        call: McpCall<'_>,
+    ) -> Vec<Requirement<'c>> {
+        let mut requirements = self.applying(method, |rule| rule.path.matches(path), call);
+        requirements.extend(self.applying(method, |rule| rule.path.matches_folded(path), call));
+        requirements
     }
 
     /// Returns the requirements of a request for another path than the one that the gateway routed
@@ -82,16 +89,33 @@ impl<'c> Rules<'c> {
         self,
         method: &str,
         path: &str,
+        call: McpCall<'_>,
     ) -> impl Iterator<Item = Requirement<'c>> {
         let is_rule_or_caller = |requirement: &Requirement<'_>| {
             !matches!(requirement, Requirement::Unmatched(UnmatchedRequests::Deny))
         };
-        self.of_request(method, path).into_iter().filter(is_rule_or_caller)
+        self.of_request(method, path, call).into_iter().filter(is_rule_or_caller)
     }
 
-    fn first(self, method: &str, matches: impl Fn(&RouteRule) -> bool) -> Requirement<'c> {
-        let found = self.rules.iter().find(|rule| rule.applies_to(method) && matches(rule));
-        found.map_or_else(|| self.unmatched(), Requirement::Rule)
+    fn applying(
+        self,
+        method: &str,
+        matches: impl Fn(&RouteRule) -> bool,
+        call: McpCall<'_>,
+    ) -> Vec<Requirement<'c>> {
+        let mut requirements = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.applies_to(method) && matches(rule)) {
+            match rule.applies_to_call(call) {
+                Applies::No => {}
+                Applies::Maybe => requirements.push(Requirement::Rule(rule)),
+                Applies::Yes => {
+                    requirements.push(Requirement::Rule(rule));
+                    return requirements;
+                }
+            }
+        }
+        requirements.push(self.unmatched());
+        requirements
     }
 
     /// Returns the requirements of every request to a route of an HTTP API, such as
@@ -103,11 +127,13 @@ impl<'c> Rules<'c> {
             path: RoutePattern::of_http_route(path),
             auth: RouteAuth::Required,
             scopes: Default::default(),
+            mcp_method: None,
+            mcp_name: None,
         };
         let mut requirements = Vec::new();
         for rule in self.for_paths().filter(|rule| rule.overlaps(&route)) {
             requirements.push(Requirement::Rule(rule));
-            if rule.covers(&route) {
+            if !rule.is_for_mcp() && rule.covers(&route) {
                 return requirements;
             }
         }

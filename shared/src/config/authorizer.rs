@@ -142,6 +142,12 @@ impl AuthorizerSettings {
                  REST APIs: use one or the other",
             );
         }
+        if !sources.is_empty() && rules.iter().any(RouteRule::is_for_mcp) {
+            return refuse(
+                "must be empty, because there are [[route]] rules with mcp_method: a response that is \
+                 cached would be used for other tools",
+            );
+        }
         match self.cache_scope() {
             Some(CacheScope::Api) => route::validate_expressible(rules, place),
             Some(CacheScope::Route | CacheScope::Request) | None => Ok(()),

@@ -33,7 +33,7 @@ pub use lifetimes::Lifetimes;
 pub use provider::*;
 pub use resource::{ProtectedResource, ScopeDescription};
 pub use role::RoleSettings;
-pub(crate) use route::{LONGEST_POLICY, LONGEST_RESOURCE, LONGEST_STAGE};
+pub(crate) use route::{Applies, LONGEST_POLICY, LONGEST_RESOURCE, LONGEST_STAGE};
 pub use route::{RouteAuth, RouteRule};
 use secret_ref::SecretRefPlaces;
 pub use signin::{

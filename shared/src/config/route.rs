@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{IdentitySourcesPlace, setting};
 use crate::core::{
     error::Fault,
+    mcp::{McpCall, McpPattern},
     method::{self, METHODS},
     route_pattern::{AMBIGUOUS_PATHS, RoutePattern},
     scope::Scopes,
@@ -36,6 +37,23 @@ pub struct RouteRule {
     /// The scopes that the caller must have.
     #[serde(default)]
     pub scopes: Scopes,
+    /// The methods of MCP that it applies to. By default, all, and requests of other APIs.
+    #[serde(default)]
+    pub mcp_method: Option<McpPattern>,
+    /// The names of tools, resources and prompts of MCP that it applies to.
+    #[serde(default)]
+    pub mcp_name: Option<McpPattern>,
+}
+
+/// Whether a rule applies to a request of which the path and the method of HTTP match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applies {
+    /// It does.
+    Yes,
+    /// It is for other requests of MCP.
+    No,
+    /// The request does not say what it does.
+    Maybe,
 }
 
 /// The longest policy that every kind of API accepts, in bytes.
@@ -51,6 +69,24 @@ const LONGEST_STAGE_ARN: usize = 27 + 14 + 1 + 12 + 1 + 10 + 1 + LONGEST_STAGE;
 const POLICY_FRAME: usize = 200;
 
 impl RouteRule {
+    /// Reports whether the rule is for some requests of MCP only.
+    pub(crate) fn is_for_mcp(&self) -> bool {
+        self.mcp_method.is_some()
+    }
+
+    /// Reports whether the rule applies to `call`.
+    pub(crate) fn applies_to_call(&self, call: McpCall<'_>) -> Applies {
+        match (&self.mcp_method, &self.mcp_name, call) {
+            (None, _, _) => Applies::Yes,
+            (Some(_), _, McpCall::Unknown) => Applies::Maybe,
+            (Some(methods), names, McpCall::Known { method, name }) => {
+                let is_named =
+                    names.as_ref().is_none_or(|names| name.is_some_and(|name| names.matches(name)));
+                if methods.matches(method) && is_named { Applies::Yes } else { Applies::No }
+            }
+        }
+    }
+
     /// Reports whether the rule applies to `method`.
     pub(crate) fn applies_to(&self, method: &str) -> bool {
         let methods = self.methods();
@@ -116,6 +152,14 @@ impl RouteRule {
         if self.auth == RouteAuth::None && !self.scopes.is_empty() {
             return refuse("a route without authentication cannot require scopes");
         }
+        if self.mcp_name.is_some() && self.mcp_method.is_none() {
+            return refuse("mcp_name needs mcp_method, such as \"tools/call\"");
+        }
+        if self.is_for_mcp() && self.auth == RouteAuth::None {
+            return refuse(
+                "a rule with mcp_method requires a caller, because any request can have the headers",
+            );
+        }
         Ok(())
     }
 }
@@ -143,6 +187,7 @@ pub(super) fn validate_reachable(rules: &[RouteRule]) -> Result<(), Fault> {
         let first = |method| {
             rules[..at]
                 .iter()
+                .filter(|earlier| !earlier.is_for_mcp())
                 .find(|earlier| earlier.applies_to(method) && earlier.path.covers(&rule.path))
         };
         let earlier: Option<Vec<_>> = rule.methods().into_iter().map(first).collect();

@@ -11,6 +11,7 @@ pub mod epoch;
 pub mod error;
 pub mod id;
 pub mod json;
+pub mod mcp;
 pub mod method;
 pub mod name;
 pub mod network;

@@ -1,0 +1,176 @@
+//! Rules for the tools of an MCP server, by the headers of revision 2026-07-28.
+
+use serde_json::{Value, json};
+use tests::World;
+
+const RULES: &str = r#"
+    [[route]]
+    method = "POST"
+    path = "/mcp"
+    mcp_method = "tools/call"
+    mcp_name = "delete_*"
+    scopes = ["admin"]
+
+    [[route]]
+    method = "POST"
+    path = "/mcp"
+    mcp_method = "tools/call"
+    mcp_name = "trigger"
+    scopes = ["scans:trigger"]
+
+    [[route]]
+    method = "*"
+    path = "/mcp"
+    scopes = ["scans:read"]
+"#;
+const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/prod/POST/mcp";
+const NEW: (&str, &str) = ("mcp-protocol-version", "2026-07-28");
+const OLD: (&str, &str) = ("mcp-protocol-version", "2025-11-25");
+const CALL: (&str, &str) = ("mcp-method", "tools/call");
+
+/// Returns the events of both kinds of API for a request with these headers, each with a credential.
+fn events(key: &str, headers: &[(&str, &str)]) -> [Value; 2] {
+    let mut single = json!({"x-api-key": key});
+    let mut multiple = json!({"x-api-key": [key]});
+    for (name, value) in headers {
+        single[*name] = match single[*name].as_str() {
+            Some(before) => json!(format!("{before},{value}")),
+            None => json!(value),
+        };
+        if multiple[*name].is_null() {
+            multiple[*name] = json!([]);
+        }
+        multiple[*name].as_array_mut().unwrap().push(json!(value));
+    }
+    let context = json!({
+        "path": "/prod/mcp", "stage": "prod", "requestId": "r-1", "identity": {"sourceIp": "192.0.2.1"},
+        "http": {"method": "POST", "path": "/mcp", "sourceIp": "192.0.2.1"},
+    });
+    [
+        json!({
+            "type": "REQUEST", "methodArn": ARN, "resource": "/mcp", "path": "/mcp", "httpMethod": "POST",
+            "headers": single, "multiValueHeaders": multiple, "queryStringParameters": null,
+            "pathParameters": null, "requestContext": context,
+        }),
+        json!({
+            "version": "2.0", "type": "REQUEST", "routeArn": ARN, "routeKey": "POST /mcp", "rawPath": "/mcp",
+            "rawQueryString": "", "headers": single, "requestContext": context,
+        }),
+    ]
+}
+
+/// Reports whether a request is allowed, which both kinds of API must agree on.
+async fn is_allowed(world: &World, key: &str, headers: &[(&str, &str)]) -> bool {
+    let [rest, http] = events(key, headers);
+    let http = functions::authorizer::handle(&world.app, http).await.unwrap();
+    let rest = functions::authorizer::handle(&world.app, rest).await.unwrap();
+    let by_rest = rest["context"]["error"].is_null();
+    assert_eq!(http["isAuthorized"], by_rest, "{headers:?}: {rest}");
+    let effects: Vec<_> = rest["policyDocument"]["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|statement| statement["Resource"].as_array().unwrap().contains(&json!(ARN)))
+        .map(|statement| statement["Effect"].clone())
+        .collect();
+    if !by_rest {
+        assert!(!effects.contains(&json!("Allow")), "{headers:?}: {rest}");
+    }
+    by_rest
+}
+
+#[tokio::test]
+async fn a_rule_for_a_tool_applies_to_that_tool_alone() {
+    let world = World::configured(RULES).await;
+    let (_, reader) = world.create_key(&["scans:read"]).await;
+    let (_, trigger) = world.create_key(&["scans:trigger"]).await;
+    let (_, both) = world.create_key(&["scans:read", "scans:trigger"]).await;
+    let (_, admin) = world.create_key(&["admin"]).await;
+    let tool = |name| [NEW, CALL, ("mcp-name", name)];
+    let list = [NEW, ("mcp-method", "tools/list")];
+    for (key, headers, expected) in [
+        (&reader, &list[..], true),
+        (&reader, &tool("see"), true),
+        (&reader, &tool("trigger"), false),
+        (&reader, &tool("triggers"), true),
+        (&reader, &tool("delete_scan"), false),
+        (&trigger, &tool("trigger"), true),
+        (&trigger, &tool("see"), false),
+        (&trigger, &list, false),
+        (&both, &tool("trigger"), true),
+        (&both, &tool("see"), true),
+        (&both, &tool("delete_scan"), false),
+        (&admin, &tool("delete_scan"), true),
+        (&admin, &tool("trigger"), false),
+        // Another method with the name of a tool.
+        (&reader, &[NEW, ("mcp-method", "prompts/get"), ("mcp-name", "delete_scan")], true),
+    ] {
+        assert_eq!(is_allowed(&world, key, headers).await, expected, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_say_its_tool_meets_the_rules_of_all() {
+    let world = World::configured(RULES).await;
+    let (_, both) = world.create_key(&["scans:read", "scans:trigger"]).await;
+    let (_, all) = world.create_key(&["scans:read", "scans:trigger", "admin"]).await;
+    let name = ("mcp-name", "see");
+    for headers in [
+        &[][..],
+        &[CALL, name],
+        &[OLD, CALL, name],
+        &[NEW],
+        &[NEW, name],
+        &[NEW, CALL],
+        &[NEW, CALL, ("mcp-name", "")],
+        // Twice, as each gateway shows it.
+        &[NEW, CALL, name, ("mcp-name", "delete_scan")],
+        &[NEW, CALL, name, name],
+        &[NEW, CALL, ("mcp-method", "tools/list"), name],
+        &[NEW, OLD, CALL, name],
+        &[OLD, NEW, CALL, name],
+        &[NEW, CALL, ("mcp-name", "=?base64?ZGVsZXRlX3NjYW4=?=")],
+        &[NEW, CALL, ("mcp-name", "see delete_scan")],
+    ] {
+        assert!(!is_allowed(&world, &both, headers).await, "{headers:?}");
+        assert!(is_allowed(&world, &all, headers).await, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tool_in_the_header_does_not_open_another_path() {
+    let rules = format!("{RULES}\n[[route]]\nmethod = \"*\"\npath = \"/**\"\nscopes = [\"other\"]");
+    let world = World::configured(&rules).await;
+    let (_, trigger) = world.create_key(&["scans:trigger"]).await;
+    for path in ["/other", "/mcp/x", "/MCP"] {
+        let [mut event, _] = events(&trigger, &[NEW, CALL, ("mcp-name", "trigger")]);
+        event["path"] = json!(path);
+        event["methodArn"] = json!(ARN.replace("/mcp", path));
+        event["requestContext"]["path"] = json!(format!("/prod{path}"));
+        let answer = functions::authorizer::handle(&world.app, event).await.unwrap();
+        assert_eq!(answer["context"]["error"], "insufficient_scope", "{path}");
+    }
+}
+
+#[test]
+fn a_rule_for_tools_is_refused_where_a_response_could_be_cached() {
+    let sources = "[authorizer]\nidentity_sources = [\"Authorization\"]\n";
+    let rule = |more: &str| format!("[[route]]\nmethod = \"POST\"\npath = \"/mcp\"\n{more}\n");
+    let call = "mcp_method = \"tools/call\"";
+    for (toml, sentence) in [
+        (
+            format!("{sources}{}", rule(call)),
+            "a response that is cached would be used for other tools",
+        ),
+        (rule("mcp_name = \"a\""), "mcp_name needs mcp_method"),
+        (rule(&format!("{call}\nauth = \"none\"")), "any request can have the headers"),
+        (rule("mcp_method = \"tools call\""), "visible ASCII characters"),
+        (rule("") + &rule(call), "only the first applies"),
+    ] {
+        let error =
+            postern::config::Config::from_settings(&tests::variables(&[]), &toml).unwrap_err();
+        assert!(error.to_string().contains(sentence), "{toml}: {error}");
+    }
+    let good = rule(call) + &rule("");
+    postern::config::Config::from_settings(&tests::variables(&[]), &good).unwrap();
+}
