@@ -16,9 +16,7 @@ use crate::portal::{
 /// `GET /apps`: shows the clients that the user has allowed something.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = form::notice(app, request, &visitor.principal, |done| {
-        (done == "ended").then_some("The app is disconnected.")
-    })?;
+    let done = form::notice_of_end(app, request, &visitor.principal, "The app is disconnected.")?;
     let apps = connected_app::list(&app.context, &visitor.principal).await?;
     let row = |connected: connected_app::ConnectedAppView| SessionRow {
         name: connected.client_name,

@@ -16,9 +16,8 @@ use crate::portal::{
 /// `GET /devices`: shows the tools that act for the user.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = form::notice(app, request, &visitor.principal, |done| {
-        (done == "ended").then_some("The device is disconnected.")
-    })?;
+    let done =
+        form::notice_of_end(app, request, &visitor.principal, "The device is disconnected.")?;
     let devices = session::list_devices(&app.context, &visitor.principal).await?;
     let row = |device: session::DeviceView| SessionRow {
         name: view::client_name(app, &device.client_id),

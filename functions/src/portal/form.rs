@@ -162,6 +162,16 @@ pub(crate) fn resumed(app: &App, request: &Request, visitor: &Principal) -> Opti
     Some(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect())
 }
 
+/// Returns the notice of a list after a form that ended one of its entries.
+pub(crate) fn notice_of_end(
+    app: &App,
+    request: &Request,
+    visitor: &Principal,
+    ended: &'static str,
+) -> Result<Option<&'static str>, Error> {
+    notice(app, request, visitor, |done| (done == "ended").then_some(ended))
+}
+
 /// Returns the notice of a page after a form: the one for what the form did, or that it was not
 /// executed.
 pub(crate) fn notice(

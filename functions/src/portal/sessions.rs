@@ -16,9 +16,7 @@ use crate::portal::{
 /// `GET /sessions`: shows the user's sessions.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = form::notice(app, request, &visitor.principal, |done| {
-        (done == "ended").then_some("The session has ended.")
-    })?;
+    let done = form::notice_of_end(app, request, &visitor.principal, "The session has ended.")?;
     let sessions = session::list(&app.context, &visitor.principal).await?;
     let row = |session: session::SessionView| SessionRow {
         is_current: session.is_current,

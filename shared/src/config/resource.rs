@@ -38,7 +38,7 @@ pub struct ProtectedResource {
     /// The algorithm of its tokens. By default, that of `[signing]`.
     #[serde(default)]
     pub algorithm: Option<Algorithm>,
-    /// Whether it is an MCP server.
+    /// Whether it is an MCP server. It describes the API; nothing depends on it yet.
     #[serde(default)]
     pub mcp: bool,
 }
