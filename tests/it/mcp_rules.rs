@@ -3,6 +3,14 @@
 use serde_json::{Value, json};
 use tests::World;
 
+const SERVER: &str = r#"
+    [[resource]]
+    uri = "https://mcp.example.com/mcp"
+    name = "Scanner tools"
+    apis = ["abcdef1234"]
+    scopes = ["scans:read", "scans:trigger", "admin"]
+    mcp = true
+"#;
 const RULES: &str = r#"
     [[route]]
     method = "POST"
@@ -27,6 +35,11 @@ const ARN: &str = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/prod/PO
 const NEW: (&str, &str) = ("mcp-protocol-version", "2026-07-28");
 const OLD: (&str, &str) = ("mcp-protocol-version", "2025-11-25");
 const CALL: (&str, &str) = ("mcp-method", "tools/call");
+
+/// A deployment with these rules, whose API is an MCP server.
+async fn world_with(rules: &str) -> World {
+    World::configured(&format!("{SERVER}{rules}")).await
+}
 
 /// Returns the events of both kinds of API for a request with these headers, each with a credential.
 fn events(key: &str, headers: &[(&str, &str)]) -> [Value; 2] {
@@ -81,7 +94,7 @@ async fn is_allowed(world: &World, key: &str, headers: &[(&str, &str)]) -> bool 
 
 #[tokio::test]
 async fn a_rule_for_a_tool_applies_to_that_tool_alone() {
-    let world = World::configured(RULES).await;
+    let world = world_with(RULES).await;
     let (_, reader) = world.create_key(&["scans:read"]).await;
     let (_, trigger) = world.create_key(&["scans:trigger"]).await;
     let (_, both) = world.create_key(&["scans:read", "scans:trigger"]).await;
@@ -111,7 +124,7 @@ async fn a_rule_for_a_tool_applies_to_that_tool_alone() {
 
 #[tokio::test]
 async fn a_request_that_does_not_say_its_tool_meets_the_rules_of_all() {
-    let world = World::configured(RULES).await;
+    let world = world_with(RULES).await;
     let (_, both) = world.create_key(&["scans:read", "scans:trigger"]).await;
     let (_, all) = world.create_key(&["scans:read", "scans:trigger", "admin"]).await;
     let name = ("mcp-name", "see");
@@ -140,7 +153,7 @@ async fn a_request_that_does_not_say_its_tool_meets_the_rules_of_all() {
 #[tokio::test]
 async fn a_tool_in_the_header_does_not_open_another_path() {
     let rules = format!("{RULES}\n[[route]]\nmethod = \"*\"\npath = \"/**\"\nscopes = [\"other\"]");
-    let world = World::configured(&rules).await;
+    let world = world_with(&rules).await;
     let (_, trigger) = world.create_key(&["scans:trigger"]).await;
     for path in ["/other", "/mcp/x", "/MCP"] {
         let [mut event, _] = events(&trigger, &[NEW, CALL, ("mcp-name", "trigger")]);
@@ -149,6 +162,23 @@ async fn a_tool_in_the_header_does_not_open_another_path() {
         event["requestContext"]["path"] = json!(format!("/prod{path}"));
         let answer = functions::authorizer::handle(&world.app, event).await.unwrap();
         assert_eq!(answer["context"]["error"], "insufficient_scope", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_for_a_tool_applies_to_every_request_of_an_api_that_is_no_mcp_server() {
+    let another = SERVER.replace("abcdef1234", "zzzzzz1234");
+    let no_server = format!("{another}{}", SERVER.replace("mcp.", "api.").replace("true", "false"));
+    for resources in [another, no_server] {
+        let world = World::configured(&format!("{resources}{RULES}")).await;
+        let (_, reader) = world.create_key(&["scans:read"]).await;
+        let (_, all) = world.create_key(&["scans:read", "scans:trigger", "admin"]).await;
+        for headers in
+            [&[NEW, ("mcp-method", "tools/list")][..], &[NEW, CALL, ("mcp-name", "see")], &[]]
+        {
+            assert!(!is_allowed(&world, &reader, headers).await, "{headers:?}");
+            assert!(is_allowed(&world, &all, headers).await, "{headers:?}");
+        }
     }
 }
 
@@ -162,6 +192,11 @@ fn a_rule_for_tools_is_refused_where_a_response_could_be_cached() {
             format!("{sources}{}", rule(call)),
             "a response that is cached would be used for other tools",
         ),
+        (rule(call), "the rule POST /mcp: mcp_method needs a [[resource]] with mcp = true"),
+        (
+            SERVER.replace("mcp = true", "") + &rule(call),
+            "only an MCP server compares the headers with the body",
+        ),
         (rule("mcp_name = \"a\""), "mcp_name needs mcp_method"),
         (rule(&format!("{call}\nauth = \"none\"")), "any request can have the headers"),
         (rule("mcp_method = \"tools call\""), "visible ASCII characters"),
@@ -171,6 +206,6 @@ fn a_rule_for_tools_is_refused_where_a_response_could_be_cached() {
             postern::config::Config::from_settings(&tests::variables(&[]), &toml).unwrap_err();
         assert!(error.to_string().contains(sentence), "{toml}: {error}");
     }
-    let good = rule(call) + &rule("");
+    let good = SERVER.to_owned() + &rule(call) + &rule("");
     postern::config::Config::from_settings(&tests::variables(&[]), &good).unwrap();
 }

@@ -21,9 +21,8 @@ use super::{
 };
 use crate::{
     app::App,
-    config::{AuthorizerAnswer, IdentitySource},
+    config::{AuthorizerAnswer, IdentitySource, ProtectedResource},
     core::{
-        audience::ResourceUri,
         credential_header,
         error::{Fault, Refusal},
         path,
@@ -58,6 +57,7 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         | AuthorizerEventKind::Http1
         | AuthorizerEventKind::WebSocket => read.required("/methodArn")?,
     };
+    let api = resource(read, app, arn);
     let request = AuthorizerRequest {
         kind,
         extent,
@@ -69,7 +69,8 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         is_canonical: path::is_canonical,
         target: None,
         headers,
-        resource: resource(read, app, arn),
+        resource: api.map(|api| api.uri.clone()),
+        is_mcp_server: api.is_some_and(|api| api.mcp),
     };
     let request = match kind {
         AuthorizerEventKind::RestToken => token(read, app, request),
@@ -90,10 +91,10 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
 
 /// Returns the resource that the API of this event is. Its id is in the ARN, and its domain name in
 /// events of every kind but TOKEN.
-fn resource(event: Event<'_>, app: &App, arn: &str) -> Option<ResourceUri> {
+fn resource<'a>(event: Event<'_>, app: &'a App, arn: &str) -> Option<&'a ProtectedResource> {
     let id = arn.split(':').nth(5)?.split('/').next()?;
     let domain = event.text("/requestContext/domainName");
-    app.context.config.resource_of_api(id, domain).map(|resource| resource.uri.clone())
+    app.context.config.resource_of_api(id, domain)
 }
 
 fn kind(event: Event<'_>) -> Result<AuthorizerEventKind, Fault> {

@@ -63,6 +63,8 @@ struct AuthorizerRequest {
     headers: BTreeMap<String, String>,
     /// The resource that the API is, if it is one.
     resource: Option<ResourceUri>,
+    /// Whether the API is an MCP server, which compares the headers of MCP with the body.
+    is_mcp_server: bool,
 }
 
 impl fmt::Debug for AuthorizerRequest {
@@ -143,7 +145,11 @@ impl AuthorizerRequest {
         }
         let mut paths = self.paths.iter();
         let routed = paths.next().into_iter();
-        let call = McpCall::of(|name| CredentialSource::header(self, name));
+        let call = if self.is_mcp_server {
+            McpCall::of(|name| CredentialSource::header(self, name))
+        } else {
+            McpCall::Unknown // another server might ignore headers that its client made up
+        };
         let by_route = routed.flat_map(|path| rules.of_request(&self.method, path, call));
         let others = paths.flat_map(|path| rules.of_other_path(&self.method, path, call));
         Ok(by_route.chain(others).collect())

@@ -232,6 +232,7 @@ impl Config {
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
         resource::validate(&self.resources, &self.authorizer)?;
+        resource::validate_mcp_rules(&self.resources, &self.routes)?;
         resource::validate_descriptions(&self.scopes)?;
         if self.signup_scopes.is_empty() {
             return setting("signup_scopes needs at least one scope".into());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{AuthorizerSettings, is_https_or_loopback_url, setting};
+use super::{AuthorizerSettings, RouteRule, is_https_or_loopback_url, setting};
 use crate::{
     core::{
         audience::ResourceUri,
@@ -38,7 +38,8 @@ pub struct ProtectedResource {
     /// The algorithm of its tokens. By default, that of `[signing]`.
     #[serde(default)]
     pub algorithm: Option<Algorithm>,
-    /// Whether it is an MCP server. It describes the API; nothing depends on it yet.
+    /// Whether it is an MCP server, which refuses a request whose headers and body disagree. Only
+    /// then do rules for tools read the headers.
     #[serde(default)]
     pub mcp: bool,
 }
@@ -112,6 +113,22 @@ pub(super) fn validate(
         }
     }
     Ok(())
+}
+
+/// Checks that there is an MCP server for the rules for tools. Other servers might ignore the headers
+/// by which the rules distinguish tools.
+pub(super) fn validate_mcp_rules(
+    resources: &[ProtectedResource],
+    rules: &[RouteRule],
+) -> Result<(), Fault> {
+    match rules.iter().find(|rule| rule.is_for_mcp()) {
+        Some(rule) if !resources.iter().any(|resource| resource.mcp) => setting(format!(
+            "the rule {}: mcp_method needs a [[resource]] with mcp = true, because only an MCP server \
+             compares the headers with the body",
+            rule.name()
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Checks that each scope is described once.

@@ -120,7 +120,8 @@ impl RouteRule {
             || (self.auth == RouteAuth::Required && self.scopes.allows_all(&other.scopes))
     }
 
-    fn name(&self) -> String {
+    /// Returns the method and the path, for errors.
+    pub(super) fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
