@@ -45,6 +45,7 @@ impl Provider for Badges {
                 on_behalf_of: None,
                 metadata: serde_json::Map::new(),
                 expires_at: None,
+                client_id: None,
                 inherited: InheritedLimits::default(),
             }),
             Some("b-away") => return Err(Fault::Corrupt("the badge office is closed".into())),

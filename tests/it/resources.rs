@@ -173,6 +173,29 @@ async fn a_list_of_audiences_is_refused_even_with_the_right_one_in_it() {
 }
 
 #[tokio::test]
+async fn an_api_learns_for_which_client_and_resource_it_is_called() {
+    let world = world().await;
+    let agent = world.agent(&["scans:read"]).await;
+    let (_, key) = world.create_key(&["scans:read"]).await;
+    let token = token(&world, &agent, MCP).await;
+    let told = async |api: &str, header: (&str, &str)| {
+        let mut event = events(api, "x.example.com", "").remove(3);
+        event["headers"] = json!({header.0: header.1});
+        let answer = functions::authorizer::handle(&world.app, event).await.unwrap();
+        assert_eq!(answer["isAuthorized"], true, "{answer}");
+        let member = |name: &str| answer["context"].get(name).cloned();
+        (member("client_id"), member("resource"))
+    };
+    let bearer = format!("Bearer {token}");
+    assert_eq!(
+        told("abcdef1234", ("authorization", &bearer)).await,
+        (Some(json!(agent.id)), Some(json!(MCP)))
+    );
+    assert_eq!(told("abcdef1234", ("x-api-key", &key)).await, (None, Some(json!(MCP))));
+    assert_eq!(told("cccccc3333", ("x-api-key", &key)).await, (None, None));
+}
+
+#[tokio::test]
 async fn a_credential_without_an_audience_opens_what_its_scopes_open() {
     let world = World::configured(&format!(
         "{RESOURCES}\n[[route]]\nmethod = \"GET\"\npath = \"/scans\"\nscopes = [\"scans:read\"]"

@@ -11,7 +11,7 @@ use crate::{
         clock::at_most,
         epoch::Epoch,
         error::{Fault, Refusal},
-        id::{AgentId, OrganizationId},
+        id::{AgentId, ClientId, OrganizationId},
         principal::{InheritedLimits, Principal, PrincipalKind},
         scope::{Resources, Scopes},
         subject::{CredentialId, Subject},
@@ -70,6 +70,7 @@ pub(super) struct TokenGrant {
     pub(super) epoch: Epoch,
     pub(super) credential_id: CredentialId,
     pub(super) expires_at: Timestamp,
+    pub(super) client_id: ClientId,
 }
 
 impl From<Claims> for TokenGrant {
@@ -83,6 +84,7 @@ impl From<Claims> for TokenGrant {
             epoch: claims.epoch,
             credential_id,
             expires_at: claims.exp,
+            client_id: claims.client_id,
         }
     }
 }
@@ -174,6 +176,7 @@ fn principal(grant: TokenGrant, kind: PrincipalKind, on_behalf_of: Option<Subjec
         on_behalf_of,
         metadata: Map::new(),
         expires_at: Some(grant.expires_at),
+        client_id: Some(grant.client_id),
         inherited: InheritedLimits::default(),
     }
 }

@@ -66,6 +66,7 @@ impl Provider for SenderProvider {
                 [("platform".to_owned(), message.platform.clone().into())].into_iter().chain(chat),
             ),
             expires_at: None,
+            client_id: None,
             inherited: InheritedLimits::default(),
         }))
     }

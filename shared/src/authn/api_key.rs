@@ -161,6 +161,7 @@ impl KeyRecord for ApiKeyRecord {
             on_behalf_of: self.on_behalf_of,
             metadata: Map::from_iter([("name".into(), self.name.into())]),
             expires_at,
+            client_id: None,
             inherited: InheritedLimits {
                 expires_at,
                 require_signature: self.require_signature,
@@ -206,6 +207,7 @@ impl KeyRecord for CliTokenRecord {
             on_behalf_of: Some(self.on_behalf_of),
             metadata: owner.map(|owner| owner.metadata).unwrap_or_default(),
             expires_at: self.expires_at,
+            client_id: None,
             inherited: InheritedLimits {
                 expires_at: self.expires_at,
                 require_signature: self.require_signature,

@@ -54,6 +54,7 @@ impl ClaimMapping<'_> {
             on_behalf_of: None,
             metadata: claims,
             expires_at,
+            client_id: None,
             inherited: InheritedLimits::default(),
         })
     }

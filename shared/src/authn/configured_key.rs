@@ -79,6 +79,7 @@ impl Provider for ConfiguredKeyProvider {
             on_behalf_of: None,
             metadata: Map::new(),
             expires_at: None,
+            client_id: None,
             inherited: InheritedLimits::default(),
         }))
     }

@@ -260,6 +260,7 @@ async fn owner(context: &Context, family: FamilyRecord, now: Timestamp) -> Resul
         epoch: family.epoch,
         credential_id: CredentialId::Family(family.id),
         expires_at: family.idle_expires_at.min(family.absolute_expires_at),
+        client_id: family.client_id,
     };
     Ok(match owner {
         TokenOwner::Agent(id) => {

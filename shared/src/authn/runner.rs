@@ -60,6 +60,7 @@ impl Provider for RunnerProvider {
                     on_behalf_of: record.on_behalf_of,
                     metadata: Map::from_iter([("name".into(), record.name.into())]),
                     expires_at: record.expires_at,
+                    client_id: None,
                     inherited: InheritedLimits {
                         expires_at: record.expires_at,
                         require_signature: false,

@@ -67,6 +67,7 @@ impl Provider for ServiceTokenProvider {
                 on_behalf_of: service.on_behalf_of,
                 metadata: Map::from_iter([("name".into(), service.name.into())]),
                 expires_at: Some(at_most(claims.exp, service.expires_at)),
+                client_id: None,
                 inherited: InheritedLimits {
                     expires_at: service.expires_at,
                     require_signature: false,

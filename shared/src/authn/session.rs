@@ -144,6 +144,7 @@ impl SessionProvider {
             scopes: user.scopes(config),
             resources: Resources::default(),
             on_behalf_of: None,
+            client_id: None,
             inherited: user.inherited(),
             metadata: user.metadata,
             expires_at: Some(session.idle_expires_at),

@@ -177,6 +177,9 @@ impl AuthorizerRequest {
             }
         };
         let mut context = context(principal, refusal);
+        if let (Some(_), Some(resource)) = (principal, &self.resource) {
+            context.insert("resource".into(), resource.to_string().into());
+        }
         if let Decision::LacksScope(_, scopes) = decision
             && !scopes.is_empty()
         {
@@ -423,6 +426,7 @@ fn context(principal: Option<&Principal>, refusal: Option<Refusal>) -> Map<Strin
         tell("kind", Some(principal.kind.as_str().to_owned()));
         tell("org_id", principal.org_id.as_ref().map(ToString::to_string));
         tell("credential_id", Some(principal.credential_id.to_string()));
+        tell("client_id", principal.client_id.as_ref().map(ToString::to_string));
         tell("scopes", Some(principal.scopes.to_string()));
         tell("resources", Some(json!(principal.resources).to_string()));
         tell("metadata", Some(Value::Object(principal.metadata.clone()).to_string()));

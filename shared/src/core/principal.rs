@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::core::{
     epoch::Epoch,
     error::{Error, Refusal},
-    id::OrganizationId,
+    id::{ClientId, OrganizationId},
     permission::Permission,
     scope::{Resources, Scopes},
     scope_limit::ScopeLimit,
@@ -155,6 +155,9 @@ pub struct Principal {
     /// When the presented credential expires, if it does. A session that is used lives longer.
     #[serde(skip)]
     pub expires_at: Option<Timestamp>,
+    /// The client to which the presented credential was issued, if it is a token of our own.
+    #[serde(skip)]
+    pub client_id: Option<ClientId>,
     /// The limits of the presented credential that those which it creates inherit.
     #[serde(skip)]
     pub inherited: InheritedLimits,
