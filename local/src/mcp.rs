@@ -34,7 +34,7 @@ pub struct McpServer {
     path: String,
     metadata: Bytes,
     /// The challenges of a 401 and of a 403. They are the same for every request, as those of a
-    /// gateway response are.
+    /// gateway response are. So the former names the scopes to begin with, and the latter all.
     unauthenticated: HeaderValue,
     forbidden: HeaderValue,
 }
@@ -64,6 +64,7 @@ pub fn add_resource(config: &mut Config, uri: &ResourceUri) {
     let is_it = |known: &&mut ProtectedResource| known.uri.is_named_by(uri.as_str());
     if let Some(known) = config.resources.iter_mut().find(is_it) {
         known.apis.push(API_ID.into());
+        known.mcp = true;
         return;
     }
     let scopes = Scopes::from_well_formed(vec![SCOPE.into()]);
@@ -106,6 +107,11 @@ impl McpServer {
         });
         let (origin, path) = split(uri.as_str());
         let place = format!("resource_metadata=\"{origin}{WELL_KNOWN}{path}\"");
+        let first_scopes = if resource.default_scopes.is_empty() {
+            String::new()
+        } else {
+            format!(", scope=\"{}\"", resource.default_scopes)
+        };
         let challenge = |text: String| {
             HeaderValue::try_from(text).map_err(|_| Error::Invalid(format!("{uri} is malformed")))
         };
@@ -113,8 +119,11 @@ impl McpServer {
             uri: uri.clone(),
             path: path.to_owned(),
             metadata: document.to_string().into(),
-            unauthenticated: challenge(format!("Bearer {place}"))?,
-            forbidden: challenge(format!("Bearer error=\"insufficient_scope\", {place}"))?,
+            unauthenticated: challenge(format!("Bearer {place}{first_scopes}"))?,
+            forbidden: challenge(format!(
+                "Bearer error=\"insufficient_scope\", scope=\"{}\", {place}",
+                resource.scopes
+            ))?,
         })
     }
 

@@ -121,7 +121,7 @@ fn a_configured_resource_and_its_rules_apply_to_an_mcp_server() {
     let refused = send_raw(&server.program, &request);
     assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
     let challenge = format!(
-        "www-authenticate: Bearer error=\"insufficient_scope\", resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"\r\n",
+        "www-authenticate: Bearer error=\"insufficient_scope\", scope=\"mcp:tools\", resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"\r\n",
         server.program.text("url")
     );
     assert!(refused.contains(&challenge), "{refused}");
