@@ -15,6 +15,12 @@ use serde::Serialize;
 struct Created {
     #[serde(flatten)]
     view: AgentView,
+    #[serde(flatten)]
+    secret: Option<NewSecret>,
+}
+
+#[derive(Serialize)]
+struct NewSecret {
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     secret: Secret,
 }
@@ -36,7 +42,9 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/agents" => {
             let caller = authorize(Permission::AgentsManage).await?;
-            let (view, secret) = service_account::create(context, &caller, request.json()?).await?;
+            let (view, secret) =
+                service_account::create_agent(context, &caller, request.json()?).await?;
+            let secret = secret.map(|secret| NewSecret { secret });
             Ok(Response::created(&Created { view, secret })?)
         }
         "GET /v1/agents" => {
@@ -63,6 +71,12 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             let secret =
                 service_account::renew_agent_secret(context, &caller, &id, renewal).await?;
             Ok(Response::ok(&Renewed { id, secret })?)
+        }
+        "PUT /v1/agents/{id}/jwks" => {
+            let caller = authorize(Permission::AgentsManage).await?;
+            let (id, keys) = (request.path_id()?, request.json()?);
+            let agent = service_account::replace_agent_keys(context, &caller, &id, keys).await?;
+            Ok(Response::ok(&agent)?)
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }

@@ -7,7 +7,11 @@
 use postern::{
     App, Error, Refusal,
     core::{scope::Scopes, secret::Secret},
-    grant::{client::PresentedClient, device_code, registration, target::GrantTarget},
+    grant::{
+        client::{ClientParameters, PresentedClient},
+        device_code, registration,
+        target::GrantTarget,
+    },
     http::{Request, Response},
 };
 use serde::Deserialize;
@@ -45,27 +49,23 @@ async fn register(app: &App, request: &Request) -> Result<Response, Error> {
 /// client is named there or by HTTP Basic.
 async fn start(app: &App, request: &Request) -> Result<Response, Error> {
     request.require_form_or_json()?;
-    let mut resources = Vec::new();
-    let parameters = if request.is_form() {
-        resources = request.resources()?;
-        let mut form = request.form()?;
-        let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
-        DeviceAuthorizationRequest {
-            client_id: take("client_id"),
-            client_secret: take("client_secret"),
-            scope: take("scope"),
-            resource: None,
-        }
-    } else if request.has_body() {
-        request.json()?
+    let (client, scope, resources) = if request.is_form() {
+        let form = request.form()?;
+        let scope = form.get("scope").map(|scope| scope.expose().to_owned());
+        (ClientParameters::from(&form), scope, request.resources()?)
     } else {
-        DeviceAuthorizationRequest::default() // HTTP Basic may name the client
+        let sent: DeviceAuthorizationRequest = if request.has_body() {
+            request.json()?
+        } else {
+            DeviceAuthorizationRequest::default() // HTTP Basic may name the client
+        };
+        let (id, secret) = (sent.client_id, sent.client_secret.map(Secret::new));
+        let client = ClientParameters { id, secret, ..ClientParameters::default() };
+        (client, sent.scope, sent.resource.into_iter().collect())
     };
-    let DeviceAuthorizationRequest { client_id, client_secret, scope, resource } = parameters;
-    resources.extend(resource);
     let named: Vec<_> = resources.iter().map(String::as_str).collect();
     let target = GrantTarget::requested(&app.context.config, &named)?;
-    let client = PresentedClient::read(request, client_id, client_secret.map(Secret::new))?;
+    let client = PresentedClient::read(request, client)?;
     let client = client.public(&app.context, request.source_ip()).await?;
     let scopes = scope.as_deref().map(Scopes::parse).transpose()?;
     let begun =

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use postern::{
     App, Error, Refusal,
     config::{Config, Registration},
+    crypto::jws::JwsAlgorithm,
     http::{
         Request, Response,
         correction::{self, Correction, OtherAction},
@@ -65,6 +66,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 fn metadata(config: &Config) -> Value {
     let issuer = &config.deployment.issuer;
     let resources: Vec<_> = config.resources.iter().map(|resource| resource.uri.as_str()).collect();
+    let algorithms: Vec<_> = JwsAlgorithm::ASYMMETRIC.iter().map(|one| json!(one)).collect();
     let mut metadata = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/v1/auth/authorize"),
@@ -72,7 +74,8 @@ fn metadata(config: &Config) -> Value {
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "revocation_endpoint": format!("{issuer}/v1/auth/revoke"),
         "introspection_endpoint": format!("{issuer}/v1/auth/introspect"),
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "Bearer"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": [config.signing_algorithms().first()],
         "device_authorization_endpoint": format!("{issuer}/v1/auth/device"),
         "response_types_supported": ["code"],
@@ -87,7 +90,8 @@ fn metadata(config: &Config) -> Value {
             "refresh_token",
             "urn:ietf:params:oauth:grant-type:device_code",
         ],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": ["none"],
     });
     if !config.client_rules.metadata_documents.is_empty() {

@@ -1,6 +1,7 @@
 //! `POST /v1/auth/introspect` (RFC 7662): what a credential of the caller's organization is.
 //!
-//! The caller authenticates with any credential, or as a client with the secret of an agent (§2.1).
+//! The caller authenticates with any credential, or as a client with the secret or an assertion of an
+//! agent (§2.1).
 //! The parameters are a form, or JSON with the same members. With the media type of RFC 9701 in
 //! `Accept`, the response is signed.
 
@@ -13,8 +14,8 @@ use postern::{
         permission::Permission, scope::Scopes, secret::Secret, subject::Subject,
     },
     grant::{
-        agent_secret,
-        client::{self, PresentedClient},
+        ClientCredentials, agent_secret,
+        client::{self, ClientParameters, PresentedClient},
         target::GrantTarget,
     },
     http::{CredentialSource as _, Request, Response},
@@ -35,6 +36,8 @@ struct IntrospectionParameters {
     scope: Option<String>,
     client_id: Option<String>,
     client_secret: Option<String>,
+    client_assertion_type: Option<String>,
+    client_assertion: Option<String>,
 }
 
 /// Who asks.
@@ -51,9 +54,13 @@ struct Caller {
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     request.require_form_or_json()?;
     let mut parameters = parameters(request)?;
-    let client_id = parameters.client_id.take();
-    let client_secret = parameters.client_secret.take().map(Secret::new);
-    let client = PresentedClient::read(request, client_id, client_secret)?;
+    let client = ClientParameters {
+        id: parameters.client_id.take(),
+        secret: parameters.client_secret.take().map(Secret::new),
+        assertion_type: parameters.client_assertion_type.take(),
+        assertion: parameters.client_assertion.take().map(Secret::new),
+    };
+    let client = PresentedClient::read(request, client)?;
     let caller = caller(app, request, client).await?;
 
     let token = parameters.token.take().ok_or_else(|| token_missing(request))?;
@@ -87,6 +94,8 @@ fn parameters(request: &Request) -> Result<IntrospectionParameters, Error> {
             scope: take("scope"),
             client_id: take("client_id"),
             client_secret: take("client_secret"),
+            client_assertion_type: take("client_assertion_type"),
+            client_assertion: take("client_assertion"),
             ..IntrospectionParameters::default()
         })
     } else if request.has_body() {
@@ -130,16 +139,22 @@ fn audience<'a>(app: &'a App, resources: &[String]) -> Result<RequiredAudience<'
 async fn caller(app: &App, request: &Request, client: PresentedClient) -> Result<Caller, Error> {
     const NEEDED: Permission = Permission::TokensIntrospect;
     let context = &app.context;
-    let PresentedClient::WithSecret(id, secret) = client else {
-        let caller = app.providers.authorize(context, request, NEEDED).await?;
-        let organization = caller.require_organization()?;
-        return Ok(Caller { id: caller.user_id, organization });
+    let credentials: Result<ClientCredentials, Error> = match client {
+        PresentedClient::WithSecret(id, secret) => {
+            client::credentials(&context.config, &id, secret)
+        }
+        PresentedClient::WithAssertion(assertion) => client::signing_agent(assertion),
+        PresentedClient::Absent | PresentedClient::Named(_) => {
+            let caller = app.providers.authorize(context, request, NEEDED).await?;
+            let organization = caller.require_organization()?;
+            return Ok(Caller { id: caller.user_id, organization });
+        }
     };
     if has_other_credential(app, request) {
         return Err(Refusal::DuplicateClientCredentials.into());
     }
-    let credentials = client::credentials(&context.config, &id, secret)?;
-    let agent = agent_secret::authenticate(context, &credentials, context.clock.now()).await?;
+    let (address, now) = (request.source_ip(), context.clock.now());
+    let agent = agent_secret::authenticate(context, &credentials?, address, now).await?;
     let caller = Caller { id: Subject::Agent(agent.meta.id), organization: agent.meta.org_id };
     telemetry::record_client(&caller.id, &caller.organization);
     let scopes = context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes);

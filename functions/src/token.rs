@@ -1,9 +1,9 @@
 //! `POST /v1/auth/token`: the token endpoint.
 //!
 //! Accepts JSON `{agent_id, secret}`, or a form with a `grant_type` (RFC 6749). For
-//! `client_credentials` and `refresh_token`, the client is authenticated by HTTP Basic or in the
-//! form. `authorization_code` and `device_code` are for tools of users, which have a client id but
-//! no secret.
+//! `client_credentials` and `refresh_token`, an agent is authenticated by HTTP Basic or in the form.
+//! `authorization_code` and `device_code` are for clients of users, which have a client id, no
+//! secret, and sometimes keys.
 
 use postern::{
     App, Error, Refusal,
@@ -13,10 +13,11 @@ use postern::{
         secret::Secret,
     },
     grant::{
-        ClientCredentials, Tokens,
+        ClientCredentials, ClientProof, Tokens,
         agent_secret::{self, RequestedScopes},
         authorization_code,
-        client::{self, PresentedClient},
+        client::{self, ClientParameters, PresentedClient},
+        client_assertion::ClientAssertion,
         device_code,
         refresh::{self, RefreshClient},
         target::GrantTarget,
@@ -43,7 +44,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     } else {
         let body = json_body(request)?;
         let id = client::agent_id(&body.agent_id)?;
-        let credentials = ClientCredentials { id, secret: Secret::new(body.secret) };
+        let credentials =
+            ClientCredentials { id, proof: ClientProof::Secret(Secret::new(body.secret)) };
         agent_secret::exchange(
             &app.context,
             &credentials,
@@ -73,6 +75,7 @@ fn json_body(request: &Request) -> Result<Exchange, Error> {
     let members: Map<String, Value> = request.json()?;
     let is_grant = [
         "assertion",
+        "client_assertion",
         "client_id",
         "client_secret",
         "code",
@@ -116,7 +119,10 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
         "refresh_token" => {
             let client = match client {
                 ClientPart::Proven(credentials) => {
-                    RefreshClient::AgentWithSecret(credentials, scopes)
+                    RefreshClient::AgentWithProof(credentials, scopes)
+                }
+                ClientPart::Signing(assertion) => {
+                    RefreshClient::AppWithAssertion(assertion, scopes)
                 }
                 ClientPart::Named(id) => RefreshClient::Agent(id, scopes),
                 ClientPart::Public(id) => RefreshClient::Public(id, scopes),
@@ -129,9 +135,11 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
             refresh::refresh(&app.context, token, &client, target, address).await
         }
         "authorization_code" => {
+            let (client_id, assertion) = client_of_user(client)?;
             let presented = authorization_code::AccessTokenRequest {
                 code: parameter("code")?,
-                client_id: &public(client)?,
+                client_id: &client_id,
+                assertion: assertion.as_ref(),
                 redirect_uri: parameter("redirect_uri")?.expose(),
                 verifier: parameter("code_verifier")?,
                 target,
@@ -155,13 +163,22 @@ fn target<'a>(app: &'a App, request: &Request) -> Result<Option<GrantTarget<'a>>
     Ok((!named.is_empty()).then_some(target))
 }
 
-/// Returns the id of a public client.
-fn public(client: ClientPart) -> Result<ClientId, Error> {
+/// Returns the id of a client of users, and its assertion, if it sent one.
+fn client_of_user(client: ClientPart) -> Result<(ClientId, Option<ClientAssertion>), Error> {
     match client {
-        ClientPart::Public(id) => Ok(id),
+        ClientPart::Public(id) => Ok((id, None)),
+        ClientPart::Signing(assertion) => Ok((assertion.client.clone(), Some(assertion))),
         ClientPart::Absent => Err(missing("client_id")),
         ClientPart::Named(id) => Err(client::unknown(&id.into())),
         ClientPart::Proven(_) => Err(Refusal::ClientUnknown.into()),
+    }
+}
+
+/// Returns the id of a public client.
+fn public(client: ClientPart) -> Result<ClientId, Error> {
+    match client_of_user(client)? {
+        (id, None) => Ok(id),
+        (_, Some(_)) => Err(Refusal::ClientNotPublic.into()),
     }
 }
 
@@ -175,6 +192,9 @@ enum ClientPart {
     Named(AgentId),
     /// A public client. What was issued names its client, so nothing else about it matters here.
     Public(ClientId),
+    /// A client of users that sent an assertion.
+    Signing(ClientAssertion),
+    /// An agent that sent its secret or an assertion.
     Proven(ClientCredentials),
 }
 
@@ -210,8 +230,7 @@ fn client_credentials_missing(request: &Request, form: &Form) -> Error {
 }
 
 fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error> {
-    let named = form.get("client_id").map(|id| id.expose().to_owned());
-    let presented = PresentedClient::read(request, named, form.get("client_secret").cloned())?;
+    let presented = PresentedClient::read(request, ClientParameters::from(form))?;
     presented.require_not_denied(&app.context)?;
     let is_public = |id: &str| app.context.config.is_public_client(&id.into());
     match presented {
@@ -220,6 +239,12 @@ fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error
         PresentedClient::Named(id) if id.contains("://") => Err(client::unknown(&id.into())),
         PresentedClient::Named(id) => {
             Ok(ClientPart::Named(id.parse().map_err(|_| not_a_client())?))
+        }
+        PresentedClient::WithAssertion(assertion) if is_public(assertion.client.as_str()) => {
+            Ok(ClientPart::Signing(assertion))
+        }
+        PresentedClient::WithAssertion(assertion) => {
+            Ok(ClientPart::Proven(client::signing_agent(assertion)?))
         }
         PresentedClient::WithSecret(id, secret) => {
             Ok(ClientPart::Proven(client::credentials(&app.context.config, &id, secret)?))

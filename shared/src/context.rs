@@ -3,7 +3,7 @@
 use crate::{
     config::{Client, Config},
     core::{clock::Clock, entropy::Entropy, error::Fault},
-    crypto::{Keyring, secrets::Secrets},
+    crypto::{Keyring, key_set::KeySet, secrets::Secrets},
     fetch::{Fetcher, document_cache::DocumentCache},
     store::Store,
 };
@@ -26,6 +26,8 @@ pub struct Context {
     pub fetcher: Fetcher,
     /// The clients whose metadata documents were read.
     pub client_documents: DocumentCache<Client>,
+    /// The keys of clients that were fetched.
+    pub client_keys: DocumentCache<KeySet>,
 }
 
 impl Context {
@@ -42,7 +44,15 @@ impl Context {
     ) -> Result<Self, Fault> {
         let keyring = Keyring::new(secrets, &config.signing_algorithms())?;
         let fetcher = Fetcher::new(config.destinations());
-        let client_documents = DocumentCache::default();
-        Ok(Self { config, keyring, store, clock, entropy, fetcher, client_documents })
+        Ok(Self {
+            config,
+            keyring,
+            store,
+            clock,
+            entropy,
+            fetcher,
+            client_documents: DocumentCache::default(),
+            client_keys: DocumentCache::default(),
+        })
     }
 }

@@ -345,6 +345,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/authorization_code.rs",
             "grant/authorize.rs",
             "grant/client.rs",
+            "grant/client_assertion.rs",
             "grant/device_code.rs",
             "grant/leaked.rs",
             "grant/password.rs",

@@ -222,6 +222,8 @@ async fn the_siblings_of_the_token_endpoint_name_what_is_missing() {
 async fn the_metadata_names_what_the_deployment_has() {
     let world = World::new().await;
     let issuer = "https://auth.example.com";
+    let algorithms =
+        ["ES256", "ES384", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
     let expected = json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}/v1/auth/token"),
@@ -229,7 +231,8 @@ async fn the_metadata_names_what_the_deployment_has() {
         "revocation_endpoint": format!("{issuer}/v1/auth/revoke"),
         "device_authorization_endpoint": format!("{issuer}/v1/auth/device"),
         "introspection_endpoint": format!("{issuer}/v1/auth/introspect"),
-        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "Bearer"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "introspection_signing_alg_values_supported": ["ES256"],
         "authorization_endpoint": format!("{issuer}/v1/auth/authorize"),
         "response_types_supported": ["code"],
@@ -239,7 +242,8 @@ async fn the_metadata_names_what_the_deployment_has() {
         "scopes_supported": ["offline_access"],
         "protected_resources": [],
         "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", DEVICE_GRANT],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": ["none"],
     });
     for name in ["oauth-authorization-server", "openid-configuration"] {

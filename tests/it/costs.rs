@@ -1,8 +1,9 @@
 //! The cost of each operation: the names of its calls to the store, and the consistency of its
 //! reads.
 
+use postern::crypto::sign::Algorithm;
 use serde_json::json;
-use tests::{Call, Op, StoreFault, World, with_other_last_char};
+use tests::{Call, ClientKey, Op, StoreFault, World, with_other_last_char};
 
 /// Sends the request and returns its calls to the store.
 async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
@@ -166,6 +167,41 @@ async fn an_exchange_costs_one_read_and_a_refresh_token_one_more_write() {
         .call("POST", "/v1/auth/token")
         .json(json!({"agent_id": agent.id, "secret": second.secret}));
     assert_names(&cost(&world, mixed, 401).await, &[]);
+}
+
+#[tokio::test]
+async fn a_client_assertion_costs_one_more_write() {
+    let world = World::new().await;
+    let key = ClientKey::generate("first", Algorithm::ES256);
+    let body = json!({
+        "name": "agent", "scopes": ["tokens:introspect"], "jwks": {"keys": [key.jwk]},
+    });
+    let id = world.post("/v1/agents", body).send().await.expect(201).member("id");
+    let assertion = || key.assertion(&world, &id, json!({}));
+    let form = |path: &str, assertion: &str, more: &[(&str, &str)]| {
+        let form = [&ClientKey::parameters(assertion), more].concat();
+        world.call("POST", path).form(&form)
+    };
+    let token = |assertion: &str, more: &[(&str, &str)]| form("/v1/auth/token", assertion, more);
+    let jwt = assertion();
+    let exchange = [("grant_type", "client_credentials")];
+    let ops = cost(&world, token(&jwt, &exchange), 200).await;
+    assert_names(&ops, &["GetItem", "PutItem"]);
+    assert_eq!(ops[0].body["ConsistentRead"], true);
+    assert_names(&cost(&world, token(&jwt, &exchange), 401).await, &["GetItem", "PutItem"]);
+    let forged = with_other_last_char(&jwt[..jwt.len() - 2]);
+    assert_names(&cost(&world, token(&forged, &exchange), 401).await, &["GetItem"]);
+    assert_names(&cost(&world, token("a.b.c", &exchange), 401).await, &[]);
+    let offline = [("grant_type", "client_credentials"), ("scope", "offline_access")];
+    let jwt = assertion();
+    let tokens = token(&jwt, &offline).send().await.expect(200);
+    let refresh_token = tokens.member("refresh_token");
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.as_str())];
+    let ops = cost(&world, token(&assertion(), &refresh), 200).await;
+    assert_names(&ops, &["BatchGetItem", "PutItem", "UpdateItem"]);
+    let asked = [("token", "x")];
+    let ops = cost(&world, form("/v1/auth/introspect", &assertion(), &asked), 200).await;
+    assert_names(&ops, &["GetItem", "PutItem"]);
 }
 
 #[tokio::test]

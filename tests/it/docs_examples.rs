@@ -203,7 +203,7 @@ async fn the_commands_about_routes_answer_as_printed() {
 }
 
 #[tokio::test]
-async fn the_introspection_answers_as_printed() {
+async fn the_page_about_oauth_answers_as_printed() {
     let page = Page::read("docs/oauth.md");
     let world = World::configured(&page.blocks_of("toml")[0]).await;
     let (asks, agent) =
@@ -216,7 +216,11 @@ async fn the_introspection_answers_as_printed() {
     ];
     let token = world.call("POST", "/v1/auth/token").form(&grant).send().await.expect(200);
     let token = token.member("access_token");
-    let [ask] = commands("docs/oauth.md");
+    let [create, ask] = commands("docs/oauth.md");
+    let created = create.send(&world, &[("$KEY", &world.api_key)]).await.expect(201);
+    let printed = page.blocks_of("json");
+    let printed = printed.iter().find(|block| block.contains("\"jwks_uri\"")).unwrap();
+    assert_printed(&serde_json::from_str(printed).unwrap(), &created.body);
     let values =
         [("$AGENT_ID", asks.id.as_str()), ("$AGENT_SECRET", &asks.secret), ("$TOKEN", &token)];
     let answer = ask.send(&world, &values).await.expect(200);

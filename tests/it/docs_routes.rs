@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use local::template::Template;
-use postern::{Refusal, core::error::Fault};
+use postern::{Refusal, core::error::Fault, crypto::sign::Algorithm};
 use regex::Regex;
 use serde_json::{Value, json};
 use tests::{
-    Answer, World,
+    Answer, ClientKey, World,
     page::{Page, code_spans, rows},
 };
 
@@ -180,6 +180,10 @@ async fn call_all(world: &World) -> Called {
     caller.call("GET /v1/organizations/current", "", own, Value::Null).await;
     caller.manage("/v1/keys", Some(("rotate", Value::Null)), named.clone()).await;
     caller.manage("/v1/agents", Some(("secret", Value::Null)), named.clone()).await;
+    let agent = world.agent(&["read"]).await;
+    let key = ClientKey::generate("a", Algorithm::ES256);
+    let keys = json!({"jwks": {"keys": [key.jwk]}});
+    caller.call("PUT /v1/agents/{id}/jwks", &agent.id, own, keys).await;
     caller.manage("/v1/runners", Some(("token", Value::Null)), json!({"name": "a"})).await;
     caller.manage("/v1/services", None, named).await;
     call_users(&mut caller).await;

@@ -9,6 +9,7 @@ mod authorize;
 mod authorizer;
 mod authorizer_cache;
 mod cli_tokens;
+mod client_assertions;
 mod client_documents;
 mod clients;
 mod corpus;

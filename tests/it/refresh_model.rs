@@ -54,6 +54,7 @@ async fn begin(world: &World, now_ms: i64) -> RefreshToken {
     let record = FamilyRecord {
         resource: None,
         consent: None,
+        is_confidential: false,
         id: family,
         generation: 1,
         rotated_at: time(now_ms),

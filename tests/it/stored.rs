@@ -1,9 +1,12 @@
 //! The stored form of every record. A deployment reads what earlier versions wrote, so attributes
 //! are never renamed.
 
-use postern::{core::principal::Role, crypto::Digest};
+use postern::{
+    core::principal::Role,
+    crypto::{Digest, sign::Algorithm},
+};
 use serde_json::{Value, json};
-use tests::World;
+use tests::{ClientKey, World};
 
 /// 2026-01-01T00:00:00Z, when every world begins, in epoch milliseconds.
 const NOW_MS: &str = "1767225600000";
@@ -110,6 +113,37 @@ async fn agents_services_and_runners_are_stored_as_before() {
     let mut runner = common(&id, "runner", "run", &token);
     runner["labels"] = json!({"L": []});
     assert_eq!(put(&world), [runner]);
+}
+
+#[tokio::test]
+async fn keys_and_assertions_of_clients_are_stored_as_before() {
+    let world = World::new().await;
+    let key = ClientKey::generate("first", Algorithm::ES256);
+    let jwks = json!({"keys": [key.jwk]});
+    let body = json!({"name": "agent", "scopes": ["scans:read"], "jwks": jwks});
+    world.wire.take();
+    let id = world.post("/v1/agents", body).send().await.expect(201).member("id");
+    let [mut item] = <[Value; 1]>::try_from(put(&world)).unwrap();
+    assert_eq!(item["digest"].take()["S"].as_str().unwrap().len(), 64, "of no known secret");
+    let expected = json!({
+        "pk": {"S": id}, "org_id": {"S": world.org_id}, "name": {"S": "agent"},
+        "listing": {"S": format!("{}#agt", world.org_id)}, "scopes": {"L": [{"S": "scans:read"}]},
+        "digest": null, "last_four": {"S": ""}, "created_at_ms": {"N": NOW_MS},
+        "client_keys": {"M": {"jwks": {"S": jwks.to_string()}}},
+    });
+    assert_eq!(item, expected);
+
+    let assertion = key.assertion(&world, &id, json!({"jti": "once"}));
+    let grant = [("grant_type", "client_credentials")];
+    let form = [&ClientKey::parameters(&assertion)[..], &grant].concat();
+    world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
+    let [mut item] = <[Value; 1]>::try_from(put(&world)).unwrap();
+    assert!(item["attempt"].take()["S"].is_string());
+    let pk = Digest::of(json!([id, "once"]).to_string().as_bytes()).to_hex();
+    let expected = json!({
+        "pk": {"S": format!("jti_{pk}")}, "attempt": null, "expires_at": {"N": "1767225720"},
+    });
+    assert_eq!(item, expected);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 /// Returns a new authorization code.
 pub async fn authorization_code(world: &World, scopes: &str) -> String {
     let new = NewAuthorizationCode {
+        is_confidential: false,
         client_id: &ClientId::from(CLIENT_ID),
         redirect_uri: REDIRECT,
         challenge: Digest::of(VERIFIER.as_bytes()),

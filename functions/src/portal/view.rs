@@ -227,10 +227,19 @@ impl From<CliTokenView> for Row {
 
 impl<K: CredentialKind> From<ServiceAccountView<K>> for Row {
     fn from(account: ServiceAccountView<K>) -> Self {
-        let hint = (account.prefix, account.last_four);
-        Self {
+        let keys = match (&account.jwks, &account.jwks_uri) {
+            (None, None) => None,
+            (None, Some(_)) => Some("public keys at a URL"),
+            (Some(_), _) => Some("public keys"),
+        };
+        let secret = account.prefix.zip(account.last_four).unwrap_or_default();
+        let row = Self {
             scopes: scope_list(&account.scopes),
-            ..Self::new(account.id.to_string(), account.name, hint, account.created_at)
+            ..Self::new(account.id.to_string(), account.name, secret, account.created_at)
+        };
+        match keys {
+            None => row,
+            Some(keys) => Self { hint: keys.to_owned(), ..row },
         }
     }
 }

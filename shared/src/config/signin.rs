@@ -9,15 +9,18 @@ use super::{
     REGISTERED_PREFIX, is_https_or_loopback_url, provider::remedy_for_issuer, setting,
     tagged::Tagged,
 };
-use crate::core::{
-    email::Email,
-    error::Fault,
-    id::ClientId,
-    name::Name,
-    principal::Role,
-    redirect_uri::RedirectUri,
-    subject::{GITHUB_PREFIX, Subject, SubjectPrefix},
-    text,
+use crate::{
+    core::{
+        email::Email,
+        error::Fault,
+        id::ClientId,
+        name::Name,
+        principal::Role,
+        redirect_uri::RedirectUri,
+        subject::{GITHUB_PREFIX, Subject, SubjectPrefix},
+        text,
+    },
+    crypto::ClientKeys,
 };
 
 /// An identity provider at which users sign in.
@@ -187,7 +190,7 @@ impl SignInSettings {
     }
 }
 
-/// A public OAuth client: a tool that users run (RFC 8252).
+/// An OAuth client of users: a tool that they run (RFC 8252), or an app.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
@@ -202,6 +205,9 @@ pub struct Client {
     /// Who says this about the client.
     #[serde(skip)]
     pub source: ClientMetadataSource,
+    /// The keys with which it authenticates. Without keys, it is public.
+    #[serde(skip)]
+    pub keys: Option<ClientKeys>,
 }
 
 /// Who says what a client is called and where it is redirected to.
@@ -232,6 +238,7 @@ pub(super) fn default_client() -> Client {
         name: "Postern CLI".into(),
         redirect_uris: redirect_uris.collect(),
         source: ClientMetadataSource::Configuration,
+        keys: None,
     }
 }
 

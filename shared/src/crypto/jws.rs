@@ -49,6 +49,19 @@ pub(super) enum KeyType {
 }
 
 impl JwsAlgorithm {
+    /// The algorithms whose keys are pairs.
+    pub const ASYMMETRIC: [Self; 9] = [
+        Self::ES256,
+        Self::ES384,
+        Self::EdDSA,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+    ];
+
     /// Returns the algorithm that a token or key names, in its exact case.
     pub fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()

@@ -1,5 +1,6 @@
 //! Cryptography: the only module that uses a cryptographic library or compares in constant time.
 
+pub mod client_keys;
 pub mod digest;
 pub mod jwk;
 pub mod jws;
@@ -13,5 +14,6 @@ pub mod secrets;
 pub mod sign;
 pub mod verifying_key;
 
+pub use client_keys::ClientKeys;
 pub use digest::Digest;
 pub use keyring::{KeyAccess, Keyring};

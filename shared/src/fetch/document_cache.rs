@@ -24,8 +24,15 @@ const MOST: usize = 100;
 /// What was read from documents, by URL.
 pub struct DocumentCache<T>(Mutex<VecDeque<(String, Arc<Entry<T>>)>>);
 
-/// The result of the last fetch, and until when it counts.
-type Entry<T> = tokio::sync::Mutex<Option<(Result<T, String>, Timestamp)>>;
+/// The result of the last fetch.
+type Entry<T> = tokio::sync::Mutex<Option<Fetched<T>>>;
+
+/// The result of a fetch, when it was fetched, and until when it counts.
+struct Fetched<T> {
+    result: Result<T, String>,
+    at: Timestamp,
+    until: Timestamp,
+}
 
 /// What was read from a document, and how long it is valid, if its server says so; or what is wrong
 /// with it.
@@ -45,16 +52,42 @@ impl<T: Clone> DocumentCache<T> {
     ) -> Result<Result<T, String>, E> {
         let entry = self.entry(url);
         let mut entry = entry.lock().await;
-        if let Some((result, until)) = &*entry
-            && now < *until
+        if let Some(cached) = &*entry
+            && now < cached.until
         {
-            return Ok(result.clone());
+            return Ok(cached.result.clone());
         }
-        let (result, lifetime) = match fetch.await? {
-            Ok((read, max_age)) => (Ok(read), max_age.map_or(LONGEST, |age| age.min(LONGEST))),
-            Err(reason) => (Err(reason), PAUSE_AFTER_FAILURE),
-        };
-        *entry = Some((result.clone(), after(now, lifetime)));
+        let fetched = Fetched::new(fetch.await?, now);
+        let result = fetched.result.clone();
+        *entry = Some(fetched);
+        Ok(result)
+    }
+
+    /// Returns what the document at `url` says now, for a caller who misses something in what is
+    /// cached: a document that was fetched less than a minute ago is not fetched again. If that
+    /// fails, what is cached still counts.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_newer<E>(
+        &self,
+        url: &str,
+        now: Timestamp,
+        fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
+    ) -> Result<Result<T, String>, E> {
+        let entry = self.entry(url);
+        let mut entry = entry.lock().await;
+        if let Some(cached) = &*entry
+            && now < after(cached.at, PAUSE_AFTER_FAILURE)
+        {
+            return Ok(cached.result.clone());
+        }
+        let fetched = Fetched::new(fetch.await?, now);
+        let result = fetched.result.clone();
+        match &mut *entry {
+            Some(cached) if result.is_err() && cached.result.is_ok() => cached.at = now,
+            entry => *entry = Some(fetched),
+        }
         Ok(result)
     }
 
@@ -69,6 +102,16 @@ impl<T: Clone> DocumentCache<T> {
         let entry = Arc::default();
         entries.push_back((url.to_owned(), Arc::clone(&entry)));
         entry
+    }
+}
+
+impl<T> Fetched<T> {
+    fn new(read: ReadDocument<T>, at: Timestamp) -> Self {
+        let (result, lifetime) = match read {
+            Ok((read, max_age)) => (Ok(read), max_age.map_or(LONGEST, |age| age.min(LONGEST))),
+            Err(reason) => (Err(reason), PAUSE_AFTER_FAILURE),
+        };
+        Self { result, at, until: after(at, lifetime) }
     }
 }
 
@@ -107,16 +150,26 @@ mod tests {
             at_s: i64,
             answer: Result<Option<i64>, &str>,
         ) -> Result<usize, String> {
-            let fetch = async {
-                tokio::task::yield_now().await;
-                let count = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
-                Ok::<_, Infallible>(match answer {
-                    Ok(max_age) => Ok((count, max_age.map(SignedDuration::from_secs))),
-                    Err(reason) => Err(reason.to_owned()),
-                })
-            };
             let now = Timestamp::from_second(at_s).unwrap();
-            self.cache.get(url, now, fetch).await.unwrap()
+            self.cache.get(url, now, self.fetch(answer)).await.unwrap()
+        }
+
+        async fn get_newer(&self, at_s: i64, answer: Result<(), &str>) -> Result<usize, String> {
+            let now = Timestamp::from_second(at_s).unwrap();
+            let fetch = self.fetch(answer.map(|()| None));
+            self.cache.get_newer("a", now, fetch).await.unwrap()
+        }
+
+        async fn fetch(
+            &self,
+            answer: Result<Option<i64>, &str>,
+        ) -> Result<ReadDocument<usize>, Infallible> {
+            tokio::task::yield_now().await;
+            let count = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+            Ok(match answer {
+                Ok(max_age) => Ok((count, max_age.map(SignedDuration::from_secs))),
+                Err(reason) => Err(reason.to_owned()),
+            })
         }
     }
 
@@ -140,6 +193,20 @@ mod tests {
         assert_eq!(server.get("a", 0, Err("it failed")).await, failed);
         assert_eq!(server.get("a", 59, Ok(None)).await, failed);
         assert_eq!(server.get("a", 60, Ok(None)).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn who_misses_something_causes_one_fetch_a_minute() {
+        let server = Server::default();
+        assert_eq!(server.get("a", 0, Ok(None)).await, Ok(1));
+        assert_eq!(server.get_newer(59, Ok(())).await, Ok(1));
+        assert_eq!(server.get_newer(60, Ok(())).await, Ok(2));
+        assert_eq!(server.get_newer(61, Ok(())).await, Ok(2));
+        // If it fails, what is cached still counts, for others.
+        assert_eq!(server.get_newer(120, Err("it failed")).await, Err("it failed".into()));
+        assert_eq!(server.get("a", 121, Ok(None)).await, Ok(2));
+        assert_eq!(server.get_newer(179, Ok(())).await, Ok(2));
+        assert_eq!(server.get_newer(180, Ok(())).await, Ok(4));
     }
 
     #[tokio::test]

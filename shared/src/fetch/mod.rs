@@ -24,6 +24,8 @@ const EXCHANGE: Duration = Duration::from_secs(4);
 /// The timeout and the maximum size of the metadata document of a client.
 const CLIENT_DOCUMENT: Duration = Duration::from_secs(2);
 const LARGEST_CLIENT_DOCUMENT: usize = 5 * 1024;
+/// The maximum size of the key set of a client.
+const LARGEST_CLIENT_KEYS: usize = 16 * 1024;
 /// The maximum size of a response from a token endpoint or from an API about a user.
 const LARGEST_ANSWER: usize = 256 * 1024;
 
@@ -88,6 +90,22 @@ impl Fetcher {
     /// # Errors
     /// A sentence without the URL, also for every response but a 200 with JSON.
     pub async fn client_document(&self, url: &ClientUrl) -> Result<FetchedDocument, String> {
+        self.public_document(url, LARGEST_CLIENT_DOCUMENT).await
+    }
+
+    /// Returns the key set of a client, whose host a caller names, in the same way.
+    ///
+    /// # Errors
+    /// As [`Self::client_document`].
+    pub async fn client_keys(&self, url: &ClientUrl) -> Result<FetchedDocument, String> {
+        self.public_document(url, LARGEST_CLIENT_KEYS).await
+    }
+
+    async fn public_document(
+        &self,
+        url: &ClientUrl,
+        largest: usize,
+    ) -> Result<FetchedDocument, String> {
         if url.is_on_this_machine() && self.destinations == Destinations::Public {
             return Err("it is on this machine".into());
         }
@@ -97,7 +115,7 @@ impl Fetcher {
             .map_err(|error| error.to_string())?;
         let client = self.public_client().map_err(|error| error.without_url().to_string())?;
         // The timeout that ends it is the one below, which also limits the resolver.
-        let sent = send(client, request, 2 * CLIENT_DOCUMENT, LARGEST_CLIENT_DOCUMENT);
+        let sent = send(client, request, 2 * CLIENT_DOCUMENT, largest);
         let answer = tokio::time::timeout(CLIENT_DOCUMENT, sent)
             .await
             .map_err(|_| "it did not respond in time")?

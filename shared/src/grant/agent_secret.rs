@@ -1,9 +1,10 @@
-//! Exchanging an agent's id and secret for tokens: the `client_credentials` grant (RFC 6749 §4.4),
-//! and its JSON form.
+//! Exchanging an agent's id and secret, or its assertion, for tokens: the `client_credentials` grant
+//! (RFC 6749 §4.4), and its JSON form.
 //!
 //! 1. Check the secret's form and checksum. It contains the agent's id, which must be the client id
 //!    that was presented with it. No I/O.
-//! 2. Read the agent consistently, and compare the digests in constant time.
+//! 2. Read the agent consistently, and compare the digests in constant time; or verify the
+//!    assertion with the agent's keys.
 //! 3. Check that the requested scopes are among the agent's.
 //! 4. Issue the tokens.
 //! 5. If a refresh token is requested, create its family with one write.
@@ -11,7 +12,8 @@
 use jiff::Timestamp;
 
 use super::{
-    ClientCredentials, Tokens,
+    ClientCredentials, ClientProof, Tokens,
+    client_assertion::{self, ClientAssertion},
     family::{self, NewFamily},
     target::GrantTarget,
 };
@@ -49,7 +51,7 @@ pub async fn exchange(
     address: &str,
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
-    let agent = authenticate(context, credentials, now).await?;
+    let agent = authenticate(context, credentials, address, now).await?;
     let (scopes, is_renewable) = with_refresh_token(
         requested,
         target,
@@ -65,6 +67,7 @@ pub async fn exchange(
             scopes: &scopes,
             epoch: agent.epoch,
             not_after: agent.expires_at,
+            is_confidential: agent.client_keys.is_some(),
             address,
         };
         return family::create(context, &new, now).await;
@@ -81,19 +84,21 @@ pub async fn exchange(
     Ok(Tokens::new(context, &grant, None, now)?)
 }
 
-/// Returns the agent that `credentials` authenticate: one read.
+/// Returns the agent that `credentials` authenticate, for a caller at `address`: one read, and one
+/// write for an assertion.
 ///
 /// # Errors
 /// `invalid_client`, [`Refusal::UserForbidden`], or a fault.
 pub async fn authenticate(
     context: &Context,
     credentials: &ClientCredentials,
+    address: &str,
     now: Timestamp,
 ) -> Result<AgentRecord, Error> {
-    let secret = parse(context, credentials)?;
-    let agent =
-        context.store.record::<AgentRecord>(&secret.id, now).await?.ok_or(Refusal::AgentUnknown)?;
-    verify_secret(&agent, &secret)?;
+    let proof = parse(context, credentials)?;
+    let agent = context.store.record::<AgentRecord>(&credentials.id, now).await?;
+    let agent = agent.ok_or_else(|| proof.unknown_agent())?;
+    verify(context, &agent, &proof, address).await?;
     context
         .config
         .allowed_users
@@ -101,18 +106,44 @@ pub async fn authenticate(
     Ok(agent)
 }
 
-/// Checks that the agent is not denied, the secret's form and checksum, and that it names the agent in
-/// `credentials`. No I/O.
-pub(super) fn parse(
+/// What an agent authenticates with, in the right form.
+#[derive(Debug)]
+pub(super) enum AgentProof<'c> {
+    Secret(AgentSecret),
+    Assertion(&'c ClientAssertion),
+}
+
+impl AgentProof<'_> {
+    /// Returns the refusal of a client that is not there, which is that of a wrong proof.
+    pub(super) fn unknown_agent(&self) -> Refusal {
+        match self {
+            Self::Secret(_) => Refusal::AgentUnknown,
+            Self::Assertion(_) => Refusal::ClientKeysMissing,
+        }
+    }
+}
+
+/// Checks that the agent is not denied, the form of what it authenticates with, and that it names
+/// the agent in `credentials`. No I/O.
+pub(super) fn parse<'c>(
     context: &Context,
-    credentials: &ClientCredentials,
-) -> Result<AgentSecret, Error> {
-    if context.config.is_denied(&credentials.id.into()) {
+    credentials: &'c ClientCredentials,
+) -> Result<AgentProof<'c>, Error> {
+    let id = credentials.id.into();
+    if context.config.is_denied(&id) {
         return Err(Refusal::ClientDenied.into());
     }
-    let (brand, text) = (&context.config.brand, credentials.secret.expose());
+    let text = match &credentials.proof {
+        ClientProof::Assertion(assertion) if assertion.client == id => {
+            return Ok(AgentProof::Assertion(assertion));
+        }
+        ClientProof::Assertion(_) => return Err(Refusal::ClientAssertionSubjectWrong.into()),
+        ClientProof::Secret(secret) => secret.expose(),
+    };
+    let brand = &context.config.brand;
     AgentSecret::parse(brand, text)
         .filter(|secret| secret.id == credentials.id)
+        .map(AgentProof::Secret)
         .ok_or_else(|| not_an_agent_secret(brand, text))
 }
 
@@ -129,12 +160,21 @@ fn not_an_agent_secret(brand: &TokenPrefix, text: &str) -> Error {
     }
 }
 
-/// Checks that `secret` is the agent's.
-pub(super) fn verify_secret(agent: &AgentRecord, secret: &AgentSecret) -> Result<(), Refusal> {
-    if agent.secret.digest.matches(&secret.digest) {
-        Ok(())
-    } else {
-        Err(Refusal::AgentSecretWrong)
+/// Checks that `proof` is the agent's, for a caller at `address`. An agent has either a secret or
+/// keys, and authenticates with what it has.
+pub(super) async fn verify(
+    context: &Context,
+    agent: &AgentRecord,
+    proof: &AgentProof<'_>,
+    address: &str,
+) -> Result<(), Error> {
+    match (proof, &agent.client_keys) {
+        (AgentProof::Secret(secret), None) if agent.secret.digest.matches(&secret.digest) => Ok(()),
+        (AgentProof::Secret(_), None | Some(_)) => Err(Refusal::AgentSecretWrong.into()),
+        (AgentProof::Assertion(_), None) => Err(Refusal::ClientKeysMissing.into()),
+        (AgentProof::Assertion(assertion), Some(keys)) => {
+            client_assertion::authenticate(context, assertion, keys, address).await
+        }
     }
 }
 

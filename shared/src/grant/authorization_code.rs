@@ -5,8 +5,8 @@
 //!
 //! Redemption:
 //! 1. Check the code's form and checksum, without I/O.
-//! 2. Read the code consistently. Client, redirect URI and verifier must match; if one does not,
-//!    the code is not consumed.
+//! 2. Read the code consistently. Client, redirect URI and verifier must match, and a client with
+//!    keys authenticates; otherwise, the code is not consumed.
 //! 3. Check the allowed users and the user's organization, and make the tokens.
 //! 4. Redeem the code and create a family for the tool, in one transaction: a failure of ours
 //!    leaves a code that can be redeemed.
@@ -16,7 +16,8 @@
 //! as the tokens have not been used, it gets them again.
 
 use super::{
-    Tokens,
+    Tokens, client,
+    client_assertion::ClientAssertion,
     family::{self, GrantBasis, NewUserFamily},
     not_a_code,
     target::GrantTarget,
@@ -63,6 +64,8 @@ pub struct NewAuthorizationCode<'a> {
     pub scopes: Scopes,
     /// The consent that it is based on, unless the client is a tool that the user signs in to.
     pub consent: Option<ConsentId>,
+    /// Whether the client must authenticate to redeem it.
+    pub is_confidential: bool,
     /// The user's current epoch.
     pub epoch: Epoch,
 }
@@ -74,6 +77,8 @@ pub struct AccessTokenRequest<'a> {
     pub code: &'a Secret,
     /// The client's id.
     pub client_id: &'a ClientId,
+    /// What the client authenticates with, if it does.
+    pub assertion: Option<&'a ClientAssertion>,
     /// The redirect URI of the authorization request.
     pub redirect_uri: &'a str,
     /// The PKCE code verifier.
@@ -104,6 +109,7 @@ pub async fn issue(context: &Context, new: NewAuthorizationCode<'_>) -> Result<S
         resource: new.resource.cloned(),
         scopes: new.scopes,
         consent: new.consent,
+        is_confidential: new.is_confidential,
         epoch: Some(new.epoch),
         valid_until,
         family: None,
@@ -126,6 +132,11 @@ pub async fn redeem(
         .ok_or_else(|| not_a_code(context, Refusal::CodeWrong, "code", redemption.code.expose()))?;
     let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
+    if record.client_id == *redemption.client_id {
+        let AccessTokenRequest { client_id, assertion, address, .. } = *redemption;
+        let is_confidential = record.is_confidential;
+        client::authenticate(context, client_id, assertion, is_confidential, address).await?;
+    }
     match (check(&record, redemption), &record.family) {
         (Ok(()), None) if record.valid_until <= now => return Err(Refusal::CodeWrong.into()),
         (Ok(()), None) => {}
@@ -143,7 +154,8 @@ pub async fn redeem(
         basis: GrantBasis::Approval(record.epoch),
         address: redemption.address,
     };
-    let family = family::prepare_for_user(context, new, now).await?;
+    let mut family = family::prepare_for_user(context, new, now).await?;
+    family.record.is_confidential = record.is_confidential;
     match context.store.redeem_code(&record, &family.record, now).await? {
         Redemption::Redeemed => Ok(family.tokens),
         Redemption::NotRedeemed => {

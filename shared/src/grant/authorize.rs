@@ -317,6 +317,7 @@ impl<'c> AuthorizationRequest<'c> {
             resource: self.target.uri(),
             scopes,
             consent: Some(id),
+            is_confidential: self.to.client.keys.is_some(),
             epoch: user.inherited.epoch.ok_or(Refusal::UserRequired)?,
         };
         let code: Secret = authorization_code::issue(context, new).await?;

@@ -1,7 +1,11 @@
 //! How clients of the OAuth endpoints identify themselves: by HTTP Basic or in the body, and the
-//! same at each endpoint (RFC 6749 §2.3.1); and which public clients there are.
+//! same at each endpoint (RFC 6749 §2.3.1, RFC 7521 §4.2); and which clients of users there are.
 
-use super::{ClientCredentials, client_document, registration};
+use super::{
+    ClientCredentials, ClientProof,
+    client_assertion::{self, ClientAssertion},
+    client_document, registration,
+};
 use crate::{
     config::{Client, Config},
     context::Context,
@@ -10,10 +14,11 @@ use crate::{
         id::{AgentId, ClientId},
         secret::Secret,
     },
-    http::Request,
+    http::{Form, Request},
 };
+use client_assertion::JWT_BEARER;
 
-/// Returns the public client whose id is `id`: a configured one, one whose id is the URL of its
+/// Returns the client of users whose id is `id`: a configured one, one whose id is the URL of its
 /// metadata, or one that registered. `address` is the caller's, for whom a document may be fetched.
 ///
 /// # Errors
@@ -29,9 +34,81 @@ pub async fn find(
     }
 }
 
-/// Returns the public client whose id is `id`, unless only a document says what it is.
+/// Returns the client of users whose id is `id`, unless only a document says what it is.
 pub fn find_known(context: &Context, id: &ClientId) -> Option<Client> {
     context.config.client(id).cloned().or_else(|| registration::find(context, id))
+}
+
+/// Authenticates a client of users, for a caller at `address`. `is_confidential` is whether it had
+/// keys when the grant began.
+///
+/// # Errors
+/// `invalid_client`, [`Refusal::ClientKeysUnavailable`], [`Refusal::RequestsTooMany`]; a fault.
+pub(super) async fn authenticate(
+    context: &Context,
+    id: &ClientId,
+    assertion: Option<&ClientAssertion>,
+    is_confidential: bool,
+    address: &str,
+) -> Result<(), Error> {
+    let Some(assertion) = assertion else {
+        return if is_confidential { Err(Refusal::ClientAssertionMissing.into()) } else { Ok(()) };
+    };
+    if assertion.client != *id {
+        return Err(Refusal::ClientAssertionSubjectWrong.into());
+    }
+    let found = Box::pin(find(context, id, address));
+    let client = found.await.map_err(|error| match error.refusal() {
+        // It may be identified later, and then what it presents is still valid.
+        Some(Refusal::ClientDocumentInvalid) => client_assertion::unavailable(),
+        Some(_) | None => error,
+    })?;
+    let keys = client.and_then(|client| client.keys).ok_or(Refusal::ClientKeysMissing)?;
+    client_assertion::authenticate(context, assertion, &keys, address).await
+}
+
+/// The parameters with which a client identifies itself in a body.
+#[derive(Debug, Default)]
+pub struct ClientParameters {
+    /// `client_id`.
+    pub id: Option<String>,
+    /// `client_secret`.
+    pub secret: Option<Secret>,
+    /// `client_assertion_type`.
+    pub assertion_type: Option<String>,
+    /// `client_assertion`.
+    pub assertion: Option<Secret>,
+}
+
+impl From<&Form> for ClientParameters {
+    fn from(form: &Form) -> Self {
+        let text = |name: &str| form.get(name).map(|value| value.expose().to_owned());
+        Self {
+            id: text("client_id"),
+            secret: form.get("client_secret").cloned(),
+            assertion_type: text("client_assertion_type").filter(|kind| !kind.is_empty()),
+            assertion: form.get("client_assertion").filter(|jwt| !jwt.expose().is_empty()).cloned(),
+        }
+    }
+}
+
+impl ClientParameters {
+    /// Returns the assertion, if there is one.
+    fn take_assertion(&mut self) -> Result<Option<ClientAssertion>, Error> {
+        let missing = |name: &str, remedy: &str| {
+            let detail = format!("The parameter '{name}' is missing: send {remedy}.");
+            Error::with_detail(Refusal::ParameterMissing, detail)
+        };
+        match (self.assertion_type.take(), self.assertion.take()) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(missing("client_assertion_type", JWT_BEARER)),
+            (Some(_), None) => Err(missing("client_assertion", "a JWT that the client has signed")),
+            (Some(kind), Some(_)) if kind != JWT_BEARER => {
+                Err(Refusal::ClientAssertionTypeUnknown.into())
+            }
+            (Some(_), Some(jwt)) => Ok(Some(ClientAssertion::parse(jwt)?)),
+        }
+    }
 }
 
 /// A client as it identified itself. Nothing about it is verified.
@@ -42,24 +119,38 @@ pub enum PresentedClient {
     /// By its id. An empty secret counts as none: RFC 6749 §2.3.1 allows a client without a secret
     /// to send one.
     Named(String),
+    /// By a JWT that it signed, which names it.
+    WithAssertion(ClientAssertion),
     /// By its id and a secret.
     WithSecret(String, Secret),
 }
 
 impl PresentedClient {
-    /// Reads the client of `request`, whose body has the members `client_id` and `client_secret`.
+    /// Reads the client of `request`, whose body has these parameters.
     ///
     /// # Errors
     /// [`Refusal::AgentSecretMalformed`], [`Refusal::ClientCredentialsMissing`] for a secret
-    /// without an id, [`Refusal::DuplicateClientCredentials`] for two clients or two secrets.
-    pub fn read(
-        request: &Request,
-        client_id: Option<String>,
-        client_secret: Option<Secret>,
-    ) -> Result<Self, Error> {
+    /// without an id, [`Refusal::DuplicateClientCredentials`] for two clients or two ways to
+    /// authenticate, [`Refusal::ParameterMissing`] and `invalid_client` for an assertion that cannot
+    /// be read or names another client.
+    pub fn read(request: &Request, mut parameters: ClientParameters) -> Result<Self, Error> {
         let is_empty = |secret: &Secret| secret.expose().is_empty();
-        let in_body = client_secret.filter(|secret| !is_empty(secret));
-        let Some((id, secret)) = request.basic()? else {
+        let has_assertion = parameters.assertion.is_some() || parameters.assertion_type.is_some();
+        let basic = request.basic()?;
+        let client_id = parameters.id.take();
+        let in_body = parameters.secret.take().filter(|secret| !is_empty(secret));
+        if has_assertion && (basic.is_some() || in_body.is_some()) {
+            return Err(Refusal::DuplicateClientCredentials.into());
+        }
+        if let Some(assertion) = parameters.take_assertion()? {
+            return match client_id {
+                Some(id) if id != assertion.client.as_str() => {
+                    Err(Refusal::ClientAssertionSubjectWrong.into())
+                }
+                Some(_) | None => Ok(Self::WithAssertion(assertion)),
+            };
+        }
+        let Some((id, secret)) = basic else {
             return match (client_id, in_body) {
                 (None, None) => Ok(Self::Absent),
                 (None, Some(_)) => {
@@ -79,8 +170,8 @@ impl PresentedClient {
         }
     }
 
-    /// Returns the public client that this is. Such a client has no secret. `address` is the
-    /// caller's.
+    /// Returns the public client that this is. Such a client has neither a secret nor keys.
+    /// `address` is the caller's.
     ///
     /// # Errors
     /// [`Refusal::ParameterMissing`] for an absent client, [`Refusal::ClientDenied`],
@@ -94,8 +185,13 @@ impl PresentedClient {
             )),
             Self::Named(id) => {
                 let id = id.into();
-                find(context, &id, address).await?.ok_or_else(|| unknown(&id))
+                match find(context, &id, address).await? {
+                    Some(client) if client.keys.is_some() => Err(Refusal::ClientNotPublic.into()),
+                    Some(client) => Ok(client),
+                    None => Err(unknown(&id)),
+                }
             }
+            Self::WithAssertion(_) => Err(Refusal::ClientNotPublic.into()),
             Self::WithSecret(id, _) if context.config.is_public_client(&id.as_str().into()) => {
                 Err(public_with_secret())
             }
@@ -108,14 +204,12 @@ impl PresentedClient {
     /// # Errors
     /// [`Refusal::ClientDenied`].
     pub fn require_not_denied(&self, context: &Context) -> Result<(), Refusal> {
-        match self {
-            Self::Named(id) | Self::WithSecret(id, _)
-                if context.config.is_denied(&id.as_str().into()) =>
-            {
-                Err(Refusal::ClientDenied)
-            }
-            Self::Absent | Self::Named(_) | Self::WithSecret(..) => Ok(()),
-        }
+        let id = match self {
+            Self::Absent => return Ok(()),
+            Self::Named(id) | Self::WithSecret(id, _) => &ClientId::from(id.as_str()),
+            Self::WithAssertion(assertion) => &assertion.client,
+        };
+        if context.config.is_denied(id) { Err(Refusal::ClientDenied) } else { Ok(()) }
     }
 }
 
@@ -132,7 +226,16 @@ pub fn credentials(config: &Config, id: &str, secret: Secret) -> Result<ClientCr
         let detail = "The client secret is the id of an agent: send the id first, and then the secret (client_id:client_secret).";
         return Err(Error::with_detail(Refusal::AgentSecretMalformed, detail.into()));
     }
-    Ok(ClientCredentials { id: agent_id(id)?, secret })
+    Ok(ClientCredentials { id: agent_id(id)?, proof: ClientProof::Secret(secret) })
+}
+
+/// Returns the credentials of an agent, from its assertion.
+///
+/// # Errors
+/// [`Refusal::ClientKeysMissing`] for the id of another client, or of none.
+pub fn signing_agent(assertion: ClientAssertion) -> Result<ClientCredentials, Error> {
+    let id = assertion.client.as_str().parse().map_err(|_| Refusal::ClientKeysMissing)?;
+    Ok(ClientCredentials { id, proof: ClientProof::Assertion(assertion) })
 }
 
 /// Parses an agent's id: only agents authenticate with a secret.

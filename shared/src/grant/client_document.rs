@@ -93,6 +93,7 @@ fn parse(url: &ClientUrl, body: &[u8]) -> Result<Client, String> {
         name: name.map_or_else(|| url.host().to_owned(), String::from),
         redirect_uris,
         source: ClientMetadataSource::Document(url.host().to_owned()),
+        keys: None,
     })
 }
 

@@ -42,6 +42,8 @@ pub struct NewFamily<'a> {
     pub epoch: Epoch,
     /// When the owner expires: the family expires no later.
     pub not_after: Option<Timestamp>,
+    /// Whether the client must authenticate whenever it refreshes.
+    pub is_confidential: bool,
     /// The caller's network address: the binding of the first refresh token.
     pub address: &'a str,
 }
@@ -89,6 +91,7 @@ fn prepare(
         scopes: new.scopes.clone(),
         epoch: new.epoch,
         consent: None,
+        is_confidential: new.is_confidential,
         idle_expires_at: after(now, context.config.lifetimes.refresh_idle),
         absolute_expires_at,
         revoked_at: None,
@@ -187,6 +190,7 @@ pub(super) async fn prepare_for_user(
         scopes: &target.limit(&user.limit(&context.config, scopes)),
         epoch: user.epoch,
         not_after: None,
+        is_confidential: false,
         address,
     };
     let PreparedFamily { record, tokens } = prepare(context, &new, now)?;

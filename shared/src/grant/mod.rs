@@ -4,6 +4,7 @@ pub mod agent_secret;
 pub mod authorization_code;
 pub mod authorize;
 pub mod client;
+pub mod client_assertion;
 mod client_document;
 pub mod device_code;
 pub mod family;
@@ -97,6 +98,15 @@ fn not_a_code(context: &Context, refusal: Refusal, name: &str, text: &str) -> Er
 pub struct ClientCredentials {
     /// The client id, which is the agent's.
     pub id: AgentId,
+    /// What proves it.
+    pub proof: ClientProof,
+}
+
+/// What a confidential client authenticates with.
+#[derive(Debug)]
+pub enum ClientProof {
     /// The client secret.
-    pub secret: Secret,
+    Secret(Secret),
+    /// A JWT that it signed.
+    Assertion(client_assertion::ClientAssertion),
 }

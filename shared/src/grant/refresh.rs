@@ -6,7 +6,8 @@
 //!
 //! 1. Check the token's form, checksum and MAC, without I/O.
 //! 2. Read the family, and the client with it if it identifies itself: one round trip. Authenticate
-//!    the client if it gave its secret. The deployment can require that of agents.
+//!    the client if it gave its secret or an assertion. A client with keys must, and the deployment
+//!    can require it of all agents.
 //! 3. Decide what the token is: the current one; the one before it, repeated by the caller that
 //!    rotated it, who gets the same answer again; the same from an unknown address, which is
 //!    refused, and the family continues; or a token that was stolen, or whose successor was, which
@@ -20,7 +21,8 @@
 use jiff::Timestamp;
 
 use super::{
-    ClientCredentials, Tokens, agent_secret, family, scope_not_granted, target::GrantTarget,
+    ClientCredentials, Tokens, agent_secret, client, client_assertion::ClientAssertion, family,
+    scope_not_granted, target::GrantTarget,
 };
 use crate::{
     context::Context,
@@ -46,10 +48,12 @@ pub enum RefreshClient {
     Unidentified,
     /// An agent that gave its id, and may request fewer scopes.
     Agent(AgentId, Option<Scopes>),
-    /// A public client: a tool of a user, which has an id and no secret.
+    /// A client of users that gave its id: a tool, which has no secret.
     Public(ClientId, Option<Scopes>),
-    /// An agent that gave its secret too.
-    AgentWithSecret(ClientCredentials, Option<Scopes>),
+    /// An agent that gave its secret or an assertion too.
+    AgentWithProof(ClientCredentials, Option<Scopes>),
+    /// A client of users that gave an assertion.
+    AppWithAssertion(ClientAssertion, Option<Scopes>),
 }
 
 impl RefreshClient {
@@ -59,16 +63,18 @@ impl RefreshClient {
             Self::Unidentified => None,
             Self::Agent(id, _) => Some((*id).into()),
             Self::Public(id, _) => Some(id.clone()),
-            Self::AgentWithSecret(credentials, _) => Some(credentials.id.into()),
+            Self::AgentWithProof(credentials, _) => Some(credentials.id.into()),
+            Self::AppWithAssertion(assertion, _) => Some(assertion.client.clone()),
         }
     }
 
     fn requested_scopes(&self) -> Option<&Scopes> {
         match self {
             Self::Unidentified => None,
-            Self::Agent(_, scopes) | Self::Public(_, scopes) | Self::AgentWithSecret(_, scopes) => {
-                scopes.as_ref()
-            }
+            Self::Agent(_, scopes)
+            | Self::Public(_, scopes)
+            | Self::AgentWithProof(_, scopes)
+            | Self::AppWithAssertion(_, scopes) => scopes.as_ref(),
         }
     }
 }
@@ -87,7 +93,7 @@ pub async fn refresh(
 ) -> Result<Tokens, Error> {
     let presented = parse(context, text)?;
     telemetry::record_family(&presented.family);
-    let (family, agent) = read(context, &presented, client).await?;
+    let (family, agent) = read(context, &presented, client, address).await?;
     require_authentication(context, family.as_ref(), client)?;
 
     let (now, lifetimes) = (context.clock.now(), &context.config.lifetimes);
@@ -136,6 +142,7 @@ async fn read(
     context: &Context,
     presented: &RefreshToken,
     client: &RefreshClient,
+    address: &str,
 ) -> Result<(Option<FamilyRecord>, Option<AgentRecord>), Error> {
     let family = &presented.family;
     match client {
@@ -147,28 +154,39 @@ async fn read(
             let agent = agent.ok_or(Refusal::FamilyOwnerDeleted)?;
             Ok((family, Some(agent)))
         }
-        RefreshClient::AgentWithSecret(credentials, _) => {
-            let secret = agent_secret::parse(context, credentials)?;
+        RefreshClient::AgentWithProof(credentials, _) => {
+            let proof = agent_secret::parse(context, credentials)?;
             let (agent, family) = context.store.agent_and_family(&credentials.id, family).await?;
-            let agent = agent.ok_or(Refusal::AgentUnknown)?;
-            agent_secret::verify_secret(&agent, &secret)?;
+            let agent = agent.ok_or_else(|| proof.unknown_agent())?;
+            agent_secret::verify(context, &agent, &proof, address).await?;
             Ok((family, Some(agent)))
+        }
+        RefreshClient::AppWithAssertion(assertion, _) => {
+            let family = context.store.family(family).await?;
+            if family.as_ref().is_some_and(|family| family.client_id == assertion.client) {
+                let (id, assertion) = (&assertion.client, Some(assertion));
+                client::authenticate(context, id, assertion, true, address).await?;
+            }
+            Ok((family, None))
         }
     }
 }
 
-/// Refuses an agent that did not authenticate, if the deployment requires it (RFC 6749 §6). Tools
-/// of users have no secret.
+/// Refuses a client that did not authenticate, if it has keys, or if it is an agent and the
+/// deployment requires it (RFC 6749 §6). Tools of users have no secret.
 fn require_authentication(
     context: &Context,
     family: Option<&FamilyRecord>,
     client: &RefreshClient,
 ) -> Result<(), Refusal> {
-    let is_agents = family.is_some_and(|family| family.user_id.is_none());
+    let is_required = family.is_some_and(|family| {
+        let is_agents = family.user_id.is_none();
+        family.is_confidential || (is_agents && context.config.agents.authenticate_refresh)
+    });
     match client {
-        RefreshClient::AgentWithSecret(..) => Ok(()),
+        RefreshClient::AgentWithProof(..) | RefreshClient::AppWithAssertion(..) => Ok(()),
         RefreshClient::Agent(..) | RefreshClient::Public(..) | RefreshClient::Unidentified
-            if is_agents && context.config.agents.authenticate_refresh =>
+            if is_required =>
         {
             Err(Refusal::RefreshClientUnauthenticated)
         }

@@ -144,5 +144,6 @@ pub(super) fn find(context: &Context, id: &ClientId) -> Option<Client> {
         name: metadata.client_name,
         redirect_uris: metadata.redirect_uris,
         source: ClientMetadataSource::Registration,
+        keys: None,
     })
 }

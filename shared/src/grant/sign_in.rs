@@ -288,6 +288,7 @@ async fn redirect_to_tool(
     let member = user_status::record_sign_in(context, person, Some(from)).await?;
     let (user_id, epoch) = (&person.user_id, member.epoch);
     let new = NewAuthorizationCode {
+        is_confidential: false,
         client_id: &loopback.client_id,
         redirect_uri: &loopback.redirect_uri,
         challenge: loopback.challenge,

@@ -240,6 +240,20 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
     id: &Id<V>,
     old: impl FnOnce(&V::Record) -> OldSecret,
 ) -> Result<Secret, Error> {
+    let record = find_to_renew::<V>(context, caller, id).await?;
+    let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
+    match context.store.replace_secret(&record, &minted, old(&record)).await? {
+        SecretReplacement::Replaced => Ok(minted.secret),
+        SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
+    }
+}
+
+/// Returns the record `id`, if the caller can give it something new to authenticate with.
+pub(super) async fn find_to_renew<V: Resource>(
+    context: &Context,
+    caller: &Principal,
+    id: &Id<V>,
+) -> Result<V::Record, Error> {
     caller.require(V::MANAGE)?;
     let record: V::Record = find(context, &caller.require_organization()?, id).await?;
     let rights = V::rights(context, &record);
@@ -256,9 +270,5 @@ pub(super) async fn renew<V: Resource<Record: Record<Kind: CredentialKind> + Has
         }
         None => caller.check_can_create_unsigned(&rights.scopes)?,
     }
-    let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
-    match context.store.replace_secret(&record, &minted, old(&record)).await? {
-        SecretReplacement::Replaced => Ok(minted.secret),
-        SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
-    }
+    Ok(record)
 }

@@ -3,13 +3,14 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::owned::{self, NewCredential, OwningOrganization, Resource, Rights};
 use crate::{
     context::Context,
     core::{
         epoch::Epoch,
-        error::Error,
+        error::{Error, Refusal},
         id::{Agent, AgentId, Service, TypeSafeId},
         name::Name,
         permission::Permission,
@@ -18,8 +19,12 @@ use crate::{
         secret::Secret,
         subject::Subject,
     },
-    credential::{CredentialKind, opaque},
-    store::{OldSecret, service_account::ServiceAccountRecord},
+    credential::{CredentialKind, Minted, opaque},
+    crypto::ClientKeys,
+    store::{
+        OldSecret, SecretReplacement, StoredSecret,
+        service_account::{AgentRecord, ServiceAccountRecord},
+    },
 };
 
 /// An agent or service to be created.
@@ -32,6 +37,20 @@ pub struct NewServiceAccount {
     pub scopes: Vec<String>,
 }
 
+/// An agent to be created. It gets a secret, unless it has keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAgent {
+    /// The name.
+    pub name: String,
+    /// The scopes.
+    pub scopes: Vec<String>,
+    /// Its public keys.
+    jwks: Option<Value>,
+    /// The URL of its public keys.
+    jwks_uri: Option<String>,
+}
+
 /// An agent or service without its secret.
 #[derive(Clone, Debug, Serialize)]
 #[serde(bound = "")]
@@ -40,8 +59,14 @@ pub struct ServiceAccountView<K: CredentialKind> {
     pub id: TypeSafeId<K>,
     pub name: String,
     pub scopes: Scopes,
-    pub prefix: String,
-    pub last_four: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_four: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
     pub created_at: Timestamp,
     pub on_behalf_of: Option<Subject>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,12 +112,16 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
     }
 
     fn view(context: &Context, record: ServiceAccountRecord<K>) -> Self {
+        let keys = record.client_keys;
+        let has_secret = keys.is_none();
         Self {
-            prefix: opaque::prefix(&context.config.brand, &record.meta.id),
+            prefix: has_secret.then(|| opaque::prefix(&context.config.brand, &record.meta.id)),
+            jwks: keys.as_ref().and_then(ClientKeys::jwks),
+            jwks_uri: keys.as_ref().and_then(ClientKeys::uri).map(str::to_owned),
             id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
-            last_four: record.secret.last_four,
+            last_four: has_secret.then_some(record.secret.last_four),
             created_at: record.meta.created_at,
             on_behalf_of: record.on_behalf_of,
             expires_at: record.expires_at,
@@ -109,6 +138,49 @@ pub async fn create<K: ServiceAccountKind>(
     caller: &Principal,
     new: NewServiceAccount,
 ) -> Result<(ServiceAccountView<K>, Secret), Error> {
+    create_with(context, caller, new, None).await
+}
+
+/// Creates an agent, and returns its secret, if it has no keys.
+///
+/// # Errors
+/// As [`create`], and [`Refusal::ClientKeysInvalid`].
+pub async fn create_agent(
+    context: &Context,
+    caller: &Principal,
+    new: NewAgent,
+) -> Result<(AgentView, Option<Secret>), Error> {
+    caller.require(Agent::MANAGE)?;
+    let keys = match (new.jwks, new.jwks_uri) {
+        (None, None) => None,
+        (jwks, jwks_uri) => Some(keys(context, jwks.as_ref(), jwks_uri.as_deref())?),
+    };
+    let has_keys = keys.is_some();
+    let account = NewServiceAccount { name: new.name, scopes: new.scopes };
+    let (view, secret) = create_with(context, caller, account, keys).await?;
+    Ok((view, (!has_keys).then_some(secret)))
+}
+
+/// Checks the keys of an agent: a set, or its URL.
+fn keys(
+    context: &Context,
+    jwks: Option<&Value>,
+    jwks_uri: Option<&str>,
+) -> Result<ClientKeys, Error> {
+    let keys = match (jwks, jwks_uri) {
+        (Some(jwks), None) => ClientKeys::from_jwks(jwks),
+        (None, Some(uri)) => ClientKeys::from_uri(uri, context.config.destinations()),
+        (Some(_), Some(_)) | (None, None) => return Err(Refusal::ClientKeysInvalid.into()),
+    };
+    keys.map_err(|sentence| Error::with_detail(Refusal::ClientKeysInvalid, sentence))
+}
+
+async fn create_with<K: ServiceAccountKind>(
+    context: &Context,
+    caller: &Principal,
+    new: NewServiceAccount,
+    keys: Option<ClientKeys>,
+) -> Result<(ServiceAccountView<K>, Secret), Error> {
     caller.require(K::MANAGE)?;
     let name = Name::try_from(new.name)?;
     let given = new.scopes;
@@ -121,11 +193,13 @@ pub async fn create<K: ServiceAccountKind>(
 
     let NewCredential { meta, stored, secret } =
         owned::new_credential(context, OwningOrganization::of(caller)?)?;
+    let last_four = if keys.is_none() { stored.last_four } else { String::new() };
     let record = ServiceAccountRecord {
         meta,
         name: name.into(),
         scopes,
-        secret: stored,
+        secret: StoredSecret { last_four, ..stored },
+        client_keys: keys,
         epoch: Epoch::default(),
         on_behalf_of: caller.acting_user(),
         expires_at: caller.delegated_expiry(None)?,
@@ -161,4 +235,46 @@ pub async fn renew_agent_secret(
 ) -> Result<Secret, Error> {
     let old = if end_tokens { OldSecret::EndsWithTokens } else { OldSecret::Ends };
     owned::renew::<AgentView>(context, caller, id, |_| old).await
+}
+
+/// The new keys of an agent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAgentKeys {
+    /// Its public keys.
+    jwks: Option<Value>,
+    /// The URL of its public keys.
+    jwks_uri: Option<String>,
+    /// Whether the tokens that were granted so far end too.
+    #[serde(default = "is_true")]
+    end_tokens: bool,
+}
+
+fn is_true() -> bool {
+    true
+}
+
+/// Gives an agent other keys, or keys instead of its secret. What it had stops working at once, and
+/// so do its tokens, unless they are kept.
+///
+/// # Errors
+/// As [`renew_agent_secret`], and [`Refusal::ClientKeysInvalid`].
+pub async fn replace_agent_keys(
+    context: &Context,
+    caller: &Principal,
+    id: &AgentId,
+    new: NewAgentKeys,
+) -> Result<AgentView, Error> {
+    caller.require(Agent::MANAGE)?;
+    let keys = keys(context, new.jwks.as_ref(), new.jwks_uri.as_deref())?;
+    let old = if new.end_tokens { OldSecret::EndsWithTokens } else { OldSecret::Ends };
+    let agent: AgentRecord = owned::find_to_renew::<AgentView>(context, caller, id).await?;
+    let unknown = Minted::new(&context.config.brand, id, &context.entropy)?;
+    match context.store.replace_keys(&agent, &keys, &unknown, old).await? {
+        SecretReplacement::Replaced => {
+            let agent = AgentRecord { client_keys: Some(keys), ..agent };
+            Ok(AgentView::view(context, agent))
+        }
+        SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
+    }
 }

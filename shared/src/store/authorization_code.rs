@@ -54,6 +54,9 @@ pub struct AuthorizationCodeRecord {
     /// The consent that it was issued for, unless the client is a tool that the user signed in to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<ConsentId>,
+    /// Whether the client must authenticate to redeem it (RFC 6749 §4.1.3).
+    #[serde(rename = "confidential", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_confidential: bool,
     /// The epoch of the user at that time: a code ends with everything else that the user had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,

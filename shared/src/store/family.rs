@@ -66,6 +66,9 @@ pub struct FamilyRecord {
     /// The consent that it is based on, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<ConsentId>,
+    /// Whether the client must authenticate whenever it refreshes (RFC 6749 §6).
+    #[serde(rename = "confidential", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_confidential: bool,
     /// When the family expires unless it is rotated.
     #[serde(rename = "idle_expires_at_ms", with = "millisecond::required")]
     pub idle_expires_at: Timestamp,

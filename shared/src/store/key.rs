@@ -10,6 +10,7 @@
 //! | `Families` | consent of a user to a client | `cns_` and the SHA-256 of client, resource and user |
 //! | `Families` | revoked access token without a family | the token's id |
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
+//! | `Nonces` | assertion of a client | `jti_` and the SHA-256 of the client's id and the `jti` |
 //! | `Nonces` | sign-in, authorization code, device code | its id |
 //! | `Nonces` | the device code that a user code stands for | `uco_` and a keyed code of it |
 //! | `Nonces` | form of the portal that was sent | `frm_` and the SHA-256 of the form |
@@ -99,6 +100,13 @@ pub fn counter(what: &str, whom: &str, until_s: i64) -> String {
 /// Returns the key of the record that names a user's organization.
 pub fn membership(user_id: &Subject) -> String {
     format!("own_{}", Digest::of(user_id.to_string().as_bytes()).to_hex())
+}
+
+/// Returns the key of an assertion of a client, which chose both.
+pub fn assertion(client: &ClientId, jti: &str) -> String {
+    // The JSON of both differs if one of them does.
+    let both = serde_json::json!([client.as_str(), jti]).to_string();
+    format!("jti_{}", Digest::of(both.as_bytes()).to_hex())
 }
 
 /// Returns the key of a nonce. The credential's id is part of it, so that nobody can consume the

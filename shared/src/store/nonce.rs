@@ -1,4 +1,4 @@
-//! Nonces of signed requests, each of which is accepted once.
+//! Nonces of signed requests, and ids of client assertions, each of which is accepted once.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::Timestamp;
@@ -9,7 +9,11 @@ use super::{
     item::{seconds, text},
     key,
 };
-use crate::core::{error::Fault, id::AttemptId, subject::CredentialId};
+use crate::core::{
+    error::Fault,
+    id::{AttemptId, ClientId},
+    subject::CredentialId,
+};
 
 /// The outcome of presenting a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +40,36 @@ impl Store {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Nonce, Fault> {
+        self.consume(&key::nonce(credential_id, nonce), attempt, now, expires_at).await
+    }
+
+    /// Consumes the `jti` of an assertion of a client, in the same way.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn consume_assertion(
+        &self,
+        client: &ClientId,
+        jti: &str,
+        attempt: &AttemptId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Nonce, Fault> {
+        self.consume(&key::assertion(client, jti), attempt, now, expires_at).await
+    }
+
+    async fn consume(
+        &self,
+        pk: &str,
+        attempt: &AttemptId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Nonce, Fault> {
         let outcome = self
             .client
             .put_item()
             .table_name(&self.tables.nonces)
-            .item(key::PK, text(&key::nonce(credential_id, nonce)))
+            .item(key::PK, text(&pk))
             .item("attempt", text(&attempt))
             .item(key::TTL, seconds(expires_at))
             // An expired item may still exist: DynamoDB deletes up to days late.

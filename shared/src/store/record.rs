@@ -10,7 +10,7 @@ use super::{
     Store,
     client::{fault, unexpected},
     conditional::{AttributeEquals, Conditional, conditional},
-    item::{Item, from_item, hex, item_of, milliseconds, number, text},
+    item::{Item, attribute, from_item, hex, item_of, milliseconds, number, text},
     key,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         scope_limit::ScopeLimit,
     },
     credential::Minted,
-    crypto::Digest,
+    crypto::{ClientKeys, Digest},
 };
 
 /// The fields that every record of an organization has. Part of each record by `#[serde(flatten)]`.
@@ -47,6 +47,14 @@ pub struct StoredSecret {
     pub digest: Digest,
     /// The last four characters, which lists show.
     pub last_four: String,
+}
+
+impl StoredSecret {
+    /// Returns the stored part of a secret that nobody gets to know. Its digest tells the states of
+    /// a record apart, as that of another secret.
+    pub fn unknown(minted: &Minted) -> Self {
+        Self { digest: minted.digest, last_four: String::new() }
+    }
 }
 
 impl From<&Minted> for StoredSecret {
@@ -324,26 +332,59 @@ impl Store {
         minted: &Minted,
         old: OldSecret,
     ) -> Result<SecretReplacement, Fault> {
+        self.replace(record, &StoredSecret::from(minted), None, old).await
+    }
+
+    /// Replaces the keys of `record`, or its secret by keys, if both are still those that were read.
+    /// `unknown` is a new secret that nobody gets to know.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn replace_keys<R: HasSecret>(
+        &self,
+        record: &R,
+        keys: &ClientKeys,
+        unknown: &Minted,
+        old: OldSecret,
+    ) -> Result<SecretReplacement, Fault> {
+        self.replace(record, &StoredSecret::unknown(unknown), Some(keys), old).await
+    }
+
+    async fn replace<R: HasSecret>(
+        &self,
+        record: &R,
+        new: &StoredSecret,
+        keys: Option<&ClientKeys>,
+        old: OldSecret,
+    ) -> Result<SecretReplacement, Fault> {
         const REPLACE: &str = "SET digest = :new, last_four = :last_four";
         const REMOVE: &str = "REMOVE previous_digest, previous_expires_at_ms";
+        let (replace, remove) = match keys {
+            None => (REPLACE.to_owned(), format!("{REMOVE}, client_keys")),
+            Some(_) => (format!("{REPLACE}, client_keys = :keys"), REMOVE.to_owned()),
+        };
         let request = self
             .client
             .update_item()
             .table_name(&self.tables.keys)
             .key(key::PK, text(&record.meta().id))
             .condition_expression("digest = :seen")
-            .expression_attribute_values(":new", hex(&minted.digest))
-            .expression_attribute_values(":last_four", AttributeValue::S(minted.secret.last_four()))
+            .expression_attribute_values(":new", hex(&new.digest))
+            .expression_attribute_values(":last_four", text(&new.last_four))
             .expression_attribute_values(":seen", hex(&record.secret().digest))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match keys {
+            None => request,
+            Some(keys) => request.expression_attribute_values(":keys", attribute(keys)?),
+        };
         let request = match old {
-            OldSecret::Ends => request.update_expression(format!("{REPLACE} {REMOVE}")),
+            OldSecret::Ends => request.update_expression(format!("{replace} {remove}")),
             OldSecret::EndsWithTokens => request
-                .update_expression(format!("{REPLACE} {REMOVE} ADD epoch :one"))
+                .update_expression(format!("{replace} {remove} ADD epoch :one"))
                 .expression_attribute_values(":one", number(1)),
             OldSecret::OverlapsUntil(until) => request
                 .update_expression(format!(
-                    "{REPLACE}, previous_digest = digest, previous_expires_at_ms = :until"
+                    "{replace}, previous_digest = digest, previous_expires_at_ms = :until"
                 ))
                 .expression_attribute_values(":until", milliseconds(until)),
         };
@@ -352,7 +393,7 @@ impl Store {
             Conditional::NotMet(stored) => {
                 let stored = stored.map(from_item::<R>).transpose()?;
                 let is_ours =
-                    stored.is_some_and(|stored| stored.secret().digest.matches(&minted.digest));
+                    stored.is_some_and(|stored| stored.secret().digest.matches(&new.digest));
                 Ok(if is_ours { SecretReplacement::Replaced } else { SecretReplacement::Changed })
             }
         }

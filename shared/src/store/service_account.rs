@@ -1,15 +1,19 @@
-//! Agents and services: machines of an organization, with scopes and one secret.
+//! Agents and services: machines of an organization, with scopes and one secret. An agent can have
+//! public keys instead.
 
 use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize};
 use type_safe_id::StaticType;
 
 use super::{HasSecret, Record, RecordMeta, StoredSecret};
-use crate::core::{
-    epoch::Epoch,
-    id::{Agent, Service},
-    scope::Scopes,
-    subject::Subject,
+use crate::{
+    core::{
+        epoch::Epoch,
+        id::{Agent, Service},
+        scope::Scopes,
+        subject::Subject,
+    },
+    crypto::ClientKeys,
 };
 
 /// A stored agent. Deleting it ends its tokens, because every use of them reads it.
@@ -28,9 +32,12 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
-    /// The stored part of its secret.
+    /// The stored part of its secret. Nobody knows that of an agent with keys.
     #[serde(flatten)]
     pub secret: StoredSecret,
+    /// The agent's keys, if it authenticates with them instead of the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_keys: Option<ClientKeys>,
     /// The agent's current epoch.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,

@@ -53,6 +53,16 @@ pub fn verify(
     if claims.get("iss").and_then(Value::as_str) != Some(issuer.name) {
         return Err(Refusal::TokenClaimsInvalid);
     }
+    check_lifetime(&claims, now)?;
+    Ok(claims)
+}
+
+/// Checks that claims are valid at `now`, and returns when they expire. `exp` is required.
+///
+/// # Errors
+/// [`Refusal::TokenExpired`], [`Refusal::TokenNotYetValid`], or [`Refusal::TokenClaimsInvalid`] for
+/// a time that is not a number.
+pub fn check_lifetime(claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Refusal> {
     let time = |name: &str| {
         let value = claims.get(name).filter(|value| !value.is_null());
         value.map(|value| numeric_date(value).ok_or(Refusal::TokenClaimsInvalid)).transpose()
@@ -66,7 +76,7 @@ pub fn verify(
         },
         now,
     )?;
-    Ok(claims)
+    Ok(exp)
 }
 
 /// Reports whether a token is a security event token (RFC 8417 §2.2), such as the logout token of

@@ -93,6 +93,32 @@ refusals! {
     ChallengeMethodUnknown => invalid_request(
         "The code_challenge_method is not supported: use S256 (RFC 7636).",
     ),
+    /// The client assertion is for another audience than this issuer alone.
+    ClientAssertionAudienceWrong => INVALID_ASSERTION,
+    /// The issuer, the subject, the id or a time of the client assertion is missing or invalid.
+    ClientAssertionClaimsInvalid => INVALID_ASSERTION,
+    /// The client assertion has expired, or is not valid yet.
+    ClientAssertionExpired => INVALID_ASSERTION,
+    /// The header or the signature of the client assertion is not valid.
+    ClientAssertionForged => INVALID_ASSERTION,
+    /// No key of the client has the kid and the algorithm of the client assertion.
+    ClientAssertionKeyUnknown => INVALID_ASSERTION,
+    /// The client assertion is not a JWT whose issuer and subject are the same client.
+    ClientAssertionMalformed => INVALID_ASSERTION,
+    /// The client authenticates with a key, and sent no client assertion.
+    ClientAssertionMissing => unauthenticated_client(
+        "This client authenticates with a key: send client_assertion_type and client_assertion.",
+    ),
+    /// The client assertion was already used.
+    ClientAssertionReplayed => INVALID_ASSERTION,
+    /// The client assertion is from another client than the one that the request names.
+    ClientAssertionSubjectWrong => INVALID_ASSERTION,
+    /// The client assertion expires too late.
+    ClientAssertionTooLong => INVALID_ASSERTION,
+    /// The client assertion is of a type that is not supported.
+    ClientAssertionTypeUnknown => unauthenticated_client(
+        "The client_assertion_type is not supported: use urn:ietf:params:oauth:client-assertion-type:jwt-bearer.",
+    ),
     /// The token endpoint received a secret without a client id, or no secret for
     /// client_credentials.
     ClientCredentialsMissing => INVALID_CLIENT,
@@ -102,8 +128,25 @@ refusals! {
     ClientDocumentInvalid => invalid_request(
         "The app could not be identified. Try again in a few minutes, or ask whoever provides the app.",
     ),
+    /// The keys of an agent are not valid, or both a set and a URL were sent.
+    ClientKeysInvalid => invalid_request(
+        "The keys are not valid: send either jwks with 1 to 5 public keys, or jwks_uri.",
+    ),
+    /// The client sent an assertion, and is unknown or has no keys.
+    ClientKeysMissing => INVALID_ASSERTION,
+    /// The metadata or the keys of a client that authenticates with a key cannot be fetched now.
+    ClientKeysUnavailable => PublicError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "temporarily_unavailable",
+        "The keys of the client could not be fetched.",
+    ),
     /// The name of a client that registers is not valid, or its metadata are too long.
     ClientMetadataInvalid => oauth("invalid_client_metadata", "The metadata of the client is not valid."),
+    /// A client that authenticates with a key asked for the device flow.
+    ClientNotPublic => oauth(
+        "unauthorized_client",
+        "The device flow is for public clients, and this client authenticates with a key.",
+    ),
     /// The redirect URIs of a client that registers are missing, too many, or not valid.
     ClientRedirectUrisInvalid => oauth(
         "invalid_redirect_uri",
@@ -560,12 +603,10 @@ const FORBIDDEN_USER: PublicError = PublicError::new(
     "forbidden_user",
     "This user is not allowed to use this deployment.",
 );
-const INVALID_CLIENT: PublicError = PublicError::new(
-    StatusCode::UNAUTHORIZED,
-    "invalid_client",
-    "The client id or secret is not valid.",
-)
-.challenging(Challenge::Basic);
+const INVALID_CLIENT: PublicError = unauthenticated_client("The client id or secret is not valid.");
+const INVALID_ASSERTION: PublicError = unauthenticated_client(
+    "The client assertion is not valid: sign it with a registered key of the client, with the client id as iss and sub, the issuer of this deployment as aud, a new jti, and an exp within 5 minutes.",
+);
 const INVALID_GRANT: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_grant",
@@ -591,6 +632,11 @@ const fn invalid_scope(description: &'static str) -> PublicError {
 
 /// An error of the authorization endpoint, which the client receives by a redirect, or of the
 /// registration.
+const fn unauthenticated_client(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::UNAUTHORIZED, "invalid_client", description)
+        .challenging(Challenge::Basic)
+}
+
 const fn oauth(code: &'static str, description: &'static str) -> PublicError {
     PublicError::new(StatusCode::BAD_REQUEST, code, description)
 }

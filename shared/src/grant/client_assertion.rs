@@ -1,0 +1,218 @@
+//! Clients that authenticate with a JWT that they signed: `private_key_jwt` (OpenID Connect Core §9,
+//! RFC 7521 §4.2, RFC 7523 §3, draft-ietf-oauth-rfc7523bis).
+//!
+//! 1. The form of the assertion, without I/O: a JWT whose issuer and subject are the client.
+//! 2. The keys of the client: a set that is stored with it, or one at its URL, which is cached.
+//! 3. The signature, by the key that the assertion names, with the only algorithm of that key.
+//! 4. The claims. The audience is our issuer and nothing else: whoever receives an assertion for
+//!    another server, or for a URL that another server chose, cannot use it here.
+//! 5. The `jti` is spent, with one conditional write. Each assertion is accepted once.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use super::throttle;
+use crate::{
+    context::Context,
+    core::{
+        client_url::ClientUrl,
+        clock::{LEEWAY, after},
+        error::{Error, Refusal},
+        id::{AttemptId, ClientId},
+        json::{lenient, unique::Members},
+        network::Network,
+        secret::Secret,
+    },
+    crypto::{
+        ClientKeys, client_keys,
+        jwt::{self, HeaderRequirements, IssuedBy},
+        key_set::KeySet,
+    },
+    fetch::document_cache::ReadDocument,
+    store::{counter::Counter, nonce::Nonce},
+    telemetry,
+    token::external,
+};
+
+/// The `client_assertion_type` of a JWT (RFC 7523 §2.2).
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// How far in the future an assertion can expire.
+pub const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
+/// The longest assertion, in bytes.
+const LONGEST: usize = 8 * 1024;
+/// The longest `jti`, in bytes.
+const LONGEST_ID: usize = 256;
+/// How long to wait for the keys of a client that could not be fetched.
+const PAUSE: SignedDuration = SignedDuration::from_mins(1);
+
+/// An assertion, and the client that it names. Nothing about it is verified.
+#[derive(Clone, Debug)]
+pub struct ClientAssertion {
+    /// The client: issuer and subject.
+    pub client: ClientId,
+    jwt: Secret,
+}
+
+impl ClientAssertion {
+    /// Parses an assertion.
+    ///
+    /// # Errors
+    /// [`Refusal::ClientAssertionMalformed`].
+    pub fn parse(jwt: Secret) -> Result<Self, Refusal> {
+        let text = jwt.expose();
+        let is_one = text.len() <= LONGEST && jwt::looks_like_jwt(text);
+        let claims = is_one.then(|| jwt::unverified_claims(text)).flatten();
+        let claims = claims.ok_or(Refusal::ClientAssertionMalformed)?;
+        let named = |name: &str| claims.get(name).and_then(Value::as_str);
+        match (named("iss"), named("sub")) {
+            (Some(issuer), Some(subject)) if issuer == subject => {
+                Ok(Self { client: subject.into(), jwt })
+            }
+            _ => Err(Refusal::ClientAssertionMalformed),
+        }
+    }
+}
+
+/// Authenticates the client with these keys, for a caller at `address`: one write.
+///
+/// # Errors
+/// `invalid_client`, [`Refusal::ClientKeysUnavailable`], [`Refusal::RequestsTooMany`]; a fault.
+pub(super) async fn authenticate(
+    context: &Context,
+    assertion: &ClientAssertion,
+    keys: &ClientKeys,
+    address: &str,
+) -> Result<(), Error> {
+    let now = context.clock.now();
+    // A future that may fetch is large, and most requests need none.
+    let verified = Box::pin(verify_signature(context, assertion, keys, address));
+    let claims = verified.await?;
+    let claims = AssertionClaims::check(context, &claims, &assertion.client, now)?;
+    let attempt = AttemptId::mint(&context.entropy)?;
+    // Nobody's clock accepts it any more when it is forgotten.
+    let forgotten = after(claims.expires_at, LEEWAY + LEEWAY);
+    let spent =
+        context.store.consume_assertion(&assertion.client, claims.id, &attempt, now, forgotten);
+    match spent.await? {
+        Nonce::Fresh => Ok(()),
+        Nonce::Replayed => Err(Refusal::ClientAssertionReplayed.into()),
+    }
+}
+
+/// Steps 2 and 3. If the key that the assertion names is not in a set that was fetched, a newer set
+/// can help.
+async fn verify_signature(
+    context: &Context,
+    assertion: &ClientAssertion,
+    keys: &ClientKeys,
+    address: &str,
+) -> Result<Map<String, Value>, Error> {
+    let uri = match keys {
+        ClientKeys::Jwks(json) => {
+            let keys = KeySet::parse(json).map_err(|_| Refusal::ClientKeysMissing)?;
+            return Ok(signed_claims(assertion, &keys)?);
+        }
+        ClientKeys::JwksUri(uri) => uri,
+    };
+    let url = ClientUrl::parse(uri, context.config.destinations());
+    let url = url.ok_or(Refusal::ClientKeysMissing)?;
+    let (now, cache) = (context.clock.now(), &context.client_keys);
+    let cached = cache.get(uri, now, fetch(context, &url, address)).await?;
+    match signed_claims(assertion, &available(&url, cached)?) {
+        Err(Refusal::ClientAssertionKeyUnknown) => {
+            let newer = cache.get_newer(uri, now, fetch(context, &url, address)).await?;
+            Ok(signed_claims(assertion, &available(&url, newer)?)?)
+        }
+        claims => Ok(claims?),
+    }
+}
+
+async fn fetch(
+    context: &Context,
+    url: &ClientUrl,
+    address: &str,
+) -> Result<ReadDocument<KeySet>, Error> {
+    count_fetch(context, address).await?;
+    let read = match context.fetcher.client_keys(url).await {
+        Ok(document) => {
+            let keys = client_keys::parse_fetched(&lenient::decode(&document.body));
+            keys.map(|keys| (keys, document.max_age))
+        }
+        Err(reason) => Err(reason),
+    };
+    Ok(read)
+}
+
+/// Counts a document that is fetched for a caller at `address`: one write.
+pub(super) async fn count_fetch(context: &Context, address: &str) -> Result<(), Error> {
+    let network = Network::of(address);
+    let limit = context.config.throttle.client_documents_per_address;
+    let counter = Counter { what: "client_document", whom: network.as_str(), limit };
+    throttle::count_request(context, counter, context.clock.now()).await
+}
+
+/// Returns keys that were fetched. Without them, nothing is known about an assertion.
+fn available(url: &ClientUrl, fetched: Result<KeySet, String>) -> Result<KeySet, Error> {
+    fetched.map_err(|reason| {
+        telemetry::client_document_refused(url.host(), &reason);
+        unavailable()
+    })
+}
+
+/// Returns the refusal of a client whose keys cannot be fetched now.
+pub(super) fn unavailable() -> Error {
+    Error::rejected_until(Refusal::ClientKeysUnavailable, PAUSE)
+}
+
+fn signed_claims(
+    assertion: &ClientAssertion,
+    keys: &KeySet,
+) -> Result<Map<String, Value>, Refusal> {
+    let types = &["jwt", "client-authentication+jwt"];
+    let expected = HeaderRequirements { types, issued_by: IssuedBy::Other };
+    match jwt::verify(assertion.jwt.expose(), keys, expected) {
+        Ok(Members(claims)) => Ok(claims),
+        Err(Refusal::TokenKeyUnknown) => Err(Refusal::ClientAssertionKeyUnknown),
+        Err(Refusal::TokenClaimsInvalid) => Err(Refusal::ClientAssertionClaimsInvalid),
+        Err(_) => Err(Refusal::ClientAssertionForged),
+    }
+}
+
+/// What remains to be known of an assertion whose claims are valid.
+#[derive(Debug)]
+struct AssertionClaims<'c> {
+    id: &'c str,
+    expires_at: Timestamp,
+}
+
+impl<'c> AssertionClaims<'c> {
+    /// Step 4.
+    fn check(
+        context: &Context,
+        claims: &'c Map<String, Value>,
+        client: &ClientId,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        if text("iss") != Some(client.as_str()) || text("sub") != Some(client.as_str()) {
+            return Err(Refusal::ClientAssertionClaimsInvalid);
+        }
+        // A list is refused even if it has no other element (7523bis §4).
+        if text("aud") != Some(context.config.deployment.issuer.as_str()) {
+            return Err(Refusal::ClientAssertionAudienceWrong);
+        }
+        let is_id = |id: &&str| (1..=LONGEST_ID).contains(&id.len());
+        let id = text("jti").filter(is_id).ok_or(Refusal::ClientAssertionClaimsInvalid)?;
+        let expires_at = external::check_lifetime(claims, now).map_err(|refusal| {
+            if matches!(refusal, Refusal::TokenExpired | Refusal::TokenNotYetValid) {
+                Refusal::ClientAssertionExpired
+            } else {
+                Refusal::ClientAssertionClaimsInvalid
+            }
+        })?;
+        if expires_at > after(now, LONGEST_LIFETIME + LEEWAY) {
+            return Err(Refusal::ClientAssertionTooLong);
+        }
+        Ok(Self { id, expires_at })
+    }
+}
