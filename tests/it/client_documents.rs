@@ -2,10 +2,14 @@
 //! registered. And clients that are denied.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-use postern::{core::principal::Role, crypto::Digest};
+use postern::{
+    core::principal::Role,
+    crypto::{Digest, sign::Algorithm},
+};
 use serde_json::{Value, json};
 use tests::{
-    Answer, Browser, ClientApp, DocumentAnswer, Setup, StoreFault, World, capture,
+    Answer, Browser, ClientApp, ClientKey, DocumentAnswer, Setup, StoreFault, World, capture,
+    expect_refusal,
     public_client::{DEVICE_GRANT, VERIFIER, approve_device},
 };
 
@@ -180,8 +184,8 @@ async fn every_other_answer_is_a_page_without_the_cause_which_is_logged() {
         ("/other", json!({"client_id": good}), "its client_id is not its URL"),
         ("/nobody", json!({"client_id": null}), "its client_id is not its URL"),
         ("/secret", json!({"client_secret": "x"}), "it contains a client_secret"),
-        ("/basic", json!({"token_endpoint_auth_method": "client_secret_basic"}), "is not none"),
-        ("/jwt", json!({"token_endpoint_auth_method": "private_key_jwt"}), "is not supported"),
+        ("/basic", json!({"token_endpoint_auth_method": "client_secret_basic"}), "is neither none"),
+        ("/jwt", json!({"token_endpoint_auth_method": "private_key_jwt"}), "neither jwks nor"),
         ("/nowhere", json!({"redirect_uris": []}), "none of its redirect_uris"),
         (
             "/http",
@@ -650,4 +654,148 @@ async fn a_wrong_entry_of_clients_stops_the_start_with_a_sentence() {
     let reserved = "[[client]]\nid = \"dyn_app\"\nname = \"App\"";
     let refused = world.try_reconfigured(reserved).unwrap_err().to_string();
     assert!(refused.contains("is like that of a client that registered itself"), "{refused}");
+}
+
+fn key() -> ClientKey {
+    ClientKey::generate("first", Algorithm::ES256)
+}
+
+/// Publishes the document of an app that authenticates with a key; returns its URL.
+fn publish_with_key(app: &ClientApp, key: &ClientKey) -> String {
+    let jwks = json!({"keys": [key.jwk]});
+    let method = "private_key_jwt";
+    app.publish("/signer", json!({"token_endpoint_auth_method": method, "jwks": jwks}))
+}
+
+/// Redeems a code with an assertion.
+async fn redeem_with(world: &World, assertion: &str, code: &str) -> Answer {
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", CALLBACK),
+        ("code_verifier", VERIFIER),
+    ];
+    let form = [&ClientKey::parameters(assertion)[..], &form].concat();
+    world.call("POST", "/v1/auth/token").form(&form).send().await
+}
+
+async fn refresh_with(world: &World, assertion: &str, refresh_token: &str) -> Answer {
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+    let form = [&ClientKey::parameters(assertion)[..], &form].concat();
+    world.call("POST", "/v1/auth/token").form(&form).send().await
+}
+
+#[tokio::test]
+async fn an_app_with_a_key_authenticates_for_every_grant() {
+    let world = world(ALLOWED).await;
+    let (app, key, other) = (ClientApp::start().await, key(), key());
+    let id = publish_with_key(&app, &key);
+    let browser = Browser::of(&world, Role::User).await;
+    let code = code_of(&browser, &id).await;
+    let assertion = || key.assertion(&world, &id, json!({}));
+    // Without an assertion, and with another key, the code is not consumed.
+    let missing =
+        "This client authenticates with a key: send client_assertion_type and client_assertion.";
+    expect_refusal(redeem(&world, &id, &code).await, 401, "invalid_client", missing);
+    let forged = other.assertion(&world, &id, json!({}));
+    redeem_with(&world, &forged, &code).await.expect_error(401, "invalid_client");
+    let tokens = redeem_with(&world, &assertion(), &code).await.expect(200);
+    assert_eq!(app.take_fetches(), ["/signer"], "the keys are in the cached document");
+    let token = tokens.member("refresh_token");
+    refresh_as(&world, &id, &token).await.expect_error(401, "invalid_client");
+    world.refresh(&token).send().await.expect_error(401, "invalid_client");
+    let forged = other.assertion(&world, &id, json!({}));
+    refresh_with(&world, &forged, &token).await.expect_error(401, "invalid_client");
+    let jwt = assertion();
+    let next = refresh_with(&world, &jwt, &token).await.expect(200).member("refresh_token");
+    refresh_with(&world, &jwt, &next).await.expect_error(401, "invalid_client");
+    refresh_with(&world, &assertion(), &next).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_app_authenticates_only_for_what_it_was_given() {
+    let world = world(ALLOWED).await;
+    let (app, key) = (ClientApp::start().await, key());
+    let id = publish_with_key(&app, &key);
+    let public = app.publish("/public", json!({}));
+    let browser = Browser::of(&world, Role::User).await;
+    // An app without keys has nothing to authenticate with.
+    let code = code_of(&browser, &public).await;
+    let signed = key.assertion(&world, &public, json!({}));
+    redeem_with(&world, &signed, &code).await.expect_error(401, "invalid_client");
+    let tokens = redeem(&world, &public, &code).await.expect(200);
+    let theirs = key.assertion(&world, &id, json!({}));
+    let token = tokens.member("refresh_token");
+    refresh_with(&world, &theirs, &token).await.expect_error(400, "invalid_grant");
+    // An app with keys has no agent, and no device.
+    let form = [("grant_type", "client_credentials")];
+    let form = |jwt: &str, more: &[(&'static str, &'static str)]| {
+        let all = [&ClientKey::parameters(jwt)[..], &form[..], more].concat();
+        world.call("POST", "/v1/auth/token").form(&all)
+    };
+    let assertion = || key.assertion(&world, &id, json!({}));
+    form(&assertion(), &[]).send().await.expect_error(401, "invalid_client");
+    let device = [("client_id", id.as_str())];
+    let refused = world.call("POST", "/v1/auth/device").form(&device).send().await;
+    refused.expect_error(400, "unauthorized_client");
+    let jwt = assertion();
+    let signed = world.call("POST", "/v1/auth/device").form(&ClientKey::parameters(&jwt));
+    signed.send().await.expect_error(400, "unauthorized_client");
+}
+
+#[tokio::test]
+async fn a_document_that_loses_or_changes_its_keys_ends_no_protection() {
+    let world = world(ALLOWED).await;
+    let (app, old, new) = (ClientApp::start().await, key(), key());
+    let id = publish_with_key(&app, &old);
+    let browser = Browser::of(&world, Role::User).await;
+    let code = code_of(&browser, &id).await;
+    let signed = |key: &ClientKey| key.assertion(&world, &id, json!({}));
+    let tokens = redeem_with(&world, &signed(&old), &code).await.expect(200);
+    let token = tokens.member("refresh_token");
+    // Another key.
+    publish_with_key(&app, &new);
+    world.advance_s(3600);
+    refresh_with(&world, &signed(&old), &token).await.expect_error(401, "invalid_client");
+    let token = refresh_with(&world, &signed(&new), &token).await.expect(200);
+    let token = token.member("refresh_token");
+    // No document: the token can be presented again.
+    app.answer("/signer", DocumentAnswer::Other(503, vec![], String::new()));
+    world.advance_s(3600);
+    let unavailable = refresh_with(&world, &signed(&new), &token).await;
+    unavailable.expect_error(503, "temporarily_unavailable");
+    // No key any more: what was allowed needs one, and what is allowed now does not.
+    app.publish("/signer", json!({}));
+    world.advance_s(60);
+    refresh_as(&world, &id, &token).await.expect_error(401, "invalid_client");
+    refresh_with(&world, &signed(&new), &token).await.expect_error(401, "invalid_client");
+    let code = code_of(&browser, &id).await;
+    let tokens = redeem(&world, &id, &code).await.expect(200);
+    let public = tokens.member("refresh_token");
+    // A key again: what was allowed without one continues without one.
+    publish_with_key(&app, &new);
+    world.advance_s(3600);
+    refresh_as(&world, &id, &public).await.expect(200);
+    refresh_with(&world, &signed(&new), &token).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_keys_of_an_app_can_be_at_a_url_of_its_own_host() {
+    let world = world(ALLOWED).await;
+    let (app, key) = (ClientApp::start().await, key());
+    let keys = json!({"keys": [key.jwk]});
+    let uri = app.answer("/jwks", DocumentAnswer::Json(keys, vec![]));
+    let method = "private_key_jwt";
+    let members = json!({"token_endpoint_auth_method": method, "jwks_uri": uri});
+    let id = app.publish("/signer", members);
+    let browser = Browser::of(&world, Role::User).await;
+    let code = code_of(&browser, &id).await;
+    assert_eq!(app.take_fetches(), ["/signer"]);
+    redeem_with(&world, &key.assertion(&world, &id, json!({})), &code).await.expect(200);
+    assert_eq!(app.take_fetches(), ["/jwks"]);
+    let elsewhere = uri.replace("127.0.0.1", "localhost");
+    let members = json!({"token_endpoint_auth_method": method, "jwks_uri": elsewhere});
+    let id = app.publish("/elsewhere", members);
+    expect_page(ask(&browser, &id).await, NOT_IDENTIFIED);
+    assert!(capture::logged(&["client_document_refused", "on its own host"]));
 }

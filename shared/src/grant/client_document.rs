@@ -3,13 +3,14 @@
 //! 1. The URL is one that the configuration allows ([`Config::client_url`]).
 //! 2. If the document is not cached, the caller's network is counted, and the document is fetched:
 //!    without redirects, only from public addresses, limited in time and size.
-//! 3. The document names the same URL, has no secret, and at least one redirect URI.
+//! 3. The document names the same URL, has no secret, and at least one redirect URI. A client that
+//!    authenticates with a key publishes its public keys there, or names their URL on the same host.
 //!
 //! [`Config::client_url`]: crate::config::Config::client_url
 
 use serde_json::{Map, Value};
 
-use super::throttle;
+use super::client_assertion;
 use crate::{
     config::{Client, ClientMetadataSource},
     context::Context,
@@ -18,11 +19,11 @@ use crate::{
         error::{Error, Refusal},
         json,
         name::Name,
-        network::Network,
+        network::Destinations,
         redirect_uri::RedirectUri,
     },
+    crypto::ClientKeys,
     fetch::document_cache::ReadDocument,
-    store::counter::Counter,
     telemetry,
 };
 
@@ -41,10 +42,7 @@ pub(super) async fn find(
 ) -> Result<Client, Error> {
     let now = context.clock.now();
     let fetch = async {
-        let network = Network::of(address);
-        let limit = context.config.throttle.client_documents_per_address;
-        let counter = Counter { what: "client_document", whom: network.as_str(), limit };
-        throttle::count_request(context, counter, now).await?;
+        client_assertion::count_fetch(context, address).await?;
         Ok::<_, Error>(fetch(context, url).await)
     };
     let found = context.client_documents.get(url.as_str(), now, fetch).await?;
@@ -69,14 +67,14 @@ fn parse(url: &ClientUrl, body: &[u8]) -> Result<Client, String> {
     if document.keys().any(|name| name.starts_with("client_secret")) {
         return Err("it contains a client_secret, which everyone could read".into());
     }
-    match document.get("token_endpoint_auth_method").map(Value::as_str) {
+    let keys = match document.get("token_endpoint_auth_method").map(Value::as_str) {
         // The default of RFC 7591 needs a secret, which no such client can have.
-        None | Some(Some("none")) => {}
-        Some(Some("private_key_jwt")) => {
-            return Err("its token_endpoint_auth_method is private_key_jwt, which is not supported for metadata documents: it must be none".into());
+        None | Some(Some("none")) => None,
+        Some(Some("private_key_jwt")) => Some(keys(url, &document)?),
+        Some(_) => {
+            return Err("its token_endpoint_auth_method is neither none nor private_key_jwt".into());
         }
-        Some(_) => return Err("its token_endpoint_auth_method is not none".into()),
-    }
+    };
     let uris = document.get("redirect_uris").and_then(Value::as_array);
     let uris = uris.ok_or("its redirect_uris are missing")?.iter();
     let redirect_uris: Vec<_> = uris
@@ -93,8 +91,35 @@ fn parse(url: &ClientUrl, body: &[u8]) -> Result<Client, String> {
         name: name.map_or_else(|| url.host().to_owned(), String::from),
         redirect_uris,
         source: ClientMetadataSource::Document(url.host().to_owned()),
-        keys: None,
+        keys,
     })
+}
+
+/// Returns the keys of a client that authenticates with one. Users see the host of the document, so
+/// no other host says which keys are the client's.
+fn keys(url: &ClientUrl, document: &Map<String, Value>) -> Result<ClientKeys, String> {
+    let given = |name: &str| document.get(name).filter(|value| !value.is_null());
+    match (given("jwks"), given("jwks_uri")) {
+        (Some(jwks), None) => {
+            ClientKeys::from_jwks(jwks).map_err(|_| "its jwks are not 1 to 5 valid public keys".into())
+        }
+        (None, Some(uri)) => {
+            let allowed = if url.is_on_this_machine() {
+                Destinations::PublicAndLoopback
+            } else {
+                Destinations::Public
+            };
+            let text = uri.as_str().unwrap_or_default();
+            ClientUrl::parse(text, allowed)
+                .filter(|uri| uri.host() == url.host())
+                .map(|uri| ClientKeys::JwksUri(uri.as_str().to_owned()))
+                .ok_or_else(|| "its jwks_uri is not an https URL on its own host".into())
+        }
+        (Some(_), Some(_)) => Err("it has both jwks and jwks_uri".into()),
+        (None, None) => {
+            Err("its token_endpoint_auth_method is private_key_jwt, and it has neither jwks nor jwks_uri".into())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +127,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::network::Destinations;
 
     const URL: &str = "https://app.example.com/client.json";
 
@@ -156,6 +180,37 @@ mod tests {
     }
 
     #[test]
+    fn a_document_can_have_keys_or_name_their_url() {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]});
+        let method = "private_key_jwt";
+        let inline = json!({"token_endpoint_auth_method": method, "jwks": jwks});
+        let keys = parse_with(&inline).unwrap().keys.unwrap();
+        assert_eq!(keys.jwks(), Some(jwks.clone()));
+        let uri = "https://app.example.com/keys";
+        let linked = json!({"token_endpoint_auth_method": method, "jwks_uri": uri});
+        assert_eq!(parse_with(&linked).unwrap().keys.unwrap().uri(), Some(uri));
+        // A public client may publish keys for something else.
+        let public = parse_with(&json!({"jwks": jwks, "jwks_uri": uri})).unwrap();
+        assert_eq!(public.keys, None);
+        let private = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "d": x}]});
+        for (members, reason) in [
+            (json!({"jwks": jwks, "jwks_uri": uri}), "both jwks and jwks_uri"),
+            (json!({"jwks": private}), "1 to 5 valid public keys"),
+            (json!({"jwks": {"keys": []}}), "1 to 5 valid public keys"),
+            (json!({"jwks_uri": "https://keys.example.com/"}), "on its own host"),
+            (json!({"jwks_uri": "http://app.example.com/keys"}), "on its own host"),
+            (json!({"jwks_uri": "https://127.0.0.1/keys"}), "on its own host"),
+            (json!({"jwks_uri": [uri]}), "on its own host"),
+        ] {
+            let mut changes = members.clone();
+            changes["token_endpoint_auth_method"] = method.into();
+            let refused = parse_with(&changes).unwrap_err();
+            assert!(refused.contains(reason), "{members}: {refused}");
+        }
+    }
+
+    #[test]
     fn every_other_document_is_refused() {
         for (changes, reason) in [
             (json!({"client_id": "(absent)"}), "its client_id is not its URL"),
@@ -164,9 +219,9 @@ mod tests {
             (json!({"client_id": [URL]}), "its client_id"),
             (json!({"client_secret": "hush"}), "it contains a client_secret"),
             (json!({"client_secret_expires_at": 0}), "it contains a client_secret"),
-            (json!({"token_endpoint_auth_method": "private_key_jwt"}), "is not supported"),
-            (json!({"token_endpoint_auth_method": "client_secret_basic"}), "is not none"),
-            (json!({"token_endpoint_auth_method": null}), "is not none"),
+            (json!({"token_endpoint_auth_method": "private_key_jwt"}), "neither jwks nor jwks_uri"),
+            (json!({"token_endpoint_auth_method": "client_secret_basic"}), "is neither none nor"),
+            (json!({"token_endpoint_auth_method": null}), "is neither none nor"),
             (json!({"redirect_uris": "(absent)"}), "its redirect_uris are missing"),
             (json!({"redirect_uris": "https://app.example.com/callback"}), "are missing"),
             (json!({"redirect_uris": []}), "none of its redirect_uris"),
