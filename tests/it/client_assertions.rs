@@ -1,11 +1,11 @@
 //! Agents that authenticate with a JWT that they signed (RFC 7523, `private_key_jwt`).
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use postern::{Refusal, crypto::sign};
+use postern::{Refusal, core::principal::Role, crypto::sign};
 use serde_json::{Value, json};
 use tests::{
-    Answer, ClientApp, ClientKey, DocumentAnswer, Setup, StoreFault, World, capture, encode,
-    expect_refusal,
+    Answer, Browser, ClientApp, ClientKey, DocumentAnswer, Setup, StoreFault, World, capture,
+    encode, expect_refusal,
 };
 
 const NOT_VALID: &str = "The client assertion is not valid: sign it with a registered key of the client, with the client id as iss and sub, the issuer of this deployment as aud, a new jti, and an exp within 5 minutes.";
@@ -550,4 +550,22 @@ async fn no_url_leads_into_our_network() {
     let body = json!({"name": "agent", "scopes": ["read"], "jwks_uri": uri});
     world.post("/v1/agents", body).send().await.expect_error(400, "invalid_request");
     assert_eq!(app.take_fetches(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_portal_shows_that_an_agent_has_keys() {
+    let world = World::new().await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let body = json!({"name": "signer", "scopes": ["read"], "jwks": {"keys": [key().jwk]}});
+    let with_session = |body: Value| {
+        world.call("POST", "/v1/agents").header("X-Postern-Session", &browser.session).json(body)
+    };
+    with_session(body).send().await.expect(201);
+    let uri = "https://a.example/jwks";
+    let body = json!({"name": "linked", "scopes": ["read"], "jwks_uri": uri});
+    with_session(body).send().await.expect(201);
+    let page = browser.get("/agents").await.expect(200);
+    for shown in ["signer", "public keys", "linked", "public keys at a URL"] {
+        assert!(page.text.contains(shown), "{shown}: {}", page.text);
+    }
 }
