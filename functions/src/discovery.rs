@@ -38,7 +38,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE_S)?)
         }
         route if route.starts_with("OPTIONS ") => {
-            Ok(cors::preflight(request.path()).ok_or(Refusal::RouteUnknown)?)
+            Ok(cors::preflight(request.route_path()).ok_or(Refusal::RouteUnknown)?)
         }
         _ => match route::methods(request.path()) {
             // The gateway matches routes before it decodes the path.

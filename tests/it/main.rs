@@ -35,6 +35,7 @@ mod head;
 mod inheritance;
 mod introspection;
 mod issuer_keys;
+mod issuer_paths;
 mod issuers;
 mod jose;
 mod keys;

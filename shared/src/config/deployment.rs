@@ -154,9 +154,19 @@ impl Deployment {
 impl Deployment {
     /// Returns the origin of our own pages: scheme, host and port of the public URL (RFC 6454 §7).
     pub fn origin(&self) -> &str {
-        let path = self.public_url.match_indices('/').nth(2);
-        &self.public_url[..path.map_or(self.public_url.len(), |(at, _)| at)]
+        split_path(&self.public_url).0
     }
+
+    /// Returns the path of the issuer, which is empty or begins with a slash.
+    pub fn issuer_path(&self) -> &str {
+        split_path(&self.issuer).1
+    }
+}
+
+/// Splits a URL into its origin, and the path, which can be empty.
+fn split_path(url: &str) -> (&str, &str) {
+    let path = url.match_indices('/').nth(2);
+    url.split_at(path.map_or(url.len(), |(at, _)| at))
 }
 
 /// Checks the issuer (RFC 8414 §2): `https`, no query and no fragment.

@@ -112,6 +112,12 @@ impl Request {
         self.event.request_context.route_key.as_deref().unwrap_or_default()
     }
 
+    /// Returns the path of the route that matched, such as `/v1/keys/{id}`; otherwise, that of the
+    /// request.
+    pub fn route_path(&self) -> &str {
+        self.route().split_once(' ').map_or_else(|| self.path(), |(_, path)| path)
+    }
+
     /// Returns the gateway's id of this request.
     pub fn id(&self) -> &str {
         self.event.request_context.request_id.as_deref().unwrap_or_default()

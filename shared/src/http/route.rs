@@ -71,6 +71,24 @@ pub fn methods_instead_of(key: &str, path: &str) -> Option<Vec<&'static str>> {
     if is_static { methods(path) } else { None }
 }
 
+/// Where documents of an issuer are (RFC 8615).
+const WELL_KNOWN: &str = "/.well-known/";
+/// The documents that RFC 8414 §3.1 and §5 find by the path of the issuer after their own.
+const METADATA: [&str; 2] =
+    ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
+
+/// Returns the path of the route for a document of an issuer that has a path, if `path` is where
+/// clients look for it: with the issuer's path after that of the metadata (RFC 8414 §3.1), or before
+/// that of any document (OpenID Connect Discovery §4), where the gateway does not remove it.
+pub fn of_issuer_with_path<'p>(path: &'p str, issuer_path: &str) -> Option<&'p str> {
+    if issuer_path.is_empty() {
+        return None;
+    }
+    let before = path.strip_prefix(issuer_path).filter(|rest| rest.starts_with(WELL_KNOWN));
+    let after = path.strip_suffix(issuer_path).filter(|rest| METADATA.contains(rest));
+    before.or(after)
+}
+
 /// Returns the key of the route that matches a request, such as `GET /v1/keys/{id}`, and its path
 /// parameters.
 pub fn match_route(method: &str, path: &str) -> Option<(String, Vec<Parameter>)> {

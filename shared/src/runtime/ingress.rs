@@ -42,7 +42,7 @@ pub async fn serve(
         .and_then(Value::as_str)
         .unwrap_or_default()
         .to_owned();
-    let path = event["rawPath"].as_str().unwrap_or_default().to_owned();
+    let sent_path = event["rawPath"].as_str().unwrap_or_default().to_owned();
     let is_head = event.pointer(METHOD).is_some_and(|method| method == "HEAD");
     let (span, parsed) = match parse_event(app, event) {
         Ok(request) => {
@@ -50,6 +50,7 @@ pub async fn serve(
         }
         Err(error) => (telemetry::request_span(&request_id, "", ""), Err(error)),
     };
+    let path = parsed.as_ref().map_or(sent_path, |request| request.route_path().to_owned());
     let outcome = async {
         let outcome = match parsed {
             Ok(request) => match route::methods_instead_of(request.route(), request.path()) {
@@ -108,7 +109,7 @@ fn parse_request(app: &App, mut event: Value) -> Result<Request, Error> {
     let members = event.as_object_mut().ok_or(Refusal::RequestMalformed)?;
     members.retain(|_, value| !value.is_null());
     let target = target(members)?;
-    resolve_route(members);
+    resolve_route(app, members);
     let body = take_body(members)?;
     normalize_headers(app, members)?;
     replace_source_address(app, members);
@@ -142,8 +143,9 @@ fn target(members: &Map<String, Value>) -> Result<Target, Refusal> {
 }
 
 /// Finds the route if the gateway did not: a request with the route key `$default` may be for one
-/// of our routes. A HEAD has the route of the GET that it stands for (RFC 9110 §9.3.2).
-fn resolve_route(members: &mut Map<String, Value>) {
+/// of our routes, or for the metadata of an issuer that has a path. A HEAD has the route of the GET
+/// that it stands for (RFC 9110 §9.3.2).
+fn resolve_route(app: &App, members: &mut Map<String, Value>) {
     let head = members.get("routeKey").and_then(|key| key.as_str()?.strip_prefix("HEAD "));
     if let Some(key) = head.map(|path| format!("GET {path}")) {
         set_route(members, &key);
@@ -153,7 +155,10 @@ fn resolve_route(members: &mut Map<String, Value>) {
     }
     let method =
         members.get("requestContext").and_then(|context| context["http"]["method"].as_str());
-    let path = members.get("rawPath").and_then(Value::as_str);
+    let path = members.get("rawPath").and_then(Value::as_str).map(|path| {
+        let issuer_path = app.context.config.deployment.issuer_path();
+        route::of_issuer_with_path(path, issuer_path).unwrap_or(path)
+    });
     let Some((key, parameters)) = method.zip(path).and_then(|(method, path)| {
         route::match_route(if method == "HEAD" { "GET" } else { method }, path)
     }) else {
