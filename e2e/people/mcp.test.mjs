@@ -4,6 +4,8 @@ import { createServer } from "node:http";
 import { once } from "node:events";
 import test, { after, before } from "node:test";
 import * as newest from "@modelcontextprotocol/client";
+import { exportJWK, generateKeyPair } from "jose";
+import * as older from "@modelcontextprotocol/sdk/client/auth-extensions.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
@@ -141,6 +143,17 @@ for (const kind of CLIENTS) {
   test(`${kind.name} uses an API key`, async () => {
     const requestInit = { headers: { "X-API-Key": ready.api_key } };
     assert.match(await call(kind, { requestInit }), /^key_\w{26} \*$/);
+  });
+}
+
+for (const [kind, { PrivateKeyJwtProvider }] of [[CLIENTS[0], older], [CLIENTS[1], newest]]) {
+  test(`${kind.name} authenticates with a key`, async () => {
+    const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
+    const jwks = { keys: [await exportJWK(publicKey)] };
+    const agent = await (await own("/v1/agents", { name: "signer", scopes: ["mcp:tools"], jwks })).json();
+    const key = await exportJWK(privateKey);
+    const authProvider = new PrivateKeyJwtProvider({ clientId: agent.id, privateKey: key, algorithm: "ES256" });
+    assert.match(await call(kind, { authProvider }), /^agt_\w{26} mcp:tools$/);
   });
 }
 

@@ -13,6 +13,8 @@ import jwt
 import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from joserfc.jwk import ECKey
 
 with socket.create_server(("127.0.0.1", 0)) as free:
     PORT = free.getsockname()[1]
@@ -75,6 +77,35 @@ def client_credentials(metadata, key):
         assert verify(metadata, tokens["access_token"])["scope"] == "repos:read"
 
 
+def private_key_jwt(metadata, key):
+    private = ECKey.generate_key("P-256", {"kid": "first"})
+    body = {"name": "signer", "scopes": ["repos:*"], "jwks": {"keys": [private.as_dict(private=False)]}}
+    agent = requests.post(f"{URL}/v1/agents", headers={"X-API-Key": key}, json=body, timeout=10).json()
+    client = OAuth2Session(
+        agent["id"], private, scope="repos:read offline_access", token_endpoint_auth_method="private_key_jwt"
+    )
+
+    def authenticate():
+        # By default, the audience is the token endpoint, and the assertion lasts for an hour. An object with claims of
+        # its own would use its jti again.
+        claims = {"exp": int(time.time()) + 60}
+        client.register_client_auth_method(PrivateKeyJWT(metadata["issuer"], claims=claims, alg="ES256"))
+
+    authenticate()
+    tokens = client.fetch_token(metadata["token_endpoint"], grant_type="client_credentials", resource=ORDERS)
+    assert verify(metadata, tokens["access_token"])["client_id"] == agent["id"]
+    authenticate()
+    fresh = client.refresh_token(metadata["token_endpoint"], refresh_token=tokens["refresh_token"])
+    verify(metadata, fresh["access_token"])
+    client.register_client_auth_method(PrivateKeyJWT(alg="ES256"))
+    try:
+        client.fetch_token(metadata["token_endpoint"], grant_type="client_credentials", resource=ORDERS)
+    except OAuthError as error:
+        assert error.error == "invalid_client", error
+    else:
+        raise AssertionError("an assertion for the token endpoint was accepted")
+
+
 def allow(address):
     """Signs the user in and allows what the client asks for; returns where the browser is sent."""
     browser = {"Accept": "text/html", "Origin": URL}
@@ -124,6 +155,7 @@ with tempfile.TemporaryDirectory() as folder:
         assert created.status_code == 201, created.text
         metadata = requests.get(f"{URL}/.well-known/oauth-authorization-server", timeout=10).json()
         client_credentials(metadata, key)
+        private_key_jwt(metadata, key)
         code_flow(metadata)
     finally:
         program.kill()

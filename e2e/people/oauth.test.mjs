@@ -139,6 +139,42 @@ test("openid-client: client credentials by post", async () => {
   assert.equal(tokens.scope, "repos:read");
 });
 
+/** Creates an agent with the public half of a new key; returns its id and the pair. */
+async function signingAgent(algorithm) {
+  const { privateKey, publicKey } = await oauth.generateKeyPair(algorithm, { extractable: true });
+  const jwk = { ...(await jose.exportJWK(publicKey)), kid: "first" };
+  const answer = await api("/v1/agents", { name: "signer", scopes: ["repos:*", "tokens:introspect"], jwks: { keys: [jwk] } });
+  assert.equal(answer.status, 201);
+  return { id: (await answer.json()).id, privateKey };
+}
+
+test("oauth4webapi: private_key_jwt", async () => {
+  for (const algorithm of ["ES256", "EdDSA", "RS256", "PS256"]) {
+    const { id, privateKey } = await signingAgent(algorithm);
+    const client = { client_id: id };
+    const authentication = oauth.PrivateKeyJwt({ key: privateKey, kid: "first" });
+    const parameters = { scope: "repos:read offline_access", resource: ORDERS };
+    const answer = await oauth.clientCredentialsGrantRequest(as, client, authentication, parameters, insecure);
+    const tokens = await oauth.processClientCredentialsResponse(as, client, answer);
+    assert.equal((await verify(tokens.access_token, ORDERS)).client_id, id);
+    const again = await oauth.refreshTokenGrantRequest(as, client, authentication, tokens.refresh_token, insecure);
+    await oauth.processRefreshTokenResponse(as, client, again);
+    const asked = await oauth.introspectionRequest(as, client, authentication, tokens.access_token, insecure);
+    const known = await oauth.processIntrospectionResponse(as, client, asked);
+    assert.deepEqual([known.active, known.client_id], [true, id]);
+    const other = oauth.PrivateKeyJwt({ key: (await oauth.generateKeyPair(algorithm)).privateKey, kid: "first" });
+    const refused = await oauth.clientCredentialsGrantRequest(as, client, other, parameters, insecure);
+    await assert.rejects(oauth.processClientCredentialsResponse(as, client, refused), { error: "invalid_client" });
+  }
+});
+
+test("openid-client: private_key_jwt", async () => {
+  const { id, privateKey } = await signingAgent("ES256");
+  const config = await openid.discovery(new URL(url), id, undefined, openid.PrivateKeyJwt(privateKey), { execute: [openid.allowInsecureRequests], algorithm: "oauth2" });
+  const tokens = await openid.clientCredentialsGrant(config, { resource: ORDERS });
+  assert.equal(tokens.scope, "repos:read");
+});
+
 test("jose and aws-jwt-verify accept a token for its API only", async () => {
   const client = { client_id: agent.id };
   const answer = await oauth.clientCredentialsGrantRequest(as, client, oauth.ClientSecretPost(agent.secret), { resource: ORDERS }, insecure);
