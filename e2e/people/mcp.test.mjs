@@ -4,53 +4,28 @@ import { createServer } from "node:http";
 import { once } from "node:events";
 import test, { after, before } from "node:test";
 import * as newest from "@modelcontextprotocol/client";
-import { exportJWK, generateKeyPair } from "jose";
 import * as older from "@modelcontextprotocol/sdk/client/auth-extensions.js";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js";
-import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
+import { exportJWK, generateKeyPair } from "jose";
 import { chromium } from "playwright-core";
-import { freePort, start } from "./postern.mjs";
+import { configFile, folder, freePort, start } from "./postern.mjs";
+import { startLambda, startServer } from "./mcp-server.mjs";
 
 const EMAIL = "grace@example.com";
 const PASSWORD = "correct horse battery";
-const CLIENTS = [
-  { name: "@modelcontextprotocol/sdk", Client, Transport: StreamableHTTPClientTransport, Unauthorized: UnauthorizedError, finish: (answer) => answer.get("code") },
-  {
-    name: "@modelcontextprotocol/client", Client: newest.Client, Transport: newest.StreamableHTTPClientTransport,
-    Unauthorized: newest.UnauthorizedError, finish: (answer) => answer,
-  },
-];
+const OLD = { name: "@modelcontextprotocol/sdk", Client, Transport: StreamableHTTPClientTransport, Unauthorized: UnauthorizedError, finish: (answer) => answer.get("code") };
+const NEW = {
+  name: "@modelcontextprotocol/client", Client: newest.Client, Transport: newest.StreamableHTTPClientTransport,
+  Unauthorized: newest.UnauthorizedError, finish: (answer) => answer,
+};
 const ends = [];
-let url, ready, browser;
-
-/** An MCP server without any knowledge of OAuth, whose only tool says who called it. */
-async function openServer() {
-  const server = createServer(async (request, response) => {
-    const mcp = new McpServer({ name: "who", version: "1.0.0" });
-    mcp.registerTool("whoami", { description: "Says who called" }, () => ({
-      content: [{ type: "text", text: `${request.headers["x-postern-user-id"]} ${request.headers["x-postern-scopes"]}` }],
-    }));
-    const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: undefined });
-    response.on("close", () => { transport.close(); mcp.close(); });
-    await mcp.connect(transport);
-    await transport.handleRequest(request, response);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  ends.push(() => { server.closeAllConnections(); server.close(); });
-  return `http://127.0.0.1:${server.address().port}/mcp`;
-}
+const suite = { after: (end) => ends.push(end) };
+let upstream, browser;
 
 before(async () => {
-  const upstream = await openServer();
-  const origin = `http://127.0.0.1:${await freePort()}`;
-  const t = { after: (end) => ends.push(end) };
-  ({ ready } = await start(t, ["protect", "--mcp", upstream, "--listen", new URL(origin).host, "--postern-listen", "127.0.0.1:0", "--data", ":memory:"]));
-  url = `${origin}/mcp`;
-  const user = await own("/v1/users", { email: EMAIL, password: PASSWORD });
-  assert.equal(user.status, 201);
+  upstream = await startServer(suite);
   browser = await chromium.launch({
     executablePath: process.env.POSTERN_CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
@@ -62,22 +37,59 @@ after(async () => {
   for (const end of ends.reverse()) await end();
 });
 
-const own = (path, body) => fetch(ready.postern_url + path, {
-  method: "POST", headers: { "x-api-key": ready.api_key, "content-type": "application/json" }, body: JSON.stringify(body),
-});
+/** Rules by which a tool needs more than the others. */
+const rules = (uri, more = "") => `
+  [[resource]]
+  uri = "${uri}"
+  name = "Scanner tools"
+  scopes = ["scans:read", "scans:trigger"]
+  ${more}
+  mcp = true
+  [[route]]
+  method = "POST"
+  path = "/mcp"
+  mcp_method = "tools/call"
+  mcp_name = "trigger_*"
+  scopes = ["scans:trigger"]
+  [[route]]
+  method = "*"
+  path = "/mcp"
+  scopes = ["scans:read"]
+  [[scope]]
+  name = "scans:read"
+  description = "See scans"
+  [[scope]]
+  name = "scans:trigger"
+  description = "Start scans"`;
+
+/** Puts Postern in front of the server, with a user; `toml` gets the URL for clients. */
+async function protect(t, toml, server = upstream) {
+  const origin = `http://127.0.0.1:${await freePort()}`;
+  const url = `${origin}/mcp`;
+  const config = toml ? ["--config", configFile(folder(t), toml(url))] : [];
+  const { ready } = await start(t, ["protect", "--mcp", server, "--listen", new URL(origin).host, "--postern-listen", "127.0.0.1:0", "--data", ":memory:", ...config]);
+  const create = async (path, body) => {
+    const answer = await fetch(ready.postern_url + path, {
+      method: "POST", headers: { "x-api-key": ready.api_key, "content-type": "application/json" }, body: JSON.stringify(body),
+    });
+    assert.equal(answer.status, 201);
+    return answer.json();
+  };
+  await create("/v1/users", { email: EMAIL, password: PASSWORD });
+  return { url, ready, create };
+}
 
 /** Receives the browser on this machine, as a program does. */
 async function openCallback(t) {
-  let received;
-  const code = new Promise((resolve) => { received = resolve; });
+  const answers = [];
   const server = createServer((request, response) => {
     const address = new URL(request.url, "http://127.0.0.1");
-    if (address.pathname === "/callback") received(address.searchParams);
+    if (address.pathname === "/callback") answers.push(address.searchParams);
     response.end("You can close this page.");
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => { server.closeAllConnections(); server.close(); });
-  return { redirectUrl: `http://127.0.0.1:${server.address().port}/callback`, code };
+  return { redirectUrl: `http://127.0.0.1:${server.address().port}/callback`, answers };
 }
 
 /** Stores what a client keeps between its calls. */
@@ -89,76 +101,157 @@ function provider(redirectUrl, clientId) {
     clientInformation: () => ({ client_id: clientId }),
     tokens: () => kept.tokens,
     saveTokens: (tokens) => { kept.tokens = tokens; },
-    redirectToAuthorization: (address) => { kept.address = address.href; },
+    redirectToAuthorization: (address) => { kept.address = address; },
     saveCodeVerifier: (verifier) => { kept.verifier = verifier; },
     codeVerifier: () => kept.verifier,
+    saveDiscoveryState: (state) => { kept.discovery = state; },
+    discoveryState: () => kept.discovery,
     invalidateCredentials: () => { delete kept.tokens; },
   };
 }
 
-async function call({ Client: OneClient, Transport }, options) {
-  const client = new OneClient({ name: "test", version: "1.0.0" });
-  const transport = new Transport(new URL(url), options);
-  await client.connect(transport);
-  const { content } = await client.callTool({ name: "whoami", arguments: {} });
-  await client.close();
-  return content[0].text;
+/** Calls a tool, on a connection of its own; returns its text. */
+async function call(kind, url, options, name = "whoami") {
+  const client = new kind.Client({ name: "test", version: "1.0.0" }, kind.options);
+  await client.connect(new kind.Transport(new URL(url), options));
+  try {
+    const { content } = await client.callTool({ name, arguments: {} });
+    return content[0].text;
+  } finally {
+    await client.close();
+  }
+}
+const whoami = async (...at) => JSON.parse(await call(...at));
+
+/** Signs the user in where the client sent the browser. */
+async function signIn(page, address) {
+  await page.goto(address.href);
+  await page.getByLabel("Email").fill(EMAIL);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
 
-for (const kind of CLIENTS) {
+/** Allows what the page shows, and completes the client's request for tokens. */
+async function allow(kind, url, page, authProvider, answers, shown, issuer) {
+  await page.getByRole("heading", { name: "Allow Postern CLI?" }).waitFor();
+  for (const text of [...shown, url, "Any program here could pose as Postern CLI"]) {
+    assert.ok(await page.getByText(text).first().isVisible(), text);
+  }
+  await page.getByRole("button", { name: "Allow" }).click();
+  await page.getByText("You can close this page.").waitFor();
+  const answer = answers.at(-1);
+  assert.equal(answer.get("error"), null);
+  assert.equal(answer.get("iss"), issuer);
+  await new kind.Transport(new URL(url), { authProvider }).finishAuth(kind.finish(answer));
+}
+
+const asked = (address) => address.searchParams.get("scope").split(" ").sort().filter((scope) => scope !== "offline_access");
+
+for (const kind of [OLD, NEW]) {
   test(`${kind.name} signs its user in, calls a tool and refreshes, from the URL alone`, async (t) => {
-    const { redirectUrl, code } = await openCallback(t);
+    const { url, ready } = await protect(t);
+    const { redirectUrl, answers } = await openCallback(t);
     const authProvider = provider(redirectUrl, "postern-cli");
-    const transport = new kind.Transport(new URL(url), { authProvider });
-    await assert.rejects(new kind.Client({ name: "test", version: "1.0.0" }).connect(transport), kind.Unauthorized);
-
+    await assert.rejects(call(kind, url, { authProvider }), kind.Unauthorized);
     const page = await (await browser.newContext()).newPage();
-    await page.goto(authProvider.kept.address);
-    await page.getByLabel("Email").fill(EMAIL);
-    await page.getByLabel("Password").fill(PASSWORD);
-    await page.getByRole("button", { name: "Sign in", exact: true }).click();
-    await page.getByRole("heading", { name: "Allow Postern CLI?" }).waitFor();
-    for (const shown of ["Use the tools of this server", url, "Any program here could pose as Postern CLI"]) {
-      assert.ok(await page.getByText(shown).first().isVisible(), shown);
-    }
-    await page.getByRole("button", { name: "Allow" }).click();
-    const answer = await code;
-    assert.equal(answer.get("iss"), ready.postern_url);
-    assert.equal(answer.get("error"), null);
-    await transport.finishAuth(kind.finish(answer));
+    await signIn(page, authProvider.kept.address);
+    await allow(kind, url, page, authProvider, answers, ["Use the tools of this server"], ready.postern_url);
 
-    assert.match(await call(kind, { authProvider }), /^usr_\w{26} mcp:tools$/);
+    const user = await whoami(kind, url, { authProvider });
+    assert.match(user.user_id, /^usr_\w{26}$/);
+    assert.deepEqual(user, { user_id: user.user_id, kind: "user", org_id: ready.organization_id, client_id: "postern-cli", scopes: "mcp:tools", resource: url });
     const [first, other] = [authProvider.kept.tokens, "AAAAAAAAAA"];
     authProvider.kept.tokens = { ...first, access_token: first.access_token.slice(0, -10) + other };
-    assert.match(await call(kind, { authProvider }), /^usr_\w{26} mcp:tools$/);
+    assert.deepEqual(await whoami(kind, url, { authProvider }), user);
     assert.notEqual(authProvider.kept.tokens.refresh_token, first.refresh_token);
 
     // The user disconnects the client.
     await page.goto(`${ready.postern_url}/apps`);
     await page.getByRole("button", { name: "Disconnect Postern CLI" }).click();
     await page.getByText("The app is disconnected.").waitFor();
-    await assert.rejects(call(kind, { authProvider }), kind.Unauthorized);
+    await assert.rejects(call(kind, url, { authProvider }), kind.Unauthorized);
   });
 
-  test(`${kind.name} uses an API key`, async () => {
-    const requestInit = { headers: { "X-API-Key": ready.api_key } };
-    assert.match(await call(kind, { requestInit }), /^key_\w{26} \*$/);
+  test(`${kind.name} asks for all scopes at once where there are no default scopes`, async (t) => {
+    const { url, ready } = await protect(t, (uri) => rules(uri));
+    const { redirectUrl, answers } = await openCallback(t);
+    const authProvider = provider(redirectUrl, "postern-cli");
+    await assert.rejects(call(kind, url, { authProvider }), kind.Unauthorized);
+    assert.deepEqual(asked(authProvider.kept.address), ["scans:read", "scans:trigger"]);
+    const page = await (await browser.newContext()).newPage();
+    await signIn(page, authProvider.kept.address);
+    await allow(kind, url, page, authProvider, answers, ["See scans", "Start scans"], ready.postern_url);
+    const { user_id } = await whoami(kind, url, { authProvider });
+    assert.equal(await call(kind, url, { authProvider }, "trigger_scan"), `started for ${user_id}`);
+  });
+
+  test(`${kind.name} uses an API key`, async (t) => {
+    const { url, ready } = await protect(t);
+    const key = await whoami(kind, url, { requestInit: { headers: { "X-API-Key": ready.api_key } } });
+    assert.match(key.user_id, /^key_\w{26}$/);
+    assert.deepEqual(key, { user_id: key.user_id, kind: "api_key", org_id: ready.organization_id, client_id: null, scopes: "*", resource: url });
   });
 }
 
-for (const [kind, { PrivateKeyJwtProvider }] of [[CLIENTS[0], older], [CLIENTS[1], newest]]) {
-  test(`${kind.name} authenticates with a key`, async () => {
+test("@modelcontextprotocol/client asks its user for more when a tool needs it, and repeats the call", async (t) => {
+  const kind = { ...NEW, options: { versionNegotiation: { mode: "auto" } } };
+  const { url, ready } = await protect(t, (uri) => rules(uri, 'default_scopes = ["scans:read"]'));
+  const { redirectUrl, answers } = await openCallback(t);
+  const authProvider = provider(redirectUrl, "postern-cli");
+  await assert.rejects(call(kind, url, { authProvider }), kind.Unauthorized);
+  assert.deepEqual(asked(authProvider.kept.address), ["scans:read"]);
+  const page = await (await browser.newContext()).newPage();
+  await signIn(page, authProvider.kept.address);
+  await allow(kind, url, page, authProvider, answers, ["See scans"], ready.postern_url);
+  const before = await whoami(kind, url, { authProvider });
+  assert.equal(before.scopes, "scans:read");
+
+  await assert.rejects(call(kind, url, { authProvider }, "trigger_scan"), kind.Unauthorized);
+  assert.deepEqual(asked(authProvider.kept.address), ["scans:read", "scans:trigger"]);
+  await page.goto(authProvider.kept.address.href);
+  await allow(kind, url, page, authProvider, answers, ["See scans", "Start scans"], ready.postern_url);
+  assert.equal(await call(kind, url, { authProvider }, "trigger_scan"), `started for ${before.user_id}`);
+  assert.equal((await whoami(kind, url, { authProvider })).scopes, "scans:read scans:trigger");
+});
+
+test("@modelcontextprotocol/sdk, which does not say which tool it calls, needs all scopes and refreshes instead of asking for more", async (t) => {
+  const { url, ready } = await protect(t, (uri) => rules(uri, 'default_scopes = ["scans:read"]'));
+  const { redirectUrl, answers } = await openCallback(t);
+  const authProvider = provider(redirectUrl, "postern-cli");
+  await assert.rejects(call(OLD, url, { authProvider }), OLD.Unauthorized);
+  const page = await (await browser.newContext()).newPage();
+  await signIn(page, authProvider.kept.address);
+  await allow(OLD, url, page, authProvider, answers, ["See scans"], ready.postern_url);
+  await assert.rejects(call(OLD, url, { authProvider }), /403 after trying upscoping/);
+});
+
+for (const [kind, { PrivateKeyJwtProvider }] of [[OLD, older], [NEW, newest]]) {
+  test(`${kind.name} authenticates with a key`, async (t) => {
+    const { url, create, ready } = await protect(t);
     const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
     const jwks = { keys: [await exportJWK(publicKey)] };
-    const agent = await (await own("/v1/agents", { name: "signer", scopes: ["mcp:tools"], jwks })).json();
-    const key = await exportJWK(privateKey);
-    const authProvider = new PrivateKeyJwtProvider({ clientId: agent.id, privateKey: key, algorithm: "ES256" });
-    assert.match(await call(kind, { authProvider }), /^agt_\w{26} mcp:tools$/);
+    const agent = await create("/v1/agents", { name: "signer", scopes: ["mcp:tools"], jwks });
+    const authProvider = new PrivateKeyJwtProvider({
+      clientId: agent.id, privateKey: await exportJWK(privateKey), algorithm: "ES256", ...(kind === NEW && { expectedIssuer: ready.postern_url }),
+    });
+    assert.equal((await whoami(kind, url, { authProvider })).user_id, agent.id);
   });
 }
 
-test("@modelcontextprotocol/client uses client credentials", async () => {
-  const agent = await (await own("/v1/agents", { name: "bot", scopes: ["mcp:tools"] })).json();
-  const authProvider = new newest.ClientCredentialsProvider({ clientId: agent.id, clientSecret: agent.secret });
-  assert.match(await call(CLIENTS[1], { authProvider }), /^agt_\w{26} mcp:tools$/);
+test("@modelcontextprotocol/client uses client credentials", async (t) => {
+  const { url, create, ready } = await protect(t);
+  const agent = await create("/v1/agents", { name: "bot", scopes: ["mcp:tools"] });
+  const authProvider = new newest.ClientCredentialsProvider({ clientId: agent.id, clientSecret: agent.secret, expectedIssuer: ready.postern_url });
+  assert.deepEqual(await whoami(NEW, url, { authProvider }), {
+    user_id: agent.id, kind: "agent", org_id: ready.organization_id, client_id: agent.id, scopes: "mcp:tools", resource: url,
+  });
+});
+
+test("the example's function streams through a REST API, and takes nothing from the caller's own headers", async (t) => {
+  const { url, ready } = await protect(t, undefined, await startLambda(t));
+  for (const kind of [OLD, NEW, { ...NEW, options: { versionNegotiation: { mode: "auto" } } }]) {
+    const key = await whoami(kind, url, { requestInit: { headers: { "X-API-Key": ready.api_key } } });
+    assert.match(key.user_id, /^key_\w{26}$/);
+    assert.deepEqual(key, { user_id: key.user_id, kind: "api_key", org_id: ready.organization_id, client_id: null, scopes: "*", resource: url });
+  }
 });

@@ -134,7 +134,7 @@ impl McpServer {
 
     /// Answers a request for the metadata, which needs no credential. Pages of any site can read
     /// it.
-    pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<Response<Bytes>> {
+    pub fn answer(&self, method: &Method, path: &str) -> Option<Response<Bytes>> {
         let rest = path.strip_prefix(WELL_KNOWN)?;
         if !rest.is_empty() && rest != self.path {
             return None;
@@ -164,7 +164,7 @@ impl McpServer {
     }
 
     /// Adds the challenge that leads a client to the metadata.
-    pub(crate) fn challenge(&self, response: &mut Response<Bytes>) {
+    pub fn challenge(&self, response: &mut Response<Bytes>) {
         let challenge = match response.status() {
             StatusCode::UNAUTHORIZED => &self.unauthenticated,
             StatusCode::FORBIDDEN => &self.forbidden,

@@ -135,8 +135,12 @@ fn the_table_of_parameters_is_that_of_the_template() {
 /// The parameters and outputs that pages mention, in prose and in commands.
 #[test]
 fn parameters_and_outputs_that_pages_mention_exist() {
-    let paths =
-        ["template.yaml", "examples/http-api/template.yaml", "examples/rest-api/template.yaml"];
+    let paths = [
+        "template.yaml",
+        "examples/http-api/template.yaml",
+        "examples/mcp-rest-api/template.yaml",
+        "examples/rest-api/template.yaml",
+    ];
     let templates = paths.map(template);
     let of = |part: &str| -> BTreeSet<String> {
         templates.iter().flat_map(|template| names(&template[part])).collect()

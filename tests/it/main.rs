@@ -44,6 +44,7 @@ mod lines;
 mod logins;
 mod loopback;
 mod malformed;
+mod mcp_example;
 mod mcp_rules;
 mod messages;
 mod mistakes;
