@@ -1,10 +1,15 @@
-// Starts the MCP server of examples/mcp-rest-api as its readers do, and as AWS Lambda does.
+// Starts the MCP server of examples/mcp-rest-api as its readers do, and as AWS Lambda does, and puts Postern in front of it.
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { freePort } from "./postern.mjs";
+import { chromium } from "playwright-core";
+import { configFile, folder as temporary, freePort, start } from "./postern.mjs";
+
+const EMAIL = "grace@example.com";
+const PASSWORD = "correct horse battery";
 
 const folder = process.env.POSTERN_MCP_SERVER;
 const built = process.env.POSTERN_MCP_FUNCTION;
@@ -82,3 +87,58 @@ export async function startLambda(t) {
   return `http://127.0.0.1:${server.address().port}/mcp`;
 }
 
+/** Rules by which a tool needs more than the others. */
+export const rules = (uri, more = "") => `
+  [[resource]]
+  uri = "${uri}"
+  name = "Scanner tools"
+  scopes = ["scans:read", "scans:trigger"]
+  ${more}
+  mcp = true
+  [[route]]
+  method = "POST"
+  path = "/mcp"
+  mcp_method = "tools/call"
+  mcp_name = "trigger_*"
+  scopes = ["scans:trigger"]
+  [[route]]
+  method = "*"
+  path = "/mcp"
+  scopes = ["scans:read"]
+  [[scope]]
+  name = "scans:read"
+  description = "See scans"
+  [[scope]]
+  name = "scans:trigger"
+  description = "Start scans"`;
+
+/** Puts Postern in front of a server, with a user; `toml` gets the URL for clients. */
+export async function protect(t, server, toml, variables) {
+  const origin = `http://127.0.0.1:${await freePort()}`;
+  const url = `${origin}/mcp`;
+  const config = toml ? ["--config", configFile(temporary(t), toml(url))] : [];
+  const { ready } = await start(t, ["protect", "--mcp", server, "--listen", new URL(origin).host, "--postern-listen", "127.0.0.1:0", "--data", ":memory:", ...config], variables);
+  const create = async (path, body) => {
+    const answer = await fetch(ready.postern_url + path, {
+      method: "POST", headers: { "x-api-key": ready.api_key, "content-type": "application/json" }, body: JSON.stringify(body),
+    });
+    assert.equal(answer.status, 201);
+    return answer.json();
+  };
+  await create("/v1/users", { email: EMAIL, password: PASSWORD });
+  return { url, ready, create };
+}
+
+/** Starts a real browser. */
+export const launch = () => chromium.launch({
+  executablePath: process.env.POSTERN_CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+});
+
+/** Signs the user in where the client sent the browser. */
+export async function signIn(page, address) {
+  await page.goto(address.href);
+  await page.getByLabel("Email").fill(EMAIL);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+}

@@ -1,6 +1,10 @@
 // An MCP server behind Postern: official clients that know only its URL, and a person with a real browser.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import { join } from "node:path";
 import { once } from "node:events";
 import test, { after, before } from "node:test";
 import * as newest from "@modelcontextprotocol/client";
@@ -9,12 +13,9 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { exportJWK, generateKeyPair } from "jose";
-import { chromium } from "playwright-core";
-import { configFile, folder, freePort, start } from "./postern.mjs";
-import { startLambda, startServer } from "./mcp-server.mjs";
+import { folder } from "./postern.mjs";
+import { launch, protect, rules, signIn, startLambda, startServer } from "./mcp-server.mjs";
 
-const EMAIL = "grace@example.com";
-const PASSWORD = "correct horse battery";
 const OLD = { name: "@modelcontextprotocol/sdk", Client, Transport: StreamableHTTPClientTransport, Unauthorized: UnauthorizedError, finish: (answer) => answer.get("code") };
 const NEW = {
   name: "@modelcontextprotocol/client", Client: newest.Client, Transport: newest.StreamableHTTPClientTransport,
@@ -26,58 +27,13 @@ let upstream, browser;
 
 before(async () => {
   upstream = await startServer(suite);
-  browser = await chromium.launch({
-    executablePath: process.env.POSTERN_CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-  });
+  browser = await launch();
 });
 
 after(async () => {
   await browser?.close();
   for (const end of ends.reverse()) await end();
 });
-
-/** Rules by which a tool needs more than the others. */
-const rules = (uri, more = "") => `
-  [[resource]]
-  uri = "${uri}"
-  name = "Scanner tools"
-  scopes = ["scans:read", "scans:trigger"]
-  ${more}
-  mcp = true
-  [[route]]
-  method = "POST"
-  path = "/mcp"
-  mcp_method = "tools/call"
-  mcp_name = "trigger_*"
-  scopes = ["scans:trigger"]
-  [[route]]
-  method = "*"
-  path = "/mcp"
-  scopes = ["scans:read"]
-  [[scope]]
-  name = "scans:read"
-  description = "See scans"
-  [[scope]]
-  name = "scans:trigger"
-  description = "Start scans"`;
-
-/** Puts Postern in front of the server, with a user; `toml` gets the URL for clients. */
-async function protect(t, toml, server = upstream) {
-  const origin = `http://127.0.0.1:${await freePort()}`;
-  const url = `${origin}/mcp`;
-  const config = toml ? ["--config", configFile(folder(t), toml(url))] : [];
-  const { ready } = await start(t, ["protect", "--mcp", server, "--listen", new URL(origin).host, "--postern-listen", "127.0.0.1:0", "--data", ":memory:", ...config]);
-  const create = async (path, body) => {
-    const answer = await fetch(ready.postern_url + path, {
-      method: "POST", headers: { "x-api-key": ready.api_key, "content-type": "application/json" }, body: JSON.stringify(body),
-    });
-    assert.equal(answer.status, 201);
-    return answer.json();
-  };
-  await create("/v1/users", { email: EMAIL, password: PASSWORD });
-  return { url, ready, create };
-}
 
 /** Receives the browser on this machine, as a program does. */
 async function openCallback(t) {
@@ -123,14 +79,6 @@ async function call(kind, url, options, name = "whoami") {
 }
 const whoami = async (...at) => JSON.parse(await call(...at));
 
-/** Signs the user in where the client sent the browser. */
-async function signIn(page, address) {
-  await page.goto(address.href);
-  await page.getByLabel("Email").fill(EMAIL);
-  await page.getByLabel("Password").fill(PASSWORD);
-  await page.getByRole("button", { name: "Sign in", exact: true }).click();
-}
-
 /** Allows what the page shows, and completes the client's request for tokens. */
 async function allow(kind, url, page, authProvider, answers, shown, issuer) {
   await page.getByRole("heading", { name: "Allow Postern CLI?" }).waitFor();
@@ -149,7 +97,7 @@ const asked = (address) => address.searchParams.get("scope").split(" ").sort().f
 
 for (const kind of [OLD, NEW]) {
   test(`${kind.name} signs its user in, calls a tool and refreshes, from the URL alone`, async (t) => {
-    const { url, ready } = await protect(t);
+    const { url, ready } = await protect(t, upstream);
     const { redirectUrl, answers } = await openCallback(t);
     const authProvider = provider(redirectUrl, "postern-cli");
     await assert.rejects(call(kind, url, { authProvider }), kind.Unauthorized);
@@ -173,7 +121,7 @@ for (const kind of [OLD, NEW]) {
   });
 
   test(`${kind.name} asks for all scopes at once where there are no default scopes`, async (t) => {
-    const { url, ready } = await protect(t, (uri) => rules(uri));
+    const { url, ready } = await protect(t, upstream, (uri) => rules(uri));
     const { redirectUrl, answers } = await openCallback(t);
     const authProvider = provider(redirectUrl, "postern-cli");
     await assert.rejects(call(kind, url, { authProvider }), kind.Unauthorized);
@@ -186,7 +134,7 @@ for (const kind of [OLD, NEW]) {
   });
 
   test(`${kind.name} uses an API key`, async (t) => {
-    const { url, ready } = await protect(t);
+    const { url, ready } = await protect(t, upstream);
     const key = await whoami(kind, url, { requestInit: { headers: { "X-API-Key": ready.api_key } } });
     assert.match(key.user_id, /^key_\w{26}$/);
     assert.deepEqual(key, { user_id: key.user_id, kind: "api_key", org_id: ready.organization_id, client_id: null, scopes: "*", resource: url });
@@ -195,7 +143,7 @@ for (const kind of [OLD, NEW]) {
 
 test("@modelcontextprotocol/client asks its user for more when a tool needs it, and repeats the call", async (t) => {
   const kind = { ...NEW, options: { versionNegotiation: { mode: "auto" } } };
-  const { url, ready } = await protect(t, (uri) => rules(uri, 'default_scopes = ["scans:read"]'));
+  const { url, ready } = await protect(t, upstream, (uri) => rules(uri, 'default_scopes = ["scans:read"]'));
   const { redirectUrl, answers } = await openCallback(t);
   const authProvider = provider(redirectUrl, "postern-cli");
   await assert.rejects(call(kind, url, { authProvider }), kind.Unauthorized);
@@ -215,7 +163,7 @@ test("@modelcontextprotocol/client asks its user for more when a tool needs it, 
 });
 
 test("@modelcontextprotocol/sdk, which does not say which tool it calls, needs all scopes and refreshes instead of asking for more", async (t) => {
-  const { url, ready } = await protect(t, (uri) => rules(uri, 'default_scopes = ["scans:read"]'));
+  const { url, ready } = await protect(t, upstream, (uri) => rules(uri, 'default_scopes = ["scans:read"]'));
   const { redirectUrl, answers } = await openCallback(t);
   const authProvider = provider(redirectUrl, "postern-cli");
   await assert.rejects(call(OLD, url, { authProvider }), OLD.Unauthorized);
@@ -227,7 +175,7 @@ test("@modelcontextprotocol/sdk, which does not say which tool it calls, needs a
 
 for (const [kind, { PrivateKeyJwtProvider }] of [[OLD, older], [NEW, newest]]) {
   test(`${kind.name} authenticates with a key`, async (t) => {
-    const { url, create, ready } = await protect(t);
+    const { url, create, ready } = await protect(t, upstream);
     const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
     const jwks = { keys: [await exportJWK(publicKey)] };
     const agent = await create("/v1/agents", { name: "signer", scopes: ["mcp:tools"], jwks });
@@ -239,7 +187,7 @@ for (const [kind, { PrivateKeyJwtProvider }] of [[OLD, older], [NEW, newest]]) {
 }
 
 test("@modelcontextprotocol/client uses client credentials", async (t) => {
-  const { url, create, ready } = await protect(t);
+  const { url, create, ready } = await protect(t, upstream);
   const agent = await create("/v1/agents", { name: "bot", scopes: ["mcp:tools"] });
   const authProvider = new newest.ClientCredentialsProvider({ clientId: agent.id, clientSecret: agent.secret, expectedIssuer: ready.postern_url });
   assert.deepEqual(await whoami(NEW, url, { authProvider }), {
@@ -247,8 +195,63 @@ test("@modelcontextprotocol/client uses client credentials", async (t) => {
   });
 });
 
+/** Serves the metadata document of a client by https, with a certificate of an authority that is made here. */
+async function serveDocument(t, redirectUrl) {
+  const at = folder(t);
+  const openssl = (...args) => execFileSync("openssl", args, { cwd: at, stdio: "ignore" });
+  const pair = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  openssl("req", "-x509", ...pair, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=A test authority", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE");
+  openssl("req", ...pair, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=localhost");
+  writeFileSync(join(at, "extensions"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth");
+  openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "extensions");
+  const read = (name) => readFileSync(join(at, name));
+  const fetched = [];
+  const server = createHttpsServer({ key: read("server.key"), cert: read("server.pem") }, (request, response) => {
+    fetched.push(request.url);
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ client_id: url, client_name: "The described app", redirect_uris: [redirectUrl], token_endpoint_auth_method: "none" }));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => { server.closeAllConnections(); server.close(); });
+  const url = `https://localhost:${server.address().port}/client.json`;
+  return { url, fetched, authority: join(at, "ca.pem") };
+}
+
+test("@modelcontextprotocol/client is identified by the URL of its document, which is read by https", async (t) => {
+  const { redirectUrl, answers } = await openCallback(t);
+  const document = await serveDocument(t, redirectUrl);
+  const toml = () => '[clients]\nmetadata_documents = ["localhost"]';
+  const described = () => {
+    const authProvider = { ...provider(redirectUrl), clientMetadataUrl: document.url };
+    return { ...authProvider, clientInformation: () => authProvider.kept.client, saveClientInformation: (client) => { authProvider.kept.client = client; } };
+  };
+  const page = await (await browser.newContext()).newPage();
+
+  const { url, ready } = await protect(t, upstream, toml, { SSL_CERT_FILE: document.authority });
+  const authProvider = described();
+  await assert.rejects(call(NEW, url, { authProvider }), NEW.Unauthorized);
+  assert.equal(authProvider.kept.address.searchParams.get("client_id"), document.url);
+  await signIn(page, authProvider.kept.address);
+  await page.getByRole("heading", { name: "Allow The described app?" }).waitFor();
+  assert.ok(await page.getByText("localhost").first().isVisible());
+  await page.getByRole("button", { name: "Allow" }).click();
+  await page.getByText("You can close this page.").waitFor();
+  assert.equal(answers.at(-1).get("iss"), ready.postern_url);
+  await new NEW.Transport(new URL(url), { authProvider }).finishAuth(answers.at(-1));
+  assert.equal((await whoami(NEW, url, { authProvider })).client_id, document.url);
+  assert.deepEqual(document.fetched, ["/client.json"]);
+
+  // Postern without that authority, which the system does not know.
+  const other = await protect(t, upstream, toml);
+  const refused = described();
+  await assert.rejects(call(NEW, other.url, { authProvider: refused }), NEW.Unauthorized);
+  await page.goto(refused.kept.address.href);
+  await page.getByText("The app could not be identified.").waitFor();
+  assert.equal(document.fetched.length, 1);
+});
+
 test("the example's function streams through a REST API, and takes nothing from the caller's own headers", async (t) => {
-  const { url, ready } = await protect(t, undefined, await startLambda(t));
+  const { url, ready } = await protect(t, await startLambda(t));
   for (const kind of [OLD, NEW, { ...NEW, options: { versionNegotiation: { mode: "auto" } } }]) {
     const key = await whoami(kind, url, { requestInit: { headers: { "X-API-Key": ready.api_key } } });
     assert.match(key.user_id, /^key_\w{26}$/);
