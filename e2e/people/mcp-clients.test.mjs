@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import test, { after, before } from "node:test";
+import { exportJWK, exportPKCS8, generateKeyPair } from "jose";
 import { launch, protect, rules, signIn, startServer } from "./mcp-server.mjs";
 
 const { POSTERN_PYTHON, POSTERN_RMCP } = process.env;
@@ -76,6 +77,14 @@ for (const [name, command] of Object.entries(CLIENTS)) {
     const { url, ready, create } = await protect(t, upstream);
     const agent = await create("/v1/agents", { name: "bot", scopes: ["mcp:tools"] });
     const [{ text }] = await run(t, command, "agent", url, { id: agent.id, secret: agent.secret, issuer: ready.postern_url }, nobody);
+    assert.deepEqual(JSON.parse(text), { user_id: agent.id, kind: "agent", org_id: ready.organization_id, client_id: agent.id, scopes: "mcp:tools", resource: url });
+  });
+
+  if (command.length > 1) test(`${name} authenticates with a key`, { timeout: 60_000 }, async (t) => {
+    const { url, ready, create } = await protect(t, upstream);
+    const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
+    const agent = await create("/v1/agents", { name: "signer", scopes: ["mcp:tools"], jwks: { keys: [await exportJWK(publicKey)] } });
+    const [{ text }] = await run(t, command, "signed", url, { id: agent.id, private_key: await exportPKCS8(privateKey), issuer: ready.postern_url }, nobody);
     assert.deepEqual(JSON.parse(text), { user_id: agent.id, kind: "agent", org_id: ready.organization_id, client_id: agent.id, scopes: "mcp:tools", resource: url });
   });
 

@@ -180,7 +180,7 @@ for (const [kind, { PrivateKeyJwtProvider }] of [[OLD, older], [NEW, newest]]) {
     const jwks = { keys: [await exportJWK(publicKey)] };
     const agent = await create("/v1/agents", { name: "signer", scopes: ["mcp:tools"], jwks });
     const authProvider = new PrivateKeyJwtProvider({
-      clientId: agent.id, privateKey: await exportJWK(privateKey), algorithm: "ES256", ...(kind === NEW && { expectedIssuer: ready.postern_url }),
+      clientId: agent.id, privateKey: await exportJWK(privateKey), algorithm: "ES256", expectedIssuer: ready.postern_url,
     });
     assert.equal((await whoami(kind, url, { authProvider })).user_id, agent.id);
   });

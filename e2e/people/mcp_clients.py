@@ -16,10 +16,15 @@ import fastmcp
 import httpx2
 from fastmcp.client.auth import ClientCredentialsOAuthProvider as FastMcpClientCredentials
 from fastmcp.client.auth import OAuth
+from fastmcp.client.auth import PrivateKeyJWTOAuthProvider as FastMcpSigned
 from fastmcp.client.transports import StreamableHttpTransport
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.extensions.client_credentials import (
+    ClientCredentialsOAuthProvider,
+    PrivateKeyJWTOAuthProvider,
+    SignedJWTParameters,
+)
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
 
@@ -98,11 +103,21 @@ class FastMcpUser(OAuth):
         await open_page(authorization_url)
 
 
+def signed():
+    """An agent that signs its requests for tokens."""
+    agent = CREDENTIAL["id"]
+    parameters = SignedJWTParameters(issuer=agent, subject=agent, signing_algorithm="ES256", signing_key=CREDENTIAL["private_key"])
+    client = {"client_id": agent, "assertion_provider": parameters.create_assertion_provider(), "issuer": CREDENTIAL["issuer"]}
+    return PrivateKeyJWTOAuthProvider(URL, Storage(), **client) if LIBRARY == "mcp" else FastMcpSigned(URL, **client)
+
+
 def auth():
     if MODE == "key":
         return None
     if MODE == "user":
         return mcp_user() if LIBRARY == "mcp" else FastMcpUser(URL, client_id="postern-cli")
+    if MODE == "signed":
+        return signed()
     client = {"client_id": CREDENTIAL["id"], "client_secret": CREDENTIAL["secret"], "issuer": CREDENTIAL["issuer"]}
     if LIBRARY == "mcp":
         return ClientCredentialsOAuthProvider(URL, Storage(), **client)
