@@ -111,6 +111,50 @@ test("oauth4webapi: the code flow, refresh and revocation", async () => {
   await assert.rejects(oauth.processRefreshTokenResponse(as, client, ended), { error: "invalid_grant" });
 });
 
+test("oauth4webapi: tokens that are bound to a key", async () => {
+  const client = { client_id: "app" };
+  for (const algorithm of ["ES256", "Ed25519", "PS256", "RS256"]) {
+    const DPoP = oauth.DPoP(client, await oauth.generateKeyPair(algorithm));
+    const verifier = oauth.generateRandomCodeVerifier();
+    const address = new URL(as.authorization_endpoint);
+    address.search = new URLSearchParams({
+      response_type: "code", client_id: "app", redirect_uri: CALLBACK, scope: "repos:read", dpop_jkt: await DPoP.calculateThumbprint(),
+      code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: "S256",
+    });
+    const parameters = oauth.validateAuthResponse(as, client, await allow(address));
+    const answer = await oauth.authorizationCodeGrantRequest(as, client, oauth.None(), parameters, CALLBACK, verifier, { DPoP, ...insecure });
+    const tokens = await oauth.processAuthorizationCodeResponse(as, client, answer);
+    assert.equal(tokens.token_type, "dpop");
+    const whoami = (token, options) => oauth.protectedResourceRequest(token, "GET", new URL(`${url}/v1/auth/whoami?a=b`), undefined, undefined, { ...options, ...insecure });
+    assert.equal((await whoami(tokens.access_token, { DPoP })).status, 200);
+    const other = oauth.DPoP(client, await oauth.generateKeyPair(algorithm));
+    for (const options of [{ DPoP: other }, {}]) {
+      await assert.rejects(whoami(tokens.access_token, options), (error) => error.cause[0].scheme === "dpop");
+    }
+    const bare = await oauth.refreshTokenGrantRequest(as, client, oauth.None(), tokens.refresh_token, insecure);
+    await assert.rejects(oauth.processRefreshTokenResponse(as, client, bare), { error: "invalid_dpop_proof" });
+    const again = await oauth.refreshTokenGrantRequest(as, client, oauth.None(), tokens.refresh_token, { DPoP, ...insecure });
+    const fresh = await oauth.processRefreshTokenResponse(as, client, again);
+    assert.equal((await whoami(fresh.access_token, { DPoP })).status, 200);
+  }
+});
+
+test("oauth4webapi: an API checks a token that is bound to a key", async () => {
+  const client = { client_id: agent.id };
+  const DPoP = oauth.DPoP(client, await oauth.generateKeyPair("ES256"));
+  const answer = await oauth.clientCredentialsGrantRequest(as, client, oauth.ClientSecretBasic(agent.secret), { resource: ORDERS }, { DPoP, ...insecure });
+  const { access_token: token } = await oauth.processClientCredentialsResponse(as, client, answer);
+  let request;
+  const capture = async (address, options) => {
+    request = new Request(address, options);
+    return new Response("{}");
+  };
+  await oauth.protectedResourceRequest(token, "GET", new URL(ORDERS), undefined, undefined, { DPoP, [oauth.customFetch]: capture });
+  const claims = await oauth.validateJwtAccessToken(as, request, ORDERS, { requireDPoP: true, ...insecure });
+  assert.equal(claims.cnf.jkt, await DPoP.calculateThumbprint());
+  await assert.rejects(verify(token, ORDERS));
+});
+
 test("oauth4webapi: errors of the authorization endpoint", async () => {
   const client = { client_id: "app" };
   const address = new URL(as.authorization_endpoint);
@@ -174,6 +218,17 @@ test("openid-client: private_key_jwt", async () => {
   const config = await openid.discovery(new URL(url), id, undefined, openid.PrivateKeyJwt(privateKey), { execute: [openid.allowInsecureRequests], algorithm: "oauth2" });
   const tokens = await openid.clientCredentialsGrant(config, { resource: ORDERS });
   assert.equal(tokens.scope, "repos:read");
+});
+
+test("openid-client: tokens that are bound to a key", async () => {
+  const config = await openid.discovery(new URL(url), agent.id, agent.secret, openid.ClientSecretBasic(agent.secret), { execute: [openid.allowInsecureRequests], algorithm: "oauth2" });
+  const DPoP = openid.getDPoPHandle(config, await openid.randomDPoPKeyPair("ES256"));
+  const tokens = await openid.clientCredentialsGrant(config, { scope: "repos:read offline_access" }, { DPoP });
+  assert.equal(tokens.token_type, "dpop");
+  const whoami = (token) => openid.fetchProtectedResource(config, token, new URL(`${url}/v1/auth/whoami`), "GET", undefined, undefined, { DPoP });
+  assert.equal((await (await whoami(tokens.access_token)).json()).user_id, agent.id);
+  const fresh = await openid.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP });
+  assert.equal((await whoami(fresh.access_token)).status, 200);
 });
 
 test("jose and aws-jwt-verify accept a token for its API only", async () => {

@@ -93,6 +93,7 @@ fn metadata(config: &Config) -> Value {
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": ["none"],
+        "dpop_signing_alg_values_supported": JwsAlgorithm::ASYMMETRIC.map(JwsAlgorithm::name),
     });
     if !config.client_rules.metadata_documents.is_empty() {
         metadata["client_id_metadata_document_supported"] = true.into();

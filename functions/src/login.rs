@@ -11,6 +11,7 @@ use postern::{
         Tokens,
         family::{self, GrantBasis, NewUserFamily},
         password::{self, Login},
+        presenter::Presenter,
         revoke, session,
     },
     http::{Request, Response},
@@ -66,6 +67,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
             "The organization is not valid: send its id, which begins with org_, and not its name.";
         Error::with_detail(Refusal::RequestMalformed, detail.into())
     })?;
+    let presenter = Presenter::of(&app.context, request)?;
     let login = Login {
         email: &email,
         organization: organization.as_ref(),
@@ -82,7 +84,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
         consent: None,
         scopes: &app.context.config.role_scopes(person.role),
         basis,
-        address: request.source_ip(),
+        presenter: &presenter,
     };
     let begun = family::create_for_user(&app.context, new, now).await;
     // The user was deleted between the two reads.

@@ -3,7 +3,10 @@
 use postern::{
     App, Error, Refusal,
     core::secret::Secret,
-    grant::refresh::{RefreshClient, refresh},
+    grant::{
+        presenter::Presenter,
+        refresh::{RefreshClient, refresh},
+    },
     http::{Request, Response},
 };
 use serde::Deserialize;
@@ -27,7 +30,8 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         _ => error,
     })?;
     let token = Secret::new(body.refresh_token);
-    let (client, address) = (RefreshClient::Unidentified, request.source_ip());
-    let tokens = refresh(&app.context, &token, &client, None, address).await?;
+    let presenter = Presenter::of(&app.context, request)?;
+    let client = RefreshClient::Unidentified;
+    let tokens = refresh(&app.context, &token, &client, None, &presenter).await?;
     Ok(Response::ok(&tokens)?.with_pragma_no_cache())
 }

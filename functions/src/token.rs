@@ -3,7 +3,8 @@
 //! Accepts JSON `{agent_id, secret}`, or a form with a `grant_type` (RFC 6749). For
 //! `client_credentials` and `refresh_token`, an agent is authenticated by HTTP Basic or in the form.
 //! `authorization_code` and `device_code` are for clients of users, which have a client id, no
-//! secret, and sometimes keys.
+//! secret, and sometimes keys. With a proof of possession in the header `DPoP` (RFC 9449), the tokens
+//! are bound to its key.
 
 use postern::{
     App, Error, Refusal,
@@ -19,6 +20,7 @@ use postern::{
         client::{self, ClientParameters, PresentedClient},
         client_assertion::ClientAssertion,
         device_code,
+        presenter::Presenter,
         refresh::{self, RefreshClient},
         target::GrantTarget,
     },
@@ -46,12 +48,13 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         let id = client::agent_id(&body.agent_id)?;
         let credentials =
             ClientCredentials { id, proof: ClientProof::Secret(Secret::new(body.secret)) };
+        let presenter = Presenter::of(&app.context, request)?;
         agent_secret::exchange(
             &app.context,
             &credentials,
             RequestedScopes::All,
             GrantTarget::Issuer,
-            request.source_ip(),
+            &presenter,
         )
         .await?
     };
@@ -106,7 +109,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(app, request, form)?;
     let target = target(app, request)?;
-    let address = request.source_ip();
+    let presenter = &Presenter::of(&app.context, request)?;
     match grant_type.expose() {
         "client_credentials" => {
             let ClientPart::Proven(credentials) = client else {
@@ -114,7 +117,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
             };
             let requested = RequestedScopes::Only(scopes.unwrap_or_default());
             let target = target.unwrap_or(GrantTarget::Issuer);
-            agent_secret::exchange(&app.context, &credentials, requested, target, address).await
+            agent_secret::exchange(&app.context, &credentials, requested, target, presenter).await
         }
         "refresh_token" => {
             let client = match client {
@@ -132,7 +135,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 ClientPart::Absent => RefreshClient::Unidentified,
             };
             let token = parameter("refresh_token")?;
-            refresh::refresh(&app.context, token, &client, target, address).await
+            refresh::refresh(&app.context, token, &client, target, presenter).await
         }
         "authorization_code" => {
             let (client_id, assertion) = client_of_user(client)?;
@@ -143,13 +146,13 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 redirect_uri: parameter("redirect_uri")?.expose(),
                 verifier: parameter("code_verifier")?,
                 target,
-                address,
+                presenter,
             };
             authorization_code::redeem(&app.context, &presented).await
         }
         "urn:ietf:params:oauth:grant-type:device_code" => {
             let code = parameter("device_code")?;
-            device_code::poll(&app.context, code, &public(client)?, target, address).await
+            device_code::poll(&app.context, code, &public(client)?, target, presenter).await
         }
         _ => Err(Refusal::GrantTypeUnknown.into()),
     }

@@ -245,6 +245,7 @@ async fn the_metadata_names_what_the_deployment_has() {
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": ["none"],
+        "dpop_signing_alg_values_supported": algorithms,
     });
     for name in ["oauth-authorization-server", "openid-configuration"] {
         let answer = world.call("GET", &format!("/.well-known/{name}")).send().await.expect(200);

@@ -14,6 +14,7 @@ use postern::{
         family::{self, GrantBasis, NewUserFamily},
         password::{self, Login},
         password_change::{self, PasswordChange},
+        presenter::Presenter,
         session::{self, Browser},
     },
     http::CredentialSource,
@@ -135,7 +136,7 @@ async fn a_password_that_was_changed_while_it_was_verified_opens_nothing() {
             client_id: &"password".into(),
             scopes: &context.config.role_scopes(Role::User),
             basis: GrantBasis::Password(person.password_epoch.unwrap()),
-            address: "192.0.2.1",
+            presenter: &Presenter { address: "192.0.2.1", proof: None },
         };
         let tokens = family::create_for_user(context, new, world.now()).await;
         assert_eq!(tokens.err().and_then(|error| error.refusal()), expected);
@@ -159,7 +160,7 @@ async fn a_tool_of_a_user_without_a_role_has_the_scopes_of_a_plain_user_at_most(
         client_id: &"postern-cli".into(),
         scopes: &Scopes::all(),
         basis: GrantBasis::Approval(None),
-        address: "192.0.2.1",
+        presenter: &Presenter { address: "192.0.2.1", proof: None },
     };
     let tokens = family::create_for_user(context, new, world.now()).await.unwrap();
     let access =

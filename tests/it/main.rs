@@ -24,6 +24,7 @@ mod docs_examples;
 mod docs_limits;
 mod docs_routes;
 mod downloads;
+mod dpop;
 mod environment;
 mod epochs;
 mod events;

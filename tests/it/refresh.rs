@@ -324,11 +324,11 @@ async fn another_environment_continues_after_one_was_killed() {
             .unwrap(),
     );
     let client = postern::grant::refresh::RefreshClient::Unidentified;
+    let presenter = postern::grant::presenter::Presenter { address: "192.0.2.1", proof: None };
     let refresh = async |token: &str| {
         let token = postern::core::secret::Secret::new(token.to_owned());
         let tokens =
-            postern::grant::refresh::refresh(&app.context, &token, &client, None, "192.0.2.1")
-                .await;
+            postern::grant::refresh::refresh(&app.context, &token, &client, None, &presenter).await;
         tokens.map(|tokens| {
             serde_json::to_value(tokens).unwrap()["refresh_token"].as_str().unwrap().to_owned()
         })

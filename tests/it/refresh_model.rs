@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jiff::Timestamp;
 use postern::{
     config::Lifetimes,
@@ -19,6 +20,7 @@ use postern::{
         scope::Scopes,
     },
     credential::RefreshToken,
+    crypto::{Digest, thumbprint::KeyThumbprint},
     store::{
         StoreHealth,
         family::FamilyRecord,
@@ -48,11 +50,19 @@ fn time(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap()
 }
 
-/// Creates a family in the store; returns its first token.
-async fn begin(world: &World, now_ms: i64) -> RefreshToken {
+/// How many keys callers can have.
+const KEYS: u8 = 2;
+
+fn thumbprint(key: u8) -> KeyThumbprint {
+    BASE64URL.encode(Digest::of(&[key]).bytes()).try_into().unwrap()
+}
+
+/// Creates a family in the store, which can be bound to a key; returns its first token.
+async fn begin(world: &World, key: Option<u8>, now_ms: i64) -> RefreshToken {
     let family = id::mint(world.now(), &world.app.context.entropy).unwrap();
     let record = FamilyRecord {
         resource: None,
+        jkt: key.map(thumbprint),
         consent: None,
         is_confidential: false,
         id: family,
@@ -110,11 +120,13 @@ async fn present(world: &World, request: &RotationRequest<'_>) -> Outcome {
 fn request<'a>(
     token: &'a RefreshToken,
     address: &'a str,
+    key: Option<&'a KeyThumbprint>,
     attempt: &'a AttemptId,
     store_health: &'a StoreHealth,
     now_ms: i64,
 ) -> RotationRequest<'a> {
-    RotationRequest { token, address, client: None, attempt, now: time(now_ms), store_health }
+    let now = time(now_ms);
+    RotationRequest { token, address, key, client: None, attempt, now, store_health }
 }
 
 /// Collects every order in which the calls of `callers` can reach the store; each caller's own
@@ -157,14 +169,14 @@ async fn every_interleaving_of_concurrent_callers_rotates_once_and_detects_no_re
 }
 
 async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i64) {
-    let token = begin(world, now_ms).await;
+    let token = begin(world, None, now_ms).await;
     let health = StoreHealth::new(&Clock::from_fn(move || time(now_ms)));
     let attempts: Vec<AttemptId> =
         (0..callers).map(|caller| format!("attempt of {caller}").as_str().into()).collect();
     let mut states = vec![None; callers];
     let mut rotated = BTreeSet::new();
     for caller in order {
-        let request = request(&token, ADDRESSES[0].0, &attempts[*caller], &health, now_ms);
+        let request = request(&token, ADDRESSES[0].0, None, &attempts[*caller], &health, now_ms);
         let outcome = match states[*caller] {
             None => {
                 let state = read(world, &request).await;
@@ -188,11 +200,12 @@ async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i6
 /// An action on a family.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Presents the token that is `age` generations old, from one of [`ADDRESSES`], to an execution
-    /// environment. Its clock is ahead by `ahead_ms` now.
+    /// Presents the token that is `age` generations old, from one of [`ADDRESSES`] and with a key,
+    /// to an execution environment. Its clock is ahead by `ahead_ms` now.
     Present {
         age: u64,
         address: usize,
+        key: Option<u8>,
         environment: usize,
         ahead_ms: i64,
     },
@@ -208,10 +221,12 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let ahead_ms = prop_oneof![4 => Just(0), 1 => -40_000..40_000i64];
-    let present = (0u64..4, 0..ADDRESSES.len(), 0..ENVIRONMENTS, ahead_ms).prop_map(
-        |(age, address, environment, ahead_ms)| Step::Present {
+    let key = prop::option::of(0..KEYS);
+    let present = (0u64..4, 0..ADDRESSES.len(), key, 0..ENVIRONMENTS, ahead_ms).prop_map(
+        |(age, address, key, environment, ahead_ms)| Step::Present {
             age,
             address,
+            key,
             environment,
             ahead_ms,
         },
@@ -237,6 +252,8 @@ fn step() -> impl Strategy<Value = Step> {
 /// The rules of refresh, written as plainly as possible.
 #[derive(Debug)]
 struct Model {
+    /// The key that the family is bound to.
+    key: Option<u8>,
     generation: u64,
     rotated_at_ms: i64,
     network: u8,
@@ -253,7 +270,14 @@ struct Model {
 }
 
 impl Model {
-    fn present(&mut self, presented: u64, network: u8, environment: usize, now_ms: i64) -> Outcome {
+    fn present(
+        &mut self,
+        presented: u64,
+        (network, key): (u8, Option<u8>),
+        environment: usize,
+        now_ms: i64,
+    ) -> Outcome {
+        let has_key = self.key.is_none() || self.key == key;
         self.responses_s[environment].insert(now_ms.div_euclid(1000));
         let is_over = now_ms >= self.idle_end_ms || now_ms >= self.absolute_end_ms;
         if self.has_ended {
@@ -262,6 +286,9 @@ impl Model {
         if presented == self.generation {
             if is_over {
                 return Outcome::State(PresentedToken::Inactive);
+            }
+            if !has_key {
+                return Outcome::State(PresentedToken::KeyMismatch);
             }
             self.generation += 1;
             self.rotated_at_ms = now_ms;
@@ -287,6 +314,8 @@ impl Model {
         let state = match () {
             () if !is_parent || !is_timely => PresentedToken::Reuse,
             () if is_over => PresentedToken::Inactive,
+            () if !has_key => PresentedToken::Reuse,
+            () if self.key.is_some() => PresentedToken::Repeated,
             () if network == self.network => PresentedToken::Repeated,
             () if Some(network) == self.network_before => PresentedToken::Reuse,
             () => PresentedToken::AddressMismatch,
@@ -300,26 +329,27 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_histories_match_the_model(histories in prop::collection::vec(prop::collection::vec(step(), 1..24), 1..6)) {
+    fn random_histories_match_the_model(histories in prop::collection::vec((prop::option::of(0..KEYS), prop::collection::vec(step(), 1..24)), 1..6)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let world = World::new().await;
-            for history in histories {
-                follow(&world, &history).await;
+            for (key, history) in histories {
+                follow(&world, key, &history).await;
             }
         });
     }
 }
 
-async fn follow(world: &World, history: &[Step]) {
+async fn follow(world: &World, key: Option<u8>, history: &[Step]) {
     let store = &world.app.context.store;
     let mut now_ms = world.now().as_millisecond();
-    let mut tokens = vec![begin(world, now_ms).await];
+    let mut tokens = vec![begin(world, key, now_ms).await];
     let clock_ms = Arc::new(AtomicI64::new(0));
     let read_ms = Arc::clone(&clock_ms);
     let clock = Clock::from_fn(move || time(read_ms.load(Ordering::Relaxed)));
     let environments = [(); ENVIRONMENTS].map(|()| StoreHealth::new(&clock));
     let mut model = Model {
+        key,
         generation: 1,
         rotated_at_ms: now_ms,
         network: ADDRESSES[0].1,
@@ -343,7 +373,7 @@ async fn follow(world: &World, history: &[Step]) {
                 store.revoke_family(&tokens[0].family, time(now_ms)).await.unwrap();
                 model.has_ended = true;
             }
-            Step::Present { age, address, environment, ahead_ms } => {
+            Step::Present { age, address, key, environment, ahead_ms } => {
                 let Some(index) = tokens.len().checked_sub(1 + usize::try_from(*age).unwrap())
                 else {
                     continue;
@@ -351,12 +381,15 @@ async fn follow(world: &World, history: &[Step]) {
                 let token = tokens[index].clone();
                 let (address, network) = ADDRESSES[*address];
                 let now_ms = now_ms + ahead_ms;
-                let expected = model.present(token.generation, network, *environment, now_ms);
+                let expected =
+                    model.present(token.generation, (network, *key), *environment, now_ms);
+                let proved = key.map(thumbprint);
                 let attempt = AttemptId::from(format!("attempt {at}").as_str());
                 let store_health = &environments[*environment];
                 clock_ms.store(now_ms, Ordering::Relaxed);
                 store_health.record_response();
-                let request = request(&token, address, &attempt, store_health, now_ms);
+                let request =
+                    request(&token, address, proved.as_ref(), &attempt, store_health, now_ms);
                 let outcome = present(world, &request).await;
                 assert_eq!(outcome, expected, "step {at} of {history:?}");
                 match outcome {

@@ -44,6 +44,11 @@ impl<'w> Call<'w> {
         self.header("Authorization", format!("Bearer {token}"))
     }
 
+    /// Presents a token that is bound to a key, with a proof.
+    pub fn bound(self, token: &str, proof: &str) -> Self {
+        self.header("Authorization", format!("DPoP {token}")).header("DPoP", proof)
+    }
+
     /// Sends the request from another address.
     pub fn from(mut self, source_ip: impl Into<IpAddr>) -> Self {
         self.source_ip = source_ip.into();

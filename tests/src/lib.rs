@@ -11,6 +11,7 @@ mod curl;
 mod form;
 mod issuer;
 pub mod page;
+mod proof_key;
 pub mod public_client;
 mod wire;
 mod world;
@@ -28,6 +29,7 @@ pub use client_key::ClientKey;
 pub use curl::CurlCommand;
 pub use form::{IssuerForm, armoured};
 pub use issuer::{Behaviour, Document, Issuer, encode};
+pub use proof_key::ProofKey;
 pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
 

@@ -3,11 +3,11 @@
 use postern::{
     core::{epoch::Epoch, id::ClientId, scope::Scopes},
     credential::ParsedDeviceCode,
-    crypto::Digest,
+    crypto::{Digest, thumbprint::KeyThumbprint},
     grant::authorization_code::{self, NewAuthorizationCode},
 };
 
-use crate::World;
+use crate::{ProofKey, World};
 
 const CLIENT_ID: &str = "postern-cli";
 /// The grant type of device codes.
@@ -19,11 +19,21 @@ pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// Returns a new authorization code.
 pub async fn authorization_code(world: &World, scopes: &str) -> String {
+    issue(world, scopes, None).await
+}
+
+/// Returns a new authorization code that is bound to a key.
+pub async fn bound_authorization_code(world: &World, scopes: &str, key: &ProofKey) -> String {
+    issue(world, scopes, Some(key.thumbprint().try_into().unwrap())).await
+}
+
+async fn issue(world: &World, scopes: &str, jkt: Option<KeyThumbprint>) -> String {
     let new = NewAuthorizationCode {
         is_confidential: false,
         client_id: &ClientId::from(CLIENT_ID),
         redirect_uri: REDIRECT,
         challenge: Digest::of(VERIFIER.as_bytes()),
+        jkt,
         user_id: &"ada".into(),
         resource: None,
         scopes: Scopes::parse(scopes).unwrap(),

@@ -23,7 +23,7 @@ use crate::portal::{
 /// The path of the endpoint.
 pub(crate) const PATH: &str = "/v1/auth/authorize";
 /// The parameters of a request that can be sent once.
-const PARAMETERS: [&str; 9] = [
+const PARAMETERS: [&str; 10] = [
     "client_id",
     "redirect_uri",
     "response_type",
@@ -32,6 +32,7 @@ const PARAMETERS: [&str; 9] = [
     "state",
     "code_challenge",
     "code_challenge_method",
+    "dpop_jkt",
     "prompt",
 ];
 /// Those that put the request into a JWT, which is not supported.
@@ -187,6 +188,7 @@ fn parameters(pairs: &[(String, String)]) -> AuthorizationParameters {
         state: one("state"),
         code_challenge: one("code_challenge"),
         code_challenge_method: one("code_challenge_method"),
+        dpop_jkt: one("dpop_jkt"),
         prompt: one("prompt"),
         resources: values("resource").collect(),
         has_request_object: REQUEST_OBJECT.iter().any(|name| one(name).is_some()),

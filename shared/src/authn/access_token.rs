@@ -1,10 +1,10 @@
-//! Our own access tokens, as bearer tokens.
+//! Our own access tokens, as bearer tokens or bound to a key.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{Outcome, Provider};
+use super::{Outcome, Provider, bound_token};
 use crate::{
     context::Context,
     core::{
@@ -46,7 +46,8 @@ impl Provider for AccessTokenProvider {
         context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Outcome, Fault> {
-        let Some(text) = source.bearer().filter(|text| self.knows_bearer(context, text)) else {
+        let Some(text) = source.access_token().filter(|text| self.knows_bearer(context, text))
+        else {
             return Ok(Outcome::NotPresented);
         };
         let now = context.clock.now();
@@ -54,10 +55,15 @@ impl Provider for AccessTokenProvider {
             Ok(claims) => claims,
             Err(refusal) => return Ok(refusal.into()),
         };
-        match claims.agent_id {
-            Some(agent) => of_agent(context, agent, claims, now).await,
-            None => of_person(context, claims, now).await,
-        }
+        let proof = match bound_token::check(context, source, text, claims.cnf.as_ref()) {
+            Ok(proof) => proof,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let outcome = match claims.agent_id {
+            Some(agent) => of_agent(context, agent, claims, now).await?,
+            None => of_person(context, claims, now).await?,
+        };
+        proof.spend(context, outcome).await
     }
 }
 

@@ -175,7 +175,9 @@ async fn of_other(
     let source = IntrospectedToken::new(context, text, audience);
     let principal = providers.identify(context, &source).await?;
     let claims = claims(context, text)?;
-    Ok(active(principal, source.token_type(), claims))
+    let is_bound = claims.get("cnf").is_some_and(|cnf| !cnf.is_null());
+    let token_type = if is_bound { TokenUse::Dpop } else { source.token_type() };
+    Ok(active(principal, token_type, claims))
 }
 
 /// Returns the claims of a credential that the response repeats. A provider has verified them. Of
@@ -199,9 +201,9 @@ fn claims(context: &Context, text: &str) -> Result<Map<String, Value>, Refusal> 
         }
     }
     let names: &[&str] = if is_ours {
-        &["aud", "client_id", "iat", "iss", "jti", "nbf"]
+        &["aud", "client_id", "cnf", "iat", "iss", "jti", "nbf"]
     } else {
-        &["aud", "iat", "iss", "nbf"]
+        &["aud", "cnf", "iat", "iss", "nbf"]
     };
     claims.retain(|name, _| names.contains(&name.as_str()));
     Ok(claims)
@@ -231,12 +233,15 @@ async fn of_refresh_token(
         return Err(Refusal::TokenAudienceWrong.into());
     }
     let issuer = &context.config.deployment.issuer;
-    let claims = Map::from_iter([
+    let mut claims = Map::from_iter([
         ("iss".into(), json!(issuer)),
         ("aud".into(), json!(target.uri().map_or(issuer.as_str(), |uri| uri.as_str()))),
         ("client_id".into(), json!(family.client_id)),
         ("iat".into(), json!(family.rotated_at.as_second())),
     ]);
+    if let Some(jkt) = &family.jkt {
+        claims.insert("cnf".into(), json!({"jkt": jkt}));
+    }
     let limited = target.limit(&family.scopes);
     match owner(context, FamilyRecord { scopes: limited, ..family }, now).await? {
         Outcome::Authenticated(principal) | Outcome::AuthenticatedWithSignature(principal) => {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Outcome, Provider, claim_mapping::ClaimMapping};
+use super::{Outcome, Provider, bound_token, claim_mapping::ClaimMapping};
 use crate::{
     config::{Config, JwtIssuer},
     context::Context,
@@ -56,7 +56,8 @@ impl Provider for JwtProvider {
         context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Outcome, Fault> {
-        let Some(token) = source.bearer().filter(|token| self.knows_bearer(context, token)) else {
+        let Some(token) = source.access_token().filter(|token| self.knows_bearer(context, token))
+        else {
             return Ok(Outcome::NotPresented);
         };
         let issuer =
@@ -73,8 +74,13 @@ impl Provider for JwtProvider {
                 if !self.settings.accept_id_tokens {
                     external::refuse_id_token(&claims)?;
                 }
-                mapping.principal(&context.config, token, claims)
+                let cnf = bound_token::confirmation(&claims)?;
+                let proof = bound_token::check(context, source, token, cnf.as_ref())?;
+                Ok((mapping.principal(&context.config, token, claims)?, proof))
             });
-        Ok(found.map_or_else(Outcome::Refused, Outcome::Authenticated))
+        match found {
+            Ok((caller, proof)) => proof.spend(context, Outcome::Authenticated(caller)).await,
+            Err(refusal) => Ok(refusal.into()),
+        }
     }
 }

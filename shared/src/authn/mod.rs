@@ -8,6 +8,7 @@
 mod access_token;
 mod allowlist;
 mod api_key;
+mod bound_token;
 mod claim_mapping;
 mod configured_key;
 pub mod introspection;
@@ -126,8 +127,11 @@ impl ProviderChain {
         let of_our_routes = credential_header::FIXED_HEADERS
             .into_iter()
             .chain(configured.map(CredentialHeader::as_str));
-        let headers =
-            of_our_routes.chain(signature::SIGNATURE_HEADERS).map(str::to_owned).collect();
+        let headers = of_our_routes
+            .chain(signature::SIGNATURE_HEADERS)
+            .chain([credential_header::DPOP])
+            .map(str::to_owned)
+            .collect();
         let mut chain = Self { providers: Vec::new(), sessions, headers };
         for kind in &config.providers {
             let provider = chain.provider(kind, config, secrets)?;
@@ -204,7 +208,10 @@ impl ProviderChain {
         let known = |token: &str| {
             self.providers.iter().any(|provider| provider.knows_bearer(context, token))
         };
-        if let Some(token) = source.bearer().filter(|token| !known(token)) {
+        if source.bound_token().is_some_and(|token| !jwt_format::looks_like_jwt(token)) {
+            return Err(self.refuse(context, source, Refusal::TokenNotBound));
+        }
+        if let Some(token) = source.access_token().filter(|token| !known(token)) {
             let is_jwt =
                 jwt_format::looks_like_jwt(token) && jwt_format::unverified_claims(token).is_some();
             let cause =
@@ -237,10 +244,15 @@ impl ProviderChain {
             .into_iter()
             .chain(of_providers.iter().map(String::as_str))
             .collect();
-        if refusal == Refusal::CredentialMissing {
+        let error = if refusal == Refusal::CredentialMissing {
             misplaced::missing(context, source, &headers)
         } else {
             misplaced::explain(context, source, &headers, refusal)
+        };
+        if source.bound_token().is_some() || refusal == Refusal::TokenBound {
+            error.of_bound_token()
+        } else {
+            error
         }
     }
 
@@ -289,9 +301,9 @@ impl ProviderChain {
 }
 
 /// Headers that do not count as an attempt to authenticate: `Authorization` may have another
-/// scheme, signatures are checked separately, and only one route reads service keys.
+/// scheme, signatures and proofs are checked separately, and only one route reads service keys.
 fn is_unclaimed(name: &str) -> bool {
-    matches!(name, "authorization" | credential_header::SERVICE_KEY)
+    matches!(name, "authorization" | credential_header::DPOP | credential_header::SERVICE_KEY)
         || signature::SIGNATURE_HEADERS.contains(&name)
 }
 

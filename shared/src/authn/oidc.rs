@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::{Outcome, Provider, claim_mapping::ClaimMapping};
+use super::{Outcome, Provider, bound_token, claim_mapping::ClaimMapping};
 use crate::{
     config::OidcIssuer,
     context::Context,
@@ -44,7 +44,8 @@ impl Provider for OidcProvider {
         context: &Context,
         source: &dyn CredentialSource,
     ) -> Result<Outcome, Fault> {
-        let Some(token) = source.bearer().filter(|token| self.knows_bearer(context, token)) else {
+        let Some(token) = source.access_token().filter(|token| self.knows_bearer(context, token))
+        else {
             return Ok(Outcome::NotPresented);
         };
         let claims = match self.keys.verify(context, token, &self.settings.audience).await? {
@@ -56,6 +57,12 @@ impl Provider for OidcProvider {
         {
             return Ok(refusal.into());
         }
+        let proof = bound_token::confirmation(&claims)
+            .and_then(|cnf| bound_token::check(context, source, token, cnf.as_ref()));
+        let proof = match proof {
+            Ok(proof) => proof,
+            Err(refusal) => return Ok(refusal.into()),
+        };
         let scopes = context.config.role_scopes(self.settings.role);
         let caller = ClaimMapping {
             user_claims: &["sub"],
@@ -69,7 +76,7 @@ impl Provider for OidcProvider {
             Ok(caller) => caller,
             Err(refusal) => return Ok(refusal.into()),
         };
-        Ok(match context.store.membership(&caller.user_id).await? {
+        let outcome = match context.store.membership(&caller.user_id).await? {
             None => Outcome::Authenticated(caller),
             Some(member) if member.disabled.is_some() => Refusal::UserDisabled.into(),
             Some(member) => Outcome::Authenticated(Principal {
@@ -84,7 +91,8 @@ impl Provider for OidcProvider {
                 metadata: with_profile(caller.metadata, member.profile.metadata),
                 ..caller
             }),
-        })
+        };
+        proof.spend(context, outcome).await
     }
 }
 

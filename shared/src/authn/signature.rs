@@ -11,12 +11,11 @@
 //! 3. Verify the MAC.
 //! 4. Only then consume the nonce, with one conditional write: a forged request consumes nothing.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     context::Context,
     core::{
-        clock::{LEEWAY, after},
         error::{Error, Refusal},
         id::AttemptId,
         subject::CredentialId,
@@ -26,7 +25,7 @@ use crate::{
         mac::{self, Tag},
     },
     http::CredentialSource,
-    store::nonce::Nonce,
+    store::nonce::{self, Nonce},
 };
 
 pub(crate) const SIGNATURE: &str = "x-cli-signature";
@@ -36,19 +35,6 @@ const NONCE: &str = "x-cli-nonce";
 pub(super) const SIGNATURE_HEADERS: [&str; 4] = [SIGNATURE, TIMESTAMP, NONCE, CONTENT_SHA256];
 /// The digest of the body, for callers who verify a request without its body.
 pub(crate) const CONTENT_SHA256: &str = "x-cli-content-sha256";
-
-/// Returns how long a nonce is kept after the later of the request's timestamp and arrival.
-const fn nonce_lifetime(window: SignedDuration) -> SignedDuration {
-    SignedDuration::from_secs(2 * window.as_secs() + LEEWAY.as_secs())
-}
-/// Reports whether the nonce outlives its timestamp, for a window of this length.
-const fn is_covered(window_s: i64) -> bool {
-    let lifetime = nonce_lifetime(SignedDuration::from_secs(window_s));
-    lifetime.as_secs() > window_s + LEEWAY.as_secs()
-}
-// A timestamp is accepted for one window, by a clock that may be wrong by the leeway. If the nonce
-// expired earlier, an attacker could replay the request in between.
-const _: () = assert!(is_covered(1) && is_covered(3600));
 
 /// A well-formed signature with an acceptable timestamp, not yet verified.
 #[derive(Debug)]
@@ -103,9 +89,8 @@ impl Signature {
             return Err(Refusal::SignatureWrong.into());
         }
         let attempt = AttemptId::mint(&context.entropy)?;
-        let lifetime = nonce_lifetime(context.config.lifetimes.signature_window);
-        // One second more, because the time to live is stored in whole seconds.
-        let expires_at = after(self.timestamp.max(now), lifetime + SignedDuration::from_secs(1));
+        let window = context.config.lifetimes.signature_window;
+        let expires_at = nonce::kept_until(self.timestamp.max(now), window);
         match context
             .store
             .consume_nonce(credential_id, &self.nonce, &attempt, now, expires_at)

@@ -11,8 +11,9 @@
 //!
 //! Any other event is a fault: the function is attached to something that it does not support.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
@@ -71,6 +72,8 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         headers,
         resource: api.map(|api| api.uri.clone()),
         is_mcp_server: api.is_some_and(|api| api.mcp),
+        domain: read.text("/requestContext/domainName").map(str::to_owned),
+        sent_path: None,
     };
     let request = match kind {
         AuthorizerEventKind::RestToken => token(read, app, request),
@@ -275,7 +278,8 @@ fn request_1_0(event: Event<'_>, request: AuthorizerRequest) -> Result<Authorize
             event.0.get(name).and_then(Value::as_object).is_some_and(|query| !query.is_empty())
         });
     let target = (!has_query).then(|| sent.to_owned());
-    Ok(AuthorizerRequest { method: method.to_owned(), paths, target, ..request })
+    let sent_path = decoded(request.kind, sent);
+    Ok(AuthorizerRequest { method: method.to_owned(), paths, target, sent_path, ..request })
 }
 
 fn request_2_0(
@@ -296,15 +300,24 @@ fn request_2_0(
     let paths = paths(&request.arn, path, stage, route, event.domain())
         .ok_or_else(|| missing("a path in its routeArn"))?;
     let is_canonical = path::is_canonical_when_decoded;
-    let target = Some(target);
+    let (target, sent_path) = (Some(target), Some(path.to_owned()));
     Ok(AuthorizerRequest {
         format,
         method: method.to_owned(),
         paths,
         is_canonical,
         target,
+        sent_path,
         ..request
     })
+}
+
+/// Returns a path without escapes. HTTP APIs have decoded it.
+fn decoded(kind: AuthorizerEventKind, path: &str) -> Option<String> {
+    if kind == AuthorizerEventKind::Http1 {
+        return Some(path.to_owned());
+    }
+    percent_decode_str(path).decode_utf8().ok().map(Cow::into_owned)
 }
 
 /// Returns method and path of

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     app::App,
     authn::signature,
-    config::LONGEST_STAGE,
+    config::{Config, LONGEST_STAGE},
     core::{
         audience::{RequiredAudience, ResourceUri},
         clock::whole_seconds,
@@ -32,6 +32,7 @@ use crate::{
         mcp::McpCall,
         method,
         principal::Principal,
+        request_uri::RequestUri,
         route_pattern,
         scope::Scopes,
     },
@@ -65,6 +66,10 @@ struct AuthorizerRequest {
     resource: Option<ResourceUri>,
     /// Whether the API is an MCP server, which compares the headers of MCP with the body.
     is_mcp_server: bool,
+    /// The API's domain name, if the event contains it.
+    domain: Option<String>,
+    /// The path as the client sent it, decoded, if the event contains it.
+    sent_path: Option<String>,
 }
 
 impl fmt::Debug for AuthorizerRequest {
@@ -405,6 +410,19 @@ impl CredentialSource for AuthorizerRequest {
 
     fn body_digest(&self) -> Option<Digest> {
         None
+    }
+
+    /// The API is known by its domain name, and behind a proxy by the URI of its resource. A local
+    /// program can be reached at every name of the machine.
+    fn uris(&self, config: &Config) -> Vec<RequestUri> {
+        let Some(path) = &self.sent_path else { return Vec::new() };
+        let host = self.headers.get("host").filter(|_| config.deployment.is_local());
+        let of_api = self.domain.as_ref().map(|name| format!("https://{name}"));
+        let of_machine = host.map(|host| format!("http://{host}"));
+        let of_resource = self.resource.as_ref().map(ToString::to_string);
+        let bases = [of_api, of_machine, of_resource].into_iter().flatten();
+        let bases = bases.filter_map(|base| RequestUri::parse(&base));
+        bases.map(|base| base.with_path(path)).collect()
     }
 
     fn audience(&self) -> RequiredAudience<'_> {

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::{RouteRule, route, setting};
-use crate::core::{credential_header::SIGNATURE_PREFIX, error::Fault};
+use crate::core::{
+    credential_header::{DPOP, SIGNATURE_PREFIX},
+    error::Fault,
+};
 
 /// The settings of the authorizer besides its rules.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -127,7 +130,7 @@ impl AuthorizerSettings {
                      session on in the session_header instead",
                 );
             }
-            if header.starts_with(SIGNATURE_PREFIX) {
+            if header.starts_with(SIGNATURE_PREFIX) || header == DPOP {
                 return refuse(&format!(
                     "{header} cannot be one: a cached response would let a signed request be repeated"
                 ));

@@ -88,7 +88,7 @@ fn url(entry: &str) -> Option<ClientUrl> {
 impl Config {
     /// Returns the addresses to which we connect if a caller names the host.
     pub fn destinations(&self) -> Destinations {
-        if self.deployment.issuer.starts_with("http://") {
+        if self.deployment.is_local() {
             Destinations::PublicAndLoopback
         } else {
             Destinations::Public

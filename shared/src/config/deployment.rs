@@ -152,6 +152,11 @@ impl Deployment {
 }
 
 impl Deployment {
+    /// Reports whether the deployment is on one machine, where callers use no TLS.
+    pub fn is_local(&self) -> bool {
+        self.issuer.starts_with("http://") // accepted for loopback addresses only
+    }
+
     /// Returns the origin of our own pages: scheme, host and port of the public URL (RFC 6454 §7).
     pub fn origin(&self) -> &str {
         split_path(&self.public_url).0

@@ -8,6 +8,8 @@ use serde::Deserialize;
 pub const AUTHORIZATION: &str = "authorization";
 /// API keys, CLI tokens and keys from the configuration.
 pub const API_KEY: &str = "x-api-key";
+/// Proofs of possession of the key that a token is bound to (RFC 9449 §4.1).
+pub const DPOP: &str = "dpop";
 /// Tokens of runners.
 pub const RUNNER_TOKEN: &str = "x-runner-token";
 /// Keys of services, which only the service-token route reads.
@@ -17,7 +19,7 @@ pub const SERVICE_KEY: &str = "x-service-key";
 pub const FIXED_HEADERS: [&str; 4] = [AUTHORIZATION, API_KEY, RUNNER_TOKEN, SERVICE_KEY];
 
 /// Headers that have another meaning and cannot carry credentials.
-const OTHER: [&str; 4] = ["content-type", "cookie", "host", "origin"];
+const OTHER: [&str; 5] = ["content-type", "cookie", DPOP, "host", "origin"];
 /// The prefix of the headers of a signed request.
 pub const SIGNATURE_PREFIX: &str = "x-cli-";
 /// The longest header name that an answer repeats. No credential is as short.
@@ -27,6 +29,7 @@ const LONGEST_REPEATED: usize = 40;
 pub fn display(lower: &str) -> String {
     let word = |word: &str| match word {
         "api" => "API".to_owned(),
+        "dpop" => "DPoP".to_owned(),
         _ => word.split_at_checked(1).map_or_else(String::new, |(first, rest)| {
             format!("{}{rest}", first.to_ascii_uppercase())
         }),

@@ -20,6 +20,7 @@ pub mod path;
 pub mod permission;
 pub mod principal;
 pub mod redirect_uri;
+pub mod request_uri;
 pub mod rfc3339;
 pub mod route_pattern;
 pub mod scope;

@@ -49,7 +49,7 @@ pub(super) enum KeyType {
 }
 
 impl JwsAlgorithm {
-    /// The algorithms whose keys are pairs.
+    /// The algorithms whose keys are pairs of a public and a private key.
     pub const ASYMMETRIC: [Self; 9] = [
         Self::ES256,
         Self::ES384,
@@ -65,6 +65,24 @@ impl JwsAlgorithm {
     /// Returns the algorithm that a token or key names, in its exact case.
     pub fn from_name(name: &str) -> Option<Self> {
         serde_json::from_value(name.into()).ok()
+    }
+
+    /// Returns its name (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HS256 => "HS256",
+            Self::HS384 => "HS384",
+            Self::HS512 => "HS512",
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::EdDSA => "EdDSA",
+        }
     }
 
     /// Reports whether the key is a secret that signs as well as it verifies.

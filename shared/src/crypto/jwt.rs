@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 use super::{
     jws::JwsAlgorithm,
     key_set::{Found, KeySet},
+    thumbprint::KeyThumbprint,
+    verifying_key::VerifyingKey,
 };
 use crate::core::{
     error::Refusal,
@@ -26,6 +28,9 @@ const LONGEST_OF_OTHERS: usize = 64 * 1024;
 /// The longest header. Ours has about 90 characters; others carry thumbprints and certificate
 /// chains.
 const LONGEST_HEADER: usize = 4 * 1024;
+
+/// The type of a proof of possession.
+const PROOF: &str = "dpop+jwt";
 
 /// The requirements for the header of a token.
 #[derive(Clone, Copy, Debug)]
@@ -129,13 +134,49 @@ pub fn signed_payload(
         Found::OtherAlgorithm => return Err(Refusal::TokenForged),
         Found::Nothing => return Err(Refusal::TokenKeyUnknown),
     };
-    let holds = jsonwebtoken::crypto::verify(
-        signature,
-        message.as_bytes(),
-        &key.decoding,
-        key.algorithm.into(),
-    );
-    if holds.is_ok_and(|holds| holds) { Ok(payload) } else { Err(otherwise) }
+    if is_signed_with(key, message, signature) { Ok(payload) } else { Err(otherwise) }
+}
+
+/// Returns the payload of a proof of possession, a JWS whose header contains the public key that
+/// signed it (RFC 9449 §4.2), and the thumbprint of that key. Anyone can make one.
+///
+/// # Errors
+/// [`Refusal::DpopProofMalformed`], [`Refusal::DpopProofForged`].
+pub fn proof_payload(text: &str) -> Result<(KeyThumbprint, Vec<u8>), Refusal> {
+    let malformed = Refusal::DpopProofMalformed;
+    let parts = text.rsplit_once('.').filter(|_| text.len() <= LONGEST);
+    let (message, signature) = parts.ok_or(malformed)?;
+    let (header, payload) = message.split_once('.').ok_or(malformed)?;
+    let payload = BASE64URL.decode(payload).map_err(|_| malformed)?;
+    let header = parse_header(header).ok_or(malformed)?;
+    let (thumbprint, key) = proof_key(&header).ok_or(malformed)?;
+    if is_signed_with(&key, message, signature) {
+        Ok((thumbprint, payload))
+    } else {
+        Err(Refusal::DpopProofForged)
+    }
+}
+
+/// Returns the key in the header of a proof of possession.
+fn proof_key(header: &Map<String, Value>) -> Option<(KeyThumbprint, VerifyingKey)> {
+    let name = header.get("typ")?.as_str()?.to_ascii_lowercase();
+    let is_plain = !header.contains_key("crit") && !header.contains_key("b64");
+    if !is_plain || name.strip_prefix("application/").unwrap_or(&name) != PROOF {
+        return None;
+    }
+    let algorithm = header.get("alg")?.as_str().and_then(JwsAlgorithm::from_name)?;
+    let mut jwk = header.get("jwk")?.as_object()?.clone();
+    let thumbprint = KeyThumbprint::of(&jwk)?;
+    // A key that names no algorithm has the one of the header.
+    jwk.entry("alg").or_insert_with(|| algorithm.name().into());
+    let key = VerifyingKey::from_jwk(&jwk).ok().filter(|key| key.algorithm == algorithm)?;
+    Some((thumbprint, key))
+}
+
+fn is_signed_with(key: &VerifyingKey, message: &str, signature: &str) -> bool {
+    let algorithm = key.algorithm.into();
+    jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.decoding, algorithm)
+        .is_ok_and(|holds| holds)
 }
 
 /// Parses the header, before anything in it is trusted.

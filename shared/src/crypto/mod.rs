@@ -12,6 +12,7 @@ pub mod password;
 pub mod seal;
 pub mod secrets;
 pub mod sign;
+pub mod thumbprint;
 pub mod verifying_key;
 
 pub use client_keys::ClientKeys;

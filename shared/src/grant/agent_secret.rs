@@ -7,7 +7,8 @@
 //!    assertion with the agent's keys.
 //! 3. Check that the requested scopes are among the agent's.
 //! 4. Issue the tokens.
-//! 5. If a refresh token is requested, create its family with one write.
+//! 5. If the caller has proved to have a key, spend the proof with one write.
+//! 6. If a refresh token is requested, create its family with one write.
 
 use jiff::Timestamp;
 
@@ -15,6 +16,7 @@ use super::{
     ClientCredentials, ClientProof, Tokens,
     client_assertion::{self, ClientAssertion},
     family::{self, NewFamily},
+    presenter::Presenter,
     target::GrantTarget,
 };
 use crate::{
@@ -39,7 +41,8 @@ pub enum RequestedScopes {
     Only(Scopes),
 }
 
-/// Grants tokens to the agent that `credentials` authenticate, for `target`. `address` binds the refresh token.
+/// Grants tokens to the agent that `credentials` authenticate, for `target`. They are bound to
+/// `presenter`.
 ///
 /// # Errors
 /// `invalid_client`, `invalid_scope`, or a fault.
@@ -48,10 +51,10 @@ pub async fn exchange(
     credentials: &ClientCredentials,
     requested: RequestedScopes,
     target: GrantTarget<'_>,
-    address: &str,
+    presenter: &Presenter<'_>,
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
-    let agent = authenticate(context, credentials, address, now).await?;
+    let agent = authenticate(context, credentials, presenter.address, now).await?;
     let (scopes, is_renewable) = with_refresh_token(
         requested,
         target,
@@ -68,7 +71,7 @@ pub async fn exchange(
             epoch: agent.epoch,
             not_after: agent.expires_at,
             is_confidential: agent.client_keys.is_some(),
-            address,
+            presenter,
         };
         return family::create(context, &new, now).await;
     }
@@ -80,8 +83,11 @@ pub async fn exchange(
         family: None,
         epoch: agent.epoch,
         not_after: agent.expires_at,
+        key: presenter.key(),
     };
-    Ok(Tokens::new(context, &grant, None, now)?)
+    let tokens = Tokens::new(context, &grant, None, now)?;
+    presenter.spend_proof(context).await?;
+    Ok(tokens)
 }
 
 /// Returns the agent that `credentials` authenticate, for a caller at `address`: one read, and one

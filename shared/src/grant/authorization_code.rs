@@ -5,8 +5,8 @@
 //!
 //! Redemption:
 //! 1. Check the code's form and checksum, without I/O.
-//! 2. Read the code consistently. Client, redirect URI and verifier must match, and a client with
-//!    keys authenticates; otherwise, the code is not consumed.
+//! 2. Read the code consistently. Client, redirect URI, verifier and key must match, and a client
+//!    with keys authenticates; otherwise, the code is not consumed.
 //! 3. Check the allowed users and the user's organization, and make the tokens.
 //! 4. Redeem the code and create a family for the tool, in one transaction: a failure of ours
 //!    leaves a code that can be redeemed.
@@ -20,6 +20,7 @@ use super::{
     client_assertion::ClientAssertion,
     family::{self, GrantBasis, NewUserFamily},
     not_a_code,
+    presenter::Presenter,
     target::GrantTarget,
 };
 use crate::{
@@ -36,7 +37,7 @@ use crate::{
         subject::Subject,
     },
     credential::{Minted, ParsedAuthorizationCode},
-    crypto::Digest,
+    crypto::{Digest, thumbprint::KeyThumbprint},
     store::{authorization_code::AuthorizationCodeRecord, redemption::Redemption},
     telemetry,
 };
@@ -56,6 +57,8 @@ pub struct NewAuthorizationCode<'a> {
     pub redirect_uri: &'a str,
     /// The PKCE challenge, by S256.
     pub challenge: Digest,
+    /// The key that the code is bound to, if the client named one.
+    pub jkt: Option<KeyThumbprint>,
     /// The user.
     pub user_id: &'a Subject,
     /// The resource that the tokens are for, if not our own routes.
@@ -85,8 +88,8 @@ pub struct AccessTokenRequest<'a> {
     pub verifier: &'a Secret,
     /// The API that the request names, if it does.
     pub target: Option<GrantTarget<'a>>,
-    /// The caller's network address.
-    pub address: &'a str,
+    /// The caller, to whom the tokens are bound.
+    pub presenter: &'a Presenter<'a>,
 }
 
 /// Stores and returns a new code.
@@ -105,6 +108,7 @@ pub async fn issue(context: &Context, new: NewAuthorizationCode<'_>) -> Result<S
         client_id: new.client_id.clone(),
         redirect_uri: new.redirect_uri.to_owned(),
         challenge: new.challenge,
+        jkt: new.jkt,
         user_id: new.user_id.clone(),
         resource: new.resource.cloned(),
         scopes: new.scopes,
@@ -133,14 +137,17 @@ pub async fn redeem(
     let now = context.clock.now();
     let record = context.store.code(&code).await?.ok_or(Refusal::CodeWrong)?;
     if record.client_id == *redemption.client_id {
-        let AccessTokenRequest { client_id, assertion, address, .. } = *redemption;
+        let AccessTokenRequest { client_id, assertion, presenter, .. } = *redemption;
         let is_confidential = record.is_confidential;
-        client::authenticate(context, client_id, assertion, is_confidential, address).await?;
+        client::authenticate(context, client_id, assertion, is_confidential, presenter.address)
+            .await?;
     }
     match (check(&record, redemption), &record.family) {
         (Ok(()), None) if record.valid_until <= now => return Err(Refusal::CodeWrong.into()),
         (Ok(()), None) => {}
-        (Ok(()), Some(family)) => return redeem_again(context, family, now).await,
+        (Ok(()), Some(family)) => {
+            return redeem_again(context, family, redemption.presenter, now).await;
+        }
         (Err(refusal), None) => return Err(refusal.into()),
         (Err(_), Some(family)) => return Err(replayed(context, family, now).await),
     }
@@ -152,7 +159,7 @@ pub async fn redeem(
         consent: record.consent,
         scopes: &record.scopes,
         basis: GrantBasis::Approval(record.epoch),
-        address: redemption.address,
+        presenter: redemption.presenter,
     };
     let mut family = family::prepare_for_user(context, new, now).await?;
     family.record.is_confidential = record.is_confidential;
@@ -170,7 +177,7 @@ pub async fn redeem(
     }
 }
 
-/// Checks that the code was issued to this client, and that it has the verifier.
+/// Checks that the code was issued to this client, and that it has the verifier and the key.
 fn check(
     record: &AuthorizationCodeRecord,
     redemption: &AccessTokenRequest<'_>,
@@ -178,15 +185,23 @@ fn check(
     if record.client_id != *redemption.client_id || record.redirect_uri != redemption.redirect_uri {
         return Err(Refusal::CodeWrong);
     }
+    if record.jkt.is_some() && record.jkt.as_ref() != redemption.presenter.key() {
+        return Err(Refusal::CodeKeyMismatch);
+    }
     let is_verified = is_verifier(redemption.verifier)
         && record.challenge.matches(&Digest::of(redemption.verifier.expose().as_bytes()));
     if is_verified { Ok(()) } else { Err(Refusal::CodeVerifierWrong) }
 }
 
 /// Redeems a code that was already redeemed, for `id`.
-async fn redeem_again(context: &Context, id: &FamilyId, now: Timestamp) -> Result<Tokens, Error> {
+async fn redeem_again(
+    context: &Context,
+    id: &FamilyId,
+    presenter: &Presenter<'_>,
+    now: Timestamp,
+) -> Result<Tokens, Error> {
     if let Some(family) = context.store.family(id).await?
-        && let Some(tokens) = family::first_tokens_again(context, &family, now).await?
+        && let Some(tokens) = family::first_tokens_again(context, &family, presenter, now).await?
     {
         return Ok(tokens);
     }

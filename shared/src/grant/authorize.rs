@@ -26,7 +26,7 @@ use crate::{
         scope::Scopes,
         secret::Secret,
     },
-    crypto::Digest,
+    crypto::{Digest, thumbprint::KeyThumbprint},
     store::{RecordUpdate, consent::ConsentRecord},
 };
 
@@ -57,6 +57,8 @@ pub struct AuthorizationParameters {
     pub code_challenge: Option<String>,
     /// `code_challenge_method`.
     pub code_challenge_method: Option<String>,
+    /// `dpop_jkt` (RFC 9449 §10).
+    pub dpop_jkt: Option<String>,
     /// `prompt`.
     pub prompt: Option<String>,
     /// `resource`, which can be sent several times.
@@ -89,6 +91,7 @@ pub struct AuthorizationRequest<'c> {
     pub prompt: Prompt,
     scopes: Option<Scopes>,
     challenge: Digest,
+    jkt: Option<KeyThumbprint>,
 }
 
 /// What the user must do, as `prompt` says (OpenID Connect Core §3.1.2.1).
@@ -200,12 +203,15 @@ impl<'c> AuthorizationRequest<'c> {
             return Err(Error::with_detail(Refusal::RequestMalformed, detail));
         }
         let challenge = challenge(sent)?;
+        let jkt = sent.dpop_jkt.clone().map(KeyThumbprint::try_from).transpose();
+        let jkt = jkt.map_err(|_| Refusal::DpopThumbprintMalformed)?;
         let resources: Vec<_> = sent.resources.iter().map(String::as_str).collect();
         Ok(Self {
             target: GrantTarget::requested(&context.config, &resources)?,
             prompt: prompt(sent.prompt.as_deref())?,
             scopes: sent.scope.as_deref().map(Scopes::parse).transpose()?,
             challenge,
+            jkt,
             to,
         })
     }
@@ -313,6 +319,7 @@ impl<'c> AuthorizationRequest<'c> {
             client_id: &self.to.client.id,
             redirect_uri: self.to.redirect_uri.as_str(),
             challenge: self.challenge,
+            jkt: self.jkt.clone(),
             user_id: &user.user_id,
             resource: self.target.uri(),
             scopes,

@@ -14,6 +14,7 @@ use super::{
     authorization_code::replayed,
     family::{self, GrantBasis, NewUserFamily},
     not_a_code,
+    presenter::Presenter,
     target::GrantTarget,
     throttle,
 };
@@ -280,7 +281,7 @@ pub async fn poll(
     code: &Secret,
     client_id: &ClientId,
     target: Option<GrantTarget<'_>>,
-    address: &str,
+    presenter: &Presenter<'_>,
 ) -> Result<Tokens, Error> {
     let code = ParsedDeviceCode::parse(&context.config.brand, code.expose())
         .ok_or_else(|| not_a_device_code(context, code))?;
@@ -290,7 +291,9 @@ pub async fn poll(
         stored.filter(|device| device.client_id == *client_id).ok_or(Refusal::DeviceCodeUnknown)?;
     GrantTarget::stored(&context.config, device.resource.as_ref())?.check(target)?;
     match (device.status, &device.family) {
-        (DeviceStatus::Redeemed, Some(family)) => redeem_again(context, family, address, now).await,
+        (DeviceStatus::Redeemed, Some(family)) => {
+            redeem_again(context, family, presenter, now).await
+        }
         (DeviceStatus::Redeemed, None) => {
             Err(Fault::Corrupt("a redeemed device without a family".into()).into())
         }
@@ -307,7 +310,7 @@ pub async fn poll(
                 PollPace::TooEarly => Err(Refusal::DevicePollTooEarly.into()),
             }
         }
-        (DeviceStatus::Approved, _) => redeem(context, &code, &device, address, now).await,
+        (DeviceStatus::Approved, _) => redeem(context, &code, &device, presenter, now).await,
     }
 }
 
@@ -325,7 +328,7 @@ async fn redeem(
     context: &Context,
     code: &ParsedDeviceCode,
     device: &DeviceCodeRecord,
-    address: &str,
+    presenter: &Presenter<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     let approved = device.user_id.as_ref().zip(device.granted.as_ref());
@@ -334,7 +337,7 @@ async fn redeem(
     let (client_id, basis) = (&device.client_id, GrantBasis::Approval(device.epoch));
     let resource = device.resource.as_ref();
     let consent = None;
-    let new = NewUserFamily { user_id, client_id, resource, scopes, consent, basis, address };
+    let new = NewUserFamily { user_id, client_id, resource, scopes, consent, basis, presenter };
     let family = family::prepare_for_user(context, new, now).await?;
     match context.store.redeem_device(&device.id, &family.record, now).await? {
         Redemption::Redeemed => Ok(family.tokens),
@@ -352,19 +355,22 @@ async fn redeem(
 
 /// Answers a poll with a code that was already redeemed, for `id`. The device gets its tokens again
 /// if the first answer may have been lost. Somebody else has the code if the tokens are in use, or
-/// if the poll comes from elsewhere: that revokes them.
+/// if the poll comes from elsewhere, or without their key: that revokes them.
 async fn redeem_again(
     context: &Context,
     id: &FamilyId,
-    address: &str,
+    presenter: &Presenter<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     let family = context.store.family(id).await?.ok_or(Refusal::DeviceCodeUnknown)?;
-    let is_same_network = Network::of(&family.rotated_from) == Network::of(address);
-    if !is_same_network || family.generation > 1 {
+    let is_same_caller = match &family.jkt {
+        Some(key) => Some(key) == presenter.key(),
+        None => Network::of(&family.rotated_from) == Network::of(presenter.address),
+    };
+    if !is_same_caller || family.generation > 1 {
         return Err(replayed(context, id, now).await);
     }
-    let tokens = family::first_tokens_again(context, &family, now).await?;
+    let tokens = family::first_tokens_again(context, &family, presenter, now).await?;
     Ok(tokens.ok_or(Refusal::DeviceCodeUnknown)?)
 }
 

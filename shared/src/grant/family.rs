@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Tokens, target::GrantTarget, user_status::UserStatus};
+use super::{Tokens, presenter::Presenter, target::GrantTarget, user_status::UserStatus};
 use crate::{
     context::Context,
     core::{
@@ -44,8 +44,8 @@ pub struct NewFamily<'a> {
     pub not_after: Option<Timestamp>,
     /// Whether the client must authenticate whenever it refreshes.
     pub is_confidential: bool,
-    /// The caller's network address: the binding of the first refresh token.
-    pub address: &'a str,
+    /// The caller, to whom the tokens are bound.
+    pub presenter: &'a Presenter<'a>,
 }
 
 /// A family that is ready to be stored, with its first tokens. Nothing can fail after it is stored.
@@ -65,6 +65,7 @@ pub async fn create(
     now: Timestamp,
 ) -> Result<Tokens, Error> {
     let prepared = prepare(context, new, now)?;
+    new.presenter.spend_proof(context).await?;
     context.store.create_family(&prepared.record).await?;
     Ok(prepared.tokens)
 }
@@ -80,7 +81,7 @@ fn prepare(
         id: id::mint(now, &context.entropy)?,
         generation: 1,
         rotated_at: now,
-        rotated_from: new.address.to_owned(),
+        rotated_from: new.presenter.address.to_owned(),
         used_from: None,
         attempt: AttemptId::mint(&context.entropy)?,
         client_id: new.owner.client_id(),
@@ -88,6 +89,7 @@ fn prepare(
         listing: new.owner.listing(),
         org_id: new.organization,
         resource: new.resource.cloned(),
+        jkt: new.presenter.key().cloned(),
         scopes: new.scopes.clone(),
         epoch: new.epoch,
         consent: None,
@@ -116,6 +118,7 @@ pub(super) fn first_tokens(
         family: Some(family.id),
         epoch: family.epoch,
         not_after: Some(family.absolute_expires_at),
+        key: family.jkt.as_ref(),
     };
     let first = RefreshToken::first(family.id, &context.keyring)?;
     let refresh_token = first.encode(&context.config.brand, &context.keyring)?;
@@ -146,8 +149,8 @@ pub struct NewUserFamily<'a> {
     pub consent: Option<ConsentId>,
     /// What the user has authenticated or approved with.
     pub basis: GrantBasis,
-    /// The caller's network address: the binding of the first refresh token.
-    pub address: &'a str,
+    /// The caller, to whom the tokens are bound.
+    pub presenter: &'a Presenter<'a>,
 }
 
 /// Creates a family for a user who is still allowed, with the scopes that the user's role has, and
@@ -166,13 +169,14 @@ pub async fn create_for_user(
     Ok(prepared.tokens)
 }
 
-/// Does everything for [`create_for_user`] that can fail, except for storing the family.
+/// Does everything for [`create_for_user`] that can fail, except for storing the family. A proof of
+/// the caller is spent.
 pub(super) async fn prepare_for_user(
     context: &Context,
     new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<PreparedFamily, Error> {
-    let NewUserFamily { user_id, client_id, resource, scopes, consent, basis, address } = new;
+    let NewUserFamily { user_id, client_id, resource, scopes, consent, basis, presenter } = new;
     context.config.allowed_users.check(user_id, None)?;
     let target = GrantTarget::stored(&context.config, resource)?;
     let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
@@ -191,9 +195,10 @@ pub(super) async fn prepare_for_user(
         epoch: user.epoch,
         not_after: None,
         is_confidential: false,
-        address,
+        presenter,
     };
     let PreparedFamily { record, tokens } = prepare(context, &new, now)?;
+    presenter.spend_proof(context).await?;
     Ok(PreparedFamily { record: FamilyRecord { consent, ..record }, tokens })
 }
 
@@ -244,14 +249,16 @@ pub(super) async fn check_owner(
 }
 
 /// Returns the first tokens of a family again, for a caller who repeats the redemption of a code
-/// because its first response may have been lost: the store is not known to have worked since, and
-/// the tokens have not been used. Returns `None` otherwise.
+/// because its first response may have been lost: the store is not known to have worked since, the
+/// tokens have not been used, and the caller has the key that they are bound to. Returns `None`
+/// otherwise.
 ///
 /// # Errors
 /// As [`check_owner`].
 pub(super) async fn first_tokens_again(
     context: &Context,
     family: &FamilyRecord,
+    presenter: &Presenter<'_>,
     now: Timestamp,
 ) -> Result<Option<Tokens>, Error> {
     // Unlike a refresh token, a code can be used only once: without a failure there is no window.
@@ -260,9 +267,12 @@ pub(super) async fn first_tokens_again(
     let is_timely =
         (-LEEWAY..=rotation::RETRIES + LEEWAY).contains(&now.duration_since(created_at));
     let is_unused = family.generation == 1 && family.is_alive(now);
-    if !(may_be_lost && is_timely && is_unused) {
+    let is_bound_to_caller = family.jkt.as_ref() == presenter.key();
+    if !(may_be_lost && is_timely && is_unused && is_bound_to_caller) {
         return Ok(None);
     }
     let family = check_owner(context, family.clone(), None, now).await?;
-    Ok(Some(first_tokens(context, &family, now)?))
+    let tokens = first_tokens(context, &family, now)?;
+    presenter.spend_proof(context).await?;
+    Ok(Some(tokens))
 }

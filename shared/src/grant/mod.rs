@@ -11,6 +11,7 @@ pub mod family;
 pub mod leaked;
 pub mod password;
 pub mod password_change;
+pub mod presenter;
 pub mod refresh;
 pub mod registration;
 pub mod revoke;
@@ -54,7 +55,7 @@ impl Tokens {
     ) -> Result<Self, Fault> {
         Ok(Self {
             access_token: crate::token::issue::access_token(context, grant, now)?,
-            token_type: "Bearer",
+            token_type: if grant.key.is_some() { "DPoP" } else { "Bearer" },
             expires_in: grant.lifetime(context, now).as_secs(),
             refresh_token,
             scope: grant.scopes.to_string(),

@@ -9,20 +9,20 @@
 //!    the client if it gave its secret or an assertion. A client with keys must, and the deployment
 //!    can require it of all agents.
 //! 3. Decide what the token is: the current one; the one before it, repeated by the caller that
-//!    rotated it, who gets the same answer again; the same from an unknown address, which is
-//!    refused, and the family continues; or a token that was stolen, or whose successor was, which
-//!    revokes the family and with it its access tokens, from the next request on.
+//!    rotated it, who gets the same answer again; the same from an unknown address, or the current
+//!    one without its key, which is refused, and the family continues; or a token that was stolen, or
+//!    whose successor was, which revokes the family and with it its access tokens, from the next
+//!    request on.
 //! 4. Check that the owner still exists and is allowed to use the family: one read, unless step 2
 //!    made it.
 //! 5. Make the tokens. The successor is derived from the presented token, so it is always the same.
+//!    Spend the proof of the caller's key, if there is one.
 //! 6. Rotate the family with one conditional write. If another caller was first, the response
 //!    contains the family as it was at that moment, and step 3 decides again.
 
-use jiff::Timestamp;
-
 use super::{
     ClientCredentials, Tokens, agent_secret, client, client_assertion::ClientAssertion, family,
-    scope_not_granted, target::GrantTarget,
+    presenter::Presenter, scope_not_granted, target::GrantTarget,
 };
 use crate::{
     context::Context,
@@ -80,7 +80,7 @@ impl RefreshClient {
 }
 
 /// Grants the successor of `text` and a new access token. `target` is the API that the request
-/// names, if it does. `address` must match the token's binding.
+/// names, if it does. `presenter` must match the token's binding.
 ///
 /// # Errors
 /// `invalid_grant`, `invalid_client`, `invalid_scope`, or a fault.
@@ -89,37 +89,39 @@ pub async fn refresh(
     text: &Secret,
     client: &RefreshClient,
     target: Option<GrantTarget<'_>>,
-    address: &str,
+    presenter: &Presenter<'_>,
 ) -> Result<Tokens, Error> {
     let presented = parse(context, text)?;
     telemetry::record_family(&presented.family);
-    let (family, agent) = read(context, &presented, client, address).await?;
+    let (family, agent) = read(context, &presented, client, presenter.address).await?;
     require_authentication(context, family.as_ref(), client)?;
 
     let (now, lifetimes) = (context.clock.now(), &context.config.lifetimes);
     let client_id = client.id();
     let request = RotationRequest {
         token: &presented,
-        address,
+        address: presenter.address,
+        key: presenter.key(),
         client: client_id.as_ref(),
         attempt: &AttemptId::mint(&context.entropy)?,
         now,
         store_health: context.store.health(),
     };
     let state = request.classify(family.as_ref(), lifetimes);
-    require_valid(context, &presented, state, now).await?;
+    require_valid(context, &request, state).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
     if !context.config.accepts_client(&family.client_id) {
         return Err(Refusal::FamilyClientDenied.into());
     }
     GrantTarget::stored(&context.config, family.resource.as_ref())?.check(target)?;
     let family = family::check_owner(context, family, agent, now).await?;
-    let tokens = tokens(context, &presented, &family, client, now)?;
+    let tokens = tokens(context, &request, &family, client)?;
+    presenter.spend_proof(context).await?;
 
     if state == PresentedToken::Current {
         match context.store.rotate_family(&request, lifetimes).await? {
             Rotation::Rotated => {}
-            Rotation::Changed(state) => require_valid(context, &presented, state, now).await?,
+            Rotation::Changed(state) => require_valid(context, &request, state).await?,
         }
     }
     Ok(tokens)
@@ -200,10 +202,10 @@ fn require_authentication(
 /// its caller repeats it, are valid.
 async fn require_valid(
     context: &Context,
-    presented: &RefreshToken,
+    request: &RotationRequest<'_>,
     state: PresentedToken,
-    now: Timestamp,
 ) -> Result<(), Error> {
+    let presented = request.token;
     match state {
         PresentedToken::Current | PresentedToken::Repeated => Ok(()),
         PresentedToken::AddressMismatch => {
@@ -212,8 +214,15 @@ async fn require_valid(
         }
         PresentedToken::Reuse => {
             telemetry::refresh_reused(&presented.family, presented.generation);
-            context.store.revoke_family(&presented.family, now).await?;
+            context.store.revoke_family(&presented.family, request.now).await?;
             Err(Refusal::RefreshTokenReused.into())
+        }
+        PresentedToken::KeyMismatch => {
+            telemetry::refresh_key_mismatch(&presented.family, presented.generation);
+            Err(match request.key {
+                Some(_) => Refusal::RefreshKeyMismatch.into(),
+                None => Error::from(Refusal::DpopProofMissing).at_token_endpoint(),
+            })
         }
         PresentedToken::Inactive => Err(Refusal::FamilyInactive.into()),
         PresentedToken::ClientMismatch => Err(Refusal::FamilyClientMismatch.into()),
@@ -223,10 +232,9 @@ async fn require_valid(
 /// Step 5.
 fn tokens(
     context: &Context,
-    presented: &RefreshToken,
+    request: &RotationRequest<'_>,
     family: &FamilyRecord,
     client: &RefreshClient,
-    now: Timestamp,
 ) -> Result<Tokens, Error> {
     let narrowed = narrow(family, client.requested_scopes())?;
     let grant = token::NewAccessToken {
@@ -237,9 +245,11 @@ fn tokens(
         family: Some(family.id),
         epoch: family.epoch,
         not_after: Some(family.absolute_expires_at),
+        // The access token is bound to the key of the request, also if the refresh token is not.
+        key: request.key,
     };
-    let successor = presented.successor().encode(&context.config.brand, &context.keyring)?;
-    Ok(Tokens::new(context, &grant, Some(successor), now)?)
+    let successor = request.token.successor().encode(&context.config.brand, &context.keyring)?;
+    Ok(Tokens::new(context, &grant, Some(successor), request.now)?)
 }
 
 fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Scopes>, Error> {

@@ -292,6 +292,7 @@ async fn redirect_to_tool(
         client_id: &loopback.client_id,
         redirect_uri: &loopback.redirect_uri,
         challenge: loopback.challenge,
+        jkt: None,
         user_id,
         resource: None,
         scopes,

@@ -25,7 +25,7 @@ const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 const ALLOWED: HeaderValue =
     HeaderValue::from_static("Authorization, Content-Type, DPoP, MCP-Protocol-Version");
 /// The headers of responses that clients read.
-const EXPOSED: HeaderValue = HeaderValue::from_static("DPoP-Nonce, Retry-After, WWW-Authenticate");
+const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, WWW-Authenticate");
 /// How long a browser can cache the response to a preflight, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("3600");
 

@@ -2,7 +2,8 @@
 //! or a message.
 
 use crate::{
-    core::{audience::RequiredAudience, error::Refusal},
+    config::Config,
+    core::{audience::RequiredAudience, error::Refusal, request_uri::RequestUri},
     crypto::Digest,
     http::Request,
 };
@@ -37,6 +38,12 @@ pub trait CredentialSource: Sync {
     /// Returns the digest of the body; `None` if the body is not available.
     fn body_digest(&self) -> Option<Digest>;
 
+    /// Returns the URIs that the request can have been sent to: a proof of possession names one of
+    /// them. Empty if none is known.
+    fn uris(&self, _config: &Config) -> Vec<RequestUri> {
+        Vec::new()
+    }
+
     /// Returns the audience that an access token must have here.
     fn audience(&self) -> RequiredAudience<'_> {
         RequiredAudience::Issuer
@@ -63,6 +70,16 @@ pub trait CredentialSource: Sync {
     /// Returns the bearer token (RFC 6750 §2.1).
     fn bearer(&self) -> Option<&str> {
         self.authorization("bearer")
+    }
+
+    /// Returns the token after the word `DPoP`, which is bound to a key (RFC 9449 §7.1).
+    fn bound_token(&self) -> Option<&str> {
+        self.authorization("dpop")
+    }
+
+    /// Returns the access token, in either way to send it.
+    fn access_token(&self) -> Option<&str> {
+        self.bearer().or_else(|| self.bound_token())
     }
 
     /// Returns the value of a cookie (RFC 6265 §5.4).
@@ -106,6 +123,12 @@ impl CredentialSource for Request {
 
     fn body_digest(&self) -> Option<Digest> {
         Some(Digest::of(self.body()))
+    }
+
+    fn uris(&self, config: &Config) -> Vec<RequestUri> {
+        let bases = [&config.deployment.issuer, &config.deployment.public_url];
+        let bases = bases.into_iter().filter_map(|base| RequestUri::parse(base));
+        bases.map(|base| base.below(self.path())).collect()
     }
 }
 

@@ -11,10 +11,13 @@ use http::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::core::{
-    error::{Challenge, Error, Fault, Refusal},
-    method,
-    secret::Secret,
+use crate::{
+    core::{
+        error::{Challenge, Error, Fault, Refusal},
+        method,
+        secret::Secret,
+    },
+    crypto::jws::JwsAlgorithm,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -23,6 +26,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const BASIC: HeaderValue = HeaderValue::from_static(r#"Basic realm="postern", charset="UTF-8""#);
 const BEARER: HeaderValue = HeaderValue::from_static(r#"Bearer realm="postern""#);
+const DPOP: HeaderValue = HeaderValue::from_static(r#"DPoP realm="postern""#);
 
 /// A response. Caches must not store it, unless [`Response::cacheable`] allows it.
 #[derive(Debug)]
@@ -258,16 +262,25 @@ fn challenge(error: &Error) -> Option<HeaderValue> {
         Challenge::None => None,
         Challenge::Basic => Some(BASIC),
         Challenge::Bearer => Some(BEARER),
+        // Descriptions have only ASCII without quotation marks, which tests check.
         Challenge::BearerError => {
-            let (code, description) = (public.code, error.description());
-            let mut challenge = format!(
-                r#"Bearer realm="postern", error="{code}", error_description="{description}""#
-            );
-            if let Some(scopes) = error.required_scopes() {
-                challenge.push_str(&format!(r#", scope="{scopes}""#));
-            }
-            // Descriptions have only ASCII without quotation marks, which tests check.
-            Some(HeaderValue::try_from(challenge).unwrap_or(BEARER))
+            Some(HeaderValue::try_from(challenge_of("Bearer", error)).unwrap_or(BEARER))
+        }
+        Challenge::Dpop => {
+            let algorithms = JwsAlgorithm::ASYMMETRIC.map(JwsAlgorithm::name).join(" ");
+            let challenge = format!(r#"{}, algs="{algorithms}""#, challenge_of("DPoP", error));
+            Some(HeaderValue::try_from(challenge).unwrap_or(DPOP))
         }
     }
+}
+
+/// Returns a challenge with the error's code.
+fn challenge_of(scheme: &str, error: &Error) -> String {
+    let (code, description) = (error.public().code, error.description());
+    let mut challenge =
+        format!(r#"{scheme} realm="postern", error="{code}", error_description="{description}""#);
+    if let Some(scopes) = error.required_scopes() {
+        challenge.push_str(&format!(r#", scope="{scopes}""#));
+    }
+    challenge
 }

@@ -27,7 +27,7 @@ use crate::{
         subject::Subject,
     },
     credential::ParsedAuthorizationCode,
-    crypto::Digest,
+    crypto::{Digest, thumbprint::KeyThumbprint},
 };
 
 /// A stored authorization code.
@@ -44,6 +44,9 @@ pub struct AuthorizationCodeRecord {
     pub redirect_uri: String,
     /// The PKCE challenge, by S256.
     pub challenge: Digest,
+    /// The key that the code is bound to, if the client named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<KeyThumbprint>,
     /// The user who signed in.
     pub user_id: Subject,
     /// The resource that its tokens are for, if not our own routes.

@@ -14,14 +14,17 @@ use super::{
     key,
     token_owner::TokenOwner,
 };
-use crate::core::{
-    audience::ResourceUri,
-    clock::{LEEWAY, after},
-    epoch::Epoch,
-    error::Fault,
-    id::{AccessTokenId, AttemptId, ClientId, ConsentId, Family, FamilyId, OrganizationId},
-    scope::Scopes,
-    subject::Subject,
+use crate::{
+    core::{
+        audience::ResourceUri,
+        clock::{LEEWAY, after},
+        epoch::Epoch,
+        error::Fault,
+        id::{AccessTokenId, AttemptId, ClientId, ConsentId, Family, FamilyId, OrganizationId},
+        scope::Scopes,
+        subject::Subject,
+    },
+    crypto::thumbprint::KeyThumbprint,
 };
 
 /// A stored family. It contains no secret.
@@ -56,6 +59,9 @@ pub struct FamilyRecord {
     /// The resource that its tokens are for, if not our own routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceUri>,
+    /// The key that its tokens are bound to, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<KeyThumbprint>,
     /// The granted scopes.
     pub scopes: Scopes,
     /// The owner's epoch at the time of the grant: that of an

@@ -11,6 +11,7 @@
 //! | `Families` | revoked access token without a family | the token's id |
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
 //! | `Nonces` | assertion of a client | `jti_` and the SHA-256 of the client's id and the `jti` |
+//! | `Nonces` | proof of possession | `non_`, the thumbprint of the key, `#` and the SHA-256 of `jti` |
 //! | `Nonces` | sign-in, authorization code, device code | its id |
 //! | `Nonces` | the device code that a user code stands for | `uco_` and a keyed code of it |
 //! | `Nonces` | form of the portal that was sent | `frm_` and the SHA-256 of the form |
@@ -28,7 +29,7 @@ use crate::{
         id::{ClientId, OrganizationId},
         subject::{CredentialId, Subject},
     },
-    crypto::{Digest, mac::Tag},
+    crypto::{Digest, mac::Tag, thumbprint::KeyThumbprint},
 };
 
 /// The partition key of every table. There are no sort keys.
@@ -113,4 +114,10 @@ pub fn assertion(client: &ClientId, jti: &str) -> String {
 /// nonces of another credential. The nonce is hashed because the caller chose it.
 pub fn nonce(credential_id: &CredentialId, nonce: &str) -> String {
     format!("non_{credential_id}#{}", Digest::of(nonce.as_bytes()).to_hex())
+}
+
+/// Returns the key of a proof of possession that `key` has signed, whose identifier has this digest.
+/// It has the prefix of nonces: what may use those up may use these up too.
+pub fn proof(key: &KeyThumbprint, id: &Digest) -> String {
+    format!("non_{key}#{}", id.to_hex())
 }

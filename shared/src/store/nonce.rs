@@ -1,7 +1,8 @@
-//! Nonces of signed requests, and ids of client assertions, each of which is accepted once.
+//! Nonces of signed requests, ids of client assertions and proofs of possession, each of which is
+//! accepted once.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Store,
@@ -9,11 +10,35 @@ use super::{
     item::{seconds, text},
     key,
 };
-use crate::core::{
-    error::Fault,
-    id::{AttemptId, ClientId},
-    subject::CredentialId,
+use crate::{
+    core::{
+        clock::{LEEWAY, after},
+        error::Fault,
+        id::{AttemptId, ClientId},
+        subject::CredentialId,
+    },
+    crypto::{Digest, thumbprint::KeyThumbprint},
 };
+
+/// Returns how long a nonce is kept after the later of its own time and its arrival, if its time can
+/// differ from ours by `window`.
+const fn lifetime(window: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(2 * window.as_secs() + LEEWAY.as_secs())
+}
+/// Reports whether a nonce outlives its own time, for a window of this length.
+const fn is_covered(window_s: i64) -> bool {
+    let lifetime = lifetime(SignedDuration::from_secs(window_s));
+    lifetime.as_secs() > window_s + LEEWAY.as_secs()
+}
+// Its time is accepted for one window, by a clock that may be wrong by the leeway. If the nonce
+// expired earlier, an attacker could repeat the request in between.
+const _: () = assert!(is_covered(1) && is_covered(3600));
+
+/// Returns until when to keep a nonce: `time` is the later of its own time and its arrival.
+pub fn kept_until(time: Timestamp, window: SignedDuration) -> Timestamp {
+    // One second more, because the time to live is stored in whole seconds.
+    after(time, lifetime(window) + SignedDuration::from_secs(1))
+}
 
 /// The outcome of presenting a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +66,21 @@ impl Store {
         expires_at: Timestamp,
     ) -> Result<Nonce, Fault> {
         self.consume(&key::nonce(credential_id, nonce), attempt, now, expires_at).await
+    }
+
+    /// Spends the proof with the identifier `id` that `key` has signed, in the same way.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn spend_proof(
+        &self,
+        key: &KeyThumbprint,
+        id: &Digest,
+        attempt: &AttemptId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Nonce, Fault> {
+        self.consume(&key::proof(key, id), attempt, now, expires_at).await
     }
 
     /// Consumes the `jti` of an assertion of a client, in the same way.

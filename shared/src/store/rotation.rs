@@ -21,6 +21,7 @@ use crate::{
         network::Network,
     },
     credential::RefreshToken,
+    crypto::thumbprint::KeyThumbprint,
 };
 
 /// How long a caller can repeat a request whose response may have been lost because of the store,
@@ -34,6 +35,8 @@ pub struct RotationRequest<'a> {
     pub token: &'a RefreshToken,
     /// The caller's network address, which binds a token that no key is bound to.
     pub address: &'a str,
+    /// The key that the caller has proved to have.
+    pub key: Option<&'a KeyThumbprint>,
     /// The client, if the caller identified one.
     pub client: Option<&'a ClientId>,
     /// Random, and new for each presentation. It identifies our own write if the SDK repeats it
@@ -57,10 +60,14 @@ pub enum PresentedToken {
     /// stays active.
     AddressMismatch,
     /// A token that was stolen, or whose successor was: an older one, or one that was rotated a
-    /// moment ago from a new address and is repeated from the address of before.
+    /// moment ago from a new address and is repeated from the address of before, or that was rotated
+    /// with a key and is repeated without it.
     Reuse,
     /// The family does not exist, has expired or is revoked.
     Inactive,
+    /// The token that is accepted next, without a proof of the key that it is bound to. The family
+    /// stays active.
+    KeyMismatch,
     /// The family belongs to another client.
     ClientMismatch,
 }
@@ -86,7 +93,11 @@ impl RotationRequest<'_> {
         }
         let generation = self.token.generation;
         if family.generation == generation && family.is_alive(self.now) {
-            PresentedToken::Current
+            if self.has_key_of(family) {
+                PresentedToken::Current
+            } else {
+                PresentedToken::KeyMismatch
+            }
         } else if family.generation <= generation {
             PresentedToken::Inactive
         } else if family.generation > generation + 1
@@ -100,8 +111,18 @@ impl RotationRequest<'_> {
         }
     }
 
-    /// Returns what a token that was rotated a moment ago is, from the address that repeats it.
+    /// Reports whether the caller has the key that the family is bound to, if it is.
+    fn has_key_of(&self, family: &FamilyRecord) -> bool {
+        family.jkt.is_none() || family.jkt.as_ref() == self.key
+    }
+
+    /// Returns what a token that was rotated a moment ago is: by its key, if it is bound to one, and
+    /// otherwise by the address that repeats it.
     fn classify_repeat(&self, family: &FamilyRecord) -> PresentedToken {
+        if family.jkt.is_some() {
+            let has_key = self.has_key_of(family);
+            return if has_key { PresentedToken::Repeated } else { PresentedToken::Reuse };
+        }
         let presented = Network::of(self.address);
         let used_from = family.used_from.as_deref().map(Network::of);
         if presented == Network::of(&family.rotated_from) {

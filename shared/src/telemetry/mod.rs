@@ -218,6 +218,12 @@ pub fn refresh_address_mismatch(family: &FamilyId, generation: u64) {
     tracing::warn!(target: "postern", event = "refresh_elsewhere", %family, generation, "a refresh token was repeated from another address");
 }
 
+/// Logs that a refresh token was presented without a proof of the key that it is bound to. It was
+/// refused, and the family stays.
+pub fn refresh_key_mismatch(family: &FamilyId, generation: u64) {
+    tracing::warn!(target: "postern", event = "refresh_without_key", %family, generation, "a refresh token was presented without its key");
+}
+
 /// Logs that a session's upstream tokens could not be renewed. The session stays, and the renewal
 /// is tried again.
 pub fn upstream_failed(fault: &Fault) {

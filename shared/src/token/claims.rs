@@ -3,6 +3,7 @@
 use jiff::{Timestamp, fmt::serde::timestamp::second};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::dpop::Confirmation;
 use crate::core::{
     epoch::Epoch,
     id::{AccessTokenId, AgentId, ClientId, FamilyId, OrganizationId, ServiceId},
@@ -103,6 +104,9 @@ pub struct Claims {
     /// The agent's epoch. The token ends when the agent begins another one.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
+    /// The key that it is bound to, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
 }
 
 /// The claims of a service token, with which one of our own services calls another.

@@ -163,7 +163,7 @@ pub fn rename_unverified_email(claims: &mut Map<String, Value>) {
 /// Parses a NumericDate (RFC 7519 §2): seconds, possibly with a fraction, which is dropped. A time
 /// before the calendar's beginning or after its end is that beginning or end, however it is
 /// written.
-fn numeric_date(value: &Value) -> Option<Timestamp> {
+pub(super) fn numeric_date(value: &Value) -> Option<Timestamp> {
     #[expect(clippy::cast_possible_truncation, reason = "whole, and a cast saturates")]
     let whole = |seconds: f64| seconds.floor() as i64;
     let seconds = value.as_i64().or_else(|| value.as_f64().map(whole))?;

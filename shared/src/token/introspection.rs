@@ -49,6 +49,9 @@ pub struct ActiveToken {
 pub enum TokenUse {
     /// After the word `Bearer`.
     Bearer,
+    /// After the word `DPoP`, with a proof of the key in `cnf` (RFC 9449 §6.2).
+    #[serde(rename = "DPoP")]
+    Dpop,
     /// In another way: an API must not accept it as a bearer token (RFC 8693 §2.2.1).
     #[serde(rename = "N_A")]
     NotApplicable,

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Claims, DownloadClaims, ServiceClaims, claims::TokenClaims};
+use super::{Claims, DownloadClaims, ServiceClaims, claims::TokenClaims, dpop::Confirmation};
 use crate::{
     context::Context,
     core::{
@@ -16,7 +16,7 @@ use crate::{
         secret::Secret,
         subject::Subject,
     },
-    crypto::sign::Algorithm,
+    crypto::{sign::Algorithm, thumbprint::KeyThumbprint},
     store::{service_account::ServiceRecord, token_owner::TokenOwner},
 };
 
@@ -37,6 +37,8 @@ pub struct NewAccessToken<'a> {
     pub epoch: Epoch,
     /// When the family, or the agent without one, expires: the token expires no later.
     pub not_after: Option<Timestamp>,
+    /// The key that it is bound to, if it is.
+    pub key: Option<&'a KeyThumbprint>,
 }
 
 impl NewAccessToken<'_> {
@@ -84,6 +86,7 @@ pub fn access_token(
             scopes: grant.scopes.clone(),
             sid: grant.family,
             epoch: grant.epoch,
+            cnf: grant.key.map(|key| Confirmation { jkt: key.clone() }),
         },
     )
 }

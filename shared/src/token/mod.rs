@@ -3,6 +3,7 @@
 
 mod claims;
 pub mod discovery;
+pub mod dpop;
 pub mod external;
 pub mod introspection;
 pub mod issue;

@@ -34,6 +34,17 @@ pub struct Rejection {
     retry_after: Option<SignedDuration>,
     /// The scopes that the request requires.
     required_scopes: Option<Scopes>,
+    /// Where a proof of possession was expected, if one was.
+    proof: Option<ProofPlace>,
+}
+
+/// Where a proof of possession (RFC 9449) was expected, which decides how an error is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProofPlace {
+    /// At the token endpoint, where a wrong proof is a 400 (§5).
+    TokenEndpoint,
+    /// With an access token, where it is a 401 (§7.1).
+    Api,
 }
 
 impl Error {
@@ -75,6 +86,27 @@ impl Error {
         })
     }
 
+    /// Marks a refusal as one of the token endpoint. A fault stays as it is.
+    #[must_use]
+    pub fn at_token_endpoint(self) -> Self {
+        self.with_proof_place(ProofPlace::TokenEndpoint)
+    }
+
+    /// Marks a refusal as one of a token that is bound to a key. A fault stays as it is.
+    #[must_use]
+    pub fn of_bound_token(self) -> Self {
+        self.with_proof_place(ProofPlace::Api)
+    }
+
+    fn with_proof_place(self, place: ProofPlace) -> Self {
+        match self {
+            Self::Rejected(rejection) => {
+                Self::Rejected(Rejection { proof: Some(place), ..rejection })
+            }
+            Self::Failed(fault) => Self::Failed(fault),
+        }
+    }
+
     /// Returns the cause of a refusal.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
@@ -86,7 +118,7 @@ impl Error {
     /// Returns what the caller sees.
     pub fn public(&self) -> PublicError {
         match self {
-            Self::Rejected(rejection) => rejection.refusal.public(),
+            Self::Rejected(rejection) => rejection.public(),
             Self::Failed(fault) => fault.public(),
         }
     }
@@ -123,6 +155,21 @@ impl Error {
     }
 }
 
+impl Rejection {
+    fn public(&self) -> PublicError {
+        let public = self.refusal.public();
+        match (self.proof, public.challenge) {
+            (Some(ProofPlace::TokenEndpoint), Challenge::Dpop) => PublicError {
+                status: StatusCode::BAD_REQUEST,
+                challenge: Challenge::None,
+                ..public
+            },
+            (Some(ProofPlace::Api), Challenge::BearerError) => public.challenging(Challenge::Dpop),
+            _ => public,
+        }
+    }
+}
+
 /// Returns a duration in words, rounded up: in minutes, if it is longer than one.
 fn in_words(duration: SignedDuration) -> String {
     match duration.as_secs() {
@@ -134,7 +181,7 @@ fn in_words(duration: SignedDuration) -> String {
 
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, detail: None, retry_after: None, required_scopes: None }
+        Self { refusal, detail: None, retry_after: None, required_scopes: None, proof: None }
     }
 }
 
@@ -234,6 +281,8 @@ pub enum Challenge {
     Bearer,
     /// `Bearer` with the error's code.
     BearerError,
+    /// `DPoP` with the error's code, for tokens that are bound to a key (RFC 9449 §7.1).
+    Dpop,
 }
 
 /// The public part of a refusal or fault. Codes never change.

@@ -159,6 +159,8 @@ refusals! {
     CodeChallengeMalformed => invalid_request(
         "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
     ),
+    /// The authorization code is bound to a key, and the proof is missing or of another one.
+    CodeKeyMismatch => CODE_INVALID,
     /// The authorization code was already redeemed, or the device code was, and its tokens were
     /// refreshed or the poll came from another network. Its tokens are revoked.
     CodeReplayed => CODE_INVALID,
@@ -214,6 +216,39 @@ refusals! {
     ),
     /// The download token was issued for another path.
     DownloadPathMismatch => INVALID_TOKEN,
+    /// The signature of the DPoP proof is not that of the key that it contains.
+    DpopProofForged => DPOP_PROOF_INVALID,
+    /// The DPoP proof is signed with another key than the one that the token is bound to.
+    DpopProofKeyWrong => invalid_dpop_proof(
+        "The DPoP proof is signed with another key than the one that the token is bound to.",
+    ),
+    /// The DPoP proof is not a JWT with the members of RFC 9449 §4.2, or its key is not a sound public
+    /// key.
+    DpopProofMalformed => DPOP_PROOF_INVALID,
+    /// The token is bound to a key, and there is no DPoP proof.
+    DpopProofMissing => invalid_dpop_proof(
+        "The token is bound to a key: send a proof that is signed with it in the header DPoP (RFC 9449).",
+    ),
+    /// The DPoP proof was already used.
+    DpopProofReplayed => invalid_dpop_proof(
+        "The DPoP proof was already used: send a new one, with a new jti, with each request.",
+    ),
+    /// The DPoP proof is for another method or URI.
+    DpopProofRequestWrong => invalid_dpop_proof(
+        "The DPoP proof is for another request: htm is the method, and htu the URI without its query, as in the metadata of this issuer.",
+    ),
+    /// The DPoP proof was made too long ago, or in the future.
+    DpopProofStale => invalid_dpop_proof(
+        "The time of the DPoP proof is too far from the current time: set the clock, and send a new proof.",
+    ),
+    /// The DPoP proof is for another access token, or names none.
+    DpopProofTokenWrong => invalid_dpop_proof(
+        "The DPoP proof is not for this token: ath is the SHA-256 of the token in base64url.",
+    ),
+    /// `dpop_jkt` is not a thumbprint.
+    DpopThumbprintMalformed => invalid_request(
+        "The dpop_jkt is not valid: send the SHA-256 thumbprint of the public key in base64url, 43 characters (RFC 7638).",
+    ),
     /// The client's credentials were sent both in the header and in the body.
     DuplicateClientCredentials => invalid_request(
         "The client's credentials were sent twice: send them in either the header or the body.",
@@ -396,6 +431,8 @@ refusals! {
     RefreshAddressMismatch => INVALID_GRANT,
     /// The agent did not authenticate, which the deployment requires for refresh tokens.
     RefreshClientUnauthenticated => INVALID_CLIENT,
+    /// The refresh token is bound to another key than the one of the proof.
+    RefreshKeyMismatch => INVALID_GRANT,
     /// The refresh token is malformed, or was not issued by us.
     RefreshTokenForged => INVALID_GRANT,
     /// The refresh token was already used. Its family is revoked.
@@ -538,6 +575,13 @@ refusals! {
     ),
     /// The token is for another audience, or names none.
     TokenAudienceWrong => INVALID_TOKEN,
+    /// The token of another issuer is bound in a way that Postern cannot check.
+    TokenBindingUnknown => INVALID_TOKEN,
+    /// The token is bound to a key, and was sent as a bearer token.
+    TokenBound => unauthorized(
+        "invalid_token",
+        "The token is bound to a key: send it after the word DPoP instead of Bearer, with a proof in the header DPoP (RFC 9449).",
+    ),
     /// The issuer, a time, the user or another claim of the token is missing or invalid.
     TokenClaimsInvalid => INVALID_TOKEN,
     /// The token has expired.
@@ -548,6 +592,11 @@ refusals! {
     TokenIssuerUnknown => INVALID_TOKEN,
     /// The token is signed with a key that its issuer does not publish.
     TokenKeyUnknown => INVALID_TOKEN,
+    /// A credential that is not bound to a key was sent after the word DPoP.
+    TokenNotBound => unauthorized(
+        "invalid_token",
+        "The credential is not bound to a key: send it after the word Bearer, and no DPoP proof.",
+    ),
     /// The token is not valid yet.
     TokenNotYetValid => INVALID_TOKEN,
     /// The owner of the token was deleted, or left its organization.
@@ -598,6 +647,9 @@ const CODE_INVALID: PublicError = PublicError::new(
     "invalid_grant",
     "The code is invalid or has expired. Start again.",
 );
+const DPOP_PROOF_INVALID: PublicError = invalid_dpop_proof(
+    "The DPoP proof is not valid: send one JWT of the type dpop+jwt with jwk, jti, htm, htu and iat, signed with its key (RFC 9449).",
+);
 const FORBIDDEN_USER: PublicError = PublicError::new(
     StatusCode::FORBIDDEN,
     "forbidden_user",
@@ -620,6 +672,11 @@ const SIGN_IN_REFUSED: PublicError =
 const fn insufficient_scope(description: &'static str) -> PublicError {
     PublicError::new(StatusCode::FORBIDDEN, "insufficient_scope", description)
         .challenging(Challenge::BearerError)
+}
+
+const fn invalid_dpop_proof(description: &'static str) -> PublicError {
+    PublicError::new(StatusCode::UNAUTHORIZED, "invalid_dpop_proof", description)
+        .challenging(Challenge::Dpop)
 }
 
 const fn invalid_request(description: &'static str) -> PublicError {
