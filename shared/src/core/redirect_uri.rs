@@ -1,5 +1,7 @@
 //! Redirect URIs of clients (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1).
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// The longest redirect URI, in bytes.
@@ -21,13 +23,18 @@ impl RedirectUri {
     /// text, except for the port of a loopback address or of `localhost` (RFC 8252 §7.3), which the
     /// client does not know in advance.
     pub fn allows(&self, presented: &Self) -> bool {
-        self == presented
-            || (self.is_on_this_machine() && self.without_port() == presented.without_port())
+        self == presented || (self.is_http() && self.without_port() == presented.without_port())
+    }
+
+    /// Reports whether its scheme is `http`, which only a host of this machine can have.
+    fn is_http(&self) -> bool {
+        self.0.starts_with("http://")
     }
 
     /// Reports whether it leads to the machine of the browser, where any program can listen.
     pub fn is_on_this_machine(&self) -> bool {
-        self.0.starts_with("http://")
+        let host = self.host().to_ascii_lowercase();
+        self.is_http() || host == "localhost" || host.ends_with(".localhost") || is_loopback(&host)
     }
 
     /// Returns scheme, host and port.
@@ -39,7 +46,11 @@ impl RedirectUri {
     /// Returns what a Content Security Policy calls the origin. It has no form for an IPv6 address
     /// (CSP 3 §2.3.1), so the scheme stands for one.
     pub fn policy_source(&self) -> &str {
-        if self.origin().contains('[') { "http:" } else { self.origin() }
+        match self.origin() {
+            origin if !origin.contains('[') => origin,
+            _ if self.is_http() => "http:",
+            _ => "https:",
+        }
     }
 
     /// Returns the host, for people.
@@ -61,6 +72,11 @@ impl RedirectUri {
         let separator = if self.0.contains('?') { '&' } else { '?' };
         format!("{}{separator}{}", self.0, query.finish())
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Returns where the port of an origin or authority begins, with its colon.
@@ -184,6 +200,7 @@ mod tests {
             ("https://a.example:8443/cb?x=/y", "https://a.example:8443"),
             ("http://127.0.0.1:9876/cb", "http://127.0.0.1:9876"),
             ("http://[::1]:9876/cb", "http:"),
+            ("https://[2001:db8::1]/cb", "https:"),
         ] {
             assert_eq!(uri(text).policy_source(), source);
         }
@@ -199,6 +216,27 @@ mod tests {
             ("http://localhost/cb", "http://localhost", "localhost"),
         ] {
             assert_eq!((uri(text).origin(), uri(text).host()), (origin, host));
+        }
+    }
+
+    #[test]
+    fn the_machine_of_the_browser_is_known_by_every_name() {
+        for on_this_machine in [
+            "http://127.0.0.1/cb",
+            "https://localhost/cb",
+            "https://LOCALHOST:8443/cb",
+            "https://app.localhost/cb",
+            "https://127.0.0.1/cb",
+            "https://127.1.2.3/cb",
+            "https://[::1]/cb",
+            "https://[::ffff:127.0.0.1]/cb",
+        ] {
+            assert!(uri(on_this_machine).is_on_this_machine(), "{on_this_machine}");
+        }
+        for elsewhere in
+            ["https://a.example/cb", "https://localhost.example/cb", "https://192.0.2.1/cb"]
+        {
+            assert!(!uri(elsewhere).is_on_this_machine(), "{elsewhere}");
         }
     }
 
