@@ -1,7 +1,9 @@
 //! `POST /v1/auth/introspect` (RFC 7662): what a credential of the caller's organization is.
 //!
 //! The caller authenticates with any credential, or as a client with the secret or an assertion of an
-//! agent (§2.1).
+//! agent (§2.1). An API that is a `[[resource]]` authenticates with its URI and a secret of its own:
+//! it has users of every organization, and asks only about what it accepts itself.
+//!
 //! The parameters are a form, or JSON with the same members. With the media type of RFC 9701 in
 //! `Accept`, the response is signed.
 
@@ -10,8 +12,13 @@ use postern::{
     App, Error, Refusal,
     authn::introspection::{IntrospectionRequest, introspect},
     core::{
-        audience::RequiredAudience, credential_header::AUTHORIZATION, id::OrganizationId,
-        permission::Permission, scope::Scopes, secret::Secret, subject::Subject,
+        audience::{RequiredAudience, ResourceUri},
+        credential_header::AUTHORIZATION,
+        id::OrganizationId,
+        permission::Permission,
+        scope::Scopes,
+        secret::Secret,
+        subject::Subject,
     },
     grant::{
         ClientCredentials, agent_secret,
@@ -41,9 +48,28 @@ struct IntrospectionParameters {
 }
 
 /// Who asks.
-struct Caller {
-    id: Subject,
-    organization: OrganizationId,
+enum Caller<'a> {
+    /// A member of an organization.
+    Member { id: Subject, organization: OrganizationId },
+    /// An API, by its resource.
+    Api(&'a ResourceUri),
+}
+
+impl Caller<'_> {
+    fn id(&self) -> String {
+        match self {
+            Self::Member { id, .. } => id.to_string(),
+            Self::Api(resource) => resource.to_string(),
+        }
+    }
+
+    /// Returns the organization whose credentials the caller can ask about, if not all.
+    fn organization(&self) -> Option<OrganizationId> {
+        match self {
+            Self::Member { organization, .. } => Some(*organization),
+            Self::Api(_) => None,
+        }
+    }
 }
 
 /// Handles the route.
@@ -72,14 +98,14 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         &app.providers,
         &IntrospectionRequest {
             token: &Secret::new(token),
-            audience: audience(app, &resources)?,
+            audience: audience(app, &caller, &resources)?,
             scopes: &scopes,
-            organization: caller.organization,
+            organization: caller.organization(),
         },
     )
     .await?;
     if request.accepts(MEDIA_TYPE) {
-        let signed = introspection.sign(&app.context, &caller.id.to_string())?;
+        let signed = introspection.sign(&app.context, &caller.id())?;
         return Ok(Response::text(HeaderValue::from_static(MEDIA_TYPE), signed));
     }
     Ok(Response::ok(&introspection)?)
@@ -118,8 +144,12 @@ fn token_missing(request: &Request) -> Error {
     }
 }
 
-/// Returns the API that a token must be for.
-fn audience<'a>(app: &'a App, resources: &[String]) -> Result<RequiredAudience<'a>, Error> {
+/// Returns the API that a token must be for. An API asks about tokens for itself.
+fn audience<'a>(
+    app: &'a App,
+    caller: &Caller<'a>,
+    resources: &[String],
+) -> Result<RequiredAudience<'a>, Error> {
     let named: Vec<_> = resources.iter().map(String::as_str).collect();
     let target = GrantTarget::requested(&app.context.config, &named).map_err(|refusal| {
         if refusal == Refusal::ResourcesTooMany {
@@ -128,18 +158,37 @@ fn audience<'a>(app: &'a App, resources: &[String]) -> Result<RequiredAudience<'
         }
         refusal.into()
     })?;
-    Ok(match target.uri() {
-        _ if named.is_empty() => RequiredAudience::Any,
-        None => RequiredAudience::Issuer,
-        Some(resource) => RequiredAudience::Resource(resource),
-    })
+    match (caller, target.uri()) {
+        (Caller::Api(own), named) if resources.is_empty() || named == Some(*own) => {
+            Ok(RequiredAudience::Resource(own))
+        }
+        (Caller::Api(_), _) => {
+            let sentence = "An API asks about tokens for itself: send its own resource, or none.";
+            Err(Error::with_detail(Refusal::ResourceNotGranted, sentence.into()))
+        }
+        (Caller::Member { .. }, _) if resources.is_empty() => Ok(RequiredAudience::Any),
+        (Caller::Member { .. }, None) => Ok(RequiredAudience::Issuer),
+        (Caller::Member { .. }, Some(resource)) => Ok(RequiredAudience::Resource(resource)),
+    }
 }
 
-/// Authenticates the caller, who needs the permission and an organization.
-async fn caller(app: &App, request: &Request, client: PresentedClient) -> Result<Caller, Error> {
+/// Authenticates the caller, who needs the permission and an organization, or is an API.
+async fn caller<'a>(
+    app: &'a App,
+    request: &Request,
+    client: PresentedClient,
+) -> Result<Caller<'a>, Error> {
     const NEEDED: Permission = Permission::TokensIntrospect;
     let context = &app.context;
     let credentials: Result<ClientCredentials, Error> = match client {
+        PresentedClient::WithSecret(id, secret) if context.config.resource(&id).is_some() => {
+            let resource = client::resource(&context.config, &id, &secret)?;
+            if has_other_credential(app, request) {
+                return Err(Refusal::DuplicateClientCredentials.into());
+            }
+            telemetry::record_resource(resource);
+            return Ok(Caller::Api(resource));
+        }
         PresentedClient::WithSecret(id, secret) => {
             client::credentials(&context.config, &id, secret)
         }
@@ -147,7 +196,7 @@ async fn caller(app: &App, request: &Request, client: PresentedClient) -> Result
         PresentedClient::Absent | PresentedClient::Named(_) => {
             let caller = app.providers.authorize(context, request, NEEDED).await?;
             let organization = caller.require_organization()?;
-            return Ok(Caller { id: caller.user_id, organization });
+            return Ok(Caller::Member { id: caller.user_id, organization });
         }
     };
     if has_other_credential(app, request) {
@@ -155,10 +204,14 @@ async fn caller(app: &App, request: &Request, client: PresentedClient) -> Result
     }
     let (address, now) = (request.source_ip(), context.clock.now());
     let agent = agent_secret::authenticate(context, &credentials?, address, now).await?;
-    let caller = Caller { id: Subject::Agent(agent.meta.id), organization: agent.meta.org_id };
-    telemetry::record_client(&caller.id, &caller.organization);
+    let (id, organization) = (Subject::Agent(agent.meta.id), agent.meta.org_id);
+    telemetry::record_client(&id, &organization);
     let scopes = context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes);
-    if scopes.allows(&NEEDED.into()) { Ok(caller) } else { Err(Error::lacks_scope(NEEDED)) }
+    if scopes.allows(&NEEDED.into()) {
+        Ok(Caller::Member { id, organization })
+    } else {
+        Err(Error::lacks_scope(NEEDED))
+    }
 }
 
 /// Reports whether the request has a credential besides those of a client, which would be ignored.

@@ -85,6 +85,7 @@ pub fn add_resource(config: &mut Config, uri: &ResourceUri) {
         default_scopes: Scopes::default(),
         algorithm: None,
         mcp: true,
+        secret_sha256: Vec::new(),
     });
 }
 

@@ -799,3 +799,87 @@ async fn the_log_names_who_asks_and_not_what_was_asked_about() {
     world.call("POST", INTROSPECT).form(&form).send().await.expect(200);
     assert!(capture::logged(&["served", "POST /v1/auth/introspect", &agent.id, &world.org_id]));
 }
+
+const API_SECRET: &str = "a secret of the scanner tools";
+
+/// Returns a world in which an API has two secrets of its own.
+async fn world_of_an_api() -> World {
+    let digests = [API_SECRET, "the next one"].map(|text| Digest::of(text.as_bytes()).to_hex());
+    let secrets = format!("name = \"Scanner tools\"\nsecret_sha256 = {digests:?}");
+    World::configured(&RESOURCES.replace("name = \"Scanner tools\"", &secrets)).await
+}
+
+fn ask_as_api<'w>(world: &'w World, secret: &str, form: &[(&str, &str)]) -> Call<'w> {
+    let client = BASE64.encode(format!("https%3A%2F%2Fapi.example.com%2Fmcp:{secret}"));
+    let call = world.call("POST", INTROSPECT).header("Authorization", format!("Basic {client}"));
+    call.form(form)
+}
+
+#[tokio::test]
+async fn an_api_asks_about_the_callers_of_every_organization() {
+    let world = world_of_an_api().await;
+    let (other, other_key) = world.organization("Other").await;
+    let agent = world.agent(&["scans:read"]).await;
+    let token = client_credentials(&world, &agent, &[("resource", MCP)]).await.expect(200);
+    let token = token.member("access_token");
+    for secret in [API_SECRET, "the+next+one"] {
+        let form = [("token", token.as_str()), ("scope", "scans:read")];
+        let answer = ask_as_api(&world, secret, &form).send().await.expect(200).body;
+        assert_eq!(answer["active"], true);
+        assert_eq!((&answer["aud"], &answer["org_id"]), (&json!(MCP), &json!(world.org_id)));
+    }
+    let answer = ask_as_api(&world, API_SECRET, &[("token", &other_key)]).send().await;
+    assert_eq!(answer.expect(200).body["org_id"], other);
+
+    let call = ask_as_api(&world, API_SECRET, &[("token", &token), ("resource", MCP)]);
+    let signed = call.header("Accept", SIGNED).send_for_text().await;
+    assert_eq!(signed.0, 200);
+    let claims = BASE64URL.decode(signed.1.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["aud"], MCP);
+}
+
+#[tokio::test]
+async fn an_api_asks_about_tokens_for_itself_only() {
+    let world = world_of_an_api().await;
+    let agent = world.agent(&["*"]).await;
+    for resource in ["https://billing.example.com", ISSUER] {
+        let token = client_credentials(&world, &agent, &[("resource", resource)]).await.expect(200);
+        let token = token.member("access_token");
+        let answer = ask_as_api(&world, API_SECRET, &[("token", &token)]).send().await.expect(200);
+        assert_inactive(&answer.body, resource);
+        let form = [("token", token.as_str()), ("resource", resource)];
+        ask_as_api(&world, API_SECRET, &form).send().await.expect_error(400, "invalid_target");
+    }
+}
+
+#[tokio::test]
+async fn an_api_needs_its_own_secret() {
+    let world = world_of_an_api().await;
+    let digest = Digest::of(API_SECRET.as_bytes()).to_hex();
+    let agent = world.agent(&["tokens:introspect"]).await;
+    world.wire.take();
+    for secret in ["", "wrong", &digest, &agent.secret, &world.api_key] {
+        let answer = ask_as_api(&world, secret, &[("token", "x")]).send().await;
+        assert_eq!(answer.status, 401, "{secret}: {}", answer.text);
+    }
+    let without = [
+        ("token", "x"),
+        ("client_id", "https://billing.example.com"),
+        ("client_secret", API_SECRET),
+    ];
+    let call = world.call("POST", INTROSPECT).form(&without);
+    call.send().await.expect_error(401, "invalid_client");
+    assert_eq!(world.wire.names(), Vec::<String>::new());
+    let call = ask_as_api(&world, API_SECRET, &[("token", "x")]).key(&world.api_key);
+    call.send().await.expect_error(400, "invalid_request");
+    // It is no client anywhere else.
+    for target in ["/v1/auth/token", "/v1/auth/device"] {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", MCP),
+            ("client_secret", API_SECRET),
+        ];
+        world.call("POST", target).form(&form).send().await.expect_error(401, "invalid_client");
+    }
+}

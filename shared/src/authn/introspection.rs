@@ -1,10 +1,11 @@
-//! What a credential is, for a caller of its organization (RFC 7662).
+//! What a credential is, for a caller of its organization or an API that accepts it (RFC 7662).
 //!
 //! 1. A refresh token is checked by its MAC, and must be the current one of its family. Every other
 //!    credential is presented to the provider chain where its form belongs, as at every API. Asking
 //!    is not using: nothing is written, and no signature can be presented.
 //! 2. The gate, the audience and the expiry are checked.
-//! 3. It must be a credential of the caller's organization, with the scopes that the caller names.
+//! 3. It must be a credential of the caller's organization, unless an API asks, with the scopes that
+//!    the caller names.
 //!
 //! Whatever is refused on the way, the answer is the same. A failure of ours is not an answer.
 
@@ -47,8 +48,8 @@ pub struct IntrospectionRequest<'a> {
     pub audience: RequiredAudience<'a>,
     /// The scopes that it must have.
     pub scopes: &'a Scopes,
-    /// The organization of the caller who asks.
-    pub organization: OrganizationId,
+    /// The organization of the caller who asks; `None` for an API, which has users of all.
+    pub organization: Option<OrganizationId>,
 }
 
 /// Answers `request`.
@@ -84,7 +85,7 @@ fn check(
     if principal.expires_at.is_some_and(|end| end <= context.clock.now()) {
         return Err(Refusal::TokenExpired.into());
     }
-    if principal.org_id != Some(request.organization) {
+    if request.organization.is_some() && principal.org_id != request.organization {
         return Err(Refusal::RecordUnknown.into());
     }
     if principal.scopes.allows_all(request.scopes) {

@@ -12,7 +12,7 @@ use crate::{
         scope::{Scope, Scopes},
         text,
     },
-    crypto::sign::Algorithm,
+    crypto::{Digest, sign::Algorithm},
 };
 
 /// The longest name and description, in characters.
@@ -20,7 +20,7 @@ const LONGEST_NAME: usize = 64;
 const LONGEST_DESCRIPTION: usize = 200;
 
 /// An API that tokens are for (RFC 8707).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProtectedResource {
     /// Its URI, which is the audience of its tokens.
@@ -42,6 +42,9 @@ pub struct ProtectedResource {
     /// then do rules for tools read the headers.
     #[serde(default)]
     pub mcp: bool,
+    /// The SHA-256 digests of the secrets with which the API itself can introspect credentials.
+    #[serde(default)]
+    pub secret_sha256: Vec<Digest>,
 }
 
 /// What a scope means, in words.

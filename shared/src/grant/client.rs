@@ -10,10 +10,12 @@ use crate::{
     config::{Client, Config},
     context::Context,
     core::{
+        audience::ResourceUri,
         error::{Error, Refusal},
         id::{AgentId, ClientId},
         secret::Secret,
     },
+    crypto::Digest,
     http::{Form, Request},
 };
 use client_assertion::JWT_BEARER;
@@ -227,6 +229,21 @@ pub fn credentials(config: &Config, id: &str, secret: Secret) -> Result<ClientCr
         return Err(Error::with_detail(Refusal::AgentSecretMalformed, detail.into()));
     }
     Ok(ClientCredentials { id: agent_id(id)?, proof: ClientProof::Secret(secret) })
+}
+
+/// Returns the resource that authenticates with its URI and `secret`, without I/O.
+///
+/// # Errors
+/// [`Refusal::ResourceSecretWrong`], also for a resource without secrets.
+pub fn resource<'c>(
+    config: &'c Config,
+    uri: &str,
+    secret: &Secret,
+) -> Result<&'c ResourceUri, Refusal> {
+    let presented = Digest::of(secret.expose().as_bytes());
+    let resource = config.resource(uri).ok_or(Refusal::ResourceSecretWrong)?;
+    let is_one = resource.secret_sha256.iter().any(|digest| digest.matches(&presented));
+    if is_one { Ok(&resource.uri) } else { Err(Refusal::ResourceSecretWrong) }
 }
 
 /// Returns the credentials of an agent, from its assertion.

@@ -22,6 +22,7 @@ use tracing_subscriber::{
 };
 
 use crate::core::{
+    audience::ResourceUri,
     clock::Clock,
     error::{Fault, Refusal},
     id::{FamilyId, OrganizationId, SessionId, UserId},
@@ -114,6 +115,11 @@ pub fn record_client(user_id: &Subject, organization: &OrganizationId) {
     let span = Span::current();
     span.record("user_id", user_id.to_string());
     span.record("org_id", tracing::field::display(organization));
+}
+
+/// Records an API that authenticated as its resource.
+pub fn record_resource(resource: &ResourceUri) {
+    Span::current().record("user_id", resource.as_str());
 }
 
 /// Records the family in the current request's span.

@@ -457,6 +457,8 @@ refusals! {
     ResourceNotGranted => invalid_target(
         "The grant is for another resource: send the resource of the authorization request, or none.",
     ),
+    /// The secret of a resource is wrong, or it has none.
+    ResourceSecretWrong => INVALID_CLIENT,
     /// No configured resource has this URI.
     ResourceUnknown => invalid_target(
         "The resource is unknown: send the uri of a [[resource]] in postern.toml, or no resource for the routes of this deployment.",
