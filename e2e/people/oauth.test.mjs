@@ -118,7 +118,7 @@ test("oauth4webapi: tokens that are bound to a key", async () => {
     const verifier = oauth.generateRandomCodeVerifier();
     const address = new URL(as.authorization_endpoint);
     address.search = new URLSearchParams({
-      response_type: "code", client_id: "app", redirect_uri: CALLBACK, scope: "repos:read", dpop_jkt: await DPoP.calculateThumbprint(),
+      response_type: "code", client_id: "app", redirect_uri: CALLBACK, scope: "repos:read", prompt: "consent", dpop_jkt: await DPoP.calculateThumbprint(),
       code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: "S256",
     });
     const parameters = oauth.validateAuthResponse(as, client, await allow(address));
