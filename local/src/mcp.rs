@@ -12,7 +12,7 @@ use http::{
     },
 };
 use postern::{
-    config::{Config, ProtectedResource, ScopeDescription},
+    config::{Config, ProtectedResource, RouteRule, ScopeDescription},
     core::{audience::ResourceUri, principal::Role, scope::Scopes},
 };
 use serde_json::json;
@@ -57,15 +57,26 @@ pub fn uri(url: &str, upstream: &Uri) -> Result<ResourceUri, Error> {
 
 /// Adds the resource `uri` to a configuration that has none for it, with one scope that every user
 /// has, and makes it the API of this program.
-pub fn add_resource(config: &mut Config, uri: &ResourceUri) {
+///
+/// # Errors
+/// [`Error::Invalid`] if there are rules for tools, and the resource does not say that the server
+/// compares the headers with the body: every rule would apply to every request.
+pub fn add_resource(config: &mut Config, uri: &ResourceUri) -> Result<(), Error> {
+    let has_rules = config.routes.iter().any(RouteRule::is_for_mcp);
+    if has_rules && !config.resource(uri.as_str()).is_some_and(|resource| resource.mcp) {
+        return Err(Error::Invalid(format!(
+            "there are rules with mcp_method, and no [[resource]] with uri = \"{uri}\" and mcp = true: \
+             add it, if the server refuses requests whose headers and body disagree (MCP 2026-07-28), \
+             or remove the rules"
+        )));
+    }
     for resource in &mut config.resources {
         resource.apis.retain(|api| api != API_ID);
     }
     let is_it = |known: &&mut ProtectedResource| known.uri.is_named_by(uri.as_str());
     if let Some(known) = config.resources.iter_mut().find(is_it) {
         known.apis.push(API_ID.into());
-        known.mcp = true;
-        return;
+        return Ok(());
     }
     let scopes = Scopes::from_well_formed(vec![SCOPE.into()]);
     let description = "Use the tools of this server";
@@ -84,9 +95,10 @@ pub fn add_resource(config: &mut Config, uri: &ResourceUri) {
         scopes,
         default_scopes: Scopes::default(),
         algorithm: None,
-        mcp: true,
+        mcp: false,
         secret_sha256: Vec::new(),
     });
+    Ok(())
 }
 
 impl McpServer {

@@ -160,8 +160,8 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let mut shown = options.data.load_credentials()?;
     let mut config = settings::load(&options.config, &mut shown, url, options.requests.level())?;
     if let Some(uri) = &options.mcp_server {
-        url.clone_into(&mut config.deployment.issuer);
-        mcp::add_resource(&mut config, uri);
+        config = config.with_issuer(url)?;
+        mcp::add_resource(&mut config, uri)?;
     }
     if !options.identity_sources.is_empty() {
         config = config.with_identity_sources(options.identity_sources.clone())?;

@@ -434,6 +434,8 @@ fn an_invalid_resource_prevents_the_start() {
         (uri("http://api.example"), "uri must be an https URL, not \"http://api.example\""),
         (uri("https://a.example") + &uri("https://a.example/"), "is used twice"),
         (uri("https://a.example") + "default_scopes = [\"b\"]", "b is one of the default_scopes"),
+        (uri("https://auth.example.com"), "is that of this deployment"),
+        (uri("https://auth.example.com/"), "is that of this deployment"),
         (apis("[\"https://a.example\"]"), "is neither the id of an API"),
         (apis("[\"A.example\"]"), "nor a domain name in lower case"),
         (apis("[\"abc\", \"abc\"]"), "\"abc\" is in apis twice: an API has one audience"),

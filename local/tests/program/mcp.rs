@@ -128,6 +128,34 @@ fn a_configured_resource_and_its_rules_apply_to_an_mcp_server() {
 }
 
 #[test]
+fn rules_for_tools_need_a_server_that_is_configured_to_compare_the_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = "[[route]]\nmethod = \"POST\"\npath = \"/mcp\"\nmcp_method = \"tools/call\"\nscopes = [\"a\"]\n";
+    let resource = |uri: &str, mcp: &str| {
+        format!("[[resource]]\nuri = \"{uri}\"\nname = \"X\"\nscopes = [\"a\"]\n{mcp}\n")
+    };
+    let other = resource("https://other.example/mcp", "mcp = true");
+    let mine = "http://127.0.0.1:9741/mcp";
+    for own in [String::new(), resource(mine, ""), resource(mine, "mcp = false")] {
+        let file = folder.path().join("tools.toml");
+        std::fs::write(&file, format!("{other}{own}{rules}")).unwrap();
+        let file = file.to_str().unwrap();
+        let arguments = [
+            "protect",
+            "--mcp",
+            "http://127.0.0.1:3000/mcp",
+            "--listen",
+            "127.0.0.1:9741",
+            "--config",
+            file,
+        ];
+        let message = refused(&[&arguments[..], &IN_MEMORY[..2]].concat(), folder.path(), &[]);
+        let expected = format!("no [[resource]] with uri = \"{mine}\" and mcp = true: add it");
+        assert!(message.contains(&expected), "{message}");
+    }
+}
+
+#[test]
 fn only_an_mcp_server_has_a_path() {
     let folder = tempfile::tempdir().unwrap();
     let refused =

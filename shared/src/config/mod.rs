@@ -196,6 +196,9 @@ impl Config {
     ) -> Result<Self, Fault> {
         let deployment = Deployment::from_variables(variables)?;
         let config = parse(toml).and_then(|config: Self| config.validated());
+        let config = config.and_then(|config| {
+            resource::validate_issuer(&config.resources, &deployment.issuer).map(|()| config)
+        });
         let config = config.map_err(|fault| {
             if let Fault::Setting(sentence) = fault {
                 Fault::Setting(format!("{name}: {sentence}"))
@@ -252,6 +255,16 @@ impl Config {
         self.authorizer.identity_sources_place = IdentitySourcesPlace::CommandLine;
         self.authorizer.validate(&self.routes)?;
         resource::validate(&self.resources, &self.authorizer)?;
+        Ok(self)
+    }
+
+    /// Replaces the issuer.
+    ///
+    /// # Errors
+    /// [`Fault::Setting`] if a resource has its URL.
+    pub fn with_issuer(mut self, issuer: &str) -> Result<Self, Fault> {
+        resource::validate_issuer(&self.resources, issuer)?;
+        issuer.clone_into(&mut self.deployment.issuer);
         Ok(self)
     }
 

@@ -118,6 +118,20 @@ pub(super) fn validate(
     Ok(())
 }
 
+/// Checks that no resource is the deployment itself, whose routes would accept its tokens with the
+/// scopes of every other API.
+pub(super) fn validate_issuer(resources: &[ProtectedResource], issuer: &str) -> Result<(), Fault> {
+    let is_issuer = |uri: &str| uri.strip_suffix('/').unwrap_or(uri) == issuer;
+    match resources.iter().find(|resource| is_issuer(resource.uri.as_str())) {
+        None => Ok(()),
+        Some(resource) => refuse(&format!(
+            "the uri {:?} is that of this deployment, whose tokens need no [[resource]]: use the URL \
+             of the API",
+            resource.uri.as_str()
+        )),
+    }
+}
+
 /// Checks that there is an MCP server for the rules for tools. Other servers might ignore the headers
 /// by which the rules distinguish tools.
 pub(super) fn validate_mcp_rules(

@@ -70,7 +70,7 @@ const POLICY_FRAME: usize = 200;
 
 impl RouteRule {
     /// Reports whether the rule is for some requests of MCP only.
-    pub(crate) fn is_for_mcp(&self) -> bool {
+    pub fn is_for_mcp(&self) -> bool {
         self.mcp_method.is_some()
     }
 
