@@ -338,6 +338,47 @@ async fn a_family_is_limited_by_what_the_resource_still_has() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_resource_has_at_least_one_scope() {
+    let world = world().await;
+    let agent = world.agent(&["scans:read"]).await;
+    let scope = ("scope", "scans:read offline_access");
+    let first = credentials(&world, &agent, &[("resource", MCP), scope]).await.expect(200);
+    let token = first.member("refresh_token");
+    let other = world.reconfigured(&RESOURCES.replace("scans:read", "scans:list"));
+    other.refresh(&token).send().await.expect_error(400, "invalid_scope");
+    let introspect = async |world: &World| {
+        let call = world.call("POST", "/v1/auth/introspect").key(&world.api_key);
+        call.form(&[("token", &token)]).send().await.expect(200).body["active"].clone()
+    };
+    assert_eq!(introspect(&other).await, false);
+    // Nothing was consumed.
+    assert_eq!(introspect(&world).await, true);
+    world.refresh(&token).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_user_who_has_no_scope_of_a_resource_any_more_gets_no_token() {
+    let world = world().await;
+    let browser = Browser::of(&world, Role::User).await;
+    let begin = json!({"client_id": "postern-cli", "resource": MCP, "scope": "scans:read"});
+    let begun = world.call("POST", "/v1/auth/device").json(begin).send().await.expect(200);
+    let user_code = begun.member("user_code");
+    browser.post("/device", &[("user_code", &user_code)]).await.expect(200);
+    let decision = [("user_code", user_code.as_str()), ("decision", "approve")];
+    browser.post("/device", &decision).await.expect(200);
+    let code = begun.member("device_code");
+    let form = [("grant_type", DEVICE_GRANT), ("client_id", "postern-cli"), ("device_code", &code)];
+    let poll = async |world: &World| world.call("POST", "/v1/auth/token").form(&form).send().await;
+    let role = "[[role]]\nname = \"user\"\nscopes = [\"repos:read\"]\n";
+    let without = world.reconfigured(&format!("{RESOURCES}{role}"));
+    poll(&without).await.expect_error(400, "invalid_scope");
+    let tokens = poll(&world).await.expect(200);
+    let refresh = tokens.member("refresh_token");
+    without.refresh(&refresh).send().await.expect_error(400, "invalid_scope");
+    world.refresh(&refresh).send().await.expect(200);
+}
+
+#[tokio::test]
 async fn a_device_gets_tokens_for_the_resource_that_it_named() {
     let world = world().await;
     let browser = Browser::of(&world, Role::User).await;

@@ -243,9 +243,10 @@ async fn of_refresh_token(
     if let Some(jkt) = &family.jkt {
         claims.insert("cnf".into(), json!({"jkt": jkt}));
     }
-    let limited = target.limit(&family.scopes);
+    let limited = target.limit(&family.scopes)?;
     match owner(context, FamilyRecord { scopes: limited, ..family }, now).await? {
         Outcome::Authenticated(principal) | Outcome::AuthenticatedWithSignature(principal) => {
+            target.limit(&principal.scopes)?;
             Ok(active(principal, TokenUse::NotApplicable, claims))
         }
         Outcome::Refused(refusal) => Err(refusal.into()),

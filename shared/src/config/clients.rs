@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Config, setting};
+use super::{Config, PASSWORD_CLIENT, setting};
 use crate::core::{
     client_url::{self, ClientUrl},
     error::Fault,
-    id::ClientId,
+    id::{AgentId, ClientId},
     network::Destinations,
 };
 
@@ -116,15 +116,18 @@ impl Config {
         (self.client_rules.allows_host(url.host()) && !self.is_denied(id)).then_some(url)
     }
 
-    /// Reports whether `[clients]` still accepts a client to which something was granted.
+    /// Reports whether the client to which something was granted is still accepted: one that
+    /// `[[client]]` or `[clients]` accepts, an agent, or the login with a password.
     pub fn accepts_client(&self, id: &ClientId) -> bool {
         let text = id.as_str();
-        if text.contains("://") {
+        if self.is_denied(id) {
+            false
+        } else if text.contains("://") {
             self.client_url(id).is_some()
         } else if text.starts_with(REGISTERED_PREFIX) {
-            self.client_rules.registration == Registration::Open && !self.is_denied(id)
+            self.client_rules.registration == Registration::Open
         } else {
-            !self.is_denied(id)
+            self.client(id).is_some() || text == PASSWORD_CLIENT || text.parse::<AgentId>().is_ok()
         }
     }
 

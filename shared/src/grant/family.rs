@@ -191,7 +191,7 @@ pub(super) async fn prepare_for_user(
         owner: &owner,
         organization: user.org_id,
         resource,
-        scopes: &target.limit(&user.limit(&context.config, scopes)),
+        scopes: &target.limit(&user.limit(&context.config, scopes))?,
         epoch: user.epoch,
         not_after: None,
         is_confidential: false,
@@ -230,9 +230,11 @@ pub(super) async fn check_owner(
             }
             context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
             let scopes = context.config.limit_scopes(agent.meta.scope_limit, &family.scopes);
-            let scopes = target.limit(&scopes);
+            let scopes = target.limit(&scopes)?;
             let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
-            Ok(FamilyRecord { scopes, absolute_expires_at, ..family })
+            // It may have got its keys since.
+            let is_confidential = family.is_confidential || agent.client_keys.is_some();
+            Ok(FamilyRecord { scopes, absolute_expires_at, is_confidential, ..family })
         }
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;
@@ -242,7 +244,7 @@ pub(super) async fn check_owner(
             context.config.allowed_users.check(&user_id, None)?;
             let user = UserStatus::new(&context.config, member, Some(family.epoch))
                 .active_or(Refusal::FamilyEpochEnded)?;
-            let scopes = target.limit(&user.limit(&context.config, &family.scopes));
+            let scopes = target.limit(&user.limit(&context.config, &family.scopes))?;
             Ok(FamilyRecord { scopes, ..family })
         }
     }

@@ -14,7 +14,7 @@
 //!    whose successor was, which revokes the family and with it its access tokens, from the next
 //!    request on.
 //! 4. Check that the owner still exists and is allowed to use the family: one read, unless step 2
-//!    made it.
+//!    made it. An agent that has got keys since must have authenticated in step 2.
 //! 5. Make the tokens. The successor is derived from the presented token, so it is always the same.
 //!    Spend the proof of the caller's key, if there is one.
 //! 6. Rotate the family with one conditional write. If another caller was first, the response
@@ -94,7 +94,9 @@ pub async fn refresh(
     let presented = parse(context, text)?;
     telemetry::record_family(&presented.family);
     let (family, agent) = read(context, &presented, client, presenter.address).await?;
-    require_authentication(context, family.as_ref(), client)?;
+    if let Some(family) = &family {
+        require_authentication(context, family, client)?;
+    }
 
     let (now, lifetimes) = (context.clock.now(), &context.config.lifetimes);
     let client_id = client.id();
@@ -115,6 +117,7 @@ pub async fn refresh(
     }
     GrantTarget::stored(&context.config, family.resource.as_ref())?.check(target)?;
     let family = family::check_owner(context, family, agent, now).await?;
+    require_authentication(context, &family, client)?;
     let tokens = tokens(context, &request, &family, client)?;
     presenter.spend_proof(context).await?;
 
@@ -178,13 +181,12 @@ async fn read(
 /// deployment requires it (RFC 6749 §6). Tools of users have no secret.
 fn require_authentication(
     context: &Context,
-    family: Option<&FamilyRecord>,
+    family: &FamilyRecord,
     client: &RefreshClient,
 ) -> Result<(), Refusal> {
-    let is_required = family.is_some_and(|family| {
-        let is_agents = family.user_id.is_none();
-        family.is_confidential || (is_agents && context.config.agents.authenticate_refresh)
-    });
+    let is_agents = family.user_id.is_none();
+    let is_required =
+        family.is_confidential || (is_agents && context.config.agents.authenticate_refresh);
     match client {
         RefreshClient::AgentWithProof(..) | RefreshClient::AppWithAssertion(..) => Ok(()),
         RefreshClient::Agent(..) | RefreshClient::Public(..) | RefreshClient::Unidentified

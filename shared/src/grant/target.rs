@@ -96,11 +96,18 @@ impl<'c> GrantTarget<'c> {
         if granted.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(granted) }
     }
 
-    /// Returns what is left of the scopes of an earlier grant.
-    pub(crate) fn limit(self, granted: &Scopes) -> Scopes {
+    /// Returns what is left of the scopes of an earlier grant, of which the user or agent still has
+    /// `held`. A token for a resource without any scope would pass its rules that name none.
+    ///
+    /// # Errors
+    /// [`Refusal::ScopeNotGranted`] if nothing is left for a resource.
+    pub(crate) fn limit(self, held: &Scopes) -> Result<Scopes, Refusal> {
         match self {
-            Self::Issuer => granted.clone(),
-            Self::Resource(resource) => granted.intersection(&resource.scopes),
+            Self::Issuer => Ok(held.clone()),
+            Self::Resource(resource) => {
+                let left = held.intersection(&resource.scopes);
+                if left.is_empty() { Err(Refusal::ScopeNotGranted) } else { Ok(left) }
+            }
         }
     }
 
