@@ -385,7 +385,7 @@ async fn an_assertion_that_is_refused_is_not_spent() {
     exchange(&world, &other.assertion(&world, &id, claims.clone())).await.expect(401);
     let late = json!({"jti": "mine", "exp": world.now().as_second() + 3600});
     exchange(&world, &key.assertion(&world, &id, late)).await.expect(401);
-    assert_eq!(world.wire.names(), ["GetItem", "GetItem"]);
+    assert_eq!(world.wire.names(), ["GetItem"]);
     exchange(&world, &key.assertion(&world, &id, claims)).await.expect(200);
     assert_eq!(world.wire.names(), ["GetItem", "PutItem"]);
 }
@@ -435,6 +435,25 @@ async fn a_refresh_of_an_agent_with_keys_needs_an_assertion() {
     let theirs = key.assertion(&world, &other, json!({}));
     grant(&world, &theirs, &refresh).await.expect_error(400, "invalid_grant");
     grant(&world, &assertion(), &refresh).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_refresh_of_an_agent_that_got_keys_since_needs_an_assertion() {
+    let world = World::new().await;
+    let key = key();
+    let agent = world.agent(&["read"]).await;
+    let token = world.exchange(&agent).await.refresh;
+    let keys = json!({"jwks": {"keys": [key.jwk]}, "end_tokens": false});
+    let put = world.call("PUT", &format!("/v1/agents/{}/jwks", agent.id)).key(&world.api_key);
+    put.json(keys).send().await.expect(200);
+    world.refresh(&token).send().await.expect_error(401, "invalid_client");
+    let named =
+        [("grant_type", "refresh_token"), ("refresh_token", &token), ("client_id", &agent.id)];
+    let unauthenticated = world.call("POST", "/v1/auth/token").form(&named).send().await;
+    unauthenticated.expect_error(401, "invalid_client");
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", token.as_str())];
+    let assertion = key.assertion(&world, &agent.id, json!({}));
+    grant(&world, &assertion, &refresh).await.expect(200);
 }
 
 #[tokio::test]
@@ -509,6 +528,43 @@ async fn keys_at_a_url_are_fetched_once_an_hour_and_early_for_an_unknown_key() {
     let answer = exchange(&world, &signed(&old)).await;
     expect_invalid(answer, Refusal::ClientAssertionKeyUnknown);
     assert_eq!(app.take_fetches(), ["/jwks"]);
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_a_minute_even_if_their_server_says_less() {
+    let world = on_this_machine().await;
+    let key = key();
+    let app = ClientApp::start().await;
+    let headers = vec![("cache-control", "no-store")];
+    let uri = app.answer("/jwks", DocumentAnswer::Json(json!({"keys": [key.jwk]}), headers));
+    let id = agent_with(&world, json!({"jwks_uri": uri})).await;
+    for fetches in [1, 0] {
+        exchange(&world, &key.assertion(&world, &id, json!({}))).await.expect(200);
+        assert_eq!(app.take_fetches().len(), fetches);
+    }
+    world.advance_s(60);
+    exchange(&world, &key.assertion(&world, &id, json!({}))).await.expect(200);
+    assert_eq!(app.take_fetches(), ["/jwks"]);
+}
+
+#[tokio::test]
+async fn an_assertion_for_another_server_or_time_causes_no_fetch() {
+    let world = on_this_machine().await;
+    let (key, app) = (key(), ClientApp::start().await);
+    let id = agent_with(&world, json!({"jwks_uri": publish(&app, &[&key])})).await;
+    let past = world.now().as_second() - 60;
+    for (changes, cause) in [
+        (json!({"aud": "https://evil.example"}), Refusal::ClientAssertionAudienceWrong),
+        (json!({"exp": past}), Refusal::ClientAssertionExpired),
+        (json!({"exp": past + 7200}), Refusal::ClientAssertionTooLong),
+        (json!({"jti": null}), Refusal::ClientAssertionClaimsInvalid),
+    ] {
+        let assertion = key.assertion(&world, &id, changes);
+        world.wire.take();
+        expect_invalid(exchange(&world, &assertion).await, cause);
+        assert_eq!(world.wire.take().len(), 0, "the store is not called");
+    }
+    assert_eq!(app.take_fetches(), [""; 0]);
 }
 
 #[tokio::test]

@@ -432,6 +432,70 @@ async fn a_denied_client_is_refused_everywhere() {
 }
 
 #[tokio::test]
+async fn a_configured_client_that_is_removed_gets_nothing_more() {
+    let app = "[[client]]\nid = \"app\"\nname = \"App\"\nredirect_uris = [\"https://app.example.com/callback\"]\n";
+    let world = world(app).await;
+    let browser = Browser::of(&world, Role::User).await;
+    let spent = code_of(&browser, "app").await;
+    let tokens = redeem(&world, "app", &spent).await.expect(200);
+    let refresh = tokens.member("refresh_token");
+    let introspected = async |world: &World| {
+        let call = world.call("POST", "/v1/auth/introspect").key(&world.api_key);
+        call.form(&[("token", &refresh)]).send().await.expect(200).body["active"].clone()
+    };
+    let without = world.reconfigured("");
+    without.refresh(&refresh).send().await.expect_error(400, "invalid_grant");
+    refresh_as(&without, "app", &refresh).await.expect_error(401, "invalid_client");
+    assert_eq!(introspected(&without).await, false);
+    // Agents and the login with a password have clients that nobody configures.
+    let agent = world.agent(&["data:read"]).await;
+    without.refresh(&world.exchange(&agent).await.refresh).send().await.expect(200);
+    let password = "correct horse battery";
+    world.create_user("eve@example.com", password, Role::User).await;
+    let login = world.log_in("eve@example.com", password).await.expect(200);
+    without.refresh(&login.member("refresh_token")).send().await.expect(200);
+    // Nothing was consumed: the client is configured again.
+    assert_eq!(introspected(&world).await, true);
+    world.refresh(&refresh).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_causes_no_fetch() {
+    let world = world(ALLOWED).await;
+    let app = ClientApp::start().await;
+    let id = app.publish("/client.json", json!({}));
+    let browser = Browser::of(&world, Role::User).await;
+    let request = request(&id, CALLBACK);
+    let load = async |headers: &[(&'static str, &str)]| {
+        let call = browser.call("GET", &request);
+        headers.iter().fold(call, |call, (name, value)| call.header(name, *value)).send().await
+    };
+    for dest in ["image", "script", "empty", "iframe", "object", "\u{e9}"] {
+        let headers = [("Sec-Fetch-Dest", dest), ("Sec-Fetch-Site", "cross-site")];
+        expect_page(load(&headers).await, "must be opened in a window of the browser");
+    }
+    let image = [("Sec-Fetch-Dest", "image"), ("Sec-Fetch-Site", "same-origin")];
+    expect_page(load(&image).await, "must be opened in a window of the browser");
+    assert_eq!(app.take_fetches(), [""; 0]);
+    load(&[("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "cross-site")]).await.expect(200);
+    load(&[("Sec-Fetch-Dest", "iframe"), ("Sec-Fetch-Site", "same-site")]).await.expect(200);
+}
+
+#[tokio::test]
+async fn callers_beyond_the_limit_make_us_forget_no_document() {
+    let world = world(&format!("{ALLOWED}[throttle]\nclient_documents_per_address = 1\n")).await;
+    let browser = Browser::of(&world, Role::User).await;
+    let app = ClientApp::start().await;
+    let id = app.publish("/client.json", json!({}));
+    ask(&browser, &id).await.expect(200);
+    for number in 0..=100 {
+        ask(&browser, &format!("{}/{number}", app.url)).await.expect(429);
+    }
+    ask(&browser, &id).await.expect(200);
+    assert_eq!(app.take_fetches(), ["/client.json"]);
+}
+
+#[tokio::test]
 async fn a_tool_without_a_browser_can_be_identified_by_its_document() {
     let world = world(ALLOWED).await;
     let app = ClientApp::start().await;

@@ -42,12 +42,26 @@ const SIGN_IN_PROMPTS: [&str; 2] = ["login", "select_account"];
 
 /// `GET /v1/auth/authorize`: redirects to the client with a code, or shows what it asks for.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
+    require_navigation(request)?;
     let pairs: Vec<_> = query_of(request);
     let sent = parameters(&pairs);
     let to = AuthorizationClient::find(&app.context, &sent, request.source_ip()).await?;
     match answer(app, request, &pairs, &sent, to.clone()).await {
         Err(error @ Error::Rejected(_)) => redirect_error(&to, error),
         answer => answer,
+    }
+}
+
+/// Refuses a request that a page makes for an image, a script or another part of itself, as browsers
+/// say (Fetch Metadata). Otherwise any page could use up its visitor's limit of documents to fetch. A
+/// page of the same site can use a frame, to ask without an interaction.
+fn require_navigation(request: &Request) -> Result<(), Refusal> {
+    let is_same_site =
+        matches!(request.header("sec-fetch-site"), Some("same-origin" | "same-site"));
+    match request.header("sec-fetch-dest") {
+        None | Some("document") => Ok(()),
+        Some("frame" | "iframe") if is_same_site => Ok(()),
+        Some(_) => Err(Refusal::AuthorizationNotOpened),
     }
 }
 

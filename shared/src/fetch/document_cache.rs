@@ -2,12 +2,13 @@
 //!
 //! A document is used for at most an hour. After a failure, its server is not asked again for a
 //! minute. While one caller fetches a document, others wait for it. The number of documents is
-//! limited: with another one, the oldest is forgotten.
+//! limited: with another one, the oldest is forgotten. Only a fetch can cause that, and not a caller
+//! who is refused before.
 
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +23,14 @@ const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(1);
 const MOST: usize = 100;
 
 /// What was read from documents, by URL.
-pub struct DocumentCache<T>(Mutex<VecDeque<(String, Arc<Entry<T>>)>>);
+pub struct DocumentCache<T>(Mutex<Entries<T>>);
+
+struct Entries<T> {
+    /// Those that were fetched, the oldest first.
+    fetched: VecDeque<(String, Arc<Entry<T>>)>,
+    /// Those that callers are about to fetch, for as long as they are.
+    pending: Vec<(String, Weak<Entry<T>>)>,
+}
 
 /// The result of the last fetch.
 type Entry<T> = tokio::sync::Mutex<Option<Fetched<T>>>;
@@ -50,14 +58,15 @@ impl<T: Clone> DocumentCache<T> {
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
     ) -> Result<Result<T, String>, E> {
-        let entry = self.entry(url);
-        let mut entry = entry.lock().await;
+        let shared = self.entry(url);
+        let mut entry = shared.lock().await;
         if let Some(cached) = &*entry
             && now < cached.until
         {
             return Ok(cached.result.clone());
         }
         let fetched = Fetched::new(fetch.await?, now);
+        self.keep(url, &shared);
         let result = fetched.result.clone();
         *entry = Some(fetched);
         Ok(result)
@@ -75,14 +84,15 @@ impl<T: Clone> DocumentCache<T> {
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
     ) -> Result<Result<T, String>, E> {
-        let entry = self.entry(url);
-        let mut entry = entry.lock().await;
+        let shared = self.entry(url);
+        let mut entry = shared.lock().await;
         if let Some(cached) = &*entry
             && now < after(cached.at, PAUSE_AFTER_FAILURE)
         {
             return Ok(cached.result.clone());
         }
         let fetched = Fetched::new(fetch.await?, now);
+        self.keep(url, &shared);
         let result = fetched.result.clone();
         match &mut *entry {
             Some(cached) if result.is_err() && cached.result.is_ok() => cached.at = now,
@@ -92,16 +102,35 @@ impl<T: Clone> DocumentCache<T> {
     }
 
     fn entry(&self, url: &str) -> Arc<Entry<T>> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, entry)) = entries.iter().find(|(known, _)| known == url) {
+        let mut entries = self.entries();
+        if let Some((_, entry)) = entries.fetched.iter().find(|(known, _)| known == url) {
             return Arc::clone(entry);
         }
-        if entries.len() >= MOST {
-            entries.pop_front();
+        entries.pending.retain(|(_, entry)| entry.strong_count() > 0);
+        let pending = entries.pending.iter().find(|(known, _)| known == url);
+        if let Some(entry) = pending.and_then(|(_, entry)| entry.upgrade()) {
+            return entry;
         }
         let entry = Arc::default();
-        entries.push_back((url.to_owned(), Arc::clone(&entry)));
+        entries.pending.push((url.to_owned(), Arc::downgrade(&entry)));
         entry
+    }
+
+    /// Keeps the entry of a document that was fetched.
+    fn keep(&self, url: &str, entry: &Arc<Entry<T>>) {
+        let mut entries = self.entries();
+        if entries.fetched.iter().any(|(known, _)| known == url) {
+            return;
+        }
+        entries.pending.retain(|(known, _)| known != url);
+        if entries.fetched.len() >= MOST {
+            entries.fetched.pop_front();
+        }
+        entries.fetched.push_back((url.to_owned(), Arc::clone(entry)));
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,7 +146,7 @@ impl<T> Fetched<T> {
 
 impl<T> Default for DocumentCache<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Entries { fetched: VecDeque::new(), pending: Vec::new() }))
     }
 }
 
@@ -220,6 +249,20 @@ mod tests {
         assert_eq!(one, two);
         assert_ne!(one, other);
         assert_eq!(server.fetches.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn callers_who_are_refused_before_the_fetch_evict_nothing() {
+        let server = Server::default();
+        assert_eq!(server.get("a", 0, Ok(None)).await, Ok(1));
+        for number in 0..=MOST {
+            let refused = async { Err(number) };
+            let url = number.to_string();
+            let refused = server.cache.get(&url, Timestamp::UNIX_EPOCH, refused).await;
+            assert_eq!(refused, Err(number));
+        }
+        assert_eq!(server.get("a", 0, Ok(None)).await, Ok(1));
+        assert_eq!(server.cache.entries().pending.len(), 1);
     }
 
     #[tokio::test]

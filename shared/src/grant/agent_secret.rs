@@ -129,8 +129,8 @@ impl AgentProof<'_> {
     }
 }
 
-/// Checks that the agent is not denied, the form of what it authenticates with, and that it names
-/// the agent in `credentials`. No I/O.
+/// Checks that the agent is not denied, the form and the claims of what it authenticates with, and
+/// that it names the agent in `credentials`. No I/O.
 pub(super) fn parse<'c>(
     context: &Context,
     credentials: &'c ClientCredentials,
@@ -141,6 +141,7 @@ pub(super) fn parse<'c>(
     }
     let text = match &credentials.proof {
         ClientProof::Assertion(assertion) if assertion.client == id => {
+            assertion.check_unverified(context)?;
             return Ok(AgentProof::Assertion(assertion));
         }
         ClientProof::Assertion(_) => return Err(Refusal::ClientAssertionSubjectWrong.into()),

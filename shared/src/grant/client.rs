@@ -59,6 +59,7 @@ pub(super) async fn authenticate(
     if assertion.client != *id {
         return Err(Refusal::ClientAssertionSubjectWrong.into());
     }
+    assertion.check_unverified(context)?;
     let found = Box::pin(find(context, id, address));
     let client = found.await.map_err(|error| match error.refusal() {
         // It may be identified later, and then what it presents is still valid.

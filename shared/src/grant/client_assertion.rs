@@ -1,10 +1,11 @@
 //! Clients that authenticate with a JWT that they signed: `private_key_jwt` (OpenID Connect Core §9,
 //! RFC 7521 §4.2, RFC 7523 §3, draft-ietf-oauth-rfc7523bis).
 //!
-//! 1. The form of the assertion, without I/O: a JWT whose issuer and subject are the client.
+//! 1. The form of the assertion and its claims, without I/O, before it is known who signed it:
+//!    whoever does not sign for us and for now causes no fetch.
 //! 2. The keys of the client: a set that is stored with it, or one at its URL, which is cached.
 //! 3. The signature, by the key that the assertion names, with the only algorithm of that key.
-//! 4. The claims. The audience is our issuer and nothing else: whoever receives an assertion for
+//! 4. The claims, as they were signed. The audience is our issuer and nothing else: whoever receives an assertion for
 //!    another server, or for a URL that another server chose, cannot use it here.
 //! 5. The `jti` is spent, with one conditional write. Each assertion is accepted once.
 
@@ -71,6 +72,13 @@ impl ClientAssertion {
             _ => Err(Refusal::ClientAssertionMalformed),
         }
     }
+
+    /// Checks the claims, of which it is not known who signed them.
+    pub(super) fn check_unverified(&self, context: &Context) -> Result<(), Refusal> {
+        let claims = jwt::unverified_claims(self.jwt.expose());
+        let claims = claims.ok_or(Refusal::ClientAssertionMalformed)?;
+        AssertionClaims::check(context, &claims, &self.client, context.clock.now()).map(|_| ())
+    }
 }
 
 /// Authenticates the client with these keys, for a caller at `address`: one write.
@@ -136,7 +144,8 @@ async fn fetch(
     let read = match context.fetcher.client_keys(url).await {
         Ok(document) => {
             let keys = client_keys::parse_fetched(&lenient::decode(&document.body));
-            keys.map(|keys| (keys, document.max_age))
+            // Anyone who knows a client can name it here, so its server is not asked more often.
+            keys.map(|keys| (keys, document.max_age.map(|age| age.max(PAUSE))))
         }
         Err(reason) => Err(reason),
     };

@@ -81,6 +81,10 @@ refusals! {
     AuthorizationClientUnknown => AUTHORIZATION_CLIENT_UNKNOWN,
     /// The user did not allow what a client asked for.
     AuthorizationDenied => oauth("access_denied", "The user did not allow it."),
+    /// A page loaded the authorization endpoint, and no browser window opened it.
+    AuthorizationNotOpened => invalid_request(
+        "This address must be opened in a window of the browser: a page cannot load it.",
+    ),
     /// The body is not the JSON object that the route expects.
     BodyMalformed => invalid_request(
         "The body is not valid: send a JSON object with the members that this route documents.",
