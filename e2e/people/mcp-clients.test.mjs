@@ -80,7 +80,7 @@ for (const [name, command] of Object.entries(CLIENTS)) {
     assert.deepEqual(JSON.parse(text), { user_id: agent.id, kind: "agent", org_id: ready.organization_id, client_id: agent.id, scopes: "mcp:tools", resource: url });
   });
 
-  if (command.length > 1) test(`${name} authenticates with a key`, { timeout: 60_000 }, async (t) => {
+  test(`${name} authenticates with a key`, { timeout: 60_000 }, async (t) => {
     const { url, ready, create } = await protect(t, upstream);
     const { privateKey, publicKey } = await generateKeyPair("ES256", { extractable: true });
     const agent = await create("/v1/agents", { name: "signer", scopes: ["mcp:tools"], jwks: { keys: [await exportJWK(publicKey)] } });

@@ -13,7 +13,7 @@ use rmcp::{
         AuthClient, StreamableHttpClientTransport,
         auth::{
             AuthorizationCallback, AuthorizationManager, AuthorizationRequest,
-            ClientCredentialsConfig, OAuthState, WWWAuthenticateParams,
+            ClientCredentialsConfig, JwtSigningAlgorithm, OAuthState, WWWAuthenticateParams,
         },
         streamable_http_client::{StreamableHttpClient, StreamableHttpClientTransportConfig},
     },
@@ -54,7 +54,8 @@ impl Callback {
                     let length = connection.read(&mut head).await.unwrap_or_default();
                     let head = String::from_utf8_lossy(&head[..length]);
                     let target = head.split(' ').nth(1).unwrap_or_default();
-                    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nDone";
+                    let answer =
+                        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nDone";
                     let _ = connection.write_all(answer.as_bytes()).await;
                     if target.starts_with("/callback?") {
                         let _ = sender.send(format!("{origin}{target}")).await;
@@ -151,28 +152,44 @@ async fn user(url: &str, config: StreamableHttpClientTransportConfig) -> Result<
     Ok(())
 }
 
+/// Gets tokens as a client of its own, with a secret or with a key.
 async fn agent(
-    url: &str,
     config: StreamableHttpClientTransportConfig,
-    credential: &Value,
+    method: ClientCredentialsConfig,
 ) -> Result<()> {
-    let member = |name: &str| credential[name].as_str().unwrap_or_default().to_owned();
-    let mut state = OAuthState::new(url, None).await?;
-    let client = ClientCredentialsConfig::ClientSecret {
-        client_id: member("id"),
-        client_secret: member("secret"),
-        scopes: Vec::new(),
-        resource: Some(url.to_owned()),
-    };
-    state.authenticate_client_credentials(client).await?;
+    let mut state = OAuthState::new(&*config.uri, None).await?;
+    state.authenticate_client_credentials(method).await?;
     let manager = state.into_authorization_manager().ok_or("the agent has no token")?;
     let client = AuthClient::new(reqwest::Client::new(), manager);
     Ok(call(&connect(client, config).await?, "whoami").await?)
 }
 
+fn secret(url: &str, credential: &Value) -> ClientCredentialsConfig {
+    ClientCredentialsConfig::ClientSecret {
+        client_id: member(credential, "id"),
+        client_secret: member(credential, "secret"),
+        scopes: Vec::new(),
+        resource: Some(url.to_owned()),
+    }
+}
+
+fn signed(url: &str, credential: &Value) -> ClientCredentialsConfig {
+    ClientCredentialsConfig::PrivateKeyJwt {
+        client_id: member(credential, "id"),
+        signing_key: member(credential, "private_key").into_bytes(),
+        signing_algorithm: JwtSigningAlgorithm::ES256,
+        token_endpoint_audience: None,
+        scopes: Vec::new(),
+        resource: Some(url.to_owned()),
+    }
+}
+
+fn member(credential: &Value, name: &str) -> String {
+    credential[name].as_str().unwrap_or_default().to_owned()
+}
+
 async fn key(config: StreamableHttpClientTransportConfig, credential: &Value) -> Result<()> {
-    let key = credential["key"].as_str().unwrap_or_default();
-    let headers = HashMap::from([("x-api-key".try_into()?, key.try_into()?)]);
+    let headers = HashMap::from([("x-api-key".try_into()?, member(credential, "key").try_into()?)]);
     let service = connect(reqwest::Client::new(), config.custom_headers(headers)).await?;
     Ok(call(&service, "whoami").await?)
 }
@@ -185,7 +202,8 @@ async fn main() -> Result<()> {
     let config = StreamableHttpClientTransportConfig::with_uri(url.as_str());
     match mode.as_str() {
         "user" => user(url, config).await,
-        "agent" => agent(url, config, &credential).await,
+        "agent" => agent(config, secret(url, &credential)).await,
+        "signed" => agent(config, signed(url, &credential)).await,
         "key" => key(config, &credential).await,
         other => Err(format!("{other} is no mode").into()),
     }
