@@ -17,6 +17,7 @@ test *arguments:
 # Format the code
 format:
     cargo fmt --all
+    cargo fmt --manifest-path e2e/people/rmcp/Cargo.toml
 
 # Test the built functions under AWS's runtime interface emulator
 e2e:
