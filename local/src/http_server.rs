@@ -13,7 +13,8 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use http::{StatusCode, Version, header, uri::Authority};
+use http::{HeaderValue, StatusCode, Version, header, uri::Authority};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
 use tokio::{net::TcpListener, sync::watch};
@@ -25,6 +26,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How long to wait before accepting again, if no connection can be accepted, for example because
 /// too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+/// How much of a body is read, and for how long, that nobody needs. API Gateway accepts none larger.
+const UNUSED_BODY: usize = 10 * 1024 * 1024;
+const UNUSED_BODY_TIME: Duration = Duration::from_secs(1);
 
 /// Listens on `address`, which the command line sets with `option`; returns the listener and its
 /// URL.
@@ -93,6 +97,27 @@ pub(crate) async fn run(listener: TcpListener, router: Router, stop: Shutdown) {
 /// API Gateway does.
 pub(crate) fn requiring_host(router: Router) -> Router {
     router.layer(middleware::from_fn(require_host))
+}
+
+/// Reads the body of a request that `response` answers without it. The connection would otherwise be
+/// closed after a response that does not say so, and a client that uses it again would get nothing.
+/// If the body is too large or too slow, or its client waits to be asked for it, the response says
+/// that the connection is closed.
+pub(crate) async fn discard(body: Body, is_awaited: bool, response: &mut Response) {
+    let mut body = Limited::new(body, UNUSED_BODY);
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            if frame.is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    let is_read =
+        !is_awaited && tokio::time::timeout(UNUSED_BODY_TIME, read).await.unwrap_or(false);
+    if !is_read {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 async fn require_host(request: Request, next: Next) -> Response {

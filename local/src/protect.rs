@@ -15,6 +15,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::Response,
 };
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts, uri::PathAndQuery,
 };
@@ -197,21 +198,44 @@ impl ProtectedApi {
     /// Forwards a request and returns the response of the API, or refuses it.
     async fn respond(
         &self,
-        mut parts: Parts,
+        parts: Parts,
         body: Body,
         arrival: RequestContext,
     ) -> (Response, RequestOutcome) {
+        let is_awaited = parts.headers.contains_key(header::EXPECT);
+        let (parts, context) = match self.admit(parts, arrival).await {
+            Ok(admitted) => admitted,
+            Err((mut response, outcome)) => {
+                http_server::discard(body, is_awaited, &mut response).await;
+                return (response, outcome);
+            }
+        };
+        match self.forward(Request::from_parts(parts, body), &context).await {
+            Ok(response) => {
+                let user_id = context.get("user_id").and_then(Value::as_str);
+                (response, RequestOutcome::Forwarded { user_id: user_id.map(str::to_owned) })
+            }
+            Err(ForwardingError { status, reason }) => {
+                let text = status.canonical_reason().unwrap_or_default();
+                self.refusal(error_response(status, text), reason)
+            }
+        }
+    }
+
+    /// Returns the request for the API, without its stage, and the authorizer's context.
+    ///
+    /// # Errors
+    /// The response, if the API does not receive the request.
+    async fn admit(
+        &self,
+        mut parts: Parts,
+        arrival: RequestContext,
+    ) -> Result<(Parts, AuthorizerContext), (Response, RequestOutcome)> {
         let metadata =
             self.mcp.as_ref().and_then(|mcp| mcp.answer(&parts.method, parts.uri.path()));
         if let Some(response) = metadata {
-            return (response.map(Body::from), RequestOutcome::Metadata);
+            return Err((response.map(Body::from), RequestOutcome::Metadata));
         }
-        let refuse = |mut response: http::Response<bytes::Bytes>, reason| {
-            if let Some(mcp) = &self.mcp {
-                mcp.challenge(&mut response);
-            }
-            (response.map(Body::from), RequestOutcome::Refused { reason })
-        };
         let Some(uri) = self.leave_stage(&parts.uri) else {
             let stage = &self.guard.attachment().stage;
             let reason = format!("The path does not begin with /{stage}.");
@@ -222,27 +246,28 @@ impl ProtectedApi {
                 StatusCode::NOT_FOUND
             };
             let text = status.canonical_reason().unwrap_or_default();
-            return refuse(error_response(status, text), reason);
+            return Err(self.refusal(error_response(status, text), reason));
         };
         parts.uri = uri;
-        let context = match self.guard.authorize(&parts, arrival).await {
-            Ok(context) => context,
+        match self.guard.authorize(&parts, arrival).await {
+            Ok(context) => Ok((parts, context)),
             Err(response) => {
                 let reason = response.extensions().get().cloned();
                 let RefusalReason(reason) = reason.unwrap_or_default();
-                return refuse(response, reason);
-            }
-        };
-        match self.forward(Request::from_parts(parts, body), &context).await {
-            Ok(response) => {
-                let user_id = context.get("user_id").and_then(Value::as_str);
-                (response, RequestOutcome::Forwarded { user_id: user_id.map(str::to_owned) })
-            }
-            Err(ForwardingError { status, reason }) => {
-                let text = status.canonical_reason().unwrap_or_default();
-                refuse(error_response(status, text), reason)
+                Err(self.refusal(response, reason))
             }
         }
+    }
+
+    fn refusal(
+        &self,
+        mut response: http::Response<Bytes>,
+        reason: String,
+    ) -> (Response, RequestOutcome) {
+        if let Some(mcp) = &self.mcp {
+            mcp.challenge(&mut response);
+        }
+        (response.map(Body::from), RequestOutcome::Refused { reason })
     }
 
     /// Removes a named stage from the path, or returns `None` if the path does not start with it.

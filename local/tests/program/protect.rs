@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::Path,
 };
 
@@ -248,6 +248,43 @@ fn a_body_that_ends_early_is_the_callers_fault_and_not_the_upstreams() {
         let printed = program.stop_and_read_errors();
         let line = "400 POST /x: The body of the request is incomplete.\n";
         assert_eq!(printed, line);
+    }
+}
+
+/// Sends `request` and returns everything that the program sends until it closes the connection.
+fn send_without_closing(program: &RunningProgram, request: &[u8]) -> String {
+    let address = program.text("url");
+    let mut client = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+    client.write_all(request).unwrap();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).unwrap();
+    answers
+}
+
+#[test]
+fn a_connection_is_used_again_after_a_request_that_is_refused_without_its_body() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = RunningProgram::protect(&upstream(), &[], folder.path());
+    let body = "x".repeat(4 * 1024 * 1024);
+    let length = body.len();
+    let requests = format!(
+        "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}\
+         GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    );
+    let answers = send_without_closing(&program, requests.as_bytes());
+    assert_eq!(answers.matches("HTTP/1.1 401 Unauthorized\r\n").count(), 2, "{answers}");
+    assert_eq!(answers.matches("connection: close\r\n").count(), 1, "{answers}");
+}
+
+#[test]
+fn a_refusal_does_not_wait_for_a_body_and_says_that_the_connection_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = RunningProgram::protect(&upstream(), &[], folder.path());
+    for awaited in ["", "Expect: 100-continue\r\n"] {
+        let request = format!("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n{awaited}\r\n");
+        let answer = send_without_closing(&program, request.as_bytes());
+        assert!(answer.contains("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
     }
 }
 
