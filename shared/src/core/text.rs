@@ -24,6 +24,8 @@ use idna::AsciiDenyList;
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 const VARIATION_SELECTORS: std::ops::RangeInclusive<char> = '\u{fe0e}'..='\u{fe0f}';
+/// The most marks in a row of a name: more cover the lines near it (UTS 39 §5.4).
+const MOST_MARKS: usize = 4;
 /// A pattern without dots: a space that Unicode counts as a symbol.
 const BRAILLE_BLANK: char = '\u{2800}';
 
@@ -41,7 +43,18 @@ pub fn name(text: &str) -> Option<String> {
     let words: Vec<_> = spaced.split(' ').filter(|word| !word.is_empty()).collect();
     let text = nfc(&words.join(" "));
     let is_blank = text.chars().all(|letter| letter == ' ' || letter == BRAILLE_BLANK);
-    (!is_blank && is_visible(&text)).then_some(text)
+    (!is_blank && is_visible(&text) && !has_stacked_marks(&text)).then_some(text)
+}
+
+fn has_stacked_marks(text: &str) -> bool {
+    let categories = CodePointMapData::<GeneralCategory>::new();
+    let is_mark = |letter| {
+        matches!(
+            categories.get(letter),
+            GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark
+        )
+    };
+    text.split(|letter| !is_mark(letter)).any(|marks| marks.chars().count() > MOST_MARKS)
 }
 
 /// Returns the part of an email address before the `@` in its normal form: in lower case, and with
@@ -240,6 +253,8 @@ mod tests {
             ("½ № 5 · ﬁ", Some("½ № 5 · ﬁ")),
             ("🤖 deploy ❤\u{fe0f}", Some("🤖 deploy ❤\u{fe0f}")),
             ("שלום", Some("שלום")),
+            ("Z\u{335}\u{336}\u{337}\u{338}", Some("Z\u{335}\u{336}\u{337}\u{338}")),
+            ("Z\u{335}\u{336}\u{337}\u{338}\u{20dd}", None),
             (" ", None),
             ("\u{3000}\u{a0}", None),
             ("\u{2800}", None),
