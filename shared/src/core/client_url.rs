@@ -5,7 +5,7 @@ use super::network::Destinations;
 /// The longest URL, in bytes. Access tokens contain it.
 const LONGEST: usize = 500;
 /// The hosts that are the machine itself.
-const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
+pub(super) const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
 /// The URL of a client's metadata document, which is also the client's id.
 ///
@@ -64,6 +64,12 @@ impl ClientUrl {
 
 /// Reports whether `text` is the name of a host in the Internet, in lower case.
 pub fn is_host_name(text: &str) -> bool {
+    text.contains('.') && is_name(text)
+}
+
+/// Reports whether `text` is the name of a host in any network, in lower case, and not an address in
+/// any of the forms that browsers read.
+pub(super) fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
@@ -71,10 +77,9 @@ pub fn is_host_name(text: &str) -> bool {
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     // The last label of an address begins with a digit, in every way to write one.
-    let is_name = text
-        .rsplit_once('.')
-        .is_some_and(|(_, last)| last.starts_with(|letter: char| letter.is_ascii_lowercase()));
-    text.len() <= 253 && is_name && text.split('.').all(is_label)
+    let last = text.rsplit('.').next().unwrap_or_default();
+    let is_named = last.starts_with(|letter: char| letter.is_ascii_lowercase());
+    text.len() <= 253 && is_named && text.split('.').all(is_label)
 }
 
 /// Reports whether `text` can be a host of [`ClientUrl`].
@@ -82,7 +87,7 @@ pub fn is_host(text: &str) -> bool {
     THIS_MACHINE.contains(&text) || is_host_name(text)
 }
 
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
@@ -90,7 +95,12 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 }
 
 fn is_port(text: &str, default: u16) -> bool {
-    text.parse::<u16>().is_ok_and(|port| port != 0 && port != default && port.to_string() == text)
+    port(text).is_some_and(|port| port != default)
+}
+
+/// Returns a port, if it is written as everyone writes it.
+pub(super) fn port(text: &str) -> Option<u16> {
+    text.parse::<u16>().ok().filter(|port| *port != 0 && port.to_string() == text)
 }
 
 fn is_path(text: &str) -> bool {

@@ -1,8 +1,10 @@
 //! Redirect URIs of clients (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::core::{client_url, text};
 
 /// The longest redirect URI, in bytes.
 const LONGEST: usize = 1000;
@@ -33,8 +35,8 @@ impl RedirectUri {
 
     /// Reports whether it leads to the machine of the browser, where any program can listen.
     pub fn is_on_this_machine(&self) -> bool {
-        let host = self.host().to_ascii_lowercase();
-        self.is_http() || host == "localhost" || host.ends_with(".localhost") || is_loopback(&host)
+        let host = self.host();
+        self.is_http() || host == "localhost" || host.ends_with(".localhost") || is_local(host)
     }
 
     /// Returns scheme, host and port.
@@ -74,9 +76,11 @@ impl RedirectUri {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Reports whether an address is one of this machine. Systems connect to it for the unspecified one
+/// too.
+fn is_local(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    address.is_ok_and(|address| address.to_canonical().is_loopback())
+    address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
 }
 
 /// Returns where the port of an origin or authority begins, with its colon.
@@ -90,26 +94,39 @@ impl TryFrom<String> for RedirectUri {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        const EXPECTED: &str = "expected an https URL, or an http URL of a loopback address or localhost, without a fragment";
+        const EXPECTED: &str = "expected an https URL, or an http URL of a loopback address or localhost, with its host in lower case and without a fragment";
         let is_plain =
             text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\\"<>#@;,'*".contains(&byte));
-        let uri: Option<::http::Uri> = text.parse().ok();
-        let is_allowed = uri.is_some_and(|uri| {
-            let is_port = uri.port_u16() != Some(0)
-                && uri.authority().is_some_and(|authority| !authority.as_str().ends_with(':'));
-            let has_path = text.matches('/').count() > 2;
-            is_port
-                && has_path
-                && match (uri.scheme_str(), uri.host()) {
-                    (Some("https"), Some(host)) => text.starts_with("https://") && !host.is_empty(),
-                    (Some("http"), Some(host)) => {
-                        text.starts_with("http://")
-                            && matches!(host, "127.0.0.1" | "[::1]" | "localhost")
-                    }
-                    _ => false,
-                }
-        });
-        if is_plain && is_allowed && text.len() <= LONGEST { Ok(Self(text)) } else { Err(EXPECTED) }
+        let is_valid = is_plain && text.len() <= LONGEST && text.parse::<::http::Uri>().is_ok();
+        if is_valid && has_known_place(&text) { Ok(Self(text)) } else { Err(EXPECTED) }
+    }
+}
+
+/// Reports whether the host and port of a URI are those that every browser reads in it, and its
+/// scheme is one that the host can have.
+fn has_known_place(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (host, port) = client_url::split_port(authority);
+    let is_host = match scheme {
+        "https" => is_host(host),
+        "http" => client_url::THIS_MACHINE.contains(&host),
+        _ => false,
+    };
+    is_host && path.starts_with('/') && port.is_none_or(|port| client_url::port(port).is_some())
+}
+
+/// Reports whether a host is a name that can be resolved, or an address as it is usually written.
+/// Browsers read many other texts as addresses, such as `2130706433` and `0x7f.1` as `127.0.0.1`.
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(text) => text
+            .parse::<Ipv6Addr>()
+            .is_ok_and(|address| address.to_ipv4_mapped().is_none() && address.to_string() == text),
+        None => {
+            let is_name = client_url::is_name(host) && text::domain(host).is_some();
+            is_name || host.parse::<Ipv4Addr>().is_ok()
+        }
     }
 }
 
@@ -136,6 +153,10 @@ mod tests {
             "http://127.0.0.1:9876/",
             "http://[::1]:1/x",
             "http://localhost/callback",
+            "https://192.0.2.1/callback",
+            "https://[2001:db8::1]:8443/callback",
+            "https://intranet/callback",
+            "https://xn--bcher-kva.example/callback",
         ] {
             assert!(RedirectUri::try_from(good.to_owned()).is_ok(), "{good}");
         }
@@ -163,6 +184,33 @@ mod tests {
             "javascript:alert(1)//x/y",
             "data:text/html,x//y/",
             "https:///callback",
+            // Browsers read these as 127.0.0.1.
+            "https://2130706433/callback",
+            "https://0x7f.1/callback",
+            "https://0x7f000001/callback",
+            "https://127.1/callback",
+            "https://0177.0.0.1/callback",
+            "https://[::ffff:127.0.0.1]/callback",
+            // They write these otherwise than they are written here, or cannot open them.
+            "https://APP.example.com/callback",
+            "https://app.example.com./callback",
+            "https://[2001:DB8::1]/callback",
+            "https://[2001:db8:0::1]/callback",
+            "https://%61pp.example.com/callback",
+            "https://a_b.example/callback",
+            "https://a..example/callback",
+            "https://xn--a/callback",
+            "https://256.1.1.1/callback",
+            "https://1.1.1.1.1/callback",
+            "https://[]/callback",
+            "https://[v1.a]/callback",
+            "https://[::1]a/callback",
+            "https://[fe80::1%25eth0]/callback",
+            "https://app.example.com:65536/callback",
+            "https://app.example.com:08443/callback",
+            "https://app.example.com:+1/callback",
+            "https://app.example.com:1:2/callback",
+            "https://app.example.com?x=/a/b",
             &long,
         ] {
             assert!(RedirectUri::try_from(bad.to_owned()).is_err(), "{bad}");
@@ -177,7 +225,6 @@ mod tests {
             ("https://a.example/cb", "https://a.example/cb/", false),
             ("https://a.example/cb", "https://a.example/cb?x=1", false),
             ("https://a.example/cb", "https://a.example/cbx", false),
-            ("https://a.example/cb", "https://A.example/cb", false),
             ("http://127.0.0.1/cb", "http://127.0.0.1:9876/cb", true),
             ("http://127.0.0.1:1/cb", "http://127.0.0.1:2/cb", true),
             ("http://127.0.0.1:1/cb", "http://127.0.0.1/cb", true),
@@ -224,12 +271,13 @@ mod tests {
         for on_this_machine in [
             "http://127.0.0.1/cb",
             "https://localhost/cb",
-            "https://LOCALHOST:8443/cb",
+            "https://localhost:8443/cb",
             "https://app.localhost/cb",
             "https://127.0.0.1/cb",
             "https://127.1.2.3/cb",
             "https://[::1]/cb",
-            "https://[::ffff:127.0.0.1]/cb",
+            "https://0.0.0.0/cb",
+            "https://[::]:8443/cb",
         ] {
             assert!(uri(on_this_machine).is_on_this_machine(), "{on_this_machine}");
         }
