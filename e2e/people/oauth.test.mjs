@@ -66,7 +66,9 @@ async function approve(code) {
   await form("/login", { email: EMAIL, password: PASSWORD, next: "/device" });
   const page = await (await jar.fetch(`${url}/device`, { headers: { accept: "text/html" } })).text();
   const csrf = page.match(/name="csrf" value="([^"]*)"/)[1];
-  assert.equal((await form("/device", { csrf, user_code: code, decision: "approve" })).status, 303);
+  const waiting = await (await form("/device", { csrf, user_code: code })).text();
+  const shown = waiting.match(/name="shown_scope" value="([^"]*)"/)[1];
+  assert.equal((await form("/device", { csrf, user_code: code, shown_scope: shown, decision: "approve" })).status, 303);
 }
 
 /** Checks a token as an API does that trusts Postern as an issuer. */

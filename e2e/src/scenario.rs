@@ -397,8 +397,12 @@ impl<'a> Scenario<'a> {
         let page =
             self.browse(200, &format!("GET /device?user_code={user_code}"), &session, &[]).await?;
         let csrf = csrf(&page.text);
-        let approved =
-            [("csrf", csrf.as_str()), ("user_code", &user_code), ("decision", "approve")];
+        let approved = [
+            ("csrf", csrf.as_str()),
+            ("user_code", &user_code),
+            ("shown_scope", "scans:read"),
+            ("decision", "approve"),
+        ];
         self.browse(303, "POST /device", &session, &approved).await?;
         let tokens = self.browse(200, "POST /v1/auth/token", "", &poll).await?;
         let access =

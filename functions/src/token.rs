@@ -143,7 +143,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 code: parameter("code")?,
                 client_id: &client_id,
                 assertion: assertion.as_ref(),
-                redirect_uri: parameter("redirect_uri")?.expose(),
+                redirect_uri: form.get("redirect_uri").map(Secret::expose),
                 verifier: parameter("code_verifier")?,
                 target,
                 presenter,

@@ -75,33 +75,10 @@ async fn ask(browser: &Browser<'_>, changes: &[(&str, &str)]) -> Answer {
     browser.get(&url(&parameters(changes))).await
 }
 
-/// Sends the form of the page, as a browser does.
-async fn decide(browser: &Browser<'_>, page: &Answer, decision: &str) -> Answer {
-    let mut fields = hidden(page);
-    fields.push(("decision".into(), decision.into()));
-    let fields: Vec<_> =
-        fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    browser.call("POST", "/v1/auth/authorize").form(&fields).send().await
-}
-
-/// Returns the hidden fields of the form that decides.
-fn hidden(page: &Answer) -> Vec<(String, String)> {
-    let form = page.text.split("action=\"/v1/auth/authorize\"").nth(1).expect("a form to decide");
-    let field =
-        regex::Regex::new(r#"<input type="hidden" name="([^"]*)" value="([^"]*)">"#).unwrap();
-    field
-        .captures_iter(form)
-        .map(|field| {
-            let value = field[2].replace("&#38;", "&").replace("&amp;", "&");
-            (field[1].to_owned(), value)
-        })
-        .collect()
-}
-
 /// Asks, allows, and returns where the browser is redirected.
 async fn allow(browser: &Browser<'_>, changes: &[(&str, &str)]) -> Answer {
     let page = ask(browser, changes).await.expect(200);
-    decide(browser, &page, "allow").await.expect(303)
+    browser.decide(&page, "allow").await.expect(303)
 }
 
 /// Returns the parameters with which the client is called at `callback`.
@@ -166,7 +143,7 @@ async fn a_user_allows_a_client_which_gets_tokens_for_one_api() {
         assert!(page.text.contains(shown), "{shown}: {}", page.text);
     }
     assert!(!page.text.contains("scans:trigger"));
-    let answer = decide(&browser, &page, "allow").await.expect(303);
+    let answer = browser.decide(&page, "allow").await.expect(303);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let tokens = redeem(&world, &code(&answer), &[]).await.expect(200);
     assert_eq!(tokens.member("scope"), "scans:read");
@@ -252,7 +229,7 @@ async fn a_program_on_the_users_machine_is_asked_about_every_time() {
         let policy = page.header("content-security-policy").unwrap();
         let source = if host == "[::1]" { "http:".into() } else { format!("http://{host}:{port}") };
         assert!(policy.contains(&format!("form-action 'self' {source};")), "{policy}");
-        let answer = decide(&browser, &page, "allow").await.expect(303);
+        let answer = browser.decide(&page, "allow").await.expect(303);
         let code = returned(&answer, &callback)[0].1.clone();
         let redirect = [("client_id", "postern-cli"), ("redirect_uri", callback.as_str())];
         redeem(&world, &code, &redirect).await.expect(200);
@@ -365,7 +342,7 @@ async fn a_user_can_deny() {
     let world = world().await;
     let browser = Browser::of(&world, Role::User).await;
     let page = ask(&browser, &[]).await.expect(200);
-    let answer = decide(&browser, &page, "deny").await.expect(303);
+    let answer = browser.decide(&page, "deny").await.expect(303);
     assert_eq!(returned(&answer, CALLBACK)[0], ("error".into(), "access_denied".into()));
     ask(&browser, &[]).await.expect(200);
 }
@@ -382,8 +359,28 @@ async fn a_client_can_ask_for_another_sign_in() {
         let next = form_urlencoded::parse(query.as_bytes()).next().unwrap().1.into_owned();
         let expected = [("prompt", rest)];
         assert_eq!(next, url(&parameters(&expected)), "{prompt}");
-        assert_eq!(answer.cookie(COOKIE), "");
+        // The page asks a signed-in user too.
+        assert!(browser.get(location).await.expect(200).text.contains("name=\"password\""));
     }
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_user_signs_in_again_and_not_before() {
+    let world = world().await;
+    let browser = Browser::of(&world, Role::User).await;
+    // Any site can send its visitors there.
+    let call = browser.call("GET", &url(&parameters(&[("prompt", "login")])));
+    let answer = call.header("Sec-Fetch-Site", "cross-site").send().await.expect(303);
+    assert_eq!(answer.header("set-cookie"), None);
+    let log_in = async |password| {
+        let form = [("email", EMAIL), ("password", password), ("next", "/apps")];
+        browser.call("POST", "/login").form(&form).send().await
+    };
+    log_in("wrong").await.expect(401);
+    browser.get("/apps").await.expect(200);
+    let session = log_in(PASSWORD).await.expect(303).cookie(COOKIE);
+    browser.get("/apps").await.expect(303);
+    Browser::with_session(&world, session).get("/apps").await.expect(200);
 }
 
 #[tokio::test]
@@ -399,6 +396,7 @@ async fn a_code_is_for_its_client_redirect_uri_verifier_and_resource_once() {
     ] {
         redeem(&world, &code, &changes).await.expect_error(400, error);
     }
+    redeem(&world, &code, &[("redirect_uri", "")]).await.expect_error(400, "invalid_request");
     let tokens = redeem(&world, &code, &[("resource", MCP)]).await.expect(200);
     world.advance_s(61);
     redeem(&world, &code, &[]).await.expect_error(400, "invalid_grant");
@@ -407,6 +405,32 @@ async fn a_code_is_for_its_client_redirect_uri_verifier_and_resource_once() {
     let late = ask(&browser, &[]).await.expect(303);
     world.advance_s(61);
     redeem(&world, &self::code(&late), &[]).await.expect_error(400, "invalid_grant");
+}
+
+/// RFC 6749 §4.1.3.
+#[tokio::test]
+async fn a_redirect_uri_that_the_request_left_out_is_not_required() {
+    let world = world().await;
+    let browser = Browser::of(&world, Role::User).await;
+    let callback = "https://single.example.com/callback";
+    let single = [("client_id", "single"), ("redirect_uri", "")];
+    for (uri, error) in [("", ""), (callback, ""), (CALLBACK, "invalid_grant")] {
+        let answer = match ask(&browser, &single).await {
+            page if page.status == 200 => browser.decide(&page, "allow").await,
+            answer => answer,
+        };
+        let code = returned(&answer.expect(303), callback)[0].1.clone();
+        let changes = [("client_id", "single"), ("redirect_uri", uri)];
+        let answer = redeem(&world, &code, &changes).await;
+        if error.is_empty() {
+            answer.expect(200)
+        } else {
+            answer.expect_error(400, error)
+        };
+    }
+    // Nobody else learns that.
+    let code = returned(&ask(&browser, &single).await.expect(303), callback)[0].1.clone();
+    redeem(&world, &code, &[("redirect_uri", "")]).await.expect_error(400, "invalid_grant");
 }
 
 #[tokio::test]
@@ -470,7 +494,7 @@ async fn another_site_can_neither_send_nor_frame_the_form() {
     assert!(policy.contains("frame-ancestors 'none'"));
     assert!(policy.contains("form-action 'self' https://app.example.com;"));
     assert_eq!(page.header("x-frame-options"), Some("DENY"));
-    let fields = hidden(&page);
+    let fields = page.hidden_fields("/v1/auth/authorize");
     let fields: Vec<_> =
         fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let decided = [&fields[..], &[("decision", "allow")]].concat();
@@ -509,14 +533,14 @@ async fn a_form_that_is_sent_too_late_is_shown_again() {
     let page = ask(&browser, &[]).await.expect(200);
     // Signed out and in again meanwhile.
     let again = browser.another().await;
-    let answer = decide(&again, &page, "allow").await.expect(303);
+    let answer = again.decide(&page, "allow").await.expect(303);
     let location = answer.header("location").unwrap().to_owned();
     assert!(location.starts_with("/v1/auth/authorize?"), "{location}");
     let page = again.get(&location).await.expect(200);
-    code(&decide(&again, &page, "allow").await.expect(303));
+    code(&again.decide(&page, "allow").await.expect(303));
     // Signed out.
     let nobody = Browser::with_session(&world, String::new());
-    let answer = decide(&nobody, &page, "allow").await.expect(303);
+    let answer = nobody.decide(&page, "allow").await.expect(303);
     let location = answer.header("location").unwrap();
     assert!(location.starts_with("/login?next=%2Fv1%2Fauth%2Fauthorize%3F"), "{location}");
 }
@@ -529,10 +553,10 @@ async fn a_failure_of_the_store_is_no_denial_and_can_be_repeated() {
         let page = ask(&browser, &[("prompt", "consent")]).await.expect(200);
         world.wire.take();
         world.wire.inject_into("PutItem", fault);
-        let answer = decide(&browser, &page, "allow").await;
+        let answer = browser.decide(&page, "allow").await;
         if answer.status == 503 {
             world.wire.clear_faults();
-            let answer = decide(&browser, &page, "allow").await.expect(303);
+            let answer = browser.decide(&page, "allow").await.expect(303);
             code(&answer);
         } else {
             code(&answer);
@@ -566,8 +590,14 @@ async fn the_oldest_tokens_of_a_client_end_when_it_has_too_many() {
         redeem(&world, &code, &[]).await.expect(200);
     }
     assert!(is_accepted(&world, &first.member("access_token")).await);
+    // A code that nobody redeems ends nothing.
+    for _ in 0..3 {
+        code(&ask(&browser, &[]).await.expect(303));
+    }
+    assert!(is_accepted(&world, &first.member("access_token")).await);
     let last = code(&ask(&browser, &[]).await.expect(303));
     let last = redeem(&world, &last, &[]).await.expect(200);
+    code(&ask(&browser, &[]).await.expect(303));
     assert!(!is_accepted(&world, &first.member("access_token")).await);
     assert!(is_accepted(&world, &last.member("access_token")).await);
 }
@@ -583,7 +613,7 @@ async fn the_endpoint_costs_what_the_page_says() {
     assert_eq!(visitor, ["BatchGetItem"]);
     ask(&browser, &[]).await.expect(200);
     assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem"]);
-    let answer = decide(&browser, &page, "allow").await.expect(303);
+    let answer = browser.decide(&page, "allow").await.expect(303);
     assert_eq!(world.wire.names(), ["BatchGetItem", "GetItem", "PutItem", "PutItem"]);
     redeem(&world, &code(&answer), &[]).await.expect(200);
     assert_eq!(world.wire.names(), ["GetItem", "GetItem", "TransactWriteItems"]);

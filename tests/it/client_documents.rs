@@ -47,23 +47,9 @@ async fn ask(browser: &Browser<'_>, client_id: &str) -> Answer {
     browser.get(&request(client_id, CALLBACK)).await
 }
 
-/// Sends the form of a page, as a browser does.
-async fn send_form(browser: &Browser<'_>, page: &Answer) -> Answer {
-    let form = page.text.split("action=\"/v1/auth/authorize\"").nth(1).expect("a form to decide");
-    let field =
-        regex::Regex::new(r#"<input type="hidden" name="([^"]*)" value="([^"]*)">"#).unwrap();
-    let mut fields: Vec<(String, String)> = field
-        .captures_iter(form)
-        .map(|field| (field[1].to_owned(), field[2].replace("&#38;", "&")))
-        .collect();
-    fields.push(("decision".into(), "allow".into()));
-    let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
-    browser.call("POST", "/v1/auth/authorize").form(&fields).send().await
-}
-
 /// Allows what a page asks for. Returns where the client is called.
 async fn allow(browser: &Browser<'_>, page: &Answer) -> String {
-    send_form(browser, page).await.expect(303).header("location").unwrap().to_owned()
+    browser.decide(page, "allow").await.expect(303).header("location").unwrap().to_owned()
 }
 
 fn code(location: &str) -> String {
@@ -274,14 +260,15 @@ async fn the_current_redirect_uris_of_a_document_count() {
     let world = world(ALLOWED).await;
     let browser = Browser::of(&world, Role::User).await;
     let app = ClientApp::start().await;
-    let id = app.publish("/client.json", json!({}));
+    let minute = [("cache-control", "max-age=60")];
+    let id = app.publish_with("/client.json", json!({}), &minute);
     let page = ask(&browser, &id).await.expect(200);
     let moved = "https://app.example.com/moved";
-    app.publish("/client.json", json!({"redirect_uris": [moved]}));
-    world.advance_s(3600);
+    app.publish_with("/client.json", json!({"redirect_uris": [moved]}), &minute);
+    world.advance_s(61);
     // Whoever saw the page before is not sent to a place that the document no longer lists.
     let unknown = "The redirect_uri is not one of those of this app";
-    expect_page(send_form(&browser, &page).await, unknown);
+    expect_page(browser.decide(&page, "allow").await, unknown);
     expect_page(ask(&browser, &id).await, unknown);
     browser.get(&request(&id, moved)).await.expect(200);
     // A confused redirect: to what another client has, or to what only begins like ours.
@@ -499,7 +486,7 @@ async fn callers_beyond_the_limit_make_us_forget_no_document() {
 async fn a_tool_without_a_browser_can_be_identified_by_its_document() {
     let world = world(ALLOWED).await;
     let app = ClientApp::start().await;
-    let id = app.publish("/client.json", json!({}));
+    let id = app.publish("/client.json", json!({"redirect_uris": ["http://127.0.0.1/callback"]}));
     let begin = [("client_id", id.as_str())];
     let begun = world.call("POST", "/v1/auth/device").form(&begin).send().await.expect(200);
     let device_code = begun.member("device_code");
@@ -509,6 +496,7 @@ async fn a_tool_without_a_browser_can_be_identified_by_its_document() {
     let form = [("csrf", csrf.as_str()), ("user_code", &begun.member("user_code"))];
     let page = browser.call("POST", "/device").form(&form).send().await.expect(200);
     assert!(page.text.contains(&id), "the page shows the URL: {}", page.text);
+    assert!(page.text.contains("This is an app from <strong>127.0.0.1</strong>"), "{}", page.text);
     world.sign_in("ada", Role::User).await;
     approve_device(&world, &device_code, "scans:read").await;
     let form = [("grant_type", DEVICE_GRANT), ("device_code", &device_code), ("client_id", &id)];

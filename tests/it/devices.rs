@@ -543,6 +543,89 @@ async fn a_device_that_requests_no_scopes_receives_those_of_a_plain_user_at_most
     assert_eq!(tokens.member("scope"), "*");
 }
 
+#[tokio::test]
+async fn a_device_gets_no_scope_that_its_page_did_not_show() {
+    let role = |scopes: &str| format!("[[role]]\nname = \"user\"\nscopes = [{scopes}]\n");
+    let world = World::configured(&role(r#""scans:read""#)).await;
+    let more = world.reconfigured(&role(r#""scans:read", "orders:write""#));
+    let other = world.reconfigured(&role(r#""orders:write""#));
+    let session = world.sign_in("ada", Role::User).await;
+    let there = |world| Browser::with_session(world, session.clone());
+    let begun = begin(&world, &[("client_id", "postern-cli")]).await.expect(200);
+    let (code, user_code) = (begun.member("device_code"), begun.member("user_code"));
+    let page = there(&world).enter_user_code(&user_code).await.expect(200);
+    let fields = page.hidden_fields("/device");
+    let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["csrf", "user_code", "shown_scope"]);
+    assert_eq!(fields[2].1, "scans:read");
+    let approve = async |world, shown: &[(&str, &str)]| {
+        let form = [&[("user_code", &*user_code), ("decision", "approve")], shown].concat();
+        there(world).send("/device", &fields[0].1, &form).await
+    };
+    // The user has none of them any more, or the form does not say what was shown.
+    approve(&other, &[("shown_scope", "scans:read")]).await.expect(400);
+    let again = approve(&more, &[]).await.expect(200);
+    assert!(again.text.contains("orders:write"), "{}", again.text);
+    approve(&more, &[("shown_scope", "Scans")]).await.expect(200);
+    poll_as(&world, &code, "postern-cli").await.expect_error(400, "authorization_pending");
+    approve(&more, &[("shown_scope", "scans:read")]).await.expect(303);
+    world.advance_s(5);
+    let tokens = poll_as(&more, &code, "postern-cli").await.expect(200);
+    assert_eq!(tokens.member("scope"), "scans:read");
+}
+
+#[tokio::test]
+async fn a_web_app_has_no_device_flow() {
+    let world = World::configured(
+        "[clients]\nregistration = \"open\"\n
+        [[client]]\nid = \"web\"\nname = \"Web\"\nredirect_uris = [\"https://app.example.com/cb\"]\n
+        [[client]]\nid = \"both\"\nname = \"Both\"\n\
+        redirect_uris = [\"https://app.example.com/cb\", \"http://127.0.0.1/cb\"]\n
+        [[client]]\nid = \"tool\"\nname = \"Tool\"\n",
+    )
+    .await;
+    let register = |uri: &'static str| {
+        world.call("POST", "/v1/auth/register").json(json!({"redirect_uris": [uri]})).send()
+    };
+    let web = register("https://app.example.com/cb").await.expect(201).member("client_id");
+    let tool = register("http://localhost/cb").await.expect(201).member("client_id");
+    for id in ["web", &web] {
+        let refused = begin(&world, &[("client_id", id)]).await;
+        refused.expect_error(400, "unauthorized_client");
+    }
+    for id in ["both", "tool", "postern-cli", &tool] {
+        begin(&world, &[("client_id", id)]).await.expect(200);
+    }
+}
+
+/// Whoever registers can choose the name of any tool.
+#[tokio::test]
+async fn the_pages_of_devices_say_who_chose_a_name_itself() {
+    let world = World::configured(
+        "[clients]\nregistration = \"open\"\n
+        [[scope]]\nname = \"scans:read\"\ndescription = \"See scans\"\n",
+    )
+    .await;
+    let browser = Browser::of(&world, Role::Admin).await;
+    let metadata = json!({"client_name": "Postern CLI", "redirect_uris": ["http://127.0.0.1/"]});
+    let registered = world.call("POST", "/v1/auth/register").json(metadata).send().await;
+    let registered = registered.expect(201).member("client_id");
+    let warning = "This app chose its name itself, and nobody here has checked it";
+    for (id, is_warned) in [("postern-cli", false), (registered.as_str(), true)] {
+        let begun = begin(&world, &[("client_id", id), ("scope", "* scans:read")]).await;
+        let begun = begun.expect(200);
+        let page = browser.enter_user_code(&begun.member("user_code")).await.expect(200);
+        assert_eq!(page.text.contains(warning), is_warned, "{}", page.text);
+        for shown in ["Postern CLI is waiting", "See scans", "Do everything that you can do"] {
+            assert!(page.text.contains(shown), "{shown}: {}", page.text);
+        }
+        browser.decide_device(&begun.member("user_code"), "approve").await.expect(200);
+        poll_as(&world, &begun.member("device_code"), id).await.expect(200);
+        let list = browser.get("/devices").await.expect(200);
+        assert_eq!(list.text.contains("registered by itself"), is_warned, "{}", list.text);
+    }
+}
+
 /// Even one with all scopes of its user: what it made would outlive its own tokens.
 #[tokio::test]
 async fn a_device_cannot_create_cli_tokens() {

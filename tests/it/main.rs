@@ -12,6 +12,7 @@ mod cli_tokens;
 mod client_assertions;
 mod client_documents;
 mod clients;
+mod consents;
 mod corpus;
 mod cors;
 mod costs;

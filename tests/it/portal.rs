@@ -509,10 +509,7 @@ async fn a_tool_token_opens_no_page_and_a_narrowed_token_is_not_a_user() {
         .form(&[("client_id", "postern-cli"), ("scope", "scans:read")]);
     let begun = begun.send().await.expect(200);
     let browser = Browser::with_session(&world, session);
-    browser
-        .post("/device", &[("user_code", &begun.member("user_code")), ("decision", "approve")])
-        .await
-        .expect(200);
+    browser.decide_device(&begun.member("user_code"), "approve").await.expect(200);
     let part = world
         .call("POST", "/v1/auth/token")
         .form(&device_form(&begun.member("device_code")))

@@ -140,7 +140,8 @@ async fn every_form_can_be_sent_twice() {
         .expect(200);
     let code = device.member("user_code");
     let token = browser.csrf_token("/").await;
-    let decision = [("user_code", code.as_str()), ("decision", "approve")];
+    let decision =
+        [("user_code", code.as_str()), ("shown_scope", "scans:read"), ("decision", "approve")];
     for (target, fields, then) in [
         (
             format!("/sessions/{}/end", id(&sessions, "/sessions", 2)),

@@ -390,8 +390,7 @@ async fn a_device_gets_tokens_for_the_resource_that_it_named() {
         let user_code = begun.member("user_code");
         let page = browser.post("/device", &[("user_code", &user_code)]).await.expect(200);
         assert!(page.text.contains("Scanner tools"), "{}", page.text);
-        let form = [("user_code", user_code.as_str()), ("decision", "approve")];
-        browser.post("/device", &form).await.expect(200);
+        browser.decide_device(&user_code, "approve").await.expect(200);
         let code = begun.member("device_code");
         let form =
             [("grant_type", DEVICE_GRANT), ("client_id", "postern-cli"), ("device_code", &code)];

@@ -63,6 +63,19 @@ impl Answer {
         rest.split('"').next().unwrap().to_owned()
     }
 
+    /// Returns the hidden fields of the form that sends its fields to `action`.
+    #[track_caller]
+    pub fn hidden_fields(&self, action: &str) -> Vec<(String, String)> {
+        let form = self.text.split(&format!("action=\"{action}\"")).nth(1);
+        let form = form.unwrap_or_else(|| panic!("no form in {}", self.text));
+        let inputs = form.split("</form>").next().unwrap().split("<input type=\"hidden\" ").skip(1);
+        let attribute = |input: &str, name: &str| {
+            let value = input.split(&format!("{name}=\"")).nth(1).unwrap();
+            value.split('"').next().unwrap().replace("&#38;", "&")
+        };
+        inputs.map(|input| (attribute(input, "name"), attribute(input, "value"))).collect()
+    }
+
     /// Returns the secret that a page shows, if it shows one.
     pub fn shown_secret(&self) -> Option<String> {
         let shown = self.text.split("<code id=\"secret\"").nth(1)?;

@@ -84,6 +84,22 @@ impl<'w> Browser<'w> {
         }
     }
 
+    /// Sends the form of a page that asks the user to allow a client.
+    pub async fn decide(&self, page: &Answer, decision: &str) -> Answer {
+        self.decide_with(page, &[("decision", decision)]).await
+    }
+
+    /// Sends that form with these fields in place of its own, or besides them. An empty value
+    /// removes a field.
+    pub async fn decide_with(&self, page: &Answer, changes: &[(&str, &str)]) -> Answer {
+        let own = page.hidden_fields("/v1/auth/authorize");
+        let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let is_kept = |name: &str| changes.iter().all(|(changed, _)| *changed != name);
+        let mut fields: Vec<_> = own.filter(|(name, _)| is_kept(name)).collect();
+        fields.extend(changes.iter().filter(|(_, value)| !value.is_empty()));
+        self.call("POST", "/v1/auth/authorize").form(&fields).send().await
+    }
+
     /// Follows a link with a user code.
     pub async fn follow_device_link(&self, user_code: &str) -> Answer {
         let query = form_urlencoded::Serializer::new(String::new())
@@ -105,14 +121,15 @@ impl<'w> Browser<'w> {
         self.send_device_decision(&csrf, user_code, decision).await
     }
 
-    /// Approves or denies a device with the form of an open page, and follows a redirect.
+    /// Approves or denies a device with the form of an open page, and follows a redirect. Whatever
+    /// the device asks for, its page has shown it.
     pub async fn send_device_decision(
         &self,
         csrf: &str,
         user_code: &str,
         decision: &str,
     ) -> Answer {
-        let fields = [("user_code", user_code), ("decision", decision)];
+        let fields = [("user_code", user_code), ("shown_scope", "*"), ("decision", decision)];
         let answer = self.send("/device", csrf, &fields).await;
         match answer.status {
             303 => self.get(answer.header("location").unwrap()).await,

@@ -32,6 +32,7 @@ async fn issue(world: &World, scopes: &str, jkt: Option<KeyThumbprint>) -> Strin
         is_confidential: false,
         client_id: &ClientId::from(CLIENT_ID),
         redirect_uri: REDIRECT,
+        is_redirect_uri_implied: false,
         challenge: Digest::of(VERIFIER.as_bytes()),
         jkt,
         user_id: &"ada".into(),

@@ -8,7 +8,7 @@ use postern::{
 };
 
 use crate::portal::{
-    authorize, form, submission,
+    clients, form, submission,
     view::{self, DisplayTime, Layout, SessionRow, SessionsPage},
     visitor::{self, Visitor},
 };
@@ -22,8 +22,8 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         name: connected.client_name,
         is_current: false,
         facts: vec![
-            view::client_id(&connected.client_id),
-            format!("for {}", authorize::api_name(app, connected.resource.as_ref())),
+            clients::client_id_in_words(&connected.client_id),
+            format!("for {}", clients::api_name(app, connected.resource.as_ref())),
         ],
         scopes: view::scope_list(&connected.scopes),
         when: ("allowed", DisplayTime::new(connected.given_at)),
@@ -33,7 +33,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         frame: Layout::new(&visitor, "/apps"),
         path: "/apps",
         title: "Connected apps",
-        lead: "Apps that you have allowed to act on your behalf. Disconnecting one ends everything that it got, immediately.",
+        lead: "Apps that you have allowed to act on your behalf. Disconnecting an app revokes what you allowed it here immediately. What you approved with a code is on the page of your devices.",
         empty: "You have not allowed any app to act on your behalf.",
         end: "Disconnect",
         rows: apps.into_iter().map(row).collect(),

@@ -5,13 +5,17 @@
 
 use postern::{
     App, Error, Refusal,
-    grant::device_code::{self, DeviceAccess},
+    core::scope::Scopes,
+    grant::{
+        consent::SHOWN_SCOPE,
+        device_code::{self, DeviceAccess},
+    },
     http::{Request, Response, html},
     store::device_code::{DeviceCodeRecord, DeviceStatus},
 };
 
 use crate::portal::{
-    authorize,
+    clients::{self, ClientOrigin},
     form::{self, field},
     view::{self, Layout, PendingDevice},
     visitor::{self, Visitor},
@@ -96,13 +100,15 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 
 fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDevice {
     let offered = device_code::grantable_scopes(&app.context, device, &visitor.principal);
-    let can_be_granted = offered.is_ok();
+    let can_be_granted = offered.as_ref().is_ok_and(|offered| !offered.is_empty());
     let scopes = offered.unwrap_or_else(|_| device.scopes.clone().unwrap_or_default());
     PendingDevice {
-        client: view::client_name(app, &device.client_id),
-        api: authorize::api_name(app, device.resource.as_ref()),
+        client: clients::client_name(app, &device.client_id),
+        origin: ClientOrigin::of_id(app, &device.client_id),
+        api: clients::api_name(app, device.resource.as_ref()),
         address: device.address.clone(),
-        scopes: scopes.to_string().split_whitespace().map(str::to_owned).collect(),
+        scopes: clients::in_words(app, &scopes),
+        shown_scope: scopes.to_string(),
         can_be_granted,
     }
 }
@@ -120,7 +126,16 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
         "" => return look_up(app, request, &visitor, code).await,
         _ => return Err(Refusal::RequestMalformed.into()),
     };
-    match decide_one(app, request, &visitor, &code, decision).await {
+    let shown = Scopes::parse(field(&form.fields, SHOWN_SCOPE)).unwrap_or_default();
+    let granted = match decision {
+        DeviceDecision::Deny => None,
+        // A form that does not say what its page showed approves nothing.
+        DeviceDecision::Approve if shown.is_empty() => {
+            return look_up(app, request, &visitor, code).await;
+        }
+        DeviceDecision::Approve => Some(shown),
+    };
+    match decide_one(app, request, &visitor, &code, granted.as_ref()).await {
         Err(error) => refused(&visitor, code, error),
         Ok(access) => {
             let notice = DeviceNotice::of(access, decision).name();
@@ -151,23 +166,21 @@ async fn look_up(
     }
 }
 
+/// Approves a device for the scopes that its page showed, or denies it.
 async fn decide_one(
     app: &App,
     request: &Request,
     visitor: &Visitor,
     code: &str,
-    decision: DeviceDecision,
+    shown: Option<&Scopes>,
 ) -> Result<DeviceAccess, Error> {
     let (context, user) = (&app.context, &visitor.principal);
     let device = device_code::device(context, user, code, request.source_ip()).await?;
     if device.status != DeviceStatus::Pending {
         return device_code::access(context, &device, user).await;
     }
-    let scopes = match decision {
-        DeviceDecision::Approve => Some(device_code::grantable_scopes(context, &device, user)?),
-        DeviceDecision::Deny => None,
-    };
-    device_code::decide(context, &device, user, scopes.as_ref()).await
+    let shown = shown.map(|shown| device_code::approved_scopes(context, &device, user, shown));
+    device_code::decide(context, &device, user, shown.transpose()?.as_ref()).await
 }
 
 fn refused(visitor: &Visitor, code: String, error: Error) -> Result<Response, Error> {

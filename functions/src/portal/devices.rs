@@ -8,7 +8,7 @@ use postern::{
 };
 
 use crate::portal::{
-    form, submission,
+    clients, form, submission,
     view::{self, DisplayTime, Layout, SessionRow, SessionsPage},
     visitor::{self, Visitor},
 };
@@ -20,9 +20,12 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         form::notice_of_end(app, request, &visitor.principal, "The device is disconnected.")?;
     let devices = session::list_devices(&app.context, &visitor.principal).await?;
     let row = |device: session::DeviceView| SessionRow {
-        name: view::client_name(app, &device.client_id),
+        name: clients::client_name(app, &device.client_id),
         is_current: false,
-        facts: vec![format!("from {}", device.address)],
+        facts: clients::unchecked_client(app, &device.client_id)
+            .into_iter()
+            .chain([format!("from {}", device.address)])
+            .collect(),
         scopes: view::scope_list(&device.scopes),
         when: ("last used", DisplayTime::new(device.last_used_at)),
         id: device.id.to_string(),

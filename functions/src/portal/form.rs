@@ -14,11 +14,10 @@ use postern::{
     App, Error, Fault, Refusal,
     core::{entropy::BASE62, principal::Principal, secret::Secret},
     crypto::Digest,
+    grant::authorization_parameters::{AUTHORIZATION_ENDPOINT, AuthorizationParameters},
     http::{Form, Request, Response},
     store::form::FORM_LIFETIME,
 };
-
-use crate::portal::authorize;
 
 /// Separates these tokens from other MACs of the same key, and names their field.
 const CSRF: &str = "csrf";
@@ -42,6 +41,8 @@ pub(crate) struct ReceivedForm {
     pub(crate) fields: Form,
     /// A digest of the token and the path. It names the form in the URL of the next page.
     pub(crate) id: String,
+    /// When the page was shown.
+    pub(crate) issued: Timestamp,
 }
 
 /// A form, or a redirect to its page.
@@ -105,16 +106,17 @@ pub(crate) fn check(app: &App, request: &Request, visitor: &Principal) -> Result
         return Ok(FormCheck::Stale(Response::see_other(page_with(app, request, &fields)?)?));
     }
     let id = Digest::of(format!("{} {}", token.text, request.path()).as_bytes());
-    let id = BASE64URL.encode(id.bytes());
-    Ok(FormCheck::Received(ReceivedForm { fields, id }))
+    let (id, issued) = (BASE64URL.encode(id.bytes()), token.issued);
+    Ok(FormCheck::Received(ReceivedForm { fields, id, issued }))
 }
 
 /// Returns the page of a form that was not executed, with what its user entered. Only the user to
 /// whom we showed the form can see what was entered.
 pub(crate) fn page_with(app: &App, request: &Request, fields: &Form) -> Result<String, Fault> {
     let path = request.path();
-    if path == authorize::PATH {
-        return Ok(authorize::address_of(fields, request).unwrap_or_else(|_| "/".into()));
+    if path == AUTHORIZATION_ENDPOINT {
+        let sent = AuthorizationParameters::from_form(request, fields);
+        return Ok(sent.map_or_else(|_| "/".into(), |sent| sent.target()));
     }
     let page = match path.split('/').nth(1).unwrap_or_default() {
         "logout" => return Ok("/".into()),

@@ -15,13 +15,16 @@ use postern::{
 use crate::portal::{
     form::{self, field},
     view,
-    visitor::{self, SessionCheck, clear_session_cookie},
+    visitor::{self, clear_session_cookie},
 };
 
-/// `GET /login`: shows the ways to sign in. A signed-in user is redirected.
+/// `GET /login`: shows the ways to sign in. A signed-in user is redirected, unless they are to sign
+/// in again.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let next = path::safe_redirect(request.query("next")?.as_deref());
-    if request.cookie(SESSION_COOKIE)?.is_some() && is_signed_in(app, request).await? {
+    let is_again = request.query("prompt")?.as_deref() == Some("login");
+    let has_session = request.cookie(SESSION_COOKIE)?.is_some();
+    if !is_again && has_session && visitor::is_signed_in(app, request).await? {
         return Ok(Response::see_other(next)?);
     }
     let notice = match (request.query("interrupted")?, request.query("signed_out")?) {
@@ -33,17 +36,6 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
     };
     let organization = request.query("organization")?.unwrap_or_default();
     show(app, ("", &organization), &next, None, notice)
-}
-
-/// Reports whether the browser has a session that opens pages. A user who is no longer allowed in
-/// has none, so that another user of the browser can sign in.
-async fn is_signed_in(app: &App, request: &Request) -> Result<bool, Error> {
-    match visitor::require_session(app, request).await {
-        Ok(SessionCheck::SignedIn(_)) => Ok(true),
-        Ok(SessionCheck::SignIn(_)) => Ok(false),
-        Err(Error::Rejected(_)) => Ok(false),
-        Err(error @ Error::Failed(_)) => Err(error),
-    }
 }
 
 fn show(
@@ -92,18 +84,24 @@ fn address(signin: &SignInSettings, next: &str) -> String {
     format!("{route}?{}", query.finish())
 }
 
-/// `POST /login`: exchanges an email address and a password for a session.
+/// `POST /login`: exchanges an email address and a password for a session, which replaces the one
+/// in the browser.
 pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     // Otherwise another site could sign its visitors in to an account of its own (login CSRF).
     authn::check_origin(&app.context, request)?;
     let form = request.form()?;
     let next = path::safe_redirect(Some(field(&form, "next")));
     match sign_in(app, request, &form).await {
-        Ok(value) => Ok(Response::see_other(next)?.cookie(
-            SESSION_COOKIE,
-            &value,
-            app.context.config.lifetimes.session_idle.as_secs(),
-        )?),
+        Ok(value) => {
+            if let Some(replaced) = visitor::session_cookie(request)? {
+                session::delete(&app.context, &replaced).await?;
+            }
+            Ok(Response::see_other(next)?.cookie(
+                SESSION_COOKIE,
+                &value,
+                app.context.config.lifetimes.session_idle.as_secs(),
+            )?)
+        }
         Err(Error::Failed(fault)) => Err(fault.into()),
         Err(error) => {
             let entered = (field(&form, "email"), field(&form, "organization"));

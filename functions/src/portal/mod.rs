@@ -7,6 +7,7 @@
 mod apps;
 mod assets;
 mod authorize;
+mod clients;
 mod device;
 mod devices;
 mod fields;

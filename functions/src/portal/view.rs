@@ -1,14 +1,15 @@
 //! The data of the pages, in the form in which templates show it.
 
-use crate::portal::{resources::RESOURCES, visitor::Visitor};
+use crate::portal::{
+    clients::{ClientOrigin, ScopeInWords},
+    resources::RESOURCES,
+    visitor::Visitor,
+};
 use askama::Template;
 use jiff::Timestamp;
 use postern::{
-    App,
-    config::REGISTERED_PREFIX,
-    core::{id::ClientId, principal::Principal, scope::Scopes, secret::Secret},
+    core::{principal::Principal, scope::Scopes, secret::Secret},
     credential::CredentialKind,
-    grant::client,
     resource::{
         api_key::ApiKeyView, cli_token::CliTokenView, runner::RunnerView,
         service_account::ServiceAccountView,
@@ -285,10 +286,13 @@ pub(crate) struct DevicePage {
 /// A device that is waiting for approval.
 pub(crate) struct PendingDevice {
     pub(crate) client: String,
+    pub(crate) origin: ClientOrigin,
     /// The name of the API that it asks for.
     pub(crate) api: String,
     pub(crate) address: String,
-    pub(crate) scopes: Vec<String>,
+    pub(crate) scopes: Vec<ScopeInWords>,
+    /// The scopes, which the form repeats.
+    pub(crate) shown_scope: String,
     pub(crate) can_be_granted: bool,
 }
 
@@ -297,25 +301,17 @@ pub(crate) struct PendingDevice {
 #[template(path = "consent.html")]
 pub(crate) struct ConsentPage {
     pub(crate) frame: Layout,
+    pub(crate) notice: Option<&'static str>,
     pub(crate) client: String,
-    /// The host of the document that says what the client is called.
-    pub(crate) document_host: Option<String>,
-    /// Whether the client said so itself when it registered.
-    pub(crate) has_registered: bool,
+    pub(crate) origin: ClientOrigin,
     /// The host to which the user returns.
     pub(crate) host: String,
     pub(crate) is_on_this_machine: bool,
     pub(crate) api: String,
     pub(crate) api_uri: Option<String>,
     pub(crate) scopes: Vec<ScopeInWords>,
-    /// The parameters of the request, which the form repeats.
-    pub(crate) parameters: Vec<(String, String)>,
-}
-
-/// A scope, with its description in the configuration.
-pub(crate) struct ScopeInWords {
-    pub(crate) scope: String,
-    pub(crate) description: Option<String>,
+    /// The parameters of the request and what the page shows, which the form repeats.
+    pub(crate) fields: Vec<(String, String)>,
 }
 
 /// The browsers or the devices in which a user is signed in.
@@ -341,22 +337,4 @@ pub(crate) struct SessionRow {
     pub(crate) scopes: Vec<String>,
     /// The label of the time, and the time.
     pub(crate) when: (&'static str, DisplayTime),
-}
-
-/// Returns the name of a client, if the configuration or the client's id says it. The name in a
-/// document is the client's own, and would say less than the URL.
-pub(crate) fn client_name(app: &App, id: &ClientId) -> String {
-    match client::find_known(&app.context, id) {
-        Some(client) => client.name,
-        None if id.as_str() == "password" => "Signed in with a password".into(),
-        None => client_id(id),
-    }
-}
-
-/// Returns the id of a client, for people.
-pub(crate) fn client_id(id: &ClientId) -> String {
-    if id.as_str().starts_with(REGISTERED_PREFIX) {
-        return "registered by itself".into();
-    }
-    id.to_string()
 }

@@ -53,6 +53,17 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
     }
 }
 
+/// Reports whether the browser has a session that opens pages. A user who is no longer allowed in
+/// has none, so that another user of the browser can sign in.
+pub(crate) async fn is_signed_in(app: &App, request: &Request) -> Result<bool, Error> {
+    match require_session(app, request).await {
+        Ok(SessionCheck::SignedIn(_)) => Ok(true),
+        Ok(SessionCheck::SignIn(_)) => Ok(false),
+        Err(Error::Rejected(_)) => Ok(false),
+        Err(error @ Error::Failed(_)) => Err(error),
+    }
+}
+
 /// Returns whether the visitor sent the request, or an open page asks for its current content.
 pub(crate) fn activity(request: &Request) -> Activity {
     let is_poll = request.header("x-postern-poll").is_some()
@@ -65,6 +76,12 @@ pub(crate) fn login_page(next: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("next", next);
     format!("/login?{}", query.finish())
+}
+
+/// Returns the address of the sign-in page for a user who is to sign in again. The session in this
+/// browser continues until they have.
+pub(crate) fn login_again(next: &str) -> String {
+    format!("{}&prompt=login", login_page(next))
 }
 
 /// Redirects to the sign-in page, which returns to this page. A form that was sent without a

@@ -55,6 +55,8 @@ pub struct NewAuthorizationCode<'a> {
     pub client_id: &'a ClientId,
     /// Where the code is sent.
     pub redirect_uri: &'a str,
+    /// Whether the authorization request left the redirect URI out.
+    pub is_redirect_uri_implied: bool,
     /// The PKCE challenge, by S256.
     pub challenge: Digest,
     /// The key that the code is bound to, if the client named one.
@@ -82,8 +84,8 @@ pub struct AccessTokenRequest<'a> {
     pub client_id: &'a ClientId,
     /// What the client authenticates with, if it does.
     pub assertion: Option<&'a ClientAssertion>,
-    /// The redirect URI of the authorization request.
-    pub redirect_uri: &'a str,
+    /// The redirect URI, which is required if the authorization request contained it.
+    pub redirect_uri: Option<&'a str>,
     /// The PKCE code verifier.
     pub verifier: &'a Secret,
     /// The API that the request names, if it does.
@@ -107,6 +109,7 @@ pub async fn issue(context: &Context, new: NewAuthorizationCode<'_>) -> Result<S
         digest: minted.digest,
         client_id: new.client_id.clone(),
         redirect_uri: new.redirect_uri.to_owned(),
+        is_redirect_uri_implied: new.is_redirect_uri_implied,
         challenge: new.challenge,
         jkt: new.jkt,
         user_id: new.user_id.clone(),
@@ -141,6 +144,11 @@ pub async fn redeem(
         let is_confidential = record.is_confidential;
         client::authenticate(context, client_id, assertion, is_confidential, presenter.address)
             .await?;
+        if redemption.redirect_uri.is_none() && !record.is_redirect_uri_implied {
+            let detail =
+                "The parameter 'redirect_uri' is missing: send that of the authorization request.";
+            return Err(Error::with_detail(Refusal::ParameterMissing, detail.into()));
+        }
     }
     match (check(&record, redemption), &record.family) {
         (Ok(()), None) if record.valid_until <= now => return Err(Refusal::CodeWrong.into()),
@@ -182,7 +190,8 @@ fn check(
     record: &AuthorizationCodeRecord,
     redemption: &AccessTokenRequest<'_>,
 ) -> Result<(), Refusal> {
-    if record.client_id != *redemption.client_id || record.redirect_uri != redemption.redirect_uri {
+    let is_redirect_uri = redemption.redirect_uri.is_none_or(|uri| uri == record.redirect_uri);
+    if record.client_id != *redemption.client_id || !is_redirect_uri {
         return Err(Refusal::CodeWrong);
     }
     if record.jkt.is_some() && record.jkt.as_ref() != redemption.presenter.key() {

@@ -27,6 +27,7 @@ use crate::{
         id::{self, AttemptId, ClientId, FamilyId},
         network::Network,
         principal::{Principal, Role},
+        redirect_uri::RedirectUri,
         scope::Scopes,
         secret::{self, Secret},
         text,
@@ -66,7 +67,7 @@ pub struct DeviceAuthorization {
 /// Starts the flow for a client, which may request `scopes` of `target`. `address` is the client's.
 ///
 /// # Errors
-/// [`Refusal::RequestsTooMany`], or a [`Fault`].
+/// [`Refusal::ClientWithoutDeviceFlow`], [`Refusal::RequestsTooMany`], or a [`Fault`].
 pub async fn start(
     context: &Context,
     client: &Client,
@@ -74,6 +75,9 @@ pub async fn start(
     target: GrantTarget<'_>,
     address: &str,
 ) -> Result<DeviceAuthorization, Error> {
+    if is_web_app(client) {
+        return Err(Refusal::ClientWithoutDeviceFlow.into());
+    }
     let now = context.clock.now();
     let limit = context.config.throttle.devices_per_address;
     let network = Network::of(address);
@@ -112,6 +116,13 @@ pub async fn start(
         expires_in: lifetime.as_secs(),
         interval: INTERVAL.as_secs(),
     })
+}
+
+/// Reports whether a client is only reached on servers. Nobody else can be it, because codes are
+/// sent there; in the device flow, anybody could.
+fn is_web_app(client: &Client) -> bool {
+    let uris = &client.redirect_uris;
+    !uris.is_empty() && !uris.iter().any(RedirectUri::is_on_this_machine)
 }
 
 async fn put(context: &Context, record: &DeviceCodeRecord) -> Result<String, Error> {
@@ -208,6 +219,22 @@ pub fn grantable_scopes(
     };
     person.check_can_delegate(&scopes, &Default::default())?;
     Ok(scopes)
+}
+
+/// Returns the scopes that a device gets from `person`, who approved a page that showed `shown`:
+/// those that it would still get.
+///
+/// # Errors
+/// [`Refusal::ScopeNotGranted`] if none is left, and those of [`grantable_scopes`].
+pub fn approved_scopes(
+    context: &Context,
+    device: &DeviceCodeRecord,
+    person: &Principal,
+    shown: &Scopes,
+) -> Result<Scopes, Error> {
+    let grantable = grantable_scopes(context, device, person)?;
+    let scopes = shown.intersection(&grantable);
+    if scopes.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(scopes) }
 }
 
 /// What a user's decision about a device has given it.

@@ -2,10 +2,12 @@
 
 pub mod agent_secret;
 pub mod authorization_code;
+pub mod authorization_parameters;
 pub mod authorize;
 pub mod client;
 pub mod client_assertion;
 mod client_document;
+pub mod consent;
 pub mod device_code;
 pub mod family;
 pub mod leaked;

@@ -291,6 +291,7 @@ async fn redirect_to_tool(
         is_confidential: false,
         client_id: &loopback.client_id,
         redirect_uri: &loopback.redirect_uri,
+        is_redirect_uri_implied: false,
         challenge: loopback.challenge,
         jkt: None,
         user_id,

@@ -6,17 +6,13 @@ use crate::{
     context::Context,
     core::{
         audience::ResourceUri,
-        error::{Error, Refusal},
+        error::Error,
         id::{ClientId, ConsentId},
         principal::Principal,
         scope::Scopes,
     },
-    grant::authorize,
-    store::RecordUpdate,
+    grant::consent,
 };
-
-/// How often to end a consent that others change at the same time.
-const TRIES: usize = 5;
 
 /// A client with the consent of a user.
 #[derive(Clone, Debug)]
@@ -58,22 +54,8 @@ pub async fn list(context: &Context, user: &Principal) -> Result<Vec<ConnectedAp
 
 /// Ends a consent of the user, with every code and token that it gave.
 ///
-/// The families are revoked first: after a failure, the consent still names them, and ending it can
-/// be repeated.
-///
 /// # Errors
 /// `not_found`, `conflict`, or a fault.
 pub async fn end(context: &Context, user: &Principal, id: &ConsentId) -> Result<(), Error> {
-    let listed = context.store.consents_of(&user.user_id).await?;
-    let listed = listed.into_iter().find(|consent| consent.id == *id);
-    let pk = listed.ok_or(Refusal::RecordUnknown)?.pk;
-    for _ in 0..TRIES {
-        let consent = context.store.consent(&pk).await?.filter(|consent| consent.id == *id);
-        let consent = consent.ok_or(Refusal::RecordUnknown)?;
-        authorize::revoke(context, &consent.families).await?;
-        if context.store.delete_consent(&consent).await? == RecordUpdate::Updated {
-            return Ok(());
-        }
-    }
-    Err(Refusal::RecordChanged.into())
+    consent::end(context, user, id).await
 }

@@ -42,6 +42,9 @@ pub struct AuthorizationCodeRecord {
     pub client_id: ClientId,
     /// The redirect URI that the code was sent to.
     pub redirect_uri: String,
+    /// Whether the authorization request left the redirect URI out.
+    #[serde(rename = "redirect_uri_implied", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_redirect_uri_implied: bool,
     /// The PKCE challenge, by S256.
     pub challenge: Digest,
     /// The key that the code is bound to, if the client named one.

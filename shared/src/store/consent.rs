@@ -9,7 +9,7 @@ use jiff::{Timestamp, fmt::serde::timestamp::millisecond};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RecordUpdate, Store,
+    Store,
     client::fault,
     conditional::{Conditional, conditional},
     item::{from_item, item_of, number, text},
@@ -43,6 +43,9 @@ pub struct ConsentRecord {
     pub resource: Option<ResourceUri>,
     /// Every scope that the user has allowed.
     pub scopes: Scopes,
+    /// What the user has allowed where, newest first. The same is not asked about again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remembered: Vec<RememberedConsent>,
     /// When the user last allowed something.
     #[serde(rename = "given_at_ms", with = "millisecond::required")]
     pub given_at: Timestamp,
@@ -53,6 +56,24 @@ pub struct ConsentRecord {
     pub families: Vec<FamilyId>,
 }
 
+/// What a user has allowed a client that is reached at one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedConsent {
+    /// The host of the redirect URI, as the user saw it.
+    pub host: String,
+    /// The scopes.
+    pub scopes: Scopes,
+}
+
+/// What came of writing a consent in place of one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsentWrite {
+    /// It is written.
+    Written,
+    /// The consent has changed or ended meanwhile.
+    Changed,
+}
+
 /// The condition that a consent is as it was read.
 const UNCHANGED: &str = "revision = :revision";
 
@@ -60,6 +81,12 @@ impl ConsentRecord {
     /// Returns the partition that lists a user's consents.
     pub fn listing(user_id: &Subject) -> String {
         key::listing_of_user::<Consent>(user_id)
+    }
+
+    /// Reports whether the user has allowed `scopes` to the client at `host`.
+    pub fn allows_at(&self, host: &str, scopes: &Scopes) -> bool {
+        let here = self.remembered.iter().find(|remembered| remembered.host == host);
+        here.is_some_and(|remembered| remembered.scopes.allows_all(scopes))
     }
 
     /// Returns the key of the consent of a user, a client and an API.
@@ -84,8 +111,7 @@ impl Store {
         item.map(from_item).transpose()
     }
 
-    /// Stores a consent in place of `before`, as it was read. [`RecordUpdate::Unknown`] means that
-    /// it has changed meanwhile.
+    /// Stores a consent in place of `before`, as it was read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
@@ -93,7 +119,7 @@ impl Store {
         &self,
         consent: &ConsentRecord,
         before: Option<&ConsentRecord>,
-    ) -> Result<RecordUpdate, Fault> {
+    ) -> Result<ConsentWrite, Fault> {
         let request = self
             .client
             .put_item()
@@ -107,22 +133,21 @@ impl Store {
                 .expression_attribute_values(":revision", number(before.revision)),
         };
         match conditional(request.send().await, "store a consent")? {
-            Conditional::Met(_) => Ok(RecordUpdate::Updated),
+            Conditional::Met(_) => Ok(ConsentWrite::Written),
             Conditional::NotMet(stored) => {
                 // The SDK may have repeated the write after its response was lost.
                 let stored: Option<ConsentRecord> = stored.map(from_item).transpose()?;
                 let is_ours = stored.is_some_and(|stored| stored == *consent);
-                Ok(if is_ours { RecordUpdate::Updated } else { RecordUpdate::Unknown })
+                Ok(if is_ours { ConsentWrite::Written } else { ConsentWrite::Changed })
             }
         }
     }
 
-    /// Deletes a consent as it was read. [`RecordUpdate::Unknown`] means that it has changed or
-    /// ended meanwhile.
+    /// Deletes a consent as it was read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer.
-    pub async fn delete_consent(&self, consent: &ConsentRecord) -> Result<RecordUpdate, Fault> {
+    pub async fn delete_consent(&self, consent: &ConsentRecord) -> Result<ConsentWrite, Fault> {
         let request = self
             .client
             .delete_item()
@@ -131,8 +156,8 @@ impl Store {
             .condition_expression(UNCHANGED)
             .expression_attribute_values(":revision", number(consent.revision));
         match conditional(request.send().await, "delete a consent")? {
-            Conditional::Met(_) => Ok(RecordUpdate::Updated),
-            Conditional::NotMet(_) => Ok(RecordUpdate::Unknown),
+            Conditional::Met(_) => Ok(ConsentWrite::Written),
+            Conditional::NotMet(_) => Ok(ConsentWrite::Changed),
         }
     }
 

@@ -159,6 +159,11 @@ refusals! {
     /// No public client has this id: none is configured, and it is neither an accepted URL nor that
     /// of a client that registered.
     ClientUnknown => INVALID_CLIENT,
+    /// A client whose redirect URIs are all on servers asked for the device flow.
+    ClientWithoutDeviceFlow => oauth(
+        "unauthorized_client",
+        "The device flow is for tools, and the redirect URIs of this client are those of a web app: use the authorization endpoint, or a client with a redirect URI on the user's machine or without any.",
+    ),
     /// The PKCE challenge is malformed.
     CodeChallengeMalformed => invalid_request(
         "The code_challenge is not valid: send the SHA-256 of the code_verifier in base64url, 43 characters (RFC 7636).",
