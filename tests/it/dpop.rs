@@ -184,6 +184,7 @@ impl Purpose<'_> {
             ("a host with a user", with("htu", host("//auth.example.com@auth.example.com"))),
             ("another path", with("htu", json!(format!("{uri}/x")))),
             ("a trailing slash", with("htu", json!(format!("{uri}/")))),
+            ("an escaped slash", with("htu", json!(uri.replace("/v1/", "/v1%2F")))),
             ("a path in upper case", with("htu", json!(uri.replace("/v1", "/V1")))),
             ("an array as htu", with("htu", json!([uri]))),
             ("no iat", self.with("iat", None)),

@@ -413,10 +413,10 @@ impl CredentialSource for AuthorizerRequest {
     }
 
     /// The API is known by its domain name, and behind a proxy by the URI of its resource. A local
-    /// program can be reached at every name of the machine.
+    /// program is reached at a loopback address, or at the host of its own URL.
     fn uris(&self, config: &Config) -> Vec<RequestUri> {
         let Some(path) = &self.sent_path else { return Vec::new() };
-        let host = self.headers.get("host").filter(|_| config.deployment.is_local());
+        let host = self.headers.get("host").filter(|host| config.deployment.is_local_host(host));
         let of_api = self.domain.as_ref().map(|name| format!("https://{name}"));
         let of_machine = host.map(|host| format!("http://{host}"));
         let of_resource = self.resource.as_ref().map(ToString::to_string);

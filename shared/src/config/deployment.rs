@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use tracing::Level;
 
 use super::{TrustedProxy, is_https_or_loopback_url, setting};
-use crate::{core::error::Fault, telemetry::FUNCTION_NAME};
+use crate::{
+    core::{client_url, error::Fault},
+    telemetry::FUNCTION_NAME,
+};
 
 /// The names of the three tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,6 +160,19 @@ impl Deployment {
         self.issuer.starts_with("http://") // accepted for loopback addresses only
     }
 
+    /// Reports whether a request with this `Host` can have been sent to this machine, if the
+    /// deployment is on one. Another name may have been pointed at it (DNS rebinding), or belong to
+    /// another server.
+    pub fn is_local_host(&self, host: &str) -> bool {
+        let name = |authority: &str| {
+            let authority: Option<::http::uri::Authority> = authority.parse().ok();
+            authority.map(|authority| authority.host().to_ascii_lowercase())
+        };
+        let own = name(self.origin().split_once("://").unwrap_or_default().1);
+        let is_ours = |name: String| client_url::is_this_machine(&name) || Some(name) == own;
+        self.is_local() && !host.contains('@') && name(host).is_some_and(is_ours)
+    }
+
     /// Returns the origin of our own pages: scheme, host and port of the public URL (RFC 6454 §7).
     pub fn origin(&self) -> &str {
         split_path(&self.public_url).0
@@ -182,5 +198,36 @@ fn issuer(text: String) -> Result<String, Fault> {
         setting(format!(
             "POSTERN_ISSUER is {text:?}; it must be an https URL without a query, fragment or trailing slash (http for loopback addresses)"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Deployment;
+
+    #[test]
+    fn a_local_deployment_is_reached_at_names_of_this_machine_only() {
+        let local = Deployment {
+            issuer: "http://127.0.0.1:9000".into(),
+            public_url: "http://192.0.2.7:9000".into(),
+            ..Deployment::default()
+        };
+        for host in ["127.0.0.1:9000", "localhost:1", "LOCALHOST", "[::1]:9000", "192.0.2.7:9000"] {
+            assert!(local.is_local_host(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9000",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:9000",
+            "localhost@evil.example",
+            "evil.example@localhost",
+            "192.0.2.8:9000",
+        ] {
+            assert!(!local.is_local_host(host), "{host}");
+        }
+        let public = Deployment { issuer: "https://auth.example.com".into(), ..local };
+        assert!(!public.is_local_host("localhost"));
     }
 }

@@ -29,7 +29,7 @@ impl ClientUrl {
             _ => return None,
         };
         let (host, port) = split_port(authority);
-        let is_host = if THIS_MACHINE.contains(&host) {
+        let is_host = if is_this_machine(host) {
             destinations == Destinations::PublicAndLoopback
         } else {
             scheme == "https" && is_host_name(host)
@@ -58,8 +58,13 @@ impl ClientUrl {
 
     /// Reports whether the host is this machine.
     pub fn is_on_this_machine(&self) -> bool {
-        THIS_MACHINE.contains(&self.host.as_str())
+        is_this_machine(&self.host)
     }
+}
+
+/// Reports whether `host`, in lower case, is this machine.
+pub fn is_this_machine(host: &str) -> bool {
+    THIS_MACHINE.contains(&host)
 }
 
 /// Reports whether `text` is the name of a host in the Internet, in lower case.
@@ -84,7 +89,7 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// Reports whether `text` can be a host of [`ClientUrl`].
 pub fn is_host(text: &str) -> bool {
-    THIS_MACHINE.contains(&text) || is_host_name(text)
+    is_this_machine(text) || is_host_name(text)
 }
 
 pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {

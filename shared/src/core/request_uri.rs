@@ -31,6 +31,9 @@ impl RequestUri {
             None => format!("{scheme}://{host}"),
             Some(port) => format!("{scheme}://{host}:{port}"),
         };
+        if has_escaped_separator(uri.path()) {
+            return None;
+        }
         let path = percent_decode_str(uri.path()).decode_utf8().ok()?;
         let path = if path.is_empty() { "/".to_owned() } else { path.into_owned() };
         Some(Self { origin, path })
@@ -49,6 +52,13 @@ impl RequestUri {
         let path = if is_there { path.to_owned() } else { format!("{base}{path}") };
         Self { path, ..self }
     }
+}
+
+/// Reports whether decoding would make a separator of what is part of a segment. No request with such
+/// a path is answered.
+fn has_escaped_separator(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.contains("%2f") || path.contains("%5c")
 }
 
 #[cfg(test)]
@@ -99,6 +109,10 @@ mod tests {
             "https://api.example.com:x/a/b",
             "https://api.example.com/a b",
             "https://api.example.com/%ff",
+            "https://api.example.com/a%2Fb",
+            "https://api.example.com/a%5cb",
+            " https://api.example.com/a/b",
+            "https://api.example.com/a/b ",
         ] {
             assert_eq!(RequestUri::parse(bad), None, "{bad}");
         }
