@@ -469,6 +469,36 @@ async fn a_page_of_another_site_causes_no_fetch() {
 }
 
 #[tokio::test]
+async fn an_entry_can_be_a_url_or_the_urls_below_one() {
+    let app = ClientApp::start().await;
+    let entries = format!("[\"{0}/client.json\", \"{0}/apps/\"]", app.url);
+    let world = world(&format!("[clients]\nmetadata_documents = {entries}\n")).await;
+    let browser = Browser::of(&world, Role::User).await;
+    for path in ["/client.json", "/apps/", "/apps/a", "/apps/b/c?v=1"] {
+        let id = app.publish(path, json!({}));
+        ask(&browser, &id).await.expect(200);
+    }
+    app.take_fetches();
+    for path in [
+        "/",
+        "/client.json2",
+        "/client.json/",
+        "/client.json?v=1",
+        "/uploads/client.json",
+        "/apps",
+        "/apps.json",
+        "/apps/..%2Fuploads/client.json",
+        "/apps/%2e%2e%2Fuploads",
+    ] {
+        let id = app.publish(path, json!({}));
+        expect_page(ask(&browser, &id).await, NOT_KNOWN);
+    }
+    let elsewhere = format!("{}:1/client.json", app.url.rsplit_once(':').unwrap().0);
+    expect_page(ask(&browser, &elsewhere).await, NOT_KNOWN);
+    assert_eq!(app.take_fetches(), [""; 0]);
+}
+
+#[tokio::test]
 async fn callers_beyond_the_limit_make_us_forget_no_document() {
     let world = world(&format!("{ALLOWED}[throttle]\nclient_documents_per_address = 1\n")).await;
     let browser = Browser::of(&world, Role::User).await;
@@ -687,12 +717,15 @@ async fn a_wrong_entry_of_clients_stops_the_start_with_a_sentence() {
     let world = World::new().await;
     for (toml, sentence) in [
         ("metadata_documents = [\"*\", \"app.example.com\"]", "list only one of both"),
-        ("metadata_documents = [\"https://app.example.com\"]", "is not a host"),
-        ("metadata_documents = [\"APP.example.com\"]", "is not a host"),
-        ("metadata_documents = [\"*.example.com\"]", "is not a host"),
-        ("metadata_documents = [\"app.example.com:8443\"]", "is not a host"),
-        ("metadata_documents = [\"10.0.0.1\"]", "is not a host"),
-        ("metadata_documents = [\"\"]", "is not a host"),
+        ("metadata_documents = [\"https://app.example.com\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"http://app.example.com/c\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"https://APP.example.com/c\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"https://app.example.com/*\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"APP.example.com\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"*.example.com\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"app.example.com:8443\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"10.0.0.1\"]", "is neither a host nor a URL"),
+        ("metadata_documents = [\"\"]", "is neither a host nor a URL"),
         ("metadata_documents = [\"a.example\", \"a.example\"]", "is in metadata_documents twice"),
         ("registration = \"on\"", "registration"),
         ("denied = [\"\"]", "in denied is not a client"),

@@ -19,7 +19,8 @@ const ANY_HOST: &str = "*";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientRules {
-    /// The hosts whose URLs can be client ids, or `*` for all.
+    /// The URLs that can be client ids: hosts, which stand for all of their URLs, single URLs, and
+    /// URLs that end in a slash, which stand for those below them. Or `*` for all.
     pub metadata_documents: Vec<String>,
     /// Who can register a client.
     pub registration: Registration,
@@ -47,10 +48,11 @@ impl ClientRules {
                     "metadata_documents lists \"*\" and other hosts: list only one of both",
                 );
             }
-            if host != ANY_HOST && !client_url::is_host(host) {
+            if host != ANY_HOST && !client_url::is_host(host) && url(host).is_none() {
                 return refuse(&format!(
-                    "{host:?} in metadata_documents is not a host: write its name in lower case, \
-                     without https://, port and path, or \"*\" for every host"
+                    "{host:?} in metadata_documents is neither a host nor a URL: write the name of the \
+                     host in lower case, without https://, port and path; or the URL of a document, \
+                     or one that ends in a slash; or \"*\" for every host"
                 ));
             }
             if hosts[..at].contains(host) {
@@ -67,8 +69,16 @@ impl ClientRules {
         }
     }
 
-    fn allows_host(&self, host: &str) -> bool {
-        self.metadata_documents.iter().any(|allowed| allowed == host || allowed == ANY_HOST)
+    fn allows(&self, presented: &ClientUrl) -> bool {
+        self.metadata_documents.iter().any(|allowed| {
+            allowed == ANY_HOST
+                || allowed == presented.host()
+                || allowed == presented.as_str()
+                || presented.as_str().strip_prefix(allowed.as_str()).is_some_and(|rest| {
+                    // Some servers read an escape as a slash or a dot, and leave the folder.
+                    allowed.contains("://") && allowed.ends_with('/') && !rest.contains('%')
+                })
+        })
     }
 }
 
@@ -113,7 +123,7 @@ impl Config {
     /// accepted.
     pub fn client_url(&self, id: &ClientId) -> Option<ClientUrl> {
         let url = ClientUrl::parse(id.as_str(), self.destinations())?;
-        (self.client_rules.allows_host(url.host()) && !self.is_denied(id)).then_some(url)
+        (self.client_rules.allows(&url) && !self.is_denied(id)).then_some(url)
     }
 
     /// Reports whether the client to which something was granted is still accepted: one that

@@ -270,7 +270,7 @@ pub fn agent_id(text: &str) -> Result<AgentId, Error> {
 /// Returns the refusal of an id that is not that of a public client, where it sent no secret.
 pub fn unknown(id: &ClientId) -> Error {
     let detail = if id.as_str().contains("://") {
-        "The client_id is a URL that is not accepted here: it must be an https URL with a path, of a host that metadata_documents of [clients] in postern.toml lists."
+        "The client_id is a URL that is not accepted here: it must be an https URL with a path that metadata_documents of [clients] in postern.toml allows."
     } else {
         "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml."
     };
