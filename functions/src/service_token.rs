@@ -32,7 +32,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let now = app.context.clock.now();
     let service: Option<ServiceRecord> = app.context.store.record(&key.id, now).await?;
     let service = service
-        .filter(|service| service.secret.digest.matches(&key.digest))
+        .filter(|service| service.credential.digest.matches(&key.digest))
         .ok_or(Refusal::ServiceKeyWrong)?;
     app.context
         .config

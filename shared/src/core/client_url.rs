@@ -1,5 +1,7 @@
 //! Client ids that are URLs (OAuth Client ID Metadata Document, draft 00, §3).
 
+use serde::{Deserialize, Serialize};
+
 use super::network::Destinations;
 
 /// The longest URL, in bytes. Access tokens contain it.
@@ -11,7 +13,8 @@ pub(super) const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 ///
 /// It is compared byte by byte, so a URL that could be written in another way is not one: a host in
 /// upper case, the default port, dot segments.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ClientUrl {
     text: String,
     host: String,
@@ -59,6 +62,21 @@ impl ClientUrl {
     /// Reports whether the host is this machine.
     pub fn is_on_this_machine(&self) -> bool {
         is_this_machine(&self.host)
+    }
+}
+
+/// Parses a URL that was stored. Whether it is connected to is decided again when it is.
+impl TryFrom<String> for ClientUrl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text, Destinations::PublicAndLoopback).ok_or("expected the URL of a document")
+    }
+}
+
+impl From<ClientUrl> for String {
+    fn from(url: ClientUrl) -> Self {
+        url.text
     }
 }
 

@@ -17,10 +17,49 @@ const MEMBERS: [&str; 9] = ["kty", "crv", "x", "y", "n", "e", "kid", "alg", "use
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientKeys {
-    /// A set of public keys, as JSON.
-    Jwks(String),
+    /// A set of public keys.
+    Jwks(ClientKeySet),
     /// The URL of such a set.
-    JwksUri(String),
+    JwksUri(ClientUrl),
+}
+
+/// A set of public keys, which is stored as JSON. One that cannot be read is no set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClientKeySet {
+    jwks: Value,
+    keys: KeySet,
+}
+
+impl ClientKeySet {
+    /// Returns the keys.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+}
+
+impl PartialEq for ClientKeySet {
+    fn eq(&self, other: &Self) -> bool {
+        self.jwks == other.jwks
+    }
+}
+
+impl Eq for ClientKeySet {}
+
+impl TryFrom<String> for ClientKeySet {
+    type Error = String;
+
+    fn try_from(json: String) -> Result<Self, Self::Error> {
+        let keys = parse_fetched(&json)?;
+        let jwks = serde_json::from_str(&json).map_err(|_| "it is not JSON".to_owned())?;
+        Ok(Self { jwks, keys })
+    }
+}
+
+impl From<ClientKeySet> for String {
+    fn from(set: ClientKeySet) -> Self {
+        set.jwks.to_string()
+    }
 }
 
 impl ClientKeys {
@@ -50,7 +89,7 @@ impl ClientKeys {
             let public: Map<_, _> = public.map(|(name, one)| (name.clone(), one.clone())).collect();
             stored.push(Value::Object(public));
         }
-        Ok(Self::Jwks(json!({"keys": stored}).to_string()))
+        ClientKeySet::try_from(json!({"keys": stored}).to_string()).map(Self::Jwks)
     }
 
     /// Checks the URL of a set of keys: `https`, of a named host. Also `http` of this machine, if
@@ -60,15 +99,15 @@ impl ClientKeys {
     /// A sentence.
     pub fn from_uri(text: &str, destinations: Destinations) -> Result<Self, String> {
         match ClientUrl::parse(text, destinations) {
-            Some(url) => Ok(Self::JwksUri(url.as_str().to_owned())),
+            Some(url) => Ok(Self::JwksUri(url)),
             None => Err("jwks_uri is not valid: send an https URL with the name of a host in lower case and a path, at most 500 bytes.".into()),
         }
     }
 
     /// Returns the set as JSON, unless it is at a URL.
-    pub fn jwks(&self) -> Option<Value> {
+    pub fn jwks(&self) -> Option<&Value> {
         match self {
-            Self::Jwks(json) => serde_json::from_str(json).ok(),
+            Self::Jwks(set) => Some(&set.jwks),
             Self::JwksUri(_) => None,
         }
     }
@@ -77,7 +116,7 @@ impl ClientKeys {
     pub fn uri(&self) -> Option<&str> {
         match self {
             Self::Jwks(_) => None,
-            Self::JwksUri(uri) => Some(uri),
+            Self::JwksUri(url) => Some(url.as_str()),
         }
     }
 }
@@ -114,7 +153,7 @@ mod tests {
     fn only_what_a_public_key_consists_of_is_kept() {
         let keys = set(&[okp(&json!({"kid": "a", "x5u": "https://evil.example/", "exp": 1}))]);
         let kept = json!({"keys": [okp(&json!({"kid": "a"}))]});
-        assert_eq!(keys.unwrap().jwks().unwrap(), kept);
+        assert_eq!(keys.unwrap().jwks().unwrap(), &kept);
     }
 
     #[test]
@@ -137,6 +176,24 @@ mod tests {
         }
         for jwks in [json!(null), json!([]), json!({}), json!({"keys": {}})] {
             ClientKeys::from_jwks(&jwks).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_stored_set_that_cannot_be_read_is_none() {
+        let stored = set(&[okp(&json!({}))]).unwrap();
+        let json = serde_json::to_value(&stored).unwrap();
+        assert_eq!(serde_json::from_value::<ClientKeys>(json).unwrap(), stored);
+        for bad in [
+            json!({"jwks": ""}),
+            json!({"jwks": "{\"keys\": []}"}),
+            json!({"jwks": "{\"keys\": [{\"kty\": \"OKP\"}]}"}),
+            json!({"jwks": {"keys": []}}),
+            json!({"jwks_uri": "https://a.example"}),
+            json!({"jwks_uri": "http://a.example/jwks"}),
+            json!({}),
+        ] {
+            serde_json::from_value::<ClientKeys>(bad).unwrap_err();
         }
     }
 

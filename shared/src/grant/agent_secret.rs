@@ -27,7 +27,10 @@ use crate::{
         subject::Subject,
     },
     credential::{self, AgentSecret, PresentedKind, TokenPrefix},
-    store::{service_account::AgentRecord, token_owner::TokenOwner},
+    store::{
+        service_account::{AccountCredential as _, AgentCredential, AgentRecord},
+        token_owner::TokenOwner,
+    },
     token,
 };
 
@@ -70,7 +73,7 @@ pub async fn exchange(
             scopes: &scopes,
             epoch: agent.epoch,
             not_after: agent.expires_at,
-            is_confidential: agent.client_keys.is_some(),
+            is_confidential: agent.credential.keys().is_some(),
             presenter,
         };
         return family::create(context, &new, now).await;
@@ -175,11 +178,19 @@ pub(super) async fn verify(
     proof: &AgentProof<'_>,
     address: &str,
 ) -> Result<(), Error> {
-    match (proof, &agent.client_keys) {
-        (AgentProof::Secret(secret), None) if agent.secret.digest.matches(&secret.digest) => Ok(()),
-        (AgentProof::Secret(_), None | Some(_)) => Err(Refusal::AgentSecretWrong.into()),
-        (AgentProof::Assertion(_), None) => Err(Refusal::ClientKeysMissing.into()),
-        (AgentProof::Assertion(assertion), Some(keys)) => {
+    match (proof, &agent.credential) {
+        (AgentProof::Secret(secret), AgentCredential::Secret(stored))
+            if stored.digest.matches(&secret.digest) =>
+        {
+            Ok(())
+        }
+        (AgentProof::Secret(_), AgentCredential::Secret(_) | AgentCredential::Keys(_)) => {
+            Err(Refusal::AgentSecretWrong.into())
+        }
+        (AgentProof::Assertion(_), AgentCredential::Secret(_)) => {
+            Err(Refusal::ClientKeysMissing.into())
+        }
+        (AgentProof::Assertion(assertion), AgentCredential::Keys(keys)) => {
             client_assertion::authenticate(context, assertion, keys, address).await
         }
     }

@@ -115,21 +115,16 @@ async fn verify_signature(
     keys: &ClientKeys,
     address: &str,
 ) -> Result<Map<String, Value>, Error> {
-    let uri = match keys {
-        ClientKeys::Jwks(json) => {
-            let keys = KeySet::parse(json).map_err(|_| Refusal::ClientKeysMissing)?;
-            return Ok(signed_claims(assertion, &keys)?);
-        }
-        ClientKeys::JwksUri(uri) => uri,
+    let url = match keys {
+        ClientKeys::Jwks(set) => return Ok(signed_claims(assertion, set.keys())?),
+        ClientKeys::JwksUri(url) => url,
     };
-    let url = ClientUrl::parse(uri, context.config.destinations());
-    let url = url.ok_or(Refusal::ClientKeysMissing)?;
     let (now, cache) = (context.clock.now(), &context.client_keys);
-    let cached = cache.get(uri, now, fetch(context, &url, address)).await?;
-    match signed_claims(assertion, &available(&url, cached)?) {
+    let cached = cache.get(url.as_str(), now, fetch(context, url, address)).await?;
+    match signed_claims(assertion, &available(url, cached)?) {
         Err(Refusal::ClientAssertionKeyUnknown) => {
-            let newer = cache.get_newer(uri, now, fetch(context, &url, address)).await?;
-            Ok(signed_claims(assertion, &available(&url, newer)?)?)
+            let newer = cache.get_newer(url.as_str(), now, fetch(context, url, address)).await?;
+            Ok(signed_claims(assertion, &available(url, newer)?)?)
         }
         claims => Ok(claims?),
     }

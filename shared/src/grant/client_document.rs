@@ -112,7 +112,7 @@ fn keys(url: &ClientUrl, document: &Map<String, Value>) -> Result<ClientKeys, St
             let text = uri.as_str().unwrap_or_default();
             ClientUrl::parse(text, allowed)
                 .filter(|uri| uri.host() == url.host())
-                .map(|uri| ClientKeys::JwksUri(uri.as_str().to_owned()))
+                .map(ClientKeys::JwksUri)
                 .ok_or_else(|| "its jwks_uri is not an https URL on its own host".into())
         }
         (Some(_), Some(_)) => Err("it has both jwks and jwks_uri".into()),
@@ -186,7 +186,7 @@ mod tests {
         let method = "private_key_jwt";
         let inline = json!({"token_endpoint_auth_method": method, "jwks": jwks});
         let keys = parse_with(&inline).unwrap().keys.unwrap();
-        assert_eq!(keys.jwks(), Some(jwks.clone()));
+        assert_eq!(keys.jwks(), Some(&jwks));
         let uri = "https://app.example.com/keys";
         let linked = json!({"token_endpoint_auth_method": method, "jwks_uri": uri});
         assert_eq!(parse_with(&linked).unwrap().keys.unwrap().uri(), Some(uri));

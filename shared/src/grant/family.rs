@@ -17,7 +17,10 @@ use crate::{
     },
     credential::RefreshToken,
     store::{
-        OPERATION, Record as _, family::FamilyRecord, rotation, service_account::AgentRecord,
+        OPERATION, Record as _,
+        family::FamilyRecord,
+        rotation,
+        service_account::{AccountCredential as _, AgentRecord},
         token_owner::TokenOwner,
     },
     telemetry, token,
@@ -233,7 +236,7 @@ pub(super) async fn check_owner(
             let scopes = target.limit(&scopes)?;
             let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
             // It may have got its keys since.
-            let is_confidential = family.is_confidential || agent.client_keys.is_some();
+            let is_confidential = family.is_confidential || agent.credential.keys().is_some();
             Ok(FamilyRecord { scopes, absolute_expires_at, is_confidential, ..family })
         }
         TokenOwner::User { user_id, .. } => {

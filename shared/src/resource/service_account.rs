@@ -22,8 +22,11 @@ use crate::{
     credential::{CredentialKind, Minted, opaque},
     crypto::ClientKeys,
     store::{
-        OldSecret, SecretReplacement, StoredSecret,
-        service_account::{AgentRecord, ServiceAccountRecord},
+        RecordMeta, SecretReplacement, StoredSecret,
+        service_account::{
+            AccountCredential as _, AccountKind, AgentCredential, AgentRecord, OldTokens,
+            ServiceAccountRecord,
+        },
     },
 };
 
@@ -79,7 +82,7 @@ pub type AgentView = ServiceAccountView<Agent>;
 pub type ServiceView = ServiceAccountView<Service>;
 
 /// A kind of service account, and the permissions that are required to see and change it.
-pub trait ServiceAccountKind: CredentialKind {
+pub trait ServiceAccountKind: CredentialKind + AccountKind {
     /// The permission to list and show it.
     const READ: Permission;
     /// The permission to create, change and delete it.
@@ -112,16 +115,15 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
     }
 
     fn view(context: &Context, record: ServiceAccountRecord<K>) -> Self {
-        let keys = record.client_keys;
-        let has_secret = keys.is_none();
+        let (secret, keys) = (record.credential.secret(), record.credential.keys());
         Self {
-            prefix: has_secret.then(|| opaque::prefix(&context.config.brand, &record.meta.id)),
-            jwks: keys.as_ref().and_then(ClientKeys::jwks),
-            jwks_uri: keys.as_ref().and_then(ClientKeys::uri).map(str::to_owned),
+            prefix: secret.map(|_| opaque::prefix(&context.config.brand, &record.meta.id)),
+            jwks: keys.and_then(ClientKeys::jwks).cloned(),
+            jwks_uri: keys.and_then(ClientKeys::uri).map(str::to_owned),
+            last_four: secret.map(|secret| secret.last_four.clone()),
             id: record.meta.id,
             name: record.name,
             scopes: record.scopes,
-            last_four: has_secret.then_some(record.secret.last_four),
             created_at: record.meta.created_at,
             on_behalf_of: record.on_behalf_of,
             expires_at: record.expires_at,
@@ -138,7 +140,11 @@ pub async fn create<K: ServiceAccountKind>(
     caller: &Principal,
     new: NewServiceAccount,
 ) -> Result<(ServiceAccountView<K>, Secret), Error> {
-    create_with(context, caller, new, None).await
+    let checked = CheckedAccount::check::<K>(caller, new)?;
+    let NewCredential { meta, stored, secret } =
+        owned::new_credential(context, OwningOrganization::of(caller)?)?;
+    let view = checked.store(context, caller, meta, stored.into()).await?;
+    Ok((view, secret))
 }
 
 /// Creates an agent, and returns its secret, if it has no keys.
@@ -155,10 +161,15 @@ pub async fn create_agent(
         (None, None) => None,
         (jwks, jwks_uri) => Some(keys(context, jwks.as_ref(), jwks_uri.as_deref())?),
     };
-    let has_keys = keys.is_some();
     let account = NewServiceAccount { name: new.name, scopes: new.scopes };
-    let (view, secret) = create_with(context, caller, account, keys).await?;
-    Ok((view, (!has_keys).then_some(secret)))
+    let Some(keys) = keys else {
+        let (view, secret) = create(context, caller, account).await?;
+        return Ok((view, Some(secret)));
+    };
+    let checked = CheckedAccount::check::<Agent>(caller, account)?;
+    let meta = owned::meta(context, OwningOrganization::of(caller)?)?;
+    let view = checked.store(context, caller, meta, AgentCredential::Keys(keys)).await?;
+    Ok((view, None))
 }
 
 /// Checks the keys of an agent: a set, or its URL.
@@ -175,37 +186,48 @@ fn keys(
     keys.map_err(|sentence| Error::with_detail(Refusal::ClientKeysInvalid, sentence))
 }
 
-async fn create_with<K: ServiceAccountKind>(
-    context: &Context,
-    caller: &Principal,
-    new: NewServiceAccount,
-    keys: Option<ClientKeys>,
-) -> Result<(ServiceAccountView<K>, Secret), Error> {
-    caller.require(K::MANAGE)?;
-    let name = Name::try_from(new.name)?;
-    let given = new.scopes;
-    let scopes = Scopes::non_empty(given.clone())?;
-    caller.check_can_create_unsigned(&scopes)?;
-    // It has no resource limits, so a caller with limits could not pass them on.
-    caller
-        .check_can_delegate(&scopes, &Resources::default())
-        .map_err(|refusal| owned::locate(refusal, &given, None, caller))?;
+/// An account that the caller can create.
+struct CheckedAccount {
+    name: Name,
+    scopes: Scopes,
+}
 
-    let NewCredential { meta, stored, secret } =
-        owned::new_credential(context, OwningOrganization::of(caller)?)?;
-    let last_four = if keys.is_none() { stored.last_four } else { String::new() };
-    let record = ServiceAccountRecord {
-        meta,
-        name: name.into(),
-        scopes,
-        secret: StoredSecret { last_four, ..stored },
-        client_keys: keys,
-        epoch: Epoch::default(),
-        on_behalf_of: caller.acting_user(),
-        expires_at: caller.delegated_expiry(None)?,
-    };
-    context.store.put_record(&record).await?;
-    Ok((ServiceAccountView::view(context, record), secret))
+impl CheckedAccount {
+    fn check<K: ServiceAccountKind>(
+        caller: &Principal,
+        new: NewServiceAccount,
+    ) -> Result<Self, Error> {
+        caller.require(K::MANAGE)?;
+        let name = Name::try_from(new.name)?;
+        let given = new.scopes;
+        let scopes = Scopes::non_empty(given.clone())?;
+        caller.check_can_create_unsigned(&scopes)?;
+        // It has no resource limits, so a caller with limits could not pass them on.
+        caller
+            .check_can_delegate(&scopes, &Resources::default())
+            .map_err(|refusal| owned::locate(refusal, &given, None, caller))?;
+        Ok(Self { name, scopes })
+    }
+
+    async fn store<K: ServiceAccountKind>(
+        self,
+        context: &Context,
+        caller: &Principal,
+        meta: RecordMeta<K>,
+        credential: K::Credential,
+    ) -> Result<ServiceAccountView<K>, Error> {
+        let record = ServiceAccountRecord {
+            meta,
+            name: self.name.into(),
+            scopes: self.scopes,
+            credential,
+            epoch: Epoch::default(),
+            on_behalf_of: caller.acting_user(),
+            expires_at: caller.delegated_expiry(None)?,
+        };
+        context.store.put_record(&record).await?;
+        Ok(ServiceAccountView::view(context, record))
+    }
 }
 
 /// How an agent's secret is renewed.
@@ -233,8 +255,24 @@ pub async fn renew_agent_secret(
     id: &AgentId,
     RenewAgentSecret { end_tokens }: RenewAgentSecret,
 ) -> Result<Secret, Error> {
-    let old = if end_tokens { OldSecret::EndsWithTokens } else { OldSecret::Ends };
-    owned::renew::<AgentView>(context, caller, id, |_| old).await
+    let agent = owned::find_to_renew::<AgentView>(context, caller, id).await?;
+    let minted = Minted::new(&context.config.brand, id, &context.entropy)?;
+    let secret = AgentCredential::Secret(StoredSecret::from(&minted));
+    replace_credential(context, &agent, &secret, end_tokens).await?;
+    Ok(minted.secret)
+}
+
+async fn replace_credential(
+    context: &Context,
+    agent: &AgentRecord,
+    new: &AgentCredential,
+    end_tokens: bool,
+) -> Result<(), Error> {
+    let old_tokens = if end_tokens { OldTokens::End } else { OldTokens::Continue };
+    match context.store.replace_agent_credential(agent, new, old_tokens).await? {
+        SecretReplacement::Replaced => Ok(()),
+        SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
+    }
 }
 
 /// The new keys of an agent.
@@ -267,14 +305,8 @@ pub async fn replace_agent_keys(
 ) -> Result<AgentView, Error> {
     caller.require(Agent::MANAGE)?;
     let keys = keys(context, new.jwks.as_ref(), new.jwks_uri.as_deref())?;
-    let old = if new.end_tokens { OldSecret::EndsWithTokens } else { OldSecret::Ends };
     let agent: AgentRecord = owned::find_to_renew::<AgentView>(context, caller, id).await?;
-    let unknown = Minted::new(&context.config.brand, id, &context.entropy)?;
-    match context.store.replace_keys(&agent, &keys, &unknown, old).await? {
-        SecretReplacement::Replaced => {
-            let agent = AgentRecord { client_keys: Some(keys), ..agent };
-            Ok(AgentView::view(context, agent))
-        }
-        SecretReplacement::Changed => Err(Refusal::RecordChanged.into()),
-    }
+    let credential = AgentCredential::Keys(keys);
+    replace_credential(context, &agent, &credential, new.end_tokens).await?;
+    Ok(AgentView::view(context, AgentRecord { credential, ..agent }))
 }

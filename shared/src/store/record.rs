@@ -10,7 +10,7 @@ use super::{
     Store,
     client::{fault, unexpected},
     conditional::{AttributeEquals, Conditional, conditional},
-    item::{Item, attribute, from_item, hex, item_of, milliseconds, number, text},
+    item::{Item, from_item, hex, item_of, milliseconds, text},
     key,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         scope_limit::ScopeLimit,
     },
     credential::Minted,
-    crypto::{ClientKeys, Digest},
+    crypto::Digest,
 };
 
 /// The fields that every record of an organization has. Part of each record by `#[serde(flatten)]`.
@@ -47,14 +47,6 @@ pub struct StoredSecret {
     pub digest: Digest,
     /// The last four characters, which lists show.
     pub last_four: String,
-}
-
-impl StoredSecret {
-    /// Returns the stored part of a secret that nobody gets to know. Its digest tells the states of
-    /// a record apart, as that of another secret.
-    pub fn unknown(minted: &Minted) -> Self {
-        Self { digest: minted.digest, last_four: String::new() }
-    }
 }
 
 impl From<&Minted> for StoredSecret {
@@ -124,8 +116,6 @@ pub enum RecordUpdate {
 pub enum OldSecret {
     /// It is no longer accepted.
     Ends,
-    /// It is no longer accepted, and neither are the tokens that were granted so far.
-    EndsWithTokens,
     /// It is accepted until this time.
     OverlapsUntil(Timestamp),
 }
@@ -144,11 +134,10 @@ impl Store {
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer or the id exists already.
-    pub async fn put_record<R: HasSecret>(&self, record: &R) -> Result<(), Fault> {
-        let is_ours = |stored: Item| {
-            Ok(from_item::<R>(stored)?.secret().digest.matches(&record.secret().digest))
-        };
-        self.insert(&self.tables.keys, item_of_record(record)?, "put a record", is_ours).await
+    pub async fn put_record<R: Record>(&self, record: &R) -> Result<(), Fault> {
+        let item = item_of_record(record)?;
+        let ours = item.clone();
+        self.insert(&self.tables.keys, item, "put a record", |stored| Ok(stored == ours)).await
     }
 
     /// Puts an item whose key must be new. `is_ours` recognizes our own item if the SDK repeats the
@@ -332,37 +321,8 @@ impl Store {
         minted: &Minted,
         old: OldSecret,
     ) -> Result<SecretReplacement, Fault> {
-        self.replace(record, &StoredSecret::from(minted), None, old).await
-    }
-
-    /// Replaces the keys of `record`, or its secret by keys, if both are still those that were read.
-    /// `unknown` is a new secret that nobody gets to know.
-    ///
-    /// # Errors
-    /// [`Fault::Store`] if the store does not answer.
-    pub async fn replace_keys<R: HasSecret>(
-        &self,
-        record: &R,
-        keys: &ClientKeys,
-        unknown: &Minted,
-        old: OldSecret,
-    ) -> Result<SecretReplacement, Fault> {
-        self.replace(record, &StoredSecret::unknown(unknown), Some(keys), old).await
-    }
-
-    async fn replace<R: HasSecret>(
-        &self,
-        record: &R,
-        new: &StoredSecret,
-        keys: Option<&ClientKeys>,
-        old: OldSecret,
-    ) -> Result<SecretReplacement, Fault> {
         const REPLACE: &str = "SET digest = :new, last_four = :last_four";
-        const REMOVE: &str = "REMOVE previous_digest, previous_expires_at_ms";
-        let (replace, remove) = match keys {
-            None => (REPLACE.to_owned(), format!("{REMOVE}, client_keys")),
-            Some(_) => (format!("{REPLACE}, client_keys = :keys"), REMOVE.to_owned()),
-        };
+        let new = StoredSecret::from(minted);
         let request = self
             .client
             .update_item()
@@ -373,18 +333,13 @@ impl Store {
             .expression_attribute_values(":last_four", text(&new.last_four))
             .expression_attribute_values(":seen", hex(&record.secret().digest))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match keys {
-            None => request,
-            Some(keys) => request.expression_attribute_values(":keys", attribute(keys)?),
-        };
         let request = match old {
-            OldSecret::Ends => request.update_expression(format!("{replace} {remove}")),
-            OldSecret::EndsWithTokens => request
-                .update_expression(format!("{replace} {remove} ADD epoch :one"))
-                .expression_attribute_values(":one", number(1)),
+            OldSecret::Ends => request.update_expression(format!(
+                "{REPLACE} REMOVE previous_digest, previous_expires_at_ms"
+            )),
             OldSecret::OverlapsUntil(until) => request
                 .update_expression(format!(
-                    "{replace}, previous_digest = digest, previous_expires_at_ms = :until"
+                    "{REPLACE}, previous_digest = digest, previous_expires_at_ms = :until"
                 ))
                 .expression_attribute_values(":until", milliseconds(until)),
         };

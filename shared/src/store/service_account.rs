@@ -1,19 +1,28 @@
-//! Agents and services: machines of an organization, with scopes and one secret. An agent can have
-//! public keys instead.
+//! Agents and services: machines of an organization, with scopes. A service has one secret; an agent
+//! has a secret or public keys.
 
+use std::fmt;
+
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{Timestamp, fmt::serde::timestamp::second};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use type_safe_id::StaticType;
 
-use super::{HasSecret, Record, RecordMeta, StoredSecret};
+use super::{
+    HasSecret, Record, RecordMeta, SecretReplacement, Store, StoredSecret,
+    conditional::{Conditional, conditional},
+    item::{attribute, from_item, hex, number, text},
+    key,
+};
 use crate::{
     core::{
         epoch::Epoch,
+        error::Fault,
         id::{Agent, Service},
         scope::Scopes,
         subject::Subject,
     },
-    crypto::ClientKeys,
+    crypto::{ClientKeys, Digest},
 };
 
 /// A stored agent. Deleting it ends its tokens, because every use of them reads it.
@@ -21,10 +30,125 @@ pub type AgentRecord = ServiceAccountRecord<Agent>;
 /// A stored service. Deleting it ends its tokens, in the same way.
 pub type ServiceRecord = ServiceAccountRecord<Service>;
 
+/// A kind of service account, and what it authenticates with.
+pub trait AccountKind: StaticType + Copy {
+    /// The stored part of what it authenticates with.
+    type Credential: AccountCredential;
+}
+
+/// The stored part of what a service account authenticates with. Part of its record by
+/// `#[serde(flatten)]`.
+pub trait AccountCredential:
+    Clone + fmt::Debug + From<StoredSecret> + Serialize + DeserializeOwned
+{
+    /// Returns the stored part of the secret, if it has one.
+    fn secret(&self) -> Option<&StoredSecret>;
+    /// Returns the keys, if it has keys.
+    fn keys(&self) -> Option<&ClientKeys>;
+}
+
+impl AccountKind for Agent {
+    type Credential = AgentCredential;
+}
+
+impl AccountKind for Service {
+    type Credential = StoredSecret;
+}
+
+impl AccountCredential for StoredSecret {
+    fn secret(&self) -> Option<&StoredSecret> {
+        Some(self)
+    }
+
+    fn keys(&self) -> Option<&ClientKeys> {
+        None
+    }
+}
+
+/// What an agent authenticates with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "AgentCredentialAttributes", into = "AgentCredentialAttributes")]
+pub enum AgentCredential {
+    /// A secret.
+    Secret(StoredSecret),
+    /// A JWT that it signs with one of its keys.
+    Keys(ClientKeys),
+}
+
+/// The attributes of both. A record with those of both, or of none, cannot be read.
+#[derive(Serialize, Deserialize)]
+struct AgentCredentialAttributes {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_four: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_keys: Option<ClientKeys>,
+}
+
+impl TryFrom<AgentCredentialAttributes> for AgentCredential {
+    type Error = &'static str;
+
+    fn try_from(stored: AgentCredentialAttributes) -> Result<Self, Self::Error> {
+        match (stored.digest, stored.last_four, stored.client_keys) {
+            (Some(digest), Some(last_four), None) => {
+                Ok(Self::Secret(StoredSecret { digest, last_four }))
+            }
+            (None, None, Some(keys)) => Ok(Self::Keys(keys)),
+            _ => Err("an agent has either a secret or keys"),
+        }
+    }
+}
+
+impl From<AgentCredential> for AgentCredentialAttributes {
+    fn from(credential: AgentCredential) -> Self {
+        match credential {
+            AgentCredential::Secret(StoredSecret { digest, last_four }) => {
+                Self { digest: Some(digest), last_four: Some(last_four), client_keys: None }
+            }
+            AgentCredential::Keys(keys) => {
+                Self { digest: None, last_four: None, client_keys: Some(keys) }
+            }
+        }
+    }
+}
+
+impl From<StoredSecret> for AgentCredential {
+    fn from(secret: StoredSecret) -> Self {
+        Self::Secret(secret)
+    }
+}
+
+impl AccountCredential for AgentCredential {
+    fn secret(&self) -> Option<&StoredSecret> {
+        match self {
+            Self::Secret(secret) => Some(secret),
+            Self::Keys(_) => None,
+        }
+    }
+
+    fn keys(&self) -> Option<&ClientKeys> {
+        match self {
+            Self::Secret(_) => None,
+            Self::Keys(keys) => Some(keys),
+        }
+    }
+}
+
+impl AgentCredential {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Secret(one), Self::Secret(other)) => one.digest.matches(&other.digest),
+            (Self::Keys(one), Self::Keys(other)) => one == other,
+            (Self::Secret(_), Self::Keys(_)) | (Self::Keys(_), Self::Secret(_)) => false,
+        }
+    }
+}
+
 /// A stored agent or service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
-pub struct ServiceAccountRecord<K: StaticType + Copy> {
+pub struct ServiceAccountRecord<K: AccountKind> {
     /// Id, organization and time of creation.
     #[serde(flatten)]
     pub meta: RecordMeta<K>,
@@ -32,12 +156,9 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     pub name: String,
     /// The scopes.
     pub scopes: Scopes,
-    /// The stored part of its secret. Nobody knows that of an agent with keys.
+    /// The stored part of what it authenticates with.
     #[serde(flatten)]
-    pub secret: StoredSecret,
-    /// The agent's keys, if it authenticates with them instead of the secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_keys: Option<ClientKeys>,
+    pub credential: K::Credential,
     /// The agent's current epoch.
     #[serde(default, skip_serializing_if = "Epoch::is_first")]
     pub epoch: Epoch,
@@ -50,7 +171,7 @@ pub struct ServiceAccountRecord<K: StaticType + Copy> {
     pub expires_at: Option<Timestamp>,
 }
 
-impl<K: StaticType + Copy> Record for ServiceAccountRecord<K> {
+impl<K: AccountKind> Record for ServiceAccountRecord<K> {
     type Kind = K;
 
     fn meta(&self) -> &RecordMeta<K> {
@@ -62,8 +183,103 @@ impl<K: StaticType + Copy> Record for ServiceAccountRecord<K> {
     }
 }
 
-impl<K: StaticType + Copy> HasSecret for ServiceAccountRecord<K> {
+impl HasSecret for ServiceRecord {
     fn secret(&self) -> &StoredSecret {
-        &self.secret
+        &self.credential
+    }
+}
+
+/// What happens to the tokens of an agent that gets something else to authenticate with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldTokens {
+    /// They continue.
+    Continue,
+    /// They are no longer accepted.
+    End,
+}
+
+impl Store {
+    /// Replaces what an agent authenticates with, if it is still what was read.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn replace_agent_credential(
+        &self,
+        agent: &AgentRecord,
+        new: &AgentCredential,
+        old_tokens: OldTokens,
+    ) -> Result<SecretReplacement, Fault> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.keys)
+            .key(key::PK, text(&agent.meta.id))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match &agent.credential {
+            AgentCredential::Secret(seen) => request
+                .condition_expression("digest = :seen")
+                .expression_attribute_values(":seen", hex(&seen.digest)),
+            AgentCredential::Keys(seen) => request
+                .condition_expression("client_keys = :seen")
+                .expression_attribute_values(":seen", attribute(seen)?),
+        };
+        let (replace, request) = match new {
+            AgentCredential::Secret(new) => (
+                "SET digest = :new, last_four = :last_four REMOVE client_keys",
+                request
+                    .expression_attribute_values(":new", hex(&new.digest))
+                    .expression_attribute_values(":last_four", text(&new.last_four)),
+            ),
+            AgentCredential::Keys(new) => (
+                "SET client_keys = :new REMOVE digest, last_four",
+                request.expression_attribute_values(":new", attribute(new)?),
+            ),
+        };
+        let (request, epoch) = match old_tokens {
+            OldTokens::Continue => (request.update_expression(replace), agent.epoch),
+            OldTokens::End => (
+                request
+                    .update_expression(format!("{replace} ADD epoch :one"))
+                    .expression_attribute_values(":one", number(1)),
+                agent.epoch.next(),
+            ),
+        };
+        match conditional(request.send().await, "replace the credential of an agent")? {
+            Conditional::Met(_) => Ok(SecretReplacement::Replaced),
+            Conditional::NotMet(stored) => {
+                let stored = stored.map(from_item::<AgentRecord>).transpose()?;
+                let is_ours = stored.is_some_and(|it| it.credential.is(new) && it.epoch == epoch);
+                Ok(if is_ours { SecretReplacement::Replaced } else { SecretReplacement::Changed })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::AgentCredential;
+    use crate::crypto::Digest;
+
+    #[test]
+    fn an_agent_has_either_a_secret_or_keys() {
+        let digest = Digest::of(b"secret").to_hex();
+        let keys = json!({"jwks_uri": "https://a.example/jwks"});
+        for stored in [json!({"digest": digest, "last_four": "cret"}), json!({"client_keys": keys})]
+        {
+            let credential: AgentCredential = serde_json::from_value(stored.clone()).unwrap();
+            assert_eq!(serde_json::to_value(credential).unwrap(), stored);
+        }
+        for stored in [
+            json!({}),
+            json!({"digest": digest}),
+            json!({"last_four": "cret"}),
+            json!({"digest": digest, "last_four": "", "client_keys": keys}),
+            json!({"digest": digest, "client_keys": keys}),
+            json!({"client_keys": {"jwks": "{}"}}),
+        ] {
+            serde_json::from_value::<AgentCredential>(stored).unwrap_err();
+        }
     }
 }
