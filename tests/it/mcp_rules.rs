@@ -1,7 +1,7 @@
 //! Rules for the tools of an MCP server, by the headers of revision 2026-07-28.
 
 use serde_json::{Value, json};
-use tests::World;
+use tests::{World, page::Page};
 
 const SERVER: &str = r#"
     [[resource]]
@@ -166,6 +166,34 @@ async fn a_tool_in_the_header_does_not_open_another_path() {
 }
 
 #[tokio::test]
+async fn the_rules_of_the_guide_are_for_every_path_of_the_server() {
+    let page = Page::read("docs/mcp.md");
+    let rules =
+        page.blocks_of("toml").into_iter().find(|toml| toml.contains("mcp_method")).unwrap();
+    let world =
+        World::configured(&rules.replace("mcp = true", "mcp = true\napis = [\"abcdef1234\"]"))
+            .await;
+    let (_, reader) = world.create_key(&["scans:read"]).await;
+    let is_allowed = async |path: &str, headers: &[(&str, &str)]| {
+        let [_, mut event] = events(&reader, headers);
+        event["rawPath"] = json!(path);
+        event["routeKey"] = json!("$default");
+        event["routeArn"] = json!(ARN.replace("POST/mcp", "$default"));
+        event["requestContext"]["http"]["path"] = json!(path);
+        functions::authorizer::handle(&world.app, event).await.unwrap()["isAuthorized"] == true
+    };
+    let list = [NEW, ("mcp-method", "tools/list")];
+    let trigger = [NEW, CALL, ("mcp-name", "trigger_scan")];
+    assert!(is_allowed("/mcp", &list).await);
+    assert!(!is_allowed("/mcp", &trigger).await);
+    for path in ["/", "/x", "/mcp/x"] {
+        for headers in [list.as_slice(), &trigger] {
+            assert!(!is_allowed(path, headers).await, "{path} {headers:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_rule_for_a_tool_applies_to_every_request_of_an_api_that_is_no_mcp_server() {
     let another = SERVER.replace("abcdef1234", "zzzzzz1234");
     let no_server = format!("{another}{}", SERVER.replace("mcp.", "api.").replace("true", "false"));
@@ -183,7 +211,7 @@ async fn a_rule_for_a_tool_applies_to_every_request_of_an_api_that_is_no_mcp_ser
 }
 
 #[test]
-fn a_rule_for_tools_is_refused_where_a_response_could_be_cached() {
+fn a_rule_for_tools_that_protects_nothing_stops_the_start() {
     let sources = "[authorizer]\nidentity_sources = [\"Authorization\"]\n";
     let rule = |more: &str| format!("[[route]]\nmethod = \"POST\"\npath = \"/mcp\"\n{more}\n");
     let call = "mcp_method = \"tools/call\"";
@@ -200,12 +228,34 @@ fn a_rule_for_tools_is_refused_where_a_response_could_be_cached() {
         (rule("mcp_name = \"a\""), "mcp_name needs mcp_method"),
         (rule(&format!("{call}\nauth = \"none\"")), "any request can have the headers"),
         (rule("mcp_method = \"tools call\""), "visible ASCII characters"),
+        (
+            rule("mcp_method = \"tool/call\""),
+            "mcp_method matches no method of MCP: use one such as",
+        ),
+        (
+            rule("mcp_method = \"Tools/Call\""),
+            "mcp_method matches no method of MCP: use one such as",
+        ),
+        (
+            rule("mcp_method = \"tools/list\"\nmcp_name = \"a\""),
+            "mcp_name never matches, because requests with this mcp_method have no name",
+        ),
+        (rule(call).replace("POST", "GET"), "the rule GET /mcp: mcp_method needs the method POST"),
+        (rule(call).replace("POST", "PUT"), "the rule PUT /mcp: mcp_method needs the method POST"),
         (rule("") + &rule(call), "only the first applies"),
     ] {
         let error =
             postern::config::Config::from_settings(&tests::variables(&[]), &toml).unwrap_err();
         assert!(error.to_string().contains(sentence), "{toml}: {error}");
     }
-    let good = SERVER.to_owned() + &rule(call) + &rule("");
-    postern::config::Config::from_settings(&tests::variables(&[]), &good).unwrap();
+    for good in [
+        rule(call) + &rule(""),
+        rule(call).replace("POST", "*"),
+        rule("mcp_method = \"*\"\nmcp_name = \"a\""),
+        rule("mcp_method = \"resources/*\"\nmcp_name = \"a\""),
+        rule("mcp_method = \"server/discover\""),
+    ] {
+        let good = SERVER.to_owned() + &good;
+        postern::config::Config::from_settings(&tests::variables(&[]), &good).unwrap();
+    }
 }

@@ -8,5 +8,7 @@ const handle = toNodeHandler(mcp);
 // A page of another site must not reach the server past Postern.
 const checks = [localhostHostValidation(), localhostOriginValidation()];
 createServer((request, response) => {
-  if (checks.every((check) => check(request, response))) handle(request, response);
+  // As in AWS: at another path, rules for /mcp would not apply.
+  if (request.url?.split("?", 1)[0] !== "/mcp") response.writeHead(404).end();
+  else if (checks.every((check) => check(request, response))) handle(request, response);
 }).listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}/mcp`));

@@ -153,15 +153,34 @@ impl RouteRule {
         if self.auth == RouteAuth::None && !self.scopes.is_empty() {
             return refuse("a route without authentication cannot require scopes");
         }
-        if self.mcp_name.is_some() && self.mcp_method.is_none() {
-            return refuse("mcp_name needs mcp_method, such as \"tools/call\"");
-        }
-        if self.is_for_mcp() && self.auth == RouteAuth::None {
-            return refuse(
+        self.mcp_problem().map_or(Ok(()), refuse)
+    }
+
+    /// Returns what is wrong with a rule for some requests of MCP: it requires no caller, or no request
+    /// can match it.
+    fn mcp_problem(&self) -> Option<&'static str> {
+        let Some(methods) = &self.mcp_method else {
+            let problem = "mcp_name needs mcp_method, such as \"tools/call\"";
+            return self.mcp_name.is_some().then_some(problem);
+        };
+        if self.auth == RouteAuth::None {
+            Some(
                 "a rule with mcp_method requires a caller, because any request can have the headers",
-            );
+            )
+        } else if !self.applies_to("POST") {
+            Some("mcp_method needs the method POST, with which clients of MCP send every message")
+        } else if !methods.matches_a_method() {
+            Some(
+                "mcp_method matches no method of MCP: use one such as \"tools/call\" or \"tools/*\"",
+            )
+        } else if self.mcp_name.is_some() && !methods.matches_a_named_method() {
+            Some(
+                "mcp_name never matches, because requests with this mcp_method have no name: use it \
+                 with \"tools/call\", \"resources/read\" or \"prompts/get\"",
+            )
+        } else {
+            None
         }
-        Ok(())
     }
 }
 

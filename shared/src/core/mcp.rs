@@ -10,6 +10,34 @@ const FIRST_REVISION: &str = "2026-07-28";
 const LONGEST: usize = 128;
 /// The methods of which each request has a name.
 const NAMED: [&str; 3] = ["tools/call", "resources/read", "prompts/get"];
+/// The methods of what clients send, in all revisions.
+const METHODS: [&str; 25] = [
+    "completion/complete",
+    "initialize",
+    "logging/setLevel",
+    "notifications/cancelled",
+    "notifications/initialized",
+    "notifications/progress",
+    "notifications/roots/list_changed",
+    "notifications/tasks/status",
+    "ping",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "server/discover",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/list",
+    "tasks/result",
+    "tasks/update",
+    "tools/call",
+    "tools/list",
+];
 
 /// A pattern for the whole value of a header, in which `*` stands for any characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +48,19 @@ impl McpPattern {
     /// Reports whether the pattern matches the whole of `value`.
     pub fn matches(&self, value: &str) -> bool {
         WildMatch::new(&self.0).matches(value)
+    }
+
+    /// Reports whether the pattern matches a method that clients send.
+    pub fn matches_a_method(&self) -> bool {
+        METHODS.iter().any(|method| self.matches(method))
+    }
+
+    /// Reports whether the pattern matches a method whose requests can have a name: for tasks, it is
+    /// that of the task.
+    pub fn matches_a_named_method(&self) -> bool {
+        METHODS.iter().any(|method| {
+            (NAMED.contains(method) || method.starts_with("tasks/")) && self.matches(method)
+        })
     }
 }
 
@@ -150,6 +191,20 @@ mod tests {
             ("*_all", "delete_all", true),
         ] {
             assert_eq!(pattern(text).unwrap().matches(value), is_matched, "{text} {value}");
+        }
+        for (text, is_method, is_named) in [
+            ("tools/call", true, true),
+            ("tools/*", true, true),
+            ("*", true, true),
+            ("tools/list", true, false),
+            ("ping", true, false),
+            ("tool/call", false, false),
+            ("Tools/Call", false, false),
+            ("tools/call/x", false, false),
+        ] {
+            let pattern = pattern(text).unwrap();
+            let found = (pattern.matches_a_method(), pattern.matches_a_named_method());
+            assert_eq!(found, (is_method, is_named), "{text}");
         }
         for bad in ["", "a b", "a,b", "a;b", "a?", "\u{e4}", &"a".repeat(129)] {
             assert!(pattern(bad).is_err(), "{bad}");
