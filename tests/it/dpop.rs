@@ -112,6 +112,8 @@ impl Purpose<'_> {
         let doubled = format!(r#"{{"htm":"{}","#, self.method);
         let doubled = self.claims().to_string().replacen('{', &doubled, 1);
         vec![
+            ("an empty header", String::new()),
+            ("spaces", "  ".into()),
             ("no JWT", "proof".into()),
             ("two parts", message.to_owned()),
             ("no signature", format!("{message}.")),

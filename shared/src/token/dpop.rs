@@ -58,7 +58,11 @@ impl DpopProof {
     /// [`Refusal::DpopProofMalformed`], [`Refusal::DpopProofForged`],
     /// [`Refusal::DpopProofRequestWrong`], [`Refusal::DpopProofStale`].
     pub fn read(context: &Context, source: &dyn CredentialSource) -> Result<Option<Self>, Refusal> {
-        let Some(text) = source.header(DPOP) else { return Ok(None) };
+        let Some(text) = source.header(DPOP) else {
+            // An empty one is no sign that the client wants tokens that are not bound to its key.
+            let is_sent = source.header_names().contains(&DPOP);
+            return if is_sent { Err(Refusal::DpopProofMalformed) } else { Ok(None) };
+        };
         let (key, payload) = jwt::proof_payload(text)?;
         let Members(claims) =
             serde_json::from_slice(&payload).map_err(|_| Refusal::DpopProofMalformed)?;
