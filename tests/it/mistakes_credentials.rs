@@ -202,7 +202,7 @@ async fn the_error_for_client_credentials_names_their_form() {
 async fn a_scope_that_is_not_granted_is_named() {
     let world = World::new().await;
     let agent = world.agent(&["data:read"]).await;
-    let sentence = "scope[1] was not granted: request only scopes that the credential has.";
+    let sentence = "scope[1] was not granted: request only scopes that the user or agent has.";
     let client = [("client_id", agent.id.as_str()), ("client_secret", agent.secret.as_str())];
     let form = [&client[..], &[("grant_type", "client_credentials"), ("scope", "data:read admin")]];
     let answer = world.call("POST", "/v1/auth/token").form(&form.concat()).send().await;

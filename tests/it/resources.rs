@@ -403,6 +403,12 @@ async fn a_device_gets_tokens_for_the_resource_that_it_named() {
         let claims = part(&answer.member("access_token"), 1);
         assert_eq!((&claims["aud"], &claims["scope"]), (&json!(MCP), &json!("scans:read")));
     }
+    let answer = world.call("POST", "/v1/auth/device");
+    let form =
+        [("client_id", "postern-cli"), ("resource", MCP), ("scope", "scans:read invoices:read")];
+    let answer = answer.form(&form).send().await.expect_error(400, "invalid_scope");
+    let sentence = "scope[1] is not a scope of the requested resource: request some of the scopes of its [[resource]] in postern.toml.";
+    assert_eq!(answer.body["error_description"], sentence);
     for (resource, code) in [("https://nobody.example", "invalid_target"), ("", "")] {
         let form = [("client_id", "postern-cli"), ("resource", resource)];
         let answer = world.call("POST", "/v1/auth/device").form(&form).send().await;

@@ -64,6 +64,12 @@ fn a_table_of_which_there_can_be_several_has_two_brackets() {
 }
 
 #[test]
+fn a_table_of_which_there_is_one_has_one_bracket() {
+    let sentence = "\nclients can be listed once: write [clients], with one bracket";
+    assert_ends_with("brand = \"pst\"\n[[clients]]\nregistration = \"open\"", sentence);
+}
+
+#[test]
 fn the_error_for_another_type_names_what_to_write() {
     for (toml, sentence) in [
         ("signup_scopes = \"a\"", "expected a list: write [\"a\"]"),

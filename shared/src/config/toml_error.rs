@@ -25,13 +25,24 @@ pub(super) fn explain(toml: &str, error: &Error) -> String {
     let array = ARRAYS.into_iter().find(|name| {
         document.get(*name).is_some_and(|value| value.get_ref().is_table() && value.span() == span)
     });
-    let sentence = match array {
-        Some(name) => {
+    let single = document.iter().find_map(|(name, value)| {
+        let name = name.get_ref();
+        (is_array_of_tables(value.get_ref()) && !ARRAYS.contains(&name.as_ref())).then_some(name)
+    });
+    let sentence = match (array, single) {
+        (Some(name), _) => {
             format!("{name} can be listed several times: write [[{name}]], with two brackets")
         }
-        None => with_remedy(member(toml, &span), &sentence),
+        (None, Some(name)) if sentence.starts_with("invalid type: map, expected a sequence") => {
+            format!("{name} can be listed once: write [{name}], with one bracket")
+        }
+        (None, _) => with_remedy(member(toml, &span), &sentence),
     };
     located(toml, &span, &sentence)
+}
+
+fn is_array_of_tables(value: &DeValue<'_>) -> bool {
+    value.as_array().is_some_and(|items| items.iter().any(|item| item.get_ref().is_table()))
 }
 
 /// Returns the first error in an array of tables whose type decides their members. The parser

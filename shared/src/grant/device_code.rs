@@ -67,7 +67,8 @@ pub struct DeviceAuthorization {
 /// Starts the flow for a client, which may request `scopes` of `target`. `address` is the client's.
 ///
 /// # Errors
-/// [`Refusal::ClientWithoutDeviceFlow`], [`Refusal::RequestsTooMany`], or a [`Fault`].
+/// [`Refusal::ClientWithoutDeviceFlow`], [`Refusal::ScopeNotGranted`], [`Refusal::RequestsTooMany`],
+/// or a [`Fault`].
 pub async fn start(
     context: &Context,
     client: &Client,
@@ -77,6 +78,11 @@ pub async fn start(
 ) -> Result<DeviceAuthorization, Error> {
     if is_web_app(client) {
         return Err(Refusal::ClientWithoutDeviceFlow.into());
+    }
+    let scopes = scopes.map(|scopes| scopes.without("offline_access").0);
+    let scopes = scopes.filter(|scopes| !scopes.is_empty());
+    if let Some(requested) = &scopes {
+        target.check_scopes(requested)?; // a user could only deny it
     }
     let now = context.clock.now();
     let limit = context.config.throttle.devices_per_address;
@@ -92,9 +98,7 @@ pub async fn start(
         digest: minted.digest,
         client_id: client.id.clone(),
         resource: target.uri().cloned(),
-        scopes: scopes
-            .map(|scopes| scopes.without("offline_access").0)
-            .filter(|scopes| !scopes.is_empty()),
+        scopes,
         address: address.to_owned(),
         status: DeviceStatus::Pending,
         interval: INTERVAL,

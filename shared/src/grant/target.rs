@@ -86,14 +86,31 @@ impl<'c> GrantTarget<'c> {
                 };
             }
             (Self::Resource(resource), None) => resource.default_scopes().intersection(held),
-            (Self::Resource(resource), Some(requested)) => {
-                if let Some(at) = resource.scopes.first_missing(&requested) {
-                    return Err(scope_not_granted(at));
-                }
+            (Self::Resource(_), Some(requested)) => {
+                self.check_scopes(&requested)?;
                 requested.intersection(held)
             }
         };
-        if granted.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(granted) }
+        if granted.is_empty() {
+            let detail = "The user or agent has none of the requested scopes of the resource: request others, or have the operator grant them.";
+            Err(Error::with_detail(Refusal::ScopeNotGranted, detail.into()))
+        } else {
+            Ok(granted)
+        }
+    }
+
+    /// Checks that scopes which a client requests are scopes of the resource. Those of our own routes
+    /// depend on who grants them.
+    ///
+    /// # Errors
+    /// [`Refusal::ScopeNotGranted`]
+    pub fn check_scopes(self, requested: &Scopes) -> Result<(), Error> {
+        let Self::Resource(resource) = self else { return Ok(()) };
+        let Some(at) = resource.scopes.first_missing(requested) else { return Ok(()) };
+        let detail = format!(
+            "scope[{at}] is not a scope of the requested resource: request some of the scopes of its [[resource]] in postern.toml."
+        );
+        Err(Error::with_detail(Refusal::ScopeNotGranted, detail))
     }
 
     /// Returns what is left of the scopes of an earlier grant, of which the user or agent still has

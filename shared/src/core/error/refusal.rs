@@ -55,7 +55,7 @@ macro_rules! scope_rule {
 /// Why a scope is not granted, after the scope itself.
 macro_rules! scope_not_granted {
     () => {
-        "was not granted: request only scopes that the credential has."
+        "was not granted: request only scopes that the user or agent has."
     };
 }
 
@@ -248,7 +248,7 @@ refusals! {
     ),
     /// The DPoP proof was made too long ago, or in the future.
     DpopProofStale => invalid_dpop_proof(
-        "The time of the DPoP proof is too far from the current time: set the clock, and send a new proof.",
+        "The time of the DPoP proof is too far from the current time: set the clock, and send a new proof, with iat in seconds.",
     ),
     /// The DPoP proof is for another access token, or names none.
     DpopProofTokenWrong => invalid_dpop_proof(
