@@ -38,7 +38,7 @@ pub(crate) enum Command {
         upstream: Uri,
         /// The API is an MCP server, with its path, such as http://127.0.0.1:3000/mcp: its clients
         /// find out by themselves where users sign in.
-        #[arg(long, conflicts_with_all = ["event", "routes", "cache_ttl", "identity_sources"])]
+        #[arg(long, conflicts_with_all = ["event", "routes", "cache_ttl", "identity_sources", "stage"])]
         mcp: bool,
         /// The address for Postern's own routes. By default, a free port; with --mcp, the port after
         /// that of --listen.

@@ -101,6 +101,20 @@ pub fn add_resource(config: &mut Config, uri: &ResourceUri) -> Result<(), Error>
     Ok(())
 }
 
+/// Returns a notice if the configuration has resources, but none for the server `uri`: its author may
+/// have written another URI than that of the server.
+pub fn resource_notice(config: &Config, uri: &ResourceUri) -> Option<String> {
+    if config.resources.is_empty() || config.resource(uri.as_str()).is_some() {
+        return None;
+    }
+    let others: Vec<_> = config.resources.iter().map(|known| known.uri.as_str()).collect();
+    Some(format!(
+        "No [[resource]] is for this server, whose uri is {uri}: there is one for {}. So the server\n\
+         has a single scope, {SCOPE}, which every user has.",
+        others.join(" and for ")
+    ))
+}
+
 impl McpServer {
     /// Describes the server `uri`, whose users sign in at the deployment of `config`.
     ///

@@ -159,7 +159,9 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     options.data.prepare()?;
     let mut shown = options.data.load_credentials()?;
     let mut config = settings::load(&options.config, &mut shown, url, options.requests.level())?;
+    let mut notices = Vec::new();
     if let Some(uri) = &options.mcp_server {
+        notices.extend(mcp::resource_notice(&config, uri));
         config = config.with_issuer(url)?;
         mcp::add_resource(&mut config, uri)?;
     }
@@ -169,7 +171,6 @@ pub async fn deploy(options: &Options, url: &str) -> Result<Deployment, Error> {
     let level = config.deployment.log;
 
     let engine = start_engine(options, &template).await?;
-    let mut notices = Vec::new();
     notices.extend(brand_notice(&mut shown, &config));
     let configured_file = configured_secret_file(&config)?;
     if let Some(file) = &configured_file {

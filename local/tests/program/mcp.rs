@@ -156,6 +156,22 @@ fn rules_for_tools_need_a_server_that_is_configured_to_compare_the_headers() {
 }
 
 #[test]
+fn a_resource_with_another_uri_than_that_of_the_server_is_noticed_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = "http://localhost:9000/mcp";
+    let config = format!("[[resource]]\nuri = \"{other}\"\nname = \"X\"\nscopes = [\"a\"]\n");
+    let server = Server::start(folder.path(), &config);
+    let notice = format!(
+        "No [[resource]] is for this server, whose uri is {}: there is one for {other}. So the server\nhas a single scope, mcp:tools, which every user has.",
+        server.url
+    );
+    assert!(server.program.printed.contains(&notice), "{}", server.program.printed);
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "");
+    assert!(!server.program.printed.contains("No [[resource]]"), "{}", server.program.printed);
+}
+
+#[test]
 fn only_an_mcp_server_has_a_path() {
     let folder = tempfile::tempdir().unwrap();
     let refused =
@@ -164,7 +180,11 @@ fn only_an_mcp_server_has_a_path() {
     assert!(message.contains("or --mcp for an MCP server"), "{message}");
     let message = refused(&["protect", "--mcp", "http://127.0.0.1:3000"]);
     assert!(message.contains("name its path, such as http://127.0.0.1:3000/mcp"), "{message}");
-    let caching = ["protect", "--mcp", "--cache-ttl", "300", "http://127.0.0.1:3000/mcp"];
-    let message = rejected_options(&caching);
-    assert!(message.contains("cannot be used with"), "{message}");
+    for option in [["--cache-ttl", "300"], ["--stage", "prod"]] {
+        let arguments =
+            [&["protect", "--mcp"], &option[..], &["http://127.0.0.1:3000/mcp"]].concat();
+        let message = rejected_options(&arguments);
+        assert!(message.contains("'--mcp' cannot be used with"), "{message}");
+        assert!(message.contains(option[0]), "{message}");
+    }
 }
