@@ -50,7 +50,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 fn extends_session(request: &Request) -> bool {
     match visitor::activity(request) {
         Activity::Visit => true,
-        Activity::Introspection | Activity::Poll => false,
+        Activity::Poll => false,
     }
 }
 

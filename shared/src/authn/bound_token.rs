@@ -7,7 +7,7 @@ use super::{Outcome, into_outcome};
 use crate::{
     context::Context,
     core::error::{Fault, Refusal},
-    http::CredentialSource,
+    http::{CredentialSource, Purpose},
     token::dpop::{Confirmation, DpopProof},
 };
 
@@ -43,8 +43,9 @@ pub(super) fn check(
     token: &str,
     confirmation: Option<&Confirmation>,
 ) -> Result<UnspentProof, Refusal> {
-    if source.is_introspection() {
-        return Ok(UnspentProof(None)); // whoever asks is not the one who presents it
+    match source.purpose() {
+        Purpose::Introspection => return Ok(UnspentProof(None)), // the owner of the key does not ask
+        Purpose::Use => {}
     }
     match (source.bound_token().is_some(), confirmation) {
         (false, None) => Ok(UnspentProof(None)),

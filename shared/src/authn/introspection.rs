@@ -3,7 +3,7 @@
 //! 1. A refresh token is checked by its MAC, and must be the current one of its family. Every other
 //!    credential is presented to the provider chain where its form belongs, as at every API. Asking
 //!    is not using: nothing is written, and no signature can be presented.
-//! 2. The gate, the audience and the expiry are checked.
+//! 2. The allowed users, the audience and the expiry are checked.
 //! 3. It must be a credential of the caller's organization, unless an API asks, with the scopes that
 //!    the caller names.
 //!
@@ -31,7 +31,7 @@ use crate::{
     credential::{RefreshToken, RunnerToken, SessionToken},
     crypto::{Digest, jwt},
     grant::target::GrantTarget,
-    http::CredentialSource,
+    http::{CredentialSource, Purpose},
     store::{family::FamilyRecord, service_account::AgentRecord, token_owner::TokenOwner},
     token::{
         Claims, ServiceClaims, TokenClaims as _,
@@ -157,8 +157,8 @@ impl CredentialSource for IntrospectedToken<'_> {
         self.audience
     }
 
-    fn is_introspection(&self) -> bool {
-        true
+    fn purpose(&self) -> Purpose {
+        Purpose::Introspection
     }
 }
 

@@ -292,7 +292,7 @@ impl ProviderChain {
     ) -> Result<Option<Principal>, Error> {
         match session::cookie(context, source)? {
             Some(session) => {
-                let principal = self.sessions.verify(context, session, activity).await?;
+                let principal = self.sessions.keep(context, session, activity).await?;
                 check_allowed_users(context, principal).map(Some)
             }
             None => Ok(None),

@@ -15,7 +15,7 @@ use crate::{
     },
     credential::{SESSION_COOKIE, SessionToken},
     grant::{upstream_tokens::renew_if_due, user_status::UserStatus},
-    http::CredentialSource,
+    http::{CredentialSource, Purpose},
     identity_provider::IdentityProviders,
     store::session::{ExtendSession, SessionRecord},
 };
@@ -26,8 +26,6 @@ const IDLE_STEPS: i32 = 10;
 /// What a request means for its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// Someone asks whether the session is valid, which changes nothing.
-    Introspection,
     /// The user sent the request, which extends the session.
     Visit,
     /// An open page asks for its current content, which does not extend the session.
@@ -68,13 +66,13 @@ impl Provider for SessionProvider {
     ) -> Result<Outcome, Fault> {
         match presented_session(context, source) {
             Ok(Some(text)) => {
-                let activity = if source.is_introspection() {
-                    Activity::Introspection
-                } else {
-                    Activity::Visit
+                let principal = match source.purpose() {
+                    Purpose::Introspection => {
+                        self.verify(context, text).await.map(|(_, principal)| principal)
+                    }
+                    Purpose::Use => self.keep(context, text, Activity::Visit).await,
                 };
-                let verified = self.verify(context, text, activity).await;
-                into_outcome(verified.map(Outcome::Authenticated))
+                into_outcome(principal.map(Outcome::Authenticated))
             }
             Ok(None) => Ok(Outcome::NotPresented),
             Err(refusal) => Ok(refusal.into()),
@@ -109,12 +107,28 @@ pub(super) fn cookie<'a>(
 }
 
 impl SessionProvider {
-    pub(super) async fn verify(
+    /// Verifies a session, and does what the activity means for it.
+    pub(super) async fn keep(
         &self,
         context: &Context,
         text: &str,
         activity: Activity,
     ) -> Result<Principal, Error> {
+        let (session, principal) = self.verify(context, text).await?;
+        renew_if_due(context, &self.identity_providers, &session).await?;
+        match activity {
+            Activity::Poll => {}
+            Activity::Visit => keep_alive(context, &session, context.clock.now()).await?,
+        }
+        Ok(principal)
+    }
+
+    /// Returns the session and its user, and changes nothing.
+    async fn verify(
+        &self,
+        context: &Context,
+        text: &str,
+    ) -> Result<(SessionRecord, Principal), Error> {
         let value = SessionToken::parse(&context.keyring, text)?;
         let (config, now) = (&context.config, context.clock.now());
         let (session, member) = context.store.session_and_member(&value.id, &value.user_id).await?;
@@ -128,16 +142,8 @@ impl SessionProvider {
         let member = member.ok_or(Refusal::SessionExpired)?;
         let user = UserStatus::new(config, member, Some(session.epoch))
             .active_or(Refusal::SessionExpired)?;
-        match activity {
-            Activity::Introspection => {}
-            Activity::Poll => renew_if_due(context, &self.identity_providers, &session).await?,
-            Activity::Visit => {
-                renew_if_due(context, &self.identity_providers, &session).await?;
-                keep_alive(context, &session, now).await?;
-            }
-        }
-        Ok(Principal {
-            user_id: session.user_id,
+        let principal = Principal {
+            user_id: session.user_id.clone(),
             kind: PrincipalKind::User,
             org_id: Some(user.org_id),
             credential_id: CredentialId::Session(session.id),
@@ -148,7 +154,8 @@ impl SessionProvider {
             inherited: user.inherited(),
             metadata: user.metadata,
             expires_at: Some(session.idle_expires_at),
-        })
+        };
+        Ok((session, principal))
     }
 }
 

@@ -67,7 +67,7 @@ pub enum RequiredAudience<'a> {
     Issuer,
     /// This resource.
     Resource(&'a ResourceUri),
-    /// Any of ours: to revoke a token, or to say what it is.
+    /// Any of ours: to revoke or to introspect a token.
     Any,
 }
 

@@ -19,6 +19,15 @@ pub struct Message {
     pub chat_id: Option<String>,
 }
 
+/// Why a credential is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To use it.
+    Use,
+    /// To ask what it is, which has no effect on it.
+    Introspection,
+}
+
 /// A request or message in which providers look for credentials.
 pub trait CredentialSource: Sync {
     /// Returns the value of a header, by its name in lower case; `None` if it is missing or empty.
@@ -49,10 +58,9 @@ pub trait CredentialSource: Sync {
         RequiredAudience::Issuer
     }
 
-    /// Reports whether someone only asks what the credential is. That is not a use of it, and has no
-    /// effect on it.
-    fn is_introspection(&self) -> bool {
-        false
+    /// Returns why the credential is presented.
+    fn purpose(&self) -> Purpose {
+        Purpose::Use
     }
 
     /// Returns the message, if this is not a request.

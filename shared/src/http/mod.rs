@@ -9,6 +9,6 @@ mod request;
 mod response;
 pub mod route;
 
-pub use credential_source::{CredentialSource, Message};
+pub use credential_source::{CredentialSource, Message, Purpose};
 pub use request::{Form, Request, Target};
 pub use response::Response;
