@@ -25,26 +25,46 @@ use postern::{
         client::{self, ClientParameters, PresentedClient},
         target::GrantTarget,
     },
-    http::{CredentialSource as _, Request, Response},
+    http::{CredentialSource as _, Form, Request, Response, one_or_none},
     telemetry,
     token::introspection::MEDIA_TYPE,
 };
 use serde::{Deserialize, de::IgnoredAny};
 
+/// What a caller needs.
+const NEEDED: Permission = Permission::TokensIntrospect;
+
 /// The parameters. Which of them are missing is decided once the caller is known.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IntrospectionParameters {
-    token: Option<String>,
+    token: Option<Secret>,
     /// Accepted and ignored: the token itself shows its type.
     #[serde(default, rename = "token_type_hint")]
     _hint: Option<IgnoredAny>,
-    resource: Option<String>,
+    #[serde(default, deserialize_with = "one_or_none")]
+    resource: Vec<String>,
     scope: Option<String>,
     client_id: Option<String>,
-    client_secret: Option<String>,
+    client_secret: Option<Secret>,
     client_assertion_type: Option<String>,
-    client_assertion: Option<String>,
+    client_assertion: Option<Secret>,
+}
+
+impl IntrospectionParameters {
+    fn of_form(mut form: Form, resource: Vec<String>) -> Self {
+        let client = ClientParameters::from(&form);
+        Self {
+            token: form.remove("token"),
+            resource,
+            scope: form.get("scope").map(|scope| scope.expose().to_owned()),
+            client_id: client.id,
+            client_secret: client.secret,
+            client_assertion_type: client.assertion_type,
+            client_assertion: client.assertion,
+            ..Self::default()
+        }
+    }
 }
 
 /// Who asks.
@@ -78,27 +98,24 @@ impl Caller<'_> {
 /// A 401 without a valid credential, `insufficient_scope`, `invalid_target`, `invalid_scope`, a
 /// fault.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    request.require_form_or_json()?;
-    let mut parameters = parameters(request)?;
+    let sent = request.form_or_json(IntrospectionParameters::of_form)?;
     let client = ClientParameters {
-        id: parameters.client_id.take(),
-        secret: parameters.client_secret.take().map(Secret::new),
-        assertion_type: parameters.client_assertion_type.take(),
-        assertion: parameters.client_assertion.take().map(Secret::new),
+        id: sent.client_id,
+        secret: sent.client_secret,
+        assertion_type: sent.client_assertion_type,
+        assertion: sent.client_assertion,
     };
     let client = PresentedClient::read(request, client)?;
     let caller = caller(app, request, client).await?;
 
-    let token = parameters.token.take().ok_or_else(|| token_missing(request))?;
-    let scopes = parameters.scope.as_deref().map(Scopes::parse).transpose()?.unwrap_or_default();
-    let mut resources = if request.is_form() { request.resources()? } else { Vec::new() };
-    resources.extend(parameters.resource);
+    let token = sent.token.ok_or_else(|| request.parameter_missing("token"))?;
+    let scopes = sent.scope.as_deref().map(Scopes::parse).transpose()?.unwrap_or_default();
     let introspection = introspect(
         &app.context,
         &app.providers,
         &IntrospectionRequest {
-            token: &Secret::new(token),
-            audience: audience(app, &caller, &resources)?,
+            token: &token,
+            audience: audience(app, &caller, &sent.resource)?,
             scopes: &scopes,
             organization: caller.organization(),
         },
@@ -111,99 +128,76 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     Ok(Response::ok(&introspection)?)
 }
 
-fn parameters(request: &Request) -> Result<IntrospectionParameters, Error> {
-    if request.is_form() {
-        let mut form = request.form()?;
-        let mut take = |name: &str| form.remove(name).map(|value| value.expose().to_owned());
-        Ok(IntrospectionParameters {
-            token: take("token"),
-            scope: take("scope"),
-            client_id: take("client_id"),
-            client_secret: take("client_secret"),
-            client_assertion_type: take("client_assertion_type"),
-            client_assertion: take("client_assertion"),
-            ..IntrospectionParameters::default()
-        })
-    } else if request.has_body() {
-        request.json()
-    } else {
-        Ok(IntrospectionParameters::default()) // the caller is refused first
-    }
-}
-
-fn token_missing(request: &Request) -> Error {
-    if request.is_form() {
-        let sentence = "The parameter 'token' is missing.";
-        Error::with_detail(Refusal::ParameterMissing, sentence.into())
-    } else if request.has_body() {
-        let sentence = "The member 'token' of the body is missing.";
-        Error::with_detail(Refusal::BodyMalformed, sentence.into())
-    } else {
-        let sentence = "The body is missing: send the parameter 'token' as application/x-www-form-urlencoded, or JSON with the member 'token'.";
-        Error::with_detail(Refusal::BodyMissing, sentence.into())
-    }
-}
-
 /// Returns the API that a token must be for. An API asks about tokens for itself.
 fn audience<'a>(
     app: &'a App,
     caller: &Caller<'a>,
     resources: &[String],
 ) -> Result<RequiredAudience<'a>, Error> {
-    let named: Vec<_> = resources.iter().map(String::as_str).collect();
-    let target = GrantTarget::requested(&app.context.config, &named).map_err(|refusal| {
-        if refusal == Refusal::ResourcesTooMany {
-            let sentence = "A token is for one resource: send one resource.";
-            return Error::with_detail(refusal, sentence.into());
-        }
-        refusal.into()
-    })?;
-    match (caller, target.uri()) {
-        (Caller::Api(own), named) if resources.is_empty() || named == Some(*own) => {
+    let target =
+        GrantTarget::requested_if_any(&app.context.config, resources).map_err(|refusal| {
+            if refusal == Refusal::ResourcesTooMany {
+                let sentence = "A token is for one resource: send one resource.";
+                return Error::with_detail(refusal, sentence.into());
+            }
+            refusal.into()
+        })?;
+    match (caller, target) {
+        (Caller::Api(own), None) => Ok(RequiredAudience::Resource(own)),
+        (Caller::Api(own), Some(target)) if target.uri() == Some(*own) => {
             Ok(RequiredAudience::Resource(own))
         }
-        (Caller::Api(_), _) => {
+        (Caller::Api(_), Some(_)) => {
             let sentence = "An API asks about tokens for itself: send its own resource, or none.";
             Err(Error::with_detail(Refusal::ResourceNotGranted, sentence.into()))
         }
-        (Caller::Member { .. }, _) if resources.is_empty() => Ok(RequiredAudience::Any),
-        (Caller::Member { .. }, None) => Ok(RequiredAudience::Issuer),
-        (Caller::Member { .. }, Some(resource)) => Ok(RequiredAudience::Resource(resource)),
+        (Caller::Member { .. }, None) => Ok(RequiredAudience::Any),
+        (Caller::Member { .. }, Some(GrantTarget::Issuer)) => Ok(RequiredAudience::Issuer),
+        (Caller::Member { .. }, Some(GrantTarget::Resource(resource))) => {
+            Ok(RequiredAudience::Resource(&resource.uri))
+        }
     }
 }
 
-/// Authenticates the caller, who needs the permission and an organization, or is an API.
+/// Authenticates the caller: a member of an organization or an agent, who need the permission, or
+/// an API.
 async fn caller<'a>(
     app: &'a App,
     request: &Request,
     client: PresentedClient,
 ) -> Result<Caller<'a>, Error> {
-    const NEEDED: Permission = Permission::TokensIntrospect;
-    let context = &app.context;
-    let credentials: Result<ClientCredentials, Error> = match client {
-        PresentedClient::WithSecret(id, secret) if context.config.resource(&id).is_some() => {
-            let resource = client::resource(&context.config, &id, &secret)?;
-            if has_other_credential(app, request) {
-                return Err(Refusal::DuplicateClientCredentials.into());
-            }
-            telemetry::record_resource(resource);
-            return Ok(Caller::Api(resource));
+    let config = &app.context.config;
+    match client {
+        PresentedClient::Absent | PresentedClient::Named(_) => {
+            let caller = app.providers.authorize(&app.context, request, NEEDED).await?;
+            let organization = caller.require_organization()?;
+            Ok(Caller::Member { id: caller.user_id, organization })
         }
         PresentedClient::WithSecret(id, secret) => {
-            client::credentials(&context.config, &id, secret)
+            require_no_other_credential(app, request)?;
+            if config.resource(&id).is_none() {
+                return agent(app, request, client::credentials(config, &id, secret)?).await;
+            }
+            let resource = client::resource(config, &id, &secret)?;
+            telemetry::record_resource(resource);
+            Ok(Caller::Api(resource))
         }
-        PresentedClient::WithAssertion(assertion) => client::signing_agent(assertion),
-        PresentedClient::Absent | PresentedClient::Named(_) => {
-            let caller = app.providers.authorize(context, request, NEEDED).await?;
-            let organization = caller.require_organization()?;
-            return Ok(Caller::Member { id: caller.user_id, organization });
+        PresentedClient::WithAssertion(assertion) => {
+            require_no_other_credential(app, request)?;
+            agent(app, request, client::signing_agent(assertion)?).await
         }
-    };
-    if has_other_credential(app, request) {
-        return Err(Refusal::DuplicateClientCredentials.into());
     }
+}
+
+/// Authenticates an agent.
+async fn agent<'a>(
+    app: &App,
+    request: &Request,
+    credentials: ClientCredentials,
+) -> Result<Caller<'a>, Error> {
+    let context = &app.context;
     let (address, now) = (request.source_ip(), context.clock.now());
-    let agent = agent_secret::authenticate(context, &credentials?, address, now).await?;
+    let agent = agent_secret::authenticate(context, &credentials, address, now).await?;
     let (id, organization) = (Subject::Agent(agent.meta.id), agent.meta.org_id);
     telemetry::record_client(&id, &organization);
     let scopes = context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes);
@@ -214,8 +208,11 @@ async fn caller<'a>(
     }
 }
 
-/// Reports whether the request has a credential besides those of a client, which would be ignored.
-fn has_other_credential(app: &App, request: &Request) -> bool {
+/// Refuses a credential besides those of a client, which would be ignored.
+fn require_no_other_credential(app: &App, request: &Request) -> Result<(), Error> {
     let is_other = |name: &&str| *name != AUTHORIZATION && app.providers.reads_header(name);
-    request.bearer().is_some() || request.header_names().iter().any(is_other)
+    if request.bearer().is_some() || request.header_names().iter().any(is_other) {
+        return Err(Refusal::DuplicateClientCredentials.into());
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The Lambda functions: a module for each, with a binary of the same name in `src/bin`.
+//! The Lambda functions: a public module for each, with a binary of the same name in `src/bin`.
 //!
 //! A module parses requests, calls what `postern` offers, and responds. A binary is wiring.
 
@@ -17,6 +17,7 @@ pub mod login;
 pub mod organizations;
 pub mod portal;
 pub mod refresh;
+mod register;
 pub mod revoke;
 pub mod runners;
 pub mod service_token;

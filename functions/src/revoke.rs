@@ -14,10 +14,10 @@ use postern::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Revocation {
-    token: String,
+    token: Option<Secret>,
     /// Accepted and ignored: the token itself shows its type.
     #[serde(default, rename = "token_type_hint")]
     _hint: Option<IgnoredAny>,
@@ -26,7 +26,7 @@ struct Revocation {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Leaked {
-    token: String,
+    token: Secret,
 }
 
 /// Handles the routes.
@@ -38,7 +38,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "POST /v1/auth/revoke" => revoke_token(app, request).await,
         "POST /v1/keys/revoke-leaked" => {
             let Leaked { token } = request.json()?;
-            revoke_leaked(&app.context, &Secret::new(token)).await?;
+            revoke_leaked(&app.context, &token).await?;
             Ok(Response::accepted())
         }
         _ => Err(Refusal::RouteUnknown.into()),
@@ -46,18 +46,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn revoke_token(app: &App, request: &Request) -> Result<Response, Error> {
-    request.require_form_or_json()?;
-    let token = if request.is_form() {
-        request.form()?.remove("token").ok_or_else(|| {
-            let sentence = "The parameter 'token' is missing.".into();
-            Error::with_detail(Refusal::ParameterMissing, sentence)
-        })?
-    } else if request.has_body() {
-        Secret::new(request.json::<Revocation>()?.token)
-    } else {
-        let sentence = "The body is missing: send the parameter 'token' as application/x-www-form-urlencoded, or JSON with the member 'token'.";
-        return Err(Error::with_detail(Refusal::BodyMissing, sentence.into()));
-    };
+    let sent = request.form_or_json(|mut form, _| Revocation {
+        token: form.remove("token"),
+        ..Revocation::default()
+    })?;
+    let token = sent.token.ok_or_else(|| request.parameter_missing("token"))?;
     revoke(&app.context, &token).await?;
     Ok(Response::ok(&json!({}))?)
 }

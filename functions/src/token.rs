@@ -160,10 +160,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
 
 /// Returns the API that the form names by `resource` (RFC 8707 §2.2), if it does.
 fn target<'a>(app: &'a App, request: &Request) -> Result<Option<GrantTarget<'a>>, Error> {
-    let resources = request.resources()?;
-    let named: Vec<_> = resources.iter().map(String::as_str).collect();
-    let target = GrantTarget::requested(&app.context.config, &named)?;
-    Ok((!named.is_empty()).then_some(target))
+    Ok(GrantTarget::requested_if_any(&app.context.config, &request.resources()?)?)
 }
 
 /// Returns the id of a client of users, and its assertion, if it sent one.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serializer;
+use serde::{Deserialize, Deserializer, Serializer};
 
 /// A secret in plain text: presented by a caller, or about to be shown once.
 ///
@@ -26,6 +26,12 @@ impl Secret {
     pub fn last_four(&self) -> String {
         let text = self.expose();
         text[text.len().saturating_sub(4)..].to_owned()
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
     }
 }
 

@@ -151,9 +151,9 @@ fn read(text: &str) -> Option<String> {
         .filter(char::is_ascii_alphanumeric)
         .map(|letter| letter.to_ascii_uppercase())
         .collect();
-    let is_one =
+    let is_user_code =
         letters.len() == USER_CODE_LEN && letters.bytes().all(|letter| ALPHABET.contains(&letter));
-    is_one.then_some(letters)
+    is_user_code.then_some(letters)
 }
 
 /// Returns the device with the user code `text`, if it is pending, for `person` to approve or deny,

@@ -54,49 +54,57 @@ pub struct RegisteredClient {
     response_types: [&'static str; 1],
 }
 
-/// Registers a client, for a caller at `address`.
-///
-/// # Errors
-/// [`Refusal::RouteUnknown`] if registration is closed; [`Refusal::ClientMetadataInvalid`],
-/// [`Refusal::ClientRedirectUrisInvalid`], [`Refusal::RequestsTooMany`]; a fault.
-pub async fn register(
-    context: &Context,
-    request: RegistrationRequest,
-    address: &str,
-) -> Result<RegisteredClient, Error> {
-    require_open(context)?;
-    let metadata = metadata(request)?;
-    let network = Network::of(address);
-    let limit = context.config.throttle.registrations_per_address;
-    let counter = Counter { what: "register", whom: network.as_str(), limit };
-    throttle::count_request(context, counter, context.clock.now()).await?;
-    let json =
-        serde_json::to_string(&metadata).map_err(|error| Fault::Serialization(error.into()))?;
-    if json.len() > LONGEST {
-        let detail = format!(
-            "client_name and redirect_uris are too long: use at most {LONGEST} bytes of JSON in total."
-        );
-        return Err(Error::with_detail(Refusal::ClientMetadataInvalid, detail));
-    }
-    let tag = context.keyring.sign_for(PURPOSE, &json)?;
-    let encoded = BASE64URL.encode([&tag[..], json.as_bytes()].concat());
-    Ok(RegisteredClient {
-        client_id: format!("{REGISTERED_PREFIX}{encoded}").into(),
-        metadata,
-        token_endpoint_auth_method: "none",
-        grant_types: ["authorization_code", "refresh_token"],
-        response_types: ["code"],
-    })
+/// The registration of a deployment at which anyone can register a client.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenRegistration<'c> {
+    context: &'c Context,
 }
 
-/// Answers as if there were no such route, if registration is closed.
-///
-/// # Errors
-/// [`Refusal::RouteUnknown`].
-pub fn require_open(context: &Context) -> Result<(), Refusal> {
-    match context.config.client_rules.registration {
-        Registration::Open => Ok(()),
-        Registration::Closed => Err(Refusal::RouteUnknown),
+impl<'c> OpenRegistration<'c> {
+    /// Returns the registration, if it is open.
+    ///
+    /// # Errors
+    /// [`Refusal::RouteUnknown`], as if there were no such route.
+    pub fn of(context: &'c Context) -> Result<Self, Refusal> {
+        match context.config.client_rules.registration {
+            Registration::Open => Ok(Self { context }),
+            Registration::Closed => Err(Refusal::RouteUnknown),
+        }
+    }
+
+    /// Registers a client, for a caller at `address`.
+    ///
+    /// # Errors
+    /// [`Refusal::ClientMetadataInvalid`], [`Refusal::ClientRedirectUrisInvalid`],
+    /// [`Refusal::RequestsTooMany`]; a fault.
+    pub async fn register(
+        self,
+        request: RegistrationRequest,
+        address: &str,
+    ) -> Result<RegisteredClient, Error> {
+        let context = self.context;
+        let metadata = metadata(request)?;
+        let network = Network::of(address);
+        let limit = context.config.throttle.registrations_per_address;
+        let counter = Counter { what: "register", whom: network.as_str(), limit };
+        throttle::count_request(context, counter, context.clock.now()).await?;
+        let json =
+            serde_json::to_string(&metadata).map_err(|error| Fault::Serialization(error.into()))?;
+        if json.len() > LONGEST {
+            let detail = format!(
+                "client_name and redirect_uris are too long: use at most {LONGEST} bytes of JSON in total."
+            );
+            return Err(Error::with_detail(Refusal::ClientMetadataInvalid, detail));
+        }
+        let tag = context.keyring.sign_for(PURPOSE, &json)?;
+        let encoded = BASE64URL.encode([&tag[..], json.as_bytes()].concat());
+        Ok(RegisteredClient {
+            client_id: format!("{REGISTERED_PREFIX}{encoded}").into(),
+            metadata,
+            token_endpoint_auth_method: "none",
+            grant_types: ["authorization_code", "refresh_token"],
+            response_types: ["code"],
+        })
     }
 }
 

@@ -21,21 +21,32 @@ pub enum GrantTarget<'c> {
 }
 
 impl<'c> GrantTarget<'c> {
-    /// Returns the API that `requested` names, the values of the parameter `resource`. Without any,
-    /// it is the issuer.
+    /// Returns the API that `requested` names, the values of the parameter `resource`; without any,
+    /// the issuer.
+    ///
+    /// # Errors
+    /// As [`Self::requested_if_any`].
+    pub fn requested(config: &'c Config, requested: &[impl AsRef<str>]) -> Result<Self, Refusal> {
+        Ok(Self::requested_if_any(config, requested)?.unwrap_or(Self::Issuer))
+    }
+
+    /// Returns the API that `requested` names, if it names one.
     ///
     /// # Errors
     /// [`Refusal::ResourceUnknown`], [`Refusal::ResourcesTooMany`] for several: a token has one
     /// audience, so that none of them can use it at another (RFC 9700 §2.3).
-    pub fn requested(config: &'c Config, requested: &[&str]) -> Result<Self, Refusal> {
-        let mut targets = requested.iter().map(|text| Self::named(config, text));
-        let Some(first) = targets.next().transpose()? else { return Ok(Self::Issuer) };
+    pub fn requested_if_any(
+        config: &'c Config,
+        requested: &[impl AsRef<str>],
+    ) -> Result<Option<Self>, Refusal> {
+        let mut targets = requested.iter().map(|text| Self::named(config, text.as_ref()));
+        let Some(first) = targets.next().transpose()? else { return Ok(None) };
         for other in targets {
             if other?.uri() != first.uri() {
                 return Err(Refusal::ResourcesTooMany);
             }
         }
-        Ok(first)
+        Ok(Some(first))
     }
 
     fn named(config: &'c Config, text: &str) -> Result<Self, Refusal> {

@@ -1,7 +1,7 @@
 //! JSON bodies, and what is wrong with them. A message says which member or which place is meant,
 //! and never repeats a value.
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
 
 use crate::core::{
@@ -56,6 +56,14 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
             Err(refuse(format!("A member of the body was sent more than once, {place}.")))
         }
     }
+}
+
+/// Deserializes a member that a form can contain several times, and JSON once.
+///
+/// # Errors
+/// Those of the deserializer.
+pub fn one_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.into_iter().collect())
 }
 
 /// Reports whether the body begins as a form does: with a name and an equals sign.

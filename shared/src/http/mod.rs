@@ -10,5 +10,6 @@ mod response;
 pub mod route;
 
 pub use credential_source::{CredentialSource, Message, Purpose};
+pub use json_body::one_or_none;
 pub use request::{Form, Request, Target};
 pub use response::Response;

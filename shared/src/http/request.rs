@@ -290,16 +290,43 @@ impl Request {
         }
     }
 
-    /// Refuses a body that is neither a form nor JSON, for a route that reads both.
+    /// Parses the parameters of a route that reads a form, or JSON with the same members. `of_form`
+    /// makes them from a form and its values of `resource`. Without a body, there are none.
     ///
     /// # Errors
-    /// A 415.
-    pub fn require_form_or_json(&self) -> Result<(), Error> {
-        if !self.has_body() || self.is_form() || self.is_json() {
-            return Ok(());
+    /// A 415 for another media type, a 400 if the body is not valid.
+    pub fn form_or_json<T: DeserializeOwned + Default>(
+        &self,
+        of_form: impl FnOnce(Form, Vec<String>) -> T,
+    ) -> Result<T, Error> {
+        if self.is_form() {
+            return Ok(of_form(self.form()?, self.resources()?));
+        }
+        if !self.has_body() {
+            return Ok(T::default());
+        }
+        if self.is_json() {
+            return self.json();
         }
         let detail = "The Content-Type is missing or not supported: send the parameters as application/x-www-form-urlencoded, or as JSON.";
         Err(Error::with_detail(Refusal::MediaTypeUnsupported, detail.into()))
+    }
+
+    /// Returns the refusal of a request to such a route without the parameter `name`.
+    pub fn parameter_missing(&self, name: &str) -> Error {
+        let (refusal, detail) = if self.is_form() {
+            (Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
+        } else if self.has_body() {
+            (Refusal::BodyMalformed, format!("The member '{name}' of the body is missing."))
+        } else {
+            (
+                Refusal::BodyMissing,
+                format!(
+                    "The body is missing: send the parameter '{name}' as application/x-www-form-urlencoded, or JSON with the member '{name}'."
+                ),
+            )
+        };
+        Error::with_detail(refusal, detail)
     }
 
     fn media_type_unsupported(&self) -> Error {
