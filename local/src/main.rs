@@ -32,8 +32,9 @@ async fn main() -> ExitCode {
     let outcome = match cli.command.unwrap_or(Command::Serve(cli.deployment)) {
         Command::Serve(deployment) => serve_all(&deployment.into()).await,
         Command::Protect { upstream, mcp, postern_listen, attached, deployment } => {
-            let attached = if mcp { attached.for_mcp() } else { *attached };
-            protect(attached, Options::from(deployment), upstream, mcp, postern_listen).await
+            let (kind, attached) =
+                if mcp { (ApiKind::Mcp, attached.for_mcp()) } else { (ApiKind::Plain, *attached) };
+            protect(attached, Options::from(deployment), upstream, kind, postern_listen).await
         }
         Command::Store(server) => serve_store(&server).await,
         Command::Invoke { function, events, data, config } => {
@@ -68,11 +69,20 @@ async fn serve_all(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
+/// What kind of API is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ApiKind {
+    /// An API whose requests are passed on as they are.
+    Plain,
+    /// An MCP server, whose clients find the deployment by its metadata.
+    Mcp,
+}
+
 async fn protect(
     attached: Attached,
     mut options: Options,
     upstream: Uri,
-    is_mcp: bool,
+    kind: ApiKind,
     postern_listen: Option<SocketAddr>,
 ) -> Result<(), Error> {
     serve::remove_ready_file(options.ready_file.as_deref())?;
@@ -82,13 +92,12 @@ async fn protect(
     }
     let stop = Shutdown::on_signal()?;
     let (listener, url) = http_server::bind(options.listen, LISTEN).await?;
-    let own = postern_listen.unwrap_or_else(|| own_address(options.listen, is_mcp));
+    let own = postern_listen.unwrap_or_else(|| own_address(options.listen, kind));
     let (own_listener, own_url) = http_server::bind(own, "--postern-listen").await?;
     protect::check_upstream(&upstream, &listener)?;
-    if is_mcp {
-        options.mcp_server = Some(mcp::uri(&url, &upstream)?);
-    } else {
-        protect::check_origin(&upstream)?;
+    match kind {
+        ApiKind::Mcp => options.mcp_server = Some(mcp::uri(&url, &upstream)?),
+        ApiKind::Plain => protect::check_origin(&upstream)?,
     }
     let deployment = serve::deploy(&options, &own_url).await?;
     let app = &deployment.app;
@@ -114,9 +123,12 @@ async fn protect(
 
 /// Returns the address of the own routes if the command line does not say it: a free port. The issuer
 /// of an MCP server's tokens is there, so its port is the next one, the same at every start.
-fn own_address(listen: SocketAddr, is_mcp: bool) -> SocketAddr {
-    let next = listen.port().checked_add(1).filter(|next| is_mcp && *next > 1);
-    SocketAddr::from(([127, 0, 0, 1], next.unwrap_or(0)))
+fn own_address(listen: SocketAddr, kind: ApiKind) -> SocketAddr {
+    let port = match kind {
+        ApiKind::Mcp => listen.port().checked_add(1).filter(|next| *next > 1).unwrap_or(0),
+        ApiKind::Plain => 0,
+    };
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 async fn serve_store(server: &Server) -> Result<(), Error> {

@@ -14,6 +14,7 @@ use http::{
 use postern::{
     config::{Config, ProtectedResource, RouteRule, ScopeDescription},
     core::{audience::ResourceUri, principal::Role, scope::Scopes},
+    http::cors::ALLOWED_HEADERS,
 };
 use serde_json::json;
 
@@ -23,9 +24,6 @@ use crate::{Error, guard::API_ID};
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// The scope of a server for which the configuration has no `[[resource]]`.
 const SCOPE: &str = "mcp:tools";
-/// Headers that clients in a browser send to read the metadata.
-const ALLOWED_HEADERS: HeaderValue =
-    HeaderValue::from_static("Authorization, Content-Type, DPoP, MCP-Protocol-Version");
 
 /// An MCP server that is protected.
 #[derive(Clone, Debug)]

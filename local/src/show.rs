@@ -12,8 +12,7 @@ use local::{
     serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
 };
-use postern::config::Config;
-use postern::core::audience::ResourceUri;
+use postern::{config::Config, core::audience::ResourceUri};
 use serde_json::Value;
 
 /// Prints a failure and its cause.
@@ -140,13 +139,18 @@ pub(crate) fn print_protecting(
     for notice in &deployment.notices {
         println!("{notice}\n");
     }
-    if let Some(uri) = &options.mcp_server {
-        print_mcp_server(uri, own_routes, api_key);
-        print_session(ready, own_routes);
-        print_what_follows(options);
-        println!("Press Ctrl-C to stop.");
-        return;
+    match &options.mcp_server {
+        Some(uri) => print_mcp_server(uri, own_routes, api_key),
+        None => print_example_request(ready, deployment, attachment),
     }
+    print_session(ready, own_routes);
+    print_what_follows(options);
+    println!("Press Ctrl-C to stop.");
+}
+
+/// Prints how to call an API that is not an MCP server.
+fn print_example_request(ready: &Ready, deployment: &Deployment, attachment: &AuthorizerConfig) {
+    let Ready { url, api_key, .. } = ready;
     match (deployment.key.rejected_because, key_headers(attachment, api_key)) {
         (Some(sentence), _) => println!("{sentence}\n"),
         (None, Some(headers)) => {
@@ -168,9 +172,6 @@ pub(crate) fn print_protecting(
             );
         }
     }
-    print_session(ready, own_routes);
-    print_what_follows(options);
-    println!("Press Ctrl-C to stop.");
 }
 
 /// Prints how users and programs connect to an MCP server.

@@ -9,13 +9,19 @@ use serde_json::{Map, Value, json};
 use super::{AuthorizerConfig, IdentitySource, route};
 use crate::event::{self, RequestContext};
 
-/// The region, account and API of every ARN.
-/// The id of the protected API.
-pub const API_ID: &str = "local";
-const API: &str = "arn:aws:execute-api:eu-west-1:000000000000:local";
+/// The id of the API, for constants that contain it.
+macro_rules! api_id {
+    () => {
+        "local"
+    };
+}
 
+/// The id of the protected API.
+pub const API_ID: &str = api_id!();
+/// The region, account and API of every ARN.
+const API: &str = concat!("arn:aws:execute-api:eu-west-1:000000000000:", api_id!());
 /// The API's own domain.
-const DOMAIN: &str = "local.execute-api.eu-west-1.amazonaws.com";
+const DOMAIN: &str = concat!(api_id!(), ".execute-api.eu-west-1.amazonaws.com");
 
 /// The kind of API, and of its authorizer's event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -113,8 +113,8 @@ impl StoredSigningKey {
 }
 
 impl Secrets {
-    /// Adds what is missing to sign with `algorithms`, keeps what exists, and returns whether anything was
-    /// added.
+    /// Adds what is missing to sign with `algorithms`, keeps what exists, and returns whether
+    /// anything was added.
     ///
     /// # Errors
     /// A fault of the generator.

@@ -114,8 +114,8 @@ impl Fetcher {
             .body(Vec::new())
             .map_err(|error| error.to_string())?;
         let client = self.public_client().map_err(|error| error.without_url().to_string())?;
-        // The timeout that ends it is the one below, which also limits the resolver.
-        let sent = send(client, request, 2 * CLIENT_DOCUMENT, largest);
+        // The timeout below also limits the resolver.
+        let sent = send(client, request, None, largest);
         let answer = tokio::time::timeout(CLIENT_DOCUMENT, sent)
             .await
             .map_err(|_| "it did not respond in time")?
@@ -142,8 +142,9 @@ impl Fetcher {
         let request =
             http::Request::get(url).body(Vec::new()).map_err(|error| failed(error.into()))?;
         let client = self.client().map_err(|error| failed(error.into()))?;
-        let answer =
-            send(client, request, DOCUMENT, largest).await.map_err(|error| failed(error.into()))?;
+        let answer = send(client, request, Some(DOCUMENT), largest)
+            .await
+            .map_err(|error| failed(error.into()))?;
         match answer.status() {
             http::StatusCode::OK => Ok(answer.into_body()),
             status => Err(failed(format!("it answered {status}").into())),
@@ -159,7 +160,7 @@ impl Fetcher {
         &self,
         request: http::Request<Vec<u8>>,
     ) -> Result<http::Response<Vec<u8>>, FetchError> {
-        send(self.client()?, request, EXCHANGE, LARGEST_ANSWER).await
+        send(self.client()?, request, Some(EXCHANGE), LARGEST_ANSWER).await
     }
 
     fn client(&self) -> Result<&reqwest::Client, FetchError> {
@@ -196,7 +197,7 @@ fn builder() -> reqwest::ClientBuilder {
 async fn send(
     client: &reqwest::Client,
     mut request: http::Request<Vec<u8>>,
-    within: Duration,
+    within: Option<Duration>,
     largest: usize,
 ) -> Result<http::Response<Vec<u8>>, FetchError> {
     // Without the header, a server may choose any encoding (RFC 9110 §12.5.3).
@@ -204,7 +205,7 @@ async fn send(
     // The URL may contain an authorization code, so keep it out of error messages.
     let mut request = reqwest::Request::try_from(request)
         .map_err(|error| FetchError::NotSent(error.without_url().into()))?;
-    *request.timeout_mut() = Some(within);
+    *request.timeout_mut() = within;
     let answer = client.execute(request).await.map_err(|error| {
         let is_unsent = error.is_connect() || error.is_builder();
         let source = error.without_url().into();

@@ -21,8 +21,8 @@ const SHARED: [(&str, HeaderValue); 4] = [
     ("/v1/auth/token", HeaderValue::from_static("POST")),
 ];
 const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
-/// The headers that clients send.
-const ALLOWED: HeaderValue =
+/// The headers that clients in a browser send.
+pub const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("Authorization, Content-Type, DPoP, MCP-Protocol-Version");
 /// The headers of responses that clients read.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, WWW-Authenticate");
@@ -34,7 +34,7 @@ pub fn preflight(path: &str) -> Option<Response> {
     let (_, methods) = SHARED.into_iter().find(|(shared, _)| *shared == path)?;
     let headers: [(HeaderName, HeaderValue); 3] = [
         (ACCESS_CONTROL_ALLOW_METHODS, methods),
-        (ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED),
+        (ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
         (ACCESS_CONTROL_MAX_AGE, MAX_AGE),
     ];
     let response = Response::no_content();

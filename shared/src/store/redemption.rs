@@ -37,6 +37,10 @@ pub enum Redemption {
     NotRedeemed,
 }
 
+/// The places of the writes in the transaction of [`Store::redeem_for`], between which is the family.
+const CODE: usize = 0;
+const CONSENT: usize = 2;
+
 impl Store {
     /// Revokes the code that was presented: deletes it, or revokes the family that it was redeemed
     /// for.
@@ -109,7 +113,9 @@ impl Store {
                 self.health.record_rotation(family.rotated_at);
                 Ok(Redemption::Redeemed)
             }
-            Err(error) if matches!(first_unmet(&error), Some(0 | 2)) => Ok(Redemption::NotRedeemed),
+            Err(error) if matches!(first_unmet(&error), Some(CODE | CONSENT)) => {
+                Ok(Redemption::NotRedeemed)
+            }
             Err(error) => Err(fault(operation)(error)),
         }
     }
