@@ -148,15 +148,20 @@ def code_flow(metadata):
         raise AssertionError("a revoked refresh token was accepted")
 
 
-with tempfile.TemporaryDirectory() as folder:
-    program, key = start(folder)
-    try:
-        created = requests.post(f"{URL}/v1/users", headers={"X-API-Key": key}, json=USER, timeout=10)
-        assert created.status_code == 201, created.text
-        metadata = requests.get(f"{URL}/.well-known/oauth-authorization-server", timeout=10).json()
-        client_credentials(metadata, key)
-        private_key_jwt(metadata, key)
-        code_flow(metadata)
-    finally:
-        program.kill()
-print("authlib and PyJWT: passed")
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        program, key = start(folder)
+        try:
+            created = requests.post(f"{URL}/v1/users", headers={"X-API-Key": key}, json=USER, timeout=10)
+            assert created.status_code == 201, created.text
+            metadata = requests.get(f"{URL}/.well-known/oauth-authorization-server", timeout=10).json()
+            client_credentials(metadata, key)
+            private_key_jwt(metadata, key)
+            code_flow(metadata)
+        finally:
+            program.kill()
+    print("authlib and PyJWT: passed")
+
+
+if __name__ == "__main__":
+    main()

@@ -46,10 +46,15 @@ const api = (path, body) => fetch(url + path, {
   method: "POST", headers: { "x-api-key": ready.api_key, "content-type": "application/json" }, body: JSON.stringify(body),
 });
 
+/** Returns a function that sends a form as the browser with these cookies. */
+const formsOf = (jar) => (path, fields) => jar.fetch(url + path, {
+  method: "POST", headers: { origin: url, accept: "text/html" }, body: new URLSearchParams(fields),
+});
+
 /** Signs the user in and allows what the client asks for; returns where the browser is sent. */
 async function allow(address) {
   const jar = new Jar();
-  const form = (path, fields) => jar.fetch(url + path, { method: "POST", headers: { origin: url, accept: "text/html" }, body: new URLSearchParams(fields) });
+  const form = formsOf(jar);
   const asked = await jar.fetch(address, { headers: { accept: "text/html" } });
   const next = new URL(asked.headers.get("location"), url).searchParams.get("next");
   const signedIn = await form("/login", { email: EMAIL, password: PASSWORD, next });
@@ -62,7 +67,7 @@ async function allow(address) {
 /** Signs the user in and approves a device. */
 async function approve(code) {
   const jar = new Jar();
-  const form = (path, fields) => jar.fetch(url + path, { method: "POST", headers: { origin: url, accept: "text/html" }, body: new URLSearchParams(fields) });
+  const form = formsOf(jar);
   await form("/login", { email: EMAIL, password: PASSWORD, next: "/device" });
   const page = await (await jar.fetch(`${url}/device`, { headers: { accept: "text/html" } })).text();
   const csrf = page.match(/name="csrf" value="([^"]*)"/)[1];

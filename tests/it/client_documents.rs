@@ -141,12 +141,11 @@ async fn every_other_answer_is_a_page_without_the_cause_which_is_logged() {
         DocumentAnswer::Other(status, headers.to_vec(), body.to_owned())
     };
     let large = format!("{{\"client_id\": \"{}\"}}", "x".repeat(5 * 1024));
-    let redirect: &'static str = Box::leak(good.clone().into_boxed_str());
     let document = json!({"client_id": format!("{}/html", app.url), "redirect_uris": [CALLBACK]});
     for (path, answer, reason) in [
         ("/404", other(404, &json, "{}"), "it answered 404"),
         ("/201", other(201, &json, "{}"), "it answered 201"),
-        ("/302", other(302, &[("location", redirect)], ""), "it answered 302"),
+        ("/302", DocumentAnswer::Redirect(good.clone()), "it answered 302"),
         ("/301", other(301, &[("location", "https://app.example.com/")], ""), "it answered 301"),
         ("/500", other(500, &json, "{}"), "it answered 500"),
         ("/503", other(503, &json, "{}"), "it answered 503"),
@@ -323,7 +322,7 @@ async fn only_urls_of_allowed_hosts_are_client_ids() {
 }
 
 #[tokio::test]
-async fn what_a_client_got_is_worthless_for_others_and_ends_with_its_host() {
+async fn tokens_are_useless_to_other_clients_and_end_with_their_host() {
     let world = world(ALLOWED).await;
     let browser = Browser::of(&world, Role::User).await;
     let app = ClientApp::start().await;

@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL}
 use postern::core::principal::Role;
 use serde_json::{Value, json};
 use tests::{
-    Agent, Answer, Call, Issuer, ProofKey, StoreFault, Tokens, World, expect_refusal,
+    Agent, Answer, Call, Issuer, ProofKey, StoreFault, Tokens, World, claims, expect_refusal,
     public_client, run_concurrently,
 };
 
@@ -32,11 +32,6 @@ async fn whoami(world: &World, token: &str, key: &ProofKey) -> Answer {
 fn refresh<'w>(world: &'w World, token: &str, key: &ProofKey) -> Call<'w> {
     let proof = key.proof(world, "POST", "/v1/auth/refresh", None);
     world.refresh(token).header("DPoP", proof)
-}
-
-fn claims(token: &str) -> Value {
-    let part = token.split('.').nth(1).unwrap();
-    serde_json::from_slice(&BASE64URL.decode(part).unwrap()).unwrap()
 }
 
 /// Checks a refusal at the token endpoint: a 400 without a challenge.
@@ -276,7 +271,7 @@ async fn a_bound_token_is_refused_as_a_bearer_token() {
 }
 
 #[tokio::test]
-async fn what_is_not_bound_is_refused_after_the_word_dpop() {
+async fn an_unbound_token_is_refused_after_the_word_dpop() {
     let world = World::new().await;
     let agent = world.agent(&["*"]).await;
     let key = ProofKey::generate();

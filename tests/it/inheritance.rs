@@ -1,11 +1,10 @@
 //! What a credential creates inherits its limits: nothing outlives it, and a key that requires
 //! signed requests creates only such keys. What cannot inherit them is not created.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jiff::Timestamp;
 use postern::core::principal::Role;
 use serde_json::{Value, json};
-use tests::{Answer, World};
+use tests::{Answer, World, claims};
 
 use crate::signed::post_signed;
 
@@ -211,9 +210,7 @@ async fn no_token_of_an_expiring_agent_or_service_outlives_it() {
 
 /// Returns the `exp` of a JWT.
 fn expiry(token: &str) -> String {
-    let claims = BASE64URL.decode(token.split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
-    Timestamp::from_second(claims["exp"].as_i64().unwrap()).unwrap().to_string()
+    Timestamp::from_second(claims(token)["exp"].as_i64().unwrap()).unwrap().to_string()
 }
 
 /// Otherwise whoever stole a key that is being rotated could keep what it opens.

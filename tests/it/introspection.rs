@@ -1,16 +1,13 @@
 //! `POST /v1/auth/introspect` (RFC 7662, RFC 9701): what a credential is, for callers of its
 //! organization, and nothing for anyone else.
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL},
-};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use postern::{core::principal::Role, crypto::Digest};
 use serde_json::{Value, json};
 use tests::{
-    Agent, Answer, Behaviour, Call, Issuer, StoreFault, World, browser::COOKIE, capture,
-    expect_refusal, with_other_last_char,
+    Agent, Answer, Behaviour, Call, Issuer, StoreFault, World, browser::COOKIE, capture, claims,
+    expect_refusal, jwt_header, with_other_last_char,
 };
 
 const INTROSPECT: &str = "/v1/auth/introspect";
@@ -74,22 +71,13 @@ async fn user(world: &World) -> (String, Answer, String) {
     (id, login, session)
 }
 
-async fn client_credentials(world: &World, agent: &Agent, more: &[(&str, &str)]) -> Answer {
-    let client = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &agent.id),
-        ("client_secret", &agent.secret),
-    ];
-    world.call("POST", "/v1/auth/token").form(&[&client[..], more].concat()).send().await
-}
-
 /// Returns a credential of each kind that an API accepts.
 async fn every_kind(world: &World) -> Vec<Credential> {
     let agent = world.agent(&["read", "scans:*"]).await;
     let (_, login, session) = user(world).await;
     let (_, service) = world.service(&["read"]).await;
     let bearer = "Authorization";
-    let lone = client_credentials(world, &agent, &[]).await.expect(200).member("access_token");
+    let lone = world.client_credentials(&agent, &[]).await.expect(200).member("access_token");
     let of = |what, header, text| Credential { what, header, text };
     vec![
         of("access token of an agent", bearer, world.exchange(&agent).await.access),
@@ -191,7 +179,7 @@ async fn a_refresh_token_of_a_user_describes_the_user_as_the_access_token_does()
 }
 
 #[tokio::test]
-async fn what_no_api_accepts_is_inactive_and_indistinguishable() {
+async fn an_unaccepted_credential_is_inactive_and_indistinguishable() {
     let (world, other) = (World::new().await, World::new().await);
     let agent = world.agent(&["*"]).await;
     let tokens = world.exchange(&agent).await;
@@ -251,7 +239,7 @@ async fn credentials_of_another_organization_are_inactive() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_inactive_without_leeway() {
+async fn an_expired_credential_is_inactive_without_leeway() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let tokens = world.exchange(&agent).await;
@@ -278,11 +266,11 @@ async fn what_has_expired_is_inactive_without_leeway() {
 }
 
 #[tokio::test]
-async fn what_was_revoked_rotated_or_deleted_is_inactive() {
+async fn a_revoked_rotated_or_deleted_credential_is_inactive() {
     let world = World::new().await;
     let agent = world.agent(&["read"]).await;
     let revoked = world.exchange(&agent).await;
-    let lone = client_credentials(&world, &agent, &[]).await.expect(200).member("access_token");
+    let lone = world.client_credentials(&agent, &[]).await.expect(200).member("access_token");
     for token in [&revoked.refresh, &lone] {
         world.call("POST", "/v1/auth/revoke").form(&[("token", token)]).send().await.expect(200);
     }
@@ -315,7 +303,7 @@ async fn what_was_revoked_rotated_or_deleted_is_inactive() {
 }
 
 #[tokio::test]
-async fn what_a_user_has_ends_with_the_user() {
+async fn the_credentials_of_a_user_end_with_the_user() {
     for (route, is_deletion) in
         [("/v1/users/disable", false), ("/v1/users/sign-out", false), ("", true)]
     {
@@ -340,7 +328,7 @@ async fn what_a_user_has_ends_with_the_user() {
 }
 
 #[tokio::test]
-async fn whom_the_gate_refuses_is_inactive() {
+async fn a_disallowed_user_is_inactive() {
     let world = World::new().await;
     let (id, login, session) = user(&world).await;
     let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
@@ -421,7 +409,7 @@ async fn a_token_is_active_for_its_audience_only() {
     let world = World::configured(RESOURCES).await;
     let agent = world.agent(&["*"]).await;
     let offline = ("scope", "scans:read offline_access");
-    let of_mcp = client_credentials(&world, &agent, &[("resource", MCP), offline]).await;
+    let of_mcp = world.client_credentials(&agent, &[("resource", MCP), offline]).await;
     let of_mcp = of_mcp.expect(200);
     let own = world.exchange(&agent).await;
     for (token, audience) in [
@@ -457,7 +445,7 @@ async fn a_token_of_a_resource_that_was_removed_is_inactive() {
     let world = World::configured(RESOURCES).await;
     let agent = world.agent(&["*"]).await;
     let offline = ("scope", "scans:read scans:trigger offline_access");
-    let tokens = client_credentials(&world, &agent, &[("resource", MCP), offline]).await;
+    let tokens = world.client_credentials(&agent, &[("resource", MCP), offline]).await;
     let tokens = [tokens.member("access_token"), tokens.member("refresh_token")];
     let smaller = format!("[[resource]]\nuri = \"{MCP}\"\nname = \"X\"\nscopes = [\"scans:read\"]");
     let smaller = introspect(&world.reconfigured(&smaller), &tokens[1]).await;
@@ -722,8 +710,7 @@ async fn verified(world: &World, answer: &Answer, audience: &str) -> (Value, Val
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let set = world.get("/.well-known/jwks.json").send().await.expect(200);
     let set: JwkSet = serde_json::from_value(set.body).unwrap();
-    let header = answer.text.split('.').next().unwrap();
-    let header: Value = serde_json::from_slice(&BASE64URL.decode(header).unwrap()).unwrap();
+    let header = jwt_header(&answer.text);
     let key = DecodingKey::from_jwk(set.find(header["kid"].as_str().unwrap()).unwrap()).unwrap();
     let mut validation = Validation::new(Algorithm::ES256);
     validation.set_required_spec_claims(&["iss", "aud"]);
@@ -820,7 +807,7 @@ async fn an_api_asks_about_the_callers_of_every_organization() {
     let world = world_of_an_api().await;
     let (other, other_key) = world.organization("Other").await;
     let agent = world.agent(&["scans:read"]).await;
-    let token = client_credentials(&world, &agent, &[("resource", MCP)]).await.expect(200);
+    let token = world.client_credentials(&agent, &[("resource", MCP)]).await.expect(200);
     let token = token.member("access_token");
     for secret in [API_SECRET, "the+next+one"] {
         let form = [("token", token.as_str()), ("scope", "scans:read")];
@@ -834,9 +821,7 @@ async fn an_api_asks_about_the_callers_of_every_organization() {
     let call = ask_as_api(&world, API_SECRET, &[("token", &token), ("resource", MCP)]);
     let signed = call.header("Accept", SIGNED).send_for_text().await;
     assert_eq!(signed.0, 200);
-    let claims = BASE64URL.decode(signed.1.split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
-    assert_eq!(claims["aud"], MCP);
+    assert_eq!(claims(&signed.1)["aud"], MCP);
 }
 
 #[tokio::test]
@@ -844,7 +829,7 @@ async fn an_api_asks_about_tokens_for_itself_only() {
     let world = world_of_an_api().await;
     let agent = world.agent(&["*"]).await;
     for resource in ["https://billing.example.com", ISSUER] {
-        let token = client_credentials(&world, &agent, &[("resource", resource)]).await.expect(200);
+        let token = world.client_credentials(&agent, &[("resource", resource)]).await.expect(200);
         let token = token.member("access_token");
         let answer = ask_as_api(&world, API_SECRET, &[("token", &token)]).send().await.expect(200);
         assert_inactive(&answer.body, resource);

@@ -93,7 +93,7 @@ async fn is_allowed(world: &World, key: &str, headers: &[(&str, &str)]) -> bool 
 }
 
 #[tokio::test]
-async fn a_rule_for_a_tool_applies_to_that_tool_alone() {
+async fn a_tool_rule_applies_only_to_that_tool() {
     let world = world_with(RULES).await;
     let (_, reader) = world.create_key(&["scans:read"]).await;
     let (_, trigger) = world.create_key(&["scans:trigger"]).await;
@@ -194,7 +194,7 @@ async fn the_rules_of_the_guide_are_for_every_path_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_rule_for_a_tool_applies_to_every_request_of_an_api_that_is_no_mcp_server() {
+async fn tool_rules_apply_to_every_request_of_another_api() {
     let another = SERVER.replace("abcdef1234", "zzzzzz1234");
     let no_server = format!("{another}{}", SERVER.replace("mcp.", "api.").replace("true", "false"));
     for resources in [another, no_server] {

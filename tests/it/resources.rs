@@ -1,6 +1,5 @@
 //! Tokens for one API (RFC 8707, RFC 9068): who gets them, with which scopes, and who accepts them.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use postern::{
     config::Config,
@@ -8,7 +7,9 @@ use postern::{
     crypto::{keyring::Keyring, secrets::Secrets, sign::Algorithm},
 };
 use serde_json::{Value, json};
-use tests::{Agent, Answer, World, browser::Browser, expect_refusal};
+use tests::{
+    Agent, Answer, World, browser::Browser, expect_refusal, jwt_header, public_client::DEVICE_GRANT,
+};
 
 const MCP: &str = "https://api.example.com/mcp";
 const BILLING: &str = "https://billing.example.com";
@@ -27,29 +28,17 @@ const RESOURCES: &str = r#"
     scopes = ["invoices:*"]
     algorithm = "RS256"
 "#;
-const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 async fn world() -> World {
     World::configured(RESOURCES).await
 }
 
-/// Sends a grant with `client_credentials`.
-async fn credentials(world: &World, agent: &Agent, more: &[(&str, &str)]) -> Answer {
-    let client = [
-        ("grant_type", "client_credentials"),
-        ("client_id", &agent.id),
-        ("client_secret", &agent.secret),
-    ];
-    world.call("POST", "/v1/auth/token").form(&[&client[..], more].concat()).send().await
-}
-
 async fn token(world: &World, agent: &Agent, resource: &str) -> String {
-    credentials(world, agent, &[("resource", resource)]).await.expect(200).member("access_token")
-}
-
-fn part(token: &str, at: usize) -> Value {
-    let part = token.split('.').nth(at).unwrap();
-    serde_json::from_slice(&BASE64URL.decode(part).unwrap()).unwrap()
+    world
+        .client_credentials(agent, &[("resource", resource)])
+        .await
+        .expect(200)
+        .member("access_token")
 }
 
 /// Returns the events of each kind in which an API, known by its id and domain name, asks about a
@@ -108,29 +97,29 @@ async fn accepts(world: &World, api: &str, domain: &str, token: &str) -> Vec<boo
 async fn a_token_is_for_the_resource_that_was_requested() {
     let world = world().await;
     let agent = world.agent(&["*"]).await;
-    let answer = credentials(&world, &agent, &[("resource", MCP)]).await.expect(200);
+    let answer = world.client_credentials(&agent, &[("resource", MCP)]).await.expect(200);
     assert_eq!(answer.body["scope"], "scans:read");
     assert_eq!(answer.body.get("refresh_token"), None);
-    let claims = part(&answer.member("access_token"), 1);
+    let claims = tests::claims(&answer.member("access_token"));
     assert_eq!(claims["aud"], MCP);
     assert_eq!(claims["iss"], "https://auth.example.com");
     assert_eq!(claims["scopes"], json!(["scans:read"]));
-    let own = credentials(&world, &agent, &[]).await.expect(200);
-    assert_eq!(part(&own.member("access_token"), 1)["aud"], "https://auth.example.com");
+    let own = world.client_credentials(&agent, &[]).await.expect(200);
+    assert_eq!(tests::claims(&own.member("access_token"))["aud"], "https://auth.example.com");
     for issuer in ["https://auth.example.com", "https://auth.example.com/"] {
-        let own = credentials(&world, &agent, &[("resource", issuer)]).await.expect(200);
-        assert_eq!(part(&own.member("access_token"), 1)["aud"], "https://auth.example.com");
+        let own = world.client_credentials(&agent, &[("resource", issuer)]).await.expect(200);
+        assert_eq!(tests::claims(&own.member("access_token"))["aud"], "https://auth.example.com");
     }
     // The URL of an origin, as URL libraries write it.
     let slash = token(&world, &agent, "https://billing.example.com/").await;
-    assert_eq!(part(&slash, 1)["aud"], BILLING);
+    assert_eq!(tests::claims(&slash)["aud"], BILLING);
 }
 
 #[tokio::test]
 async fn a_token_for_one_api_is_refused_by_every_other() {
     let world = world().await;
     let agent = world.agent(&["*"]).await;
-    let own = credentials(&world, &agent, &[]).await.expect(200).member("access_token");
+    let own = world.client_credentials(&agent, &[]).await.expect(200).member("access_token");
     let mcp = token(&world, &agent, MCP).await;
     let billing = token(&world, &agent, BILLING).await;
     let (all, none) = (vec![true; 5], vec![false; 5]);
@@ -161,7 +150,7 @@ async fn a_token_for_one_api_is_refused_by_every_other() {
 async fn a_list_of_audiences_is_refused_even_with_the_right_one_in_it() {
     let world = world().await;
     let agent = world.agent(&["*"]).await;
-    let mut claims = part(&token(&world, &agent, MCP).await, 1);
+    let mut claims = tests::claims(&token(&world, &agent, MCP).await);
     let key = world.app.context.keyring.signing_key(None).unwrap();
     let good = key.sign("at+jwt", &claims).unwrap();
     assert_eq!(accepts(&world, "abcdef1234", "", &good).await, [true; 5]);
@@ -227,17 +216,17 @@ async fn a_resource_that_is_not_configured_is_an_invalid_target() {
         "x y",
         "https://auth.example.com//",
     ] {
-        let answer = credentials(&world, &agent, &[("resource", resource)]).await;
+        let answer = world.client_credentials(&agent, &[("resource", resource)]).await;
         expect_refusal(&answer, 400, "invalid_target", unknown);
     }
     let two = [("resource", MCP), ("resource", BILLING)];
-    let answer = credentials(&world, &agent, &two).await;
+    let answer = world.client_credentials(&agent, &two).await;
     let sentence = "A token is for one resource: send one resource, and request a token for each.";
     expect_refusal(&answer, 400, "invalid_target", sentence);
     assert!(world.wire.take().is_empty());
     let twice = [("resource", MCP), ("resource", MCP)];
-    credentials(&world, &agent, &twice).await.expect(200);
-    credentials(&world, &agent, &[("resource", "")]).await.expect(200);
+    world.client_credentials(&agent, &twice).await.expect(200);
+    world.client_credentials(&agent, &[("resource", "")]).await.expect(200);
 }
 
 #[tokio::test]
@@ -265,7 +254,8 @@ async fn scopes_are_those_of_the_resource_and_of_the_agent() {
         (&all, BILLING, "scans:read", None),
         (&other, MCP, "keys:read", None),
     ] {
-        let answer = credentials(&world, agent, &[("resource", resource), ("scope", scope)]).await;
+        let answer =
+            world.client_credentials(agent, &[("resource", resource), ("scope", scope)]).await;
         match granted {
             Some(granted) => {
                 assert_eq!(answer.expect(200).member("scope"), granted, "{resource} {scope}");
@@ -291,7 +281,7 @@ async fn a_refresh_is_for_the_same_resource_and_never_for_more() {
     let world = world().await;
     let agent = world.agent(&["*"]).await;
     let scope = ("scope", "scans:read scans:trigger offline_access");
-    let first = credentials(&world, &agent, &[("resource", MCP), scope]).await.expect(200);
+    let first = world.client_credentials(&agent, &[("resource", MCP), scope]).await.expect(200);
     assert_eq!(first.member("scope"), "scans:read scans:trigger");
     let token = first.member("refresh_token");
     for (more, code) in [
@@ -305,13 +295,13 @@ async fn a_refresh_is_for_the_same_resource_and_never_for_more() {
     }
     let narrow = [("resource", MCP), ("scope", "scans:trigger")];
     let second = refreshed(&world, &agent, &token, &narrow).await.expect(200);
-    let claims = part(&second.member("access_token"), 1);
+    let claims = tests::claims(&second.member("access_token"));
     assert_eq!((&claims["aud"], &claims["scope"]), (&json!(MCP), &json!("scans:trigger")));
     // Without a resource, and by the route that takes only the token.
     let third = refreshed(&world, &agent, &second.member("refresh_token"), &[]).await.expect(200);
     assert_eq!(third.member("scope"), "scans:read scans:trigger");
     let fourth = world.refresh(&third.member("refresh_token")).send().await.expect(200);
-    let claims = part(&fourth.member("access_token"), 1);
+    let claims = tests::claims(&fourth.member("access_token"));
     assert_eq!(claims["aud"], MCP);
     assert_eq!(claims["scope"], "scans:read scans:trigger");
 }
@@ -321,7 +311,7 @@ async fn a_family_is_limited_by_what_the_resource_still_has() {
     let world = world().await;
     let agent = world.agent(&["*"]).await;
     let scope = ("scope", "scans:read scans:trigger offline_access");
-    let first = credentials(&world, &agent, &[("resource", MCP), scope]).await.expect(200);
+    let first = world.client_credentials(&agent, &[("resource", MCP), scope]).await.expect(200);
     let smaller = r#"
         [[resource]]
         uri = "https://api.example.com/mcp"
@@ -342,7 +332,7 @@ async fn a_token_of_a_resource_has_at_least_one_scope() {
     let world = world().await;
     let agent = world.agent(&["scans:read"]).await;
     let scope = ("scope", "scans:read offline_access");
-    let first = credentials(&world, &agent, &[("resource", MCP), scope]).await.expect(200);
+    let first = world.client_credentials(&agent, &[("resource", MCP), scope]).await.expect(200);
     let token = first.member("refresh_token");
     let other = world.reconfigured(&RESOURCES.replace("scans:read", "scans:list"));
     other.refresh(&token).send().await.expect_error(400, "invalid_scope");
@@ -400,7 +390,7 @@ async fn a_device_gets_tokens_for_the_resource_that_it_named() {
         poll(&[("resource", BILLING)]).await.expect_error(400, "invalid_target");
         let more = [("resource", MCP)];
         let answer = poll(if is_named { &more } else { &[] }).await.expect(200);
-        let claims = part(&answer.member("access_token"), 1);
+        let claims = tests::claims(&answer.member("access_token"));
         assert_eq!((&claims["aud"], &claims["scope"]), (&json!(MCP), &json!("scans:read")));
     }
     let answer = world.call("POST", "/v1/auth/device");
@@ -440,7 +430,7 @@ async fn each_resource_has_its_algorithm_and_all_keys_are_published() {
         [(MCP, jsonwebtoken::Algorithm::ES256), (BILLING, jsonwebtoken::Algorithm::RS256)]
     {
         let token = token(&world, &agent, resource).await;
-        let header = part(&token, 0);
+        let header = jwt_header(&token);
         assert_eq!(header["alg"], format!("{algorithm:?}"));
         let key = set.find(header["kid"].as_str().unwrap()).unwrap();
         let key = DecodingKey::from_jwk(key).unwrap();

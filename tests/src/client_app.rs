@@ -23,6 +23,8 @@ const CALLBACK: &str = "https://app.example.com/callback";
 pub enum DocumentAnswer {
     /// A document, with these headers.
     Json(Value, Vec<(&'static str, &'static str)>),
+    /// A redirect to this URL.
+    Redirect(String),
     /// Something else: a status, headers and a body.
     Other(u16, Vec<(&'static str, &'static str)>, String),
     /// Nothing: the connection stays open.
@@ -104,6 +106,9 @@ async fn answer(State(shared): State<Arc<Mutex<Shared>>>, uri: Uri) -> Response 
     };
     let (status, headers, body) = match answer {
         None => (404, vec![], String::new()),
+        Some(DocumentAnswer::Redirect(url)) => {
+            return (StatusCode::FOUND, [("location", url)]).into_response();
+        }
         Some(DocumentAnswer::Nothing) => std::future::pending().await,
         Some(DocumentAnswer::Other(status, headers, body)) => (status, headers, body),
         Some(DocumentAnswer::Json(document, headers)) => {

@@ -18,6 +18,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::{Value, json};
 
@@ -53,6 +54,24 @@ pub fn authorizer_event(path: &str, headers: Value) -> Value {
         "version": "2.0", "type": "REQUEST", "routeArn": arn, "rawPath": path, "headers": headers,
         "requestContext": context,
     })
+}
+
+/// Returns the claims of a JWT.
+#[track_caller]
+pub fn claims(jwt: &str) -> Value {
+    jwt_part(jwt, 1)
+}
+
+/// Returns the header of a JWT.
+#[track_caller]
+pub fn jwt_header(jwt: &str) -> Value {
+    jwt_part(jwt, 0)
+}
+
+#[track_caller]
+fn jwt_part(jwt: &str, at: usize) -> Value {
+    let part = jwt.split('.').nth(at).expect("a JWT has three parts");
+    serde_json::from_slice(&BASE64URL.decode(part).unwrap()).unwrap()
 }
 
 /// Returns `text` with another last character.

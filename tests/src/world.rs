@@ -377,6 +377,16 @@ impl World {
         answer.member("access_token")
     }
 
+    /// Sends a grant with `client_credentials`, with these parameters besides those of the agent.
+    pub async fn client_credentials(&self, agent: &Agent, more: &[(&str, &str)]) -> Answer {
+        let client = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &agent.id),
+            ("client_secret", &agent.secret),
+        ];
+        self.call("POST", "/v1/auth/token").form(&[&client[..], more].concat()).send().await
+    }
+
     /// Exchanges an agent's secret for a token pair.
     pub async fn exchange(&self, agent: &Agent) -> Tokens {
         let body = json!({"agent_id": agent.id, "secret": agent.secret});
