@@ -111,19 +111,22 @@ async fn of_agent(
     Ok(if is_revoked {
         Refusal::TokenRevoked.into()
     } else {
-        agent_outcome(context, agent, claims.into(), now)
+        agent_principal(context, agent, claims.into(), now).into()
     })
 }
 
-/// Decides about a token of an agent that was not revoked.
-pub(super) fn agent_outcome(
+/// Returns the principal of a token of an agent that was not revoked.
+///
+/// # Errors
+/// [`Refusal::TokenRevoked`], [`Refusal::TokenOwnerDeleted`].
+pub(super) fn agent_principal(
     context: &Context,
     agent: Option<AgentRecord>,
     grant: TokenGrant,
     now: Timestamp,
-) -> Outcome {
+) -> Result<Principal, Refusal> {
     match agent.filter(|agent| !agent.is_expired(now)) {
-        Some(agent) if agent.epoch != grant.epoch => Refusal::TokenRevoked.into(),
+        Some(agent) if agent.epoch != grant.epoch => Err(Refusal::TokenRevoked),
         Some(agent) if agent.meta.org_id == grant.org_id => {
             let inherited = InheritedLimits {
                 expires_at: agent.expires_at,
@@ -134,9 +137,9 @@ pub(super) fn agent_outcome(
             let scopes = context.config.limit_scopes(agent.meta.scope_limit, &grant.scopes);
             let expires_at = Some(at_most(grant.expires_at, agent.expires_at));
             let caller = principal(grant, PrincipalKind::Agent, agent.on_behalf_of);
-            Outcome::Authenticated(Principal { scopes, expires_at, inherited, ..caller })
+            Ok(Principal { scopes, expires_at, inherited, ..caller })
         }
-        _ => Refusal::TokenOwnerDeleted.into(),
+        _ => Err(Refusal::TokenOwnerDeleted),
     }
 }
 
@@ -147,28 +150,29 @@ async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<
         family.user_id.as_ref() == Some(&claims.sub) && family.is_alive(now)
     };
     let Some(family) = family.filter(is_theirs) else { return Ok(Refusal::TokenRevoked.into()) };
-    Ok(user_outcome(context, member, TokenGrant { epoch: family.epoch, ..claims.into() }))
+    let grant = TokenGrant { epoch: family.epoch, ..claims.into() };
+    Ok(user_principal(context, member, grant).into())
 }
 
-/// Decides about a token of a user whose family was not revoked.
-pub(super) fn user_outcome(
+/// Returns the principal of a token of a user whose family was not revoked.
+///
+/// # Errors
+/// [`Refusal::TokenOwnerDeleted`], [`Refusal::TokenRevoked`], [`Refusal::UserDisabled`].
+pub(super) fn user_principal(
     context: &Context,
     member: Option<MembershipRecord>,
     grant: TokenGrant,
-) -> Outcome {
-    let Some(member) = member.filter(|member| member.org_id == grant.org_id) else {
-        return Refusal::TokenOwnerDeleted.into();
-    };
-    let status = UserStatus::new(&context.config, member, Some(grant.epoch));
-    match status.active_or(Refusal::TokenRevoked) {
-        Err(refusal) => refusal.into(),
-        Ok(user) => Outcome::Authenticated(Principal {
-            scopes: user.limit(&context.config, &grant.scopes),
-            inherited: user.inherited(),
-            metadata: user.metadata,
-            ..principal(grant, PrincipalKind::User, None)
-        }),
-    }
+) -> Result<Principal, Refusal> {
+    let member = member.filter(|member| member.org_id == grant.org_id);
+    let member = member.ok_or(Refusal::TokenOwnerDeleted)?;
+    let user = UserStatus::new(&context.config, member, Some(grant.epoch))
+        .active_or(Refusal::TokenRevoked)?;
+    Ok(Principal {
+        scopes: user.limit(&context.config, &grant.scopes),
+        inherited: user.inherited(),
+        metadata: user.metadata,
+        ..principal(grant, PrincipalKind::User, None)
+    })
 }
 
 fn principal(grant: TokenGrant, kind: PrincipalKind, on_behalf_of: Option<Subject>) -> Principal {

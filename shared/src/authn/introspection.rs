@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Outcome, ProviderChain,
-    access_token::{TokenGrant, agent_outcome, user_outcome},
+    ProviderChain,
+    access_token::{TokenGrant, agent_principal, user_principal},
 };
 use crate::{
     context::Context,
@@ -244,18 +244,17 @@ async fn of_refresh_token(
         claims.insert("cnf".into(), json!({"jkt": jkt}));
     }
     let limited = target.limit(&family.scopes)?;
-    match owner(context, FamilyRecord { scopes: limited, ..family }, now).await? {
-        Outcome::Authenticated(principal) | Outcome::AuthenticatedWithSignature(principal) => {
-            target.limit(&principal.scopes)?;
-            Ok(active(principal, TokenUse::NotApplicable, claims))
-        }
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        Outcome::NotPresented => Err(Refusal::FamilyInactive.into()),
-    }
+    let principal = owner(context, FamilyRecord { scopes: limited, ..family }, now).await?;
+    target.limit(&principal.scopes)?;
+    Ok(active(principal, TokenUse::NotApplicable, claims))
 }
 
-/// Decides about the owner of a family as if its access token was presented.
-async fn owner(context: &Context, family: FamilyRecord, now: Timestamp) -> Result<Outcome, Error> {
+/// Returns the principal of a family's access token, if it was presented now.
+async fn owner(
+    context: &Context,
+    family: FamilyRecord,
+    now: Timestamp,
+) -> Result<Principal, Error> {
     let owner = family.owner()?;
     let grant = TokenGrant {
         owner: match &owner {
@@ -269,14 +268,15 @@ async fn owner(context: &Context, family: FamilyRecord, now: Timestamp) -> Resul
         expires_at: family.idle_expires_at.min(family.absolute_expires_at),
         client_id: family.client_id,
     };
-    Ok(match owner {
+    let principal = match owner {
         TokenOwner::Agent(id) => {
             let agent = context.store.record::<AgentRecord>(&id, now).await?;
-            agent_outcome(context, agent, grant, now)
+            agent_principal(context, agent, grant, now)
         }
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;
-            user_outcome(context, member, grant)
+            user_principal(context, member, grant)
         }
-    })
+    };
+    Ok(principal?)
 }

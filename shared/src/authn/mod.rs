@@ -57,6 +57,15 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+impl From<Result<Principal, Refusal>> for Outcome {
+    fn from(decided: Result<Principal, Refusal>) -> Self {
+        match decided {
+            Ok(principal) => Self::Authenticated(principal),
+            Err(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
