@@ -86,16 +86,9 @@ pub fn add_resource(config: &mut Config, uri: &ResourceUri) -> Result<(), Error>
     for role in config.roles.iter_mut().filter(|role| role.name == Role::User) {
         role.scopes = role.scopes.union(&scopes);
     }
-    config.resources.push(ProtectedResource {
-        uri: uri.clone(),
-        name: "MCP server".into(),
-        apis: vec![API_ID.into()],
-        scopes,
-        default_scopes: Scopes::default(),
-        algorithm: None,
-        mcp: false,
-        secret_sha256: Vec::new(),
-    });
+    let mut server = ProtectedResource::new(uri.clone(), "MCP server".into(), scopes);
+    server.apis.push(API_ID.into());
+    config.resources.push(server);
     Ok(())
 }
 
@@ -132,10 +125,10 @@ impl McpServer {
         });
         let (origin, path) = split(uri.as_str());
         let place = format!("resource_metadata=\"{origin}{WELL_KNOWN}{path}\"");
-        let first_scopes = if resource.default_scopes.is_empty() {
-            String::new()
+        let first_scopes = if resource.has_default_scopes() {
+            format!(", scope=\"{}\"", resource.default_scopes())
         } else {
-            format!(", scope=\"{}\"", resource.default_scopes)
+            String::new()
         };
         let challenge = |text: String| {
             HeaderValue::try_from(text).map_err(|_| Error::Invalid(format!("{uri} is malformed")))

@@ -34,7 +34,7 @@ pub struct ProtectedResource {
     pub scopes: Scopes,
     /// The scopes of a request that names none. By default, all.
     #[serde(default)]
-    pub default_scopes: Scopes,
+    default_scopes: Scopes,
     /// The algorithm of its tokens. By default, that of `[signing]`.
     #[serde(default)]
     pub algorithm: Option<Algorithm>,
@@ -58,9 +58,28 @@ pub struct ScopeDescription {
 }
 
 impl ProtectedResource {
+    /// Returns a resource with these scopes, and everything else as it is by default.
+    pub fn new(uri: ResourceUri, name: String, scopes: Scopes) -> Self {
+        Self {
+            uri,
+            name,
+            apis: Vec::new(),
+            scopes,
+            default_scopes: Scopes::default(),
+            algorithm: None,
+            mcp: false,
+            secret_sha256: Vec::new(),
+        }
+    }
+
     /// Returns the scopes of a request that names none.
     pub fn default_scopes(&self) -> &Scopes {
-        if self.default_scopes.is_empty() { &self.scopes } else { &self.default_scopes }
+        if self.has_default_scopes() { &self.default_scopes } else { &self.scopes }
+    }
+
+    /// Reports whether the configuration says which scopes a request that names none gets.
+    pub fn has_default_scopes(&self) -> bool {
+        !self.default_scopes.is_empty()
     }
 
     /// Reports whether the resource is the API with this id, or the one at this domain name.
