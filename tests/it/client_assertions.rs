@@ -590,7 +590,7 @@ async fn keys_that_cannot_be_fetched_are_a_503_whose_reason_is_logged() {
         let sentence = "The keys of the client could not be fetched. Try again in 60 seconds.";
         expect_refusal(&answer, 503, "temporarily_unavailable", sentence);
         assert_eq!(answer.header("retry-after"), Some("60"));
-        assert!(capture::logged(&["client_document_refused", reason]), "{path}: {reason}");
+        assert!(capture::logged(&["client_keys_refused", reason]), "{path}: {reason}");
         // The assertion was not spent.
         app.answer(path, DocumentAnswer::Json(json!({"keys": [key.jwk]}), vec![]));
         world.advance_s(60);

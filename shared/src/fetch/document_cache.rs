@@ -18,7 +18,7 @@ use crate::core::clock::after;
 /// How long a document is used.
 const LONGEST: SignedDuration = SignedDuration::from_hours(1);
 /// How long to wait after a failure.
-const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(1);
+pub const PAUSE_AFTER_FAILURE: SignedDuration = SignedDuration::from_mins(1);
 /// How many documents are cached.
 const MOST: usize = 100;
 

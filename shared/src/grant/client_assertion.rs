@@ -21,7 +21,6 @@ use crate::{
         error::{Error, Refusal},
         id::{AttemptId, ClientId},
         json::{lenient, unique::Members},
-        network::Network,
         secret::Secret,
     },
     crypto::{
@@ -29,8 +28,8 @@ use crate::{
         jwt::{self, HeaderRequirements, IssuedBy},
         key_set::KeySet,
     },
-    fetch::document_cache::ReadDocument,
-    store::{counter::Counter, nonce::Nonce},
+    fetch::document_cache::{PAUSE_AFTER_FAILURE, ReadDocument},
+    store::nonce::Nonce,
     telemetry,
     token::external,
 };
@@ -43,8 +42,6 @@ pub const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 const LONGEST: usize = 8 * 1024;
 /// The longest `jti`, in bytes.
 const LONGEST_ID: usize = 256;
-/// How long to wait for the keys of a client that could not be fetched.
-const PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 /// An assertion, and the client that it names. Nothing about it is verified.
 #[derive(Clone, Debug)]
@@ -135,37 +132,29 @@ async fn fetch(
     url: &ClientUrl,
     address: &str,
 ) -> Result<ReadDocument<KeySet>, Error> {
-    count_fetch(context, address).await?;
+    throttle::count_document(context, address).await?;
     let read = match context.fetcher.client_keys(url).await {
         Ok(document) => {
             let keys = client_keys::parse_fetched(&lenient::decode(&document.body));
             // Anyone who knows a client can name it here, so its server is not asked more often.
-            keys.map(|keys| (keys, document.max_age.map(|age| age.max(PAUSE))))
+            keys.map(|keys| (keys, document.max_age.map(|age| age.max(PAUSE_AFTER_FAILURE))))
         }
         Err(reason) => Err(reason),
     };
     Ok(read)
 }
 
-/// Counts a document that is fetched for a caller at `address`: one write.
-pub(super) async fn count_fetch(context: &Context, address: &str) -> Result<(), Error> {
-    let network = Network::of(address);
-    let limit = context.config.throttle.client_documents_per_address;
-    let counter = Counter { what: "client_document", whom: network.as_str(), limit };
-    throttle::count_request(context, counter, context.clock.now()).await
-}
-
 /// Returns keys that were fetched. Without them, nothing is known about an assertion.
 fn available(url: &ClientUrl, fetched: Result<KeySet, String>) -> Result<KeySet, Error> {
     fetched.map_err(|reason| {
-        telemetry::client_document_refused(url.host(), &reason);
+        telemetry::client_keys_refused(url.host(), &reason);
         unavailable()
     })
 }
 
 /// Returns the refusal of a client whose keys cannot be fetched now.
 pub(super) fn unavailable() -> Error {
-    Error::rejected_until(Refusal::ClientKeysUnavailable, PAUSE)
+    Error::rejected_until(Refusal::ClientKeysUnavailable, PAUSE_AFTER_FAILURE)
 }
 
 fn signed_claims(

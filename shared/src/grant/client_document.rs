@@ -10,7 +10,7 @@
 
 use serde_json::{Map, Value};
 
-use super::client_assertion;
+use super::throttle;
 use crate::{
     config::{Client, ClientMetadataSource},
     context::Context,
@@ -42,7 +42,7 @@ pub(super) async fn find(
 ) -> Result<Client, Error> {
     let now = context.clock.now();
     let fetch = async {
-        client_assertion::count_fetch(context, address).await?;
+        throttle::count_document(context, address).await?;
         Ok::<_, Error>(fetch(context, url).await)
     };
     let found = context.client_documents.get(url.as_str(), now, fetch).await?;

@@ -5,7 +5,10 @@ use jiff::Timestamp;
 
 use crate::{
     context::Context,
-    core::error::{Error, Refusal},
+    core::{
+        error::{Error, Refusal},
+        network::Network,
+    },
     store::counter::{Counter, RateLimit},
     telemetry,
 };
@@ -48,6 +51,17 @@ pub(crate) async fn count_request(
     now: Timestamp,
 ) -> Result<(), Error> {
     count(context, counter, Refusal::RequestsTooMany, now).await
+}
+
+/// Counts a document of a client that is fetched for a caller at `address`: one write.
+///
+/// # Errors
+/// As [`count_request`].
+pub(super) async fn count_document(context: &Context, address: &str) -> Result<(), Error> {
+    let network = Network::of(address);
+    let limit = context.config.throttle.client_documents_per_address;
+    let counter = Counter { what: "client_document", whom: network.as_str(), limit };
+    count_request(context, counter, context.clock.now()).await
 }
 
 async fn count(

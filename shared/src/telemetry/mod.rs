@@ -242,6 +242,11 @@ pub fn client_document_refused(host: &str, reason: &str) {
     tracing::warn!(target: "postern", event = "client_document_refused", host, reason, "the metadata document of a client was refused");
 }
 
+/// Logs why the keys of a client were refused that are at a URL. The host has the form of a host.
+pub fn client_keys_refused(host: &str, reason: &str) {
+    tracing::warn!(target: "postern", event = "client_keys_refused", host, reason, "the keys of a client were refused");
+}
+
 /// Logs that a session lost its upstream tokens in a crash. The session stays without them.
 pub fn upstream_detached(session: &SessionId) {
     tracing::warn!(target: "postern", event = "upstream_detached", %session, "the tokens of a session are lost");
