@@ -203,6 +203,59 @@ async fn the_commands_about_routes_answer_as_printed() {
 }
 
 #[tokio::test]
+async fn the_first_token_of_the_page_about_oauth_works() {
+    let page = Page::read("docs/oauth.md");
+    let world = World::configured(&page.blocks_of("toml")[0]).await;
+    let blocks = page.blocks_of("sh");
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", &format!("{}\necho \"$verifier\" \"$state\"", blocks[0])]);
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = String::from_utf8(output.stdout).unwrap();
+    let printed: Vec<_> = output.split_whitespace().collect();
+    let [url, verifier, state] = printed.as_slice() else { panic!("{output}") };
+
+    let browser = Browser::of(&world, Role::User).await;
+    let target = url.strip_prefix("https://auth.example.com").unwrap();
+    let asked = browser.get(target).await.expect(200);
+    let form = asked.text.split("action=\"/v1/auth/authorize\"").nth(1).unwrap();
+    let field = Regex::new(r#"<input type="hidden" name="([^"]*)" value="([^"]*)">"#).unwrap();
+    let hidden = field.captures_iter(form).map(|field| {
+        let [name, value] = field.extract().1;
+        (name, value.replace("&#38;", "&"))
+    });
+    let hidden: Vec<_> = hidden.collect();
+    let hidden = hidden.iter().map(|(name, value)| (*name, value.as_str()));
+    let fields: Vec<_> = hidden.chain([("decision", "allow")]).collect();
+    let sent = browser.call("POST", "/v1/auth/authorize").form(&fields).send();
+    let allowed = sent.await.expect(303);
+    let location = allowed.header("location").unwrap();
+    assert!(location.starts_with("https://app.example.com/callback?code=pst_ac_"), "{location}");
+    assert_eq!(parameter(location, "state"), *state);
+    assert_eq!(parameter(location, "iss"), "https://auth.example.com");
+
+    let [redeem, refresh, ..] = commands::<4>("docs/oauth.md");
+    let code = parameter(location, "code");
+    let values = [("$CODE", code.as_str()), ("$verifier", *verifier)];
+    let tokens = redeem.send(&world, &values).await.expect(200);
+    assert_printed(&serde_json::from_str(&page.blocks_of("json")[0]).unwrap(), &tokens.body);
+    assert!(
+        blocks[2]
+            .starts_with("curl -s https://api.example.com/orders -H \"Authorization: Bearer $")
+    );
+    let bearer = format!("Bearer {}", tokens.member("access_token"));
+    let mut event = tests::authorizer_event("/orders", json!({"authorization": bearer}));
+    event["routeArn"] = json!("arn:aws:execute-api:eu-west-1:1:a1b2c3d4e5/$default/GET/orders");
+    let decision = functions::authorizer::handle(&world.app, event).await.unwrap();
+    assert_eq!(decision["isAuthorized"], true, "{decision}");
+    let refresh_token = tokens.member("refresh_token");
+    let values = [("$REFRESH_TOKEN", refresh_token.as_str())];
+    let refreshed = refresh.send(&world, &values).await.expect(200);
+    assert_eq!(refreshed.member("scope"), "orders:read");
+    redeem.send(&world, &[("$CODE", "pst_ac_x"), ("$verifier", *verifier)]).await.expect(400);
+}
+
+#[tokio::test]
 async fn the_page_about_oauth_answers_as_printed() {
     let page = Page::read("docs/oauth.md");
     let world = World::configured(&page.blocks_of("toml")[0]).await;
@@ -216,7 +269,7 @@ async fn the_page_about_oauth_answers_as_printed() {
     ];
     let token = world.call("POST", "/v1/auth/token").form(&grant).send().await.expect(200);
     let token = token.member("access_token");
-    let [create, ask] = commands("docs/oauth.md");
+    let [_, _, create, ask] = commands("docs/oauth.md");
     let created = create.send(&world, &[("$KEY", &world.api_key)]).await.expect(201);
     let printed = page.blocks_of("json");
     let printed = printed.iter().find(|block| block.contains("\"jwks_uri\"")).unwrap();
