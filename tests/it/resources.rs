@@ -353,9 +353,7 @@ async fn a_user_who_has_no_scope_of_a_resource_any_more_gets_no_token() {
     let begin = json!({"client_id": "postern-cli", "resource": MCP, "scope": "scans:read"});
     let begun = world.call("POST", "/v1/auth/device").json(begin).send().await.expect(200);
     let user_code = begun.member("user_code");
-    browser.post("/device", &[("user_code", &user_code)]).await.expect(200);
-    let decision = [("user_code", user_code.as_str()), ("decision", "approve")];
-    browser.post("/device", &decision).await.expect(200);
+    browser.decide_device(&user_code, "approve").await.expect(200);
     let code = begun.member("device_code");
     let form = [("grant_type", DEVICE_GRANT), ("client_id", "postern-cli"), ("device_code", &code)];
     let poll = async |world: &World| world.call("POST", "/v1/auth/token").form(&form).send().await;
