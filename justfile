@@ -28,6 +28,10 @@ e2e:
 people:
     e2e/run people
 
+# Send requests made from docs/openapi.json to the local program: six minutes
+api:
+    e2e/run api
+
 # Measure the release artifacts and update docs/performance.md
 measure *arguments:
     e2e/run measure {{arguments}}

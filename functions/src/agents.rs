@@ -11,23 +11,37 @@ use postern::{
 };
 use serde::Serialize;
 
+/// A new agent, with its secret.
 #[derive(Serialize)]
-struct Created {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct CreatedAgent {
     #[serde(flatten)]
     view: AgentView,
+    /// The secret, unless the agent has keys.
     #[serde(flatten)]
     secret: Option<NewSecret>,
 }
 
+/// The secret of a new agent.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 struct NewSecret {
+    /// Its secret, shown once.
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     secret: Secret,
 }
 
+/// The new secret of an agent.
 #[derive(Serialize)]
-struct Renewed {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct RenewedAgentSecret {
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "postern::core::schema::IdOf<postern::core::id::Agent>")
+    )]
+    /// The id of the agent.
     id: AgentId,
+    /// Its new secret, shown once.
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     secret: Secret,
 }
@@ -45,7 +59,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             let (view, secret) =
                 service_account::create_agent(context, &caller, request.json()?).await?;
             let secret = secret.map(|secret| NewSecret { secret });
-            Ok(Response::created(&Created { view, secret })?)
+            Ok(Response::created(&CreatedAgent { view, secret })?)
         }
         "GET /v1/agents" => {
             let caller = authorize(Permission::AgentsRead).await?;
@@ -70,7 +84,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                 if request.has_body() { request.json()? } else { RenewAgentSecret::default() };
             let secret =
                 service_account::renew_agent_secret(context, &caller, &id, renewal).await?;
-            Ok(Response::ok(&Renewed { id, secret })?)
+            Ok(Response::ok(&RenewedAgentSecret { id, secret })?)
         }
         "PUT /v1/agents/{id}/jwks" => {
             let caller = authorize(Permission::AgentsManage).await?;

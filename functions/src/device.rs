@@ -18,18 +18,27 @@ use serde::Deserialize;
 
 use crate::register;
 
+/// The request of RFC 8628 §3.1.
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct DeviceAuthorizationRequest {
+pub(crate) struct DeviceAuthorizationRequest {
+    /// The client, unless HTTP Basic names it.
     client_id: Option<String>,
+    /// Empty: the client is public.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
     client_secret: Option<Secret>,
+    /// The scopes, space-joined.
     scope: Option<String>,
+    /// The API that the tokens are for (RFC 8707).
     #[serde(default, deserialize_with = "one_or_none")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
     resource: Vec<String>,
     /// Of a form: this client authenticates, which JSON has no members for.
     #[serde(skip)]
     assertion_type: Option<String>,
     #[serde(skip)]
+    #[cfg_attr(feature = "openapi", schemars(skip))]
     assertion: Option<Secret>,
 }
 

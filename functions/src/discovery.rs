@@ -1,5 +1,6 @@
 //! `GET /health`, the key set and the metadata of the authorization server below `/.well-known`, and
-//! the response to every request that matches no route.
+//! the response to every request that matches no route: in dev mode, that is the documentation of the
+//! API.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +15,8 @@ use postern::{
     },
 };
 use serde_json::{Value, json};
+
+use crate::docs;
 
 /// How long verifiers can cache the key set, in seconds. After adding a key, wait this long before
 /// signing with it.
@@ -53,11 +56,20 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Some(allow) => {
                 Ok(Response::method_not_allowed(request.method(), &allow, request.id())?)
             }
-            None => match page_without_slash(request) {
-                Some(path) => Ok(Response::see_other(path.to_owned())?),
-                None => Err(route_unknown(request.path())),
-            },
+            None => not_found(app, request),
         },
+    }
+}
+
+/// Answers a request for a path that no route has: with the document of the API, with the page that a
+/// browser meant, or with a 404.
+fn not_found(app: &App, request: &Request) -> Result<Response, Error> {
+    if let Some(response) = docs::serve(app, request)? {
+        return Ok(response);
+    }
+    match page_without_slash(request) {
+        Some(path) => Ok(Response::see_other(path.to_owned())?),
+        None => Err(route_unknown(request.path())),
     }
 }
 

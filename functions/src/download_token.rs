@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 /// The maximum length of a path, in bytes.
 const LONGEST_PATH: usize = 1024;
 
+/// What is to be downloaded.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct DownloadTokenRequest {
+pub(crate) struct DownloadTokenRequest {
+    /// The path of the download.
     path: String,
 }
 
@@ -40,10 +43,14 @@ impl TryFrom<String> for DownloadPath {
     }
 }
 
+/// A token for one path.
 #[derive(Serialize)]
-struct TokenResponse {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct DownloadTokenResponse {
+    /// The token, for `?token=`.
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     token: Secret,
+    /// How long it is valid, in seconds.
     expires_in: i64,
 }
 
@@ -58,6 +65,6 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     let path = DownloadPath::try_from(path)?;
     let now = app.context.clock.now();
     let (token, lifetime) = issue::download_token(&app.context, caller, &path.0, now)?;
-    let answer = TokenResponse { token, expires_in: lifetime.as_secs() };
+    let answer = DownloadTokenResponse { token, expires_in: lifetime.as_secs() };
     Ok(Response::created(&answer)?.with_pragma_no_cache())
 }

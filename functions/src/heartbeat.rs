@@ -14,16 +14,26 @@ use postern::{
 };
 use serde::{Deserialize, Serialize};
 
+/// What a runner reports.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct HeartbeatRequest {
+pub(crate) struct HeartbeatRequest {
+    /// What the runner does, such as online, busy or offline.
+    #[cfg_attr(feature = "openapi", schemars(extend("pattern" = "^[a-z0-9_-]{1,32}$", "examples" = ["online"])))]
     status: String,
+    /// The version of its software.
+    #[cfg_attr(feature = "openapi", schemars(extend("pattern" = "^[!-~]{1,64}$", "examples" = ["1.4.0"])))]
     version: String,
 }
 
+/// The response to a heartbeat.
 #[derive(Serialize)]
-struct Received {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct HeartbeatReceived {
+    /// When the heartbeat was received.
     received_at: Timestamp,
+    /// When to send the next one, in seconds.
     next_heartbeat_s: i64,
 }
 
@@ -48,7 +58,10 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
                 .config
                 .allowed_users
                 .check(&Subject::Runner(token.id), on_behalf_of.as_ref())?;
-            Ok(Response::ok(&Received { received_at, next_heartbeat_s: HEARTBEAT.as_secs() })?)
+            Ok(Response::ok(&HeartbeatReceived {
+                received_at,
+                next_heartbeat_s: HEARTBEAT.as_secs(),
+            })?)
         }
         Heartbeat::Refused => Err(Refusal::RunnerTokenWrong.into()),
     }

@@ -34,20 +34,33 @@ use serde::{Deserialize, de::IgnoredAny};
 /// What a caller needs.
 const NEEDED: Permission = Permission::TokensIntrospect;
 
-/// The parameters. Which of them are missing is decided once the caller is known.
+/// The parameters. `token` is required; it is missed only once the caller is known.
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct IntrospectionParameters {
+pub(crate) struct IntrospectionParameters {
+    /// The credential to examine.
+    #[cfg_attr(feature = "openapi", schemars(required, with = "String"))]
     token: Option<Secret>,
     /// Accepted and ignored: the token itself shows its type.
     #[serde(default, rename = "token_type_hint")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<serde_json::Value>"))]
     _hint: Option<IgnoredAny>,
+    /// The API that the credential must be for (RFC 8707).
     #[serde(default, deserialize_with = "one_or_none")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
     resource: Vec<String>,
+    /// The scopes that the credential must have, space-joined.
     scope: Option<String>,
+    /// The id of the agent that asks, unless another credential is presented.
     client_id: Option<String>,
+    /// The secret of that agent.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
     client_secret: Option<Secret>,
+    /// Always urn:ietf:params:oauth:client-assertion-type:jwt-bearer.
     client_assertion_type: Option<String>,
+    /// The assertion of that agent, in place of its secret (RFC 7523).
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<String>"))]
     client_assertion: Option<Secret>,
 }
 

@@ -7,6 +7,7 @@ pub mod authorizer;
 pub mod cli_tokens;
 pub mod device;
 pub mod discovery;
+mod docs;
 pub mod download_token;
 pub mod downloads;
 pub mod heartbeat;
@@ -14,6 +15,8 @@ pub mod inspect;
 pub mod introspect;
 pub mod keys;
 pub mod login;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod organizations;
 pub mod portal;
 pub mod refresh;

@@ -18,31 +18,48 @@ use postern::{
 };
 use serde::{Deserialize, Serialize};
 
+/// The credentials of a user with a password.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Credentials {
+pub(crate) struct LoginRequest {
+    /// The email address.
+    #[cfg_attr(feature = "openapi", schemars(with = "postern::core::email::Email"))]
     email: String,
+    /// The password.
     password: String,
+    /// The id of the organization, if the user belongs to several.
     organization: Option<String>,
 }
 
+/// The response to a login.
 #[derive(Serialize)]
-struct LoggedIn {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct LoggedIn {
     #[serde(flatten)]
     tokens: Tokens,
-    user: User,
+    /// The user.
+    user: LoggedInUser,
 }
 
+/// The user who logged in.
 #[derive(Serialize)]
-struct User {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct LoggedInUser {
+    /// The id.
     id: String,
+    /// The email address.
     email: Email,
+    /// The role.
     role: Role,
 }
 
+/// What ends besides the session.
 #[derive(Deserialize, Default)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Logout {
+pub(crate) struct LogoutRequest {
+    /// A refresh token, whose family ends.
     refresh_token: Option<String>,
 }
 
@@ -59,7 +76,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn login(app: &App, request: &Request) -> Result<Response, Error> {
-    let given: Credentials = request.json()?;
+    let given: LoginRequest = request.json()?;
     let email = Email::try_from(given.email)?;
     let organization = given.organization.map(|id| id.parse()).transpose();
     let organization = organization.map_err(|_| {
@@ -90,14 +107,15 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     // The user was deleted between the two reads.
     let is_gone = begun.as_ref().err().and_then(Error::refusal) == Some(Refusal::UserDeleted);
     let tokens = if is_gone { Err(Refusal::LoginWrong.into()) } else { begun }?;
-    let user = User { id: person.user_id.to_string(), email, role: person.role };
+    let user = LoggedInUser { id: person.user_id.to_string(), email, role: person.role };
     Ok(Response::ok(&LoggedIn { tokens, user })?.with_pragma_no_cache())
 }
 
 /// Ends a session or a token family. Anyone who has the session or token can end it. The response
 /// is 204 for every session and token, even if it has already ended.
 async fn logout(app: &App, request: &Request) -> Result<Response, Error> {
-    let given: Logout = if request.has_body() { request.json()? } else { Logout::default() };
+    let given: LogoutRequest =
+        if request.has_body() { request.json()? } else { LogoutRequest::default() };
     let session = authn::presented_session(&app.context, request)?;
     if session.is_none() && given.refresh_token.is_none() {
         let detail = "There is nothing to end: send a session, in its header or cookie, or a refresh_token in the body.";

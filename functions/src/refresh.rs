@@ -11,9 +11,12 @@ use postern::{
 };
 use serde::Deserialize;
 
+/// A refresh.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Refresh {
+pub(crate) struct RefreshRequest {
+    /// The current refresh token.
     refresh_token: String,
 }
 
@@ -22,7 +25,7 @@ struct Refresh {
 /// # Errors
 /// Those of the grant.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
-    let body: Refresh = request.json().map_err(|error| match error.refusal() {
+    let body: RefreshRequest = request.json().map_err(|error| match error.refusal() {
         Some(Refusal::MediaTypeUnsupported) if request.is_form() => error.with_hint(
             "As a form, a refresh token is sent to POST /v1/auth/token, with \
              grant_type=refresh_token.",

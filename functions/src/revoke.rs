@@ -14,18 +14,27 @@ use postern::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
+/// The request of RFC 7009 §2.1.
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Revocation {
+pub(crate) struct Revocation {
+    /// The token to be revoked.
+    #[cfg_attr(feature = "openapi", schemars(required, with = "String"))]
     token: Option<Secret>,
     /// Accepted and ignored: the token itself shows its type.
     #[serde(default, rename = "token_type_hint")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<serde_json::Value>"))]
     _hint: Option<IgnoredAny>,
 }
 
+/// A credential that others know.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Leaked {
+pub(crate) struct LeakedToken {
+    /// The credential, of any kind.
+    #[cfg_attr(feature = "openapi", schemars(with = "String"))]
     token: Secret,
 }
 
@@ -37,7 +46,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/auth/revoke" => revoke_token(app, request).await,
         "POST /v1/keys/revoke-leaked" => {
-            let Leaked { token } = request.json()?;
+            let LeakedToken { token } = request.json()?;
             revoke_leaked(&app.context, &token).await?;
             Ok(Response::accepted())
         }

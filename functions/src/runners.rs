@@ -11,9 +11,17 @@ use postern::{
 };
 use serde::Serialize;
 
+/// The new token of a runner.
 #[derive(Serialize)]
-struct Renewed {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct RenewedRunnerToken {
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "postern::core::schema::IdOf<postern::core::id::Runner>")
+    )]
+    /// The id of the runner.
     id: RunnerId,
+    /// Its new token, shown once.
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     token: Secret,
 }
@@ -52,7 +60,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             request.no_members()?;
             let id = request.path_id()?;
             let token = runner::renew_token(context, &caller, &id).await?;
-            Ok(Response::ok(&Renewed { id, token })?)
+            Ok(Response::ok(&RenewedRunnerToken { id, token })?)
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }

@@ -12,10 +12,14 @@ use postern::{
 };
 use serde::Serialize;
 
+/// A token of a service.
 #[derive(Serialize)]
-struct TokenResponse {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct ServiceTokenResponse {
+    /// The token, for the header X-Service-Token.
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     access_token: Secret,
+    /// How long it is valid, in seconds.
     expires_in: i64,
 }
 
@@ -39,6 +43,6 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         .allowed_users
         .check(&Subject::Service(service.meta.id), service.on_behalf_of.as_ref())?;
     let (access_token, lifetime) = issue::service_token(&app.context, &service, now)?;
-    let answer = TokenResponse { access_token, expires_in: lifetime.as_secs() };
+    let answer = ServiceTokenResponse { access_token, expires_in: lifetime.as_secs() };
     Ok(Response::ok(&answer)?.with_pragma_no_cache())
 }

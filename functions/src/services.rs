@@ -11,10 +11,13 @@ use postern::{
 };
 use serde::Serialize;
 
+/// A new service, with its key.
 #[derive(Serialize)]
-struct Created {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct CreatedService {
     #[serde(flatten)]
     view: ServiceView,
+    /// Its key, shown once.
     #[serde(serialize_with = "postern::core::secret::shown_once")]
     key: Secret,
 }
@@ -31,7 +34,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
         "POST /v1/services" => {
             let caller = authorize().await?;
             let (view, key) = service_account::create(context, &caller, request.json()?).await?;
-            Ok(Response::created(&Created { view, key })?)
+            Ok(Response::created(&CreatedService { view, key })?)
         }
         "GET /v1/services" => {
             let caller = authorize().await?;

@@ -29,10 +29,14 @@ use postern::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+/// The exchange of an agent's secret for tokens, as JSON.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Exchange {
+pub(crate) struct AgentExchange {
+    /// The id of the agent.
     agent_id: String,
+    /// Its secret.
     secret: String,
 }
 
@@ -65,7 +69,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 const EXPECTED: &str = "send the parameters of a grant as application/x-www-form-urlencoded, with grant_type; or JSON with agent_id and secret.";
 
 /// Parses the body that is not a form.
-fn json_body(request: &Request) -> Result<Exchange, Error> {
+fn json_body(request: &Request) -> Result<AgentExchange, Error> {
     let basic = request.basic()?;
     if !request.has_body() {
         let sentence = format!("The body is missing: {EXPECTED}");

@@ -18,24 +18,41 @@ use postern::{
 };
 use serde::{Deserialize, Serialize};
 
+/// A user with a new invitation.
 #[derive(Serialize)]
-struct Invited {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(crate) struct InvitedUser {
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "postern::core::schema::IdOf<postern::core::id::User>")
+    )]
+    /// The id of the user.
     id: UserId,
     #[serde(flatten)]
     invitation: Invitation,
 }
 
+/// A password for the invited user.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Accept {
+pub(crate) struct AcceptInvitation {
+    /// The invitation.
     invitation: String,
+    /// The new password.
+    #[cfg_attr(feature = "openapi", schemars(with = "postern::core::schema::NewPassword"))]
     password: String,
 }
 
+/// A new password.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct ChangePassword {
+pub(crate) struct ChangePassword {
+    /// The current password.
     current_password: String,
+    /// The new password.
+    #[cfg_attr(feature = "openapi", schemars(with = "postern::core::schema::NewPassword"))]
     password: String,
 }
 
@@ -78,7 +95,7 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
             request.no_members()?;
             let id = request.path_id()?;
             let invitation = user::invite(context, &caller, &id).await?;
-            Ok(Response::ok(&Invited { id, invitation })?)
+            Ok(Response::ok(&InvitedUser { id, invitation })?)
         }
         "POST /v1/users/disable" => {
             let manager = manager(app, request).await?;
@@ -127,7 +144,7 @@ async fn sign_out(app: &App, request: &Request) -> Result<Response, Error> {
 }
 
 async fn accept_invitation(app: &App, request: &Request) -> Result<Response, Error> {
-    let Accept { invitation, password } = request.json()?;
+    let AcceptInvitation { invitation, password } = request.json()?;
     let (invitation, password) = (Secret::new(invitation), Secret::new(password));
     password_change::accept_invitation(&app.context, &invitation, password).await?;
     Ok(Response::no_content())

@@ -70,6 +70,8 @@ pub(crate) enum Command {
     },
     /// Print the permissions that the template gives each function (docs/permissions.md).
     Permissions,
+    /// Print the OpenAPI document of all routes (docs/openapi.json).
+    Openapi,
     /// Print the template's routes as the configuration of `cargo lambda watch`.
     WatchConfig,
     /// Create the secrets of a new deployment, as three files for AWS Secrets Manager.

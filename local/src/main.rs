@@ -40,6 +40,10 @@ async fn main() -> ExitCode {
         Command::Invoke { function, events, data, config } => {
             invoke(&function, &events, data, config).await
         }
+        Command::Openapi => {
+            show::print_page(&functions::openapi::text());
+            Ok(())
+        }
         Command::Permissions => Template::load()
             .and_then(|template| permissions::markdown(&template))
             .map(|page| show::print_page(&page)),

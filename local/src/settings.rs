@@ -80,6 +80,7 @@ pub fn load(
     let issuer = shown.issuer.get_or_insert_with(|| url.to_owned()).clone();
     variables.entry("POSTERN_ISSUER".into()).or_insert(issuer);
     let mut config = Config::from_variables(&variables)?;
+    config.dev = true; // the documents of the API, for whoever tries it on this machine
     // The issuer stays that of the first start. The pages are where the program listens now.
     if !has_public_url {
         url.clone_into(&mut config.deployment.public_url);

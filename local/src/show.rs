@@ -46,6 +46,7 @@ pub(crate) fn print_ready(ready: &Ready, options: &Options, deployment: &Deploym
     println!("Postern is ready.\n");
     println!("  url            {url}");
     println!("  portal         {url}/login");
+    println!("  documentation  {url}/docs");
     println!("  API key        {api_key}");
     println!("  organization   {}", ready.organization_id);
     print_operator_key(ready, options);

@@ -52,6 +52,7 @@ mod messages;
 mod mistakes;
 mod mistakes_credentials;
 mod mistakes_routes;
+mod openapi;
 mod organizations;
 mod outages;
 mod paths;

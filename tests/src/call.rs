@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use crate::{Answer, World};
+use crate::{Answer, World, openapi::OpenApi};
 
 /// A request to a world's gateway.
 #[derive(Debug)]
@@ -75,13 +75,23 @@ impl<'w> Call<'w> {
 
     /// Sends the request; returns the status and the text of the response.
     pub async fn send_for_text(self) -> (u16, String) {
-        let response = self.world.gateway.call(self.request(), self.source_ip).await;
+        let response = self.checked().await;
         (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
     }
 
     /// Sends the request.
     pub async fn send(self) -> Answer {
-        Answer::new(self.world.gateway.call(self.request(), self.source_ip).await)
+        Answer::new(self.checked().await)
+    }
+
+    /// Sends the request, and checks that the OpenAPI document describes what happens.
+    async fn checked(self) -> http::Response<Bytes> {
+        let request = self.request();
+        let response = self.world.gateway.call(request.clone(), self.source_ip).await;
+        if let Err(problem) = OpenApi::of_repository().check(&request, &response) {
+            panic!("docs/openapi.json: {problem}");
+        }
+        response
     }
 
     fn request(&self) -> http::Request<Bytes> {

@@ -10,6 +10,7 @@ mod client_key;
 mod curl;
 mod form;
 mod issuer;
+pub mod openapi;
 pub mod page;
 mod proof_key;
 pub mod public_client;

@@ -82,6 +82,9 @@ pub struct Config {
     /// signup is open.
     #[serde(default = "Scopes::all")]
     pub signup_scopes: Scopes,
+    /// Whether the deployment publishes its OpenAPI document, and a page that shows it.
+    #[serde(default)]
+    pub dev: bool,
     /// The header in which a session is forwarded.
     #[serde(default = "default_session_header")]
     pub session_header: CredentialHeader,

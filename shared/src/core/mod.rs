@@ -23,6 +23,8 @@ pub mod redirect_uri;
 pub mod request_uri;
 pub mod rfc3339;
 pub mod route_pattern;
+#[cfg(feature = "openapi")]
+pub mod schema;
 pub mod scope;
 pub mod scope_limit;
 pub mod secret;

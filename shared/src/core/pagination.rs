@@ -39,11 +39,12 @@ impl<K: StaticType> PageRequest<K> {
     }
 }
 
-/// A page of a list: `{"items": […], "next_cursor": string or null}`.
+/// A page of a list.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct List<T> {
     /// The records of this page.
     pub items: Vec<T>,
-    /// The cursor of the next page; `None` on the last page.
+    /// The cursor of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }

@@ -21,6 +21,7 @@ use crate::core::{
 
 /// A user's role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Can use the organization's resources but not manage them.
@@ -96,6 +97,7 @@ impl AllowedUsers {
 
 /// The kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
     /// An agent.
@@ -134,13 +136,18 @@ impl PrincipalKind {
 
 /// The caller, after authentication.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Principal {
     /// The canonical identifier, the same for all credentials of one caller.
     pub user_id: Subject,
     /// The kind of caller.
     pub kind: PrincipalKind,
-    /// The organization whose records the caller can access. `None` for some callers that another
+    /// The organization whose records the caller can access; null for some callers that another
     /// issuer, the configuration or a messaging platform identifies.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::core::schema::IdOf<crate::core::id::Organization>>")
+    )]
     pub org_id: Option<OrganizationId>,
     /// The presented credential: a key, a family or a token.
     pub credential_id: CredentialId,

@@ -54,13 +54,20 @@ const PURPOSE: &str = "user_code";
 
 /// The device authorization response of §3.2.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct DeviceAuthorization {
+    /// The code with which the tool polls.
     #[serde(serialize_with = "secret::shown_once")]
     device_code: Secret,
+    /// The code that the user enters.
     user_code: String,
+    /// The page on which the user enters it.
     verification_uri: String,
+    /// The same page, with the code.
     verification_uri_complete: String,
+    /// How long the codes are valid, in seconds.
     expires_in: i64,
+    /// How long to wait between polls, in seconds.
     interval: i64,
 }
 

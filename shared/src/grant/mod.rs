@@ -38,13 +38,21 @@ use crate::{
 
 /// The token response of RFC 6749 §5.1.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Tokens {
+    /// The access token, a JWT (RFC 9068).
     #[serde(serialize_with = "secret::shown_once")]
     access_token: Secret,
+    /// How the access token is presented.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::TokenType"))]
     token_type: &'static str,
+    /// How long the access token is valid, in seconds.
     expires_in: i64,
+    /// The refresh token, if there is one.
     #[serde(serialize_with = "shown_once_if_any", skip_serializing_if = "Option::is_none")]
     refresh_token: Option<Secret>,
+    /// The scopes of the access token, space-joined.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::ScopeList"))]
     scope: String,
 }
 

@@ -30,27 +30,43 @@ const TAG_LEN: usize = 32;
 
 /// What a client says about itself. Everything else is ignored (RFC 7591 §2).
 #[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RegistrationRequest {
+    /// Where the client receives codes.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::NewRedirectUris"))]
     redirect_uris: Option<Vec<Value>>,
+    /// The name that users see.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<Name>"))]
     client_name: Option<String>,
 }
 
 /// The metadata in the id of a client.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ClientMetadata {
+    /// The name that users see.
+    #[cfg_attr(feature = "openapi", schemars(with = "Name"))]
     client_name: String,
+    /// Where the client receives codes.
     redirect_uris: Vec<RedirectUri>,
 }
 
 /// The response of RFC 7591 §3.2.1.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RegisteredClient {
+    /// The id of the client.
     client_id: ClientId,
     #[serde(flatten)]
     metadata: ClientMetadata,
+    /// How the client authenticates: not at all.
     token_endpoint_auth_method: &'static str,
+    /// The grants that it can use.
+    #[cfg_attr(feature = "openapi", schemars(with = "Vec<String>"))]
     grant_types: [&'static str; 2],
+    /// The responses that it can get.
+    #[cfg_attr(feature = "openapi", schemars(with = "Vec<String>"))]
     response_types: [&'static str; 1],
 }
 

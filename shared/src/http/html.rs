@@ -63,9 +63,22 @@ pub fn render(page: &impl Template) -> Result<Response, Fault> {
 /// As [`render`].
 pub fn render_for_form_to(page: &impl Template, source: &str) -> Result<Response, Fault> {
     let policy = POLICY.replace("form-action 'self'", &format!("form-action 'self' {source}"));
+    with_policy(render(page)?, policy)
+}
+
+/// Renders the page of a viewer, whose style sheet contains its icons as `data:` URLs.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_viewer(page: &impl Template) -> Result<Response, Fault> {
+    let policy = POLICY.replace("img-src 'self'", "img-src 'self' data:");
+    with_policy(render(page)?, policy)
+}
+
+fn with_policy(page: Response, policy: String) -> Result<Response, Fault> {
     let policy =
         HeaderValue::try_from(policy).map_err(|error| Fault::Serialization(error.into()))?;
-    Ok(render(page)?.with_header(header::CONTENT_SECURITY_POLICY, policy))
+    Ok(page.with_header(header::CONTENT_SECURITY_POLICY, policy))
 }
 
 /// What pages say instead of the sentences for programs, which speak of credentials, records and

@@ -29,46 +29,68 @@ pub const LONGEST_OVERLAP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// A key to be created.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewApiKey {
     /// The name.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::name::Name"))]
     pub name: String,
     /// The scopes of the key.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::NewScopes"))]
     pub scopes: Vec<String>,
     /// The resources that the key is limited to.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Resources"))]
     pub resources: BTreeMap<String, BTreeSet<String>>,
-    /// When the key expires; `None` means never.
+    /// When the key expires. Without it, the key does not expire.
     #[serde(default, deserialize_with = "rfc3339::deserialize")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::Expiry>"))]
     pub expires_at: Option<Timestamp>,
-    /// Whether every request must be signed with the key; `None` means as with the caller's own.
+    /// Whether every request must be signed with the key; by default as with the caller's own.
     #[serde(default, deserialize_with = "owned::given")]
+    #[cfg_attr(feature = "openapi", schemars(with = "bool"))]
     pub require_signature: Option<bool>,
 }
 
 /// How a key is rotated.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RotateApiKey {
-    /// How long the old secret keeps working: 0 to 604800 seconds.
+    /// How long the old secret keeps working, in seconds.
     #[serde(rename = "overlap_s", default, with = "seconds")]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::Overlap"))]
     pub overlap: SignedDuration,
 }
 
 /// A key without its secret.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the members of docs/credentials.md and the record")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ApiKeyView {
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::core::schema::IdOf<crate::core::id::ApiKey>")
+    )]
+    /// The id.
     pub id: ApiKeyId,
+    /// The name.
     pub name: String,
+    /// The scopes.
     pub scopes: Scopes,
+    /// The resources that it is limited to.
     pub resources: Resources,
+    /// The beginning of the secret.
     pub prefix: String,
+    /// The end of the secret.
     pub last_four: String,
+    /// When it was created.
     pub created_at: Timestamp,
+    /// When it expires, if it does.
     #[serde(serialize_with = "rfc3339::serialize")]
     pub expires_at: Option<Timestamp>,
+    /// Whether every request must be signed with it.
     pub require_signature: bool,
+    /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
 }
 
@@ -105,6 +127,7 @@ impl Resource for ApiKeyView {
 
 /// A new key, with its secret.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreatedApiKey {
     /// The key.
     #[serde(flatten)]
@@ -116,8 +139,13 @@ pub struct CreatedApiKey {
 
 /// A key's new secret.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RotatedApiKey {
     /// The id of the key.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::core::schema::IdOf<crate::core::id::ApiKey>")
+    )]
     pub id: ApiKeyId,
     /// Its new secret, shown once.
     #[serde(serialize_with = "secret::shown_once")]

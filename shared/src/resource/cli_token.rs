@@ -27,19 +27,24 @@ use crate::{
 
 /// A token to be created.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewCliToken {
     /// The name.
+    #[cfg_attr(feature = "openapi", schemars(with = "Name"))]
     pub name: String,
     /// The scopes of the token.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::NewScopes"))]
     pub scopes: Vec<String>,
     /// Whether the token is for all repositories.
     #[serde(default)]
     pub all_repositories: bool,
     /// The repositories that the token is for, unless it is for all.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::Repositories>"))]
     pub repositories: Option<BTreeSet<String>>,
-    /// When the token expires; `None` means never.
+    /// When the token expires. Without it, the token does not expire.
     #[serde(default, deserialize_with = "rfc3339::deserialize")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::Expiry>"))]
     pub expires_at: Option<Timestamp>,
     /// Whether every request must be signed with the token.
     #[serde(default)]
@@ -48,19 +53,30 @@ pub struct NewCliToken {
 
 /// A token without its secret.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the members of docs/credentials.md and the record")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CliTokenView {
+    /// The id.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::IdOf<CliToken>"))]
     pub id: CliTokenId,
+    /// The name.
     pub name: String,
+    /// The scopes.
     pub scopes: Scopes,
+    /// Whether it is for all repositories.
     pub all_repositories: bool,
+    /// The repositories that it is for, unless it is for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repositories: Option<BTreeSet<String>>,
+    /// The beginning of the secret.
     pub prefix: String,
+    /// The end of the secret.
     pub last_four: String,
+    /// When it was created.
     pub created_at: Timestamp,
+    /// When it expires, if it does.
     #[serde(serialize_with = "rfc3339::serialize")]
     pub expires_at: Option<Timestamp>,
+    /// Whether every request must be signed with it.
     pub require_signature: bool,
 }
 
@@ -84,6 +100,7 @@ impl CliTokenView {
 
 /// A new token, with its secret.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreatedCliToken {
     /// The token.
     #[serde(flatten)]

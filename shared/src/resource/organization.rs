@@ -26,11 +26,14 @@ use crate::{
 
 /// An organization to be created.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewOrganization {
     /// The name.
+    #[cfg_attr(feature = "openapi", schemars(with = "Name"))]
     pub name: String,
     /// The user who owns it. Only the operator can set it.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::UserId>"))]
     pub owner: Option<String>,
 }
 
@@ -48,8 +51,13 @@ pub enum OrganizationCreator<'a> {
 
 /// A new organization, with its API key.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreatedOrganization {
     /// The id of the organization.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::core::schema::IdOf<crate::core::id::Organization>")
+    )]
     pub id: OrganizationId,
     /// The name.
     pub name: String,
@@ -57,6 +65,10 @@ pub struct CreatedOrganization {
     #[serde(serialize_with = "secret::shown_once")]
     pub api_key: Secret,
     /// The id of its first key.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::core::schema::IdOf<crate::core::id::ApiKey>")
+    )]
     pub api_key_id: ApiKeyId,
     /// When it was created.
     pub created_at: Timestamp,
@@ -64,11 +76,19 @@ pub struct CreatedOrganization {
 
 /// An organization.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the members of the record")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct OrganizationView {
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::core::schema::IdOf<crate::core::id::Organization>")
+    )]
+    /// The id.
     pub id: OrganizationId,
+    /// The name.
     pub name: String,
+    /// The user who owns it, if one does.
     pub owner: Option<String>,
+    /// When it was created.
     pub created_at: Timestamp,
 }
 

@@ -29,30 +29,49 @@ const LONGEST_LABEL: usize = 64;
 
 /// A runner to be created.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewRunner {
     /// The name.
+    #[cfg_attr(feature = "openapi", schemars(with = "Name"))]
     pub name: String,
     /// The labels that select it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::Labels"))]
     pub labels: Vec<String>,
 }
 
 /// A runner without its token.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the members of docs/credentials.md and the record")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RunnerView {
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::core::schema::IdOf<crate::core::id::Runner>")
+    )]
+    /// The id.
     pub id: RunnerId,
+    /// The name.
     pub name: String,
+    /// The labels that select it.
     pub labels: Vec<String>,
+    /// The status that it last reported.
     pub status: Option<String>,
+    /// The version that it last reported.
     pub version: Option<String>,
+    /// When it last reported.
     pub last_seen_at: Option<Timestamp>,
+    /// Whether it reported in the last 90 seconds, with a status other than `offline`.
     pub online: bool,
+    /// The beginning of the secret.
     pub prefix: String,
+    /// The end of the secret.
     pub last_four: String,
+    /// When it was created.
     pub created_at: Timestamp,
+    /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
+    /// When it expires, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -94,6 +113,7 @@ impl Resource for RunnerView {
 
 /// A new runner, with its token.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreatedRunner {
     /// The runner.
     #[serde(flatten)]

@@ -32,23 +32,30 @@ use crate::{
 
 /// An agent or service to be created.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewServiceAccount {
     /// The name.
+    #[cfg_attr(feature = "openapi", schemars(with = "Name"))]
     pub name: String,
     /// The scopes.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::NewScopes"))]
     pub scopes: Vec<String>,
 }
 
 /// An agent to be created. It gets a secret, unless it has keys.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewAgent {
     /// The name.
+    #[cfg_attr(feature = "openapi", schemars(with = "Name"))]
     pub name: String,
     /// The scopes.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::NewScopes"))]
     pub scopes: Vec<String>,
-    /// Its public keys.
+    /// Its public keys (RFC 7517).
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::PublicKeys>"))]
     jwks: Option<Value>,
     /// The URL of its public keys.
     jwks_uri: Option<String>,
@@ -56,22 +63,35 @@ pub struct NewAgent {
 
 /// An agent or service without its secret.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(bound = "")]
-#[expect(missing_docs, reason = "the members of docs/credentials.md and the record")]
+#[cfg_attr(feature = "openapi", schemars(bound = ""))]
 pub struct ServiceAccountView<K: CredentialKind> {
+    /// The id.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::IdOf<K>"))]
     pub id: TypeSafeId<K>,
+    /// The name.
     pub name: String,
+    /// The scopes.
     pub scopes: Scopes,
+    /// The beginning of the secret, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// The end of the secret, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_four: Option<String>,
+    /// Its public keys (RFC 7517), if it has any.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::PublicKeys>"))]
     pub jwks: Option<Value>,
+    /// The URL of its public keys, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<String>,
+    /// When it was created.
     pub created_at: Timestamp,
+    /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
+    /// When it expires, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
@@ -232,6 +252,7 @@ impl CheckedAccount {
 
 /// How an agent's secret is renewed.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RenewAgentSecret {
     /// Whether the tokens that were granted so far end too.
@@ -277,9 +298,11 @@ async fn replace_credential(
 
 /// The new keys of an agent.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewAgentKeys {
-    /// Its public keys.
+    /// Its public keys (RFC 7517).
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::PublicKeys>"))]
     jwks: Option<Value>,
     /// The URL of its public keys.
     jwks_uri: Option<String>,

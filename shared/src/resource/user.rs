@@ -34,14 +34,19 @@ use crate::{
 
 /// A user to be created.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
+    /// The email address.
+    #[cfg_attr(feature = "openapi", schemars(with = "Email"))]
     email: String,
     /// The password, which the enroller then knows.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::core::schema::NewPassword>"))]
     password: Option<String>,
     /// Whether the user is invited to set a password instead.
     #[serde(default)]
     invite: bool,
+    /// The role.
     #[serde(default)]
     role: Role,
 }
@@ -54,12 +59,21 @@ impl std::fmt::Debug for NewUser {
 
 /// A user.
 #[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "the members of the record")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct UserView {
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::core::schema::IdOf<crate::core::id::User>")
+    )]
+    /// The id.
     pub id: UserId,
+    /// The email address.
     pub email: Email,
+    /// The role.
     pub role: Role,
+    /// When it was created.
     pub created_at: Timestamp,
+    /// The user who created it, if one did.
     pub on_behalf_of: Option<Subject>,
 }
 
@@ -91,6 +105,7 @@ impl Resource for UserView {
 
 /// A new user, with their invitation if they have no password yet.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreatedUser {
     /// The user.
     #[serde(flatten)]
@@ -102,6 +117,7 @@ pub struct CreatedUser {
 
 /// The invitation with which a user sets a password.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Invitation {
     /// Its secret, shown once.
     #[serde(rename = "invitation", serialize_with = "secret::shown_once")]

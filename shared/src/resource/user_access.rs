@@ -23,9 +23,11 @@ use crate::{
 
 /// A user who is to be disabled, enabled or signed out.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UserToChange {
     /// The user's id.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::UserId"))]
     pub user_id: String,
 }
 

@@ -17,7 +17,9 @@ const TYPE: &str = "token-introspection+jwt";
 
 /// What a token is, if it is active.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Introspection {
+    /// Whether the credential is valid, for what was asked.
     active: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     token: Option<ActiveToken>,
@@ -25,6 +27,7 @@ pub struct Introspection {
 
 /// An active token. The caller's members are those of `GET /v1/auth/whoami`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ActiveToken {
     /// The scopes of the caller, space-joined. Absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,9 +38,11 @@ pub struct ActiveToken {
     pub token_type: TokenUse,
     /// When it expires, if it does.
     #[serde(skip_serializing_if = "Option::is_none", with = "second::optional")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<i64>"))]
     pub exp: Option<Timestamp>,
     /// The other claims of a token that has claims.
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::Claims"))]
     pub claims: Map<String, Value>,
     /// The caller.
     #[serde(flatten)]
@@ -46,6 +51,7 @@ pub struct ActiveToken {
 
 /// How a token is presented (RFC 6749 §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum TokenUse {
     /// After the word `Bearer`.
     Bearer,

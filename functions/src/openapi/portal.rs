@@ -1,0 +1,184 @@
+//! The portal. Its forms work only on its pages: each contains a token of its session.
+
+use serde_json::{Value, json};
+
+use super::{access::Access, document::Document, operation::Operation, tokens::form_of};
+
+const TAG: &str = "Portal";
+
+/// A kind of record that has a page.
+struct RecordPage {
+    list: (&'static str, &'static str),
+    create: (&'static str, &'static str),
+    delete: (&'static str, &'static str),
+    renew: Option<(&'static str, &'static str)>,
+}
+
+const RECORDS: [RecordPage; 5] = [
+    RecordPage {
+        list: ("GET /keys", "Page of the API keys"),
+        create: ("POST /keys", "Create an API key on its page"),
+        delete: ("POST /keys/{id}/delete", "Delete an API key on its page"),
+        renew: Some(("POST /keys/{id}/renew", "Rotate an API key on its page")),
+    },
+    RecordPage {
+        list: ("GET /tokens", "Page of one's own CLI tokens"),
+        create: ("POST /tokens", "Create a CLI token on its page"),
+        delete: ("POST /tokens/{id}/delete", "Delete a CLI token on its page"),
+        renew: None,
+    },
+    RecordPage {
+        list: ("GET /agents", "Page of the agents"),
+        create: ("POST /agents", "Create an agent on its page"),
+        delete: ("POST /agents/{id}/delete", "Delete an agent on its page"),
+        renew: Some(("POST /agents/{id}/renew", "Renew the secret of an agent on its page")),
+    },
+    RecordPage {
+        list: ("GET /services", "Page of the services"),
+        create: ("POST /services", "Create a service on its page"),
+        delete: ("POST /services/{id}/delete", "Delete a service on its page"),
+        renew: None,
+    },
+    RecordPage {
+        list: ("GET /runners", "Page of the runners"),
+        create: ("POST /runners", "Create a runner on its page"),
+        delete: ("POST /runners/{id}/delete", "Delete a runner on its page"),
+        renew: Some(("POST /runners/{id}/renew", "Renew the token of a runner on its page")),
+    },
+];
+
+/// Adds the routes.
+pub(super) fn add(document: &mut Document) {
+    add_records(document);
+    add_sign_in(document);
+    add_lists(document);
+    let name = json!({"enum": ["icon.svg", "portal.css", "portal.js"]});
+    let asset = || json!({"type": "string"});
+    document.add(
+        &Operation::new("GET /assets/{name}", TAG, "Asset of the pages")
+            .for_browsers()
+            .in_path("name", &name)
+            .content(200, "The style sheet, script or icon.", "text/css; charset=utf-8", &asset())
+            .content(200, "", "text/javascript; charset=utf-8", &asset())
+            .content(200, "", "image/svg+xml", &asset())
+            .with_header(200, "Cache-Control", "Cacheable"),
+    );
+}
+
+/// Returns an operation of a signed-in user.
+fn of_user((route, summary): (&'static str, &'static str)) -> Operation {
+    Operation::new(route, TAG, summary).access(Access::Page).for_browsers()
+}
+
+fn id() -> Value {
+    json!({"type": "string"})
+}
+
+fn add_records(document: &mut Document) {
+    let optional = ["scopes", "repositories", "labels", "expires_in_days"];
+    let create = document.schema("NewRecordForm", form_of(&["csrf", "name"], &optional));
+    let renew = document.schema("RenewalForm", form_of(&["csrf"], &["name", "overlap_s"]));
+    let delete = document.schema("PageForm", form_of(&["csrf"], &[]));
+    for record in RECORDS {
+        document.add(
+            &of_user(record.list)
+                .query("cursor?", &json!({"type": "string"}), "The cursor of the previous page.")
+                .page("The page.")
+                .redirect("The sign-in page."),
+        );
+        document.add(
+            &of_user(record.create)
+                .form(&create, &json!({"csrf": "…", "name": "deploy", "scopes": "data:read"}))
+                .page("The page, with what is wrong in the form.")
+                .redirect("The page, which shows the secret once.")
+                .codes(&["conflict", "invalid_scope", "not_found"]),
+        );
+        if let Some(route) = record.renew {
+            document.add(
+                &of_user(route)
+                    .in_path("id", &id())
+                    .form(&renew, &json!({"csrf": "…"}))
+                    .redirect("The page, which shows the secret once.")
+                    .codes(&["conflict"]),
+            );
+        }
+        document.add(
+            &of_user(record.delete)
+                .in_path("id", &id())
+                .form(&delete, &json!({"csrf": "…"}))
+                .redirect("The page.")
+                .codes(&["conflict"]),
+        );
+    }
+}
+
+fn add_sign_in(document: &mut Document) {
+    let login =
+        document.schema("LoginForm", form_of(&["email", "password"], &["next", "organization"]));
+    let form = document.schema("PageForm", form_of(&["csrf"], &[]));
+    document.add(
+        &Operation::new("GET /login", TAG, "Page for signing in")
+            .query("next?", &json!({"type": "string"}), "The path of the page to return to.")
+            .page("The page.")
+            .redirect("The page to return to, if the user is signed in."),
+    );
+    document.add(
+        &Operation::new("POST /login", TAG, "Sign in with a password on a page")
+            .form(&login, &json!({"email": "ada@example.com", "password": "correct horse battery"}))
+            .redirect("The page to return to, with the session's cookie.")
+            .codes(&[
+                "forbidden_origin",
+                "forbidden_user",
+                "invalid_credentials",
+                "too_many_requests",
+            ]),
+    );
+    document.add(
+        &of_user(("POST /logout", "Sign out on a page"))
+            .form(&form, &json!({"csrf": "…"}))
+            .redirect("The sign-in page.")
+            .codes(&["not_found"]),
+    );
+}
+
+fn add_lists(document: &mut Document) {
+    let form = document.schema("PageForm", form_of(&["csrf"], &[]));
+    let device = document.schema("DeviceForm", form_of(&["csrf", "user_code"], &["decision"]));
+    document.add(&of_user(("GET /", "Overview")).page("The page.").redirect("The sign-in page."));
+    document.add(
+        &of_user(("GET /device", "Page for approving a device"))
+            .query("user_code?", &json!({"type": "string"}), "The code that the device shows.")
+            .page("The page.")
+            .redirect("The sign-in page."),
+    );
+    document.add(
+        &of_user(("POST /device", "Approve a device, or deny it"))
+            .form(&device, &json!({"csrf": "…", "user_code": "BCDF-GHJK", "decision": "approve"}))
+            .page("The page.")
+            .redirect("The page.")
+            .codes(&["too_many_requests"]),
+    );
+    for (page, end) in [
+        (
+            ("GET /apps", "Page of the apps that act for the user"),
+            ("POST /apps/{id}/end", "Disconnect an app on its page"),
+        ),
+        (
+            ("GET /devices", "Page of the tools that were approved"),
+            ("POST /devices/{id}/end", "Disconnect a tool on its page"),
+        ),
+        (
+            ("GET /sessions", "Page of the sessions"),
+            ("POST /sessions/{id}/end", "End a session on its page"),
+        ),
+    ] {
+        document.add(&of_user(page).page("The page.").redirect("The sign-in page."));
+        document.add(
+            &of_user(end)
+                .in_path("id", &id())
+                .form(&form, &json!({"csrf": "…"}))
+                .redirect("The page.")
+                .codes(&["conflict"]),
+        );
+    }
+}
