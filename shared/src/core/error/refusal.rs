@@ -80,7 +80,7 @@ refusals! {
     /// No client that can request authorization has this id.
     AuthorizationClientUnknown => AUTHORIZATION_CLIENT_UNKNOWN,
     /// The user did not allow what a client asked for.
-    AuthorizationDenied => oauth("access_denied", "The user did not allow it."),
+    AuthorizationDenied => bad_request("access_denied", "The user did not allow it."),
     /// A page loaded the authorization endpoint, and no browser window opened it.
     AuthorizationNotOpened => invalid_request(
         "This address must be opened in a window of the browser: a page cannot load it.",
@@ -145,14 +145,14 @@ refusals! {
         "The keys of the client could not be fetched.",
     ),
     /// The name of a client that registers is not valid, or its metadata are too long.
-    ClientMetadataInvalid => oauth("invalid_client_metadata", "The metadata of the client is not valid."),
+    ClientMetadataInvalid => bad_request("invalid_client_metadata", "The metadata of the client is not valid."),
     /// A client that authenticates with a key asked for the device flow.
-    ClientNotPublic => oauth(
+    ClientNotPublic => bad_request(
         "unauthorized_client",
         "The device flow is for public clients, and this client authenticates with a key.",
     ),
     /// The redirect URIs of a client that registers are missing, too many, or not valid.
-    ClientRedirectUrisInvalid => oauth(
+    ClientRedirectUrisInvalid => bad_request(
         "invalid_redirect_uri",
         "The redirect_uris are missing or too many: send a list of 1 to 5.",
     ),
@@ -160,7 +160,7 @@ refusals! {
     /// of a client that registered.
     ClientUnknown => INVALID_CLIENT,
     /// A client whose redirect URIs are all on servers asked for the device flow.
-    ClientWithoutDeviceFlow => oauth(
+    ClientWithoutDeviceFlow => bad_request(
         "unauthorized_client",
         "The device flow is for tools, and the redirect URIs of this client are those of a web app: use the authorization endpoint, or a client with a redirect URI on the user's machine or without any.",
     ),
@@ -179,7 +179,7 @@ refusals! {
     /// redirect URI.
     CodeWrong => CODE_INVALID,
     /// The user has not allowed this yet, and the client asks that nobody be asked.
-    ConsentRequired => oauth("consent_required", "The user has not allowed this yet: send the request without prompt=none."),
+    ConsentRequired => bad_request("consent_required", "The user has not allowed this yet: send the request without prompt=none."),
     /// No provider of this deployment recognizes the format of the credential.
     CredentialFormatUnknown => INVALID_TOKEN,
     /// The format or the checksum of the credential is invalid.
@@ -347,7 +347,7 @@ refusals! {
     /// The limit of a list is out of range.
     LimitMalformed => invalid_request("limit must be a number from 1 to 100."),
     /// Nobody is signed in, and the client asks that nobody be asked.
-    LoginRequired => oauth("login_required", "The user is not signed in: send the request without prompt=none."),
+    LoginRequired => bad_request("login_required", "The user is not signed in: send the request without prompt=none."),
     /// The email address is unknown or the password is wrong.
     LoginWrong => unauthorized(
         "invalid_credentials",
@@ -455,7 +455,7 @@ refusals! {
         "The request is not valid HTTP: its path, query, headers or body cannot be read.",
     ),
     /// The request is in a JWT (RFC 9101).
-    RequestObjectUnsupported => oauth("request_not_supported", "The parameters request and request_uri are not supported: send the parameters themselves."),
+    RequestObjectUnsupported => bad_request("request_not_supported", "The parameters request and request_uri are not supported: send the parameters themselves."),
     /// Too many requests of one kind, whether or not they succeeded.
     RequestsTooMany => PublicError::new(
         StatusCode::TOO_MANY_REQUESTS,
@@ -479,7 +479,7 @@ refusals! {
     /// The request names several resources.
     ResourcesTooMany => invalid_target("A token is for one resource: send one resource, and request a token for each."),
     /// The response type is not `code`.
-    ResponseTypeUnsupported => oauth("unsupported_response_type", "The response_type is not supported: use code."),
+    ResponseTypeUnsupported => bad_request("unsupported_response_type", "The response_type is not supported: use code."),
     /// There is no such route.
     RouteUnknown => not_found("There is no such route."),
     /// The status or version of a heartbeat is not valid.
@@ -698,14 +698,12 @@ const fn invalid_scope(description: &'static str) -> PublicError {
     PublicError::new(StatusCode::BAD_REQUEST, "invalid_scope", description)
 }
 
-/// An error of the authorization endpoint, which the client receives by a redirect, or of the
-/// registration.
 const fn unauthenticated_client(description: &'static str) -> PublicError {
     PublicError::new(StatusCode::UNAUTHORIZED, "invalid_client", description)
         .challenging(Challenge::Basic)
 }
 
-const fn oauth(code: &'static str, description: &'static str) -> PublicError {
+const fn bad_request(code: &'static str, description: &'static str) -> PublicError {
     PublicError::new(StatusCode::BAD_REQUEST, code, description)
 }
 
