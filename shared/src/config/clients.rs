@@ -18,7 +18,7 @@ const ANY_HOST: &str = "*";
 /// Which clients are accepted without a `[[client]]`, and which are refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ClientRules {
+pub struct ClientPolicy {
     /// The URLs that can be client ids: hosts, which stand for all of their URLs, single URLs, and
     /// URLs that end in a slash, which stand for those below them. Or `*` for all.
     pub metadata_documents: Vec<String>,
@@ -39,7 +39,7 @@ pub enum Registration {
     Open,
 }
 
-impl ClientRules {
+impl ClientPolicy {
     pub(super) fn validate(&self) -> Result<(), Fault> {
         let hosts = &self.metadata_documents;
         for (at, host) in hosts.iter().enumerate() {
@@ -109,7 +109,7 @@ impl Config {
     /// because the same server chooses what it means.
     pub fn is_denied(&self, id: &ClientId) -> bool {
         let presented = url(id.as_str());
-        self.client_rules.denied.iter().any(|entry| {
+        self.client_policy.denied.iter().any(|entry| {
             entry == id.as_str()
                 || presented.as_ref().is_some_and(|presented| {
                     presented.host() == entry
@@ -123,7 +123,7 @@ impl Config {
     /// accepted.
     pub fn client_url(&self, id: &ClientId) -> Option<ClientUrl> {
         let url = ClientUrl::parse(id.as_str(), self.destinations())?;
-        (self.client_rules.allows(&url) && !self.is_denied(id)).then_some(url)
+        (self.client_policy.allows(&url) && !self.is_denied(id)).then_some(url)
     }
 
     /// Reports whether the client to which something was granted is still accepted: one that
@@ -135,7 +135,7 @@ impl Config {
         } else if text.contains("://") {
             self.client_url(id).is_some()
         } else if text.starts_with(REGISTERED_PREFIX) {
-            self.client_rules.registration == Registration::Open
+            self.client_policy.registration == Registration::Open
         } else {
             self.client(id).is_some() || text == PASSWORD_CLIENT || text.parse::<AgentId>().is_ok()
         }

@@ -26,7 +26,7 @@ use serde::Deserialize;
 pub use authorizer::{
     AuthorizerSettings, CacheScope, IdentitySource, IdentitySourcesPlace, UnmatchedRequests,
 };
-pub use clients::{ClientRules, REGISTERED_PREFIX, Registration};
+pub use clients::{ClientPolicy, REGISTERED_PREFIX, Registration};
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
@@ -120,7 +120,7 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// The clients that are not listed there, and those that are refused.
     #[serde(default, rename = "clients")]
-    pub client_rules: ClientRules,
+    pub client_policy: ClientPolicy,
     /// The APIs that tokens are for.
     #[serde(default, rename = "resource")]
     pub resources: Vec<ProtectedResource>,
@@ -234,7 +234,7 @@ impl Config {
         signin::validate_allow(&self.signins)?;
         user_ids::validate_allowed_users(self)?;
         signin::validate_clients(&self.clients)?;
-        self.client_rules.validate()?;
+        self.client_policy.validate()?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
         resource::validate(&self.resources, &self.authorizer)?;

@@ -82,7 +82,7 @@ impl<'c> OpenRegistration<'c> {
     /// # Errors
     /// [`Refusal::RouteUnknown`], as if there were no such route.
     pub fn of(context: &'c Context) -> Result<Self, Refusal> {
-        match context.config.client_rules.registration {
+        match context.config.client_policy.registration {
             Registration::Open => Ok(Self { context }),
             Registration::Closed => Err(Refusal::RouteUnknown),
         }
