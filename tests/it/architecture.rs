@@ -201,7 +201,7 @@ fn no_public_type_name_means_two_things_in_one_crate() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     for (folder, known) in [
         ("shared/src", ["ApiKey", "Session"]),
-        ("functions/src", ["LoginPage", "Resource"]),
+        ("functions/src", ["LoginPage", "CredentialPage"]),
         ("local/src", ["Engine", "Gateway"]),
         ("tests/src", ["World", "Issuer"]),
         ("e2e/src", ["Environment", "Target"]),

@@ -7,7 +7,7 @@ use postern::{
     authn::{Outcome, Provider},
     core::{
         principal::{InheritedLimits, Principal, PrincipalKind},
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         subject::{CredentialId, Subject},
     },
     http::CredentialSource,
@@ -41,7 +41,7 @@ impl Provider for Badges {
                 org_id: None,
                 credential_id: CredentialId::External("b-1".into()),
                 scopes: Scopes::parse("doors:open").unwrap(),
-                resources: Resources::default(),
+                resources: ResourceLimits::default(),
                 on_behalf_of: None,
                 metadata: serde_json::Map::new(),
                 expires_at: None,

@@ -8,14 +8,14 @@ mod apps;
 mod assets;
 mod authorize;
 mod clients;
+mod credential_pages;
+mod credentials;
 mod device;
 mod devices;
 mod fields;
 mod form;
 mod login;
 mod overview;
-mod resource_page;
-mod resources;
 mod sessions;
 mod submission;
 mod view;
@@ -28,7 +28,7 @@ use postern::{
     http::{Request, Response},
 };
 
-use crate::portal::resources::RESOURCES;
+use crate::portal::credential_pages::CREDENTIAL_PAGES;
 
 /// Handles the routes.
 ///
@@ -71,23 +71,23 @@ async fn answer(app: &App, request: &Request) -> Result<Response, Error> {
         "POST /devices/{id}/end" => devices::end(app, request).await,
         "GET /sessions" => sessions::page(app, request).await,
         "POST /sessions/{id}/end" => sessions::end(app, request).await,
-        route => resource(app, request, route).await,
+        route => credential(app, request, route).await,
     }
 }
 
 /// Handles the pages of keys, tokens, agents, services and runners, which have the same actions:
 /// list, create, renew and delete.
-async fn resource(app: &App, request: &Request, route: &str) -> Result<Response, Error> {
+async fn credential(app: &App, request: &Request, route: &str) -> Result<Response, Error> {
     let (method, path) = route.split_once(' ').unwrap_or_default();
-    let of_path = |known: &&resources::Resource| {
+    let of_path = |known: &&credential_pages::CredentialPage| {
         path.strip_prefix(known.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    let found = RESOURCES.iter().find(of_path).ok_or(Refusal::RouteUnknown)?;
+    let found = CREDENTIAL_PAGES.iter().find(of_path).ok_or(Refusal::RouteUnknown)?;
     match (method, &path[found.path.len()..]) {
-        ("GET", "") => resource_page::list(app, request, found).await,
-        ("POST", "") => resource_page::create(app, request, found).await,
-        ("POST", "/{id}/renew") => resource_page::renew(app, request, found).await,
-        ("POST", "/{id}/delete") => resource_page::delete(app, request, found).await,
+        ("GET", "") => credentials::list(app, request, found).await,
+        ("POST", "") => credentials::create(app, request, found).await,
+        ("POST", "/{id}/renew") => credentials::renew(app, request, found).await,
+        ("POST", "/{id}/delete") => credentials::delete(app, request, found).await,
         _ => Err(Refusal::RouteUnknown.into()),
     }
 }

@@ -7,7 +7,7 @@ use postern::{
 };
 
 use crate::portal::{
-    resources::RESOURCES,
+    credential_pages::CREDENTIAL_PAGES,
     view::{self, Card, Layout},
     visitor,
 };
@@ -15,9 +15,9 @@ use crate::portal::{
 /// `GET /`: shows the links to all pages of the visitor.
 pub(crate) async fn overview(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let resources = RESOURCES.iter().filter(|resource| resource.is_visible_to(&visitor));
-    let cards = resources
-        .map(|resource| Card { href: resource.path, title: resource.title, text: resource.summary })
+    let pages = CREDENTIAL_PAGES.iter().filter(|page| page.is_visible_to(&visitor));
+    let cards = pages
+        .map(|page| Card { href: page.path, title: page.title, text: page.summary })
         .chain([
             Card {
                 href: "/device",

@@ -2,7 +2,7 @@
 
 use crate::portal::{
     clients::{ClientOrigin, ScopeInWords},
-    resources::RESOURCES,
+    credential_pages::CREDENTIAL_PAGES,
     visitor::Visitor,
 };
 use askama::Template;
@@ -33,9 +33,9 @@ pub(crate) struct Link {
 impl Layout {
     pub(crate) fn new(visitor: &Visitor, current: &str) -> Self {
         let link = |href, title| Link { href, title, is_current: href == current };
-        let resources = RESOURCES.iter().filter(|resource| resource.is_visible_to(visitor));
-        let links = resources
-            .map(|resource| link(resource.path, resource.title))
+        let pages = CREDENTIAL_PAGES.iter().filter(|page| page.is_visible_to(visitor));
+        let links = pages
+            .map(|page| link(page.path, page.title))
             .chain([
                 link("/apps", "Apps"),
                 link("/devices", "Devices"),
@@ -87,10 +87,10 @@ pub(crate) struct LoginPage<'a> {
 
 /// A list of credentials, and the form to create one.
 #[derive(Template)]
-#[template(path = "resource.html")]
-pub(crate) struct ResourcePage<'a> {
+#[template(path = "credentials.html")]
+pub(crate) struct CredentialListPage<'a> {
     pub(crate) frame: Layout,
-    pub(crate) resource: &'a crate::portal::resources::Resource,
+    pub(crate) page: &'a crate::portal::credential_pages::CredentialPage,
     pub(crate) may_manage: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) next_cursor: Option<String>,

@@ -10,7 +10,7 @@ use crate::{
     core::{
         error::{Fault, Refusal},
         principal::{InheritedLimits, Principal, PrincipalKind},
-        scope::Resources,
+        scope::ResourceLimits,
         subject::CredentialId,
     },
     http::CredentialSource,
@@ -60,7 +60,7 @@ impl Provider for SenderProvider {
             kind: PrincipalKind::Message,
             org_id: None,
             scopes: list.scopes.clone(),
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             on_behalf_of: None,
             metadata: Map::from_iter(
                 [("platform".to_owned(), message.platform.clone().into())].into_iter().chain(chat),

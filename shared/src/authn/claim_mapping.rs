@@ -7,7 +7,7 @@ use crate::{
     core::{
         error::Refusal,
         principal::{InheritedLimits, Principal, PrincipalKind},
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         subject::{CredentialId, TOKEN_DIGEST_PREFIX},
     },
     crypto::Digest,
@@ -50,7 +50,7 @@ impl ClaimMapping<'_> {
             org_id: None,
             credential_id,
             scopes,
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             on_behalf_of: None,
             metadata: claims,
             expires_at,

@@ -10,7 +10,7 @@ use crate::{
     core::{
         error::{Fault, Refusal},
         principal::{InheritedLimits, Principal, PrincipalKind},
-        scope::Resources,
+        scope::ResourceLimits,
         subject::{CONFIGURED_KEY_PREFIX, CredentialId, Subject},
     },
     credential::opaque,
@@ -75,7 +75,7 @@ impl Provider for ConfiguredKeyProvider {
             kind: PrincipalKind::ApiKey,
             org_id: None,
             scopes: self.settings.scopes.clone(),
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             on_behalf_of: None,
             metadata: Map::new(),
             expires_at: None,

@@ -10,7 +10,7 @@ use crate::{
     core::{
         error::{Error, Fault, Refusal},
         principal::{Principal, PrincipalKind},
-        scope::Resources,
+        scope::ResourceLimits,
         subject::CredentialId,
     },
     credential::{SESSION_COOKIE, SessionToken},
@@ -148,7 +148,7 @@ impl SessionProvider {
             org_id: Some(user.org_id),
             credential_id: CredentialId::Session(session.id),
             scopes: user.scopes(config),
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             on_behalf_of: None,
             client_id: None,
             inherited: user.inherited(),

@@ -14,7 +14,7 @@ use crate::core::{
     error::{Error, Refusal},
     id::{ClientId, OrganizationId},
     permission::Permission,
-    scope::{Resources, Scopes},
+    scope::{ResourceLimits, Scopes},
     scope_limit::ScopeLimit,
     subject::{CredentialId, Subject},
 };
@@ -154,7 +154,7 @@ pub struct Principal {
     /// The scopes of the caller.
     pub scopes: Scopes,
     /// The resources that the caller is limited to.
-    pub resources: Resources,
+    pub resources: ResourceLimits,
     /// The user who created the credential. Credentials that it creates inherit this user.
     pub on_behalf_of: Option<Subject>,
     /// What else the provider knows about the caller.
@@ -337,7 +337,7 @@ impl Principal {
     pub fn check_can_delegate(
         &self,
         scopes: &Scopes,
-        resources: &Resources,
+        resources: &ResourceLimits,
     ) -> Result<(), Refusal> {
         if self.scopes.allows_all(scopes) && self.resources.allows(resources) {
             Ok(())

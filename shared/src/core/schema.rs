@@ -14,7 +14,7 @@ use crate::core::{
     id::ClientId,
     name::Name,
     redirect_uri::RedirectUri,
-    scope::{Resources, Scopes},
+    scope::{ResourceLimits, Scopes},
     secret::Secret,
     subject::{CredentialId, Subject},
 };
@@ -87,7 +87,7 @@ schemas! {
         "description": "An https URL, or an http URL of 127.0.0.1, [::1] or localhost, with a path and without a fragment.",
         "type": "string", "format": "uri", "maxLength": 1000, "examples": ["http://127.0.0.1/callback"],
     };
-    Resources => {
+    ResourceLimits => {
         "description": "The resources that the credential is limited to, by kind. A kind that is not listed is not limited.",
         "type": "object",
         "maxProperties": 100,

@@ -267,9 +267,9 @@ impl fmt::Display for Scopes {
     try_from = "BTreeMap<String, BTreeSet<String>>",
     into = "BTreeMap<String, BTreeSet<String>>"
 )]
-pub struct Resources(BTreeMap<String, BTreeSet<String>>);
+pub struct ResourceLimits(BTreeMap<String, BTreeSet<String>>);
 
-impl Resources {
+impl ResourceLimits {
     /// Limits a credential to these repositories.
     ///
     /// # Errors
@@ -285,7 +285,7 @@ impl Resources {
     }
 
     /// Returns the first kind of resources that is limited here, and less in `wanted`.
-    pub fn first_beyond(&self, wanted: &Resources) -> Option<&str> {
+    pub fn first_beyond(&self, wanted: &ResourceLimits) -> Option<&str> {
         let is_covered = |kind: &str, held| {
             wanted.0.get(kind).is_some_and(|wanted: &BTreeSet<String>| wanted.is_subset(held))
         };
@@ -293,12 +293,12 @@ impl Resources {
     }
 
     /// Reports whether everything that `wanted` allows is also allowed here.
-    pub fn allows(&self, wanted: &Resources) -> bool {
+    pub fn allows(&self, wanted: &ResourceLimits) -> bool {
         self.first_beyond(wanted).is_none()
     }
 }
 
-impl TryFrom<BTreeMap<String, BTreeSet<String>>> for Resources {
+impl TryFrom<BTreeMap<String, BTreeSet<String>>> for ResourceLimits {
     type Error = Refusal;
 
     fn try_from(given: BTreeMap<String, BTreeSet<String>>) -> Result<Self, Refusal> {
@@ -319,8 +319,8 @@ impl TryFrom<BTreeMap<String, BTreeSet<String>>> for Resources {
     }
 }
 
-impl From<Resources> for BTreeMap<String, BTreeSet<String>> {
-    fn from(resources: Resources) -> Self {
+impl From<ResourceLimits> for BTreeMap<String, BTreeSet<String>> {
+    fn from(resources: ResourceLimits) -> Self {
         resources.0
     }
 }

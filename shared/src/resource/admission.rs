@@ -5,7 +5,7 @@ use crate::{
     core::{
         error::{Error, Refusal},
         principal::{Principal, PrincipalKind, Role},
-        scope::Resources,
+        scope::ResourceLimits,
     },
 };
 
@@ -26,7 +26,7 @@ pub(super) async fn authorize(
     role: Role,
 ) -> Result<(), Error> {
     caller.check_can_enroll_users()?;
-    caller.check_can_delegate(&context.config.role_scopes(role), &Resources::default())?;
+    caller.check_can_delegate(&context.config.role_scopes(role), &ResourceLimits::default())?;
     require_active_creator(context, caller).await
 }
 

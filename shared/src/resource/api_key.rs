@@ -16,7 +16,7 @@ use crate::{
         permission::Permission,
         principal::Principal,
         rfc3339,
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         secret::{self, Secret},
         subject::Subject,
     },
@@ -40,7 +40,7 @@ pub struct NewApiKey {
     pub scopes: Vec<String>,
     /// The resources that the key is limited to.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(with = "Resources"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "ResourceLimits"))]
     pub resources: BTreeMap<String, BTreeSet<String>>,
     /// When the key expires. Without it, the key does not expire.
     #[serde(default, deserialize_with = "rfc3339::deserialize")]
@@ -78,7 +78,7 @@ pub struct ApiKeyView {
     /// The scopes.
     pub scopes: Scopes,
     /// The resources that it is limited to.
-    pub resources: Resources,
+    pub resources: ResourceLimits,
     /// The beginning of the secret.
     pub prefix: String,
     /// The end of the secret.
@@ -181,7 +181,7 @@ impl KeyCreator<'_> {
     fn check(
         &self,
         scopes: &Scopes,
-        resources: &Resources,
+        resources: &ResourceLimits,
         expires_at: Option<Timestamp>,
         require_signature: Option<bool>,
     ) -> Result<(Option<Timestamp>, bool), Refusal> {
@@ -199,7 +199,7 @@ impl KeyCreator<'_> {
     }
 
     /// Returns the refusal of the key with the scopes `given`.
-    fn explain(&self, refusal: Refusal, given: &[String], wanted: &Resources) -> Error {
+    fn explain(&self, refusal: Refusal, given: &[String], wanted: &ResourceLimits) -> Error {
         match self {
             Self::Caller(caller) => owned::locate(refusal, given, Some(wanted), caller),
             Self::Operator(limit) => match limit.first_beyond(given) {
@@ -225,7 +225,7 @@ async fn put_new(
     let name = Name::try_from(new.name)?;
     let given = new.scopes;
     let scopes = Scopes::non_empty(given.clone())?;
-    let resources = Resources::try_from(new.resources)?;
+    let resources = ResourceLimits::try_from(new.resources)?;
     let expires_at = owned::expiry(new.expires_at, context.clock.now())?;
     let (expires_at, require_signature) = creator
         .check(&scopes, &resources, expires_at, new.require_signature)

@@ -16,7 +16,7 @@ use crate::{
         pagination::{List, PageRequest},
         principal::Principal,
         rfc3339,
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         secret::{self, Secret},
         subject::CredentialId,
     },
@@ -126,8 +126,8 @@ pub async fn create(
     let given = new.scopes;
     let scopes = Scopes::non_empty(given.clone())?;
     let resources = match (new.all_repositories, new.repositories) {
-        (true, None) => Resources::default(),
-        (false, Some(names)) if !names.is_empty() => Resources::repositories(names)?,
+        (true, None) => ResourceLimits::default(),
+        (false, Some(names)) if !names.is_empty() => ResourceLimits::repositories(names)?,
         _ => return Err(Refusal::RepositoriesMalformed.into()),
     };
     user.check_can_delegate(&scopes, &resources)

@@ -13,7 +13,7 @@ use crate::{
         pagination::{List, PageRequest},
         permission::Permission,
         principal::Principal,
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         scope_limit::ScopeLimit,
         secret::Secret,
         subject::Subject,
@@ -103,7 +103,7 @@ pub struct Rights {
     /// The scopes.
     pub scopes: Scopes,
     /// The resources that it is limited to.
-    pub resources: Resources,
+    pub resources: ResourceLimits,
     /// When it expires.
     pub expires_at: Option<Timestamp>,
     /// Whether requests must be signed with it; `None` for a credential that never signs.
@@ -176,7 +176,7 @@ pub async fn delete<V: Resource>(
 ) -> Result<(), Error> {
     caller.require(V::MANAGE)?;
     let organization = caller.require_organization()?;
-    if caller.check_can_delegate(&Scopes::all(), &Resources::default()).is_err() {
+    if caller.check_can_delegate(&Scopes::all(), &ResourceLimits::default()).is_err() {
         let record: V::Record = find(context, &organization, id).await?;
         let rights = V::rights(context, &record);
         caller.check_can_change(rights.on_behalf_of.as_ref())?;
@@ -196,7 +196,7 @@ pub async fn delete<V: Resource>(
 pub(super) fn locate(
     refusal: Refusal,
     given: &[String],
-    wanted: Option<&Resources>,
+    wanted: Option<&ResourceLimits>,
     creator: &Principal,
 ) -> Error {
     if refusal != Refusal::ScopeEscalation {

@@ -12,7 +12,7 @@ use crate::{
         name::Name,
         permission::Permission,
         principal::Principal,
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         secret::{self, Secret},
         subject::Subject,
         text,
@@ -84,7 +84,7 @@ impl Resource for RunnerView {
     fn rights(_context: &Context, record: &RunnerRecord) -> Rights {
         Rights {
             scopes: Scopes::default(),
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             expires_at: record.expires_at,
             require_signature: None,
             on_behalf_of: record.on_behalf_of.clone(),
@@ -134,7 +134,7 @@ pub async fn create(
 ) -> Result<CreatedRunner, Error> {
     caller.require(RunnerView::MANAGE)?;
     // A runner has no resource limits, so a caller with limits could not pass them on.
-    caller.check_can_delegate(&Scopes::default(), &Resources::default())?;
+    caller.check_can_delegate(&Scopes::default(), &ResourceLimits::default())?;
     let name = Name::try_from(new.name)?;
     let label = |label: String| text::name(&label).filter(|label| label.len() <= LONGEST_LABEL);
     let labels: Option<Vec<_>> = new.labels.into_iter().map(label).collect();

@@ -15,7 +15,7 @@ use crate::{
         name::Name,
         permission::Permission,
         principal::Principal,
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         secret::Secret,
         subject::Subject,
     },
@@ -127,7 +127,7 @@ impl<K: ServiceAccountKind> Resource for ServiceAccountView<K> {
     fn rights(context: &Context, record: &ServiceAccountRecord<K>) -> Rights {
         Rights {
             scopes: context.config.limit_scopes(record.meta.scope_limit, &record.scopes),
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             expires_at: record.expires_at,
             require_signature: None,
             on_behalf_of: record.on_behalf_of.clone(),
@@ -224,7 +224,7 @@ impl CheckedAccount {
         caller.check_can_create_unsigned(&scopes)?;
         // It has no resource limits, so a caller with limits could not pass them on.
         caller
-            .check_can_delegate(&scopes, &Resources::default())
+            .check_can_delegate(&scopes, &ResourceLimits::default())
             .map_err(|refusal| owned::locate(refusal, &given, None, caller))?;
         Ok(Self { name, scopes })
     }

@@ -17,7 +17,7 @@ use crate::{
         id::{CliTokenId, OrganizationId, UserId},
         permission::Permission,
         principal::{Principal, Role},
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         secret::{self, Secret},
         subject::Subject,
     },
@@ -85,7 +85,7 @@ impl Resource for UserView {
     fn rights(context: &Context, user: &UserRecord) -> Rights {
         Rights {
             scopes: scopes(context, user),
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             expires_at: None,
             require_signature: None,
             on_behalf_of: user.on_behalf_of.clone(),
@@ -267,7 +267,7 @@ async fn address_scope(
 pub async fn delete(context: &Context, caller: &Principal, id: &UserId) -> Result<(), Error> {
     caller.require(UserView::MANAGE)?;
     let user: UserRecord = owned::find(context, &caller.require_organization()?, id).await?;
-    caller.check_can_delegate(&scopes(context, &user), &Resources::default())?;
+    caller.check_can_delegate(&scopes(context, &user), &ResourceLimits::default())?;
     match context.store.delete_user(&user).await? {
         UserDeletion::Deleted => {}
         UserDeletion::DisabledByOperator => return Err(disabled_by_operator()),

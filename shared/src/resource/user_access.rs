@@ -13,7 +13,7 @@ use crate::{
         error::{Error, Refusal},
         permission::Permission,
         principal::{Principal, Role},
-        scope::Resources,
+        scope::ResourceLimits,
         subject::Subject,
     },
     grant::user_status,
@@ -166,7 +166,7 @@ async fn find(
         return Err(unknown(manager));
     }
     let scopes = context.config.user_scopes(role(context, &member), member.scope_limit);
-    caller.check_can_delegate(&scopes, &Resources::default())?;
+    caller.check_can_delegate(&scopes, &ResourceLimits::default())?;
     Ok(member)
 }
 

@@ -17,7 +17,7 @@ use crate::{
         clock::{at_most, whole_seconds},
         error::Fault,
         id::ApiKey,
-        scope::{Resources, Scopes},
+        scope::{ResourceLimits, Scopes},
         subject::Subject,
     },
     credential::ParsedApiKey,
@@ -36,7 +36,7 @@ pub struct ApiKeyRecord {
     pub scopes: Scopes,
     /// The resources that it is limited to.
     #[serde(default)]
-    pub resources: Resources,
+    pub resources: ResourceLimits,
     /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,
@@ -96,7 +96,7 @@ impl ApiKeyRecord {
             meta,
             name,
             scopes,
-            resources: Resources::default(),
+            resources: ResourceLimits::default(),
             secret,
             require_signature: false,
             on_behalf_of: None,

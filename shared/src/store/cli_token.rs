@@ -11,7 +11,7 @@ use crate::core::{
     epoch::Epoch,
     error::Fault,
     id::{CliToken, CliTokenId, OrganizationId},
-    scope::{Resources, Scopes},
+    scope::{ResourceLimits, Scopes},
     subject::Subject,
 };
 
@@ -27,7 +27,7 @@ pub struct CliTokenRecord {
     pub scopes: Scopes,
     /// The resources that it is limited to.
     #[serde(default)]
-    pub resources: Resources,
+    pub resources: ResourceLimits,
     /// The stored part of its secret.
     #[serde(flatten)]
     pub secret: StoredSecret,

@@ -8,7 +8,7 @@ use crate::core::{
     epoch::Epoch,
     id::{AccessTokenId, AgentId, ClientId, FamilyId, OrganizationId, ServiceId},
     principal::PrincipalKind,
-    scope::{Resources, Scopes},
+    scope::{ResourceLimits, Scopes},
     subject::{CredentialId, Subject},
 };
 
@@ -170,7 +170,7 @@ pub struct DownloadClaims {
     pub scopes: Scopes,
     /// The resources that it is limited to.
     #[serde(default)]
-    pub resources: Resources,
+    pub resources: ResourceLimits,
     /// The user on whose behalf its caller acts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<Subject>,

@@ -1,4 +1,4 @@
-//! The five resources of the portal: their names, the permissions they need, and the fields of
+//! The five pages of credentials: their names, the permissions they need, and the fields of
 //! their forms.
 
 use postern::core::permission::Permission;
@@ -7,7 +7,7 @@ use crate::portal::visitor::Visitor;
 
 /// A kind of credential with a page of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ResourceKind {
+pub(crate) enum PageKind {
     ApiKeys,
     CliTokens,
     Agents,
@@ -15,9 +15,9 @@ pub(crate) enum ResourceKind {
     Runners,
 }
 
-/// The texts and fields of a resource's page.
-pub(crate) struct Resource {
-    pub(crate) kind: ResourceKind,
+/// The texts and fields of a page.
+pub(crate) struct CredentialPage {
+    pub(crate) kind: PageKind,
     pub(crate) path: &'static str,
     pub(crate) title: &'static str,
     /// The name of one of them, for use within a sentence.
@@ -50,9 +50,9 @@ pub(crate) enum Fields {
     Labels,
 }
 
-pub(crate) const RESOURCES: [Resource; 5] = [
-    Resource {
-        kind: ResourceKind::ApiKeys,
+pub(crate) const CREDENTIAL_PAGES: [CredentialPage; 5] = [
+    CredentialPage {
+        kind: PageKind::ApiKeys,
         path: "/keys",
         title: "API keys",
         one: "API key",
@@ -68,8 +68,8 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         }),
         fields: Fields::ScopesAndExpiry,
     },
-    Resource {
-        kind: ResourceKind::CliTokens,
+    CredentialPage {
+        kind: PageKind::CliTokens,
         path: "/tokens",
         title: "CLI tokens",
         one: "CLI token",
@@ -81,8 +81,8 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         renewal: None,
         fields: Fields::ScopesRepositoriesAndExpiry,
     },
-    Resource {
-        kind: ResourceKind::Agents,
+    CredentialPage {
+        kind: PageKind::Agents,
         path: "/agents",
         title: "Agents",
         one: "agent",
@@ -98,8 +98,8 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         }),
         fields: Fields::Scopes,
     },
-    Resource {
-        kind: ResourceKind::Services,
+    CredentialPage {
+        kind: PageKind::Services,
         path: "/services",
         title: "Services",
         one: "service",
@@ -111,8 +111,8 @@ pub(crate) const RESOURCES: [Resource; 5] = [
         renewal: None,
         fields: Fields::Scopes,
     },
-    Resource {
-        kind: ResourceKind::Runners,
+    CredentialPage {
+        kind: PageKind::Runners,
         path: "/runners",
         title: "Runners",
         one: "runner",
@@ -130,7 +130,7 @@ pub(crate) const RESOURCES: [Resource; 5] = [
     },
 ];
 
-impl Resource {
+impl CredentialPage {
     /// Reports whether the visitor is allowed to see it.
     pub(crate) fn is_visible_to(&self, visitor: &Visitor) -> bool {
         self.reads.is_none_or(|permission| visitor.has_permission(permission))

@@ -1,4 +1,4 @@
-//! The page of a resource: a list, a form to create one, and the actions for each.
+//! The page of one kind of credential: a list, a form to create one, and the actions for each.
 
 use jiff::SignedDuration;
 use postern::{
@@ -19,11 +19,11 @@ use postern::{
 };
 
 use crate::portal::{
+    credential_pages::{CredentialPage, PageKind},
     fields,
     form::{self, ReceivedForm, field},
-    resources::{Resource, ResourceKind},
     submission::{self, FormResult, SENT, Submission},
-    view::{DisplayTime, FormValues, Layout, ResourcePage, Row, ShownOnce},
+    view::{CredentialListPage, DisplayTime, FormValues, Layout, Row, ShownOnce},
     visitor::{self, Visitor},
 };
 
@@ -63,11 +63,11 @@ impl PageState {
 pub(crate) async fn list(
     app: &App,
     request: &Request,
-    resource: &Resource,
+    page: &CredentialPage,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let state = after_a_form(app, request, &visitor).await?;
-    show(app, request, &visitor, resource, state).await
+    show(app, request, &visitor, page, state).await
 }
 
 /// Returns the state of the page to which a form leads.
@@ -96,22 +96,22 @@ async fn show(
     app: &App,
     request: &Request,
     visitor: &Visitor,
-    resource: &Resource,
+    page: &CredentialPage,
     state: PageState,
 ) -> Result<Response, Error> {
     let cursor = if request.method() == "POST" { None } else { request.query("cursor")? };
     // A new secret is shown even if the list fails: it cannot be shown again.
-    let (rows, next_cursor) = match rows(app, visitor, resource.kind, cursor.as_deref()).await {
+    let (rows, next_cursor) = match rows(app, visitor, page.kind, cursor.as_deref()).await {
         Err(Error::Failed(fault)) if state.shown.is_some() => {
             telemetry::log_fault(fault.public().status, &fault);
             (Vec::new(), None)
         }
         listed => listed?,
     };
-    let view = ResourcePage {
-        frame: Layout::new(visitor, resource.path),
-        resource,
-        may_manage: resource.manages.is_none_or(|permission| visitor.has_permission(permission)),
+    let view = CredentialListPage {
+        frame: Layout::new(visitor, page.path),
+        page,
+        may_manage: page.manages.is_none_or(|permission| visitor.has_permission(permission)),
         rows,
         next_cursor,
         is_first_page: cursor.is_none(),
@@ -133,7 +133,7 @@ async fn show(
 async fn rows(
     app: &App,
     visitor: &Visitor,
-    kind: ResourceKind,
+    kind: PageKind,
     cursor: Option<&str>,
 ) -> Result<(Vec<Row>, Option<String>), Error> {
     let (context, user) = (&app.context, &visitor.principal);
@@ -148,17 +148,17 @@ async fn rows(
         }};
     }
     match kind {
-        ResourceKind::ApiKeys => {
+        PageKind::ApiKeys => {
             rows!(resource::list::<ApiKeyView>, |key| key.on_behalf_of.as_ref())
         }
-        ResourceKind::CliTokens => rows!(cli_token::list, |token| Some(&user.user_id)),
-        ResourceKind::Agents => {
+        PageKind::CliTokens => rows!(cli_token::list, |token| Some(&user.user_id)),
+        PageKind::Agents => {
             rows!(resource::list::<AgentView>, |agent| agent.on_behalf_of.as_ref())
         }
-        ResourceKind::Services => {
+        PageKind::Services => {
             rows!(resource::list::<ServiceView>, |service| service.on_behalf_of.as_ref())
         }
-        ResourceKind::Runners => {
+        PageKind::Runners => {
             rows!(resource::list::<RunnerView>, |runner| runner.on_behalf_of.as_ref())
         }
     }
@@ -175,15 +175,15 @@ fn choices(visitor: &Visitor) -> Vec<String> {
 pub(crate) async fn create(
     app: &App,
     request: &Request,
-    resource: &Resource,
+    page: &CredentialPage,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
     let Some(submission) = submission::claim(app, &visitor, &form).await? else {
-        return Ok(Response::see_other(page_of(resource, &form))?);
+        return Ok(Response::see_other(page_of(page, &form))?);
     };
-    let created = create_one(app, &visitor, resource, &form.fields).await;
-    answer(app, request, (&visitor, resource), (&submission, &form), created).await
+    let created = create_one(app, &visitor, page, &form.fields).await;
+    answer(app, request, (&visitor, page), (&submission, &form), created).await
 }
 
 /// Redirects to the page that shows a new secret, so that a reload repeats nothing. A refusal is
@@ -191,7 +191,7 @@ pub(crate) async fn create(
 async fn answer(
     app: &App,
     request: &Request,
-    (visitor, resource): (&Visitor, &Resource),
+    (visitor, page): (&Visitor, &CredentialPage),
     (submission, form): (&Submission, &ReceivedForm),
     result: Result<ShownOnce, Error>,
 ) -> Result<Response, Error> {
@@ -199,35 +199,35 @@ async fn answer(
     if let Ok(shown) = &result
         && submission.keep(app, shown).await
     {
-        return Ok(Response::see_other(page_of(resource, form))?);
+        return Ok(Response::see_other(page_of(page, form))?);
     }
     // Only the form for a new credential has fields to show again.
-    let is_creation = request.path() == resource.path;
+    let is_creation = request.path() == page.path;
     let values = if result.is_err() && is_creation {
         fields::values(&form.fields)
     } else {
         FormValues::default()
     };
     let state = PageState { values, ..PageState::after(result.map(Some))? };
-    show(app, request, visitor, resource, state).await
+    show(app, request, visitor, page, state).await
 }
 
 /// Returns the page that shows what a form returned.
-fn page_of(resource: &Resource, form: &ReceivedForm) -> String {
-    format!("{}?{SENT}={}", resource.path, form.id)
+fn page_of(page: &CredentialPage, form: &ReceivedForm) -> String {
+    format!("{}?{SENT}={}", page.path, form.id)
 }
 
 async fn create_one(
     app: &App,
     visitor: &Visitor,
-    resource: &Resource,
+    page: &CredentialPage,
     form: &Form,
 ) -> Result<ShownOnce, Error> {
     let (context, user) = (&app.context, &visitor.principal);
     let name = field(form, "name").to_owned();
     let service_account = || NewServiceAccount { name: name.clone(), scopes: fields::scopes(form) };
-    let (id, secret) = match resource.kind {
-        ResourceKind::ApiKeys => {
+    let (id, secret) = match page.kind {
+        PageKind::ApiKeys => {
             let new = NewApiKey {
                 name,
                 scopes: fields::scopes(form),
@@ -237,7 +237,7 @@ async fn create_one(
             let created = api_key::create(context, user, new).await?;
             (created.view.id.to_string(), created.key)
         }
-        ResourceKind::CliTokens => {
+        PageKind::CliTokens => {
             let repositories = fields::split_list(form, "repositories");
             let new = NewCliToken {
                 name,
@@ -251,30 +251,30 @@ async fn create_one(
             let created = cli_token::create(context, user, new).await?;
             (created.view.id.to_string(), created.token)
         }
-        ResourceKind::Agents => {
+        PageKind::Agents => {
             let (agent, secret) =
                 service_account::create::<Agent>(context, user, service_account()).await?;
             (agent.id.to_string(), secret)
         }
-        ResourceKind::Services => {
+        PageKind::Services => {
             let (service, key) =
                 service_account::create::<Service>(context, user, service_account()).await?;
             (service.id.to_string(), key)
         }
-        ResourceKind::Runners => {
+        PageKind::Runners => {
             let new = NewRunner { name, labels: fields::split_list(form, "labels") };
             let created = runner::create(context, user, new).await?;
             (created.view.id.to_string(), created.token)
         }
     };
-    Ok(ShownOnce { what: what(resource, form), secret, id, overlap: None })
+    Ok(ShownOnce { what: what(page, form), secret, id, overlap: None })
 }
 
 /// Returns a phrase for the owner of a secret, such as `agent “deploy”`.
-fn what(resource: &Resource, form: &Form) -> String {
+fn what(page: &CredentialPage, form: &Form) -> String {
     match field(form, "name") {
-        "" => resource.one.to_owned(),
-        name => format!("{} “{name}”", resource.one),
+        "" => page.one.to_owned(),
+        name => format!("{} “{name}”", page.one),
     }
 }
 
@@ -282,27 +282,27 @@ fn what(resource: &Resource, form: &Form) -> String {
 pub(crate) async fn renew(
     app: &App,
     request: &Request,
-    resource: &Resource,
+    page: &CredentialPage,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
     let Some(submission) = submission::claim(app, &visitor, &form).await? else {
-        return Ok(Response::see_other(page_of(resource, &form))?);
+        return Ok(Response::see_other(page_of(page, &form))?);
     };
-    let renewed = renew_one(app, request, &visitor, resource, &form.fields).await;
-    answer(app, request, (&visitor, resource), (&submission, &form), renewed).await
+    let renewed = renew_one(app, request, &visitor, page, &form.fields).await;
+    answer(app, request, (&visitor, page), (&submission, &form), renewed).await
 }
 
 async fn renew_one(
     app: &App,
     request: &Request,
     visitor: &Visitor,
-    resource: &Resource,
+    page: &CredentialPage,
     form: &Form,
 ) -> Result<ShownOnce, Error> {
     let (context, user) = (&app.context, &visitor.principal);
-    let (id, secret, overlap) = match resource.kind {
-        ResourceKind::ApiKeys => {
+    let (id, secret, overlap) = match page.kind {
+        PageKind::ApiKeys => {
             let overlap_s =
                 fields::number(form, "overlap_s", 0..=LONGEST_OVERLAP.as_secs())?.unwrap_or(0);
             let rotation = RotateApiKey { overlap: SignedDuration::from_secs(overlap_s) };
@@ -311,59 +311,57 @@ async fn renew_one(
             let overlap = DisplayTime::new(rotated.previous_expires_at).text;
             (id.to_string(), rotated.key, Some(overlap))
         }
-        ResourceKind::Agents => {
+        PageKind::Agents => {
             let id = request.path_id()?;
             let renewal = RenewAgentSecret::default();
             let secret = service_account::renew_agent_secret(context, user, &id, renewal).await?;
             (id.to_string(), secret, None)
         }
-        ResourceKind::Runners => {
+        PageKind::Runners => {
             let id = request.path_id()?;
             (id.to_string(), runner::renew_token(context, user, &id).await?, None)
         }
-        ResourceKind::CliTokens | ResourceKind::Services => {
+        PageKind::CliTokens | PageKind::Services => {
             return Err(Refusal::RouteUnknown.into());
         }
     };
-    Ok(ShownOnce { what: what(resource, form), secret, id, overlap })
+    Ok(ShownOnce { what: what(page, form), secret, id, overlap })
 }
 
 /// `POST …/delete`: deletes a credential, then redirects to a page that can be reloaded.
 pub(crate) async fn delete(
     app: &App,
     request: &Request,
-    resource: &Resource,
+    page: &CredentialPage,
 ) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
     let form = form::form_or_return!(app, request, &visitor);
-    let delete = async || delete_one(app, request, &visitor, resource.kind).await;
+    let delete = async || delete_one(app, request, &visitor, page.kind).await;
     let deleted = submission::execute_deletion(app, &visitor, &form, delete).await;
     if deleted.is_ok() {
-        return Ok(Response::see_other(format!("{}?done=deleted", resource.path))?);
+        return Ok(Response::see_other(format!("{}?done=deleted", page.path))?);
     }
     let state = PageState::after(deleted.map(|_| None))?;
-    show(app, request, &visitor, resource, state).await
+    show(app, request, &visitor, page, state).await
 }
 
 async fn delete_one(
     app: &App,
     request: &Request,
     visitor: &Visitor,
-    kind: ResourceKind,
+    kind: PageKind,
 ) -> Result<(), Error> {
     let (context, user) = (&app.context, &visitor.principal);
     match kind {
-        ResourceKind::ApiKeys => {
+        PageKind::ApiKeys => {
             resource::delete::<ApiKeyView>(context, user, &request.path_id()?).await
         }
-        ResourceKind::CliTokens => cli_token::delete(context, user, &request.path_id()?).await,
-        ResourceKind::Agents => {
-            resource::delete::<AgentView>(context, user, &request.path_id()?).await
-        }
-        ResourceKind::Services => {
+        PageKind::CliTokens => cli_token::delete(context, user, &request.path_id()?).await,
+        PageKind::Agents => resource::delete::<AgentView>(context, user, &request.path_id()?).await,
+        PageKind::Services => {
             resource::delete::<ServiceView>(context, user, &request.path_id()?).await
         }
-        ResourceKind::Runners => {
+        PageKind::Runners => {
             resource::delete::<RunnerView>(context, user, &request.path_id()?).await
         }
     }
