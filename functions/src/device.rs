@@ -6,11 +6,11 @@
 
 use postern::{
     App, Error, Refusal,
+    config::ConfiguredAudience,
     core::{scope::Scopes, secret::Secret},
     grant::{
         client::{ClientParameters, PresentedClient},
         device_code,
-        target::GrantTarget,
     },
     http::{Form, Request, Response, one_or_none},
 };
@@ -73,7 +73,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 async fn start(app: &App, request: &Request) -> Result<Response, Error> {
     let sent = request
         .form_or_json(|form, resource| DeviceAuthorizationRequest::of_form(&form, resource))?;
-    let target = GrantTarget::requested(&app.context.config, &sent.resource)?;
+    let audience = ConfiguredAudience::requested(&app.context.config, &sent.resource)?;
     let client = ClientParameters {
         id: sent.client_id,
         secret: sent.client_secret,
@@ -84,6 +84,6 @@ async fn start(app: &App, request: &Request) -> Result<Response, Error> {
     let client = client.public(&app.context, request.source_ip()).await?;
     let scopes = sent.scope.as_deref().map(Scopes::parse).transpose()?;
     let begun =
-        device_code::start(&app.context, &client, scopes, target, request.source_ip()).await?;
+        device_code::start(&app.context, &client, scopes, audience, request.source_ip()).await?;
     Ok(Response::ok(&begun)?.with_pragma_no_cache())
 }

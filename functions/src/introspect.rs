@@ -11,8 +11,9 @@ use http::HeaderValue;
 use postern::{
     App, Error, Refusal,
     authn::introspection::{IntrospectionRequest, introspect},
+    config::ConfiguredAudience,
     core::{
-        audience::{RequiredAudience, ResourceUri},
+        audience::{Audience, RequiredAudience, ResourceUri},
         credential_header::AUTHORIZATION,
         id::OrganizationId,
         permission::Permission,
@@ -23,7 +24,6 @@ use postern::{
     grant::{
         ClientCredentials, agent_secret,
         client::{self, ClientParameters, PresentedClient},
-        target::GrantTarget,
     },
     http::{CredentialSource as _, Form, Request, Response, one_or_none},
     telemetry,
@@ -123,12 +123,13 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
 
     let token = sent.token.ok_or_else(|| request.parameter_missing("token"))?;
     let scopes = sent.scope.as_deref().map(Scopes::parse).transpose()?.unwrap_or_default();
+    let audience = audience(app, &caller, &sent.resource)?;
     let introspection = introspect(
         &app.context,
         &app.providers,
         &IntrospectionRequest {
             token: &token,
-            audience: audience(app, &caller, &sent.resource)?,
+            audience: audience.as_ref().map_or(RequiredAudience::Any, RequiredAudience::Only),
             scopes: &scopes,
             organization: caller.organization(),
         },
@@ -141,33 +142,32 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     Ok(Response::ok(&introspection)?)
 }
 
-/// Returns the API that a token must be for. An API asks about tokens for itself.
-fn audience<'a>(
-    app: &'a App,
-    caller: &Caller<'a>,
+/// Returns the API that a token must be for, if not any. An API asks about tokens for itself.
+fn audience(
+    app: &App,
+    caller: &Caller<'_>,
     resources: &[String],
-) -> Result<RequiredAudience<'a>, Error> {
-    let target =
-        GrantTarget::requested_if_any(&app.context.config, resources).map_err(|refusal| {
+) -> Result<Option<Audience>, Error> {
+    let requested = ConfiguredAudience::requested_if_any(&app.context.config, resources).map_err(
+        |refusal| {
             if refusal == Refusal::ResourcesTooMany {
                 let sentence = "A token is for one resource: send one resource.";
                 return Error::with_detail(refusal, sentence.into());
             }
             refusal.into()
-        })?;
-    match (caller, target) {
-        (Caller::Api(own), None) => Ok(RequiredAudience::Resource(own)),
-        (Caller::Api(own), Some(target)) if target.uri() == Some(*own) => {
-            Ok(RequiredAudience::Resource(own))
-        }
-        (Caller::Api(_), Some(_)) => {
-            let sentence = "An API asks about tokens for itself: send its own resource, or none.";
-            Err(Error::with_detail(Refusal::ResourceNotGranted, sentence.into()))
-        }
-        (Caller::Member { .. }, None) => Ok(RequiredAudience::Any),
-        (Caller::Member { .. }, Some(GrantTarget::Issuer)) => Ok(RequiredAudience::Issuer),
-        (Caller::Member { .. }, Some(GrantTarget::Resource(resource))) => {
-            Ok(RequiredAudience::Resource(&resource.uri))
+        },
+    )?;
+    let requested = requested.map(ConfiguredAudience::audience);
+    match caller {
+        Caller::Member { .. } => Ok(requested),
+        Caller::Api(own) => {
+            let own = Audience::Resource((*own).clone());
+            if requested.is_some_and(|requested| requested != own) {
+                let sentence =
+                    "An API asks about tokens for itself: send its own resource, or none.";
+                return Err(Error::with_detail(Refusal::ResourceNotGranted, sentence.into()));
+            }
+            Ok(Some(own))
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use postern::{
     App, Error, Refusal, authn,
-    config::PASSWORD_CLIENT,
+    config::{ConfiguredAudience, PASSWORD_CLIENT},
     core::{email::Email, principal::Role, secret::Secret},
     credential::SESSION_COOKIE,
     grant::{
@@ -97,7 +97,7 @@ async fn login(app: &App, request: &Request) -> Result<Response, Error> {
     let new = NewUserFamily {
         user_id: &person.user_id,
         client_id: &PASSWORD_CLIENT.into(),
-        resource: None,
+        audience: ConfiguredAudience::Issuer,
         consent: None,
         scopes: &app.context.config.role_scopes(person.role),
         basis,

@@ -8,6 +8,7 @@
 
 use postern::{
     App, Error, Refusal,
+    config::ConfiguredAudience,
     core::{
         id::{AgentId, ClientId},
         scope::Scopes,
@@ -22,7 +23,6 @@ use postern::{
         device_code,
         presenter::Presenter,
         refresh::{self, RefreshClient},
-        target::GrantTarget,
     },
     http::{CredentialSource as _, Form, Request, Response},
 };
@@ -57,7 +57,7 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             &app.context,
             &credentials,
             RequestedScopes::All,
-            GrantTarget::Issuer,
+            ConfiguredAudience::Issuer,
             &presenter,
         )
         .await?
@@ -112,7 +112,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     }
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = client(app, request, form)?;
-    let target = target(app, request)?;
+    let audience = audience(app, request)?;
     let presenter = &Presenter::of(&app.context, request)?;
     match grant_type.expose() {
         "client_credentials" => {
@@ -120,8 +120,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 return Err(client_credentials_missing(request, form));
             };
             let requested = RequestedScopes::Only(scopes.unwrap_or_default());
-            let target = target.unwrap_or(GrantTarget::Issuer);
-            agent_secret::exchange(&app.context, &credentials, requested, target, presenter).await
+            let audience = audience.unwrap_or(ConfiguredAudience::Issuer);
+            agent_secret::exchange(&app.context, &credentials, requested, audience, presenter).await
         }
         "refresh_token" => {
             let client = match client {
@@ -139,7 +139,7 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 ClientPart::Absent => RefreshClient::Unidentified,
             };
             let token = parameter("refresh_token")?;
-            refresh::refresh(&app.context, token, &client, target, presenter).await
+            refresh::refresh(&app.context, token, &client, audience, presenter).await
         }
         "authorization_code" => {
             let (client_id, assertion) = client_of_user(client)?;
@@ -149,22 +149,22 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 assertion: assertion.as_ref(),
                 redirect_uri: form.get("redirect_uri").map(Secret::expose),
                 verifier: parameter("code_verifier")?,
-                target,
+                audience,
                 presenter,
             };
             authorization_code::redeem(&app.context, &presented).await
         }
         "urn:ietf:params:oauth:grant-type:device_code" => {
             let code = parameter("device_code")?;
-            device_code::poll(&app.context, code, &public(client)?, target, presenter).await
+            device_code::poll(&app.context, code, &public(client)?, audience, presenter).await
         }
         _ => Err(Refusal::GrantTypeUnknown.into()),
     }
 }
 
 /// Returns the API that the form names by `resource` (RFC 8707 §2.2), if it does.
-fn target<'a>(app: &'a App, request: &Request) -> Result<Option<GrantTarget<'a>>, Error> {
-    Ok(GrantTarget::requested_if_any(&app.context.config, &request.resources()?)?)
+fn audience<'a>(app: &'a App, request: &Request) -> Result<Option<ConfiguredAudience<'a>>, Error> {
+    Ok(ConfiguredAudience::requested_if_any(&app.context.config, &request.resources()?)?)
 }
 
 /// Returns the id of a client of users, and its assertion, if it sent one.

@@ -1,7 +1,10 @@
 //! What users allow clients: that which the page showed, and where it said that they return.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-use postern::{core::principal::Role, crypto::Digest};
+use postern::{
+    core::{audience::Audience, principal::Role},
+    crypto::Digest,
+};
 use serde_json::json;
 use tests::{Answer, Browser, ClientApp, Setup, World, public_client::VERIFIER};
 
@@ -149,9 +152,10 @@ async fn a_consent_that_names_no_host_is_asked_about_once_more() {
     browser.decide(&page, "allow").await.expect(303);
     let puts: Vec<_> =
         world.wire.take().into_iter().filter(|call| call.name == "PutItem").collect();
-    let pk = puts[0].body["Item"]["pk"]["S"].as_str().unwrap();
+    let user = puts[0].body["Item"]["user_id"]["S"].as_str().unwrap().into();
+    let audience = Audience::Resource(API.to_owned().try_into().unwrap());
     let store = &world.app.context.store;
-    let stored = store.consent(pk).await.unwrap().unwrap();
+    let stored = store.consent(&user, &"app".into(), &audience).await.unwrap().unwrap();
     let mut before = stored.clone();
     before.remembered.clear();
     before.revision += 1;

@@ -3,6 +3,7 @@
 
 use postern::{
     Refusal,
+    config::ConfiguredAudience,
     core::{
         principal::{Principal, Role},
         scope::Scopes,
@@ -130,7 +131,7 @@ async fn a_password_that_was_changed_while_it_was_verified_opens_nothing() {
     let current = verify(NEW_PASSWORD).await;
     for (person, expected) in [(old, Some(Refusal::LoginWrong)), (current, None)] {
         let new = NewUserFamily {
-            resource: None,
+            audience: ConfiguredAudience::Issuer,
             consent: None,
             user_id: &person.user_id,
             client_id: &"password".into(),
@@ -154,7 +155,7 @@ async fn a_tool_of_a_user_without_a_role_has_the_scopes_of_a_plain_user_at_most(
     call.send().await.expect(201);
     let context = &world.app.context;
     let new = NewUserFamily {
-        resource: None,
+        audience: ConfiguredAudience::Issuer,
         consent: None,
         user_id: &"carol".into(),
         client_id: &"postern-cli".into(),

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use postern::{
     config::Lifetimes,
     core::{
+        audience::Audience,
         clock::Clock,
         epoch::Epoch,
         id::{self, AttemptId},
@@ -61,7 +62,7 @@ fn thumbprint(key: u8) -> KeyThumbprint {
 async fn begin(world: &World, key: Option<u8>, now_ms: i64) -> RefreshToken {
     let family = id::mint(world.now(), &world.app.context.entropy).unwrap();
     let record = FamilyRecord {
-        resource: None,
+        audience: Audience::Issuer,
         jkt: key.map(thumbprint),
         consent: None,
         is_confidential: false,

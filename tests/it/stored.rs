@@ -228,6 +228,36 @@ async fn a_family_is_stored_as_before() {
     assert_eq!(*item, expected);
 }
 
+/// The URI of a resource, and no attribute for our own routes.
+#[tokio::test]
+async fn the_api_of_a_grant_is_stored_as_before() {
+    const URI: &str = "https://api.example.com/scans";
+    let world = World::configured(&format!(
+        "[[resource]]\nuri = \"{URI}\"\nname = \"Scanner\"\nscopes = [\"scans:read\"]"
+    ))
+    .await;
+    let agent = world.agent(&["scans:read"]).await;
+    for (resource, stored) in [
+        (Some(URI), json!({"S": URI})),
+        (Some("https://auth.example.com"), Value::Null),
+        (None, Value::Null),
+    ] {
+        world.wire.take();
+        let resource = resource.map(|uri| ("resource", uri));
+        let device = [("client_id", "postern-cli"), ("scope", "scans:read")];
+        let form: Vec<_> = device.into_iter().chain(resource).collect();
+        world.call("POST", "/v1/auth/device").form(&form).send().await.expect(200);
+        let scope = ("scope", "scans:read offline_access");
+        let form: Vec<_> = [scope].into_iter().chain(resource).collect();
+        world.client_credentials(&agent, &form).await.expect(200);
+        let items = put(&world);
+        for of_grant in ["interval_s", "generation"] {
+            let item = items.iter().find(|item| item.get(of_grant).is_some()).unwrap();
+            assert_eq!(item["resource"], stored, "{resource:?} {item}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_session_is_stored_as_before() {
     let world = World::new().await;

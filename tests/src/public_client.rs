@@ -1,7 +1,7 @@
 //! A tool of a user: its requests for the tokens of the user "ada", who has approved them.
 
 use postern::{
-    core::{epoch::Epoch, id::ClientId, scope::Scopes},
+    core::{audience::Audience, epoch::Epoch, id::ClientId, scope::Scopes},
     credential::ParsedDeviceCode,
     crypto::{Digest, thumbprint::KeyThumbprint},
     grant::authorization_code::{self, NewAuthorizationCode},
@@ -36,7 +36,7 @@ async fn issue(world: &World, scopes: &str, jkt: Option<KeyThumbprint>) -> Strin
         challenge: Digest::of(VERIFIER.as_bytes()),
         jkt,
         user_id: &"ada".into(),
-        resource: None,
+        audience: Audience::Issuer,
         scopes: Scopes::parse(scopes).unwrap(),
         consent: None,
         epoch: Epoch::default(),

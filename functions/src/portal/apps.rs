@@ -23,7 +23,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         is_current: false,
         facts: vec![
             clients::client_id_in_words(&connected.client_id),
-            format!("for {}", clients::api_name(app, connected.resource.as_ref())),
+            format!("for {}", clients::api_name(app, &connected.audience)),
         ],
         scopes: view::scope_list(&connected.scopes),
         when: ("allowed", DisplayTime::new(connected.given_at)),

@@ -8,7 +8,6 @@ use postern::{
         authorization_parameters::{AuthorizationParameters, Prompt},
         authorize::{AuthorizationRequest, RedirectTarget},
         consent::{self, Authorization, ShownRequest},
-        target::GrantTarget,
     },
     http::{Request, Response, html},
 };
@@ -124,10 +123,7 @@ fn show(
     notice: Option<&'static str>,
 ) -> Result<Response, Error> {
     let uri = &asked.to.redirect_uri;
-    let resource = match asked.target {
-        GrantTarget::Issuer => None,
-        GrantTarget::Resource(resource) => Some(&resource.uri),
-    };
+    let audience = asked.audience.audience();
     let client = &asked.to.client;
     let shown = ShownRequest::new(asked.to, scopes.clone());
     let shown = shown.fields().map(|(name, value)| (name.to_owned(), value));
@@ -138,8 +134,8 @@ fn show(
         origin: ClientOrigin::of(&client.source),
         host: uri.host().to_owned(),
         is_on_this_machine: uri.is_on_this_machine(),
-        api: clients::api_name(app, resource),
-        api_uri: resource.map(ToString::to_string),
+        api: clients::api_name(app, &audience),
+        api_uri: audience.resource().map(ToString::to_string),
         scopes: clients::in_words(app, scopes),
         fields: sent.pairs().iter().cloned().chain(shown).collect(),
     };

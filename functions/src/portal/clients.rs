@@ -3,7 +3,7 @@
 use postern::{
     App,
     config::{ClientMetadataSource, REGISTERED_PREFIX},
-    core::{audience::ResourceUri, id::ClientId, scope::Scopes},
+    core::{audience::Audience, id::ClientId, scope::Scopes},
     grant::client,
 };
 
@@ -61,11 +61,11 @@ pub(crate) fn in_words(app: &App, scopes: &Scopes) -> Vec<ScopeInWords> {
     view::scope_list(scopes).into_iter().map(in_words).collect()
 }
 
-/// Returns the name of a resource.
-pub(crate) fn api_name(app: &App, resource: Option<&ResourceUri>) -> String {
-    match resource {
-        None => "Postern".to_owned(),
-        Some(uri) => match app.context.config.resource(uri.as_str()) {
+/// Returns the name of an API.
+pub(crate) fn api_name(app: &App, audience: &Audience) -> String {
+    match audience {
+        Audience::Issuer => "Postern".to_owned(),
+        Audience::Resource(uri) => match app.context.config.resource(uri.as_str()) {
             Some(resource) => resource.name.clone(),
             None => uri.to_string(),
         },

@@ -105,7 +105,7 @@ fn waiting(app: &App, visitor: &Visitor, device: &DeviceCodeRecord) -> PendingDe
     PendingDevice {
         client: clients::client_name(app, &device.client_id),
         origin: ClientOrigin::of_id(app, &device.client_id),
-        api: clients::api_name(app, device.resource.as_ref()),
+        api: clients::api_name(app, &device.audience),
         address: device.address.clone(),
         scopes: clients::in_words(app, &scopes),
         shown_scope: scopes.to_string(),

@@ -17,6 +17,7 @@ use super::{
     access_token::{TokenGrant, agent_principal, user_principal},
 };
 use crate::{
+    config::ConfiguredAudience,
     context::Context,
     core::{
         audience::RequiredAudience,
@@ -30,7 +31,6 @@ use crate::{
     },
     credential::{RefreshToken, RunnerToken, SessionToken},
     crypto::{Digest, jwt},
-    grant::target::GrantTarget,
     http::{CredentialSource, Purpose},
     store::{family::FamilyRecord, service_account::AgentRecord, token_owner::TokenOwner},
     token::{
@@ -224,28 +224,31 @@ async fn of_refresh_token(
     if !context.config.accepts_client(&family.client_id) {
         return Err(Refusal::FamilyClientDenied.into());
     }
-    let target = GrantTarget::stored(&context.config, family.resource.as_ref())?;
+    let own = ConfiguredAudience::stored(&context.config, &family.audience)?;
     let is_for_it = match audience {
         RequiredAudience::Any => true,
-        RequiredAudience::Issuer => target.uri().is_none(),
-        RequiredAudience::Resource(resource) => target.uri() == Some(resource),
+        RequiredAudience::Only(audience) => own.audience() == *audience,
     };
     if !is_for_it {
         return Err(Refusal::TokenAudienceWrong.into());
     }
     let issuer = &context.config.deployment.issuer;
+    let aud = match own {
+        ConfiguredAudience::Issuer => issuer.as_str(),
+        ConfiguredAudience::Resource(resource) => resource.uri.as_str(),
+    };
     let mut claims = Map::from_iter([
         ("iss".into(), json!(issuer)),
-        ("aud".into(), json!(target.uri().map_or(issuer.as_str(), |uri| uri.as_str()))),
+        ("aud".into(), json!(aud)),
         ("client_id".into(), json!(family.client_id)),
         ("iat".into(), json!(family.rotated_at.as_second())),
     ]);
     if let Some(jkt) = &family.jkt {
         claims.insert("cnf".into(), json!({"jkt": jkt}));
     }
-    let limited = target.limit(&family.scopes)?;
+    let limited = own.limit(&family.scopes)?;
     let principal = owner(context, FamilyRecord { scopes: limited, ..family }, now).await?;
-    target.limit(&principal.scopes)?;
+    own.limit(&principal.scopes)?;
     Ok(active(principal, TokenUse::NotApplicable, claims))
 }
 

@@ -70,7 +70,7 @@ pub(super) fn parse(event: &Value, app: &App) -> Result<Result<AuthorizerRequest
         is_canonical: path::is_canonical,
         target: None,
         headers,
-        resource: api.map(|api| api.uri.clone()),
+        audience: api.map(|api| api.uri.clone()).into(),
         is_mcp_server: api.is_some_and(|api| api.mcp),
         domain: read.text("/requestContext/domainName").map(str::to_owned),
         sent_path: None,

@@ -26,7 +26,7 @@ use crate::{
     authn::signature,
     config::{Config, LONGEST_STAGE},
     core::{
-        audience::{RequiredAudience, ResourceUri},
+        audience::{Audience, RequiredAudience},
         clock::whole_seconds,
         error::{Error, Fault, Refusal},
         mcp::McpCall,
@@ -62,8 +62,8 @@ struct AuthorizerRequest {
     /// The target as the client sent it, if the event contains it.
     target: Option<String>,
     headers: BTreeMap<String, String>,
-    /// The resource that the API is, if it is one.
-    resource: Option<ResourceUri>,
+    /// The API, as tokens name it.
+    audience: Audience,
     /// Whether the API is an MCP server, which compares the headers of MCP with the body.
     is_mcp_server: bool,
     /// The API's domain name, if the event contains it.
@@ -182,7 +182,7 @@ impl AuthorizerRequest {
             }
         };
         let mut context = context(principal, refusal);
-        if let (Some(_), Some(resource)) = (principal, &self.resource) {
+        if let (Some(_), Some(resource)) = (principal, self.audience.resource()) {
             context.insert("resource".into(), resource.to_string().into());
         }
         if let Decision::LacksScope(_, scopes) = decision
@@ -419,14 +419,14 @@ impl CredentialSource for AuthorizerRequest {
         let host = self.headers.get("host").filter(|host| config.deployment.is_local_host(host));
         let of_api = self.domain.as_ref().map(|name| format!("https://{name}"));
         let of_machine = host.map(|host| format!("http://{host}"));
-        let of_resource = self.resource.as_ref().map(ToString::to_string);
+        let of_resource = self.audience.resource().map(ToString::to_string);
         let bases = [of_api, of_machine, of_resource].into_iter().flatten();
         let bases = bases.filter_map(|base| RequestUri::parse(&base));
         bases.map(|base| base.with_path(path)).collect()
     }
 
     fn audience(&self) -> RequiredAudience<'_> {
-        self.resource.as_ref().map_or(RequiredAudience::Issuer, RequiredAudience::Resource)
+        RequiredAudience::Only(&self.audience)
     }
 }
 

@@ -31,7 +31,7 @@ pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
 pub use provider::*;
-pub use resource::{ProtectedResource, ScopeDescription};
+pub use resource::{ConfiguredAudience, ProtectedResource, ScopeDescription};
 pub use role::RoleSettings;
 pub(crate) use route::{Applies, LONGEST_POLICY, LONGEST_RESOURCE, LONGEST_STAGE};
 pub use route::{RouteAuth, RouteRule};

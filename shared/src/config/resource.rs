@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{AuthorizerSettings, RouteRule, is_https_or_loopback_url, setting};
+use super::{AuthorizerSettings, Config, RouteRule, is_https_or_loopback_url, setting};
 use crate::{
     core::{
-        audience::ResourceUri,
+        audience::{Audience, ResourceUri},
         error::Fault,
         scope::{Scope, Scopes},
         text,
@@ -86,6 +86,45 @@ impl ProtectedResource {
     pub fn is_api(&self, id: &str, domain: Option<&str>) -> bool {
         let is_at = |api: &str| domain.is_some_and(|domain| domain.eq_ignore_ascii_case(api));
         self.apis.iter().any(|api| api == id || is_at(api))
+    }
+}
+
+/// The API that tokens are for, as it is configured.
+#[derive(Clone, Copy, Debug)]
+pub enum ConfiguredAudience<'c> {
+    /// Our own routes, and APIs that no resource names.
+    Issuer,
+    /// A resource.
+    Resource(&'c ProtectedResource),
+}
+
+impl ConfiguredAudience<'_> {
+    /// Returns what records and tokens say about it.
+    pub fn audience(self) -> Audience {
+        match self {
+            Self::Issuer => Audience::Issuer,
+            Self::Resource(resource) => Audience::Resource(resource.uri.clone()),
+        }
+    }
+
+    /// Returns the algorithm of its tokens, unless it is that of `[signing]`.
+    pub fn algorithm(self) -> Option<Algorithm> {
+        match self {
+            Self::Issuer => None,
+            Self::Resource(resource) => resource.algorithm,
+        }
+    }
+}
+
+impl Config {
+    /// Returns the configuration of an API; `None` for a resource that is not configured.
+    pub fn audience(&self, audience: &Audience) -> Option<ConfiguredAudience<'_>> {
+        match audience {
+            Audience::Issuer => Some(ConfiguredAudience::Issuer),
+            Audience::Resource(uri) => {
+                self.resource(uri.as_str()).map(ConfiguredAudience::Resource)
+            }
+        }
     }
 }
 

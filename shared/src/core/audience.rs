@@ -60,15 +60,63 @@ impl fmt::Display for ResourceUri {
     }
 }
 
+/// The API that an access token is for. A record stores the URI of a resource, and nothing for the
+/// issuer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<ResourceUri>", into = "Option<ResourceUri>")]
+pub enum Audience {
+    /// The issuer: our own routes, and APIs that no resource names.
+    #[default]
+    Issuer,
+    /// A resource.
+    Resource(ResourceUri),
+}
+
+impl Audience {
+    /// Reports whether it is the issuer.
+    pub fn is_issuer(&self) -> bool {
+        match self {
+            Self::Issuer => true,
+            Self::Resource(_) => false,
+        }
+    }
+
+    /// Returns the URI of the resource, if it is one.
+    pub fn resource(&self) -> Option<&ResourceUri> {
+        match self {
+            Self::Issuer => None,
+            Self::Resource(uri) => Some(uri),
+        }
+    }
+}
+
+impl From<Option<ResourceUri>> for Audience {
+    fn from(uri: Option<ResourceUri>) -> Self {
+        uri.map_or(Self::Issuer, Self::Resource)
+    }
+}
+
+impl From<Audience> for Option<ResourceUri> {
+    fn from(audience: Audience) -> Self {
+        match audience {
+            Audience::Issuer => None,
+            Audience::Resource(uri) => Some(uri),
+        }
+    }
+}
+
 /// The audience that an access token needs to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequiredAudience<'a> {
-    /// The issuer: our own routes, and APIs that no resource names.
-    Issuer,
-    /// This resource.
-    Resource(&'a ResourceUri),
+    /// This API.
+    Only(&'a Audience),
     /// Any of ours: to revoke or to introspect a token.
     Any,
+}
+
+impl RequiredAudience<'_> {
+    /// The issuer.
+    pub const ISSUER: RequiredAudience<'static> = RequiredAudience::Only(&Audience::Issuer);
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use super::{
     client_assertion::{self, ClientAssertion},
     family::{self, NewFamily},
     presenter::Presenter,
-    target::GrantTarget,
 };
 use crate::{
+    config::ConfiguredAudience,
     context::Context,
     core::{
         error::{Error, Refusal},
@@ -44,7 +44,7 @@ pub enum RequestedScopes {
     Only(Scopes),
 }
 
-/// Grants tokens to the agent that `credentials` authenticate, for `target`. They are bound to
+/// Grants tokens to the agent that `credentials` authenticate, for `audience`. They are bound to
 /// `presenter`.
 ///
 /// # Errors
@@ -53,14 +53,14 @@ pub async fn exchange(
     context: &Context,
     credentials: &ClientCredentials,
     requested: RequestedScopes,
-    target: GrantTarget<'_>,
+    audience: ConfiguredAudience<'_>,
     presenter: &Presenter<'_>,
 ) -> Result<Tokens, Error> {
     let now = context.clock.now();
     let agent = authenticate(context, credentials, presenter.address, now).await?;
     let (scopes, is_renewable) = with_refresh_token(
         requested,
-        target,
+        audience,
         &context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes),
     )?;
 
@@ -69,7 +69,7 @@ pub async fn exchange(
         let new = NewFamily {
             owner: &owner,
             organization: agent.meta.org_id,
-            resource: target.uri(),
+            audience,
             scopes: &scopes,
             epoch: agent.epoch,
             not_after: agent.expires_at,
@@ -81,7 +81,7 @@ pub async fn exchange(
     let grant = token::NewAccessToken {
         owner: &owner,
         organization: agent.meta.org_id,
-        resource: target.uri(),
+        audience,
         scopes: &scopes,
         family: None,
         epoch: agent.epoch,
@@ -201,14 +201,14 @@ pub(super) async fn verify(
 /// `offline_access`.
 fn with_refresh_token(
     requested: RequestedScopes,
-    target: GrantTarget<'_>,
+    audience: ConfiguredAudience<'_>,
     held: &Scopes,
 ) -> Result<(Scopes, bool), Error> {
     match requested {
-        RequestedScopes::All => Ok((target.grant(held, None)?, true)),
+        RequestedScopes::All => Ok((audience.grant(held, None)?, true)),
         RequestedScopes::Only(scopes) => {
             let (rest, offline) = scopes.without("offline_access");
-            Ok((target.grant(held, Some(&rest))?, offline))
+            Ok((audience.grant(held, Some(&rest))?, offline))
         }
     }
 }

@@ -21,13 +21,12 @@ use super::{
     family::{self, GrantBasis, NewUserFamily},
     not_a_code,
     presenter::Presenter,
-    target::GrantTarget,
 };
 use crate::{
-    config::is_https_or_loopback_url,
+    config::{ConfiguredAudience, is_https_or_loopback_url},
     context::Context,
     core::{
-        audience::ResourceUri,
+        audience::Audience,
         clock::{LEEWAY, after},
         epoch::Epoch,
         error::{Error, Refusal},
@@ -63,8 +62,8 @@ pub struct NewAuthorizationCode<'a> {
     pub jkt: Option<KeyThumbprint>,
     /// The user.
     pub user_id: &'a Subject,
-    /// The resource that the tokens are for, if not our own routes.
-    pub resource: Option<&'a ResourceUri>,
+    /// The API that the tokens are for.
+    pub audience: Audience,
     /// The scopes that the client gets.
     pub scopes: Scopes,
     /// The consent that it is based on, unless the client is a tool that the user signs in to.
@@ -89,7 +88,7 @@ pub struct AccessTokenRequest<'a> {
     /// The PKCE code verifier.
     pub verifier: &'a Secret,
     /// The API that the request names, if it does.
-    pub target: Option<GrantTarget<'a>>,
+    pub audience: Option<ConfiguredAudience<'a>>,
     /// The caller, to whom the tokens are bound.
     pub presenter: &'a Presenter<'a>,
 }
@@ -113,7 +112,7 @@ pub async fn issue(context: &Context, new: NewAuthorizationCode<'_>) -> Result<S
         challenge: new.challenge,
         jkt: new.jkt,
         user_id: new.user_id.clone(),
-        resource: new.resource.cloned(),
+        audience: new.audience,
         scopes: new.scopes,
         consent: new.consent,
         is_confidential: new.is_confidential,
@@ -159,11 +158,12 @@ pub async fn redeem(
         (Err(refusal), None) => return Err(refusal.into()),
         (Err(_), Some(family)) => return Err(replayed(context, family, now).await),
     }
-    GrantTarget::stored(&context.config, record.resource.as_ref())?.check(redemption.target)?;
+    let audience = ConfiguredAudience::stored(&context.config, &record.audience)?;
+    audience.check(redemption.audience)?;
     let new = NewUserFamily {
         user_id: &record.user_id,
         client_id: redemption.client_id,
-        resource: record.resource.as_ref(),
+        audience,
         consent: record.consent,
         scopes: &record.scopes,
         basis: GrantBasis::Approval(record.epoch),

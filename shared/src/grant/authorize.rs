@@ -9,10 +9,9 @@
 use super::{
     authorization_parameters::{AuthorizationParameters, Prompt},
     client,
-    target::GrantTarget,
 };
 use crate::{
-    config::{Client, ClientMetadataSource},
+    config::{Client, ClientMetadataSource, ConfiguredAudience},
     context::Context,
     core::{
         error::{Error, Refusal},
@@ -46,7 +45,7 @@ pub struct AuthorizationRequest<'c> {
     /// Where the answer goes.
     pub to: &'c RedirectTarget<'c>,
     /// The API that tokens are requested for.
-    pub target: GrantTarget<'c>,
+    pub audience: ConfiguredAudience<'c>,
     /// What the user must do.
     pub prompt: Prompt,
     scopes: Option<Scopes>,
@@ -152,7 +151,7 @@ impl<'c> AuthorizationRequest<'c> {
         let jkt = sent.get("dpop_jkt").map(str::to_owned).map(KeyThumbprint::try_from).transpose();
         let jkt = jkt.map_err(|_| Refusal::DpopThumbprintMalformed)?;
         Ok(Self {
-            target: GrantTarget::requested(&context.config, &sent.resources())?,
+            audience: ConfiguredAudience::requested(&context.config, &sent.resources())?,
             prompt: Prompt::parse(sent.get("prompt"))?,
             scopes: sent.get("scope").map(Scopes::parse).transpose()?,
             challenge,
@@ -167,12 +166,12 @@ impl<'c> AuthorizationRequest<'c> {
     /// # Errors
     /// [`Refusal::ScopeNotGranted`]
     pub fn scopes(&self, context: &Context, user: &Principal) -> Result<Scopes, Error> {
-        match (self.target, &self.scopes) {
-            (GrantTarget::Issuer, None) => {
+        match (self.audience, &self.scopes) {
+            (ConfiguredAudience::Issuer, None) => {
                 let plain = context.config.role_scopes(Role::User).covered_by(&user.scopes);
                 if plain.is_empty() { Err(Refusal::ScopeNotGranted.into()) } else { Ok(plain) }
             }
-            (target, requested) => target.grant(&user.scopes, requested.as_ref()),
+            (audience, requested) => audience.grant(&user.scopes, requested.as_ref()),
         }
     }
 }

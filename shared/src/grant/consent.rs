@@ -16,7 +16,7 @@ use super::{
 use crate::{
     context::Context,
     core::{
-        error::{Error, Refusal},
+        error::{Error, Fault, Refusal},
         id::{self, ConsentId, FamilyId},
         principal::Principal,
         scope::Scopes,
@@ -100,7 +100,7 @@ pub async fn authorize(
     let consent = if request.prompt == Prompt::Consent || uri.is_on_this_machine() {
         None
     } else {
-        context.store.consent(&key(request, user)).await?
+        stored(context, request, user).await?
     };
     match consent.filter(|consent| consent.allows_at(uri.host(), &scopes)) {
         Some(consent) => {
@@ -126,9 +126,8 @@ pub async fn allow(
     if scopes.is_empty() {
         return Err(Refusal::ScopeNotGranted.into());
     }
-    let pk = key(request, user);
     for _ in 0..TRIES {
-        let before = context.store.consent(&pk).await?;
+        let before = stored(context, request, user).await?;
         let consent = consent(context, request, user, before.as_ref(), &scopes)?;
         match context.store.put_consent(&consent, before.as_ref()).await? {
             ConsentWrite::Written => return code(context, request, user, consent, scopes).await,
@@ -148,10 +147,10 @@ pub async fn allow(
 pub(crate) async fn end(context: &Context, user: &Principal, id: &ConsentId) -> Result<(), Error> {
     let listed = context.store.consents_of(&user.user_id).await?;
     let listed = listed.into_iter().find(|consent| consent.id == *id);
-    let pk = listed.ok_or(Refusal::RecordUnknown)?.pk;
+    let ConsentRecord { client_id, audience, .. } = listed.ok_or(Refusal::RecordUnknown)?;
     for _ in 0..TRIES {
-        let consent = context.store.consent(&pk).await?.filter(|consent| consent.id == *id);
-        let consent = consent.ok_or(Refusal::RecordUnknown)?;
+        let consent = context.store.consent(&user.user_id, &client_id, &audience).await?;
+        let consent = consent.filter(|consent| consent.id == *id).ok_or(Refusal::RecordUnknown)?;
         revoke(context, &consent.families).await?;
         match context.store.delete_consent(&consent).await? {
             ConsentWrite::Written => return Ok(()),
@@ -161,8 +160,14 @@ pub(crate) async fn end(context: &Context, user: &Principal, id: &ConsentId) -> 
     Err(Refusal::RecordChanged.into())
 }
 
-fn key(request: &AuthorizationRequest<'_>, user: &Principal) -> String {
-    ConsentRecord::key(&user.user_id, &request.to.client.id, request.target.uri())
+/// Returns what `user` has allowed the client at the API of `request`.
+async fn stored(
+    context: &Context,
+    request: &AuthorizationRequest<'_>,
+    user: &Principal,
+) -> Result<Option<ConsentRecord>, Fault> {
+    let audience = request.audience.audience();
+    context.store.consent(&user.user_id, &request.to.client.id, &audience).await
 }
 
 /// Returns a consent with what `before` allowed and with `scopes`.
@@ -175,8 +180,9 @@ fn consent(
 ) -> Result<ConsentRecord, Error> {
     let now = context.clock.now();
     let client = &request.to.client;
+    let audience = request.audience.audience();
     Ok(ConsentRecord {
-        pk: key(request, user),
+        pk: ConsentRecord::key(&user.user_id, &client.id, &audience),
         id: match before {
             Some(before) => before.id,
             None => id::mint(now, &context.entropy)?,
@@ -185,7 +191,7 @@ fn consent(
         user_id: user.user_id.clone(),
         client_id: client.id.clone(),
         client_name: client.name.clone(),
-        resource: request.target.uri().cloned(),
+        audience,
         scopes: before.map_or_else(|| scopes.clone(), |before| before.scopes.union(scopes)),
         remembered: remembered(request.to, before, scopes),
         given_at: now,
@@ -230,7 +236,7 @@ async fn code(
         challenge: request.challenge,
         jkt: request.jkt.clone(),
         user_id: &user.user_id,
-        resource: request.target.uri(),
+        audience: request.audience.audience(),
         scopes,
         consent: Some(id),
         is_confidential: to.client.keys.is_some(),

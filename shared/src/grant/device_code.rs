@@ -15,11 +15,10 @@ use super::{
     family::{self, GrantBasis, NewUserFamily},
     not_a_code,
     presenter::Presenter,
-    target::GrantTarget,
     throttle,
 };
 use crate::{
-    config::Client,
+    config::{Client, ConfiguredAudience},
     context::Context,
     core::{
         clock::after,
@@ -71,7 +70,7 @@ pub struct DeviceAuthorization {
     interval: i64,
 }
 
-/// Starts the flow for a client, which may request `scopes` of `target`. `address` is the client's.
+/// Starts the flow for a client, which may request `scopes` of `audience`. `address` is the client's.
 ///
 /// # Errors
 /// [`Refusal::ClientWithoutDeviceFlow`], [`Refusal::ScopeNotGranted`], [`Refusal::RequestsTooMany`],
@@ -80,7 +79,7 @@ pub async fn start(
     context: &Context,
     client: &Client,
     scopes: Option<Scopes>,
-    target: GrantTarget<'_>,
+    audience: ConfiguredAudience<'_>,
     address: &str,
 ) -> Result<DeviceAuthorization, Error> {
     if is_web_app(client) {
@@ -89,7 +88,7 @@ pub async fn start(
     let scopes = scopes.map(|scopes| scopes.without("offline_access").0);
     let scopes = scopes.filter(|scopes| !scopes.is_empty());
     if let Some(requested) = &scopes {
-        target.check_scopes(requested)?; // a user could only deny it
+        audience.check_scopes(requested)?; // a user could only deny it
     }
     let now = context.clock.now();
     let limit = context.config.throttle.devices_per_address;
@@ -104,7 +103,7 @@ pub async fn start(
         id,
         digest: minted.digest,
         client_id: client.id.clone(),
-        resource: target.uri().cloned(),
+        audience: audience.audience(),
         scopes,
         address: address.to_owned(),
         status: DeviceStatus::Pending,
@@ -218,14 +217,14 @@ pub fn grantable_scopes(
     device: &DeviceCodeRecord,
     person: &Principal,
 ) -> Result<Scopes, Error> {
-    let target = GrantTarget::stored(&context.config, device.resource.as_ref())?;
-    let scopes = match (target, &device.scopes) {
-        (GrantTarget::Issuer, Some(requested)) => requested.clone(),
-        (GrantTarget::Issuer, None) => {
+    let audience = ConfiguredAudience::stored(&context.config, &device.audience)?;
+    let scopes = match (audience, &device.scopes) {
+        (ConfiguredAudience::Issuer, Some(requested)) => requested.clone(),
+        (ConfiguredAudience::Issuer, None) => {
             context.config.role_scopes(Role::User).covered_by(&person.scopes)
         }
-        (GrantTarget::Resource(_), requested) => {
-            target.grant(&person.scopes, requested.as_ref())?
+        (ConfiguredAudience::Resource(_), requested) => {
+            audience.grant(&person.scopes, requested.as_ref())?
         }
     };
     person.check_can_delegate(&scopes, &Default::default())?;
@@ -309,7 +308,7 @@ pub async fn decide(
     }
 }
 
-/// Answers a poll of a device (§3.4, §3.5). `target` is the API that the poll names, if it does.
+/// Answers a poll of a device (§3.4, §3.5). `audience` is the API that the poll names, if it does.
 ///
 /// # Errors
 /// `authorization_pending`, `slow_down`, `access_denied`, `expired_token`, `invalid_grant`; a
@@ -318,7 +317,7 @@ pub async fn poll(
     context: &Context,
     code: &Secret,
     client_id: &ClientId,
-    target: Option<GrantTarget<'_>>,
+    audience: Option<ConfiguredAudience<'_>>,
     presenter: &Presenter<'_>,
 ) -> Result<Tokens, Error> {
     let code = ParsedDeviceCode::parse(&context.config.brand, code.expose())
@@ -327,7 +326,9 @@ pub async fn poll(
     let stored = context.store.device_code(&code).await?;
     let device =
         stored.filter(|device| device.client_id == *client_id).ok_or(Refusal::DeviceCodeUnknown)?;
-    GrantTarget::stored(&context.config, device.resource.as_ref())?.check(target)?;
+    let requested = audience;
+    let audience = ConfiguredAudience::stored(&context.config, &device.audience)?;
+    audience.check(requested)?;
     match (device.status, &device.family) {
         (DeviceStatus::Redeemed, Some(family)) => {
             redeem_again(context, family, presenter, now).await
@@ -348,7 +349,9 @@ pub async fn poll(
                 PollPace::TooEarly => Err(Refusal::DevicePollTooEarly.into()),
             }
         }
-        (DeviceStatus::Approved, _) => redeem(context, &code, &device, presenter, now).await,
+        (DeviceStatus::Approved, _) => {
+            redeem(context, &code, &device, audience, presenter, now).await
+        }
     }
 }
 
@@ -366,6 +369,7 @@ async fn redeem(
     context: &Context,
     code: &ParsedDeviceCode,
     device: &DeviceCodeRecord,
+    audience: ConfiguredAudience<'_>,
     presenter: &Presenter<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Error> {
@@ -373,9 +377,8 @@ async fn redeem(
     let (user_id, scopes) =
         approved.ok_or_else(|| Fault::Corrupt("an approved device without a user".into()))?;
     let (client_id, basis) = (&device.client_id, GrantBasis::Approval(device.epoch));
-    let resource = device.resource.as_ref();
     let consent = None;
-    let new = NewUserFamily { user_id, client_id, resource, scopes, consent, basis, presenter };
+    let new = NewUserFamily { user_id, client_id, audience, scopes, consent, basis, presenter };
     let family = family::prepare_for_user(context, new, now).await?;
     match context.store.redeem_device(&device.id, &family.record, now).await? {
         Redemption::Redeemed => Ok(family.tokens),

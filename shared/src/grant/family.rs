@@ -3,11 +3,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Tokens, presenter::Presenter, target::GrantTarget, user_status::UserStatus};
+use super::{Tokens, presenter::Presenter, user_status::UserStatus};
 use crate::{
+    config::ConfiguredAudience,
     context::Context,
     core::{
-        audience::ResourceUri,
         clock::{LEEWAY, after, at_most},
         epoch::Epoch,
         error::{Error, Fault, Refusal},
@@ -37,8 +37,8 @@ pub struct NewFamily<'a> {
     pub owner: &'a TokenOwner,
     /// The owner's organization.
     pub organization: OrganizationId,
-    /// The resource that the tokens are for, if not our own routes.
-    pub resource: Option<&'a ResourceUri>,
+    /// The API that the tokens are for.
+    pub audience: ConfiguredAudience<'a>,
     /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The owner's current epoch.
@@ -91,7 +91,7 @@ fn prepare(
         user_id: new.owner.user_id().cloned(),
         listing: new.owner.listing(),
         org_id: new.organization,
-        resource: new.resource.cloned(),
+        audience: new.audience.audience(),
         jkt: new.presenter.key().cloned(),
         scopes: new.scopes.clone(),
         epoch: new.epoch,
@@ -103,20 +103,21 @@ fn prepare(
         expires_at: FamilyRecord::item_expires_at(absolute_expires_at),
     };
     telemetry::record_family(&record.id);
-    let tokens = first_tokens(context, &record, now)?;
+    let tokens = first_tokens(context, &record, new.audience, now)?;
     Ok(PreparedFamily { record, tokens })
 }
 
-/// Returns the first refresh token of a family, and an access token.
-pub(super) fn first_tokens(
+/// Returns the first refresh token of a family, and an access token for `audience`, the family's.
+fn first_tokens(
     context: &Context,
     family: &FamilyRecord,
+    audience: ConfiguredAudience<'_>,
     now: Timestamp,
 ) -> Result<Tokens, Fault> {
     let grant = token::NewAccessToken {
         owner: &family.owner()?,
         organization: family.org_id,
-        resource: family.resource.as_ref(),
+        audience,
         scopes: &family.scopes,
         family: Some(family.id),
         epoch: family.epoch,
@@ -144,8 +145,8 @@ pub struct NewUserFamily<'a> {
     pub user_id: &'a Subject,
     /// The tool that gets the tokens.
     pub client_id: &'a ClientId,
-    /// The resource that the tokens are for, if not our own routes.
-    pub resource: Option<&'a ResourceUri>,
+    /// The API that the tokens are for.
+    pub audience: ConfiguredAudience<'a>,
     /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The consent that it is based on, if it is.
@@ -179,9 +180,8 @@ pub(super) async fn prepare_for_user(
     new: NewUserFamily<'_>,
     now: Timestamp,
 ) -> Result<PreparedFamily, Error> {
-    let NewUserFamily { user_id, client_id, resource, scopes, consent, basis, presenter } = new;
+    let NewUserFamily { user_id, client_id, audience, scopes, consent, basis, presenter } = new;
     context.config.allowed_users.check(user_id, None)?;
-    let target = GrantTarget::stored(&context.config, resource)?;
     let member = context.store.membership(user_id).await?.ok_or(Refusal::UserDeleted)?;
     let epoch = match basis {
         GrantBasis::Approval(epoch) => epoch,
@@ -193,8 +193,8 @@ pub(super) async fn prepare_for_user(
     let new = NewFamily {
         owner: &owner,
         organization: user.org_id,
-        resource,
-        scopes: &target.limit(&user.limit(&context.config, scopes))?,
+        audience,
+        scopes: &audience.limit(&user.limit(&context.config, scopes))?,
         epoch: user.epoch,
         not_after: None,
         is_confidential: false,
@@ -206,8 +206,8 @@ pub(super) async fn prepare_for_user(
 }
 
 /// Checks that the owner of a family still exists and can use it, and returns the family with the
-/// scopes that it still has. It ends no later than its owner. `agent` is the owner, if it has been
-/// read already.
+/// scopes that it still has. It ends no later than its owner. `audience` is the family's, and
+/// `agent` the owner, if it has been read already.
 ///
 /// # Errors
 /// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyEpochEnded`], [`Refusal::UserDisabled`],
@@ -215,11 +215,10 @@ pub(super) async fn prepare_for_user(
 pub(super) async fn check_owner(
     context: &Context,
     family: FamilyRecord,
+    audience: ConfiguredAudience<'_>,
     agent: Option<AgentRecord>,
     now: Timestamp,
 ) -> Result<FamilyRecord, Error> {
-    let resource = family.resource.clone();
-    let target = GrantTarget::stored(&context.config, resource.as_ref())?;
     match family.owner()? {
         TokenOwner::Agent(id) => {
             let agent = match agent {
@@ -233,7 +232,7 @@ pub(super) async fn check_owner(
             }
             context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
             let scopes = context.config.limit_scopes(agent.meta.scope_limit, &family.scopes);
-            let scopes = target.limit(&scopes)?;
+            let scopes = audience.limit(&scopes)?;
             let absolute_expires_at = at_most(family.absolute_expires_at, agent.expires_at);
             // It may have got its keys since.
             let is_confidential = family.is_confidential || agent.credential.keys().is_some();
@@ -247,7 +246,7 @@ pub(super) async fn check_owner(
             context.config.allowed_users.check(&user_id, None)?;
             let user = UserStatus::new(&context.config, member, Some(family.epoch))
                 .active_or(Refusal::FamilyEpochEnded)?;
-            let scopes = target.limit(&user.limit(&context.config, &family.scopes))?;
+            let scopes = audience.limit(&user.limit(&context.config, &family.scopes))?;
             Ok(FamilyRecord { scopes, ..family })
         }
     }
@@ -276,8 +275,9 @@ pub(super) async fn first_tokens_again(
     if !(may_be_lost && is_timely && is_unused && is_bound_to_caller) {
         return Ok(None);
     }
-    let family = check_owner(context, family.clone(), None, now).await?;
-    let tokens = first_tokens(context, &family, now)?;
+    let audience = ConfiguredAudience::stored(&context.config, &family.audience)?;
+    let family = check_owner(context, family.clone(), audience, None, now).await?;
+    let tokens = first_tokens(context, &family, audience, now)?;
     presenter.spend_proof(context).await?;
     Ok(Some(tokens))
 }

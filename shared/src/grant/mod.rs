@@ -1,6 +1,7 @@
 //! The protocols that grant, renew and revoke tokens.
 
 pub mod agent_secret;
+mod audience;
 pub mod authorization_code;
 pub mod authorization_parameters;
 pub mod authorize;
@@ -19,7 +20,6 @@ pub mod registration;
 pub mod revoke;
 pub mod session;
 pub mod sign_in;
-pub mod target;
 pub(crate) mod throttle;
 pub mod upstream_tokens;
 pub mod user_status;

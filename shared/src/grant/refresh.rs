@@ -22,9 +22,10 @@
 
 use super::{
     ClientCredentials, Tokens, agent_secret, client, client_assertion::ClientAssertion, family,
-    presenter::Presenter, scope_not_granted, target::GrantTarget,
+    presenter::Presenter, scope_not_granted,
 };
 use crate::{
+    config::ConfiguredAudience,
     context::Context,
     core::{
         error::{Error, Refusal},
@@ -79,7 +80,7 @@ impl RefreshClient {
     }
 }
 
-/// Grants the successor of `text` and a new access token. `target` is the API that the request
+/// Grants the successor of `text` and a new access token. `audience` is the API that the request
 /// names, if it does. `presenter` must match the token's binding.
 ///
 /// # Errors
@@ -88,7 +89,7 @@ pub async fn refresh(
     context: &Context,
     text: &Secret,
     client: &RefreshClient,
-    target: Option<GrantTarget<'_>>,
+    audience: Option<ConfiguredAudience<'_>>,
     presenter: &Presenter<'_>,
 ) -> Result<Tokens, Error> {
     let presented = parse(context, text)?;
@@ -115,10 +116,12 @@ pub async fn refresh(
     if !context.config.accepts_client(&family.client_id) {
         return Err(Refusal::FamilyClientDenied.into());
     }
-    GrantTarget::stored(&context.config, family.resource.as_ref())?.check(target)?;
-    let family = family::check_owner(context, family, agent, now).await?;
+    let requested = audience;
+    let audience = ConfiguredAudience::stored(&context.config, &family.audience)?;
+    audience.check(requested)?;
+    let family = family::check_owner(context, family, audience, agent, now).await?;
     require_authentication(context, &family, client)?;
-    let tokens = tokens(context, &request, &family, client)?;
+    let tokens = tokens(context, &request, &family, audience, client)?;
     presenter.spend_proof(context).await?;
 
     if state == PresentedToken::Current {
@@ -236,13 +239,14 @@ fn tokens(
     context: &Context,
     request: &RotationRequest<'_>,
     family: &FamilyRecord,
+    audience: ConfiguredAudience<'_>,
     client: &RefreshClient,
 ) -> Result<Tokens, Error> {
     let narrowed = narrow(family, client.requested_scopes())?;
     let grant = token::NewAccessToken {
         owner: &family.owner()?,
         organization: family.org_id,
-        resource: family.resource.as_ref(),
+        audience,
         scopes: narrowed.as_ref().unwrap_or(&family.scopes),
         family: Some(family.id),
         epoch: family.epoch,

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     context::Context,
     core::{
+        audience::Audience,
         clock::after,
         entropy::BASE62,
         error::{Error, Fault, Refusal},
@@ -295,7 +296,7 @@ async fn redirect_to_tool(
         challenge: loopback.challenge,
         jkt: None,
         user_id,
-        resource: None,
+        audience: Audience::Issuer,
         scopes,
         consent: None,
         epoch,

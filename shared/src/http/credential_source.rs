@@ -55,7 +55,7 @@ pub trait CredentialSource: Sync {
 
     /// Returns the audience that an access token must have here.
     fn audience(&self) -> RequiredAudience<'_> {
-        RequiredAudience::Issuer
+        RequiredAudience::ISSUER
     }
 
     /// Returns why the credential is presented.

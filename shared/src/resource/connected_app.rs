@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::{
     context::Context,
     core::{
-        audience::ResourceUri,
+        audience::Audience,
         error::Error,
         id::{ClientId, ConsentId},
         principal::Principal,
@@ -23,8 +23,8 @@ pub struct ConnectedAppView {
     pub client_id: ClientId,
     /// The client's name, as the user saw it.
     pub client_name: String,
-    /// The resource, if not our own routes.
-    pub resource: Option<ResourceUri>,
+    /// The API.
+    pub audience: Audience,
     /// Every scope that the user has allowed.
     pub scopes: Scopes,
     /// When the user last allowed something.
@@ -43,7 +43,7 @@ pub async fn list(context: &Context, user: &Principal) -> Result<Vec<ConnectedAp
             id: consent.id,
             client_id: consent.client_id,
             client_name: consent.client_name,
-            resource: consent.resource,
+            audience: consent.audience,
             scopes: consent.scopes,
             given_at: consent.given_at,
         })

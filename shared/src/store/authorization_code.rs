@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     core::{
-        audience::ResourceUri,
+        audience::Audience,
         epoch::Epoch,
         error::Fault,
         id::{AuthorizationCodeId, ClientId, ConsentId, FamilyId},
@@ -52,9 +52,9 @@ pub struct AuthorizationCodeRecord {
     pub jkt: Option<KeyThumbprint>,
     /// The user who signed in.
     pub user_id: Subject,
-    /// The resource that its tokens are for, if not our own routes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<ResourceUri>,
+    /// The API that its tokens are for.
+    #[serde(rename = "resource", default, skip_serializing_if = "Audience::is_issuer")]
+    pub audience: Audience,
     /// The granted scopes.
     pub scopes: Scopes,
     /// The consent that it was issued for, unless the client is a tool that the user signed in to.
@@ -117,8 +117,7 @@ impl Store {
         let consent = match &code.consent {
             None => None,
             Some(consent) => {
-                let resource = code.resource.as_ref();
-                let pk = ConsentRecord::key(&code.user_id, &code.client_id, resource);
+                let pk = ConsentRecord::key(&code.user_id, &code.client_id, &code.audience);
                 Some(self.add_family_to(&pk, consent, &family.id)?)
             }
         };

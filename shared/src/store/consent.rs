@@ -16,7 +16,7 @@ use super::{
     key,
 };
 use crate::core::{
-    audience::ResourceUri,
+    audience::Audience,
     error::Fault,
     id::{ClientId, Consent, ConsentId, FamilyId},
     scope::Scopes,
@@ -38,9 +38,9 @@ pub struct ConsentRecord {
     pub client_id: ClientId,
     /// The name of the client, as the user saw it.
     pub client_name: String,
-    /// The resource, if not our own routes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<ResourceUri>,
+    /// The API.
+    #[serde(rename = "resource", default, skip_serializing_if = "Audience::is_issuer")]
+    pub audience: Audience,
     /// Every scope that the user has allowed.
     pub scopes: Scopes,
     /// What the user has allowed where, newest first. The same is not asked about again.
@@ -90,22 +90,27 @@ impl ConsentRecord {
     }
 
     /// Returns the key of the consent of a user, a client and an API.
-    pub fn key(user_id: &Subject, client_id: &ClientId, resource: Option<&ResourceUri>) -> String {
-        key::consent(user_id, client_id, resource)
+    pub fn key(user_id: &Subject, client_id: &ClientId, audience: &Audience) -> String {
+        key::consent(user_id, client_id, audience)
     }
 }
 
 impl Store {
-    /// Returns a consent, with a consistent read.
+    /// Returns the consent of a user, a client and an API, with a consistent read.
     ///
     /// # Errors
     /// [`Fault::Store`] if the store does not answer, [`Fault::Corrupt`] if a record is unreadable.
-    pub async fn consent(&self, pk: &str) -> Result<Option<ConsentRecord>, Fault> {
+    pub async fn consent(
+        &self,
+        user_id: &Subject,
+        client_id: &ClientId,
+        audience: &Audience,
+    ) -> Result<Option<ConsentRecord>, Fault> {
         let request = self
             .client
             .get_item()
             .table_name(&self.tables.families)
-            .key(key::PK, AttributeValue::S(pk.to_owned()))
+            .key(key::PK, AttributeValue::S(key::consent(user_id, client_id, audience)))
             .consistent_read(true);
         let item = request.send().await.map_err(fault("read a consent"))?.item;
         item.map(from_item).transpose()

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     core::{
-        audience::ResourceUri,
+        audience::Audience,
         clock::{self, LEEWAY, after},
         epoch::Epoch,
         error::Fault,
@@ -62,9 +62,9 @@ pub struct DeviceCodeRecord {
     pub digest: Digest,
     /// The client that asked for the code.
     pub client_id: ClientId,
-    /// The resource that its tokens are for, if not our own routes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<ResourceUri>,
+    /// The API that its tokens are for.
+    #[serde(rename = "resource", default, skip_serializing_if = "Audience::is_issuer")]
+    pub audience: Audience,
     /// The requested scopes. `None` asks for those of a plain user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Scopes>,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     core::{
-        audience::ResourceUri,
+        audience::Audience,
         clock::{LEEWAY, after},
         epoch::Epoch,
         error::Fault,
@@ -56,9 +56,9 @@ pub struct FamilyRecord {
     pub listing: Option<String>,
     /// The organization.
     pub org_id: OrganizationId,
-    /// The resource that its tokens are for, if not our own routes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<ResourceUri>,
+    /// The API that its tokens are for.
+    #[serde(rename = "resource", default, skip_serializing_if = "Audience::is_issuer")]
+    pub audience: Audience,
     /// The key that its tokens are bound to, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jkt: Option<KeyThumbprint>,

@@ -24,7 +24,7 @@ use type_safe_id::StaticType;
 
 use crate::{
     core::{
-        audience::ResourceUri,
+        audience::{Audience, ResourceUri},
         email::Email,
         id::{ClientId, OrganizationId},
         subject::{CredentialId, Subject},
@@ -60,9 +60,9 @@ pub fn listing_of_user_in<T: StaticType>(
 }
 
 /// Returns the key of the consent of a user, a client and an API.
-pub fn consent(user_id: &Subject, client_id: &ClientId, resource: Option<&ResourceUri>) -> String {
+pub fn consent(user_id: &Subject, client_id: &ClientId, audience: &Audience) -> String {
     // Neither a client id nor a URI contains a line break.
-    let resource = resource.map_or("", ResourceUri::as_str);
+    let resource = audience.resource().map_or("", ResourceUri::as_str);
     let text = format!("{client_id}\n{resource}\n{user_id}");
     format!("cns_{}", Digest::of(text.as_bytes()).to_hex())
 }

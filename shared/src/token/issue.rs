@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Claims, DownloadClaims, ServiceClaims, claims::TokenClaims, dpop::Confirmation};
 use crate::{
+    config::ConfiguredAudience,
     context::Context,
     core::{
-        audience::ResourceUri,
         clock::{after, at_most},
         epoch::Epoch,
         error::Fault,
@@ -27,8 +27,8 @@ pub struct NewAccessToken<'a> {
     pub owner: &'a TokenOwner,
     /// Their organization.
     pub organization: OrganizationId,
-    /// The resource that it is for, if not for our own routes.
-    pub resource: Option<&'a ResourceUri>,
+    /// The API that it is for.
+    pub audience: ConfiguredAudience<'a>,
     /// The granted scopes.
     pub scopes: &'a Scopes,
     /// The family of refresh tokens with which it is issued.
@@ -59,19 +59,19 @@ pub fn access_token(
     now: Timestamp,
 ) -> Result<Secret, Fault> {
     let issuer = &context.config.deployment.issuer;
-    let resource = grant.resource.and_then(|uri| context.config.resource(uri.as_str()));
     sign(
         context,
-        resource.and_then(|resource| resource.algorithm),
+        grant.audience.algorithm(),
         &Claims {
             iss: issuer.clone(),
             sub: match grant.owner {
                 TokenOwner::Agent(agent) => Subject::Agent(*agent),
                 TokenOwner::User { user_id, .. } => user_id.clone(),
             },
-            aud: grant
-                .resource
-                .map_or_else(|| Claims::audience(issuer), |resource| resource.to_string()),
+            aud: match grant.audience {
+                ConfiguredAudience::Issuer => Claims::audience(issuer),
+                ConfiguredAudience::Resource(resource) => resource.uri.to_string(),
+            },
             iat: now,
             nbf: now,
             exp: after(now, grant.lifetime(context, now)),

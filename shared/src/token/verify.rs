@@ -9,7 +9,7 @@ use super::{
 use crate::{
     context::Context,
     core::{
-        audience::RequiredAudience,
+        audience::{Audience, RequiredAudience},
         clock::{LEEWAY, after},
         error::Refusal,
         id::ClientId,
@@ -28,7 +28,7 @@ pub fn verify<T: TokenClaims>(
     token: &str,
     now: Timestamp,
 ) -> Result<T, Refusal> {
-    verify_for(context, token, RequiredAudience::Issuer, now)
+    verify_for(context, token, RequiredAudience::ISSUER, now)
 }
 
 fn verify_for<T: TokenClaims>(
@@ -42,8 +42,8 @@ fn verify_for<T: TokenClaims>(
     let issuer = &context.config.deployment.issuer;
     let (issued_by, audience) = claims.issuer_and_audience();
     let is_for_us = match required {
-        RequiredAudience::Issuer => *audience == T::audience(issuer),
-        RequiredAudience::Resource(resource) => audience == resource.as_str(),
+        RequiredAudience::Only(Audience::Issuer) => *audience == T::audience(issuer),
+        RequiredAudience::Only(Audience::Resource(resource)) => audience == resource.as_str(),
         RequiredAudience::Any => true,
     };
     if issued_by != issuer {

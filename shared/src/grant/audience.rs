@@ -3,24 +3,15 @@
 
 use super::scope_not_granted;
 use crate::{
-    config::{Config, ProtectedResource},
+    config::{Config, ConfiguredAudience},
     core::{
-        audience::ResourceUri,
+        audience::Audience,
         error::{Error, Refusal},
         scope::Scopes,
     },
 };
 
-/// The API that tokens are for.
-#[derive(Clone, Copy, Debug)]
-pub enum GrantTarget<'c> {
-    /// Our own routes, and APIs that no resource names.
-    Issuer,
-    /// A resource.
-    Resource(&'c ProtectedResource),
-}
-
-impl<'c> GrantTarget<'c> {
+impl<'c> ConfiguredAudience<'c> {
     /// Returns the API that `requested` names, the values of the parameter `resource`; without any,
     /// the issuer.
     ///
@@ -39,10 +30,10 @@ impl<'c> GrantTarget<'c> {
         config: &'c Config,
         requested: &[impl AsRef<str>],
     ) -> Result<Option<Self>, Refusal> {
-        let mut targets = requested.iter().map(|text| Self::named(config, text.as_ref()));
-        let Some(first) = targets.next().transpose()? else { return Ok(None) };
-        for other in targets {
-            if other?.uri() != first.uri() {
+        let mut audiences = requested.iter().map(|text| Self::named(config, text.as_ref()));
+        let Some(first) = audiences.next().transpose()? else { return Ok(None) };
+        for other in audiences {
+            if other?.audience() != first.audience() {
                 return Err(Refusal::ResourcesTooMany);
             }
         }
@@ -60,21 +51,8 @@ impl<'c> GrantTarget<'c> {
     ///
     /// # Errors
     /// [`Refusal::GrantResourceRemoved`] if it is no longer configured.
-    pub(crate) fn stored(
-        config: &'c Config,
-        stored: Option<&ResourceUri>,
-    ) -> Result<Self, Refusal> {
-        let Some(uri) = stored else { return Ok(Self::Issuer) };
-        let resource = config.resource(uri.as_str()).ok_or(Refusal::GrantResourceRemoved)?;
-        Ok(Self::Resource(resource))
-    }
-
-    /// Returns the URI of the resource, if it is one.
-    pub fn uri(self) -> Option<&'c ResourceUri> {
-        match self {
-            Self::Issuer => None,
-            Self::Resource(resource) => Some(&resource.uri),
-        }
+    pub(crate) fn stored(config: &'c Config, stored: &Audience) -> Result<Self, Refusal> {
+        config.audience(stored).ok_or(Refusal::GrantResourceRemoved)
     }
 
     /// Returns the scopes to grant to a client that requests `requested`, or none in particular.
@@ -143,9 +121,11 @@ impl<'c> GrantTarget<'c> {
     ///
     /// # Errors
     /// [`Refusal::ResourceNotGranted`]
-    pub(super) fn check(self, requested: Option<GrantTarget<'_>>) -> Result<(), Refusal> {
+    pub(super) fn check(self, requested: Option<ConfiguredAudience<'_>>) -> Result<(), Refusal> {
         match requested {
-            Some(requested) if requested.uri() != self.uri() => Err(Refusal::ResourceNotGranted),
+            Some(requested) if requested.audience() != self.audience() => {
+                Err(Refusal::ResourceNotGranted)
+            }
             Some(_) | None => Ok(()),
         }
     }
