@@ -549,20 +549,23 @@ async fn a_form_that_is_sent_too_late_is_shown_again() {
 async fn a_failure_of_the_store_is_no_denial_and_can_be_repeated() {
     let world = world().await;
     let browser = Browser::of(&world, Role::User).await;
+    let reads = ["BatchGetItem", "GetItem"];
     for fault in [StoreFault::ServerError, StoreFault::ResponseLost] {
         let page = ask(&browser, &[("prompt", "consent")]).await.expect(200);
         world.wire.take();
         world.wire.inject_into("PutItem", fault);
-        let answer = browser.decide(&page, "allow").await;
-        if answer.status == 503 {
-            world.wire.clear_faults();
-            let answer = browser.decide(&page, "allow").await.expect(303);
-            code(&answer);
-        } else {
-            code(&answer);
-        }
+        browser.decide(&page, "allow").await.expect(503);
+        assert_eq!(world.wire.names(), [&reads[..], &["PutItem"; 3]].concat(), "{fault:?}");
         world.wire.clear_faults();
+        code(&browser.decide(&page, "allow").await.expect(303));
+        assert_eq!(world.wire.names(), [&reads[..], &["PutItem"; 2]].concat(), "{fault:?}");
     }
+    // The consent is stored, and its response is lost: the write is recognized when it is repeated.
+    let page = ask(&browser, &[("prompt", "consent")]).await.expect(200);
+    world.wire.take();
+    world.wire.inject_next([None, None, Some(StoreFault::ResponseLost)]);
+    code(&browser.decide(&page, "allow").await.expect(303));
+    assert_eq!(world.wire.names(), [&reads[..], &["PutItem"; 3]].concat());
 }
 
 #[tokio::test]
