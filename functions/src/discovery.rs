@@ -107,7 +107,7 @@ fn metadata(config: &Config) -> Value {
         "revocation_endpoint_auth_methods_supported": ["none"],
         "dpop_signing_alg_values_supported": JwsAlgorithm::ASYMMETRIC.map(JwsAlgorithm::name),
     });
-    if !config.client_policy.metadata_documents.is_empty() {
+    if !config.client_policy.metadata_documents.is_none() {
         metadata["client_id_metadata_document_supported"] = true.into();
     }
     if config.client_policy.registration == Registration::Open {

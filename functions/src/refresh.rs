@@ -4,8 +4,9 @@ use postern::{
     App, Error, Refusal,
     core::secret::Secret,
     grant::{
+        client::IdentifiedClient,
         presenter::Presenter,
-        refresh::{RefreshClient, refresh},
+        refresh::{RefreshTokenRequest, refresh},
     },
     http::{Request, Response},
 };
@@ -34,7 +35,13 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     })?;
     let token = Secret::new(body.refresh_token);
     let presenter = Presenter::of(&app.context, request)?;
-    let client = RefreshClient::Unidentified;
-    let tokens = refresh(&app.context, &token, &client, None, &presenter).await?;
+    let grant = RefreshTokenRequest {
+        token: &token,
+        client: &IdentifiedClient::Unidentified,
+        scopes: None,
+        audience: None,
+        presenter: &presenter,
+    };
+    let tokens = refresh(&app.context, &grant).await?;
     Ok(Response::ok(&tokens)?.with_pragma_no_cache())
 }

@@ -9,20 +9,16 @@
 use postern::{
     App, Error, Refusal,
     config::ConfiguredAudience,
-    core::{
-        id::{AgentId, ClientId},
-        scope::Scopes,
-        secret::Secret,
-    },
+    core::{id::ClientId, scope::Scopes, secret::Secret},
     grant::{
         ClientCredentials, ClientProof, Tokens,
         agent_secret::{self, RequestedScopes},
         authorization_code,
-        client::{self, ClientParameters, PresentedClient},
+        client::{self, ClientParameters, IdentifiedClient, PresentedClient},
         client_assertion::ClientAssertion,
         device_code,
         presenter::Presenter,
-        refresh::{self, RefreshClient},
+        refresh::{self, RefreshTokenRequest},
     },
     http::{CredentialSource as _, Form, Request, Response},
 };
@@ -111,12 +107,13 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
         return Err(Error::with_detail(Refusal::RequestMalformed, detail.into()));
     }
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
-    let client = client(app, request, form)?;
+    let client = PresentedClient::read(request, ClientParameters::from(form))?;
+    let client = client.identify(&app.context)?;
     let audience = audience(app, request)?;
     let presenter = &Presenter::of(&app.context, request)?;
     match grant_type.expose() {
         "client_credentials" => {
-            let ClientPart::Proven(credentials) = client else {
+            let IdentifiedClient::AgentWithProof(credentials) = client else {
                 return Err(client_credentials_missing(request, form));
             };
             let requested = RequestedScopes::Only(scopes.unwrap_or_default());
@@ -124,25 +121,22 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
             agent_secret::exchange(&app.context, &credentials, requested, audience, presenter).await
         }
         "refresh_token" => {
-            let client = match client {
-                ClientPart::Proven(credentials) => {
-                    RefreshClient::AgentWithProof(credentials, scopes)
-                }
-                ClientPart::Signing(assertion) => {
-                    RefreshClient::AppWithAssertion(assertion, scopes)
-                }
-                ClientPart::Named(id) => RefreshClient::Agent(id, scopes),
-                ClientPart::Public(id) => RefreshClient::Public(id, scopes),
-                // To request fewer scopes, the client must be named: its scopes are checked before
-                // the token is consumed.
-                ClientPart::Absent if scopes.is_some() => return Err(missing("client_id")),
-                ClientPart::Absent => RefreshClient::Unidentified,
+            // To request fewer scopes, the client must be named: its scopes are checked before the
+            // token is consumed.
+            if scopes.is_some() && matches!(client, IdentifiedClient::Unidentified) {
+                return Err(missing("client_id"));
+            }
+            let grant = RefreshTokenRequest {
+                token: parameter("refresh_token")?,
+                client: &client,
+                scopes: scopes.as_ref(),
+                audience,
+                presenter,
             };
-            let token = parameter("refresh_token")?;
-            refresh::refresh(&app.context, token, &client, audience, presenter).await
+            refresh::refresh(&app.context, &grant).await
         }
         "authorization_code" => {
-            let (client_id, assertion) = client_of_user(client)?;
+            let (client_id, assertion) = require_app(client)?;
             let presented = authorization_code::AccessTokenRequest {
                 code: parameter("code")?,
                 client_id: &client_id,
@@ -156,7 +150,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
         }
         "urn:ietf:params:oauth:grant-type:device_code" => {
             let code = parameter("device_code")?;
-            device_code::poll(&app.context, code, &public(client)?, audience, presenter).await
+            device_code::poll(&app.context, code, &require_public(client)?, audience, presenter)
+                .await
         }
         _ => Err(Refusal::GrantTypeUnknown.into()),
     }
@@ -167,20 +162,22 @@ fn audience<'a>(app: &'a App, request: &Request) -> Result<Option<ConfiguredAudi
     Ok(ConfiguredAudience::requested_if_any(&app.context.config, &request.resources()?)?)
 }
 
-/// Returns the id of a client of users, and its assertion, if it sent one.
-fn client_of_user(client: ClientPart) -> Result<(ClientId, Option<ClientAssertion>), Error> {
+/// Returns the id of an app, and its assertion, if it sent one.
+fn require_app(client: IdentifiedClient) -> Result<(ClientId, Option<ClientAssertion>), Error> {
     match client {
-        ClientPart::Public(id) => Ok((id, None)),
-        ClientPart::Signing(assertion) => Ok((assertion.client.clone(), Some(assertion))),
-        ClientPart::Absent => Err(missing("client_id")),
-        ClientPart::Named(id) => Err(client::unknown(&id.into())),
-        ClientPart::Proven(_) => Err(Refusal::ClientUnknown.into()),
+        IdentifiedClient::App(id) => Ok((id, None)),
+        IdentifiedClient::AppWithAssertion(assertion) => {
+            Ok((assertion.client.clone(), Some(assertion)))
+        }
+        IdentifiedClient::Unidentified => Err(missing("client_id")),
+        IdentifiedClient::Agent(id) => Err(client::unknown(&id.into())),
+        IdentifiedClient::AgentWithProof(_) => Err(Refusal::ClientUnknown.into()),
     }
 }
 
 /// Returns the id of a public client.
-fn public(client: ClientPart) -> Result<ClientId, Error> {
-    match client_of_user(client)? {
+fn require_public(client: IdentifiedClient) -> Result<ClientId, Error> {
+    match require_app(client)? {
         (id, None) => Ok(id),
         (_, Some(_)) => Err(Refusal::ClientNotPublic.into()),
     }
@@ -188,18 +185,6 @@ fn public(client: ClientPart) -> Result<ClientId, Error> {
 
 fn missing(name: &'static str) -> Error {
     Error::with_detail(Refusal::ParameterMissing, format!("The parameter '{name}' is missing."))
-}
-
-/// How the client identified itself (RFC 6749 §2.3.1).
-enum ClientPart {
-    Absent,
-    Named(AgentId),
-    /// A public client. What was issued names its client, so nothing else about it matters here.
-    Public(ClientId),
-    /// A client of users that sent an assertion.
-    Signing(ClientAssertion),
-    /// An agent that sent its secret or an assertion.
-    Proven(ClientCredentials),
 }
 
 /// What to send instead of the names of JSON in a form.
@@ -231,33 +216,4 @@ fn client_credentials_missing(request: &Request, form: &Form) -> Error {
     }
     let detail = "The grant client_credentials needs the id and the secret of an agent: send them by HTTP Basic, or as client_id and client_secret.";
     Error::with_detail(Refusal::ClientCredentialsMissing, detail.into())
-}
-
-fn client(app: &App, request: &Request, form: &Form) -> Result<ClientPart, Error> {
-    let presented = PresentedClient::read(request, ClientParameters::from(form))?;
-    presented.require_not_denied(&app.context)?;
-    let is_public = |id: &str| app.context.config.is_public_client(&id.into());
-    match presented {
-        PresentedClient::Absent => Ok(ClientPart::Absent),
-        PresentedClient::Named(id) if is_public(&id) => Ok(ClientPart::Public(id.into())),
-        PresentedClient::Named(id) if id.contains("://") => Err(client::unknown(&id.into())),
-        PresentedClient::Named(id) => {
-            Ok(ClientPart::Named(id.parse().map_err(|_| not_a_client())?))
-        }
-        PresentedClient::WithAssertion(assertion) if is_public(assertion.client.as_str()) => {
-            Ok(ClientPart::Signing(assertion))
-        }
-        PresentedClient::WithAssertion(assertion) => {
-            Ok(ClientPart::Proven(client::signing_agent(assertion)?))
-        }
-        PresentedClient::WithSecret(id, secret) => {
-            Ok(ClientPart::Proven(client::credentials(&app.context.config, &id, secret)?))
-        }
-    }
-}
-
-/// Returns the refusal of a `client_id` that cannot be an agent's or a configured client's.
-fn not_a_client() -> Error {
-    let detail = "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.";
-    Error::with_detail(Refusal::ClientUnknown, detail.into())
 }

@@ -733,7 +733,9 @@ async fn a_wrong_entry_of_clients_stops_the_start_with_a_sentence() {
         ("allowed = []", "allowed"),
     ] {
         let refused = world.try_reconfigured(&format!("[clients]\n{toml}")).unwrap_err();
-        assert!(refused.to_string().contains(sentence), "{toml}: {refused}");
+        let refused = refused.to_string();
+        assert!(refused.contains(sentence), "{toml}: {refused}");
+        assert!(refused.contains("at line 2"), "{toml}: {refused}");
     }
     let reserved = "[[client]]\nid = \"dyn_app\"\nname = \"App\"";
     let refused = world.try_reconfigured(reserved).unwrap_err().to_string();

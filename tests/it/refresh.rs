@@ -323,12 +323,17 @@ async fn another_environment_continues_after_one_was_killed() {
         postern::App::new(world.app.context.config.clone(), &world.secrets, store, clock, entropy)
             .unwrap(),
     );
-    let client = postern::grant::refresh::RefreshClient::Unidentified;
     let presenter = postern::grant::presenter::Presenter { address: "192.0.2.1", proof: None };
     let refresh = async |token: &str| {
         let token = postern::core::secret::Secret::new(token.to_owned());
-        let tokens =
-            postern::grant::refresh::refresh(&app.context, &token, &client, None, &presenter).await;
+        let request = postern::grant::refresh::RefreshTokenRequest {
+            token: &token,
+            client: &postern::grant::client::IdentifiedClient::Unidentified,
+            scopes: None,
+            audience: None,
+            presenter: &presenter,
+        };
+        let tokens = postern::grant::refresh::refresh(&app.context, &request).await;
         tokens.map(|tokens| {
             serde_json::to_value(tokens).unwrap()["refresh_token"].as_str().unwrap().to_owned()
         })

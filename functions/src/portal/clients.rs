@@ -2,8 +2,8 @@
 
 use postern::{
     App,
-    config::{ClientMetadataSource, REGISTERED_PREFIX},
-    core::{audience::Audience, id::ClientId, scope::Scopes},
+    config::ClientMetadataSource,
+    core::{audience::Audience, client_kind::ClientKind, id::ClientId, scope::Scopes},
     grant::client,
 };
 
@@ -84,10 +84,12 @@ pub(crate) fn client_name(app: &App, id: &ClientId) -> String {
 
 /// Returns the id of a client, for people.
 pub(crate) fn client_id_in_words(id: &ClientId) -> String {
-    if id.as_str().starts_with(REGISTERED_PREFIX) {
-        return "registered by itself".into();
+    match id.kind() {
+        ClientKind::Registered(_) => "registered by itself".into(),
+        ClientKind::Agent(_) | ClientKind::InvalidUrl | ClientKind::Listed | ClientKind::Url(_) => {
+            id.to_string()
+        }
     }
-    id.to_string()
 }
 
 /// Says of a client that chose its name itself how it is known.

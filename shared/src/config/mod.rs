@@ -26,7 +26,7 @@ use serde::Deserialize;
 pub use authorizer::{
     AuthorizerSettings, CacheScope, IdentitySource, IdentitySourcesPlace, UnmatchedRequests,
 };
-pub use clients::{ClientPolicy, REGISTERED_PREFIX, Registration};
+pub use clients::{ClientPolicy, DeniedClient, DocumentHosts, DocumentSource, Registration};
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
@@ -234,7 +234,6 @@ impl Config {
         signin::validate_allow(&self.signins)?;
         user_ids::validate_allowed_users(self)?;
         signin::validate_clients(&self.clients)?;
-        self.client_policy.validate()?;
         signin::validate_throttle(&self.throttle)?;
         role::validate(&self.roles)?;
         resource::validate(&self.resources, &self.authorizer)?;

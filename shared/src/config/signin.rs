@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{
-    REGISTERED_PREFIX, is_https_or_loopback_url, provider::remedy_for_issuer, setting,
-    tagged::Tagged,
-};
+use super::{is_https_or_loopback_url, provider::remedy_for_issuer, setting, tagged::Tagged};
 use crate::{
     core::{
+        client_kind::ClientKind,
         email::Email,
         error::Fault,
         id::ClientId,
@@ -420,7 +418,7 @@ pub(super) fn validate_clients(clients: &[Client]) -> Result<(), Fault> {
             "its id is like that of an agent, whose client id it would be: choose another"
         } else if id == PASSWORD_CLIENT {
             "its id is reserved for logins with a password: choose another"
-        } else if id.starts_with(REGISTERED_PREFIX) {
+        } else if matches!(client.id.kind(), ClientKind::Registered(_)) {
             "its id is like that of a client that registered itself: choose another"
         } else if Name::try_from(client.name.clone()).is_err() {
             "its name must be 1 to 100 visible characters"

@@ -59,6 +59,14 @@ impl ClientUrl {
         self.text.split('?').next().unwrap_or_default()
     }
 
+    /// Reports whether `destinations` allow it.
+    pub fn is_among(&self, destinations: Destinations) -> bool {
+        match destinations {
+            Destinations::PublicAndLoopback => true,
+            Destinations::Public => !self.is_on_this_machine(),
+        }
+    }
+
     /// Reports whether the host is this machine.
     pub fn is_on_this_machine(&self) -> bool {
         is_this_machine(&self.host)

@@ -2,6 +2,7 @@
 //! randomness, errors. The only I/O is reading the operating system's clock and random generator.
 
 pub mod audience;
+pub mod client_kind;
 pub mod client_url;
 pub mod clock;
 pub mod credential_header;

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     core::{
         audience::ResourceUri,
+        client_kind::ClientKind,
         error::{Error, Refusal},
         id::{AgentId, ClientId},
         secret::Secret,
@@ -173,6 +174,38 @@ impl PresentedClient {
         }
     }
 
+    /// Returns the client that this is at the token endpoint, where the configuration decides what
+    /// kind of client has its id.
+    ///
+    /// # Errors
+    /// [`Refusal::ClientDenied`], and `invalid_client` for an id that no client can have, or for a
+    /// secret or an assertion of the wrong kind of client.
+    pub fn identify(self, context: &Context) -> Result<IdentifiedClient, Error> {
+        self.require_not_denied(context)?;
+        let config = &context.config;
+        match self {
+            Self::Absent => Ok(IdentifiedClient::Unidentified),
+            Self::Named(id) => {
+                let id = ClientId::from(id);
+                match id.kind() {
+                    _ if config.is_app(&id) => Ok(IdentifiedClient::App(id)),
+                    ClientKind::Agent(id) => Ok(IdentifiedClient::Agent(id)),
+                    ClientKind::InvalidUrl | ClientKind::Url(_) => Err(unknown(&id)),
+                    ClientKind::Listed | ClientKind::Registered(_) => Err(not_a_client()),
+                }
+            }
+            Self::WithAssertion(assertion) if config.is_app(&assertion.client) => {
+                Ok(IdentifiedClient::AppWithAssertion(assertion))
+            }
+            Self::WithAssertion(assertion) => {
+                Ok(IdentifiedClient::AgentWithProof(signing_agent(assertion)?))
+            }
+            Self::WithSecret(id, secret) => {
+                Ok(IdentifiedClient::AgentWithProof(credentials(config, &id, secret)?))
+            }
+        }
+    }
+
     /// Returns the public client that this is. Such a client has neither a secret nor keys.
     /// `address` is the caller's.
     ///
@@ -195,7 +228,7 @@ impl PresentedClient {
                 }
             }
             Self::WithAssertion(_) => Err(Refusal::ClientNotPublic.into()),
-            Self::WithSecret(id, _) if context.config.is_public_client(&id.as_str().into()) => {
+            Self::WithSecret(id, _) if context.config.is_app(&id.as_str().into()) => {
                 Err(public_with_secret())
             }
             Self::WithSecret(..) => Err(Refusal::ClientUnknown.into()),
@@ -216,13 +249,41 @@ impl PresentedClient {
     }
 }
 
+/// A client at the token endpoint, by the kind that its id is of. Nothing about it is verified.
+#[derive(Debug)]
+pub enum IdentifiedClient {
+    /// It did not identify itself.
+    Unidentified,
+    /// An agent that gave its id.
+    Agent(AgentId),
+    /// An agent that gave its secret or an assertion too.
+    AgentWithProof(ClientCredentials),
+    /// An app, that is a client of users, which gave its id.
+    App(ClientId),
+    /// An app that gave an assertion.
+    AppWithAssertion(ClientAssertion),
+}
+
+impl IdentifiedClient {
+    /// Returns the client's id, if it identified itself.
+    pub(super) fn id(&self) -> Option<ClientId> {
+        match self {
+            Self::Unidentified => None,
+            Self::Agent(id) => Some((*id).into()),
+            Self::AgentWithProof(credentials) => Some(credentials.id.into()),
+            Self::App(id) => Some(id.clone()),
+            Self::AppWithAssertion(assertion) => Some(assertion.client.clone()),
+        }
+    }
+}
+
 /// Returns the credentials of an agent, from the id and secret that a client sent. Only agents have a
 /// secret.
 ///
 /// # Errors
 /// `invalid_client` for the id of another client, or of none.
 pub fn credentials(config: &Config, id: &str, secret: Secret) -> Result<ClientCredentials, Error> {
-    if config.is_public_client(&id.into()) {
+    if config.is_app(&id.into()) {
         return Err(public_with_secret());
     }
     if secret.expose().parse::<AgentId>().is_ok() {
@@ -252,7 +313,9 @@ pub fn resource<'c>(
 /// # Errors
 /// [`Refusal::ClientKeysMissing`] for the id of another client, or of none.
 pub fn signing_agent(assertion: ClientAssertion) -> Result<ClientCredentials, Error> {
-    let id = assertion.client.as_str().parse().map_err(|_| Refusal::ClientKeysMissing)?;
+    let ClientKind::Agent(id) = assertion.client.kind() else {
+        return Err(Refusal::ClientKeysMissing.into());
+    };
     Ok(ClientCredentials { id, proof: ClientProof::Assertion(assertion) })
 }
 
@@ -269,16 +332,25 @@ pub fn agent_id(text: &str) -> Result<AgentId, Error> {
 
 /// Returns the refusal of an id that is not that of a public client, where it sent no secret.
 pub fn unknown(id: &ClientId) -> Error {
-    let detail = if id.as_str().contains("://") {
-        "The client_id is a URL that is not accepted here: it must be an https URL with a path that metadata_documents of [clients] in postern.toml allows."
-    } else {
-        "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml."
+    let detail = match id.kind() {
+        ClientKind::InvalidUrl | ClientKind::Url(_) => {
+            "The client_id is a URL that is not accepted here: it must be an https URL with a path that metadata_documents of [clients] in postern.toml allows."
+        }
+        ClientKind::Agent(_) | ClientKind::Listed | ClientKind::Registered(_) => {
+            "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml."
+        }
     };
     Error::with_detail(Refusal::ClientUnknown, detail.into())
 }
 
+/// Returns the refusal of a `client_id` that is neither an agent's nor an app's.
+fn not_a_client() -> Error {
+    let detail = "The client_id is neither the id of an agent, which begins with agt_, nor that of a [[client]] in postern.toml, such as postern-cli.";
+    Error::with_detail(Refusal::ClientUnknown, detail.into())
+}
+
 /// Returns the refusal of a public client that sends a secret.
-pub fn public_with_secret() -> Error {
+fn public_with_secret() -> Error {
     let detail =
         "This client is public and has no secret: send the client_id without a client_secret.";
     Error::with_detail(Refusal::ClientUnknown, detail.into())

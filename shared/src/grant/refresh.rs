@@ -21,15 +21,18 @@
 //!    contains the family as it was at that moment, and step 3 decides again.
 
 use super::{
-    ClientCredentials, Tokens, agent_secret, client, client_assertion::ClientAssertion, family,
-    presenter::Presenter, scope_not_granted,
+    Tokens, agent_secret,
+    client::{self, IdentifiedClient},
+    family,
+    presenter::Presenter,
+    scope_not_granted,
 };
 use crate::{
     config::ConfiguredAudience,
     context::Context,
     core::{
         error::{Error, Refusal},
-        id::{AgentId, AttemptId, ClientId},
+        id::AttemptId,
         scope::Scopes,
         secret::Secret,
     },
@@ -42,57 +45,32 @@ use crate::{
     telemetry, token,
 };
 
-/// The client that presents a refresh token.
+/// The request of RFC 6749 §6.
 #[derive(Debug)]
-pub enum RefreshClient {
-    /// The client did not identify itself: only the token counts.
-    Unidentified,
-    /// An agent that gave its id, and may request fewer scopes.
-    Agent(AgentId, Option<Scopes>),
-    /// A client of users that gave its id: a tool, which has no secret.
-    Public(ClientId, Option<Scopes>),
-    /// An agent that gave its secret or an assertion too.
-    AgentWithProof(ClientCredentials, Option<Scopes>),
-    /// A client of users that gave an assertion.
-    AppWithAssertion(ClientAssertion, Option<Scopes>),
+pub struct RefreshTokenRequest<'a> {
+    /// The refresh token.
+    pub token: &'a Secret,
+    /// The client. One that did not identify itself cannot request scopes: they are checked before
+    /// the token is consumed.
+    pub client: &'a IdentifiedClient,
+    /// The scopes that the access token should have, if not all.
+    pub scopes: Option<&'a Scopes>,
+    /// The API that the request names, if it does.
+    pub audience: Option<ConfiguredAudience<'a>>,
+    /// The caller, who must match the token's binding.
+    pub presenter: &'a Presenter<'a>,
 }
 
-impl RefreshClient {
-    /// Returns the client's id, if it identified itself.
-    fn id(&self) -> Option<ClientId> {
-        match self {
-            Self::Unidentified => None,
-            Self::Agent(id, _) => Some((*id).into()),
-            Self::Public(id, _) => Some(id.clone()),
-            Self::AgentWithProof(credentials, _) => Some(credentials.id.into()),
-            Self::AppWithAssertion(assertion, _) => Some(assertion.client.clone()),
-        }
-    }
-
-    fn requested_scopes(&self) -> Option<&Scopes> {
-        match self {
-            Self::Unidentified => None,
-            Self::Agent(_, scopes)
-            | Self::Public(_, scopes)
-            | Self::AgentWithProof(_, scopes)
-            | Self::AppWithAssertion(_, scopes) => scopes.as_ref(),
-        }
-    }
-}
-
-/// Grants the successor of `text` and a new access token. `audience` is the API that the request
-/// names, if it does. `presenter` must match the token's binding.
+/// Grants the successor of a refresh token and a new access token.
 ///
 /// # Errors
 /// `invalid_grant`, `invalid_client`, `invalid_scope`, or a fault.
 pub async fn refresh(
     context: &Context,
-    text: &Secret,
-    client: &RefreshClient,
-    audience: Option<ConfiguredAudience<'_>>,
-    presenter: &Presenter<'_>,
+    request: &RefreshTokenRequest<'_>,
 ) -> Result<Tokens, Error> {
-    let presented = parse(context, text)?;
+    let RefreshTokenRequest { client, presenter, .. } = *request;
+    let presented = parse(context, request.token)?;
     telemetry::record_family(&presented.family);
     let (family, agent) = read(context, &presented, client, presenter.address).await?;
     if let Some(family) = &family {
@@ -101,7 +79,7 @@ pub async fn refresh(
 
     let (now, lifetimes) = (context.clock.now(), &context.config.lifetimes);
     let client_id = client.id();
-    let request = RotationRequest {
+    let rotation = RotationRequest {
         token: &presented,
         address: presenter.address,
         key: presenter.key(),
@@ -110,24 +88,23 @@ pub async fn refresh(
         now,
         store_health: context.store.health(),
     };
-    let state = request.classify(family.as_ref(), lifetimes);
-    require_valid(context, &request, state).await?;
+    let state = rotation.classify(family.as_ref(), lifetimes);
+    require_valid(context, &rotation, state).await?;
     let family = family.ok_or(Refusal::FamilyInactive)?;
     if !context.config.accepts_client(&family.client_id) {
         return Err(Refusal::FamilyClientDenied.into());
     }
-    let requested = audience;
     let audience = ConfiguredAudience::stored(&context.config, &family.audience)?;
-    audience.check(requested)?;
+    audience.check(request.audience)?;
     let family = family::check_owner(context, family, audience, agent, now).await?;
     require_authentication(context, &family, client)?;
-    let tokens = tokens(context, &request, &family, audience, client)?;
+    let tokens = tokens(context, &rotation, &family, audience, request.scopes)?;
     presenter.spend_proof(context).await?;
 
     if state == PresentedToken::Current {
-        match context.store.rotate_family(&request, lifetimes).await? {
+        match context.store.rotate_family(&rotation, lifetimes).await? {
             Rotation::Rotated => {}
-            Rotation::Changed(state) => require_valid(context, &request, state).await?,
+            Rotation::Changed(state) => require_valid(context, &rotation, state).await?,
         }
     }
     Ok(tokens)
@@ -149,27 +126,27 @@ fn parse(context: &Context, text: &Secret) -> Result<RefreshToken, Error> {
 async fn read(
     context: &Context,
     presented: &RefreshToken,
-    client: &RefreshClient,
+    client: &IdentifiedClient,
     address: &str,
 ) -> Result<(Option<FamilyRecord>, Option<AgentRecord>), Error> {
     let family = &presented.family;
     match client {
-        RefreshClient::Unidentified | RefreshClient::Public(..) => {
+        IdentifiedClient::Unidentified | IdentifiedClient::App(_) => {
             Ok((context.store.family(family).await?, None))
         }
-        RefreshClient::Agent(id, _) => {
+        IdentifiedClient::Agent(id) => {
             let (agent, family) = context.store.agent_and_family(id, family).await?;
             let agent = agent.ok_or(Refusal::FamilyOwnerDeleted)?;
             Ok((family, Some(agent)))
         }
-        RefreshClient::AgentWithProof(credentials, _) => {
+        IdentifiedClient::AgentWithProof(credentials) => {
             let proof = agent_secret::parse(context, credentials)?;
             let (agent, family) = context.store.agent_and_family(&credentials.id, family).await?;
             let agent = agent.ok_or_else(|| proof.unknown_agent())?;
             agent_secret::verify(context, &agent, &proof, address).await?;
             Ok((family, Some(agent)))
         }
-        RefreshClient::AppWithAssertion(assertion, _) => {
+        IdentifiedClient::AppWithAssertion(assertion) => {
             let family = context.store.family(family).await?;
             if family.as_ref().is_some_and(|family| family.client_id == assertion.client) {
                 let (id, assertion) = (&assertion.client, Some(assertion));
@@ -185,20 +162,19 @@ async fn read(
 fn require_authentication(
     context: &Context,
     family: &FamilyRecord,
-    client: &RefreshClient,
+    client: &IdentifiedClient,
 ) -> Result<(), Refusal> {
     let is_agents = family.user_id.is_none();
     let is_required =
         family.is_confidential || (is_agents && context.config.agents.authenticate_refresh);
     match client {
-        RefreshClient::AgentWithProof(..) | RefreshClient::AppWithAssertion(..) => Ok(()),
-        RefreshClient::Agent(..) | RefreshClient::Public(..) | RefreshClient::Unidentified
-            if is_required =>
-        {
-            Err(Refusal::RefreshClientUnauthenticated)
-        }
-        RefreshClient::Agent(..) | RefreshClient::Public(..) | RefreshClient::Unidentified => {
-            Ok(())
+        IdentifiedClient::AgentWithProof(_) | IdentifiedClient::AppWithAssertion(_) => Ok(()),
+        IdentifiedClient::Agent(_) | IdentifiedClient::App(_) | IdentifiedClient::Unidentified => {
+            if is_required {
+                Err(Refusal::RefreshClientUnauthenticated)
+            } else {
+                Ok(())
+            }
         }
     }
 }
@@ -240,9 +216,9 @@ fn tokens(
     request: &RotationRequest<'_>,
     family: &FamilyRecord,
     audience: ConfiguredAudience<'_>,
-    client: &RefreshClient,
+    scopes: Option<&Scopes>,
 ) -> Result<Tokens, Error> {
-    let narrowed = narrow(family, client.requested_scopes())?;
+    let narrowed = narrow(family, scopes)?;
     let grant = token::NewAccessToken {
         owner: &family.owner()?,
         organization: family.org_id,

@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::throttle;
 use crate::{
-    config::{Client, ClientMetadataSource, REGISTERED_PREFIX, Registration},
+    config::{Client, ClientMetadataSource, Registration},
     context::Context,
     core::{
+        client_kind::ClientKind,
         error::{Error, Fault, Refusal},
         id::ClientId,
         name::Name,
@@ -115,7 +116,7 @@ impl<'c> OpenRegistration<'c> {
         let tag = context.keyring.sign_for(PURPOSE, &json)?;
         let encoded = BASE64URL.encode([&tag[..], json.as_bytes()].concat());
         Ok(RegisteredClient {
-            client_id: format!("{REGISTERED_PREFIX}{encoded}").into(),
+            client_id: ClientId::registered(&encoded),
             metadata,
             token_endpoint_auth_method: "none",
             grant_types: ["authorization_code", "refresh_token"],
@@ -152,7 +153,7 @@ fn metadata(request: RegistrationRequest) -> Result<ClientMetadata, Error> {
 
 /// Returns the client with this id, if it registered here and clients that did are still accepted.
 pub(super) fn find(context: &Context, id: &ClientId) -> Option<Client> {
-    let encoded = id.as_str().strip_prefix(REGISTERED_PREFIX)?;
+    let ClientKind::Registered(encoded) = id.kind() else { return None };
     if !context.config.accepts_client(id) {
         return None;
     }

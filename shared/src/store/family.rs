@@ -17,6 +17,7 @@ use super::{
 use crate::{
     core::{
         audience::Audience,
+        client_kind::ClientKind,
         clock::{LEEWAY, after},
         epoch::Epoch,
         error::Fault,
@@ -105,10 +106,15 @@ impl FamilyRecord {
             Some(user_id) => {
                 Ok(TokenOwner::User { user_id: user_id.clone(), client_id: self.client_id.clone() })
             }
-            None => {
-                let agent = self.client_id.as_str().parse().map(TokenOwner::Agent);
-                agent.map_err(|_| Fault::Corrupt("a family of neither an agent nor a user".into()))
-            }
+            None => match self.client_id.kind() {
+                ClientKind::Agent(id) => Ok(TokenOwner::Agent(id)),
+                ClientKind::InvalidUrl
+                | ClientKind::Listed
+                | ClientKind::Registered(_)
+                | ClientKind::Url(_) => {
+                    Err(Fault::Corrupt("a family of neither an agent nor a user".into()))
+                }
+            },
         }
     }
 
