@@ -14,6 +14,7 @@ import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 from joserfc.jwk import ECKey
 
 with socket.create_server(("127.0.0.1", 0)) as free:
@@ -106,16 +107,22 @@ def private_key_jwt(metadata, key):
         raise AssertionError("an assertion for the token endpoint was accepted")
 
 
-def allow(address):
-    """Signs the user in and allows what the client asks for; returns where the browser is sent."""
-    browser = {"Accept": "text/html", "Origin": URL}
+def browser():
+    """Returns a function that sends requests as a browser does, with the cookies that it has received."""
+    headers = {"Accept": "text/html", "Origin": URL}
 
     def send(method, target, **options):
-        answer = requests.request(method, target, headers=browser, allow_redirects=False, timeout=10, **options)
+        answer = requests.request(method, target, headers=headers, allow_redirects=False, timeout=10, **options)
         if "set-cookie" in answer.headers:
-            browser["Cookie"] = answer.headers["set-cookie"].split(";")[0]
+            headers["Cookie"] = answer.headers["set-cookie"].split(";")[0]
         return answer
 
+    return send
+
+
+def allow(address):
+    """Signs the user in and allows what the client asks for; returns where the browser is sent."""
+    send = browser()
     login = urllib.parse.urlparse(send("GET", address).headers["location"]).query
     page = urllib.parse.parse_qs(login)["next"][0]
     signed_in = send("POST", f"{URL}/login", data={**USER, "next": page})
@@ -148,6 +155,49 @@ def code_flow(metadata):
         raise AssertionError("a revoked refresh token was accepted")
 
 
+def decide_about_device(code, decision):
+    """Signs the user in and approves or denies a device, as its page does."""
+    send = browser()
+    send("POST", f"{URL}/login", data={**USER, "next": "/device"})
+    csrf = re.search(r'name="csrf" value="([^"]*)"', send("GET", f"{URL}/device").text)[1]
+    fields = {"csrf": csrf, "user_code": code}
+    shown = re.search(r'name="shown_scope" value="([^"]*)"', send("POST", f"{URL}/device", data=fields).text)[1]
+    decided = send("POST", f"{URL}/device", data={**fields, "shown_scope": shown, "decision": decision})
+    assert decided.status_code == 303, decided.text
+
+
+def device_flow(metadata):
+    client = OAuth2Session("postern-cli", scope="repos:read", token_endpoint_auth_method="none")
+
+    def start():
+        request = {"client_id": "postern-cli", "scope": "repos:read", "resource": ORDERS}
+        return requests.post(metadata["device_authorization_endpoint"], data=request, timeout=10).json()
+
+    def poll(device):
+        return client.fetch_token(metadata["token_endpoint"], grant_type=DEVICE_CODE_GRANT_TYPE, device_code=device)
+
+    def refused(device, code):
+        try:
+            poll(device)
+        except OAuthError as error:
+            assert error.error == code, error
+        else:
+            raise AssertionError(f"the token endpoint did not answer {code}")
+
+    begun = start()
+    assert begun["verification_uri_complete"] == f"{URL}/device?user_code={begun['user_code']}", begun
+    refused(begun["device_code"], "authorization_pending")
+    refused(begun["device_code"], "slow_down")
+    decide_about_device(begun["user_code"], "approve")
+    tokens = poll(begun["device_code"])
+    assert verify(metadata, tokens["access_token"])["client_id"] == "postern-cli"
+    fresh = client.refresh_token(metadata["token_endpoint"], refresh_token=tokens["refresh_token"])
+    verify(metadata, fresh["access_token"])
+    denied = start()
+    decide_about_device(denied["user_code"], "deny")
+    refused(denied["device_code"], "access_denied")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         program, key = start(folder)
@@ -158,6 +208,7 @@ def main():
             client_credentials(metadata, key)
             private_key_jwt(metadata, key)
             code_flow(metadata)
+            device_flow(metadata)
         finally:
             program.kill()
     print("authlib and PyJWT: passed")

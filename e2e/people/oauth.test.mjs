@@ -220,11 +220,67 @@ test("oauth4webapi: private_key_jwt", async () => {
   }
 });
 
+const pick = (object, names) => Object.fromEntries(names.map((name) => [name, object[name]]));
+
+test("oauth4webapi: signed responses of introspection", async () => {
+  const { id, privateKey } = await signingAgent("ES256");
+  const client = { client_id: id };
+  const authentication = oauth.PrivateKeyJwt({ key: privateKey, kid: "first" });
+  const granted = await oauth.clientCredentialsGrantRequest(as, client, authentication, { scope: "repos:read", resource: ORDERS }, insecure);
+  const { access_token: token } = await oauth.processClientCredentialsResponse(as, client, granted);
+  const signed = { requestJwtResponse: true, ...insecure };
+  const isSigned = (answer) => oauth.getContentType(answer) === "application/token-introspection+jwt";
+  for (const [asked, expected] of [[token, { active: true, client_id: id, scope: "repos:read", aud: ORDERS, iss: url }], ["pst_at_other", { active: false }]]) {
+    const answer = await oauth.introspectionRequest(as, client, authentication, asked, signed);
+    const known = await oauth.processIntrospectionResponse(as, client, answer);
+    await oauth.validateApplicationLevelSignature(as, answer, insecure);
+    assert.ok(isSigned(answer));
+    assert.deepEqual(expected.active ? pick(known, Object.keys(expected)) : known, expected);
+  }
+  const verified = async (request, change = (jwt) => jwt) => {
+    const answer = await oauth.introspectionRequest(as, client, authentication, token, request);
+    const changed = new Response(change(await answer.text()), { headers: answer.headers });
+    await oauth.processIntrospectionResponse(as, client, changed);
+    await oauth.validateApplicationLevelSignature(as, changed, insecure);
+  };
+  const withClaims = (change) => (jwt) => {
+    const [header, payload, signature] = jwt.split(".");
+    const claims = { ...JSON.parse(Buffer.from(payload, "base64url")), ...change };
+    return [header, Buffer.from(JSON.stringify(claims)).toString("base64url"), signature].join(".");
+  };
+  await verified(signed);
+  await assert.rejects(verified(signed, withClaims({ token_introspection: { active: true, scope: "*" } })), /signature verification failed/);
+  // A response is only for the client who asked.
+  const other = await oauth.introspectionRequest(as, client, authentication, token, signed);
+  await assert.rejects(oauth.processIntrospectionResponse(as, { client_id: agent.id }, other), /"aud"/);
+  const plain = await oauth.introspectionRequest(as, client, authentication, token, insecure);
+  assert.ok(!isSigned(plain));
+});
+
 test("openid-client: private_key_jwt", async () => {
   const { id, privateKey } = await signingAgent("ES256");
   const config = await openid.discovery(new URL(url), id, undefined, openid.PrivateKeyJwt(privateKey), { execute: [openid.allowInsecureRequests], algorithm: "oauth2" });
   const tokens = await openid.clientCredentialsGrant(config, { resource: ORDERS });
   assert.equal(tokens.scope, "repos:read");
+});
+
+test("openid-client: signed responses of introspection", async () => {
+  const { id, privateKey } = await signingAgent("ES256");
+  const metadata = { introspection_signed_response_alg: "ES256" };
+  const config = await openid.discovery(new URL(url), id, metadata, openid.PrivateKeyJwt({ key: privateKey, kid: "first" }), {
+    execute: [openid.allowInsecureRequests, openid.enableNonRepudiationChecks], algorithm: "oauth2",
+  });
+  const types = [];
+  config[openid.customFetch] = async (...request) => {
+    const answer = await fetch(...request);
+    types.push(answer.headers.get("content-type"));
+    return answer;
+  };
+  const tokens = await openid.clientCredentialsGrant(config, { resource: ORDERS, scope: "repos:read" });
+  types.length = 0;
+  const known = await openid.tokenIntrospection(config, tokens.access_token);
+  assert.deepEqual(pick(known, ["active", "client_id", "scope", "aud"]), { active: true, client_id: id, scope: "repos:read", aud: ORDERS });
+  assert.deepEqual(types, ["application/token-introspection+jwt", "application/json"]);
 });
 
 test("openid-client: tokens that are bound to a key", async () => {
