@@ -442,3 +442,39 @@ fn every_build_disables_jitter_entropy() {
     let here = std::env::var("AWS_LC_SYS_NO_JITTER_ENTROPY");
     assert_eq!(here.as_deref(), Ok("1"));
 }
+
+/// Returns the folders of the repository that contain a file with this name, as Dependabot names them.
+fn folders_with(name: &str, root: &Path, folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_string_lossy().into_owned();
+        let is_built = ["target", "node_modules"].contains(&file.as_str());
+        if path.is_dir() && !path.is_symlink() && !file.starts_with('.') && !is_built {
+            found.extend(folders_with(name, root, &path));
+        } else if file == name {
+            found.insert(format!("/{}", folder.strip_prefix(root).unwrap().display()));
+        }
+    }
+    found
+}
+
+#[test]
+fn dependabot_updates_every_list_of_dependencies() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).canonicalize().unwrap();
+    let text = fs::read_to_string(root.join(".github/dependabot.yml")).unwrap();
+    let entry = Regex::new(r"package-ecosystem: (\S+)\n +directory: (\S+)").unwrap();
+    let updated: BTreeSet<_> = entry
+        .captures_iter(&text)
+        .map(|found| (found[1].to_owned(), found[2].to_owned()))
+        .collect();
+    let files =
+        [("cargo", "Cargo.lock"), ("npm", "package-lock.json"), ("pip", "requirements.txt")];
+    let mut expected = BTreeSet::from([("github-actions".to_owned(), "/".to_owned())]);
+    for (ecosystem, name) in files {
+        let folders = folders_with(name, &root, &root);
+        assert!(!folders.is_empty(), "no folder has {name}: this test checks nothing");
+        expected.extend(folders.into_iter().map(|folder| (ecosystem.to_owned(), folder)));
+    }
+    assert_eq!(updated, expected);
+}
