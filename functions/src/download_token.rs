@@ -18,6 +18,7 @@ const LONGEST_PATH: usize = 1024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct DownloadTokenRequest {
     /// The path of the download.
+    #[cfg_attr(feature = "openapi", schemars(with = "postern::core::schema::DownloadPath"))]
     path: String,
 }
 

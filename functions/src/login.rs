@@ -29,6 +29,10 @@ pub(crate) struct LoginRequest {
     /// The password.
     password: String,
     /// The id of the organization, if the user belongs to several.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<postern::core::schema::IdOf<postern::core::id::Organization>>")
+    )]
     organization: Option<String>,
 }
 

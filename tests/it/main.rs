@@ -53,6 +53,7 @@ mod mistakes;
 mod mistakes_credentials;
 mod mistakes_routes;
 mod openapi;
+mod openapi_forms;
 mod organizations;
 mod outages;
 mod paths;

@@ -98,7 +98,9 @@ fn add_authorization(document: &mut Document) {
     let page = parameters
         .into_iter()
         .fold(page, |page, (name, description)| page.query(name, &text(), description));
-    let optional: Vec<_> = parameters.map(|(name, _)| name.trim_end_matches('?')).into();
+    let shown = ["shown_client", "shown_redirect_uri", "shown_scope"];
+    let optional: Vec<_> =
+        parameters.iter().map(|(name, _)| name.trim_end_matches('?')).chain(shown).collect();
     let form = document.schema("ConsentForm", form_of(&["csrf", "decision"], &optional));
     document.add(
         &page

@@ -1,5 +1,6 @@
 //! The portal. Its forms work only on its pages: each contains a token of its session.
 
+use postern::core::{id, schema::IdOf};
 use serde_json::{Value, json};
 
 use super::{access::Access, document::Document, operation::Operation, tokens::form_of};
@@ -8,6 +9,7 @@ const TAG: &str = "Portal";
 
 /// A kind of record that has a page.
 struct RecordPage {
+    id: fn(&mut Document) -> Value,
     list: (&'static str, &'static str),
     create: (&'static str, &'static str),
     delete: (&'static str, &'static str),
@@ -16,30 +18,35 @@ struct RecordPage {
 
 const RECORDS: [RecordPage; 5] = [
     RecordPage {
+        id: |document| document.request::<IdOf<id::ApiKey>>("ApiKeyId"),
         list: ("GET /keys", "Page of the API keys"),
         create: ("POST /keys", "Create an API key on its page"),
         delete: ("POST /keys/{id}/delete", "Delete an API key on its page"),
         renew: Some(("POST /keys/{id}/renew", "Rotate an API key on its page")),
     },
     RecordPage {
+        id: |document| document.request::<IdOf<id::CliToken>>("CliTokenId"),
         list: ("GET /tokens", "Page of one's own CLI tokens"),
         create: ("POST /tokens", "Create a CLI token on its page"),
         delete: ("POST /tokens/{id}/delete", "Delete a CLI token on its page"),
         renew: None,
     },
     RecordPage {
+        id: |document| document.request::<IdOf<id::Agent>>("AgentId"),
         list: ("GET /agents", "Page of the agents"),
         create: ("POST /agents", "Create an agent on its page"),
         delete: ("POST /agents/{id}/delete", "Delete an agent on its page"),
         renew: Some(("POST /agents/{id}/renew", "Renew the secret of an agent on its page")),
     },
     RecordPage {
+        id: |document| document.request::<IdOf<id::Service>>("ServiceId"),
         list: ("GET /services", "Page of the services"),
         create: ("POST /services", "Create a service on its page"),
         delete: ("POST /services/{id}/delete", "Delete a service on its page"),
         renew: None,
     },
     RecordPage {
+        id: |document| document.request::<IdOf<id::Runner>>("RunnerId"),
         list: ("GET /runners", "Page of the runners"),
         create: ("POST /runners", "Create a runner on its page"),
         delete: ("POST /runners/{id}/delete", "Delete a runner on its page"),
@@ -70,16 +77,13 @@ fn of_user((route, summary): (&'static str, &'static str)) -> Operation {
     Operation::new(route, TAG, summary).access(Access::Page).for_browsers()
 }
 
-fn id() -> Value {
-    json!({"type": "string"})
-}
-
 fn add_records(document: &mut Document) {
     let optional = ["scopes", "repositories", "labels", "expires_in_days"];
     let create = document.schema("NewRecordForm", form_of(&["csrf", "name"], &optional));
     let renew = document.schema("RenewalForm", form_of(&["csrf"], &["name", "overlap_s"]));
     let delete = document.schema("PageForm", form_of(&["csrf"], &[]));
     for record in RECORDS {
+        let id = (record.id)(document);
         document.add(
             &of_user(record.list)
                 .query("cursor?", &json!({"type": "string"}), "The cursor of the previous page.")
@@ -96,7 +100,7 @@ fn add_records(document: &mut Document) {
         if let Some(route) = record.renew {
             document.add(
                 &of_user(route)
-                    .in_path("id", &id())
+                    .id(&id)
                     .form(&renew, &json!({"csrf": "…"}))
                     .redirect("The page, which shows the secret once.")
                     .codes(&["conflict"]),
@@ -104,7 +108,7 @@ fn add_records(document: &mut Document) {
         }
         document.add(
             &of_user(record.delete)
-                .in_path("id", &id())
+                .id(&id)
                 .form(&delete, &json!({"csrf": "…"}))
                 .redirect("The page.")
                 .codes(&["conflict"]),
@@ -113,8 +117,9 @@ fn add_records(document: &mut Document) {
 }
 
 fn add_sign_in(document: &mut Document) {
-    let login =
-        document.schema("LoginForm", form_of(&["email", "password"], &["next", "organization"]));
+    let mut login = form_of(&["email", "password"], &["next", "organization"]);
+    login["properties"]["email"]["format"] = "idn-email".into();
+    let login = document.schema("LoginForm", login);
     let form = document.schema("PageForm", form_of(&["csrf"], &[]));
     document.add(
         &Operation::new("GET /login", TAG, "Page for signing in")
@@ -143,7 +148,8 @@ fn add_sign_in(document: &mut Document) {
 
 fn add_lists(document: &mut Document) {
     let form = document.schema("PageForm", form_of(&["csrf"], &[]));
-    let device = document.schema("DeviceForm", form_of(&["csrf", "user_code"], &["decision"]));
+    let device = document
+        .schema("DeviceForm", form_of(&["csrf", "user_code"], &["decision", "shown_scope"]));
     document.add(&of_user(("GET /", "Overview")).page("The page.").redirect("The sign-in page."));
     document.add(
         &of_user(("GET /device", "Page for approving a device"))
@@ -158,16 +164,19 @@ fn add_lists(document: &mut Document) {
             .redirect("The page.")
             .codes(&["too_many_requests"]),
     );
-    for (page, end) in [
+    for (id, page, end) in [
         (
+            document.request::<IdOf<id::Consent>>("ConsentId"),
             ("GET /apps", "Page of the apps that act for the user"),
             ("POST /apps/{id}/end", "Disconnect an app on its page"),
         ),
         (
+            document.request::<IdOf<id::Family>>("FamilyId"),
             ("GET /devices", "Page of the tools that were approved"),
             ("POST /devices/{id}/end", "Disconnect a tool on its page"),
         ),
         (
+            document.request::<IdOf<id::Session>>("SessionId"),
             ("GET /sessions", "Page of the sessions"),
             ("POST /sessions/{id}/end", "End a session on its page"),
         ),
@@ -175,7 +184,7 @@ fn add_lists(document: &mut Document) {
         document.add(&of_user(page).page("The page.").redirect("The sign-in page."));
         document.add(
             &of_user(end)
-                .in_path("id", &id())
+                .id(&id)
                 .form(&form, &json!({"csrf": "…"}))
                 .redirect("The page.")
                 .codes(&["conflict"]),

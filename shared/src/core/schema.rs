@@ -121,6 +121,11 @@ members! {
         "description": "When the credential expires: a date and time in the future. Without it, the credential does not expire.",
         "type": "string", "format": "date-time", "examples": ["2099-01-31T12:00:00Z"],
     };
+    /// The path of a download.
+    DownloadPath => {
+        "type": "string", "pattern": "^/", "maxLength": 1024,
+        "examples": [format!("/v1/runners/run_{SUFFIX}/install.sh")],
+    };
     /// The labels of a runner.
     Labels => {
         "type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 64}, "maxItems": 32,
@@ -145,7 +150,7 @@ members! {
     };
     /// Public keys of a client.
     PublicKeys => {
-        "type": "object", "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+        "type": "object", "properties": {"keys": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": 5}},
         "required": ["keys"],
     };
     /// How long both secrets of a key work.
