@@ -4,6 +4,7 @@
 //! A page calls the functions of `postern::resource` with the principal of its session, as the
 //! routes do. Permissions are checked there.
 
+mod access;
 mod apps;
 mod assets;
 mod authorize;

@@ -3,22 +3,31 @@
 use postern::{
     App, Error,
     core::id::Session,
-    http::{Request, Response, html},
-    resource::session,
+    http::{Request, Response},
+    resource::session::{self, SessionView},
 };
 
 use crate::portal::{
+    access::{self, AccessTexts},
     form, submission,
-    view::{DisplayTime, Layout, SessionRow, SessionsPage},
+    view::{AccessRow, DisplayTime},
     visitor::{self, Visitor, clear_session_cookie},
+};
+
+const TEXTS: AccessTexts = AccessTexts {
+    path: "/sessions",
+    title: "Sessions",
+    lead: "The browsers in which you are signed in. A session ends when you sign out, or after some days without a visit.",
+    empty: "You have no active sessions.",
+    end: "Sign out",
+    ended: "The session has ended.",
 };
 
 /// `GET /sessions`: shows the user's sessions.
 pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error> {
     let visitor = visitor::visitor_or_sign_in!(app, request);
-    let done = form::notice_of_end(app, request, &visitor.principal, "The session has ended.")?;
     let sessions = session::list(&app.context, &visitor.principal).await?;
-    let row = |session: session::SessionView| SessionRow {
+    let row = |session: SessionView| AccessRow {
         is_current: session.is_current,
         id: session.id.to_string(),
         name: session.browser.as_deref().map_or_else(|| "A browser".into(), browser),
@@ -26,17 +35,7 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         scopes: Vec::new(),
         when: ("since", DisplayTime::new(session.created_at)),
     };
-    let view = SessionsPage {
-        frame: Layout::new(&visitor, "/sessions"),
-        path: "/sessions",
-        title: "Sessions",
-        lead: "The browsers in which you are signed in. A session ends when you sign out, or after some days without a visit.",
-        empty: "You have no active sessions.",
-        end: "Sign out",
-        rows: sessions.into_iter().map(row).collect(),
-        done,
-    };
-    Ok(html::render(&view)?)
+    access::show(app, request, &visitor, &TEXTS, sessions.into_iter().map(row).collect())
 }
 
 /// `POST /sessions/{id}/end`: ends a session.
@@ -48,7 +47,7 @@ pub(crate) async fn end(app: &App, request: &Request) -> Result<Response, Error>
         Some(SessionEnd::Own) => {
             Ok(clear_session_cookie(Response::see_other("/login?signed_out=1".into())?)?)
         }
-        Some(SessionEnd::Other) | None => Ok(Response::see_other("/sessions?done=ended".into())?),
+        Some(SessionEnd::Other) | None => access::ended(&TEXTS),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The data of the pages, in the form in which templates show it.
 
 use crate::portal::{
+    access::AccessTexts,
     clients::{ClientOrigin, ScopeInWords},
     credential_pages::CREDENTIAL_PAGES,
     visitor::Visitor,
@@ -314,22 +315,18 @@ pub(crate) struct ConsentPage {
     pub(crate) fields: Vec<(String, String)>,
 }
 
-/// The browsers or the devices in which a user is signed in.
+/// The browsers, devices or apps that can act as a user.
 #[derive(Template)]
-#[template(path = "signed_in.html")]
-pub(crate) struct SessionsPage {
+#[template(path = "access.html")]
+pub(crate) struct AccessPage {
     pub(crate) frame: Layout,
-    pub(crate) path: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) lead: &'static str,
-    pub(crate) empty: &'static str,
-    pub(crate) end: &'static str,
-    pub(crate) rows: Vec<SessionRow>,
+    pub(crate) texts: &'static AccessTexts,
+    pub(crate) rows: Vec<AccessRow>,
     pub(crate) done: Option<&'static str>,
 }
 
-/// A browser session or a device.
-pub(crate) struct SessionRow {
+/// A browser, a device or an app.
+pub(crate) struct AccessRow {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) is_current: bool,
