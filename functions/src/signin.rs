@@ -202,6 +202,10 @@ fn form_post(request: &Request) -> Result<Response, Error> {
 }
 
 async fn callback(app: &App, request: &Request, kind: SignInKind) -> Result<Response, Error> {
+    if request.method() == "HEAD" {
+        // A HEAD is safe (RFC 9110 §9.2.1): it uses up no sign-in.
+        return Err(Refusal::SignInExpired.into());
+    }
     let returned = Returned {
         state: request.oauth_parameter("state")?.unwrap_or_default(),
         code: request.oauth_parameter("code")?,

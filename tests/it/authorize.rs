@@ -347,6 +347,22 @@ async fn a_user_can_deny() {
     ask(&browser, &[]).await.expect(200);
 }
 
+/// A HEAD is safe (RFC 9110 §9.2.1).
+#[tokio::test]
+async fn a_head_issues_no_code() {
+    let world = world().await;
+    let browser = Browser::of(&world, Role::User).await;
+    allow(&browser, &[]).await;
+    for prompt in ["", "none"] {
+        let target = url(&parameters(&[("prompt", prompt)]));
+        world.wire.take();
+        let answer = browser.call("HEAD", &target).send().await.expect(200);
+        assert_eq!((answer.header("location"), answer.text.as_str()), (None, ""), "{prompt}");
+        assert_eq!(world.wire.names(), ["BatchGetItem"], "{prompt}");
+        code(&browser.get(&target).await.expect(303));
+    }
+}
+
 #[tokio::test]
 async fn a_client_can_ask_for_another_sign_in() {
     let world = world().await;

@@ -98,6 +98,22 @@ async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
     assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
 }
 
+/// A HEAD is safe (RFC 9110 §9.2.1).
+#[tokio::test]
+async fn a_head_of_the_callback_uses_up_no_sign_in() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let visit = start(&world).await;
+    let query = issuer.sign_in(&visit.location, "ada");
+    world.wire.take();
+    let call = world.call("HEAD", &format!("/v1/auth/oidc/callback?{query}"));
+    let cookie = format!("{SIGN_IN_COOKIE}={}", visit.browser);
+    let answer = call.header("Cookie", cookie).send().await.expect(400);
+    assert_eq!(answer.header("set-cookie"), None);
+    assert!(world.wire.take().is_empty());
+    back(&world, &query, &visit.browser).await.expect(303);
+}
+
 #[tokio::test]
 async fn no_secret_of_a_sign_in_is_stored_in_clear() {
     let issuer = Issuer::start().await;

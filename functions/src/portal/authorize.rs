@@ -53,6 +53,13 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
         }
         SessionCheck::SignIn(_) => return Err(Refusal::LoginRequired.into()),
     };
+    if request.method() == "HEAD" {
+        // A HEAD is safe (RFC 9110 §9.2.1): it issues no code, and is answered as the page.
+        return match asked.scopes(&app.context, &visitor.principal) {
+            Ok(scopes) => show(app, &visitor, &asked, &sent, &scopes, None),
+            Err(error) => redirect_error(&to, error),
+        };
+    }
     match consent::authorize(&app.context, &asked, &visitor.principal).await {
         Ok(Authorization::Granted(location)) => Ok(Response::see_other(location)?),
         Ok(Authorization::ConsentRequired(scopes)) => {
