@@ -9,7 +9,7 @@ use postern::{
     crypto::Digest,
     grant::{
         authorization_code::is_loopback,
-        session::Browser,
+        session::{self, Browser},
         sign_in::{self, AuthorizationRedirect, LIFETIME, Returned, SignInOutcome},
     },
     http::{CredentialSource as _, Request, Response},
@@ -214,6 +214,7 @@ async fn callback(app: &App, request: &Request, kind: SignInKind) -> Result<Resp
         provider: request.oauth_parameter("provider")?,
         browser: request.cookie(BROWSER_COOKIE)?.map(|value| Secret::new(value.to_owned())),
     };
+    let replaced = request.cookie(SESSION_COOKIE)?.map(|value| Secret::new(value.to_owned()));
     let outcome = sign_in::complete(
         &app.context,
         &app.identity_providers,
@@ -223,11 +224,16 @@ async fn callback(app: &App, request: &Request, kind: SignInKind) -> Result<Resp
     )
     .await?;
     Ok(match outcome {
-        SignInOutcome::Session { value, next } => Response::see_other(next)?.cookie(
-            SESSION_COOKIE,
-            &value,
-            app.context.config.lifetimes.session_idle.as_secs(),
-        )?,
+        SignInOutcome::Session { value, next } => {
+            if let Some(replaced) = replaced {
+                session::delete(&app.context, &replaced).await?;
+            }
+            Response::see_other(next)?.cookie(
+                SESSION_COOKIE,
+                &value,
+                app.context.config.lifetimes.session_idle.as_secs(),
+            )?
+        }
         SignInOutcome::CodeRedirect { location } => Response::see_other(location)?,
         SignInOutcome::ErrorRedirect { location, cause } => {
             Response::see_other(location)?.with_cause(cause)

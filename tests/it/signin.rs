@@ -98,6 +98,61 @@ async fn a_user_signs_in_with_code_state_nonce_and_pkce() {
     assert_eq!((me.member("user_id"), me.member("kind")), ("ada".into(), "user".into()));
 }
 
+/// Returns to the callback in a browser that has a session.
+async fn back_with_session(world: &World, query: &str, browser: &str, session: &str) -> Answer {
+    let call = world.call("GET", &format!("/v1/auth/oidc/callback?{query}"));
+    let cookies = format!("{SIGN_IN_COOKIE}={browser}; {COOKIE}={session}");
+    call.header("Cookie", cookies).send().await
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_the_session_that_it_replaces() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let first = sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE);
+    let elsewhere = sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE);
+    for subject in ["ada", "bob"] {
+        let replaced = sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE);
+        let visit = start(&world).await;
+        // One that does not succeed ends nothing.
+        let denied = format!("error=access_denied&state={}", visit.parameters()["state"]);
+        back_with_session(&world, &denied, &visit.browser, &replaced).await.expect(400);
+        whoami(&world, &replaced).await.expect(200);
+        let visit = start(&world).await;
+        let query = issuer.sign_in(&visit.location, subject);
+        let answer = back_with_session(&world, &query, &visit.browser, &replaced).await;
+        whoami(&world, &replaced).await.expect(401);
+        let current = whoami(&world, &answer.expect(303).cookie(COOKIE)).await.expect(200);
+        assert_eq!(current.member("user_id"), subject);
+    }
+    // Neither does a value that is no session.
+    let visit = start(&world).await;
+    let query = issuer.sign_in(&visit.location, "ada");
+    back_with_session(&world, &query, &visit.browser, &format!("{first}x")).await.expect(303);
+    for other in [first, elsewhere] {
+        whoami(&world, &other).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_cannot_end_the_session_fails() {
+    let issuer = Issuer::start().await;
+    let world = world(&issuer).await;
+    let replaced = sign_in(&world, &issuer, "ada").await.expect(303).cookie(COOKIE);
+    let visit = start(&world).await;
+    let query = issuer.sign_in(&visit.location, "ada");
+    world.wire.take();
+    let reads_and_writes = [None; 3];
+    let faults = [Some(StoreFault::ServerError); 10];
+    world.wire.inject_next(reads_and_writes.into_iter().chain(faults));
+    let answer = back_with_session(&world, &query, &visit.browser, &replaced).await.expect(503);
+    assert_eq!(answer.header("set-cookie"), None);
+    let calls = world.wire.names();
+    assert_eq!(calls[..4], ["DeleteItem", "GetItem", "PutItem", "DeleteItem"]);
+    world.wire.clear_faults();
+    whoami(&world, &replaced).await.expect(200);
+}
+
 /// A HEAD is safe (RFC 9110 §9.2.1).
 #[tokio::test]
 async fn a_head_of_the_callback_uses_up_no_sign_in() {
