@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tests::{
     Answer, StoreFault, World,
     browser::{Browser, COOKIE, EMAIL, PASSWORD},
+    public_client::DEVICE_GRANT,
 };
 
 const MCP: &str = "https://api.example.com/mcp";
@@ -484,6 +485,43 @@ async fn disconnecting_an_app_ends_all_that_it_got_at_once() {
     assert!(!is_accepted(&world, &first.member("access_token")).await);
     redeem(&world, &unredeemed, &[]).await.expect_error(400, "invalid_grant");
     ask(&browser, &[&single[..], &[("prompt", "none")]].concat()).await.expect(303);
+}
+
+const ISSUER: &str = "https://auth.example.com";
+
+/// Approves a client by the code of a device, for one API. Returns its tokens.
+async fn device(browser: &Browser<'_>, client: &str, resource: &str) -> Answer {
+    let world = browser.world;
+    let form = [("client_id", client), ("resource", resource), ("scope", "scans:read")];
+    let begun = world.call("POST", "/v1/auth/device").form(&form).send().await.expect(200);
+    browser.decide_device(&begun.member("user_code"), "approve").await.expect(200);
+    let code = begun.member("device_code");
+    let form = [("grant_type", DEVICE_GRANT), ("device_code", &code), ("client_id", client)];
+    world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200)
+}
+
+#[tokio::test]
+async fn disconnecting_an_app_ends_its_device_at_the_same_api() {
+    let tool = "[[client]]\nid = \"tool\"\nname = \"Tool\"\n\
+                redirect_uris = [\"http://127.0.0.1/callback\"]";
+    let world = World::configured(&format!("{SETTINGS}\n{tool}")).await;
+    let browser = Browser::of(&world, Role::User).await;
+    let ended = device(&browser, "tool", MCP).await;
+    let kept = [device(&browser, "tool", ISSUER).await, device(&browser, "device-only", MCP).await];
+    let at = [("client_id", "tool"), ("redirect_uri", "http://127.0.0.1:9876/callback")];
+    allow(&browser, &at).await;
+    let page = browser.get("/apps").await.expect(200);
+    let path = page.text.split("action=\"/apps/").nth(1).unwrap().split('"').next().unwrap();
+    assert!(is_accepted(&world, &ended.member("access_token")).await);
+    world.wire.take();
+    browser.send(&format!("/apps/{path}"), &page.csrf_token(), &[]).await.expect(303);
+    let ending = ["Query", "Query", "UpdateItem", "GetItem", "DeleteItem"];
+    assert_eq!(world.wire.names(), [&["BatchGetItem", "PutItem"], &ending[..]].concat());
+    assert!(!is_accepted(&world, &ended.member("access_token")).await);
+    world.refresh(&ended.member("refresh_token")).send().await.expect_error(400, "invalid_grant");
+    for tokens in kept {
+        world.refresh(&tokens.member("refresh_token")).send().await.expect(200);
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::portal::{
 const TEXTS: AccessTexts = AccessTexts {
     path: "/apps",
     title: "Connected apps",
-    lead: "Apps that you have allowed to act on your behalf. Disconnecting an app revokes what you allowed it here immediately. What you approved with a code is on the page of your devices.",
+    lead: "Apps that you have allowed to act on your behalf. Disconnecting an app revokes its access to the API immediately, also what you approved with a code on the page of a device.",
     empty: "You have not allowed any app to act on your behalf.",
     end: "Disconnect",
     ended: "The app is disconnected.",

@@ -137,7 +137,9 @@ pub async fn allow(
     Err(Refusal::RecordChanged.into())
 }
 
-/// Ends a consent of `user`, with every code and token that it gave.
+/// Ends a consent of `user`, with every code and token that it gave, and the tokens that the client
+/// got for the same API in the device flow: whoever disconnects an app does not expect to find it
+/// connected on another page.
 ///
 /// The families are revoked first: after a failure, the consent still names them, and ending it can
 /// be repeated.
@@ -148,6 +150,10 @@ pub(crate) async fn end(context: &Context, user: &Principal, id: &ConsentId) -> 
     let listed = context.store.consents_of(&user.user_id).await?;
     let listed = listed.into_iter().find(|consent| consent.id == *id);
     let ConsentRecord { client_id, audience, .. } = listed.ok_or(Refusal::RecordUnknown)?;
+    let (store, now) = (&context.store, context.clock.now());
+    let others = store.families_without_consent(&user.user_id, &client_id, &audience, now).await?;
+    let others: Vec<_> = others.into_iter().map(|family| family.id).collect();
+    revoke(context, &others).await?;
     for _ in 0..TRIES {
         let consent = context.store.consent(&user.user_id, &client_id, &audience).await?;
         let consent = consent.filter(|consent| consent.id == *id).ok_or(Refusal::RecordUnknown)?;

@@ -52,7 +52,8 @@ pub async fn list(context: &Context, user: &Principal) -> Result<Vec<ConnectedAp
     Ok(views)
 }
 
-/// Ends a consent of the user, with every code and token that it gave.
+/// Ends a consent of the user, with every code and token that it gave, and what the client got for
+/// the same API in the device flow.
 ///
 /// # Errors
 /// `not_found`, `conflict`, or a fault.

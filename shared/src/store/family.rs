@@ -199,6 +199,27 @@ impl Store {
         self.list_owned(key::listing_of_user::<Family>(user_id), is_alive).await
     }
 
+    /// Returns the families that a client of a user has for an API without a consent, newest first.
+    ///
+    /// # Errors
+    /// As [`Self::families_of`].
+    pub async fn families_without_consent(
+        &self,
+        user_id: &Subject,
+        client_id: &ClientId,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Vec<FamilyRecord>, Fault> {
+        let is_one = |family: &FamilyRecord| {
+            family.user_id.as_ref() == Some(user_id)
+                && family.client_id == *client_id
+                && family.audience == *audience
+                && family.consent.is_none()
+                && family.is_alive(now)
+        };
+        self.list_owned(key::listing_of_user::<Family>(user_id), is_one).await
+    }
+
     /// Revokes a family of a user: one write.
     ///
     /// # Errors
