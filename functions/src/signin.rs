@@ -4,11 +4,10 @@
 
 use postern::{
     App, Error, Refusal,
-    core::{id::ClientId, path, scope::Scopes, secret::Secret},
+    core::{id::ClientId, loopback_uri::is_loopback_uri, path, scope::Scopes, secret::Secret},
     credential::SESSION_COOKIE,
     crypto::Digest,
     grant::{
-        authorization_code::is_loopback,
         session::{self, Browser},
         sign_in::{self, AuthorizationRedirect, LIFETIME, Returned, SignInOutcome},
     },
@@ -138,7 +137,7 @@ fn loopback(app: &App, request: &Request) -> Result<Loopback, Error> {
         "redirect_uri",
         "the address on this machine at which the tool listens, such as http://127.0.0.1:8976/callback",
     )?;
-    if !is_loopback(&redirect_uri) {
+    if !is_loopback_uri(&redirect_uri) {
         return Err(Refusal::RedirectUriNotAllowed.into());
     }
     let client_id = request.oauth_parameter("client_id")?;

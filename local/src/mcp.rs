@@ -13,7 +13,7 @@ use http::{
 };
 use postern::{
     config::{Config, ProtectedResource, RouteRule, ScopeDescription},
-    core::{audience::ResourceUri, principal::Role, scope::Scopes},
+    core::{audience::ResourceUri, principal::Role, scope::Scopes, url},
     http::cors::ALLOWED_HEADERS,
 };
 use serde_json::json;
@@ -123,7 +123,7 @@ impl McpServer {
             "scopes_supported": scopes,
             "bearer_methods_supported": ["header"],
         });
-        let (origin, path) = split(uri.as_str());
+        let (origin, path) = url::split_origin(uri.as_str());
         let place = format!("resource_metadata=\"{origin}{WELL_KNOWN}{path}\"");
         let first_scopes = if resource.has_default_scopes() {
             format!(", scope=\"{}\"", resource.default_scopes())
@@ -190,10 +190,4 @@ impl McpServer {
         };
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge.clone());
     }
-}
-
-/// Splits a URL into its origin and the rest.
-fn split(url: &str) -> (&str, &str) {
-    let path = url.match_indices('/').nth(2);
-    url.split_at(path.map_or(url.len(), |(at, _)| at))
 }

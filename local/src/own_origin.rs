@@ -10,6 +10,7 @@ use http::{
     request::Parts,
     uri::{Authority, PathAndQuery, Uri},
 };
+use postern::core::url::leads_to_this_machine;
 
 /// The routes that begin a sign-in. Its callback is below the public URL, and so is its cookie.
 const SIGN_IN: [&str; 2] = ["/v1/auth/oidc/start", "/v1/auth/github"];
@@ -55,9 +56,5 @@ fn loopback_origin(parts: &Parts) -> Option<String> {
 }
 
 fn is_loopback(host: Option<&str>) -> bool {
-    host.is_some_and(|host| {
-        let name = host.trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost")
-            || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    })
+    host.is_some_and(|host| leads_to_this_machine(&host.to_ascii_lowercase()))
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use tracing::Level;
 
-use super::{TrustedProxy, is_https_or_loopback_url, setting};
+use super::{TrustedProxy, setting};
 use crate::{
-    core::{client_url, error::Fault},
+    core::{error::Fault, url},
     telemetry::FUNCTION_NAME,
 };
 
@@ -169,30 +169,24 @@ impl Deployment {
             authority.map(|authority| authority.host().to_ascii_lowercase())
         };
         let own = name(self.origin().split_once("://").unwrap_or_default().1);
-        let is_ours = |name: String| client_url::is_this_machine(&name) || Some(name) == own;
+        let is_ours = |name: String| url::is_this_machine(&name) || Some(name) == own;
         self.is_local() && !host.contains('@') && name(host).is_some_and(is_ours)
     }
 
     /// Returns the origin of our own pages: scheme, host and port of the public URL (RFC 6454 §7).
     pub fn origin(&self) -> &str {
-        split_path(&self.public_url).0
+        url::split_origin(&self.public_url).0
     }
 
     /// Returns the path of the issuer, which is empty or begins with a slash.
     pub fn issuer_path(&self) -> &str {
-        split_path(&self.issuer).1
+        url::split_origin(&self.issuer).1
     }
-}
-
-/// Splits a URL into its origin, and the path, which can be empty.
-fn split_path(url: &str) -> (&str, &str) {
-    let path = url.match_indices('/').nth(2);
-    url.split_at(path.map_or(url.len(), |(at, _)| at))
 }
 
 /// Checks the issuer (RFC 8414 §2): `https`, no query and no fragment.
 fn issuer(text: String) -> Result<String, Fault> {
-    if is_https_or_loopback_url(&text) && !text.contains('?') && !text.ends_with('/') {
+    if url::is_https_or_local(&text) && !text.contains('?') && !text.ends_with('/') {
         Ok(text)
     } else {
         setting(format!(

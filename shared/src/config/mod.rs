@@ -396,16 +396,3 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<String, Fault> {
 fn setting<T>(sentence: String) -> Result<T, Fault> {
     Err(Fault::Setting(sentence))
 }
-
-/// Reports whether `text` is an `https` URL, or an `http` URL of a loopback address, without user
-/// information and fragment.
-pub fn is_https_or_loopback_url(text: &str) -> bool {
-    let uri: Option<::http::Uri> = text.parse().ok();
-    let is_plain = !text.contains(['#', '@']);
-    is_plain
-        && uri.is_some_and(|uri| match (uri.scheme_str(), uri.host()) {
-            (Some("https"), Some(_)) => true,
-            (Some("http"), Some(host)) => matches!(host, "127.0.0.1" | "[::1]" | "localhost"),
-            _ => false,
-        })
-}

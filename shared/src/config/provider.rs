@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{is_https_or_loopback_url, setting, tagged::Tagged};
+use super::{setting, tagged::Tagged};
 use crate::{
     core::{
         credential_header::CredentialHeader, error::Fault, principal::Role, scope::Scopes,
-        subject::SubjectPrefix,
+        subject::SubjectPrefix, url,
     },
     crypto::{
         Digest,
@@ -226,7 +226,7 @@ pub(super) fn validate(providers: &[ProviderKind]) -> Result<(), Fault> {
 
 fn validate_oidc(oidc: &OidcIssuer) -> Result<(), Fault> {
     for url in [Some(&oidc.issuer), oidc.jwks_url.as_ref()].into_iter().flatten() {
-        if !is_https_or_loopback_url(url) {
+        if !url::is_https_or_local(url) {
             return refuse(&format!("oidc: issuer and jwks_url must be https URLs, not {url:?}"));
         }
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{AuthorizerSettings, Config, RouteRule, is_https_or_loopback_url, setting};
+use super::{AuthorizerSettings, Config, RouteRule, setting};
 use crate::{
     core::{
         audience::{Audience, ResourceUri},
         error::Fault,
         scope::{Scope, Scopes},
-        text,
+        text, url,
     },
     crypto::{Digest, sign::Algorithm},
 };
@@ -136,7 +136,7 @@ pub(super) fn validate(
     let mut apis = BTreeSet::new();
     for (at, resource) in resources.iter().enumerate() {
         let uri = &resource.uri;
-        if !is_https_or_loopback_url(uri.as_str()) {
+        if !url::is_https_or_local(uri.as_str()) {
             return refuse(&format!("uri must be an https URL, not {:?}", uri.as_str()));
         }
         if resources[..at].iter().any(|other| other.uri.is_named_by(uri.as_str())) {

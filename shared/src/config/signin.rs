@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{is_https_or_loopback_url, provider::remedy_for_issuer, setting, tagged::Tagged};
+use super::{provider::remedy_for_issuer, setting, tagged::Tagged};
 use crate::{
     core::{
         client_kind::ClientKind,
@@ -16,7 +16,7 @@ use crate::{
         principal::Role,
         redirect_uri::RedirectUri,
         subject::{GITHUB_PREFIX, Subject, SubjectPrefix},
-        text,
+        text, url,
     },
     crypto::ClientKeys,
 };
@@ -292,7 +292,7 @@ pub(super) fn validate(signins: &[SignInSettings]) -> Result<(), Fault> {
         }
         let client_id = match signin {
             SignInSettings::Oidc(oidc) => {
-                if !is_https_or_loopback_url(&oidc.issuer) || oidc.issuer.contains('?') {
+                if !url::is_https_or_local(&oidc.issuer) || oidc.issuer.contains('?') {
                     return refuse(&format!(
                         "issuer must be an https URL without a query, not {:?}",
                         oidc.issuer
@@ -309,7 +309,7 @@ pub(super) fn validate(signins: &[SignInSettings]) -> Result<(), Fault> {
             SignInSettings::Github(github) => {
                 let base_url = github.base_url.as_deref();
                 if base_url.is_some_and(|url| {
-                    !is_https_or_loopback_url(url) || url.contains('?') || url.ends_with('/')
+                    !url::is_https_or_local(url) || url.contains('?') || url.ends_with('/')
                 }) {
                     return refuse(
                         "base_url must be an https URL without a query or trailing slash",

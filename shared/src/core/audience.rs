@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::url;
+
 /// The longest URI of a resource, in bytes: it is part of every token.
 const LONGEST_URI: usize = 256;
 
@@ -23,9 +25,9 @@ impl ResourceUri {
     /// URL libraries write the URI of an origin with a slash at its end, so these two spellings are
     /// the same. All others are compared byte for byte (RFC 3986 §6.2.1).
     pub fn is_named_by(&self, text: &str) -> bool {
-        let without_slash = |uri: &str| {
-            let is_origin = uri.matches('/').count() == 3;
-            uri.strip_suffix('/').filter(|_| is_origin).unwrap_or(uri).to_owned()
+        let without_slash = |uri: &str| match url::split_origin(uri) {
+            (origin, "/") => origin.to_owned(),
+            _ => uri.to_owned(),
         };
         without_slash(text) == without_slash(&self.0)
     }

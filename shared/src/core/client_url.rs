@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::network::Destinations;
+use super::{
+    network::Destinations,
+    url::{self, is_host_name, is_this_machine},
+};
 
 /// The longest URL, in bytes. Access tokens contain it.
 const LONGEST: usize = 500;
-/// The hosts that are the machine itself.
-pub(super) const THIS_MACHINE: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
 /// The URL of a client's metadata document, which is also the client's id.
 ///
@@ -24,14 +25,14 @@ impl ClientUrl {
     /// Parses an `https` URL of a named host; also an `http` URL of this machine, if `destinations`
     /// allow it. Addresses are not accepted in place of names.
     pub fn parse(text: &str, destinations: Destinations) -> Option<Self> {
-        let (scheme, rest) = text.split_once("://")?;
-        let (authority, path) = rest.split_at(rest.find(['/', '?'])?);
+        let (origin, path) = url::split_origin(text);
+        let (scheme, authority) = origin.split_once("://")?;
         let default_port = match scheme {
             "https" => 443,
             "http" => 80,
             _ => return None,
         };
-        let (host, port) = split_port(authority);
+        let (host, port) = url::split_port(authority);
         let is_host = if is_this_machine(host) {
             destinations == Destinations::PublicAndLoopback
         } else {
@@ -88,50 +89,13 @@ impl From<ClientUrl> for String {
     }
 }
 
-/// Reports whether `host`, in lower case, is this machine.
-pub fn is_this_machine(host: &str) -> bool {
-    THIS_MACHINE.contains(&host)
-}
-
-/// Reports whether `text` is the name of a host in the Internet, in lower case.
-pub fn is_host_name(text: &str) -> bool {
-    text.contains('.') && is_name(text)
-}
-
-/// Reports whether `text` is the name of a host in any network, in lower case, and not an address in
-/// any of the forms that browsers read.
-pub(super) fn is_name(text: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    // The last label of an address begins with a digit, in every way to write one.
-    let last = text.rsplit('.').next().unwrap_or_default();
-    let is_named = last.starts_with(|letter: char| letter.is_ascii_lowercase());
-    text.len() <= 253 && is_named && text.split('.').all(is_label)
-}
-
 /// Reports whether `text` can be a host of [`ClientUrl`].
 pub fn is_host(text: &str) -> bool {
     is_this_machine(text) || is_host_name(text)
 }
 
-pub(super) fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    }
-}
-
 fn is_port(text: &str, default: u16) -> bool {
-    port(text).is_some_and(|port| port != default)
-}
-
-/// Returns a port, if it is written as everyone writes it.
-pub(super) fn port(text: &str) -> Option<u16> {
-    text.parse::<u16>().ok().filter(|port| *port != 0 && port.to_string() == text)
+    url::port(text).is_some_and(|port| port != default)
 }
 
 fn is_path(text: &str) -> bool {

@@ -1,13 +1,13 @@
 //! Redirect URIs of clients (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §4.1).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{client_url, text};
+use crate::core::{text, url};
 
 /// The longest redirect URI, in bytes.
-const LONGEST: usize = 1000;
+pub(super) const LONGEST: usize = 1000;
 
 /// A redirect URI that a client has registered: `https`, or `http` at a loopback address or
 /// `localhost`.
@@ -35,14 +35,12 @@ impl RedirectUri {
 
     /// Reports whether it leads to the machine of the browser, where any program can listen.
     pub fn is_on_this_machine(&self) -> bool {
-        let host = self.host();
-        self.is_http() || host == "localhost" || host.ends_with(".localhost") || is_local(host)
+        self.is_http() || url::leads_to_this_machine(self.host())
     }
 
     /// Returns scheme, host and port.
     fn origin(&self) -> &str {
-        let end = self.0.match_indices(['/', '?']).map(|(at, _)| at).nth(2);
-        &self.0[..end.unwrap_or(self.0.len())]
+        url::split_origin(&self.0).0
     }
 
     /// Returns what a Content Security Policy calls the origin. It has no form for an IPv6 address
@@ -57,14 +55,13 @@ impl RedirectUri {
 
     /// Returns the host, for people.
     pub fn host(&self) -> &str {
-        let authority = self.origin().split_once("//").map_or("", |(_, authority)| authority);
-        port_of(authority).map_or(authority, |at| &authority[..at])
+        let host = url::split_port(self.origin()).0;
+        host.split_once("//").map_or("", |(_, host)| host)
     }
 
     fn without_port(&self) -> String {
-        let origin = self.origin();
-        let rest = &self.0[origin.len()..];
-        format!("{}{rest}", port_of(origin).map_or(origin, |at| &origin[..at]))
+        let (origin, rest) = url::split_origin(&self.0);
+        format!("{}{rest}", url::split_port(origin).0)
     }
 
     /// Returns the URI with `parameters` added to its query.
@@ -74,20 +71,6 @@ impl RedirectUri {
         let separator = if self.0.contains('?') { '&' } else { '?' };
         format!("{}{separator}{}", self.0, query.finish())
     }
-}
-
-/// Reports whether an address is one of this machine. Systems connect to it for the unspecified one
-/// too.
-fn is_local(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    address.is_ok_and(|address| address.is_loopback() || address.is_unspecified())
-}
-
-/// Returns where the port of an origin or authority begins, with its colon.
-fn port_of(text: &str) -> Option<usize> {
-    let at = text.rfind(':')?;
-    let is_port = text[at + 1..].bytes().all(|byte| byte.is_ascii_digit());
-    is_port.then_some(at)
 }
 
 impl TryFrom<String> for RedirectUri {
@@ -105,15 +88,15 @@ impl TryFrom<String> for RedirectUri {
 /// Reports whether the host and port of a URI are those that every browser reads in it, and its
 /// scheme is one that the host can have.
 fn has_known_place(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let (host, port) = client_url::split_port(authority);
+    let (origin, path) = url::split_origin(text);
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let (host, port) = url::split_port(authority);
     let is_host = match scheme {
         "https" => is_host(host),
-        "http" => client_url::THIS_MACHINE.contains(&host),
+        "http" => url::is_this_machine(host),
         _ => false,
     };
-    is_host && path.starts_with('/') && port.is_none_or(|port| client_url::port(port).is_some())
+    is_host && path.starts_with('/') && port.is_none_or(|port| url::port(port).is_some())
 }
 
 /// Reports whether a host is a name that can be resolved, or an address as it is usually written.
@@ -124,7 +107,7 @@ fn is_host(host: &str) -> bool {
             .parse::<Ipv6Addr>()
             .is_ok_and(|address| address.to_ipv4_mapped().is_none() && address.to_string() == text),
         None => {
-            let is_name = client_url::is_name(host) && text::domain(host).is_some();
+            let is_name = url::is_name(host) && text::domain(host).is_some();
             is_name || host.parse::<Ipv4Addr>().is_ok()
         }
     }

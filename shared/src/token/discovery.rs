@@ -3,11 +3,11 @@
 
 use super::external;
 use crate::{
-    config::is_https_or_loopback_url,
     context::Context,
     core::{
         error::Fault,
         json::lenient::{self, LenientObject},
+        url,
     },
 };
 
@@ -35,7 +35,7 @@ pub struct Discovered {
 impl Discovered {
     fn new(document: &LenientObject<'_>, issuer: &str) -> Self {
         let is_allowed = |url: &String| {
-            is_https_or_loopback_url(url)
+            url::is_https_or_local(url)
                 && (issuer.starts_with("http:") || url.starts_with("https:"))
         };
         let endpoint = |name: &str| document.text(name).filter(is_allowed);
@@ -82,7 +82,7 @@ pub fn endpoint_missing(issuer: &str, name: &str) -> Fault {
 
 /// Says that a document names the issuer `found`, which is shown if it can be one.
 fn names_another_issuer(found: &str) -> String {
-    let is_shown = found.len() <= LONGEST_SHOWN && is_https_or_loopback_url(found);
+    let is_shown = found.len() <= LONGEST_SHOWN && url::is_https_or_local(found);
     let shown = if is_shown { format!(": set issuer to {found:?}") } else { String::new() };
     format!("its discovery document names another issuer{shown}")
 }
