@@ -58,18 +58,7 @@ impl<T: Clone> DocumentCache<T> {
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
     ) -> Result<Result<T, String>, E> {
-        let shared = self.entry(url);
-        let mut entry = shared.lock().await;
-        if let Some(cached) = &*entry
-            && now < cached.until
-        {
-            return Ok(cached.result.clone());
-        }
-        let fetched = Fetched::new(fetch.await?, now);
-        self.keep(url, &shared);
-        let result = fetched.result.clone();
-        *entry = Some(fetched);
-        Ok(result)
+        self.get_unless(url, now, fetch, |cached| now < cached.until).await
     }
 
     /// Returns what the document at `url` says now, for a caller who misses something in what is
@@ -84,18 +73,29 @@ impl<T: Clone> DocumentCache<T> {
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
     ) -> Result<Result<T, String>, E> {
+        let is_new = |cached: &Fetched<T>| now < after(cached.at, PAUSE_AFTER_FAILURE);
+        self.get_unless(url, now, fetch, is_new).await
+    }
+
+    /// Returns what is cached if it `is_current`, and otherwise what is fetched.
+    async fn get_unless<E>(
+        &self,
+        url: &str,
+        now: Timestamp,
+        fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
+        is_current: impl Fn(&Fetched<T>) -> bool,
+    ) -> Result<Result<T, String>, E> {
         let shared = self.entry(url);
         let mut entry = shared.lock().await;
-        if let Some(cached) = &*entry
-            && now < after(cached.at, PAUSE_AFTER_FAILURE)
-        {
+        if let Some(cached) = entry.as_ref().filter(|cached| is_current(cached)) {
             return Ok(cached.result.clone());
         }
         let fetched = Fetched::new(fetch.await?, now);
         self.keep(url, &shared);
         let result = fetched.result.clone();
         match &mut *entry {
-            Some(cached) if result.is_err() && cached.result.is_ok() => cached.at = now,
+            // It still counts, for callers who miss nothing in it.
+            Some(cached) if result.is_err() && cached.is_usable(now) => cached.at = now,
             entry => *entry = Some(fetched),
         }
         Ok(result)
@@ -141,6 +141,10 @@ impl<T> Fetched<T> {
             Err(reason) => (Err(reason), PAUSE_AFTER_FAILURE),
         };
         Self { result, at, until: after(at, lifetime) }
+    }
+
+    fn is_usable(&self, now: Timestamp) -> bool {
+        self.result.is_ok() && now < self.until
     }
 }
 
@@ -225,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_misses_something_causes_one_fetch_a_minute() {
+    async fn a_miss_in_a_cached_document_causes_one_fetch_a_minute() {
         let server = Server::default();
         assert_eq!(server.get("a", 0, Ok(None)).await, Ok(1));
         assert_eq!(server.get_newer(59, Ok(())).await, Ok(1));
@@ -236,6 +240,16 @@ mod tests {
         assert_eq!(server.get("a", 121, Ok(None)).await, Ok(2));
         assert_eq!(server.get_newer(179, Ok(())).await, Ok(2));
         assert_eq!(server.get_newer(180, Ok(())).await, Ok(4));
+    }
+
+    #[tokio::test]
+    async fn after_a_failure_nothing_is_fetched_in_place_of_what_has_expired() {
+        let server = Server::default();
+        assert_eq!(server.get("a", 0, Ok(Some(60))).await, Ok(1));
+        let failed = Err("it failed".to_owned());
+        assert_eq!(server.get_newer(61, Err("it failed")).await, failed);
+        assert_eq!(server.get("a", 62, Ok(None)).await, failed);
+        assert_eq!(server.get("a", 121, Ok(None)).await, Ok(3));
     }
 
     #[tokio::test]

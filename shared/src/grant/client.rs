@@ -32,7 +32,7 @@ pub async fn find(
     address: &str,
 ) -> Result<Option<Client>, Error> {
     match context.config.client_url(id) {
-        Some(url) => client_document::find(context, &url, address).await.map(Some),
+        Some(url) => Box::pin(client_document::find(context, &url, address)).await.map(Some),
         None => Ok(find_known(context, id)),
     }
 }
@@ -61,8 +61,7 @@ pub(super) async fn authenticate(
         return Err(Refusal::ClientAssertionSubjectWrong.into());
     }
     assertion.check_unverified(context)?;
-    let found = Box::pin(find(context, id, address));
-    let client = found.await.map_err(|error| match error.refusal() {
+    let client = find(context, id, address).await.map_err(|error| match error.refusal() {
         // It may be identified later, and then what it presents is still valid.
         Some(Refusal::ClientDocumentInvalid) => client_assertion::unavailable(),
         Some(_) | None => error,
