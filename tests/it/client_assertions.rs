@@ -276,7 +276,7 @@ async fn every_other_header_and_signature_is_refused() {
 }
 
 #[tokio::test]
-async fn who_is_not_there_and_who_has_no_keys_get_the_same_answer() {
+async fn an_unknown_client_and_one_without_keys_get_the_same_answer() {
     let world = World::new().await;
     let key = key();
     let secret_agent = world.agent(&["read"]).await.id;

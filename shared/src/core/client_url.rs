@@ -38,11 +38,11 @@ impl ClientUrl {
         } else {
             scheme == "https" && is_host_name(host)
         };
-        let is_one = text.len() <= LONGEST
+        let is_valid = text.len() <= LONGEST
             && is_host
             && port.is_none_or(|port| is_port(port, default_port))
             && is_path(path);
-        is_one.then(|| Self { text: text.to_owned(), host: host.to_owned() })
+        is_valid.then(|| Self { text: text.to_owned(), host: host.to_owned() })
     }
 
     /// Returns the URL as text.

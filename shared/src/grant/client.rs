@@ -303,8 +303,8 @@ pub fn resource<'c>(
 ) -> Result<&'c ResourceUri, Refusal> {
     let presented = Digest::of(secret.expose().as_bytes());
     let resource = config.resource(uri).ok_or(Refusal::ResourceSecretWrong)?;
-    let is_one = resource.secret_sha256.iter().any(|digest| digest.matches(&presented));
-    if is_one { Ok(&resource.uri) } else { Err(Refusal::ResourceSecretWrong) }
+    let is_known = resource.secret_sha256.iter().any(|digest| digest.matches(&presented));
+    if is_known { Ok(&resource.uri) } else { Err(Refusal::ResourceSecretWrong) }
 }
 
 /// Returns the credentials of an agent, from its assertion.

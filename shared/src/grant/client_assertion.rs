@@ -58,8 +58,8 @@ impl ClientAssertion {
     /// [`Refusal::ClientAssertionMalformed`].
     pub fn parse(jwt: Secret) -> Result<Self, Refusal> {
         let text = jwt.expose();
-        let is_one = text.len() <= LONGEST && jwt::looks_like_jwt(text);
-        let claims = is_one.then(|| jwt::unverified_claims(text)).flatten();
+        let is_jwt = text.len() <= LONGEST && jwt::looks_like_jwt(text);
+        let claims = is_jwt.then(|| jwt::unverified_claims(text)).flatten();
         let claims = claims.ok_or(Refusal::ClientAssertionMalformed)?;
         let named = |name: &str| claims.get(name).and_then(Value::as_str);
         match (named("iss"), named("sub")) {

@@ -210,14 +210,14 @@ impl Store {
         audience: &Audience,
         now: Timestamp,
     ) -> Result<Vec<FamilyRecord>, Fault> {
-        let is_one = |family: &FamilyRecord| {
+        let is_of_client = |family: &FamilyRecord| {
             family.user_id.as_ref() == Some(user_id)
                 && family.client_id == *client_id
                 && family.audience == *audience
                 && family.consent.is_none()
                 && family.is_alive(now)
         };
-        self.list_owned(key::listing_of_user::<Family>(user_id), is_one).await
+        self.list_owned(key::listing_of_user::<Family>(user_id), is_of_client).await
     }
 
     /// Revokes a family of a user: one write.
