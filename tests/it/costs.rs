@@ -3,14 +3,7 @@
 
 use postern::crypto::sign::Algorithm;
 use serde_json::json;
-use tests::{Call, ClientKey, Op, StoreFault, World, with_other_last_char};
-
-/// Sends the request and returns its calls to the store.
-async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
-    world.wire.take();
-    call.send().await.expect(status);
-    world.wire.take()
-}
+use tests::{ClientKey, Op, StoreFault, World, cost, with_other_last_char};
 
 #[track_caller]
 fn assert_names(ops: &[Op], expected: &[&str]) {

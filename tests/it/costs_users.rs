@@ -10,9 +10,7 @@ use tests::{
 
 /// Sends the request and returns the names of its calls to the store.
 async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<String> {
-    world.wire.take();
-    call.send().await.expect(status);
-    world.wire.names()
+    tests::cost(world, call, status).await.into_iter().map(|op| op.name).collect()
 }
 
 fn log_in<'w>(world: &'w World, password: &str) -> Call<'w> {

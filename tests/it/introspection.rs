@@ -6,26 +6,16 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use postern::{core::principal::Role, crypto::Digest};
 use serde_json::{Value, json};
 use tests::{
-    Agent, Answer, Behaviour, Call, Issuer, StoreFault, World, browser::COOKIE, capture, claims,
-    expect_refusal, jwt_header, with_other_last_char,
+    Agent, Answer, Behaviour, Call, Issuer, StoreFault, World,
+    browser::COOKIE,
+    capture, claims, expect_refusal, jwt_header,
+    resources::{BILLING, MCP, RESOURCES},
+    with_other_last_char,
 };
 
 const INTROSPECT: &str = "/v1/auth/introspect";
 const ISSUER: &str = "https://auth.example.com";
 const SIGNED: &str = "application/token-introspection+jwt";
-const MCP: &str = "https://api.example.com/mcp";
-const BILLING: &str = "https://billing.example.com";
-const RESOURCES: &str = r#"
-    [[resource]]
-    uri = "https://api.example.com/mcp"
-    name = "Scanner tools"
-    scopes = ["scans:read", "scans:trigger"]
-
-    [[resource]]
-    uri = "https://billing.example.com"
-    name = "Billing"
-    scopes = ["invoices:read"]
-"#;
 
 /// A credential, and the header in which it is presented.
 struct Credential {

@@ -8,26 +8,12 @@ use postern::{
 };
 use serde_json::{Value, json};
 use tests::{
-    Agent, Answer, World, browser::Browser, expect_refusal, jwt_header, public_client::DEVICE_GRANT,
+    Agent, Answer, World,
+    browser::Browser,
+    expect_refusal, jwt_header,
+    public_client::DEVICE_GRANT,
+    resources::{BILLING, MCP, RESOURCES},
 };
-
-const MCP: &str = "https://api.example.com/mcp";
-const BILLING: &str = "https://billing.example.com";
-const RESOURCES: &str = r#"
-    [[resource]]
-    uri = "https://api.example.com/mcp"
-    name = "Scanner tools"
-    apis = ["abcdef1234", "api.example.com"]
-    scopes = ["scans:read", "scans:trigger"]
-    default_scopes = ["scans:read"]
-
-    [[resource]]
-    uri = "https://billing.example.com"
-    name = "Billing"
-    apis = ["bbbbbb2222"]
-    scopes = ["invoices:*"]
-    algorithm = "RS256"
-"#;
 
 async fn world() -> World {
     World::configured(RESOURCES).await

@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod page;
 mod proof_key;
 pub mod public_client;
+pub mod resources;
 mod wire;
 mod world;
 
@@ -55,6 +56,13 @@ pub fn authorizer_event(path: &str, headers: Value) -> Value {
         "version": "2.0", "type": "REQUEST", "routeArn": arn, "rawPath": path, "headers": headers,
         "requestContext": context,
     })
+}
+
+/// Sends a request and returns its calls to the store.
+pub async fn cost(world: &World, call: Call<'_>, status: u16) -> Vec<Op> {
+    world.wire.take();
+    call.send().await.expect(status);
+    world.wire.take()
 }
 
 /// Returns the claims of a JWT.
