@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use postern::{
     App, Error, Refusal,
     config::{Config, Registration},
-    crypto::jws::JwsAlgorithm,
+    crypto::{jwk::JWKS_MAX_AGE, jws::JwsAlgorithm},
     http::{
         Request, Response,
         correction::{self, Correction, OtherAction},
@@ -18,11 +19,8 @@ use serde_json::{Value, json};
 
 use crate::docs;
 
-/// How long verifiers can cache the key set, in seconds. After adding a key, wait this long before
-/// signing with it.
-const JWKS_MAX_AGE_S: u32 = 300;
-/// How long clients can cache the metadata, in seconds.
-const METADATA_MAX_AGE_S: u32 = 3600;
+/// How long clients can cache the metadata.
+const METADATA_MAX_AGE: SignedDuration = SignedDuration::from_secs(3600);
 
 /// Handles the routes.
 ///
@@ -34,11 +32,11 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             Ok(Response::ok(&json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))?)
         }
         "GET /.well-known/jwks.json" => {
-            Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE_S)?)
+            Ok(Response::ok(&app.context.keyring.jwks())?.cacheable(JWKS_MAX_AGE)?)
         }
         "GET /.well-known/oauth-authorization-server" | "GET /.well-known/openid-configuration" => {
             let metadata = metadata(&app.context.config);
-            Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE_S)?)
+            Ok(Response::ok(&metadata)?.cacheable(METADATA_MAX_AGE)?)
         }
         route if route.starts_with("OPTIONS ") => {
             Ok(cors::preflight(request.route_path()).ok_or(Refusal::RouteUnknown)?)

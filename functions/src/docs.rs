@@ -5,6 +5,7 @@
 
 use askama::Template;
 use http::HeaderValue;
+use jiff::SignedDuration;
 use postern::{
     App, Error, Fault,
     http::{Request, Response, html},
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 /// The methods of these paths.
 const METHODS: [&str; 2] = ["GET", "HEAD"];
-/// How long browsers can cache the viewer, in seconds.
-const MAX_AGE_S: u32 = 3600;
+/// How long browsers can cache the viewer.
+const MAX_AGE: SignedDuration = SignedDuration::from_secs(3600);
 
 const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
@@ -67,7 +68,7 @@ pub(crate) fn serve(app: &App, request: &Request) -> Result<Option<Response>, Er
         Doc::Document => Response::ok(&document_of(&config.deployment.public_url)?)?,
         Doc::Page => html::render_viewer(&DocsPage)?,
         Doc::Asset(media_type, text) => {
-            Response::text(media_type, text.to_owned()).cacheable(MAX_AGE_S)?
+            Response::text(media_type, text.to_owned()).cacheable(MAX_AGE)?
         }
     }))
 }

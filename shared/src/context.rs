@@ -42,7 +42,7 @@ impl Context {
         clock: Clock,
         entropy: Entropy,
     ) -> Result<Self, Fault> {
-        let keyring = Keyring::new(secrets, &config.signing_algorithms())?;
+        let keyring = Keyring::new(secrets, &config.signing_algorithms(), &clock)?;
         let fetcher = Fetcher::new(config.destinations());
         Ok(Self {
             config,

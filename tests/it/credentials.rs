@@ -145,17 +145,17 @@ fn a_million_random_strings_do_not_parse_as_secrets() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_derived_from_family_and_generation() {
+async fn a_refresh_token_is_derived_from_key_family_and_generation() {
     let world = World::new().await;
     let (brand, keyring) = (&world.app.context.config.brand, &world.app.context.keyring);
-    let first =
-        RefreshToken::first(id::mint(world.now(), &world.app.context.entropy).unwrap(), keyring)
-            .unwrap();
+    let kid = keyring.current_refresh_kid().unwrap();
+    let family = id::mint(world.now(), &world.app.context.entropy).unwrap();
+    let first = RefreshToken::first(family, kid.clone());
     let text = first.encode(brand, keyring).unwrap().expose().to_owned();
     assert_eq!(text.len(), "pst_rt_".len() + 2 + 26 + 6 + 44 + 6);
     assert_eq!(RefreshToken::parse(brand, keyring, &text).unwrap(), first);
     assert_eq!(first.encode(brand, keyring).unwrap().expose(), text);
-    assert_ne!(first.successor().encode(brand, keyring).unwrap().expose(), text);
+    assert_ne!(first.successor(kid.clone()).encode(brand, keyring).unwrap().expose(), text);
 }
 
 proptest! {

@@ -6,8 +6,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use postern::{
     App, Fault,
     config::Config,
-    crypto::{KeyAccess, secrets::Secrets},
-    runtime::environment::{ExecutionEnvironment, SECRET_AGE},
+    crypto::{
+        KeyAccess,
+        secrets::{SECRET_AGE, Secrets},
+    },
+    runtime::environment::ExecutionEnvironment,
 };
 use serde_json::json;
 use tests::{StoreFault, World};

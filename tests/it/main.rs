@@ -40,6 +40,8 @@ mod issuer_keys;
 mod issuer_paths;
 mod issuers;
 mod jose;
+mod key_rotation;
+mod key_rotation_model;
 mod keys;
 mod leaks;
 mod lines;

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use postern::core::principal::Role;
 use serde_json::json;
-use tests::{Agent, Answer, Setup, StoreFault, Tokens, World, capture, run_concurrently};
+use tests::{Agent, Answer, StoreFault, Tokens, World, capture, run_concurrently};
 
 /// Creates a world and an agent, and returns them with its first token pair.
 async fn paired() -> (World, Agent, Tokens) {
@@ -343,44 +343,6 @@ async fn another_environment_continues_after_one_was_killed() {
     refreshed(&world, &third).await;
     assert!(refresh(&first.refresh).await.is_err());
     assert_eq!(world.whoami(&world.exchange(&agent).await.access).await, 200);
-}
-
-/// New families use the new key; an old family keeps its key, so that its successors stay the same.
-#[tokio::test]
-async fn a_family_keeps_its_key_when_another_is_added() {
-    let (world, agent, first) = paired().await;
-    let successor = refreshed(&world, &first.refresh).await.refresh;
-    let mut secrets = postern::crypto::secrets::Secrets::default();
-    secrets
-        .generate_missing(
-            &[postern::crypto::sign::Algorithm::ES256],
-            &world.app.context.clock,
-            &world.app.context.entropy,
-        )
-        .unwrap();
-    let mut rotated = world.secrets.clone();
-    rotated.refresh_keys.insert(0, secrets.refresh_keys.remove(0));
-
-    let other = World::with(Setup { secrets: Some(rotated), ..Setup::default() }).await;
-    let parse = |world: &World, token: &str| {
-        postern::credential::RefreshToken::parse(
-            &world.app.context.config.brand,
-            &world.app.context.keyring,
-            token,
-        )
-    };
-    let old = parse(&other, &first.refresh).unwrap();
-    assert_eq!(
-        old.successor()
-            .encode(&other.app.context.config.brand, &other.app.context.keyring)
-            .unwrap()
-            .expose(),
-        successor
-    );
-    let fresh = other.exchange(&other.agent(&["read"]).await).await;
-    assert!(parse(&other, &fresh.refresh).is_ok());
-    assert!(parse(&world, &fresh.refresh).is_err());
-    drop(agent);
 }
 
 /// Generations order rotations, not the clock: two rotations in one millisecond are distinct.

@@ -21,7 +21,7 @@ use postern::{
         scope::Scopes,
     },
     credential::RefreshToken,
-    crypto::{Digest, thumbprint::KeyThumbprint},
+    crypto::{Digest, mac::MacKeyId, thumbprint::KeyThumbprint},
     store::{
         StoreHealth,
         family::FamilyRecord,
@@ -68,6 +68,8 @@ async fn begin(world: &World, key: Option<u8>, now_ms: i64) -> RefreshToken {
         is_confidential: false,
         id: family,
         generation: 1,
+        kid: Some(world.app.context.keyring.current_refresh_kid().unwrap().clone()),
+        kid_before: None,
         rotated_at: time(now_ms),
         rotated_from: ADDRESSES[0].0.into(),
         used_from: None,
@@ -84,7 +86,12 @@ async fn begin(world: &World, key: Option<u8>, now_ms: i64) -> RefreshToken {
         expires_at: FamilyRecord::item_expires_at(time(now_ms + ABSOLUTE_MS)),
     };
     world.app.context.store.create_family(&record).await.unwrap();
-    RefreshToken::first(family, &world.app.context.keyring).unwrap()
+    RefreshToken::first(family, record.kid.unwrap())
+}
+
+/// Returns the name of the MAC key that signs after `rotations`.
+fn mac_key(rotations: usize) -> MacKeyId {
+    format!("k{}", rotations % 10).try_into().unwrap()
 }
 
 /// What a caller sees, besides a fault.
@@ -105,7 +112,7 @@ async fn write(world: &World, request: &RotationRequest<'_>) -> Outcome {
     let store = &world.app.context.store;
     match store.rotate_family(request, &Lifetimes::default()).await.unwrap() {
         Rotation::Rotated => Outcome::Rotated,
-        Rotation::Changed(state) => Outcome::State(state),
+        Rotation::Changed { state, .. } => Outcome::State(state),
     }
 }
 
@@ -120,14 +127,15 @@ async fn present(world: &World, request: &RotationRequest<'_>) -> Outcome {
 
 fn request<'a>(
     token: &'a RefreshToken,
-    address: &'a str,
-    key: Option<&'a KeyThumbprint>,
+    (address, key): (&'a str, Option<&'a KeyThumbprint>),
+    successor_kid: &'a MacKeyId,
     attempt: &'a AttemptId,
     store_health: &'a StoreHealth,
     now_ms: i64,
 ) -> RotationRequest<'a> {
     let now = time(now_ms);
-    RotationRequest { token, address, key, client: None, attempt, now, store_health }
+    let client = None;
+    RotationRequest { token, address, key, successor_kid, client, attempt, now, store_health }
 }
 
 /// Collects every order in which the calls of `callers` can reach the store; each caller's own
@@ -177,7 +185,9 @@ async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i6
     let mut states = vec![None; callers];
     let mut rotated = BTreeSet::new();
     for caller in order {
-        let request = request(&token, ADDRESSES[0].0, None, &attempts[*caller], &health, now_ms);
+        // Each has another MAC key, as while a new one begins to sign.
+        let (caller_and_key, kid) = ((ADDRESSES[0].0, None), mac_key(*caller));
+        let request = request(&token, caller_and_key, &kid, &attempts[*caller], &health, now_ms);
         let outcome = match states[*caller] {
             None => {
                 let state = read(world, &request).await;
@@ -195,7 +205,7 @@ async fn follow_order(world: &World, callers: usize, order: &[usize], now_ms: i6
     }
     assert_eq!(rotated.len(), 1, "{order:?}");
     let family = world.app.context.store.family(&token.family).await.unwrap().unwrap();
-    assert_eq!(family.generation, 2);
+    assert_eq!((family.generation, family.kid), (2, rotated.first().map(|first| mac_key(*first))));
 }
 
 /// An action on a family.
@@ -209,7 +219,10 @@ enum Step {
         key: Option<u8>,
         environment: usize,
         ahead_ms: i64,
+        is_forged: bool,
     },
+    /// Another MAC key begins to sign.
+    RotateKey,
     Pass {
         ms: i64,
     },
@@ -223,15 +236,11 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let ahead_ms = prop_oneof![4 => Just(0), 1 => -40_000..40_000i64];
     let key = prop::option::of(0..KEYS);
-    let present = (0u64..4, 0..ADDRESSES.len(), key, 0..ENVIRONMENTS, ahead_ms).prop_map(
-        |(age, address, key, environment, ahead_ms)| Step::Present {
-            age,
-            address,
-            key,
-            environment,
-            ahead_ms,
-        },
-    );
+    let is_forged = prop::bool::weighted(0.1);
+    let present = (0u64..4, 0..ADDRESSES.len(), key, 0..ENVIRONMENTS, ahead_ms, is_forged);
+    let present = present.prop_map(|(age, address, key, environment, ahead_ms, is_forged)| {
+        Step::Present { age, address, key, environment, ahead_ms, is_forged }
+    });
     let pass = prop_oneof![
         Just(1),
         Just(GRACE_MS - 1),
@@ -246,6 +255,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => present,
         3 => pass.prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::Revoke),
+        2 => Just(Step::RotateKey),
         1 => (0..ENVIRONMENTS).prop_map(|environment| Step::StoreFails { environment }),
     ]
 }
@@ -275,6 +285,7 @@ impl Model {
         &mut self,
         presented: u64,
         (network, key): (u8, Option<u8>),
+        is_forged: bool,
         environment: usize,
         now_ms: i64,
     ) -> Outcome {
@@ -283,6 +294,10 @@ impl Model {
         let is_over = now_ms >= self.idle_end_ms || now_ms >= self.absolute_end_ms;
         if self.has_ended {
             return Outcome::State(PresentedToken::Inactive);
+        }
+        // Of older tokens, nobody remembers the key.
+        if is_forged && presented + 1 >= self.generation {
+            return Outcome::State(PresentedToken::Forged);
         }
         if presented == self.generation {
             if is_over {
@@ -345,6 +360,7 @@ async fn follow(world: &World, key: Option<u8>, history: &[Step]) {
     let store = &world.app.context.store;
     let mut now_ms = world.now().as_millisecond();
     let mut tokens = vec![begin(world, key, now_ms).await];
+    let mut mac_keys = 0;
     let clock_ms = Arc::new(AtomicI64::new(0));
     let read_ms = Arc::clone(&clock_ms);
     let clock = Clock::from_fn(move || time(read_ms.load(Ordering::Relaxed)));
@@ -365,6 +381,7 @@ async fn follow(world: &World, key: Option<u8>, history: &[Step]) {
     for (at, step) in history.iter().enumerate() {
         match step {
             Step::Pass { ms } => now_ms += ms,
+            Step::RotateKey => mac_keys += 1,
             Step::StoreFails { environment } => {
                 model.last_failure_ms[*environment] = Some(now_ms);
                 clock_ms.store(now_ms, Ordering::Relaxed);
@@ -374,27 +391,36 @@ async fn follow(world: &World, key: Option<u8>, history: &[Step]) {
                 store.revoke_family(&tokens[0].family, time(now_ms)).await.unwrap();
                 model.has_ended = true;
             }
-            Step::Present { age, address, key, environment, ahead_ms } => {
+            Step::Present { age, address, key, environment, ahead_ms, is_forged } => {
                 let Some(index) = tokens.len().checked_sub(1 + usize::try_from(*age).unwrap())
                 else {
                     continue;
                 };
-                let token = tokens[index].clone();
+                let mut token = tokens[index].clone();
+                if *is_forged {
+                    token.kid = "zz".to_owned().try_into().unwrap();
+                }
                 let (address, network) = ADDRESSES[*address];
                 let now_ms = now_ms + ahead_ms;
+                let caller = (network, *key);
                 let expected =
-                    model.present(token.generation, (network, *key), *environment, now_ms);
+                    model.present(token.generation, caller, *is_forged, *environment, now_ms);
+                let kid = mac_key(mac_keys);
                 let proved = key.map(thumbprint);
                 let attempt = AttemptId::from(format!("attempt {at}").as_str());
                 let store_health = &environments[*environment];
                 clock_ms.store(now_ms, Ordering::Relaxed);
                 store_health.record_response();
-                let request =
-                    request(&token, address, proved.as_ref(), &attempt, store_health, now_ms);
+                let caller = (address, proved.as_ref());
+                let request = request(&token, caller, &kid, &attempt, store_health, now_ms);
                 let outcome = present(world, &request).await;
                 assert_eq!(outcome, expected, "step {at} of {history:?}");
                 match outcome {
-                    Outcome::Rotated => tokens.push(token.successor()),
+                    Outcome::Rotated => tokens.push(token.successor(kid)),
+                    Outcome::State(PresentedToken::Repeated) => {
+                        let family = store.family(&token.family).await.unwrap().unwrap();
+                        assert_eq!(family.kid.as_ref(), Some(&tokens[index + 1].kid));
+                    }
                     Outcome::State(PresentedToken::Reuse) => {
                         store.revoke_family(&token.family, time(now_ms)).await.unwrap();
                     }

@@ -438,10 +438,13 @@ fn at_most_ten_keys_are_published() {
         keys.append(&mut secrets.signing_keys);
     }
     secrets.signing_keys = keys;
-    let error = Keyring::new(&secrets, &[Algorithm::ES256]).unwrap_err();
+    let error = Keyring::new(&secrets, &[Algorithm::ES256], &Clock::system()).unwrap_err();
     assert!(error.to_string().contains("more than 10 signing_keys"), "{error}");
     secrets.signing_keys.pop();
-    assert_eq!(Keyring::new(&secrets, &[Algorithm::ES256]).unwrap().jwks().keys.len(), 10);
+    assert_eq!(
+        Keyring::new(&secrets, &[Algorithm::ES256], &Clock::system()).unwrap().jwks().keys.len(),
+        10
+    );
 }
 
 #[test]

@@ -460,7 +460,7 @@ fn generated() -> Secrets {
 #[test]
 fn an_unusable_secret_prevents_the_start() {
     let good = generated();
-    Keyring::new(&good, &[Algorithm::ES256]).unwrap();
+    Keyring::new(&good, &[Algorithm::ES256], &Clock::system()).unwrap();
 
     let mut doubled = good.clone();
     doubled.signing_keys.push(doubled.signing_keys[0].clone());
@@ -476,17 +476,18 @@ fn an_unusable_secret_prevents_the_start() {
         ("another algorithm", mislabelled),
         ("a short key", short),
     ] {
-        assert!(Keyring::new(&secrets, &[Algorithm::ES256]).is_err(), "{why}");
+        assert!(Keyring::new(&secrets, &[Algorithm::ES256], &Clock::system()).is_err(), "{why}");
     }
     let mut misnamed = good.clone();
     misnamed.refresh_keys[0].kid = "key1".into();
-    assert!(Keyring::new(&misnamed, &[Algorithm::ES256]).is_err());
+    assert!(Keyring::new(&misnamed, &[Algorithm::ES256], &Clock::system()).is_err());
 }
 
 #[test]
 fn a_keyring_gives_only_the_access_for_which_it_has_keys() {
     let good = generated();
-    let ring = |secrets: &Secrets| Keyring::new(secrets, &[Algorithm::ES256]).unwrap();
+    let ring =
+        |secrets: &Secrets| Keyring::new(secrets, &[Algorithm::ES256], &Clock::system()).unwrap();
     let mut half = good.clone();
     half.refresh_keys.clear();
     let empty = ring(&Secrets::default());
@@ -503,7 +504,8 @@ fn a_keyring_gives_only_the_access_for_which_it_has_keys() {
             && ring(&good).check_access(KeyAccess::Signing).is_ok()
     );
 
-    let verifier = Keyring::new(&good.verification(&[]), &[Algorithm::ES256]).unwrap();
+    let verifier =
+        Keyring::new(&good.verification(&[]), &[Algorithm::ES256], &Clock::system()).unwrap();
     assert!(
         verifier.signing_key(None).is_err()
             && verifier.current_refresh_kid().is_err()

@@ -217,8 +217,10 @@ async fn a_family_is_stored_as_before() {
     let [item] = &mut items[..] else { panic!("one item") };
     let random = ["pk", "attempt"].map(|name| item[name].take());
     assert!(random.iter().all(|value| value["S"].is_string()), "{random:?}");
+    let kid = &world.secrets.refresh_keys[0].kid;
     let expected = json!({
-        "pk": null, "attempt": null, "generation": {"N": "1"}, "rotated_at_ms": {"N": NOW_MS},
+        "pk": null, "attempt": null, "generation": {"N": "1"}, "kid": {"S": kid},
+        "rotated_at_ms": {"N": NOW_MS},
         "rotated_from": {"S": "192.0.2.1"}, "client_id": {"S": agent.id},
         "org_id": {"S": world.org_id},
         "scopes": {"L": [{"S": "scans:read"}, {"S": "offline_access"}]},

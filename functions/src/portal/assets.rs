@@ -1,13 +1,14 @@
 //! The style sheet, script and icon of the pages.
 
 use http::HeaderValue;
+use jiff::SignedDuration;
 use postern::{
     Error, Refusal,
     http::{Request, Response},
 };
 
-/// How long browsers can cache them, in seconds.
-const MAX_AGE_S: u32 = 3600;
+/// How long browsers can cache them.
+const MAX_AGE: SignedDuration = SignedDuration::from_secs(3600);
 
 const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
@@ -21,5 +22,5 @@ pub(crate) fn serve(request: &Request) -> Result<Response, Error> {
         Some("icon.svg") => (SVG, include_str!("../../assets/icon.svg")),
         _ => return Err(Refusal::RouteUnknown.into()),
     };
-    Ok(Response::text(media_type, text.to_owned()).cacheable(MAX_AGE_S)?)
+    Ok(Response::text(media_type, text.to_owned()).cacheable(MAX_AGE)?)
 }

@@ -45,9 +45,12 @@ pub(crate) async fn require_session(app: &App, request: &Request) -> Result<Sess
             Ok(SessionCheck::SignedIn(Box::new(Visitor { principal, session, csrf })))
         }
         Err(error) => match error.refusal() {
-            Some(Refusal::SessionExpired | Refusal::SessionForged | Refusal::SessionMalformed) => {
-                Ok(SessionCheck::SignIn(clear_session_cookie(to_login(app, request)?)?))
-            }
+            Some(
+                Refusal::SessionBeforeNotBefore
+                | Refusal::SessionExpired
+                | Refusal::SessionForged
+                | Refusal::SessionMalformed,
+            ) => Ok(SessionCheck::SignIn(clear_session_cookie(to_login(app, request)?)?)),
             _ => Err(error),
         },
     }

@@ -218,8 +218,12 @@ async fn of_refresh_token(
 ) -> Result<ActiveToken, Error> {
     let now = context.clock.now();
     let family = context.store.family(&token.family).await?;
-    let is_current =
-        |family: &FamilyRecord| family.generation == token.generation && family.is_alive(now);
+    let is_current = |family: &FamilyRecord| {
+        family.generation == token.generation
+            && !family.has_other_key(token.generation, &token.kid)
+            && context.keyring.accepts_issued_at(family.created_at())
+            && family.is_alive(now)
+    };
     let family = family.filter(is_current).ok_or(Refusal::FamilyInactive)?;
     if !context.config.accepts_client(&family.client_id) {
         return Err(Refusal::FamilyClientDenied.into());

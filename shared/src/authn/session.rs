@@ -138,6 +138,9 @@ impl SessionProvider {
                 && session.is_alive(&config.lifetimes, now)
         };
         let session = session.filter(is_this).ok_or(Refusal::SessionExpired)?;
+        if !context.keyring.accepts_issued_at(session.created_at) {
+            return Err(Refusal::SessionBeforeNotBefore.into());
+        }
         // A user without an organization has been deleted.
         let member = member.ok_or(Refusal::SessionExpired)?;
         let user = UserStatus::new(config, member, Some(session.epoch))

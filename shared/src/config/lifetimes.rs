@@ -70,6 +70,8 @@ impl Default for Lifetimes {
     }
 }
 
+/// The maximum lifetime of an access token.
+pub(super) const LONGEST_ACCESS_TOKEN: SignedDuration = SignedDuration::from_secs(24 * 3600);
 /// The maximum of every lifetime: ten years.
 const LONGEST_S: i64 = 10 * 366 * 24 * 3600;
 /// The maximum of `refresh_grace`. A longer window would give a thief more time to repeat a stolen
@@ -102,7 +104,12 @@ impl Lifetimes {
                 ))
             }
         };
-        within("access_token", self.access_token, LEEWAY.as_secs(), 24 * 3600)?;
+        within(
+            "access_token",
+            self.access_token,
+            LEEWAY.as_secs(),
+            LONGEST_ACCESS_TOKEN.as_secs(),
+        )?;
         // When a family ends, its access tokens end with it.
         at_least("refresh_idle", self.refresh_idle, "access_token", self.access_token)?;
         within("refresh_idle", self.refresh_idle, 1, LONGEST_S)?;

@@ -11,6 +11,7 @@ mod lifetimes;
 mod provider;
 mod resource;
 mod role;
+mod rotation_plan;
 mod route;
 mod secret_ref;
 mod signin;

@@ -77,6 +77,13 @@ pub fn mint<T: StaticType>(now: Timestamp, entropy: &Entropy) -> Result<TypeSafe
     ))
 }
 
+/// Returns when an id was created.
+pub fn created_at<T: StaticType>(id: &TypeSafeId<T>) -> Timestamp {
+    let bytes = id.uuid().into_bytes();
+    let millis = bytes[..6].iter().fold(0, |millis, byte| (millis << 8) | i64::from(*byte));
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MIN)
+}
+
 /// Returns the 26 characters after the prefix.
 pub fn suffix<T: StaticType>(id: &TypeSafeId<T>) -> String {
     let mut text = id.to_string();

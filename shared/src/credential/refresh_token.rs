@@ -1,8 +1,8 @@
 //! Refresh tokens: `{brand}_rt_{kid}{family}{generation}{mac}{check}`.
 //!
 //! Nothing secret is stored for them. The MAC proves that we issued the token, so that a forged one
-//! costs no read. Because a token is derived from its family and generation only, the successor of
-//! a token can be returned a second time, byte for byte.
+//! costs no read. Because a token is derived from its key, family and generation only, the successor
+//! of a token can be returned a second time, byte for byte.
 
 use super::{TokenPrefix, base62_canonical, base62_fixed, body, compose};
 use crate::{
@@ -11,7 +11,10 @@ use crate::{
         id::{self, FamilyId},
         secret::Secret,
     },
-    crypto::{Keyring, keyring::MAC_KEY_ID_LEN, mac::Tag},
+    crypto::{
+        Keyring,
+        mac::{MAC_KEY_ID_LEN, MacKeyId, Tag},
+    },
 };
 
 const GENERATION_LEN: usize = 6;
@@ -24,7 +27,8 @@ pub(super) const BODY_LEN: usize =
 /// A refresh token with a valid form, checksum and MAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
-    kid: String,
+    /// The key of its MAC.
+    pub kid: MacKeyId,
     /// The family: all tokens that descend from one grant.
     pub family: FamilyId,
     /// The token's number within its family, from 1.
@@ -32,17 +36,14 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// Returns the first token of a new family.
-    ///
-    /// # Errors
-    /// [`Fault::Setting`] if there is no refresh key.
-    pub fn first(family: FamilyId, keyring: &Keyring) -> Result<Self, Fault> {
-        Ok(Self { kid: keyring.current_refresh_kid()?.to_owned(), family, generation: 1 })
+    /// Returns the first token of a new family, with a MAC by the key `kid`.
+    pub fn first(family: FamilyId, kid: MacKeyId) -> Self {
+        Self { kid, family, generation: 1 }
     }
 
-    /// Returns the token that replaces this one.
-    pub fn successor(&self) -> Self {
-        Self { kid: self.kid.clone(), family: self.family, generation: self.generation + 1 }
+    /// Returns the token that replaces this one, with a MAC by the key `kid`.
+    pub fn successor(&self, kid: MacKeyId) -> Self {
+        Self { kid, family: self.family, generation: self.generation + 1 }
     }
 
     /// Parses `text` and verifies its MAC, without I/O.
@@ -61,24 +62,24 @@ impl RefreshToken {
         let tag = read_tag(mac)?;
         let covered = &text[..text.len() - mac.len() - super::CHECK_LEN];
         let token = Self {
-            kid: kid.to_owned(),
+            kid: kid.to_owned().try_into().ok()?,
             family: id::from_suffix(family)?,
             generation: base62_canonical(generation)
                 .and_then(|number| u64::try_from(number).ok())?,
         };
-        keyring.refresh_key(kid)?.verifies(covered.as_bytes(), &tag).then_some(token)
+        keyring.refresh_key(&token.kid)?.verifies(covered.as_bytes(), &tag).then_some(token)
     }
 
     /// Returns the token's text. The MAC covers brand, kid, family and generation, all of fixed
     /// length, so that no two tokens have the same input.
     ///
     /// # Errors
-    /// [`Fault::Setting`] if the family's key has been removed.
+    /// [`Fault::Setting`] if the key has been removed.
     pub fn encode(&self, brand: &TokenPrefix, keyring: &Keyring) -> Result<Secret, Fault> {
         let generation = base62_fixed(u128::from(self.generation), GENERATION_LEN);
-        let head = format!("{}{}{generation}", self.kid, id::suffix(&self.family));
+        let head = format!("{}{}{generation}", self.kid.as_str(), id::suffix(&self.family));
         let key = keyring.refresh_key(&self.kid).ok_or_else(|| {
-            Fault::Setting("the secret no longer contains the refresh key of this family".into())
+            Fault::Setting("the secret does not contain the refresh key of this family".into())
         })?;
         let tag = key.sign(format!("{}_{CODE}_{head}", brand.as_str()).as_bytes());
         Ok(Secret::new(compose(brand, CODE, &format!("{head}{}", write_tag(&tag)))))

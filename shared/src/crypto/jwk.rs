@@ -1,10 +1,14 @@
 //! The public halves of signing keys, as a JWK Set (RFC 7517).
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::sign::Algorithm;
 use crate::core::error::Fault;
+
+/// How long verifiers can cache the key set.
+pub const JWKS_MAX_AGE: SignedDuration = SignedDuration::from_secs(300);
 
 /// A public key, in the members of RFC 7518 §6 and RFC 8037 §2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -88,6 +88,13 @@ impl KeySet {
         named.find(|key| key.algorithm == algorithm).map_or(Found::OtherAlgorithm, Found::Named)
     }
 
+    /// Returns the set without the keys that `kids` names.
+    pub(super) fn without(&self, kids: &[&str]) -> Self {
+        let is_kept =
+            |key: &&VerifyingKey| !key.kid.as_deref().is_some_and(|kid| kids.contains(&kid));
+        Self(self.0.iter().filter(is_kept).cloned().collect())
+    }
+
     /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.0.len()

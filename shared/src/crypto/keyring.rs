@@ -1,29 +1,25 @@
-//! The deployment's keys, parsed from its secret once per cold start.
+//! The deployment's keys, parsed from its secret once per cold start. Which of them signs, verifies and
+//! is published is decided by the time of each use.
 
 use std::collections::HashSet;
+
+use jiff::Timestamp;
 
 use super::{
     digest::Digest,
     jwk::{Jwk, JwkSet},
     key_set::KeySet,
-    mac::{MacKey, Tag},
+    key_times::TimedKey,
+    mac::{MacKey, MacKeyId, Tag},
     seal::SealingKey,
-    secrets::{Secrets, StoredMacKey, unusable},
+    secrets::{Secrets, StoredMacKey, StoredSigningKey, unusable},
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
 };
-use crate::core::{entropy::Entropy, error::Fault};
-
-/// The length of the name of a MAC key, in characters.
-pub const MAC_KEY_ID_LEN: usize = 2;
+use crate::core::{clock::Clock, entropy::Entropy, error::Fault};
 
 /// The maximum number of public keys. An Application Load Balancer reads ten of a key set.
-const MOST_KEYS: usize = 10;
-
-/// Reports whether `kid` can name a MAC key. Refresh tokens contain it, so its length is fixed.
-pub fn is_mac_key_id(kid: &str) -> bool {
-    kid.len() == MAC_KEY_ID_LEN && kid.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
+pub(super) const MOST_KEYS: usize = 10;
 
 /// The parts of the deployment's secret that a function's policy lets it read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,67 +34,98 @@ pub enum KeyAccess {
     Signing,
 }
 
+/// A MAC key and its name.
+type NamedMacKey = (MacKeyId, MacKey);
+
 /// The parsed keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Keyring {
+    clock: Clock,
     operator: Option<Digest>,
+    not_before: Option<Timestamp>,
     /// The algorithms of new signatures, the default one first.
     algorithms: Vec<Algorithm>,
-    /// The first private key of each of them.
-    signing: Vec<SigningKey>,
-    verifying: KeySet,
-    published: Vec<Jwk>,
-    refresh: Vec<(String, MacKey)>,
-    session: Vec<MacKey>,
-    sealing: Vec<(String, SealingKey)>,
+    /// The private keys of these algorithms.
+    signing: Vec<TimedKey<SigningKey>>,
+    verifying: VerifyingKeys,
+    published: Vec<TimedKey<Jwk>>,
+    refresh: Vec<TimedKey<NamedMacKey>>,
+    session: Vec<TimedKey<NamedMacKey>>,
+    sealing: Vec<TimedKey<SealingKey>>,
+}
+
+/// The keys that verify our tokens, as a set for each period. Periods end where a key stops to verify.
+#[derive(Debug, Default)]
+struct VerifyingKeys {
+    /// The periods that end, in their order.
+    until: Vec<(Timestamp, KeySet)>,
+    /// The set after them.
+    last: KeySet,
+}
+
+impl VerifyingKeys {
+    fn new(keys: &KeySet, stored: &[StoredSigningKey]) -> Self {
+        let at = |time: Timestamp| {
+            let has_ended = |key: &&StoredSigningKey| !key.times().verifies(time);
+            let ended: Vec<_> =
+                stored.iter().filter(has_ended).map(|key| key.kid.as_str()).collect();
+            keys.without(&ended)
+        };
+        let mut ends: Vec<_> = stored.iter().filter_map(|key| key.verify_until).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        let starts = std::iter::once(Timestamp::MIN).chain(ends.iter().copied());
+        let until = starts.zip(&ends).map(|(start, end)| (*end, at(start))).collect();
+        Self { until, last: at(ends.last().copied().unwrap_or(Timestamp::MIN)) }
+    }
+
+    fn at(&self, now: Timestamp) -> &KeySet {
+        self.until.iter().find(|(until, _)| now < *until).map_or(&self.last, |(_, keys)| keys)
+    }
 }
 
 impl Keyring {
-    /// Parses every key of `secrets`. The first private key of each of `algorithms` signs; the first
-    /// of the algorithms is the default.
+    /// Parses every key of `secrets`. Of the private keys of each of `algorithms`, the newest that can
+    /// sign does; the first of the algorithms is the default.
     ///
     /// # Errors
     /// [`Fault::DeploymentSecret`] for a key that cannot be used, a duplicate `kid`, or a public
     /// key that does not belong to its private key.
-    pub fn new(secrets: &Secrets, algorithms: &[Algorithm]) -> Result<Self, Fault> {
-        let algorithms = algorithms.to_vec();
-        let operator = secrets.operator_key_sha256;
-        let mut ring = Self { operator, algorithms, ..Self::default() };
+    pub fn new(secrets: &Secrets, algorithms: &[Algorithm], clock: &Clock) -> Result<Self, Fault> {
         let mut verifying = Vec::new();
+        let (mut published, mut signing) = (Vec::new(), Vec::new());
         for stored in &secrets.signing_keys {
+            let (kid, times) = (stored.kid.clone(), stored.times());
+            times.check_order()?;
             let jwk = stored.jwk();
             verifying.push(
                 VerifyingKey::from_jwk(&jwk.members()?)
                     .map_err(|invalid| unusable(&format!("a public key: {invalid}")))?,
             );
-            ring.published.push(jwk);
-            let is_first = ring.signing.iter().all(|known| known.algorithm() != stored.algorithm);
+            published.push(TimedKey { kid: kid.clone(), times, key: jwk });
             if let Some(key) = stored.signing_key()?
-                && ring.algorithms.contains(&stored.algorithm)
-                && is_first
+                && algorithms.contains(&stored.algorithm)
             {
-                ring.signing.push(key);
+                signing.push(TimedKey { kid, times, key });
             }
         }
-        if ring.published.len() > MOST_KEYS {
+        if published.len() > MOST_KEYS {
             return Err(unusable(&format!("there are more than {MOST_KEYS} signing_keys")));
         }
-        ring.verifying =
+        let verifying =
             KeySet::new(verifying).map_err(|_| unusable("two signing keys have the same kid"))?;
-        ring.refresh =
-            secrets.refresh_keys.iter().map(StoredMacKey::parse).collect::<Result<_, _>>()?;
-        let session = secrets.session_keys.iter().map(StoredMacKey::parse);
-        ring.session = session.map(|key| Ok(key?.1)).collect::<Result<_, Fault>>()?;
-        ring.sealing = secrets
-            .sealing_keys
-            .iter()
-            .map(StoredMacKey::parse_sealing)
-            .collect::<Result<_, _>>()?;
-        let is_distinct = [kids(&ring.refresh), kids(&ring.sealing)].into_iter().all(|kids| {
-            let mut seen = HashSet::new();
-            kids.into_iter().all(|kid| seen.insert(kid))
-        });
-        is_distinct.then_some(ring).ok_or_else(|| unusable("two keys have the same kid"))
+        Ok(Self {
+            clock: clock.clone(),
+            operator: secrets.operator_key_sha256,
+            not_before: secrets.not_before,
+            algorithms: algorithms.to_vec(),
+            signing,
+            verifying: VerifyingKeys::new(&verifying, &secrets.signing_keys),
+            published,
+            refresh: parse_all(&secrets.refresh_keys, StoredMacKey::parse)?,
+            session: parse_all(&secrets.session_keys, StoredMacKey::parse)?,
+            sealing: parse_all(&secrets.sealing_keys, StoredMacKey::parse_sealing)?,
+        })
     }
 
     /// Checks that the keys that a function needs exist. Without some of them, it would refuse
@@ -109,7 +136,9 @@ impl Keyring {
     pub fn check_access(&self, needs: KeyAccess) -> Result<(), Fault> {
         match needs {
             KeyAccess::Nothing => Ok(()),
-            KeyAccess::Publication | KeyAccess::Verification if self.verifying.is_empty() => {
+            KeyAccess::Publication | KeyAccess::Verification
+                if self.verifying_keys().is_empty() =>
+            {
                 Err(Fault::Setting("the secret contains no signing_keys".into()))
             }
             KeyAccess::Publication | KeyAccess::Verification => Ok(()),
@@ -127,6 +156,12 @@ impl Keyring {
         self.operator.as_ref()
     }
 
+    /// Reports whether what was issued at this time can still be valid. Everything that was issued
+    /// before `not_before` of the secret has ended.
+    pub fn accepts_issued_at(&self, time: Timestamp) -> bool {
+        self.not_before.is_none_or(|not_before| time >= not_before)
+    }
+
     /// Returns the key that signs new tokens with `algorithm`, or with the default one.
     ///
     /// # Errors
@@ -134,30 +169,32 @@ impl Keyring {
     pub fn signing_key(&self, algorithm: Option<Algorithm>) -> Result<&SigningKey, Fault> {
         let default = self.algorithms.first().copied().unwrap_or_default();
         let algorithm = algorithm.unwrap_or(default);
-        self.signing.iter().find(|key| key.algorithm() == algorithm).ok_or_else(|| {
+        let of_algorithm = self.signing.iter().filter(|key| key.key.algorithm() == algorithm);
+        TimedKey::signer(of_algorithm, self.clock.now()).map(|key| &key.key).ok_or_else(|| {
             Fault::Setting(format!("the secret contains no private key for {algorithm:?}"))
         })
     }
 
     /// Returns the keys that verify our tokens.
     pub fn verifying_keys(&self) -> &KeySet {
-        &self.verifying
+        self.verifying.at(self.clock.now())
     }
 
-    /// Returns the name of the key for the refresh tokens of new families.
+    /// Returns the name of the key for new refresh tokens.
     ///
     /// # Errors
     /// [`Fault::Setting`] if this function's secret contains none.
-    pub fn current_refresh_kid(&self) -> Result<&str, Fault> {
-        self.refresh
-            .first()
-            .map(|(kid, _)| kid.as_str())
+    pub fn current_refresh_kid(&self) -> Result<&MacKeyId, Fault> {
+        TimedKey::signer(&self.refresh, self.clock.now())
+            .map(|key| &key.key.0)
             .ok_or_else(|| Fault::Setting("the secret contains no refresh key".into()))
     }
 
-    /// Returns the refresh key named `kid`.
-    pub fn refresh_key(&self, kid: &str) -> Option<&MacKey> {
-        self.refresh.iter().find(|(known, _)| known == kid).map(|(_, key)| key)
+    /// Returns the refresh key named `kid`, if it still verifies.
+    pub fn refresh_key(&self, kid: &MacKeyId) -> Option<&MacKey> {
+        let now = self.clock.now();
+        let known = self.refresh.iter().find(|key| key.key.0 == *kid);
+        known.filter(|key| key.times.verifies(now)).map(|key| &key.key.1)
     }
 
     /// Returns the MAC of a new session value.
@@ -165,8 +202,8 @@ impl Keyring {
     /// # Errors
     /// [`Fault::Setting`] if this function's secret contains no session key.
     pub fn sign_session(&self, payload: &[u8]) -> Result<Tag, Fault> {
-        let key = self.session.first();
-        key.map(|key| key.sign(payload))
+        let key = TimedKey::signer(&self.session, self.clock.now());
+        key.map(|key| key.key.1.sign(payload))
             .ok_or_else(|| Fault::Setting("the secret contains no session key".into()))
     }
 
@@ -177,7 +214,9 @@ impl Keyring {
 
     /// Reports whether `tag` is the MAC of a session value's payload, by any of the keys.
     pub fn verifies_session(&self, payload: &[u8], tag: &Tag) -> bool {
-        self.session.iter().any(|key| key.verifies(payload, tag))
+        let now = self.clock.now();
+        let mut keys = self.session.iter().filter(|key| key.times.verifies(now));
+        keys.any(|key| key.key.1.verifies(payload, tag))
     }
 
     /// Encrypts `text` for the record `owner`.
@@ -185,9 +224,7 @@ impl Keyring {
     /// # Errors
     /// [`Fault::Setting`] if this function's secret contains no sealing key.
     pub fn seal(&self, owner: &str, text: &str, entropy: &Entropy) -> Result<String, Fault> {
-        let (kid, key) = self
-            .sealing
-            .first()
+        let TimedKey { kid, key, .. } = TimedKey::signer(&self.sealing, self.clock.now())
             .ok_or_else(|| Fault::Setting("the secret contains no sealing_keys".into()))?;
         Ok(format!("{kid}.{}", key.seal(owner, text, entropy)?))
     }
@@ -196,7 +233,8 @@ impl Keyring {
     /// did.
     pub fn open(&self, owner: &str, sealed: &str) -> Option<String> {
         let (kid, sealed) = sealed.split_once('.')?;
-        self.sealing.iter().find(|(known, _)| known == kid)?.1.open(owner, sealed)
+        let (now, known) = (self.clock.now(), self.sealing.iter().find(|key| key.kid == kid));
+        known.filter(|key| key.times.verifies(now))?.key.open(owner, sealed)
     }
 
     /// Reports whether there are sealing keys.
@@ -212,11 +250,11 @@ impl Keyring {
         self.sign_session(format!("{purpose}\0{message}").as_bytes())
     }
 
-    /// Returns the MACs that [`Keyring::sign_for`] could have returned, one for each key.
-    pub fn tags_for(&self, purpose: &str, message: &str) -> Vec<Tag> {
-        self.session
+    /// Returns the MACs that [`Keyring::sign_for`] can have returned since `since`, one for each key.
+    pub fn tags_for(&self, purpose: &str, message: &str, since: Timestamp) -> Vec<Tag> {
+        TimedKey::signers_since(&self.session, since, self.clock.now())
             .iter()
-            .map(|key| key.sign(format!("{purpose}\0{message}").as_bytes()))
+            .map(|key| key.key.1.sign(format!("{purpose}\0{message}").as_bytes()))
             .collect()
     }
 
@@ -227,10 +265,20 @@ impl Keyring {
 
     /// Returns the public keys, for services that verify our tokens themselves.
     pub fn jwks(&self) -> JwkSet {
-        JwkSet { keys: self.published.clone() }
+        let now = self.clock.now();
+        let published = self.published.iter().filter(|key| key.times.is_published(now));
+        JwkSet { keys: published.map(|key| key.key.clone()).collect() }
     }
 }
 
-fn kids<K>(keys: &[(String, K)]) -> Vec<&str> {
-    keys.iter().map(|(kid, _)| kid.as_str()).collect()
+fn parse_all<K>(
+    stored: &[StoredMacKey],
+    parse: impl Fn(&StoredMacKey) -> Result<TimedKey<K>, Fault>,
+) -> Result<Vec<TimedKey<K>>, Fault> {
+    let mut kids = HashSet::new();
+    if stored.iter().all(|key| kids.insert(&key.kid)) {
+        stored.iter().map(parse).collect()
+    } else {
+        Err(unusable("two keys have the same kid"))
+    }
 }

@@ -3,10 +3,48 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 /// A message authentication code.
 pub type Tag = [u8; 32];
+
+/// The length of the name of a MAC key, in characters. Refresh tokens contain the name, so its length
+/// is fixed.
+pub const MAC_KEY_ID_LEN: usize = 2;
+
+/// The name of a MAC key: two letters or digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacKeyId(String);
+
+impl MacKeyId {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is not the name of a MAC key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name of a MAC key is two letters or digits")]
+pub struct InvalidMacKeyId;
+
+impl TryFrom<String> for MacKeyId {
+    type Error = InvalidMacKeyId;
+
+    fn try_from(text: String) -> Result<Self, InvalidMacKeyId> {
+        let is_name =
+            text.len() == MAC_KEY_ID_LEN && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        is_name.then_some(Self(text)).ok_or(InvalidMacKeyId)
+    }
+}
+
+impl From<MacKeyId> for String {
+    fn from(id: MacKeyId) -> Self {
+        id.0
+    }
+}
 
 /// A key for HMAC-SHA256. Always 32 bytes: a shorter key would be weaker than the hash (RFC 2104
 /// §3).

@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 
 use aws_config::{SdkConfig, timeout::TimeoutConfig};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -15,8 +15,8 @@ use super::{
     jwk::{Jwk, PublicKey},
     jws::{JwsAlgorithm, KeyType},
     key_set::KeySet,
-    keyring::{MAC_KEY_ID_LEN, is_mac_key_id},
-    mac::MacKey,
+    key_times::{KeyTimes, TimedKey},
+    mac::{MAC_KEY_ID_LEN, MacKey, MacKeyId},
     seal::SealingKey,
     sign::{Algorithm, SigningKey},
     verifying_key::VerifyingKey,
@@ -29,6 +29,13 @@ use crate::core::{
     secret::Secret,
 };
 
+/// The maximum age of a process's copy of the secret. A key that is removed from the secret works for
+/// at most this long, provided that the secret can be read and used.
+pub const SECRET_AGE: SignedDuration = SignedDuration::from_secs(300);
+/// How long a process waits after a failure before it reads the secret again. Until then its copy stays
+/// in use.
+pub const SECRET_RETRY: SignedDuration = SignedDuration::from_secs(30);
+
 /// The secret, as JSON.
 #[derive(Clone, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -36,20 +43,22 @@ pub struct Secrets {
     /// The SHA-256 of the operator key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_key_sha256: Option<Digest>,
-    /// The keys of our own tokens. The first of the configured algorithm signs; all of them verify.
+    /// When everything that was issued before was ended: tokens, families of refresh tokens, and
+    /// sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// The keys of our own tokens. Of the configured algorithm, the newest that can sign does.
     #[serde(default)]
     pub signing_keys: Vec<StoredSigningKey>,
-    /// The keys of refresh tokens. The first one is used for new families; a family keeps its key
-    /// for life.
+    /// The keys of refresh tokens. The newest that can sign does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refresh_keys: Vec<StoredMacKey>,
-    /// The keys of session values. The first one is used for new values; all of them verify. A
-    /// value also contains a secret of which the store keeps the digest, so that this key is not
-    /// enough to make a session.
+    /// The keys of session values. The newest that can sign does. A value also contains a secret of
+    /// which the store keeps the digest, so that this key is not enough to make a session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub session_keys: Vec<StoredMacKey>,
-    /// The keys that encrypt the tokens of identity providers at rest. The first one seals; all of
-    /// them open.
+    /// The keys that encrypt the tokens of identity providers at rest. The newest that can sign
+    /// seals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sealing_keys: Vec<StoredMacKey>,
     /// The secrets that `postern.toml` names by `secret_ref`.
@@ -70,6 +79,15 @@ pub struct StoredSigningKey {
     /// PKCS#8 DER in base64; absent in the copy for verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<String>,
+    /// When the public half is first published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish_at: Option<Timestamp>,
+    /// When the key begins to sign, in place of older ones; absent: it always could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_from: Option<Timestamp>,
+    /// When the key stops to verify; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_until: Option<Timestamp>,
 }
 
 /// A key of refresh tokens, sessions or seals: 32 bytes in base64, and the two characters that name
@@ -81,15 +99,33 @@ pub struct StoredMacKey {
     pub kid: String,
     /// The key.
     pub key: String,
+    /// When the key begins to sign, in place of older ones; absent: it always could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_from: Option<Timestamp>,
+    /// When the key stops to verify; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_until: Option<Timestamp>,
 }
 
 impl StoredSigningKey {
-    fn generate(algorithm: Algorithm, clock: &Clock, entropy: &Entropy) -> Result<Self, Fault> {
+    pub(super) fn generate(
+        algorithm: Algorithm,
+        clock: &Clock,
+        entropy: &Entropy,
+    ) -> Result<Self, Fault> {
         let pkcs8 = SigningKey::generate(algorithm)?;
         let date = clock.now().strftime("%Y%m%d");
         let kid = format!("{date}-{}", entropy.random_string(BASE62, 8)?);
         let public_key = SigningKey::parse(kid.clone(), algorithm, &pkcs8)?.public_key();
-        Ok(Self { kid, algorithm, public_key, private_key: Some(BASE64.encode(pkcs8)) })
+        let private_key = Some(BASE64.encode(pkcs8));
+        let (publish_at, sign_from, verify_until) = (None, None, None);
+        Ok(Self { kid, algorithm, public_key, private_key, publish_at, sign_from, verify_until })
+    }
+
+    /// Returns the times of the key.
+    pub fn times(&self) -> KeyTimes {
+        let Self { publish_at, sign_from, verify_until, .. } = *self;
+        KeyTimes { publish_at, sign_from, verify_until }
     }
 
     pub(super) fn jwk(&self) -> Jwk {
@@ -124,17 +160,20 @@ impl Secrets {
         clock: &Clock,
         entropy: &Entropy,
     ) -> Result<bool, Fault> {
-        let mut added = false;
+        let (mut added, now) = (false, clock.now());
         for algorithm in algorithms {
-            let signs =
-                |key: &StoredSigningKey| key.algorithm == *algorithm && key.private_key.is_some();
+            let signs = |key: &StoredSigningKey| {
+                key.algorithm == *algorithm
+                    && key.private_key.is_some()
+                    && key.times().verifies(now)
+            };
             if !self.signing_keys.iter().any(signs) {
                 self.signing_keys.push(StoredSigningKey::generate(*algorithm, clock, entropy)?);
                 added = true;
             }
         }
         for keys in [&mut self.refresh_keys, &mut self.session_keys, &mut self.sealing_keys] {
-            if keys.is_empty() {
+            if !keys.iter().any(|key| key.times().verifies(now)) {
                 keys.push(StoredMacKey::generate(entropy)?);
                 added = true;
             }
@@ -151,6 +190,7 @@ impl Secrets {
         let strip = |key: &StoredSigningKey| StoredSigningKey { private_key: None, ..key.clone() };
         Self {
             operator_key_sha256: self.operator_key_sha256,
+            not_before: self.not_before,
             signing_keys: self.signing_keys.iter().map(strip).collect(),
             refresh_keys: Vec::new(),
             session_keys: self.session_keys.clone(),
@@ -215,29 +255,40 @@ fn owned((name, value): (&String, &Value)) -> (String, Value) {
 }
 
 impl StoredMacKey {
-    fn generate(entropy: &Entropy) -> Result<Self, Fault> {
-        let kid = entropy.random_string(crate::core::entropy::BASE62, MAC_KEY_ID_LEN)?;
-        Ok(Self { kid, key: BASE64.encode(entropy.bytes::<32>()?) })
+    pub(super) fn generate(entropy: &Entropy) -> Result<Self, Fault> {
+        let kid = entropy.random_string(BASE62, MAC_KEY_ID_LEN)?;
+        let key = BASE64.encode(entropy.bytes::<32>()?);
+        Ok(Self { kid, key, sign_from: None, verify_until: None })
     }
 
-    pub(super) fn parse(&self) -> Result<(String, MacKey), Fault> {
-        Ok((self.kid.clone(), MacKey::new(&self.bytes()?)))
+    /// Returns the times of the key.
+    pub fn times(&self) -> KeyTimes {
+        let Self { sign_from, verify_until, .. } = *self;
+        KeyTimes { publish_at: None, sign_from, verify_until }
     }
 
-    pub(super) fn parse_sealing(&self) -> Result<(String, SealingKey), Fault> {
-        Ok((self.kid.clone(), SealingKey::new(&self.bytes()?)?))
+    pub(super) fn parse(&self) -> Result<TimedKey<(MacKeyId, MacKey)>, Fault> {
+        self.parse_with(|kid, bytes| Ok((kid, MacKey::new(bytes))))
     }
 
-    fn bytes(&self) -> Result<[u8; 32], Fault> {
-        let bytes =
-            BASE64.decode(&self.key).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        match bytes {
-            None => Err(unusable("a refresh, session or sealing key is not 32 bytes in base64")),
-            Some(_) if !is_mac_key_id(&self.kid) => Err(unusable(
-                "the kid of a refresh, session or sealing key is not two letters or digits",
-            )),
-            Some(bytes) => Ok(bytes),
-        }
+    pub(super) fn parse_sealing(&self) -> Result<TimedKey<SealingKey>, Fault> {
+        self.parse_with(|_, bytes| SealingKey::new(bytes))
+    }
+
+    fn parse_with<K>(
+        &self,
+        prepare: impl Fn(MacKeyId, &[u8; 32]) -> Result<K, Fault>,
+    ) -> Result<TimedKey<K>, Fault> {
+        let kid = MacKeyId::try_from(self.kid.clone()).map_err(|_| {
+            unusable("the kid of a refresh, session or sealing key is not two letters or digits")
+        })?;
+        let bytes = BASE64.decode(&self.key).ok().and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes.ok_or_else(|| {
+            unusable("a refresh, session or sealing key is not 32 bytes in base64")
+        })?;
+        let times = self.times();
+        times.check_order()?;
+        Ok(TimedKey { kid: self.kid.clone(), times, key: prepare(kid, &bytes)? })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     config::{Client, ConfiguredAudience},
     context::Context,
     core::{
-        clock::after,
+        clock::{LEEWAY, after},
         error::{Error, Fault, Refusal},
         id::{self, AttemptId, ClientId, FamilyId},
         network::Network,
@@ -197,7 +197,8 @@ async fn look_up(
     letters: &str,
     now: Timestamp,
 ) -> Result<DeviceCodeRecord, Error> {
-    for tag in context.keyring.tags_for(PURPOSE, letters) {
+    let since = after(now, -(context.config.lifetimes.device_code + LEEWAY));
+    for tag in context.keyring.tags_for(PURPOSE, letters, since) {
         let device = context.store.device_code_of(&tag).await?;
         if let Some(device) = device.filter(|device| device.is_shown_to(&person.user_id, now)) {
             return Ok(device);

@@ -83,6 +83,8 @@ fn prepare(
     let record = FamilyRecord {
         id: id::mint(now, &context.entropy)?,
         generation: 1,
+        kid: Some(context.keyring.current_refresh_kid()?.clone()),
+        kid_before: None,
         rotated_at: now,
         rotated_from: new.presenter.address.to_owned(),
         used_from: None,
@@ -124,7 +126,11 @@ fn first_tokens(
         not_after: Some(family.absolute_expires_at),
         key: family.jkt.as_ref(),
     };
-    let first = RefreshToken::first(family.id, &context.keyring)?;
+    let kid = match &family.kid {
+        Some(kid) => kid,
+        None => context.keyring.current_refresh_kid()?, // created by an earlier version
+    };
+    let first = RefreshToken::first(family.id, kid.clone());
     let refresh_token = first.encode(&context.config.brand, &context.keyring)?;
     Tokens::new(context, &grant, Some(refresh_token), now)
 }
@@ -210,8 +216,8 @@ pub(super) async fn prepare_for_user(
 /// `agent` the owner, if it has been read already.
 ///
 /// # Errors
-/// [`Refusal::FamilyOwnerDeleted`], [`Refusal::FamilyEpochEnded`], [`Refusal::UserDisabled`],
-/// [`Refusal::UserForbidden`]; a fault.
+/// [`Refusal::FamilyBeforeNotBefore`], [`Refusal::FamilyOwnerDeleted`],
+/// [`Refusal::FamilyEpochEnded`], [`Refusal::UserDisabled`], [`Refusal::UserForbidden`]; a fault.
 pub(super) async fn check_owner(
     context: &Context,
     family: FamilyRecord,
@@ -219,6 +225,9 @@ pub(super) async fn check_owner(
     agent: Option<AgentRecord>,
     now: Timestamp,
 ) -> Result<FamilyRecord, Error> {
+    if !context.keyring.accepts_issued_at(family.created_at()) {
+        return Err(Refusal::FamilyBeforeNotBefore.into());
+    }
     match family.owner()? {
         TokenOwner::Agent(id) => {
             let agent = match agent {

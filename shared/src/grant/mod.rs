@@ -71,6 +71,11 @@ impl Tokens {
             scope: grant.scopes.to_string(),
         })
     }
+
+    /// Returns the same tokens with another refresh token.
+    fn with_refresh_token(self, refresh_token: Secret) -> Self {
+        Self { refresh_token: Some(refresh_token), ..self }
+    }
 }
 
 fn shown_once_if_any<S: serde::Serializer>(

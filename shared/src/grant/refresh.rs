@@ -15,7 +15,8 @@
 //!    request on.
 //! 4. Check that the owner still exists and is allowed to use the family: one read, unless step 2
 //!    made it. An agent that has got keys since must have authenticated in step 2.
-//! 5. Make the tokens. The successor is derived from the presented token, so it is always the same.
+//! 5. Make the tokens. The successor is derived from the presented token and its MAC key: the newest,
+//!    or for a repeated token the one that the family names, so that it is the same as the first time.
 //!    Spend the proof of the caller's key, if there is one.
 //! 6. Rotate the family with one conditional write. If another caller was first, the response
 //!    contains the family as it was at that moment, and step 3 decides again.
@@ -31,12 +32,13 @@ use crate::{
     config::ConfiguredAudience,
     context::Context,
     core::{
-        error::{Error, Refusal},
+        error::{Error, Fault, Refusal},
         id::AttemptId,
         scope::Scopes,
         secret::Secret,
     },
     credential::{self, PresentedKind, RefreshToken},
+    crypto::mac::MacKeyId,
     store::{
         family::FamilyRecord,
         rotation::{PresentedToken, Rotation, RotationRequest},
@@ -83,6 +85,7 @@ pub async fn refresh(
         token: &presented,
         address: presenter.address,
         key: presenter.key(),
+        successor_kid: context.keyring.current_refresh_kid()?,
         client: client_id.as_ref(),
         attempt: &AttemptId::mint(&context.entropy)?,
         now,
@@ -98,13 +101,21 @@ pub async fn refresh(
     audience.check(request.audience)?;
     let family = family::check_owner(context, family, audience, agent, now).await?;
     require_authentication(context, &family, client)?;
+    let is_current = state == PresentedToken::Current;
+    let kid = if is_current { Some(rotation.successor_kid) } else { family.kid.as_ref() };
+    let successor_token = successor(context, &presented, kid)?;
     let tokens = tokens(context, &rotation, &family, audience, request.scopes)?;
+    let tokens = tokens.with_refresh_token(successor_token);
     presenter.spend_proof(context).await?;
 
-    if state == PresentedToken::Current {
+    if is_current {
         match context.store.rotate_family(&rotation, lifetimes).await? {
             Rotation::Rotated => {}
-            Rotation::Changed(state) => require_valid(context, &rotation, state).await?,
+            Rotation::Changed { state, successor_kid } => {
+                require_valid(context, &rotation, state).await?;
+                let successor = successor(context, &presented, successor_kid.as_ref())?;
+                return Ok(tokens.with_refresh_token(successor));
+            }
         }
     }
     Ok(tokens)
@@ -205,12 +216,24 @@ async fn require_valid(
                 None => Error::from(Refusal::DpopProofMissing).at_token_endpoint(),
             })
         }
+        PresentedToken::Forged => Err(Refusal::RefreshTokenForged.into()),
         PresentedToken::Inactive => Err(Refusal::FamilyInactive.into()),
         PresentedToken::ClientMismatch => Err(Refusal::FamilyClientMismatch.into()),
     }
 }
 
-/// Step 5.
+/// Returns the token that replaces `presented`, with a MAC by the key `kid`. Of a family that an earlier
+/// version rotated, it has the same key as `presented`.
+fn successor(
+    context: &Context,
+    presented: &RefreshToken,
+    kid: Option<&MacKeyId>,
+) -> Result<Secret, Fault> {
+    let kid = kid.unwrap_or(&presented.kid);
+    presented.successor(kid.clone()).encode(&context.config.brand, &context.keyring)
+}
+
+/// Step 5, without the refresh token.
 fn tokens(
     context: &Context,
     request: &RotationRequest<'_>,
@@ -230,8 +253,7 @@ fn tokens(
         // The access token is bound to the key of the request, also if the refresh token is not.
         key: request.key,
     };
-    let successor = request.token.successor().encode(&context.config.brand, &context.keyring)?;
-    Ok(Tokens::new(context, &grant, Some(successor), request.now)?)
+    Ok(Tokens::new(context, &grant, None, request.now)?)
 }
 
 fn narrow(family: &FamilyRecord, requested: Option<&Scopes>) -> Result<Option<Scopes>, Error> {

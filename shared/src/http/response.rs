@@ -8,6 +8,7 @@ use http::{
         SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
+use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -142,12 +143,12 @@ impl Response {
         Ok(self)
     }
 
-    /// Allows any cache to store the response for `seconds`.
+    /// Allows any cache to store the response for `duration`.
     ///
     /// # Errors
     /// [`Fault::Serialization`] if a header cannot contain the value, which no number causes.
-    pub fn cacheable(self, seconds: u32) -> Result<Self, Fault> {
-        let value = header_value(format!("public, max-age={seconds}"))?;
+    pub fn cacheable(self, duration: SignedDuration) -> Result<Self, Fault> {
+        let value = header_value(format!("public, max-age={}", duration.as_secs()))?;
         Ok(self.with_header(CACHE_CONTROL, value))
     }
 

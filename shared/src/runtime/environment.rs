@@ -20,19 +20,11 @@ use crate::{
     },
     crypto::{
         Digest, KeyAccess,
-        secrets::{self, Secrets},
+        secrets::{self, SECRET_AGE, SECRET_RETRY, Secrets},
     },
     store::{Store, Timeouts},
     telemetry,
 };
-
-/// The maximum age of keys. A key that is removed from the secret works for at most
-/// this long, provided that the secret can be read and used. A new key must have been published for
-/// longer before it signs.
-pub const SECRET_AGE: SignedDuration = SignedDuration::from_secs(300);
-/// How long to wait after a failure before reading the secret again. Until then the
-/// current keys stay in use.
-const RETRY: SignedDuration = SignedDuration::from_secs(30);
 
 /// Changes an app in ways that settings cannot express, such as adding a custom provider.
 pub type ConfigureApp = Box<dyn Fn(&mut App) + Send + Sync>;
@@ -115,7 +107,7 @@ impl ExecutionEnvironment {
             Ok(()) => SECRET_AGE,
             Err(fault) => {
                 telemetry::secret_stale(&fault);
-                RETRY
+                SECRET_RETRY
             }
         };
         (cached.read_at, cached.good_for) = (now, good_for);

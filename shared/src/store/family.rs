@@ -21,11 +21,13 @@ use crate::{
         clock::{LEEWAY, after},
         epoch::Epoch,
         error::Fault,
-        id::{AccessTokenId, AttemptId, ClientId, ConsentId, Family, FamilyId, OrganizationId},
+        id::{
+            self, AccessTokenId, AttemptId, ClientId, ConsentId, Family, FamilyId, OrganizationId,
+        },
         scope::Scopes,
         subject::Subject,
     },
-    crypto::thumbprint::KeyThumbprint,
+    crypto::{mac::MacKeyId, thumbprint::KeyThumbprint},
 };
 
 /// A stored family. It contains no secret.
@@ -36,6 +38,13 @@ pub struct FamilyRecord {
     pub id: FamilyId,
     /// The generation of the token that is accepted next.
     pub generation: u64,
+    /// The MAC key of that token. A family that was last rotated by an earlier version has none: its
+    /// tokens keep their key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<MacKeyId>,
+    /// The MAC key of the token before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid_before: Option<MacKeyId>,
     /// When the family was last rotated.
     #[serde(rename = "rotated_at_ms", with = "millisecond::required")]
     pub rotated_at: Timestamp,
@@ -97,6 +106,22 @@ pub struct FamilyRecord {
 }
 
 impl FamilyRecord {
+    /// Returns when the family was granted, which its id contains.
+    pub fn created_at(&self) -> Timestamp {
+        id::created_at(&self.id)
+    }
+
+    /// Reports whether the MAC key of a token of this family is not the one that we used for this
+    /// generation. Somebody has that key.
+    pub fn has_other_key(&self, generation: u64, kid: &MacKeyId) -> bool {
+        let used = match self.generation.checked_sub(generation) {
+            Some(0) => self.kid.as_ref(),
+            Some(1) => self.kid_before.as_ref(),
+            Some(_) | None => None,
+        };
+        used.is_some_and(|used| used != kid)
+    }
+
     /// Returns the agent or user that the family was granted to.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::{
         network::Network,
     },
     credential::RefreshToken,
-    crypto::thumbprint::KeyThumbprint,
+    crypto::{mac::MacKeyId, thumbprint::KeyThumbprint},
 };
 
 /// How long a caller can repeat a request whose response may have been lost because of the store,
@@ -37,6 +37,8 @@ pub struct RotationRequest<'a> {
     pub address: &'a str,
     /// The key that the caller has proved to have.
     pub key: Option<&'a KeyThumbprint>,
+    /// The MAC key of the token that replaces this one, if this presentation rotates the family.
+    pub successor_kid: &'a MacKeyId,
     /// The client, if the caller identified one.
     pub client: Option<&'a ClientId>,
     /// Random, and new for each presentation. It identifies our own write if the SDK repeats it
@@ -63,6 +65,9 @@ pub enum PresentedToken {
     /// moment ago from a new address and is repeated from the address of before, or that was rotated
     /// with a key and is repeated without it.
     Reuse,
+    /// A token that we did not issue: its MAC key is not the one that we used for this generation. The
+    /// family stays active.
+    Forged,
     /// The family does not exist, has expired or is revoked.
     Inactive,
     /// The token that is accepted next, without a proof of the key that it is bound to. The family
@@ -73,12 +78,17 @@ pub enum PresentedToken {
 }
 
 /// The outcome of a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
     /// This presentation rotated the family.
     Rotated,
-    /// The family changed since it was read. This is what the token is now.
-    Changed(PresentedToken),
+    /// The family changed since it was read.
+    Changed {
+        /// What the token is now.
+        state: PresentedToken,
+        /// The MAC key of the token that replaced it, if that is known and it is the one before.
+        successor_kid: Option<MacKeyId>,
+    },
 }
 
 impl RotationRequest<'_> {
@@ -92,6 +102,9 @@ impl RotationRequest<'_> {
             return PresentedToken::Inactive;
         }
         let generation = self.token.generation;
+        if family.has_other_key(generation, &self.token.kid) {
+            return PresentedToken::Forged;
+        }
         if family.generation == generation && family.is_alive(self.now) {
             if self.has_key_of(family) {
                 PresentedToken::Current
@@ -170,11 +183,14 @@ impl Store {
             .table_name(&self.tables.families)
             .key(key::PK, text(&presented.token.family))
             .update_expression(
-                "SET generation = :next, rotated_at_ms = :now, used_from = rotated_from, \
-                 rotated_from = :address, attempt = :attempt, idle_expires_at_ms = :idle",
+                "SET generation = :next, kid = :kid, kid_before = :kid_before, \
+                 rotated_at_ms = :now, used_from = rotated_from, rotated_from = :address, \
+                 attempt = :attempt, idle_expires_at_ms = :idle",
             )
             .expression_attribute_values(":presented", generation(presented.token.generation))
             .expression_attribute_values(":next", generation(presented.token.generation + 1))
+            .expression_attribute_values(":kid", text(&presented.successor_kid.as_str()))
+            .expression_attribute_values(":kid_before", text(&presented.token.kid.as_str()))
             .expression_attribute_values(":now", milliseconds(presented.now))
             .expression_attribute_values(":address", text(&presented.address))
             .expression_attribute_values(":attempt", text(presented.attempt))
@@ -201,6 +217,6 @@ impl Store {
         if state == PresentedToken::Current {
             return Err(unexpected(WHAT, "a current token was not rotated"));
         }
-        Ok(Rotation::Changed(state))
+        Ok(Rotation::Changed { state, successor_kid: stored.and_then(|family| family.kid) })
     }
 }

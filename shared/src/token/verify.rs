@@ -53,7 +53,11 @@ fn verify_for<T: TokenClaims>(
         return Err(Refusal::TokenAudienceWrong);
     }
     check_times(claims.times(), now)?;
-    Ok(claims)
+    if context.keyring.accepts_issued_at(claims.times().iat) {
+        Ok(claims)
+    } else {
+        Err(Refusal::TokenBeforeNotBefore)
+    }
 }
 
 /// Verifies an access token, but not whether it was revoked.

@@ -290,6 +290,8 @@ refusals! {
         "too_many_requests",
         "Too many failed attempts for this account or from this address.",
     ),
+    /// The token family was granted before `not_before` of the deployment's secret.
+    FamilyBeforeNotBefore => INVALID_GRANT,
     /// The client of the refresh token is one of `denied`, or is no longer accepted.
     FamilyClientDenied => INVALID_GRANT,
     /// The refresh token belongs to another client.
@@ -511,11 +513,10 @@ refusals! {
     SenderUnknown => INVALID_TOKEN,
     /// The service does not exist, or the key is wrong.
     ServiceKeyWrong => INVALID_TOKEN,
+    /// The session was created before `not_before` of the deployment's secret.
+    SessionBeforeNotBefore => SESSION_EXPIRED,
     /// The session expired, or was signed out.
-    SessionExpired => unauthorized(
-        "session_expired",
-        "The session has expired. Sign in again.",
-    ),
+    SessionExpired => SESSION_EXPIRED,
     /// The session's MAC is invalid.
     SessionForged => unauthorized(
         "invalid_signature",
@@ -586,6 +587,8 @@ refusals! {
     ),
     /// The token is for another audience, or names none.
     TokenAudienceWrong => INVALID_TOKEN,
+    /// The token was issued before `not_before` of the deployment's secret.
+    TokenBeforeNotBefore => INVALID_TOKEN,
     /// The token of another issuer is bound in a way that Postern cannot check.
     TokenBindingUnknown => INVALID_TOKEN,
     /// The token is bound to a key, and was sent as a bearer token.
@@ -676,6 +679,8 @@ const INVALID_GRANT: PublicError = PublicError::new(
     "The refresh token is not valid, or was issued to another client. Sign in again, or exchange the client's credentials again.",
 );
 const INVALID_TOKEN: PublicError = unauthorized("invalid_token", "The credential is not valid.");
+const SESSION_EXPIRED: PublicError =
+    unauthorized("session_expired", "The session has expired. Sign in again.");
 
 const SIGN_IN_REFUSED: PublicError =
     invalid_request("The identity provider did not confirm the sign-in. Start again.");
