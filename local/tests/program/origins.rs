@@ -54,7 +54,7 @@ fn the_portal_works_at_every_loopback_address_also_at_another_port() {
     for (listen, hosts) in [
         ("127.0.0.1:0", &["127.0.0.1", "localhost", "LocalHost"][..]),
         ("[::1]:0", &["[::1]", "localhost"]),
-        ("0.0.0.0:0", &["127.0.0.1", "localhost", "127.0.0.2"]),
+        ("0.0.0.0:0", &["127.0.0.1", "localhost", "127.0.0.2", "0.0.0.0", "app.localhost"]),
     ] {
         let program = RunningProgram::start(&["--data", folder, "--listen", listen], data.path());
         let url = program.text("url");
