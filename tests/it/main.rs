@@ -80,6 +80,7 @@ mod signed;
 mod signin;
 mod stored;
 mod template;
+mod trust_rules;
 mod trusted_proxy;
 mod typed_text;
 mod unrouted;

@@ -17,6 +17,7 @@ mod secret_ref;
 mod signin;
 mod tagged;
 mod toml_error;
+pub mod trust;
 mod trusted_proxy;
 mod user_ids;
 
@@ -41,6 +42,7 @@ pub use signin::{
     Client, ClientMetadataSource, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode,
     SignInRules, SignInSettings, Throttle,
 };
+pub use trust::{Beneficiary, TrustKind, TrustRule};
 pub use trusted_proxy::{SECRET_HEADER as PROXY_SECRET_HEADER, TrustedProxy};
 
 use crate::{
@@ -134,6 +136,9 @@ pub struct Config {
     /// The limits on failures.
     #[serde(default)]
     pub throttle: Throttle,
+    /// The workloads of other issuers that get tokens; the first rule that matches decides.
+    #[serde(default)]
+    pub trust: Vec<TrustRule>,
 }
 
 /// Who can create organizations.
@@ -201,7 +206,9 @@ impl Config {
         let deployment = Deployment::from_variables(variables)?;
         let config = parse(toml).and_then(|config: Self| config.validated());
         let config = config.and_then(|config| {
-            resource::validate_issuer(&config.resources, &deployment.issuer).map(|()| config)
+            resource::validate_issuer(&config.resources, &deployment.issuer)?;
+            trust::validate_issuer(&config.trust, &deployment.issuer)?;
+            Ok(config)
         });
         let config = config.map_err(|fault| {
             if let Fault::Setting(sentence) = fault {
@@ -231,7 +238,7 @@ impl Config {
         self.authorizer.validate(&self.routes)?;
         provider::validate(&self.providers)?;
         signin::validate(&self.signins)?;
-        user_ids::resolve_prefixes(&mut self.signins, &self.providers)?;
+        user_ids::resolve_prefixes(&mut self.signins, &self.providers, &self.trust)?;
         signin::validate_allow(&self.signins)?;
         user_ids::validate_allowed_users(self)?;
         signin::validate_clients(&self.clients)?;
@@ -240,6 +247,8 @@ impl Config {
         resource::validate(&self.resources, &self.authorizer)?;
         resource::validate_mcp_rules(&self.resources, &self.routes)?;
         resource::validate_descriptions(&self.scopes)?;
+        trust::validate(&self.trust, &self.resources, &self.lifetimes)?;
+        trust::validate_audiences(&self.trust, &self.providers, &self.signins)?;
         if self.signup_scopes.is_empty() {
             return setting("signup_scopes needs at least one scope".into());
         }
@@ -264,9 +273,10 @@ impl Config {
     /// Replaces the issuer.
     ///
     /// # Errors
-    /// [`Fault::Setting`] if a resource has its URL.
+    /// [`Fault::Setting`] if a resource or the issuer of a rule has its URL.
     pub fn with_issuer(mut self, issuer: &str) -> Result<Self, Fault> {
         resource::validate_issuer(&self.resources, issuer)?;
+        trust::validate_issuer(&self.trust, issuer)?;
         issuer.clone_into(&mut self.deployment.issuer);
         Ok(self)
     }

@@ -9,7 +9,8 @@ use toml::{
 use super::{ProviderKind, SignInSettings};
 
 /// The tables of which there can be several.
-const ARRAYS: [&str; 7] = ["client", "provider", "resource", "role", "route", "scope", "signin"];
+const ARRAYS: [&str; 8] =
+    ["client", "provider", "resource", "role", "route", "scope", "signin", "trust"];
 
 /// A part of the text, as the range of its bytes.
 type Span = std::ops::Range<usize>;

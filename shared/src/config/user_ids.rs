@@ -1,8 +1,8 @@
 //! The prefixes of user ids. Each source of user ids (an `oidc` or `jwt` provider, a `[[signin]]`,
-//! a platform of an `allowlist`) has a prefix of its own, so that none can assign the id of a user
+//! a `[[trust]]`, a platform of an `allowlist`) has a prefix of its own, so that none can assign the id of a user
 //! of another.
 
-use super::{Config, ProviderKind, SignInSettings, provider::SenderAllowlist, setting};
+use super::{Config, ProviderKind, SignInSettings, TrustRule, provider::SenderAllowlist, setting};
 use crate::core::{
     error::{Fault, Refusal},
     principal::Role,
@@ -34,6 +34,7 @@ impl UserIdSource {
 pub(super) fn resolve_prefixes(
     signins: &mut [SignInSettings],
     providers: &[ProviderKind],
+    rules: &[TrustRule],
 ) -> Result<(), Fault> {
     let mut sources = Vec::new();
     for provider in providers {
@@ -67,6 +68,10 @@ pub(super) fn resolve_prefixes(
         };
         add(&mut sources, UserIdSource::issuer("signin", &oidc.issuer, &prefix))?;
         oidc.subject_prefix = Some(prefix);
+    }
+    for rule in rules {
+        let Some(prefix) = rule.subject_prefix() else { continue };
+        add(&mut sources, UserIdSource::issuer("trusted issuer", rule.issuer(), prefix))?;
     }
     Ok(())
 }
@@ -224,7 +229,8 @@ impl Config {
             SignInSettings::Oidc(oidc) => oidc.subject_prefix.as_ref(),
             SignInSettings::Github(_) => None,
         });
-        of_providers.chain(of_signins).map(SubjectPrefix::as_str)
+        let of_rules = self.trust.iter().filter_map(TrustRule::subject_prefix);
+        of_providers.chain(of_signins).chain(of_rules).map(SubjectPrefix::as_str)
     }
 
     fn platforms(&self) -> impl Iterator<Item = &str> {

@@ -1,0 +1,317 @@
+//! What is wrong with rules that are well formed: strangers could meet them, nobody can, or two of
+//! them disagree.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{
+    RuleName, SPIFFE, TrustKind, TrustRule,
+    claim_pattern::{AcceptedValues, ClaimPattern},
+    clause::ClaimPath,
+};
+use crate::{config::parse, core::error::Fault};
+
+/// What is wrong with a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustFinding {
+    /// The rule.
+    pub rule: RuleName,
+    /// What is wrong with it, and what to do.
+    pub sentence: String,
+}
+
+impl fmt::Display for TrustFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[[trust]] {:?}: {}", self.rule.as_str(), self.sentence)
+    }
+}
+
+/// The rules of a file, without its other settings.
+#[derive(Deserialize)]
+struct TrustRules {
+    #[serde(default)]
+    trust: Vec<TrustRule>,
+}
+
+/// Returns what is wrong with the rules of a `postern.toml`, and how many there are.
+///
+/// # Errors
+/// [`Fault::Setting`] if the file cannot be parsed.
+pub fn lint_file(toml: &str) -> Result<(Vec<TrustFinding>, usize), Fault> {
+    let TrustRules { trust } = parse(toml)?;
+    Ok((lint(&trust), trust.len()))
+}
+
+/// Returns what is wrong with `rules`. Disabled ones are checked too: they are enabled in a hurry.
+pub(super) fn lint(rules: &[TrustRule]) -> Vec<TrustFinding> {
+    let mut findings = Vec::new();
+    for (at, rule) in rules.iter().enumerate() {
+        let overlapping = rules[..at].iter().filter_map(|earlier| overlap(earlier, rule));
+        findings.extend(
+            of_rule(rule)
+                .into_iter()
+                .chain(overlapping)
+                .map(|sentence| TrustFinding { rule: rule.name.clone(), sentence }),
+        );
+    }
+    findings
+}
+
+/// Audiences for which every workload has tokens that are meant for others.
+const AUDIENCES_OF_OTHERS: [&str; 4] = [
+    "api://AzureADTokenExchange",
+    "https://kubernetes.default.svc",
+    "https://kubernetes.default.svc.cluster.local",
+    "sts.amazonaws.com",
+];
+
+fn of_rule(rule: &TrustRule) -> Vec<String> {
+    let mut found = Vec::new();
+    if rule.audience.is_empty() {
+        found.push("audience is empty: set it to the URL of this deployment".into());
+    }
+    if AUDIENCES_OF_OTHERS.contains(&rule.audience.as_str())
+        || rule.audience.starts_with("https://github.com/")
+    {
+        found.push(format!(
+            "tokens for the audience {:?} are sent to others, who could use them here: have the \
+             workload request tokens for the URL of this deployment",
+            rule.audience
+        ));
+    }
+    match TrustKind::of_issuer(rule.issuer()) {
+        Some(kind) if kind != rule.kind => found.push(format!(
+            "the issuer {:?} needs kind = {:?}, which knows what is safe to match",
+            rule.issuer(),
+            kind.name()
+        )),
+        Some(_) | None => {}
+    }
+    for (path, values) in rule.clauses.iter() {
+        if let Some(pattern) = values.patterns().iter().find(|pattern| pattern.is_unspecific()) {
+            found.push(format!("{path} = {:?} matches every value: remove it", pattern.as_str()));
+        }
+    }
+    if rule.clauses.is_empty() {
+        found.push("match is empty, so every token of the issuer would match".into());
+        return found;
+    }
+    match rule.kind {
+        TrustKind::Aws => aws(rule, &mut found),
+        TrustKind::Azure => azure(rule, &mut found),
+        TrustKind::Github => github(rule, &mut found),
+        TrustKind::Gitlab => gitlab(rule, &mut found),
+        TrustKind::Google => google(rule, &mut found),
+        TrustKind::Kubernetes => kubernetes(rule, &mut found),
+        TrustKind::Oidc => oidc(rule, &mut found),
+        TrustKind::Spiffe => spiffe(rule, &mut found),
+    }
+    found
+}
+
+/// Returns what a rule accepts for a claim.
+fn accepted<'r>(rule: &'r TrustRule, members: &[&str]) -> Option<&'r AcceptedValues> {
+    rule.clauses.get(&ClaimPath::nested(members))
+}
+
+/// Reports whether a rule names exact values of a claim.
+fn is_exact(rule: &TrustRule, claim: &str) -> bool {
+    accepted(rule, &[claim]).is_some_and(AcceptedValues::are_exact)
+}
+
+/// Reports whether `is_pinned` holds for every value of `sub` that a rule accepts.
+fn is_subject_pinned(rule: &TrustRule, is_pinned: impl Fn(&str) -> bool) -> bool {
+    accepted(rule, &["sub"])
+        .is_some_and(|subjects| subjects.patterns().iter().all(|one| is_pinned(one.as_str())))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn github(rule: &TrustRule, found: &mut Vec<String>) {
+    // repo:OWNER@ID/REPOSITORY@ID:…, or a template that begins with an id.
+    let has_ids = |subject: &str| {
+        let owner = subject.strip_prefix("repo:").and_then(|rest| rest.split_once('/'));
+        let by_owner = owner.and_then(|(owner, _)| owner.rsplit_once('@'));
+        let by_template = ["repository_id:", "repository_owner_id:"]
+            .iter()
+            .find_map(|name| subject.strip_prefix(name)?.split(':').next());
+        by_owner.map(|(_, id)| id).or(by_template).is_some_and(is_number)
+    };
+    let is_pinned = is_exact(rule, "repository_id")
+        || is_exact(rule, "repository_owner_id")
+        || is_subject_pinned(rule, has_ids);
+    if !is_pinned {
+        found.push(
+            "any repository could match, or one that takes over a name: match repository_id, or \
+             repository_owner_id for all repositories of an owner, with exact numbers"
+                .into(),
+        );
+    }
+    let is_of_names =
+        |one: &ClaimPattern| one.as_str().starts_with("repo:") && !has_ids(one.as_str());
+    if accepted(rule, &["sub"]).is_some_and(|all| all.patterns().iter().any(is_of_names)) {
+        found.push(
+            "sub has the form from before July 2026, without ids: new, renamed and transferred \
+             repositories no longer have it. Match repository_id with ref or environment instead"
+                .into(),
+        );
+    }
+    if let Some(events) = accepted(rule, &["event_name"])
+        && (!events.are_exact() || events.accept_text("pull_request_target"))
+    {
+        found.push(
+            "event_name must name exact events, and not pull_request_target, which strangers cause, \
+             with rights of the repository"
+                .into(),
+        );
+    }
+    names(rule, &[("actor", "actor_id")], found);
+}
+
+fn gitlab(rule: &TrustRule, found: &mut Vec<String>) {
+    let ids = ["project_id", "namespace_id", "job_project_id", "job_namespace_id"];
+    if !ids.iter().any(|id| is_exact(rule, id)) {
+        found.push(
+            "any project could match, or one that takes over a path: match project_id, or \
+             namespace_id for all projects of a group, with exact numbers"
+                .into(),
+        );
+    }
+    if accepted(rule, &["pipeline_source"]).is_some_and(|sources| !sources.are_exact()) {
+        found.push("pipeline_source must name exact sources".into());
+    }
+    names(rule, &[("user_login", "user_id"), ("user_email", "user_id")], found);
+}
+
+fn kubernetes(rule: &TrustRule, found: &mut Vec<String>) {
+    let is_account = |subject: &str| {
+        let account = subject.strip_prefix("system:serviceaccount:");
+        account.and_then(|account| account.split_once(':')).is_some_and(|(namespace, name)| {
+            !namespace.is_empty() && !namespace.contains('*') && !name.is_empty() && name != "*"
+        })
+    };
+    let member = |names: &[&str]| accepted(rule, &[&["kubernetes.io"], names].concat());
+    let is_by_members = member(&["namespace"]).is_some_and(AcceptedValues::are_exact)
+        && member(&["serviceaccount", "name"]).is_some();
+    if !is_subject_pinned(rule, is_account) && !is_by_members {
+        found.push(
+            "service accounts of any namespace could match: match sub, such as \
+             system:serviceaccount:NAMESPACE:NAME, with an exact namespace"
+                .into(),
+        );
+    }
+}
+
+fn aws(rule: &TrustRule, found: &mut Vec<String>) {
+    let is_of_account = |subject: &str| {
+        let parts: Vec<_> = subject.splitn(6, ':').collect();
+        matches!(parts.as_slice(), ["arn", _, "iam", "", account, name]
+            if is_number(account) && name.split('/').next_back().is_some_and(|name| name != "*"))
+    };
+    if !is_subject_pinned(rule, is_of_account) {
+        found.push(
+            "every role of the account could match: match sub, such as \
+             arn:aws:iam::ACCOUNT:role/NAME, with the exact number of the account"
+                .into(),
+        );
+    }
+    let is_chosen =
+        |path: &ClaimPath| path.members().get(1).is_some_and(|one| one == "request_tags");
+    if rule.clauses.iter().any(|(path, _)| is_chosen(path)) {
+        found.push("request_tags say what the caller wants, and prove nothing: remove it".into());
+    }
+}
+
+fn azure(rule: &TrustRule, found: &mut Vec<String>) {
+    if !["oid", "sub", "azp", "appid"].iter().any(|id| is_exact(rule, id)) {
+        found.push(
+            "every application of the tenant could match: match oid, the object id of the service \
+             principal"
+                .into(),
+        );
+    }
+    let tenant = rule.issuer().split('/').nth(3).unwrap_or_default();
+    if ["common", "consumers", "organizations", "{tenantid}"].contains(&tenant) {
+        found.push("the issuer names no tenant: write the id of yours".into());
+    }
+}
+
+fn google(rule: &TrustRule, found: &mut Vec<String>) {
+    if !is_exact(rule, "sub") {
+        found.push(
+            "any service account could match, or one that takes over an address: match sub, the \
+             unique id of the service account"
+                .into(),
+        );
+    }
+}
+
+fn spiffe(rule: &TrustRule, found: &mut Vec<String>) {
+    let is_workload = |subject: &str| {
+        let id = subject.strip_prefix(SPIFFE).and_then(|rest| rest.split_once('/'));
+        id.is_some_and(|(domain, path)| {
+            !domain.contains('*') && path.split('/').any(|part| !part.is_empty() && part != "*")
+        })
+    };
+    if !is_subject_pinned(rule, is_workload) {
+        found.push(
+            "any workload could match: match sub, such as spiffe://example.org/ns/prod/sa/deploy, \
+             with an exact trust domain"
+                .into(),
+        );
+        return;
+    }
+    let is_of = |subject: &str, domain: &str| {
+        subject
+            .strip_prefix(SPIFFE)
+            .and_then(|rest| rest.strip_prefix(domain))
+            .is_some_and(|path| path.starts_with('/'))
+    };
+    if let Some(domain) = rule.trust_domain()
+        && !is_subject_pinned(rule, |subject| is_of(subject, domain))
+    {
+        found
+            .push(format!("sub is of another trust domain than {domain}, so no token could match"));
+    }
+}
+
+fn oidc(rule: &TrustRule, found: &mut Vec<String>) {
+    if !rule.clauses.iter().any(|(_, values)| values.are_exact()) {
+        found.push(
+            "it matches only patterns, which strangers could meet: match an exact sub, or the id of \
+             what the token belongs to"
+                .into(),
+        );
+    }
+}
+
+/// Finds names that others can take over, where the issuer has ids.
+fn names(rule: &TrustRule, pairs: &[(&str, &str)], found: &mut Vec<String>) {
+    for (name, id) in pairs {
+        if accepted(rule, &[name]).is_some() && !is_exact(rule, id) {
+            found.push(format!("{name} can change hands: match {id} instead"));
+        }
+    }
+}
+
+/// Says that `later` grants what `earlier` does not to a token that meets both. The first decides.
+fn overlap(earlier: &TrustRule, later: &TrustRule) -> Option<String> {
+    let can_meet_both = earlier.decides()
+        && later.decides()
+        && earlier.issuer() == later.issuer()
+        && earlier.audience == later.audience
+        && !earlier.clauses.exclude(&later.clauses);
+    let is_part = earlier.scopes.allows_all(&later.scopes)
+        && earlier.resource == later.resource
+        && earlier.beneficiary() == later.beneficiary();
+    (can_meet_both && !is_part).then(|| {
+        format!(
+            "a token can meet {:?} too, which decides because it is earlier, and grants something \
+             else: put the rule with more scopes first, or match different values of one claim",
+            earlier.name.as_str()
+        )
+    })
+}

@@ -1,0 +1,393 @@
+//! `[[trust]]`: the workloads of other issuers that get tokens here without a secret, and which.
+
+pub mod claim_pattern;
+pub mod clause;
+pub mod kind;
+mod lint;
+
+use std::fmt;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+
+pub use kind::TrustKind;
+pub use lint::{TrustFinding, lint_file};
+
+use self::{
+    claim_pattern::text_of,
+    clause::Clauses,
+    kind::{ClaimRequirement, KindCondition},
+};
+use super::{Lifetimes, ProtectedResource, ProviderKind, SignInSettings, provider, setting};
+use crate::core::{
+    audience::Audience,
+    error::Fault,
+    id::{AgentId, ClientId, OrganizationId},
+    scope::Scopes,
+    subject::{Subject, SubjectPrefix},
+    url::is_https_or_local,
+};
+
+/// The longest name, in bytes.
+const LONGEST_NAME: usize = 64;
+/// What the name of a SPIFFE trust domain begins with.
+pub const SPIFFE: &str = "spiffe://";
+
+/// A rule: which tokens of an issuer are exchanged, and for what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustRule {
+    /// The name, which appears in logs and in the tokens.
+    pub name: RuleName,
+    /// The kind of the issuer.
+    #[serde(default)]
+    pub kind: TrustKind,
+    /// The issuer. By default, that of the kind.
+    issuer: Option<String>,
+    /// The URL of the key set. Without it, discovery is used.
+    pub jwks_url: Option<String>,
+    /// The only audience of the tokens.
+    pub audience: String,
+    /// The claims that a token must have.
+    #[serde(rename = "match")]
+    pub clauses: Clauses,
+    /// The agent for which the tokens are.
+    agent: Option<AgentId>,
+    /// The organization of the workload, if it is not an agent.
+    organization: Option<OrganizationId>,
+    /// The prefix of `sub` in the id of the workload, if it is not an agent.
+    subject_prefix: Option<SubjectPrefix>,
+    /// The most that is granted.
+    pub scopes: Scopes,
+    /// The API that the tokens are for. By default, our own routes.
+    #[serde(default)]
+    pub resource: Audience,
+    /// The longest lifetime of the tokens, in seconds. By default, that of access tokens.
+    lifetime: Option<u32>,
+    /// Whether it grants, or only logs what it would grant.
+    #[serde(default)]
+    pub mode: TrustMode,
+    /// Whether it is ignored. What was granted by it ends too.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+/// Whether a rule grants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustMode {
+    /// It only logs what it would grant.
+    Audit,
+    /// It grants.
+    #[default]
+    Enforce,
+}
+
+/// The name of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleName(String);
+
+impl RuleName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the client id of a workload that is no agent: it has none of its own.
+    pub fn client_id(&self) -> ClientId {
+        format!("trust:{}", self.0).into()
+    }
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RuleName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_part) {
+            Ok(Self(name))
+        } else {
+            Err(de::Error::custom(format!(
+                "a name has 1 to {LONGEST_NAME} of a-z, 0-9 and -, such as deploy-site"
+            )))
+        }
+    }
+}
+
+/// Who gets the tokens of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beneficiary<'r> {
+    /// This agent.
+    Agent(AgentId),
+    /// The workload itself.
+    Workload {
+        /// Its organization.
+        organization: OrganizationId,
+        /// The prefix of its id.
+        subject_prefix: &'r SubjectPrefix,
+    },
+}
+
+/// Whether a token meets one condition of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionOutcome {
+    /// The claim, as a rule names it.
+    pub claim: String,
+    /// What the rule or its kind requires.
+    pub required: String,
+    /// What the token has, if it is a single value.
+    pub found: Option<String>,
+    /// Whether that is enough.
+    pub is_met: bool,
+}
+
+impl TrustRule {
+    /// Returns the issuer of the tokens.
+    pub fn issuer(&self) -> &str {
+        self.issuer.as_deref().or(self.kind.issuer()).unwrap_or_default()
+    }
+
+    /// Returns the trust domain, if the issuer is one: its tokens name no issuer (JWT-SVID §3).
+    pub fn trust_domain(&self) -> Option<&str> {
+        self.issuer().strip_prefix(SPIFFE)
+    }
+
+    /// Reports whether it decides about tokens.
+    pub fn decides(&self) -> bool {
+        self.mode == TrustMode::Enforce && !self.disabled
+    }
+
+    /// Returns who gets the tokens.
+    pub fn beneficiary(&self) -> Option<Beneficiary<'_>> {
+        match (self.agent, self.organization, &self.subject_prefix) {
+            (Some(agent), None, None) => Some(Beneficiary::Agent(agent)),
+            (None, Some(organization), Some(subject_prefix)) => {
+                Some(Beneficiary::Workload { organization, subject_prefix })
+            }
+            _ => None,
+        }
+    }
+
+    /// Reports whether tokens that it granted to `subject` in `organization` are still valid.
+    pub fn still_grants(&self, subject: &Subject, organization: OrganizationId) -> bool {
+        match self.beneficiary() {
+            Some(Beneficiary::Agent(agent)) => *subject == Subject::Agent(agent),
+            Some(Beneficiary::Workload { organization: current, subject_prefix }) => {
+                let is_external = matches!(subject, Subject::External(_));
+                let has_prefix = subject.to_string().starts_with(subject_prefix.as_str());
+                is_external && has_prefix && current == organization
+            }
+            None => false,
+        }
+    }
+
+    /// Returns the prefix of the ids of the workloads, if they are not an agent.
+    pub fn subject_prefix(&self) -> Option<&SubjectPrefix> {
+        self.subject_prefix.as_ref()
+    }
+
+    /// Returns the longest lifetime of a token, if the rule limits it.
+    pub fn lifetime(&self) -> Option<SignedDuration> {
+        self.lifetime.map(|seconds| SignedDuration::from_secs(i64::from(seconds)))
+    }
+
+    /// Reports whether a token with these claims meets every clause, and the conditions of the kind.
+    pub fn accepts(&self, claims: &Map<String, Value>) -> bool {
+        self.outcomes(claims).iter().all(|outcome| outcome.is_met)
+    }
+
+    /// Returns whether a token with these claims meets each clause, and each condition of the kind.
+    pub fn outcomes(&self, claims: &Map<String, Value>) -> Vec<ConditionOutcome> {
+        let of_clauses = self.clauses.iter().map(|(path, values)| {
+            let claim = path.find(claims);
+            ConditionOutcome {
+                claim: path.to_string(),
+                required: values.to_string(),
+                found: claim.and_then(text_of),
+                is_met: claim.is_some_and(|claim| values.accept(claim)),
+            }
+        });
+        let of_kind = self.kind.conditions().into_iter().filter_map(|condition| {
+            let KindCondition { path, requirement } = condition;
+            let claim = path.find(claims);
+            let found = claim.and_then(text_of);
+            let is_met = match requirement {
+                ClaimRequirement::Absent => claim.is_none(),
+                ClaimRequirement::Present => claim.is_some(),
+                ClaimRequirement::OneOfByDefault(_) if self.clauses.get(&path).is_some() => {
+                    return None;
+                }
+                ClaimRequirement::OneOfByDefault(values) => {
+                    found.as_deref().is_some_and(|found| values.contains(&found))
+                }
+            };
+            let (claim, required) = (path.to_string(), requirement.to_string());
+            Some(ConditionOutcome { claim, required, found, is_met })
+        });
+        of_clauses.chain(of_kind).collect()
+    }
+}
+
+/// Checks each rule, and the rules against each other and the rest of the configuration.
+pub(super) fn validate(
+    rules: &[TrustRule],
+    resources: &[ProtectedResource],
+    lifetimes: &Lifetimes,
+) -> Result<(), Fault> {
+    for (at, rule) in rules.iter().enumerate() {
+        let refuse = |sentence: String| setting(format!("[[trust]] {:?}: {sentence}", rule.name.0));
+        if rules[..at].iter().any(|other| other.name == rule.name) {
+            return refuse("the name is used twice".into());
+        }
+        if let Err(sentence) = check_issuer(rule) {
+            return refuse(sentence);
+        }
+        if rules[..at].iter().any(|other| {
+            other.issuer() == rule.issuer()
+                && (other.kind, &other.jwks_url) != (rule.kind, &rule.jwks_url)
+        }) {
+            return refuse(
+                "another rule has the same issuer, but another kind or jwks_url: set the same"
+                    .into(),
+            );
+        }
+        if rule.beneficiary().is_none() {
+            return refuse(
+                "set agent, for tokens of that agent; or organization and subject_prefix, for tokens \
+                 of the workload itself"
+                    .into(),
+            );
+        }
+        if rule.scopes.is_empty() {
+            return refuse("it needs at least one scope".into());
+        }
+        let longest = lifetimes.access_token.as_secs();
+        if let Some(lifetime) = rule.lifetime
+            && !(60..=longest).contains(&i64::from(lifetime))
+        {
+            return refuse(format!(
+                "lifetime is {lifetime}; it must be 60 to {longest} seconds, the lifetime of access \
+                 tokens"
+            ));
+        }
+        if let Err(sentence) = check_resource(rule, resources) {
+            return refuse(sentence);
+        }
+    }
+    match lint::lint(rules).into_iter().next() {
+        None => Ok(()),
+        Some(finding) => setting(finding.to_string()),
+    }
+}
+
+fn check_issuer(rule: &TrustRule) -> Result<(), String> {
+    let issuer = rule.issuer();
+    if issuer.is_empty() {
+        return Err(format!("the kind {} needs an issuer", rule.kind.name()));
+    }
+    if let Some(remedy) = provider::remedy_for_issuer(issuer) {
+        return Err(remedy);
+    }
+    if let Some(url) = rule.jwks_url.as_deref().filter(|url| !is_https_or_local(url)) {
+        return Err(format!("jwks_url must be an https URL, not {url:?}"));
+    }
+    if let Some(domain) = rule.trust_domain() {
+        let is_part =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+        return if rule.kind != TrustKind::Spiffe {
+            Err(format!("the issuer {issuer:?} is a trust domain: set kind = \"spiffe\""))
+        } else if domain.is_empty() || !domain.bytes().all(is_part) {
+            Err(format!(
+                "the issuer {issuer:?} is not a trust domain, such as spiffe://example.org"
+            ))
+        } else if rule.jwks_url.is_none() {
+            Err("a trust domain has no discovery: set jwks_url to the URL of its bundle".into())
+        } else {
+            Ok(())
+        };
+    }
+    if is_https_or_local(issuer) {
+        Ok(())
+    } else {
+        Err(format!("issuer must be an https URL, not {issuer:?}"))
+    }
+}
+
+fn check_resource(rule: &TrustRule, resources: &[ProtectedResource]) -> Result<(), String> {
+    let Some(uri) = rule.resource.resource() else { return Ok(()) };
+    let Some(resource) = resources.iter().find(|resource| resource.uri == *uri) else {
+        return Err(format!("the resource {:?} has no [[resource]]", uri.as_str()));
+    };
+    match rule.scopes.iter().find(|scope| !resource.scopes.allows(scope)) {
+        None => Ok(()),
+        Some(scope) => Err(format!("the scope {scope} is not one of the resource {uri}")),
+    }
+}
+
+/// Checks that no rule accepts tokens that the same issuer makes for people, or that are credentials
+/// here as they are.
+pub(super) fn validate_audiences(
+    rules: &[TrustRule],
+    providers: &[ProviderKind],
+    signins: &[SignInSettings],
+) -> Result<(), Fault> {
+    for rule in rules {
+        let is_client = |signin: &SignInSettings| match signin {
+            SignInSettings::Oidc(oidc) => {
+                oidc.issuer == rule.issuer() && oidc.client_id == rule.audience
+            }
+            SignInSettings::Github(_) => false,
+        };
+        let is_api = |provider: &ProviderKind| match provider {
+            ProviderKind::Oidc(oidc) => {
+                oidc.issuer == rule.issuer() && oidc.audience == rule.audience
+            }
+            ProviderKind::Jwt(jwt) => jwt.issuer == rule.issuer() && jwt.audience == rule.audience,
+            ProviderKind::AccessToken {}
+            | ProviderKind::ApiKey {}
+            | ProviderKind::Session {}
+            | ProviderKind::ServiceToken {}
+            | ProviderKind::Runner {}
+            | ProviderKind::ConfiguredKeys(_)
+            | ProviderKind::Allowlist(_) => false,
+        };
+        let other = if signins.iter().any(is_client) {
+            "the client_id of a [[signin]] at this issuer, so it would accept the ID tokens of people"
+        } else if providers.iter().any(is_api) {
+            "the audience of a [[provider]] of this issuer, so it would accept tokens for an API"
+        } else {
+            continue;
+        };
+        return setting(format!(
+            "[[trust]] {:?}: the audience {:?} is {other}: have the workload request tokens for \
+             another audience, such as the URL of this deployment",
+            rule.name.0, rule.audience
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that no rule trusts the tokens of this deployment.
+pub(super) fn validate_issuer(rules: &[TrustRule], issuer: &str) -> Result<(), Fault> {
+    match rules.iter().find(|rule| rule.issuer().trim_end_matches('/') == issuer) {
+        None => Ok(()),
+        Some(rule) => setting(format!(
+            "[[trust]] {:?}: the issuer is this deployment, whose tokens are credentials already",
+            rule.name.0
+        )),
+    }
+}
+
+/// The rules of a deployment.
+impl super::Config {
+    /// Returns the rule `name`, if it still grants.
+    pub fn trust_rule(&self, name: &str) -> Option<&TrustRule> {
+        self.trust.iter().find(|rule| rule.name.0 == name && rule.decides())
+    }
+}
