@@ -3,20 +3,26 @@
 //! Accepts JSON `{agent_id, secret}`, or a form with a `grant_type` (RFC 6749). For
 //! `client_credentials` and `refresh_token`, an agent is authenticated by HTTP Basic or in the form.
 //! `authorization_code` and `device_code` are for clients of users, which have a client id, no
-//! secret, and sometimes keys. With a proof of possession in the header `DPoP` (RFC 9449), the tokens
+//! secret, and sometimes keys. `jwt-bearer` and `token-exchange` are for workloads, whose tokens of
+//! another issuer are all that they need. With a proof of possession in the header `DPoP` (RFC 9449), the tokens
 //! are bound to its key.
 
 use postern::{
     App, Error, Refusal,
     config::ConfiguredAudience,
-    core::{id::ClientId, scope::Scopes, secret::Secret},
+    core::{
+        id::{AgentId, ClientId},
+        scope::Scopes,
+        secret::Secret,
+    },
     grant::{
-        ClientCredentials, ClientProof, Tokens,
+        ACCESS_TOKEN_TYPE, ClientCredentials, ClientProof, Tokens,
         agent_secret::{self, RequestedScopes},
         authorization_code,
         client::{self, ClientParameters, IdentifiedClient, PresentedClient},
         client_assertion::ClientAssertion,
         device_code,
+        federation::{self, WorkloadRequest},
         presenter::Presenter,
         refresh::{self, RefreshTokenRequest},
     },
@@ -85,6 +91,7 @@ fn json_body(request: &Request) -> Result<AgentExchange, Error> {
         "device_code",
         "grant_type",
         "refresh_token",
+        "subject_token",
     ]
     .iter()
     .any(|name| members.contains_key(*name));
@@ -153,7 +160,63 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
             device_code::poll(&app.context, code, &require_public(client)?, audience, presenter)
                 .await
         }
+        "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
+            let token = parameter("assertion")?;
+            let client = require_agent_name(client)?;
+            let request =
+                WorkloadRequest { token, client, scopes: scopes.as_ref(), audience, presenter };
+            federation::exchange(&app.context, &app.trusted_issuers, &request).await
+        }
+        "urn:ietf:params:oauth:grant-type:token-exchange" => {
+            let token = parameter("subject_token")?;
+            check_exchange(form)?;
+            let client = require_agent_name(client)?;
+            let audience = exchange_audience(app, request, form)?;
+            let request =
+                WorkloadRequest { token, client, scopes: scopes.as_ref(), audience, presenter };
+            let tokens = federation::exchange(&app.context, &app.trusted_issuers, &request).await;
+            Ok(tokens.map_err(Error::of_subject_token)?.as_exchanged())
+        }
         _ => Err(Refusal::GrantTypeUnknown.into()),
+    }
+}
+
+/// Checks that a token exchange is one that is supported (RFC 8693 §2.1): of a JWT, for an access
+/// token, and without an actor.
+fn check_exchange(form: &Form) -> Result<(), Error> {
+    const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+    const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+    let text = |name: &str| form.get(name).map(Secret::expose);
+    let subject = text("subject_token_type").ok_or_else(|| missing("subject_token_type"))?;
+    let requested = text("requested_token_type").unwrap_or(ACCESS_TOKEN_TYPE);
+    let has_actor = form.contains_key("actor_token") || form.contains_key("actor_token_type");
+    if [JWT, ID_TOKEN].contains(&subject) && requested == ACCESS_TOKEN_TYPE && !has_actor {
+        Ok(())
+    } else {
+        Err(Refusal::ExchangeNotSupported.into())
+    }
+}
+
+/// Returns the API that a token exchange names, by `resource` or by `audience`.
+fn exchange_audience<'a>(
+    app: &'a App,
+    request: &Request,
+    form: &Form,
+) -> Result<Option<ConfiguredAudience<'a>>, Error> {
+    let mut named = request.resources()?;
+    named.extend(form.get("audience").map(|audience| audience.expose().to_owned()));
+    Ok(ConfiguredAudience::requested_if_any(&app.context.config, &named)?)
+}
+
+/// Returns the agent that the client of a workload names, if it does. It authenticates with nothing
+/// else than the token of the workload.
+fn require_agent_name(client: IdentifiedClient) -> Result<Option<AgentId>, Error> {
+    match client {
+        IdentifiedClient::Unidentified => Ok(None),
+        IdentifiedClient::Agent(id) => Ok(Some(id)),
+        IdentifiedClient::AgentWithProof(_)
+        | IdentifiedClient::App(_)
+        | IdentifiedClient::AppWithAssertion(_) => Err(Refusal::TrustClientNotAllowed.into()),
     }
 }
 

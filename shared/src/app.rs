@@ -6,6 +6,7 @@ use crate::{
     context::Context,
     core::{clock::Clock, entropy::Entropy, error::Fault},
     crypto::secrets::Secrets,
+    grant::federation::TrustedIssuers,
     identity_provider::IdentityProviders,
     store::Store,
 };
@@ -20,6 +21,8 @@ pub struct App {
     pub providers: ProviderChain,
     /// The identity providers at which users sign in, in the order of the configuration.
     pub identity_providers: IdentityProviders,
+    /// The issuers whose workloads get tokens.
+    pub trusted_issuers: TrustedIssuers,
 }
 
 impl App {
@@ -38,6 +41,7 @@ impl App {
         let context = Context::new(config, secrets, store, clock, entropy)?;
         let identity_providers = IdentityProviders::new(&context.config, secrets)?;
         let providers = ProviderChain::new(&context.config, secrets, &identity_providers)?;
-        Ok(Self { context, providers, identity_providers })
+        let trusted_issuers = TrustedIssuers::new(&context.config);
+        Ok(Self { context, providers, identity_providers, trusted_issuers })
     }
 }

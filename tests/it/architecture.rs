@@ -348,6 +348,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/client_assertion.rs",
             "grant/consent.rs",
             "grant/device_code.rs",
+            "grant/federation.rs",
             "grant/leaked.rs",
             "grant/password.rs",
             "grant/password_change.rs",

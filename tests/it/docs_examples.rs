@@ -53,6 +53,7 @@ fn every_page_with_a_command_is_tested() {
     let tested = [
         "docs/credentials.md",
         "docs/deploying.md",
+        "docs/federation.md",
         "docs/oauth.md",
         "docs/people.md",
         "docs/providers.md",

@@ -423,7 +423,7 @@ async fn a_documented_grant_names_its_missing_parameters() {
     let world = World::new().await;
     let table = rows(&page().section("## Tokens"));
     let grants: Vec<_> = table.into_iter().filter(|cells| cells.len() == 3).collect();
-    assert_eq!(grants.len(), 4);
+    assert_eq!(grants.len(), 6);
     for cells in grants {
         let grant = code_spans(&cells[0]).remove(0);
         let parameters = Members::parse(cells[1].split(';').next().unwrap()).required;

@@ -804,7 +804,7 @@ async fn the_error_for_a_token_request_names_the_parameter() {
     let form = async |parameters: &[(&str, &str)]| {
         world.call("POST", "/v1/auth/token").form(parameters).send().await
     };
-    let grants = "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.";
+    let grants = "The grant_type is not supported: use client_credentials, refresh_token or authorization_code, or device_code, jwt-bearer or token-exchange with urn:ietf:params:oauth:grant-type: before it.";
     let refused = "The client id or secret is not valid.";
     let both = "The grant client_credentials needs the id and the secret of an agent: send them by HTTP Basic, or as client_id and client_secret.";
     let table: [(Parameters<'_>, u16, &str, &str); 12] = [

@@ -6,7 +6,7 @@ use postern::{
     crypto::{Digest, sign::Algorithm},
 };
 use serde_json::{Value, json};
-use tests::{ClientKey, World};
+use tests::{ClientKey, Issuer, World};
 
 /// 2026-01-01T00:00:00Z, when every world begins, in epoch milliseconds.
 const NOW_MS: &str = "1767225600000";
@@ -314,4 +314,30 @@ async fn items_of_an_organization_of_open_signup_are_marked() {
         world.call("POST", path).key(&key).json(body).send().await.expect(201);
         assert_eq!(put(&world).iter().filter(|item| says_so(item)).count(), count, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_token_of_a_workload_is_stored_as_a_digest() {
+    let world = World::new().await;
+    let issuer = Issuer::start().await;
+    let rule = format!(
+        "[[trust]]\nname = \"a\"\nissuer = \"{}\"\naudience = \"postern\"\n\
+         match = {{ sub = \"job\" }}\nscopes = [\"read\"]\norganization = \"{}\"\n\
+         subject_prefix = \"ci|\"\n",
+        issuer.url, world.org_id
+    );
+    let world = world.reconfigured(&rule);
+    let claims = json!({"sub": "job", "aud": "postern", "exp": 1_767_225_660, "jti": "once"});
+    let token = issuer.token(claims);
+    let grant_type = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    let form = [("grant_type", grant_type), ("assertion", token.as_str())];
+    world.call("POST", "/v1/auth/token").form(&form).send().await.expect(200);
+    let pk = digest(&json!(["workload", issuer.url, "once"]).to_string());
+    let [item] = &mut put(&world)[..] else { panic!("one item") };
+    assert!(item["attempt"]["S"].is_string());
+    item["attempt"] = Value::Null;
+    let expected = json!({
+        "pk": {"S": format!("jti_{pk}")}, "attempt": null, "expires_at": {"N": "1767225720"},
+    });
+    assert_eq!(*item, expected);
 }

@@ -97,6 +97,36 @@ enum GrantForm {
         /// The API that the token is for (RFC 8707).
         resource: Option<String>,
     },
+    /// A workload exchanges the token of its issuer (RFC 7523 §2.1).
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer {
+        /// The token of the workload.
+        assertion: String,
+        /// At most the agent of the trust rule.
+        client_id: Option<String>,
+        /// The API that the token is for (RFC 8707).
+        resource: Option<String>,
+        /// Fewer scopes than those of the rule, space-joined.
+        scope: Option<String>,
+    },
+    /// A workload exchanges the token of its issuer (RFC 8693 §2.1).
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange {
+        /// The token of the workload.
+        subject_token: String,
+        /// urn:ietf:params:oauth:token-type:jwt or urn:ietf:params:oauth:token-type:id_token.
+        subject_token_type: String,
+        /// At most urn:ietf:params:oauth:token-type:access_token.
+        requested_token_type: Option<String>,
+        /// At most the agent of the trust rule.
+        client_id: Option<String>,
+        /// The API that the token is for (RFC 8707).
+        resource: Option<String>,
+        /// The same.
+        audience: Option<String>,
+        /// Fewer scopes than those of the rule, space-joined.
+        scope: Option<String>,
+    },
 }
 
 /// Adds the routes.

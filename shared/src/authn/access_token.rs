@@ -17,7 +17,7 @@ use crate::{
         subject::{CredentialId, Subject},
     },
     crypto::jwt,
-    grant::user_status::UserStatus,
+    grant::{federation, user_status::UserStatus},
     http::CredentialSource,
     store::{
         Record as _, family::FamilyRecord, membership::MembershipRecord,
@@ -59,9 +59,14 @@ impl Provider for AccessTokenProvider {
             Ok(proof) => proof,
             Err(refusal) => return Ok(refusal.into()),
         };
-        let outcome = match claims.agent_id {
-            Some(agent) => of_agent(context, agent, claims, now).await?,
-            None => of_person(context, claims, now).await?,
+        let claims = match within_trust_rule(context, claims) {
+            Ok(claims) => claims,
+            Err(refusal) => return Ok(refusal.into()),
+        };
+        let outcome = match (claims.agent_id, &claims.trust_rule) {
+            (Some(agent), _) => of_agent(context, agent, claims, now).await?,
+            (None, Some(_)) => of_workload(context, claims).await?,
+            (None, None) => of_person(context, claims, now).await?,
         };
         proof.spend(context, outcome).await
     }
@@ -141,6 +146,35 @@ pub(super) fn agent_principal(
         }
         _ => Err(Refusal::TokenOwnerDeleted),
     }
+}
+
+/// Returns claims with what is left of their scopes, if a rule granted them: the rule must still
+/// grant to the same agent or workload.
+///
+/// # Errors
+/// [`Refusal::TokenRevoked`]
+fn within_trust_rule(context: &Context, claims: Claims) -> Result<Claims, Refusal> {
+    let Some(name) = &claims.trust_rule else { return Ok(claims) };
+    let rule = context.config.trust_rule(name);
+    let rule = rule.filter(|rule| rule.still_grants(&claims.sub, claims.org_id));
+    let scopes = claims.scopes.intersection(&rule.ok_or(Refusal::TokenRevoked)?.scopes);
+    Ok(Claims { scopes, ..claims })
+}
+
+async fn of_workload(context: &Context, claims: Claims) -> Result<Outcome, Fault> {
+    let (member, is_revoked) =
+        context.store.member_and_revocation(&claims.sub, &claims.jti).await?;
+    if is_revoked {
+        return Ok(Refusal::TokenRevoked.into());
+    }
+    if let Err(refusal) = federation::check_is_no_user(member.as_ref()) {
+        let is_disabled = refusal == Refusal::UserDisabled;
+        return Ok(if is_disabled { refusal } else { Refusal::TokenOwnerDeleted }.into());
+    }
+    // What a workload creates ends with its token: nobody else could end it.
+    let inherited = InheritedLimits { expires_at: Some(claims.exp), ..InheritedLimits::default() };
+    let caller = principal(claims.into(), PrincipalKind::External, None);
+    Ok(Outcome::Authenticated(Principal { inherited, ..caller }))
 }
 
 async fn of_person(context: &Context, claims: Claims, now: Timestamp) -> Result<Outcome, Fault> {

@@ -27,7 +27,7 @@ use crate::{
         principal::Principal,
         scope::Scopes,
         secret::Secret,
-        subject::{CredentialId, Subject},
+        subject::CredentialId,
     },
     credential::{RefreshToken, RunnerToken, SessionToken},
     crypto::{Digest, jwt},
@@ -264,10 +264,7 @@ async fn owner(
 ) -> Result<Principal, Error> {
     let owner = family.owner()?;
     let grant = TokenGrant {
-        owner: match &owner {
-            TokenOwner::Agent(id) => Subject::Agent(*id),
-            TokenOwner::User { user_id, .. } => user_id.clone(),
-        },
+        owner: owner.subject(),
         org_id: family.org_id,
         scopes: family.scopes,
         epoch: family.epoch,
@@ -280,6 +277,7 @@ async fn owner(
             let agent = context.store.record::<AgentRecord>(&id, now).await?;
             agent_principal(context, agent, grant, now)
         }
+        TokenOwner::Workload { .. } => Err(Refusal::FamilyOwnerDeleted),
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;
             user_principal(context, member, grant)

@@ -84,6 +84,12 @@ pub fn unverified_type(token: &str) -> Option<String> {
     parse_header(header)?.get("typ")?.as_str().map(str::to_ascii_lowercase)
 }
 
+/// Returns the algorithm in the header of a token that may be forged.
+pub fn unverified_algorithm(token: &str) -> Option<JwsAlgorithm> {
+    let (header, _) = token.split_once('.')?;
+    parse_header(header)?.get("alg")?.as_str().and_then(JwsAlgorithm::from_name)
+}
+
 /// Reports whether `text` is the beginning of a JWT, without its end.
 pub fn is_cut_off(text: &str) -> bool {
     let mut parts = text.split('.');
@@ -104,6 +110,18 @@ pub fn verify<C: DeserializeOwned>(
 ) -> Result<C, Refusal> {
     serde_json::from_slice(&signed_payload(token, keys, expected)?)
         .map_err(|_| Refusal::TokenClaimsInvalid)
+}
+
+/// Verifies `token`, as [`verify`] does, and returns all its claims.
+///
+/// # Errors
+/// Those of [`verify`].
+pub fn signed_claims(
+    token: &str,
+    keys: &KeySet,
+    expected: HeaderRequirements<'_>,
+) -> Result<Map<String, Value>, Refusal> {
+    verify(token, keys, expected).map(|Members(claims)| claims)
 }
 
 /// Returns the payload of a JWS in compact form (RFC 7515 §3.1), if the key that it names signed

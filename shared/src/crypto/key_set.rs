@@ -1,6 +1,6 @@
 //! The keys of one issuer (RFC 7517 §5). `kid` and algorithm together choose one of them.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     jws::JwsAlgorithm,
@@ -32,12 +32,32 @@ impl KeySet {
     /// # Errors
     /// [`InvalidKey::Malformed`] if it is not a key set.
     pub fn parse(json: &str) -> Result<Self, InvalidKey> {
+        Self::parse_with(json, |jwk| VerifyingKey::from_jwk(jwk).ok())
+    }
+
+    /// Parses the keys of a SPIFFE bundle that verify JWT-SVIDs (SPIFFE Trust Domain and Bundle
+    /// §4.2). The others are left out, in the same way.
+    ///
+    /// # Errors
+    /// [`InvalidKey::Malformed`] if it is not a bundle.
+    pub fn parse_bundle(json: &str) -> Result<Self, InvalidKey> {
+        Self::parse_with(json, |jwk| {
+            let mut jwk = jwk.clone();
+            let usage = jwk.insert("use".into(), "sig".into())?;
+            (usage == "jwt-svid").then(|| VerifyingKey::from_jwk(&jwk).ok()).flatten()
+        })
+    }
+
+    fn parse_with(
+        json: &str,
+        key: impl Fn(&Map<String, Value>) -> Option<VerifyingKey>,
+    ) -> Result<Self, InvalidKey> {
         let given = LenientObject::parse(json).and_then(|set| set.elements("keys"));
         let given = given.filter(|given| given.len() <= MOST_KEYS).ok_or(InvalidKey::Malformed)?;
         let valid: Vec<_> = given
             .iter()
             .filter_map(|jwk| serde_json::from_str(jwk.get()).ok())
-            .filter_map(|Members(jwk)| VerifyingKey::from_jwk(&jwk).ok())
+            .filter_map(|Members(jwk)| key(&jwk))
             .collect();
         let mut keys: Vec<VerifyingKey> = Vec::with_capacity(valid.len());
         for key in &valid {

@@ -87,6 +87,7 @@ pub async fn exchange(
         epoch: agent.epoch,
         not_after: agent.expires_at,
         key: presenter.key(),
+        trust_rule: None,
     };
     let tokens = Tokens::new(context, &grant, None, now)?;
     presenter.spend_proof(context).await?;

@@ -125,6 +125,7 @@ fn first_tokens(
         epoch: family.epoch,
         not_after: Some(family.absolute_expires_at),
         key: family.jkt.as_ref(),
+        trust_rule: None,
     };
     let kid = match &family.kid {
         Some(kid) => kid,
@@ -247,6 +248,7 @@ pub(super) async fn check_owner(
             let is_confidential = family.is_confidential || agent.credential.keys().is_some();
             Ok(FamilyRecord { scopes, absolute_expires_at, is_confidential, ..family })
         }
+        TokenOwner::Workload { .. } => Err(Refusal::FamilyOwnerDeleted.into()),
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;
             let member = member

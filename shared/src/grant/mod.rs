@@ -11,6 +11,7 @@ mod client_document;
 pub mod consent;
 pub mod device_code;
 pub mod family;
+pub mod federation;
 pub mod leaked;
 pub mod password;
 pub mod password_change;
@@ -36,6 +37,9 @@ use crate::{
     credential::{self, PresentedKind},
 };
 
+/// The type of an access token in a token exchange (RFC 8693 §3).
+pub const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
+
 /// The token response of RFC 6749 §5.1.
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
@@ -54,6 +58,9 @@ pub struct Tokens {
     /// The scopes of the access token, space-joined.
     #[cfg_attr(feature = "openapi", schemars(with = "crate::core::schema::ScopeList"))]
     scope: String,
+    /// What was issued, in the response to a token exchange (RFC 8693 §2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
 }
 
 impl Tokens {
@@ -69,12 +76,19 @@ impl Tokens {
             expires_in: grant.lifetime(context, now).as_secs(),
             refresh_token,
             scope: grant.scopes.to_string(),
+            issued_token_type: None,
         })
     }
 
     /// Returns the same tokens with another refresh token.
     fn with_refresh_token(self, refresh_token: Secret) -> Self {
         Self { refresh_token: Some(refresh_token), ..self }
+    }
+
+    /// Adds what was issued, for the response to a token exchange.
+    #[must_use]
+    pub fn as_exchanged(self) -> Self {
+        Self { issued_token_type: Some(ACCESS_TOKEN_TYPE), ..self }
     }
 }
 

@@ -252,6 +252,7 @@ fn tokens(
         not_after: Some(family.absolute_expires_at),
         // The access token is bound to the key of the request, also if the refresh token is not.
         key: request.key,
+        trust_rule: None,
     };
     Ok(Tokens::new(context, &grant, None, request.now)?)
 }

@@ -11,6 +11,7 @@
 //! | `Families` | revoked access token without a family | the token's id |
 //! | `Nonces` | nonce of a signed request | `non_`, the id of the key, `#` and the SHA-256 of the nonce |
 //! | `Nonces` | assertion of a client | `jti_` and the SHA-256 of the client's id and the `jti` |
+//! | `Nonces` | token of a workload | `jti_` and the SHA-256 of its issuer and its `jti`, or of what was signed |
 //! | `Nonces` | proof of possession | `non_`, the thumbprint of the key, `#` and the SHA-256 of `jti` |
 //! | `Nonces` | sign-in, authorization code, device code | its id |
 //! | `Nonces` | the device code that a user code stands for | `uco_` and a keyed code of it |
@@ -108,6 +109,14 @@ pub fn assertion(client: &ClientId, jti: &str) -> String {
     // The JSON of both differs if one of them does.
     let both = serde_json::json!([client.as_str(), jti]).to_string();
     format!("jti_{}", Digest::of(both.as_bytes()).to_hex())
+}
+
+/// Returns the key of a token of a workload, whose issuer chose the id. It has the prefix of
+/// assertions: what may use those up may use these up too.
+pub fn workload_token(issuer: &str, id: &str) -> String {
+    // Three elements, so it never is the key of an assertion.
+    let all = serde_json::json!(["workload", issuer, id]).to_string();
+    format!("jti_{}", Digest::of(all.as_bytes()).to_hex())
 }
 
 /// Returns the key of a nonce. The credential's id is part of it, so that nobody can consume the

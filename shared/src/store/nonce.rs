@@ -1,5 +1,5 @@
-//! Nonces of signed requests, ids of client assertions and proofs of possession, each of which is
-//! accepted once.
+//! Nonces of signed requests, ids of client assertions, proofs of possession and tokens of workloads,
+//! each of which is accepted once.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{SignedDuration, Timestamp};
@@ -96,6 +96,21 @@ impl Store {
         expires_at: Timestamp,
     ) -> Result<Nonce, Fault> {
         self.consume(&key::assertion(client, jti), attempt, now, expires_at).await
+    }
+
+    /// Consumes the token of a workload that `issuer` has issued, in the same way.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer.
+    pub async fn consume_workload_token(
+        &self,
+        issuer: &str,
+        id: &str,
+        attempt: &AttemptId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<Nonce, Fault> {
+        self.consume(&key::workload_token(issuer, id), attempt, now, expires_at).await
     }
 
     async fn consume(

@@ -78,6 +78,22 @@ impl Store {
         Ok((member.map(from_item).transpose()?, family.map(from_item).transpose()?))
     }
 
+    /// Returns the record of a user with the id of a workload, and whether this token of the workload
+    /// was revoked.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
+    /// a record is unreadable.
+    pub async fn member_and_revocation(
+        &self,
+        user_id: &Subject,
+        token: &AccessTokenId,
+    ) -> Result<(Option<MembershipRecord>, bool), Fault> {
+        let (member, revocation) =
+            self.batch_get_two(AttributeValue::S(key::membership(user_id)), text(token)).await?;
+        Ok((member.map(from_item).transpose()?, revocation.is_some()))
+    }
+
     /// Reads one item of `Keys` and one of `Families`, both consistently.
     async fn batch_get_two(
         &self,

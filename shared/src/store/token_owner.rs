@@ -23,6 +23,13 @@ pub enum TokenOwner {
         /// The client.
         client_id: ClientId,
     },
+    /// A workload of another issuer, which never has a family.
+    Workload {
+        /// The workload.
+        subject: Subject,
+        /// The client id that its rule gives it.
+        client_id: ClientId,
+    },
 }
 
 impl TokenOwner {
@@ -30,14 +37,22 @@ impl TokenOwner {
     pub fn client_id(&self) -> ClientId {
         match self {
             Self::Agent(agent) => (*agent).into(),
-            Self::User { client_id, .. } => client_id.clone(),
+            Self::User { client_id, .. } | Self::Workload { client_id, .. } => client_id.clone(),
+        }
+    }
+
+    /// Returns the subject of its tokens.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Agent(agent) => Subject::Agent(*agent),
+            Self::User { user_id: subject, .. } | Self::Workload { subject, .. } => subject.clone(),
         }
     }
 
     /// Returns the user, if the owner is one.
     pub fn user_id(&self) -> Option<&Subject> {
         match self {
-            Self::Agent(_) => None,
+            Self::Agent(_) | Self::Workload { .. } => None,
             Self::User { user_id, .. } => Some(user_id),
         }
     }

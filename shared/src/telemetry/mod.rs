@@ -28,6 +28,7 @@ use crate::core::{
     id::{FamilyId, OrganizationId, SessionId, UserId},
     method,
     principal::Principal,
+    scope::Scopes,
     subject::Subject,
 };
 
@@ -280,6 +281,26 @@ pub fn leaked_key_revoked(id: &str) {
 /// raises the alarm for faults.
 pub fn operator_key_leaked() {
     tracing::error!(target: "postern", event = "operator_key_leaked", Faults = 1_u64, "the operator key was reported as leaked: replace it in the secret");
+}
+
+/// Logs that a token of a workload was exchanged by a rule.
+pub fn trust_matched(rule: &str, subject: &Subject) {
+    tracing::info!(target: "postern", event = "trust_matched", rule, %subject, "a workload got a token");
+}
+
+/// Logs that a verified token meets none of the rules about its issuer and audience, with the claims
+/// of each rule that it does not meet. Only the names of the claims are logged.
+pub fn trust_unmatched(unmet: &[(&str, Vec<String>)]) {
+    let unmet: Vec<_> =
+        unmet.iter().map(|(rule, claims)| format!("{rule}: {}", claims.join(" "))).collect();
+    tracing::warn!(target: "postern", event = "trust_unmatched", unmet = unmet.join("; "), "a workload meets no rule");
+}
+
+/// Logs what a rule in audit mode would have done with a verified token.
+pub fn trust_audited(rule: &str, unmet: &[String], scopes: &Scopes) {
+    let decision = if unmet.is_empty() { "allow" } else { "deny" };
+    let unmet = unmet.join(" ");
+    tracing::info!(target: "postern", event = "trust_audited", rule, decision, unmet, %scopes, "a rule was only audited");
 }
 
 /// Logs that a user was disabled, enabled or signed out everywhere.

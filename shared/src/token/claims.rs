@@ -107,6 +107,9 @@ pub struct Claims {
     /// The key that it is bound to, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// The rule that granted it to a workload. The token ends with the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_rule: Option<String>,
 }
 
 /// The claims of a service token, with which one of our own services calls another.

@@ -82,7 +82,7 @@ pub fn check_lifetime(claims: &Map<String, Value>, now: Timestamp) -> Result<Tim
 /// Reports whether a token is a security event token (RFC 8417 §2.2), such as the logout token of
 /// OpenID Connect Back-Channel Logout §2.4. Issuers send those to everyone whose users they are,
 /// with issuer, audience, subject and times of the others, and not all of them set a `typ`.
-fn is_security_event(claims: &Map<String, Value>) -> bool {
+pub(super) fn is_security_event(claims: &Map<String, Value>) -> bool {
     claims.get("events").is_some_and(Value::is_object)
 }
 

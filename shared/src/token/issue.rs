@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Claims, DownloadClaims, ServiceClaims, claims::TokenClaims, dpop::Confirmation};
 use crate::{
-    config::ConfiguredAudience,
+    config::{ConfiguredAudience, trust::RuleName},
     context::Context,
     core::{
         clock::{after, at_most},
@@ -14,7 +14,6 @@ use crate::{
         principal::Principal,
         scope::Scopes,
         secret::Secret,
-        subject::Subject,
     },
     crypto::{sign::Algorithm, thumbprint::KeyThumbprint},
     store::{service_account::ServiceRecord, token_owner::TokenOwner},
@@ -39,6 +38,8 @@ pub struct NewAccessToken<'a> {
     pub not_after: Option<Timestamp>,
     /// The key that it is bound to, if it is.
     pub key: Option<&'a KeyThumbprint>,
+    /// The rule that grants it to a workload.
+    pub trust_rule: Option<&'a RuleName>,
 }
 
 impl NewAccessToken<'_> {
@@ -64,10 +65,7 @@ pub fn access_token(
         grant.audience.algorithm(),
         &Claims {
             iss: issuer.clone(),
-            sub: match grant.owner {
-                TokenOwner::Agent(agent) => Subject::Agent(*agent),
-                TokenOwner::User { user_id, .. } => user_id.clone(),
-            },
+            sub: grant.owner.subject(),
             aud: match grant.audience {
                 ConfiguredAudience::Issuer => Claims::audience(issuer),
                 ConfiguredAudience::Resource(resource) => resource.uri.to_string(),
@@ -79,7 +77,7 @@ pub fn access_token(
             client_id: grant.owner.client_id(),
             agent_id: match grant.owner {
                 TokenOwner::Agent(agent) => Some(*agent),
-                TokenOwner::User { .. } => None,
+                TokenOwner::User { .. } | TokenOwner::Workload { .. } => None,
             },
             org_id: grant.organization,
             scope: grant.scopes.to_string(),
@@ -87,6 +85,7 @@ pub fn access_token(
             sid: grant.family,
             epoch: grant.epoch,
             cnf: grant.key.map(|key| Confirmation { jkt: key.clone() }),
+            trust_rule: grant.trust_rule.map(ToString::to_string),
         },
     )
 }

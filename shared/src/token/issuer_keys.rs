@@ -46,7 +46,17 @@ pub struct IssuerKeys {
     issuer: String,
     /// The URL of the key set, if it is configured; otherwise discovery is used.
     jwks_url: Option<String>,
+    format: KeySetFormat,
     state: Mutex<State>,
+}
+
+/// The format of a key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySetFormat {
+    /// RFC 7517 §5.
+    Jwks,
+    /// The bundle of a SPIFFE trust domain.
+    SpiffeBundle,
 }
 
 #[derive(Debug, Default)]
@@ -68,15 +78,24 @@ struct Keys {
 impl IssuerKeys {
     /// Creates an empty cache, without I/O.
     pub fn new(issuer: String, jwks_url: Option<String>) -> Self {
-        Self { issuer, jwks_url, state: Mutex::default() }
+        Self { issuer, jwks_url, format: KeySetFormat::Jwks, state: Mutex::default() }
     }
 
-    /// Verifies `token`, which must be for `audience`, with the cached keys, and once more with
-    /// newer ones if its key is not among them.
+    /// Returns the same cache, for a key set in this format.
+    #[must_use]
+    pub fn in_format(self, format: KeySetFormat) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Returns the issuer.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Verifies `token`, which must be for `audience`, as [`Self::verify_with`] does.
     ///
     /// # Errors
-    /// [`Fault::Issuer`] if there are no valid keys, or if newer ones might help and cannot be
-    /// fetched yet.
+    /// Those of [`Self::verify_with`].
     pub async fn verify(
         &self,
         context: &Context,
@@ -85,11 +104,26 @@ impl IssuerKeys {
     ) -> Result<Result<Map<String, Value>, Refusal>, Fault> {
         let issuer = ExpectedIssuer { name: &self.issuer, audience };
         let now = context.clock.now();
+        self.verify_with(context, token, |keys| external::verify(token, keys, issuer, now)).await
+    }
+
+    /// Calls `verify`, which verifies `token`, with the cached keys, and once more with newer ones
+    /// if the key is not among them.
+    ///
+    /// # Errors
+    /// [`Fault::Issuer`] if there are no valid keys, or if newer ones might help and cannot be
+    /// fetched yet.
+    pub async fn verify_with<T: Send>(
+        &self,
+        context: &Context,
+        token: &str,
+        verify: impl Fn(&KeySet) -> Result<T, Refusal> + Send + Sync,
+    ) -> Result<Result<T, Refusal>, Fault> {
         let keys = self.keys(context).await?;
-        match external::verify(token, &keys.set, issuer, now) {
+        match verify(&keys.set) {
             Err(Refusal::TokenKeyUnknown) if !keys.is_just_fetched => {
                 let newer = self.newer_keys(context, &keys.set, token).await?;
-                Ok(external::verify(token, &newer, issuer, now))
+                Ok(verify(&newer))
             }
             verified => Ok(verified),
         }
@@ -175,8 +209,12 @@ impl IssuerKeys {
             context.fetcher.get(&url, LARGEST_KEY_SET).await
         });
         let json = fetched.await.map_err(|_| self.fault("it did not respond in time"))??;
-        let keys = KeySet::parse(&lenient::decode(&json))
-            .map_err(|_| self.fault("its key set is malformed"))?;
+        let json = lenient::decode(&json);
+        let keys = match self.format {
+            KeySetFormat::Jwks => KeySet::parse(&json),
+            KeySetFormat::SpiffeBundle => KeySet::parse_bundle(&json),
+        };
+        let keys = keys.map_err(|_| self.fault("its key set is malformed"))?;
         if keys.is_empty() { Err(self.fault("it has no valid keys")) } else { Ok(keys) }
     }
 

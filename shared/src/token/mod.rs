@@ -9,6 +9,7 @@ pub mod introspection;
 pub mod issue;
 pub mod issuer_keys;
 pub mod verify;
+pub mod workload;
 
 pub use claims::{Claims, DownloadClaims, ServiceClaims, TokenClaims};
 pub use issue::NewAccessToken;

@@ -71,12 +71,15 @@ pub fn access_token(
     now: Timestamp,
 ) -> Result<Claims, Refusal> {
     let claims: Claims = verify_for(context, token, required, now)?;
-    let is_consistent = match &claims.agent_id {
-        Some(agent) => {
+    let is_consistent = match (&claims.agent_id, &claims.trust_rule) {
+        // What a rule grants is never renewed.
+        (_, Some(_)) if claims.sid.is_some() => false,
+        (Some(agent), _) => {
             claims.sub == Subject::Agent(*agent) && claims.client_id == ClientId::from(*agent)
         }
+        (None, Some(_)) => matches!(claims.sub, Subject::External(_)),
         // A user's token always has a family, and is revoked with it.
-        None => claims.sid.is_some() && claims.sub.to_string() != claims.client_id.as_str(),
+        (None, None) => claims.sid.is_some() && claims.sub.to_string() != claims.client_id.as_str(),
     };
     if is_consistent { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) }
 }

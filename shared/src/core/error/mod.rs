@@ -36,6 +36,8 @@ pub struct Rejection {
     required_scopes: Option<Scopes>,
     /// Where a proof of possession was expected, if one was.
     proof: Option<ProofPlace>,
+    /// Whether it is about the subject token of an exchange.
+    is_of_subject_token: bool,
 }
 
 /// Where a proof of possession (RFC 9449) was expected, which decides how an error is answered.
@@ -98,6 +100,18 @@ impl Error {
         self.with_proof_place(ProofPlace::Api)
     }
 
+    /// Marks a refusal as one of a token exchange, where an invalid token makes the request invalid
+    /// (RFC 8693 §2.2.2). A fault stays as it is.
+    #[must_use]
+    pub fn of_subject_token(self) -> Self {
+        match self {
+            Self::Rejected(rejection) => {
+                Self::Rejected(Rejection { is_of_subject_token: true, ..rejection })
+            }
+            Self::Failed(fault) => Self::Failed(fault),
+        }
+    }
+
     fn with_proof_place(self, place: ProofPlace) -> Self {
         match self {
             Self::Rejected(rejection) => {
@@ -158,6 +172,9 @@ impl Error {
 impl Rejection {
     fn public(&self) -> PublicError {
         let public = self.refusal.public();
+        if self.is_of_subject_token && public.code == "invalid_grant" {
+            return PublicError { code: "invalid_request", ..public };
+        }
         match (self.proof, public.challenge) {
             (Some(ProofPlace::TokenEndpoint), Challenge::Dpop) => PublicError {
                 status: StatusCode::BAD_REQUEST,
@@ -181,7 +198,14 @@ fn in_words(duration: SignedDuration) -> String {
 
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, detail: None, retry_after: None, required_scopes: None, proof: None }
+        Self {
+            refusal,
+            detail: None,
+            retry_after: None,
+            required_scopes: None,
+            proof: None,
+            is_of_subject_token: false,
+        }
     }
 }
 

@@ -274,6 +274,10 @@ refusals! {
     ),
     /// Another user has this email address.
     EmailTaken => PublicError::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
+    /// The exchange has an actor, or asks for another token than an access token.
+    ExchangeNotSupported => invalid_request(
+        "This exchange is not supported: send subject_token with subject_token_type=urn:ietf:params:oauth:token-type:jwt, no actor_token, and as requested_token_type at most urn:ietf:params:oauth:token-type:access_token.",
+    ),
     /// The caller's credential expires, and the new one would outlive it.
     ExpiryEscalation => insufficient_scope(
         "A credential cannot outlive its creator: send an earlier expires_at, or none.",
@@ -308,7 +312,7 @@ refusals! {
     GrantTypeUnknown => PublicError::new(
         StatusCode::BAD_REQUEST,
         "unsupported_grant_type",
-        "The grant_type is not supported: use client_credentials, refresh_token, authorization_code or urn:ietf:params:oauth:grant-type:device_code.",
+        "The grant_type is not supported: use client_credentials, refresh_token or authorization_code, or device_code, jwt-bearer or token-exchange with urn:ietf:params:oauth:grant-type: before it.",
     ),
     /// A header's name or value is not valid.
     HeaderMalformed => invalid_request(
@@ -621,6 +625,37 @@ refusals! {
     ToolNotAllowed => insufficient_scope(
         "A tool cannot create CLI tokens: create them in the portal, or after a login with a password.",
     ),
+    /// The request names another client than the agent of the trust rule.
+    TrustAgentMismatch => INVALID_WORKLOAD_TOKEN,
+    /// The agent of the trust rule does not exist, or has expired.
+    TrustAgentUnknown => INVALID_WORKLOAD_TOKEN,
+    /// The token of the workload is for another audience than that of a trust rule, or for several.
+    TrustAudienceWrong => INVALID_WORKLOAD_TOKEN,
+    /// A client authenticated that wants to exchange the token of a workload.
+    TrustClientNotAllowed => invalid_request(
+        "The token of the workload is all that authenticates it: send no client credentials, and as client_id at most the agent of the trust rule.",
+    ),
+    /// No trust rule names the issuer of the token.
+    TrustIssuerUnknown => INVALID_WORKLOAD_TOKEN,
+    /// The token of the workload meets no trust rule. The event trust_unmatched names the claims.
+    TrustRuleUnmatched => INVALID_WORKLOAD_TOKEN,
+    /// The subject of the workload is missing, or reads as that of another issuer.
+    TrustSubjectInvalid => INVALID_WORKLOAD_TOKEN,
+    /// The token of the workload has expired, or is not valid yet.
+    TrustTokenExpired => INVALID_WORKLOAD_TOKEN,
+    /// The header, the signature or a time of the workload's token is not valid, or it reports an
+    /// event.
+    TrustTokenForged => INVALID_WORKLOAD_TOKEN,
+    /// The token of the workload is signed with a key that its issuer does not publish.
+    TrustTokenKeyUnknown => INVALID_WORKLOAD_TOKEN,
+    /// The token of the workload is not a JWT, or too long.
+    TrustTokenMalformed => INVALID_WORKLOAD_TOKEN,
+    /// The token is an ID token of a user, or its subject has signed in as a user.
+    TrustTokenOfUser => INVALID_WORKLOAD_TOKEN,
+    /// The token of the workload was already used.
+    TrustTokenReplayed => INVALID_WORKLOAD_TOKEN,
+    /// The token of the workload is valid for more than a day.
+    TrustTokenTooLong => INVALID_WORKLOAD_TOKEN,
     /// The user code is malformed, unknown or expired.
     UserCodeWrong => invalid_request(
         "The code is wrong or has expired. Check the code that the device shows.",
@@ -677,6 +712,11 @@ const INVALID_GRANT: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_grant",
     "The refresh token is not valid, or was issued to another client. Sign in again, or exchange the client's credentials again.",
+);
+const INVALID_WORKLOAD_TOKEN: PublicError = PublicError::new(
+    StatusCode::BAD_REQUEST,
+    "invalid_grant",
+    "The token of the workload is not accepted: it must be current and unused, from a trusted issuer, for the audience of a trust rule alone, and meet that rule. The operator can see why with postern trust try.",
 );
 const INVALID_TOKEN: PublicError = unauthorized("invalid_token", "The credential is not valid.");
 const SESSION_EXPIRED: PublicError =

@@ -1,0 +1,300 @@
+//! Exchanging the token of a workload for one of ours, without a secret: the grants of RFC 7523 §2.1
+//! and RFC 8693 §2.1, over the rules of `[[trust]]`.
+//!
+//! 1. The form of the token, its issuer, audience and times, before it is known who signed it. No
+//!    I/O, so that whoever has no token for us costs nothing.
+//! 2. The keys of the issuer, which are cached.
+//! 3. The signature, by the key that the token names; then the claims again, as they were signed.
+//! 4. The rules about its issuer and audience, in their order. The first one whose clauses the token
+//!    meets decides; those in audit mode are only logged.
+//! 5. The API and the scopes that are requested, which must be those of the rule.
+//! 6. One read: the agent of the rule still exists, or the workload is no user of ours.
+//! 7. The token is made. It ends with the token of the workload, and is never renewed.
+//! 8. The token of the workload is spent, with one conditional write. Each is accepted once.
+
+use jiff::Timestamp;
+
+use super::{Tokens, presenter::Presenter};
+use crate::{
+    config::{Beneficiary, Config, ConfiguredAudience, TrustRule, trust::TrustMode},
+    context::Context,
+    core::{
+        clock::{LEEWAY, after, at_most},
+        epoch::Epoch,
+        error::{Error, Fault, Refusal},
+        id::{AgentId, AttemptId, OrganizationId},
+        scope::Scopes,
+        secret::Secret,
+        subject::Subject,
+    },
+    store::{
+        membership::MembershipRecord, nonce::Nonce, service_account::AgentRecord,
+        token_owner::TokenOwner,
+    },
+    telemetry,
+    token::{
+        NewAccessToken, external,
+        issuer_keys::{IssuerKeys, KeySetFormat},
+        workload::{UnverifiedWorkloadToken, WorkloadClaims},
+    },
+};
+
+/// The keys of the issuers that the rules name.
+#[derive(Debug, Default)]
+pub struct TrustedIssuers(Vec<IssuerKeys>);
+
+impl TrustedIssuers {
+    /// Creates empty caches for the issuers of the rules, without I/O.
+    pub fn new(config: &Config) -> Self {
+        let mut issuers: Vec<IssuerKeys> = Vec::new();
+        for rule in &config.trust {
+            if issuers.iter().all(|known| known.issuer() != rule.issuer()) {
+                let keys = IssuerKeys::new(rule.issuer().to_owned(), rule.jwks_url.clone());
+                let format = match rule.trust_domain() {
+                    Some(_) => KeySetFormat::SpiffeBundle,
+                    None => KeySetFormat::Jwks,
+                };
+                issuers.push(keys.in_format(format));
+            }
+        }
+        Self(issuers)
+    }
+
+    /// Verifies a token with the keys of its issuer.
+    async fn verify(
+        &self,
+        context: &Context,
+        text: &str,
+        token: &UnverifiedWorkloadToken<'_, '_>,
+        now: Timestamp,
+    ) -> Result<WorkloadClaims, Error> {
+        let keys = self.0.iter().find(|keys| keys.issuer() == token.issuer());
+        let keys = keys.ok_or(Refusal::TrustIssuerUnknown)?;
+        let verified = keys.verify_with(context, text, |keys| token.verify(keys, now)).await?;
+        Ok(verified.map_err(|refusal| {
+            let is_unknown = refusal == Refusal::TokenKeyUnknown;
+            if is_unknown { Refusal::TrustTokenKeyUnknown } else { refusal }
+        })?)
+    }
+}
+
+/// The token of a workload, and what is requested for it.
+#[derive(Debug)]
+pub struct WorkloadRequest<'a> {
+    /// The token.
+    pub token: &'a Secret,
+    /// The agent that the request names as its client, if it names one.
+    pub client: Option<AgentId>,
+    /// The scopes. By default, all of the rule.
+    pub scopes: Option<&'a Scopes>,
+    /// The API that the new token is for. By default, that of the rule.
+    pub audience: Option<ConfiguredAudience<'a>>,
+    /// The caller, to whom the new token is bound.
+    pub presenter: &'a Presenter<'a>,
+}
+
+/// Who gets the new token.
+struct Grantee {
+    owner: TokenOwner,
+    organization: OrganizationId,
+    scopes: Scopes,
+    epoch: Epoch,
+    not_after: Option<Timestamp>,
+}
+
+/// Exchanges the token of a workload: at most one read, and one write.
+///
+/// # Errors
+/// `invalid_grant`, `invalid_scope`, `invalid_target`, [`Refusal::UserForbidden`],
+/// [`Refusal::UserDisabled`], [`Refusal::ClientDenied`]; a fault.
+pub async fn exchange(
+    context: &Context,
+    issuers: &TrustedIssuers,
+    request: &WorkloadRequest<'_>,
+) -> Result<Tokens, Error> {
+    let now = context.clock.now();
+    let text = request.token.expose();
+    let token = UnverifiedWorkloadToken::parse(&context.config.trust, text, now)?;
+    // A future that may fetch is large, and most requests need none.
+    let verified = Box::pin(issuers.verify(context, text, &token, now)).await?;
+    let rule = decide(&token, &verified)?;
+    let audience = audience(context, rule, request)?;
+    let grantee = grantee(context, rule, request, &verified, now).await?;
+    let scopes = granted_scopes(&grantee.scopes, request.scopes)?;
+    let by_rule = rule.lifetime().map(|longest| after(now, longest));
+    let not_after = at_most(at_most(verified.expires_at, by_rule), grantee.not_after);
+    let grant = NewAccessToken {
+        owner: &grantee.owner,
+        organization: grantee.organization,
+        audience,
+        scopes: &scopes,
+        family: None,
+        epoch: grantee.epoch,
+        not_after: Some(not_after),
+        key: request.presenter.key(),
+        trust_rule: Some(&rule.name),
+    };
+    let tokens = Tokens::new(context, &grant, None, now)?;
+    request.presenter.spend_proof(context).await?;
+    spend(context, token.issuer(), &verified, now).await?;
+    let subject = grantee.owner.subject();
+    telemetry::record_client(&subject, &grantee.organization);
+    telemetry::trust_matched(rule.name.as_str(), &subject);
+    Ok(tokens)
+}
+
+/// Returns the rule that decides about a token. Rules in audit mode say what they would do.
+fn decide<'r>(
+    token: &UnverifiedWorkloadToken<'r, '_>,
+    verified: &WorkloadClaims,
+) -> Result<&'r TrustRule, Refusal> {
+    let mut unmet = Vec::new();
+    let mut decided = None;
+    for rule in token.rules_for(verified).filter(|rule| !rule.disabled) {
+        let outcomes = rule.outcomes(&verified.claims);
+        let claims: Vec<_> =
+            outcomes.into_iter().filter(|outcome| !outcome.is_met).map(|one| one.claim).collect();
+        match rule.mode {
+            TrustMode::Audit => {
+                telemetry::trust_audited(rule.name.as_str(), &claims, &rule.scopes);
+            }
+            TrustMode::Enforce if claims.is_empty() => decided = decided.or(Some(rule)),
+            TrustMode::Enforce => unmet.push((rule.name.as_str(), claims)),
+        }
+    }
+    if decided.is_none() {
+        telemetry::trust_unmatched(&unmet);
+    }
+    decided.ok_or(Refusal::TrustRuleUnmatched)
+}
+
+/// Returns the API of the rule, if the request names no other one.
+fn audience<'c>(
+    context: &'c Context,
+    rule: &TrustRule,
+    request: &WorkloadRequest<'_>,
+) -> Result<ConfiguredAudience<'c>, Error> {
+    let audience = ConfiguredAudience::stored(&context.config, &rule.resource)?;
+    match request.audience {
+        Some(requested) if requested.audience() != audience.audience() => {
+            let detail = "The trust rule is for another resource: send its resource, or none.";
+            Err(Error::with_detail(Refusal::ResourceNotGranted, detail.into()))
+        }
+        Some(_) | None => Ok(audience),
+    }
+}
+
+/// Returns who gets the new token: one read.
+async fn grantee(
+    context: &Context,
+    rule: &TrustRule,
+    request: &WorkloadRequest<'_>,
+    verified: &WorkloadClaims,
+    now: Timestamp,
+) -> Result<Grantee, Error> {
+    match rule.beneficiary() {
+        Some(Beneficiary::Agent(id)) => {
+            if request.client.is_some_and(|client| client != id) {
+                return Err(Refusal::TrustAgentMismatch.into());
+            }
+            of_agent(context, rule, id, now).await
+        }
+        Some(Beneficiary::Workload { organization, subject_prefix }) => {
+            if request.client.is_some() {
+                return Err(Refusal::TrustAgentMismatch.into());
+            }
+            let mut claims = verified.claims.clone();
+            let subject = external::remove_user_id(&mut claims, &["sub"])
+                .and_then(|id| context.config.external_subject(subject_prefix.as_str(), &id))
+                .map_err(|_| Refusal::TrustSubjectInvalid)?;
+            context.config.allowed_users.check(&subject, None)?;
+            check_is_no_user(context.store.membership(&subject).await?.as_ref())?;
+            Ok(Grantee {
+                owner: TokenOwner::Workload { subject, client_id: rule.name.client_id() },
+                organization,
+                scopes: rule.scopes.clone(),
+                epoch: Epoch::default(),
+                not_after: None,
+            })
+        }
+        None => {
+            Err(Fault::Setting(format!("[[trust]] {}: nobody gets its tokens", rule.name)).into())
+        }
+    }
+}
+
+async fn of_agent(
+    context: &Context,
+    rule: &TrustRule,
+    id: AgentId,
+    now: Timestamp,
+) -> Result<Grantee, Error> {
+    if context.config.is_denied(&id.into()) {
+        return Err(Refusal::ClientDenied.into());
+    }
+    let agent = context.store.record::<AgentRecord>(&id, now).await?;
+    let agent = agent.ok_or(Refusal::TrustAgentUnknown)?;
+    context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
+    let held = context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes);
+    Ok(Grantee {
+        owner: TokenOwner::Agent(id),
+        organization: agent.meta.org_id,
+        scopes: rule.scopes.intersection(&held),
+        epoch: agent.epoch,
+        not_after: agent.expires_at,
+    })
+}
+
+/// Checks that the subject of a workload is not a user, whose token a person could send. `member` is
+/// what is stored about a user with this id.
+///
+/// # Errors
+/// [`Refusal::UserDisabled`], [`Refusal::TrustTokenOfUser`].
+pub fn check_is_no_user(member: Option<&MembershipRecord>) -> Result<(), Refusal> {
+    match member {
+        None => Ok(()),
+        Some(member) if member.disabled.is_some() => Err(Refusal::UserDisabled),
+        Some(_) => Err(Refusal::TrustTokenOfUser),
+    }
+}
+
+/// Returns the scopes that are granted of those that the rule and its agent have.
+fn granted_scopes(held: &Scopes, requested: Option<&Scopes>) -> Result<Scopes, Error> {
+    // There is no refresh token, whoever asks for one.
+    let requested = requested.cloned().unwrap_or_default().without("offline_access").0;
+    if requested.is_empty() {
+        return if held.is_empty() {
+            let detail = "The agent of the trust rule has none of its scopes: ask the operator to correct one of them.";
+            Err(Error::with_detail(Refusal::ScopeNotGranted, detail.into()))
+        } else {
+            Ok(held.clone())
+        };
+    }
+    match held.first_missing(&requested) {
+        None => Ok(requested),
+        Some(at) => {
+            let detail = format!(
+                "scope[{at}] was not granted: request only scopes that the trust rule and its agent have."
+            );
+            Err(Error::with_detail(Refusal::ScopeNotGranted, detail))
+        }
+    }
+}
+
+/// Step 8.
+async fn spend(
+    context: &Context,
+    issuer: &str,
+    verified: &WorkloadClaims,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let attempt = AttemptId::mint(&context.entropy)?;
+    // Nobody's clock accepts it any more when it is forgotten.
+    let forgotten = after(verified.expires_at, LEEWAY + LEEWAY);
+    let spent =
+        context.store.consume_workload_token(issuer, &verified.id, &attempt, now, forgotten);
+    match spent.await? {
+        Nonce::Fresh => Ok(()),
+        Nonce::Replayed => Err(Refusal::TrustTokenReplayed.into()),
+    }
+}
