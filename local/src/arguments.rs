@@ -74,11 +74,35 @@ pub(crate) enum Command {
     Openapi,
     /// Print the template's routes as the configuration of `cargo lambda watch`.
     WatchConfig,
+    /// Check and try the rules about workloads.
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// Create the secrets of a new deployment, as three files for AWS Secrets Manager.
     Secret {
         /// The folder for signing.json, verification.json and public.json.
         #[arg(long, value_name = "FOLDER", default_value = ".")]
         out: PathBuf,
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in
+        /// one.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TrustCommand {
+    /// Say what is wrong with the rules of [[trust]].
+    Lint {
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in
+        /// one.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Say what a workload would get for its token, and why. The token stays usable.
+    Try {
+        /// The token, or - to read it from standard input, which keeps it out of the history of the
+        /// shell.
+        token: String,
         /// The configuration file. By default, postern.toml in the current folder, or the built-in
         /// one.
         #[arg(long, value_name = "FILE")]

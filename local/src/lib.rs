@@ -19,6 +19,7 @@ pub mod serve;
 pub mod settings;
 mod store_api;
 pub mod template;
+pub mod trust;
 pub mod watch;
 
 pub use error::Error;

@@ -3,7 +3,7 @@
 mod arguments;
 mod show;
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{fs, io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use http::Uri;
@@ -20,11 +20,11 @@ use local::{
     serve::{self, LISTEN, Options, RequestLines},
     settings::ConfigSource,
     template::Template,
-    watch,
+    trust, watch,
 };
 use serde_json::json;
 
-use crate::arguments::{Attached, Cli, Command, Server};
+use crate::arguments::{Attached, Cli, Command, Server, TrustCommand};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -50,6 +50,10 @@ async fn main() -> ExitCode {
         Command::WatchConfig => {
             Template::load().map(|template| show::print_page(&watch::config(&template)))
         }
+        Command::Trust(TrustCommand::Lint { config }) => {
+            trust::lint(&ConfigSource::find(config.as_deref())).map(|page| show::print_page(&page))
+        }
+        Command::Trust(TrustCommand::Try { token, config }) => try_token(token, config).await,
         Command::Secret { out, config } => show::make_secret(&out, config.as_deref()),
     };
     match outcome {
@@ -165,20 +169,7 @@ async fn invoke(
             functions::ALL.join(", ")
         )));
     }
-    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = ConfigSource::find(config.as_deref());
-    let options = Options {
-        listen,
-        data,
-        config,
-        ready_file: None,
-        store: None,
-        sign_in: None,
-        identity_sources: Vec::new(),
-        mcp_server: None,
-        show_operator_key: false,
-        requests: RequestLines::None,
-    };
+    let options = without_server(data, config);
     show::print_configuration(&options.config);
     let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
     let invoke = invoke::in_process(&deployment.app, function)
@@ -194,4 +185,37 @@ async fn invoke(
         );
     }
     Ok(())
+}
+
+/// Returns the options of a deployment that this program calls itself.
+fn without_server(data: DataLocation, config: Option<PathBuf>) -> Options {
+    Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data,
+        config: ConfigSource::find(config.as_deref()),
+        ready_file: None,
+        store: None,
+        sign_in: None,
+        identity_sources: Vec::new(),
+        mcp_server: None,
+        show_operator_key: false,
+        requests: RequestLines::None,
+    }
+}
+
+async fn try_token(token: String, config: Option<PathBuf>) -> Result<(), Error> {
+    let token = match token.as_str() {
+        "-" => io::read_to_string(io::stdin()).map_err(Error::io("reading the token"))?,
+        _ => token,
+    };
+    let options = without_server(DataLocation::Memory, config);
+    show::print_configuration(&options.config);
+    let deployment = serve::deploy(&options, "http://127.0.0.1:9000").await?;
+    let (page, is_granted) = trust::try_token(&deployment.app, &token).await?;
+    show::print_page(&page);
+    if is_granted {
+        Ok(())
+    } else {
+        Err(Error::Invalid("the token would be granted nothing".into()))
+    }
 }

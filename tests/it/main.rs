@@ -83,6 +83,7 @@ mod signin;
 mod stored;
 mod template;
 mod trust_rules;
+mod trust_trial;
 mod trusted_proxy;
 mod typed_text;
 mod unrouted;

@@ -12,6 +12,7 @@ mod protect;
 mod started;
 mod store;
 mod tried;
+mod trust;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 

@@ -61,7 +61,7 @@ impl TrustedIssuers {
     }
 
     /// Verifies a token with the keys of its issuer.
-    async fn verify(
+    pub(super) async fn verify(
         &self,
         context: &Context,
         text: &str,
