@@ -6,8 +6,8 @@ use postern::{Refusal, core::principal::Role, crypto::sign};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tests::{
-    Agent, Answer, ClientKey, Document, Issuer, ProofKey, StoreFault, World, capture, claims,
-    encode, expect_refusal, with_other_last_char,
+    Agent, Answer, ClientKey, Document, Issuer, ProofKey, StoreFault, World, authorizer_event,
+    capture, claims, encode, expect_refusal, with_other_last_char,
 };
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -473,6 +473,66 @@ async fn a_user_of_the_issuer_is_no_workload() {
         format!("[gate]\ndenied_users = [\"ci|job-2\"]\n{}", second_job(&it.world, &it.issuer.url));
     let it = Federation { world: it.world.reconfigured(&gate), ..it };
     it.exchange(&it.token(json!({"sub": "job-2"})), &[]).await.expect_error(403, "forbidden_user");
+}
+
+#[tokio::test]
+async fn a_subject_that_reads_as_another_is_refused() {
+    let it = Federation::with(|world, issuer| {
+        let own = rule(issuer, "any", &itself(world)).replace("ci|", "");
+        own.replace("sub = \"job-1\"", "job_id = 7").replace("heads", "tags")
+    })
+    .await;
+    let token = |sub: Value| it.token(json!({"sub": sub, "job_id": "7", "ref": "refs/tags/v1"}));
+    for sub in [
+        json!("usr_01h455vb4pex5vsknk084sn02q"),
+        json!(it.agent.id),
+        json!("key_x"),
+        json!("github|7"),
+        json!("apikey_0123456789ab"),
+        json!("a\nb"),
+        json!("s".repeat(256)),
+        json!(""),
+        json!(7),
+        json!(["a"]),
+        Value::Null,
+    ] {
+        it.expect_refused(&token(sub), Refusal::TrustSubjectInvalid).await;
+    }
+    let answer = it.exchange(&token(json!("job-7")), &[]).await.expect(200);
+    let who = it.whoami(&answer.member("access_token")).await.expect(200);
+    assert_eq!(who.member("user_id"), "job-7");
+}
+
+#[tokio::test]
+async fn the_authorizer_lets_a_workload_pass_within_its_scopes() {
+    let it = Federation::with(|world, issuer| {
+        let route = |path: &str, scope: &str| {
+            format!("[[route]]\nmethod = \"GET\"\npath = \"{path}\"\nscopes = [\"{scope}\"]\n")
+        };
+        second_job(world, issuer)
+            + &route("/v1/data", "data:read")
+            + &route("/v1/users", "users:manage")
+    })
+    .await;
+    let answer = it.exchange(&it.token(json!({"sub": "job-2"})), &[]).await.expect(200);
+    let bearer = format!("Bearer {}", answer.member("access_token"));
+    let ask = async |path: &str| {
+        let event = authorizer_event(path, json!({"authorization": bearer}));
+        functions::authorizer::handle(&it.world.app, event).await.unwrap()
+    };
+    let decision = ask("/v1/data").await;
+    assert_eq!(decision["isAuthorized"], true, "{decision}");
+    for (name, value) in [
+        ("user_id", "ci|job-2"),
+        ("kind", "external"),
+        ("client_id", "trust:second"),
+        ("org_id", &it.world.org_id),
+        ("scopes", "deploy:write data:read"),
+        ("expires_at", "2026-01-01T00:05:00Z"),
+    ] {
+        assert_eq!(decision["context"][name], value, "{decision}");
+    }
+    assert_eq!(ask("/v1/users").await["isAuthorized"], false);
 }
 
 #[tokio::test]
