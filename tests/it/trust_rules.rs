@@ -72,6 +72,8 @@ fn rules_that_pin_what_nobody_else_can_have_are_accepted() {
         ("google", "", "sub = \"112233445566778899001\""),
         ("spiffe", "https://oidc.example", "sub = \"spiffe://example.org/ns/prod/sa/*\""),
         ("oidc", "https://ci.example", "sub = \"job\", \"/nested/claim\" = \"x-*\""),
+        ("oidc", "https://ci.example", "\"/job/project_id\" = 7, sub = \"job-*\""),
+        ("oidc", "https://ci.example", "repositoryUuid = \"{a}\""),
     ] {
         accepted(&of_kind(kind, issuer, clauses));
     }
@@ -158,7 +160,9 @@ fn rules_that_strangers_could_meet_are_refused() {
         ("spiffe", "https://oidc.example", "sub = \"spiffe://*/deploy\"", any_workload),
         ("spiffe", "https://oidc.example", "sub = \"spiffe://example.org/*\"", any_workload),
         ("spiffe", "https://oidc.example", "aud_kind = \"x\"", any_workload),
-        ("oidc", "https://ci.example", "sub = \"job-*\"", "it matches only patterns"),
+        ("oidc", "https://ci.example", "sub = \"job-*\"", "strangers could match"),
+        ("oidc", "https://ci.example", "ref = \"refs/heads/main\"", "strangers could match"),
+        ("oidc", "https://ci.example", "project_id = \"7*\"", "strangers could match"),
         (
             "oidc",
             "https://token.actions.githubusercontent.com",

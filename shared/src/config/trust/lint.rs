@@ -279,10 +279,14 @@ fn spiffe(rule: &TrustRule, found: &mut Vec<String>) {
 }
 
 fn oidc(rule: &TrustRule, found: &mut Vec<String>) {
-    if !rule.clauses.iter().any(|(_, values)| values.are_exact()) {
+    let identifies = |path: &ClaimPath| {
+        let name = path.members().last().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+        name == "sub" || name.ends_with("id")
+    };
+    if !rule.clauses.iter().any(|(path, values)| identifies(path) && values.are_exact()) {
         found.push(
-            "it matches only patterns, which strangers could meet: match an exact sub, or the id of \
-             what the token belongs to"
+            "strangers could match: match an exact sub, or the exact id of what the token belongs to, \
+             in a claim whose name ends with id"
                 .into(),
         );
     }
