@@ -1,7 +1,9 @@
 //! Rules in `[[trust]]` that the start accepts, and those that it refuses because strangers could
 //! meet them, nobody can, or two of them disagree.
 
-use postern::config::Config;
+use postern::config::{Config, trust::claim_pattern::ClaimPattern};
+use proptest::prelude::*;
+use regex::Regex;
 
 use super::settings::variables;
 
@@ -279,4 +281,42 @@ fn of_two_rules_that_a_token_can_meet_the_first_must_grant_no_less() {
         wide().replace("agt_01h455vb4pex5vsknk084sn02q", "agt_01h455vb4pex5vsknk084sn02r");
     let other_agent = other_agent.replace("\"wide\"", "\"other\"");
     refused(&[wide(), other_agent].concat(), "grants something else");
+}
+
+fn pattern(text: &str) -> ClaimPattern {
+    text.to_owned().try_into().unwrap()
+}
+
+/// Texts in which separators and repetitions are frequent.
+fn text(letters: &'static str) -> impl Strategy<Value = String> {
+    let letters: Vec<_> = letters.chars().collect();
+    prop::collection::vec(prop::sample::select(letters), 1..10)
+        .prop_map(|letters| letters.into_iter().collect())
+}
+
+fn pattern_text() -> impl Strategy<Value = String> {
+    text("aab/:@**").prop_filter("one star at a time", |text| !text.contains("**"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A pattern accepts what a regular expression does in which a star is `[^/:@]+`.
+    #[test]
+    fn a_pattern_accepts_what_a_regular_expression_accepts(one in pattern_text(), value in text("aaab/:@")) {
+        let parts: Vec<_> = one.split('*').map(regex::escape).collect();
+        let expression = Regex::new(&format!("^(?:{})$", parts.join("[^/:@]+"))).unwrap();
+        prop_assert_eq!(pattern(&one).accepts(&value), expression.is_match(&value));
+    }
+
+    /// Two patterns that accept the same value overlap, in either order.
+    #[test]
+    fn patterns_that_accept_the_same_value_overlap(one in pattern_text(), other in pattern_text(), value in text("aab/")) {
+        let (one, other) = (pattern(&one), pattern(&other));
+        prop_assert_eq!(one.overlaps(&other), other.overlaps(&one));
+        prop_assert!(one.overlaps(&one));
+        if one.accepts(&value) && other.accepts(&value) {
+            prop_assert!(one.overlaps(&other));
+        }
+    }
 }
