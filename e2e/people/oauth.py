@@ -125,8 +125,8 @@ def allow(address):
     send = browser()
     login = urllib.parse.urlparse(send("GET", address).headers["location"]).query
     page = urllib.parse.parse_qs(login)["next"][0]
-    signed_in = send("POST", f"{URL}/login", data={**USER, "next": page})
-    form = send("GET", URL + signed_in.headers["location"]).text.split('action="/v1/auth/authorize"')[1]
+    send("POST", f"{URL}/login", data={**USER, "next": page})
+    form = send("GET", URL + page).text.split('action="/v1/auth/authorize"')[1]
     hidden = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form)
     fields = [(name, value.replace("&#38;", "&")) for name, value in hidden]
     return send("POST", f"{URL}/v1/auth/authorize", data=[*fields, ("decision", "allow")]).headers["location"]

@@ -57,8 +57,8 @@ async function allow(address) {
   const form = formsOf(jar);
   const asked = await jar.fetch(address, { headers: { accept: "text/html" } });
   const next = new URL(asked.headers.get("location"), url).searchParams.get("next");
-  const signedIn = await form("/login", { email: EMAIL, password: PASSWORD, next });
-  const page = await (await jar.fetch(url + signedIn.headers.get("location"), { headers: { accept: "text/html" } })).text();
+  await form("/login", { email: EMAIL, password: PASSWORD, next });
+  const page = await (await jar.fetch(url + next, { headers: { accept: "text/html" } })).text();
   const fields = [...page.split("action=\"/v1/auth/authorize\"")[1].matchAll(/<input type="hidden" name="([^"]*)" value="([^"]*)">/g)];
   const decided = await form("/v1/auth/authorize", [...fields.map(([, name, value]) => [name, value.replaceAll("&#38;", "&")]), ["decision", "allow"]]);
   return new URL(decided.headers.get("location"));

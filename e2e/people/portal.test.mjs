@@ -1,6 +1,8 @@
 // The portal in a real browser: every flow, with and without scripts. Leaves screenshots to look at.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import axe from "axe-core";
@@ -88,6 +90,24 @@ for (const way of WAYS) {
   describe(`the portal ${way.name}`, () => {
     const script = way.javaScriptEnabled;
     const tag = script ? "s" : "n";
+
+    test("a user who signs in for an app arrives at the app", async (t) => {
+      const app = createServer((_, response) => response.end("The app")).listen(0, "127.0.0.1");
+      await once(app, "listening");
+      t.after(() => { app.closeAllConnections(); app.close(); });
+      const { page } = await open(t, way);
+      // The user lacks the scope, so the endpoint redirects to the app without asking.
+      const query = new URLSearchParams({
+        response_type: "code", client_id: "postern-cli", redirect_uri: `http://127.0.0.1:${app.address().port}/callback`,
+        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", code_challenge_method: "S256", scope: "not:granted",
+      });
+      await page.goto(`${url}/v1/auth/authorize?${query}`);
+      await page.getByLabel("Email").fill("ada@example.org");
+      await page.getByLabel("Password").fill(PASSWORD);
+      await page.getByRole("button", { name: "Sign in", exact: true }).click();
+      await page.getByText("The app").waitFor();
+      assert.equal(new URL(page.url()).searchParams.get("error"), "invalid_scope");
+    });
 
     test("a page redirects to sign-in, and returns to the requested page", async (t) => {
       const { page, look } = await open(t, way);

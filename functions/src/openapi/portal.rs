@@ -130,6 +130,8 @@ fn add_sign_in(document: &mut Document) {
     document.add(
         &Operation::new("POST /login", TAG, "Sign in with a password on a page")
             .form(&login, &json!({"email": "ada@example.com", "password": "correct horse battery"}))
+            .page("A page that leads on to an app, with the session's cookie.")
+            .with_header(200, "Set-Cookie", "SetCookie")
             .redirect("The page to return to, with the session's cookie.")
             .codes(&[
                 "forbidden_origin",

@@ -1,11 +1,12 @@
 //! The pages that sign in and sign out.
 
 use postern::{
-    App, Error, Refusal, authn,
+    App, Error, Fault, Refusal, authn,
     config::SignInSettings,
     core::{email::Email, path, secret::Secret},
     credential::SESSION_COOKIE,
     grant::{
+        authorization_parameters::AUTHORIZATION_ENDPOINT,
         password::{self, Login},
         session::{self, Browser},
     },
@@ -96,7 +97,7 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
             if let Some(replaced) = visitor::session_cookie(request)? {
                 session::delete(&app.context, &replaced).await?;
             }
-            Ok(Response::see_other(next)?.cookie(
+            Ok(signed_in(&next)?.cookie(
                 SESSION_COOKIE,
                 &value,
                 app.context.config.lifetimes.session_idle.as_secs(),
@@ -107,6 +108,17 @@ pub(crate) async fn login(app: &App, request: &Request) -> Result<Response, Erro
             let entered = (field(&form, "email"), field(&form, "organization"));
             Ok(show(app, entered, &next, Some(html::sentence(&error)), None)?.with_error(error))
         }
+    }
+}
+
+/// Returns the response that leads to `next`. The policy of the sign-in page also applies to the
+/// redirects that follow its form, so it would keep the authorization endpoint from redirecting to an
+/// app. A page that the browser leaves by itself ends that chain.
+fn signed_in(next: &str) -> Result<Response, Fault> {
+    if next.split('?').next() == Some(AUTHORIZATION_ENDPOINT) {
+        html::render(&view::ContinuePage { next })
+    } else {
+        Response::see_other(next.to_owned())
     }
 }
 

@@ -86,6 +86,13 @@ pub(crate) struct LoginPage<'a> {
     pub(crate) notice: Option<&'a str>,
 }
 
+/// The page between a sign-in and an app.
+#[derive(Template)]
+#[template(path = "continue.html")]
+pub(crate) struct ContinuePage<'a> {
+    pub(crate) next: &'a str,
+}
+
 /// A list of credentials, and the form to create one.
 #[derive(Template)]
 #[template(path = "credentials.html")]
