@@ -246,7 +246,7 @@ test("@modelcontextprotocol/client is identified by the URL of its document, whi
   const refused = described();
   await assert.rejects(call(NEW, other.url, { authProvider: refused }), NEW.Unauthorized);
   await page.goto(refused.kept.address.href);
-  await page.getByText("The app could not be identified.").waitFor();
+  await page.getByText("The app could not be identified").waitFor();
   assert.equal(document.fetched.length, 1);
 });
 

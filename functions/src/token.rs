@@ -277,6 +277,6 @@ fn client_credentials_missing(request: &Request, form: &Form) -> Error {
         let detail = "The client does not authenticate with the scheme Bearer: send Authorization: Basic with the base64 of client_id:client_secret, or both in the form.";
         return Error::with_detail(Refusal::ClientCredentialsMissing, detail.into());
     }
-    let detail = "The grant client_credentials needs the id and the secret of an agent: send them by HTTP Basic, or as client_id and client_secret.";
+    let detail = "The grant client_credentials is for agents: send the id and the secret of one by HTTP Basic or as client_id and client_secret, or a client_assertion.";
     Error::with_detail(Refusal::ClientCredentialsMissing, detail.into())
 }

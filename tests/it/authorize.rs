@@ -252,12 +252,14 @@ async fn an_unknown_client_or_redirect_uri_is_an_error_page_and_never_a_redirect
     let client = "The app is not known here";
     let uri = "The redirect_uri is not one of those of this app";
     for (changes, sentence) in [
-        (vec![("client_id", "")], client),
+        (vec![("client_id", "")], "The parameter &#39;client_id&#39; is missing"),
+        (vec![("client_id", "agt_01h455vb4pex5vsknk084sn02q")], "is that of an agent"),
+        (vec![("client_id", "dyn_x")], "it registered itself"),
         (vec![("client_id", "nobody")], client),
         (vec![("client_id", "APP")], client),
-        (vec![("client_id", "https://app.example.com/client.json")], client),
+        (vec![("client_id", "https://app.example.com/client.json")], "is a URL that"),
         (vec![("client_id", "device-only")], uri),
-        (vec![("redirect_uri", "")], uri),
+        (vec![("redirect_uri", "")], "The parameter &#39;redirect_uri&#39; is missing"),
         (vec![("redirect_uri", "https://evil.example/callback")], uri),
         (vec![("redirect_uri", "https://app.example.com/callback/")], uri),
         (vec![("redirect_uri", "https://app.example.com/callback?next=https://evil.example")], uri),

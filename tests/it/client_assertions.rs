@@ -8,7 +8,7 @@ use tests::{
     encode, expect_refusal,
 };
 
-const NOT_VALID: &str = "The client assertion is not valid: sign it with a registered key of the client, with the client id as iss and sub, the issuer of this deployment as aud, a new jti, and an exp within 5 minutes.";
+const NOT_VERIFIED: &str = "The client assertion could not be verified: sign it with a key that is registered for this client, name the key by its kid, and leave out crit and any typ but JWT. A client without keys sends its client_secret, or its client_id alone.";
 const WRONG_SECRET: &str = "The client id or secret is not valid.";
 
 fn key() -> ClientKey {
@@ -42,10 +42,18 @@ async fn introspect(world: &World, assertion: &str) -> Answer {
     world.call("POST", "/v1/auth/introspect").form(&form).send().await
 }
 
-/// Expects that an assertion is refused with the one answer for all, for this reason.
+/// Expects that an assertion is refused for this reason. The answer names what anyone can see in the
+/// assertion, and tells a key that is missing neither from another one nor from an unknown client.
 #[track_caller]
 fn expect_invalid(answer: Answer, cause: Refusal) {
-    expect_refusal(&answer, 401, "invalid_client", NOT_VALID);
+    let needs_keys = matches!(
+        cause,
+        Refusal::ClientAssertionForged
+            | Refusal::ClientAssertionKeyUnknown
+            | Refusal::ClientKeysMissing
+    );
+    let sentence = if needs_keys { NOT_VERIFIED } else { cause.public().description };
+    expect_refusal(&answer, 401, "invalid_client", sentence);
     let id = answer.member("request_id");
     assert!(capture::logged(&[&id, cause.name()]), "{} for {id}", cause.name());
 }
@@ -302,8 +310,7 @@ async fn an_assertion_is_the_only_way_in_which_a_client_authenticates() {
     let grant_type = ("grant_type", "client_credentials");
     let assertion = || key.assertion(&world, &id, json!({}));
     let secret = [grant_type, ("client_secret", "x")];
-    let sent =
-        "The client's credentials were sent twice: send them in either the header or the body.";
+    let sent = "The client authenticated in more than one way: send one of Authorization: Basic, client_secret and client_assertion, and one client_id.";
     let answer = grant(&world, &assertion(), &secret).await;
     expect_refusal(&answer, 400, "invalid_request", sent);
     let jwt = assertion();
@@ -587,7 +594,7 @@ async fn keys_that_cannot_be_fetched_are_a_503_whose_reason_is_logged() {
         let id = agent_with(&world, json!({"jwks_uri": uri})).await;
         let assertion = key.assertion(&world, &id, json!({}));
         let answer = exchange(&world, &assertion).await;
-        let sentence = "The keys of the client could not be fetched. Try again in 60 seconds.";
+        let sentence = "The keys of the client could not be fetched. If you provide the client: serve its jwks_uri as application/json, without a redirect, and within 2 seconds. Try again in 60 seconds.";
         expect_refusal(&answer, 503, "temporarily_unavailable", sentence);
         assert_eq!(answer.header("retry-after"), Some("60"));
         assert!(capture::logged(&["client_keys_refused", reason]), "{path}: {reason}");

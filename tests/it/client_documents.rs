@@ -16,7 +16,7 @@ use tests::{
 const CALLBACK: &str = "https://app.example.com/callback";
 const ALLOWED: &str = "[clients]\nmetadata_documents = [\"127.0.0.1\"]\n";
 const OPEN: &str = "[clients]\nregistration = \"open\"\n";
-const NOT_IDENTIFIED: &str = "The app could not be identified.";
+const NOT_FETCHED: &str = "because its metadata document could not be fetched.";
 const NOT_KNOWN: &str = "The app is not known here";
 
 /// Returns a deployment on this machine, which accepts clients on it.
@@ -131,7 +131,7 @@ async fn an_app_is_identified_by_its_document_and_gets_tokens() {
 }
 
 #[tokio::test]
-async fn every_other_answer_is_a_page_without_the_cause_which_is_logged() {
+async fn a_document_that_cannot_be_fetched_is_a_page_without_the_cause() {
     let world = world(ALLOWED).await;
     let browser = Browser::of(&world, Role::User).await;
     let app = ClientApp::start().await;
@@ -156,21 +156,37 @@ async fn every_other_answer_is_a_page_without_the_cause_which_is_logged() {
         ),
         ("/untyped", other(200, &[], "{}"), "its Content-Type is not"),
         ("/large", other(200, &json, &large), "larger than 5120 bytes"),
-        ("/text", other(200, &json, "<html>"), "it is not a JSON object"),
-        ("/list", other(200, &json, "[]"), "it is not a JSON object"),
         ("/gzip", other(200, &[json[0], ("content-encoding", "gzip")], "{}"), "compressed"),
     ] {
         let id = app.answer(path, answer);
-        expect_page(ask(&browser, &id).await, NOT_IDENTIFIED);
+        expect_page(ask(&browser, &id).await, NOT_FETCHED);
         let reasons = ["client_document_refused", reason];
         assert!(capture::logged(&reasons), "{path}: {reason}");
     }
+    assert!(!app.take_fetches().contains(&"/good".to_owned()), "no redirect is followed");
+    ask(&browser, &good).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_invalid_document_is_a_page_that_says_what_is_wrong_with_it() {
+    let world = world(ALLOWED).await;
+    let browser = Browser::of(&world, Role::User).await;
+    let app = ClientApp::start().await;
+    let good = app.publish("/good", json!({}));
     for (path, changes, reason) in [
         ("/other", json!({"client_id": good}), "its client_id is not its URL"),
         ("/nobody", json!({"client_id": null}), "its client_id is not its URL"),
         ("/secret", json!({"client_secret": "x"}), "it contains a client_secret"),
-        ("/basic", json!({"token_endpoint_auth_method": "client_secret_basic"}), "is neither none"),
-        ("/jwt", json!({"token_endpoint_auth_method": "private_key_jwt"}), "neither jwks nor"),
+        (
+            "/basic",
+            json!({"token_endpoint_auth_method": "client_secret_basic"}),
+            "its token_endpoint_auth_method is neither none",
+        ),
+        (
+            "/jwt",
+            json!({"token_endpoint_auth_method": "private_key_jwt"}),
+            "its token_endpoint_auth_method is private_key_jwt, and it has neither",
+        ),
         ("/nowhere", json!({"redirect_uris": []}), "none of its redirect_uris"),
         (
             "/http",
@@ -180,11 +196,15 @@ async fn every_other_answer_is_a_page_without_the_cause_which_is_logged() {
         ("/missing", json!({"redirect_uris": null}), "its redirect_uris are missing"),
     ] {
         let id = app.publish(path, changes);
-        expect_page(ask(&browser, &id).await, NOT_IDENTIFIED);
+        expect_page(ask(&browser, &id).await, &format!("metadata document is not valid: {reason}"));
         assert!(capture::logged(&["client_document_refused", reason]), "{path}: {reason}");
     }
-    assert!(!app.take_fetches().contains(&"/good".to_owned()), "no redirect is followed");
-    ask(&browser, &good).await.expect(200);
+    for (path, body) in [("/text", "<html>"), ("/list", "[]")] {
+        let json = vec![("content-type", "application/json")];
+        let id = app.answer(path, DocumentAnswer::Other(200, json, body.to_owned()));
+        let sentence = "metadata document is not valid: it is not a JSON object, or has a member twice. Whoever";
+        expect_page(ask(&browser, &id).await, sentence);
+    }
 }
 
 #[tokio::test]
@@ -193,13 +213,13 @@ async fn an_app_that_does_not_respond_in_time_is_not_identified() {
     let browser = Browser::of(&world, Role::User).await;
     let app = ClientApp::start().await;
     let slow = app.answer("/slow", DocumentAnswer::Nothing);
-    expect_page(ask(&browser, &slow).await, NOT_IDENTIFIED);
+    expect_page(ask(&browser, &slow).await, NOT_FETCHED);
     assert!(capture::logged(&["client_document_refused", "it did not respond in time"]));
     // Nothing listens.
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let nobody = format!("http://{}/client.json", listener.local_addr().unwrap());
     drop(listener);
-    expect_page(ask(&browser, &nobody).await, NOT_IDENTIFIED);
+    expect_page(ask(&browser, &nobody).await, NOT_FETCHED);
     assert!(capture::logged(&["client_document_refused", "it cannot be reached"]));
 }
 
@@ -232,10 +252,10 @@ async fn after_a_failure_a_server_is_not_asked_again_for_a_minute() {
     let browser = Browser::of(&world, Role::User).await;
     let app = ClientApp::start().await;
     let id = format!("{}/client.json", app.url);
-    expect_page(ask(&browser, &id).await, NOT_IDENTIFIED);
+    expect_page(ask(&browser, &id).await, NOT_FETCHED);
     app.publish("/client.json", json!({}));
     world.advance_s(59);
-    expect_page(ask(&browser, &id).await, NOT_IDENTIFIED);
+    expect_page(ask(&browser, &id).await, NOT_FETCHED);
     assert_eq!(app.take_fetches().len(), 1);
     world.advance_s(1);
     ask(&browser, &id).await.expect(200);
@@ -373,7 +393,7 @@ async fn a_denied_client_is_refused_everywhere() {
         let denying = world.reconfigured(&format!("{toml}denied = [{denied:?}]"));
         let there = Browser::with_session(&denying, browser.session.clone());
         for id in ids {
-            expect_page(ask(&there, id).await, NOT_KNOWN);
+            expect_page(ask(&there, id).await, "the operator has denied it");
             redeem(&denying, id, &code).await.expect_error(401, "invalid_client");
             refresh_as(&denying, id, &refresh).await.expect_error(401, "invalid_client");
             let device = [("client_id", id.as_str())];
@@ -391,13 +411,13 @@ async fn a_denied_client_is_refused_everywhere() {
     // A host stands for all of its documents.
     let host = world.reconfigured(&format!("{toml}denied = [\"127.0.0.1\"]"));
     let there = Browser::with_session(&host, browser.session.clone());
-    expect_page(ask(&there, &url).await, NOT_KNOWN);
+    expect_page(ask(&there, &url).await, "the operator has denied it");
     // A configured client, and an agent.
     let named = format!("{toml}denied = [\"postern-cli\", {:?}]", agent.id);
     let named = world.reconfigured(&named);
     let there = Browser::with_session(&named, browser.session.clone());
     let cli = request("postern-cli", "http://127.0.0.1:9876/callback");
-    expect_page(there.get(&cli).await, NOT_KNOWN);
+    expect_page(there.get(&cli).await, "the operator has denied it");
     let device = [("client_id", "postern-cli")];
     let device = named.call("POST", "/v1/auth/device").form(&device).send().await;
     device.expect_error(401, "invalid_client");
@@ -882,6 +902,6 @@ async fn the_keys_of_an_app_can_be_at_a_url_of_its_own_host() {
     let elsewhere = uri.replace("127.0.0.1", "localhost");
     let members = json!({"token_endpoint_auth_method": method, "jwks_uri": elsewhere});
     let id = app.publish("/elsewhere", members);
-    expect_page(ask(&browser, &id).await, NOT_IDENTIFIED);
+    expect_page(ask(&browser, &id).await, "metadata document is not valid: its jwks_uri");
     assert!(capture::logged(&["client_document_refused", "on its own host"]));
 }

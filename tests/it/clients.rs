@@ -105,7 +105,7 @@ async fn the_error_for_a_grant_in_json_asks_for_a_form() {
     let twice = world.call("POST", TOKEN).header("Authorization", &proof);
     let twice = twice.json(json!({"agent_id": agent.id, "secret": agent.secret}));
     let answer = twice.send().await.expect_error(400, "invalid_request");
-    assert!(answer.member("error_description").contains("sent twice"));
+    assert!(answer.member("error_description").contains("in more than one way"));
 }
 
 #[tokio::test]
@@ -241,7 +241,11 @@ async fn the_metadata_names_what_the_deployment_has() {
         "authorization_response_iss_parameter_supported": true,
         "scopes_supported": ["offline_access"],
         "protected_resources": [],
-        "grant_types_supported": ["authorization_code", "client_credentials", "refresh_token", DEVICE_GRANT],
+        "grant_types_supported": [
+            "authorization_code", "client_credentials", "refresh_token", DEVICE_GRANT,
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
         "revocation_endpoint_auth_methods_supported": ["none"],

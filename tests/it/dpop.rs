@@ -2,7 +2,7 @@
 //! and that they are worthless without the key.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-use postern::core::principal::Role;
+use postern::{Refusal, core::principal::Role};
 use serde_json::{Value, json};
 use tests::{
     Agent, Answer, Call, Issuer, ProofKey, StoreFault, Tokens, World, claims, expect_refusal,
@@ -304,6 +304,31 @@ async fn a_proof_that_breaks_a_rule_gets_no_token_and_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_which_part_of_the_proof_to_correct() {
+    let world = World::new().await;
+    let agent = world.agent(&["read"]).await;
+    let key = ProofKey::generate();
+    let purpose = Purpose { world: &world, key: &key, method: "POST", target: TOKEN, token: None };
+    let with = |name: &str, value: Value| purpose.with(name, Some(value));
+    let other_jwk = purpose.with_header("jwk", Some(ProofKey::generate().jwk));
+    for (proof, cause) in [
+        ("proof".to_owned(), Refusal::DpopProofMalformed),
+        (purpose.with_header("typ", None), Refusal::DpopProofMalformed),
+        (purpose.with_header("jwk", None), Refusal::DpopProofMalformed),
+        (other_jwk, Refusal::DpopProofForged),
+        (purpose.with("jti", None), Refusal::DpopProofClaimsInvalid),
+        (with("htu", json!(TOKEN)), Refusal::DpopProofClaimsInvalid),
+        (with("iat", json!("now")), Refusal::DpopProofClaimsInvalid),
+        (with("htm", json!("GET")), Refusal::DpopProofRequestWrong),
+        (with("iat", json!(0)), Refusal::DpopProofStale),
+    ] {
+        let answer = exchange(&world, &agent, &proof).send().await;
+        let description = cause.public().description;
+        expect_refusal(&answer, 400, "invalid_dpop_proof", description);
+    }
+}
+
+#[tokio::test]
 async fn a_proof_that_breaks_a_rule_opens_nothing_and_costs_nothing() {
     let world = World::new().await;
     let key = ProofKey::generate();
@@ -460,7 +485,7 @@ async fn a_bound_refresh_token_needs_its_key() {
     let bare = world.refresh(&tokens.refresh).send().await;
     expect_bad_proof(&bare, "no proof");
     let other = refresh(&world, &tokens.refresh, &ProofKey::generate()).send().await;
-    let sentence = "The refresh token is not valid, or was issued to another client. Sign in again, or exchange the client's credentials again.";
+    let sentence = "The refresh token is not valid, or was issued to another client or for another key. Sign in again, or exchange the client's credentials again.";
     expect_refusal(other, 400, "invalid_grant", sentence);
     let answer = refresh(&world, &tokens.refresh, &key).send().await.expect(200);
     assert_eq!(answer.body["token_type"], "DPoP");

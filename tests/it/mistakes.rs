@@ -806,7 +806,7 @@ async fn the_error_for_a_token_request_names_the_parameter() {
     };
     let grants = "The grant_type is not supported: use client_credentials, refresh_token or authorization_code, or device_code, jwt-bearer or token-exchange with urn:ietf:params:oauth:grant-type: before it.";
     let refused = "The client id or secret is not valid.";
-    let both = "The grant client_credentials needs the id and the secret of an agent: send them by HTTP Basic, or as client_id and client_secret.";
+    let both = "The grant client_credentials is for agents: send the id and the secret of one by HTTP Basic or as client_id and client_secret, or a client_assertion.";
     let table: [(Parameters<'_>, u16, &str, &str); 12] = [
         (
             &[("client_id", &agent.id), ("client_secret", &agent.secret)],
@@ -836,7 +836,7 @@ async fn the_error_for_a_token_request_names_the_parameter() {
             ],
             401,
             "invalid_client",
-            "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml.",
+            "The client_id is that of an agent, which acts for itself and for no user: it gets tokens from the token endpoint, with the grant client_credentials.",
         ),
         (
             &[("grant_type", "client_credentials"), ("client_id", &agent.id)],

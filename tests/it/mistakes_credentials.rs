@@ -261,6 +261,6 @@ async fn the_error_for_a_code_names_what_was_sent() {
     }
     assert!(world.wire.take().is_empty());
     let mistyped = with_other_last_char(&code);
-    let sentence = "The code is invalid or has expired. Start again.";
+    let sentence = "The code is unknown, used or expired, or it was issued for another client_id, redirect_uri, code_verifier or DPoP key. Start again.";
     expect_refusal(&redeem(&mistyped).await, 400, "invalid_grant", sentence);
 }

@@ -361,7 +361,7 @@ async fn an_address_that_only_receives_forms_shows_a_page() {
         let page = browser.get(path).await.expect(405);
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
         assert_eq!(page.header("allow"), Some(allow));
-        assert!(page.text.contains("There is no page at this address"), "{}", page.text);
+        assert!(page.text.contains("This address cannot be opened in this way"), "{}", page.text);
         assert!(page.text.contains("href=\"/\""));
         let program = world.call("GET", path).send().await;
         program.expect_error(405, "method_not_allowed");

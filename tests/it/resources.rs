@@ -453,7 +453,7 @@ fn an_invalid_resource_prevents_the_start() {
     let uri = |text: &str| resource(&format!("uri = \"{text}\""));
     let apis = |list: &str| resource(&format!("uri = \"https://a.example\"\napis = {list}"));
     for (toml, sentence) in [
-        (uri("api"), "expected an absolute URI of at most 256 characters, without a fragment"),
+        (uri("api"), "expected an absolute URI of at most 256 characters, with its host in lower case, without a fragment"),
         (uri("http://api.example"), "uri must be an https URL, not \"http://api.example\""),
         (uri("https://a.example") + &uri("https://a.example/"), "is used twice"),
         (uri("https://a.example") + "default_scopes = [\"b\"]", "b is one of the default_scopes"),

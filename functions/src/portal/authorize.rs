@@ -71,11 +71,15 @@ pub(crate) async fn page(app: &App, request: &Request) -> Result<Response, Error
 
 /// Refuses a request that a page makes for an image, a script or another part of itself, as browsers
 /// say (Fetch Metadata). Otherwise any page could use up its visitor's limit of documents to fetch. A
-/// page of the same site can use a frame, to ask without an interaction.
+/// page of the same site can use a frame, to ask without an interaction. What a browser fetches ahead
+/// of a user is refused, too: it would get a code that nobody asked for.
 fn require_navigation(request: &Request) -> Result<(), Refusal> {
     let is_same_site =
         matches!(request.header("sec-fetch-site"), Some("same-origin" | "same-site"));
+    let is_prefetch =
+        request.header("sec-purpose").is_some_and(|purpose| purpose.starts_with("prefetch"));
     match request.header("sec-fetch-dest") {
+        _ if is_prefetch => Err(Refusal::AuthorizationNotOpened),
         None | Some("document") => Ok(()),
         Some("frame" | "iframe") if is_same_site => Ok(()),
         Some(_) => Err(Refusal::AuthorizationNotOpened),
@@ -103,7 +107,10 @@ pub(crate) async fn decide(app: &App, request: &Request) -> Result<Response, Err
         Some(shown) => match field(&form.fields, "decision") {
             "allow" => consent::allow(&app.context, &asked, &visitor.principal, &shown).await,
             "deny" => Err(Refusal::AuthorizationDenied.into()),
-            _ => Err(Refusal::RequestMalformed.into()),
+            _ => {
+                let detail = "The decision is missing or unknown: send allow or deny.";
+                Err(Error::with_detail(Refusal::RequestMalformed, detail.into()))
+            }
         },
     };
     match decided {

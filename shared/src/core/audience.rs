@@ -38,14 +38,19 @@ impl TryFrom<String> for ResourceUri {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let uri: Option<::http::Uri> = text.parse().ok();
-        let is_absolute = uri.is_some_and(|uri| uri.scheme().is_some() && uri.host().is_some());
+        // URL libraries write a host in lower case, and clients would name another resource.
+        let is_host = |host: &str| !host.bytes().any(|byte| byte.is_ascii_uppercase());
+        let is_absolute =
+            uri.is_some_and(|uri| uri.scheme().is_some() && uri.host().is_some_and(is_host));
         // A space joins several of them, and a quotation mark would end a challenge's parameter.
         let is_plain =
             text.bytes().all(|byte| byte.is_ascii_graphic() && !b"#@\"\\".contains(&byte));
         if is_absolute && is_plain && text.len() <= LONGEST_URI {
             Ok(Self(text))
         } else {
-            Err("expected an absolute URI of at most 256 characters, without a fragment")
+            Err(
+                "expected an absolute URI of at most 256 characters, with its host in lower case, without a fragment",
+            )
         }
     }
 }

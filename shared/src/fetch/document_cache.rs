@@ -37,14 +37,32 @@ type Entry<T> = tokio::sync::Mutex<Option<Fetched<T>>>;
 
 /// The result of a fetch, when it was fetched, and until when it counts.
 struct Fetched<T> {
-    result: Result<T, String>,
+    result: Result<T, DocumentProblem>,
     at: Timestamp,
     until: Timestamp,
 }
 
 /// What was read from a document, and how long it is valid, if its server says so; or what is wrong
 /// with it.
-pub type ReadDocument<T> = Result<(T, Option<SignedDuration>), String>;
+pub type ReadDocument<T> = Result<(T, Option<SignedDuration>), DocumentProblem>;
+
+/// Why a document cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentProblem {
+    /// It could not be fetched. The reason can describe the network, and is for the log only.
+    NotFetched(String),
+    /// What it contains. The reason quotes nothing of it.
+    Invalid(String),
+}
+
+impl DocumentProblem {
+    /// Returns the reason.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::NotFetched(reason) | Self::Invalid(reason) => reason,
+        }
+    }
+}
 
 impl<T: Clone> DocumentCache<T> {
     /// Returns what the document at `url` says, or what is wrong with it. `fetch` is only awaited if
@@ -57,7 +75,7 @@ impl<T: Clone> DocumentCache<T> {
         url: &str,
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
-    ) -> Result<Result<T, String>, E> {
+    ) -> Result<Result<T, DocumentProblem>, E> {
         self.get_unless(url, now, fetch, |cached| now < cached.until).await
     }
 
@@ -72,7 +90,7 @@ impl<T: Clone> DocumentCache<T> {
         url: &str,
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
-    ) -> Result<Result<T, String>, E> {
+    ) -> Result<Result<T, DocumentProblem>, E> {
         let is_new = |cached: &Fetched<T>| now < after(cached.at, PAUSE_AFTER_FAILURE);
         self.get_unless(url, now, fetch, is_new).await
     }
@@ -84,7 +102,7 @@ impl<T: Clone> DocumentCache<T> {
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
         is_current: impl Fn(&Fetched<T>) -> bool,
-    ) -> Result<Result<T, String>, E> {
+    ) -> Result<Result<T, DocumentProblem>, E> {
         let shared = self.entry(url);
         let mut entry = shared.lock().await;
         if let Some(cached) = entry.as_ref().filter(|cached| is_current(cached)) {
@@ -182,12 +200,16 @@ mod tests {
             url: &str,
             at_s: i64,
             answer: Result<Option<i64>, &str>,
-        ) -> Result<usize, String> {
+        ) -> Result<usize, DocumentProblem> {
             let now = Timestamp::from_second(at_s).unwrap();
             self.cache.get(url, now, self.fetch(answer)).await.unwrap()
         }
 
-        async fn get_newer(&self, at_s: i64, answer: Result<(), &str>) -> Result<usize, String> {
+        async fn get_newer(
+            &self,
+            at_s: i64,
+            answer: Result<(), &str>,
+        ) -> Result<usize, DocumentProblem> {
             let now = Timestamp::from_second(at_s).unwrap();
             let fetch = self.fetch(answer.map(|()| None));
             self.cache.get_newer("a", now, fetch).await.unwrap()
@@ -201,9 +223,13 @@ mod tests {
             let count = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
             Ok(match answer {
                 Ok(max_age) => Ok((count, max_age.map(SignedDuration::from_secs))),
-                Err(reason) => Err(reason.to_owned()),
+                Err(reason) => Err(DocumentProblem::NotFetched(reason.to_owned())),
             })
         }
+    }
+
+    fn failed() -> DocumentProblem {
+        DocumentProblem::NotFetched("it failed".into())
     }
 
     #[tokio::test]
@@ -222,9 +248,9 @@ mod tests {
     #[tokio::test]
     async fn after_a_failure_nothing_is_fetched_for_a_minute() {
         let server = Server::default();
-        let failed = Err("it failed".to_owned());
-        assert_eq!(server.get("a", 0, Err("it failed")).await, failed);
-        assert_eq!(server.get("a", 59, Ok(None)).await, failed);
+        let refused = Err(failed());
+        assert_eq!(server.get("a", 0, Err("it failed")).await, refused);
+        assert_eq!(server.get("a", 59, Ok(None)).await, refused);
         assert_eq!(server.get("a", 60, Ok(None)).await, Ok(2));
     }
 
@@ -236,7 +262,7 @@ mod tests {
         assert_eq!(server.get_newer(60, Ok(())).await, Ok(2));
         assert_eq!(server.get_newer(61, Ok(())).await, Ok(2));
         // If it fails, what is cached still counts, for others.
-        assert_eq!(server.get_newer(120, Err("it failed")).await, Err("it failed".into()));
+        assert_eq!(server.get_newer(120, Err("it failed")).await, Err(failed()));
         assert_eq!(server.get("a", 121, Ok(None)).await, Ok(2));
         assert_eq!(server.get_newer(179, Ok(())).await, Ok(2));
         assert_eq!(server.get_newer(180, Ok(())).await, Ok(4));
@@ -246,9 +272,9 @@ mod tests {
     async fn after_a_failure_nothing_is_fetched_in_place_of_what_has_expired() {
         let server = Server::default();
         assert_eq!(server.get("a", 0, Ok(Some(60))).await, Ok(1));
-        let failed = Err("it failed".to_owned());
-        assert_eq!(server.get_newer(61, Err("it failed")).await, failed);
-        assert_eq!(server.get("a", 62, Ok(None)).await, failed);
+        let refused = Err(failed());
+        assert_eq!(server.get_newer(61, Err("it failed")).await, refused);
+        assert_eq!(server.get("a", 62, Ok(None)).await, refused);
         assert_eq!(server.get("a", 121, Ok(None)).await, Ok(3));
     }
 

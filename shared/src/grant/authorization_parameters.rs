@@ -148,8 +148,7 @@ impl Prompt {
             [] => Ok(Self::Default),
             ["none"] => Ok(Self::None),
             values if !values.iter().all(is_known) => {
-                let detail =
-                    "The prompt is not supported: use none by itself, or login and consent.";
+                let detail = "The prompt is not supported: use none by itself, or login, select_account and consent.";
                 Err(Error::with_detail(Refusal::RequestMalformed, detail.into()))
             }
             // Whoever signs in again is asked about a consent that is missing.

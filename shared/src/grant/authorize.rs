@@ -11,9 +11,10 @@ use super::{
     client,
 };
 use crate::{
-    config::{Client, ClientMetadataSource, ConfiguredAudience},
+    config::{Client, ClientMetadataSource, Config, ConfiguredAudience},
     context::Context,
     core::{
+        client_kind::ClientKind,
         error::{Error, Refusal},
         id::ClientId,
         principal::{Principal, Role},
@@ -65,20 +66,22 @@ impl<'c> RedirectTarget<'c> {
         address: &str,
     ) -> Result<Self, Error> {
         let config = &context.config;
-        let id = sent.client_id().ok_or(Refusal::AuthorizationClientUnknown)?;
-        let id = ClientId::from(id);
+        let id = ClientId::from(sent.client_id().ok_or_else(unnamed_client)?);
         if config.is_denied(&id) {
             return Err(Refusal::AuthorizationClientDenied.into());
         }
         let client = client::find(context, &id, address).await?;
-        let client = client.ok_or(Refusal::AuthorizationClientUnknown)?;
+        let client = client.ok_or_else(|| unknown_client(config, &id))?;
         let redirect_uri = match (sent.get("redirect_uri"), client.redirect_uris.as_slice()) {
             (Some(text), registered) => RedirectUri::try_from(text.to_owned())
                 .ok()
                 .filter(|uri| registered.iter().any(|known| known.allows(uri)))
-                .ok_or(Refusal::RedirectUriUnknown)?,
+                .ok_or_else(|| unknown_redirect_uri(&client.source))?,
             (None, [only]) => only.clone(),
-            (None, _) => return Err(Refusal::RedirectUriUnknown.into()),
+            (None, _) => {
+                let detail = "The parameter 'redirect_uri' is missing: send one of the app's.";
+                return Err(Error::with_detail(Refusal::RedirectUriUnknown, detail.into()));
+            }
         };
         let is_valid = |state: &&str| state.len() <= LONGEST_STATE;
         Ok(Self {
@@ -116,6 +119,43 @@ impl<'c> RedirectTarget<'c> {
     }
 }
 
+/// Returns the refusal of a redirect URI, which says who can add it.
+fn unknown_redirect_uri(source: &ClientMetadataSource) -> Error {
+    let remedy = match source {
+        ClientMetadataSource::Configuration => return Refusal::RedirectUriUnknown.into(),
+        ClientMetadataSource::Document(_) => {
+            "whoever provides the app adds it to redirect_uris of its metadata document"
+        }
+        ClientMetadataSource::Registration => "register the app again, with this redirect URI",
+    };
+    let detail = format!("The redirect_uri is not one of those of this app: {remedy}.");
+    Error::with_detail(Refusal::RedirectUriUnknown, detail)
+}
+
+fn unnamed_client() -> Error {
+    let detail = "The parameter 'client_id' is missing, or was sent more than once: send it once.";
+    Error::with_detail(Refusal::AuthorizationClientUnknown, detail.into())
+}
+
+/// Returns the refusal of a client that is not known. It says what kind of id was sent, and nothing
+/// about those that exist.
+fn unknown_client(config: &Config, id: &ClientId) -> Error {
+    let detail = match id.kind() {
+        ClientKind::Agent(_) => client::AGENT_FOR_NO_USER,
+        ClientKind::InvalidUrl | ClientKind::Url(_) => {
+            "The app is not known here: its client_id is a URL that this deployment does not accept. It must be an https URL with a path, which metadata_documents of [clients] in postern.toml allows."
+        }
+        ClientKind::Registered(_) if !config.accepts_client(id) => {
+            "The app is not known here: it registered itself, and this deployment does not accept such apps (registration of [clients] in postern.toml)."
+        }
+        ClientKind::Registered(_) => {
+            "The app is not known here: this deployment did not issue its client_id. Register the app again."
+        }
+        ClientKind::Listed => return Refusal::AuthorizationClientUnknown.into(),
+    };
+    Error::with_detail(Refusal::AuthorizationClientUnknown, detail.into())
+}
+
 impl<'c> AuthorizationRequest<'c> {
     /// Checks the rest of a request.
     ///
@@ -139,7 +179,7 @@ impl<'c> AuthorizationRequest<'c> {
             None => return Err(missing("response_type", "code")),
         }
         if sent.get("response_mode").is_some_and(|mode| mode != "query") {
-            let detail = "The response_mode is not supported: use query, or none.";
+            let detail = "The response_mode is not supported: use query, or leave it out.";
             return Err(Error::with_detail(Refusal::RequestMalformed, detail.into()));
         }
         if sent.get("state").is_some_and(|state| state.len() > LONGEST_STATE) {

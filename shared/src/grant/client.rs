@@ -25,7 +25,8 @@ use client_assertion::JWT_BEARER;
 /// metadata, or one that registered. `address` is the caller's, for whom a document may be fetched.
 ///
 /// # Errors
-/// [`Refusal::ClientDocumentInvalid`], [`Refusal::RequestsTooMany`]; a fault.
+/// [`Refusal::ClientDocumentInvalid`], [`Refusal::ClientDocumentUnavailable`],
+/// [`Refusal::RequestsTooMany`]; a fault.
 pub async fn find(
     context: &Context,
     id: &ClientId,
@@ -63,7 +64,9 @@ pub(super) async fn authenticate(
     assertion.check_unverified(context)?;
     let client = find(context, id, address).await.map_err(|error| match error.refusal() {
         // It may be identified later, and then what it presents is still valid.
-        Some(Refusal::ClientDocumentInvalid) => client_assertion::unavailable(),
+        Some(Refusal::ClientDocumentInvalid | Refusal::ClientDocumentUnavailable) => {
+            client_assertion::unavailable()
+        }
         Some(_) | None => error,
     })?;
     let keys = client.and_then(|client| client.keys).ok_or(Refusal::ClientKeysMissing)?;
@@ -329,13 +332,17 @@ pub fn agent_id(text: &str) -> Result<AgentId, Error> {
     })
 }
 
+/// What is wrong with an agent that wants to act for a user.
+pub(super) const AGENT_FOR_NO_USER: &str = "The client_id is that of an agent, which acts for itself and for no user: it gets tokens from the token endpoint, with the grant client_credentials.";
+
 /// Returns the refusal of an id that is not that of a public client, where it sent no secret.
 pub fn unknown(id: &ClientId) -> Error {
     let detail = match id.kind() {
         ClientKind::InvalidUrl | ClientKind::Url(_) => {
             "The client_id is a URL that is not accepted here: it must be an https URL with a path that metadata_documents of [clients] in postern.toml allows."
         }
-        ClientKind::Agent(_) | ClientKind::Listed | ClientKind::Registered(_) => {
+        ClientKind::Agent(_) => AGENT_FOR_NO_USER,
+        ClientKind::Listed | ClientKind::Registered(_) => {
             "The client_id names no public client of this deployment: use postern-cli, or the id of a [[client]] in postern.toml."
         }
     };

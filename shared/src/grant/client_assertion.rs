@@ -28,7 +28,7 @@ use crate::{
         jwt::{self, HeaderRequirements, IssuedBy},
         key_set::KeySet,
     },
-    fetch::document_cache::{PAUSE_AFTER_FAILURE, ReadDocument},
+    fetch::document_cache::{DocumentProblem, PAUSE_AFTER_FAILURE, ReadDocument},
     store::nonce::Nonce,
     telemetry,
     token::external,
@@ -136,18 +136,19 @@ async fn fetch(
     let read = match context.fetcher.client_keys(url).await {
         Ok(document) => {
             let keys = client_keys::parse_fetched(&lenient::decode(&document.body));
+            let keys = keys.map_err(DocumentProblem::Invalid);
             // Anyone who knows a client can name it here, so its server is not asked more often.
             keys.map(|keys| (keys, document.max_age.map(|age| age.max(PAUSE_AFTER_FAILURE))))
         }
-        Err(reason) => Err(reason),
+        Err(reason) => Err(DocumentProblem::NotFetched(reason)),
     };
     Ok(read)
 }
 
 /// Returns keys that were fetched. Without them, nothing is known about an assertion.
-fn available(url: &ClientUrl, fetched: Result<KeySet, String>) -> Result<KeySet, Error> {
-    fetched.map_err(|reason| {
-        telemetry::client_keys_refused(url.host(), &reason);
+fn available(url: &ClientUrl, fetched: Result<KeySet, DocumentProblem>) -> Result<KeySet, Error> {
+    fetched.map_err(|problem| {
+        telemetry::client_keys_refused(url.host(), problem.reason());
         unavailable()
     })
 }

@@ -17,13 +17,13 @@ use crate::{
     core::{
         client_url::ClientUrl,
         error::{Error, Refusal},
-        json,
+        json::{self, unique::Members},
         name::Name,
         network::Destinations,
         redirect_uri::RedirectUri,
     },
     crypto::ClientKeys,
-    fetch::document_cache::ReadDocument,
+    fetch::document_cache::{DocumentProblem, ReadDocument},
     telemetry,
 };
 
@@ -33,8 +33,8 @@ const MOST_REDIRECT_URIS: usize = 50;
 /// Returns the client whose id is `url`, for a caller at `address`.
 ///
 /// # Errors
-/// [`Refusal::ClientDocumentInvalid`], whose exact cause is logged; [`Refusal::RequestsTooMany`]; a
-/// fault.
+/// [`Refusal::ClientDocumentInvalid`]; [`Refusal::ClientDocumentUnavailable`], whose exact cause is
+/// only logged; [`Refusal::RequestsTooMany`]; a fault.
 pub(super) async fn find(
     context: &Context,
     url: &ClientUrl,
@@ -46,21 +46,34 @@ pub(super) async fn find(
         Ok::<_, Error>(fetch(context, url).await)
     };
     let found = context.client_documents.get(url.as_str(), now, fetch).await?;
-    found.map_err(|reason| {
-        telemetry::client_document_refused(url.host(), &reason);
-        Refusal::ClientDocumentInvalid.into()
-    })
+    found.map_err(|problem| refuse(url, problem))
+}
+
+fn refuse(url: &ClientUrl, problem: DocumentProblem) -> Error {
+    telemetry::client_document_refused(url.host(), problem.reason());
+    match problem {
+        // The reason can describe the network.
+        DocumentProblem::NotFetched(_) => Refusal::ClientDocumentUnavailable.into(),
+        DocumentProblem::Invalid(reason) => {
+            let refusal = Refusal::ClientDocumentInvalid;
+            let sentence = refusal.public().description.trim_end_matches('.');
+            let remedy = "Whoever provides the app can correct the document.";
+            Error::with_detail(refusal, format!("{sentence}: {reason}. {remedy}"))
+        }
+    }
 }
 
 async fn fetch(context: &Context, url: &ClientUrl) -> ReadDocument<Client> {
-    let document = context.fetcher.client_document(url).await?;
-    Ok((parse(url, &document.body)?, document.max_age))
+    let fetched = context.fetcher.client_document(url).await;
+    let document = fetched.map_err(DocumentProblem::NotFetched)?;
+    let client = parse(url, &document.body).map_err(DocumentProblem::Invalid)?;
+    Ok((client, document.max_age))
 }
 
 /// Parses a document. The reasons for refusing it quote nothing of it.
 fn parse(url: &ClientUrl, body: &[u8]) -> Result<Client, String> {
-    let document: Map<String, Value> = serde_json::from_slice(json::without_bom(body))
-        .map_err(|_| "it is not a JSON object".to_owned())?;
+    let Members(document) = serde_json::from_slice(json::without_bom(body))
+        .map_err(|_| "it is not a JSON object, or has a member twice".to_owned())?;
     if document.get("client_id").and_then(Value::as_str) != Some(url.as_str()) {
         return Err("its client_id is not its URL".into());
     }
@@ -232,8 +245,10 @@ mod tests {
             assert!(refused.contains(reason), "{changes}: {refused}");
         }
         let url = ClientUrl::parse(URL, Destinations::Public).unwrap();
-        for body in ["", "[]", "null", "<html>", "{\"client_id\":"] {
-            assert_eq!(parse(&url, body.as_bytes()).unwrap_err(), "it is not a JSON object");
+        let twice = format!(r#"{{"client_id": "{URL}", "client_id": "{URL}"}}"#);
+        for body in ["", "[]", "null", "<html>", "{\"client_id\":", &twice] {
+            let reason = "it is not a JSON object, or has a member twice";
+            assert_eq!(parse(&url, body.as_bytes()).unwrap_err(), reason);
         }
     }
 }

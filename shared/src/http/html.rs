@@ -85,7 +85,7 @@ fn with_policy(page: Response, policy: String) -> Result<Response, Fault> {
 /// routes.
 const FOR_PEOPLE: [(Refusal, &str); 12] = [
     (Refusal::MediaTypeUnsupported, "This address only receives the forms of its page."),
-    (Refusal::MethodUnknown, "This address only receives forms."),
+    (Refusal::MethodUnknown, "Open it by a link or a form of a page."),
     (
         Refusal::OrganizationMissing,
         "You do not belong to an organization. Ask an administrator to add you.",
@@ -137,7 +137,7 @@ pub fn error_page(error: Error, request_id: &str) -> Result<Response, Fault> {
         StatusCode::FORBIDDEN => ("You are not allowed to do this", ("/", "Go to the overview")),
         StatusCode::NOT_FOUND => ("Page not found", ("/", "Go to the overview")),
         StatusCode::METHOD_NOT_ALLOWED => {
-            ("There is no page at this address", ("/", "Go to the overview"))
+            ("This address cannot be opened in this way", ("/", "Go to the overview"))
         }
         StatusCode::TOO_MANY_REQUESTS => ("Too many attempts", ("/", "Go to the overview")),
         status if status.is_server_error() => {

@@ -56,7 +56,8 @@ impl DpopProof {
     ///
     /// # Errors
     /// [`Refusal::DpopProofMalformed`], [`Refusal::DpopProofForged`],
-    /// [`Refusal::DpopProofRequestWrong`], [`Refusal::DpopProofStale`].
+    /// [`Refusal::DpopProofClaimsInvalid`], [`Refusal::DpopProofRequestWrong`],
+    /// [`Refusal::DpopProofStale`].
     pub fn read(context: &Context, source: &dyn CredentialSource) -> Result<Option<Self>, Refusal> {
         let Some(text) = source.header(DPOP) else {
             // An empty one is no sign that the client wants tokens that are not bound to its key.
@@ -65,21 +66,21 @@ impl DpopProof {
         };
         let (key, payload) = jwt::proof_payload(text)?;
         let Members(claims) =
-            serde_json::from_slice(&payload).map_err(|_| Refusal::DpopProofMalformed)?;
+            serde_json::from_slice(&payload).map_err(|_| Refusal::DpopProofClaimsInvalid)?;
         let text = |name: &str| {
-            claims.get(name).and_then(Value::as_str).ok_or(Refusal::DpopProofMalformed)
+            claims.get(name).and_then(Value::as_str).ok_or(Refusal::DpopProofClaimsInvalid)
         };
         let id = text("jti")?;
         if id.is_empty() || id.len() > LONGEST_ID {
-            return Err(Refusal::DpopProofMalformed);
+            return Err(Refusal::DpopProofClaimsInvalid);
         }
         let token = match claims.get("ath") {
             None => None,
             Some(_) => {
-                Some(Digest::from_base64url(text("ath")?).ok_or(Refusal::DpopProofMalformed)?)
+                Some(Digest::from_base64url(text("ath")?).ok_or(Refusal::DpopProofClaimsInvalid)?)
             }
         };
-        let uri = RequestUri::parse(text("htu")?).ok_or(Refusal::DpopProofMalformed)?;
+        let uri = RequestUri::parse(text("htu")?).ok_or(Refusal::DpopProofClaimsInvalid)?;
         if text("htm")? != source.method() || !source.uris(&context.config).contains(&uri) {
             return Err(Refusal::DpopProofRequestWrong);
         }
@@ -126,9 +127,9 @@ fn check_times(context: &Context, claims: &Map<String, Value>) -> Result<Timesta
     let now = context.clock.now();
     let time = |name: &str| {
         let value = claims.get(name);
-        value.map(|value| numeric_date(value).ok_or(Refusal::DpopProofMalformed)).transpose()
+        value.map(|value| numeric_date(value).ok_or(Refusal::DpopProofClaimsInvalid)).transpose()
     };
-    let issued_at = time("iat")?.ok_or(Refusal::DpopProofMalformed)?;
+    let issued_at = time("iat")?.ok_or(Refusal::DpopProofClaimsInvalid)?;
     let is_recent =
         now.duration_since(issued_at).abs() <= context.config.lifetimes.signature_window;
     let has_ended = time("exp")?.is_some_and(|end| after(end, LEEWAY) <= now);

@@ -76,9 +76,13 @@ refusals! {
     /// The key exists, but its secret is wrong.
     ApiKeyWrong => INVALID_TOKEN,
     /// The client that requests authorization is one of `denied`.
-    AuthorizationClientDenied => AUTHORIZATION_CLIENT_UNKNOWN,
+    AuthorizationClientDenied => invalid_request(
+        "The app is not accepted here: the operator has denied it in [clients] of postern.toml.",
+    ),
     /// No client that can request authorization has this id.
-    AuthorizationClientUnknown => AUTHORIZATION_CLIENT_UNKNOWN,
+    AuthorizationClientUnknown => invalid_request(
+        "The app is not known here: its client_id must be one that postern.toml accepts, such as the id of a [[client]].",
+    ),
     /// The user did not allow what a client asked for.
     AuthorizationDenied => bad_request("access_denied", "The user did not allow it."),
     /// A page loaded the authorization endpoint, and no browser window opened it.
@@ -98,27 +102,41 @@ refusals! {
         "The code_challenge_method is not supported: use S256 (RFC 7636).",
     ),
     /// The client assertion is for another audience than this issuer alone.
-    ClientAssertionAudienceWrong => INVALID_ASSERTION,
+    ClientAssertionAudienceWrong => unauthenticated_client(
+        "The client assertion is for another audience: its aud must be the issuer of this deployment alone, as in its metadata, and not a list or the URL of an endpoint.",
+    ),
     /// The issuer, the subject, the id or a time of the client assertion is missing or invalid.
-    ClientAssertionClaimsInvalid => INVALID_ASSERTION,
+    ClientAssertionClaimsInvalid => unauthenticated_client(
+        "The claims of the client assertion are not valid: it needs iss and sub, which are both the client_id, exp in seconds, and a jti of 1 to 256 bytes; iat and nbf are optional, in seconds.",
+    ),
     /// The client assertion has expired, or is not valid yet.
-    ClientAssertionExpired => INVALID_ASSERTION,
+    ClientAssertionExpired => unauthenticated_client(
+        "The client assertion has expired or is not valid yet: set the clock, and sign a new one for each request.",
+    ),
     /// The header or the signature of the client assertion is not valid.
     ClientAssertionForged => INVALID_ASSERTION,
     /// No key of the client has the kid and the algorithm of the client assertion.
     ClientAssertionKeyUnknown => INVALID_ASSERTION,
     /// The client assertion is not a JWT whose issuer and subject are the same client.
-    ClientAssertionMalformed => INVALID_ASSERTION,
+    ClientAssertionMalformed => unauthenticated_client(
+        "The client_assertion is not a signed JWT of at most 8 KiB whose iss and sub are both the client_id.",
+    ),
     /// The client authenticates with a key, and sent no client assertion.
     ClientAssertionMissing => unauthenticated_client(
         "This client authenticates with a key: send client_assertion_type and client_assertion.",
     ),
     /// The client assertion was already used.
-    ClientAssertionReplayed => INVALID_ASSERTION,
+    ClientAssertionReplayed => unauthenticated_client(
+        "The client assertion was already used: sign a new one, with a new jti, for each request.",
+    ),
     /// The client assertion is from another client than the one that the request names.
-    ClientAssertionSubjectWrong => INVALID_ASSERTION,
+    ClientAssertionSubjectWrong => unauthenticated_client(
+        "The client assertion is from another client: its iss and sub must both be the client_id of the request.",
+    ),
     /// The client assertion expires too late.
-    ClientAssertionTooLong => INVALID_ASSERTION,
+    ClientAssertionTooLong => unauthenticated_client(
+        "The client assertion is valid for too long: its exp can be at most 5 minutes from now.",
+    ),
     /// The client assertion is of a type that is not supported.
     ClientAssertionTypeUnknown => unauthenticated_client(
         "The client_assertion_type is not supported: use urn:ietf:params:oauth:client-assertion-type:jwt-bearer.",
@@ -127,10 +145,17 @@ refusals! {
     /// client_credentials.
     ClientCredentialsMissing => INVALID_CLIENT,
     /// The client is one of `denied`.
-    ClientDenied => INVALID_CLIENT,
-    /// The metadata document of a client cannot be fetched, or is not valid.
+    ClientDenied => unauthenticated_client(
+        "This client is not accepted here: the operator has denied it in [clients] of postern.toml.",
+    ),
+    /// The metadata document of a client is not valid.
     ClientDocumentInvalid => invalid_request(
-        "The app could not be identified. Try again in a few minutes, or ask whoever provides the app.",
+        "The app could not be identified, because its metadata document is not valid.",
+    ),
+    /// The metadata document of a client cannot be fetched, whose URL anyone can choose: that is not
+    /// a failure of this deployment.
+    ClientDocumentUnavailable => invalid_request(
+        "The app could not be identified, because its metadata document could not be fetched. Try again in a minute. If you provide the app: serve the document at its client_id, as application/json, without a redirect, within 2 seconds, and at most 5 KiB long.",
     ),
     /// The keys of an agent are not valid, or both a set and a URL were sent.
     ClientKeysInvalid => invalid_request(
@@ -142,7 +167,7 @@ refusals! {
     ClientKeysUnavailable => PublicError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "temporarily_unavailable",
-        "The keys of the client could not be fetched.",
+        "The keys of the client could not be fetched. If you provide the client: serve its jwks_uri as application/json, without a redirect, and within 2 seconds.",
     ),
     /// The name of a client that registers is not valid, or its metadata are too long.
     ClientMetadataInvalid => bad_request("invalid_client_metadata", "The metadata of the client is not valid."),
@@ -225,15 +250,22 @@ refusals! {
     ),
     /// The download token was issued for another path.
     DownloadPathMismatch => INVALID_TOKEN,
+    /// A claim of the DPoP proof is missing or invalid.
+    DpopProofClaimsInvalid => invalid_dpop_proof(
+        "The claims of the DPoP proof are not valid: it needs a jti of 1 to 256 bytes, htm, an absolute htu, and iat in seconds; with an access token also ath, 43 characters (RFC 9449, section 4.2).",
+    ),
     /// The signature of the DPoP proof is not that of the key that it contains.
-    DpopProofForged => DPOP_PROOF_INVALID,
+    DpopProofForged => invalid_dpop_proof(
+        "The signature of the DPoP proof is not that of its jwk: sign it with the private half of that key, with the algorithm alg.",
+    ),
     /// The DPoP proof is signed with another key than the one that the token is bound to.
     DpopProofKeyWrong => invalid_dpop_proof(
-        "The DPoP proof is signed with another key than the one that the token is bound to.",
+        "The DPoP proof is signed with another key than the one that the token is bound to: use the key of the token request.",
     ),
-    /// The DPoP proof is not a JWT with the members of RFC 9449 §4.2, or its key is not a sound public
-    /// key.
-    DpopProofMalformed => DPOP_PROOF_INVALID,
+    /// The DPoP proof is not a JWT of its type, or its key is not a sound public key.
+    DpopProofMalformed => invalid_dpop_proof(
+        "The DPoP proof is not valid: send one JWT with the type dpop+jwt, an asymmetric alg, and the public key alone as jwk (RFC 9449, section 4.2).",
+    ),
     /// The token is bound to a key, and there is no DPoP proof.
     DpopProofMissing => invalid_dpop_proof(
         "The token is bound to a key: send a proof that is signed with it in the header DPoP (RFC 9449).",
@@ -244,11 +276,11 @@ refusals! {
     ),
     /// The DPoP proof is for another method or URI.
     DpopProofRequestWrong => invalid_dpop_proof(
-        "The DPoP proof is for another request: htm is the method, and htu the URI without its query, as in the metadata of this issuer.",
+        "The DPoP proof is for another request: htm is the method in upper case, and htu the URI as the client sends it, without its query.",
     ),
     /// The DPoP proof was made too long ago, or in the future.
     DpopProofStale => invalid_dpop_proof(
-        "The time of the DPoP proof is too far from the current time: set the clock, and send a new proof, with iat in seconds.",
+        "The DPoP proof has expired, or its time is too far from the current time: set the clock, and send a new proof, with iat in seconds.",
     ),
     /// The DPoP proof is for another access token, or names none.
     DpopProofTokenWrong => invalid_dpop_proof(
@@ -260,7 +292,7 @@ refusals! {
     ),
     /// The client's credentials were sent both in the header and in the body.
     DuplicateClientCredentials => invalid_request(
-        "The client's credentials were sent twice: send them in either the header or the body.",
+        "The client authenticated in more than one way: send one of Authorization: Basic, client_secret and client_assertion, and one client_id.",
     ),
     /// A header that carries a credential occurs more than once.
     DuplicateHeader => invalid_request(
@@ -445,7 +477,9 @@ refusals! {
     /// The refresh token was already rotated, from another address.
     RefreshAddressMismatch => INVALID_GRANT,
     /// The agent did not authenticate, which the deployment requires for refresh tokens.
-    RefreshClientUnauthenticated => INVALID_CLIENT,
+    RefreshClientUnauthenticated => unauthenticated_client(
+        "This client must authenticate to use a refresh token: send its client_secret, or client_assertion_type and client_assertion.",
+    ),
     /// The refresh token is bound to another key than the one of the proof.
     RefreshKeyMismatch => INVALID_GRANT,
     /// The refresh token is malformed, or was not issued by us.
@@ -683,9 +717,6 @@ refusals! {
     UserinfoSubjectWrong => SIGN_IN_REFUSED,
 }
 
-const AUTHORIZATION_CLIENT_UNKNOWN: PublicError = invalid_request(
-    "The app is not known here: its client_id must be one that postern.toml accepts, such as the id of a [[client]].",
-);
 const ACCESS_DENIED: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "access_denied",
@@ -694,10 +725,7 @@ const ACCESS_DENIED: PublicError = PublicError::new(
 const CODE_INVALID: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_grant",
-    "The code is invalid or has expired. Start again.",
-);
-const DPOP_PROOF_INVALID: PublicError = invalid_dpop_proof(
-    "The DPoP proof is not valid: send one JWT of the type dpop+jwt with jwk, jti, htm, htu and iat, signed with its key (RFC 9449).",
+    "The code is unknown, used or expired, or it was issued for another client_id, redirect_uri, code_verifier or DPoP key. Start again.",
 );
 const FORBIDDEN_USER: PublicError = PublicError::new(
     StatusCode::FORBIDDEN,
@@ -706,12 +734,12 @@ const FORBIDDEN_USER: PublicError = PublicError::new(
 );
 const INVALID_CLIENT: PublicError = unauthenticated_client("The client id or secret is not valid.");
 const INVALID_ASSERTION: PublicError = unauthenticated_client(
-    "The client assertion is not valid: sign it with a registered key of the client, with the client id as iss and sub, the issuer of this deployment as aud, a new jti, and an exp within 5 minutes.",
+    "The client assertion could not be verified: sign it with a key that is registered for this client, name the key by its kid, and leave out crit and any typ but JWT. A client without keys sends its client_secret, or its client_id alone.",
 );
 const INVALID_GRANT: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
     "invalid_grant",
-    "The refresh token is not valid, or was issued to another client. Sign in again, or exchange the client's credentials again.",
+    "The refresh token is not valid, or was issued to another client or for another key. Sign in again, or exchange the client's credentials again.",
 );
 const INVALID_WORKLOAD_TOKEN: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
