@@ -132,7 +132,8 @@ impl Emulators {
                 text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
             // No lines of the runtime, and no failures.
             const KNOWN: [&str; 5] = ["started", "secret read", "served", "refused", "decided"];
-            const EVENTS: [&str; 1] = ["a spent refresh token was used again"];
+            const EVENTS: [&str; 2] =
+                ["a spent refresh token was used again", "the keys of the deployment were changed"];
             let is_known =
                 |line: &&Value| KNOWN.iter().chain(&EVENTS).any(|known| line["message"] == *known);
             if let Some(stray) = lines.iter().find(|line| !is_known(line)) {

@@ -62,6 +62,10 @@ pub(crate) struct Environment {
     pub(crate) gateway: Gateway,
     pub(crate) secrets: Secrets,
     pub(crate) operator_key: String,
+    /// The ids of the secrets in Secrets Manager.
+    pub(crate) arns: SecretArns,
+    /// The URL of Secrets Manager.
+    aws_url: String,
     /// The environment variables of each function, by its binary.
     variables: BTreeMap<String, BTreeMap<String, String>>,
     /// Dropped last: the programs that the functions need, and the store's folder.
@@ -112,9 +116,18 @@ impl Environment {
             gateway,
             secrets,
             operator_key: shown.operator_key.unwrap_or_default(),
+            arns,
+            aws_url,
             variables: given,
             _servers: (servers, folder),
         })
+    }
+
+    /// Returns the value of a secret that is in force.
+    pub(crate) async fn secret(&self, arn: &str) -> Result<Secrets> {
+        let client = aws_sdk_secretsmanager::Client::new(&sdk(&self.aws_url));
+        let answer = client.get_secret_value().secret_id(arn).send().await?;
+        Ok(postern::crypto::secrets::parse(&answer.secret_string.context("no value")?)?)
     }
 
     /// Returns the environment variables of a function, by its binary.
@@ -124,10 +137,11 @@ impl Environment {
 }
 
 /// The secrets of the deployment.
-struct SecretArns {
-    signing: String,
-    verification: String,
-    public: String,
+#[derive(Debug)]
+pub(crate) struct SecretArns {
+    pub(crate) signing: String,
+    pub(crate) verification: String,
+    pub(crate) public: String,
 }
 
 impl SecretArns {
@@ -155,6 +169,9 @@ fn of_template(function: &Function, arns: &SecretArns) -> Result<BTreeMap<String
     let with_value = |name: String| {
         let value = match name.as_str() {
             "POSTERN_SECRET_ARN" => Some(arns.of(function).to_owned()),
+            "POSTERN_SIGNING_SECRET_ARN" => Some(arns.signing.clone()),
+            "POSTERN_VERIFICATION_KEYS_ARN" => Some(arns.verification.clone()),
+            "POSTERN_PUBLIC_KEYS_ARN" => Some(arns.public.clone()),
             _ => value_of(&name),
         };
         let value = value.with_context(|| {

@@ -10,6 +10,7 @@ mod emulator;
 mod environment;
 mod measure;
 mod process;
+mod rotation;
 mod samples;
 mod scenario;
 mod target;
@@ -128,6 +129,7 @@ async fn test(tools: &Tools) -> anyhow::Result<()> {
         let environment = environment::Environment::start(tools, engine).await?;
         passed += samples::compare(tools, &environment).await?;
         passed += scenario::compare(tools, &environment).await?;
+        passed += rotation::check(&environment).await?;
         passed += environment.emulators.check_log_lines()?;
     }
     println!("\n{passed} passed, 0 failed");

@@ -44,6 +44,8 @@ struct Subject {
 enum Expected {
     /// An authorizer allows the request.
     Allowed,
+    /// A function refuses an event that is not an HTTP request.
+    Refused,
     /// A function answers with this status.
     Status(u16),
 }
@@ -95,6 +97,9 @@ fn functions(tools: &Tools, environment: &Environment, decision: &Value) -> Resu
         let variables = environment.variables_of(&function)?;
         let (event, expected) = match function.as_str() {
             "authorizer" => (decision.clone(), Expected::Allowed),
+            "rotate_signing_key" => {
+                (samples::read(files.last().context("no sample")?)?, Expected::Refused)
+            }
             _ => {
                 let sample = files.last().context("no sample")?;
                 (samples::read(sample)?, Expected::Status(samples::status(sample)?))
@@ -187,10 +192,12 @@ async fn timed(emulator: &Emulator, subject: &Subject) -> Result<f64> {
     let began = Instant::now();
     let answer = emulator.invoke(event).await?;
     let took_ms = began.elapsed().as_secs_f64() * 1000.0;
-    let is_right = answer.as_ref().is_ok_and(|answer| match subject.expected {
-        Expected::Allowed => answer["isAuthorized"] == true,
-        Expected::Status(status) => answer["statusCode"] == status,
-    });
+    let is_right = match (&answer, subject.expected) {
+        (Ok(answer), Expected::Allowed) => answer["isAuthorized"] == true,
+        (Ok(answer), Expected::Status(status)) => answer["statusCode"] == status,
+        (Ok(_), Expected::Refused) | (Err(_), Expected::Allowed | Expected::Status(_)) => false,
+        (Err(_), Expected::Refused) => true,
+    };
     ensure!(is_right, "it answers {answer:?}, not {:?}", subject.expected);
     Ok(took_ms)
 }

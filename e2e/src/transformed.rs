@@ -20,7 +20,10 @@ pub(crate) fn check(file: &Path) -> Result<()> {
     let stack = Stack(document["Resources"].as_object().context("no Resources")?);
     let checks: [(&str, Check); 9] = [
         ("every role has exactly the permissions of the template", roles),
-        ("every function can be invoked only by its own routes", invocations),
+        (
+            "every function can be invoked only by its own routes, or by Secrets Manager",
+            invocations,
+        ),
         ("every function has the limits, logs and traces of the parameters", functions),
         ("the gateway throttles by kind of route", throttling),
         ("access logs contain no credential", access_logs),
@@ -147,8 +150,17 @@ fn invocations(stack: &Stack<'_>) -> Result<()> {
         expected.extend(sources.into_iter().map(|source| (function.logical_id.clone(), source)));
     }
     let mut granted = BTreeSet::new();
+    let of_rotation = json!({
+        "FunctionName": {"Ref": "RotateSigningKey"}, "Action": "lambda:InvokeFunction",
+        "Principal": "secretsmanager.amazonaws.com", "SourceAccount": {"Ref": "AWS::AccountId"},
+        "SourceArn": {"Ref": "SigningSecret"},
+    });
     for (id, permission) in stack.of_type("AWS::Lambda::Permission") {
         let properties = &permission["Properties"];
+        if id == "RotateSigningKeyPermission" {
+            ensure!(*properties == of_rotation, "{id}: {properties}");
+            continue;
+        }
         ensure!(properties["Action"] == "lambda:InvokeFunction", "{id}");
         ensure!(
             properties["Principal"] == "apigateway.amazonaws.com",

@@ -22,6 +22,7 @@ pub mod portal;
 pub mod refresh;
 mod register;
 pub mod revoke;
+pub mod rotate_signing_key;
 pub mod runners;
 pub mod service_token;
 pub mod services;
@@ -54,5 +55,5 @@ macro_rules! functions {
 functions! {
     http: agents cli_tokens device discovery download_token downloads heartbeat inspect introspect keys login organizations
         portal refresh revoke runners service_token services signin token users;
-    events: authorizer
+    events: authorizer rotate_signing_key
 }

@@ -3,7 +3,7 @@
 use crate::{
     config::{Client, Config},
     core::{clock::Clock, entropy::Entropy, error::Fault},
-    crypto::{Keyring, key_set::KeySet, secrets::Secrets},
+    crypto::{Keyring, key_set::KeySet, secret_versions::SecretVersions, secrets::Secrets},
     fetch::{Fetcher, document_cache::DocumentCache},
     store::Store,
 };
@@ -26,6 +26,8 @@ pub struct Context {
     pub fetcher: Fetcher,
     /// The clients whose metadata documents were read.
     pub client_documents: DocumentCache<Client>,
+    /// The versions of the deployment's secret, for the function that replaces keys.
+    pub secret_versions: Option<SecretVersions>,
     /// The keys of clients that were fetched.
     pub client_keys: DocumentCache<KeySet>,
 }
@@ -51,6 +53,7 @@ impl Context {
             clock,
             entropy,
             fetcher,
+            secret_versions: None,
             client_documents: DocumentCache::default(),
             client_keys: DocumentCache::default(),
         })

@@ -242,7 +242,7 @@ fn only_crypto_uses_cryptographic_crates() {
 #[test]
 fn only_the_store_uses_dynamodb_and_only_secrets_uses_secrets_manager() {
     only(&["store/"], "aws_sdk_dynamodb");
-    only(&["crypto/secrets.rs"], "aws_sdk_secretsmanager");
+    only(&["crypto/secret_versions.rs", "crypto/secrets.rs"], "aws_sdk_secretsmanager");
 }
 
 #[test]

@@ -70,6 +70,7 @@ mod refresh_model;
 mod resources;
 mod retries;
 mod revocation;
+mod rotation_function;
 mod runners;
 mod scopes;
 mod secrecy;

@@ -238,12 +238,23 @@ fn verifying_functions_cannot_sign_and_the_heartbeat_writes_only_runners() {
             .filter(move |row| row.starts_with(&format!("| `{function}` |")))
             .collect::<Vec<_>>()
     };
-    for signs in
-        ["download_token", "introspect", "login", "refresh", "revoke", "service_token", "token"]
-    {
-        assert!(rows(signs).iter().any(|row| row.contains("| SigningSecret |")), "{signs}");
+    let reads = "| `secretsmanager:GetSecretValue` | SigningSecret |";
+    for signs in [
+        "download_token",
+        "introspect",
+        "login",
+        "refresh",
+        "revoke",
+        "rotate_signing_key",
+        "service_token",
+        "token",
+    ] {
+        assert!(rows(signs).iter().any(|row| row.contains(reads)), "{signs}");
     }
-    assert_eq!(made.matches("| SigningSecret |").count(), 7);
+    assert_eq!(made.matches(reads).count(), 8);
+    let writes = "`secretsmanager:PutSecretValue`";
+    assert_eq!(rows("rotate_signing_key").iter().filter(|row| row.contains(writes)).count(), 3);
+    assert_eq!(made.matches(writes).count(), 3, "no other function writes a secret");
     assert_eq!(rows("heartbeat"), ["| `heartbeat` | `dynamodb:UpdateItem` | Keys | `run_*` |"]);
     assert_eq!(
         rows("discovery"),

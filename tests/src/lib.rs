@@ -15,6 +15,7 @@ pub mod page;
 mod proof_key;
 pub mod public_client;
 pub mod resources;
+mod secrets_manager;
 mod wire;
 mod world;
 
@@ -33,6 +34,7 @@ pub use curl::CurlCommand;
 pub use form::{IssuerForm, armoured};
 pub use issuer::{Behaviour, Document, Issuer, encode};
 pub use proof_key::ProofKey;
+pub use secrets_manager::{SecretsFault, SecretsManager};
 pub use wire::{Op, StoreFault, Wire};
 pub use world::{Agent, Setup, Tokens, World};
 

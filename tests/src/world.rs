@@ -16,7 +16,7 @@ use postern::{
     config::{AuthorizerAnswer, Config},
     core::{clock::Clock, entropy::Entropy, id, principal::Role},
     credential::Minted,
-    crypto::secrets::Secrets,
+    crypto::{secret_versions::SecretVersions, secrets::Secrets},
     grant::session::{self, AuthenticatedUser, Browser},
     store::{Store, Timeouts},
 };
@@ -181,6 +181,13 @@ impl World {
         self.rebuild(self.app.context.config.clone(), secrets)
     }
 
+    /// Returns the same deployment with a function that can write its secrets.
+    pub fn with_secret_versions(&self, versions: SecretVersions) -> Self {
+        let clock = self.app.context.clock.clone();
+        let config = self.app.context.config.clone();
+        self.rebuild_with(config, self.secrets.clone(), clock, Some(versions))
+    }
+
     /// Returns another execution environment of this deployment, which has not called the store
     /// yet.
     pub fn another_environment(&self) -> Self {
@@ -193,19 +200,27 @@ impl World {
         let clock = Clock::from_fn(move || {
             Timestamp::from_millisecond(hand.load(Ordering::SeqCst) + ms).unwrap()
         });
-        self.rebuild_with(self.app.context.config.clone(), self.secrets.clone(), clock)
+        self.rebuild_with(self.app.context.config.clone(), self.secrets.clone(), clock, None)
     }
 
     fn rebuild(&self, config: Config, secrets: Secrets) -> Self {
-        self.rebuild_with(config, secrets, self.app.context.clock.clone())
+        self.rebuild_with(config, secrets, self.app.context.clock.clone(), None)
     }
 
-    fn rebuild_with(&self, config: Config, secrets: Secrets, clock: Clock) -> Self {
+    fn rebuild_with(
+        &self,
+        config: Config,
+        secrets: Secrets,
+        clock: Clock,
+        versions: Option<SecretVersions>,
+    ) -> Self {
         let wire = Wire::default();
         let sdk = self.engine.sdk(Some(wire.http_client()));
         let entropy = self.app.context.entropy.clone();
         let store = Store::new(&sdk, config.deployment.tables.clone(), Timeouts::default(), &clock);
-        let app = Arc::new(App::new(config, &secrets, store, clock, entropy).unwrap());
+        let mut app = App::new(config, &secrets, store, clock, entropy).unwrap();
+        app.context.secret_versions = versions;
+        let app = Arc::new(app);
         let gateway = Gateway::new(&app, &Template::load().unwrap()).unwrap();
         Self {
             app,

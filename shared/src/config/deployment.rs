@@ -7,6 +7,7 @@ use tracing::Level;
 use super::{TrustedProxy, setting};
 use crate::{
     core::{error::Fault, url},
+    crypto::secret_versions::SecretArns,
     telemetry::FUNCTION_NAME,
 };
 
@@ -52,6 +53,8 @@ pub struct Deployment {
     pub tables: Tables,
     /// The source of the secret; `None` for functions without keys.
     pub secret: Option<SecretSource>,
+    /// The secret and its copies, for the function that replaces keys.
+    pub rotated_secrets: Option<SecretArns>,
     /// The log level.
     pub log: Level,
     /// The format of the authorizer's responses.
@@ -68,6 +71,7 @@ impl Default for Deployment {
             public_url: String::new(),
             tables: Tables::default(),
             secret: None,
+            rotated_secrets: None,
             log: Level::INFO,
             authorizer_answer: AuthorizerAnswer::default(),
             trusted_proxy: None,
@@ -76,7 +80,7 @@ impl Default for Deployment {
 }
 
 /// The variables that a deployment can set, and the one of Lambda's that we read.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 16] = [
     FUNCTION_NAME,
     "POSTERN_AUTHORIZER_ANSWER",
     "POSTERN_CONFIG",
@@ -87,9 +91,12 @@ const KNOWN: [&str; 13] = [
     "POSTERN_NONCES_TABLE",
     "POSTERN_PROXY_ADDRESS_HEADER",
     "POSTERN_PROXY_SECRET_SHA256",
+    "POSTERN_PUBLIC_KEYS_ARN",
     "POSTERN_SECRET_ARN",
     "POSTERN_SECRET_FILE",
+    "POSTERN_SIGNING_SECRET_ARN",
     "POSTERN_STACK",
+    "POSTERN_VERIFICATION_KEYS_ARN",
 ];
 
 impl Deployment {
@@ -126,6 +133,14 @@ impl Deployment {
                 (Some(arn), None) => Some(SecretSource::Arn(arn)),
                 (None, Some(path)) => Some(SecretSource::File(path)),
                 (None, None) => None,
+            },
+            rotated_secrets: match given("POSTERN_SIGNING_SECRET_ARN") {
+                None => None,
+                Some(signing) => Some(SecretArns {
+                    signing,
+                    verification: required("POSTERN_VERIFICATION_KEYS_ARN")?,
+                    public: required("POSTERN_PUBLIC_KEYS_ARN")?,
+                }),
             },
             log: match given("POSTERN_LOG") {
                 None => Level::INFO,

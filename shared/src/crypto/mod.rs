@@ -12,6 +12,7 @@ pub mod mac;
 pub mod password;
 pub mod rotation;
 pub mod seal;
+pub mod secret_versions;
 pub mod secrets;
 pub mod sign;
 pub mod thumbprint;

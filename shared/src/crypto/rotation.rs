@@ -59,6 +59,14 @@ pub enum KeyKind {
     Signing(Algorithm),
 }
 
+impl KeyKind {
+    /// Returns the name of a key of this kind that no key of another kind has: `refresh/ab`.
+    pub fn with_kid(self, kid: &str) -> String {
+        let kind = self.to_string();
+        format!("{}/{kid}", kind.split(' ').next().unwrap_or_default())
+    }
+}
+
 impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -296,10 +304,7 @@ pub fn drop_key(
     (clock, entropy): (&Clock, &Entropy),
 ) -> Result<DropKey, Fault> {
     let now = whole_seconds(clock.now());
-    let is_named = |key: &&ListedKey| match name.split_once('/') {
-        Some((kind, kid)) => key.kid == kid && key.kind.to_string().split(' ').next() == Some(kind),
-        None => key.kid == name,
-    };
+    let is_named = |key: &&ListedKey| key.kid == name || key.kind.with_kid(&key.kid) == name;
     let listed = list(secrets, now);
     let named: Vec<_> = listed.iter().filter(is_named).collect();
     let key = match &named[..] {
@@ -372,6 +377,23 @@ fn ensure_signer<K: StoredKey>(
         }
     }
     Ok(())
+}
+
+/// Returns `not_before` for `text`: `now`, or a time in RFC 3339 that is not in the future. All that was
+/// issued up to now has been issued before the next second.
+///
+/// # Errors
+/// What is wrong, as a sentence.
+pub fn parse_not_before(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
+    let next_second = after(whole_seconds(now), SignedDuration::from_secs(1));
+    match text.parse() {
+        _ if text == "now" => Ok(next_second),
+        Ok(time) if time > next_second => {
+            Err("not_before is in the future: it would end tokens that are yet to be issued.")
+        }
+        Ok(time) => Ok(time),
+        Err(_) => Err("not_before is not a time: use now, or a time such as 2026-01-02T00:00:00Z."),
+    }
 }
 
 /// Lists all keys, by kind.

@@ -313,6 +313,17 @@ redacted!(Secrets StoredSigningKey StoredMacKey);
 const ATTEMPT: Duration = Duration::from_millis(1500);
 const OPERATION: Duration = Duration::from_secs(3);
 
+/// Returns a client of Secrets Manager.
+pub(super) fn client(sdk: &SdkConfig) -> aws_sdk_secretsmanager::Client {
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build();
+    let config =
+        aws_sdk_secretsmanager::config::Builder::from(sdk).timeout_config(timeouts).build();
+    aws_sdk_secretsmanager::Client::from_conf(config)
+}
+
 /// Reads the secret's JSON from Secrets Manager, and the time at which this version was written.
 ///
 /// # Errors
@@ -321,22 +332,11 @@ pub async fn get_secret_value(
     sdk: &SdkConfig,
     arn: &str,
 ) -> Result<(String, Option<Timestamp>), Fault> {
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(OPERATION)
-        .build();
-    let config =
-        aws_sdk_secretsmanager::config::Builder::from(sdk).timeout_config(timeouts).build();
-    let answer = aws_sdk_secretsmanager::Client::from_conf(config)
-        .get_secret_value()
-        .secret_id(arn)
-        .send()
-        .await
-        .map_err(|error| {
-            Fault::DeploymentSecret(
-                aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string(),
-            )
-        })?;
+    let answer = client(sdk).get_secret_value().secret_id(arn).send().await.map_err(|error| {
+        Fault::DeploymentSecret(
+            aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string(),
+        )
+    })?;
     let written = answer.created_date().and_then(|date| Timestamp::from_second(date.secs()).ok());
     Ok((answer.secret_string.unwrap_or_default(), written))
 }

@@ -20,6 +20,7 @@ use crate::{
     },
     crypto::{
         Digest, KeyAccess,
+        secret_versions::SecretVersions,
         secrets::{self, SECRET_AGE, SECRET_RETRY, Secrets},
     },
     store::{Store, Timeouts},
@@ -83,7 +84,10 @@ impl ExecutionEnvironment {
         };
         let (read, ()) = tokio::join!(read(&sdk, source.as_ref(), access, &clock), connected);
         let (secrets, digest) = read?;
-        let app = build(App::new(config, &secrets, store, clock, entropy)?, access, &configure)?;
+        let rotated = config.deployment.rotated_secrets.clone();
+        let mut app = App::new(config, &secrets, store, clock, entropy)?;
+        app.context.secret_versions = rotated.map(|arns| SecretVersions::new(&sdk, arns));
+        let app = build(app, access, &configure)?;
         let cached = Cached {
             read_at: app.context.clock.now(),
             app: Arc::new(app),

@@ -211,6 +211,11 @@ pub fn secret_stale(fault: &Fault) {
     );
 }
 
+/// Logs that keys of the deployment were replaced or removed.
+pub fn keys_changed(change: &str) {
+    tracing::warn!(target: "postern", event = "keys_changed", change, "the keys of the deployment were changed");
+}
+
 /// Logs that a spent refresh token was presented, which revoked its family.
 pub fn refresh_reused(family: &FamilyId, generation: u64) {
     tracing::warn!(
