@@ -77,6 +77,18 @@ pub(crate) enum Command {
     /// Check and try the rules about workloads.
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// List, replace or remove the keys of the data folder.
+    Keys {
+        #[command(subcommand)]
+        action: KeysAction,
+        /// The data folder.
+        #[arg(long, default_value = ".postern", global = true)]
+        data: DataLocation,
+        /// The configuration file. By default, postern.toml in the current folder, or the built-in
+        /// one.
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+    },
     /// Create the secrets of a new deployment, as three files for AWS Secrets Manager.
     Secret {
         /// The folder for signing.json, verification.json and public.json.
@@ -107,6 +119,25 @@ pub(crate) enum TrustCommand {
         /// one.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+    },
+}
+
+/// What is done with the keys.
+#[derive(Subcommand)]
+pub(crate) enum KeysAction {
+    /// Show every key, what it does now, and its times.
+    List,
+    /// Add a key of every kind. It signs a day later, when everyone who verifies knows it.
+    Rotate,
+    /// Remove a key, and with it everything that it has signed.
+    Drop {
+        /// The name of the key, as `postern keys list` shows it.
+        #[arg(required_unless_present = "not_before")]
+        kid: Option<String>,
+        /// Also end every token, family of refresh tokens and session that was issued before: now, or
+        /// a time such as 2026-01-02T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        not_before: Option<String>,
     },
 }
 

@@ -316,11 +316,11 @@ pub fn in_file(file: Option<&Path>) -> impl Fn(Fault) -> Error {
     }
 }
 
-fn read(file: &Path) -> Result<String, Error> {
+pub(crate) fn read(file: &Path) -> Result<String, Error> {
     fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 

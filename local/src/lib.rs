@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod guard;
 pub mod http_server;
 pub mod invoke;
+pub mod keys;
 pub mod mcp;
 mod own_origin;
 pub mod permissions;

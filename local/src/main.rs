@@ -3,7 +3,13 @@
 mod arguments;
 mod show;
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Parser as _;
 use http::Uri;
@@ -14,6 +20,7 @@ use local::{
     guard::{AuthorizerConfig, Guard},
     http_server::{self, Shutdown},
     invoke,
+    keys::KeyFile,
     mcp::{self, McpServer},
     permissions,
     protect::{self, ProtectedApi},
@@ -24,7 +31,7 @@ use local::{
 };
 use serde_json::json;
 
-use crate::arguments::{Attached, Cli, Command, Server, TrustCommand};
+use crate::arguments::{Attached, Cli, Command, KeysAction, Server, TrustCommand};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -54,6 +61,7 @@ async fn main() -> ExitCode {
             trust::lint(&ConfigSource::find(config.as_deref())).map(|page| show::print_page(&page))
         }
         Command::Trust(TrustCommand::Try { token, config }) => try_token(token, config).await,
+        Command::Keys { action, data, config } => keys(&action, &data, config.as_deref()),
         Command::Secret { out, config } => show::make_secret(&out, config.as_deref()),
     };
     match outcome {
@@ -63,6 +71,19 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn keys(action: &KeysAction, data: &DataLocation, config: Option<&Path>) -> Result<(), Error> {
+    let mut file = KeyFile::open(data, &ConfigSource::find(config))?;
+    match action {
+        KeysAction::List => {}
+        KeysAction::Rotate => file.rotate()?,
+        KeysAction::Drop { kid, not_before } => {
+            file.drop_key(kid.as_deref(), not_before.as_deref())?;
+        }
+    }
+    show::print_keys(&file, matches!(action, KeysAction::List));
+    Ok(())
 }
 
 async fn serve_all(options: &Options) -> Result<(), Error> {

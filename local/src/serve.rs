@@ -262,7 +262,7 @@ fn brand_notice(shown: &mut LocalCredentials, config: &Config) -> Option<String>
 }
 
 /// Returns the configured file of the deployment's secret.
-fn configured_secret_file(config: &Config) -> Result<Option<PathBuf>, Error> {
+pub(crate) fn configured_secret_file(config: &Config) -> Result<Option<PathBuf>, Error> {
     match &config.deployment.secret {
         None => Ok(None),
         Some(SecretSource::File(path)) => Ok(Some(PathBuf::from(path))),

@@ -4,15 +4,17 @@
 use std::{collections::BTreeMap, path::Path};
 
 use http::Uri;
+use jiff::Timestamp;
 use local::{
     Error,
     data::{DataLocation, LocalCredentials, write_private},
     engine::Engine,
     guard::{self, AuthorizerConfig, IdentitySource},
+    keys::KeyFile,
     serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
 };
-use postern::{config::Config, core::audience::ResourceUri};
+use postern::{config::Config, core::audience::ResourceUri, crypto::rotation::ListedKey};
 use serde_json::Value;
 
 /// Prints a failure and its cause.
@@ -233,6 +235,34 @@ pub(crate) fn print_store(engine: &Engine) {
         "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n"
     );
     println!("Press Ctrl-C to stop.");
+}
+
+/// Prints the keys of a deployment. If they were changed, says what has to follow.
+pub(crate) fn print_keys(file: &KeyFile, is_unchanged: bool) {
+    let (keys, _) = file.list();
+    let time =
+        |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    println!(
+        "{:<14} {:<18} {:<9} {:<21} {:<21}",
+        "kind", "kid", "state", "signs from", "verifies until"
+    );
+    for ListedKey { kind, kid, times, state } in keys {
+        let (from, until) = (time(times.sign_from), time(times.verify_until));
+        println!(
+            "{:<14} {kid:<18} {:<9} {from:<21} {until:<21}",
+            kind.to_string(),
+            state.to_string()
+        );
+    }
+    if let Some(not_before) = file.secrets.not_before {
+        println!("\nEverything that was issued before {not_before} has ended.");
+    }
+    if !is_unchanged {
+        println!(
+            "\nChanged {}. Restart the programs that use it: they read it when they start.",
+            file.path().display()
+        );
+    }
 }
 
 /// Creates the secrets of a new deployment in three files.

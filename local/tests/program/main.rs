@@ -4,6 +4,7 @@
 mod configuration;
 mod install;
 mod invoke;
+mod keys;
 mod mcp;
 mod origins;
 mod pages;
