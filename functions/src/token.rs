@@ -4,11 +4,12 @@
 //! `client_credentials` and `refresh_token`, an agent is authenticated by HTTP Basic or in the form.
 //! `authorization_code` and `device_code` are for clients of users, which have a client id, no
 //! secret, and sometimes keys. `jwt-bearer` and `token-exchange` are for workloads, whose tokens of
-//! another issuer are all that they need. With a proof of possession in the header `DPoP` (RFC 9449), the tokens
-//! are bound to its key.
+//! another issuer are all that they need; `token-exchange` also for API keys and CLI tokens. With a
+//! proof of possession in the header `DPoP` (RFC 9449), the tokens are bound to its key.
 
 use postern::{
     App, Error, Refusal,
+    authn::subject_token,
     config::ConfiguredAudience,
     core::{
         id::{AgentId, ClientId},
@@ -23,6 +24,7 @@ use postern::{
         client_assertion::ClientAssertion,
         device_code,
         federation::{self, WorkloadRequest},
+        key_exchange::{self, KeyExchangeRequest},
         presenter::Presenter,
         refresh::{self, RefreshTokenRequest},
     },
@@ -41,6 +43,9 @@ pub(crate) struct AgentExchange {
     /// Its secret.
     secret: String,
 }
+
+/// The grant of RFC 8693 §2.1.
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// Handles the route.
 ///
@@ -115,6 +120,9 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     }
     let scopes = form.get("scope").map(|scope| Scopes::parse(scope.expose())).transpose()?;
     let client = PresentedClient::read(request, ClientParameters::from(form))?;
+    if grant_type.expose() == TOKEN_EXCHANGE && exchanged(form)? == Exchanged::Key {
+        return exchange_key(app, request, form, &client, scopes.as_ref()).await;
+    }
     let client = client.identify(&app.context)?;
     let audience = audience(app, request)?;
     let presenter = &Presenter::of(&app.context, request)?;
@@ -167,9 +175,8 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
                 WorkloadRequest { token, client, scopes: scopes.as_ref(), audience, presenter };
             federation::exchange(&app.context, &app.trusted_issuers, &request).await
         }
-        "urn:ietf:params:oauth:grant-type:token-exchange" => {
+        TOKEN_EXCHANGE => {
             let token = parameter("subject_token")?;
-            check_exchange(form)?;
             let client = require_agent_name(client)?;
             let audience = exchange_audience(app, request, form)?;
             let request =
@@ -181,20 +188,51 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
     }
 }
 
-/// Checks that a token exchange is one that is supported (RFC 8693 §2.1): of a JWT, for an access
+/// What a token exchange is of.
+#[derive(PartialEq, Eq)]
+enum Exchanged {
+    /// An API key or a CLI token.
+    Key,
+    /// The token of a workload.
+    Workload,
+}
+
+/// Returns what a token exchange is of, if it is one that is supported (RFC 8693 §2.1): for an access
 /// token, and without an actor.
-fn check_exchange(form: &Form) -> Result<(), Error> {
-    const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-    const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+fn exchanged(form: &Form) -> Result<Exchanged, Error> {
     let text = |name: &str| form.get(name).map(Secret::expose);
-    let subject = text("subject_token_type").ok_or_else(|| missing("subject_token_type"))?;
     let requested = text("requested_token_type").unwrap_or(ACCESS_TOKEN_TYPE);
     let has_actor = form.contains_key("actor_token") || form.contains_key("actor_token_type");
-    if [JWT, ID_TOKEN].contains(&subject) && requested == ACCESS_TOKEN_TYPE && !has_actor {
-        Ok(())
-    } else {
-        Err(Refusal::ExchangeNotSupported.into())
+    if !form.contains_key("subject_token") {
+        return Err(missing("subject_token"));
     }
+    let subject = text("subject_token_type").ok_or_else(|| missing("subject_token_type"))?;
+    if requested != ACCESS_TOKEN_TYPE || has_actor {
+        return Err(Refusal::ExchangeNotSupported.into());
+    }
+    match subject {
+        ACCESS_TOKEN_TYPE => Ok(Exchanged::Key),
+        "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:jwt" => {
+            Ok(Exchanged::Workload)
+        }
+        _ => Err(Refusal::ExchangeNotSupported.into()),
+    }
+}
+
+async fn exchange_key(
+    app: &App,
+    request: &Request,
+    form: &Form,
+    client: &PresentedClient,
+    scopes: Option<&Scopes>,
+) -> Result<Tokens, Error> {
+    client.require_not_denied(&app.context)?;
+    let audience = exchange_audience(app, request, form)?.unwrap_or(ConfiguredAudience::Issuer);
+    let presenter = &Presenter::of(&app.context, request)?;
+    let token = form.get("subject_token").ok_or_else(|| missing("subject_token"))?;
+    let key = subject_token::authenticate(&app.context, &app.providers, token, client).await?;
+    let request = KeyExchangeRequest { scopes, audience, presenter };
+    key_exchange::exchange(&app.context, key, &request).await
 }
 
 /// Returns the API that a token exchange names, by `resource` or by `audience`.

@@ -338,6 +338,7 @@ fn secrets_are_exposed_only_in_listed_files() {
         places,
         [
             "authn/introspection.rs",
+            "authn/subject_token.rs",
             "core/secret.rs",
             "crypto/password.rs",
             "downloads/mod.rs",

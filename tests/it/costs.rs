@@ -163,6 +163,32 @@ async fn an_exchange_costs_one_read_and_a_refresh_token_one_more_write() {
 }
 
 #[tokio::test]
+async fn an_exchange_of_a_key_costs_the_key_and_its_token_one_round_trip() {
+    use postern::core::principal::Role;
+    let world = World::new().await;
+    let (_, key) = world.create_key(&["read"]).await;
+    let session = world.sign_in("ada", Role::User).await;
+    let (_, cli) = world.cli_token(&session, &["scans:read"]).await;
+    for (secret, reads, of_keys) in [(&key, 1, 1), (&cli, 2, 2)] {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("subject_token", secret.as_str()),
+        ];
+        let call = || world.call("POST", "/v1/auth/token").form(&form);
+        assert_names(&cost(&world, call(), 200).await, &["GetItem"].repeat(reads));
+        let access = call().send().await.expect(200).member("access_token");
+        let ops = cost(&world, world.call("GET", "/v1/auth/whoami").bearer(&access), 200).await;
+        assert_names(&ops, &["BatchGetItem"]);
+        for (table, keys) in [("Keys", of_keys), ("Families", 1)] {
+            let asked = &ops[0].body["RequestItems"][table];
+            assert_eq!(asked["Keys"].as_array().unwrap().len(), keys, "{table}");
+            assert_eq!(asked["ConsistentRead"], true);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_assertion_costs_one_more_write() {
     let world = World::new().await;
     let key = ClientKey::generate("first", Algorithm::ES256);

@@ -42,6 +42,7 @@ mod issuer_keys;
 mod issuer_paths;
 mod issuers;
 mod jose;
+mod key_exchange;
 mod key_rotation;
 mod key_rotation_model;
 mod keys;

@@ -109,22 +109,22 @@ enum GrantForm {
         /// Fewer scopes than those of the rule, space-joined.
         scope: Option<String>,
     },
-    /// A workload exchanges the token of its issuer (RFC 8693 §2.1).
+    /// An exchange of the token of a workload, an API key or a CLI token (RFC 8693 §2.1).
     #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
     TokenExchange {
-        /// The token of the workload.
+        /// The token of the workload, the API key or the CLI token.
         subject_token: String,
-        /// urn:ietf:params:oauth:token-type:jwt or urn:ietf:params:oauth:token-type:id_token.
+        /// …:jwt or …:id_token for a workload, …:access_token for a key (RFC 8693 §3).
         subject_token_type: String,
         /// At most urn:ietf:params:oauth:token-type:access_token.
         requested_token_type: Option<String>,
-        /// At most the agent of the trust rule.
+        /// At most the agent of the trust rule, or the id of the key.
         client_id: Option<String>,
         /// The API that the token is for (RFC 8707).
         resource: Option<String>,
         /// The same.
         audience: Option<String>,
-        /// Fewer scopes than those of the rule, space-joined.
+        /// Fewer scopes than those of the rule or the key, space-joined.
         scope: Option<String>,
     },
 }

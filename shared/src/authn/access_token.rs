@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{Outcome, Provider, bound_token};
+use super::{Outcome, Provider, api_key, bound_token};
 use crate::{
     context::Context,
     core::{
@@ -64,6 +64,9 @@ impl Provider for AccessTokenProvider {
             Err(refusal) => return Ok(refusal.into()),
         };
         let outcome = match (claims.agent_id, &claims.trust_rule) {
+            _ if claims.key_fingerprint.is_some() => {
+                api_key::authenticate_exchanged(context, claims, now).await?
+            }
             (Some(agent), _) => of_agent(context, agent, claims, now).await?,
             (None, Some(_)) => of_workload(context, claims).await?,
             (None, None) => of_person(context, claims, now).await?,

@@ -12,11 +12,13 @@ use crate::{
     config::Config,
     context::Context,
     core::{
+        clock::at_most,
         credential_header::API_KEY,
         epoch::Epoch,
         error::{Error, Fault, Refusal},
+        id::TypeSafeId,
         principal::{InheritedLimits, Principal, PrincipalKind},
-        subject::{CredentialId, Subject},
+        subject::{CredentialId, KeyId, Subject},
     },
     credential::{CredentialKind, ParsedApiKey, ParsedCliToken, opaque},
     crypto::Digest,
@@ -26,7 +28,9 @@ use crate::{
         Record,
         api_key::{AcceptedSecret, ApiKeyRecord},
         cli_token::CliTokenRecord,
+        membership::MembershipRecord,
     },
+    token::Claims,
 };
 
 /// Verifies the checksum without I/O, then reads the record consistently. A CLI token needs another
@@ -69,8 +73,12 @@ impl Provider for ApiKeyProvider {
 
 /// A record whose secret authenticates requests.
 trait KeyRecord: Record<Kind: CredentialKind> {
-    /// Returns which of the record's secrets has this `digest`.
-    fn accepted_secret(&self, digest: &Digest, now: Timestamp) -> Option<AcceptedSecret>;
+    /// Returns for which of the record's secrets `is_presented` holds.
+    fn accepted_secret(
+        &self,
+        is_presented: impl Fn(&Digest) -> bool,
+        now: Timestamp,
+    ) -> Option<AcceptedSecret>;
     /// Reports whether the request must be signed.
     fn requires_signature(&self) -> bool;
     /// Returns the id of the credential.
@@ -101,19 +109,13 @@ async fn authenticate_key<R: KeyRecord>(
     let now = context.clock.now();
     let signature = Signature::from_headers(context, source, now)?;
     let record = context.store.record::<R>(&key.id, now).await?.ok_or(Refusal::ApiKeyUnknown)?;
-    let secret = record.accepted_secret(&key.digest, now).ok_or(Refusal::ApiKeyWrong)?;
+    let is_presented = |stored: &Digest| stored.matches(&key.digest);
+    let secret = record.accepted_secret(is_presented, now).ok_or(Refusal::ApiKeyWrong)?;
     let owner = match record.owner() {
         None => None,
-        Some((user_id, epoch)) => {
-            // A deleted user no longer has an organization.
-            let member = context.store.membership(user_id).await?;
-            let member = member
-                .filter(|member| member.org_id == record.meta().org_id)
-                .ok_or(Refusal::ApiKeyUnknown)?;
-            let status = UserStatus::new(&context.config, member, Some(epoch));
-            Some(status.active_or(Refusal::ApiKeyUnknown)?)
-        }
+        Some((user_id, _)) => context.store.membership(user_id).await?,
     };
+    let owner = active_owner(context, &record, owner, Refusal::ApiKeyUnknown)?;
     signature::verify_required(
         context,
         signature.as_ref(),
@@ -131,9 +133,77 @@ async fn authenticate_key<R: KeyRecord>(
     })
 }
 
+/// Returns the owner of a key, of whom `member` is stored; `None` for a key that has none.
+///
+/// # Errors
+/// [`Refusal::UserDisabled`]; `ended` for an owner who was deleted or has ended all credentials.
+fn active_owner<R: KeyRecord>(
+    context: &Context,
+    record: &R,
+    member: Option<MembershipRecord>,
+    ended: Refusal,
+) -> Result<Option<ActiveUser>, Refusal> {
+    let Some((_, epoch)) = record.owner() else { return Ok(None) };
+    // A deleted user no longer has an organization.
+    let member = member.filter(|member| member.org_id == record.meta().org_id).ok_or(ended)?;
+    UserStatus::new(&context.config, member, Some(epoch)).active_or(ended).map(Some)
+}
+
+/// Authenticates the caller with an access token for which a key was exchanged: the key as it is now,
+/// within the scopes of the token. One round trip.
+pub(super) async fn authenticate_exchanged(
+    context: &Context,
+    claims: Claims,
+    now: Timestamp,
+) -> Result<Outcome, Fault> {
+    into_outcome(match KeyId::of_client(&claims.client_id) {
+        Some(KeyId::ApiKey(id)) => exchanged::<ApiKeyRecord>(context, &id, claims, now).await,
+        Some(KeyId::CliToken(id)) => exchanged::<CliTokenRecord>(context, &id, claims, now).await,
+        None => Err(Refusal::TokenClaimsInvalid.into()),
+    })
+}
+
+async fn exchanged<R: KeyRecord>(
+    context: &Context,
+    id: &TypeSafeId<R::Kind>,
+    claims: Claims,
+    now: Timestamp,
+) -> Result<Outcome, Error> {
+    let owner = Some(&claims.sub).filter(|subject| subject.is_possible_user());
+    let status = context.store.key_status::<R>(id, owner, &claims.jti).await?;
+    if status.is_revoked {
+        return Err(Refusal::TokenRevoked.into());
+    }
+    let record = status.record.filter(|record| !record.is_expired(now));
+    let record = record.ok_or(Refusal::TokenOwnerDeleted)?;
+    let is_of_token = |stored: &Digest| Some(stored.fingerprint()) == claims.key_fingerprint;
+    let secret = record.accepted_secret(is_of_token, now).ok_or(Refusal::TokenRevoked)?;
+    let is_same_owner = record.owner().is_none_or(|(owner, _)| *owner == claims.sub);
+    let is_same = is_same_owner && record.meta().org_id == claims.org_id;
+    if record.requires_signature() || !is_same {
+        return Err(Refusal::TokenClaimsInvalid.into());
+    }
+    let owner = active_owner(context, &record, status.owner, Refusal::TokenOwnerDeleted)?;
+    let key = record.into_principal(&context.config, secret, owner);
+    // What the token creates ends with it: it is meant to be given away.
+    let expires_at = Some(at_most(claims.exp, key.expires_at));
+    Ok(Outcome::Authenticated(Principal {
+        credential_id: CredentialId::AccessToken(claims.jti),
+        scopes: claims.scopes.intersection(&key.scopes),
+        expires_at,
+        client_id: Some(claims.client_id),
+        inherited: InheritedLimits { expires_at, ..key.inherited },
+        ..key
+    }))
+}
+
 impl KeyRecord for ApiKeyRecord {
-    fn accepted_secret(&self, digest: &Digest, now: Timestamp) -> Option<AcceptedSecret> {
-        ApiKeyRecord::accepted_secret(self, digest, now)
+    fn accepted_secret(
+        &self,
+        is_presented: impl Fn(&Digest) -> bool,
+        now: Timestamp,
+    ) -> Option<AcceptedSecret> {
+        ApiKeyRecord::accepted_secret(self, is_presented, now)
     }
 
     fn requires_signature(&self) -> bool {
@@ -173,8 +243,12 @@ impl KeyRecord for ApiKeyRecord {
 }
 
 impl KeyRecord for CliTokenRecord {
-    fn accepted_secret(&self, digest: &Digest, _now: Timestamp) -> Option<AcceptedSecret> {
-        self.secret.digest.matches(digest).then_some(AcceptedSecret::Current)
+    fn accepted_secret(
+        &self,
+        is_presented: impl Fn(&Digest) -> bool,
+        _now: Timestamp,
+    ) -> Option<AcceptedSecret> {
+        is_presented(&self.secret.digest).then_some(AcceptedSecret::Current)
     }
 
     fn requires_signature(&self) -> bool {

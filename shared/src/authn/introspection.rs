@@ -277,7 +277,7 @@ async fn owner(
             let agent = context.store.record::<AgentRecord>(&id, now).await?;
             agent_principal(context, agent, grant, now)
         }
-        TokenOwner::Workload { .. } => Err(Refusal::FamilyOwnerDeleted),
+        TokenOwner::Key { .. } | TokenOwner::Workload { .. } => Err(Refusal::FamilyOwnerDeleted),
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;
             user_principal(context, member, grant)

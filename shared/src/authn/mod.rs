@@ -21,6 +21,7 @@ mod runner;
 mod service_token;
 mod session;
 pub(crate) mod signature;
+pub mod subject_token;
 
 use std::{collections::BTreeSet, fmt};
 

@@ -9,8 +9,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::core::id::{
-    AccessTokenId, AgentId, ApiKeyId, CliTokenId, FamilyId, RESERVED_PREFIXES, RunnerId, ServiceId,
-    SessionId, UserId,
+    AccessTokenId, AgentId, ApiKeyId, CliTokenId, ClientId, FamilyId, RESERVED_PREFIXES, RunnerId,
+    ServiceId, SessionId, UserId,
 };
 
 /// What the id of another issuer's token begins with if it is a part of the token's digest.
@@ -177,6 +177,45 @@ impl From<&str> for Subject {
 impl From<Subject> for String {
     fn from(subject: Subject) -> Self {
         subject.to_string()
+    }
+}
+
+/// A key that can be exchanged for access tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyId {
+    /// An API key.
+    ApiKey(ApiKeyId),
+    /// A CLI token.
+    CliToken(CliTokenId),
+}
+
+impl KeyId {
+    /// Returns the key that this credential is, if it is one.
+    pub fn of(credential: &CredentialId) -> Option<Self> {
+        match credential {
+            CredentialId::ApiKey(id) => Some(Self::ApiKey(*id)),
+            CredentialId::CliToken(id) => Some(Self::CliToken(*id)),
+            CredentialId::AccessToken(_)
+            | CredentialId::External(_)
+            | CredentialId::Family(_)
+            | CredentialId::Runner(_)
+            | CredentialId::Session(_) => None,
+        }
+    }
+
+    /// Returns the key that is its own client with this id.
+    pub fn of_client(client: &ClientId) -> Option<Self> {
+        let text = client.as_str();
+        let api_key = text.parse().ok().map(Self::ApiKey);
+        api_key.or_else(|| text.parse().ok().map(Self::CliToken))
+    }
+
+    /// Returns the id of the client that the key is.
+    pub fn client_id(self) -> ClientId {
+        match self {
+            Self::ApiKey(id) => id.to_string().into(),
+            Self::CliToken(id) => id.to_string().into(),
+        }
     }
 }
 

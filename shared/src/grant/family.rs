@@ -248,7 +248,9 @@ pub(super) async fn check_owner(
             let is_confidential = family.is_confidential || agent.credential.keys().is_some();
             Ok(FamilyRecord { scopes, absolute_expires_at, is_confidential, ..family })
         }
-        TokenOwner::Workload { .. } => Err(Refusal::FamilyOwnerDeleted.into()),
+        TokenOwner::Key { .. } | TokenOwner::Workload { .. } => {
+            Err(Refusal::FamilyOwnerDeleted.into())
+        }
         TokenOwner::User { user_id, .. } => {
             let member = context.store.membership(&user_id).await?;
             let member = member

@@ -106,12 +106,16 @@ impl ApiKeyRecord {
         }
     }
 
-    /// Returns which secret of the key has this `digest`, if that secret is accepted `now`.
-    pub fn accepted_secret(&self, digest: &Digest, now: Timestamp) -> Option<AcceptedSecret> {
-        if self.secret.digest.matches(digest) {
+    /// Returns for which secret of the key `is_presented` holds, if that secret is accepted `now`.
+    pub fn accepted_secret(
+        &self,
+        is_presented: impl Fn(&Digest) -> bool,
+        now: Timestamp,
+    ) -> Option<AcceptedSecret> {
+        if is_presented(&self.secret.digest) {
             return Some(AcceptedSecret::Current);
         }
-        let previous = self.previous_digest.as_ref().filter(|previous| previous.matches(digest));
+        let previous = self.previous_digest.as_ref().filter(|previous| is_presented(previous));
         let until = previous.and(self.previous_expires_at).filter(|until| now < *until)?;
         Some(AcceptedSecret::Previous { until })
     }

@@ -1,10 +1,10 @@
 //! The status of a token, from two records in one round trip: the agent of an access token with its
-//! family or revocation; a session or a family with its user.
+//! family or revocation; a session or a family with its user; a key that was exchanged, with its user.
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 
 use super::{
-    Store,
+    Record, Store,
     client::{fault, unexpected},
     family::FamilyRecord,
     item::{Item, from_item, text},
@@ -15,9 +15,20 @@ use super::{
 };
 use crate::core::{
     error::Fault,
-    id::{AccessTokenId, AgentId, FamilyId, SessionId},
+    id::{AccessTokenId, AgentId, FamilyId, SessionId, TypeSafeId},
     subject::Subject,
 };
+
+/// What an access token depends on for which a key was exchanged.
+#[derive(Debug)]
+pub struct KeyStatus<R> {
+    /// The key, if it still exists. It may have expired.
+    pub record: Option<R>,
+    /// Its owner, if it has one.
+    pub owner: Option<MembershipRecord>,
+    /// Whether the token was revoked.
+    pub is_revoked: bool,
+}
 
 impl Store {
     /// Returns an agent, and a family that may belong to it.
@@ -94,18 +105,56 @@ impl Store {
         Ok((member.map(from_item).transpose()?, revocation.is_some()))
     }
 
+    /// Returns what an access token depends on for which a key was exchanged: the key, its owner if
+    /// it has one, and whether this token was revoked.
+    ///
+    /// # Errors
+    /// [`Fault::Store`] if the store does not answer in full, [`Fault::Corrupt`] if
+    /// a record is unreadable.
+    pub async fn key_status<R: Record>(
+        &self,
+        id: &TypeSafeId<R::Kind>,
+        owner: Option<&Subject>,
+        token: &AccessTokenId,
+    ) -> Result<KeyStatus<R>, Fault> {
+        let owner = owner.map(key::membership);
+        let of_keys = [Some(text(id)), owner.clone().map(AttributeValue::S)];
+        let (items, revocation) =
+            self.batch_get(of_keys.into_iter().flatten().collect(), text(token)).await?;
+        let (members, keys): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| {
+            let pk = item.get(key::PK).and_then(|pk| pk.as_s().ok());
+            pk.is_some() && pk == owner.as_ref()
+        });
+        let only = |mut items: Vec<Item>| items.pop();
+        Ok(KeyStatus {
+            record: only(keys).map(from_item).transpose()?,
+            owner: only(members).map(from_item).transpose()?,
+            is_revoked: revocation.is_some(),
+        })
+    }
+
     /// Reads one item of `Keys` and one of `Families`, both consistently.
     async fn batch_get_two(
         &self,
         of_keys: AttributeValue,
         of_families: AttributeValue,
     ) -> Result<(Option<Item>, Option<Item>), Fault> {
+        let (mut items, family) = self.batch_get(vec![of_keys], of_families).await?;
+        Ok((items.pop(), family))
+    }
+
+    /// Reads items of `Keys` and one of `Families`, all consistently.
+    async fn batch_get(
+        &self,
+        of_keys: Vec<AttributeValue>,
+        of_families: AttributeValue,
+    ) -> Result<(Vec<Item>, Option<Item>), Fault> {
         const WHAT: &str = "read a token's status";
         let answer = self
             .client
             .batch_get_item()
             .request_items(&self.tables.keys, consistently(of_keys)?)
-            .request_items(&self.tables.families, consistently(of_families)?)
+            .request_items(&self.tables.families, consistently(vec![of_families])?)
             .send()
             .await
             .map_err(fault(WHAT))?;
@@ -116,15 +165,16 @@ impl Store {
             return Err(unexpected(WHAT, "the store left keys unread"));
         }
         let mut items = answer.responses.unwrap_or_default();
-        let mut only = |table: &str| items.remove(table).and_then(|mut items| items.pop());
-        Ok((only(&self.tables.keys), only(&self.tables.families)))
+        let mut of_table = |table: &str| items.remove(table).unwrap_or_default();
+        Ok((of_table(&self.tables.keys), of_table(&self.tables.families).pop()))
     }
 }
 
-/// Returns a consistent read of one key.
-fn consistently(pk: AttributeValue) -> Result<KeysAndAttributes, Fault> {
+/// Returns a consistent read of these keys.
+fn consistently(keys: Vec<AttributeValue>) -> Result<KeysAndAttributes, Fault> {
+    let keys = keys.into_iter().map(|pk| [(key::PK.to_owned(), pk)].into()).collect();
     KeysAndAttributes::builder()
-        .keys([(key::PK.to_owned(), pk)].into())
+        .set_keys(Some(keys))
         .consistent_read(true)
         .build()
         .map_err(|error| Fault::Serialization(error.into()))

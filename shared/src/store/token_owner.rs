@@ -8,7 +8,7 @@ use super::{Store, client::fault, item::from_item, key};
 use crate::core::{
     error::Fault,
     id::{AgentId, ClientId, Family},
-    subject::Subject,
+    subject::{KeyId, Subject},
 };
 
 /// The owner of a grant.
@@ -16,6 +16,15 @@ use crate::core::{
 pub enum TokenOwner {
     /// An agent, which is its own client.
     Agent(AgentId),
+    /// Whoever has an API key or a CLI token, which is its own client and never has a family.
+    Key {
+        /// The caller that the key authenticates.
+        subject: Subject,
+        /// The key.
+        key: KeyId,
+        /// The fingerprint of the secret that was presented.
+        fingerprint: String,
+    },
     /// A user, through a client.
     User {
         /// The user.
@@ -37,6 +46,7 @@ impl TokenOwner {
     pub fn client_id(&self) -> ClientId {
         match self {
             Self::Agent(agent) => (*agent).into(),
+            Self::Key { key, .. } => key.client_id(),
             Self::User { client_id, .. } | Self::Workload { client_id, .. } => client_id.clone(),
         }
     }
@@ -45,14 +55,16 @@ impl TokenOwner {
     pub fn subject(&self) -> Subject {
         match self {
             Self::Agent(agent) => Subject::Agent(*agent),
-            Self::User { user_id: subject, .. } | Self::Workload { subject, .. } => subject.clone(),
+            Self::Key { subject, .. }
+            | Self::User { user_id: subject, .. }
+            | Self::Workload { subject, .. } => subject.clone(),
         }
     }
 
     /// Returns the user, if the owner is one.
     pub fn user_id(&self) -> Option<&Subject> {
         match self {
-            Self::Agent(_) | Self::Workload { .. } => None,
+            Self::Agent(_) | Self::Key { .. } | Self::Workload { .. } => None,
             Self::User { user_id, .. } => Some(user_id),
         }
     }

@@ -87,7 +87,7 @@ pub struct Claims {
     pub exp: Timestamp,
     /// The token's own id.
     pub jti: AccessTokenId,
-    /// The agent, or the tool that acts for a user.
+    /// The agent, the tool that acts for a user, or the key that was exchanged for it.
     pub client_id: ClientId,
     /// The agent, in tokens of agents only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +110,10 @@ pub struct Claims {
     /// The rule that granted it to a workload. The token ends with the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust_rule: Option<String>,
+    /// What tells apart the secrets of the key that was exchanged for it. The token ends with that
+    /// secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_fingerprint: Option<String>,
 }
 
 /// The claims of a service token, with which one of our own services calls another.

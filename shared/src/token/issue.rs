@@ -77,7 +77,9 @@ pub fn access_token(
             client_id: grant.owner.client_id(),
             agent_id: match grant.owner {
                 TokenOwner::Agent(agent) => Some(*agent),
-                TokenOwner::User { .. } | TokenOwner::Workload { .. } => None,
+                TokenOwner::Key { .. } | TokenOwner::User { .. } | TokenOwner::Workload { .. } => {
+                    None
+                }
             },
             org_id: grant.organization,
             scope: grant.scopes.to_string(),
@@ -86,6 +88,12 @@ pub fn access_token(
             epoch: grant.epoch,
             cnf: grant.key.map(|key| Confirmation { jkt: key.clone() }),
             trust_rule: grant.trust_rule.map(ToString::to_string),
+            key_fingerprint: match grant.owner {
+                TokenOwner::Key { fingerprint, .. } => Some(fingerprint.clone()),
+                TokenOwner::Agent(_) | TokenOwner::User { .. } | TokenOwner::Workload { .. } => {
+                    None
+                }
+            },
         },
     )
 }

@@ -13,7 +13,7 @@ use crate::{
         clock::{LEEWAY, after},
         error::Refusal,
         id::ClientId,
-        subject::Subject,
+        subject::{KeyId, Subject},
     },
     crypto::jwt::{self, HeaderRequirements, IssuedBy},
 };
@@ -71,6 +71,9 @@ pub fn access_token(
     now: Timestamp,
 ) -> Result<Claims, Refusal> {
     let claims: Claims = verify_for(context, token, required, now)?;
+    if claims.key_fingerprint.is_some() {
+        return if is_of_key(&claims) { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) };
+    }
     let is_consistent = match (&claims.agent_id, &claims.trust_rule) {
         // What a rule grants is never renewed.
         (_, Some(_)) if claims.sid.is_some() => false,
@@ -82,6 +85,18 @@ pub fn access_token(
         (None, None) => claims.sid.is_some() && claims.sub.to_string() != claims.client_id.as_str(),
     };
     if is_consistent { Ok(claims) } else { Err(Refusal::TokenClaimsInvalid) }
+}
+
+/// Reports whether claims are those of a token for which a key was exchanged, and of nothing else.
+fn is_of_key(claims: &Claims) -> bool {
+    let is_of_other =
+        claims.agent_id.is_some() || claims.trust_rule.is_some() || claims.sid.is_some();
+    !is_of_other
+        && match KeyId::of_client(&claims.client_id) {
+            Some(KeyId::ApiKey(id)) => claims.sub == Subject::ApiKey(id),
+            Some(KeyId::CliToken(_)) => claims.sub.is_possible_user(),
+            None => false,
+        }
 }
 
 /// Checks that a token is valid at `now`, within the leeway.

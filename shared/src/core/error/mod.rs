@@ -106,7 +106,9 @@ impl Error {
     pub fn of_subject_token(self) -> Self {
         match self {
             Self::Rejected(rejection) => {
-                Self::Rejected(Rejection { is_of_subject_token: true, ..rejection })
+                // Advice about headers does not help who sends a parameter.
+                let detail = rejection.detail.clone().filter(|_| !rejection.is_of_credential());
+                Self::Rejected(Rejection { is_of_subject_token: true, detail, ..rejection })
             }
             Self::Failed(fault) => Self::Failed(fault),
         }
@@ -170,8 +172,16 @@ impl Error {
 }
 
 impl Rejection {
+    /// Reports whether it is that of a credential with which requests are authenticated.
+    fn is_of_credential(&self) -> bool {
+        matches!(self.refusal.public().challenge, Challenge::Bearer | Challenge::BearerError)
+    }
+
     fn public(&self) -> PublicError {
         let public = self.refusal.public();
+        if self.is_of_subject_token && self.is_of_credential() {
+            return INVALID_SUBJECT_TOKEN;
+        }
         if self.is_of_subject_token && public.code == "invalid_grant" {
             return PublicError { code: "invalid_request", ..public };
         }
@@ -334,6 +344,11 @@ impl PublicError {
     }
 }
 
+const INVALID_SUBJECT_TOKEN: PublicError = PublicError::new(
+    StatusCode::BAD_REQUEST,
+    "invalid_request",
+    "The subject_token is not valid: send an API key or a CLI token that works.",
+);
 const UNAVAILABLE: PublicError = PublicError::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "temporarily_unavailable",

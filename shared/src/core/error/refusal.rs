@@ -306,9 +306,21 @@ refusals! {
     ),
     /// Another user has this email address.
     EmailTaken => PublicError::new(StatusCode::CONFLICT, "conflict", "Another user already has this email address."),
+    /// A client identified itself that wants to exchange a key of somebody else, or authenticated.
+    ExchangeClientNotAllowed => invalid_request(
+        "The key is all that authenticates its exchange: send no client credentials, and as client_id at most the id of the key.",
+    ),
     /// The exchange has an actor, or asks for another token than an access token.
     ExchangeNotSupported => invalid_request(
-        "This exchange is not supported: send subject_token with subject_token_type=urn:ietf:params:oauth:token-type:jwt, no actor_token, and as requested_token_type at most urn:ietf:params:oauth:token-type:access_token.",
+        "This exchange is not supported: send the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt, or an API key or a CLI token with urn:ietf:params:oauth:token-type:access_token; no actor_token, and as requested_token_type at most urn:ietf:params:oauth:token-type:access_token.",
+    ),
+    /// The key that is to be exchanged requires signed requests.
+    ExchangeSignatureRequired => invalid_request(
+        "This key requires signed requests, and a token that is exchanged for it would not: exchange a key without require_signature.",
+    ),
+    /// The subject token of the exchange is neither an API key nor a CLI token.
+    ExchangeTokenNotKey => invalid_request(
+        "The subject_token is neither an API key nor a CLI token: send one of them, or the token of a workload with subject_token_type=urn:ietf:params:oauth:token-type:jwt.",
     ),
     /// The caller's credential expires, and the new one would outlive it.
     ExpiryEscalation => insufficient_scope(
