@@ -1,4 +1,5 @@
-//! A rotation of the keys by the built function, with MiniStack's Secrets Manager, while requests go on.
+//! A rotation of the keys by the built function, with MiniStack's Secrets Manager, while requests
+//! go on.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,8 +16,8 @@ const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecr
 /// The id of the version that the rotation prepares.
 const VERSION: &str = "0a4b7c1e-6f3d-4d7e-9a55-2d1c8e9f7b60";
 
-/// Rotates the keys, each step twice, under a load of exchanges, refreshes and requests with the tokens.
-/// Returns the number of steps.
+/// Rotates the keys, each step twice, under a load of exchanges, refreshes and requests with the
+/// tokens. Returns the number of steps.
 pub(crate) async fn check(environment: &Environment) -> Result<usize> {
     let function = environment.emulators.0.get(FUNCTION).context("no function")?;
     let load = Load::new(environment).await?;

@@ -1,15 +1,18 @@
-//! Replaces the keys of the deployment: the four steps of a rotation by Secrets Manager, each of which
-//! can be repeated, and what an operator does about a key that has leaked.
+//! Replaces the keys of the deployment: the four steps of a rotation by Secrets Manager, each of
+//! which can be repeated, and what an operator does about a key that has leaked.
 //!
-//! 1. `createSecret` prepares the next secret as the version that the event names. Its new keys sign a
-//!    day later.
-//! 2. `setSecret` announces the new keys in both copies, which verify and publish them from then on.
-//! 3. `testSecret` checks that functions can use the next secret, and that the copies have its keys.
-//! 4. `finishSecret` does the same, and puts the next secret in force, if enough of the day is left for every process to
-//!    get to know the new keys, and then makes the copies those of the new secret.
+//! 1. `createSecret` prepares the next secret as the version that the event names. Its new keys
+//!    sign a day later.
+//! 2. `setSecret` announces the new keys in both copies, which verify and publish them from then
+//!    on.
+//! 3. `testSecret` checks that functions can use the next secret, and that the copies have its
+//!    keys.
+//! 4. `finishSecret` does the same, and puts the next secret in force, if enough of the day is left
+//!    for every process to get to know the new keys, and then makes the copies those of the new
+//!    secret.
 //!
-//! An operator sends `{"action": "list"}`, or `{"action": "drop", "kid": "…", "not_before": "now"}` with
-//! either member or both.
+//! An operator sends `{"action": "list"}`, or `{"action": "drop", "kid": "…", "not_before": "now"}`
+//! with either member or both.
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -18,7 +21,8 @@ use postern::{
     App, Error, Refusal,
     crypto::{
         KeyAccess, Keyring,
-        rotation::{self, DropKey, ListedKey},
+        key_list::{self, ListedKey},
+        rotation::{self, DropKey},
         secret_versions::{SecretCopy, SecretVersions},
         secrets::Secrets,
     },
@@ -137,7 +141,7 @@ fn listed(secrets: &Secrets, now: Timestamp) -> Value {
             "verify_until": times.verify_until,
         })
     };
-    let keys: Vec<_> = rotation::list(secrets, now).into_iter().map(row).collect();
+    let keys: Vec<_> = key_list::list(secrets, now).into_iter().map(row).collect();
     json!({"keys": keys, "not_before": secrets.not_before})
 }
 
@@ -197,7 +201,7 @@ async fn test(
     let keyring = Keyring::new(next, &config.signing_algorithms(), clock)?;
     keyring.check_access(KeyAccess::Signing)?;
     let kids = |secrets: &Secrets| -> Vec<String> {
-        rotation::list(secrets, clock.now()).into_iter().map(|key| key.kid).collect()
+        key_list::list(secrets, clock.now()).into_iter().map(|key| key.kid).collect()
     };
     if kids(current) == kids(next) {
         return Ok(()); // without new keys, there is nothing to announce
@@ -210,8 +214,8 @@ async fn test(
     Ok(())
 }
 
-/// Removes a key, or ends everything that was issued before a time, or both. The copies come first, so
-/// that nobody accepts the key while it can still sign.
+/// Removes a key, or ends everything that was issued before a time, or both. The copies come first,
+/// so that nobody accepts the key while it can still sign.
 async fn drop_key(
     app: &App,
     versions: &SecretVersions,

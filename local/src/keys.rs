@@ -7,7 +7,8 @@ use postern::{
     config::Config,
     core::{clock::Clock, entropy::Entropy},
     crypto::{
-        rotation::{self, DropKey, ListedKey},
+        key_list::{self, ListedKey},
+        rotation::{self, DropKey},
         secrets::{self, Secrets},
     },
 };
@@ -35,8 +36,8 @@ impl KeyFile {
     /// Reads the file that programs with this data folder use.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is none yet, or if it cannot be used; [`Error::Io`] if it cannot be
-    /// read; [`Error::Postern`] if a setting is invalid.
+    /// [`Error::Invalid`] if there is none yet, or if it cannot be used; [`Error::Io`] if it cannot
+    /// be read; [`Error::Postern`] if a setting is invalid.
     pub fn open(data: &DataLocation, config: &ConfigSource) -> Result<Self, Error> {
         let mut shown = LocalCredentials::default();
         let config = settings::load(config, &mut shown, "http://127.0.0.1:9000", Level::WARN)?;
@@ -64,13 +65,14 @@ impl KeyFile {
     /// Returns the keys, and the time to which their states belong.
     pub fn list(&self) -> (Vec<ListedKey>, Timestamp) {
         let now = self.clock.now();
-        (rotation::list(&self.secrets, now), now)
+        (key_list::list(&self.secrets, now), now)
     }
 
     /// Adds a key of every kind that signs later.
     ///
     /// # Errors
-    /// [`Error::Postern`] if there would be too many keys, [`Error::Io`] if the file cannot be written.
+    /// [`Error::Postern`] if there would be too many keys, [`Error::Io`] if the file cannot be
+    /// written.
     pub fn rotate(&mut self) -> Result<(), Error> {
         let plan = self.config.lifetimes.rotation_plan();
         let algorithms = self.config.signing_algorithms();

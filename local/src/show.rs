@@ -14,7 +14,7 @@ use local::{
     serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
 };
-use postern::{config::Config, core::audience::ResourceUri, crypto::rotation::ListedKey};
+use postern::{config::Config, core::audience::ResourceUri, crypto::key_list::ListedKey};
 use serde_json::Value;
 
 /// Prints a failure and its cause.

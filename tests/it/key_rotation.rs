@@ -9,7 +9,8 @@ use postern::{
     credential::RefreshToken,
     crypto::{
         jwk::JWKS_MAX_AGE,
-        rotation::{self, DropKey, KeyKind, KeyState, ListedKey, RotationPlan},
+        key_list::{self, KeyKind, KeyState, ListedKey},
+        rotation::{self, DropKey, RotationPlan},
         secrets::{SECRET_AGE, Secrets},
         sign::Algorithm,
     },
@@ -51,7 +52,7 @@ fn with_not_before(world: &World) -> World {
 }
 
 fn states(world: &World) -> Vec<(String, KeyState)> {
-    let listed = rotation::list(&world.secrets, world.now());
+    let listed = key_list::list(&world.secrets, world.now());
     listed.into_iter().map(|ListedKey { kid, state, .. }| (kid, state)).collect()
 }
 
@@ -83,7 +84,8 @@ async fn refreshed(world: &World, token: &str) -> Tokens {
     Tokens { access: answer.member("access_token"), refresh: answer.member("refresh_token") }
 }
 
-/// Changes attributes of a family's item, as an earlier version or a damaged restore would leave it.
+/// Changes attributes of a family's item, as an earlier version or a damaged restore would leave
+/// it.
 async fn update(world: &World, family: &str, expression: &str) {
     use aws_sdk_dynamodb::types::AttributeValue;
     let client = aws_sdk_dynamodb::Client::new(&world.engine.sdk(None));
@@ -362,6 +364,15 @@ async fn not_before_ends_all_that_was_issued_earlier_and_nothing_later() {
         assert!(tests::capture::logged(&[cause]), "{cause}");
     }
     assert_eq!(world.whoami(&key).await, 200, "a key is a record, which can be deleted");
+    let fresh = Browser::with_session(&world, world.sign_in("github|7", Role::User).await);
+    let without = world.with_secrets(Secrets { not_before: None, ..world.secrets.clone() });
+    let same = Browser::with_session(&without, fresh.session.clone());
+    let mut listed = Vec::new();
+    for user in [&same, &fresh] {
+        let page = user.get("/sessions").await.expect(200);
+        listed.push(page.text.matches("A browser").count());
+    }
+    assert!(listed[1] > 0 && listed[0] == 2 * listed[1], "{listed:?}");
     let new = world.exchange(&agent).await;
     assert_eq!(world.whoami(&refreshed(&world, &new.refresh).await.access).await, 200);
     let cookie = format!("{COOKIE}={session}");
@@ -435,7 +446,7 @@ fn every_algorithm_of_the_configuration_is_rotated() {
     secrets.generate_missing(&[Algorithm::ES256], &clock, &entropy).unwrap();
     let both = [Algorithm::ES256, Algorithm::EdDSA];
     let next = rotation::rotate(&secrets, &both, &plan, &clock, &entropy).unwrap();
-    let listed: Vec<_> = rotation::list(&next, clock.now())
+    let listed: Vec<_> = key_list::list(&next, clock.now())
         .into_iter()
         .filter(|key| matches!(key.kind, KeyKind::Signing(_)))
         .map(|key| (key.kind.to_string(), key.state.to_string()))

@@ -1,5 +1,5 @@
-//! A simulation of rotations: secrets that change step by step, processes with copies of any age and
-//! clocks that differ, and everything that they have issued.
+//! A simulation of rotations: secrets that change step by step, processes with copies of any age
+//! and clocks that differ, and everything that they have issued.
 
 use std::{
     collections::BTreeMap,
@@ -37,8 +37,8 @@ const DAY_S: i64 = 24 * 3600;
 enum Event {
     /// Time passes.
     Pass(i64),
-    /// The next step of a rotation, which begins one if none has begun. If `crashes`, the step is done,
-    /// and repeated by the next event of this kind.
+    /// The next step of a rotation, which begins one if none has begun. If `crashes`, the step is
+    /// done, and repeated by the next event of this kind.
     Rotate { crashes: bool },
     /// The rotation is given up, unless the new secret is in force.
     Cancel,
@@ -282,8 +282,8 @@ impl Simulation {
         family.idle_s = now_s + self.lifetimes.refresh_idle.as_secs();
     }
 
-    /// Everything that has not expired is valid in every process that can be asked for it, and every
-    /// verifier can fetch the key of a token.
+    /// Everything that has not expired is valid in every process that can be asked for it, and
+    /// every verifier can fetch the key of a token.
     fn check(&self) {
         let expected = HeaderRequirements { types: &["at+jwt"], issued_by: IssuedBy::Postern };
         for (at, ahead_s) in CLOCKS_S.into_iter().enumerate() {

@@ -1,9 +1,10 @@
-//! `rotate_signing_key`: the four steps of a rotation by Secrets Manager, and what an operator does.
+//! `rotate_signing_key`: the four steps of a rotation by Secrets Manager, and what an operator
+//! does.
 
 use postern::{
     core::{clock::whole_seconds, principal::Role},
     crypto::{
-        rotation::{self, KeyState, ListedKey},
+        key_list::{self, KeyState, ListedKey},
         secret_versions::{SecretArns, SecretVersions},
         secrets::Secrets,
     },
@@ -84,7 +85,7 @@ impl Bed {
     }
 
     fn states(&self) -> Vec<KeyState> {
-        let listed = rotation::list(&self.secrets.current(SIGNING), self.world.now());
+        let listed = key_list::list(&self.secrets.current(SIGNING), self.world.now());
         listed.into_iter().map(|ListedKey { state, .. }| state).collect()
     }
 }
@@ -146,8 +147,8 @@ async fn no_token_is_refused_while_keys_are_rotated() {
     assert!(bed.secrets.current(SIGNING).refresh_keys.len() >= 3);
 }
 
-/// Any call to Secrets Manager can fail, executed or not. The repetition of the step ends as if it had
-/// not, and until then every token works.
+/// Any call to Secrets Manager can fail, executed or not. The repetition of the step ends as if it
+/// had not, and until then every token works.
 #[tokio::test]
 async fn a_failure_at_any_call_leaves_a_step_that_can_be_repeated() {
     let mut failures = 0;
@@ -281,6 +282,26 @@ async fn an_operator_drops_a_leaked_key_everywhere() {
     assert_eq!(bed.functions(VERIFICATION).whoami(&access).await, 200);
     assert!(bed.json().iter().all(|secrets| !secrets.to_string().contains(&kid)));
     assert!(tests::capture::logged(&["keys_changed", "dropped"]));
+}
+
+/// A rotation that had begun must not bring the key back.
+#[tokio::test]
+async fn a_rotation_that_began_before_a_key_was_dropped_is_refused() {
+    let bed = Bed::new().await;
+    bed.step("createSecret").await.unwrap();
+    bed.step("setSecret").await.unwrap();
+    for kid in [
+        bed.world.secrets.signing_keys[0].kid.clone(),
+        format!("refresh/{}", bed.world.secrets.refresh_keys[0].kid),
+    ] {
+        bed.send(json!({"action": "drop", "kid": kid})).await.unwrap();
+        let after = bed.json();
+        for step in ["setSecret", "testSecret", "finishSecret"] {
+            let refused = bed.step(step).await.unwrap_err();
+            assert!(refused.contains("The rotation stops"), "{step}: {refused}");
+        }
+        assert_eq!(bed.json(), after);
+    }
 }
 
 #[tokio::test]

@@ -414,6 +414,14 @@ fn an_ambiguous_route_rule_is_refused() {
 }
 
 #[test]
+fn a_function_that_rotates_keys_needs_all_three_secrets() {
+    let signing = ("POSTERN_SIGNING_SECRET_ARN", Some("arn:signing"));
+    assert_stops(&[signing], "", "POSTERN_VERIFICATION_KEYS_ARN must be set");
+    let verification = ("POSTERN_VERIFICATION_KEYS_ARN", Some("arn:verification"));
+    assert_stops(&[signing, verification], "", "POSTERN_PUBLIC_KEYS_ARN must be set");
+}
+
+#[test]
 fn roles_have_the_scopes_of_the_configuration() {
     use postern::core::{principal::Role, scope::Scopes};
     let orders = "[[role]]\nname = \"user\"\nscopes = [\"orders:read\"]";

@@ -49,8 +49,8 @@ impl Lifetimes {
     pub fn rotation_plan(&self) -> RotationPlan {
         // Whatever the lifetime of an access token is now, it may have been longer before.
         let token = LONGEST_ACCESS_TOKEN.max(self.service_token).max(self.download_token);
-        // The ids of clients that registered have a MAC by a session key, and their users refresh for
-        // as long as a family lives.
+        // The ids of clients that registered have a MAC by a session key, and their users refresh
+        // for as long as a family lives.
         let session = self.session_absolute.max(self.refresh_absolute);
         RotationPlan {
             lead: VERIFIER_CACHE + LEAST_LEAD,

@@ -1,5 +1,5 @@
-//! When a key of the deployment is published, signs and verifies. A key set with these times rotates
-//! by itself as time passes, in every process at once, without another write.
+//! When a key of the deployment is published, signs and verifies. A key set with these times
+//! rotates by itself as time passes, in every process at once, without another write.
 
 use std::cmp::Reverse;
 

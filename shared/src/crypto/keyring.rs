@@ -1,5 +1,5 @@
-//! The deployment's keys, parsed from its secret once per cold start. Which of them signs, verifies and
-//! is published is decided by the time of each use.
+//! The deployment's keys, parsed from its secret once per cold start. Which of them signs, verifies
+//! and is published is decided by the time of each use.
 
 use std::collections::HashSet;
 
@@ -54,7 +54,8 @@ pub struct Keyring {
     sealing: Vec<TimedKey<SealingKey>>,
 }
 
-/// The keys that verify our tokens, as a set for each period. Periods end where a key stops to verify.
+/// The keys that verify our tokens, as a set for each period. Periods end where a key stops to
+/// verify.
 #[derive(Debug, Default)]
 struct VerifyingKeys {
     /// The periods that end, in their order.
@@ -85,8 +86,8 @@ impl VerifyingKeys {
 }
 
 impl Keyring {
-    /// Parses every key of `secrets`. Of the private keys of each of `algorithms`, the newest that can
-    /// sign does; the first of the algorithms is the default.
+    /// Parses every key of `secrets`. Of the private keys of each of `algorithms`, the newest that
+    /// can sign does; the first of the algorithms is the default.
     ///
     /// # Errors
     /// [`Fault::DeploymentSecret`] for a key that cannot be used, a duplicate `kid`, or a public
@@ -250,7 +251,8 @@ impl Keyring {
         self.sign_session(format!("{purpose}\0{message}").as_bytes())
     }
 
-    /// Returns the MACs that [`Keyring::sign_for`] can have returned since `since`, one for each key.
+    /// Returns the MACs that [`Keyring::sign_for`] can have returned since `since`, one for each
+    /// key.
     pub fn tags_for(&self, purpose: &str, message: &str, since: Timestamp) -> Vec<Tag> {
         TimedKey::signers_since(&self.session, since, self.clock.now())
             .iter()

@@ -9,8 +9,8 @@ use sha2::Sha256;
 /// A message authentication code.
 pub type Tag = [u8; 32];
 
-/// The length of the name of a MAC key, in characters. Refresh tokens contain the name, so its length
-/// is fixed.
+/// The length of the name of a MAC key, in characters. Refresh tokens contain the name, so its
+/// length is fixed.
 pub const MAC_KEY_ID_LEN: usize = 2;
 
 /// The name of a MAC key: two letters or digits.

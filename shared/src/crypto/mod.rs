@@ -5,6 +5,7 @@ pub mod digest;
 pub mod jwk;
 pub mod jws;
 pub mod jwt;
+pub mod key_list;
 pub mod key_set;
 pub mod key_times;
 pub mod keyring;

@@ -1,20 +1,21 @@
-//! Replacing the keys of the deployment's secret: functions from one secret to the next, without I/O.
+//! Replacing the keys of the deployment's secret: functions from one secret to the next, without
+//! I/O.
 //!
 //! 1. A rotation adds a key of every kind that signs later, when every process knows it and every
 //!    verifier can have fetched its public half.
-//! 2. Until then the key before it signs, and afterwards it verifies until the last credential that it
-//!    signed has ended. Both times are written down at once, so that nothing has to happen at them.
+//! 2. Until then the key before it signs, and afterwards it verifies until the last credential that
+//!    it signed has ended. Both times are written down at once, so that nothing has to happen at
+//!    them.
 //! 3. The next rotation removes the keys that no longer verify.
 //!
-//! The secret and its copies cannot be changed at once. The copies first announce the new keys, then the
-//! secret is replaced, and then its copies: a rotation that stops on the way has changed nothing, or
-//! everything but the copies, which the repetition of its last step completes.
-
-use std::fmt;
+//! The secret and its copies cannot be changed at once. The copies first announce the new keys,
+//! then the secret is replaced, and then its copies: a rotation that stops on the way has changed
+//! nothing, or everything but the copies, which the repetition of its last step completes.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    key_list::{KeyKind, KeyState, ListedKey, StoredKey, list, signer},
     key_times::KeyTimes,
     keyring::MOST_KEYS,
     secrets::{Secrets, StoredMacKey, StoredSigningKey, unusable},
@@ -46,75 +47,6 @@ pub struct RotationPlan {
     pub keep_sealing: SignedDuration,
 }
 
-/// The kinds of keys, in alphabetical order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyKind {
-    /// MACs of refresh tokens.
-    Refresh,
-    /// Encrypts the tokens of identity providers.
-    Sealing,
-    /// MACs of session values.
-    Session,
-    /// Signs tokens.
-    Signing(Algorithm),
-}
-
-impl KeyKind {
-    /// Returns the name of a key of this kind that no key of another kind has: `refresh/ab`.
-    pub fn with_kid(self, kid: &str) -> String {
-        let kind = self.to_string();
-        format!("{}/{kid}", kind.split(' ').next().unwrap_or_default())
-    }
-}
-
-impl fmt::Display for KeyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refresh => f.write_str("refresh"),
-            Self::Sealing => f.write_str("sealing"),
-            Self::Session => f.write_str("session"),
-            Self::Signing(algorithm) => write!(f, "signing {algorithm:?}"),
-        }
-    }
-}
-
-/// What a key does at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyState {
-    /// It signs later.
-    Waiting,
-    /// It signs.
-    Signing,
-    /// It only verifies.
-    Verifying,
-    /// It does nothing any more.
-    Expired,
-}
-
-impl fmt::Display for KeyState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Waiting => "waits",
-            Self::Signing => "signs",
-            Self::Verifying => "verifies",
-            Self::Expired => "expired",
-        })
-    }
-}
-
-/// A key, as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedKey {
-    /// What it is for.
-    pub kind: KeyKind,
-    /// Its name.
-    pub kid: String,
-    /// Its times.
-    pub times: KeyTimes,
-    /// What it does now.
-    pub state: KeyState,
-}
-
 /// The outcome of removing a key.
 #[derive(Clone, Debug)]
 pub enum DropKey {
@@ -124,53 +56,6 @@ pub enum DropKey {
     Unknown,
     /// Keys of these kinds have the name.
     Ambiguous(Vec<KeyKind>),
-}
-
-/// A stored key of any kind.
-trait StoredKey {
-    fn kid(&self) -> &str;
-    fn times(&self) -> KeyTimes;
-    fn set_times(&mut self, times: KeyTimes);
-    fn is_same_key(&self, other: &Self) -> bool;
-}
-
-impl StoredKey for StoredSigningKey {
-    fn kid(&self) -> &str {
-        &self.kid
-    }
-
-    fn times(&self) -> KeyTimes {
-        self.times()
-    }
-
-    fn set_times(&mut self, times: KeyTimes) {
-        let KeyTimes { publish_at, sign_from, verify_until } = times;
-        (self.publish_at, self.sign_from, self.verify_until) =
-            (publish_at, sign_from, verify_until);
-    }
-
-    fn is_same_key(&self, other: &Self) -> bool {
-        self.kid == other.kid && self.public_key == other.public_key
-    }
-}
-
-impl StoredKey for StoredMacKey {
-    fn kid(&self) -> &str {
-        &self.kid
-    }
-
-    fn times(&self) -> KeyTimes {
-        self.times()
-    }
-
-    fn set_times(&mut self, times: KeyTimes) {
-        let KeyTimes { publish_at: _, sign_from, verify_until } = times;
-        (self.sign_from, self.verify_until) = (sign_from, verify_until);
-    }
-
-    fn is_same_key(&self, other: &Self) -> bool {
-        self.kid == other.kid && self.key == other.key
-    }
 }
 
 /// Returns the next secret: with a new key of every kind, and without the keys that have expired. A
@@ -211,8 +96,8 @@ pub fn rotate(
     Ok(next)
 }
 
-/// Adds a key to those for which `is_same` holds, to sign after the lead, and decides until when the
-/// others verify. Does nothing if a key is waiting.
+/// Adds a key to those for which `is_same` holds, to sign after the lead, and decides until when
+/// the others verify. Does nothing if a key is waiting.
 fn add_successor<K: StoredKey>(
     keys: &mut Vec<K>,
     is_same: impl Fn(&K) -> bool,
@@ -245,8 +130,8 @@ fn add_successor<K: StoredKey>(
     Ok(())
 }
 
-/// Returns `current` with the keys that only `next` has, which verify and are published but do not sign:
-/// what the copies of the secret are while it is not certain that `next` comes into force.
+/// Returns `current` with the keys that only `next` has, which verify and are published but do not
+/// sign: what the copies of the secret are while it is not certain that `next` comes into force.
 pub fn announce(current: &Secrets, next: &Secrets, now: Timestamp) -> Secrets {
     let mut announced = current.clone();
     announce_kind(&mut announced.signing_keys, &next.signing_keys, now);
@@ -267,19 +152,6 @@ fn announce_kind<K: StoredKey + Clone>(current: &mut Vec<K>, next: &[K], now: Ti
     }
 }
 
-/// Returns the place of the key that signs, of those for which `is_same` holds.
-fn signer<K: StoredKey>(keys: &[K], is_same: impl Fn(&K) -> bool, now: Timestamp) -> Option<usize> {
-    let mut found: Option<usize> = None;
-    for (at, key) in keys.iter().enumerate() {
-        let is_newer =
-            found.is_none_or(|known| keys[known].times().sign_from < key.times().sign_from);
-        if is_same(key) && key.times().can_sign(now) && is_newer {
-            found = Some(at);
-        }
-    }
-    found
-}
-
 fn new_mac_key(keys: &[StoredMacKey], entropy: &Entropy) -> Result<StoredMacKey, Fault> {
     for _ in 0..TRIES {
         let key = StoredMacKey::generate(entropy)?;
@@ -291,8 +163,8 @@ fn new_mac_key(keys: &[StoredMacKey], entropy: &Entropy) -> Result<StoredMacKey,
 }
 
 /// Returns the secret without the key `name`: its `kid`, or the kind and the `kid` with a slash
-/// between them. If it signed, the key before it signs again; if there is none, one that was waiting,
-/// or a new one.
+/// between them. If it signed, the key before it signs again; if there is none, one that was
+/// waiting, or a new one.
 ///
 /// # Errors
 /// A fault of the generator.
@@ -347,8 +219,8 @@ fn drop_mac_key(
     ensure_signer(keys, |_| true, |keys| new_mac_key(keys, entropy), keep, now)
 }
 
-/// Makes sure that one of the keys for which `is_same` holds signs now, and goes on to do so until the
-/// next one does.
+/// Makes sure that one of the keys for which `is_same` holds signs now, and goes on to do so until
+/// the next one does.
 fn ensure_signer<K: StoredKey>(
     keys: &mut Vec<K>,
     is_same: impl Fn(&K) -> bool,
@@ -379,8 +251,8 @@ fn ensure_signer<K: StoredKey>(
     Ok(())
 }
 
-/// Returns `not_before` for `text`: `now`, or a time in RFC 3339 that is not in the future. All that was
-/// issued up to now has been issued before the next second.
+/// Returns `not_before` for `text`: `now`, or a time in RFC 3339 that is not in the future. All
+/// that was issued up to now has been issued before the next second.
 ///
 /// # Errors
 /// What is wrong, as a sentence.
@@ -396,51 +268,8 @@ pub fn parse_not_before(text: &str, now: Timestamp) -> Result<Timestamp, &'stati
     }
 }
 
-/// Lists all keys, by kind.
-pub fn list(secrets: &Secrets, now: Timestamp) -> Vec<ListedKey> {
-    let mut listed = Vec::new();
-    let mut algorithms: Vec<Algorithm> = Vec::new();
-    for key in &secrets.signing_keys {
-        if !algorithms.contains(&key.algorithm) {
-            algorithms.push(key.algorithm);
-        }
-    }
-    for algorithm in algorithms {
-        let is_same = |key: &StoredSigningKey| key.algorithm == algorithm;
-        list_kind(&mut listed, KeyKind::Signing(algorithm), &secrets.signing_keys, is_same, now);
-    }
-    for (kind, keys) in [
-        (KeyKind::Refresh, &secrets.refresh_keys),
-        (KeyKind::Session, &secrets.session_keys),
-        (KeyKind::Sealing, &secrets.sealing_keys),
-    ] {
-        list_kind(&mut listed, kind, keys, |_| true, now);
-    }
-    listed
-}
-
-fn list_kind<K: StoredKey>(
-    listed: &mut Vec<ListedKey>,
-    kind: KeyKind,
-    keys: &[K],
-    is_same: impl Fn(&K) -> bool,
-    now: Timestamp,
-) {
-    let signer = signer(keys, &is_same, now);
-    for (at, key) in keys.iter().enumerate().filter(|(_, key)| is_same(key)) {
-        let times = key.times();
-        let state = match () {
-            () if signer == Some(at) => KeyState::Signing,
-            () if !times.verifies(now) => KeyState::Expired,
-            () if times.is_waiting(now) => KeyState::Waiting,
-            () => KeyState::Verifying,
-        };
-        listed.push(ListedKey { kind, kid: key.kid().to_owned(), times, state });
-    }
-}
-
-/// Checks that `next` can come into force in place of `current`: it has every key that still verifies,
-/// and everything else as it is, and no new key signs before every process knows it.
+/// Checks that `next` can come into force in place of `current`: it has every key that still
+/// verifies, and everything else as it is, and no new key signs before every process knows it.
 ///
 /// # Errors
 /// What is wrong, as a sentence.

@@ -10,14 +10,14 @@
 //!    can require it of all agents.
 //! 3. Decide what the token is: the current one; the one before it, repeated by the caller that
 //!    rotated it, who gets the same answer again; the same from an unknown address, or the current
-//!    one without its key, which is refused, and the family continues; or a token that was stolen, or
-//!    whose successor was, which revokes the family and with it its access tokens, from the next
+//!    one without its key, which is refused, and the family continues; or a token that was stolen,
+//!    or whose successor was, which revokes the family and with it its access tokens, from the next
 //!    request on.
 //! 4. Check that the owner still exists and is allowed to use the family: one read, unless step 2
 //!    made it. An agent that has got keys since must have authenticated in step 2.
-//! 5. Make the tokens. The successor is derived from the presented token and its MAC key: the newest,
-//!    or for a repeated token the one that the family names, so that it is the same as the first time.
-//!    Spend the proof of the caller's key, if there is one.
+//! 5. Make the tokens. The successor is derived from the presented token and its MAC key: the
+//!    newest, or for a repeated token the one that the family names, so that it is the same as the
+//!    first time. Spend the proof of the caller's key, if there is one.
 //! 6. Rotate the family with one conditional write. If another caller was first, the response
 //!    contains the family as it was at that moment, and step 3 decides again.
 
@@ -222,8 +222,8 @@ async fn require_valid(
     }
 }
 
-/// Returns the token that replaces `presented`, with a MAC by the key `kid`. Of a family that an earlier
-/// version rotated, it has the same key as `presented`.
+/// Returns the token that replaces `presented`, with a MAC by the key `kid`. Of a family that an
+/// earlier version rotated, it has the same key as `presented`.
 fn successor(
     context: &Context,
     presented: &RefreshToken,

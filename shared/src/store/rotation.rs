@@ -62,11 +62,11 @@ pub enum PresentedToken {
     /// stays active.
     AddressMismatch,
     /// A token that was stolen, or whose successor was: an older one, or one that was rotated a
-    /// moment ago from a new address and is repeated from the address of before, or that was rotated
-    /// with a key and is repeated without it.
+    /// moment ago from a new address and is repeated from the address of before, or that was
+    /// rotated with a key and is repeated without it.
     Reuse,
-    /// A token that we did not issue: its MAC key is not the one that we used for this generation. The
-    /// family stays active.
+    /// A token that we did not issue: its MAC key is not the one that we used for this generation.
+    /// The family stays active.
     Forged,
     /// The family does not exist, has expired or is revoked.
     Inactive,
@@ -129,8 +129,8 @@ impl RotationRequest<'_> {
         family.jkt.is_none() || family.jkt.as_ref() == self.key
     }
 
-    /// Returns what a token that was rotated a moment ago is: by its key, if it is bound to one, and
-    /// otherwise by the address that repeats it.
+    /// Returns what a token that was rotated a moment ago is: by its key, if it is bound to one,
+    /// and otherwise by the address that repeats it.
     fn classify_repeat(&self, family: &FamilyRecord) -> PresentedToken {
         if family.jkt.is_some() {
             let has_key = self.has_key_of(family);
