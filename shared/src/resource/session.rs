@@ -11,7 +11,7 @@ use crate::{
         scope::Scopes,
         subject::CredentialId,
     },
-    store::Deletion,
+    store::{Deletion, family::FamilyRecord},
 };
 
 /// A browser session of a user.
@@ -53,6 +53,7 @@ pub async fn list(context: &Context, user: &Principal) -> Result<Vec<SessionView
     let sessions = context.store.sessions_of(&user.user_id, &context.config.lifetimes, now).await?;
     let mut views: Vec<_> = sessions
         .into_iter()
+        .filter(|session| context.keyring.accepts_issued_at(session.created_at))
         .map(|session| SessionView {
             is_current: is_current(user, &session.id),
             id: session.id,
@@ -87,14 +88,17 @@ fn is_current(user: &Principal, id: &SessionId) -> bool {
 pub async fn list_devices(context: &Context, user: &Principal) -> Result<Vec<DeviceView>, Error> {
     let now = context.clock.now();
     let families = context.store.families_of(&user.user_id, now).await?;
-    let view = |family: crate::store::family::FamilyRecord| DeviceView {
+    let view = |family: FamilyRecord| DeviceView {
         id: family.id,
         client_id: family.client_id,
         address: family.rotated_from,
         scopes: family.scopes,
         last_used_at: family.rotated_at,
     };
-    Ok(families.into_iter().filter(|family| family.consent.is_none()).map(view).collect())
+    let is_listed = |family: &FamilyRecord| {
+        family.consent.is_none() && context.keyring.accepts_issued_at(family.created_at())
+    };
+    Ok(families.into_iter().filter(is_listed).map(view).collect())
 }
 
 /// Disconnects a tool: its tokens stop working with the next request.
