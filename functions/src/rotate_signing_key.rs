@@ -18,7 +18,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use lambda_runtime::Error as LambdaError;
 use postern::{
-    App, Error, Refusal,
+    App, Error, Fault, Refusal,
     crypto::{
         KeyAccess, Keyring,
         key_list::{self, ListedKey},
@@ -65,7 +65,7 @@ enum Command {
 /// Handles one event.
 ///
 /// # Errors
-/// The code of the error, and a sentence if the event is refused.
+/// The code of the error and a sentence, which only Secrets Manager or an operator sees.
 pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
     let span = telemetry::request_span("", "", "rotate_signing_key");
     let outcome = async {
@@ -85,7 +85,7 @@ pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
     let outcome = telemetry::metered(&app.context.clock, outcome).instrument(span).await;
     outcome.map_err(|error| match &error {
         Error::Rejected(_) => format!("{}: {}", error.public().code, error.description()).into(),
-        Error::Failed(fault) => fault.public().code.into(),
+        Error::Failed(fault) => format!("{}: {fault}", fault.public().code).into(),
     })
 }
 
@@ -133,6 +133,11 @@ fn refused(sentence: &str) -> Error {
     Error::with_detail(Refusal::RequestMalformed, sentence.to_owned())
 }
 
+/// Returns the fault of a rotation that cannot go on: it raises the alarm.
+fn stopped(why: &str) -> Error {
+    Error::Failed(Fault::DeploymentSecret(format!("the rotation stops, because {why}")))
+}
+
 fn listed(secrets: &Secrets, now: Timestamp) -> Value {
     let row = |ListedKey { kind, kid, times, state }: ListedKey| {
         json!({
@@ -159,12 +164,12 @@ async fn rotate(app: &App, versions: &SecretVersions, event: &RotationEvent) -> 
         return Ok(());
     }
     let next = prepared.ok_or_else(|| {
-        refused("There is no such version of the secret: createSecret comes first.")
+        stopped("there is no such version of the secret: createSecret comes first")
     })?;
     let now = clock.now();
     if current.id != id {
         let checked = rotation::check_next(&current.secrets, &next, &plan, now);
-        checked.map_err(|why| refused(&format!("The rotation stops, because {why}.")))?;
+        checked.map_err(|why| stopped(&why))?;
     }
     let announced = rotation::announce(&current.secrets, &next, now);
     match event.step {
@@ -208,7 +213,7 @@ async fn test(
     }
     for copy in SecretCopy::ALL {
         if !versions.is_copy_of(copy, announced).await? {
-            return Err(refused("A copy of the secret lacks the new keys: setSecret comes first."));
+            return Err(stopped("a copy of the secret lacks the new keys: setSecret comes first"));
         }
     }
     Ok(())

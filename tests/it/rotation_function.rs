@@ -160,7 +160,7 @@ async fn a_failure_at_any_call_leaves_a_step_that_can_be_repeated() {
             bed.secrets.fail_after(at, fault);
             for step in STEPS {
                 while let Err(code) = bed.step(step).await {
-                    assert_eq!(code, "internal_error");
+                    assert!(code.starts_with("internal_error: "), "{code}");
                     let access = bed.functions(SIGNING).exchange(&agent).await.access;
                     assert_eq!(bed.functions(VERIFICATION).whoami(&access).await, 200);
                     bed.secrets.recover();
@@ -298,7 +298,7 @@ async fn a_rotation_that_began_before_a_key_was_dropped_is_refused() {
         let after = bed.json();
         for step in ["setSecret", "testSecret", "finishSecret"] {
             let refused = bed.step(step).await.unwrap_err();
-            assert!(refused.contains("The rotation stops"), "{step}: {refused}");
+            assert!(refused.contains("the rotation stops"), "{step}: {refused}");
         }
         assert_eq!(bed.json(), after);
     }
