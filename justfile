@@ -24,7 +24,7 @@ e2e:
     e2e/run template
     e2e/run test
 
-# Test sessions with a real identity provider, and the portal in a real browser
+# Test with a real identity provider, MCP clients, libraries of workloads, and the portal in a real browser
 people:
     e2e/run people
 

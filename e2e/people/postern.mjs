@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const program = process.env.POSTERN_PROGRAM;
-const logs = process.env.POSTERN_LOGS ?? tmpdir();
+/** The folder for what programs print. */
+export const logs = process.env.POSTERN_LOGS ?? tmpdir();
 if (!program) throw new Error("POSTERN_PROGRAM must name the local program; run these tests with e2e/run people");
 
 /** Returns a free port. */

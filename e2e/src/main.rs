@@ -18,6 +18,7 @@ mod transformed;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 /// Tests and measures the built functions under AWS's runtime interface emulator.
@@ -61,6 +62,16 @@ enum Command {
     Template {
         /// The transformed template, as JSON.
         transformed: PathBuf,
+    },
+    /// Print a token of AWS's STS for this audience, as workloads in Rust request it. The SDK reads
+    /// AWS's variables, such as AWS_ENDPOINT_URL_STS.
+    WebIdentityToken {
+        /// The audience.
+        #[arg(long)]
+        audience: String,
+        /// The algorithm.
+        #[arg(long)]
+        algorithm: String,
     },
 }
 
@@ -110,7 +121,25 @@ async fn run(command: Command) -> anyhow::Result<()> {
             environment::run_with_second_store(&ministack, &logs, &command).await
         }
         Command::Template { transformed } => transformed::check(&transformed),
+        Command::WebIdentityToken { audience, algorithm } => {
+            println!("{}", web_identity_token(audience, algorithm).await?);
+            Ok(())
+        }
     }
+}
+
+async fn web_identity_token(audience: String, algorithm: String) -> anyhow::Result<String> {
+    let sdk = aws_config::load_from_env().await;
+    let request = aws_sdk_sts::Client::new(&sdk)
+        .get_web_identity_token()
+        .audience(audience)
+        .signing_algorithm(algorithm)
+        .duration_seconds(120);
+    let response = request
+        .send()
+        .await
+        .map_err(|error| anyhow::anyhow!("{}", aws_sdk_sts::error::DisplayErrorContext(error)))?;
+    response.web_identity_token.context("the response has no token")
 }
 
 /// Waits for Ctrl-C or SIGTERM.
