@@ -1,12 +1,12 @@
-// The MCP conformance suite: the authorization server, and a server through `protect --mcp`. It needs Node.js 22.
+// The MCP conformance suite: the authorization server, clients without a user, and a server through `protect --mcp`. It needs Node.js 22.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { openSync, readdirSync, readFileSync } from "node:fs";
 import { createServer, request as send } from "node:http";
 import { join } from "node:path";
 import test from "node:test";
-import { folder, freePort } from "./postern.mjs";
+import { folder, freePort, logs } from "./postern.mjs";
 import { launch, protect, signIn } from "./mcp-server.mjs";
 
 const node = process.env.POSTERN_NODE_22;
@@ -16,14 +16,15 @@ const suite = "node_modules/@modelcontextprotocol/conformance/dist/index.js";
 /** Runs the suite; returns each check with its result. `printed` gets what it prints. */
 async function check(t, args, printed = () => {}) {
   const results = folder(t);
-  const child = spawn(node, [suite, ...args, "--output-dir", results], { stdio: ["ignore", "pipe", "inherit"], env: { PATH: process.env.PATH, HOME: results } });
+  const log = openSync(join(logs, `conformance-${args[0]}.log`), "w");
+  const child = spawn(node, [suite, ...args, "--output-dir", results], { stdio: ["ignore", "pipe", log], env: { PATH: process.env.PATH, HOME: results } });
   t.after(() => child.kill("SIGKILL"));
   child.stdout.setEncoding("utf8").on("data", printed);
   await once(child, "close");
   const checks = {};
-  for (const scenario of readdirSync(results)) {
-    const name = scenario.replace(/^server-|-\d{4}-\d\d-\d\dT.*$/g, "");
-    for (const { id, status } of JSON.parse(readFileSync(join(results, scenario, "checks.json"), "utf8"))) checks[`${name}: ${id}`] = status;
+  for (const file of readdirSync(results, { recursive: true }).filter((path) => path.endsWith("checks.json"))) {
+    const name = file.replace(/^server-|-\d{4}-\d\d-\d\dT.*$/g, "");
+    for (const { id, status } of JSON.parse(readFileSync(join(results, file), "utf8"))) checks[`${name}: ${id}`] = status;
   }
   return checks;
 }
@@ -48,6 +49,19 @@ test("the authorization server conforms", { timeout: 60_000 }, async (t) => {
   assert.ok(Object.keys(checks).length > 1, text);
   assert.deepEqual(failed(checks), []);
 });
+
+// The suite plays the authorization server here: its scenarios about workloads and enterprises are for clients. mcp-workloads.test.mjs has the
+// same client use Postern.
+for (const [scenario, decisive] of [
+  ["auth/wif-jwt-bearer", "wif-assertion-verified"],
+  ["auth/enterprise-managed-authorization", "complete-flow-jwt-bearer"],
+]) {
+  test(`the client of our tests conforms in ${scenario}`, { timeout: 60_000 }, async (t) => {
+    const checks = await check(t, ["client", "--command", `${node} mcp-workload.mjs`, "--scenario", scenario]);
+    assert.equal(checks[`${scenario}: ${decisive}`], "SUCCESS");
+    assert.deepEqual(failed(checks), []);
+  });
+}
 
 /** Adds a credential to each request, because the suite cannot be told one. */
 async function withKey(t, { ready }) {

@@ -24,6 +24,7 @@ from mcp.client.auth.extensions.client_credentials import (
     ClientCredentialsOAuthProvider,
     PrivateKeyJWTOAuthProvider,
     SignedJWTParameters,
+    static_assertion_provider,
 )
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
@@ -106,6 +107,9 @@ class FastMcpUser(OAuth):
 def signed():
     """An agent that signs its requests for tokens."""
     agent = CREDENTIAL["id"]
+    if MODE == "workload":
+        provider = static_assertion_provider(CREDENTIAL["assertion"])
+        return PrivateKeyJWTOAuthProvider(URL, Storage(), client_id=agent, assertion_provider=provider, issuer=CREDENTIAL["issuer"])
     parameters = SignedJWTParameters(issuer=agent, subject=agent, signing_algorithm="ES256", signing_key=CREDENTIAL["private_key"])
     client = {"client_id": agent, "assertion_provider": parameters.create_assertion_provider(), "issuer": CREDENTIAL["issuer"]}
     return PrivateKeyJWTOAuthProvider(URL, Storage(), **client) if LIBRARY == "mcp" else FastMcpSigned(URL, **client)
@@ -116,7 +120,7 @@ def auth():
         return None
     if MODE == "user":
         return mcp_user() if LIBRARY == "mcp" else FastMcpUser(URL, client_id="postern-cli")
-    if MODE == "signed":
+    if MODE in ("signed", "workload"):
         return signed()
     client = {"client_id": CREDENTIAL["id"], "client_secret": CREDENTIAL["secret"], "issuer": CREDENTIAL["issuer"]}
     if LIBRARY == "mcp":
