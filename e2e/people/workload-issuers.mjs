@@ -150,6 +150,36 @@ export async function openRunner(t, issuer, recipe, changes = {}) {
   return { GITHUB_ACTIONS: "true", ACTIONS_ID_TOKEN_REQUEST_URL: `${url}/idtoken?api-version=2.0`, ACTIONS_ID_TOKEN_REQUEST_TOKEN: bearer };
 }
 
+/** Opens the metadata server of a machine in Google Cloud. Returns the environment of its processes. */
+export async function openGoogleMetadata(t, issuer, recipe) {
+  const url = await serve(t, async (request, response) => {
+    response.setHeader("metadata-flavor", "Google").setHeader("content-type", "text/html");
+    if (request.headers["metadata-flavor"] !== "Google") return response.writeHead(403).end();
+    const { pathname, searchParams: asked } = new URL(request.url, "http://127.0.0.1");
+    const account = "/computeMetadata/v1/instance/service-accounts/default/";
+    if (pathname === "/") return response.end("computeMetadata/\n");
+    if (pathname === account) return json(response, { aliases: ["default"], email: recipe.claims.email, scopes: [] });
+    if (pathname !== `${account}identity`) return response.writeHead(404).end();
+    // Without format=full, nothing about the machine is in it.
+    const brief = asked.get("format") === "full" ? {} : { google: undefined, email: undefined, email_verified: undefined };
+    return response.end(await signRecipe(issuer, recipe, { aud: asked.get("audience"), ...brief }));
+  });
+  return { GCE_METADATA_HOST: new URL(url).host, GCE_METADATA_IP: new URL(url).host };
+}
+
+/** Opens what hands tokens of a managed identity to an app in Azure. Returns the environment of the app. */
+export async function openAzureIdentity(t, issuer, recipe) {
+  const header = "a secret of the app";
+  const url = await serve(t, async (request, response) => {
+    const asked = new URL(request.url, "http://127.0.0.1").searchParams;
+    if (request.headers["x-identity-header"] !== header || asked.get("api-version") !== "2019-08-01") return json(response, {}, 401);
+    const resource = asked.get("resource");
+    const expires = String(Math.floor(Date.now() / 1000) + 86_399);
+    return json(response, { access_token: await signRecipe(issuer, recipe, { aud: resource }), expires_on: expires, resource, token_type: "Bearer" });
+  });
+  return { IDENTITY_ENDPOINT: `${url}/msi/token`, IDENTITY_HEADER: header };
+}
+
 /** Opens AWS's STS: MiniStack reads each request and writes the response, in which the token is replaced by one that AWS could have signed. */
 export function openSts(t, ministack, issuer, recipe) {
   return serve(t, async (request, response) => {

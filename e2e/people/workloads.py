@@ -28,6 +28,21 @@ def aws():
     return {"token": answer["WebIdentityToken"]}
 
 
+def google():
+    """The token of the service account of this machine."""
+    from google.auth.transport.requests import Request
+    from google.oauth2 import id_token
+
+    return {"token": id_token.fetch_id_token(Request(), AUDIENCE)}
+
+
+def azure():
+    """The token of the managed identity of this app."""
+    from azure.identity import ManagedIdentityCredential
+
+    return {"token": ManagedIdentityCredential().get_token(f"{AUDIENCE}/.default").token}
+
+
 def workload_api(socket, svids, bundle):
     """Starts the Workload API that an agent of SPIFFE serves."""
     import grpc
@@ -65,4 +80,4 @@ def spiffe():
     return {"token": valid.token, "id": str(valid.spiffe_id), "audience": sorted(valid.audience)}
 
 
-print(json.dumps({"ambient": ambient, "aws": aws, "spiffe": spiffe}[sys.argv[1]]()))
+print(json.dumps({"ambient": ambient, "aws": aws, "azure": azure, "google": google, "spiffe": spiffe}[sys.argv[1]]()))

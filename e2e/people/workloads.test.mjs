@@ -7,7 +7,8 @@ import { promisify } from "node:util";
 import * as oauth from "oauth4webapi";
 import { freePort, pause } from "./postern.mjs";
 import {
-  AUDIENCE, JWT_BEARER, JWT_TYPE, TOKEN_EXCHANGE, grant, openIssuer, openRunner, openSts, protectApi, recipes, ruleFor, signRecipe,
+  AUDIENCE, JWT_BEARER, JWT_TYPE, TOKEN_EXCHANGE, grant, openAzureIdentity, openGoogleMetadata, openIssuer, openRunner, openSts, protectApi,
+  recipes, ruleFor, signRecipe,
 } from "./workload-issuers.mjs";
 
 const { POSTERN_PYTHON: python, POSTERN_E2E: e2e, POSTERN_MINISTACK: ministack } = process.env;
@@ -113,6 +114,18 @@ test("id (Python): a job of GitHub or GitLab", async (t) => {
   };
   await expectGranted(await ofGitlab());
   await expectRefused(await ofGitlab({ pipeline_source: "merge_request_event" }));
+});
+
+test("google-auth (Python): a machine of Google Cloud", async (t) => {
+  const machine = await openGoogleMetadata(t, issuers.google, RECIPES.google);
+  await expectGranted((await ask("google", machine)).token);
+  await expectRefused((await ask("google", { ...machine, AUDIENCE: "https://other.example.com" })).token);
+});
+
+test("azure-identity (Python): an app of Azure", async (t) => {
+  const app = { AUDIENCE: RECIPES.azure.claims.aud, ...(await openAzureIdentity(t, issuers.azure, RECIPES.azure)) };
+  await expectGranted((await ask("azure", app)).token);
+  await expectRefused((await ask("azure", { ...app, AUDIENCE: "https://management.azure.com" })).token);
 });
 
 test("spiffe (Python): a JWT-SVID of the Workload API", async () => {
