@@ -237,6 +237,8 @@ async fn try_token(token: String, config: Option<PathBuf>) -> Result<(), Error> 
     if is_granted {
         Ok(())
     } else {
-        Err(Error::Invalid("the token would be granted nothing".into()))
+        Err(Error::Invalid(
+            "the token would be granted nothing, or its signature could not be verified".into(),
+        ))
     }
 }

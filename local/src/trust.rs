@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use postern::{
     App,
     config::{
-        Beneficiary, Config, DEFAULT, TrustRule, read_file,
+        Config, DEFAULT, TrustOwner, TrustRule, read_file,
         trust::{TrustMode, lint_file},
     },
     core::{audience::Audience, secret::Secret},
-    grant::trust_trial::{RuleTrial, SignatureStatus, TrustTrial},
+    grant::trust_dry_run::{RuleOutcome, SignatureStatus, TrustDryRun},
 };
 
 use crate::{Error, settings::ConfigSource};
@@ -49,16 +49,16 @@ pub fn lint(source: &ConfigSource) -> Result<String, Error> {
 /// [`Error::Invalid`] for text that is not a JWT.
 pub async fn try_token(app: &App, token: &str) -> Result<(String, bool), Error> {
     let token = Secret::new(token.trim().to_owned());
-    let trial = TrustTrial::new(&app.context, &app.trusted_issuers, &token).await;
-    let trial = trial.map_err(|_| {
+    let dry_run = TrustDryRun::new(&app.context, &app.trusted_issuers, &token).await;
+    let dry_run = dry_run.map_err(|_| {
         Error::Invalid("this is not a JWT: give the token that the workload would send".into())
     })?;
     let mut page = String::new();
-    write_token(&mut page, &trial);
-    for rule in &trial.rules {
+    write_token(&mut page, &dry_run);
+    for rule in &dry_run.rules {
         write_rule(&mut page, rule);
     }
-    let is_granted = write_decision(&mut page, app, &trial);
+    let is_granted = write_decision(&mut page, app, &dry_run);
     Ok((page, is_granted))
 }
 
@@ -72,16 +72,16 @@ fn line(page: &mut String, text: &str) {
     page.push('\n');
 }
 
-fn write_token(page: &mut String, trial: &TrustTrial<'_>) {
+fn write_token(page: &mut String, dry_run: &TrustDryRun<'_>) {
     line(page, "The token");
     for (name, claim) in [("issuer", "iss"), ("subject", "sub"), ("audience", "aud"), ("id", "jti")]
     {
-        let value = trial.claim(claim).map_or_else(|| "absent".into(), |value| shown(&value));
+        let value = dry_run.claim(claim).map_or_else(|| "absent".into(), |value| shown(&value));
         line(page, &format!("  {name:<10} {value}"));
     }
-    let expires = trial.expires_at.map_or_else(|| "never".into(), |time| time.to_string());
+    let expires = dry_run.expires_at.map_or_else(|| "never".into(), |time| time.to_string());
     line(page, &format!("  {:<10} {expires}", "expires"));
-    let signature = match &trial.signature {
+    let signature = match &dry_run.signature {
         SignatureStatus::Valid => "valid".to_owned(),
         SignatureStatus::NotVerified => "not verified".to_owned(),
         SignatureStatus::KeysUnavailable(reason) => format!("not verified: {reason}"),
@@ -89,8 +89,8 @@ fn write_token(page: &mut String, trial: &TrustTrial<'_>) {
     line(page, &format!("  {:<10} {signature}", "signature"));
 }
 
-fn write_rule(page: &mut String, trial: &RuleTrial<'_>) {
-    let RuleTrial { rule, is_for_audience, outcomes } = trial;
+fn write_rule(page: &mut String, dry_run: &RuleOutcome<'_>) {
+    let RuleOutcome { rule, is_for_audience, outcomes } = dry_run;
     let state = match (rule.disabled, rule.mode) {
         (true, _) => "disabled",
         (false, TrustMode::Audit) => "audit only",
@@ -116,29 +116,28 @@ fn write_rule(page: &mut String, trial: &RuleTrial<'_>) {
 }
 
 /// Says what the token would be granted, and reports whether it is something.
-fn write_decision(page: &mut String, app: &App, trial: &TrustTrial<'_>) -> bool {
+fn write_decision(page: &mut String, app: &App, dry_run: &TrustDryRun<'_>) -> bool {
     page.push('\n');
-    if let Some(refusal) = trial.refusal {
+    if let Some(refusal) = dry_run.refusal {
         line(page, &format!("Refused: {} ({})", refusal.meaning(), refusal.name()));
-        if trial.rules.is_empty() {
+        if dry_run.rules.is_empty() {
             let mut issuers: Vec<_> =
-                app.context.config.trust.iter().map(TrustRule::issuer).collect();
+                app.context.config.trust.iter().map(|rule| rule.issuer.as_str()).collect();
             issuers.dedup();
             line(page, &format!("The rules are about: {}", issuers.join(", ")));
         }
         return false;
     }
-    let Some(rule) = trial.decided_by() else {
+    let Some(rule) = dry_run.decided_by() else {
         line(page, "Refused: the token meets no rule that is enforced");
         return false;
     };
-    let who = match rule.beneficiary() {
-        Some(Beneficiary::Agent(agent)) => format!("{agent}, as far as that agent has them"),
-        Some(Beneficiary::Workload { organization, subject_prefix }) => {
-            let subject = trial.claim("sub").unwrap_or_default();
+    let who = match &rule.owner {
+        TrustOwner::Agent(agent) => format!("{agent}, as far as that agent has them"),
+        TrustOwner::Workload { organization, subject_prefix } => {
+            let subject = dry_run.claim("sub").unwrap_or_default();
             format!("{}{} in {organization}", subject_prefix.as_str(), shown(&subject))
         }
-        None => "nobody".into(),
     };
     line(page, &format!("The rule {} decides. It grants {} to {who},", rule.name, rule.scopes));
     let api = match &rule.resource {
@@ -146,12 +145,16 @@ fn write_decision(page: &mut String, app: &App, trial: &TrustTrial<'_>) -> bool 
         Audience::Resource(uri) => uri.to_string(),
     };
     let now = app.context.clock.now();
-    line(page, &format!("for {api}, for at most {} seconds", lifetime_s(app, rule, trial, now)));
-    matches!(trial.signature, SignatureStatus::Valid)
+    line(page, &format!("for {api}, for at most {} seconds", lifetime_s(app, rule, dry_run, now)));
+    let is_valid = matches!(dry_run.signature, SignatureStatus::Valid);
+    if !is_valid {
+        line(page, "if its signature is valid, which could not be verified");
+    }
+    is_valid
 }
 
-fn lifetime_s(app: &App, rule: &TrustRule, trial: &TrustTrial<'_>, now: Timestamp) -> i64 {
-    let longest = rule.lifetime().unwrap_or(app.context.config.lifetimes.access_token);
-    let left = trial.expires_at.map(|end| end.duration_since(now));
+fn lifetime_s(app: &App, rule: &TrustRule, dry_run: &TrustDryRun<'_>, now: Timestamp) -> i64 {
+    let longest = rule.lifetime.unwrap_or(app.context.config.lifetimes.access_token);
+    let left = dry_run.expires_at.map(|end| end.duration_since(now));
     left.map_or(longest, |left| left.min(longest)).as_secs()
 }

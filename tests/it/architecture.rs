@@ -357,7 +357,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/revoke.rs",
             "grant/session.rs",
             "grant/sign_in.rs",
-            "grant/trust_trial.rs",
+            "grant/trust_dry_run.rs",
             "http/request.rs",
             "http/response.rs",
             "identity_provider/mod.rs",

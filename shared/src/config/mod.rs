@@ -42,7 +42,7 @@ pub use signin::{
     Client, ClientMetadataSource, GithubSignIn, OidcSignIn, PASSWORD_CLIENT, ResponseMode,
     SignInRules, SignInSettings, Throttle,
 };
-pub use trust::{Beneficiary, TrustKind, TrustRule};
+pub use trust::{TrustKind, TrustOwner, TrustRule};
 pub use trusted_proxy::{SECRET_HEADER as PROXY_SECRET_HEADER, TrustedProxy};
 
 use crate::{

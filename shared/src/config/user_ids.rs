@@ -71,7 +71,7 @@ pub(super) fn resolve_prefixes(
     }
     for rule in rules {
         let Some(prefix) = rule.subject_prefix() else { continue };
-        add(&mut sources, UserIdSource::issuer("trusted issuer", rule.issuer(), prefix))?;
+        add(&mut sources, UserIdSource::issuer("trusted issuer", &rule.issuer, prefix))?;
     }
     Ok(())
 }

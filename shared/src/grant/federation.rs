@@ -16,12 +16,12 @@ use jiff::Timestamp;
 
 use super::{Tokens, presenter::Presenter};
 use crate::{
-    config::{Beneficiary, Config, ConfiguredAudience, TrustRule, trust::TrustMode},
+    config::{Config, ConfiguredAudience, TrustOwner, TrustRule, trust::TrustMode},
     context::Context,
     core::{
         clock::{LEEWAY, after, at_most},
         epoch::Epoch,
-        error::{Error, Fault, Refusal},
+        error::{Error, Refusal},
         id::{AgentId, AttemptId, OrganizationId},
         scope::Scopes,
         secret::Secret,
@@ -48,8 +48,8 @@ impl TrustedIssuers {
     pub fn new(config: &Config) -> Self {
         let mut issuers: Vec<IssuerKeys> = Vec::new();
         for rule in &config.trust {
-            if issuers.iter().all(|known| known.issuer() != rule.issuer()) {
-                let keys = IssuerKeys::new(rule.issuer().to_owned(), rule.jwks_url.clone());
+            if issuers.iter().all(|known| known.issuer() != rule.issuer) {
+                let keys = IssuerKeys::new(rule.issuer.clone(), rule.jwks_url.clone());
                 let format = match rule.trust_domain() {
                     Some(_) => KeySetFormat::SpiffeBundle,
                     None => KeySetFormat::Jwks,
@@ -93,8 +93,8 @@ pub struct WorkloadRequest<'a> {
     pub presenter: &'a Presenter<'a>,
 }
 
-/// Who gets the new token.
-struct Grantee {
+/// The owner of the new token, and what limits it.
+struct LimitedOwner {
     owner: TokenOwner,
     organization: OrganizationId,
     scopes: Scopes,
@@ -119,17 +119,17 @@ pub async fn exchange(
     let verified = Box::pin(issuers.verify(context, text, &token, now)).await?;
     let rule = decide(&token, &verified)?;
     let audience = audience(context, rule, request)?;
-    let grantee = grantee(context, rule, request, &verified, now).await?;
-    let scopes = granted_scopes(&grantee.scopes, request.scopes)?;
-    let by_rule = rule.lifetime().map(|longest| after(now, longest));
-    let not_after = at_most(at_most(verified.expires_at, by_rule), grantee.not_after);
+    let limited = limited_owner(context, rule, request, &verified, now).await?;
+    let scopes = granted_scopes(&limited.scopes, request.scopes)?;
+    let by_rule = rule.lifetime.map(|longest| after(now, longest));
+    let not_after = at_most(at_most(verified.expires_at, by_rule), limited.not_after);
     let grant = NewAccessToken {
-        owner: &grantee.owner,
-        organization: grantee.organization,
+        owner: &limited.owner,
+        organization: limited.organization,
         audience,
         scopes: &scopes,
         family: None,
-        epoch: grantee.epoch,
+        epoch: limited.epoch,
         not_after: Some(not_after),
         key: request.presenter.key(),
         trust_rule: Some(&rule.name),
@@ -137,8 +137,8 @@ pub async fn exchange(
     let tokens = Tokens::new(context, &grant, None, now)?;
     request.presenter.spend_proof(context).await?;
     spend(context, token.issuer(), &verified, now).await?;
-    let subject = grantee.owner.subject();
-    telemetry::record_client(&subject, &grantee.organization);
+    let subject = limited.owner.subject();
+    telemetry::record_client(&subject, &limited.organization);
     telemetry::trust_matched(rule.name.as_str(), &subject);
     Ok(tokens)
 }
@@ -184,22 +184,22 @@ fn audience<'c>(
     }
 }
 
-/// Returns who gets the new token: one read.
-async fn grantee(
+/// Returns the owner of the new token: one read.
+async fn limited_owner(
     context: &Context,
     rule: &TrustRule,
     request: &WorkloadRequest<'_>,
     verified: &WorkloadClaims,
     now: Timestamp,
-) -> Result<Grantee, Error> {
-    match rule.beneficiary() {
-        Some(Beneficiary::Agent(id)) => {
-            if request.client.is_some_and(|client| client != id) {
+) -> Result<LimitedOwner, Error> {
+    match &rule.owner {
+        TrustOwner::Agent(id) => {
+            if request.client.is_some_and(|client| client != *id) {
                 return Err(Refusal::TrustAgentMismatch.into());
             }
-            of_agent(context, rule, id, now).await
+            of_agent(context, rule, *id, now).await
         }
-        Some(Beneficiary::Workload { organization, subject_prefix }) => {
+        TrustOwner::Workload { organization, subject_prefix } => {
             if request.client.is_some() {
                 return Err(Refusal::TrustAgentMismatch.into());
             }
@@ -209,16 +209,13 @@ async fn grantee(
                 .map_err(|_| Refusal::TrustSubjectInvalid)?;
             context.config.allowed_users.check(&subject, None)?;
             check_is_no_user(context.store.membership(&subject).await?.as_ref())?;
-            Ok(Grantee {
+            Ok(LimitedOwner {
                 owner: TokenOwner::Workload { subject, client_id: rule.name.client_id() },
-                organization,
+                organization: *organization,
                 scopes: rule.scopes.clone(),
                 epoch: Epoch::default(),
                 not_after: None,
             })
-        }
-        None => {
-            Err(Fault::Setting(format!("[[trust]] {}: nobody gets its tokens", rule.name)).into())
         }
     }
 }
@@ -228,7 +225,7 @@ async fn of_agent(
     rule: &TrustRule,
     id: AgentId,
     now: Timestamp,
-) -> Result<Grantee, Error> {
+) -> Result<LimitedOwner, Error> {
     if context.config.is_denied(&id.into()) {
         return Err(Refusal::ClientDenied.into());
     }
@@ -236,7 +233,7 @@ async fn of_agent(
     let agent = agent.ok_or(Refusal::TrustAgentUnknown)?;
     context.config.allowed_users.check(&Subject::Agent(id), agent.on_behalf_of.as_ref())?;
     let held = context.config.limit_scopes(agent.meta.scope_limit, &agent.scopes);
-    Ok(Grantee {
+    Ok(LimitedOwner {
         owner: TokenOwner::Agent(id),
         organization: agent.meta.org_id,
         scopes: rule.scopes.intersection(&held),

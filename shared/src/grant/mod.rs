@@ -23,7 +23,7 @@ pub mod revoke;
 pub mod session;
 pub mod sign_in;
 pub(crate) mod throttle;
-pub mod trust_trial;
+pub mod trust_dry_run;
 pub mod upstream_tokens;
 pub mod user_status;
 

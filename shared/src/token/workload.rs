@@ -60,7 +60,7 @@ impl<'r, 't> UnverifiedWorkloadToken<'r, 't> {
         let first = rules.iter().find(|rule| is_issuer(rule, &claims));
         let first = first.ok_or(Refusal::TrustIssuerUnknown)?;
         // A token can name an issuer and a trust domain. Only one of them has signed it.
-        let rules = rules.iter().filter(|rule| rule.issuer() == first.issuer()).collect();
+        let rules = rules.iter().filter(|rule| rule.issuer == first.issuer).collect();
         let algorithm = jwt::unverified_algorithm(text);
         if !algorithm.is_some_and(|algorithm| first.kind.algorithms().contains(&algorithm)) {
             return Err(Refusal::TrustTokenForged);
@@ -72,7 +72,7 @@ impl<'r, 't> UnverifiedWorkloadToken<'r, 't> {
 
     /// Returns the issuer, as the rules name it.
     pub fn issuer(&self) -> &'r str {
-        self.rules.first().map_or("", |rule| rule.issuer())
+        self.rules.first().map_or("", |rule| rule.issuer.as_str())
     }
 
     /// Returns the rules about this issuer and the audience of verified claims, in their order.
@@ -133,7 +133,7 @@ impl<'r, 't> UnverifiedWorkloadToken<'r, 't> {
 pub(crate) fn is_issuer(rule: &TrustRule, claims: &Map<String, Value>) -> bool {
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     match rule.trust_domain() {
-        None => text("iss") == Some(rule.issuer()),
+        None => text("iss") == Some(rule.issuer.as_str()),
         Some(domain) => {
             let id = text("sub").and_then(|subject| subject.strip_prefix(SPIFFE));
             id.and_then(|id| id.split_once('/')).is_some_and(|(of, _)| of == domain)

@@ -80,10 +80,10 @@ fn of_rule(rule: &TrustRule) -> Vec<String> {
             rule.audience
         ));
     }
-    match TrustKind::of_issuer(rule.issuer()) {
+    match TrustKind::of_issuer(&rule.issuer) {
         Some(kind) if kind != rule.kind => found.push(format!(
             "the issuer {:?} needs kind = {:?}, which knows what is safe to match",
-            rule.issuer(),
+            rule.issuer,
             kind.name()
         )),
         Some(_) | None => {}
@@ -233,7 +233,7 @@ fn azure(rule: &TrustRule, found: &mut Vec<String>) {
                 .into(),
         );
     }
-    let tenant = rule.issuer().split('/').nth(3).unwrap_or_default();
+    let tenant = rule.issuer.split('/').nth(3).unwrap_or_default();
     if ["common", "consumers", "organizations", "{tenantid}"].contains(&tenant) {
         found.push("the issuer names no tenant: write the id of yours".into());
     }
@@ -305,12 +305,12 @@ fn names(rule: &TrustRule, pairs: &[(&str, &str)], found: &mut Vec<String>) {
 fn overlap(earlier: &TrustRule, later: &TrustRule) -> Option<String> {
     let can_meet_both = earlier.decides()
         && later.decides()
-        && earlier.issuer() == later.issuer()
+        && earlier.issuer == later.issuer
         && earlier.audience == later.audience
         && !earlier.clauses.exclude(&later.clauses);
     let is_part = earlier.scopes.allows_all(&later.scopes)
         && earlier.resource == later.resource
-        && earlier.beneficiary() == later.beneficiary();
+        && earlier.owner == later.owner;
     (can_meet_both && !is_part).then(|| {
         format!(
             "a token can meet {:?} too, which decides because it is earlier, and grants something \

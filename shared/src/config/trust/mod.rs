@@ -35,41 +35,93 @@ pub const SPIFFE: &str = "spiffe://";
 
 /// A rule: which tokens of an issuer are exchanged, and for what.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "TrustRuleMembers")]
 pub struct TrustRule {
     /// The name, which appears in logs and in the tokens.
     pub name: RuleName,
     /// The kind of the issuer.
-    #[serde(default)]
     pub kind: TrustKind,
-    /// The issuer. By default, that of the kind.
-    issuer: Option<String>,
+    /// The issuer of the workload's tokens.
+    pub issuer: String,
     /// The URL of the key set. Without it, discovery is used.
     pub jwks_url: Option<String>,
-    /// The only audience of the tokens.
+    /// The only audience of the workload's tokens.
     pub audience: String,
     /// The claims that a token must have.
-    #[serde(rename = "match")]
     pub clauses: Clauses,
-    /// The agent for which the tokens are.
-    agent: Option<AgentId>,
-    /// The organization of the workload, if it is not an agent.
-    organization: Option<OrganizationId>,
-    /// The prefix of `sub` in the id of the workload, if it is not an agent.
-    subject_prefix: Option<SubjectPrefix>,
+    /// The owner of the tokens that it grants.
+    pub owner: TrustOwner,
     /// The most that is granted.
     pub scopes: Scopes,
-    /// The API that the tokens are for. By default, our own routes.
-    #[serde(default)]
+    /// The API that the granted tokens are for.
     pub resource: Audience,
-    /// The longest lifetime of the tokens, in seconds. By default, that of access tokens.
-    lifetime: Option<u32>,
+    /// The longest lifetime of the granted tokens, if it limits it.
+    pub lifetime: Option<SignedDuration>,
     /// Whether it grants, or only logs what it would grant.
-    #[serde(default)]
     pub mode: TrustMode,
     /// Whether it is ignored. What was granted by it ends too.
-    #[serde(default)]
     pub disabled: bool,
+}
+
+/// The members of a rule in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrustRuleMembers {
+    name: RuleName,
+    #[serde(default)]
+    kind: TrustKind,
+    issuer: Option<String>,
+    jwks_url: Option<String>,
+    audience: String,
+    #[serde(rename = "match")]
+    clauses: Clauses,
+    agent: Option<AgentId>,
+    organization: Option<OrganizationId>,
+    subject_prefix: Option<SubjectPrefix>,
+    scopes: Scopes,
+    #[serde(default)]
+    resource: Audience,
+    lifetime: Option<u32>,
+    #[serde(default)]
+    mode: TrustMode,
+    #[serde(default)]
+    disabled: bool,
+}
+
+impl TryFrom<TrustRuleMembers> for TrustRule {
+    type Error = String;
+
+    fn try_from(members: TrustRuleMembers) -> Result<Self, String> {
+        let kind = members.kind;
+        let issuer = members.issuer.or_else(|| kind.issuer().map(str::to_owned));
+        let owner = match (members.agent, members.organization, members.subject_prefix) {
+            (Some(agent), None, None) => TrustOwner::Agent(agent),
+            (None, Some(organization), Some(subject_prefix)) => {
+                TrustOwner::Workload { organization, subject_prefix }
+            }
+            _ => {
+                return Err(format!(
+                    "the rule {:?}: set agent, for tokens of that agent; or organization and \
+                     subject_prefix, for tokens of the workload itself",
+                    members.name.0
+                ));
+            }
+        };
+        Ok(Self {
+            issuer: issuer.ok_or_else(|| format!("the kind {} needs an issuer", kind.name()))?,
+            name: members.name,
+            kind,
+            jwks_url: members.jwks_url,
+            audience: members.audience,
+            clauses: members.clauses,
+            owner,
+            scopes: members.scopes,
+            resource: members.resource,
+            lifetime: members.lifetime.map(|seconds| SignedDuration::from_secs(seconds.into())),
+            mode: members.mode,
+            disabled: members.disabled,
+        })
+    }
 }
 
 /// Whether a rule grants.
@@ -119,17 +171,17 @@ impl<'de> Deserialize<'de> for RuleName {
     }
 }
 
-/// Who gets the tokens of a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beneficiary<'r> {
+/// The owner of the tokens that a rule grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustOwner {
     /// This agent.
     Agent(AgentId),
     /// The workload itself.
     Workload {
         /// Its organization.
         organization: OrganizationId,
-        /// The prefix of its id.
-        subject_prefix: &'r SubjectPrefix,
+        /// What its id begins with, before the `sub` of its token.
+        subject_prefix: SubjectPrefix,
     },
 }
 
@@ -147,14 +199,9 @@ pub struct ConditionOutcome {
 }
 
 impl TrustRule {
-    /// Returns the issuer of the tokens.
-    pub fn issuer(&self) -> &str {
-        self.issuer.as_deref().or(self.kind.issuer()).unwrap_or_default()
-    }
-
     /// Returns the trust domain, if the issuer is one: its tokens name no issuer (JWT-SVID §3).
     pub fn trust_domain(&self) -> Option<&str> {
-        self.issuer().strip_prefix(SPIFFE)
+        self.issuer.strip_prefix(SPIFFE)
     }
 
     /// Reports whether it decides about tokens.
@@ -162,43 +209,24 @@ impl TrustRule {
         self.mode == TrustMode::Enforce && !self.disabled
     }
 
-    /// Returns who gets the tokens.
-    pub fn beneficiary(&self) -> Option<Beneficiary<'_>> {
-        match (self.agent, self.organization, &self.subject_prefix) {
-            (Some(agent), None, None) => Some(Beneficiary::Agent(agent)),
-            (None, Some(organization), Some(subject_prefix)) => {
-                Some(Beneficiary::Workload { organization, subject_prefix })
-            }
-            _ => None,
-        }
-    }
-
     /// Reports whether tokens that it granted to `subject` in `organization` are still valid.
     pub fn still_grants(&self, subject: &Subject, organization: OrganizationId) -> bool {
-        match self.beneficiary() {
-            Some(Beneficiary::Agent(agent)) => *subject == Subject::Agent(agent),
-            Some(Beneficiary::Workload { organization: current, subject_prefix }) => {
+        match &self.owner {
+            TrustOwner::Agent(agent) => *subject == Subject::Agent(*agent),
+            TrustOwner::Workload { organization: current, subject_prefix } => {
                 let is_external = matches!(subject, Subject::External(_));
                 let has_prefix = subject.to_string().starts_with(subject_prefix.as_str());
-                is_external && has_prefix && current == organization
+                is_external && has_prefix && *current == organization
             }
-            None => false,
         }
     }
 
     /// Returns the prefix of the ids of the workloads, if they are not an agent.
     pub fn subject_prefix(&self) -> Option<&SubjectPrefix> {
-        self.subject_prefix.as_ref()
-    }
-
-    /// Returns the longest lifetime of a token, if the rule limits it.
-    pub fn lifetime(&self) -> Option<SignedDuration> {
-        self.lifetime.map(|seconds| SignedDuration::from_secs(i64::from(seconds)))
-    }
-
-    /// Reports whether a token with these claims meets every clause, and the conditions of the kind.
-    pub fn accepts(&self, claims: &Map<String, Value>) -> bool {
-        self.outcomes(claims).iter().all(|outcome| outcome.is_met)
+        match &self.owner {
+            TrustOwner::Agent(_) => None,
+            TrustOwner::Workload { subject_prefix, .. } => Some(subject_prefix),
+        }
     }
 
     /// Returns whether a token with these claims meets each clause, and each condition of the kind.

@@ -36,26 +36,18 @@ fn check_rule(
     }
     check_issuer(rule)?;
     let has_other_keys = |other: &TrustRule| {
-        other.issuer() == rule.issuer()
-            && (other.kind, &other.jwks_url) != (rule.kind, &rule.jwks_url)
+        other.issuer == rule.issuer && (other.kind, &other.jwks_url) != (rule.kind, &rule.jwks_url)
     };
     if earlier.iter().any(has_other_keys) {
         return Err(
             "another rule has the same issuer, but another kind or jwks_url: set the same".into()
         );
     }
-    if rule.beneficiary().is_none() {
-        return Err(
-            "set agent, for tokens of that agent; or organization and subject_prefix, for tokens of \
-             the workload itself"
-                .into(),
-        );
-    }
     if rule.scopes.is_empty() {
         return Err("it needs at least one scope".into());
     }
-    let (longest, given) = (lifetimes.access_token.as_secs(), rule.lifetime());
-    let given = given.as_ref().map(SignedDuration::as_secs);
+    let longest = lifetimes.access_token.as_secs();
+    let given = rule.lifetime.as_ref().map(SignedDuration::as_secs);
     if let Some(given) = given.filter(|given| !(60..=longest).contains(given)) {
         return Err(format!(
             "lifetime is {given}; it must be 60 to {longest} seconds, the lifetime of access tokens"
@@ -65,10 +57,7 @@ fn check_rule(
 }
 
 fn check_issuer(rule: &TrustRule) -> Result<(), String> {
-    let issuer = rule.issuer();
-    if issuer.is_empty() {
-        return Err(format!("the kind {} needs an issuer", rule.kind.name()));
-    }
+    let issuer = rule.issuer.as_str();
     if let Some(remedy) = provider::remedy_for_issuer(issuer) {
         return Err(remedy);
     }
@@ -118,15 +107,15 @@ pub(crate) fn validate_audiences(
     for rule in rules {
         let is_client = |signin: &SignInSettings| match signin {
             SignInSettings::Oidc(oidc) => {
-                oidc.issuer == rule.issuer() && oidc.client_id == rule.audience
+                oidc.issuer == rule.issuer && oidc.client_id == rule.audience
             }
             SignInSettings::Github(_) => false,
         };
         let is_api = |provider: &ProviderKind| match provider {
             ProviderKind::Oidc(oidc) => {
-                oidc.issuer == rule.issuer() && oidc.audience == rule.audience
+                oidc.issuer == rule.issuer && oidc.audience == rule.audience
             }
-            ProviderKind::Jwt(jwt) => jwt.issuer == rule.issuer() && jwt.audience == rule.audience,
+            ProviderKind::Jwt(jwt) => jwt.issuer == rule.issuer && jwt.audience == rule.audience,
             ProviderKind::AccessToken {}
             | ProviderKind::ApiKey {}
             | ProviderKind::Session {}
@@ -154,7 +143,7 @@ pub(crate) fn validate_audiences(
 
 /// Checks that no rule trusts the tokens of this deployment.
 pub(crate) fn validate_issuer(rules: &[TrustRule], issuer: &str) -> Result<(), Fault> {
-    match rules.iter().find(|rule| rule.issuer().trim_end_matches('/') == issuer) {
+    match rules.iter().find(|rule| rule.issuer.trim_end_matches('/') == issuer) {
         None => Ok(()),
         Some(rule) => setting(format!(
             "[[trust]] {:?}: the issuer is this deployment, whose tokens are credentials already",

@@ -24,7 +24,7 @@ use crate::{
 
 /// What a token is, and what each rule about its issuer says.
 #[derive(Debug)]
-pub struct TrustTrial<'r> {
+pub struct TrustDryRun<'r> {
     /// Its claims, of which nothing is verified unless `signature` says so.
     pub claims: Map<String, Value>,
     /// When it expires.
@@ -34,7 +34,7 @@ pub struct TrustTrial<'r> {
     /// Why it is refused whatever the rules say.
     pub refusal: Option<Refusal>,
     /// The rules about its issuer, in their order.
-    pub rules: Vec<RuleTrial<'r>>,
+    pub rules: Vec<RuleOutcome<'r>>,
 }
 
 /// Whether a token is signed by its issuer.
@@ -50,7 +50,7 @@ pub enum SignatureStatus {
 
 /// What a rule says about a token.
 #[derive(Debug)]
-pub struct RuleTrial<'r> {
+pub struct RuleOutcome<'r> {
     /// The rule.
     pub rule: &'r TrustRule,
     /// Whether the token is for the audience of the rule.
@@ -59,14 +59,14 @@ pub struct RuleTrial<'r> {
     pub outcomes: Vec<ConditionOutcome>,
 }
 
-impl RuleTrial<'_> {
+impl RuleOutcome<'_> {
     /// Reports whether the token meets the whole rule.
     pub fn is_met(&self) -> bool {
         self.is_for_audience && self.outcomes.iter().all(|outcome| outcome.is_met)
     }
 }
 
-impl<'r> TrustTrial<'r> {
+impl<'r> TrustDryRun<'r> {
     /// Tries a token with the rules of the configuration. Fetches the keys of its issuer, if it could
     /// be valid.
     ///
@@ -97,7 +97,7 @@ impl<'r> TrustTrial<'r> {
         };
         let audience = workload::only_audience(&claims);
         let of_issuer = rules.iter().filter(|rule| workload::is_issuer(rule, &claims));
-        let rules = of_issuer.map(|rule| RuleTrial {
+        let rules = of_issuer.map(|rule| RuleOutcome {
             rule,
             is_for_audience: audience == Some(&rule.audience),
             outcomes: rule.outcomes(&claims),
@@ -115,7 +115,7 @@ impl<'r> TrustTrial<'r> {
 
     /// Returns the rule that decides, if one does.
     pub fn decided_by(&self) -> Option<&'r TrustRule> {
-        let decides = |trial: &&RuleTrial<'_>| trial.rule.decides() && trial.is_met();
-        self.rules.iter().find(decides).map(|trial| trial.rule)
+        let decides = |dry_run: &&RuleOutcome<'_>| dry_run.rule.decides() && dry_run.is_met();
+        self.rules.iter().find(decides).map(|dry_run| dry_run.rule)
     }
 }
