@@ -110,6 +110,10 @@ fn metadata(config: &Config) -> Value {
     if !config.client_policy.metadata_documents.is_none() {
         metadata["client_id_metadata_document_supported"] = true.into();
     }
+    if config.trust.iter().any(|rule| rule.decides() && rule.is_about_users()) {
+        metadata["authorization_grant_profiles_supported"] =
+            json!(["urn:ietf:params:oauth:grant-profile:id-jag"]);
+    }
     if config.client_policy.registration == Registration::Open {
         metadata["registration_endpoint"] = format!("{issuer}/v1/auth/register").into();
     }

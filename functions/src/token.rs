@@ -4,7 +4,8 @@
 //! `client_credentials` and `refresh_token`, an agent is authenticated by HTTP Basic or in the form.
 //! `authorization_code` and `device_code` are for clients of users, which have a client id, no
 //! secret, and sometimes keys. `jwt-bearer` and `token-exchange` are for workloads, whose tokens of
-//! another issuer are all that they need; `token-exchange` also for API keys and CLI tokens. With a
+//! another issuer are all that they need; `jwt-bearer` also for identity assertions, with which an app
+//! acts for a user; `token-exchange` also for API keys and CLI tokens. With a
 //! proof of possession in the header `DPoP` (RFC 9449), the tokens are bound to its key.
 
 use postern::{
@@ -24,6 +25,7 @@ use postern::{
         client_assertion::ClientAssertion,
         device_code,
         federation::{self, WorkloadRequest},
+        id_jag::{self, IdentityAssertionRequest},
         key_exchange::{self, KeyExchangeRequest},
         presenter::Presenter,
         refresh::{self, RefreshTokenRequest},
@@ -170,6 +172,13 @@ async fn granted(app: &App, request: &Request, form: &Form) -> Result<Tokens, Er
         }
         "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
             let token = parameter("assertion")?;
+            if id_jag::is_identity_assertion(token) {
+                let client = &require_assertion(client)?;
+                let (assertion, scopes) = (token, scopes.as_ref());
+                let request =
+                    IdentityAssertionRequest { assertion, client, scopes, audience, presenter };
+                return id_jag::exchange(&app.context, &app.trusted_issuers, &request).await;
+            }
             let client = require_agent_name(client)?;
             let request =
                 WorkloadRequest { token, client, scopes: scopes.as_ref(), audience, presenter };
@@ -273,6 +282,17 @@ fn require_app(client: IdentifiedClient) -> Result<(ClientId, Option<ClientAsser
         IdentifiedClient::Unidentified => Err(missing("client_id")),
         IdentifiedClient::Agent(id) => Err(client::unknown(&id.into())),
         IdentifiedClient::AgentWithProof(_) => Err(Refusal::ClientUnknown.into()),
+    }
+}
+
+/// Returns what an app authenticates with.
+fn require_assertion(client: IdentifiedClient) -> Result<ClientAssertion, Error> {
+    match client {
+        IdentifiedClient::AppWithAssertion(assertion) => Ok(assertion),
+        IdentifiedClient::Unidentified
+        | IdentifiedClient::Agent(_)
+        | IdentifiedClient::AgentWithProof(_)
+        | IdentifiedClient::App(_) => Err(Refusal::IdJagClientNotConfidential.into()),
     }
 }
 

@@ -134,6 +134,10 @@ fn write_decision(page: &mut String, app: &App, dry_run: &TrustDryRun<'_>) -> bo
     };
     let who = match &rule.owner {
         TrustOwner::Agent(agent) => format!("{agent}, as far as that agent has them"),
+        TrustOwner::User { subject_prefix } => {
+            let subject = dry_run.claim("sub").unwrap_or_default();
+            format!("{}{}, as far as that user has them", subject_prefix.as_str(), shown(&subject))
+        }
         TrustOwner::Workload { organization, subject_prefix } => {
             let subject = dry_run.claim("sub").unwrap_or_default();
             format!("{}{} in {organization}", subject_prefix.as_str(), shown(&subject))

@@ -350,6 +350,7 @@ fn secrets_are_exposed_only_in_listed_files() {
             "grant/consent.rs",
             "grant/device_code.rs",
             "grant/federation.rs",
+            "grant/id_jag.rs",
             "grant/leaked.rs",
             "grant/password.rs",
             "grant/password_change.rs",

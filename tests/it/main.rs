@@ -36,6 +36,7 @@ mod fixtures;
 mod gateway;
 mod guard;
 mod head;
+mod id_jag;
 mod inheritance;
 mod introspection;
 mod issuer_keys;

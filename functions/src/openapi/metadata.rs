@@ -126,6 +126,7 @@ fn server_metadata() -> Value {
             "introspection_endpoint_auth_signing_alg_values_supported": names(),
             "token_endpoint_auth_signing_alg_values_supported": names(),
             "dpop_signing_alg_values_supported": names(),
+            "authorization_grant_profiles_supported": names(),
             "authorization_response_iss_parameter_supported": {"const": true},
             "client_id_metadata_document_supported": {"const": true},
         },

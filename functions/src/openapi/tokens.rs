@@ -97,13 +97,17 @@ enum GrantForm {
         /// The API that the token is for (RFC 8707).
         resource: Option<String>,
     },
-    /// A workload exchanges the token of its issuer (RFC 7523 §2.1).
+    /// An exchange of the token of a workload, or of an identity assertion (RFC 7523 §2.1).
     #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
     JwtBearer {
-        /// The token of the workload.
+        /// The token of the workload, or the identity assertion.
         assertion: String,
-        /// At most the agent of the trust rule.
+        /// At most the agent of the trust rule, or the app.
         client_id: Option<String>,
+        /// The assertion of the app, with an identity assertion (RFC 7523).
+        client_assertion: Option<String>,
+        /// Always urn:ietf:params:oauth:client-assertion-type:jwt-bearer.
+        client_assertion_type: Option<String>,
         /// The API that the token is for (RFC 8707).
         resource: Option<String>,
         /// Fewer scopes than those of the rule, space-joined.

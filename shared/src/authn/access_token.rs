@@ -6,6 +6,7 @@ use serde_json::Map;
 
 use super::{Outcome, Provider, api_key, bound_token};
 use crate::{
+    config::TrustRule,
     context::Context,
     core::{
         clock::at_most,
@@ -68,6 +69,9 @@ impl Provider for AccessTokenProvider {
                 api_key::authenticate_exchanged(context, claims, now).await?
             }
             (Some(agent), _) => of_agent(context, agent, claims, now).await?,
+            (None, Some(rule)) if is_about_users(context, rule) => {
+                of_asserted_user(context, claims).await?
+            }
             (None, Some(_)) => of_workload(context, claims).await?,
             (None, None) => of_person(context, claims, now).await?,
         };
@@ -162,6 +166,27 @@ fn within_trust_rule(context: &Context, claims: Claims) -> Result<Claims, Refusa
     let rule = rule.filter(|rule| rule.still_grants(&claims.sub, claims.org_id));
     let scopes = claims.scopes.intersection(&rule.ok_or(Refusal::TokenRevoked)?.scopes);
     Ok(Claims { scopes, ..claims })
+}
+
+fn is_about_users(context: &Context, rule: &str) -> bool {
+    context.config.trust_rule(rule).is_some_and(TrustRule::is_about_users)
+}
+
+/// Returns the outcome of a token that was granted for an identity assertion: it has no family.
+async fn of_asserted_user(context: &Context, claims: Claims) -> Result<Outcome, Fault> {
+    let (member, is_revoked) =
+        context.store.member_and_revocation(&claims.sub, &claims.jti).await?;
+    if is_revoked {
+        return Ok(Refusal::TokenRevoked.into());
+    }
+    // What the client creates ends with the token: the user never allowed it anything.
+    let expires_at = Some(claims.exp);
+    let user = user_principal(context, member, claims.into());
+    let limited = |user: Principal| Principal {
+        inherited: InheritedLimits { expires_at, ..user.inherited },
+        ..user
+    };
+    Ok(user.map(limited).into())
 }
 
 async fn of_workload(context: &Context, claims: Claims) -> Result<Outcome, Fault> {

@@ -118,7 +118,7 @@ pub async fn exchange(
     // A future that may fetch is large, and most requests need none.
     let verified = Box::pin(issuers.verify(context, text, &token, now)).await?;
     let rule = decide(&token, &verified)?;
-    let audience = audience(context, rule, request)?;
+    let audience = audience(context, rule, request.audience)?;
     let limited = limited_owner(context, rule, request, &verified, now).await?;
     let scopes = granted_scopes(&limited.scopes, request.scopes)?;
     let by_rule = rule.lifetime.map(|longest| after(now, longest));
@@ -144,7 +144,7 @@ pub async fn exchange(
 }
 
 /// Returns the rule that decides about a token. Rules in audit mode say what they would do.
-fn decide<'r>(
+pub(super) fn decide<'r>(
     token: &UnverifiedWorkloadToken<'r, '_>,
     verified: &WorkloadClaims,
 ) -> Result<&'r TrustRule, Refusal> {
@@ -169,13 +169,13 @@ fn decide<'r>(
 }
 
 /// Returns the API of the rule, if the request names no other one.
-fn audience<'c>(
+pub(super) fn audience<'c>(
     context: &'c Context,
     rule: &TrustRule,
-    request: &WorkloadRequest<'_>,
+    requested: Option<ConfiguredAudience<'_>>,
 ) -> Result<ConfiguredAudience<'c>, Error> {
     let audience = ConfiguredAudience::stored(&context.config, &rule.resource)?;
-    match request.audience {
+    match requested {
         Some(requested) if requested.audience() != audience.audience() => {
             let detail = "The trust rule is for another resource: send its resource, or none.";
             Err(Error::with_detail(Refusal::ResourceNotGranted, detail.into()))
@@ -199,6 +199,8 @@ async fn limited_owner(
             }
             of_agent(context, rule, *id, now).await
         }
+        // Users have a grant of their own, with a client that authenticates.
+        TrustOwner::User { .. } => Err(Refusal::TrustTokenOfUser.into()),
         TrustOwner::Workload { organization, subject_prefix } => {
             if request.client.is_some() {
                 return Err(Refusal::TrustAgentMismatch.into());
@@ -279,7 +281,7 @@ fn granted_scopes(held: &Scopes, requested: Option<&Scopes>) -> Result<Scopes, E
 }
 
 /// Step 8.
-async fn spend(
+pub(super) async fn spend(
     context: &Context,
     issuer: &str,
     verified: &WorkloadClaims,

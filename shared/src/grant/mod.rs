@@ -12,6 +12,7 @@ pub mod consent;
 pub mod device_code;
 pub mod family;
 pub mod federation;
+pub mod id_jag;
 pub mod key_exchange;
 pub mod leaked;
 pub mod password;

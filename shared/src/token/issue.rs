@@ -32,13 +32,13 @@ pub struct NewAccessToken<'a> {
     pub scopes: &'a Scopes,
     /// The family of refresh tokens with which it is issued.
     pub family: Option<FamilyId>,
-    /// The epoch of the owner, if it is an agent.
+    /// The epoch of the owner, if it is an agent, or a user without a family.
     pub epoch: Epoch,
     /// When the family, or the agent without one, expires: the token expires no later.
     pub not_after: Option<Timestamp>,
     /// The key that it is bound to, if it is.
     pub key: Option<&'a KeyThumbprint>,
-    /// The rule that grants it to a workload.
+    /// The rule that grants it to a workload, or to a client for an identity assertion.
     pub trust_rule: Option<&'a RuleName>,
 }
 

@@ -9,7 +9,10 @@ use serde_json::{Map, Value};
 
 use super::external;
 use crate::{
-    config::{TrustRule, trust::SPIFFE},
+    config::{
+        TrustRule,
+        trust::{SPIFFE, kind::ID_JAG},
+    },
     core::{
         clock::{LEEWAY, after},
         error::Refusal,
@@ -63,6 +66,9 @@ impl<'r, 't> UnverifiedWorkloadToken<'r, 't> {
         let rules = rules.iter().filter(|rule| rule.issuer == first.issuer).collect();
         let algorithm = jwt::unverified_algorithm(text);
         if !algorithm.is_some_and(|algorithm| first.kind.algorithms().contains(&algorithm)) {
+            return Err(Refusal::TrustTokenForged);
+        }
+        if is_id_jag(text) != first.is_about_users() {
             return Err(Refusal::TrustTokenForged);
         }
         let token = Self { text, rules };
@@ -126,6 +132,12 @@ impl<'r, 't> UnverifiedWorkloadToken<'r, 't> {
             Ok(expires_at)
         }
     }
+}
+
+/// Reports whether a token says that it is an identity assertion.
+pub(crate) fn is_id_jag(token: &str) -> bool {
+    let typ = jwt::unverified_type(token);
+    typ.is_some_and(|typ| typ.strip_prefix("application/").unwrap_or(&typ) == ID_JAG)
 }
 
 /// Reports whether a rule is about the issuer that `claims` name: for a trust domain, the one of the

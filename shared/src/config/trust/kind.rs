@@ -7,6 +7,9 @@ use serde::Deserialize;
 use super::clause::ClaimPath;
 use crate::crypto::jws::JwsAlgorithm;
 
+/// The type of identity assertions (draft-ietf-oauth-identity-assertion-authz-grant §3).
+pub const ID_JAG: &str = "oauth-id-jag+jwt";
+
 /// The kind of an issuer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,6 +24,9 @@ pub enum TrustKind {
     Gitlab,
     /// Google Cloud: identity tokens of service accounts.
     Google,
+    /// An identity provider of users, whose identity assertions say which apps act for them.
+    #[serde(rename = "id_jag")]
+    IdJag,
     /// Service accounts of a Kubernetes cluster, EKS, GKE and others.
     Kubernetes,
     /// Any other OpenID provider.
@@ -44,6 +50,8 @@ pub struct KindCondition {
 pub enum ClaimRequirement {
     /// It must be absent.
     Absent,
+    /// It must be absent, unless the rule has a clause for it.
+    AbsentByDefault,
     /// It must be one of these values, unless the rule has a clause for it.
     OneOfByDefault(&'static [&'static str]),
     /// It must be present.
@@ -53,7 +61,7 @@ pub enum ClaimRequirement {
 impl fmt::Display for ClaimRequirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Absent => f.write_str("absent"),
+            Self::Absent | Self::AbsentByDefault => f.write_str("absent"),
             Self::OneOfByDefault(values) => write!(f, "one of {}", values.join(", ")),
             Self::Present => f.write_str("present"),
         }
@@ -84,6 +92,7 @@ impl TrustKind {
             Self::Github => "github",
             Self::Gitlab => "gitlab",
             Self::Google => "google",
+            Self::IdJag => "id_jag",
             Self::Kubernetes => "kubernetes",
             Self::Oidc => "oidc",
             Self::Spiffe => "spiffe",
@@ -96,7 +105,12 @@ impl TrustKind {
             Self::Github => Some("https://token.actions.githubusercontent.com"),
             Self::Gitlab => Some("https://gitlab.com"),
             Self::Google => Some("https://accounts.google.com"),
-            Self::Aws | Self::Azure | Self::Kubernetes | Self::Oidc | Self::Spiffe => None,
+            Self::Aws
+            | Self::Azure
+            | Self::IdJag
+            | Self::Kubernetes
+            | Self::Oidc
+            | Self::Spiffe => None,
         }
     }
 
@@ -122,13 +136,15 @@ impl TrustKind {
         match self {
             Self::Azure | Self::Github | Self::Gitlab | Self::Google => &[JwsAlgorithm::RS256],
             Self::Aws => &[JwsAlgorithm::RS256, JwsAlgorithm::ES384],
-            Self::Kubernetes | Self::Oidc | Self::Spiffe => &JwsAlgorithm::ASYMMETRIC,
+            Self::IdJag | Self::Kubernetes | Self::Oidc | Self::Spiffe => &JwsAlgorithm::ASYMMETRIC,
         }
     }
 
-    /// Returns the types that a token can have, in lower case. It can also have none.
+    /// Returns the types that a token can have, in lower case. It can also have none, unless it is an
+    /// identity assertion.
     pub fn types(self) -> &'static [&'static str] {
         match self {
+            Self::IdJag => &[ID_JAG],
             Self::Spiffe => &["jwt", "jose"], // JWT-SVID §3
             Self::Aws
             | Self::Azure
@@ -160,8 +176,24 @@ impl TrustKind {
             Self::Azure => (ClaimPath::of("scp"), ClaimRequirement::Absent),
             // An account of a person in a Google Workspace.
             Self::Google => (ClaimPath::of("hd"), ClaimRequirement::Absent),
+            Self::IdJag => return of_identity_assertions(),
             Self::Aws | Self::Oidc | Self::Spiffe => return Vec::new(),
         };
         vec![KindCondition { path, requirement }]
     }
+}
+
+/// Returns what identity assertions must have. Members that would limit the grant, or say that
+/// somebody else acts, are not supported; with `tenant`, `sub` is unique only within a tenant.
+fn of_identity_assertions() -> Vec<KindCondition> {
+    let conditions = [
+        ("act", ClaimRequirement::Absent),
+        ("authorization_details", ClaimRequirement::Absent),
+        ("client_id", ClaimRequirement::Present),
+        ("iat", ClaimRequirement::Present),
+        ("jti", ClaimRequirement::Present),
+        ("tenant", ClaimRequirement::AbsentByDefault),
+    ];
+    let of = |(name, requirement)| KindCondition { path: ClaimPath::of(name), requirement };
+    conditions.map(of).into()
 }

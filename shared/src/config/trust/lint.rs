@@ -81,7 +81,7 @@ fn of_rule(rule: &TrustRule) -> Vec<String> {
         ));
     }
     match TrustKind::of_issuer(&rule.issuer) {
-        Some(kind) if kind != rule.kind => found.push(format!(
+        Some(kind) if kind != rule.kind && !rule.is_about_users() => found.push(format!(
             "the issuer {:?} needs kind = {:?}, which knows what is safe to match",
             rule.issuer,
             kind.name()
@@ -103,6 +103,7 @@ fn of_rule(rule: &TrustRule) -> Vec<String> {
         TrustKind::Github => github(rule, &mut found),
         TrustKind::Gitlab => gitlab(rule, &mut found),
         TrustKind::Google => google(rule, &mut found),
+        TrustKind::IdJag => id_jag(rule, &mut found),
         TrustKind::Kubernetes => kubernetes(rule, &mut found),
         TrustKind::Oidc => oidc(rule, &mut found),
         TrustKind::Spiffe => spiffe(rule, &mut found),
@@ -275,6 +276,16 @@ fn spiffe(rule: &TrustRule, found: &mut Vec<String>) {
     {
         found
             .push(format!("sub is of another trust domain than {domain}, so no token could match"));
+    }
+}
+
+fn id_jag(rule: &TrustRule, found: &mut Vec<String>) {
+    if !is_exact(rule, "client_id") {
+        found.push(
+            "every app could act for every user of the issuer: match client_id, with the exact ids of \
+             the apps"
+                .into(),
+        );
     }
 }
 

@@ -95,6 +95,16 @@ impl TryFrom<TrustRuleMembers> for TrustRule {
         let kind = members.kind;
         let issuer = members.issuer.or_else(|| kind.issuer().map(str::to_owned));
         let owner = match (members.agent, members.organization, members.subject_prefix) {
+            (None, None, Some(subject_prefix)) if kind == TrustKind::IdJag => {
+                TrustOwner::User { subject_prefix }
+            }
+            _ if kind == TrustKind::IdJag => {
+                return Err(format!(
+                    "the rule {:?} is about users: set the subject_prefix of the [[signin]] at this \
+                     issuer, and neither agent nor organization",
+                    members.name.0
+                ));
+            }
             (Some(agent), None, None) => TrustOwner::Agent(agent),
             (None, Some(organization), Some(subject_prefix)) => {
                 TrustOwner::Workload { organization, subject_prefix }
@@ -176,6 +186,11 @@ impl<'de> Deserialize<'de> for RuleName {
 pub enum TrustOwner {
     /// This agent.
     Agent(AgentId),
+    /// The user whom an identity assertion is about.
+    User {
+        /// The prefix of the user's id.
+        subject_prefix: SubjectPrefix,
+    },
     /// The workload itself.
     Workload {
         /// Its organization.
@@ -204,6 +219,11 @@ impl TrustRule {
         self.issuer.strip_prefix(SPIFFE)
     }
 
+    /// Reports whether it is about identity assertions, which are about users.
+    pub fn is_about_users(&self) -> bool {
+        self.kind == TrustKind::IdJag
+    }
+
     /// Reports whether it decides about tokens.
     pub fn decides(&self) -> bool {
         self.mode == TrustMode::Enforce && !self.disabled
@@ -213,6 +233,10 @@ impl TrustRule {
     pub fn still_grants(&self, subject: &Subject, organization: OrganizationId) -> bool {
         match &self.owner {
             TrustOwner::Agent(agent) => *subject == Subject::Agent(*agent),
+            TrustOwner::User { subject_prefix } => {
+                let has_prefix = subject.to_string().starts_with(subject_prefix.as_str());
+                matches!(subject, Subject::External(_)) && has_prefix
+            }
             TrustOwner::Workload { organization: current, subject_prefix } => {
                 let is_external = matches!(subject, Subject::External(_));
                 let has_prefix = subject.to_string().starts_with(subject_prefix.as_str());
@@ -225,7 +249,9 @@ impl TrustRule {
     pub fn subject_prefix(&self) -> Option<&SubjectPrefix> {
         match &self.owner {
             TrustOwner::Agent(_) => None,
-            TrustOwner::Workload { subject_prefix, .. } => Some(subject_prefix),
+            TrustOwner::User { subject_prefix } | TrustOwner::Workload { subject_prefix, .. } => {
+                Some(subject_prefix)
+            }
         }
     }
 
@@ -247,9 +273,12 @@ impl TrustRule {
             let is_met = match requirement {
                 ClaimRequirement::Absent => claim.is_none(),
                 ClaimRequirement::Present => claim.is_some(),
-                ClaimRequirement::OneOfByDefault(_) if self.clauses.get(&path).is_some() => {
+                ClaimRequirement::AbsentByDefault | ClaimRequirement::OneOfByDefault(_)
+                    if self.clauses.get(&path).is_some() =>
+                {
                     return None;
                 }
+                ClaimRequirement::AbsentByDefault => claim.is_none(),
                 ClaimRequirement::OneOfByDefault(values) => {
                     found.as_deref().is_some_and(|found| values.contains(&found))
                 }

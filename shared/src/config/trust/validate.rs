@@ -111,6 +111,18 @@ pub(crate) fn validate_audiences(
             }
             SignInSettings::Github(_) => false,
         };
+        let is_at_issuer = |signin: &SignInSettings| match signin {
+            SignInSettings::Oidc(oidc) => oidc.issuer == rule.issuer,
+            SignInSettings::Github(_) => false,
+        };
+        if rule.is_about_users() && !signins.iter().any(is_at_issuer) {
+            return setting(format!(
+                "[[trust]] {:?}: no [[signin]] has the issuer {:?}, so none of its users can sign in: \
+                 add one, or another kind",
+                rule.name.as_str(),
+                rule.issuer
+            ));
+        }
         let is_api = |provider: &ProviderKind| match provider {
             ProviderKind::Oidc(oidc) => {
                 oidc.issuer == rule.issuer && oidc.audience == rule.audience

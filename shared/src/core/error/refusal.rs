@@ -362,6 +362,17 @@ refusals! {
     HeaderMalformed => invalid_request(
         "The name of a header is not valid: use letters, digits and dashes.",
     ),
+    /// The identity assertion is for another client.
+    IdJagClientMismatch => INVALID_WORKLOAD_TOKEN,
+    /// A client presented an identity assertion without authenticating with a key.
+    IdJagClientNotConfidential => bad_request(
+        "unauthorized_client",
+        "An identity assertion is for clients that authenticate with a key: send client_assertion and client_assertion_type.",
+    ),
+    /// The identity assertion is bound to another key than that of the DPoP proof.
+    IdJagKeyMismatch => INVALID_WORKLOAD_TOKEN,
+    /// The user of the identity assertion has not signed in here, or has to sign in again.
+    IdJagUserUnknown => INVALID_WORKLOAD_TOKEN,
     /// The ID token of a sign-in is for another client.
     IdTokenAudienceWrong => SIGN_IN_REFUSED,
     /// The issuer, a time, the user or another claim of a sign-in's ID token is missing or invalid.
