@@ -4,11 +4,17 @@
 //! `POST /v1/auth/revoke` (RFC 7009): ends the family of a token.
 //!
 //! `POST /v1/keys/revoke-leaked`: ends a leaked credential of any kind.
+//!
+//! `POST /v1/keys/revoke-leaked/github`: ends those that GitHub found.
 
 use postern::{
     App, Error, Refusal,
     core::secret::Secret,
-    grant::{leaked::revoke_leaked, revoke::revoke},
+    grant::{
+        leak_report::{LeakReport, receive_report},
+        leaked::revoke_leaked,
+        revoke::revoke,
+    },
     http::{Request, Response},
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -41,7 +47,7 @@ pub(crate) struct LeakedToken {
 /// Handles the routes.
 ///
 /// # Errors
-/// A 400 if the token is missing, or a fault of the store.
+/// A 400 if the token is missing, a 401 if GitHub did not sign a report, or a fault of the store.
 pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
     match request.route() {
         "POST /v1/auth/revoke" => revoke_token(app, request).await,
@@ -49,6 +55,14 @@ pub async fn handle(app: &App, request: &Request) -> Result<Response, Error> {
             let LeakedToken { token } = request.json()?;
             revoke_leaked(&app.context, &token).await?;
             Ok(Response::accepted())
+        }
+        "POST /v1/keys/revoke-leaked/github" => {
+            let report = LeakReport {
+                key_id: request.header("github-public-key-identifier"),
+                signature: request.header("github-public-key-signature"),
+                body: request.body(),
+            };
+            Ok(Response::ok(&receive_report(&app.context, &report).await?)?)
         }
         _ => Err(Refusal::RouteUnknown.into()),
     }

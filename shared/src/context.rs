@@ -3,7 +3,10 @@
 use crate::{
     config::{Client, Config},
     core::{clock::Clock, entropy::Entropy, error::Fault},
-    crypto::{Keyring, key_set::KeySet, secret_versions::SecretVersions, secrets::Secrets},
+    crypto::{
+        Keyring, github_keys::GithubKeys, key_set::KeySet, secret_versions::SecretVersions,
+        secrets::Secrets,
+    },
     fetch::{Fetcher, document_cache::DocumentCache},
     store::Store,
 };
@@ -30,6 +33,8 @@ pub struct Context {
     pub secret_versions: Option<SecretVersions>,
     /// The keys of clients that were fetched.
     pub client_keys: DocumentCache<KeySet>,
+    /// The keys with which GitHub signs reports of leaked credentials.
+    pub github_keys: DocumentCache<GithubKeys>,
 }
 
 impl Context {
@@ -56,6 +61,7 @@ impl Context {
             secret_versions: None,
             client_documents: DocumentCache::default(),
             client_keys: DocumentCache::default(),
+            github_keys: DocumentCache::default(),
         })
     }
 }

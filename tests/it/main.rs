@@ -48,6 +48,7 @@ mod key_rotation;
 mod key_rotation_model;
 mod keys;
 mod leaks;
+mod leaks_github;
 mod lines;
 mod logins;
 mod loopback;

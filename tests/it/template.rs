@@ -100,7 +100,7 @@ fn every_get_route_has_a_head_route_of_the_same_function() {
 /// considers what anyone can do with it.
 #[tokio::test]
 async fn only_the_listed_routes_are_public() {
-    const PUBLIC: [&str; 21] = [
+    const PUBLIC: [&str; 22] = [
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-authorization-server",
         "GET /.well-known/openid-configuration",
@@ -122,6 +122,7 @@ async fn only_the_listed_routes_are_public() {
         "POST /v1/auth/revoke",
         "POST /v1/auth/token",
         "POST /v1/keys/revoke-leaked",
+        "POST /v1/keys/revoke-leaked/github",
     ];
     let world = tests::World::new().await;
     let mut public = BTreeSet::new();

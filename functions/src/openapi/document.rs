@@ -143,7 +143,10 @@ fn tidy(schema: &mut Value) {
 /// A member that is not always there is never null.
 fn drop_null_where_left_out(schema: &mut Value) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
-    let Some(properties) = schema["properties"].as_object_mut() else { return };
+    // A list has none, and indexing would add the member.
+    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
     for (name, property) in properties {
         let is_required = required.iter().any(|known| known == name);
         let types = property.get_mut("type").filter(|_| !is_required);

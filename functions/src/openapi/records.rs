@@ -9,6 +9,7 @@ use postern::{
         },
         schema::IdOf,
     },
+    grant::leak_report::{LeakFeedback, LeakMatch},
     resource::{
         api_key::{ApiKeyView, CreatedApiKey, NewApiKey, RotateApiKey, RotatedApiKey},
         cli_token::{CliTokenView, CreatedCliToken, NewCliToken},
@@ -34,6 +35,7 @@ const DELETED: &str = "It is deleted.";
 /// Adds the routes.
 pub(super) fn add(document: &mut Document) {
     add_keys(document);
+    add_leak_report(document);
     add_agents(document);
     add_services(document);
     add_runners(document);
@@ -83,6 +85,30 @@ fn add_keys(document: &mut Document) {
     ] {
         document.add(&operation);
     }
+}
+
+fn add_leak_report(document: &mut Document) {
+    let matches = document.request::<Vec<LeakMatch>>("LeakReport");
+    let feedback = document.response::<Vec<LeakFeedback>>("LeakFeedback");
+    let example = json!([{
+        "token": "pst_ak_…",
+        "type": "postern_api_key",
+        "url": "https://github.com/octocat/hello-world/blob/main/config.txt",
+        "source": "content",
+    }]);
+    document.add(
+        &Operation::new(
+            "POST /v1/keys/revoke-leaked/github",
+            "API keys",
+            "Revoke leaked credentials that GitHub found",
+        )
+        .described(
+            "GitHub's secret scanning signs the body. The route exists if `[leaks]` enables it.",
+        )
+        .json(&matches, &example)
+        .answer(200, "What the matches are.", &feedback)
+        .codes(&["invalid_signature", "not_found"]),
+    );
 }
 
 fn add_agents(document: &mut Document) {

@@ -7,6 +7,7 @@
 mod authorizer;
 mod clients;
 mod deployment;
+mod leaks;
 mod lifetimes;
 mod provider;
 mod resource;
@@ -30,6 +31,7 @@ pub use authorizer::{
 };
 pub use clients::{ClientPolicy, DeniedClient, DocumentHosts, DocumentSource, Registration};
 pub use deployment::{AuthorizerAnswer, Deployment, SecretSource, Tables};
+pub use leaks::LeakSettings;
 pub(crate) use lifetimes::LONGEST_GRACE;
 pub use lifetimes::Lifetimes;
 pub use provider::*;
@@ -118,6 +120,9 @@ pub struct Config {
     /// The settings for agents.
     #[serde(default)]
     pub agents: AgentSettings,
+    /// Whose reports of leaked credentials are accepted.
+    #[serde(default)]
+    pub leaks: LeakSettings,
     /// The tools that users run.
     #[serde(default, rename = "client")]
     pub clients: Vec<Client>,
@@ -230,6 +235,7 @@ impl Config {
     /// Checks what the types of single settings cannot check.
     fn validate(&mut self) -> Result<(), Fault> {
         self.lifetimes.validate()?;
+        self.leaks.validate()?;
         for rule in &self.routes {
             rule.validate()?;
         }

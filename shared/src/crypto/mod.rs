@@ -2,6 +2,7 @@
 
 pub mod client_keys;
 pub mod digest;
+pub mod github_keys;
 pub mod jwk;
 pub mod jws;
 pub mod jwt;

@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey,
+    UnparsedPublicKey,
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
@@ -68,6 +71,16 @@ impl VerifyingKey {
     pub(super) fn is_copy_of(&self, other: &Self) -> bool {
         let shares = self.kid == other.kid && self.algorithm == other.algorithm;
         shares && self.material() == other.material()
+    }
+
+    /// Reports whether `signature`, in DER (RFC 3279 §2.2.3), is that of this key for `message`.
+    /// Only keys for ES256 have such signatures.
+    pub(super) fn verifies_der(&self, message: &[u8], signature: &[u8]) -> bool {
+        let (point, _) = self.material();
+        self.algorithm == JwsAlgorithm::ES256
+            && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
+                .verify(message, signature)
+                .is_ok()
     }
 
     fn material(&self) -> (&[u8], &[u8]) {

@@ -91,7 +91,22 @@ impl<T: Clone> DocumentCache<T> {
         now: Timestamp,
         fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
     ) -> Result<Result<T, DocumentProblem>, E> {
-        let is_new = |cached: &Fetched<T>| now < after(cached.at, PAUSE_AFTER_FAILURE);
+        self.get_newer_than(PAUSE_AFTER_FAILURE, url, now, fetch).await
+    }
+
+    /// Returns what the document at `url` says now, as [`Self::get_newer`] does, from a server that
+    /// limits how often it is asked: a document that was fetched within `age` is not fetched again.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_newer_than<E>(
+        &self,
+        age: SignedDuration,
+        url: &str,
+        now: Timestamp,
+        fetch: impl Future<Output = Result<ReadDocument<T>, E>>,
+    ) -> Result<Result<T, DocumentProblem>, E> {
+        let is_new = |cached: &Fetched<T>| now < after(cached.at, age);
         self.get_unless(url, now, fetch, is_new).await
     }
 

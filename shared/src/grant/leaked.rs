@@ -27,22 +27,57 @@ const MOST_SIGNED: usize = 64;
 /// # Errors
 /// A fault: a credential may still be valid.
 pub async fn revoke_leaked(context: &Context, text: &Secret) -> Result<(), Fault> {
-    let text = text.expose();
-    let prefixed = credential::find_all(&context.config.brand, text);
-    for found in distinct(prefixed, MOST).into_iter().chain(distinct(signed(text), MOST_SIGNED)) {
-        if let Some(id) = revoke(context, found).await? {
-            telemetry::leaked_key_revoked(&id);
-        }
-    }
-    Ok(())
+    revoke_all(context, text, telemetry::leaked_key_revoked).await.map(drop)
 }
 
-/// Revokes one credential, and returns its id if it was valid.
-async fn revoke(context: &Context, text: &str) -> Result<Option<String>, Fault> {
+/// What `text` contains, whether or not it is still valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// A credential of ours, by its checksum, its MAC or its signature.
+    Credential,
+    /// None.
+    Other,
+}
+
+/// Revokes the credentials in `text` as [`revoke_leaked`] does, and calls `log` with the id of each
+/// that was valid.
+pub(super) async fn revoke_all(
+    context: &Context,
+    text: &Secret,
+    log: impl Fn(&str) + Send + Sync,
+) -> Result<Contents, Fault> {
+    let text = text.expose();
+    let prefixed = credential::find_all(&context.config.brand, text);
+    let mut contents = Contents::Other;
+    for found in distinct(prefixed, MOST).into_iter().chain(distinct(signed(text), MOST_SIGNED)) {
+        match revoke(context, found).await? {
+            Outcome::Foreign => {}
+            Outcome::Unchanged => contents = Contents::Credential,
+            Outcome::Revoked(id) => {
+                contents = Contents::Credential;
+                log(&id);
+            }
+        }
+    }
+    Ok(contents)
+}
+
+/// What became of a part of a text.
+enum Outcome {
+    /// It is no credential of ours.
+    Foreign,
+    /// It is one that is not valid, or cannot be revoked.
+    Unchanged,
+    /// It was valid. This is the id of what has ended.
+    Revoked(String),
+}
+
+/// Revokes one credential.
+async fn revoke(context: &Context, text: &str) -> Result<Outcome, Fault> {
     let brand = &context.config.brand;
     let now = context.clock.now();
     let store = &context.store;
-    Ok(if let Some(key) = ParsedApiKey::parse(brand, text) {
+    let id = if let Some(key) = ParsedApiKey::parse(brand, text) {
         deleted_id(store.delete_key_by_secret(&key, now).await?, &key.id)
     } else if let Some(token) = ParsedCliToken::parse(brand, text) {
         delete_record(context, &token).await?
@@ -69,8 +104,9 @@ async fn revoke(context: &Context, text: &str) -> Result<Option<String>, Fault> 
     } else if let Ok(session) = SessionToken::parse(&context.keyring, text) {
         deleted_id(store.end_session(&session.id, &session.digest).await?, &session.id)
     } else {
-        revoke_access_token(context, text).await?
-    })
+        return revoke_access_token(context, text).await;
+    };
+    Ok(id.map_or(Outcome::Unchanged, Outcome::Revoked))
 }
 
 /// Returns the first `most` different parts.
@@ -129,19 +165,19 @@ fn report_operator_key(context: &Context, key: &OperatorKey) {
 }
 
 /// Revokes a valid access token, with the family that it was issued with.
-async fn revoke_access_token(context: &Context, text: &str) -> Result<Option<String>, Fault> {
+async fn revoke_access_token(context: &Context, text: &str) -> Result<Outcome, Fault> {
     let now = context.clock.now();
     let Ok(claims) = token::verify::access_token(context, text, RequiredAudience::Any, now) else {
-        return Ok(None);
+        return Ok(Outcome::Foreign);
     };
     match claims.sid {
         Some(family) => {
             context.store.revoke_family(&family, now).await?;
-            Ok(Some(family.to_string()))
+            Ok(Outcome::Revoked(family.to_string()))
         }
         None => {
             context.store.revoke_access_token(&claims.jti, claims.exp).await?;
-            Ok(Some(claims.jti.to_string()))
+            Ok(Outcome::Revoked(claims.jti.to_string()))
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod family;
 pub mod federation;
 pub mod id_jag;
 pub mod key_exchange;
+pub mod leak_report;
 pub mod leaked;
 pub mod password;
 pub mod password_change;

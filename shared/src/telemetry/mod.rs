@@ -282,6 +282,11 @@ pub fn leaked_key_revoked(id: &str) {
     tracing::warn!(target: "postern", event = "leaked_key_revoked", id, "a leaked credential was revoked");
 }
 
+/// Logs the same of a credential that GitHub found: in what kind of place, and on which host.
+pub fn leaked_key_revoked_for_github(id: &str, source: &str, host: Option<&str>) {
+    tracing::warn!(target: "postern", event = "leaked_key_revoked", id, reported_by = "github", source, host, "a leaked credential was revoked");
+}
+
 /// Logs that the operator's key was reported as leaked. Only the operator can replace it, so this
 /// raises the alarm for faults.
 pub fn operator_key_leaked() {

@@ -646,6 +646,12 @@ refusals! {
         "invalid_signature",
         "The signature does not match the request: sign timestamp:nonce:METHOD:target:hash with the key itself, exactly as the request is sent.",
     ),
+    /// A report of leaked credentials names a key that GitHub does not publish.
+    SignedReportKeyUnknown => REPORT_NOT_SIGNED,
+    /// A report of leaked credentials has no signature, or a malformed one.
+    SignedReportSignatureMalformed => REPORT_NOT_SIGNED,
+    /// The signature of a report of leaked credentials is not that of its body.
+    SignedReportSignatureWrong => REPORT_NOT_SIGNED,
     /// The token is for another audience, or names none.
     TokenAudienceWrong => INVALID_TOKEN,
     /// The token was issued before `not_before` of the deployment's secret.
@@ -758,6 +764,10 @@ const FORBIDDEN_USER: PublicError = PublicError::new(
 const INVALID_CLIENT: PublicError = unauthenticated_client("The client id or secret is not valid.");
 const INVALID_ASSERTION: PublicError = unauthenticated_client(
     "The client assertion could not be verified: sign it with a key that is registered for this client, name the key by its kid, and leave out crit and any typ but JWT. A client without keys sends its client_secret, or its client_id alone.",
+);
+const REPORT_NOT_SIGNED: PublicError = unauthorized(
+    "invalid_signature",
+    "The report is not signed by GitHub: send the body exactly as it is signed, with the headers Github-Public-Key-Identifier and Github-Public-Key-Signature.",
 );
 const INVALID_GRANT: PublicError = PublicError::new(
     StatusCode::BAD_REQUEST,
