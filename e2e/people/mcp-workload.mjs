@@ -1,5 +1,5 @@
 // MCP clients without a user: `mcp-workload.mjs URL`. The variables say what they know, as the MCP conformance suite passes it.
-import { Client, CrossAppAccessProvider, requestJwtAuthorizationGrant, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { Client, createPrivateKeyJwtAuth, CrossAppAccessProvider, requestJwtAuthorizationGrant, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 
 const url = new URL(process.argv[2]);
 const known = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT);
@@ -22,15 +22,24 @@ function workload() {
   };
 }
 
-/** A client for whose user the identity provider of an enterprise speaks (SEP-990). */
-const enterprise = () => new CrossAppAccessProvider({
-  clientId: known.client_id,
-  clientSecret: known.client_secret,
-  expectedIssuer: known.issuer,
-  assertion: async ({ authorizationServerUrl, resourceUrl, fetchFn }) => (await requestJwtAuthorizationGrant({
-    tokenEndpoint: known.idp_token_endpoint, audience: authorizationServerUrl, resource: resourceUrl, idToken: known.idp_id_token, clientId: known.idp_client_id, fetchFn,
-  })).jwtAuthGrant,
-});
+/** A client that the identity provider of an enterprise lets act for its user (SEP-990). */
+function enterprise() {
+  const provider = new CrossAppAccessProvider({
+    clientId: known.client_id,
+    clientSecret: known.client_secret,
+    expectedIssuer: known.issuer,
+    assertion: async ({ authorizationServerUrl: audience, resourceUrl: resource, fetchFn }) => {
+      const { idp_token_endpoint: tokenEndpoint, idp_id_token: idToken, idp_client_id: clientId } = known;
+      return (await requestJwtAuthorizationGrant({ tokenEndpoint, audience, resource, idToken, clientId, fetchFn })).jwtAuthGrant;
+    },
+  });
+  // The provider knows only secrets.
+  if (known.private_key) {
+    const { client_id: client, private_key: privateKey } = known;
+    provider.addClientAuthentication = createPrivateKeyJwtAuth({ issuer: client, subject: client, privateKey, alg: "ES256" });
+  }
+  return provider;
+}
 
 const authProvider = process.env.MCP_CONFORMANCE_SCENARIO === "auth/wif-jwt-bearer" ? workload() : enterprise();
 const client = new Client({ name: "workload", version: "1.0.0" });

@@ -26,6 +26,7 @@ from mcp.client.auth.extensions.client_credentials import (
     SignedJWTParameters,
     static_assertion_provider,
 )
+from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
 
@@ -115,6 +116,15 @@ def signed():
     return PrivateKeyJWTOAuthProvider(URL, Storage(), **client) if LIBRARY == "mcp" else FastMcpSigned(URL, **client)
 
 
+def enterprise():
+    """An app that the identity provider of its user allows."""
+    async def assertion(audience, resource):
+        return CREDENTIAL["assertion"]
+
+    client = {"client_id": CREDENTIAL["id"], "client_secret": CREDENTIAL["secret"], "issuer": CREDENTIAL["issuer"]}
+    return IdentityAssertionOAuthProvider(URL, Storage(), **client, assertion_provider=assertion)
+
+
 def auth():
     if MODE == "key":
         return None
@@ -122,6 +132,8 @@ def auth():
         return mcp_user() if LIBRARY == "mcp" else FastMcpUser(URL, client_id="postern-cli")
     if MODE in ("signed", "workload"):
         return signed()
+    if MODE == "enterprise":
+        return enterprise()
     client = {"client_id": CREDENTIAL["id"], "client_secret": CREDENTIAL["secret"], "issuer": CREDENTIAL["issuer"]}
     if LIBRARY == "mcp":
         return ClientCredentialsOAuthProvider(URL, Storage(), **client)
