@@ -111,6 +111,7 @@ async fn tokens_that_others_cause_or_that_are_of_people_are_refused() {
         ("github", json!({"event_name": null})),
         ("gitlab", json!({"pipeline_source": "merge_request_event"})),
         ("gitlab", json!({"pipeline_source": "external_pull_request_event"})),
+        ("gitlab", json!({"pipeline_source": "parent_pipeline"})),
         ("gitlab", json!({"pipeline_source": null})),
         ("kubernetes", json!({"kubernetes.io": null})),
         ("kubernetes", json!({"kubernetes.io": {"namespace": "prod"}})),

@@ -150,7 +150,7 @@ pub(super) fn decide<'r>(
 ) -> Result<&'r TrustRule, Refusal> {
     let mut unmet = Vec::new();
     let mut decided = None;
-    for rule in token.rules_for(verified).filter(|rule| !rule.disabled) {
+    for rule in token.rules_for(verified) {
         let outcomes = rule.outcomes(&verified.claims);
         let claims: Vec<_> =
             outcomes.into_iter().filter(|outcome| !outcome.is_met).map(|one| one.claim).collect();

@@ -79,9 +79,10 @@ const GITHUB_EVENTS: [&str; 7] = [
     "schedule",
     "workflow_dispatch",
 ];
-/// The sources of GitLab's pipelines that only members of the project can start.
-const GITLAB_SOURCES: [&str; 8] =
-    ["api", "parent_pipeline", "pipeline", "push", "schedule", "trigger", "web", "webide"];
+/// The sources of GitLab's pipelines that only members of the project can start. A child pipeline,
+/// whose source is `parent_pipeline`, can be that of a merge request.
+const GITLAB_SOURCES: [&str; 7] =
+    ["api", "pipeline", "push", "schedule", "trigger", "web", "webide"];
 
 impl TrustKind {
     /// Returns its name in the configuration.
