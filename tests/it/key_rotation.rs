@@ -439,6 +439,36 @@ fn a_key_whose_times_are_not_in_order_prevents_the_start() {
 }
 
 #[test]
+fn two_keys_of_one_name_are_refused_by_it() {
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let mut good = Secrets::default();
+    good.generate_missing(&ALGORITHMS, &clock, &entropy).unwrap();
+    let kids = [&good.signing_keys[0].kid, &good.refresh_keys[0].kid, &good.session_keys[0].kid];
+    let [signing, refresh, session] = kids.map(Clone::clone);
+    type Repeat = fn(&mut Secrets);
+    let cases: [(Repeat, String); 3] = [
+        (
+            |secrets| secrets.signing_keys.extend_from_within(..),
+            format!("signing keys have the same kid, {signing}"),
+        ),
+        (
+            |secrets| secrets.refresh_keys.extend_from_within(..),
+            format!("refresh keys have the same kid, {refresh}"),
+        ),
+        (
+            |secrets| secrets.session_keys.extend_from_within(..),
+            format!("session keys have the same kid, {session}"),
+        ),
+    ];
+    for (repeat, expected) in cases {
+        let mut secrets = good.clone();
+        repeat(&mut secrets);
+        let fault = postern::crypto::Keyring::new(&secrets, &ALGORITHMS, &clock).unwrap_err();
+        assert!(fault.to_string().ends_with(&format!("two {expected}")), "{fault}");
+    }
+}
+
+#[test]
 fn every_algorithm_of_the_configuration_is_rotated() {
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let plan = postern::config::Lifetimes::default().rotation_plan();

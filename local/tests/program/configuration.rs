@@ -121,7 +121,7 @@ fn an_unusable_secret_is_reported_with_its_file_and_not_printed() {
         ),
         ("{\"refs\": [\"hunter2\"]}", "not the expected JSON at line 1, column 9: expected a map"),
         ("{", "not the expected JSON at line 1, column 1: EOF while parsing an object"),
-        (unusable, "a refresh, session or sealing key is not 32 bytes in base64"),
+        (unusable, "the key refresh/ab is not 32 bytes in base64"),
     ] {
         for (file, variables) in
             [(&own, vec![]), (&other, vec![("POSTERN_SECRET_FILE", other.to_str().unwrap())])]

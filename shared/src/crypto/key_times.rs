@@ -43,14 +43,15 @@ impl KeyTimes {
         self.verify_until.is_none_or(|until| until > now)
     }
 
-    /// Checks that the key is published before it signs, and verifies what it signs.
-    pub(super) fn check_order(&self) -> Result<(), Fault> {
+    /// Checks that the key `name` is published before it signs, and verifies what it signs.
+    pub(super) fn check_order(&self, name: &str) -> Result<(), Fault> {
         let times = [self.publish_at, self.sign_from, self.verify_until];
         if times.into_iter().flatten().is_sorted() {
             Ok(())
         } else {
-            let order = "a key's publish_at, sign_from and verify_until are not in this order";
-            Err(unusable(order))
+            Err(unusable(&format!(
+                "publish_at, sign_from and verify_until of the key {name} are not in this order"
+            )))
         }
     }
 }

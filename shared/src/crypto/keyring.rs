@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{
     digest::Digest,
     jwk::{Jwk, JwkSet},
+    key_list::KeyKind,
     key_set::KeySet,
     key_times::TimedKey,
     mac::{MacKey, MacKeyId, Tag},
@@ -97,11 +98,11 @@ impl Keyring {
         let (mut published, mut signing) = (Vec::new(), Vec::new());
         for stored in &secrets.signing_keys {
             let (kid, times) = (stored.kid.clone(), stored.times());
-            times.check_order()?;
+            times.check_order(&KeyKind::Signing(stored.algorithm).with_kid(&kid))?;
             let jwk = stored.jwk();
             verifying.push(
                 VerifyingKey::from_jwk(&jwk.members()?)
-                    .map_err(|invalid| unusable(&format!("a public key: {invalid}")))?,
+                    .map_err(|invalid| unusable(&format!("the public key of {kid}: {invalid}")))?,
             );
             published.push(TimedKey { kid: kid.clone(), times, key: jwk });
             if let Some(key) = stored.signing_key()?
@@ -113,8 +114,8 @@ impl Keyring {
         if published.len() > MOST_KEYS {
             return Err(unusable(&format!("there are more than {MOST_KEYS} signing_keys")));
         }
-        let verifying =
-            KeySet::new(verifying).map_err(|_| unusable("two signing keys have the same kid"))?;
+        check_kids("signing", secrets.signing_keys.iter().map(|key| &key.kid))?;
+        let verifying = KeySet::new(verifying).map_err(|invalid| unusable(&invalid.to_string()))?;
         Ok(Self {
             clock: clock.clone(),
             operator: secrets.operator_key_sha256,
@@ -123,9 +124,13 @@ impl Keyring {
             signing,
             verifying: VerifyingKeys::new(&verifying, &secrets.signing_keys),
             published,
-            refresh: parse_all(&secrets.refresh_keys, StoredMacKey::parse)?,
-            session: parse_all(&secrets.session_keys, StoredMacKey::parse)?,
-            sealing: parse_all(&secrets.sealing_keys, StoredMacKey::parse_sealing)?,
+            refresh: parse_all(KeyKind::Refresh, &secrets.refresh_keys, StoredMacKey::parse)?,
+            session: parse_all(KeyKind::Session, &secrets.session_keys, StoredMacKey::parse)?,
+            sealing: parse_all(
+                KeyKind::Sealing,
+                &secrets.sealing_keys,
+                StoredMacKey::parse_sealing,
+            )?,
         })
     }
 
@@ -274,13 +279,22 @@ impl Keyring {
 }
 
 fn parse_all<K>(
+    kind: KeyKind,
     stored: &[StoredMacKey],
-    parse: impl Fn(&StoredMacKey) -> Result<TimedKey<K>, Fault>,
+    parse: impl Fn(&StoredMacKey, KeyKind) -> Result<TimedKey<K>, Fault>,
 ) -> Result<Vec<TimedKey<K>>, Fault> {
-    let mut kids = HashSet::new();
-    if stored.iter().all(|key| kids.insert(&key.kid)) {
-        stored.iter().map(parse).collect()
-    } else {
-        Err(unusable("two keys have the same kid"))
+    let parsed = stored.iter().map(|key| parse(key, kind)).collect::<Result<_, _>>()?;
+    check_kids(&kind.to_string(), stored.iter().map(|key| &key.kid))?;
+    Ok(parsed)
+}
+
+/// Checks that no two keys of a kind have the same name.
+fn check_kids<'k>(kind: &str, kids: impl Iterator<Item = &'k String>) -> Result<(), Fault> {
+    let mut known = HashSet::new();
+    for kid in kids {
+        if !known.insert(kid) {
+            return Err(unusable(&format!("two {kind} keys have the same kid, {kid}")));
+        }
     }
+    Ok(())
 }

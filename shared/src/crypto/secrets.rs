@@ -14,6 +14,7 @@ use super::{
     digest::Digest,
     jwk::{Jwk, PublicKey},
     jws::{JwsAlgorithm, KeyType},
+    key_list::KeyKind,
     key_set::KeySet,
     key_times::{KeyTimes, TimedKey},
     mac::{MAC_KEY_ID_LEN, MacKey, MacKeyId},
@@ -139,12 +140,15 @@ impl StoredSigningKey {
 
     pub(super) fn signing_key(&self) -> Result<Option<SigningKey>, Fault> {
         let Some(private) = &self.private_key else { return Ok(None) };
-        let pkcs8 = BASE64.decode(private).map_err(|_| unusable("a private key is not base64"))?;
+        let kid = &self.kid;
+        let pkcs8 = BASE64
+            .decode(private)
+            .map_err(|_| unusable(&format!("the private key of {kid} is not base64")))?;
         let key = SigningKey::parse(self.kid.clone(), self.algorithm, &pkcs8)?;
         let is_its_own = key.public_key() == self.public_key;
-        is_its_own
-            .then_some(Some(key))
-            .ok_or_else(|| unusable("a public key does not match its private key"))
+        is_its_own.then_some(Some(key)).ok_or_else(|| {
+            unusable(&format!("the public key of {kid} does not match its private key"))
+        })
     }
 }
 
@@ -267,27 +271,28 @@ impl StoredMacKey {
         KeyTimes { publish_at: None, sign_from, verify_until }
     }
 
-    pub(super) fn parse(&self) -> Result<TimedKey<(MacKeyId, MacKey)>, Fault> {
-        self.parse_with(|kid, bytes| Ok((kid, MacKey::new(bytes))))
+    pub(super) fn parse(&self, kind: KeyKind) -> Result<TimedKey<(MacKeyId, MacKey)>, Fault> {
+        self.parse_with(kind, |kid, bytes| Ok((kid, MacKey::new(bytes))))
     }
 
-    pub(super) fn parse_sealing(&self) -> Result<TimedKey<SealingKey>, Fault> {
-        self.parse_with(|_, bytes| SealingKey::new(bytes))
+    pub(super) fn parse_sealing(&self, kind: KeyKind) -> Result<TimedKey<SealingKey>, Fault> {
+        self.parse_with(kind, |_, bytes| SealingKey::new(bytes))
     }
 
     fn parse_with<K>(
         &self,
+        kind: KeyKind,
         prepare: impl Fn(MacKeyId, &[u8; 32]) -> Result<K, Fault>,
     ) -> Result<TimedKey<K>, Fault> {
         let kid = MacKeyId::try_from(self.kid.clone()).map_err(|_| {
-            unusable("the kid of a refresh, session or sealing key is not two letters or digits")
+            unusable(&format!("the kid of a {kind} key is not two letters or digits"))
         })?;
+        let name = kind.with_kid(&self.kid);
         let bytes = BASE64.decode(&self.key).ok().and_then(|bytes| bytes.try_into().ok());
-        let bytes = bytes.ok_or_else(|| {
-            unusable("a refresh, session or sealing key is not 32 bytes in base64")
-        })?;
+        let bytes =
+            bytes.ok_or_else(|| unusable(&format!("the key {name} is not 32 bytes in base64")))?;
         let times = self.times();
-        times.check_order()?;
+        times.check_order(&name)?;
         Ok(TimedKey { kid: self.kid.clone(), times, key: prepare(kid, &bytes)? })
     }
 }
