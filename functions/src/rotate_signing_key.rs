@@ -245,8 +245,7 @@ async fn drop_key(
     }
     match not_before.as_deref() {
         Some(text) => {
-            let time = rotation::parse_not_before(text, clock.now()).map_err(refused)?;
-            next.not_before = Some(time);
+            rotation::set_not_before(&mut next, text, clock.now()).map_err(|why| refused(&why))?;
         }
         None if kid.is_none() => return Err(refused("Send kid, not_before, or both.")),
         None => {}

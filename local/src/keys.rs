@@ -109,8 +109,8 @@ impl KeyFile {
             };
         }
         if let Some(text) = not_before {
-            let time = rotation::parse_not_before(text, self.clock.now());
-            next.not_before = Some(time.map_err(|why| Error::Invalid(why.into()))?);
+            let set = rotation::set_not_before(&mut next, text, self.clock.now());
+            set.map_err(Error::Invalid)?;
         }
         self.write(next)
     }

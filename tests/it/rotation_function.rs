@@ -321,6 +321,64 @@ async fn an_operator_ends_everything_that_was_issued_before() {
     assert_eq!(bed.functions(VERIFICATION).whoami(&access).await, 200);
 }
 
+/// An earlier time would make valid again what has ended.
+#[tokio::test]
+async fn what_has_ended_stays_ended() {
+    let bed = Bed::new().await;
+    let agent = bed.world.agent(&["data:read"]).await;
+    let old = bed.world.exchange(&agent).await;
+    bed.world.advance_s(60);
+    let answer = bed.send(json!({"action": "drop", "not_before": "now"})).await.unwrap();
+    let ended = answer["not_before"].as_str().unwrap().to_owned();
+    bed.world.advance_s(60);
+    let before = bed.json();
+    let kid = bed.world.secrets.signing_keys[0].kid.clone();
+    for event in [
+        json!({"action": "drop", "not_before": "2020-01-01T00:00:00Z"}),
+        json!({"action": "drop", "not_before": "2020-01-01T00:00:00Z", "kid": kid}),
+    ] {
+        let refused = bed.send(event).await.unwrap_err();
+        assert_eq!(
+            refused,
+            format!(
+                "invalid_request: not_before is {ended} already, and an earlier time would make valid again what it has ended: use a later time, or now."
+            )
+        );
+        assert_eq!(bed.json(), before);
+    }
+    bed.send(json!({"action": "drop", "not_before": ended})).await.unwrap();
+    bed.rotate().await;
+    for secret in [SIGNING, VERIFICATION] {
+        assert_eq!(bed.secrets.current(secret).not_before, ended.parse().ok());
+        assert_eq!(bed.functions(secret).whoami(&old.access).await, 401);
+    }
+    bed.functions(SIGNING).refresh(&old.refresh).send().await.expect(400);
+}
+
+/// The clock that wrote it can be ahead of ours.
+#[tokio::test]
+async fn not_before_now_keeps_a_later_time() {
+    let bed = Bed::new().await;
+    let later = bed.send(json!({"action": "drop", "not_before": "now"})).await.unwrap();
+    bed.world.advance_s(-30);
+    let answer = bed.send(json!({"action": "drop", "not_before": "now"})).await.unwrap();
+    assert_eq!(answer["not_before"], later["not_before"]);
+}
+
+#[tokio::test]
+async fn a_rotation_that_began_before_not_before_is_refused() {
+    let bed = Bed::new().await;
+    bed.step("createSecret").await.unwrap();
+    bed.step("setSecret").await.unwrap();
+    bed.send(json!({"action": "drop", "not_before": "now"})).await.unwrap();
+    let after = bed.json();
+    for step in ["setSecret", "testSecret", "finishSecret"] {
+        let refused = bed.step(step).await.unwrap_err();
+        assert!(refused.contains("was changed while"), "{step}: {refused}");
+        assert_eq!(bed.json(), after);
+    }
+}
+
 #[tokio::test]
 async fn the_list_names_keys_and_shows_none() {
     let bed = Bed::new().await;

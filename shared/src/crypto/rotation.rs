@@ -27,6 +27,9 @@ use crate::core::{
     error::Fault,
 };
 
+/// What stands for the present time in `not_before`.
+const NOW: &str = "now";
+
 /// How often a name is generated that is not in use.
 const TRIES: usize = 100;
 
@@ -251,15 +254,33 @@ fn ensure_signer<K: StoredKey>(
     Ok(())
 }
 
-/// Returns `not_before` for `text`: `now`, or a time in RFC 3339 that is not in the future. All
+/// Ends everything that was issued before the time `text`: `now`, or a time in RFC 3339 that is not
+/// in the future. `not_before` never becomes earlier: what it has ended would be valid again.
+///
+/// # Errors
+/// What is wrong, as a sentence.
+pub fn set_not_before(secrets: &mut Secrets, text: &str, now: Timestamp) -> Result<(), String> {
+    let time = parse_not_before(text, now)?;
+    match secrets.not_before {
+        Some(known) if time < known && text != NOW => Err(format!(
+            "not_before is {known} already, and an earlier time would make valid again what it has ended: use a later time, or {NOW}."
+        )),
+        known => {
+            secrets.not_before = known.max(Some(time));
+            Ok(())
+        }
+    }
+}
+
+/// Returns `not_before` for `text`: [`NOW`], or a time in RFC 3339 that is not in the future. All
 /// that was issued up to now has been issued before the next second.
 ///
 /// # Errors
 /// What is wrong, as a sentence.
-pub fn parse_not_before(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
+fn parse_not_before(text: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
     let next_second = after(whole_seconds(now), SignedDuration::from_secs(1));
     match text.parse() {
-        _ if text == "now" => Ok(next_second),
+        _ if text == NOW => Ok(next_second),
         Ok(time) if time > next_second => {
             Err("not_before is in the future: it would end tokens that are yet to be issued.")
         }
