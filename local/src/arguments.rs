@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::NonEmptyStringValueParser};
 use http::Uri;
 use local::{
     Error,
@@ -132,7 +132,7 @@ pub(crate) enum KeysAction {
     /// Remove a key, and with it everything that it has signed.
     Drop {
         /// The name of the key, as `postern keys list` shows it.
-        #[arg(required_unless_present = "not_before")]
+        #[arg(required_unless_present = "not_before", value_parser = NonEmptyStringValueParser::new())]
         kid: Option<String>,
         /// Also end every token, family of refresh tokens and session that was issued before: now, or
         /// a time such as 2026-01-02T00:00:00Z.

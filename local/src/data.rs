@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read as _, Write as _},
+    io::Read as _,
     os::unix::fs::{
         DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
     },
@@ -24,7 +24,10 @@ use postern::{
 use rustix::process::Uid;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{
+    Error,
+    private_file::{self, ChangeLock},
+};
 
 /// The file of the database, in the data folder.
 const DATABASE: &str = "postern.db";
@@ -112,31 +115,13 @@ impl DataLocation {
     /// folder or the database cannot be created or made private.
     pub fn prepare(&self) -> Result<(), Error> {
         let Self::Folder(folder) = self else { return Ok(()) };
-        if folder.is_file() {
-            return Err(Error::Invalid(format!(
-                "{} is a file: name a folder with --data",
-                folder.display()
-            )));
-        }
+        check_is_folder(folder)?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(Error::io(format!("creating {}", folder.display())))?;
-        let own_id = rustix::process::geteuid();
-        check_owner(folder, own_id, REMEDY)?;
-        for name in DATABASE_FILES.iter().chain(&[SECRETS, SHOWN]) {
-            let file = folder.join(name);
-            if file.exists() {
-                check_owner(&file, own_id, REMEDY)?;
-            }
-        }
-        for name in [SECRETS, SHOWN] {
-            let file = folder.join(name);
-            if file.exists() {
-                make_private(&file, own_id)?;
-            }
-        }
+        check_files(folder)?;
         // SQLite gives its other files the mode of the database.
         let database = folder.join(DATABASE);
         let create =
@@ -151,6 +136,17 @@ impl DataLocation {
             }
         }
         Ok(())
+    }
+
+    /// Checks the folder as [`DataLocation::prepare`] does, and creates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if others can write to the folder or a file in it, [`Error::Io`] if a file
+    /// cannot be made private.
+    pub fn check(&self) -> Result<(), Error> {
+        let Self::Folder(folder) = self else { return Ok(()) };
+        check_is_folder(folder)?;
+        if folder.exists() { check_files(folder) } else { Ok(()) }
     }
 
     /// Returns the path of the database, or `None` in memory.
@@ -191,7 +187,7 @@ impl DataLocation {
     /// # Errors
     /// [`Error::Io`] if the file cannot be written.
     pub fn save_credentials(&self, shown: &LocalCredentials) -> Result<(), Error> {
-        self.file(SHOWN).map_or(Ok(()), |file| write_private(&file, &json(shown)))
+        self.file(SHOWN).map_or(Ok(()), |file| private_file::write(&file, &json(shown)))
     }
 
     /// Reads the deployment's secrets from `file` (by default `secrets.json` in the folder), adds
@@ -208,12 +204,6 @@ impl DataLocation {
         shown: &mut LocalCredentials,
     ) -> Result<Secrets, Error> {
         let (clock, entropy) = (Clock::system(), Entropy::system());
-        let file = self.secrets_file(file);
-        let mut secrets = match file.as_deref().filter(|file| file.exists()) {
-            None => Secrets::default(),
-            Some(path) => secrets::parse(&read(path)?).map_err(in_file(file.as_deref()))?,
-        };
-        let mut is_new = secrets.generate_missing(algorithms, &clock, &entropy)?;
         let mut operator_key = shown.operator_key.take();
         if operator_key.is_none() {
             let minted =
@@ -221,19 +211,53 @@ impl DataLocation {
             operator_key = Some(minted.secret.expose().to_owned());
         }
         let digest = operator_key.as_ref().map(|key| Digest::of(key.as_bytes()));
-        if secrets.operator_key_sha256.is_none() {
-            secrets.operator_key_sha256 = digest;
-            is_new = true;
-        }
-        if let Some(file) = file.filter(|_| is_new) {
-            write_private(&file, &json(&secrets))?;
-        }
+        let add_missing = |secrets: &mut Secrets| -> Result<bool, Error> {
+            let mut is_changed = secrets.generate_missing(algorithms, &clock, &entropy)?;
+            if secrets.operator_key_sha256.is_none() {
+                secrets.operator_key_sha256 = digest;
+                is_changed = true;
+            }
+            Ok(is_changed)
+        };
+        let mut secrets = match self.secrets_file(file) {
+            None => {
+                let mut secrets = Secrets::default();
+                add_missing(&mut secrets)?;
+                secrets
+            }
+            Some(file) => change_secrets(&file, add_missing)?,
+        };
         // The file may contain the digest of another operator key. It stays in the file; this
         // program uses its own.
         secrets.operator_key_sha256 = digest;
         shown.operator_key = operator_key;
         Ok(secrets)
     }
+}
+
+/// Lets `change` change the secrets of a file, which need not exist yet. Writes it if `change`
+/// returns that it did, and then nobody else changes it meanwhile.
+fn change_secrets(
+    file: &Path,
+    change: impl Fn(&mut Secrets) -> Result<bool, Error>,
+) -> Result<Secrets, Error> {
+    if file.exists() {
+        let secrets = read_secrets(file)?;
+        if !change(&mut secrets.clone())? {
+            return Ok(secrets);
+        }
+    }
+    let _lock = ChangeLock::acquire(file)?;
+    let mut secrets = if file.exists() { read_secrets(file)? } else { Secrets::default() };
+    if change(&mut secrets)? {
+        private_file::write(file, &json(&secrets))?;
+    }
+    Ok(secrets)
+}
+
+/// Reads the file of a deployment's secret.
+pub(crate) fn read_secrets(file: &Path) -> Result<Secrets, Error> {
+    secrets::parse(&read(file)?).map_err(in_file(Some(file)))
 }
 
 /// Checks that no other user could have put secrets into the file of `POSTERN_SECRET_FILE`, and makes
@@ -265,6 +289,35 @@ fn make_private(file: &Path, own_id: Uid) -> Result<bool, Error> {
 
 /// What to do about a file or folder with which others could have chosen the secrets.
 const REMEDY: &str = "name another folder with --data";
+
+/// Checks that `folder` is not a file.
+fn check_is_folder(folder: &Path) -> Result<(), Error> {
+    if folder.is_file() {
+        let sentence = format!("{} is a file: name a folder with --data", folder.display());
+        return Err(Error::Invalid(sentence));
+    }
+    Ok(())
+}
+
+/// Checks that no other user could have put secrets into the folder, and makes the files with
+/// secrets private.
+fn check_files(folder: &Path) -> Result<(), Error> {
+    let own_id = rustix::process::geteuid();
+    check_owner(folder, own_id, REMEDY)?;
+    for name in DATABASE_FILES.iter().chain(&[SECRETS, SHOWN]) {
+        let file = folder.join(name);
+        if file.exists() {
+            check_owner(&file, own_id, REMEDY)?;
+        }
+    }
+    for name in [SECRETS, SHOWN] {
+        let file = folder.join(name);
+        if file.exists() {
+            make_private(&file, own_id)?;
+        }
+    }
+    Ok(())
+}
 
 /// Checks that only the user `own_id` and the superuser could have written what `path` contains.
 /// Whoever can put secrets there can sign tokens.
@@ -322,24 +375,4 @@ pub(crate) fn read(file: &Path) -> Result<String, Error> {
 
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
-}
-
-/// Writes a file atomically, readable only by its owner.
-///
-/// # Errors
-/// [`Error::Invalid`] if its folder does not exist, [`Error::Io`] if the file cannot be written.
-pub fn write_private(file: &Path, text: &str) -> Result<(), Error> {
-    let what = || Error::io(format!("writing {}", file.display()));
-    let folder =
-        file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(Error::Invalid(format!(
-            "{} cannot be written: there is no folder {}",
-            file.display(),
-            folder.display()
-        )));
-    }
-    let mut fresh = tempfile::NamedTempFile::new_in(folder).map_err(what())?; // an unpredictable name, mode 0600
-    fresh.write_all(text.as_bytes()).and_then(|()| fresh.as_file().sync_all()).map_err(what())?;
-    fresh.persist(file).map(drop).map_err(|error| what()(error.error))
 }

@@ -7,9 +7,10 @@ use postern::{
     config::Config,
     core::{clock::Clock, entropy::Entropy},
     crypto::{
-        key_list::{self, ListedKey},
+        Keyring,
+        key_list::{self, KeyState, ListedKey},
         rotation::{self, DropKey},
-        secrets::{self, Secrets},
+        secrets::Secrets,
     },
 };
 use tracing::Level;
@@ -17,9 +18,19 @@ use tracing::Level;
 use crate::{
     Error,
     data::{self, DataLocation, LocalCredentials},
+    private_file::{self, ChangeLock},
     serve,
     settings::{self, ConfigSource},
 };
+
+/// What a command did to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFileChange {
+    /// It was written.
+    Changed,
+    /// It already was as it should be.
+    Unchanged,
+}
 
 /// The file of a deployment's secret.
 #[derive(Debug)]
@@ -42,6 +53,7 @@ impl KeyFile {
         let mut shown = LocalCredentials::default();
         let config = settings::load(config, &mut shown, "http://127.0.0.1:9000", Level::WARN)?;
         let configured = serve::configured_secret_file(&config)?;
+        data.check()?;
         let path = data.secrets_file(configured.as_deref()).ok_or_else(|| {
             Error::Invalid("there are no keys to keep with --data :memory:: name a folder".into())
         })?;
@@ -51,10 +63,14 @@ impl KeyFile {
                 path.display()
             )));
         }
-        data::check_secret_file(&path)?;
-        let secrets = secrets::parse(&data::read(&path)?).map_err(data::in_file(Some(&path)))?;
+        if let Some(file) = &configured {
+            data::check_secret_file(file)?;
+        }
+        let secrets = data::read_secrets(&path)?;
         let (clock, entropy) = (Clock::system(), Entropy::system());
-        Ok(Self { path, config, clock, entropy, secrets })
+        let file = Self { path, config, clock, entropy, secrets };
+        file.check(&file.secrets)?;
+        Ok(file)
     }
 
     /// Returns the path of the file.
@@ -68,56 +84,89 @@ impl KeyFile {
         (key_list::list(&self.secrets, now), now)
     }
 
+    /// Returns when the first of the keys that wait begins to sign.
+    pub fn waits_until(&self) -> Option<Timestamp> {
+        let (keys, _) = self.list();
+        let waiting = keys.into_iter().filter(|key| key.state == KeyState::Waiting);
+        waiting.filter_map(|key| key.times.sign_from).min()
+    }
+
     /// Adds a key of every kind that signs later.
     ///
     /// # Errors
     /// [`Error::Postern`] if there would be too many keys, [`Error::Io`] if the file cannot be
     /// written.
-    pub fn rotate(&mut self) -> Result<(), Error> {
-        let plan = self.config.lifetimes.rotation_plan();
-        let algorithms = self.config.signing_algorithms();
-        let next = rotation::rotate(&self.secrets, &algorithms, &plan, &self.clock, &self.entropy)?;
-        self.write(next)
+    pub fn rotate(&mut self) -> Result<KeyFileChange, Error> {
+        self.change(|file, secrets| {
+            let plan = file.config.lifetimes.rotation_plan();
+            let algorithms = file.config.signing_algorithms();
+            Ok(rotation::rotate(secrets, &algorithms, &plan, &file.clock, &file.entropy)?)
+        })
     }
 
     /// Removes the key `kid`, and ends everything that was issued before `not_before`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is no such key, or several, or if the time is not valid;
-    /// [`Error::Io`] if the file cannot be written.
-    pub fn drop_key(&mut self, kid: Option<&str>, not_before: Option<&str>) -> Result<(), Error> {
-        let mut next = self.secrets.clone();
-        if let Some(kid) = kid {
-            let plan = self.config.lifetimes.rotation_plan();
-            let (algorithms, random) =
-                (self.config.signing_algorithms(), (&self.clock, &self.entropy));
-            next = match rotation::drop_key(&next, kid, &algorithms, &plan, random)? {
-                DropKey::Dropped(next) => *next,
-                DropKey::Unknown => {
-                    return Err(Error::Invalid(format!(
-                        "{} contains no key {kid}: `postern keys list` shows its keys",
-                        self.path.display()
-                    )));
-                }
-                DropKey::Ambiguous(kinds) => {
-                    let names: Vec<_> = kinds.iter().map(|kind| kind.with_kid(kid)).collect();
-                    return Err(Error::Invalid(format!(
-                        "several keys are named {kid}: write {}",
-                        names.join(" or ")
-                    )));
-                }
+    /// [`Error::Invalid`] if there is no such key, or several, or if the time is not valid or earlier
+    /// than the one in the file; [`Error::Io`] if the file cannot be written.
+    pub fn drop_key(
+        &mut self,
+        kid: Option<&str>,
+        not_before: Option<&str>,
+    ) -> Result<KeyFileChange, Error> {
+        self.change(|file, secrets| {
+            let mut next = match kid {
+                None => secrets.clone(),
+                Some(kid) => file.without(secrets, kid)?,
             };
-        }
-        if let Some(text) = not_before {
-            let set = rotation::set_not_before(&mut next, text, self.clock.now());
-            set.map_err(Error::Invalid)?;
-        }
-        self.write(next)
+            if let Some(text) = not_before {
+                let set = rotation::set_not_before(&mut next, text, file.clock.now());
+                set.map_err(Error::Invalid)?;
+            }
+            Ok(next)
+        })
     }
 
-    fn write(&mut self, next: Secrets) -> Result<(), Error> {
-        data::write_private(&self.path, &data::json(&next))?;
+    fn without(&self, secrets: &Secrets, kid: &str) -> Result<Secrets, Error> {
+        let plan = self.config.lifetimes.rotation_plan();
+        let (algorithms, random) = (self.config.signing_algorithms(), (&self.clock, &self.entropy));
+        match rotation::drop_key(secrets, kid, &algorithms, &plan, random)? {
+            DropKey::Dropped(next) => Ok(*next),
+            DropKey::Unknown => Err(Error::Invalid(format!(
+                "{} contains no key {kid}: `postern keys list` shows its keys",
+                self.path.display()
+            ))),
+            DropKey::Ambiguous(kinds) => {
+                let names: Vec<_> = kinds.iter().map(|kind| kind.with_kid(kid)).collect();
+                let names = names.join(" or ");
+                Err(Error::Invalid(format!("several keys are named {kid}: write {names}")))
+            }
+        }
+    }
+
+    /// Replaces the secrets in the file by what `next` makes of them. No other program changes the
+    /// file meanwhile, and it is read again, because one may have done so since it was opened.
+    fn change(
+        &mut self,
+        next: impl FnOnce(&Self, &Secrets) -> Result<Secrets, Error>,
+    ) -> Result<KeyFileChange, Error> {
+        let _lock = ChangeLock::acquire(&self.path)?;
+        self.secrets = data::read_secrets(&self.path)?;
+        self.check(&self.secrets)?;
+        let next = next(self, &self.secrets)?;
+        if data::json(&next) == data::json(&self.secrets) {
+            return Ok(KeyFileChange::Unchanged);
+        }
+        self.check(&next)?;
+        private_file::write(&self.path, &data::json(&next))?;
         self.secrets = next;
-        Ok(())
+        Ok(KeyFileChange::Changed)
+    }
+
+    /// Checks that a start would not refuse the keys.
+    fn check(&self, secrets: &Secrets) -> Result<(), Error> {
+        Keyring::new(secrets, &self.config.signing_algorithms(), &self.clock)
+            .map(drop)
+            .map_err(data::in_file(Some(&self.path)))
     }
 }

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod mcp;
 mod own_origin;
 pub mod permissions;
+pub mod private_file;
 pub mod protect;
 mod request_line;
 pub mod serve;

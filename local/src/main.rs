@@ -20,7 +20,7 @@ use local::{
     guard::{AuthorizerConfig, Guard},
     http_server::{self, Shutdown},
     invoke,
-    keys::KeyFile,
+    keys::{KeyFile, KeyFileChange},
     mcp::{self, McpServer},
     permissions,
     protect::{self, ProtectedApi},
@@ -75,14 +75,20 @@ async fn main() -> ExitCode {
 
 fn keys(action: &KeysAction, data: &DataLocation, config: Option<&Path>) -> Result<(), Error> {
     let mut file = KeyFile::open(data, &ConfigSource::find(config))?;
-    match action {
-        KeysAction::List => {}
-        KeysAction::Rotate => file.rotate()?,
+    let done = match action {
+        KeysAction::List => None,
+        KeysAction::Rotate => Some(match file.rotate()? {
+            KeyFileChange::Changed => show::changed(&file),
+            KeyFileChange::Unchanged => show::already_rotated(&file),
+        }),
         KeysAction::Drop { kid, not_before } => {
-            file.drop_key(kid.as_deref(), not_before.as_deref())?;
+            Some(match file.drop_key(kid.as_deref(), not_before.as_deref())? {
+                KeyFileChange::Changed => show::changed(&file),
+                KeyFileChange::Unchanged => "Nothing was changed.".into(),
+            })
         }
-    }
-    show::print_keys(&file, matches!(action, KeysAction::List));
+    };
+    show::print_keys(&file, done.as_deref());
     Ok(())
 }
 

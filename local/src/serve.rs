@@ -33,12 +33,12 @@ use tracing::Level;
 
 use crate::{
     Error,
-    data::{self, DataLocation, LocalCredentials, write_private},
+    data::{self, DataLocation, LocalCredentials},
     engine::Engine,
     first_organization::{self, ShownKey},
     gateway::{Gateway, LARGEST_PAYLOAD, error_response},
     http_server::{self, Shutdown},
-    mcp, own_origin,
+    mcp, own_origin, private_file,
     settings::{self, ConfigSource},
     template::Template,
 };
@@ -338,7 +338,7 @@ pub fn remove_ready_file(file: Option<&Path>) -> Result<(), Error> {
 /// [`Error::Io`] if the file cannot be written.
 pub fn write_ready_file(file: Option<&Path>, ready: &impl Serialize) -> Result<(), Error> {
     let json = serde_json::to_string(ready).map_err(|error| Error::Invalid(error.to_string()))?;
-    file.map_or(Ok(()), |file| write_private(file, &json))
+    file.map_or(Ok(()), |file| private_file::write(file, &json))
 }
 
 /// Serves the gateway on `listener` until `stop`, and finishes running requests.

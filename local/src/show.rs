@@ -7,10 +7,11 @@ use http::Uri;
 use jiff::Timestamp;
 use local::{
     Error,
-    data::{DataLocation, LocalCredentials, write_private},
+    data::{DataLocation, LocalCredentials},
     engine::Engine,
     guard::{self, AuthorizerConfig, IdentitySource},
     keys::KeyFile,
+    private_file,
     serve::{Deployment, Options, Ready, RequestLines},
     settings::ConfigSource,
 };
@@ -237,14 +238,18 @@ pub(crate) fn print_store(engine: &Engine) {
     println!("Press Ctrl-C to stop.");
 }
 
-/// Prints the keys of a deployment. If they were changed, says what has to follow.
-pub(crate) fn print_keys(file: &KeyFile, is_unchanged: bool) {
+/// Prints the keys of a deployment, and what was done with them.
+pub(crate) fn print_keys(file: &KeyFile, done: Option<&str>) {
     let (keys, _) = file.list();
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
     println!(
         "{:<14} {:<18} {:<9} {:<21} {:<21}",
-        "kind", "kid", "state", "signs from", "verifies until"
+        "kind",
+        "kid",
+        "state",
+        "signs from",
+        "verifies until"
     );
     for ListedKey { kind, kid, times, state } in keys {
         let (from, until) = (time(times.sign_from), time(times.verify_until));
@@ -257,12 +262,23 @@ pub(crate) fn print_keys(file: &KeyFile, is_unchanged: bool) {
     if let Some(not_before) = file.secrets.not_before {
         println!("\nEverything that was issued before {not_before} has ended.");
     }
-    if !is_unchanged {
-        println!(
-            "\nChanged {}. Restart the programs that use it: they read it when they start.",
-            file.path().display()
-        );
+    if let Some(done) = done {
+        println!("\n{done}");
     }
+}
+
+/// Says that the keys were changed, and what has to follow.
+pub(crate) fn changed(file: &KeyFile) -> String {
+    format!(
+        "Changed {}. Restart the programs that use it: they read it when they start.",
+        file.path().display()
+    )
+}
+
+/// Says why a rotation did nothing.
+pub(crate) fn already_rotated(file: &KeyFile) -> String {
+    let until = file.waits_until().map(|time| format!(" until {time}")).unwrap_or_default();
+    format!("A key of every kind already waits{until}; nothing was changed.")
 }
 
 /// Creates the secrets of a new deployment in three files.
@@ -302,7 +318,7 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
     ] {
         let json =
             serde_json::to_string(secrets).map_err(|error| Error::Invalid(error.to_string()))?;
-        write_private(&out.join(name), &json)?;
+        private_file::write(&out.join(name), &json)?;
     }
     println!("Configuration: {source}\n");
     println!(
@@ -323,6 +339,9 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
         "  aws secretsmanager put-secret-value --secret-id PUBLIC_KEYS_ARN --secret-string file://{}\n",
         out.join("public.json").display()
     );
-    println!("The operator key, shown only once:\n\n  {}", shown.operator_key.unwrap_or_default());
+    println!(
+        "The operator key, shown only once:\n\n  {}",
+        shown.operator_key.unwrap_or_default()
+    );
     Ok(())
 }

@@ -44,6 +44,7 @@ mod issuer_paths;
 mod issuers;
 mod jose;
 mod key_exchange;
+mod key_file;
 mod key_rotation;
 mod key_rotation_model;
 mod keys;

@@ -68,4 +68,19 @@ fn keys_says_what_is_wrong() {
     assert!(refused.contains("not_before is not a time"), "{refused}");
     let refused = keys(folder.path(), &["drop"]).unwrap_err();
     assert!(refused.contains("<KID>"), "{refused}");
+    let refused = keys(folder.path(), &["drop", ""]).unwrap_err();
+    assert!(refused.contains("a value is required for '[KID]'"), "{refused}");
+}
+
+#[test]
+fn a_rotation_that_changes_nothing_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(RunningProgram::start(&["--listen", "127.0.0.1:0"], folder.path()));
+    keys(folder.path(), &["rotate"]).unwrap();
+    let again = keys(folder.path(), &["rotate"]).unwrap();
+    let until = rows(&again, "signing")[1][4];
+    let sentence =
+        format!("\nA key of every kind already waits until {until}; nothing was changed.\n");
+    assert!(again.ends_with(&sentence), "{again}");
+    assert!(!again.contains("Restart"), "{again}");
 }
