@@ -1,6 +1,7 @@
 //! The program `postern`: Postern on this machine.
 
 mod arguments;
+mod output;
 mod show;
 
 use std::{

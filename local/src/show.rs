@@ -1,5 +1,4 @@
 //! What this program prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -18,63 +17,65 @@ use local::{
 use postern::{config::Config, core::audience::ResourceUri, crypto::key_list::ListedKey};
 use serde_json::Value;
 
+use crate::output;
+
 /// Prints a failure and its cause.
 pub(crate) fn print_error(error: &Error) {
-    eprintln!("postern: {error}");
+    output::to_stderr!("postern: {error}");
 }
 
 /// Prints a line about a request to a protected API.
 pub(crate) fn print_request(line: &str) {
-    eprintln!("{line}");
+    output::to_stderr!("{line}");
 }
 
 /// Prints which configuration is in force, beside the answers.
 pub(crate) fn print_configuration(source: &ConfigSource) {
-    eprintln!("Configuration: {source}");
+    output::to_stderr!("Configuration: {source}");
 }
 
 /// Prints a function's answer on one line.
 pub(crate) fn print_answer(answer: &Value) {
-    println!("{answer}");
+    output::line!("{answer}");
 }
 
 /// Prints a page unchanged.
 pub(crate) fn print_page(page: &str) {
-    print!("{page}");
+    output::text!("{page}");
 }
 
 /// Prints URLs, the API key, and four commands to try.
 pub(crate) fn print_ready(ready: &Ready, options: &Options, deployment: &Deployment) {
     let Ready { url, api_key, .. } = ready;
-    println!("Postern is ready.\n");
-    println!("  url            {url}");
-    println!("  portal         {url}/login");
-    println!("  documentation  {url}/docs");
-    println!("  API key        {api_key}");
-    println!("  organization   {}", ready.organization_id);
+    output::line!("Postern is ready.\n");
+    output::line!("  url            {url}");
+    output::line!("  portal         {url}/login");
+    output::line!("  documentation  {url}/docs");
+    output::line!("  API key        {api_key}");
+    output::line!("  organization   {}", ready.organization_id);
     print_operator_key(ready, options);
-    println!("  store          {}  (DynamoDB's API)", ready.store_url);
+    output::line!("  store          {}  (DynamoDB's API)", ready.store_url);
     print_origins(options);
     for notice in &deployment.notices {
-        println!("{notice}\n");
+        output::line!("{notice}\n");
     }
     match deployment.key.rejected_because {
         None => print_commands(url, api_key),
-        Some(sentence) => println!("{sentence}\n"),
+        Some(sentence) => output::line!("{sentence}\n"),
     }
     print_session(ready, url);
     let issuer = &deployment.app.context.config.deployment.issuer;
     if issuer != url {
-        println!("The issuer of tokens is {issuer}.\n");
+        output::line!("The issuer of tokens is {issuer}.\n");
     }
     print_what_follows(options);
-    println!("Press Ctrl-C to stop.");
+    output::line!("Press Ctrl-C to stop.");
 }
 
 fn print_what_follows(options: &Options) {
     match options.requests {
         RequestLines::Readable => {
-            println!("Every request is shown here, with the cause if it is refused.\n");
+            output::line!("Every request is shown here, with the cause if it is refused.\n");
         }
         RequestLines::Json | RequestLines::None => {}
     }
@@ -86,14 +87,14 @@ fn print_operator_key(ready: &Ready, options: &Options) {
     } else {
         "not shown (--show-operator-key)"
     };
-    println!("  operator key   {key}");
+    output::line!("  operator key   {key}");
 }
 
 /// Prints the session of the user who was signed in, if any.
 fn print_session(ready: &Ready, own_routes: &str) {
     if let Some(session) = &ready.session {
-        println!("Signed in:\n");
-        println!("  curl {own_routes}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
+        output::line!("Signed in:\n");
+        output::line!("  curl {own_routes}/v1/auth/whoami -H 'X-Postern-Session: {session}'\n");
     }
 }
 
@@ -103,25 +104,25 @@ fn print_origins(options: &Options) {
         DataLocation::Memory => "in memory, lost when this program stops".to_owned(),
         DataLocation::Folder(folder) => folder.display().to_string(),
     };
-    println!("  data           {data}");
-    println!("  configuration  {}\n", options.config);
+    output::line!("  data           {data}");
+    output::line!("  configuration  {}\n", options.config);
 }
 
 fn print_commands(url: &str, api_key: &str) {
-    println!("Try:\n");
-    println!("  curl {url}/v1/auth/whoami -H 'X-API-Key: {api_key}'\n");
-    println!("  curl {url}/v1/agents -H 'X-API-Key: {api_key}' \\");
-    println!(
+    output::line!("Try:\n");
+    output::line!("  curl {url}/v1/auth/whoami -H 'X-API-Key: {api_key}'\n");
+    output::line!("  curl {url}/v1/agents -H 'X-API-Key: {api_key}' \\");
+    output::line!(
         "    -H 'Content-Type: application/json' -d '{{\"name\": \"my-agent\", \"scopes\": [\"data:read\"]}}'\n"
     );
-    println!("  curl {url}/v1/runners -H 'X-API-Key: {api_key}' \\");
-    println!("    -H 'Content-Type: application/json' -d '{{\"name\": \"build-1\"}}'\n");
-    println!("  curl {url}/v1/users -H 'X-API-Key: {api_key}' \\");
-    println!("    -H 'Content-Type: application/json' \\");
-    println!(
+    output::line!("  curl {url}/v1/runners -H 'X-API-Key: {api_key}' \\");
+    output::line!("    -H 'Content-Type: application/json' -d '{{\"name\": \"build-1\"}}'\n");
+    output::line!("  curl {url}/v1/users -H 'X-API-Key: {api_key}' \\");
+    output::line!("    -H 'Content-Type: application/json' \\");
+    output::line!(
         "    -d '{{\"email\": \"you@example.com\", \"password\": \"correct horse battery\", \"role\": \"admin\"}}'\n"
     );
-    println!("The last command creates a user, who can sign in at {url}/login\n");
+    output::line!("The last command creates a user, who can sign in at {url}/login\n");
 }
 
 /// Prints what is protected, and how to call it.
@@ -133,15 +134,15 @@ pub(crate) fn print_protecting(
     attachment: &AuthorizerConfig,
 ) {
     let Ready { url, api_key, .. } = ready;
-    println!("Postern protects {upstream}\n");
-    println!("  protected      {url}");
-    println!("  API key        {api_key}");
+    output::line!("Postern protects {upstream}\n");
+    output::line!("  protected      {url}");
+    output::line!("  API key        {api_key}");
     let own_routes = ready.postern_url.as_deref().unwrap_or_default();
-    println!("  own routes     {own_routes}");
+    output::line!("  own routes     {own_routes}");
     print_operator_key(ready, options);
     print_origins(options);
     for notice in &deployment.notices {
-        println!("{notice}\n");
+        output::line!("{notice}\n");
     }
     match &options.mcp_server {
         Some(uri) => print_mcp_server(uri, own_routes, api_key),
@@ -149,14 +150,14 @@ pub(crate) fn print_protecting(
     }
     print_session(ready, own_routes);
     print_what_follows(options);
-    println!("Press Ctrl-C to stop.");
+    output::line!("Press Ctrl-C to stop.");
 }
 
 /// Prints how to call an API that is not an MCP server.
 fn print_example_request(ready: &Ready, deployment: &Deployment, attachment: &AuthorizerConfig) {
     let Ready { url, api_key, .. } = ready;
     match (deployment.key.rejected_because, key_headers(attachment, api_key)) {
-        (Some(sentence), _) => println!("{sentence}\n"),
+        (Some(sentence), _) => output::line!("{sentence}\n"),
         (None, Some(headers)) => {
             let stage = match attachment.stage.as_str() {
                 "$default" => String::new(),
@@ -164,14 +165,14 @@ fn print_example_request(ready: &Ready, deployment: &Deployment, attachment: &Au
             };
             let (method, path) = guard::example_request(&attachment.routes);
             let method = if method == "GET" { String::new() } else { format!(" -X {method}") };
-            println!("Try:\n");
-            println!("  curl {url}{stage}{path}{method}{headers}\n");
+            output::line!("Try:\n");
+            output::line!("  curl {url}{stage}{path}{method}{headers}\n");
         }
         (None, None) => {
             let sources: Vec<_> =
                 attachment.identity_sources.iter().map(ToString::to_string).collect();
             let sources = sources.join(", ");
-            println!(
+            output::line!(
                 "Requests must contain {sources}, and none of these can contain an API key.\n"
             );
         }
@@ -180,23 +181,23 @@ fn print_example_request(ready: &Ready, deployment: &Deployment, attachment: &Au
 
 /// Prints how users and programs connect to an MCP server.
 fn print_mcp_server(uri: &ResourceUri, own_routes: &str, api_key: &str) {
-    println!("Create a user:\n");
-    println!("  curl {own_routes}/v1/users -H 'X-API-Key: {api_key}' \\");
-    println!("    -H 'Content-Type: application/json' \\");
-    println!(
+    output::line!("Create a user:\n");
+    output::line!("  curl {own_routes}/v1/users -H 'X-API-Key: {api_key}' \\");
+    output::line!("    -H 'Content-Type: application/json' \\");
+    output::line!(
         "    -d '{{\"email\": \"you@example.com\", \"password\": \"correct horse battery\"}}'\n"
     );
-    println!(
+    output::line!(
         "Then add this URL to an MCP client. The client lets you sign in, and asks for your consent:\n"
     );
-    println!("  {uri}\n");
-    println!(
+    output::line!("  {uri}\n");
+    output::line!(
         "A client that has no registration of its own is `postern-cli`, with the redirect URI"
     );
-    println!("http://127.0.0.1:PORT/callback. A program needs no user:\n");
-    println!("  curl {uri} -H 'X-API-Key: {api_key}' -H 'Content-Type: application/json' \\");
-    println!("    -H 'Accept: application/json, text/event-stream' \\");
-    println!("    -d '{{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/list\"}}'\n");
+    output::line!("http://127.0.0.1:PORT/callback. A program needs no user:\n");
+    output::line!("  curl {uri} -H 'X-API-Key: {api_key}' -H 'Content-Type: application/json' \\");
+    output::line!("    -H 'Accept: application/json, text/event-stream' \\");
+    output::line!("    -d '{{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/list\"}}'\n");
 }
 
 /// Returns the options of `curl` that send the key in a header that the gateway passes to the
@@ -226,16 +227,16 @@ fn key_headers(attachment: &AuthorizerConfig, api_key: &str) -> Option<String> {
 
 /// Prints the URL of the store, and the variables that point the SDK at it.
 pub(crate) fn print_store(engine: &Engine) {
-    println!("The store is ready. Its access key changes at every start.\n");
-    println!("  export AWS_ENDPOINT_URL_DYNAMODB={} AWS_REGION=eu-west-1", engine.url);
-    println!(
+    output::line!("The store is ready. Its access key changes at every start.\n");
+    output::line!("  export AWS_ENDPOINT_URL_DYNAMODB={} AWS_REGION=eu-west-1", engine.url);
+    output::line!(
         "  export AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY=local",
         engine.access_key.expose()
     );
-    println!(
+    output::line!(
         "  export POSTERN_KEYS_TABLE=Keys POSTERN_FAMILIES_TABLE=Families POSTERN_NONCES_TABLE=Nonces\n"
     );
-    println!("Press Ctrl-C to stop.");
+    output::line!("Press Ctrl-C to stop.");
 }
 
 /// Prints the keys of a deployment, and what was done with them.
@@ -243,7 +244,7 @@ pub(crate) fn print_keys(file: &KeyFile, done: Option<&str>) {
     let (keys, _) = file.list();
     let time =
         |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
-    println!(
+    output::line!(
         "{:<14} {:<18} {:<9} {:<21} {:<21}",
         "kind",
         "kid",
@@ -253,17 +254,17 @@ pub(crate) fn print_keys(file: &KeyFile, done: Option<&str>) {
     );
     for ListedKey { kind, kid, times, state } in keys {
         let (from, until) = (time(times.sign_from), time(times.verify_until));
-        println!(
+        output::line!(
             "{:<14} {kid:<18} {:<9} {from:<21} {until:<21}",
             kind.to_string(),
             state.to_string()
         );
     }
     if let Some(not_before) = file.secrets.not_before {
-        println!("\nEverything that was issued before {not_before} has ended.");
+        output::line!("\nEverything that was issued before {not_before} has ended.");
     }
     if let Some(done) = done {
-        println!("\n{done}");
+        output::line!("\n{done}");
     }
 }
 
@@ -320,26 +321,26 @@ pub(crate) fn make_secret(out: &Path, config: Option<&Path>) -> Result<(), Error
             serde_json::to_string(secrets).map_err(|error| Error::Invalid(error.to_string()))?;
         private_file::write(&out.join(name), &json)?;
     }
-    println!("Configuration: {source}\n");
-    println!(
+    output::line!("Configuration: {source}\n");
+    output::line!(
         "Created {}, {} and {}. Store them in the three secrets of the stack, then delete the files.\n",
         out.join("signing.json").display(),
         out.join("verification.json").display(),
         out.join("public.json").display()
     );
-    println!(
+    output::line!(
         "  aws secretsmanager put-secret-value --secret-id SIGNING_SECRET_ARN --secret-string file://{}",
         out.join("signing.json").display()
     );
-    println!(
+    output::line!(
         "  aws secretsmanager put-secret-value --secret-id VERIFICATION_KEYS_ARN --secret-string file://{}",
         out.join("verification.json").display()
     );
-    println!(
+    output::line!(
         "  aws secretsmanager put-secret-value --secret-id PUBLIC_KEYS_ARN --secret-string file://{}\n",
         out.join("public.json").display()
     );
-    println!(
+    output::line!(
         "The operator key, shown only once:\n\n  {}",
         shown.operator_key.unwrap_or_default()
     );

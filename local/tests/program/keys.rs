@@ -1,6 +1,9 @@
 //! `postern keys`: the keys of a data folder.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use super::started::{RunningProgram, curl};
 
@@ -83,4 +86,38 @@ fn a_rotation_that_changes_nothing_says_so() {
         format!("\nA key of every kind already waits until {until}; nothing was changed.\n");
     assert!(again.ends_with(&sentence), "{again}");
     assert!(!again.contains("Restart"), "{again}");
+}
+
+/// As with `head -0`. A shell shows 141 for a program that its closed pipe has ended.
+#[test]
+fn a_closed_pipe_ends_a_command_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(RunningProgram::start(&["--listen", "127.0.0.1:0"], folder.path()));
+    for command in [
+        &["keys", "list"][..],
+        &["keys", "rotate"],
+        &["trust", "lint"],
+        &["openapi"],
+        &["permissions"],
+        &["secret"],
+        &["--listen", "127.0.0.1:0"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(super::PROGRAM)
+            .args(command)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        let message = message.trim_start_matches(
+            "Configuration: built in (there is no postern.toml in this folder)\n",
+        );
+        assert_eq!((output.status.code(), message), (Some(141), ""), "{command:?}");
+    }
 }
