@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 ///
 /// # Errors
 /// `Unauthorized` if the credential is missing or invalid; `internal_error` or
-/// `temporarily_unavailable` if we fail.
+/// `temporarily_unavailable` if we fail, or cannot decide about the credential yet.
 pub async fn handle(app: &App, event: Value) -> Result<Value, LambdaError> {
     decide(app, event).await.map_err(|error| message(&error).into())
 }
@@ -44,11 +44,14 @@ pub async fn decide(app: &App, event: Value) -> Result<Value, Error> {
 
 fn log(error: &Error) {
     match error {
-        Error::Rejected(rejection) => telemetry::log_refusal(
-            StatusCode::UNAUTHORIZED,
-            rejection.refusal.public().code,
-            rejection.refusal,
-        ),
+        Error::Rejected(rejection) => {
+            let status = if error.is_temporary() {
+                StatusCode::INTERNAL_SERVER_ERROR
+            } else {
+                StatusCode::UNAUTHORIZED
+            };
+            telemetry::log_refusal(status, error.public().code, rejection.refusal);
+        }
         Error::Failed(fault) => telemetry::log_fault(StatusCode::INTERNAL_SERVER_ERROR, fault),
     }
 }
@@ -56,6 +59,8 @@ fn log(error: &Error) {
 /// Returns the message of the error with which the function fails.
 pub fn message(error: &Error) -> &'static str {
     match error {
+        // The credential may be valid, so its caller must not discard it.
+        Error::Rejected(_) if error.is_temporary() => error.public().code,
         Error::Rejected(_) => "Unauthorized",
         Error::Failed(fault) => fault.public().code,
     }

@@ -405,6 +405,26 @@ async fn keys_that_cannot_be_fetched_are_our_failure() {
 }
 
 #[tokio::test]
+async fn a_made_up_key_that_may_be_published_next_is_a_503_and_no_fault() {
+    let it = Federation::start().await;
+    let made_up = || {
+        let header = Header { kid: Some("made-up".into()), ..Header::new(Algorithm::ES256) };
+        it.issuer.token_with(header, it.claims(json!({})))
+    };
+    for _ in 0..2 {
+        it.exchange(&made_up(), &[]).await.expect_error(400, "invalid_grant");
+    }
+    let sentence = "The key that signed the token is not known yet. The keys of its issuer are fetched again within a minute: try again shortly.";
+    for answer in [it.exchange(&made_up(), &[]).await, it.exchange_subject(&made_up(), &[]).await] {
+        expect_refusal(&answer, 503, "temporarily_unavailable", sentence);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_cause(&answer, Refusal::TokenKeyNotFetched);
+        assert!(!capture::logged(&[&answer.member("request_id"), "Faults"]));
+    }
+    it.exchange(&it.token(json!({})), &[]).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_disabled_rule_grants_nothing_and_ends_what_it_granted() {
     let it = Federation::with(second_job).await;
     let first = it.exchange(&it.token(json!({})), &[]).await.expect(200).member("access_token");

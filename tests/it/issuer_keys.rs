@@ -10,7 +10,7 @@ use postern::crypto::{
     verifying_key::{InvalidKey, VerifyingKey},
 };
 use serde_json::{Value, json};
-use tests::{Document, Issuer, Setup, World, armoured};
+use tests::{Document, Issuer, Setup, World, armoured, authorizer_event, capture, expect_refusal};
 
 use crate::issuers::public_pem;
 
@@ -479,6 +479,38 @@ async fn a_made_up_key_is_a_401_once_a_fetch_has_shown_that_it_does_not_exist() 
         assert_eq!(status(&world, &made_up("b", iat.clone())).await, expected, "{iat}");
     }
     assert_eq!(issuer.fetches(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_may_be_published_next_is_a_503_and_no_fault() {
+    let issuer = Issuer::start().await;
+    let toml = format!(
+        "[[provider]]\ntype = \"oidc\"\nissuer = \"{}\"\naudience = \"api\"\n\
+         [[provider]]\ntype = \"api_key\"\n",
+        issuer.url
+    );
+    let world = World::configured(&toml).await;
+    let now = world.now().as_second();
+    let claims = json!({"sub": "ada", "aud": "api", "iat": now, "exp": now + 3600});
+    let token = issuer.token_with(named(Algorithm::ES256, Some("made-up")), claims);
+    for _ in 0..2 {
+        assert_eq!(status(&world, &token).await, 401);
+    }
+    let answer = world.call("GET", "/v1/auth/whoami").bearer(&token).send().await;
+    let sentence = "The key that signed the token is not known yet. The keys of its issuer are fetched again within a minute: try again shortly.";
+    expect_refusal(&answer, 503, "temporarily_unavailable", sentence);
+    assert_eq!(
+        (answer.header("www-authenticate"), answer.header("retry-after")),
+        (None, Some("1"))
+    );
+    let id = answer.member("request_id");
+    assert!(capture::logged(&[&id, "code=\"temporarily_unavailable\"", "TokenKeyNotFetched"]));
+    assert!(!capture::logged(&[&id, "Faults"]));
+    let event = authorizer_event("/v1/data", json!({"authorization": format!("Bearer {token}")}));
+    let error = functions::authorizer::handle(&world.app, event).await.unwrap_err();
+    assert_eq!(error.to_string(), "temporarily_unavailable");
+    let asked = world.post("/v1/auth/introspect", json!({"token": token})).send().await;
+    asked.expect_error(503, "temporarily_unavailable");
 }
 
 #[tokio::test]

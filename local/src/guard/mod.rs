@@ -97,11 +97,13 @@ enum AuthorizerFailure {
 impl AuthorizerFailure {
     fn from_error(error: &Error) -> Self {
         match error {
-            Error::Rejected(rejection) => {
+            Error::Rejected(rejection) if !error.is_temporary() => {
                 let reason = format!("{} ({:?})", error.description(), rejection.refusal);
                 Self::Unauthorized { reason }
             }
-            Error::Failed(_) => Self::Failed { reason: error.description().to_owned() },
+            Error::Rejected(_) | Error::Failed(_) => {
+                Self::Failed { reason: error.description().to_owned() }
+            }
         }
     }
 

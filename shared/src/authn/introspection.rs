@@ -22,7 +22,7 @@ use crate::{
     core::{
         audience::RequiredAudience,
         credential_header::{AUTHORIZATION, RUNNER_TOKEN},
-        error::{Error, Fault, Refusal},
+        error::{Error, Refusal},
         id::OrganizationId,
         principal::Principal,
         scope::Scopes,
@@ -55,12 +55,12 @@ pub struct IntrospectionRequest<'a> {
 /// Answers `request`.
 ///
 /// # Errors
-/// A [`Fault`] if a provider or the store cannot decide.
+/// [`Refusal::TokenKeyNotFetched`] if nothing is known about the token yet; a fault.
 pub async fn introspect(
     context: &Context,
     providers: &ProviderChain,
     request: &IntrospectionRequest<'_>,
-) -> Result<Introspection, Fault> {
+) -> Result<Introspection, Error> {
     let text = request.token.expose();
     let found = match RefreshToken::parse(&context.config.brand, &context.keyring, text) {
         Ok(token) => of_refresh_token(context, &token, request.audience).await,
@@ -68,8 +68,8 @@ pub async fn introspect(
     };
     match found.and_then(|token| check(context, token, request)) {
         Ok(token) => Ok(Introspection::active(token)),
-        Err(Error::Rejected(_)) => Ok(Introspection::inactive()),
-        Err(Error::Failed(fault)) => Err(fault),
+        Err(error @ Error::Rejected(_)) if !error.is_temporary() => Ok(Introspection::inactive()),
+        Err(error) => Err(error),
     }
 }
 

@@ -256,7 +256,8 @@ impl AuthorizerRequest {
 /// Responds to one event.
 ///
 /// # Errors
-/// The refusal of a missing or invalid credential, which becomes a 401; a fault.
+/// The refusal of a missing or invalid credential, which becomes a 401, or of one that may be valid
+/// later; a fault.
 pub async fn respond(app: &App, event: &Value) -> Result<Value, Error> {
     match AuthorizerEvent::parse(event, app)?? {
         AuthorizerEvent::Request(request) => {
@@ -302,6 +303,7 @@ async fn decide(
             })
         }
         // A valid credential gets its caller's policy on an open route too.
+        Err(error) if error.is_temporary() => Err(error),
         Ok(Err(_)) | Err(Error::Rejected(_)) if is_open => Ok(Decision::NoAuthRequired),
         Ok(Err(refusal)) => Ok(Decision::Forbidden(None, refusal)),
         Err(error) => Err(error),
@@ -355,6 +357,7 @@ async fn authenticate(
 async fn respond_to_message(app: &App, message: &Message) -> Result<Value, Error> {
     let principal = match app.providers.authenticate(&app.context, message).await {
         Ok(principal) => Ok(principal),
+        Err(error) if error.is_temporary() => return Err(error),
         Err(Error::Rejected(rejection)) => Err(rejection.refusal),
         Err(error) => return Err(error),
     };

@@ -44,7 +44,9 @@ pub(super) struct OidcIdentityProvider {
 /// Returns the cause that an ID token was refused for. An access token with the same fault has
 /// another public answer.
 fn of_sign_in(refusal: Refusal) -> Refusal {
-    if refusal == Refusal::TokenExpired {
+    if refusal == Refusal::TokenKeyNotFetched {
+        refusal // the public answer is the same
+    } else if refusal == Refusal::TokenExpired {
         Refusal::IdTokenExpired
     } else if matches!(refusal, Refusal::TokenForged | Refusal::TokenKeyUnknown) {
         Refusal::IdTokenForged

@@ -111,8 +111,9 @@ impl IssuerKeys {
     /// if the key is not among them.
     ///
     /// # Errors
-    /// [`Fault::Issuer`] if there are no valid keys, or if newer ones might help and cannot be
-    /// fetched yet.
+    /// [`Refusal::TokenKeyNotFetched`] if newer keys might help and cannot be fetched yet: anyone can
+    /// cause that with a made-up `kid`, so it is no fault. [`Fault::Issuer`] if there are no valid
+    /// keys.
     pub async fn verify_with<T: Send>(
         &self,
         context: &Context,
@@ -123,7 +124,7 @@ impl IssuerKeys {
         match verify(&keys.set) {
             Err(Refusal::TokenKeyUnknown) if !keys.is_just_fetched => {
                 let newer = self.newer_keys(context, &keys.set, token).await?;
-                Ok(verify(&newer))
+                Ok(newer.and_then(|newer| verify(&newer)))
             }
             verified => Ok(verified),
         }
@@ -146,23 +147,24 @@ impl IssuerKeys {
     }
 
     /// Returns newer keys than `known`, which do not contain the key of `token`; or `known`, if
-    /// newer ones would not contain it either.
+    /// newer ones would not contain it either. An inner refusal if they might, but cannot be fetched
+    /// yet.
     async fn newer_keys(
         &self,
         context: &Context,
         known: &Arc<KeySet>,
         token: &str,
-    ) -> Result<Arc<KeySet>, Fault> {
+    ) -> Result<Result<Arc<KeySet>, Refusal>, Fault> {
         let mut state = self.state.lock().await;
         let now = context.clock.now();
         let Some((cached, since)) = state.keys.clone() else {
             return Err(self.has_just_failed());
         };
         if !Arc::ptr_eq(&cached, known) {
-            return Ok(cached); // another request has fetched them meanwhile
+            return Ok(Ok(cached)); // another request has fetched them meanwhile
         }
         if state.is_after_pause(now) {
-            return self.fetch_into(&mut state, context).await;
+            return self.fetch_into(&mut state, context).await.map(Ok);
         }
         if state.has_failed {
             return Err(self.has_just_failed());
@@ -170,15 +172,15 @@ impl IssuerKeys {
         if state.may_fetch_early {
             let fetched = self.fetch_into(&mut state, context).await;
             state.may_fetch_early = false;
-            return fetched;
+            return fetched.map(Ok);
         }
         // A key that was published before the fetch is in the set, so only a token that was issued
         // after it can be signed with another.
         match external::unverified_issued_at(token) {
             Some(issued_at) if after(issued_at, LEEWAY) >= since => {
-                Err(self.fault("a token was issued after its keys were last fetched"))
+                Ok(Err(Refusal::TokenKeyNotFetched))
             }
-            Some(_) | None => Ok(cached),
+            Some(_) | None => Ok(Ok(cached)),
         }
     }
 

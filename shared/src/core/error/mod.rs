@@ -160,14 +160,19 @@ impl Error {
         }
     }
 
+    /// Reports whether the same request can succeed later, so that nothing is known about its
+    /// credential: a 503, which is not always a fault.
+    pub fn is_temporary(&self) -> bool {
+        self.public().status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// Returns how long the caller should wait before trying again, if that is worthwhile.
     pub fn retry_after(&self) -> Option<SignedDuration> {
         let known = match self {
             Self::Rejected(rejection) => rejection.retry_after,
             Self::Failed(_) => None,
         };
-        let is_temporary = self.public().status == StatusCode::SERVICE_UNAVAILABLE;
-        known.or_else(|| is_temporary.then_some(SignedDuration::from_secs(1)))
+        known.or_else(|| self.is_temporary().then_some(SignedDuration::from_secs(1)))
     }
 }
 

@@ -671,6 +671,13 @@ refusals! {
     TokenForged => INVALID_TOKEN,
     /// The issuer of the token is neither this deployment nor one that a `[[provider]]` names.
     TokenIssuerUnknown => INVALID_TOKEN,
+    /// The token was issued since the keys of its issuer were last fetched, and names a key that was
+    /// not among them.
+    TokenKeyNotFetched => PublicError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "temporarily_unavailable",
+        "The key that signed the token is not known yet. The keys of its issuer are fetched again within a minute: try again shortly.",
+    ),
     /// The token is signed with a key that its issuer does not publish.
     TokenKeyUnknown => INVALID_TOKEN,
     /// A credential that is not bound to a key was sent after the word DPoP.
@@ -702,7 +709,8 @@ refusals! {
     TrustIssuerUnknown => INVALID_WORKLOAD_TOKEN,
     /// The token of the workload meets no trust rule. The event trust_unmatched names the claims.
     TrustRuleUnmatched => INVALID_WORKLOAD_TOKEN,
-    /// The subject of the workload is missing, or reads as that of another issuer.
+    /// The subject of the workload is missing, empty or too long, has control characters, or reads as
+    /// that of another issuer.
     TrustSubjectInvalid => INVALID_WORKLOAD_TOKEN,
     /// The token of the workload has expired, or is not valid yet.
     TrustTokenExpired => INVALID_WORKLOAD_TOKEN,
