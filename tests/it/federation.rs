@@ -90,6 +90,8 @@ impl Federation {
         let answer = self.exchange_subject(token, &[]).await;
         expect_refusal(&answer, 400, "invalid_request", NOT_ACCEPTED);
         assert_cause(&answer, cause);
+        let logged = ["code=\"invalid_request\"", &answer.member("request_id")];
+        assert!(capture::logged(&logged), "the log has another code");
     }
 }
 

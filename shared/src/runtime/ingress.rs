@@ -84,8 +84,8 @@ fn log(outcome: &Result<Response, Error>) {
     };
     match cause {
         None => telemetry::log_success(status),
-        Some(Error::Rejected(Rejection { refusal, .. })) => {
-            telemetry::log_refusal(status, refusal.public().code, *refusal);
+        Some(error @ Error::Rejected(Rejection { refusal, .. })) => {
+            telemetry::log_refusal(status, error.public().code, *refusal);
         }
         Some(Error::Failed(fault)) => telemetry::log_fault(status, fault),
     }
